@@ -1,0 +1,73 @@
+"""Named errors and warnings.
+
+Every message says where the trouble is (file, event, sample, bin or parameter) and what to do
+about it.  All errors derive from :class:`MilinferError`, so ``except MilinferError`` catches
+everything that milinfer raises on purpose and nothing else.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CalibrationError",
+    "ConfigurationError",
+    "FeatureError",
+    "FitError",
+    "LHEError",
+    "MilinferError",
+    "MilinferWarning",
+    "ModelError",
+    "ParameterError",
+    "SampleError",
+    "TemplateError",
+]
+
+
+class MilinferError(Exception):
+    """Base of all errors that milinfer raises on purpose.
+
+    Examples
+    --------
+    >>> from milinfer.exceptions import LHEError, MilinferError
+    >>> issubclass(LHEError, MilinferError)
+    True
+    """
+
+
+class LHEError(MilinferError, ValueError):
+    """An LHE file is damaged or says something inconsistent; names the file and the event."""
+
+
+class SampleError(MilinferError, ValueError):
+    """A sample or its file is incomplete, inconsistent or of the wrong kind."""
+
+
+class FeatureError(MilinferError, ValueError):
+    """Features cannot be computed from these events, or do not match those of a model."""
+
+
+class ParameterError(MilinferError, ValueError):
+    """A parameter is unknown, missing or outside the range where a surface is valid."""
+
+
+class ModelError(MilinferError, ValueError):
+    """A model cannot be trained, saved, loaded or applied."""
+
+
+class CalibrationError(MilinferError, ValueError):
+    """A calibration cannot be made, or does not belong to what it is applied to."""
+
+
+class TemplateError(MilinferError, ValueError):
+    """Histogram templates cannot be made or morphed; names the bin and the parameter point."""
+
+
+class FitError(MilinferError, RuntimeError):
+    """A minimisation or an interval did not converge."""
+
+
+class ConfigurationError(MilinferError, ValueError):
+    """An option or a configuration key has a value that cannot work."""
+
+
+class MilinferWarning(UserWarning):
+    """Something works but deserves attention."""

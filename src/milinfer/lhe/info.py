@@ -1,0 +1,82 @@
+"""What an LHE file says about itself, apart from its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from milinfer.typing import Point
+
+__all__ = ["LHEInfo", "LHEProcess", "LHEWeight"]
+
+
+class LHEProcess(NamedTuple):
+    """One process line of ``<init>``; cross-sections in pb."""
+
+    cross_section: float
+    error: float
+    max_weight: float
+    process_id: int
+
+
+class LHEWeight(NamedTuple):
+    """One reweighting weight: its id in ``<rwgt>`` and what ``<initrwgt>`` says of it."""
+
+    id: str
+    description: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class LHEInfo:
+    """Header and ``<init>`` block of an LHE file.
+
+    Parameters
+    ----------
+    beams
+        PDG ids of the two beams.
+    energies
+        Beam energies in GeV.
+    pdf_groups, pdf_sets
+        PDF group and set of each beam, as LHE defines them.
+    weighting_strategy
+        IDWTUP of the Les Houches accord.
+    processes
+        One entry for each process line.
+    weights
+        The reweighting weights, in the order of the file.
+    version
+        LHE version.
+    header
+        Text inside ``<header>``, unchanged (``<initrwgt>`` excluded).
+    process, point
+        Process name and parameter point where the file carries them (milinfer's own files do).
+
+    Examples
+    --------
+    >>> info = LHEInfo(processes=(LHEProcess(1.5, 0.1, 1.0, 1), LHEProcess(0.5, 0.1, 1.0, 2)))
+    >>> info.cross_section
+    2.0
+    """
+
+    processes: tuple[LHEProcess, ...]
+    beams: tuple[int, int] = (2212, 2212)
+    energies: tuple[float, float] = (6500.0, 6500.0)
+    pdf_groups: tuple[int, int] = (0, 0)
+    pdf_sets: tuple[int, int] = (0, 0)
+    weighting_strategy: int = 3
+    weights: tuple[LHEWeight, ...] = ()
+    version: str = "3.0"
+    header: str = ""
+    process: str | None = None
+    point: Point | None = field(default=None)
+
+    @property
+    def cross_section(self) -> float:
+        """Total cross-section in pb."""
+        return float(sum(p.cross_section for p in self.processes))
+
+    @property
+    def cross_section_error(self) -> float:
+        """Error of the total cross-section in pb, processes added in quadrature."""
+        return float(sum(p.error**2 for p in self.processes)) ** 0.5

@@ -1,0 +1,407 @@
+"""Samples: the events of one process at one parameter point, as named feature columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError, SampleError
+from milinfer.points import format_point
+from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point, Seed
+
+__all__ = ["Sample", "SampleSet"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Events of one process at one parameter point.
+
+    Parameters
+    ----------
+    features
+        Array of shape (n_events, n_features); stored as float32.
+    feature_names
+        One name for each column.
+    weights
+        Event weights of shape (n_events,), float64, negative ones allowed; default: all 1.
+    point
+        Parameter point, such as ``{"c_HW": 0.5}``; empty for a process that does not depend on
+        the parameters (a background).
+    process
+        Name of the process.
+    cross_section, cross_section_error
+        In pb, after all cuts; NaN where unknown.
+    reweights
+        Weights of the same events at other points, by name, each of shape (n_events,).
+    reweight_points
+        The parameter point of each reweight whose point is known.
+    provenance
+        Where the events come from (JSON-like).
+
+    Raises
+    ------
+    SampleError
+        If shapes disagree, or a feature or weight is not finite; the message names the event.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sample = Sample(np.zeros((3, 1)), ("x",), point={"mu": 0.5})
+    >>> sample
+    Sample(3 events, 1 feature, signal at mu=0.5)
+    >>> sample.weights
+    array([1., 1., 1.])
+    """
+
+    features: Float32Array
+    feature_names: tuple[str, ...]
+    weights: FloatArray = None  # type: ignore[assignment]  # filled in __post_init__
+    point: Point = field(default_factory=dict)
+    process: str = "signal"
+    cross_section: float = float("nan")
+    cross_section_error: float = float("nan")
+    reweights: Mapping[str, FloatArray] = field(default_factory=dict)
+    reweight_points: Mapping[str, Point] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        features = np.ascontiguousarray(self.features, dtype=np.float32)
+        if features.ndim != 2 or features.shape[1] != len(self.feature_names):
+            msg = (
+                f"{self.label}: features have shape {features.shape}, "
+                f"but {len(self.feature_names)} feature names are given"
+            )
+            raise SampleError(msg)
+        if len(set(self.feature_names)) != len(self.feature_names):
+            msg = f"{self.label}: feature names are not unique: {self.feature_names}"
+            raise SampleError(msg)
+        n = len(features)
+        weights = (
+            np.ones(n) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
+        )
+        put(self, "features", features)
+        put(self, "feature_names", tuple(self.feature_names))
+        put(self, "weights", weights)
+        put(self, "point", {str(k): float(v) for k, v in self.point.items()})
+        put(
+            self,
+            "reweights",
+            {k: np.asarray(v, dtype=np.float64) for k, v in self.reweights.items()},
+        )
+        for name, column in {"weight": weights, **self.reweights}.items():
+            if column.shape != (n,):
+                msg = f"{self.label}: {name!r} has shape {column.shape}, but there are {n} events"
+                raise SampleError(msg)
+            self._require_finite(np.isfinite(column), f"weight {name!r}")
+        unknown = set(self.reweight_points) - set(self.reweights)
+        if unknown:
+            msg = f"{self.label}: reweight_points names unknown weights {sorted(unknown)}"
+            raise SampleError(msg)
+        good = np.isfinite(features)
+        if not good.all():
+            column_index = int(np.argmin(good.all(axis=0)))
+            self._require_finite(
+                good[:, column_index], f"feature {self.feature_names[column_index]!r}"
+            )
+
+    def _require_finite(self, good: BoolArray, what: str) -> None:
+        if not good.all():
+            event = int(np.argmin(good))
+            msg = (
+                f"{self.label}: {what} is not finite in event {event} "
+                f"({int((~good).sum())} such events); mend or reject these events explicitly"
+            )
+            raise SampleError(msg)
+
+    @property
+    def label(self) -> str:
+        """Process and point, for messages."""
+        return f"{self.process} at {format_point(self.point)}" if self.point else self.process
+
+    @property
+    def n_events(self) -> int:
+        """Number of events."""
+        return len(self.features)
+
+    def __len__(self) -> int:
+        return self.n_events
+
+    def __repr__(self) -> str:
+        plural = "" if len(self.feature_names) == 1 else "s"
+        return (
+            f"Sample({self.n_events} events, {len(self.feature_names)} feature{plural}, "
+            f"{self.label})"
+        )
+
+    def column(self, name: str) -> Float32Array:
+        """One feature, of shape (n_events,).
+
+        Raises
+        ------
+        SampleError
+            If there is no such feature.
+        """
+        if name not in self.feature_names:
+            msg = f"{self.label} has no feature {name!r}; it has {', '.join(self.feature_names)}"
+            raise SampleError(msg)
+        return self.features[:, self.feature_names.index(name)]
+
+    def take(self, index: IntArray | slice) -> Sample:
+        """Events by index, weights and reweights with them (the cross-section stays)."""
+        return dataclasses.replace(
+            self,
+            features=self.features[index],
+            weights=self.weights[index],
+            reweights={k: v[index] for k, v in self.reweights.items()},
+        )
+
+    def split(self, fractions: Sequence[float], seed: Seed) -> tuple[Sample, ...]:
+        """Split by event, at random, into disjoint parts.
+
+        The fractions must sum to one or less.  Rounding never loses an event: where they sum to
+        one, every event is in exactly one part.
+
+        Raises
+        ------
+        SampleError
+            If the fractions are not positive, or sum to more than one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> sample = Sample(np.arange(10.0)[:, None], ("x",))
+        >>> [len(part) for part in sample.split([0.6, 0.2, 0.2], seed=1)]
+        [6, 2, 2]
+        """
+        edges = np.cumsum(fractions, dtype=np.float64)
+        if min(fractions, default=0.0) <= 0 or edges[-1] > 1 + 1e-9:
+            msg = f"fractions {list(fractions)} must be positive and sum to at most 1"
+            raise SampleError(msg)
+        order = np.random.default_rng(seed).permutation(self.n_events)
+        stops = np.rint(np.minimum(edges, 1.0) * self.n_events).astype(int)
+        starts = np.concatenate([[0], stops[:-1]])
+        return tuple(self.take(order[a:b]) for a, b in zip(starts, stops, strict=True))
+
+    def __add__(self, other: Sample) -> Sample:
+        """Concatenate two samples of the same process, point and features."""
+        return Sample.concatenate([self, other])
+
+    @staticmethod
+    def concatenate(samples: Sequence[Sample]) -> Sample:
+        """Concatenate samples of the same process, point, features and cross-section.
+
+        Raises
+        ------
+        SampleError
+            If they are not alike.
+        """
+        first = samples[0]
+        for other in samples[1:]:
+            same = (
+                other.feature_names == first.feature_names
+                and other.point == first.point
+                and other.process == first.process
+                and set(other.reweights) == set(first.reweights)
+            )
+            if not same:
+                msg = f"cannot concatenate {first!r} and {other!r}: they are not of one kind"
+                raise SampleError(msg)
+        return dataclasses.replace(
+            first,
+            features=np.concatenate([s.features for s in samples]),
+            weights=np.concatenate([s.weights for s in samples]),
+            reweights={
+                k: np.concatenate([s.reweights[k] for s in samples]) for k in first.reweights
+            },
+        )
+
+    def to_file(self, path: PathLikeStr) -> None:
+        """Write to ``.parquet`` or ``.root`` without loss; see :mod:`milinfer.storage`."""
+        from milinfer.storage import write_sample
+
+        write_sample(self, path)
+
+    @staticmethod
+    def from_file(path: PathLikeStr, **options: Any) -> Sample:
+        """Read features, or compute them from events; see :func:`milinfer.storage.read_sample`."""
+        from milinfer.storage import read_sample
+
+        return read_sample(path, **options)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSet:
+    """Samples of one process at several parameter points, with the same features.
+
+    Raises
+    ------
+    SampleError
+        If feature names or parameter names differ, or a point comes twice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> samples = SampleSet([Sample(np.zeros((4, 1)), ("x",), point={"mu": m}) for m in (0, 1)])
+    >>> samples.parameters, samples.values("mu")
+    (('mu',), array([0., 1.]))
+    """
+
+    samples: tuple[Sample, ...]
+
+    def __post_init__(self) -> None:
+        samples = tuple(self.samples)
+        object.__setattr__(self, "samples", samples)
+        if not samples:
+            msg = "a SampleSet needs at least one sample"
+            raise SampleError(msg)
+        first = samples[0]
+        seen: set[tuple[tuple[str, float], ...]] = set()
+        for sample in samples:
+            if sample.feature_names != first.feature_names:
+                missing = set(first.feature_names) ^ set(sample.feature_names)
+                msg = (
+                    f"{sample.label} and {first.label} have different features "
+                    f"({sorted(missing) or 'another order'})"
+                )
+                raise SampleError(msg)
+            if tuple(sample.point) != tuple(first.point):
+                msg = (
+                    f"{sample.label} and {first.label} have different parameters; "
+                    "give every sample the same parameter names, in the same order"
+                )
+                raise SampleError(msg)
+            key = tuple(sample.point.items())
+            if key in seen:
+                msg = f"two samples for {sample.label}; join them with Sample.concatenate"
+                raise SampleError(msg)
+            seen.add(key)
+
+    @classmethod
+    def from_files(
+        cls, files: Mapping[float, PathLikeStr], parameter: str, **options: Any
+    ) -> SampleSet:
+        """Read one file for each value of a parameter.
+
+        Parameters
+        ----------
+        files
+            ``{value: path}``; LHE, ROOT or Parquet.
+        parameter
+            Name of the parameter.
+        options
+            Passed to :func:`milinfer.storage.read_sample` (``features=`` and others).
+        """
+        return cls(
+            tuple(
+                Sample.from_file(path, point={parameter: float(value)}, **options)
+                for value, path in files.items()
+            )
+        )
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the feature columns."""
+        return self.samples[0].feature_names
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return tuple(self.samples[0].point)
+
+    def values(self, parameter: str) -> FloatArray:
+        """Values of one parameter, one for each sample.
+
+        Raises
+        ------
+        ParameterError
+            If the samples have no such parameter.
+        """
+        if parameter not in self.parameters:
+            msg = f"unknown parameter {parameter!r}; the samples have {self.parameters}"
+            raise ParameterError(msg)
+        return np.array([s.point[parameter] for s in self.samples])
+
+    @property
+    def n_events(self) -> int:
+        """Total number of events."""
+        return sum(len(s) for s in self.samples)
+
+    def at(self, **point: float) -> Sample:
+        """The sample at one point.
+
+        Raises
+        ------
+        ParameterError
+            If there is none.
+        """
+        for sample in self.samples:
+            if sample.point.keys() == point.keys() and all(
+                np.isclose(sample.point[k], v, rtol=0, atol=1e-9) for k, v in point.items()
+            ):
+                return sample
+        known = "; ".join(format_point(s.point) for s in self.samples)
+        msg = f"no sample at {format_point(point)}; there are: {known}"
+        raise ParameterError(msg)
+
+    def split(self, fractions: Sequence[float], seed: int) -> tuple[SampleSet, ...]:
+        """Split every sample by event, at random, into disjoint parts (before any bag is made)."""
+        seeds = np.random.SeedSequence(seed).spawn(len(self.samples))
+        parts = [s.split(fractions, seed=q) for s, q in zip(self.samples, seeds, strict=True)]
+        return tuple(SampleSet(tuple(p[i] for p in parts)) for i in range(len(fractions)))
+
+    def with_features(self, names: Sequence[str]) -> SampleSet:
+        """The same events with a selection of feature columns, in the given order."""
+        return SampleSet(
+            tuple(
+                dataclasses.replace(
+                    s,
+                    features=np.column_stack([s.column(n) for n in names]),
+                    feature_names=tuple(names),
+                )
+                for s in self.samples
+            )
+        )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def __repr__(self) -> str:
+        return (
+            f"SampleSet({len(self)} points in {', '.join(self.parameters) or 'no parameter'}, "
+            f"{self.n_events} events, {len(self.feature_names)} features)"
+        )
+
+
+def as_features(sample: Sample | ArrayLike, names: Sequence[str]) -> Float32Array:
+    """Feature array of a sample, checked against the names that a model expects.
+
+    Raises
+    ------
+    SampleError
+        If names are missing or in another order; the message names the difference.
+    """
+    if isinstance(sample, Sample):
+        if sample.feature_names == tuple(names):
+            return sample.features
+        missing = [n for n in names if n not in sample.feature_names]
+        if missing:
+            msg = f"{sample.label} lacks the features {missing} that the model was trained on"
+            raise SampleError(msg)
+        return np.column_stack([sample.column(n) for n in names])
+    array = np.asarray(sample, dtype=np.float32)
+    if array.ndim != 2 or array.shape[1] != len(names):
+        msg = f"features of shape {array.shape} given, but the model expects (n, {len(names)})"
+        raise SampleError(msg)
+    return array

@@ -1,0 +1,32 @@
+"""Array and parameter aliases shared by all modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Float32Array", "FloatArray", "IntArray", "PathLikeStr", "Point", "Seed"]
+
+FloatArray: TypeAlias = NDArray[np.float64]
+"""Sums, costs and gradients: always float64."""
+
+Float32Array: TypeAlias = NDArray[np.float32]
+"""Features and what networks give."""
+
+IntArray: TypeAlias = NDArray[np.int64]
+
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+Point: TypeAlias = Mapping[str, float]
+"""A parameter point by name, such as ``{"c_HW": 0.5}``."""
+
+PathLikeStr: TypeAlias = str | PathLike[str]
+
+Seed: TypeAlias = int | np.random.SeedSequence | np.random.Generator
+
+AwkwardArray: TypeAlias = Any
+"""``awkward.Array``; spelled ``Any`` so that importing this module stays light."""
