@@ -1,0 +1,141 @@
+"""The oracle: the exact joint likelihood ratio of a simulation, run as an estimator.
+
+Weights of the same events at other parameter points fix |M(θ)|², a polynomial in θ.  Its ratio to
+the reference, over the ratio of cross-sections, is the exact ln p(x|θ)/p(x|θ0) of the parton-level
+truth: the bound that a learned estimator is compared with, on the same pseudo-experiments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from milinfer.exceptions import SampleError
+from milinfer.samples import Sample
+from milinfer.surface import Interpolation
+from milinfer.typing import FloatArray
+
+__all__ = ["Oracle", "reweight_coefficients"]
+
+
+def reweight_coefficients(sample: Sample, parameter: str, degree: int = 4) -> FloatArray:
+    """Per-event polynomial of the weight in one parameter, from the sample's reweights.
+
+    Parameters
+    ----------
+    sample
+        Events with weights at ``degree + 1`` or more values of `parameter`.
+    parameter
+        Its name.
+    degree
+        Of the polynomial: 2 for one operator insertion in production or decay, 4 for both.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_events, degree + 1), lowest power first.
+
+    Raises
+    ------
+    SampleError
+        If there are too few weights, or the weights are not such a polynomial.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> c = np.array([0.0, 1.0, 2.0])
+    >>> sample = Sample(np.zeros((1, 1)), ("x",), point={"c": 0.0},
+    ...                 reweights={f"w{k}": np.array([(1 + k) ** 2.0]) for k in (0, 1, 2)},
+    ...                 reweight_points={f"w{k}": {"c": float(k)} for k in (0, 1, 2)})
+    >>> reweight_coefficients(sample, "c", degree=2).round(12)
+    array([[1., 2., 1.]])
+    """
+    ids = [k for k, point in sample.reweight_points.items() if set(point) == {parameter}]
+    values = np.array([sample.reweight_points[k][parameter] for k in ids])
+    if len(np.unique(values)) < degree + 1:
+        msg = (
+            f"{sample.label}: weights at {len(np.unique(values))} values of {parameter}, but a "
+            f"polynomial of degree {degree} needs {degree + 1}"
+        )
+        raise SampleError(msg)
+    weights = np.stack([sample.reweights[k] for k in ids], axis=1)
+    vander = np.polynomial.polynomial.polyvander(values, degree)
+    coefficients = weights @ np.linalg.pinv(vander).T
+    misfit = np.abs(coefficients @ vander.T - weights).max(axis=1)
+    scale = np.abs(weights).max(axis=1)
+    worst = int(np.argmax(misfit / scale))
+    if misfit[worst] > 1e-6 * scale[worst]:
+        msg = (
+            f"{sample.label}: the weights of event {worst} are not a polynomial of degree "
+            f"{degree} in {parameter} (relative misfit {misfit[worst] / scale[worst]:.2g})"
+        )
+        raise SampleError(msg)
+    return coefficients
+
+
+@dataclass(frozen=True, eq=False)
+class Oracle:
+    """Exact log-likelihood ratio of events that carry their reweighting polynomial.
+
+    Parameters
+    ----------
+    parameter
+        Name of the parameter.
+    interpolation
+        Grid of values on which Λ is evaluated.
+    total
+        Polynomial of the total weight, shape (degree + 1,), which normalises the ratio.
+    reference
+        θ0.
+    """
+
+    parameter: str
+    interpolation: Interpolation
+    total: FloatArray
+    reference: float = 0.0
+
+    @classmethod
+    def from_sample(
+        cls,
+        sample: Sample,
+        parameter: str,
+        grid: FloatArray,
+        *,
+        degree: int = 4,
+        reference: float = 0.0,
+    ) -> Oracle:
+        """Build the oracle; `sample` supplies the cross-section as a function of θ.
+
+        The larger the sample, the better the normalisation: use all events of one point.
+        """
+        total = reweight_coefficients(sample, parameter, degree).sum(axis=0)
+        return cls(parameter, Interpolation(grid, "spline"), total, reference)
+
+    @property
+    def name(self) -> str:
+        """Name of the method."""
+        return "oracle"
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """Exact ln p(x|θ_k)/p(x|θ0), shape (n_events, K).
+
+        Raises
+        ------
+        SampleError
+            If an event's weight is not positive at some grid point: no density there.
+        """
+        coefficients = reweight_coefficients(sample, self.parameter, len(self.total) - 1)
+        grid = np.append(self.interpolation.grid, self.reference)
+        vander = np.polynomial.polynomial.polyvander(grid, len(self.total) - 1)
+        weights = coefficients @ vander.T
+        if not np.all(weights > 0):
+            event, k = (int(i) for i in np.argwhere(~(weights > 0))[0])
+            msg = (
+                f"{sample.label}: event {event} has weight {weights[event, k]:g} at "
+                f"{self.parameter} = {grid[k]:g}; the exact likelihood ratio needs positive weights"
+            )
+            raise SampleError(msg)
+        llr = np.log(weights) - np.log(vander @ self.total)
+        relative: FloatArray = llr[:, :-1] - llr[:, -1:]
+        return relative

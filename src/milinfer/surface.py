@@ -1,0 +1,248 @@
+"""LLR surfaces Λ(θ) that are known at K points and continuous in between.
+
+A multi-class network, a histogram and an exact likelihood ratio alike give, for each event, the
+log-likelihood ratio at K points; sums over events give Λ(D|θ_k).  An :class:`Interpolation` turns
+these K numbers into a function of θ, for one dataset (:class:`Surface`) or for thousands of
+pseudo-experiments at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError
+from milinfer.typing import FloatArray
+
+__all__ = ["Extremum", "Interpolation", "Surface"]
+
+Kind = Literal["spline", "polynomial", "parabola"]
+
+
+class Extremum(NamedTuple):
+    """Maximum of many surfaces; every array has shape (n_surfaces,).
+
+    Parameters
+    ----------
+    theta_hat
+        Position of the maximum.
+    maximum
+        Λ there.
+    curvature
+        −d²Λ/dθ² there.
+    at_edge
+        Whether the maximum lies at an end of the range, where it says little.
+    """
+
+    theta_hat: FloatArray
+    maximum: FloatArray
+    curvature: FloatArray
+    at_edge: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """How a surface is continued between the points where it is known.
+
+    Parameters
+    ----------
+    grid
+        The K parameter values, ascending.
+    kind
+        ``"spline"``: cubic spline through all points.  ``"polynomial"``: Chebyshev polynomial of
+        degree `degree`, least squares over all points; smooths what a classifier leaves rough.
+        ``"parabola"``: least-squares parabola through the points within `window` of the highest
+        one (seed 001, §C.4).
+    degree, window
+        See above.
+
+    Raises
+    ------
+    ParameterError
+        If the grid is not ascending or has too few points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grid = np.linspace(-1, 1, 21)
+    >>> surface = Interpolation(grid, "spline").surface(-50 * (grid - 0.12) ** 2)
+    >>> print(surface.extremum.theta_hat.round(6), surface.extremum.curvature.round(4))
+    [0.12] [100.]
+    """
+
+    grid: FloatArray
+    kind: Kind = "polynomial"
+    degree: int = 6
+    window: float = 0.4
+
+    def __post_init__(self) -> None:
+        grid = np.asarray(self.grid, dtype=np.float64)
+        object.__setattr__(self, "grid", grid)
+        if self.kind not in ("spline", "polynomial", "parabola"):
+            msg = f"interpolation {self.kind!r} is not one of 'spline', 'polynomial', 'parabola'"
+            raise ParameterError(msg)
+        need = {"spline": 4, "polynomial": self.degree + 1, "parabola": 3}[self.kind]
+        if grid.ndim != 1 or len(grid) < need or not np.all(np.diff(grid) > 0):
+            msg = f"a {self.kind} needs at least {need} ascending parameter values, not {grid}"
+            raise ParameterError(msg)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Parameter range in which the surface is valid."""
+        return float(self.grid[0]), float(self.grid[-1])
+
+    def surface(self, values: ArrayLike) -> Surface:
+        """Make one surface from Λ at the K points, shape (K,)."""
+        return Surface(self, np.asarray(values, dtype=np.float64))
+
+    def extrema(self, values: FloatArray) -> Extremum:
+        """Maxima of many surfaces at once.
+
+        Parameters
+        ----------
+        values
+            Λ at the K points, shape (n_surfaces, K).
+        """
+        coefficients = self._coefficients(values)
+        fine = np.linspace(*self.range, 16 * len(self.grid) + 1)
+        on_fine = self._evaluate(coefficients, np.broadcast_to(fine, (len(values), len(fine))))
+        best = np.argmax(on_fine, axis=1)
+        theta = fine[best]
+        # Newton's method from the best of the fine points, kept between its neighbours.
+        step = fine[1] - fine[0]
+        low, high = np.maximum(theta - step, fine[0]), np.minimum(theta + step, fine[-1])
+        for _ in range(8):
+            slope = self._evaluate(coefficients, theta[:, None], 1)[:, 0]
+            bend = self._evaluate(coefficients, theta[:, None], 2)[:, 0]
+            safe = np.where(bend < 0, bend, -np.inf)
+            theta = np.clip(theta - slope / safe, low, high)
+        curvature = -self._evaluate(coefficients, theta[:, None], 2)[:, 0]
+        maximum = self._evaluate(coefficients, theta[:, None])[:, 0]
+        return Extremum(theta, maximum, curvature, (best == 0) | (best == len(fine) - 1))
+
+    def evaluate(self, values: FloatArray, theta: FloatArray, derivative: int = 0) -> FloatArray:
+        """Evaluate many surfaces.
+
+        Parameters
+        ----------
+        values
+            Λ at the K points, shape (n_surfaces, K).
+        theta
+            Shape (n_surfaces,) or (n_surfaces, m): each surface at its own parameter values.
+        derivative
+            0, 1 or 2.
+
+        Returns
+        -------
+        ndarray
+            Of the shape of `theta`.
+        """
+        theta = np.asarray(theta, dtype=np.float64)
+        flat = theta[:, None] if theta.ndim == 1 else theta
+        return self._evaluate(self._coefficients(values), flat, derivative).reshape(theta.shape)
+
+    # The three kinds differ in the coefficients they keep: (n, degree + 1) Chebyshev coefficients
+    # on the scaled range, or (4, K − 1, n) of a piecewise cubic.
+
+    def _scaled(self, theta: FloatArray) -> FloatArray:
+        low, high = self.range
+        return (2 * theta - (low + high)) / (high - low)
+
+    @cached_property
+    def _chebyshev_fit(self) -> FloatArray:
+        vander = chebyshev.chebvander(self._scaled(self.grid), self.degree)
+        return np.linalg.pinv(vander).T
+
+    def _coefficients(self, values: FloatArray) -> FloatArray:
+        if self.kind == "polynomial":
+            return values @ self._chebyshev_fit
+        if self.kind == "spline":
+            from scipy.interpolate import CubicSpline
+
+            coefficients: FloatArray = CubicSpline(self.grid, values, axis=1).c
+            return coefficients
+        out = np.empty((len(values), 3))
+        best = np.argmax(values, axis=1)
+        for centre in np.unique(best):
+            near = np.abs(self.grid - self.grid[centre]) <= self.window * (1 + 1e-9)
+            if near.sum() < 3:
+                msg = (
+                    f"only {near.sum()} points within {self.window} of {self.grid[centre]:g}; "
+                    "a parabola needs three: widen the window or train at more points"
+                )
+                raise ParameterError(msg)
+            rows = best == centre
+            vander = chebyshev.chebvander(self._scaled(self.grid[near]), 2)
+            out[rows] = values[rows][:, near] @ np.linalg.pinv(vander).T
+        return out
+
+    def _evaluate(
+        self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
+    ) -> FloatArray:
+        if self.kind == "spline":
+            cell = np.clip(np.searchsorted(self.grid, theta) - 1, 0, len(self.grid) - 2)
+            offset = theta - self.grid[cell]
+            rows = np.arange(len(theta))[:, None]
+            c3, c2, c1, c0 = coefficients[:, cell, rows]
+            if derivative == 0:
+                return ((c3 * offset + c2) * offset + c1) * offset + c0
+            if derivative == 1:
+                return (3 * c3 * offset + 2 * c2) * offset + c1
+            return 6 * c3 * offset + 2 * c2
+        low, high = self.range
+        for _ in range(derivative):
+            coefficients = chebyshev.chebder(coefficients, axis=1) * (2 / (high - low))
+        scaled = self._scaled(theta)
+        basis = chebyshev.chebvander(scaled, coefficients.shape[1] - 1)
+        return np.einsum("nj,nmj->nm", coefficients, basis)
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Λ(θ) of one dataset, with derivatives.
+
+    Parameters
+    ----------
+    interpolation
+        Grid and kind of interpolation.
+    values
+        Λ at the grid points, shape (K,).
+    """
+
+    interpolation: Interpolation
+    values: FloatArray
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Parameter range in which the surface is valid."""
+        return self.interpolation.range
+
+    @cached_property
+    def _local(self) -> FloatArray:
+        return self.interpolation._coefficients(self.values[None])
+
+    def __call__(self, theta: ArrayLike, derivative: int = 0) -> FloatArray:
+        """Λ or a derivative at `theta` (any shape).
+
+        Raises
+        ------
+        ParameterError
+            Outside the range of the grid.
+        """
+        theta = np.asarray(theta, dtype=np.float64)
+        low, high = self.range
+        if not np.all((theta >= low) & (theta <= high)):
+            msg = f"θ = {theta} is outside [{low:g}, {high:g}], where this surface was learned"
+            raise ParameterError(msg)
+        flat = self.interpolation._evaluate(self._local, theta.reshape(1, -1), derivative)
+        return flat.reshape(theta.shape)
+
+    @cached_property
+    def extremum(self) -> Extremum:
+        """The maximum (arrays of length one)."""
+        return self.interpolation.extrema(self.values[None])

@@ -1,0 +1,40 @@
+"""Models with closed-form answers, shared by the tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from milinfer.samples import Sample, SampleSet
+from milinfer.surface import Interpolation
+from milinfer.typing import FloatArray
+
+
+@dataclass(frozen=True)
+class GaussianMean:
+    """x ~ N(θ, 1): λ(θ) = s [(θ − b) x − (θ − b)²/2], exact for s = 1 and b = 0.
+
+    `scale` makes the curvature wrong by a known factor, `shift` the estimate by a known bias.
+    """
+
+    scale: float = 1.0
+    shift: float = 0.0
+    interpolation: Interpolation = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
+    parameter: str = "mu"
+    name: str = "gaussian"
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        theta = self.interpolation.grid - self.shift
+        x = sample.column("x").astype(np.float64)[:, None]
+        return self.scale * (theta * x - theta**2 / 2)
+
+
+def gaussian_samples(values: list[float], n_events: int, seed: int) -> SampleSet:
+    rng = np.random.default_rng(seed)
+    return SampleSet(
+        tuple(
+            Sample(rng.normal(v, 1, (n_events, 1)), ("x",), point={"mu": v}, cross_section=1.0)
+            for v in values
+        )
+    )
