@@ -1,1 +1,21 @@
-"""LHE files."""
+"""LHE files: read them with every check, write them without loss."""
+
+from milinfer.lhe.info import LHEInfo, LHEProcess, LHEWeight
+from milinfer.lhe.reading import LHEFile, LHEReader, iterate, read, read_info
+from milinfer.lhe.record import flatten_events, make_events
+from milinfer.lhe.writing import LHEWriter, write
+
+__all__ = [
+    "LHEFile",
+    "LHEInfo",
+    "LHEProcess",
+    "LHEReader",
+    "LHEWeight",
+    "LHEWriter",
+    "flatten_events",
+    "iterate",
+    "make_events",
+    "read",
+    "read_info",
+    "write",
+]

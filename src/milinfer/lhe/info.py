@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
+from milinfer.exceptions import LHEError
 from milinfer.typing import Point
 
 __all__ = ["LHEInfo", "LHEProcess", "LHEWeight"]
@@ -79,4 +83,49 @@ class LHEInfo:
     @property
     def cross_section_error(self) -> float:
         """Error of the total cross-section in pb, processes added in quadrature."""
-        return float(sum(p.error**2 for p in self.processes)) ** 0.5
+        return math.hypot(*(p.error for p in self.processes))
+
+    def with_weights(self, ids: Iterable[str]) -> LHEInfo:
+        """The same with an entry for each weight id; those already there stay as they are.
+
+        Examples
+        --------
+        >>> LHEInfo(processes=(), weights=(LHEWeight("a", "up"),)).with_weights(["b", "a"]).weights
+        (LHEWeight(id='a', description='up', group=''), LHEWeight(id='b', description='', group=''))
+        """
+        known = {weight.id for weight in self.weights}
+        added = tuple(LHEWeight(name) for name in ids if name not in known)
+        return replace(self, weights=self.weights + added) if added else self
+
+    def to_json(self) -> str:
+        """Text from which :meth:`from_json` makes an equal object (the point as a dict).
+
+        Examples
+        --------
+        >>> info = LHEInfo(processes=(LHEProcess(1.5, 0.1, 1.0, 1),), point={"c_HW": 0.5})
+        >>> LHEInfo.from_json(info.to_json()) == info
+        True
+        """
+        content: dict[str, Any] = dict(self.__dict__)
+        content["point"] = None if self.point is None else dict(self.point)
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str) -> LHEInfo:
+        """Undo :meth:`to_json`.
+
+        Raises
+        ------
+        LHEError
+            If the text is not what :meth:`to_json` writes.
+        """
+        try:
+            content = json.loads(text)
+            for name in ("beams", "energies", "pdf_groups", "pdf_sets"):
+                content[name] = tuple(content[name])
+            content["processes"] = tuple(LHEProcess(*p) for p in content["processes"])
+            content["weights"] = tuple(LHEWeight(*w) for w in content["weights"])
+            return cls(**content)
+        except (ValueError, TypeError, KeyError) as error:
+            msg = f"this is not the description of an LHE file that milinfer writes: {error!r}"
+            raise LHEError(msg) from error

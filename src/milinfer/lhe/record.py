@@ -1,0 +1,243 @@
+"""The event record: flat columns ↔ awkward arrays with vector behaviour."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from milinfer.exceptions import LHEError
+from milinfer.typing import AwkwardArray, FloatArray, IntArray
+
+__all__ = ["EVENT_FIELDS", "MOMENTUM_FIELDS", "PARTICLE_FIELDS", "flatten_events", "make_events"]
+
+PARTICLE_FIELDS: Final[dict[str, type[np.generic]]] = {
+    "pdgId": np.int32,
+    "status": np.int32,
+    "mother1": np.int32,
+    "mother2": np.int32,
+    "color1": np.int32,
+    "color2": np.int32,
+    "px": np.float64,
+    "py": np.float64,
+    "pz": np.float64,
+    "energy": np.float64,
+    "mass": np.float64,
+    "lifetime": np.float64,
+    "spin": np.float64,
+}
+"""Fields of ``LHEPart`` and their types, in the order of a particle line of an LHE file."""
+
+MOMENTUM_FIELDS: Final = ("px", "py", "pz", "energy", "mass")
+"""Fields in GeV that must be finite."""
+
+EVENT_FIELDS: Final[dict[str, type[np.generic]]] = {
+    "LHE_processId": np.int32,
+    "genWeight": np.float64,
+    "LHE_scale": np.float64,
+    "LHE_alphaQED": np.float64,
+    "LHE_alphaQCD": np.float64,
+}
+"""Event-level fields and their types, in the order of an event line of an LHE file."""
+
+# What the Les Houches accord writes for "unknown".
+_PARTICLE_DEFAULTS: Final = {"color1": 0, "color2": 0, "lifetime": 0.0, "spin": 9.0}
+_EVENT_DEFAULTS: Final = {"LHE_scale": -1.0, "LHE_alphaQED": -1.0, "LHE_alphaQCD": -1.0}
+_RECORD: Final = "LHEParticle"
+
+
+@functools.cache
+def register_behavior() -> None:
+    """Give records named ``LHEParticle`` all that vector's ``Momentum4D`` can do.
+
+    vector refuses a ``Momentum4D`` with both an energy and a mass, but a generated particle has
+    both and neither follows from the other: off-shell W, rounding, masses set by hand.  The name
+    ``LHEParticle`` carries the same behaviour without that check; its kinematics use the energy.
+    """
+    import awkward as ak
+    import vector
+    from vector.backends.awkward import MomentumArray4D, MomentumRecord4D
+
+    vector.register_awkward()
+
+    def accept(self: Any) -> None:
+        """Accept energy and mass side by side."""
+
+    def both(base: Any, name: str) -> type:
+        return type(name, (base,), {"__awkward_validation__": accept})
+
+    for key, overload in list(ak.behavior.items()):
+        if isinstance(key, tuple) and "Momentum4D" in key:
+            # both operands of a sum, say, may be of either kind
+            choices = [("Momentum4D", _RECORD) if part == "Momentum4D" else (part,) for part in key]
+            ak.behavior.update({k: overload for k in product(*choices) if _RECORD in k})
+    ak.behavior["*", _RECORD] = both(MomentumArray4D, "LHEParticleArray")
+    ak.behavior[_RECORD] = both(MomentumRecord4D, "LHEParticleRecord")
+
+
+def make_events(
+    counts: ArrayLike,
+    particles: Mapping[str, ArrayLike],
+    event: Mapping[str, ArrayLike],
+    weights: Mapping[str, ArrayLike] | None = None,
+) -> AwkwardArray:
+    """Build the awkward event record from flat columns, without a loop over events.
+
+    Parameters
+    ----------
+    counts
+        Number of particles of each event, shape (n_events,).
+    particles
+        Columns of shape (n_particles,) named as in ``PARTICLE_FIELDS``: GeV for momenta, mother
+        indices from 1 as in LHE files.  ``color1``, ``color2``, ``lifetime`` and ``spin`` may be
+        left out.
+    event
+        Columns of shape (n_events,) named as in ``EVENT_FIELDS``; scale and couplings may be left
+        out.
+    weights
+        Reweighting weights by id, each of shape (n_events,).
+
+    Returns
+    -------
+    ak.Array
+        ``LHEPart`` (a list of particles, with the behaviour of vector's ``Momentum4D``),
+        ``genWeight``, ``LHE_processId``, ``LHE_scale``, ``LHE_alphaQED``, ``LHE_alphaQCD`` and,
+        if there are weights, the record ``LHEWeight``.
+
+    Raises
+    ------
+    LHEError
+        If a column is missing or has another length.
+
+    Examples
+    --------
+    >>> four = {"px": [3.0], "py": [4.0], "pz": [0.0], "energy": [5.0], "mass": [0.0]}
+    >>> tags = {"pdgId": [11], "status": [1], "mother1": [0], "mother2": [0]}
+    >>> events = make_events([1, 0], {**four, **tags},
+    ...                      {"genWeight": [1.0, 2.0], "LHE_processId": [1, 1]})
+    >>> events.LHEPart.pt.tolist(), events.genWeight.tolist()
+    ([[5.0], []], [1.0, 2.0])
+    """
+    import awkward as ak
+
+    register_behavior()
+    n_particles = np.asarray(counts, dtype=np.int64)
+    total = int(n_particles.sum())
+    columns = {
+        name: _column(name, particles, _PARTICLE_DEFAULTS, dtype, total)
+        for name, dtype in PARTICLE_FIELDS.items()
+    }
+    offsets = np.zeros(len(n_particles) + 1, dtype=np.int64)
+    np.cumsum(n_particles, out=offsets[1:])
+    content = ak.contents.RecordArray(
+        [ak.contents.NumpyArray(column) for column in columns.values()],
+        list(columns),
+        parameters={"__record__": _RECORD},
+    )
+    fields: dict[str, Any] = {
+        "LHEPart": ak.contents.ListOffsetArray(ak.index.Index64(offsets), content)
+    }
+    for name, dtype in EVENT_FIELDS.items():
+        fields[name] = ak.contents.NumpyArray(
+            _column(name, event, _EVENT_DEFAULTS, dtype, len(n_particles))
+        )
+    if weights:
+        fields["LHEWeight"] = ak.contents.RecordArray(
+            [
+                ak.contents.NumpyArray(_column(key, weights, {}, np.float64, len(n_particles)))
+                for key in weights
+            ],
+            list(weights),
+        )
+    return ak.Array(ak.contents.RecordArray(list(fields.values()), list(fields)))
+
+
+def flatten_events(
+    events: AwkwardArray,
+) -> tuple[IntArray, dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, FloatArray]]:
+    """Undo :func:`make_events`: counts, particle columns, event columns, weights.
+
+    Raises
+    ------
+    LHEError
+        If ``LHEPart``, ``genWeight`` or one of their needed fields is missing.
+
+    Examples
+    --------
+    >>> four = {"px": [3.0], "py": [4.0], "pz": [0.0], "energy": [5.0], "mass": [0.0]}
+    >>> tags = {"pdgId": [11], "status": [1], "mother1": [0], "mother2": [0]}
+    >>> events = make_events([1, 0], {**four, **tags},
+    ...                      {"genWeight": [1.0, 2.0], "LHE_processId": [1, 1]})
+    >>> counts, particles, event, weights = flatten_events(events)
+    >>> counts.tolist(), particles["spin"].tolist(), weights
+    ([1, 0], [9.0], {})
+    """
+    import awkward as ak
+
+    names = ak.fields(events)
+    if "LHEPart" not in names:
+        msg = f"these events have no LHEPart, only {', '.join(names) or 'no named fields'}"
+        raise LHEError(msg)
+    parts = ak.to_packed(events["LHEPart"])
+    counts = ak.to_numpy(ak.num(parts, axis=1)).astype(np.int64)
+    total = int(counts.sum())
+    particles = {
+        name: _column(
+            name,
+            {k: ak.to_numpy(ak.flatten(parts[k], axis=1)) for k in ak.fields(parts) if k == name},
+            _PARTICLE_DEFAULTS,
+            dtype,
+            total,
+        )
+        for name, dtype in PARTICLE_FIELDS.items()
+    }
+    event = {
+        name: _column(
+            name,
+            {name: ak.to_numpy(events[name])} if name in names else {},
+            _EVENT_DEFAULTS,
+            dtype,
+            len(counts),
+        )
+        for name, dtype in EVENT_FIELDS.items()
+    }
+    weights: dict[str, FloatArray] = {}
+    if "LHEWeight" in names:
+        record = events["LHEWeight"]
+        weights = {
+            key: _column(key, {key: ak.to_numpy(record[key])}, {}, np.float64, len(counts))
+            for key in ak.fields(record)
+        }
+    return counts, particles, event, weights
+
+
+def _column(
+    name: str,
+    columns: Mapping[str, Any],
+    defaults: Mapping[str, float],
+    dtype: type[np.generic],
+    length: int,
+) -> NDArray[Any]:
+    if name not in columns:
+        if name not in defaults:
+            msg = f"the events lack the column {name!r}; an LHE event cannot be made without it"
+            raise LHEError(msg)
+        return np.full(length, defaults[name], dtype=dtype)
+    given = np.asarray(columns[name])
+    if given.shape != (length,):
+        msg = f"column {name!r} has shape {given.shape}, but ({length},) is needed"
+        raise LHEError(msg)
+    if np.issubdtype(dtype, np.integer) and given.size:
+        limits = np.iinfo(dtype)  # type: ignore[type-var]
+        bad = ~((given >= limits.min) & (given <= limits.max))
+        if bad.any():
+            msg = (
+                f"column {name!r} has {given[np.argmax(bad)]!r}, which is not a 32-bit integer; "
+                "correct the file or the array"
+            )
+            raise LHEError(msg)
+    return np.ascontiguousarray(given, dtype=dtype)
