@@ -17,7 +17,7 @@ from milinfer.typing import PathLikeStr
 __all__ = ["CleanStream"]
 
 _BLOCK: Final = 1 << 15  # larger ones make pylhe slower
-_LARGEST_EVENT: Final = 1 << 27
+_LARGEST_EVENT: Final = 1 << 24
 _GZIP: Final = b"\x1f\x8b"
 _COMMENT: Final = re.compile(rb"<!--.*?-->", re.DOTALL)
 _EVENT: Final = re.compile(rb"<event(?=[\s>])[^>]*>")

@@ -1,0 +1,188 @@
+"""Event files in columns: the event record ↔ flat, NanoAOD-like branches."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.exceptions import LHEError, SampleError
+from milinfer.lhe.info import LHEInfo
+from milinfer.lhe.record import EVENT_FIELDS, PARTICLE_FIELDS, flatten_events, make_events
+from milinfer.typing import AwkwardArray
+
+__all__ = ["FileMetadata", "from_branches", "to_branches"]
+
+PART: Final = "LHEPart_"
+WEIGHT: Final = "LHEWeight_"
+# coffea refuses a collection that has pt, eta, phi and mass, and px, py, pz and energy too.
+_EXACT: Final = {name: f"exact_{name}" for name in ("px", "py", "pz", "energy")}
+_NEEDED: Final = (*_EXACT.values(), "mass", "pdgId", "status", "mother1", "mother2")
+
+
+class FileMetadata:
+    """What a ROOT or Parquet file carries besides its columns.
+
+    Parameters
+    ----------
+    info
+        Header and init of the events.
+    weights
+        Weight id of each branch ``LHEWeight_…``.
+
+    Examples
+    --------
+    >>> metadata = FileMetadata(LHEInfo(processes=()), FileMetadata.branches(["mu=0.5", "mu-0.5"]))
+    >>> metadata.weights
+    {'LHEWeight_mu_0_5': 'mu=0.5', 'LHEWeight_mu_0_5_2': 'mu-0.5'}
+    >>> FileMetadata.from_json(metadata.to_json(), "a.root").weights == metadata.weights
+    True
+    """
+
+    def __init__(self, info: LHEInfo, weights: Mapping[str, str]) -> None:
+        self.info = info
+        self.weights = dict(weights)
+
+    @staticmethod
+    def branches(ids: Iterable[str]) -> dict[str, str]:
+        """Branch name, of letters, digits and underscores only, for each weight id."""
+        names: dict[str, str] = {}
+        for identity in ids:
+            base = WEIGHT + (re.sub(r"\W", "_", identity, flags=re.ASCII) or "_")
+            name, count = base, 1
+            while name in names:
+                count += 1
+                name = f"{base}_{count}"
+            names[name] = identity
+        return names
+
+    def to_json(self) -> str:
+        """As text."""
+        content = {"format": 1, "info": self.info.to_json(), "weights": self.weights}
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> FileMetadata:
+        """Undo :meth:`to_json`.
+
+        Raises
+        ------
+        SampleError
+            If the text is not what :meth:`to_json` writes.
+        """
+        try:
+            content = json.loads(text)
+            return cls(LHEInfo.from_json(content["info"]), content["weights"])
+        except (ValueError, KeyError, TypeError) as error:
+            msg = f"{source}: its milinfer metadata cannot be read ({error!r}); convert it again"
+            raise SampleError(msg) from error
+
+
+def to_branches(
+    events: AwkwardArray, weights: Mapping[str, str], first: int, target: str
+) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Columns of a file from an event record.
+
+    Parameters
+    ----------
+    events
+        Event record; see :func:`milinfer.lhe.make_events`.
+    weights
+        Weight id of each weight branch.
+    first
+        Number of events already in the file.
+    target
+        Name of the file, for messages.
+
+    Returns
+    -------
+    tuple
+        Particles of each event; columns (n_particles,) without ``LHEPart_`` in their names;
+        columns (n_events,).
+
+    Raises
+    ------
+    SampleError
+        If the events lack a column, or have other weights.
+    """
+    try:
+        counts, particles, event, given = flatten_events(events)
+    except LHEError as error:
+        msg = f"{target}: {error}"
+        raise SampleError(msg) from error
+    if set(given) != set(weights.values()):
+        msg = (
+            f"{target}: from event {first} (counted from 0) the weights are {list(given)}, "
+            f"but they were {list(weights.values())}; give every event the same"
+        )
+        raise SampleError(msg)
+    n = len(counts)
+    scalars: dict[str, NDArray[Any]] = {
+        "run": np.ones(n, dtype=np.uint32),
+        "luminosityBlock": np.ones(n, dtype=np.uint32),
+        "event": np.arange(first + 1, first + n + 1, dtype=np.uint64),
+        **event,
+        **{name: given[identity] for name, identity in weights.items()},
+    }
+    exact = {_EXACT.get(name, name): column for name, column in particles.items()}
+    return counts, {**_nanoaod(particles), **exact}, scalars
+
+
+def _nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """NanoAOD's view of the momenta: no direction but ``incomingpz`` for incoming partons."""
+    incoming = particles["status"] == -1
+    pt = np.hypot(particles["px"], particles["py"])
+    forward = pt == 0
+    with np.errstate(over="ignore"):
+        eta = np.arcsinh(particles["pz"] / np.where(forward, 1.0, pt))
+    pt, eta = np.where(incoming, 0.0, pt), np.where(incoming | forward, 0.0, eta)
+    phi = np.where(incoming, 0.0, np.arctan2(particles["py"], particles["px"]))
+    pz = np.where(incoming | forward, particles["pz"], 0.0)
+    return {"pt": pt, "eta": eta, "phi": phi, "incomingpz": pz}
+
+
+def from_branches(
+    counts: NDArray[np.int64],
+    particles: Mapping[str, NDArray[Any]],
+    scalars: Mapping[str, NDArray[Any]],
+    weights: Mapping[str, str],
+) -> AwkwardArray:
+    """Undo :func:`to_branches`."""
+    stored = {_EXACT.get(name, name): name for name in PARTICLE_FIELDS}
+    columns = {name: particles[key] for key, name in stored.items() if key in particles}
+    return make_events(
+        counts, columns, scalars, {key: scalars[name] for name, key in weights.items()}
+    )
+
+
+def needed_branches(available: Iterable[str], weights: Mapping[str, str], source: str) -> list[str]:
+    """Branches to read for an event record.
+
+    Raises
+    ------
+    SampleError
+        If the file lacks some of them; names the file and the branches.
+
+    Examples
+    --------
+    >>> needed_branches(["Jet_pt", "genWeight"], {}, "nano.root")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.SampleError: nano.root: the branches LHEPart_exact_px, ... are missing; ...
+    """
+    names = set(available)
+    needed = [PART + name for name in _NEEDED] + ["genWeight", "LHE_processId", *weights]
+    missing = [name for name in needed if name not in names]
+    if missing:
+        msg = (
+            f"{source}: the branches {', '.join(missing)} are missing; these are no event records "
+            "as milinfer writes them: read its reconstructed objects or features instead, or "
+            "convert the LHE file"
+        )
+        raise SampleError(msg)
+    wanted = [PART + _EXACT.get(name, name) for name in PARTICLE_FIELDS] + [*EVENT_FIELDS, *weights]
+    return [name for name in wanted if name in names]

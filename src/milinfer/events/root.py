@@ -1,0 +1,229 @@
+"""Event records in ROOT files: a NanoAOD-like TTree or an RNTuple."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from milinfer.atomic import atomic_path
+from milinfer.events.columns import (
+    PART,
+    FileMetadata,
+    from_branches,
+    needed_branches,
+    to_branches,
+)
+from milinfer.exceptions import ConfigurationError, SampleError
+from milinfer.lhe.info import LHEInfo
+from milinfer.typing import AwkwardArray, PathLikeStr
+
+__all__ = ["Ntuple", "RootReader", "RootWriter"]
+
+Ntuple = Literal["ttree", "rntuple"]
+
+_KEY = "milinfer"
+
+
+class RootWriter:
+    """Write event records to a ROOT file in chunks; it appears whole or not at all.
+
+    The file has ``Events``, with the branches of NanoAOD (``LHEPart_pt``, …, ``genWeight``,
+    ``run``, ``luminosityBlock``, ``event``) and those that make it lossless, and the string
+    ``milinfer`` with header, init and weight ids.  The exact momenta are ``LHEPart_exact_px``, …:
+    coffea would refuse ``LHEPart_px`` beside ``LHEPart_pt``.
+
+    Raises
+    ------
+    SampleError
+        If the events lack a column or their weights change.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from milinfer import lhe
+    >>> part = dict.fromkeys(["px", "py", "pz", "energy", "mass", "pdgId", "status"], [1])
+    >>> events = lhe.make_events([1], {**part, "mother1": [0], "mother2": [0]},
+    ...                          {"genWeight": [1.0], "LHE_processId": [1]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "e.root")
+    ...     with RootWriter(file, lhe.LHEInfo(processes=())) as writer:
+    ...         writer.write(events)
+    ...     with RootReader(file) as reader:
+    ...         reader.n_events
+    1
+    """
+
+    def __init__(self, path: PathLikeStr, info: LHEInfo, ntuple: Ntuple = "ttree") -> None:
+        if ntuple not in ("ttree", "rntuple"):
+            msg = f"ntuple is {ntuple!r}; choose 'ttree' or 'rntuple'"
+            raise ConfigurationError(msg)
+        self.path = path
+        self.info = info
+        self.ntuple = ntuple
+        self.n_events = 0
+        self._weights: dict[str, str] | None = None
+        self._stack = ExitStack()
+        self._file: Any = None
+
+    def __enter__(self) -> Self:
+        import uproot
+
+        temporary = self._stack.enter_context(atomic_path(self.path))
+        try:
+            self._file = self._stack.enter_context(uproot.recreate(temporary))
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._finish()
+        except BaseException as caught:
+            self._stack.__exit__(type(caught), caught, caught.__traceback__)
+            raise
+        self._stack.__exit__(kind, error, trace)
+
+    def _finish(self) -> None:
+        if self.n_events == 0:
+            msg = f"{self.path}: there are no events to write"
+            raise SampleError(msg)
+        weights = self._weights or {}
+        info = self.info.with_weights(weights.values())
+        self._file[_KEY] = FileMetadata(info, weights).to_json()
+
+    def write(self, events: AwkwardArray) -> None:
+        """Append events.
+
+        Raises
+        ------
+        SampleError
+            If they lack a column, or have other weights than those before.
+        """
+        import awkward as ak
+
+        if len(events) == 0:
+            return
+        if self._weights is None:
+            ids = ak.fields(events["LHEWeight"]) if "LHEWeight" in ak.fields(events) else []
+            self._weights = FileMetadata.branches(ids)
+        counts, particles, scalars = to_branches(
+            events, self._weights, self.n_events, str(self.path)
+        )
+        jagged = {name: ak.unflatten(column, counts) for name, column in particles.items()}
+        if self.ntuple == "ttree":
+            columns = {"LHEPart": ak.zip(jagged), **scalars}
+        else:
+            columns = {**{PART + name: column for name, column in jagged.items()}, **scalars}
+            columns["nLHEPart"] = counts.astype(np.int32)
+        if self.n_events:
+            self._file["Events"].extend(columns)
+        elif self.ntuple == "ttree":
+            types = {name: values.dtype for name, values in scalars.items()}
+            self._file.mktree("Events", {"LHEPart": columns["LHEPart"].type.content, **types})
+            self._file["Events"].extend(columns)
+        else:
+            self._file.mkrntuple("Events", columns)
+        self.n_events += len(counts)
+
+
+class RootReader:
+    """Read event records from a ROOT file, TTree or RNTuple, in chunks.
+
+    Attributes
+    ----------
+    n_events
+        Events in the file.
+    info
+        Header and init; without processes where milinfer has not written the file.
+
+    Raises
+    ------
+    SampleError
+        If the file has no such tree or lacks branches; names the file and the branches.
+
+    Examples
+    --------
+    See :class:`RootWriter`.
+    """
+
+    def __init__(self, path: PathLikeStr, tree: str = "Events") -> None:
+        import uproot
+
+        self.name = str(path)
+        self._tree_name = tree
+        try:
+            self._file = uproot.open(path)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            msg = (
+                f"{path}: this cannot be opened as a ROOT file ({error}); copy or produce it again"
+            )
+            raise SampleError(msg) from error
+        try:
+            if tree not in self._file:
+                there = ", ".join(self._file.keys(cycle=False)) or "nothing"
+                msg = f"{path}: there is no tree {tree!r} in this file, only {there}"
+                raise SampleError(msg)
+            self._tree = self._file[tree]
+            text = str(self._file[_KEY]) if _KEY in self._file else None
+            metadata = FileMetadata(LHEInfo(processes=()), {})
+            if text is not None:
+                metadata = FileMetadata.from_json(text, self.name)
+            self.info = metadata.info
+            self._weights = metadata.weights
+            self._branches = needed_branches(self._tree.keys(), self._weights, self.name)
+            self.n_events = int(self._tree.num_entries)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
+        """Event records in chunks of ``chunk_size``, the last one smaller.
+
+        Raises
+        ------
+        SampleError
+            If a branch cannot be read.
+        """
+        import awkward as ak
+
+        for start in range(0, self.n_events, chunk_size):
+            stop = min(start + chunk_size, self.n_events)
+            try:
+                arrays = self._tree.arrays(self._branches, entry_start=start, entry_stop=stop)
+            except Exception as error:
+                msg = (
+                    f"{self.name}: events {start} to {stop - 1} (counted from 0) cannot be read "
+                    f"({error}); copy or produce the file again"
+                )
+                raise SampleError(msg) from error
+            parts = [name for name in self._branches if name.startswith(PART)]
+            counts = ak.to_numpy(ak.num(arrays[parts[0]], axis=1)).astype(np.int64)
+            yield from_branches(
+                counts,
+                {n.removeprefix(PART): ak.to_numpy(ak.flatten(arrays[n], axis=1)) for n in parts},
+                {n: ak.to_numpy(arrays[n]) for n in self._branches if n not in parts},
+                self._weights,
+            )

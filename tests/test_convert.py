@@ -1,0 +1,140 @@
+"""Conversion: LHE → ROOT or Parquet → LHE gives the first file again."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+
+import pytest
+
+from milinfer import convert as module
+from milinfer import events, lhe
+from milinfer.convert import convert, convert_many
+from milinfer.exceptions import ConfigurationError, LHEError, SampleError
+from milinfer.progress import progress
+
+TEXT = """<LesHouchesEvents version="3.0">
+<header>
+<MGRunCard> a & b < c </MGRunCard>
+<initrwgt>
+<weightgroup name="eft">
+<weight id="c_HW=0.5">set param_card SMEFT 7 0.5</weight>
+</weightgroup>
+</initrwgt>
+</header>
+<init>
+2212 2212 6500 6500 0 0 247000 247000 -4 1
+1.5 0.1 1 1
+</init>
+"""
+EVENT = """<event>
+2 1 {weight} 91.18 0.0078 0.118
+11 1 0 0 0 0 0.1 0.2 0.30000000000000004 0.4 0.000511 0 -1
+-11 1 0 0 0 0 -0.1 -0.2 1e-300 0.4 0.000511 0 9
+<rwgt>
+<wgt id="c_HW=0.5">-1.25e-07</wgt>
+<wgt id="undeclared">3</wgt>
+</rwgt>
+</event>
+"""
+END = "</LesHouchesEvents>\n"
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "in.lhe"
+    path.write_text(TEXT + "".join(EVENT.format(weight=0.1 * i) for i in range(25)) + END)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "ntuple"),
+    [("a.root", "ttree"), ("a.root", "rntuple"), ("a.parquet", "ttree"), ("a.lhe.gz", "ttree")],
+)
+def test_there_and_back(source, tmp_path, name, ntuple):
+    there = convert(source, tmp_path / name, ntuple=ntuple, chunk_size=10)
+    assert (there.n_events_in, there.n_events_out) == (25, 25)
+    back = convert(tmp_path / name, tmp_path / "back.lhe", chunk_size=7)
+    assert back.n_events_out == 25
+    first, last = lhe.read(source), lhe.read(tmp_path / "back.lhe")
+    assert last.info == first.info
+    assert last.events.to_list() == first.events.to_list()
+    lhe.write(tmp_path / "direct.lhe", *first)
+    assert (tmp_path / "back.lhe").read_bytes() == (tmp_path / "direct.lhe").read_bytes()
+    assert events.read(tmp_path / name).info == first.info
+
+
+@pytest.mark.parametrize("name", ["a.root", "a.parquet", "a.lhe"])
+def test_nothing_is_left_of_a_damaged_source(source, tmp_path, name):
+    source.write_text(source.read_text()[:-300])
+    target = tmp_path / name
+    with pytest.raises(LHEError, match=r"in\.lhe: .*truncated"):
+        convert(source, target, chunk_size=5)
+    target.write_text("older")
+    with pytest.raises(LHEError, match=r"in\.lhe: .*truncated"):
+        convert(source, target, chunk_size=5)
+    assert target.read_text() == "older"
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "in.lhe"])
+
+
+def test_events_must_all_arrive(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.events, "count", lambda _path: 24)
+    with pytest.raises(SampleError, match="25 events, 25 were converted and 24 are"):
+        convert(source, tmp_path / "a.root")
+    assert [p.name for p in tmp_path.iterdir()] == ["in.lhe"]
+
+
+def test_errors_name_the_target_not_the_temporary_file(source, tmp_path):
+    import awkward as ak
+
+    first = lhe.read(source)
+    record = ak.with_field(first.events, [float("nan")] * 25, "genWeight")
+    events.write(tmp_path / "a.parquet", record, first.info)
+    with pytest.raises(LHEError, match="genWeight is nan") as caught:
+        convert(tmp_path / "a.parquet", tmp_path / "b.lhe")
+    assert str(tmp_path / "b.lhe") in str(caught.value)
+    assert not (tmp_path / "b.lhe").exists()
+
+
+def test_wrong_options(source, tmp_path):
+    with pytest.raises(ConfigurationError, match="overwritten"):
+        convert(source, source)
+    with pytest.raises(ConfigurationError, match="unknown kind"):
+        convert(source, tmp_path / "a.txt")
+    with pytest.raises(ConfigurationError, match="chunk_size"):
+        convert(source, tmp_path / "a.root", chunk_size=0)
+    with pytest.raises(ConfigurationError, match="workers"):
+        convert_many([], workers=0)
+    with pytest.raises(ConfigurationError, match="more than one"):
+        convert_many([(source, tmp_path / "a.root"), (source, tmp_path / "a.root")])
+
+
+def test_many_in_processes(source, tmp_path):
+    packed = tmp_path / "in2.lhe.gz"
+    packed.write_bytes(gzip.compress(source.read_bytes()))
+    pairs = [(source, tmp_path / "a.root"), (packed, tmp_path / "b.parquet")]
+    summaries = convert_many(pairs, workers=2)
+    assert [s.n_events_out for s in summaries] == [25, 25]
+    assert [s.target for s in summaries] == [str(target) for _, target in pairs]
+    assert events.read(pairs[0][1]).info == events.read(pairs[1][1]).info
+    source.write_text("nothing")
+    with pytest.raises(LHEError, match=r"in\.lhe"):
+        convert_many(pairs, workers=2)
+
+
+def test_many_in_this_process(source, tmp_path):
+    assert convert_many([(source, tmp_path / "a.root")], workers=1)[0].n_events_out == 25
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_only_on_a_terminal(monkeypatch):
+    for stream in (io.StringIO(), Terminal()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with progress("working", total=2) as advance:
+            advance(2)
+        assert bool(stream.getvalue()) == stream.isatty()
