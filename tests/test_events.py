@@ -154,6 +154,41 @@ def test_foreign_root_file(tmp_path):
         events.read(file, tree="tree")
 
 
+def test_nanoaod_of_others_is_read_as_far_as_it_goes(tmp_path):
+    part = ak.Array(
+        [
+            [
+                {"pt": 0.0, "eta": 0.0, "phi": 0.0, "mass": 0.0, "incomingpz": -50.0, "status": -1},
+                {"pt": 30.0, "eta": 1.0, "phi": 2.0, "mass": 1.5, "incomingpz": 0.0, "status": 1},
+            ],
+            [],
+        ]
+    )
+    part = ak.values_astype(part, np.float32)
+    for name in ("status", "pdgId"):
+        part = ak.with_field(part, ak.values_astype(part.status, np.int32), name)
+    zipped = ak.zip({name: part[name] for name in part.fields})
+    with uproot.recreate(tmp_path / "nano.root") as root:
+        root.mktree("Events", {"LHEPart": zipped.type.content, "genWeight": np.float32})
+        root["Events"].extend({"LHEPart": zipped, "genWeight": np.ones(2, np.float32)})
+    record, info = events.read(tmp_path / "nano.root")
+    assert record.LHEPart["pz"][0, 0] == -50.0
+    assert record.LHEPart["energy"][0, 0] == 50.0
+    assert record.LHEPart.pt[0, 1] == pytest.approx(30.0)
+    assert record.LHEPart.eta[0, 1] == pytest.approx(1.0)
+    assert record.LHEPart.mass[0, 1] == pytest.approx(1.5, abs=1e-4)
+    assert info.processes == ()
+    events.write(tmp_path / "a.lhe", record, info)
+    same(events.read(tmp_path / "a.lhe").events, record)
+
+
+def test_headers_are_not_counted(tmp_path):
+    info = lhe.LHEInfo(processes=(), header="<event> </event>\n</event>")
+    events.write(tmp_path / "a.lhe", make(), info)
+    assert events.count(tmp_path / "a.lhe") == 20
+    assert events.read(tmp_path / "a.lhe").info == info.with_weights(IDS)
+
+
 def test_foreign_parquet_file(tmp_path):
     ak.to_parquet(ak.Array({"x": [1.0]}), str(tmp_path / "a.parquet"))
     with pytest.raises(SampleError, match=r"a\.parquet: the branches LHEPart_exact_px"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 
 import awkward as ak
 import numpy as np
@@ -356,3 +358,13 @@ def test_memory_is_bounded(maker):
 def test_errors_are_milinfer_errors(maker):
     with pytest.raises(MilinferError):
         lhe.read(maker.file("x"))
+
+
+def test_importing_is_light():
+    code = (
+        "import sys, milinfer.lhe, milinfer.events, milinfer.convert\n"
+        "heavy = {'awkward', 'pylhe', 'vector', 'uproot', 'pyarrow', 'rich', 'tensorflow'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert not done.stderr.strip()

@@ -21,6 +21,7 @@ PART: Final = "LHEPart_"
 WEIGHT: Final = "LHEWeight_"
 # coffea refuses a collection that has pt, eta, phi and mass, and px, py, pz and energy too.
 _EXACT: Final = {name: f"exact_{name}" for name in ("px", "py", "pz", "energy")}
+_NANOAOD: Final = ("pt", "eta", "phi", "mass", "pdgId", "status")
 _NEEDED: Final = (*_EXACT.values(), "mass", "pdgId", "status", "mother1", "mother2")
 
 
@@ -151,12 +152,38 @@ def from_branches(
     scalars: Mapping[str, NDArray[Any]],
     weights: Mapping[str, str],
 ) -> AwkwardArray:
-    """Undo :func:`to_branches`."""
+    """Undo :func:`to_branches`.
+
+    The particles of a NanoAOD that milinfer has not written are taken as far as they go: momenta
+    from ``pt``, ``eta``, ``phi`` and ``mass`` in their single precision, no mothers, process 0.
+    """
+    if "exact_px" not in particles:
+        particles = _from_nanoaod(particles)
+        scalars = {"LHE_processId": np.zeros(len(counts), dtype=np.int32), **scalars}
     stored = {_EXACT.get(name, name): name for name in PARTICLE_FIELDS}
     columns = {name: particles[key] for key, name in stored.items() if key in particles}
     return make_events(
         counts, columns, scalars, {key: scalars[name] for name, key in weights.items()}
     )
+
+
+def _from_nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    given = {name: np.asarray(column, dtype=np.float64) for name, column in particles.items()}
+    pt, eta, phi, mass = (given[name] for name in ("pt", "eta", "phi", "mass"))
+    px, py = pt * np.cos(phi), pt * np.sin(phi)
+    pz = pt * np.sinh(eta)
+    if "incomingpz" in given:
+        pz = np.where(given["incomingpz"] == 0, pz, given["incomingpz"])
+    momentum = (px, py, pz, np.sqrt(px**2 + py**2 + pz**2 + mass**2))
+    none = np.zeros(len(pt), dtype=np.int32)
+    tags = {name: particles[name] for name in ("pdgId", "status", "spin") if name in particles}
+    return {
+        **dict(zip(_EXACT.values(), momentum, strict=True)),
+        "mass": mass,
+        "mother1": none,
+        "mother2": none,
+        **tags,
+    }
 
 
 def needed_branches(available: Iterable[str], weights: Mapping[str, str], source: str) -> list[str]:
@@ -175,6 +202,10 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
     milinfer.exceptions.SampleError: nano.root: the branches LHEPart_exact_px, ... are missing; ...
     """
     names = set(available)
+    nanoaod = [PART + name for name in _NANOAOD] + ["genWeight"]
+    if PART + "exact_px" not in names and names.issuperset(nanoaod):
+        others = (PART + "incomingpz", PART + "spin", *EVENT_FIELDS)
+        return nanoaod + [name for name in others if name in names]
     needed = [PART + name for name in _NEEDED] + ["genWeight", "LHE_processId", *weights]
     missing = [name for name in needed if name not in names]
     if missing:
