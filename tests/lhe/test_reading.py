@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import subprocess
 import sys
 
 import awkward as ak
 import numpy as np
+import pylhe
 import pytest
 
 from milinfer import lhe
@@ -164,6 +166,39 @@ def test_generator_in_init_and_prolog(maker):
     init = maker.init.replace("</init>", "<generator name='x' version='1'>y</generator>\n</init>")
     text = "<?xml version='1.0'?>\n<!-- c -->\n" + maker.document(maker.event(), init=init)
     assert len(lhe.read(maker.file(b"\xef\xbb\xbf" + text.encode())).info.processes) == 2
+
+
+def test_init_with_other_text_and_weights(maker):
+    extra = (
+        "<initrwgt>\n<weight id='a'> up </weight>\n<weight id='b'/>\n</initrwgt>\n"
+        "Just some & random < text\n</init>"
+    )
+    init = maker.init.replace("</init>", extra)
+    info = lhe.read(maker.file(maker.document(maker.event(after=maker.rwgt), init=init))).info
+    assert len(info.processes) == 2
+    assert info.weights == (lhe.LHEWeight("a", "up"), lhe.LHEWeight("b"))
+
+
+def real_files():
+    """Files of pylhe's own tests, where they have been downloaded already."""
+    if importlib.util.find_spec("skhep_testdata") is None:
+        return []
+    import skhep_testdata
+
+    return sorted(skhep_testdata.data.cache_path(None).glob("pylhe-test*.lhe*"))
+
+
+@pytest.mark.parametrize("path", real_files(), ids=lambda path: path.name)
+def test_files_of_generators(path):
+    """Sherpa, POWHEG, Pythia, Whizard and MadGraph files agree with what pylhe finds in them."""
+    if "pr29" in path.name:
+        with pytest.raises(LHEError, match="announces 8 processes but has 0"):
+            lhe.read(path)
+        return
+    events = lhe.read(path).events
+    plain = list(pylhe.LHEFile.fromfile(path).events)
+    assert len(events) == len(plain)
+    assert ak.flatten(events.LHEPart["px"]).tolist() == [x.px for e in plain for x in e.particles]
 
 
 def test_latin_1_header(maker):

@@ -25,6 +25,7 @@ _MILINFER: Final = re.compile(r"<milinfer>(.*?)</milinfer>(?:\r?\n)?", re.DOTALL
 _CDATA: Final = re.compile(r"<!\[CDATA\[(.*)\]\]>(?:\r?\n)?", re.DOTALL)
 _NOT_LHE_AFTER: Final = 1 << 20
 _INIT_NUMBERS: Final = 10
+_PROCESS_NUMBERS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,12 @@ def read_preamble(more: Callable[[], bytes], name: str) -> tuple[Preamble, bytes
         if opening == b"header":
             headers.append(_decode(inside))
         elif opening == b"init":
-            init = _init_lines(_decode(inside), name)
+            init_text = _decode(inside)
             break
-    header, weights, own = _header("".join(headers), name)
+    init = _init_lines(init_text, name)
+    # some generators declare the weights in <init>
+    declared = _INITRWGT.findall(init_text)
+    header, weights, own = _header("".join(headers), declared, name)
     return Preamble(header, init, weights, version, own), text.data[position:]
 
 
@@ -223,22 +227,30 @@ def _init_lines(inside: str, name: str) -> tuple[str, ...]:
         if len(lines[0].split()) < _INIT_NUMBERS:
             raise ValueError(lines[0])
         n_processes = int(float(lines[0].split()[_INIT_NUMBERS - 1]))
-        bad = [line for line in lines if "<" in line or "&" in line]
-        if bad:
-            raise ValueError(bad[0])
     except (ValueError, IndexError, OverflowError) as error:
         msg = f"{name}: the <init> block cannot be read ({error}); produce the file again"
         raise LHEError(msg) from error
-    if n_processes != len(lines) - 1:
+    found = next((i for i, line in enumerate(lines[1:]) if not _is_process(line)), len(lines) - 1)
+    if n_processes != found:
         msg = (
-            f"{name}: <init> announces {n_processes} processes but has {len(lines) - 1} "
+            f"{name}: <init> announces {n_processes} processes but has {found} "
             "process lines; correct the number (NPRUP) or the lines"
         )
         raise LHEError(msg)
-    return tuple(lines)
+    return tuple(lines[: 1 + found])  # the accord allows other text after them
 
 
-def _header(inside: str, name: str) -> tuple[str, tuple[LHEWeight, ...], dict[str, Any]]:
+def _is_process(line: str) -> bool:
+    words = line.split()
+    try:
+        return len([float(word) for word in words[:_PROCESS_NUMBERS]]) == _PROCESS_NUMBERS
+    except ValueError:
+        return False
+
+
+def _header(
+    inside: str, elsewhere: list[str], name: str
+) -> tuple[str, tuple[LHEWeight, ...], dict[str, Any]]:
     """Split the text of the header into its own text, the weights and milinfer's block."""
     header = inside.removeprefix("\r").removeprefix("\n")
     own: dict[str, Any] = {}
@@ -253,6 +265,9 @@ def _header(inside: str, name: str) -> tuple[str, tuple[LHEWeight, ...], dict[st
     weights: list[LHEWeight] = []
     for declared in _INITRWGT.findall(header):
         weights += _weights(declared, name)
+    known = {weight.id for weight in weights}
+    for declared in elsewhere:  # often a copy of what the header has
+        weights += [weight for weight in _weights(declared, name) if weight.id not in known]
     header = _INITRWGT.sub("", header)
     if own.pop("cdata", False):
         wrapped = _CDATA.fullmatch(header)
