@@ -1,1 +1,28 @@
-"""Embedded data with exact truth."""
+"""Embedded data with exact truth, generated on the spot.
+
+`vbf_hww`
+    The lead case: one SMEFT Wilson coefficient in VBF H → WW* → 2ℓ2ν.
+`vbf_hzz`
+    A background to it.
+`gaussian`
+    Closed-form examples.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from milinfer.datasets import gaussian as gaussian
+    from milinfer.datasets import vbf_hww as vbf_hww
+    from milinfer.datasets import vbf_hzz as vbf_hzz
+
+__all__ = ["gaussian", "vbf_hww", "vbf_hzz"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return import_module(f"milinfer.datasets.{name}")
+    msg = f"module 'milinfer.datasets' has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,160 @@
+r"""Exact tree-level amplitudes of u d → d u H and H → 4 leptons, with one SMEFT operator.
+
+All fermions are massless and couple to the W with left-handed currents
+:math:`J^\mu(a, b) = \chi^\dagger(a)\,\bar\sigma^\mu\,\chi(b)`, so that one helicity configuration
+contributes.  The hWW vertex is
+
+.. math:: \frac{2 m_W^2}{v}\Big[g^{\mu\nu} - \frac{2 c_{HW} v^2}{\Lambda^2 m_W^2}
+          (q_1\!\cdot q_2\, g^{\mu\nu} - q_2^\mu q_1^\nu)\Big]
+
+(all momenta incoming, Λ = 1 TeV), the same in production and decay.  A scalar Higgs boson makes
+|M|² the product of two quadratics in c_HW, a quartic.  Momenta have the order [E, px, py, pz].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.typing import FloatArray
+
+__all__ = ["M_H", "M_W", "M_Z", "VEV", "WIDTH_W", "WIDTH_Z", "decay_ww", "decay_zz", "production"]
+
+G_F = 1.166379e-5  # GeV^-2
+M_W, WIDTH_W = 80.387, 2.085  # GeV
+M_Z, WIDTH_Z = 91.1876, 2.4952
+M_H = 125.0
+VEV = (np.sqrt(2) * G_F) ** -0.5
+LAMBDA = 1000.0
+G_W = 2 * M_W / VEV
+_OPERATOR = -2 * VEV**2 / (LAMBDA**2 * M_W**2)
+
+Complex = NDArray[np.complex128]
+_METRIC = np.array([1.0, -1.0, -1.0, -1.0])
+
+
+def _spinor(p: FloatArray) -> Complex:
+    """Left-handed two-spinor of a massless momentum, shape (n, 2), normalised to 2E."""
+    energy, px, py, pz = np.moveaxis(p, -1, 0)
+    plus, minus = np.maximum(energy + pz, 0.0), np.maximum(energy - pz, 0.0)
+    pt2 = px**2 + py**2
+    # The larger of E ± pz is exact; the other follows from (E + pz)(E − pz) = pT².
+    forward = pz > 0
+    large = np.sqrt(np.where(forward, plus, minus))
+    small = np.sqrt(pt2) / large
+    pt = np.sqrt(pt2)
+    phase = np.where(pt > 0, (px - 1j * py) / np.where(pt > 0, pt, 1.0), 1.0)
+    return np.stack(
+        [-np.where(forward, small, large) * phase, np.where(forward, large, small)], axis=-1
+    )
+
+
+def _current(a: FloatArray, b: FloatArray) -> Complex:
+    """χ†(a) σ̄^μ χ(b), shape (n, 4)."""
+    x, y = np.conj(_spinor(a)), _spinor(b)
+    dd, uu = x[..., 1] * y[..., 1], x[..., 0] * y[..., 0]
+    ud, du = x[..., 0] * y[..., 1], x[..., 1] * y[..., 0]
+    return np.stack([uu + dd, -(ud + du), 1j * (ud - du), -(uu - dd)], axis=-1)
+
+
+def _dot(a: NDArray[np.generic], b: NDArray[np.generic]) -> Complex:
+    return np.einsum("...m,...m,m->...", a, b, _METRIC)
+
+
+def _quadratic(j1: Complex, j2: Complex, q1: FloatArray, q2: FloatArray) -> FloatArray:
+    """|S + c T|² as coefficients of 1, c, c², shape (n, 3)."""
+    standard = _dot(j1, j2)
+    operator = _OPERATOR * (_dot(q1, q2).real * standard - _dot(q2, j1) * _dot(q1, j2))
+    return np.stack(
+        [
+            np.abs(standard) ** 2,
+            2 * (np.conj(standard) * operator).real,
+            np.abs(operator) ** 2,
+        ],
+        axis=-1,
+    )
+
+
+def _square(p: FloatArray) -> FloatArray:
+    out: FloatArray = _dot(p, p).real
+    return out
+
+
+def production(p: FloatArray) -> FloatArray:
+    """|M|² of u d → d u H, summed and averaged over colours and spins.
+
+    Parameters
+    ----------
+    p
+        Momenta of u, d (incoming), d (from the u), u (from the d) and optionally H,
+        shape (n, 4 or 5, 4), GeV.
+
+    Returns
+    -------
+    ndarray
+        Coefficients of 1, c_HW, c_HW², shape (n, 3), dimension GeV⁻².
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = np.array([[[100.0, 0, 0, 100], [100, 0, 0, -100], [50, 0, 30, 40], [30, 0, -18, -24]]])
+    >>> bool((production(p)[:, 0] > 0).all())
+    True
+    """
+    q1, q2 = p[:, 0] - p[:, 2], p[:, 1] - p[:, 3]
+    quadratic = _quadratic(_current(p[:, 2], p[:, 0]), _current(p[:, 3], p[:, 1]), q1, q2)
+    propagators = ((_square(q1) - M_W**2) * (_square(q2) - M_W**2)) ** 2
+    coupling = (G_W**2 / 2) ** 2 * (2 * M_W**2 / VEV) ** 2 / 4
+    return quadratic * (coupling / propagators)[:, None]
+
+
+def decay_ww(p: FloatArray) -> FloatArray:
+    """|M|² of H → W W* → e+ νe e− ν̄e.
+
+    Parameters
+    ----------
+    p
+        Momenta of e+, νe, e−, ν̄e, shape (n, 4, 4), GeV.
+
+    Returns
+    -------
+    ndarray
+        Coefficients of 1, c_HW, c_HW², shape (n, 3), dimension GeV⁻⁴... of a 1 → 4 amplitude
+        squared.
+    """
+    q1, q2 = p[:, 0] + p[:, 1], p[:, 2] + p[:, 3]
+    quadratic = _quadratic(_current(p[:, 1], p[:, 0]), _current(p[:, 2], p[:, 3]), q1, q2)
+    coupling = (G_W**2 / 2) ** 2 * (2 * M_W**2 / VEV) ** 2
+    return quadratic * (coupling * _breit_wigners(q1, q2, M_W, WIDTH_W))[:, None]
+
+
+def decay_zz(p: FloatArray) -> FloatArray:
+    """|M|² of H → Z Z* → e+ e− ν ν̄ for one neutrino flavour, summed over electron helicities.
+
+    Parameters
+    ----------
+    p
+        Momenta of e+, e−, ν, ν̄, shape (n, 4, 4), GeV.
+
+    Returns
+    -------
+    ndarray
+        Shape (n,).
+    """
+    q1, q2 = p[:, 0] + p[:, 1], p[:, 2] + p[:, 3]
+    neutrinos = _current(p[:, 2], p[:, 3])
+    left = np.abs(_dot(_current(p[:, 1], p[:, 0]), neutrinos)) ** 2
+    right = np.abs(_dot(_current(p[:, 0], p[:, 1]), neutrinos)) ** 2
+    sin2 = 1 - M_W**2 / M_Z**2
+    g_z = 2 * M_Z / VEV
+    g_left, g_right, g_neutrino = -0.5 + sin2, sin2, 0.5
+    coupling = (g_z**2 * g_neutrino) ** 2 * (2 * M_Z**2 / VEV) ** 2
+    out: FloatArray = (
+        coupling * (g_left**2 * left + g_right**2 * right) * _breit_wigners(q1, q2, M_Z, WIDTH_Z)
+    )
+    return out
+
+
+def _breit_wigners(q1: FloatArray, q2: FloatArray, mass: float, width: float) -> FloatArray:
+    gamma2 = (mass * width) ** 2
+    return 1 / (((_square(q1) - mass**2) ** 2 + gamma2) * ((_square(q2) - mass**2) ** 2 + gamma2))

@@ -1,0 +1,204 @@
+"""Generated events with their exact truth, and their form as LHE events."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import ParameterError, SampleError
+from milinfer.points import format_point, point_id
+from milinfer.typing import FloatArray, IntArray, Point
+
+if TYPE_CHECKING:
+    from milinfer.lhe.info import LHEInfo
+
+__all__ = ["CrossSectionRatio", "GeneratedEvents"]
+
+# LHE particle list: two incoming, H, two bosons, four leptons, two quarks.
+_STATUS = np.array([-1, -1, 2, 2, 2, 1, 1, 1, 1, 1, 1])
+_MOTHERS = np.array(
+    [[0, 0], [0, 0], [1, 2], [3, 3], [3, 3], [4, 4], [4, 4], [5, 5], [5, 5], [1, 2], [1, 2]]
+)
+
+
+class CrossSectionRatio(NamedTuple):
+    """σ(c)/σ(c_gen) as a quartic: coefficients and covariance, lowest power first."""
+
+    coefficients: FloatArray
+    covariance: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedEvents:
+    """Unweighted parton-level events.
+
+    Parameters
+    ----------
+    momenta
+        [px, py, pz, E] in GeV of the two incoming partons, H, its two bosons, the four leptons and
+        the two quarks, shape (n, 11, 4).
+    pdg_ids
+        Shape (n, 11).
+    coefficients
+        Joint likelihood ratio |M(c)|²/|M(0)|² = Σ_j a_j c^j, shape (n, 5), a_0 = 1; for a
+        background all others are zero.
+    cross_section, cross_section_error
+        After all cuts, in pb.
+    point
+        Parameter point of the generation; empty for a background.
+    process
+        Its name.
+    seed
+        Seed of the generation.
+    overshoot
+        Share of the cross-section above the maximum weight of the unweighting (lost).
+
+    Examples
+    --------
+    >>> from milinfer.datasets import vbf_hww
+    >>> events = vbf_hww.generate(100, {"c_HW": 0.5}, seed=1)
+    >>> len(events), events.joint_ratio(0.0)[0]
+    (100, 1.0)
+    """
+
+    momenta: FloatArray
+    pdg_ids: IntArray
+    coefficients: FloatArray
+    cross_section: float
+    cross_section_error: float
+    point: Point
+    process: str
+    seed: int
+    overshoot: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.momenta)
+
+    def joint_ratio(self, c_hw: float) -> FloatArray:
+        """|M(c_HW)|²/|M(0)|² of each event, shape (n,); not divided by the cross-sections."""
+        return np.polynomial.polynomial.polyval(c_hw, self.coefficients.T)
+
+    def cross_section_ratio(self) -> CrossSectionRatio:
+        """σ(c)/σ(c_gen) with statistical covariance, from the events' own coefficients."""
+        own = self.joint_ratio(self.point.get("c_HW", 0.0))
+        ratios = self.coefficients / own[:, None]
+        return CrossSectionRatio(ratios.mean(axis=0), np.cov(ratios.T) / len(self))
+
+    def take(self, index: IntArray | slice) -> GeneratedEvents:
+        """Some of the events."""
+        return dataclasses.replace(
+            self,
+            momenta=self.momenta[index],
+            pdg_ids=self.pdg_ids[index],
+            coefficients=self.coefficients[index],
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[GeneratedEvents]) -> GeneratedEvents:
+        """Join events of one process and point.
+
+        Raises
+        ------
+        SampleError
+            If process or point differ.
+        """
+        first = parts[0]
+        if any(p.process != first.process or p.point != first.point for p in parts):
+            msg = f"cannot join events of {[(p.process, dict(p.point)) for p in parts]}"
+            raise SampleError(msg)
+        return dataclasses.replace(
+            first,
+            momenta=np.concatenate([p.momenta for p in parts]),
+            pdg_ids=np.concatenate([p.pdg_ids for p in parts]),
+            coefficients=np.concatenate([p.coefficients for p in parts]),
+        )
+
+    def to_events(self, weights: Sequence[Point] | Mapping[str, Point] = ()) -> tuple[Any, LHEInfo]:
+        """Awkward events as :func:`milinfer.lhe.read` gives them, and what goes with them.
+
+        Every event has the cross-section in pb as its weight, so that the mean of the weights is
+        the cross-section (IDWTUP = −4).
+
+        Parameters
+        ----------
+        weights
+            Points at which each event shall carry a weight: genWeight · |M(c)|²/|M(c_gen)|².
+            Ids come from the mapping, or from :func:`milinfer.points.point_id`.
+
+        Raises
+        ------
+        ParameterError
+            If a point has another parameter than c_HW, or the process has none.
+        """
+        from milinfer.lhe import LHEInfo, LHEProcess, LHEWeight, make_events
+
+        named = weights if isinstance(weights, Mapping) else {point_id(p): p for p in weights}
+        for point in named.values():
+            if set(point) != {"c_HW"} or not self.point:
+                msg = f"no weights at {format_point(point)}: {self.process} knows " + (
+                    "c_HW alone" if self.point else "no parameter"
+                )
+                raise ParameterError(msg)
+        n, k = self.pdg_ids.shape
+        own = self.joint_ratio(self.point.get("c_HW", 0.0))
+        columns = {
+            "px": self.momenta[..., 0],
+            "py": self.momenta[..., 1],
+            "pz": self.momenta[..., 2],
+            "energy": self.momenta[..., 3],
+            "mass": self._masses(),
+            "pdgId": self.pdg_ids,
+            "status": np.broadcast_to(_STATUS, (n, k)),
+            "mother1": np.broadcast_to(_MOTHERS[:, 0], (n, k)),
+            "mother2": np.broadcast_to(_MOTHERS[:, 1], (n, k)),
+            **self._colours(),
+            "lifetime": np.zeros((n, k)),
+            # Massless left-handed fermions; bosons are intermediate and have no helicity.
+            "spin": np.where(np.abs(self.pdg_ids) > 20, 0.0, -np.sign(self.pdg_ids)),
+        }
+        scale = self.momenta[:, 2, 3] ** 2 - np.sum(self.momenta[:, 2, :3] ** 2, axis=1)
+        events = make_events(
+            np.full(n, k),
+            {name: np.ascontiguousarray(column).reshape(-1) for name, column in columns.items()},
+            {
+                "genWeight": np.full(n, self.cross_section),
+                "LHE_processId": np.ones(n, dtype=np.int32),
+                "LHE_scale": np.sqrt(scale),
+                "LHE_alphaQED": np.full(n, 1 / 132.2),
+                "LHE_alphaQCD": np.full(n, 0.1),
+            },
+            {
+                name: self.cross_section * self.joint_ratio(point["c_HW"]) / own
+                for name, point in named.items()
+            },
+        )
+        info = LHEInfo(
+            processes=(
+                LHEProcess(self.cross_section, self.cross_section_error, self.cross_section, 1),
+            ),
+            weighting_strategy=-4,
+            weights=tuple(LHEWeight(name, format_point(p)) for name, p in named.items()),
+            process=self.process,
+            point=dict(self.point) if self.point else None,
+        )
+        return events, info
+
+    def _masses(self) -> FloatArray:
+        """On-shell masses as they were generated: zero for fermions, √p² for bosons."""
+        p = self.momenta
+        square = p[..., 3] ** 2 - np.sum(p[..., :3] ** 2, axis=-1)
+        return np.where(np.abs(self.pdg_ids) > 20, np.sqrt(np.maximum(square, 0.0)), 0.0)
+
+    def _colours(self) -> dict[str, IntArray]:
+        """Colour flows straight through from each incoming to its outgoing quark."""
+        color1 = np.zeros(self.pdg_ids.shape, dtype=np.int64)
+        # u turns into d and d into u: the outgoing quark with the line of the other flavour.
+        color1[:, 0], color1[:, 1] = 501, 502
+        from_first = self.pdg_ids[:, 9] != self.pdg_ids[:, 0]
+        color1[:, 9] = np.where(from_first, 501, 502)
+        color1[:, 10] = np.where(from_first, 502, 501)
+        return {"color1": color1, "color2": np.zeros_like(color1)}
