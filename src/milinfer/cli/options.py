@@ -1,0 +1,109 @@
+"""Options and small helpers shared by the commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+
+from milinfer.exceptions import ParameterError
+from milinfer.points import parse_point
+from milinfer.samples import Sample, SampleSet
+
+__all__ = [
+    "json_option",
+    "output_option",
+    "read_samples",
+    "seed_option",
+    "split_spec",
+    "workers_option",
+    "write_json",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(function: F) -> F:
+    """``--json PATH``."""
+    return click.option(
+        "--json",
+        "json_path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write the figures of this command to a JSON file.",
+    )(function)
+
+
+def output_option(help_text: str, *, required: bool = True) -> Callable[[F], F]:
+    """``--out PATH``."""
+    return click.option("--out", type=click.Path(path_type=Path), required=required, help=help_text)
+
+
+def seed_option(function: F) -> F:
+    """``--seed N``."""
+    return click.option(
+        "--seed", type=click.IntRange(0), default=1, show_default=True, help="Random seed."
+    )(function)
+
+
+def workers_option(function: F) -> F:
+    """``--workers N``."""
+    return click.option(
+        "--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes."
+    )(function)
+
+
+def write_json(path: Path | None, figures: dict[str, Any]) -> None:
+    """Write figures where ``--json`` asks for it; plain numbers, sorted by nothing."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_plain(figures), indent=2) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (np.floating, float)):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def split_spec(spec: str) -> tuple[dict[str, float] | None, Path]:
+    """Split ``c_HW=-1:FILE`` into point and file; a bare ``FILE`` has its point inside.
+
+    Examples
+    --------
+    >>> split_spec("c_HW=-1:events.root")
+    ({'c_HW': -1.0}, PosixPath('events.root'))
+    """
+    head, separator, tail = spec.partition(":")
+    if separator and "=" in head and not Path(spec).exists():
+        return parse_point(head), Path(tail)
+    return None, Path(spec)
+
+
+def read_samples(
+    specs: Sequence[str], *, features: str | None = None, parameter: str | None = None
+) -> SampleSet:
+    """Read samples given on the command line; several files of one point are joined."""
+    by_point: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
+    for spec in specs:
+        point, path = split_spec(spec)
+        sample = Sample.from_file(path, point=point, features=features)
+        by_point.setdefault(tuple(sample.point.items()), []).append(sample)
+    samples = SampleSet(tuple(Sample.concatenate(group) for group in by_point.values()))
+    if parameter is not None and parameter not in samples.parameters:
+        msg = f"the samples have the parameters {samples.parameters}, not {parameter!r}"
+        raise ParameterError(msg)
+    return samples
