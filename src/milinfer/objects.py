@@ -1,0 +1,371 @@
+"""Objects of events (leptons, jets, missing momentum) as scikit-hep vectors.
+
+Collections of momenta come in many shapes: scikit-hep vectors from LHE files, coffea's NanoEvents
+vectors, cartesian or in pT, η, φ; jagged or already paired.  :class:`Particles` reads any of them,
+column by column (virtual arrays load only what is used), and :class:`Objects` gives the leading
+ones of each event to the functions that compute features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import vector
+from numpy.typing import NDArray
+
+from milinfer.exceptions import FeatureError
+from milinfer.typing import AwkwardArray, BoolArray, FloatArray, IntArray
+
+__all__ = ["Collection", "Objects", "Particles"]
+
+vector.register_awkward()
+
+_AXES = {
+    "px": ("px", "x"),
+    "py": ("py", "y"),
+    "pz": ("pz", "z"),
+    "pt": ("pt", "rho"),
+    "eta": ("eta",),
+    "phi": ("phi",),
+    "mass": ("mass", "m", "M", "tau"),
+    "energy": ("energy", "E", "e", "t"),
+}
+_MAX_PADDING = 32
+_MET_NAMES = ("MET", "PuppiMET", "PFMET")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """One kind of object that features are made of.
+
+    Parameters
+    ----------
+    name
+        Name of the collection, such as ``"leptons"``.
+    prefix
+        The leading objects are called ``prefix + "0"``, ``prefix + "1"``, ….
+    count
+        How many of them every event must have.
+    pdg_ids
+        Absolute PDG ids by which the collection is picked from generator particles.
+
+    Examples
+    --------
+    >>> Collection("photons", "a", 2, frozenset({22})).keys
+    ('a0', 'a1')
+    """
+
+    name: str
+    prefix: str
+    count: int
+    pdg_ids: frozenset[int] = frozenset()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the leading objects."""
+        return tuple(f"{self.prefix}{i}" for i in range(self.count))
+
+
+class Particles:
+    """Momenta of a varying number of particles in each event, read lazily column by column.
+
+    Parameters
+    ----------
+    array
+        Jagged or regular array of momentum records, of shape (n_events, var) or (n_events, k); or
+        a sequence of k one-dimensional record arrays, each of shape (n_events,), None where an
+        event has no such particle.  Momenta in GeV, as px, py, pz or pt, eta, phi, each with mass
+        or energy; without either of these the particles are massless.
+    name
+        What they are, for messages.
+
+    Raises
+    ------
+    FeatureError
+        If the array has no such fields.
+
+    Examples
+    --------
+    >>> import awkward as ak
+    >>> array = ak.Array([[{"pt": 20.0, "eta": 0.0, "phi": 0.0, "mass": 0.0}], []])
+    >>> Particles(array, "jets").counts
+    array([1, 0])
+    """
+
+    def __init__(self, array: AwkwardArray | Sequence[AwkwardArray], name: str) -> None:
+        self.name = name
+        self._array = _jagged(array, name)
+        self.counts: IntArray = np.asarray(ak.num(self._array, axis=1), dtype=np.int64)
+        self._index: IntArray | None = None
+        self._columns: dict[str, NDArray[Any]] = {}
+        fields = set(ak.fields(self._array))
+        self._names = {
+            axis: next((n for n in names if n in fields), None) for axis, names in _AXES.items()
+        }
+        self._fields = fields
+        has = {axis for axis, found in self._names.items() if found is not None}
+        self.cartesian = has >= {"px", "py", "pz"} and bool(has & {"mass", "energy"})
+        if not self.cartesian and not has >= {"pt", "eta", "phi"}:
+            if not isinstance(self._array, vector.Momentum):
+                msg = (
+                    f"{name} have the fields {sorted(fields)}, no momenta; give px, py, pz and "
+                    "mass or energy, or pt, eta, phi and mass, in GeV"
+                )
+                raise FeatureError(msg)
+            vectors = self._array
+            for axis in ("px", "py", "pz", "energy", "mass"):
+                self._columns[axis] = _flat(getattr(vectors, axis))
+            self.cartesian = True
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def fields(self) -> set[str]:
+        """Names of the fields that the particles have."""
+        return self._fields
+
+    @property
+    def offsets(self) -> IntArray:
+        """Where the particles of each event start, of shape (n_events + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+    def subset(self, mask: BoolArray, name: str) -> Particles:
+        """Particles by a flat mask of shape (n_particles,); columns read already are shared."""
+        other = object.__new__(Particles)
+        other.__dict__.update(self.__dict__)
+        offsets = self.offsets
+        passed = np.concatenate([[0], np.cumsum(mask)])
+        other.name = name
+        other.counts = passed[offsets[1:]] - passed[offsets[:-1]]
+        index = np.flatnonzero(mask)
+        other._index = index if self._index is None else self._index[index]
+        return other
+
+    def events(self, kept: BoolArray) -> Particles:
+        """Particles of some of the events only, by a mask of shape (n_events,)."""
+        other = self.subset(np.repeat(kept, self.counts), self.name)
+        other.counts = self.counts[kept]
+        return other
+
+    def has(self, axis: str) -> bool:
+        """Whether a field or coordinate is stored."""
+        return axis in self._columns or self._names.get(axis) is not None or axis in self._fields
+
+    def column(self, axis: str, index: IntArray | None = None) -> NDArray[Any]:
+        """One stored field of the particles by flat index, of shape (n_particles,).
+
+        Raises
+        ------
+        FeatureError
+            If there is no such field.
+        """
+        if axis not in self._columns:
+            stored = self._names.get(axis) or axis
+            if stored not in self._fields:
+                msg = (
+                    f"{self.name} have no field {axis!r}; they have {sorted(self._fields)}: add it "
+                    "with awkward.with_field, or leave out the columns that need it with .select"
+                )
+                raise FeatureError(msg)
+            column = _flat(self._array[stored])
+            self._columns[axis] = column.astype(np.float64) if axis in _AXES else column
+        column = self._columns[axis]
+        if self._index is not None:
+            index = self._index if index is None else self._index[index]
+        return column if index is None else column[index]
+
+    def pt(self) -> FloatArray:
+        """Transverse momenta in GeV, of shape (n_particles,)."""
+        if self.cartesian:
+            px, py = self.column("px"), self.column("py")
+            transverse: FloatArray = np.sqrt(px * px + py * py)
+            return transverse
+        return self.column("pt")
+
+    def transverse(self) -> tuple[FloatArray, FloatArray]:
+        """Sums of px and py over the particles of each event, each of shape (n_events,)."""
+        if self.cartesian:
+            px, py = self.column("px"), self.column("py")
+        else:
+            pt, phi = self.column("pt"), self.column("phi")
+            px, py = pt * np.cos(phi), pt * np.sin(phi)
+        return self.sums(px), self.sums(py)
+
+    def sums(self, column: FloatArray) -> FloatArray:
+        """Sum a flat column of shape (n_particles,) over each event: shape (n_events,)."""
+        total = np.zeros(len(self))
+        filled = self.counts > 0
+        if filled.any():
+            total[filled] = np.add.reduceat(column, self.offsets[:-1][filled])
+        return total
+
+    def leading(self, count: int) -> IntArray:
+        """Flat indices of the particles of highest pT, of shape (n_events, count).
+
+        Every event must have at least ``count`` particles.
+        """
+        pt, starts = self.pt(), self.offsets[:-1]
+        most = int(self.counts.max(initial=0))
+        if count == 0 or not len(self):
+            return np.zeros((len(self), count), dtype=np.int64)
+        if most > _MAX_PADDING:
+            event = np.repeat(np.arange(len(self)), self.counts)
+            order = np.lexsort((-pt, event))
+            return np.stack([order[starts + i] for i in range(count)], axis=1)
+        if (self.counts == most).all():
+            padded = -pt.reshape(len(self), most)
+        else:
+            padded = np.full((len(self), most), np.inf)
+            padded[np.arange(most) < self.counts[:, None]] = -pt
+        if most == 2:
+            first = (padded[:, 1] < padded[:, 0]).astype(np.int64)
+            rank = np.stack([first, 1 - first], axis=1)[:, :count]
+        else:
+            rank = np.argsort(padded, axis=1, kind="stable")[:, :count]
+        chosen: IntArray = starts[:, None] + rank
+        return chosen
+
+    def finite_events(self) -> BoolArray:
+        """Which events have finite momenta only, of shape (n_events,)."""
+        axes = list(("px", "py", "pz") if self.cartesian else ("pt", "eta", "phi"))
+        axes += [axis for axis in ("mass", "energy") if self.has(axis)][:1]
+        total = self.column(axes[0]) * 0.0
+        for axis in axes[1:]:
+            total = total + self.column(axis) * 0.0
+        good: BoolArray = np.isfinite(self.sums(total))
+        return good
+
+    def vectors(self, index: IntArray) -> AwkwardArray:
+        """scikit-hep ``Momentum4D`` by flat index, of the shape of the index.
+
+        A stored mass is used as it is, and the energy derived from it, so that rounding in a file
+        does not turn into masses of massless particles.
+        """
+        axes = ("px", "py", "pz") if self.cartesian else ("pt", "eta", "phi")
+        fields = {axis: self.column(axis, index) for axis in axes}
+        temporal = next((axis for axis in ("mass", "energy") if self.has(axis)), None)
+        fields[temporal or "mass"] = self.column(temporal, index) if temporal else index * 0.0
+        return ak.zip(fields, with_name="Momentum4D")
+
+
+@dataclass
+class Objects:
+    """What a column function gets: the leading objects of each event as vectors.
+
+    ``o.l0``, ``o.l1``, ``o.q0``, … are scikit-hep ``Momentum4D`` arrays of shape (n_events,),
+    by decreasing pT; ``o.ll``, ``o.qq`` their sums, and ``o.met`` the missing transverse momentum
+    as ``Momentum2D``.  ``o.get("q0", "btag")`` is any other field of an object.
+    """
+
+    particles: Mapping[str, Particles]
+    index: Mapping[str, IntArray]
+    missing: tuple[FloatArray, FloatArray]
+    sums: Mapping[str, tuple[str, ...]]
+    cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __getattr__(self, name: str) -> AwkwardArray:
+        if name.startswith("__") or "cache" not in self.__dict__:
+            raise AttributeError(name)
+        if name not in self.cache:
+            self.cache[name] = self._make(name)
+        return self.cache[name]
+
+    def _make(self, name: str) -> AwkwardArray:
+        if name == "met":
+            return ak.zip({"px": self.missing[0], "py": self.missing[1]}, with_name="Momentum2D")
+        if name in self.index:
+            return self.particles[name].vectors(self.index[name])
+        if name in self.sums:
+            first, *others = (getattr(self, key) for key in self.sums[name])
+            for other in others:
+                first = first + other
+            return first
+        known = ", ".join([*self.index, *self.sums, "met"])
+        msg = f"there is no object {name!r}; there are {known}"
+        raise AttributeError(msg)
+
+    def get(self, name: str, column: str) -> NDArray[Any]:
+        """One stored field or vector property of an object, of shape (n_events,).
+
+        Raises
+        ------
+        FeatureError
+            If the object has no such field.  ``pdgId`` falls back to ``partonFlavour`` for jets.
+        """
+        key = f"{name}.{column}"
+        if key not in self.cache:
+            particles, index = self.particles[name], self.index[name]
+            stored = column
+            if column == "pdgId" and not particles.has(column) and particles.has("partonFlavour"):
+                stored = "partonFlavour"
+            if stored in ("pt", "phi", "eta", "energy", "mass"):
+                self.cache[key] = np.asarray(getattr(getattr(self, name), stored))
+            else:
+                self.cache[key] = particles.column(stored, index)
+        values: NDArray[Any] = self.cache[key]
+        return values
+
+
+def missing_momentum(
+    visible: Sequence[Particles], events_or_met: AwkwardArray | None, generator: Callable[..., Any]
+) -> tuple[FloatArray, FloatArray]:
+    """Missing transverse momentum (px, py) in GeV, each of shape (n_events,).
+
+    From a record of momenta (``pt``, ``phi`` or ``px``, ``py``) as it is; from events, their
+    ``MET`` (``PuppiMET``, ``PFMET``) or else their visible ``LHEPart``; else minus the sum of the
+    visible particles given.
+    """
+    if events_or_met is not None:
+        fields = set(ak.fields(events_or_met))
+        for name in _MET_NAMES:
+            if name in fields:
+                return missing_momentum(visible, events_or_met[name], generator)
+        if fields >= {"pt", "phi"}:
+            pt, phi = (_column(events_or_met, name) for name in ("pt", "phi"))
+            return pt * np.cos(phi), pt * np.sin(phi)
+        for px, py in (("px", "py"), ("x", "y")):
+            if fields >= {px, py}:
+                return _column(events_or_met, px), _column(events_or_met, py)
+        if isinstance(events_or_met, vector.Vector):
+            return np.asarray(events_or_met.px), np.asarray(events_or_met.py)
+        if "LHEPart" in fields:
+            visible = [generator(events_or_met["LHEPart"])]
+    sums = [particles.transverse() for particles in visible]
+    # 0 − Σ rather than −Σ, so that no −0.0 puts φ at −π
+    return 0.0 - np.sum([s[0] for s in sums], axis=0), 0.0 - np.sum([s[1] for s in sums], axis=0)
+
+
+def _column(array: AwkwardArray, name: str) -> FloatArray:
+    return np.asarray(ak.to_numpy(array[name], allow_missing=False), dtype=np.float64)
+
+
+def _flat(array: AwkwardArray) -> NDArray[Any]:
+    return np.asarray(ak.to_numpy(ak.flatten(array, axis=1)))
+
+
+def _jagged(array: AwkwardArray | Sequence[AwkwardArray], name: str) -> AwkwardArray:
+    """Bring any accepted shape to a jagged array without missing values."""
+    if isinstance(array, tuple | list):
+        parts = [
+            ak.zip({f: part[f] for f in ak.fields(part)}, depth_limit=1)[:, np.newaxis]
+            for part in array
+        ]
+        array = ak.concatenate(parts, axis=1)
+    if not isinstance(array, ak.Array) or not ak.fields(array):
+        msg = (
+            f"{name} must be an awkward array of momenta for each event or a tuple of such "
+            f"arrays, not {type(array).__name__}"
+        )
+        raise FeatureError(msg)
+    if array.ndim == 1:
+        msg = f"{name} have one entry for each event; give a jagged array, or a tuple (first, …)"
+        raise FeatureError(msg)
+    kind = str(array.type)
+    if "?" in kind or "option[" in kind:
+        array = ak.fill_none(ak.drop_none(array, axis=1), [], axis=0)
+    return ak.from_regular(array, axis=1)
