@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import SampleError
+from milinfer.llr import dataset_surface
 from milinfer.samples import Sample
 from milinfer.surface import Interpolation
 from milinfer.typing import FloatArray
@@ -116,6 +118,15 @@ class Oracle:
     def name(self) -> str:
         """Name of the method."""
         return "oracle"
+
+    def cost(self, data: Sample) -> LikelihoodCost:
+        """Cost −2 ln L of a dataset (shape term)."""
+        return LikelihoodCost(
+            dataset_surface(self, data),
+            self.parameter,
+            n_events=float(data.weights.sum()),
+            reference=self.reference,
+        )
 
     def event_llr(self, sample: Sample) -> FloatArray:
         """Exact ln p(x|θ_k)/p(x|θ0), shape (n_events, K).

@@ -1,0 +1,248 @@
+"""The inference half of the main job: one dataset, several methods, toys, figures, report."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from milinfer.binned import BinnedLLR
+from milinfer.compare import Comparison, compare
+from milinfer.exceptions import SampleError
+from milinfer.likelihood import BagLikelihood
+from milinfer.llr import LLRModel
+from milinfer.oracle import Oracle
+from milinfer.progress import progress
+from milinfer.samples import Sample, SampleSet
+from milinfer.surface import Interpolation
+from milinfer.templates import Templates
+from milinfer.toys import ToyEnsemble, Toys
+from milinfer.typing import FloatArray, PathLikeStr
+
+if TYPE_CHECKING:
+    from iminuit.cost import Cost
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+__all__ = ["Analysis", "AnalysisResult", "analyse", "classifier_output", "summary_table"]
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What goes in.
+
+    Parameters
+    ----------
+    model
+        Trained likelihood.
+    data
+        Dataset to fit.
+    templates
+        Samples for the histograms.  Those of the classifier output must not be the events that
+        the network was trained on; see `classifier_templates`.
+    calibration
+        Samples at several true values, for calibration toys.
+    evaluation
+        One sample at the truth, other events, for coverage.
+    observable, bins, degree
+        Of the histogram, and of its morphing polynomial.
+    n_toys
+        At each true value.
+    seed
+        Of the toys.
+    classifier_templates
+        Held-out samples for the histogram of the classifier output; None leaves that method out.
+    oracle_pool
+        Sample that normalises the exact likelihood ratio; None leaves the oracle out.
+    training_features
+        Features to draw in the report.
+    """
+
+    model: BagLikelihood
+    data: Sample
+    templates: SampleSet
+    calibration: SampleSet
+    evaluation: SampleSet
+    observable: str = "d_phi_qq"
+    bins: int = 20
+    degree: int = 4
+    n_toys: int = 1000
+    seed: int = 1
+    classifier_templates: SampleSet | None = None
+    oracle_pool: Sample | None = None
+    drawn_features: tuple[str, ...] = ("d_phi_qq", "q0_pt", "m_ll")
+
+
+@dataclass(frozen=True, eq=False)
+class AnalysisResult:
+    """Comparison of the methods, with what is needed to draw it."""
+
+    analysis: Analysis
+    comparison: Comparison
+    costs: dict[str, Cost]
+    templates: dict[str, Templates]
+    calibration_toys: dict[str, list[ToyEnsemble]]
+    evaluation_toys: dict[str, ToyEnsemble]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def truth(self) -> float:
+        """True value of the evaluation toys."""
+        return float(self.analysis.evaluation.values(self.analysis.model.parameter)[0])
+
+    def summary(self) -> dict[str, Any]:
+        """Content of ``summary.json``."""
+        return {
+            "poi": self.analysis.model.parameter,
+            "truth": self.truth,
+            "n_events": len(self.analysis.data),
+            **self.comparison.to_dict(),
+            **self.extra,
+            "provenance": provenance(self.analysis.seed),
+        }
+
+    def figures(self) -> dict[str, tuple[Figure, str]]:
+        """Figures with captions, by file name."""
+        from milinfer.analysis_figures import figures
+
+        return figures(self)
+
+    def write(self, directory: PathLikeStr) -> None:
+        """Write ``summary.json``, ``report.html`` and the figures (PNG and SVG)."""
+        from milinfer.analysis_figures import build_report
+
+        out = Path(directory)
+        (out / "plots").mkdir(parents=True, exist_ok=True)
+        drawn = self.figures()
+        for name, (figure, _) in drawn.items():
+            figure.savefig(out / "plots" / f"{name}.svg", metadata={"Date": None})
+            figure.savefig(out / "plots" / f"{name}.png", dpi=150)
+        (out / "summary.json").write_text(
+            json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8"
+        )
+        build_report(self, drawn).write(out / "report.html")
+
+
+def classifier_output(model: BagLikelihood, half_width: float = 0.3) -> Callable[[Sample], FloatArray]:
+    """Per-event classifier output: the log-ratio between two points on both sides of θ0.
+
+    For small distances this is the learned score, the optimal observable for small deviations.
+
+    Parameters
+    ----------
+    model
+        Trained likelihood.
+    half_width
+        Distance of the two points from the reference.
+    """
+
+    def output(sample: Sample) -> FloatArray:
+        llr = model.event_llr(sample)
+        theta = model.reference + half_width * np.array([-1.0, 1.0])
+        n = len(llr)
+        low, high = (model.interpolation.evaluate(llr, np.full(n, t)) for t in theta)
+        return high - low
+
+    output.__name__ = "classifier_output"
+    return output
+
+
+def analyse(analysis: Analysis) -> AnalysisResult:
+    """Fit the data by every method, and measure all of them on the same toys.
+
+    Raises
+    ------
+    SampleError
+        If there is not exactly one evaluation sample, or the data are empty.
+    """
+    model, seed = analysis.model, analysis.seed
+    parameter = model.parameter
+    if len(analysis.evaluation) != 1 or not len(analysis.data):
+        msg = "the analysis needs one evaluation sample and a dataset with events"
+        raise SampleError(msg)
+    n_events = len(analysis.data)
+    low, high = model.interpolation.range
+    fine = Interpolation(np.linspace(low, high, 81), "spline")
+    binned = {
+        "pyhf": Templates.from_samples(
+            analysis.templates, analysis.observable, bins=analysis.bins, degree=analysis.degree
+        )
+    }
+    if analysis.classifier_templates is not None:
+        binned["pyhf_classifier"] = Templates.from_samples(
+            analysis.classifier_templates,
+            classifier_output(model),
+            bins=analysis.bins,
+            degree=analysis.degree,
+        )
+    models: list[LLRModel] = [model]
+    models += [BinnedLLR(name, t, parameter, fine) for name, t in binned.items()]
+    costs: dict[str, Cost] = {model.name: model.cost(analysis.data)}
+    costs |= {name: t.cost(analysis.data) for name, t in binned.items()}
+    if analysis.oracle_pool is not None:
+        oracle = Oracle.from_sample(analysis.oracle_pool, parameter, fine.grid)
+        models.append(oracle)
+        costs[oracle.name] = oracle.cost(analysis.data)
+    calibration = Toys(analysis.calibration, n_events, seed)
+    evaluation = Toys(analysis.evaluation, n_events, seed + 1)
+    truths = [float(t) for t in np.sort(analysis.calibration.values(parameter))]
+    truth = float(analysis.evaluation.values(parameter)[0])
+    toys: dict[str, list[ToyEnsemble]] = {m.name: [] for m in models}
+    with progress("toys", analysis.n_toys * (len(truths) + 1)) as advance:
+        for t in truths:
+            thrown = calibration.run(models, t, analysis.n_toys, on_toys=advance)
+            for name, ensemble in thrown.items():
+                toys[name].append(ensemble)
+        evaluated = evaluation.run(models, truth, analysis.n_toys, on_toys=advance)
+    # pyhf and the oracle stay as their users run them; the learned surface needs its calibration.
+    untouched = [m.name for m in models if m is not model]
+    comparison = compare(toys, evaluated, costs, uncalibrated=untouched, seed=seed)
+    return AnalysisResult(analysis, comparison, costs, binned, toys, evaluated)
+
+
+def provenance(seed: int) -> dict[str, Any]:
+    """Versions and seed behind a result."""
+    from importlib.metadata import version
+
+    packages = (
+        "milinfer awkward coffea hist iminuit keras numpy pyhf pylhe scipy tensorflow uproot vector"
+    )
+    return {
+        "seed": seed,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "versions": {name: version(name) for name in packages.split()},
+    }
+
+
+def summary_table(summary: dict[str, Any]) -> Table:
+    """Terminal table of a ``summary.json``.
+
+    Examples
+    --------
+    >>> table = summary_table({"poi": "c_HW", "truth": 0.0, "pyhf": {"coverage68": 0.68}})
+    >>> table.row_count
+    1
+    """
+    from rich.table import Table
+
+    columns = ("estimate", "interval68", "info_eff", "response", "bartlett_ratio", "c_cicc")
+    table = Table(title=f"{summary['poi']}, truth {summary['truth']:g}")
+    table.add_column("method")
+    for name in (*columns, "coverage68"):
+        table.add_column(name, justify="right")
+
+    def cell(value: Any) -> str:
+        if isinstance(value, list):
+            return "[" + ", ".join(f"{v:+.3f}" for v in value) + "]"
+        return "—" if value is None else f"{value:.3f}"
+
+    for method, figures in summary.items():
+        if isinstance(figures, dict) and "coverage68" in figures:
+            table.add_row(method, *(cell(figures.get(c)) for c in (*columns, "coverage68")))
+    return table

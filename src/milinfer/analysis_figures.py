@@ -1,0 +1,203 @@
+"""Figures and report of an analysis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milinfer import plotting
+from milinfer.compare import CL68, CL95
+from milinfer.intervals import toy_intervals
+from milinfer.points import format_point
+from milinfer.report import Report
+from milinfer.samples import SampleSet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from milinfer.analysis import AnalysisResult
+    from milinfer.compare import MethodResult
+
+__all__ = ["build_report", "figures"]
+
+_TITLES = {
+    "multiclass": "bag network",
+    "pyhf": "pyhf, feature",
+    "pyhf_classifier": "pyhf, classifier",
+    "oracle": "oracle",
+}
+
+
+def _title(name: str) -> str:
+    return _TITLES.get(name, name)
+
+
+def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
+    """All figures of an analysis with their captions, by name."""
+    analysis, comparison = result.analysis, result.comparison
+    model = analysis.model
+    learned = comparison[model.name]
+    calibration = learned.calibration
+    out: dict[str, tuple[Figure, str]] = {}
+
+    values = analysis.templates.values(model.parameter)
+    ends = [int(np.argmin(values)), int(np.argmin(np.abs(values))), int(np.argmax(values))]
+    names = [n for n in analysis.drawn_features if n in analysis.templates.feature_names]
+    if names:
+        shown = SampleSet(tuple(analysis.templates[i] for i in ends))
+        out["features"] = (
+            plotting.plot_features(shown, names),
+            "Simulated features at both ends of the parameter range and in between.",
+        )
+    out["training"] = (
+        plotting.plot_training(model.fitted.history),
+        "Loss of each network of the ensemble; the weights of the best validation loss are kept.",
+    )
+    raw = result.costs[model.name]
+    scans = {f"{_title(model.name)}, as trained": raw, _title(model.name): calibration(raw)}  # type: ignore[arg-type]
+    scans |= {_title(n): c for n, c in result.costs.items() if n != model.name}
+    fitted = [m.intervals for m in comparison if m.intervals is not None]
+    low = min(outer.low for _, outer in fitted)
+    high = max(outer.high for _, outer in fitted)
+    margin = 0.15 * (high - low)
+    limits = [c._parameters[model.parameter] for c in scans.values()]
+    window = (
+        max(low - margin, *(a for a, _ in limits)),
+        min(high + margin, *(b for _, b in limits)),
+    )
+    out["scans"] = (
+        plotting.plot_scans(
+            scans, model.parameter, window, result.truth, dashed=[f"{_title(model.name)}, as trained"]
+        ),
+        "The same dataset by every method. Dashed: the learned surface before calibration.",
+    )
+    out["intervals"] = (
+        plotting.plot_intervals(
+            {_title(m.name): m.intervals for m in comparison if m.intervals is not None},
+            result.truth,
+        ),
+        "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals; the dashed line is the truth.",
+    )
+    for name, templates in result.templates.items():
+        truth = {model.parameter: result.truth}
+        best = {model.parameter: comparison[name].intervals[0].estimate}  # type: ignore[index]
+        n = len(analysis.data)
+        reference = {model.parameter: model.reference}
+        expected = {
+            format_point(p): n * templates.fractions(p) for p in (reference, truth, best)
+        }
+        out[f"templates_{name}"] = (
+            plotting.plot_templates(
+                templates.edges, expected, templates.counts(analysis.data), templates.observable_name
+            ),
+            f"Data and morphed templates of {templates.observable_name}: reference, truth and best "
+            "fit.",
+        )
+    out["estimates"] = (
+        plotting.plot_estimates(list(result.evaluation_toys.values())),
+        "Estimates of every method on the same evaluation toys, before bias correction.",
+    )
+    toys = result.evaluation_toys[model.name]
+    out["ladder"] = (
+        plotting.plot_ladder(toy_intervals(toys), toy_intervals(toys, calibration)),
+        "Intervals of the first 50 evaluation toys, before and after calibration.",
+    )
+    rows = {f"{_title(model.name)}, as trained": learned.coverages_raw}
+    rows |= {_title(m.name): m.coverages for m in comparison}
+    out["coverage"] = (
+        plotting.plot_coverage(rows),
+        "Coverage on evaluation toys, with Clopper–Pearson errors.",
+    )
+    out["bias"] = (
+        plotting.plot_response(result.calibration_toys[model.name], calibration),
+        "Bias of the bag network on the calibration toys, and the fit that corrects it.",
+    )
+    return out
+
+
+def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -> Report:
+    """The report of an analysis."""
+    analysis, comparison = result.analysis, result.comparison
+    model = analysis.model
+    learned = comparison[model.name]
+    assert learned.intervals is not None
+    inner = learned.intervals[0]
+    n = len(analysis.data)
+    report = Report(
+        f"{model.parameter} from {n} events",
+        f"{model.parameter} = {inner.estimate:+.3f}, {inner.cl:.2%} interval "
+        f"[{inner.low:+.3f}, {inner.high:+.3f}] from a learned likelihood, calibrated on toys. "
+        f"Truth: {result.truth:g}.",
+    )
+
+    def show(*names: str) -> None:
+        for name in names:
+            if name in drawn:
+                report.figure(*drawn[name])
+
+    report.section("Result")
+    report.table(
+        list(comparison.header),
+        [[_title(row[0]), *row[1:]] for row in comparison.rows()],
+        f"The same {n} events, and the same {analysis.n_toys} evaluation toys, by each method. "
+        "I_eff = R²/Var of the estimates, for datasets of this size. Coverages carry binomial "
+        "errors.",
+    )
+    show("intervals", "scans")
+    report.section("Calibration")
+    report.text(_calibration_text(learned))
+    show("bias", "ladder")
+    report.section("Coverage")
+    report.text(
+        f"Coverage is measured on {analysis.n_toys} toys at {model.parameter} = {result.truth:g} "
+        "from events that neither trained nor calibrated anything. All toys of one truth share "
+        f"one pool of {result.evaluation_toys[model.name].pool_events} events, each used "
+        f"{result.evaluation_toys[model.name].reuse:.0f} times on average; the fluctuation of that "
+        "pool is common to all of them and not part of the binomial error."
+    )
+    show("coverage", "estimates")
+    report.section("Binned comparison")
+    report.text(
+        "The histograms are morphed with a polynomial fitted through all samples, and fitted with "
+        "pyhf; only the shape counts, as for the network."
+    )
+    show(*(f"templates_{name}" for name in result.templates))
+    report.section("Training")
+    fitted = model.fitted
+    report.text(
+        f"{model.ensemble} network(s) on bags of {model.bag_size} events, "
+        f"{sum(fitted.n_events.values())} events at {len(fitted.grid)} points between "
+        f"{fitted.grid[0]:g} and {fitted.grid[-1]:g}."
+    )
+    show("training", "features")
+    report.section("Provenance")
+    summary = result.summary()
+    facts = summary["provenance"]
+    rows = [[name, str(v)] for name, v in facts["versions"].items()]
+    rows += [["python", facts["python"]], ["machine", facts["machine"]], ["seed", str(facts["seed"])]]
+    rows += [[f"seconds: {k}", f"{v:.1f}"] for k, v in summary.get("seconds", {}).items()]
+    report.table(["what", "value"], rows)
+    return report
+
+
+def _calibration_text(learned: MethodResult) -> str:
+    calibration = learned.calibration
+    per_point = "; ".join(
+        f"{c:.2f} ± {e:.2f} at {t:g}"
+        for t, c, e in zip(
+            calibration.thetas, calibration.c_coverage, calibration.c_coverage_error, strict=True
+        )
+    )
+    bartlett = "; ".join(
+        f"{c:.2f} ± {e:.2f} at {t:g}"
+        for t, c, e in zip(
+            calibration.thetas, calibration.c_bartlett, calibration.c_bartlett_error, strict=True
+        )
+    )
+    return (
+        f"c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f}, the constant by which "
+        f"Λ is multiplied so that {CL68:.2%} intervals cover ({per_point}). By the Bartlett ratio "
+        f"it would be {bartlett}. {calibration.n_toys} toys at each value, from events of their "
+        f"own; {CL95:.2%} intervals use the same constant."
+    )

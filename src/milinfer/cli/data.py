@@ -1,0 +1,290 @@
+"""Commands on files: ``generate``, ``convert``, ``features``, ``inspect``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from milinfer.cli.options import (
+    json_option,
+    output_option,
+    seed_option,
+    workers_option,
+    write_json,
+)
+from milinfer.exceptions import ConfigurationError
+from milinfer.points import format_point, parse_point
+
+__all__ = ["convert", "features", "generate", "inspect"]
+
+_PROCESSES = ("vbf_hww", "vbf_hzz")
+
+
+@click.command()
+@click.option("--process", type=click.Choice(_PROCESSES), default="vbf_hww", show_default=True)
+@click.option("--point", default=None, help="Parameter point, such as c_HW=0.5.")
+@click.option("--events", "n_events", type=click.IntRange(1), required=True)
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    help="Point at which each event carries a weight; repeatable. Default for vbf_hww: five values"
+    " of c_HW, which fix each event's weight at any other.",
+)
+@output_option("LHE (.lhe, .lhe.gz), ROOT or Parquet file to write.")
+@seed_option
+@workers_option
+@json_option
+def generate(
+    process: str,
+    point: str | None,
+    n_events: int,
+    weights: tuple[str, ...],
+    out: Path,
+    seed: int,
+    workers: int,
+    json_path: Path | None,
+) -> None:
+    r"""Generate embedded data with exact truth.
+
+    \b
+    milinfer generate --process vbf_hww --point c_HW=0.5 --events 1000 --out f.lhe.gz
+    """
+    from importlib import import_module
+
+    from milinfer import events as event_files
+    from milinfer.datasets import vbf_hww
+
+    module = import_module(f"milinfer.datasets.{process}")
+    start = time.perf_counter()
+    generated = module.generate(
+        n_events, None if point is None else parse_point(point), seed=seed, workers=workers
+    )
+    seconds = time.perf_counter() - start
+    default = vbf_hww.DEFAULT_WEIGHTS if process == "vbf_hww" else ()
+    events, info = generated.to_events([parse_point(w) for w in weights] if weights else default)
+    event_files.write(out, events, info)
+    click.echo(
+        f"{out}: {len(generated)} events of {process}"
+        + (f" at {format_point(generated.point)}" if generated.point else "")
+        + f", σ = {generated.cross_section:.4g} ± {generated.cross_section_error:.1g} pb, "
+        f"{len(generated) / seconds:.0f} events/s"
+    )
+    write_json(
+        json_path,
+        {
+            "file": out,
+            "process": process,
+            "point": dict(generated.point),
+            "n_events": len(generated),
+            "cross_section": generated.cross_section,
+            "cross_section_error": generated.cross_section_error,
+            "overshoot": generated.overshoot,
+            "events_per_s": len(generated) / seconds,
+            "seed": seed,
+        },
+    )
+
+
+@click.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@output_option("File to write; its suffix (.root, .parquet, .lhe, .lhe.gz) says the kind.")
+@click.option(
+    "--ntuple",
+    type=click.Choice(["ttree", "rntuple"]),
+    default="ttree",
+    show_default=True,
+    help="Kind of ROOT file.",
+)
+@json_option
+def convert(source: Path, out: Path, ntuple: str, json_path: Path | None) -> None:
+    r"""Convert event files (LHE, ROOT, Parquet) into one another without loss.
+
+    \b
+    milinfer convert events.lhe.gz --out events.root
+    """
+    from milinfer.convert import convert as convert_file
+
+    done = convert_file(source, out, ntuple=ntuple)  # type: ignore[arg-type]
+    click.echo(
+        f"{source} → {out}: {done.n_events_in} events in, {done.n_events_out} out, "
+        f"{done.n_events_in / done.seconds:.0f} events/s"
+    )
+    write_json(json_path, done._asdict())
+
+
+@click.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@output_option("Parquet or ROOT file to write.")
+@click.option("--feature-set", default="vbf_2l2j", show_default=True)
+@click.option("--point", default=None, help="Parameter point, where the file does not say it.")
+@click.option("--process", default=None, help="Process name, where the file does not say it.")
+@click.option(
+    "--on-missing",
+    type=click.Choice(["raise", "reject"]),
+    default="raise",
+    show_default=True,
+    help="What to do with events that lack particles the features need.",
+)
+@click.option(
+    "--keep-weights",
+    is_flag=True,
+    help="Also write the weights at other points, as columns weight:ID.",
+)
+@json_option
+def features(
+    source: Path,
+    out: Path,
+    feature_set: str,
+    point: str | None,
+    process: str | None,
+    on_missing: str,
+    keep_weights: bool,
+    json_path: Path | None,
+) -> None:
+    r"""Compute kinematic features of the events of a file.
+
+    \b
+    milinfer features events.lhe.gz --out features.parquet
+    """
+    from milinfer.storage import read_sample, write_sample
+
+    start = time.perf_counter()
+    sample = read_sample(
+        source,
+        features=feature_set,
+        point=None if point is None else parse_point(point),
+        process=process,
+        keep_reweights=keep_weights,
+        on_missing=on_missing,
+    )
+    seconds = time.perf_counter() - start
+    write_sample(sample, out)
+    rejected = sample.provenance.get("n_rejected", 0)
+    click.echo(
+        f"{source} → {out}: {len(sample)} events of {sample.label}, {rejected} rejected, "
+        f"{len(sample.feature_names)} features and the weight, {len(sample) / seconds:.0f} events/s"
+    )
+    if not keep_weights:
+        click.echo("weights at other points, if any, were left out; --keep-weights keeps them")
+    write_json(
+        json_path,
+        {
+            "file": out,
+            "n_events": len(sample),
+            "n_rejected": rejected,
+            "features": list(sample.feature_names),
+            "point": dict(sample.point),
+            "process": sample.process,
+            "sum_of_weights": sample.weights.sum(),
+            "n_negative_weights": int((sample.weights < 0).sum()),
+            "events_per_s": len(sample) / seconds,
+        },
+    )
+
+
+@click.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@json_option
+def inspect(path: Path, json_path: Path | None) -> None:
+    r"""Say in a screen what a file is: events, features, a model or a calibration.
+
+    \b
+    milinfer inspect events.root
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    facts = _facts(path)
+    table = Table(title=str(path), show_header=False)
+    for key, value in facts.items():
+        table.add_row(key.replace("_", " "), str(value))
+    Console().print(table)
+    write_json(json_path, facts)
+
+
+def _facts(path: Path) -> dict[str, object]:
+    if path.is_dir():
+        from milinfer.likelihood import BagLikelihood
+
+        model = BagLikelihood.load(path)
+        fitted = model.fitted
+        return {
+            "kind": "model (multi-class bag network)",
+            "parameter": model.parameter,
+            "points": len(fitted.grid),
+            "range": f"[{fitted.grid[0]:g}, {fitted.grid[-1]:g}]",
+            "bag_size": model.bag_size,
+            "ensemble": model.ensemble,
+            "features": len(fitted.feature_names),
+            "training_events": sum(fitted.n_events.values()),
+            "epochs": [len(h["loss"]) for h in fitted.history],
+        }
+    if path.suffix == ".json":
+        from milinfer.calibration_files import load_calibration
+
+        calibration = load_calibration(path)
+        return {
+            "kind": "calibration",
+            "model": calibration.model,
+            "parameter": calibration.parameter,
+            "c_cicc": f"{calibration.scale:.3f} ± {calibration.scale_error:.3f}",
+            "determined_by": calibration.kind,
+            "at": calibration.thetas.tolist(),
+            "bias": [f"{calibration.bias(t)[0]:+.4f}" for t in calibration.thetas],
+            "events_per_toy": calibration.n_events,
+            "toys_at_each": calibration.n_toys,
+        }
+    from milinfer.exceptions import MilinferError
+    from milinfer.storage import read_sample
+
+    if path.suffix in {".parquet", ".root"}:
+        try:
+            sample = read_sample(path)
+        except MilinferError:
+            sample = None
+        if sample is not None and "feature_set" not in sample.provenance | {"feature_set": None}:
+            sample = None
+        if sample is not None and not _is_event_file(path):
+            return {
+                "kind": "features",
+                "process": sample.process,
+                "point": format_point(sample.point) or "none",
+                "events": len(sample),
+                "features": ", ".join(sample.feature_names),
+                "sum_of_weights": float(sample.weights.sum()),
+                "negative_weights": int((sample.weights < 0).sum()),
+                "cross_section_pb": f"{sample.cross_section:.5g} ± {sample.cross_section_error:.2g}",
+                "weights_at_other_points": ", ".join(sample.reweights) or "none",
+            }
+    from milinfer import events as event_files
+
+    with event_files.open_reader(path) as reader:
+        n = sum(len(chunk) for chunk in reader.chunks(50_000))
+        info = reader.info
+    if n == 0:
+        msg = f"{path} has no events"
+        raise ConfigurationError(msg)
+    return {
+        "kind": "events",
+        "process": info.process or "not given",
+        "point": format_point(info.point) if info.point else "not given",
+        "events": n,
+        "cross_section_pb": f"{info.cross_section:.5g} ± {info.cross_section_error:.2g}",
+        "beams": f"{info.beams[0]} at {info.energies[0]:g} GeV, {info.beams[1]} at "
+        f"{info.energies[1]:g} GeV",
+        "weights": ", ".join(f"{w.id} ({w.description})" for w in info.weights) or "none",
+    }
+
+
+def _is_event_file(path: Path) -> bool:
+    from milinfer import events as event_files
+    from milinfer.exceptions import MilinferError
+
+    try:
+        with event_files.open_reader(path):
+            return True
+    except MilinferError:
+        return False

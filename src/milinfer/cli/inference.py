@@ -1,0 +1,448 @@
+"""Commands of learning and inference: ``train``, ``fit``, ``calibrate``, ``coverage``, …"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from milinfer.cli.options import (
+    json_option,
+    output_option,
+    read_samples,
+    seed_option,
+    split_spec,
+    write_json,
+)
+
+
+__all__ = ["calibrate", "compare", "coverage", "fit", "report", "train"]
+
+_FILES = "FILES are LHE, ROOT or Parquet, of events or features; write c_HW=-1:FILE where the file"
+_FILES += " does not say its parameter point."
+
+_model_option = click.option(
+    "--model",
+    "model_path",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Directory of a trained model.",
+)
+_calibration_option = click.option(
+    "--calibration",
+    "calibration_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="Calibration to apply.",
+)
+_n_toys_option = click.option(
+    "--toys", "n_toys", type=click.IntRange(100), default=1000, show_default=True
+)
+_n_events_option = click.option(
+    "--events-per-toy", type=click.IntRange(1), required=True, help="As many as the data have."
+)
+
+
+@click.command(epilog=_FILES)
+@click.argument("files", nargs=-1, required=True)
+@output_option("Directory for the model.")
+@click.option("--bag-size", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
+@click.option("--batch-events", type=click.IntRange(1), default=10_000, show_default=True)
+@click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
+@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@seed_option
+@json_option
+def train(
+    files: tuple[str, ...],
+    out: Path,
+    bag_size: int,
+    ensemble: int,
+    epochs: int,
+    batch_events: int,
+    reference: float,
+    feature_set: str,
+    seed: int,
+    json_path: Path | None,
+) -> None:
+    r"""Train a bag network on samples at several points of one parameter.
+
+    \b
+    milinfer train points/*.parquet --out model
+    """
+    from milinfer.likelihood import BagLikelihood
+    from milinfer.progress import progress
+    from milinfer.training import TrainingConfig
+
+    samples = read_samples(files, features=feature_set)
+    click.echo(f"{samples!r}")
+    model = BagLikelihood(
+        bag_size=bag_size,
+        ensemble=ensemble,
+        reference=reference,
+        seed=seed,
+        training=TrainingConfig(epochs=epochs, batch_events=batch_events),
+    )
+    start = time.perf_counter()
+    with progress("training", ensemble * epochs) as advance:
+        model = model.fit(samples, on_epoch=lambda _: advance(1))
+    seconds = time.perf_counter() - start
+    model.save(out)
+    history = model.fitted.history
+    click.echo(
+        f"{out}: {model!r}, "
+        + ", ".join(f"loss {min(h['val_loss']):.4f} in {len(h['loss'])} epochs" for h in history)
+        + f", {seconds:.0f} s"
+    )
+    write_json(
+        json_path,
+        {
+            "model": out,
+            "parameter": model.parameter,
+            "points": model.fitted.grid,
+            "n_events": samples.n_events,
+            "bag_size": bag_size,
+            "ensemble": ensemble,
+            "epochs": [len(h["loss"]) for h in history],
+            "val_loss": [min(h["val_loss"]) for h in history],
+            "train_seconds": seconds,
+            "seed": seed,
+        },
+    )
+
+
+@click.command(epilog=_FILES)
+@click.argument("data")
+@_model_option
+@_calibration_option
+@click.option(
+    "--rate",
+    "rate_files",
+    multiple=True,
+    help="Sample whose cross-section enters ν(θ); repeat for each point. Adds the rate term.",
+)
+@click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
+@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@output_option("Figure of the scan (.svg, .pdf, .png).", required=False)
+@json_option
+def fit(
+    data: str,
+    model_path: Path,
+    calibration_path: Path | None,
+    rate_files: tuple[str, ...],
+    luminosity: float | None,
+    feature_set: str,
+    out: Path | None,
+    json_path: Path | None,
+) -> None:
+    r"""Fit a dataset: estimate with 68.27 % and 95.45 % intervals (MIGRAD, HESSE, MINOS).
+
+    \b
+    milinfer fit data.lhe.gz --model model --calibration calibration.json
+    """
+    from milinfer.compare import CL68, CL95
+    from milinfer.exceptions import ConfigurationError
+    from milinfer.intervals import profile_interval
+    from milinfer.likelihood import BagLikelihood
+    from milinfer.rate import Rate
+
+    model = BagLikelihood.load(model_path)
+    sample = _read_data(data, feature_set)
+    if bool(rate_files) != (luminosity is not None):
+        msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
+        raise ConfigurationError(msg)
+    rate = None
+    if rate_files and luminosity is not None:
+        rate = Rate.from_samples(
+            read_samples(rate_files, features=feature_set), luminosity=luminosity
+        )
+    cost = model.cost(sample, rate=rate)
+    calibration = _load_calibration(calibration_path, model)
+    if calibration is not None:
+        cost = calibration(cost)
+    inner, outer = (profile_interval(cost, model.parameter, cl) for cl in (CL68, CL95))
+    click.echo(
+        f"{model.parameter} = {inner.estimate:+.4f}, 68.27 % [{inner.low:+.4f}, {inner.high:+.4f}],"
+        f" 95.45 % [{outer.low:+.4f}, {outer.high:+.4f}]  ({len(sample)} events, "
+        f"{'shape and rate' if rate else 'shape'}, "
+        f"{'calibrated' if calibration else 'NOT calibrated: do not trust the width'})"
+    )
+    if out is not None:
+        from milinfer.plotting import plot_scans
+
+        reach = 1.3 * max(outer.high - inner.estimate, inner.estimate - outer.low)
+        low, high = cost.limits
+        window = (max(low, inner.estimate - reach), min(high, inner.estimate + reach))
+        plot_scans({model.name: cost}, model.parameter, window).savefig(out)
+    write_json(
+        json_path,
+        {
+            "poi": model.parameter,
+            model.name: {
+                "estimate": inner.estimate,
+                "interval68": [inner.low, inner.high],
+                "interval95": [outer.low, outer.high],
+                "calibrated": calibration is not None,
+                "c_cicc": None if calibration is None else calibration.scale,
+                "c_cicc_error": None if calibration is None else calibration.scale_error,
+            },
+            "n_events": len(sample),
+        },
+    )
+
+
+@click.command(epilog=_FILES)
+@click.argument("files", nargs=-1, required=True)
+@_model_option
+@_n_events_option
+@_n_toys_option
+@click.option(
+    "--by",
+    "kind",
+    type=click.Choice(["coverage", "bartlett"]),
+    default="coverage",
+    show_default=True,
+    help="What determines c_cicc.",
+)
+@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@output_option("JSON file for the calibration.")
+@seed_option
+@json_option
+def calibrate(
+    files: tuple[str, ...],
+    model_path: Path,
+    events_per_toy: int,
+    n_toys: int,
+    kind: str,
+    feature_set: str,
+    out: Path,
+    seed: int,
+    json_path: Path | None,
+) -> None:
+    r"""Calibrate curvature (c_cicc) and bias with toys from samples at several true values.
+
+    \b
+    milinfer calibrate calib/*.parquet --model model --events-per-toy 1000 --out calibration.json
+    """
+    from milinfer.calibration import calibrate as make_calibration
+    from milinfer.calibration_files import save_calibration
+    from milinfer.likelihood import BagLikelihood
+    from milinfer.progress import progress
+    from milinfer.toys import Toys
+
+    model = BagLikelihood.load(model_path)
+    samples = read_samples(files, features=feature_set, parameter=model.parameter)
+    toys = Toys(samples, events_per_toy, seed)
+    truths = samples.values(model.parameter)
+    with progress("toys", n_toys * len(truths)) as advance:
+        ensembles = [
+            toys.run([model], float(t), n_toys, on_toys=advance)[model.name] for t in truths
+        ]
+    calibration = make_calibration(ensembles, kind=kind, seed=seed)  # type: ignore[arg-type]
+    save_calibration(calibration, out)
+    click.echo(
+        f"{out}: c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f} (by {kind}), "
+        + "bias "
+        + ", ".join(f"{calibration.bias(t)[0]:+.4f} at {t:g}" for t in calibration.thetas)
+    )
+    write_json(
+        json_path,
+        {
+            "poi": model.parameter,
+            "c_cicc": calibration.scale,
+            "c_cicc_error": calibration.scale_error,
+            "theta": calibration.thetas,
+            "c_bartlett": calibration.c_bartlett,
+            "c_bartlett_error": calibration.c_bartlett_error,
+            "c_coverage": calibration.c_coverage,
+            "c_coverage_error": calibration.c_coverage_error,
+            "bias": [calibration.bias(t)[0] for t in calibration.thetas],
+            "bias_error": [calibration.bias(t)[1] for t in calibration.thetas],
+            "n_toys": calibration.n_toys,
+            "n_events": events_per_toy,
+            "seed": seed,
+        },
+    )
+
+
+@click.command(epilog=_FILES)
+@click.argument("files", nargs=-1, required=True)
+@_model_option
+@_calibration_option
+@_n_events_option
+@_n_toys_option
+@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@output_option("Figure (.svg, .pdf, .png).", required=False)
+@seed_option
+@json_option
+def coverage(
+    files: tuple[str, ...],
+    model_path: Path,
+    calibration_path: Path | None,
+    events_per_toy: int,
+    n_toys: int,
+    feature_set: str,
+    out: Path | None,
+    seed: int,
+    json_path: Path | None,
+) -> None:
+    r"""Measure coverage with toys from events that did not tune the calibration.
+
+    \b
+    milinfer coverage eval.parquet --model model --calibration calibration.json --events-per-toy 1000
+    """
+    from milinfer.compare import CL68, CL95
+    from milinfer.intervals import coverage as measure
+    from milinfer.likelihood import BagLikelihood
+    from milinfer.plotting import plot_coverage
+    from milinfer.toys import Toys
+
+    model = BagLikelihood.load(model_path)
+    calibration = _load_calibration(calibration_path, model)
+    samples = read_samples(files, features=feature_set, parameter=model.parameter)
+    toys = Toys(samples, events_per_toy, seed)
+    rows = {}
+    for truth in samples.values(model.parameter):
+        ensemble = toys.run([model], float(truth), n_toys)[model.name]
+        rows[f"{model.parameter} = {truth:g}"] = [
+            measure(ensemble, calibration, cl) for cl in (CL68, CL95)
+        ]
+    for label, row in rows.items():
+        click.echo(
+            f"{label}: "
+            + ", ".join(f"{c.coverage:.2%} ± {c.error:.2%} of {c.cl:.2%}" for c in row)
+            + f" ({n_toys} toys)"
+        )
+    if out is not None:
+        plot_coverage(rows).savefig(out)
+    write_json(
+        json_path,
+        {
+            "poi": model.parameter,
+            "rows": [
+                {
+                    "theta": row[0].theta,
+                    "coverage68": row[0].coverage,
+                    "coverage68_error": row[0].error,
+                    "coverage95": row[1].coverage,
+                    "coverage95_error": row[1].error,
+                    "n_toys": n_toys,
+                }
+                for row in rows.values()
+            ],
+            "calibrated": calibration is not None,
+            "seed": seed,
+        },
+    )
+
+
+@click.command(epilog=_FILES)
+@click.argument("data")
+@_model_option
+@click.option(
+    "--templates", "template_files", multiple=True, required=True, help="Samples for templates."
+)
+@click.option(
+    "--calibrate-on", "calibration_files", multiple=True, required=True, help="For calibration."
+)
+@click.option(
+    "--evaluate-on", "evaluation_file", required=True, help="Other events, at the truth assumed."
+)
+@click.option("--observable", default="d_phi_qq", show_default=True)
+@click.option("--bins", type=click.IntRange(2), default=20, show_default=True)
+@click.option("--degree", type=click.IntRange(1), default=4, show_default=True, help="Morphing.")
+@_n_toys_option
+@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@output_option("Directory for figures and report.html.")
+@seed_option
+@json_option
+def compare(
+    data: str,
+    model_path: Path,
+    template_files: tuple[str, ...],
+    calibration_files: tuple[str, ...],
+    evaluation_file: str,
+    observable: str,
+    bins: int,
+    degree: int,
+    n_toys: int,
+    feature_set: str,
+    out: Path,
+    seed: int,
+    json_path: Path | None,
+) -> None:
+    r"""Fit the same data by the network and by pyhf on histograms; measure both on the same toys.
+
+    \b
+    milinfer compare data.parquet --model model --templates a.parquet --templates b.parquet … \
+        --calibrate-on calib.parquet --evaluate-on eval.parquet --out comparison
+    """
+    from milinfer.analysis import Analysis, analyse
+    from milinfer.likelihood import BagLikelihood
+
+    model = BagLikelihood.load(model_path)
+    evaluation = read_samples([evaluation_file], features=feature_set, parameter=model.parameter)
+    result = analyse(
+        Analysis(
+            model=model,
+            data=_read_data(data, feature_set),
+            templates=read_samples(template_files, features=feature_set),
+            calibration=read_samples(calibration_files, features=feature_set),
+            evaluation=evaluation,
+            observable=observable,
+            bins=bins,
+            degree=degree,
+            n_toys=n_toys,
+            seed=seed,
+        )
+    )
+    result.write(out)
+    Console().print(result.comparison.to_rich())
+    click.echo(f"{out / 'report.html'}")
+    write_json(json_path, result.summary())
+
+
+@click.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
+def report(directory: Path, json_path: Path | None) -> None:
+    r"""Print the table of a finished run and say where its report lies.
+
+    \b
+    milinfer report demo
+    """
+    from milinfer.analysis import summary_table
+    from milinfer.exceptions import ConfigurationError
+
+    path = directory / "summary.json"
+    if not path.exists():
+        msg = f"{directory} has no summary.json; run `milinfer demo` or `milinfer compare` into it"
+        raise ConfigurationError(msg)
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    Console().print(summary_table(summary))
+    click.echo(f"{directory / 'report.html'}")
+    write_json(json_path, summary)
+
+
+def _read_data(spec: str, feature_set: str) -> Any:
+    """A dataset; the point does not matter, data have none."""
+    from milinfer.samples import Sample
+
+    point, path = split_spec(spec)
+    return Sample.from_file(path, point=point, features=feature_set)
+
+
+def _load_calibration(path: Path | None, model: Any) -> Any:
+    if path is None:
+        return None
+    from milinfer.calibration_files import load_calibration
+
+    del model
+    return load_calibration(path)
+
+
