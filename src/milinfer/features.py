@@ -20,7 +20,7 @@ from milinfer.columns import JETS, LEPTONS, Column, vbf_2l2j_columns
 from milinfer.exceptions import FeatureError
 from milinfer.feature_table import FeatureTable
 from milinfer.objects import Collection, Objects, Particles, missing_momentum
-from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray
+from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 
 __all__ = ["Collection", "FeatureSet", "FeatureTable", "Objects", "feature_set"]
 
@@ -131,7 +131,7 @@ class FeatureSet:
         *objects: AwkwardArray,
         on_missing: OnMissing = "raise",
         source: str | None = None,
-        first_event: int = 0,
+        first_event: int | IntArray = 0,
     ) -> FeatureTable:
         """Compute the columns.
 
@@ -149,7 +149,7 @@ class FeatureSet:
             ``"raise"``, or ``"reject"``: they get no row, ``table.kept`` says which and
             ``table.rejected`` how many.
         source, first_event
-            File name and number of the first event, for messages.
+            File name and number of the first event (or of each), for messages.
 
         Raises
         ------
@@ -179,7 +179,7 @@ class FeatureSet:
         *,
         on_missing: OnMissing = "raise",
         source: str | None = None,
-        first_event: int = 0,
+        first_event: int | IntArray = 0,
     ) -> FeatureTable:
         """Compute the columns from the final-state particles of ``events.LHEPart``.
 
@@ -219,7 +219,7 @@ class FeatureSet:
         met: tuple[FloatArray, FloatArray],
         on_missing: OnMissing,
         source: str | None,
-        first_event: int,
+        first_event: int | IntArray,
     ) -> FeatureTable:
         if on_missing not in ("raise", "reject"):
             msg = f"on_missing is {on_missing!r}; it can be 'raise' or 'reject'"
@@ -237,8 +237,9 @@ class FeatureSet:
             count = int(np.count_nonzero(bad))
             if count and on_missing == "raise":
                 where = f" of {source}" if source else ""
+                number = (first_event + np.arange(len(bad)))[np.argmax(bad)]
                 msg = (
-                    f"event {first_event + int(np.argmax(bad))}{where} has {reason}, as have "
+                    f"event {number}{where} has {reason}, as have "
                     f"{count} of {len(kept)} events; {self.name} needs them: select such events "
                     "away before, or drop and count them with on_missing='reject'"
                 )

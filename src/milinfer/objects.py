@@ -25,15 +25,16 @@ __all__ = ["Collection", "Objects", "Particles"]
 vector.register_awkward()
 
 _AXES = {
-    "px": ("px", "x"),
-    "py": ("py", "y"),
-    "pz": ("pz", "z"),
+    "px": ("exact_px", "px", "x"),
+    "py": ("exact_py", "py", "y"),
+    "pz": ("exact_pz", "pz", "z"),
     "pt": ("pt", "rho"),
     "eta": ("eta",),
     "phi": ("phi",),
     "mass": ("mass", "m", "M", "tau"),
-    "energy": ("energy", "E", "e", "t"),
+    "energy": ("exact_energy", "energy", "E", "e", "t"),
 }
+# ``exact_`` are the lossless momenta of milinfer's own ROOT files, beside NanoAOD's pT, η, φ.
 _MAX_PADDING = 32
 _MET_NAMES = ("MET", "PuppiMET", "PFMET")
 
@@ -351,10 +352,8 @@ def _flat(array: AwkwardArray) -> NDArray[Any]:
 def _jagged(array: AwkwardArray | Sequence[AwkwardArray], name: str) -> AwkwardArray:
     """Bring any accepted shape to a jagged array without missing values."""
     if isinstance(array, tuple | list):
-        parts = [
-            ak.zip({f: part[f] for f in ak.fields(part)}, depth_limit=1)[:, np.newaxis]
-            for part in array
-        ]
+        shared = [f for f in ak.fields(array[0]) if all(f in ak.fields(part) for part in array)]
+        parts = [ak.singletons(part[shared]) for part in array]
         array = ak.concatenate(parts, axis=1)
     if not isinstance(array, ak.Array) or not ak.fields(array):
         msg = (
@@ -365,7 +364,8 @@ def _jagged(array: AwkwardArray | Sequence[AwkwardArray], name: str) -> AwkwardA
     if array.ndim == 1:
         msg = f"{name} have one entry for each event; give a jagged array, or a tuple (first, …)"
         raise FeatureError(msg)
+    array = ak.from_regular(array, axis=1)
     kind = str(array.type)
     if "?" in kind or "option[" in kind:
         array = ak.fill_none(ak.drop_none(array, axis=1), [], axis=0)
-    return ak.from_regular(array, axis=1)
+    return array

@@ -1,0 +1,232 @@
+"""From events to samples: what a file says about its process, and what a selection does to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from milinfer.exceptions import MilinferError, ParameterError, SampleError
+from milinfer.points import format_point, parse_point
+from milinfer.samples import Sample
+from milinfer.typing import FloatArray, PathLikeStr, Point
+
+if TYPE_CHECKING:
+    from milinfer.feature_table import FeatureTable
+    from milinfer.features import FeatureSet, OnMissing
+    from milinfer.lhe.info import LHEInfo
+
+__all__ = [
+    "resolve_point",
+    "reweight_points",
+    "same_point",
+    "sample_from_events",
+    "selected_cross_section",
+]
+
+
+def same_point(a: Point, b: Point) -> bool:
+    """Whether two points have the same parameters with the same values.
+
+    Examples
+    --------
+    >>> same_point({"c_HW": 0.5}, {"c_HW": 0.5 + 1e-12}), same_point({"c_HW": 0.5}, {})
+    (True, False)
+    """
+    return a.keys() == b.keys() and all(
+        math.isclose(a[k], b[k], rel_tol=1e-9, abs_tol=1e-9) for k in a
+    )
+
+
+def resolve_point(given: Point | None, own: Point | None, source: str) -> dict[str, float]:
+    """Parameter point from what the user says and what the file says.
+
+    Raises
+    ------
+    ParameterError
+        If they disagree, or neither says anything.
+
+    Examples
+    --------
+    >>> resolve_point(None, {"c_HW": 0.5}, "a.lhe")
+    {'c_HW': 0.5}
+    >>> resolve_point({"c_HW": 1.0}, {"c_HW": 0.5}, "a.lhe")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.ParameterError: a.lhe is at c_HW=0.5, but point says c_HW=1; ...
+    """
+    if given is not None and own is not None and not same_point(given, own):
+        mine, theirs = (format_point(p) or "no point" for p in (given, own))
+        msg = (
+            f"{source} is at {theirs}, but point says {mine}; correct it, or leave point out to "
+            "take that of the file"
+        )
+        raise ParameterError(msg)
+    point = given if given is not None else own
+    if point is None:
+        msg = (
+            f"{source} does not say at which parameter point its events are; give "
+            'point={"name": value}, or point={} for a process that depends on no parameter'
+        )
+        raise ParameterError(msg)
+    return {str(k): float(v) for k, v in point.items()}
+
+
+def own_point(info: LHEInfo | None) -> Point | None:
+    """Point that a file carries; empty where it names a process without parameters."""
+    if info is None:
+        return None
+    return {} if info.point is None and info.process is not None else info.point
+
+
+def reweight_points(
+    descriptions: Mapping[str, str], point: Point, known: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Points of the reweights whose description (or id) is a point in the same parameters.
+
+    Examples
+    --------
+    >>> names = {"w1": "c_HW=0.5", "w2": "muR=2", "w3": ""}
+    >>> reweight_points(names, {"c_HW": 0.0}, ["w1", "w2", "w3"])
+    {'w1': {'c_HW': 0.5}}
+    """
+    points: dict[str, dict[str, float]] = {}
+    for identity in known:
+        for text in (descriptions.get(identity, ""), identity):
+            try:
+                found = parse_point(text)
+            except ParameterError:
+                continue
+            if point and found.keys() == point.keys():
+                points[identity] = {name: found[name] for name in point}
+                break
+    return points
+
+
+def selected_cross_section(
+    cross_section: float,
+    error: float,
+    all_events: tuple[float, float],
+    selected: tuple[float, float],
+) -> tuple[float, float]:
+    """Cross-section in pb after a selection, with its error.
+
+    Parameters
+    ----------
+    cross_section, error
+        Of all events.
+    all_events, selected
+        Sum of weights and sum of squared weights.
+
+    Examples
+    --------
+    >>> value, error = selected_cross_section(2.0, 0.0, (100.0, 100.0), (50.0, 50.0))
+    >>> value, round(error, 12)
+    (1.0, 0.1)
+    """
+    total, squares = all_events
+    passed, squares_passed = selected
+    if all_events == selected or total == 0:
+        return cross_section, error
+    fraction = passed / total
+    rest = max(squares - squares_passed, 0.0)
+    variance = ((1 - fraction) ** 2 * squares_passed + fraction**2 * rest) / total**2
+    return cross_section * fraction, math.hypot(error * fraction, cross_section * variance**0.5)
+
+
+def sample_from_events(
+    path: PathLikeStr,
+    features: FeatureSet,
+    *,
+    point: Point | None = None,
+    process: str | None = None,
+    on_missing: OnMissing = "raise",
+    chunk_size: int = 50_000,
+    tree: str = "Events",
+) -> Sample:
+    """Read an event file in chunks and compute features; see :func:`milinfer.storage.read_sample`.
+
+    Raises
+    ------
+    LHEError, SampleError
+        If the file is damaged or has no events.
+    FeatureError
+        If events lack what the features need.
+    ParameterError
+        If the point is unknown or differs from that of the file.
+    """
+    import awkward as ak
+
+    from milinfer import __version__, events
+
+    tables: list[FeatureTable] = []
+    weights: list[FloatArray] = []
+    reweights: dict[str, list[FloatArray]] = {}
+    first = 0
+    sums = np.zeros((2, 2))
+    with events.open_reader(path, tree=tree) as reader:
+        for chunk in reader.chunks(chunk_size):
+            table = features.from_lhe(
+                chunk, on_missing=on_missing, source=str(path), first_event=first
+            )
+            everything = np.asarray(chunk["genWeight"], dtype=np.float64)
+            kept = table.weights(everything)
+            sums += [[w.sum(), w @ w] for w in (everything, kept)]
+            tables.append(table)
+            weights.append(kept)
+            record = chunk["LHEWeight"] if "LHEWeight" in ak.fields(chunk) else ak.Array([])
+            names = ak.fields(record)
+            if first and set(names) != set(reweights):
+                msg = f"{path}: the weights change at event {first}; give every event the same"
+                raise SampleError(msg)
+            for name in names:
+                column = np.asarray(record[name], dtype=np.float64)
+                reweights.setdefault(name, []).append(table.weights(column))
+            first += len(chunk)
+        info = reader.info
+    if not tables:
+        msg = f"{path}: there are no events in this file; produce it again"
+        raise SampleError(msg)
+    point = resolve_point(point, own_point(info), str(path))
+    cross_section, error = selected_cross_section(
+        *((info.cross_section, info.cross_section_error) if info.processes else (math.nan,) * 2),
+        (sums[0, 0], sums[0, 1]),
+        (sums[1, 0], sums[1, 1]),
+    )
+    rejected: dict[str, int] = {}
+    for table in tables:
+        for reason, count in table.rejected.items():
+            rejected[reason] = rejected.get(reason, 0) + count
+    provenance: dict[str, Any] = {
+        "files": [Path(path).name],
+        "n_events": first,
+        "features": features.name,
+        "milinfer": __version__,
+    }
+    if rejected:
+        provenance["rejected"] = rejected
+    array = np.concatenate([table.array for table in tables])
+    if len(array) + sum(rejected.values()) != first:
+        msg = f"{path}: {first} events read, {len(array)} computed, {rejected} rejected; report it"
+        raise SampleError(msg)
+    try:
+        return Sample(
+            array,
+            features.names,
+            np.concatenate(weights),
+            point=point,
+            process=process or info.process or "signal",
+            cross_section=cross_section,
+            cross_section_error=error,
+            reweights={name: np.concatenate(parts) for name, parts in reweights.items()},
+            reweight_points=reweight_points(
+                {w.id: w.description for w in info.weights}, point, list(reweights)
+            ),
+            provenance=provenance,
+        )
+    except MilinferError as problem:
+        msg = f"{path}: {problem}"
+        raise type(problem)(msg) from problem

@@ -1,0 +1,399 @@
+"""Samples in files: Parquet and ROOT, both ways without loss, and features from event files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.atomic import atomic_path
+from milinfer.exceptions import ConfigurationError, MilinferError, ParameterError, SampleError
+from milinfer.ingest import resolve_point, sample_from_events
+from milinfer.samples import Sample
+from milinfer.typing import PathLikeStr, Point
+
+if TYPE_CHECKING:
+    from milinfer.features import FeatureSet, OnMissing
+
+__all__ = ["read_sample", "write_sample"]
+
+TREE: Final = "Features"
+WEIGHT: Final = "weight"
+_KEY: Final = "milinfer"
+_KIND: Final = "sample"
+
+
+def write_sample(sample: Sample, path: PathLikeStr) -> None:
+    """Write a sample to Parquet or ROOT, by suffix, without loss; it appears whole or not at all.
+
+    The columns are the features (float32) in their order, ``weight`` (float64) and one
+    ``weight:<name>`` for each reweight; the rest is in the schema metadata (Parquet) or in the
+    string ``milinfer`` beside the TTree ``Features`` (ROOT, where a branch has ``_`` for what
+    cannot be in its name).
+
+    Parameters
+    ----------
+    sample
+        Events to write.
+    path
+        File ending in ``.parquet`` or ``.root``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the suffix is neither.
+    SampleError
+        If a feature has the name of a weight, or the provenance is not like JSON.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> sample = Sample(np.ones((2, 1)), ("x",), np.array([0.1, -0.2]), point={"mu": 0.5})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a.parquet")
+    ...     write_sample(sample, file)
+    ...     back = read_sample(file)
+    >>> back, back.weights.tolist()
+    (Sample(2 events, 1 feature, signal at mu=0.5), [0.1, -0.2])
+    """
+    target = Path(path)
+    columns: dict[str, NDArray[Any]] = dict(
+        zip(sample.feature_names, np.ascontiguousarray(sample.features.T), strict=True)
+    )
+    extra = {WEIGHT: sample.weights, **{f"{WEIGHT}:{k}": v for k, v in sample.reweights.items()}}
+    clash = sorted(columns.keys() & extra.keys())
+    if clash:
+        msg = f"{target}: {sample.label} has features named as weights: {clash}; rename them"
+        raise SampleError(msg)
+    columns |= extra
+    suffix = target.suffix.lower()
+    if suffix not in (".parquet", ".pq", ".root"):
+        msg = f"{target}: samples are written to .parquet or .root; choose one of these"
+        raise ConfigurationError(msg)
+    metadata = _metadata(sample, target)
+    with atomic_path(target) as temporary:
+        if suffix == ".root":
+            _write_root(temporary, columns, metadata)
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            table = pa.table({name: pa.array(column) for name, column in columns.items()})
+            text = json.dumps(metadata, allow_nan=False).encode()
+            pq.write_table(
+                table.replace_schema_metadata({_KEY.encode(): text}), temporary, compression="zstd"
+            )
+
+
+def _metadata(sample: Sample, target: Path) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "kind": _KIND,
+        "format": 1,
+        "features": list(sample.feature_names),
+        "reweights": list(sample.reweights),
+        "point": dict(sample.point),
+        "process": sample.process,
+        "cross_section": _number(sample.cross_section),
+        "cross_section_error": _number(sample.cross_section_error),
+        "reweight_points": {name: dict(point) for name, point in sample.reweight_points.items()},
+        "provenance": dict(sample.provenance),
+    }
+    try:
+        json.dumps(metadata, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"{target}: what is known of {sample.label} cannot be written ({error}); keep to "
+            "finite numbers, texts, lists and dicts in its provenance"
+        )
+        raise SampleError(msg) from error
+    return metadata
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _write_root(path: Path, columns: Mapping[str, NDArray[Any]], metadata: dict[str, Any]) -> None:
+    import uproot
+
+    branches: dict[str, str] = {}
+    for name in columns:
+        base = re.sub(r"[^\w+-]", "_", name, flags=re.ASCII) or "_"
+        branch, count = base, 1
+        while branch in branches or (branch != name and branch in columns):
+            count += 1
+            branch = f"{base}_{count}"
+        branches[branch] = name
+    text = json.dumps({**metadata, "branches": branches}, allow_nan=False)
+    arrays = {branch: columns[name] for branch, name in branches.items()}
+    with uproot.recreate(path) as file:
+        file.mktree(TREE, {branch: array.dtype for branch, array in arrays.items()})
+        if len(columns[WEIGHT]):
+            file[TREE].extend(arrays)
+        file[_KEY] = text
+
+
+class _Table:
+    """Columns of a flat file, read on demand, and what its metadata say."""
+
+    def __init__(
+        self, path: PathLikeStr, columns: Mapping[str, str], metadata: dict[str, Any] | None
+    ) -> None:
+        self.path = path
+        self.columns = dict(columns)  # name → stored name
+        self.metadata = metadata
+
+    @property
+    def has_events(self) -> bool:
+        """Whether these are event records, not features."""
+        return self.metadata is None and any(name.startswith("LHEPart_") for name in self.columns)
+
+    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        raise NotImplementedError
+
+    def require(self, names: Iterable[str]) -> None:
+        missing = [name for name in names if name not in self.columns]
+        if missing:
+            msg = (
+                f"{self.path} has no columns {missing}; it has "
+                f"{', '.join(self.columns) or 'none'}: compute them again, or name others"
+            )
+            raise SampleError(msg)
+
+
+class _ParquetTable(_Table):
+    def __init__(self, path: PathLikeStr) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            schema = pq.read_schema(path)
+        except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        text = (schema.metadata or {}).get(_KEY.encode())
+        metadata = _sample_metadata(text.decode() if text else None, path)
+        super().__init__(path, {name: name for name in schema.names}, metadata)
+
+    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        wanted = list(names)
+        try:
+            table = pq.read_table(self.path, columns=wanted)
+        except (pa.ArrowException, OSError) as error:
+            msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        return {name: _numbers(table[name].to_numpy(), name, self.path) for name in wanted}
+
+
+class _RootTable(_Table):
+    def __init__(self, path: PathLikeStr, tree: str | None) -> None:
+        import uproot
+
+        try:
+            with uproot.open(path) as file:
+                text = str(file[_KEY]) if _KEY in file else None
+                metadata = _sample_metadata(text, path)
+                trees = list(
+                    dict.fromkeys(
+                        name.partition(";")[0]
+                        for name, kind in file.classnames().items()
+                        if kind == "TTree" or "RNTuple" in kind
+                    )
+                )
+                name = tree or next((t for t in (TREE, "Events") if t in trees), None)
+                name = name or (trees[0] if len(trees) == 1 else None)
+                if name not in trees:
+                    wanted = f"no tree {name!r}" if name else "more than one tree, or none"
+                    msg = f"{path} has {wanted}; name one with tree=: {', '.join(trees) or 'none'}"
+                    raise SampleError(msg)
+                stored = [str(key) for key in file[name].keys()]  # noqa: SIM118
+        except (MilinferError, FileNotFoundError):
+            raise
+        except Exception as error:
+            msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        self.tree = name
+        branches = (metadata or {}).get("branches", {})
+        super().__init__(path, {branches.get(s, s): s for s in stored}, metadata)
+
+    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        import uproot
+
+        wanted = list(names)
+        try:
+            with uproot.open(self.path) as file:
+                branches = {self.columns[name] for name in wanted}
+                arrays = file[self.tree].arrays(
+                    filter_name=lambda branch: branch in branches, library="np"
+                )
+        except Exception as error:
+            msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        return {name: _numbers(arrays[self.columns[name]], name, self.path) for name in wanted}
+
+
+def _numbers(array: NDArray[Any], name: str, path: PathLikeStr) -> NDArray[Any]:
+    if array.dtype.kind not in "fiub" or array.ndim != 1:
+        msg = f"{path}: column {name!r} is not one number for each event; choose other columns"
+        raise SampleError(msg)
+    return array
+
+
+def _sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        metadata = json.loads(text)
+        kind = metadata.get("kind")
+    except (ValueError, AttributeError) as error:
+        msg = f"{path}: its milinfer metadata cannot be read ({error!r}); write it again"
+        raise SampleError(msg) from error
+    return metadata if kind == _KIND else None
+
+
+def read_sample(
+    path: PathLikeStr,
+    *,
+    features: str | FeatureSet | Sequence[str] | None = None,
+    point: Point | None = None,
+    process: str | None = None,
+    weight: str | None = WEIGHT,
+    cross_section: float | None = None,
+    cross_section_error: float | None = None,
+    on_missing: OnMissing = "raise",
+    chunk_size: int = 50_000,
+    tree: str | None = None,
+) -> Sample:
+    """Read a sample: features from a file, or computed from the events of a file.
+
+    Parameters
+    ----------
+    path
+        Sample written by :func:`write_sample`; event file (LHE, ROOT or Parquet); or a flat
+        Parquet or ROOT file of one's own.
+    features
+        Feature set, its name, or names of columns; default: all of a sample, ``"vbf_2l2j"`` for
+        events.  A flat file of one's own needs names.
+    point, process
+        Parameter point (``{}`` for a process that depends on no parameter) and process name;
+        default: those of the file.
+    weight
+        Weight column of a flat file of one's own; None: all weights are 1.
+    cross_section, cross_section_error
+        In pb; default: those of the file.
+    on_missing
+        ``"raise"`` or ``"reject"`` for events that lack what the features need; how many are
+        rejected is in ``provenance["rejected"]``, and the cross-section becomes that of the rest.
+    chunk_size
+        Events held in memory at a time while features are computed.
+    tree
+        Name of the TTree or RNTuple in a ROOT file.
+
+    Raises
+    ------
+    SampleError, LHEError
+        If the file is damaged or lacks columns.
+    FeatureError
+        If events lack what the features need.
+    ParameterError
+        If the point is unknown, or differs from that of the file.
+
+    Examples
+    --------
+    See :func:`write_sample`.
+    """
+    from milinfer import events
+    from milinfer.features import FeatureSet, feature_set
+
+    kind = events.kind_of(path)
+    table: _Table | None = None
+    if kind == "parquet":
+        table = _ParquetTable(path)
+    elif kind == "root":
+        table = _RootTable(path, tree)
+    if table is None or table.has_events:
+        chosen = (
+            feature_set(features or "vbf_2l2j")
+            if features is None or isinstance(features, str | FeatureSet)
+            else feature_set("vbf_2l2j").select(features)
+        )
+        sample = sample_from_events(
+            path,
+            chosen,
+            point=point,
+            process=process,
+            on_missing=on_missing,
+            chunk_size=chunk_size,
+            tree=tree or "Events",
+        )
+    else:
+        if isinstance(features, str | FeatureSet):
+            features = feature_set(features).names
+        sample = _read_table(table, features, point, process, weight)
+    known = {"cross_section": cross_section, "cross_section_error": cross_section_error}
+    given = {name: value for name, value in known.items() if value is not None}
+    return dataclasses.replace(sample, **given) if given else sample  # type: ignore[arg-type]
+
+
+def _read_table(
+    table: _Table,
+    features: Sequence[str] | None,
+    point: Point | None,
+    process: str | None,
+    weight: str | None,
+) -> Sample:
+    metadata = table.metadata or {}
+    names = features if features is not None else metadata.get("features")
+    if names is None:
+        msg = (
+            f"{table.path} does not say which of its columns are features; name them with "
+            f"features=[…]; it has {', '.join(table.columns)}"
+        )
+        raise ParameterError(msg)
+    reweights = {name: f"{WEIGHT}:{name}" for name in metadata.get("reweights", ())}
+    wanted = [*names, *([weight] if weight else []), *reweights.values()]
+    if len(set(names)) != len(list(names)):
+        msg = f"{table.path}: features name a column twice: {list(names)}"
+        raise SampleError(msg)
+    table.require(wanted)
+    point = resolve_point(point, metadata.get("point"), str(table.path))
+    arrays = table.read(dict.fromkeys(wanted))
+    empty = np.empty((0, 0), dtype=np.float32)
+    n = len(next(iter(arrays.values()), empty))
+    data = np.empty((n, len(names)), dtype=np.float32)
+    for i, name in enumerate(names):
+        data[:, i] = arrays[name]
+
+    def number(key: str) -> float:
+        value = metadata.get(key)
+        return math.nan if value is None else float(value)
+
+    try:
+        return Sample(
+            data,
+            tuple(names),
+            arrays[weight].astype(np.float64) if weight else np.ones(n),
+            point=point,
+            process=process or metadata.get("process", "signal"),
+            cross_section=number("cross_section"),
+            cross_section_error=number("cross_section_error"),
+            reweights={name: arrays[column] for name, column in reweights.items()},
+            reweight_points=metadata.get("reweight_points", {}),
+            provenance=metadata.get("provenance", {"files": [Path(table.path).name]}),
+        )
+    except MilinferError as error:
+        msg = f"{table.path}: {error}"
+        raise type(error)(msg) from error

@@ -1,0 +1,365 @@
+"""Features against a hand computation with single vector objects, one event at a time."""
+
+import pickle
+
+import awkward as ak
+import numpy as np
+import pytest
+import vector
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import milinfer as mil
+from milinfer.exceptions import FeatureError
+from milinfer.features import Collection, FeatureSet, feature_set
+from milinfer.lhe.record import make_events
+
+NAMES = (
+    "l0_pt l1_pt q0_pt q1_pt l0_phi l1_phi q0_phi q1_phi l0_eta l1_eta q0_eta q1_eta "
+    "l0_m l1_m q0_m q1_m l0_e l1_e q0_e q1_e met_et met_phi m_ll m_qq pt_ll pt_qq "
+    "d_phi_ll d_phi_qq l0_id_e- l0_id_e+ l1_id_e- l1_id_e+ q0_id_dq q0_id_uq q1_id_dq q1_id_uq"
+)
+
+
+def particles(n, seed=1, extra_jets=False, masses=True):
+    """Random events with two incoming partons, leptons, neutrinos and jets, in random order."""
+    rng = np.random.default_rng(seed)
+    events = []
+    for _ in range(n):
+        ids = [-11, 13, 12, -14, int(rng.choice([1, 2, 3, 4, 5])), int(rng.choice([-1, -2, 21]))]
+        if extra_jets:
+            ids += [21] * int(rng.integers(0, 4)) + [15] * int(rng.integers(0, 2))
+        rng.shuffle(ids)
+        event = [
+            {"pdgId": i, "status": -1, "p": np.array([0, 0, 500.0 * s]), "mass": 0.0}
+            for i, s in ((2, 1), (1, -1))
+        ]
+        event += [
+            {
+                "pdgId": i,
+                "status": 1,
+                "p": rng.normal(size=3) * [60, 60, 150],
+                "mass": float(rng.choice([0.0, 0.1, 4.7])) if masses else 0.0,
+            }
+            for i in ids
+        ]
+        events.append(event)
+    return events
+
+
+def record(events, weights=None, reweights=None):
+    flat = [p for event in events for p in event]
+    momenta = np.array([p["p"] for p in flat])
+    mass = np.array([p["mass"] for p in flat])
+    n = len(events)
+    return make_events(
+        [len(event) for event in events],
+        {
+            "px": momenta[:, 0],
+            "py": momenta[:, 1],
+            "pz": momenta[:, 2],
+            "energy": np.sqrt((momenta**2).sum(axis=1) + mass**2),
+            "mass": mass,
+            "pdgId": [p["pdgId"] for p in flat],
+            "status": [p["status"] for p in flat],
+            "mother1": np.zeros(len(flat)),
+            "mother2": np.zeros(len(flat)),
+        },
+        {
+            "genWeight": np.arange(1.0, n + 1) if weights is None else weights,
+            "LHE_processId": np.ones(n),
+        },
+        reweights,
+    )
+
+
+def by_hand(event):
+    """The 36 features of one event, from the definitions, with vector objects."""
+    final = [p for p in event if p["status"] == 1]
+
+    def momentum(p):
+        return vector.obj(px=p["p"][0], py=p["p"][1], pz=p["p"][2], mass=p["mass"])
+
+    def hardest(ids):
+        chosen = [p for p in final if abs(p["pdgId"]) in ids]
+        return sorted(chosen, key=lambda p: -np.hypot(*p["p"][:2]))[:2]
+
+    leptons, jets = hardest((11, 13, 15)), hardest((1, 2, 3, 4, 5, 21))
+    l0, l1, q0, q1 = four = [momentum(p) for p in (*leptons, *jets)]
+    visible = [p["p"] for p in final if abs(p["pdgId"]) not in (12, 14, 16)]
+    met_x, met_y = -sum(p[0] for p in visible), -sum(p[1] for p in visible)
+
+    def d_phi(a, b):
+        if a.eta < b.eta:
+            a, b = b, a
+        d = a.phi - b.phi
+        while d > np.pi:
+            d -= 2 * np.pi
+        while d <= -np.pi:
+            d += 2 * np.pi
+        return d
+
+    values = [p.pt for p in four] + [p.phi for p in four] + [p.eta for p in four]
+    values += [p["mass"] for p in (*leptons, *jets)] + [p.E for p in four]
+    values += [np.hypot(met_x, met_y), np.arctan2(met_y, met_x)]
+    values += [(l0 + l1).mass, (q0 + q1).mass, (l0 + l1).pt, (q0 + q1).pt]
+    values += [d_phi(l0, l1), d_phi(q0, q1)]
+    for p in leptons:
+        values += [p["pdgId"] == 11, p["pdgId"] == -11]
+    for p in jets:
+        values += [abs(p["pdgId"]) in (1, 3, 5), abs(p["pdgId"]) in (2, 4)]
+    return values
+
+
+def pick(events, ids, kind=None):
+    """Leptons or jets as jagged arrays of different kinds."""
+    part = events.LHEPart
+    keep = part.status == 1
+    match = part.pdgId * 0 == 1
+    for i in ids:
+        match = match | (abs(part.pdgId) == i)
+    part = part[keep & match]
+    if kind == "cartesian":
+        axes = {k: part[k] for k in ("px", "py", "pz", "energy")}
+    else:
+        axes = {"pt": part.pt, "eta": part.eta, "phi": part.phi, "mass": part["mass"]}
+    fields = {**axes, "pdgId": part.pdgId}
+    if kind == "coffea":
+        from coffea.nanoevents.methods import candidate
+
+        return ak.zip(fields, with_name="PtEtaPhiMLorentzVector", behavior=candidate.behavior)
+    return ak.zip(fields, with_name="Momentum4D")
+
+
+LEPTONS, JETS = (11, 13, 15), (1, 2, 3, 4, 5, 21)
+
+
+def test_names_and_order():
+    assert " ".join(feature_set("vbf_2l2j").names) == NAMES
+
+
+@pytest.mark.parametrize("extra_jets", [False, True])
+def test_from_lhe_against_single_objects(extra_jets):
+    events = particles(60, extra_jets=extra_jets)
+    table = feature_set("vbf_2l2j").from_lhe(record(events))
+    expected = np.array([by_hand(event) for event in events], dtype=np.float64)
+    assert table.array.dtype == np.float32
+    np.testing.assert_allclose(table.array, expected, rtol=3e-7, atol=3e-7)
+    assert table.kept.all()
+    assert table.rejected == {}
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=15, deadline=None)
+def test_any_events_against_single_objects(seed):
+    events = particles(3, seed=seed, extra_jets=True)
+    table = feature_set("vbf_2l2j").from_lhe(record(events))
+    expected = np.array([by_hand(event) for event in events], dtype=np.float64)
+    np.testing.assert_allclose(table.array, expected, rtol=3e-7, atol=3e-7)
+
+
+@pytest.mark.parametrize("kind", ["cartesian", "polar", "coffea"])
+def test_jagged_and_paired_vectors_of_any_kind(kind):
+    events = record(particles(40))
+    reference = feature_set("vbf_2l2j").from_lhe(events).array
+    leptons, jets = pick(events, LEPTONS, kind), pick(events, JETS, kind)
+    fs = feature_set("vbf_2l2j")
+    tolerance = {"rtol": 1e-6, "atol": 2e-5 if kind == "cartesian" else 1e-6}
+    np.testing.assert_allclose(fs(leptons, jets).array, reference, **tolerance)
+    regular = fs(ak.to_regular(leptons), ak.to_regular(jets))
+    np.testing.assert_allclose(regular.array, reference, **tolerance)
+    paired = fs((leptons[:, 1], leptons[:, 0]), (jets[:, 0], jets[:, 1]))
+    np.testing.assert_allclose(paired.array, reference, **tolerance)
+    optional = fs((ak.firsts(leptons), ak.firsts(leptons[:, 1:])), ak.mask(jets, jets.pt > 0))
+    np.testing.assert_allclose(optional.array, reference, **tolerance)
+
+
+def test_more_than_two_count_in_met_only():
+    events = record(particles(50, extra_jets=True))
+    fs = feature_set("vbf_2l2j")
+    expected = fs.from_lhe(events).array
+    np.testing.assert_allclose(
+        fs(pick(events, LEPTONS), pick(events, JETS)).array, expected, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_many_particles_take_another_path():
+    rng = np.random.default_rng(3)
+    counts = rng.integers(2, 60, size=30)
+    jets = ak.zip(
+        {
+            "pt": ak.unflatten(rng.uniform(20, 200, counts.sum()), counts),
+            "eta": ak.unflatten(rng.normal(size=counts.sum()), counts),
+            "phi": ak.unflatten(rng.uniform(-3, 3, counts.sum()), counts),
+        }
+    )
+    fs = FeatureSet("two", {"a": lambda o: o.j0.pt, "b": lambda o: o.j1.pt}, (jet(2),))
+    expected = ak.to_numpy(ak.sort(jets.pt, ascending=False)[:, :2])
+    np.testing.assert_array_equal(fs(jets).array, expected.astype(np.float32))
+
+
+def jet(count):
+    return Collection("jets", "j", count)
+
+
+def test_met_given_as_record_or_events():
+    events = record(particles(20))
+    fs = feature_set("vbf_2l2j").select(["met_et", "met_phi"])
+    leptons, jets = pick(events, LEPTONS), pick(events, JETS)
+    met = ak.zip({"pt": np.full(20, 33.0), "phi": np.full(20, 0.5)})
+    for given_met in (met, ak.zip({"MET": met, "x": np.zeros(20)}, depth_limit=1)):
+        table = fs(leptons, jets, given_met)
+        np.testing.assert_allclose(table.array, [[33.0, 0.5]] * 20, rtol=1e-6)
+    cartesian = ak.zip({"px": np.zeros(20), "py": np.full(20, 5.0)}, with_name="Momentum2D")
+    np.testing.assert_allclose(fs(leptons, jets, cartesian).array, [[5.0, np.pi / 2]] * 20)
+    table = fs(leptons[:, :1], jets, events, on_missing="reject")
+    assert len(table) == 0
+    fewer = fs(leptons, jets[:, :2], events).array
+    np.testing.assert_allclose(fewer, fs.from_lhe(events).array, rtol=1e-6)
+    with pytest.raises(FeatureError, match="MET has 19 events"):
+        fs(leptons, jets, met[:19])
+
+
+@given(angle=st.floats(-3, 3), seed=st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_rotation_about_the_beam(angle, seed):
+    events = particles(5, seed=seed, extra_jets=True)
+    c, s = np.cos(angle), np.sin(angle)
+    matrix = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    turned = [[{**p, "p": matrix @ p["p"]} for p in event] for event in events]
+    before = feature_set("vbf_2l2j").from_lhe(record(events))
+    after = feature_set("vbf_2l2j").from_lhe(record(turned))
+    for name in before.names:
+        a, b = (t.columns[name].astype(np.float64) for t in (before, after))
+        if name.endswith("phi") and not name.startswith("d_"):
+            b = b - angle
+        if "phi" in name:
+            a, b = np.exp(1j * a), np.exp(1j * b)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=3e-5, err_msg=name)
+
+
+@given(st.floats(-np.pi, np.pi), st.floats(-np.pi, np.pi), st.floats(-5, 5), st.floats(-5, 5))
+@settings(max_examples=100, deadline=None)
+def test_signed_delta_phi_is_wrapped_and_ignores_order(phi_a, phi_b, eta_a, eta_b):
+    pair = [{"pt": 30.0, "eta": eta_a, "phi": phi_a}, {"pt": 20.0, "eta": eta_b, "phi": phi_b}]
+    other = [dict(pair[0], pt=20.0), dict(pair[1], pt=30.0)]
+    array = ak.Array([pair, other])
+    fs = feature_set("vbf_2l2j").select(["d_phi_qq"])
+    first, second = fs(array, array).array[:, 0]
+    assert -np.float32(np.pi) <= first <= np.float32(np.pi)
+    if eta_a != eta_b:
+        assert first == second
+        expected = phi_a - phi_b if eta_a > eta_b else phi_b - phi_a
+        assert np.cos(first) == pytest.approx(np.cos(expected), abs=1e-6)
+        assert np.sin(first) == pytest.approx(np.sin(expected), abs=1e-6)
+
+
+def test_no_minus_pi_from_signed_zeros():
+    objects = ak.Array([[{"px": 1.0, "py": 0.0, "pz": 0.0, "mass": 0.0}] * 2])
+    table = feature_set("vbf_2l2j").select(["met_phi", "met_et"])(objects, objects)
+    assert table.array[0, 0] == np.float32(np.pi)
+
+
+def test_missing_particles_are_named_or_counted():
+    events = particles(10)
+    leptons_of = [p for p in events[7] if abs(p["pdgId"]) in LEPTONS]
+    events[7] = [p for p in events[7] if p is not leptons_of[0]]
+    events[8] = events[8][:2]
+    jet = next(p for p in events[9] if p["status"] == 1 and abs(p["pdgId"]) in JETS)
+    jet["p"] = np.array([np.nan, 1.0, 1.0])
+    array = record(events)
+    fs = feature_set("vbf_2l2j")
+    with pytest.raises(FeatureError, match=r"event 107 of a\.lhe has fewer than 2 leptons.* 2 of"):
+        fs.from_lhe(array, source="a.lhe", first_event=100)
+    table = fs.from_lhe(array, on_missing="reject")
+    assert table.kept.tolist() == [True] * 7 + [False] * 3
+    assert table.rejected == {"fewer than 2 leptons": 2, "momenta that are not finite": 1}
+    np.testing.assert_array_equal(table.array, fs.from_lhe(array[:7]).array)
+    assert table.weights(array.genWeight).tolist() == list(range(1, 8))
+    assert len(fs.from_lhe(array[8:9], on_missing="reject").array) == 0
+    with pytest.raises(FeatureError, match="can be 'raise' or 'reject'"):
+        fs.from_lhe(array, on_missing="ignore")
+
+
+def test_unusable_input_says_what_to_do():
+    events = record(particles(4))
+    leptons, jets = pick(events, LEPTONS), pick(events, JETS)
+    fs = feature_set("vbf_2l2j")
+    with pytest.raises(FeatureError, match="takes leptons, jets"):
+        fs(leptons)
+    with pytest.raises(FeatureError, match="different numbers"):
+        fs(leptons[:3], jets)
+    with pytest.raises(FeatureError, match="give px, py, pz"):
+        fs(leptons, ak.Array([[{"x": 1}]] * 4))
+    with pytest.raises(FeatureError, match="one entry for each event"):
+        fs(leptons, jets[:, 0])
+    with pytest.raises(FeatureError, match="must be an awkward array"):
+        fs(leptons, [1.0, 2.0][0])
+    with pytest.raises(FeatureError, match="no LHEPart"):
+        fs.from_lhe(events[["genWeight"]])
+    bare = jets[["pt", "eta", "phi", "mass"]]
+    with pytest.raises(FeatureError, match="no field 'pdgId'"):
+        fs(leptons, bare)
+    with pytest.raises(FeatureError, match="unknown feature set"):
+        feature_set("vbf")
+    with pytest.raises(FeatureError, match="has shape"):
+        fs.with_columns(bad=lambda _: 1.0)(leptons, jets)
+    with pytest.raises(FeatureError, match="there is no object 'a0'"):
+        fs.with_columns(bad=lambda o: o.a0.pt)(leptons, jets)
+    flavoured = ak.with_field(bare, jets.pdgId, "partonFlavour")
+    np.testing.assert_array_equal(fs(leptons, flavoured).array, fs(leptons, jets).array)
+
+
+def test_a_user_extends_and_selects():
+    events = record(particles(30))
+    fs = mil.feature_set("vbf_2l2j").with_columns(ht=lambda o: o.q0.pt + o.q1.pt)
+    table = fs.from_lhe(events)
+    np.testing.assert_allclose(
+        table.columns["ht"], table.columns["q0_pt"] + table.columns["q1_pt"], rtol=1e-6
+    )
+    chosen = fs.select(["ht", "m_ll"]).from_lhe(events)
+    assert chosen.names == ("ht", "m_ll")
+    np.testing.assert_array_equal(chosen.array[:, 1], table.columns["m_ll"])
+    vectors = fs.with_columns(dr=lambda o: o.l0.deltaR(o.q0)).from_lhe(events)
+    assert (vectors.columns["dr"] > 0).all()
+
+
+def test_own_set_with_own_selector():
+    def selector(events):
+        part = events.LHEPart
+        return {"neutrinos": part[(abs(part.pdgId) == 12) | (abs(part.pdgId) == 14)]}
+
+    fs = FeatureSet(
+        "invisible",
+        {"m_nn": lambda o: o.nn.mass, "met": lambda o: o.met.pt},
+        (Collection("neutrinos", "n", 2),),
+        selector,
+    )
+    events = particles(10)
+    table = fs.from_lhe(record(events))
+    for event, row in zip(events, table.array, strict=True):
+        first, second = (
+            vector.obj(px=p["p"][0], py=p["p"][1], pz=p["p"][2], mass=p["mass"])
+            for p in event
+            if abs(p["pdgId"]) in (12, 14)
+        )
+        assert row[0] == pytest.approx((first + second).mass, rel=1e-6)
+        assert row[1] == pytest.approx(by_hand(event)[20], rel=1e-6)
+
+
+def test_sets_can_be_pickled():
+    fs = pickle.loads(pickle.dumps(feature_set("vbf_2l2j")))
+    events = record(particles(5))
+    np.testing.assert_array_equal(
+        fs.from_lhe(events).array, feature_set("vbf_2l2j").from_lhe(events).array
+    )
+
+
+def test_table_to_sample_and_weights():
+    events = record(particles(6))
+    table = feature_set("vbf_2l2j").from_lhe(events)
+    sample = table.to_sample(events.genWeight, point={"c_HW": 0.5}, process="vbf")
+    assert " ".join(sample.feature_names) == NAMES
+    assert sample.weights.tolist() == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(FeatureError, match="weights given for 6 of 6"):
+        table.weights([1.0])
