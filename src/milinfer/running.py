@@ -22,11 +22,14 @@ __all__ = ["make_executor", "run_features"]
 _KEYS = ("point", "process", "cross_section", "cross_section_error")
 
 
-def make_executor(name: str | None = None, workers: int = 1, *, client: Any = None) -> Any:
+def make_executor(
+    name: str | None = None, workers: int = 1, *, client: Any = None, retries: int = 0
+) -> Any:
     """Make a coffea executor: ``"iterative"``, ``"futures"`` or ``"dask"``.
 
     Without a name: iterative for one worker, else futures (coffea's own pool, which does not fork
-    and so works after TensorFlow has run).
+    and so works after TensorFlow has run).  Chunks are tried ``retries`` times again whatever the
+    error: worth it for files on a network only.
 
     Raises
     ------
@@ -42,11 +45,11 @@ def make_executor(name: str | None = None, workers: int = 1, *, client: Any = No
 
     name = name or ("iterative" if workers == 1 else "futures")
     if name == "iterative":
-        return processor.IterativeExecutor(status=False)
+        return processor.IterativeExecutor(status=False, retries=retries)
     if name == "futures":
-        return processor.FuturesExecutor(workers=workers, status=False)
+        return processor.FuturesExecutor(workers=workers, status=False, retries=retries)
     if name == "dask":
-        return processor.DaskExecutor(client=client, status=False)
+        return processor.DaskExecutor(client=client, status=False, retries=retries)
     msg = f"unknown executor {name!r}; choose iterative, futures or dask, or give one of coffea's"
     raise ConfigurationError(msg)
 
@@ -119,7 +122,8 @@ def run_features(
     files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
     known = {name: _describe(name, groups[name], files[name]) for name in groups}
     if executor is None or isinstance(executor, str):
-        executor = make_executor(executor, workers, client=client)
+        remote = any("://" in path for group in groups.values() for path in group["files"])
+        executor = make_executor(executor, workers, client=client, retries=3 if remote else 0)
     processor = FeatureProcessor(features, **options)
     # a cache of its own: coffea's remembers files by name, and would read a rewritten one wrongly
     runner = Runner(
