@@ -6,8 +6,9 @@ the order of events does not depend on the executor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -46,7 +47,8 @@ class _Chunk:
     key: tuple[str, int]
     features: Float32Array  # (n_features, n_events)
     weights: FloatArray
-    reweights: dict[str, FloatArray] = field(default_factory=dict)
+    reweights: dict[str, FloatArray]
+    cutflow: dict[str, dict[str, float | int]]
 
     def __add__(self, other: _Chunk) -> _Chunk:
         msg = (
@@ -159,6 +161,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             columns.astype(np.float32, copy=False),
             weights[rows],
             {name: column[rows] for name, column in self._reweights(events).items()},
+            {step: dict(sums) for step, sums in cutflow.items()},  # coffea adds in place
         )
         return {
             str(metadata.get("dataset", "dataset")): {
@@ -181,7 +184,12 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             if "chunks" not in output:
                 continue
             chunks = [chunk for _, chunk in sorted(output.pop("chunks").items())]
+            if any(set(c.cutflow) != set(chunks[0].cutflow) for c in chunks):
+                msg = f"{dataset}: selection must give masks of the same names in all chunks"
+                raise SampleError(msg)
             data = np.concatenate([c.features for c in chunks], axis=1)
+            output["cutflow"] = _join([c.cutflow for c in chunks])
+            output.update(output["cutflow"]["features"])
             n_in = output["cutflow"]["all"]["n_events"]
             if data.shape[1] + sum(output["rejected"].values()) != n_in:
                 msg = f"{dataset}: {n_in} events in, {data.shape[1]} out, {output['rejected']}"
@@ -278,6 +286,21 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             for name, column in columns.items()
             if name != "originalXWGTUP" and column.ndim == 1
         }
+
+
+def _join(
+    cutflows: Sequence[Mapping[str, Mapping[str, float | int]]],
+) -> dict[str, dict[str, float | int]]:
+    """Sum cut flows exactly, so that rounding does not depend on the order either."""
+    joined: dict[str, dict[str, float | int]] = {}
+    for step, sums in cutflows[0].items():
+        joined[step] = {
+            key: math.fsum(c[step][key] for c in cutflows)
+            if isinstance(value, float)
+            else sum(c[step][key] for c in cutflows)
+            for key, value in sums.items()
+        }
+    return joined
 
 
 def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,16 +122,22 @@ def run_features(
     groups = {name: _group(name, entry) for name, entry in fileset.items()}
     files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
     known = {name: _describe(name, groups[name], files[name]) for name in groups}
-    if executor is None or isinstance(executor, str):
+    own = executor is None or isinstance(executor, str)
+    if own:
         remote = any("://" in path for group in groups.values() for path in group["files"])
         executor = make_executor(executor, workers, client=client, retries=3 if remote else 0)
     processor = FeatureProcessor(features, **options)
-    # a cache of its own: coffea's remembers files by name, and would read a rewritten one wrongly
     runner = Runner(
-        executor=executor, schema=schema or EventSchema, chunksize=chunksize, metadata_cache={}
+        executor=executor,
+        pre_executor=make_executor("iterative", retries=executor.retries) if own else None,
+        schema=schema or EventSchema,
+        chunksize=chunksize,
+        # of its own: coffea's remembers files by name, and would read a rewritten one wrongly
+        metadata_cache={},
     )
     try:
-        output = runner(groups, processor, treename=treename)
+        with _quiet() if own else nullcontext():
+            output = runner(groups, processor, treename=treename)
     except Exception as error:
         mine = _unwrap(error)
         if mine is error:
@@ -144,6 +151,19 @@ def run_features(
         name: _sample(name, output[name], processor.features, files[name], known[name])
         for name in groups
     }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence coffea's progress bars: they come to standard output even with ``status=False``."""
+    from coffea.util import coffea_console
+
+    before = coffea_console.quiet
+    coffea_console.quiet = True
+    try:
+        yield
+    finally:
+        coffea_console.quiet = before
 
 
 def _group(name: str, entry: Any) -> dict[str, Any]:

@@ -82,9 +82,8 @@ class Sample:
             msg = f"{self.label}: feature names are not unique: {self.feature_names}"
             raise SampleError(msg)
         n = len(features)
-        weights = (
-            np.ones(n) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
-        )
+        given: ArrayLike | None = self.weights
+        weights = np.ones(n) if given is None else np.asarray(given, dtype=np.float64)
         put(self, "features", features)
         put(self, "feature_names", tuple(self.feature_names))
         put(self, "weights", weights)
@@ -180,7 +179,7 @@ class Sample:
         [6, 2, 2]
         """
         edges = np.cumsum(fractions, dtype=np.float64)
-        if min(fractions, default=0.0) <= 0 or edges[-1] > 1 + 1e-9:
+        if not (len(edges) and min(fractions) > 0 and edges[-1] <= 1 + 1e-9):
             msg = f"fractions {list(fractions)} must be positive and sum to at most 1"
             raise SampleError(msg)
         order = np.random.default_rng(seed).permutation(self.n_events)
