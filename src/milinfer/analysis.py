@@ -128,7 +128,9 @@ class AnalysisResult:
         build_report(self, drawn).write(out / "report.html")
 
 
-def classifier_output(model: BagLikelihood, half_width: float = 0.3) -> Callable[[Sample], FloatArray]:
+def classifier_output(
+    model: BagLikelihood, half_width: float = 0.3
+) -> Callable[[Sample], FloatArray]:
     """Per-event classifier output: the log-ratio between two points on both sides of θ0.
 
     For small distances this is the learned score, the optimal observable for small deviations.

@@ -68,7 +68,11 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     )
     out["scans"] = (
         plotting.plot_scans(
-            scans, model.parameter, window, result.truth, dashed=[f"{_title(model.name)}, as trained"]
+            scans,
+            model.parameter,
+            window,
+            result.truth,
+            dashed=[f"{_title(model.name)}, as trained"],
         ),
         "The same dataset by every method. Dashed: the learned surface before calibration.",
     )
@@ -84,12 +88,13 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         best = {model.parameter: comparison[name].intervals[0].estimate}  # type: ignore[index]
         n = len(analysis.data)
         reference = {model.parameter: model.reference}
-        expected = {
-            format_point(p): n * templates.fractions(p) for p in (reference, truth, best)
-        }
+        expected = {format_point(p): n * templates.fractions(p) for p in (reference, truth, best)}
         out[f"templates_{name}"] = (
             plotting.plot_templates(
-                templates.edges, expected, templates.counts(analysis.data), templates.observable_name
+                templates.edges,
+                expected,
+                templates.counts(analysis.data),
+                templates.observable_name,
             ),
             f"Data and morphed templates of {templates.observable_name}: reference, truth and best "
             "fit.",
@@ -175,7 +180,11 @@ def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -
     summary = result.summary()
     facts = summary["provenance"]
     rows = [[name, str(v)] for name, v in facts["versions"].items()]
-    rows += [["python", facts["python"]], ["machine", facts["machine"]], ["seed", str(facts["seed"])]]
+    rows += [
+        ["python", facts["python"]],
+        ["machine", facts["machine"]],
+        ["seed", str(facts["seed"])],
+    ]
     rows += [[f"seconds: {k}", f"{v:.1f}"] for k, v in summary.get("seconds", {}).items()]
     report.table(["what", "value"], rows)
     return report

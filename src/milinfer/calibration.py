@@ -43,8 +43,8 @@ class Calibration:
         I_MLE / I_curv at each θ, with bootstrap errors, shape (n,).
     c_coverage, c_coverage_error
         The constant that gives the nominal coverage at each θ, likewise.
-    scale, scale_error
-        The constant applied: the weighted mean over θ.
+    scale_coefficients, scale_covariance
+        ln c as a polynomial in θ (constant or linear), lowest power first, and its covariance.
     response
         E[θ̂] as a function of θ.
     n_events, n_toys
@@ -63,13 +63,35 @@ class Calibration:
     c_bartlett_error: FloatArray
     c_coverage: FloatArray
     c_coverage_error: FloatArray
-    scale: float
-    scale_error: float
+    scale_coefficients: FloatArray
+    scale_covariance: FloatArray
     response: MeanResponse
     n_events: int
     n_toys: int
     pool_ids: tuple[str, ...]
     limits: tuple[float, float]
+
+    def scale_at(self, theta: float) -> tuple[float, float]:
+        """The constant c applied to a surface whose corrected estimate is θ, and its error."""
+        basis = float(theta) ** np.arange(len(self.scale_coefficients))
+        scale = float(np.exp(basis @ self.scale_coefficients))
+        return scale, scale * float(np.sqrt(basis @ self.scale_covariance @ basis))
+
+    @property
+    def scale(self) -> float:
+        """The constant at the mean of the calibration points."""
+        return self.scale_at(float(self.thetas.mean()))[0]
+
+    @property
+    def scale_error(self) -> float:
+        """Error of :attr:`scale`."""
+        return self.scale_at(float(self.thetas.mean()))[1]
+
+    def scales(self, theta_hat: FloatArray) -> FloatArray:
+        """The constants of many surfaces with (uncorrected) estimates θ̂, shape (n,)."""
+        # Beyond the calibration points the constant is not known; keep that of the nearest.
+        theta = np.clip(self.correct(theta_hat), self.thetas.min(), self.thetas.max())
+        return np.exp(np.polynomial.polynomial.polyval(theta, self.scale_coefficients))
 
     def bias(self, theta: float) -> tuple[float, float]:
         """Bias b(θ) = E[θ̂] − θ and its error."""
@@ -110,9 +132,8 @@ class Calibration:
                 f"{cost.n_events:g}; calibrate with n_events={cost.n_events:g}"
             )
             raise CalibrationError(msg)
-        return cost.calibrated(
-            self.scale, Reparametrisation(self.forward, self.derivative, self.limits)
-        )
+        scale = float(self.scales(cost.surface.extremum.theta_hat)[0])
+        return cost.calibrated(scale, Reparametrisation(self.forward, self.derivative, self.limits))
 
 
 def calibrate(
@@ -175,18 +196,19 @@ def calibrate(
     q_at_truth = {id(e): e.test_statistic(response.mean(e.truth)) for e in ensembles}
     coverage = np.array([_with_bootstrap(e, by_coverage, n_bootstrap, rng) for e in ensembles])
     chosen = coverage if kind == "coverage" else bartlett
-    weight = 1 / chosen[:, 1] ** 2
+    truths = np.array([e.truth for e in ensembles])
+    scale_coefficients, scale_covariance = _smooth_scale(truths, chosen)
     return Calibration(
         ensembles[0].model,
         ensembles[0].parameter,
         kind,
-        np.array([e.truth for e in ensembles]),
+        truths,
         bartlett[:, 0],
         bartlett[:, 1],
         coverage[:, 0],
         coverage[:, 1],
-        float(np.average(chosen[:, 0], weights=weight)),
-        float(1 / np.sqrt(weight.sum())),
+        scale_coefficients,
+        scale_covariance,
         response,
         ensembles[0].n_events,
         min(e.n_toys for e in ensembles),
@@ -207,6 +229,15 @@ def _with_bootstrap(
     n = ensemble.n_toys
     replicas = [statistic(ensemble, rng.integers(n, size=n)) for _ in range(n_bootstrap)]
     return statistic(ensemble, np.arange(n)), float(np.std(replicas, ddof=1))
+
+
+def _smooth_scale(truths: FloatArray, scales: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Fit ln c by a constant, or from three true values on by a line, weighted by its errors."""
+    degree = 1 if len(np.unique(truths)) >= 3 else 0
+    errors = scales[:, 1] / scales[:, 0]
+    vander = np.polynomial.polynomial.polyvander(truths, degree) / errors[:, None]
+    covariance = np.linalg.inv(vander.T @ vander)
+    return covariance @ vander.T @ (np.log(scales[:, 0]) / errors), covariance
 
 
 def _limits(

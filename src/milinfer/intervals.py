@@ -134,7 +134,8 @@ def _statistic(ensemble: ToyEnsemble, calibration: Calibration | None, theta: fl
             f"toys of {ensemble.model} with {ensemble.n_events}"
         )
         raise CalibrationError(msg)
-    return calibration.scale * ensemble.test_statistic(calibration.forward(theta))
+    scales = calibration.scales(ensemble.theta_hat)
+    return scales * ensemble.test_statistic(calibration.forward(theta))
 
 
 def coverage(

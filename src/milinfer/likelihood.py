@@ -60,10 +60,14 @@ class BagLikelihood:
         Events in a training bag.
     ensemble
         Number of networks, trained from different seeds.
-    interpolation
-        ``"polynomial"``, ``"spline"`` or ``"parabola"``; see :class:`~milinfer.surface.Interpolation`.
-    degree, window
-        Settings of the interpolation.
+    degree
+        The logits are polynomials of this degree in θ, so that Λ(θ) is smooth by construction (the
+        inductive bias that seed 001, §C.4, leaves to future work) and needs no interpolation.
+        None gives every class a logit of its own, as in the paper; Λ is then continued between
+        the classes by `interpolation_kind`.
+    interpolation_kind, window
+        ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
+        :class:`~milinfer.surface.Interpolation`.
     reference
         Parameter value θ0; must be one of the training points.
     validation_fraction
@@ -84,7 +88,7 @@ class BagLikelihood:
     bag_size: int = 50
     ensemble: int = 1
     interpolation_kind: Kind = "polynomial"
-    degree: int = 6
+    degree: int | None = 4
     window: float = 0.4
     reference: float = 0.0
     validation_fraction: float = 0.2
@@ -136,7 +140,7 @@ class BagLikelihood:
         for m, member_seed in enumerate(member_seeds):
             weight_seed, bag_seed = member_seed.spawn(2)
             network = build_network(
-                network_config, len(grid), self.bag_size, mean, variance, weight_seed
+                network_config, self.basis(grid), self.bag_size, mean, variance, weight_seed
             )
 
             def report(epoch: int, logs: dict[str, float], member: int = m) -> None:
@@ -195,6 +199,14 @@ class BagLikelihood:
         order = np.argsort(values)
         return values[order], SampleSet(tuple(samples[int(i)] for i in order))
 
+    def basis(self, grid: FloatArray) -> FloatArray:
+        """Functions of θ that the logits are made of, at the points, shape (n_functions, K)."""
+        if self.degree is None:
+            return np.eye(len(grid))
+        scaled = (2 * grid - grid[0] - grid[-1]) / (grid[-1] - grid[0])
+        functions = np.polynomial.chebyshev.chebvander(scaled, self.degree)[:, 1:].T
+        return functions - functions[:, [int(np.argmin(np.abs(grid - self.reference)))]]
+
     @property
     def fitted(self) -> _Fitted:
         """What training produced.
@@ -227,7 +239,9 @@ class BagLikelihood:
     @property
     def interpolation(self) -> Interpolation:
         """Grid of training points and the continuation between them."""
-        return Interpolation(self.fitted.grid, self.interpolation_kind, self.degree, self.window)
+        if self.degree is not None:
+            return Interpolation(self.fitted.grid, "polynomial", self.degree)
+        return Interpolation(self.fitted.grid, self.interpolation_kind, 4, self.window)
 
     def event_llr(self, sample: Sample) -> FloatArray:
         """Log-likelihood ratio of every event at the training points.

@@ -60,7 +60,7 @@ class BagNetwork(NamedTuple):
 
 def build_network(
     config: NetworkConfig,
-    n_outputs: int,
+    basis: FloatArray,
     bag_size: int,
     mean: FloatArray,
     variance: FloatArray,
@@ -72,8 +72,11 @@ def build_network(
     ----------
     config
         Architecture.
-    n_outputs
-        Number of logits.
+    basis
+        Functions of θ at the K parameter points, shape (n_functions, K).  The head is a linear
+        layer with one output for each function, and the logits are its product with the basis:
+        the identity gives each class a logit of its own (seed 001), polynomials in θ give logits
+        that are smooth in θ by construction.
     bag_size
         Events in a training bag.
     mean, variance
@@ -84,7 +87,7 @@ def build_network(
     Examples
     --------
     >>> import numpy as np
-    >>> network = build_network(NetworkConfig(hidden=(8,)), 3, 5, np.zeros(2), np.ones(2),
+    >>> network = build_network(NetworkConfig(hidden=(8,)), np.eye(3), 5, np.zeros(2), np.ones(2),
     ...                         np.random.SeedSequence(1))
     >>> network.bag_model.output_shape, network.event_model.output_shape
     ((None, 3), (None, 3))
@@ -114,11 +117,15 @@ def build_network(
             layers.append(
                 keras.layers.Dropout(config.dropout, seed=dropout_seed, name=f"dropout_{i}")
             )
-    head = keras.layers.Dense(
-        n_outputs,
+    output = keras.layers.Dense(
+        len(basis),
         kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
         name="head",
     )
+    functions = basis.astype(np.float32)
+
+    def head(embedding: Any) -> Any:
+        return keras.ops.matmul(output(embedding), functions)
 
     events = keras.Input((n_features,), name="events")
     x = events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,7 +15,6 @@ from milinfer.cli.options import (
     workers_option,
     write_json,
 )
-from milinfer.exceptions import ConfigurationError
 from milinfer.points import format_point, parse_point
 
 __all__ = ["convert", "features", "generate", "inspect"]
@@ -157,12 +157,13 @@ def features(
         features=feature_set,
         point=None if point is None else parse_point(point),
         process=process,
-        keep_reweights=keep_weights,
-        on_missing=on_missing,
+        on_missing=on_missing,  # type: ignore[arg-type]  # click has checked the choice
     )
+    if not keep_weights:
+        sample = replace(sample, reweights={}, reweight_points={})
     seconds = time.perf_counter() - start
     write_sample(sample, out)
-    rejected = sample.provenance.get("n_rejected", 0)
+    rejected = sum(sample.provenance.get("rejected", {}).values())
     click.echo(
         f"{source} → {out}: {len(sample)} events of {sample.label}, {rejected} rejected, "
         f"{len(sample.feature_names)} features and the weight, {len(sample) / seconds:.0f} events/s"
@@ -237,36 +238,26 @@ def _facts(path: Path) -> dict[str, object]:
             "events_per_toy": calibration.n_events,
             "toys_at_each": calibration.n_toys,
         }
-    from milinfer.exceptions import MilinferError
-    from milinfer.storage import read_sample
+    if not _is_event_file(path):
+        from milinfer.storage import read_sample
 
-    if path.suffix in {".parquet", ".root"}:
-        try:
-            sample = read_sample(path)
-        except MilinferError:
-            sample = None
-        if sample is not None and "feature_set" not in sample.provenance | {"feature_set": None}:
-            sample = None
-        if sample is not None and not _is_event_file(path):
-            return {
-                "kind": "features",
-                "process": sample.process,
-                "point": format_point(sample.point) or "none",
-                "events": len(sample),
-                "features": ", ".join(sample.feature_names),
-                "sum_of_weights": float(sample.weights.sum()),
-                "negative_weights": int((sample.weights < 0).sum()),
-                "cross_section_pb": f"{sample.cross_section:.5g} ± {sample.cross_section_error:.2g}",
-                "weights_at_other_points": ", ".join(sample.reweights) or "none",
-            }
+        sample = read_sample(path)
+        return {
+            "kind": "features",
+            "process": sample.process,
+            "point": format_point(sample.point) or "none",
+            "events": len(sample),
+            "features": ", ".join(sample.feature_names),
+            "sum_of_weights": float(sample.weights.sum()),
+            "negative_weights": int((sample.weights < 0).sum()),
+            "cross_section_pb": f"{sample.cross_section:.5g} ± {sample.cross_section_error:.2g}",
+            "weights_at_other_points": ", ".join(sample.reweights) or "none",
+        }
     from milinfer import events as event_files
 
     with event_files.open_reader(path) as reader:
         n = sum(len(chunk) for chunk in reader.chunks(50_000))
         info = reader.info
-    if n == 0:
-        msg = f"{path} has no events"
-        raise ConfigurationError(msg)
     return {
         "kind": "events",
         "process": info.process or "not given",
@@ -281,10 +272,12 @@ def _facts(path: Path) -> dict[str, object]:
 
 def _is_event_file(path: Path) -> bool:
     from milinfer import events as event_files
-    from milinfer.exceptions import MilinferError
+    from milinfer.exceptions import SampleError
 
+    if event_files.kind_of(path) == "lhe":
+        return True
     try:
         with event_files.open_reader(path):
             return True
-    except MilinferError:
+    except SampleError:  # no events in there: a file of features
         return False

@@ -431,10 +431,16 @@ def report(directory: Path, json_path: Path | None) -> None:
 
 def _read_data(spec: str, feature_set: str) -> Any:
     """A dataset; the point does not matter, data have none."""
+    from milinfer.exceptions import ParameterError
     from milinfer.samples import Sample
 
     point, path = split_spec(spec)
-    return Sample.from_file(path, point=point, features=feature_set)
+    try:
+        return Sample.from_file(path, point=point, features=feature_set)
+    except ParameterError:
+        if point is not None:
+            raise
+        return Sample.from_file(path, point={}, features=feature_set)
 
 
 def _load_calibration(path: Path | None, model: Any) -> Any:
@@ -444,5 +450,3 @@ def _load_calibration(path: Path | None, model: Any) -> Any:
 
     del model
     return load_calibration(path)
-
-

@@ -1,0 +1,56 @@
+"""``milinfer demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from milinfer.cli.options import (
+    json_option,
+    output_option,
+    seed_option,
+    workers_option,
+    write_json,
+)
+
+__all__ = ["demo"]
+
+
+@click.command()
+@output_option("Directory for files, figures, summary.json and report.html.")
+@click.option(
+    "--events",
+    type=click.IntRange(500),
+    default=10_000,
+    show_default=True,
+    help="Training events at each of 21 parameter values; all samples scale with it.",
+)
+@click.option("--truth", type=float, default=0.0, show_default=True, help="c_HW of the data.")
+@click.option("--toys", "n_toys", type=click.IntRange(100), default=1000, show_default=True)
+@seed_option
+@workers_option
+@json_option
+def demo(
+    out: Path,
+    events: int,
+    truth: float,
+    n_toys: int,
+    seed: int,
+    workers: int,
+    json_path: Path | None,
+) -> None:
+    r"""Run the whole main job on embedded data: LHE files to calibrated intervals and a report.
+
+    \b
+    milinfer demo --out demo
+    """
+    from milinfer.analysis import summary_table
+    from milinfer.demo import DemoConfig, run_demo
+
+    config = DemoConfig(events=events, truth=truth, n_toys=n_toys, seed=seed, workers=workers)
+    summary = run_demo(out, config, echo=click.echo)
+    Console().print(summary_table(summary))
+    click.echo(f"report: {out / 'report.html'}")
+    write_json(json_path, summary)

@@ -1,0 +1,263 @@
+"""The main job on embedded data, from LHE files to a report.
+
+Every step goes through files, as an analysis does: LHE is generated, converted to ROOT, read by a
+coffea processor; the network trains on the columns, and everything after that is toys.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.points import format_point, point_id
+from milinfer.progress import progress
+from milinfer.samples import Sample, SampleSet
+from milinfer.typing import PathLikeStr
+
+__all__ = ["DemoConfig", "run_demo"]
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Size of the demonstration.
+
+    Parameters
+    ----------
+    events
+        Simulated training events at each of the 21 values of c_HW between −1 and 1.
+    data_events
+        Events of the dataset.
+    truth
+        c_HW of the dataset.
+    seed
+        Fixes everything.
+    workers
+        Processes.
+    n_toys
+        At each true value.
+    ensemble, bag_size, epochs
+        Of the network.
+
+    Examples
+    --------
+    >>> DemoConfig().events
+    10000
+    """
+
+    events: int = 10_000
+    data_events: int = 1_000
+    truth: float = 0.0
+    seed: int = 1
+    workers: int = 2
+    n_toys: int = 1_000
+    ensemble: int = 2
+    bag_size: int = 50
+    epochs: int = 60
+
+    @property
+    def training_values(self) -> tuple[float, ...]:
+        """Values of c_HW of the training samples."""
+        return tuple(float(v) + 0.0 for v in np.round(np.linspace(-1, 1, 21), 1))
+
+    @property
+    def calibration_values(self) -> tuple[float, ...]:
+        """Values of c_HW of the calibration toys, around the truth."""
+        return tuple(float(np.round(self.truth + d, 6)) + 0.0 for d in (-0.3, 0.0, 0.3))
+
+
+@dataclass(frozen=True)
+class _File:
+    """One file to generate; each role has events of its own."""
+
+    role: str
+    value: float
+    n_events: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.role}_{point_id({'c_HW': self.value})}"
+
+
+def _files(config: DemoConfig) -> list[_File]:
+    wanted = [("train", v, config.events) for v in config.training_values]
+    wanted += [("calib", v, 4 * config.events) for v in config.calibration_values]
+    wanted += [
+        ("eval", config.truth, 6 * config.events),
+        ("data", config.truth, config.data_events),
+    ]
+    seeds = np.random.SeedSequence(config.seed).generate_state(len(wanted))
+    return [_File(*w, seed=int(s)) for w, s in zip(wanted, seeds, strict=True)]
+
+
+def _generate(file: _File, path: str) -> int:
+    """Generate one LHE file (in a process of its own)."""
+    from milinfer import lhe
+    from milinfer.datasets import vbf_hww
+
+    generated = vbf_hww.generate(file.n_events, {"c_HW": file.value}, seed=file.seed)
+    lhe.write(path, *generated.to_events(vbf_hww.DEFAULT_WEIGHTS))
+    return file.n_events
+
+
+def run_demo(
+    out: PathLikeStr, config: DemoConfig, *, echo: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Run the whole main job and write its results.
+
+    Parameters
+    ----------
+    out
+        Directory: ``lhe/``, ``root/``, ``features/``, ``model/``, ``calibration.json``,
+        ``plots/``, ``summary.json``, ``report.html``.
+    config
+        Sizes and seed.
+    echo
+        Receives one line for each finished step.
+
+    Returns
+    -------
+    dict
+        Content of ``summary.json``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the truth leaves no room for calibration inside the training range.
+    """
+    if abs(config.truth) > 0.5:
+        msg = f"truth {config.truth:g} is too close to the ends of the training range [-1, 1]"
+        raise ConfigurationError(msg)
+    directory = Path(out)
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(name: str) -> Iterator[Callable[[str], None]]:
+        start = time.perf_counter()
+        words: list[str] = []
+        yield words.append
+        seconds[name] = time.perf_counter() - start
+        echo(f"{name:<9} {seconds[name]:6.1f} s   {' '.join(words)}")
+
+    files = _files(config)
+    total = sum(f.n_events for f in files)
+    with step("generate") as say:
+        for folder in ("lhe", "root", "features"):
+            (directory / folder).mkdir(parents=True, exist_ok=True)
+        lhe_paths = [directory / "lhe" / f"{f.name}.lhe.gz" for f in files]
+        _in_processes(_generate, files, lhe_paths, config.workers, total)
+        size = sum(p.stat().st_size for p in lhe_paths) / 1e6
+        say(f"{total} events in {len(files)} LHE files, {size:.0f} MB")
+    with step("convert") as say:
+        from milinfer.convert import convert_many
+
+        root_paths = [directory / "root" / f"{f.name}.root" for f in files]
+        done = convert_many(zip(lhe_paths, root_paths, strict=True), config.workers)
+        say(f"{sum(d.n_events_out for d in done)} events to ROOT")
+    with step("features") as say:
+        from milinfer.running import run_features
+
+        samples = run_features(
+            {f.name: [str(p)] for f, p in zip(files, root_paths, strict=True)},
+            workers=config.workers,
+        )
+        for name, sample in samples.items():
+            sample.to_file(directory / "features" / f"{name}.parquet")
+        say(f"{sum(len(s) for s in samples.values())} events through the coffea processor")
+
+    def pick(role: str) -> SampleSet:
+        return SampleSet(tuple(samples[f.name] for f in files if f.role == role))
+
+    train, held_out = pick("train").split([0.8, 0.2], seed=config.seed)
+    with step("train") as say:
+        model = _train(train, config)
+        model.save(directory / "model")
+        losses = ", ".join(f"{min(h['val_loss']):.4f}" for h in model.fitted.history)
+        say(f"{train.n_events} events, {model!r}, validation loss {losses}")
+    with step("infer") as say:
+        from milinfer.analysis import Analysis, analyse
+        from milinfer.calibration_files import save_calibration
+
+        data = samples[next(f.name for f in files if f.role == "data")]
+        calibration = pick("calib")
+        result = analyse(
+            Analysis(
+                model=model,
+                data=_as_data(data),
+                templates=pick("train"),
+                classifier_templates=held_out,
+                calibration=calibration,
+                evaluation=pick("eval"),
+                oracle_pool=calibration.at(c_HW=config.calibration_values[1]),
+                n_toys=config.n_toys,
+                seed=config.seed,
+            )
+        )
+        save_calibration(result.comparison[model.name].calibration, directory / "calibration.json")
+        say(f"{config.n_toys} toys at each of 4 truths, {len(result.costs)} methods")
+    with step("report") as say:
+        result.extra.update(
+            {"process": "vbf_hww", "training_events": train.n_events, "seconds": seconds}
+        )
+        result.write(directory)
+        say(f"{directory / 'report.html'}")
+    echo(
+        f"{'total':<9} {sum(seconds.values()):6.1f} s   truth {format_point({'c_HW': config.truth})}"
+    )
+    return result.summary()
+
+
+def _as_data(sample: Sample) -> Sample:
+    """A dataset of the sample's events: weights of one, as data have."""
+    from dataclasses import replace
+
+    return replace(sample, weights=np.ones(len(sample)))
+
+
+def _train(train: SampleSet, config: DemoConfig) -> Any:
+    from milinfer.likelihood import BagLikelihood
+    from milinfer.training import TrainingConfig
+
+    likelihood = BagLikelihood(
+        bag_size=config.bag_size,
+        ensemble=config.ensemble,
+        seed=config.seed,
+        # About 20 steps an epoch for the default size, and never fewer than a few bags a batch.
+        training=TrainingConfig(
+            epochs=config.epochs,
+            batch_events=max(20 * config.bag_size, min(10_000, train.n_events // 17)),
+        ),
+    )
+    with progress("training", config.ensemble * config.epochs) as advance:
+        return likelihood.fit(train, on_epoch=lambda _: advance(1))
+
+
+def _in_processes(
+    function: Callable[[_File, str], int],
+    files: list[_File],
+    paths: list[Path],
+    workers: int,
+    total: int,
+) -> None:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    # Large files first, so that the workers finish together.
+    order = sorted(range(len(files)), key=lambda i: -files[i].n_events)
+    with progress("generating", total) as advance:
+        if workers == 1:
+            for i in order:
+                advance(function(files[i], str(paths[i])))
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            futures = [pool.submit(function, files[i], str(paths[i])) for i in order]
+            for future in as_completed(futures):
+                advance(future.result())
