@@ -48,7 +48,7 @@ class BinnedLLR:
     reference: float = 0.0
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """ln f_b(θ_k)/f_b(θ0) of each event's bin, shape (n_events, K).
+        """Ln f_b(θ_k)/f_b(θ0) of each event's bin, shape (n_events, K).
 
         Raises
         ------

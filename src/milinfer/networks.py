@@ -21,7 +21,7 @@ from milinfer.typing import FloatArray
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up banner is not news
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-import keras  # noqa: E402  # the backend must be chosen before Keras is imported
+import keras  # the backend must be chosen before Keras is imported
 
 __all__ = ["BagNetwork", "NetworkConfig", "build_network"]
 

@@ -19,7 +19,6 @@ from milinfer.cli.options import (
     write_json,
 )
 
-
 __all__ = ["calibrate", "compare", "coverage", "fit", "report", "train"]
 
 _FILES = "FILES are LHE, ROOT or Parquet, of events or features; write c_HW=-1:FILE where the file"
@@ -247,7 +246,7 @@ def calibrate(
     save_calibration(calibration, out)
     click.echo(
         f"{out}: c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f} (by {kind}), "
-        + "bias "
+         "bias "
         + ", ".join(f"{calibration.bias(t)[0]:+.4f} at {t:g}" for t in calibration.thetas)
     )
     write_json(

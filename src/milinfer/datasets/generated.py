@@ -55,7 +55,8 @@ class GeneratedEvents:
     seed
         Seed of the generation.
     overshoot
-        Share of the cross-section above the maximum weight of the unweighting (lost).
+        Share of the cross-section above the maximum weight of the unweighting; carried by production
+        or decay points that are used more than once.
 
     Examples
     --------

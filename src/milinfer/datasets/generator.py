@@ -1,4 +1,4 @@
-"""Event generation: production, decay, cuts; in chunks that make the result independent of workers."""
+"""Event generation: production, decay and cuts, in chunks so that workers change nothing."""
 
 from __future__ import annotations
 
