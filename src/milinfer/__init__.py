@@ -52,7 +52,7 @@ _WHERE = {
     "profile_interval": "intervals",
 }
 
-__all__ = [*sorted(_WHERE), "__version__"]
+__all__ = [*sorted(_WHERE), "__version__"]  # noqa: PLE0604  # all of them are strings
 
 
 def __getattr__(name: str) -> Any:

@@ -55,7 +55,7 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         "Loss of each network of the ensemble; the weights of the best validation loss are kept.",
     )
     raw = result.costs[model.name]
-    scans = {f"{_title(model.name)}, as trained": raw, _title(model.name): calibration(raw)}  # type: ignore[arg-type]
+    scans = {f"{_title(model.name)}, as trained": raw, _title(model.name): calibration(raw)}
     scans |= {_title(n): c for n, c in result.costs.items() if n != model.name}
     fitted = [m.intervals for m in comparison if m.intervals is not None]
     low = min(outer.low for _, outer in fitted)
@@ -81,7 +81,7 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
             {_title(m.name): m.intervals for m in comparison if m.intervals is not None},
             result.truth,
         ),
-        "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals; the dashed line is the truth.",
+        "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals; dashed: the truth.",
     )
     for name, templates in result.templates.items():
         truth = {model.parameter: result.truth}
@@ -96,8 +96,7 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
                 templates.counts(analysis.data),
                 templates.observable_name,
             ),
-            f"Data and morphed templates of {templates.observable_name}: reference, truth and best "
-            "fit.",
+            f"Data and morphed templates of {templates.observable_name}.",
         )
     out["estimates"] = (
         plotting.plot_estimates(list(result.evaluation_toys.values())),

@@ -27,7 +27,7 @@ class BagDraw(NamedTuple):
         One weight for each bag, shape (n_bags,).
     """
 
-    index: IntArray
+    index: IntArray  # type: ignore[assignment]  # hides tuple.index, which nobody wants here
     weights: FloatArray
 
 

@@ -60,7 +60,8 @@ class BinnedLLR:
         fractions = np.stack([self.templates.fractions({self.parameter: t}) for t in grid], axis=1)
         empty = np.flatnonzero(np.any(fractions <= 0, axis=1))
         if np.isin(bins, empty).any():
-            msg = f"{self.name}: bin {empty[0]} of {self.templates.observable_name} is empty at some θ"
+            title = self.templates.observable_name
+            msg = f"{self.name}: bin {empty[0]} of {title} is empty at some θ"
             raise TemplateError(msg)
         logs = np.log(np.where(fractions > 0, fractions, 1.0))
         table: FloatArray = logs[:, :-1] - logs[:, -1:]

@@ -237,7 +237,8 @@ def _smooth_scale(truths: FloatArray, scales: FloatArray) -> tuple[FloatArray, F
     errors = scales[:, 1] / scales[:, 0]
     vander = np.polynomial.polynomial.polyvander(truths, degree) / errors[:, None]
     covariance = np.linalg.inv(vander.T @ vander)
-    return covariance @ vander.T @ (np.log(scales[:, 0]) / errors), covariance
+    coefficients = covariance @ vander.T @ (np.log(scales[:, 0]) / errors)
+    return coefficients, np.asarray(covariance, dtype=np.float64)
 
 
 def _limits(

@@ -16,8 +16,15 @@ from milinfer.typing import PathLikeStr
 __all__ = ["load_calibration", "save_calibration"]
 
 _FORMAT = 1
-_ARRAYS = ("thetas", "c_bartlett", "c_bartlett_error", "c_coverage", "c_coverage_error")
-_ARRAYS += ("scale_coefficients", "scale_covariance")
+_ARRAYS = (
+    "thetas",
+    "c_bartlett",
+    "c_bartlett_error",
+    "c_coverage",
+    "c_coverage_error",
+    "scale_coefficients",
+    "scale_covariance",
+)
 
 
 def save_calibration(calibration: Calibration, path: PathLikeStr) -> None:

@@ -208,9 +208,8 @@ def run_demo(
         )
         result.write(directory)
         say(f"{directory / 'report.html'}")
-    echo(
-        f"{'total':<9} {sum(seconds.values()):6.1f} s   truth {format_point({'c_HW': config.truth})}"
-    )
+    truth = format_point({"c_HW": config.truth})
+    echo(f"{'total':<9} {sum(seconds.values()):6.1f} s   truth {truth}")
     return result.summary()
 
 

@@ -12,7 +12,7 @@ from scipy.stats import binomtest, chi2
 from milinfer.calibration import Calibration
 from milinfer.exceptions import CalibrationError, FitError
 from milinfer.toys import ToyEnsemble
-from milinfer.typing import BoolArray, FloatArray
+from milinfer.typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["Coverage", "Interval", "ToyIntervals", "coverage", "profile_interval", "toy_intervals"]
 
@@ -159,8 +159,8 @@ def coverage(
     """
     if calibration is not None and ensemble.pool_id in calibration.pool_ids:
         msg = (
-            f"these toys of {ensemble.model} at {ensemble.parameter} = {ensemble.truth:g} come from "
-            "the events that tuned the calibration; their coverage means nothing. Use other events"
+            f"these toys of {ensemble.model} at {ensemble.parameter} = {ensemble.truth:g} come "
+            "from the events that tuned the calibration: it would mean nothing; use other events"
         )
         raise CalibrationError(msg)
     inside = _statistic(ensemble, calibration, ensemble.truth) <= chi2.ppf(cl, 1)
@@ -201,7 +201,7 @@ def toy_intervals(
     left = np.where(above & (columns < best[:, None]), columns, -1).max(axis=1)
     right = np.where(above & (columns > best[:, None]), columns, len(fine)).min(axis=1)
 
-    def crossing(outside: np.ndarray, inside: np.ndarray, edge: float) -> FloatArray:  # type: ignore[type-arg]
+    def crossing(outside: IntArray, inside: IntArray, edge: float) -> FloatArray:
         found = (outside >= 0) & (outside < len(fine))
         o, i = np.clip(outside, 0, len(fine) - 1), np.clip(inside, 0, len(fine) - 1)
         rise = q[rows, o] - q[rows, i]

@@ -51,6 +51,9 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
     ModelError
         If the model is not trained, or `path` is something else than a model.
     """
+    from milinfer.networks import NetworkConfig
+    from milinfer.training import TrainingConfig
+
     fitted = model.fitted
     target = Path(path)
     if target.exists() and not (target / "model.json").exists():
@@ -64,13 +67,12 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
             name = f"member_{k}.weights.h5"
             network.event_model.save_weights(folder / name)
             checksums[name] = _checksum(folder / name)
-        assert model.network is not None and model.training is not None
         content = {
             "format": _FORMAT,
             "head": "multiclass",
             "settings": {name: getattr(model, name) for name in _SETTINGS},
-            "network": dataclasses.asdict(model.network),
-            "training": dataclasses.asdict(model.training),
+            "network": dataclasses.asdict(model.network or NetworkConfig()),
+            "training": dataclasses.asdict(model.training or TrainingConfig()),
             "parameter": fitted.parameter,
             "grid": fitted.grid.tolist(),
             "feature_names": list(fitted.feature_names),

@@ -99,7 +99,8 @@ class PolynomialBasis:
     def design(self, theta: ArrayLike) -> FloatArray:
         """Monomials at several points (m, n_parameters), shape (m, n_coefficients)."""
         points = np.asarray(theta, dtype=np.float64).reshape(-1, len(self.parameters))
-        return np.prod(points[:, None, :] ** self.exponents[None], axis=2)
+        monomials: FloatArray = np.prod(points[:, None, :] ** self.exponents[None], axis=2)
+        return monomials
 
     def design_gradient(self, theta: ArrayLike) -> FloatArray:
         """Derivatives of the monomials at one point, shape (n_parameters, n_coefficients)."""
@@ -180,8 +181,7 @@ class PolynomialBasis:
         array([[-0.125,  0.75 ,  0.375]])
         """
         self.require_determined(basis_points, "morphing basis")
-        matrix: FloatArray = np.linalg.inv(self.design(basis_points))
-        return matrix
+        return np.asarray(np.linalg.inv(self.design(basis_points)), dtype=np.float64)
 
     def choose_points(self, theta: FloatArray) -> FloatArray:
         """Pick as many points as coefficients, so that the basis is well conditioned.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from milinfer.typing import FloatArray
@@ -44,13 +45,15 @@ def _style() -> Iterator[None]:
     import mplhep
 
     # mplhep's style for axes and ticks; its sizes are made for slides, ours for a page.
-    base = {k: v for k, v in mplhep.style.ATLAS.items() if not k.startswith(("font", "figure"))}
-    own = {
+    base: dict[str, Any] = {
+        k: v for k, v in mplhep.style.ATLAS.items() if not k.startswith(("font", "figure"))
+    }
+    own: dict[str, Any] = {
         "font.family": ["DejaVu Sans"],
         "font.size": 10,
         "axes.labelsize": 11,
         "axes.titlesize": 11,
-        "axes.prop_cycle": mpl.cycler(color=_PALETTE),
+        "axes.prop_cycle": cycler(color=_PALETTE),
         "xtick.labelsize": 9,
         "ytick.labelsize": 9,
         "xtick.major.size": 6,
@@ -65,7 +68,8 @@ def _style() -> Iterator[None]:
         # A fixed salt makes the ids inside an SVG, and so the report, the same in every run.
         "svg.hashsalt": "milinfer",
     }
-    with mpl.rc_context({**base, **own}):
+    settings: Any = {**base, **own}
+    with mpl.rc_context(settings):
         yield
 
 
@@ -98,7 +102,8 @@ def plot_features(samples: SampleSet, names: Sequence[str], bins: int = 30) -> F
         figure, axes = _figure(3.6 * columns, 3.0 * rows, nrows=rows, ncols=columns, squeeze=False)
         for axis, name in zip(axes.flat, names, strict=False):
             pooled = np.concatenate([s.column(name) for s in samples])
-            edges = np.linspace(*np.quantile(pooled, [0.002, 0.995]), bins + 1)
+            low, high = (float(q) for q in np.quantile(pooled, [0.002, 0.995]))
+            edges = np.linspace(low, high, bins + 1)
             for sample in samples:
                 counts, _ = np.histogram(sample.column(name), edges, weights=sample.weights)
                 axis.stairs(
@@ -257,7 +262,8 @@ def plot_estimates(ensembles: Sequence[ToyEnsemble], bins: int = 40) -> Figure:
     with _style():
         figure, axis = _figure()
         pooled = np.concatenate([e.theta_hat for e in ensembles])
-        edges = np.linspace(*np.quantile(pooled, [0.001, 0.999]), bins + 1)
+        low, high = (float(q) for q in np.quantile(pooled, [0.001, 0.999]))
+        edges = np.linspace(low, high, bins + 1)
         for e in ensembles:
             counts, _ = np.histogram(e.theta_hat, edges)
             axis.stairs(

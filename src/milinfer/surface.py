@@ -156,7 +156,7 @@ class Interpolation:
     @cached_property
     def _chebyshev_fit(self) -> FloatArray:
         vander = chebyshev.chebvander(self._scaled(self.grid), self.degree)
-        return np.linalg.pinv(vander).T
+        return np.asarray(np.linalg.pinv(vander).T, dtype=np.float64)
 
     def _coefficients(self, values: FloatArray) -> FloatArray:
         if self.kind == "polynomial":
@@ -189,17 +189,20 @@ class Interpolation:
             offset = theta - self.grid[cell]
             rows = np.arange(len(theta))[:, None]
             c3, c2, c1, c0 = coefficients[:, cell, rows]
-            if derivative == 0:
-                return ((c3 * offset + c2) * offset + c1) * offset + c0
-            if derivative == 1:
-                return (3 * c3 * offset + 2 * c2) * offset + c1
-            return 6 * c3 * offset + 2 * c2
+            value: FloatArray = (
+                ((c3 * offset + c2) * offset + c1) * offset + c0,
+                (3 * c3 * offset + 2 * c2) * offset + c1,
+                6 * c3 * offset + 2 * c2,
+            )[derivative]
+            return value
         low, high = self.range
         for _ in range(derivative):
-            coefficients = chebyshev.chebder(coefficients, axis=1) * (2 / (high - low))
+            derived = chebyshev.chebder(coefficients, axis=1) * (2 / (high - low))
+            coefficients = np.asarray(derived, dtype=np.float64)
         scaled = self._scaled(theta)
         basis = chebyshev.chebvander(scaled, coefficients.shape[1] - 1)
-        return np.einsum("nj,nmj->nm", coefficients, basis)
+        total: FloatArray = np.einsum("nj,nmj->nm", coefficients, basis)
+        return total
 
 
 @dataclass(frozen=True, eq=False)

@@ -154,7 +154,8 @@ class Templates:
     def bin_index(self, sample: Sample) -> IntArray:
         """Bin of each event, shape (n_events,)."""
         inside = np.searchsorted(self.edges, self.values(sample), side="right") - 1
-        return np.clip(inside, 0, self.n_bins - 1).astype(np.int64)
+        index: IntArray = np.clip(inside, 0, self.n_bins - 1).astype(np.int64)
+        return index
 
     def counts(self, sample: Sample) -> FloatArray:
         """Weighted counts of a dataset, shape (n_bins,)."""
@@ -186,7 +187,8 @@ class Templates:
     def fractions(self, point: Point) -> FloatArray:
         """Share of each bin, shape (n_bins,), summing to one."""
         sigma = self.cross_sections(point)
-        return sigma / sigma.sum()
+        share: FloatArray = sigma / sigma.sum()
+        return share
 
     def expected(self, point: Point) -> FloatArray:
         """Expected events in each bin, shape (n_bins,).
@@ -252,6 +254,6 @@ def _edges(bins: int | ArrayLike, values: list[FloatArray], title: str) -> Float
     else:
         edges = np.asarray(bins, dtype=np.float64)
     if edges.ndim != 1 or len(edges) < 3 or not np.all(np.diff(edges) > 0):
-        msg = f"{title}: {bins} does not give two or more ascending bins; give the edges yourself"
+        msg = f"{title}: {bins!r} does not give two or more ascending bins; give the edges yourself"
         raise TemplateError(msg)
     return edges

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -249,7 +250,7 @@ def _segment_sums(
     """Signed sums of table rows over consecutive segments of `index`, empty segments included."""
     out = np.zeros((len(offsets) - 1, table.shape[1]))
     uniform = bool(np.all(signs == 1))
-    for toy, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for toy, (start, stop) in enumerate(pairwise(offsets)):
         rows = table.take(index[start:stop], axis=0)
         out[toy] = rows.sum(axis=0) if uniform else signs[start:stop] @ rows
     return out

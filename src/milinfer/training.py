@@ -14,7 +14,7 @@ import numpy as np
 
 from milinfer.bags import draw_bags
 from milinfer.exceptions import ModelError
-from milinfer.networks import BagNetwork, keras
+from milinfer.networks import BagNetwork, keras  # type: ignore[attr-defined]  # with its backend set
 from milinfer.samples import SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray
 
@@ -112,7 +112,7 @@ class BagDataset(keras.utils.PyDataset):  # type: ignore[misc]  # keras has no t
     def __len__(self) -> int:
         return max(1, self.n_bags // self._batch_bags)
 
-    def __getitem__(self, batch: int) -> tuple[Float32Array, IntArray, Float32Array]:
+    def __getitem__(self, batch: int) -> tuple[Float32Array, Any, Float32Array]:
         """One batch: bags (n, bag_size, n_features), labels (n,) and bag weights (n,)."""
         # The remainder goes into the last batch, so that no bag is lost.
         stop = None if batch == len(self) - 1 else (batch + 1) * self._batch_bags

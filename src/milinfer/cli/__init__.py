@@ -45,7 +45,7 @@ class _LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
-    """Learned likelihoods for collider data, with intervals that cover.
+    r"""Learned likelihoods for collider data, with intervals that cover.
 
     \b
     milinfer demo --out demo            the whole job on embedded data

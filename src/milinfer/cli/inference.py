@@ -1,4 +1,4 @@
-"""Commands of learning and inference: ``train``, ``fit``, ``calibrate``, ``coverage``, …"""
+"""Commands of learning and inference: ``train``, ``fit``, ``calibrate`` and what follows."""
 
 from __future__ import annotations
 
@@ -246,8 +246,7 @@ def calibrate(
     save_calibration(calibration, out)
     click.echo(
         f"{out}: c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f} (by {kind}), "
-         "bias "
-        + ", ".join(f"{calibration.bias(t)[0]:+.4f} at {t:g}" for t in calibration.thetas)
+        "bias " + ", ".join(f"{calibration.bias(t)[0]:+.4f} at {t:g}" for t in calibration.thetas)
     )
     write_json(
         json_path,
@@ -293,7 +292,8 @@ def coverage(
     r"""Measure coverage with toys from events that did not tune the calibration.
 
     \b
-    milinfer coverage eval.parquet --model model --calibration calibration.json --events-per-toy 1000
+    milinfer coverage eval.parquet --model model --calibration calibration.json \
+        --events-per-toy 1000
     """
     from milinfer.compare import CL68, CL95
     from milinfer.intervals import coverage as measure

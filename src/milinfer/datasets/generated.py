@@ -62,7 +62,7 @@ class GeneratedEvents:
     --------
     >>> from milinfer.datasets import vbf_hww
     >>> events = vbf_hww.generate(100, {"c_HW": 0.5}, seed=1)
-    >>> len(events), events.joint_ratio(0.0)[0]
+    >>> len(events), float(events.joint_ratio(0.0)[0])
     (100, 1.0)
     """
 
@@ -81,7 +81,8 @@ class GeneratedEvents:
 
     def joint_ratio(self, c_hw: float) -> FloatArray:
         """|M(c_HW)|²/|M(0)|² of each event, shape (n,); not divided by the cross-sections."""
-        return np.polynomial.polynomial.polyval(c_hw, self.coefficients.T)
+        ratio: FloatArray = np.polynomial.polynomial.polyval(c_hw, self.coefficients.T)
+        return ratio
 
     def cross_section_ratio(self) -> CrossSectionRatio:
         """σ(c)/σ(c_gen) with statistical covariance, from the events' own coefficients."""

@@ -132,7 +132,7 @@ def passes_cuts(momenta: FloatArray) -> BoolArray:
     safe = np.maximum(pt, 1e-9)
     eta = np.arcsinh(momenta[..., 2] / safe)
     phi = np.arctan2(momenta[..., 1], momenta[..., 0])
-    ok: BoolArray = (
+    ok: BoolArray = np.asarray(
         (pt[:, :2] > LEPTON_PT).all(1)
         & (np.abs(eta[:, :2]) < LEPTON_ETA).all(1)
         & (pt[:, 2:] > JET_PT).all(1)
