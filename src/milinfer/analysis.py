@@ -233,18 +233,22 @@ def summary_table(summary: dict[str, Any]) -> Table:
     """
     from rich.table import Table
 
-    columns = ("estimate", "interval68", "info_eff", "response", "bartlett_ratio", "c_cicc")
+    def signed(values: Any) -> str:
+        return "—" if values is None else "[" + ", ".join(f"{v:+.2f}" for v in values) + "]"
+
+    columns = {
+        "estimate": ("estimate", lambda v: "—" if v is None else f"{v:+.3f}"),
+        "68% interval": ("interval68", signed),
+        "I_eff": ("info_eff", lambda v: "—" if v is None else f"{v:.0f}"),
+        "R": ("response", lambda v: "—" if v is None else f"{v:.2f}"),
+        "c_cicc": ("c_cicc", lambda v: "—" if v is None else f"{v:.2f}"),
+        "coverage": ("coverage68", lambda v: f"{v:.1%}"),
+    }
     table = Table(title=f"{summary['poi']}, truth {summary['truth']:g}")
     table.add_column("method")
-    for name in (*columns, "coverage68"):
-        table.add_column(name, justify="right")
-
-    def cell(value: Any) -> str:
-        if isinstance(value, list):
-            return "[" + ", ".join(f"{v:+.3f}" for v in value) + "]"
-        return "—" if value is None else f"{value:.3f}"
-
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
     for method, figures in summary.items():
         if isinstance(figures, dict) and "coverage68" in figures:
-            table.add_row(method, *(cell(figures.get(c)) for c in (*columns, "coverage68")))
+            table.add_row(method, *(show(figures.get(key)) for key, show in columns.values()))
     return table

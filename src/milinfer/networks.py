@@ -11,6 +11,10 @@ Importing this module imports Keras.
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,10 +22,42 @@ import numpy as np
 
 from milinfer.typing import FloatArray
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up banner is not news
+
+@contextmanager
+def _start_up_messages_held() -> Iterator[None]:
+    """Keep what TensorFlow's libraries write to standard error while they are loaded.
+
+    They report on instruction sets and on GPUs that are not there before any log level is read.
+    If loading fails, everything is shown.
+    """
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # a process without standard error has nothing to hold
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-import keras  # the backend must be chosen before Keras is imported
+with _start_up_messages_held():
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # looks for GPUs now, while messages are held
 
 __all__ = ["BagNetwork", "NetworkConfig", "build_network"]
 

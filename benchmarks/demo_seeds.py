@@ -1,0 +1,88 @@
+"""Run the demo over several seeds: do its intervals contain the truth as often as they claim?
+
+    python benchmarks/demo_seeds.py --seeds 10 --table docs/demo_seeds.md
+
+Prints one JSON line last: how often the 68.27 % and 95.45 % interval of each method contained the
+truth, and the mean of the coverages measured on toys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+METHODS = ("multiclass", "pyhf", "pyhf_classifier", "oracle")
+
+
+def run(seed: int, events: int, truth: float) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        figures = Path(folder) / "s.json"
+        start = time.perf_counter()
+        arguments = ["--out", folder + "/d", "--json", str(figures), "--seed", str(seed)]
+        arguments += ["--events", str(events), "--truth", str(truth)]
+        subprocess.run(
+            [sys.executable, "-m", "milinfer", "demo", *arguments], check=True, stdout=sys.stderr
+        )
+        return json.loads(figures.read_text()) | {"wall": time.perf_counter() - start}
+
+
+def inside(interval: list[float], truth: float) -> bool:
+    return interval[0] <= truth <= interval[1]
+
+
+def table(results: list[dict]) -> str:
+    lines = [
+        "| seed | method | estimate | 68.27 % interval | truth inside 68 / 95 % | I_eff | response "
+        "| c_cicc | coverage on toys (68.27 %) | seconds |",
+        "| ---: | --- | ---: | :---: | :---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in results:
+        for m in METHODS:
+            f = r[m]
+            low, high = f["interval68"]
+            marks = " / ".join(
+                "yes" if inside(f[k], r["truth"]) else "no" for k in ("interval68", "interval95")
+            )
+            lines.append(
+                f"| {r['provenance']['seed']} | {m} | {f['estimate']:+.3f} "
+                f"| [{low:+.3f}, {high:+.3f}] | {marks} "
+                f"| {f['info_eff']:.0f} ± {f['info_eff_error']:.0f} | {f['response']:.2f} "
+                f"| {f['c_cicc']:.2f} ± {f['c_cicc_error']:.2f} "
+                f"| {f['coverage68']:.1%} ± {f['coverage68_error']:.1%} | {r['wall']:.0f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--truth", type=float, default=0.0)
+    parser.add_argument("--table", type=Path, default=None)
+    options = parser.parse_args()
+    results = []
+    for seed in range(1, options.seeds + 1):
+        results.append(run(seed, options.events, options.truth))
+        if options.table is not None:
+            options.table.write_text(table(results), encoding="utf-8")
+    n = len(results)
+    out: dict = {"n_seeds": n, "events": options.events, "truth": options.truth}
+    for m in METHODS:
+        out[m] = {
+            "inside68": sum(inside(r[m]["interval68"], r["truth"]) for r in results),
+            "inside95": sum(inside(r[m]["interval95"], r["truth"]) for r in results),
+            "mean_coverage68": sum(r[m]["coverage68"] for r in results) / n,
+            "mean_coverage95": sum(r[m]["coverage95"] for r in results) / n,
+            "mean_info_eff": sum(r[m]["info_eff"] for r in results) / n,
+        }
+    out["mean_seconds"] = sum(r["wall"] for r in results) / n
+    print(json.dumps(out))
+
+
+if __name__ == "__main__":
+    main()
