@@ -236,7 +236,7 @@ def summary_table(summary: dict[str, Any]) -> Table:
     def signed(values: Any) -> str:
         return "—" if values is None else "[" + ", ".join(f"{v:+.2f}" for v in values) + "]"
 
-    columns = {
+    columns: dict[str, tuple[str, Callable[[Any], str]]] = {
         "estimate": ("estimate", lambda v: "—" if v is None else f"{v:+.3f}"),
         "68% interval": ("interval68", signed),
         "I_eff": ("info_eff", lambda v: "—" if v is None else f"{v:.0f}"),

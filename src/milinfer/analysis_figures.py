@@ -88,7 +88,11 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         best = {model.parameter: comparison[name].intervals[0].estimate}  # type: ignore[index]
         n = len(analysis.data)
         reference = {model.parameter: model.reference}
-        expected = {format_point(p): n * templates.fractions(p) for p in (reference, truth, best)}
+        expected = {
+            f"{label}: {format_point({k: round(v, 3) for k, v in p.items()})}": n
+            * templates.fractions(p)
+            for label, p in (("reference", reference), ("truth", truth), ("best fit", best))
+        }
         out[f"templates_{name}"] = (
             plotting.plot_templates(
                 templates.edges,
@@ -99,7 +103,7 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
             f"Data and morphed templates of {templates.observable_name}.",
         )
     out["estimates"] = (
-        plotting.plot_estimates(list(result.evaluation_toys.values())),
+        plotting.plot_estimates({_title(n): e for n, e in result.evaluation_toys.items()}),
         "Estimates of every method on the same evaluation toys, before bias correction.",
     )
     toys = result.evaluation_toys[model.name]

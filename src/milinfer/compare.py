@@ -108,11 +108,11 @@ class Comparison:
         "method",
         "estimate",
         "68% interval",
-        "width",
         "I_eff",
         "response",
         "Bartlett",
         "c_cicc",
+        "applied",
         "coverage 68%",
         "coverage 95%",
     )
@@ -123,19 +123,18 @@ class Comparison:
             [
                 m.name,
                 *(
-                    ["—", "—", "—"]
+                    ["—", "—"]
                     if m.intervals is None
                     else [
                         f"{m.intervals[0].estimate:+.3f}",
                         f"[{m.intervals[0].low:+.3f}, {m.intervals[0].high:+.3f}]",
-                        f"{m.intervals[0].width:.3f}",
                     ]
                 ),
                 f"{m.information.info_eff:.0f} ± {m.information.info_eff_error:.0f}",
                 f"{m.information.response:.2f} ± {m.information.response_error:.2f}",
                 f"{m.information.bartlett_ratio:.2f} ± {m.information.bartlett_ratio_error:.2f}",
-                f"{m.calibration.scale:.2f} ± {m.calibration.scale_error:.2f}"
-                + ("" if m.calibrated else " (not applied)"),
+                f"{m.calibration.scale:.2f} ± {m.calibration.scale_error:.2f}",
+                "yes" if m.calibrated else "no",
                 f"{m.coverages[0].coverage:.1%} ± {m.coverages[0].error:.1%}",
                 f"{m.coverages[1].coverage:.1%} ± {m.coverages[1].error:.1%}",
             ]

@@ -38,6 +38,8 @@ __all__ = [
 
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LABELS = {"c_HW": r"$c_{HW}$"}
+# Methods that every report shows, and the titles under which it shows them.
+_METHODS = ("bag network", "pyhf, feature", "pyhf, classifier", "oracle")
 
 
 @contextmanager
@@ -76,6 +78,13 @@ def _style() -> Iterator[None]:
 def _figure(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(**grid)
+
+
+def _colour(name: str, position: int) -> str:
+    """Colour of a method: its own if it is a known one, calibrated or not, else by position."""
+    base = name.removesuffix(", as trained")
+    known = _METHODS.index(base) if base in _METHODS else len(_METHODS) + position
+    return _PALETTE[known % len(_PALETTE)]
 
 
 def _label(parameter: str) -> str:
@@ -184,7 +193,7 @@ def plot_scans(
                 theta,
                 values - values.min(),
                 label=name,
-                color=_PALETTE[i % len(_PALETTE)],
+                color=_colour(name, i),
                 ls="--" if name in dashed else "-",
             )
         for level, text in ((1.0, "68%"), (3.84, "95%")):
@@ -196,7 +205,8 @@ def plot_scans(
         axis.set_ylim(0, 8)
         axis.set_xlabel(_label(parameter))
         axis.set_ylabel(r"$-2\,\Delta\ln L$")
-        axis.legend(loc="upper center", ncols=2)
+        # Outside: inside, the curves leave no room.
+        figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 
@@ -204,8 +214,8 @@ def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: fl
     """Estimates with 68 % (thick) and 95 % (thin) intervals, one line for each method."""
     with _style():
         figure, axis = _figure(6.4, 0.8 + 0.45 * len(intervals))
-        for i, (inner, outer) in enumerate(intervals.values()):
-            colour = _PALETTE[i % len(_PALETTE)]
+        for i, (name, (inner, outer)) in enumerate(intervals.items()):
+            colour = _colour(name, i)
             axis.plot([outer.low, outer.high], [i, i], color=colour, lw=1.2)
             axis.plot([inner.low, inner.high], [i, i], color=colour, lw=4, solid_capstyle="butt")
             axis.plot(inner.estimate, i, "o", color=colour, mec="white", ms=7)
@@ -252,27 +262,30 @@ def plot_ladder(before: ToyIntervals, after: ToyIntervals, n_toys: int = 50) -> 
             axis.axvline(toys.truth, color="black", lw=0.8)
             axis.set_title(f"{title}: {toys.covers.mean():.1%} of {len(toys.covers)} toys cover")
             axis.set_xlabel("68.27 % interval")
+        axes[0].set_ylim(-1, min(n_toys, len(after.low)) + 6)
         axes[0].set_ylabel("pseudo-experiment")
         axes[0].legend(loc="upper left", fontsize=8)
     return figure
 
 
-def plot_estimates(ensembles: Sequence[ToyEnsemble], bins: int = 40) -> Figure:
+def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
     """Distribution of θ̂ over the same toys, one line for each method."""
     with _style():
         figure, axis = _figure()
-        pooled = np.concatenate([e.theta_hat for e in ensembles])
+        pooled = np.concatenate([e.theta_hat for e in toys.values()])
         low, high = (float(q) for q in np.quantile(pooled, [0.001, 0.999]))
         edges = np.linspace(low, high, bins + 1)
-        for e in ensembles:
+        for i, (name, e) in enumerate(toys.items()):
             counts, _ = np.histogram(e.theta_hat, edges)
             axis.stairs(
                 counts / e.n_toys / np.diff(edges),
                 edges,
-                label=f"{e.model}: {e.theta_hat.mean():.3f} ± {e.theta_hat.std(ddof=1):.3f}",
+                color=_colour(name, i),
+                label=f"{name}: {e.theta_hat.mean():+.3f} ± {e.theta_hat.std(ddof=1):.3f}",
             )
-        axis.axvline(ensembles[0].truth, color="gray", lw=0.8, ls="--")
-        axis.set_xlabel(f"estimate of {_label(ensembles[0].parameter)}")
+        first = next(iter(toys.values()))
+        axis.axvline(first.truth, color="gray", lw=0.8, ls="--")
+        axis.set_xlabel(f"estimate of {_label(first.parameter)}")
         axis.set_ylabel("density")
         axis.set_ylim(0, axis.get_ylim()[1] * 1.35)
         axis.legend(title="method: mean ± standard deviation", loc="upper left", fontsize=8)
@@ -287,7 +300,7 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
             7.0, 1.2 + 0.35 * len(coverages), ncols=len(levels), sharey=True, squeeze=False
         )
         for axis, cl in zip(axes[0], levels, strict=True):
-            for i, row in enumerate(coverages.values()):
+            for i, (name, row) in enumerate(coverages.items()):
                 for c in row:
                     if c.cl == cl:
                         axis.errorbar(
@@ -296,7 +309,7 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
                             xerr=[[c.coverage - c.low], [c.high - c.coverage]],
                             fmt="o",
                             ms=4,
-                            color=_PALETTE[i % len(_PALETTE)],
+                            color=_colour(name, i),
                         )
             axis.axvline(cl, color="gray", lw=0.8, ls="--")
             axis.set_xlabel(f"coverage of {cl:.2%} intervals")

@@ -27,7 +27,7 @@ _PAGE = """<!DOCTYPE html>
 :root {{ color-scheme: light; }}
 body {{ font: 16px/1.55 system-ui, "Segoe UI", Roboto, Arial, sans-serif;
        color: #1c2430; background: #fff;
-       margin: 0 auto; max-width: 62rem; padding: 1.5rem 1.25rem 4rem; }}
+       margin: 0 auto; max-width: 66rem; padding: 1.5rem 1.25rem 4rem; }}
 h1 {{ font-size: 1.7rem; margin: 0 0 .25rem; }}
 h2 {{ font-size: 1.2rem; margin: 2.4rem 0 .4rem; padding-top: .6rem;
      border-top: 1px solid #d8dee6; }}
@@ -38,8 +38,8 @@ figcaption {{ color: #4a5565; font-size: .9rem; max-width: 46rem; margin: .25rem
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem;
         margin: .8rem 0; }}
-caption {{ text-align: left; color: #4a5565; padding-bottom: .3rem; }}
-th, td {{ padding: .32rem .8rem; text-align: right; border-bottom: 1px solid #e5e9ef;
+.caption {{ color: #4a5565; font-size: .9rem; }}
+th, td {{ padding: .32rem .55rem; text-align: right; border-bottom: 1px solid #e5e9ef;
          white-space: nowrap; }}
 th {{ font-weight: 600; background: #f4f6f9; }}
 th:first-child, td:first-child {{ text-align: left; }}
@@ -99,9 +99,9 @@ class Report:
             "<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>"
             for row in rows
         )
-        title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+        title = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
         self._parts.append(
-            f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead>'
+            f'{title}<div class="scroll"><table><thead><tr>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
         )
 

@@ -57,8 +57,9 @@ def _current(a: FloatArray, b: FloatArray) -> Complex:
     return np.stack([uu + dd, -(ud + du), 1j * (ud - du), -(uu - dd)], axis=-1)
 
 
-def _dot(a: NDArray[np.generic], b: NDArray[np.generic]) -> Complex:
-    return np.einsum("...m,...m,m->...", a, b, _METRIC)
+def _dot(a: Complex | FloatArray, b: Complex | FloatArray) -> Complex:
+    product: Complex = np.einsum("...m,...m,m->...", a, b, _METRIC)
+    return product
 
 
 def _quadratic(j1: Complex, j2: Complex, q1: FloatArray, q2: FloatArray) -> FloatArray:
@@ -105,7 +106,8 @@ def production(p: FloatArray) -> FloatArray:
     quadratic = _quadratic(_current(p[:, 2], p[:, 0]), _current(p[:, 3], p[:, 1]), q1, q2)
     propagators = ((_square(q1) - M_W**2) * (_square(q2) - M_W**2)) ** 2
     coupling = (G_W**2 / 2) ** 2 * (2 * M_W**2 / VEV) ** 2 / 4
-    return quadratic * (coupling / propagators)[:, None]
+    squared: FloatArray = quadratic * (coupling / propagators)[:, None]
+    return squared
 
 
 def decay_ww(p: FloatArray) -> FloatArray:
@@ -119,13 +121,20 @@ def decay_ww(p: FloatArray) -> FloatArray:
     Returns
     -------
     ndarray
-        Coefficients of 1, c_HW, c_HW², shape (n, 3), dimension GeV⁻⁴... of a 1 → 4 amplitude
-        squared.
+        Coefficients of 1, c_HW, c_HW², shape (n, 3), dimension GeV⁻².
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = np.array([[[30.0, 0, 0, 30], [30, 0, 30, 0], [30, 0, 0, -30], [30, 0, -30, 0]]])
+    >>> decay_ww(p).shape
+    (1, 3)
     """
     q1, q2 = p[:, 0] + p[:, 1], p[:, 2] + p[:, 3]
     quadratic = _quadratic(_current(p[:, 1], p[:, 0]), _current(p[:, 2], p[:, 3]), q1, q2)
     coupling = (G_W**2 / 2) ** 2 * (2 * M_W**2 / VEV) ** 2
-    return quadratic * (coupling * _breit_wigners(q1, q2, M_W, WIDTH_W))[:, None]
+    squared: FloatArray = quadratic * (coupling * _breit_wigners(q1, q2, M_W, WIDTH_W))[:, None]
+    return squared
 
 
 def decay_zz(p: FloatArray) -> FloatArray:
@@ -140,6 +149,13 @@ def decay_zz(p: FloatArray) -> FloatArray:
     -------
     ndarray
         Shape (n,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = np.array([[[30.0, 0, 0, 30], [30, 0, 30, 0], [30, 0, 0, -30], [30, 0, -30, 0]]])
+    >>> bool(decay_zz(p)[0] > 0)
+    True
     """
     q1, q2 = p[:, 0] + p[:, 1], p[:, 2] + p[:, 3]
     neutrinos = _current(p[:, 2], p[:, 3])

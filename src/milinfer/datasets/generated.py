@@ -55,8 +55,8 @@ class GeneratedEvents:
     seed
         Seed of the generation.
     overshoot
-        Share of the cross-section above the maximum weight of the unweighting; carried by production
-        or decay points that are used more than once.
+        Share of the cross-section above the maximum weight of the unweighting; carried by
+        production or decay points that are used more than once.
 
     Examples
     --------
@@ -81,8 +81,7 @@ class GeneratedEvents:
 
     def joint_ratio(self, c_hw: float) -> FloatArray:
         """|M(c_HW)|²/|M(0)|² of each event, shape (n,); not divided by the cross-sections."""
-        ratio: FloatArray = np.polynomial.polynomial.polyval(c_hw, self.coefficients.T)
-        return ratio
+        return self.coefficients @ np.power(float(c_hw), np.arange(5))
 
     def cross_section_ratio(self) -> CrossSectionRatio:
         """σ(c)/σ(c_gen) with statistical covariance, from the events' own coefficients."""

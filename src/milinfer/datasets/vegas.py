@@ -63,8 +63,8 @@ class Grid:
         edges = np.empty_like(self.edges)
         for d in range(len(edges)):
             cell = np.minimum((uniform[:, d] * n_cells).astype(np.int64), n_cells - 1)
-            mass = np.bincount(cell, values**2, n_cells)
-            mass = np.convolve(np.pad(mass, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+            raw = np.bincount(cell, values**2, n_cells)
+            mass = np.convolve(np.pad(raw, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
             mass = (mass / mass.sum() + 1e-4) ** damping
             cumulative = np.concatenate([[0], np.cumsum(mass)]) / mass.sum()
             edges[d] = np.interp(np.linspace(0, 1, n_cells + 1), cumulative, self.edges[d])
