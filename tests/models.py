@@ -10,6 +10,8 @@ from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.typing import FloatArray
 
+GRID = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
+
 
 @dataclass(frozen=True)
 class GaussianMean:
@@ -20,7 +22,7 @@ class GaussianMean:
 
     scale: float = 1.0
     shift: float = 0.0
-    interpolation: Interpolation = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
+    interpolation: Interpolation = GRID
     parameter: str = "mu"
     name: str = "gaussian"
 

@@ -186,7 +186,13 @@ def train_network(
     if on_epoch is not None:
         hooks.append(keras.callbacks.LambdaCallback(on_epoch_end=on_epoch))
     result = network.bag_model.fit(
-        data, validation_data=held_out, epochs=config.epochs, callbacks=hooks, verbose=0
+        data,
+        validation_data=held_out,
+        epochs=config.epochs,
+        callbacks=hooks,
+        # The bags are shuffled already, from our seed; Keras would take a global one.
+        shuffle=False,
+        verbose=0,
     )
     history = {k: [float(x) for x in v] for k, v in result.history.items()}
     if not np.isfinite(history["loss"][-1]):

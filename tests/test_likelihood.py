@@ -1,0 +1,173 @@
+"""The learned likelihood: training, additivity, files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from milinfer.datasets import gaussian
+from milinfer.exceptions import ModelError, SampleError
+from milinfer.likelihood import BagLikelihood
+from milinfer.networks import NetworkConfig
+from milinfer.samples import Sample
+from milinfer.training import BagDataset, TrainingConfig
+
+VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]
+NETWORK = NetworkConfig(hidden=(16,), dropout=0.0, l2=0.0)
+TRAINING = TrainingConfig(epochs=25, batch_events=4_000, learning_rate=3e-3)
+
+
+def estimator(**options):
+    settings = {"bag_size": 5, "degree": 2, "seed": 1, "network": NETWORK, "training": TRAINING}
+    return BagLikelihood(**settings | options)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return gaussian.samples(8_000, VALUES, seed=3, n_features=2)
+
+
+@pytest.fixture(scope="module")
+def model(samples):
+    return estimator().fit(samples)
+
+
+def test_the_gaussian_likelihood_ratio_is_learned(model):
+    test = gaussian.generate(20_000, 0.0, seed=9, n_features=2)
+    learned = model.event_llr(test)
+    exact = gaussian.log_likelihood_ratio(test.column("x0"), np.array(VALUES))
+    # The error of λ(x) against its spread: what costs information.
+    for k in (0, 4):
+        assert np.std(learned[:, k] - exact[:, k]) < 0.15 * np.std(exact[:, k])
+    assert learned.dtype == np.float64
+    np.testing.assert_array_equal(learned[:, 2], 0)  # the reference
+
+
+def test_the_mean_is_measured(model):
+    estimates = []
+    for seed in range(40):
+        data = gaussian.generate(500, 0.1, seed=100 + seed, n_features=2)
+        estimates.append(model.surface(data).extremum.theta_hat[0])
+    error = 1 / np.sqrt(500 * 40)
+    # 40 000 training events fix the mean to 0.005; a network of that size adds as much.
+    assert abs(np.mean(estimates) - 0.1) < 3 * np.hypot(error, 0.01)
+    assert np.std(estimates) == pytest.approx(1 / np.sqrt(500), rel=0.4)
+
+
+def test_the_sum_over_events_is_the_sum_over_bags(model):
+    data = gaussian.generate(60, 0.2, seed=4, n_features=2)
+    bags = data.features.reshape(12, 5, 2)
+    logits = np.asarray(model.fitted.members[0].bag_model(bags, training=False), dtype=float)
+    by_bags = (logits - logits[:, 2:3]).sum(axis=0)
+    np.testing.assert_allclose(model.surface(data).values, by_bags, rtol=1e-4, atol=1e-5)
+
+
+def test_leftover_events_count(model):
+    data = gaussian.generate(63, 0.2, seed=4, n_features=2)
+    parts = [model.surface(data.take(s)).values for s in (slice(0, 60), slice(60, None))]
+    np.testing.assert_allclose(model.surface(data).values, sum(parts), atol=1e-9)
+    assert np.abs(parts[1]).max() > 0
+
+
+def test_the_same_seed_gives_the_same_model(samples):
+    short = TrainingConfig(epochs=2, batch_events=4_000)
+    test = samples[0].take(slice(0, 100))
+    llr = [estimator(training=short, seed=s).fit(samples).event_llr(test) for s in (5, 5, 6)]
+    np.testing.assert_array_equal(llr[0], llr[1])
+    assert not np.array_equal(llr[0], llr[2])
+
+
+def test_an_ensemble_averages_log_ratios(samples):
+    short = TrainingConfig(epochs=1, batch_events=4_000)
+    seen = []
+    model = estimator(training=short, ensemble=2).fit(samples, on_epoch=seen.append)
+    assert [(r.member, r.epoch) for r in seen] == [(0, 0), (1, 0)]
+    test = samples[0].take(slice(0, 50))
+    logits = [
+        np.asarray(m.event_model(test.features, training=False)) for m in model.fitted.members
+    ]
+    mean = np.mean(logits, axis=0, dtype=float)
+    np.testing.assert_allclose(model.event_llr(test), (mean - mean[:, 2:3]) / 5, atol=1e-7)
+
+
+def test_free_logits_are_the_papers(samples):
+    short = TrainingConfig(epochs=1, batch_events=4_000)
+    model = estimator(training=short, degree=None, interpolation_kind="spline").fit(samples)
+    assert model.fitted.members[0].event_model.get_layer("head").units == len(VALUES)
+    assert model.interpolation.kind == "spline"
+
+
+def test_order_of_features_does_not_matter_but_their_presence_does(model):
+    data = gaussian.generate(50, 0.0, seed=4, n_features=2)
+    swapped = Sample(data.features[:, ::-1], ("x1", "x0"), point=data.point)
+    np.testing.assert_array_equal(model.event_llr(swapped), model.event_llr(data))
+    with pytest.raises(SampleError, match="x1"):
+        model.event_llr(Sample(data.features[:, :1], ("x0",)))
+
+
+def test_mistakes_are_named(samples):
+    with pytest.raises(ModelError, match="not trained"):
+        estimator().surface(samples[0])
+    with pytest.raises(ModelError, match="reference mu = 3"):
+        estimator(reference=3.0).fit(samples)
+
+
+def test_a_saved_model_gives_the_same_numbers(model, tmp_path):
+    model.save(tmp_path / "m")
+    model.save(tmp_path / "m")  # a model may be replaced
+    back = BagLikelihood.load(tmp_path / "m")
+    data = gaussian.generate(500, 0.1, seed=4, n_features=2)
+    np.testing.assert_array_equal(back.event_llr(data), model.event_llr(data))
+    assert back.fitted.history == model.fitted.history
+    assert back.feature_names == ("x0", "x1")
+    assert repr(back) == repr(model)
+
+
+def test_damaged_models_are_refused(model, tmp_path):
+    with pytest.raises(ModelError, match=r"no model\.json"):
+        BagLikelihood.load(tmp_path)
+    folder = tmp_path / "m"
+    model.save(folder)
+    weights = folder / "member_0.weights.h5"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(ModelError, match="differs from what was saved"):
+        BagLikelihood.load(folder)
+    weights.unlink()
+    with pytest.raises(ModelError, match="is missing"):
+        BagLikelihood.load(folder)
+    content = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(content | {"format": 99}))
+    with pytest.raises(ModelError, match="format 99"):
+        BagLikelihood.load(folder)
+    (folder / "model.json").write_text("{")
+    with pytest.raises(ModelError, match="damaged"):
+        BagLikelihood.load(folder)
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(ModelError, match="not a milinfer model"):
+        model.save(other)
+
+
+def test_bags_are_dynamic_and_lose_nothing(samples):
+    data = BagDataset(samples, 5, 1_000, np.random.SeedSequence(1))
+    assert data.n_bags == 5 * 8_000 // 5
+    first = np.concatenate([data[i][1] for i in range(len(data))])
+    assert np.bincount(first).tolist() == [1600] * 5
+    x = data[0][0].copy()
+    data.on_epoch_end()
+    assert not np.array_equal(x, data[0][0])
+    fixed = BagDataset(samples, 5, 1_000, np.random.SeedSequence(1), dynamic=False)
+    x = fixed[0][0].copy()
+    fixed.on_epoch_end()
+    np.testing.assert_array_equal(x, fixed[0][0])
+
+
+def test_classes_of_different_size_count_alike(samples):
+    uneven = type(samples)((samples[0].take(slice(0, 1000)), samples[2]))
+    data = BagDataset(uneven, 5, 10**6, np.random.SeedSequence(1))
+    _, labels, weights = data[0]
+    sums = [weights[labels == k].sum() for k in (0, 1)]
+    assert sums[0] == pytest.approx(sums[1], rel=1e-5)

@@ -1,0 +1,72 @@
+"""Interpolation and extrema of LLR surfaces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from milinfer.exceptions import ParameterError
+from milinfer.surface import Interpolation
+
+GRID = np.linspace(-1, 1, 21)
+FINE = np.linspace(-0.99, 0.99, 57)
+
+
+@pytest.mark.parametrize(
+    ("kind", "degree", "power"), [("spline", 0, 3), ("polynomial", 4, 4), ("parabola", 0, 2)]
+)
+def test_each_kind_is_exact_for_what_it_can_represent(kind, degree, power):
+    polynomial = np.polynomial.Polynomial(np.random.default_rng(1).normal(size=power + 1))
+    surface = Interpolation(GRID, kind, degree).surface(polynomial(GRID))
+    for k in range(3):
+        np.testing.assert_allclose(surface(FINE, k), polynomial.deriv(k)(FINE), atol=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "degree"), [("spline", 0), ("polynomial", 6), ("parabola", 0)])
+def test_extrema_are_those_of_brute_force(kind, degree):
+    rng = np.random.default_rng(2)
+    centre = rng.uniform(-0.6, 0.6, 300)
+    values = -rng.uniform(20, 200, 300)[:, None] * (GRID - centre[:, None]) ** 2
+    values += rng.normal(size=values.shape)
+    interpolation = Interpolation(GRID, kind, degree)
+    found = interpolation.extrema(values)
+    fine = np.linspace(-1, 1, 20_001)
+    for i in range(300):
+        curve = interpolation.surface(values[i])(fine)
+        assert found.maximum[i] >= curve.max() - 1e-6
+        assert abs(found.theta_hat[i] - fine[np.argmax(curve)]) < 2e-3 or np.isclose(
+            found.maximum[i], curve.max(), atol=1e-4
+        )
+    slope = interpolation.evaluate(values, found.theta_hat, 1)
+    bend = interpolation.evaluate(values, found.theta_hat, 2)
+    assert np.abs(slope[~found.at_edge] / bend[~found.at_edge]).max() < 1e-6
+    np.testing.assert_allclose(found.curvature, -bend)
+
+
+def test_many_surfaces_at_once_equal_one_by_one():
+    values = np.random.default_rng(3).normal(size=(5, 21))
+    theta = np.random.default_rng(4).uniform(-1, 1, (5, 7))
+    for kind in ("spline", "polynomial", "parabola"):
+        interpolation = Interpolation(GRID, kind, 5)
+        together = interpolation.evaluate(values, theta)
+        for row, t, v in zip(values, theta, together, strict=True):
+            np.testing.assert_allclose(interpolation.surface(row)(t), v, atol=1e-12)
+
+
+def test_a_maximum_at_the_edge_is_marked():
+    assert Interpolation(GRID, "spline").extrema((10 * GRID)[None]).at_edge[0]
+
+
+def test_outside_the_range_is_an_error():
+    surface = Interpolation(GRID, "spline").surface(GRID)
+    with pytest.raises(ParameterError, match="outside"):
+        surface(1.2)
+
+
+@pytest.mark.parametrize(
+    ("grid", "kind"),
+    [([0.0, 1.0], "spline"), ([0.0, 2.0, 1.0, 3.0], "spline"), ([0.0, 1.0, 2.0], "wavelet")],
+)
+def test_grids_that_cannot_work_are_refused(grid, kind):
+    with pytest.raises(ParameterError):
+        Interpolation(np.array(grid), kind)

@@ -1,0 +1,206 @@
+"""Rates, morphing, templates and their pyhf likelihood."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from iminuit import Minuit
+from iminuit.cost import NormalConstraint
+from scipy.stats import poisson
+
+from milinfer.binned import BinnedLLR
+from milinfer.datasets import gaussian
+from milinfer.exceptions import ParameterError, SampleError, TemplateError
+from milinfer.llr import dataset_surface
+from milinfer.morphing import PolynomialBasis
+from milinfer.rate import Rate
+from milinfer.samples import Sample, SampleSet
+from milinfer.surface import Interpolation
+from milinfer.templates import Templates
+
+MEANS = [-0.6, -0.3, 0.0, 0.3, 0.6]
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return gaussian.samples(60_000, MEANS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def templates(samples):
+    return Templates.from_samples(samples, "x0", bins=12, degree=4, luminosity=0.5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 2))
+def test_morphing_reproduces_polynomials(seed, degree, n_parameters):
+    rng = np.random.default_rng(seed)
+    basis = PolynomialBasis(tuple("ab"[:n_parameters]), degree)
+    coefficients = rng.normal(size=len(basis))
+    cloud = rng.uniform(-1, 1, (60, n_parameters))
+    points = basis.choose_points(cloud)
+    w = basis.design(rng.uniform(-1, 1, (5, n_parameters))) @ basis.morphing_matrix(points)
+    theta = rng.uniform(-1, 1, (5, n_parameters))
+    w = basis.design(theta) @ basis.morphing_matrix(points)
+    np.testing.assert_allclose(
+        w @ (basis.design(points) @ coefficients), basis.design(theta) @ coefficients, atol=1e-7
+    )
+    h = 1e-6
+    for k in range(n_parameters):
+        step = h * np.eye(n_parameters)[k]
+        numeric = (basis.design(theta[0] + step) - basis.design(theta[0] - step))[0] / (2 * h)
+        np.testing.assert_allclose(basis.design_gradient(theta[0])[k], numeric, atol=1e-7)
+
+
+def test_fits_have_unit_pulls():
+    rng = np.random.default_rng(3)
+    basis = PolynomialBasis(("c",), 2)
+    theta = np.linspace(-1, 1, 9)[:, None]
+    truth = np.array([1.0, -0.5, 0.3])
+    errors = np.full((9, 400), 0.1)
+    values = (basis.design(theta) @ truth)[:, None] + rng.normal(0, 0.1, (9, 400))
+    fit = basis.fit(theta, values, errors)
+    pulls = (fit.coefficients.T - truth) / np.sqrt(np.diagonal(fit.covariance, axis1=1, axis2=2))
+    assert np.abs(pulls.mean(axis=0)).max() < 4 / np.sqrt(400)
+    assert np.abs(pulls.std(axis=0) - 1).max() < 4 / np.sqrt(800)
+    assert abs(fit.chi2.mean() - fit.ndf) < 4 * np.sqrt(2 * fit.ndf / 400)
+
+
+def test_points_that_cannot_determine_are_refused():
+    basis = PolynomialBasis(("a", "b"), 2)
+    with pytest.raises(TemplateError, match="6 coefficients"):
+        basis.morphing_matrix(np.zeros((3, 2)))
+    line = np.column_stack([np.linspace(-1, 1, 6)] * 2)
+    with pytest.raises(TemplateError, match="spread them"):
+        basis.morphing_matrix(line)
+
+
+def rate_samples(sigmas, values=(-1.0, -0.5, 0.0, 0.5, 1.0)):
+    return SampleSet(
+        tuple(
+            Sample(
+                np.zeros((1, 1)), ("x",), point={"c": v}, cross_section=s, cross_section_error=0.01
+            )
+            for v, s in zip(values, sigmas, strict=True)
+        )
+    )
+
+
+def test_rate_is_the_polynomial_and_has_an_error():
+    rate = Rate.from_samples(rate_samples([3.0, 1.75, 1.0, 0.75, 1.0]), luminosity=2.0, degree=2)
+    assert rate(c=0.3) == pytest.approx(2000 * (1 - 0.3 + 0.09))
+    assert rate.error(c=0.0) == pytest.approx(2000 * 0.01 * np.sqrt(17 / 35), rel=1e-6)
+    h = 1e-5
+    numeric = (rate.rate_term(0.3 + h, 0.0, 1500) - rate.rate_term(0.3 - h, 0.0, 1500)) / (2 * h)
+    assert rate.rate_term_gradient(0.3, 0.0, 1500) == pytest.approx(numeric, rel=1e-6)
+
+
+def test_rates_that_make_no_sense_are_errors():
+    with pytest.raises(SampleError, match="signal at c=0 has no cross-section"):
+        Rate.from_samples(rate_samples([1.0, 1.0, np.nan, 1.0, 1.0]), luminosity=1.0)
+    falling = Rate.from_samples(rate_samples([2.0, 1.5, 1.0, 0.5, 0.1]), luminosity=1.0, degree=1)
+    with pytest.raises(ParameterError, match="c=3"):
+        falling(c=3.0)
+
+
+def test_nothing_is_lost_in_the_outer_bins(samples):
+    templates = Templates.from_samples(samples, "x0", bins=[-1.0, 0.0, 1.0], degree=2)
+    for h, s in zip(templates.histograms, samples, strict=True):
+        assert h.sum().value == pytest.approx(s.cross_section)
+    data = gaussian.generate(1000, 0.1, seed=5)
+    assert templates.counts(data).sum() == 1000
+    assert templates.fractions({"mu": 0.11}).sum() == pytest.approx(1)
+
+
+def test_fractions_are_those_of_the_gaussian(samples):
+    from scipy.stats import norm
+
+    templates = Templates.from_samples(samples, "x0", bins=[-9.0, -0.5, 0.5, 9.0], degree=4)
+    for mu in (-0.45, 0.1):
+        expected = np.diff(norm.cdf([-9, -0.5, 0.5, 9], loc=mu))
+        np.testing.assert_allclose(templates.fractions({"mu": mu}), expected, atol=0.006)
+
+
+def test_the_likelihood_is_poisson_in_each_bin(templates):
+    counts = templates.counts(gaussian.generate(500, 0.1, seed=6))
+    cost = templates.cost(counts, rate=True)
+    for mu in (-0.4, 0.0, 0.33):
+        expected = templates.expected({"mu": mu})
+        by_hand = -2 * poisson.logpmf(counts, expected).sum()
+        assert cost(mu) == pytest.approx(by_hand, rel=1e-10)
+
+
+def test_the_shape_likelihood_is_multinomial(templates):
+    counts = templates.counts(gaussian.generate(500, 0.1, seed=6))
+    cost = templates.cost(counts)
+    reference = cost(0.0)
+    for mu in (-0.4, 0.33):
+        ratio = templates.fractions({"mu": mu}) / templates.fractions({"mu": 0.0})
+        assert cost(mu) - reference == pytest.approx(-2 * counts @ np.log(ratio), abs=1e-8)
+
+
+@pytest.mark.parametrize("rate", [True, False])
+def test_gradient_is_the_derivative(templates, rate):
+    cost = templates.cost(gaussian.generate(500, 0.1, seed=6), rate=rate)
+    for mu in (-0.5, 0.1):
+        h = 1e-5
+        numeric = (cost(mu + h) - cost(mu - h)) / (2 * h)
+        assert cost.grad(mu)[0] == pytest.approx(numeric, rel=1e-5, abs=1e-5)
+
+
+def test_fits_pull_like_a_standard_normal(templates):
+    pulls = []
+    for seed in range(150):
+        m = Minuit(templates.cost(gaussian.generate(500, 0.1, seed=1000 + seed)), mu=0.0).migrad()
+        assert m.valid
+        pulls.append((m.values["mu"] - 0.1) / m.errors["mu"])
+    # The templates' own statistics shift all fits together, by 0.1 of the error or so.
+    assert abs(np.mean(pulls)) < 4 / np.sqrt(150) + 0.1
+    assert abs(np.std(pulls, ddof=1) - 1) < 4 / np.sqrt(300)
+
+
+def test_many_bins_reach_the_unbinned_information(samples):
+    errors = {}
+    for bins in (2, 40):
+        templates = Templates.from_samples(samples, "x0", bins=bins, degree=4)
+        asimov = 1000 * templates.fractions({"mu": 0.0})
+        m = Minuit(templates.cost(asimov), mu=0.0).migrad().hesse()
+        errors[bins] = m.errors["mu"] * np.sqrt(1000)
+    # Two bins at the median keep 2/π of the information, many bins all of it.
+    assert errors[2] == pytest.approx(np.sqrt(np.pi / 2), rel=0.03)
+    assert errors[40] == pytest.approx(1.0, rel=0.03)
+
+
+def test_it_works_with_minos_and_constraints(templates):
+    cost = templates.cost(gaussian.generate(500, 0.1, seed=6))
+    m = Minuit(cost + NormalConstraint("mu", 0.0, 0.1), mu=0.0)
+    assert tuple(m.limits["mu"]) == (-0.6, 0.6)
+    m.migrad().minos()
+    assert m.valid
+    assert m.merrors["mu"].is_valid
+
+
+def test_the_llr_of_a_histogram_is_its_pyhf_likelihood(templates):
+    model = BinnedLLR("h", templates, "mu", Interpolation(np.linspace(-0.6, 0.6, 41), "spline"))
+    data = gaussian.generate(400, 0.1, seed=8)
+    surface, cost = dataset_surface(model, data), templates.cost(data)
+    for mu in (-0.3, 0.15, 0.45):
+        assert surface(mu) == pytest.approx(-(cost(mu) - cost(0.0)) / 2, abs=1e-4)
+
+
+def test_errors_name_bin_and_point(samples):
+    with pytest.raises(TemplateError, match=r"bin 1 .* is empty"):
+        Templates.from_samples(samples, "x0", bins=[-1.0, 6.0, 7.0], degree=2)
+    with pytest.raises(TemplateError, match="ascending"):
+        Templates.from_samples(samples, "x0", bins=[1.0, 0.0, 2.0], degree=2)
+    templates = Templates.from_samples(samples, "x0", bins=8, degree=4)
+    with pytest.raises(TemplateError, match=r"bin \d+ .*mu=9"):
+        templates.cross_sections({"mu": 9.0})
+    with pytest.raises(TemplateError, match="luminosity"):
+        templates.expected({"mu": 0.0})
+    with pytest.raises(TemplateError, match="luminosity"):
+        templates.cost(np.ones(8), rate=True)
+    with pytest.raises(TemplateError, match="counts of shape"):
+        templates.cost(np.ones(3))
