@@ -124,6 +124,20 @@ def test_point_must_agree(tmp_path, suffix):
     assert (given.process, given.cross_section) == ("other", 2.0)
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".root"])
+def test_reweights_can_stay_behind(tmp_path, suffix):
+    sample = small(reweights={"up": np.ones(5)}, reweight_points={"up": {"mu": 1.0}})
+    write_sample(sample, tmp_path / f"a{suffix}")
+    event_files.write(tmp_path / f"events{suffix}", event_record(5), INFO)
+    for name in ("a", "events"):
+        path = tmp_path / f"{name}{suffix}"
+        assert read_sample(path).reweight_points
+        without = read_sample(path, keep_reweights=False)
+        assert (without.reweights, without.reweight_points) == ({}, {})
+        np.testing.assert_array_equal(without.features, read_sample(path).features)
+        np.testing.assert_array_equal(without.weights, read_sample(path).weights)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.parquet"
     write_sample(small(), path)
@@ -163,7 +177,7 @@ def test_flat_files_of_ones_own(tmp_path, suffix):
     assert sample.features.tolist() == [[0, 0], [1, 1], [2, 2]]
     assert sample.weights.tolist() == [1.0, 2.0, -1.0]
     assert read_sample(path, features=["x"], weight=None, point={}).weights.tolist() == [1.0] * 3
-    with pytest.raises(SampleError, match=r"no columns \['weight'\]"):
+    with pytest.raises(SampleError, match=r"no weight column 'weight'; it has .*weight=None"):
         read_sample(path, features=["x"], point={})
     with pytest.raises(ParameterError, match="does not say which of its columns"):
         read_sample(path, weight="w", point={})

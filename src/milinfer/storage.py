@@ -273,6 +273,7 @@ def read_sample(
     weight: str | None = WEIGHT,
     cross_section: float | None = None,
     cross_section_error: float | None = None,
+    keep_reweights: bool = True,
     on_missing: OnMissing = "raise",
     chunk_size: int = 50_000,
     tree: str | None = None,
@@ -294,6 +295,8 @@ def read_sample(
         Weight column of a flat file of one's own; None: all weights are 1.
     cross_section, cross_section_error
         In pb; default: those of the file.
+    keep_reweights
+        Whether the weights at other points come along.
     on_missing
         ``"raise"`` or ``"reject"`` for events that lack what the features need; how many are
         rejected is in ``provenance["rejected"]``, and the cross-section becomes that of the rest.
@@ -339,10 +342,12 @@ def read_sample(
             chunk_size=chunk_size,
             tree=tree or "Events",
         )
+        if not keep_reweights:
+            sample = dataclasses.replace(sample, reweights={}, reweight_points={})
     else:
         if isinstance(features, str | FeatureSet):
             features = feature_set(features).names
-        sample = _read_table(table, features, point, process, weight)
+        sample = _read_table(table, features, point, process, weight, keep_reweights)
     known = {"cross_section": cross_section, "cross_section_error": cross_section_error}
     given = {name: value for name, value in known.items() if value is not None}
     return dataclasses.replace(sample, **given) if given else sample  # type: ignore[arg-type]
@@ -354,6 +359,7 @@ def _read_table(
     point: Point | None,
     process: str | None,
     weight: str | None,
+    keep_reweights: bool,
 ) -> Sample:
     metadata = table.metadata or {}
     names = features if features is not None else metadata.get("features")
@@ -363,12 +369,19 @@ def _read_table(
             f"features=[…]; it has {', '.join(table.columns)}"
         )
         raise ParameterError(msg)
-    reweights = {name: f"{WEIGHT}:{name}" for name in metadata.get("reweights", ())}
+    own = metadata.get("reweights", ()) if keep_reweights else ()
+    reweights = {name: f"{WEIGHT}:{name}" for name in own}
     wanted = [*names, *([weight] if weight else []), *reweights.values()]
     if len(set(names)) != len(list(names)):
         msg = f"{table.path}: features name a column twice: {list(names)}"
         raise SampleError(msg)
-    table.require(wanted)
+    table.require([*names, *reweights.values()])
+    if weight and weight not in table.columns:
+        msg = (
+            f"{table.path} has no weight column {weight!r}; it has {', '.join(table.columns)}: "
+            "name it with weight=, or say weight=None if all weights are 1"
+        )
+        raise SampleError(msg)
     point = resolve_point(point, metadata.get("point"), str(table.path))
     arrays = table.read(dict.fromkeys(wanted))
     empty = np.empty((0, 0), dtype=np.float32)
@@ -391,7 +404,7 @@ def _read_table(
             cross_section=number("cross_section"),
             cross_section_error=number("cross_section_error"),
             reweights={name: arrays[column] for name, column in reweights.items()},
-            reweight_points=metadata.get("reweight_points", {}),
+            reweight_points=metadata.get("reweight_points", {}) if keep_reweights else {},
             provenance=metadata.get("provenance", {"files": [Path(table.path).name]}),
         )
     except MilinferError as error:
