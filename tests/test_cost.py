@@ -80,7 +80,7 @@ def test_the_exact_gaussian_interval_comes_out():
     m.migrad().minos()
     assert m.valid
     assert m.values["mu"] == pytest.approx(MEAN, abs=1e-3 / np.sqrt(N))
-    assert m.errors["mu"] == pytest.approx(1 / np.sqrt(N), rel=1e-4)
+    assert m.errors["mu"] == pytest.approx(1 / np.sqrt(N), rel=1e-3)  # HESSE is numerical
     assert m.merrors["mu"].upper == pytest.approx(1 / np.sqrt(N), rel=1e-3)
     assert m.errordef == 1.0
 

@@ -157,12 +157,18 @@ def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -
     report.text(_calibration_text(learned))
     show("bias", "ladder")
     report.section("Coverage")
+    pools = (
+        result.evaluation_toys[model.name].pool_events,
+        min(e.pool_events for e in result.calibration_toys[model.name]),
+    )
+    shift = float(np.sqrt(sum(n / pool for pool in pools)))
     report.text(
         f"Coverage is measured on {analysis.n_toys} toys at {model.parameter} = {result.truth:g} "
         "from events that neither trained nor calibrated anything. All toys of one truth share "
         f"one pool of {result.evaluation_toys[model.name].pool_events} events, each used "
         f"{result.evaluation_toys[model.name].reuse:.0f} times on average; the fluctuation of that "
-        "pool is common to all of them and not part of the binomial error."
+        f"pool, and of the calibration pools, shifts all of them together by {shift:.2f} standard "
+        "errors or so, which is not part of the binomial error."
     )
     show("coverage", "estimates")
     report.section("Binned comparison")

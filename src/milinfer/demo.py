@@ -32,6 +32,9 @@ class DemoConfig:
     ----------
     events
         Simulated training events at each of the 21 values of c_HW between −1 and 1.
+    calibration_events, evaluation_events
+        Events of each pool that toys are drawn from.  They do not shrink with `events`: a pool of
+        M events shifts all toys of N by sqrt(N/M) of their standard error.
     data_events
         Events of the dataset.
     truth
@@ -52,6 +55,8 @@ class DemoConfig:
     """
 
     events: int = 10_000
+    calibration_events: int = 40_000
+    evaluation_events: int = 60_000
     data_events: int = 1_000
     truth: float = 0.0
     seed: int = 1
@@ -88,9 +93,9 @@ class _File:
 
 def _files(config: DemoConfig) -> list[_File]:
     wanted = [("train", v, config.events) for v in config.training_values]
-    wanted += [("calib", v, 4 * config.events) for v in config.calibration_values]
+    wanted += [("calib", v, config.calibration_events) for v in config.calibration_values]
     wanted += [
-        ("eval", config.truth, 6 * config.events),
+        ("eval", config.truth, config.evaluation_events),
         ("data", config.truth, config.data_events),
     ]
     seeds = np.random.SeedSequence(config.seed).generate_state(len(wanted))

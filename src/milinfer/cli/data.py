@@ -201,7 +201,7 @@ def inspect(path: Path, json_path: Path | None) -> None:
     facts = _facts(path)
     table = Table(title=str(path), show_header=False)
     for key, value in facts.items():
-        table.add_row(key.replace("_", " "), str(value))
+        table.add_row(key, str(value))
     Console().print(table)
     write_json(json_path, facts)
 

@@ -25,7 +25,7 @@ __all__ = ["demo"]
     type=click.IntRange(500),
     default=10_000,
     show_default=True,
-    help="Training events at each of 21 parameter values; all samples scale with it.",
+    help="Training events at each of 21 parameter values.",
 )
 @click.option("--truth", type=float, default=0.0, show_default=True, help="c_HW of the data.")
 @click.option("--toys", "n_toys", type=click.IntRange(100), default=1000, show_default=True)

@@ -1,0 +1,191 @@
+"""The commands on files, as a user runs them, and the whole demo."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from milinfer import cli as cli_module
+from milinfer import lhe
+from milinfer.datasets import vbf_hww
+from milinfer.features import feature_set
+
+METHOD_KEYS = {
+    "estimate",
+    "interval68",
+    "interval95",
+    "c_cicc",
+    "c_cicc_error",
+    "bias",
+    "info_mle",
+    "response",
+    "info_eff",
+    "info_eff_error",
+    "info_curv",
+    "bartlett_ratio",
+    "coverage68",
+    "coverage68_error",
+    "n_toys",
+}
+
+
+def call(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(cli_module.cli, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_importing_milinfer_is_light():
+    heavy = ("tensorflow", "keras", "coffea", "awkward", "uproot", "matplotlib", "pyhf")
+    code = f"import sys, milinfer; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_command_has_help_with_an_example():
+    listing = call("--help")
+    for name in cli_module._COMMANDS:
+        assert name in listing
+        assert f"milinfer {name}" in call(name, "--help")
+
+
+def test_generate_convert_features_inspect(tmp_path):
+    source = tmp_path / "f.lhe.gz"
+    figures = tmp_path / "g.json"
+    call(
+        *("generate", "--process", "vbf_hww", "--point", "c_HW=0.5", "--events", 300),
+        *("--out", source, "--seed", 3, "--json", figures),
+    )
+    assert json.loads(figures.read_text())["point"] == {"c_HW": 0.5}
+    for suffix in ("root", "parquet"):
+        target = tmp_path / f"f.{suffix}"
+        assert "300 events in, 300 out" in call("convert", source, "--out", target)
+        table = tmp_path / f"features_{suffix}.parquet"
+        call("features", target, "--out", table)
+        columns = pq.read_table(table)
+        assert columns.column_names == [*feature_set("vbf_2l2j").names, "weight"]
+        assert columns.num_rows == 300
+        assert "c_HW=0.5" in call("inspect", table)
+    assert "events" in call("inspect", source)
+    kept = tmp_path / "kept.parquet"
+    call("features", source, "--out", kept, "--keep-weights")
+    assert "weight:c_HW_m0p5" in pq.read_table(kept).column_names
+
+
+def test_errors_end_with_code_two_and_one_message(tmp_path):
+    cut = tmp_path / "cut.lhe"
+    lhe.write(cut, *vbf_hww.generate(50, seed=1).to_events())
+    cut.write_bytes(cut.read_bytes()[:-4000])
+    arguments = ["features", str(cut), "--out", str(tmp_path / "f.parquet")]
+    run = subprocess.run(
+        [sys.executable, "-m", "milinfer", *arguments], check=False, capture_output=True, text=True
+    )
+    assert run.returncode == 2
+    assert "cut.lhe" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "f.parquet").exists()
+
+
+def write_foreign_lhe(path: Path, c: float, n: int, seed: int) -> None:
+    """A user's file: muon instead of electron, other particle order, no point, no weights."""
+    events, info = vbf_hww.generate(n, {"c_HW": c}, seed=seed).to_events()
+    columns, counts, per_event, _ = _flat(events)
+    ids = columns["pdgId"].reshape(n, -1)
+    ids[ids == 11], ids[ids == -12] = 13, -14
+    order = [0, 1, 10, 7, 9, 6, 5, 8, 2, 3, 4]
+    columns = {k: v.reshape(n, -1)[:, order].ravel() for k, v in columns.items()}
+    for mother in ("mother1", "mother2"):
+        columns[mother] = np.where(columns["status"] == -1, 0, 1)
+    events = lhe.make_events(counts, columns, per_event)
+    lhe.write(path, events, lhe.LHEInfo(processes=info.processes, weighting_strategy=-4))
+
+
+def _flat(events):
+    import awkward as ak
+
+    part = events.LHEPart
+    columns = {name: np.array(ak.flatten(part[name])) for name in ak.fields(part)}
+    names = ("genWeight", "LHE_processId", "LHE_scale", "LHE_alphaQED", "LHE_alphaQCD")
+    return columns, np.asarray(ak.num(part)), {k: np.asarray(events[k]) for k in names}, None
+
+
+@pytest.mark.slow
+def test_a_users_own_files_go_all_the_way(tmp_path):
+    """Other flavours and particle order, gzip, points on the command line: to the comparison."""
+    values = (-1.0, -0.5, 0.0, 0.5, 1.0)
+    specs = []
+    for k, c in enumerate(values):
+        path = tmp_path / f"p{k}.lhe.gz"
+        write_foreign_lhe(path, c, 3000, seed=k)
+        call("features", path, "--point", f"c_HW={c}", "--out", tmp_path / f"p{k}.parquet")
+        specs.append(tmp_path / f"p{k}.parquet")
+    table = pq.read_table(specs[0]).to_pydict()
+    assert sum(table["l0_id_e-"]) + sum(table["l1_id_e-"]) == 0
+    write_foreign_lhe(tmp_path / "data.lhe.gz", 0.0, 1000, seed=20)
+    calib = []
+    for k, c in enumerate((-0.3, 0.0, 0.3)):
+        path = tmp_path / f"calib{k}.lhe"
+        write_foreign_lhe(path, c, 5000, seed=30 + k)
+        calib.append(f"c_HW={c}:{path}")
+    write_foreign_lhe(tmp_path / "eval.lhe", 0.0, 5000, seed=40)
+    evaluation = f"c_HW=0:{tmp_path / 'eval.lhe'}"
+    model, calibration = tmp_path / "model", tmp_path / "calibration.json"
+    call("train", *specs, "--out", model, "--epochs", 20, "--batch-events", 1000)
+    assert "bag" in call("inspect", model)
+    toys = ("--events-per-toy", 1000, "--toys", 200)
+    call("calibrate", *calib, "--model", model, *toys, "--out", calibration)
+    assert "c_cicc" in call("inspect", calibration)
+    figures = tmp_path / "fit.json"
+    call(
+        *("fit", tmp_path / "data.lhe.gz", "--model", model, "--calibration", calibration),
+        *("--json", figures, "--out", tmp_path / "scan.png"),
+    )
+    result = json.loads(figures.read_text())["multiclass"]
+    assert result["interval68"][0] < result["estimate"] < result["interval68"][1]
+    assert (tmp_path / "scan.png").stat().st_size > 1000
+    arguments = ("--model", model, "--calibration", calibration, *toys)
+    assert "of 68.27%" in call("coverage", evaluation, *arguments)
+    templates = [x for s in specs for x in ("--templates", s)]
+    on = [x for s in calib for x in ("--calibrate-on", s)]
+    out = tmp_path / "comparison"
+    call(
+        *("compare", tmp_path / "data.lhe.gz", "--model", model, *templates, *on),
+        *("--evaluate-on", evaluation, "--bins", 6, "--degree", 2, "--toys", 200, "--out", out),
+    )
+    summary = json.loads((out / "summary.json").read_text())
+    for method in ("multiclass", "pyhf"):
+        assert set(summary[method]) >= METHOD_KEYS
+    assert "bag network" in (out / "report.html").read_text()
+    assert "multiclass" in call("report", out)
+
+
+@pytest.mark.slow
+def test_the_demo_meets_its_contract(tmp_path):
+    figures = tmp_path / "s.json"
+    call("demo", "--out", tmp_path / "d", "--events", 1500, "--toys", 300, "--json", figures)
+    summary = json.loads(figures.read_text())
+    assert summary["poi"] == "c_HW"
+    assert summary["truth"] == 0.0
+    for method in ("multiclass", "pyhf", "pyhf_classifier", "oracle"):
+        assert set(summary[method]) >= METHOD_KEYS, method
+        low, high = summary[method]["interval68"]
+        assert low < summary[method]["estimate"] < high
+        if method in ("multiclass", "oracle"):
+            # 300 toys: 4 binomial σ; pools of 40 000 and 60 000 events: a shift of 0.2 of the
+            # error, 0.5 at 2.5 σ, costs 5 %. The templates of pyhf are made of 1500 events a
+            # point here, and without their statistics in the fit it need not cover.
+            assert abs(summary[method]["coverage68"] - 0.6827) < 4 * 0.027 + 0.05, method
+    # The exact likelihood ratio is the bound.
+    assert summary["oracle"]["info_eff"] > summary["pyhf"]["info_eff"]
+    assert json.loads((tmp_path / "d" / "summary.json").read_text())["poi"] == "c_HW"
+    report = (tmp_path / "d" / "report.html").read_text()
+    assert report.count("<svg") >= 8
+    assert "http" not in report.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
+    assert len(list((tmp_path / "d" / "plots").glob("*.png"))) >= 8
