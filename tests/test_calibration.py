@@ -11,7 +11,7 @@ from milinfer.calibration_files import load_calibration, save_calibration
 from milinfer.compare import compare
 from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import CalibrationError, FitError
-from milinfer.information import information, mean_response
+from milinfer.information import MeanResponse, information, mean_response
 from milinfer.intervals import coverage, profile_interval, toy_intervals
 from milinfer.llr import dataset_surface
 from milinfer.samples import Sample
@@ -207,3 +207,14 @@ def test_comparison_has_the_keys_of_the_contract():
     assert comparison.to_rich().row_count == 1
     with pytest.raises(KeyError, match="gaussian"):
         comparison["pyhf"]
+
+
+def test_the_response_does_not_turn_around_beyond_the_toys():
+    """Regression: a parabola through three noisy means cut the range of the parameter."""
+    response = MeanResponse(np.array([0.0, 0.5, -0.7]), np.eye(3) * 1e-4, (-0.3, 0.3))
+    theta = np.linspace(-1, 1, 401)
+    assert np.all(np.diff(response.means(theta)) > 0)
+    assert response.mean(0.3) == pytest.approx(0.5 * 0.3 - 0.7 * 0.09)
+    assert response.mean(0.5) == pytest.approx(response.mean(0.3) + 0.2 * (0.5 - 1.4 * 0.3))
+    assert response.slope(0.9) == response.slope(0.3)
+    assert response.mean_error(0.9) > response.mean_error(0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -113,6 +114,8 @@ def test_order_of_features_does_not_matter_but_their_presence_does(model):
 def test_mistakes_are_named(samples):
     with pytest.raises(ModelError, match="not trained"):
         estimator().surface(samples[0])
+    with pytest.raises(ModelError, match="with 5 points"):
+        estimator(degree=5).fit(samples)
     with pytest.raises(ModelError, match="reference mu = 3"):
         estimator(reference=3.0).fit(samples)
 
@@ -174,3 +177,14 @@ def test_classes_of_different_size_count_alike(samples):
     _, labels, weights = data[0]
     sums = [weights[labels == k].sum() for k in (0, 1)]
     assert sums[0] == pytest.approx(sums[1], rel=1e-5)
+
+
+def test_simulated_weights_are_no_data(model):
+    """Regression: LHE weights (the cross-section) once scaled the likelihood of a dataset."""
+    data = gaussian.generate(50, 0.0, seed=4, n_features=2)
+    simulated = dataclasses.replace(data, weights=np.full(50, 0.037))
+    with pytest.raises(SampleError, match="as_data"):
+        model.cost(simulated)
+    assert model.cost(simulated.as_data())(0.1) == model.cost(data)(0.1)
+    with pytest.raises(SampleError, match="differ"):
+        dataclasses.replace(data, weights=np.arange(1.0, 51.0)).as_data()

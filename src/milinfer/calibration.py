@@ -108,8 +108,7 @@ class Calibration:
     def correct(self, theta_hat: FloatArray) -> FloatArray:
         """Bias-corrected estimates m⁻¹(θ̂), kept inside `limits`."""
         fine = np.linspace(*self.limits, 2001)
-        mean = np.polynomial.polynomial.polyval(fine, self.response.coefficients)
-        return np.interp(theta_hat, mean, fine)
+        return np.interp(theta_hat, self.response.means(fine), fine)
 
     def __call__(self, cost: LikelihoodCost) -> LikelihoodCost:
         """The calibrated cost of the same dataset.

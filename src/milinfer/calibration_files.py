@@ -40,7 +40,7 @@ def save_calibration(calibration: Calibration, path: PathLikeStr) -> None:
     fields = {f.name: getattr(calibration, f.name) for f in dataclasses.fields(calibration)}
     for name in _ARRAYS:
         fields[name] = fields[name].tolist()
-    fields["response"] = [part.tolist() for part in calibration.response]
+    fields["response"] = [np.asarray(part).tolist() for part in calibration.response]
     text = json.dumps({"milinfer_calibration": _FORMAT, **fields}, indent=1)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -60,7 +60,10 @@ def load_calibration(path: PathLikeStr) -> Calibration:
             raise CalibrationError(msg)
         for name in _ARRAYS:
             fields[name] = np.array(fields[name], dtype=np.float64)
-        fields["response"] = MeanResponse(*(np.array(part) for part in fields["response"]))
+        coefficients, covariance, domain = fields["response"]
+        fields["response"] = MeanResponse(
+            np.array(coefficients), np.array(covariance), (float(domain[0]), float(domain[1]))
+        )
         fields["pool_ids"] = tuple(fields["pool_ids"])
         fields["limits"] = tuple(fields["limits"])
         return Calibration(**fields)

@@ -18,7 +18,7 @@ import numpy as np
 from milinfer.exceptions import ConfigurationError
 from milinfer.points import format_point, point_id
 from milinfer.progress import progress
-from milinfer.samples import Sample, SampleSet
+from milinfer.samples import SampleSet
 from milinfer.typing import PathLikeStr
 
 __all__ = ["DemoConfig", "run_demo"]
@@ -195,7 +195,7 @@ def run_demo(
         result = analyse(
             Analysis(
                 model=model,
-                data=_as_data(data),
+                data=data.as_data(),
                 templates=pick("train"),
                 classifier_templates=held_out,
                 calibration=calibration,
@@ -216,13 +216,6 @@ def run_demo(
     truth = format_point({"c_HW": config.truth})
     echo(f"{'total':<9} {sum(seconds.values()):6.1f} s   truth {truth}")
     return result.summary()
-
-
-def _as_data(sample: Sample) -> Sample:
-    """A dataset of the sample's events: weights of one, as data have."""
-    from dataclasses import replace
-
-    return replace(sample, weights=np.ones(len(sample)))
 
 
 def _train(train: SampleSet, config: DemoConfig) -> Any:

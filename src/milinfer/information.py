@@ -7,12 +7,13 @@ uses I_eff.  I_curv = E[−d²T/dθ²] at θ̂ is what the surface itself claims
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from milinfer.exceptions import CalibrationError
+from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray
 
@@ -28,25 +29,42 @@ class MeanResponse(NamedTuple):
         Lowest power first.
     covariance
         Of the coefficients.
+    domain
+        Smallest and largest true value of the toys; beyond them the polynomial is continued by
+        its tangent, since a parabola through three points may turn around there.
     """
 
     coefficients: FloatArray
     covariance: FloatArray
+    domain: tuple[float, float]
+
+    def means(self, theta: FloatArray) -> FloatArray:
+        """E[θ̂] at many θ, of the shape of `theta`."""
+        polynomial = np.polynomial.Polynomial(self.coefficients)
+        inside = np.clip(theta, *self.domain)
+        value: FloatArray = polynomial(inside) + polynomial.deriv()(inside) * (theta - inside)
+        return value
 
     def mean(self, theta: float) -> float:
         """E[θ̂] at θ."""
-        return float(np.polynomial.polynomial.polyval(theta, self.coefficients))
+        return float(self.means(np.asarray(theta, dtype=np.float64)))
 
     def slope(self, theta: float) -> tuple[float, float]:
         """Response R = dE[θ̂]/dθ and its error."""
-        powers = np.arange(len(self.coefficients))
-        basis = powers * np.power(float(theta), np.maximum(powers - 1, 0))
+        basis = self._derivatives(float(np.clip(theta, *self.domain)))
         return float(basis @ self.coefficients), float(np.sqrt(basis @ self.covariance @ basis))
 
     def mean_error(self, theta: float) -> float:
         """Standard error of :meth:`mean`."""
-        basis = np.power(float(theta), np.arange(len(self.coefficients)))
+        inside = float(np.clip(theta, *self.domain))
+        basis = np.power(inside, np.arange(len(self.coefficients)))
+        basis = basis + self._derivatives(inside) * (theta - inside)
         return float(np.sqrt(basis @ self.covariance @ basis))
+
+    def _derivatives(self, theta: float) -> FloatArray:
+        powers = np.arange(len(self.coefficients))
+        basis: FloatArray = powers * np.power(float(theta), np.maximum(powers - 1.0, 0.0))
+        return basis
 
 
 class Information(NamedTuple):
@@ -97,7 +115,8 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     ensembles
         Toys of one model at different true values.
     degree
-        Of the polynomial; default 1 for two values, 2 for more.  With a single value the response
+        Of the polynomial; default 1 for two values, 2 for more (1 again, with a warning, if the
+        parabola turns around among the values).  With a single value the response
         is taken as 1 and only the shift is fitted, as in seed 001, eq. 35.
 
     Raises
@@ -116,14 +135,24 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
         shift = np.average(means - truths, weights=weight)
         covariance = np.zeros((2, 2))
         covariance[0, 0] = 1 / weight.sum()
-        return MeanResponse(np.array([shift, 1.0]), covariance)
+        return MeanResponse(np.array([shift, 1.0]), covariance, (truths.min(), truths.max()))
     order = min(2, len(np.unique(truths)) - 1) if degree is None else degree
     if len(np.unique(truths)) < order + 1:
         msg = f"a response of degree {order} needs toys at {order + 1} true values or more"
         raise CalibrationError(msg)
     vander = np.polynomial.polynomial.polyvander(truths, order) / errors[:, None]
     covariance = np.linalg.inv(vander.T @ vander)
-    return MeanResponse(covariance @ vander.T @ (means / errors), covariance)
+    coefficients = covariance @ vander.T @ (means / errors)
+    ends = [coefficients[1] + 2 * coefficients[2] * t for t in truths] if order == 2 else [1.0]
+    if degree is None and min(ends) <= 0:
+        msg = (
+            f"{ensembles[0].model}: the parabola through the mean estimates turns around between "
+            f"{truths.min():g} and {truths.max():g}; a line is fitted instead. Larger pools for "
+            "the toys make the means more precise"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=2)
+        return mean_response(ensembles, degree=1)
+    return MeanResponse(coefficients, covariance, (float(truths.min()), float(truths.max())))
 
 
 def information(at: ToyEnsemble, ensembles: Sequence[ToyEnsemble] = ()) -> Information:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -61,8 +61,9 @@ class BagLikelihood:
     ensemble
         Number of networks, trained from different seeds.
     degree
-        The logits are polynomials of this degree in θ, so that Λ(θ) is smooth by construction (the
-        inductive bias that seed 001, §C.4, leaves to future work) and needs no interpolation.
+        The logits are polynomials of this degree in θ (``"auto"``: 4, or half the number of
+        intervals between the points where that is less), so that Λ(θ) is smooth by construction
+        (the inductive bias that seed 001, §C.4, leaves open) and needs no interpolation.
         None gives every class a logit of its own, as in the paper; Λ is then continued between
         the classes by `interpolation_kind`.
     interpolation_kind, window
@@ -88,7 +89,7 @@ class BagLikelihood:
     bag_size: int = 50
     ensemble: int = 1
     interpolation_kind: Kind = "polynomial"
-    degree: int | None = 4
+    degree: int | Literal["auto"] | None = "auto"
     window: float = 0.4
     reference: float = 0.0
     validation_fraction: float = 0.2
@@ -124,6 +125,17 @@ class BagLikelihood:
         from milinfer.training import TrainingConfig, train_network
 
         grid, samples = self._sorted(samples)
+        if self.degree == "auto":
+            degree = max(1, min(4, (len(grid) - 1) // 2))
+            return dataclasses.replace(self, degree=degree).fit(
+                samples, validation, on_epoch=on_epoch
+            )
+        if isinstance(self.degree, int) and not 1 <= self.degree < len(grid):
+            msg = (
+                f"logits of degree {self.degree} in {samples.parameters[0]} need between 1 and "
+                f"{len(grid) - 1}, with {len(grid)} points; lower degree= or add points"
+            )
+            raise ModelError(msg)
         split_seed, *member_seeds = np.random.SeedSequence(self.seed).spawn(1 + self.ensemble)
         if validation is None:
             held_out = self.validation_fraction
@@ -201,7 +213,7 @@ class BagLikelihood:
 
     def basis(self, grid: FloatArray) -> FloatArray:
         """Functions of θ that the logits are made of, at the points, shape (n_functions, K)."""
-        if self.degree is None:
+        if not isinstance(self.degree, int):
             return np.eye(len(grid))
         scaled = (2 * grid - grid[0] - grid[-1]) / (grid[-1] - grid[0])
         functions = np.polynomial.chebyshev.chebvander(scaled, self.degree)[:, 1:].T
@@ -239,7 +251,7 @@ class BagLikelihood:
     @property
     def interpolation(self) -> Interpolation:
         """Grid of training points and the continuation between them."""
-        if self.degree is not None:
+        if isinstance(self.degree, int):
             return Interpolation(self.fitted.grid, "polynomial", self.degree)
         return Interpolation(self.fitted.grid, self.interpolation_kind, 4, self.window)
 
@@ -283,6 +295,7 @@ class BagLikelihood:
         rate
             Expected yield ν(θ); adds the rate term.  Without it only the shape counts.
         """
+        data.require_data()
         return LikelihoodCost(
             self.surface(data),
             self.parameter,

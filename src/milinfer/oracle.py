@@ -121,6 +121,7 @@ class Oracle:
 
     def cost(self, data: Sample) -> LikelihoodCost:
         """Cost −2 ln L of a dataset (shape term)."""
+        data.require_data()
         return LikelihoodCost(
             dataset_surface(self, data),
             self.parameter,

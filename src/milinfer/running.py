@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, FeatureError, MilinferError, SampleError
 from milinfer.ingest import own_point, resolve_point, reweight_points, selected_cross_section
@@ -208,6 +209,18 @@ def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, A
     return found
 
 
+def error_of_mean(pairs: NDArray[np.float64]) -> float:
+    """Error of the mean of (value, error) pairs, shape (n, 2).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> error_of_mean(np.array([[1.0, 3.0], [1.0, 4.0]]))
+    2.5
+    """
+    return float(np.sqrt((pairs[:, 1] ** 2).sum())) / len(pairs)
+
+
 def _describe(
     name: str, group: Mapping[str, Any], files: Mapping[str, FileMetadata | dict[str, Any] | None]
 ) -> dict[str, Any]:
@@ -239,7 +252,18 @@ def _describe(
     if values and len(values) == len(files):  # the mean of runs of the same process
         array = np.array(values)
         cross_section = float(array[:, 0].mean())
-        error = float(np.sqrt((array[:, 1] ** 2).sum())) / len(array)
+        # Runs of one process differ by their Monte-Carlo errors, a few permille at most.
+        tolerance = 5 * np.hypot(array[:, 1], error_of_mean(array)) + 1e-3 * abs(cross_section)
+        far = np.abs(array[:, 0] - cross_section) > tolerance
+        if far.any() and "cross_section" not in metadata:
+            k = int(np.argmax(far))
+            msg = (
+                f"{list(files)[k]} has a cross-section of {array[k, 0]:g} pb, the files of dataset "
+                f"{name!r} have {cross_section:g} pb on average; are they of one process? Give "
+                "cross_section in the metadata of the dataset if so"
+            )
+            raise SampleError(msg)
+        error = error_of_mean(array)
     return {
         "point": point,
         "process": process or name,

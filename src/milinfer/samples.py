@@ -187,6 +187,39 @@ class Sample:
         starts = np.concatenate([[0], stops[:-1]])
         return tuple(self.take(order[a:b]) for a, b in zip(starts, stops, strict=True))
 
+    def as_data(self) -> Sample:
+        """The same events as a dataset: weights of one, as data have.
+
+        Raises
+        ------
+        SampleError
+            If the weights differ: weighted events are no dataset, draw one with
+            :meth:`milinfer.Toys.dataset`.
+        """
+        if not np.all(self.weights == self.weights[:1]):
+            msg = (
+                f"{self.label}: the weights of the events differ, so they are no dataset; draw one "
+                "from them with Toys(...).dataset(...)"
+            )
+            raise SampleError(msg)
+        return dataclasses.replace(self, weights=np.ones(self.n_events))
+
+    def require_data(self) -> None:
+        """Raise unless the weights are those of data.
+
+        Raises
+        ------
+        SampleError
+            If all weights are one number other than 1: simulated events, whose weights would
+            scale the likelihood.
+        """
+        if self.n_events and self.weights[0] != 1 and np.all(self.weights == self.weights[0]):
+            msg = (
+                f"{self.label}: every event has the weight {self.weights[0]:g}, as simulation has; "
+                "use sample.as_data() to fit these events as a dataset"
+            )
+            raise SampleError(msg)
+
     def __add__(self, other: Sample) -> Sample:
         """Concatenate two samples of the same process, point and features."""
         return Sample.concatenate([self, other])

@@ -230,6 +230,8 @@ class Templates:
         """
         from milinfer.template_cost import TemplateCost
 
+        if isinstance(data, Sample):
+            data.require_data()
         counts = (
             self.counts(data) if isinstance(data, Sample) else np.asarray(data, dtype=np.float64)
         )

@@ -435,11 +435,12 @@ def _read_data(spec: str, feature_set: str) -> Any:
 
     point, path = split_spec(spec)
     try:
-        return Sample.from_file(path, point=point, features=feature_set)
+        sample = Sample.from_file(path, point=point, features=feature_set)
     except ParameterError:
         if point is not None:
             raise
-        return Sample.from_file(path, point={}, features=feature_set)
+        sample = Sample.from_file(path, point={}, features=feature_set)
+    return sample.as_data()
 
 
 def _load_calibration(path: Path | None, model: Any) -> Any:
