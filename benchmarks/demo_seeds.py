@@ -36,11 +36,19 @@ def inside(interval: list[float], truth: float) -> bool:
 
 
 def table(results: list[dict]) -> str:
-    lines = [
-        "| seed | method | estimate | 68.27 % interval | truth inside 68 / 95 % | I_eff | response "
-        "| c_cicc | coverage on toys (68.27 %) | seconds |",
-        "| ---: | --- | ---: | :---: | :---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    columns = (
+        "seed",
+        "method",
+        "estimate",
+        "68.27 % interval",
+        "truth inside 68 / 95 %",
+        "I_eff",
+        "response",
+        "c_cicc",
+        "coverage on toys (68.27 %)",
+        "seconds",
+    )
+    lines = ["| " + " | ".join(columns) + " |", "| ---: | --- |" + " ---: |" * 8]
     for r in results:
         for m in METHODS:
             f = r[m]

@@ -1,0 +1,51 @@
+"""From LHE files to a calibrated interval and its pyhf counterpart, in one script.
+
+python examples/from_lhe.py
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import milinfer as mil
+from milinfer import lhe
+from milinfer.datasets import vbf_hww
+from milinfer.training import TrainingConfig
+
+
+def write_files(folder: Path) -> dict[float, Path]:
+    """Stand-ins for a user's own files."""
+    files = {}
+    for k, c in enumerate(np.round(np.linspace(-1, 1, 9), 2)):
+        files[float(c)] = folder / f"{k}.lhe.gz"
+        lhe.write(files[float(c)], *vbf_hww.generate(6_000, {"c_HW": c}, seed=k).to_events())
+    return files
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(Path(folder))
+        samples = mil.SampleSet.from_files(files, parameter="c_HW", features="vbf_2l2j")
+    train, calib = samples.split([0.5, 0.5], seed=1)  # by event, before any bag
+    data = calib.at(c_HW=0.0).take(slice(0, 600)).as_data()
+
+    training = TrainingConfig(epochs=25, batch_events=2_000)
+    model = mil.BagLikelihood(bag_size=50, seed=1, training=training).fit(train)
+    cost = model.cost(data)
+
+    toys = mil.Toys(calib, n_events=len(data), seed=2)
+    truths = (-0.25, 0.0, 0.25)
+    calibration = mil.calibrate([toys.run([model], t, 500)["multiclass"] for t in truths])
+    interval = mil.profile_interval(calibration(cost), "c_HW")
+    print(f"learned: {interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]")
+
+    templates = mil.Templates.from_samples(samples, "d_phi_qq", bins=10, degree=2)
+    interval = mil.profile_interval(templates.cost(data), "c_HW")
+    print(f"pyhf:    {interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]")
+
+
+if __name__ == "__main__":
+    main()
