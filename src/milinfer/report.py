@@ -27,7 +27,7 @@ _PAGE = """<!DOCTYPE html>
 :root {{ color-scheme: light; }}
 body {{ font: 16px/1.55 system-ui, "Segoe UI", Roboto, Arial, sans-serif;
        color: #1c2430; background: #fff;
-       margin: 0 auto; max-width: 66rem; padding: 1.5rem 1.25rem 4rem; }}
+       margin: 0 auto; max-width: 70rem; padding: 1.5rem 1.25rem 4rem; }}
 h1 {{ font-size: 1.7rem; margin: 0 0 .25rem; }}
 h2 {{ font-size: 1.2rem; margin: 2.4rem 0 .4rem; padding-top: .6rem;
      border-top: 1px solid #d8dee6; }}
@@ -36,10 +36,10 @@ figure {{ margin: 1rem 0; }}
 figure svg {{ max-width: 100%; height: auto; display: block; margin: auto; }}
 figcaption {{ color: #4a5565; font-size: .9rem; max-width: 46rem; margin: .25rem auto 0; }}
 .scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem;
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem;
         margin: .8rem 0; }}
 .caption {{ color: #4a5565; font-size: .9rem; }}
-th, td {{ padding: .32rem .55rem; text-align: right; border-bottom: 1px solid #e5e9ef;
+th, td {{ padding: .32rem .5rem; text-align: right; border-bottom: 1px solid #e5e9ef;
          white-space: nowrap; }}
 th {{ font-weight: 600; background: #f4f6f9; }}
 th:first-child, td:first-child {{ text-align: left; }}
