@@ -19,7 +19,9 @@ def tests(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """Run the tests with exactly the lower bounds of pyproject.toml."""
     session.install("--resolution=lowest-direct", ".[test]")
-    session.run("pytest", *session.posargs)
+    # Old releases warn about the new ones of their own dependencies; that is not ours to mend.
+    quiet = [f"-Wignore::{kind}Warning" for kind in ("Deprecation", "PendingDeprecation", "Future")]
+    session.run("pytest", *quiet, *session.posargs)
 
 
 @nox.session(python="3.11")
