@@ -1,22 +1,17 @@
-"""Rates, morphing, templates and their pyhf likelihood."""
+"""Templates and their pyhf likelihood."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from iminuit import Minuit
 from iminuit.cost import NormalConstraint
 from scipy.stats import poisson
 
 from milinfer.binned import BinnedLLR
 from milinfer.datasets import gaussian
-from milinfer.exceptions import ParameterError, SampleError, TemplateError
+from milinfer.exceptions import TemplateError
 from milinfer.llr import dataset_surface
-from milinfer.morphing import PolynomialBasis
-from milinfer.rate import Rate
-from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.templates import Templates
 
@@ -31,78 +26,6 @@ def samples():
 @pytest.fixture(scope="module")
 def templates(samples):
     return Templates.from_samples(samples, "x0", bins=12, degree=4, luminosity=0.5)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 2))
-def test_morphing_reproduces_polynomials(seed, degree, n_parameters):
-    rng = np.random.default_rng(seed)
-    basis = PolynomialBasis(tuple("ab"[:n_parameters]), degree)
-    coefficients = rng.normal(size=len(basis))
-    cloud = rng.uniform(-1, 1, (60, n_parameters))
-    points = basis.choose_points(cloud)
-    w = basis.design(rng.uniform(-1, 1, (5, n_parameters))) @ basis.morphing_matrix(points)
-    theta = rng.uniform(-1, 1, (5, n_parameters))
-    w = basis.design(theta) @ basis.morphing_matrix(points)
-    np.testing.assert_allclose(
-        w @ (basis.design(points) @ coefficients), basis.design(theta) @ coefficients, atol=1e-7
-    )
-    h = 1e-6
-    for k in range(n_parameters):
-        step = h * np.eye(n_parameters)[k]
-        numeric = (basis.design(theta[0] + step) - basis.design(theta[0] - step))[0] / (2 * h)
-        np.testing.assert_allclose(basis.design_gradient(theta[0])[k], numeric, atol=1e-7)
-
-
-def test_fits_have_unit_pulls():
-    rng = np.random.default_rng(3)
-    basis = PolynomialBasis(("c",), 2)
-    theta = np.linspace(-1, 1, 9)[:, None]
-    truth = np.array([1.0, -0.5, 0.3])
-    errors = np.full((9, 400), 0.1)
-    values = (basis.design(theta) @ truth)[:, None] + rng.normal(0, 0.1, (9, 400))
-    fit = basis.fit(theta, values, errors)
-    pulls = (fit.coefficients.T - truth) / np.sqrt(np.diagonal(fit.covariance, axis1=1, axis2=2))
-    assert np.abs(pulls.mean(axis=0)).max() < 4 / np.sqrt(400)
-    assert np.abs(pulls.std(axis=0) - 1).max() < 4 / np.sqrt(800)
-    assert abs(fit.chi2.mean() - fit.ndf) < 4 * np.sqrt(2 * fit.ndf / 400)
-
-
-def test_points_that_cannot_determine_are_refused():
-    basis = PolynomialBasis(("a", "b"), 2)
-    with pytest.raises(TemplateError, match="6 coefficients"):
-        basis.morphing_matrix(np.zeros((3, 2)))
-    line = np.column_stack([np.linspace(-1, 1, 6)] * 2)
-    with pytest.raises(TemplateError, match="spread them"):
-        basis.morphing_matrix(line)
-
-
-def rate_samples(sigmas, values=(-1.0, -0.5, 0.0, 0.5, 1.0)):
-    return SampleSet(
-        tuple(
-            Sample(
-                np.zeros((1, 1)), ("x",), point={"c": v}, cross_section=s, cross_section_error=0.01
-            )
-            for v, s in zip(values, sigmas, strict=True)
-        )
-    )
-
-
-def test_rate_is_the_polynomial_and_has_an_error():
-    rate = Rate.from_samples(rate_samples([3.0, 1.75, 1.0, 0.75, 1.0]), luminosity=2.0, degree=2)
-    assert rate(c=0.3) == pytest.approx(2000 * (1 - 0.3 + 0.09))
-    assert rate.error(c=0.0) == pytest.approx(2000 * 0.01 * np.sqrt(17 / 35), rel=1e-6)
-    h = 1e-5
-    numeric = (rate.rate_term(0.3 + h, 0.0, 1500) - rate.rate_term(0.3 - h, 0.0, 1500)) / (2 * h)
-    assert rate.rate_term_gradient(0.3, 0.0, 1500) == pytest.approx(numeric, rel=1e-6)
-
-
-def test_rates_that_make_no_sense_are_errors():
-    with pytest.raises(SampleError, match="signal at c=0 has no cross-section"):
-        Rate.from_samples(rate_samples([1.0, 1.0, np.nan, 1.0, 1.0]), luminosity=1.0)
-    falling = Rate.from_samples(rate_samples([2.0, 1.5, 1.0, 0.5, 0.1]), luminosity=1.0, degree=1)
-    with pytest.raises(ParameterError, match="c=3"):
-        falling(c=3.0)
 
 
 def test_nothing_is_lost_in_the_outer_bins(samples):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import ParameterError, TemplateError
+from milinfer.exceptions import ConfigurationError, ParameterError, TemplateError
 from milinfer.typing import FloatArray, IntArray, Point
 
 __all__ = ["PolynomialBasis", "PolynomialFit"]
@@ -56,6 +56,13 @@ class PolynomialBasis:
     degree
         Largest total degree.
 
+    Raises
+    ------
+    ParameterError
+        If there are no names, or one comes twice.
+    ConfigurationError
+        If the degree is not a whole number ≥ 0.
+
     Examples
     --------
     >>> basis = PolynomialBasis(("c_HW", "c_W"), 2)
@@ -67,6 +74,14 @@ class PolynomialBasis:
 
     parameters: tuple[str, ...]
     degree: int
+
+    def __post_init__(self) -> None:
+        if not self.parameters or len(set(self.parameters)) != len(self.parameters):
+            msg = f"a polynomial needs parameters with different names, not {self.parameters}"
+            raise ParameterError(msg)
+        if self.degree != int(self.degree) or self.degree < 0:
+            msg = f"the degree of a polynomial must be a whole number ≥ 0, not {self.degree}"
+            raise ConfigurationError(msg)
 
     @cached_property
     def exponents(self) -> IntArray:
@@ -120,6 +135,9 @@ class PolynomialBasis:
         TemplateError
             If there are too few points, or they lie so that monomials cannot be told apart.
         """
+        if not np.isfinite(theta).all():
+            msg = f"{what}: the points {theta.tolist()} are not all finite"
+            raise TemplateError(msg)
         n_points = len(np.unique(theta, axis=0))
         if n_points < len(self):
             msg = (
@@ -146,23 +164,70 @@ class PolynomialBasis:
             Points, shape (m, n_parameters).
         values, errors
             Shape (m, n_quantities); errors must be positive.
+
+        Raises
+        ------
+        TemplateError
+            If the points do not determine the polynomial, a value is not finite or an error is
+            not positive.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> basis = PolynomialBasis(("c",), 1)
+        >>> fit = basis.fit(np.array([[0.0], [1.0]]), np.array([[1.0], [3.0]]), np.ones((2, 1)))
+        >>> fit.coefficients[:, 0].round(9)
+        array([1., 2.])
         """
         self.require_determined(theta, "polynomial fit")
+        good = np.isfinite(values) & np.isfinite(errors) & (errors > 0)
+        if not good.all():
+            m, q = np.argwhere(~good)[0]
+            msg = (
+                f"polynomial fit: quantity {q} at {theta[m].tolist()} is {values[m, q]:g} ± "
+                f"{errors[m, q]:g}; values must be finite and errors positive"
+            )
+            raise TemplateError(msg)
         design = self.design(theta)
-        n = values.shape[1]
-        coefficients = np.empty((len(self), n))
-        covariance = np.empty((n, len(self), len(self)))
-        chi2 = np.empty(n)
         # Monomials of large and small parameters differ by orders of magnitude: scale columns.
         scale = np.abs(design).max(axis=0)
-        for q in range(n):
-            weighted = design / scale / errors[:, q : q + 1]
-            pseudo_inverse = np.linalg.pinv(weighted)
-            coefficients[:, q] = pseudo_inverse @ (values[:, q] / errors[:, q]) / scale
-            covariance[q] = pseudo_inverse @ pseudo_inverse.T / np.outer(scale, scale)
-            residuals = (values[:, q] - design @ coefficients[:, q]) / errors[:, q]
-            chi2[q] = residuals @ residuals
-        return PolynomialFit(coefficients, covariance, chi2, len(theta) - len(self))
+        weighted = (design / scale)[None] / errors.T[:, :, None]
+        inverse = np.linalg.pinv(weighted)
+        coefficients = (inverse @ (values / errors).T[:, :, None])[:, :, 0].T / scale[:, None]
+        covariance = inverse @ inverse.transpose(0, 2, 1) / np.outer(scale, scale)
+        residuals = (values - design @ coefficients) / errors
+        return PolynomialFit(
+            coefficients, covariance, np.sum(residuals**2, axis=0), len(theta) - len(self)
+        )
+
+    def value(self, fit: PolynomialFit, theta: ArrayLike) -> FloatArray:
+        """Fitted quantities at several points (m, n_parameters), shape (m, n_quantities).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> basis = PolynomialBasis(("c",), 1)
+        >>> points = np.array([[-1.0], [0.0], [1.0]])
+        >>> fit = basis.fit(points, 2 + points, np.full((3, 1), 0.1))
+        >>> basis.value(fit, [[0.5]]).round(9)
+        array([[2.5]])
+        """
+        return self.design(theta) @ fit.coefficients
+
+    def variance(self, fit: PolynomialFit, theta: ArrayLike) -> FloatArray:
+        """Variances of the fitted quantities at several points, shape (m, n_quantities).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> basis = PolynomialBasis(("c",), 1)
+        >>> points = np.array([[-1.0], [1.0]])
+        >>> fit = basis.fit(points, 2 + points, np.full((2, 1), 0.1))
+        >>> basis.variance(fit, [[0.0], [1.0]]).round(9)
+        array([[0.005], [0.01 ]])
+        """
+        design = self.design(theta)
+        return np.asarray(np.einsum("mi,qij,mj->mq", design, fit.covariance, design))
 
     def morphing_matrix(self, basis_points: FloatArray) -> FloatArray:
         """Matrix M with w(θ) = design(θ) @ M, so that Σ_k w_k(θ) t(θ_k) is t(θ).
@@ -182,6 +247,31 @@ class PolynomialBasis:
         """
         self.require_determined(basis_points, "morphing basis")
         return np.asarray(np.linalg.inv(self.design(basis_points)), dtype=np.float64)
+
+    def weights(self, theta: ArrayLike, basis_points: FloatArray) -> FloatArray:
+        """Morphing weights w_k(θ) at several points, shape (m, n_coefficients).
+
+        Σ_k w_k(θ) t(θ_k) is t(θ) for every polynomial t of the degree.
+
+        Parameters
+        ----------
+        theta
+            Shape (m, n_parameters).
+        basis_points
+            As many points as coefficients, shape (n_coefficients, n_parameters).
+
+        Raises
+        ------
+        TemplateError
+            If the basis points do not determine the polynomial.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> PolynomialBasis(("c",), 1).weights([[0.25]], np.array([[0.0], [1.0]]))
+        array([[0.75, 0.25]])
+        """
+        return self.design(theta) @ self.morphing_matrix(basis_points)
 
     def choose_points(self, theta: FloatArray) -> FloatArray:
         """Pick as many points as coefficients, so that the basis is well conditioned.

@@ -1,19 +1,34 @@
-"""Expected yield ν(θ) as a polynomial, and the rate term of the likelihood."""
+"""Expected yield ν(θ) as a polynomial, and the rate term of the likelihood.
+
+A SMEFT cross-section is a polynomial in the Wilson coefficients; so is the yield, and its
+coefficients are fitted to the cross-sections of samples with their Monte-Carlo errors.
+"""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import ParameterError, SampleError
+from milinfer.exceptions import (
+    ConfigurationError,
+    MilinferWarning,
+    ParameterError,
+    SampleError,
+    TemplateError,
+)
 from milinfer.morphing import PolynomialBasis, PolynomialFit, point_matrix
 from milinfer.points import format_point
 from milinfer.samples import SampleSet
 from milinfer.typing import FloatArray, Point
 
 __all__ = ["Rate"]
+
+# A fit less likely than this is not a fluctuation.
+_MIN_P_VALUE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +54,10 @@ class Rate:
     >>> rate = Rate.from_samples(samples, luminosity=10.0, degree=2)
     >>> round(rate(c=0.5), 6)
     17500.0
+    >>> rate.value([[0.5], [1.0]]).round(6)
+    array([17500., 30000.])
+    >>> rate.ndf
+    1
     """
 
     basis: PolynomialBasis
@@ -47,41 +66,105 @@ class Rate:
 
     @classmethod
     def from_samples(
-        cls, samples: SampleSet, *, luminosity: float, degree: int = 4, efficiency: float = 1.0
+        cls,
+        samples: SampleSet,
+        *,
+        luminosity: float,
+        degree: int = 4,
+        efficiency: ArrayLike = 1.0,
     ) -> Rate:
-        """Fit ν(θ) to the cross-sections of samples.
+        """Fit ν(θ) to the cross-sections of samples, by weighted least squares.
 
         Parameters
         ----------
         samples
-            With cross-sections in pb and their errors.
+            With cross-sections in pb and their errors.  Where all errors are zero the
+            cross-sections are exact: the fit weighs them by relative size, its covariance is
+            zero and its χ² is NaN.
         luminosity
-            In 1/fb.
+            In 1/fb (cross-sections in pb are multiplied by 1000).
         degree
             4 where production and decay carry an operator each, 2 for one of them.
         efficiency
-            Share of the events that the analysis keeps, the same at all points.
+            Share of the events that the analysis keeps, in (0, 1]: one number, or one for each
+            sample, shape (n_samples,).
 
         Raises
         ------
         SampleError
-            If a sample has no cross-section.
-        TemplateError
-            If the points do not determine the polynomial.
+            If a sample has no cross-section or a wrong error, or if there are too few points, or
+            points too close, for the polynomial; the message says how many it needs.
+        ConfigurationError
+            If the luminosity or an efficiency cannot be right.
+
+        Warns
+        -----
+        MilinferWarning
+            If the polynomial does not describe the cross-sections (p-value below 1e-6).
         """
-        for s in samples:
-            if not (np.isfinite(s.cross_section) and np.isfinite(s.cross_section_error)):
-                msg = f"{s.label} has no cross-section with error; give cross_section= in pb"
-                raise SampleError(msg)
-        basis = PolynomialBasis(samples.parameters, degree)
-        scale = 1000.0 * luminosity * efficiency  # pb → events
+        if not (np.isfinite(luminosity) and luminosity > 0):
+            msg = f"luminosity must be positive, in 1/fb; it is {luminosity:g}"
+            raise ConfigurationError(msg)
+        shares = np.asarray(efficiency, dtype=np.float64)
+        if shares.shape not in {(), (len(samples),)} or not np.all((shares > 0) & (shares <= 1)):
+            msg = (
+                f"efficiency must be one number in (0, 1], or {len(samples)} of them, one for "
+                f"each sample; it is {efficiency!r}"
+            )
+            raise ConfigurationError(msg)
+        scale = 1000.0 * luminosity * np.broadcast_to(shares, len(samples))[:, None]  # pb → events
         values = scale * np.array([[s.cross_section] for s in samples])
-        errors = scale * np.array([[s.cross_section_error] for s in samples])
-        if not np.all(errors > 0):
-            # Exact cross-sections: any common relative error weighs them alike.
-            errors = 1e-6 * np.abs(values)
+        errors = scale * _errors(samples)
+        exact = not errors.any()
+        if exact:
+            # Any common relative error weighs them alike.
+            errors = np.abs(values) + 1e-9 * np.abs(values).max()
+        basis = PolynomialBasis(samples.parameters, degree)
         theta = point_matrix(samples.parameters, [s.point for s in samples])
-        return cls(basis, basis.fit(theta, values, errors), luminosity)
+        try:
+            fit = basis.fit(theta, values, errors)
+        except TemplateError as error:
+            msg = f"the cross-sections of {len(samples)} samples do not give ν(θ): {error}"
+            raise SampleError(msg) from error
+        if exact:
+            fit = fit._replace(
+                covariance=np.zeros_like(fit.covariance), chi2=np.full_like(fit.chi2, np.nan)
+            )
+        rate = cls(basis, fit, luminosity)
+        rate._warn_of_bad_fit()
+        return rate
+
+    def _warn_of_bad_fit(self) -> None:
+        from scipy.stats import chi2
+
+        if self.ndf and chi2.sf(self.chi2, self.ndf) < _MIN_P_VALUE:
+            msg = (
+                f"a polynomial of degree {self.basis.degree} does not describe the cross-sections "
+                f"(χ² = {self.chi2:.4g} for {self.ndf} degrees of freedom); raise the degree, or "
+                "check the errors"
+            )
+            warnings.warn(msg, MilinferWarning, stacklevel=3)
+
+    @property
+    def coefficients(self) -> FloatArray:
+        """Coefficients in events, in the order of ``basis.exponents``, (n_coefficients,)."""
+        return self.fit.coefficients[:, 0]
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Covariance of the coefficients, shape (n_coefficients, n_coefficients)."""
+        covariance: FloatArray = self.fit.covariance[0]
+        return covariance
+
+    @property
+    def chi2(self) -> float:
+        """χ² of the fit; NaN for exact cross-sections."""
+        return float(self.fit.chi2[0])
+
+    @property
+    def ndf(self) -> int:
+        """Degrees of freedom of the fit."""
+        return self.fit.ndf
 
     def __call__(self, **point: float) -> float:
         """ν at a point.
@@ -89,41 +172,109 @@ class Rate:
         Raises
         ------
         ParameterError
-            If ν is not positive there.
+            If ν is not positive there, or the parameters are others.
         """
         return self._positive(self.basis.array(point))
-
-    def _positive(self, theta: FloatArray) -> float:
-        value = float((self.basis.design(theta) @ self.fit.coefficients)[0, 0])
-        if not value > 0:
-            where = format_point(dict(zip(self.basis.parameters, theta.tolist(), strict=True)))
-            msg = (
-                f"the expected yield is {value:g} at {where}; stay inside the range of the samples"
-            )
-            raise ParameterError(msg)
-        return value
-
-    def error(self, **point: float) -> float:
-        """Standard error of ν at a point, from the Monte-Carlo errors of the cross-sections."""
-        row = self.basis.design(self.basis.array(point))[0]
-        return float(np.sqrt(row @ self.fit.covariance[0] @ row))
-
-    def gradient(self, theta: ArrayLike) -> FloatArray:
-        """dν/dθ at parameter values (n_parameters,), shape (n_parameters,)."""
-        return (self.basis.design_gradient(theta) @ self.fit.coefficients)[:, 0]
-
-    def rate_term(self, theta: float, reference: float, n_events: float) -> float:
-        """ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)) (seed 001, eq. 1), for one parameter."""
-        nu, nu0 = self._positive(np.array([theta])), self._positive(np.array([reference]))
-        return nu0 - nu + n_events * float(np.log(nu / nu0))
-
-    def rate_term_gradient(self, theta: float, reference: float, n_events: float) -> float:
-        """Derivative of :meth:`rate_term` with respect to θ (θ0 drops out)."""
-        del reference
-        return float(self.gradient([theta])[0]) * (
-            n_events / self._positive(np.array([theta])) - 1.0
-        )
 
     def at(self, point: Point) -> float:
         """ν at a point given as a mapping."""
         return self(**dict(point))
+
+    def value(self, theta: ArrayLike) -> FloatArray:
+        """ν at several points.
+
+        Parameters
+        ----------
+        theta
+            Shape (m, n_parameters), or (m,) for one parameter.
+
+        Returns
+        -------
+        ndarray
+            Shape (m,).
+
+        Raises
+        ------
+        ParameterError
+            If ν is not positive at a point; the message names it.
+        """
+        points = np.asarray(theta, dtype=np.float64).reshape(-1, len(self.basis.parameters))
+        values = self.basis.value(self.fit, points)[:, 0]
+        bad = ~(values > 0)
+        if bad.any():
+            k = int(np.argmax(bad))
+            where = format_point(dict(zip(self.basis.parameters, points[k].tolist(), strict=True)))
+            msg = (
+                f"the expected yield is {values[k]:g} at {where}; stay inside the range of the "
+                "samples"
+            )
+            raise ParameterError(msg)
+        return values
+
+    def _positive(self, theta: ArrayLike) -> float:
+        point = np.asarray(theta, dtype=np.float64)
+        if point.size != len(self.basis.parameters):
+            msg = f"{point.size} values given for the parameters {self.basis.parameters}"
+            raise ParameterError(msg)
+        return float(self.value(point.reshape(1, -1))[0])
+
+    def error(self, **point: float) -> float:
+        """Standard error of ν at a point, from the Monte-Carlo errors of the cross-sections."""
+        return float(np.sqrt(self.basis.variance(self.fit, self.basis.array(point))[0, 0]))
+
+    def gradient(self, theta: ArrayLike) -> FloatArray:
+        """dν/dθ at parameter values (n_parameters,), shape (n_parameters,)."""
+        return self.basis.design_gradient(theta) @ self.coefficients
+
+    def rate_term(self, theta: ArrayLike, reference: ArrayLike, n_events: float) -> float:
+        """ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)) (seed 001, eq. 1).
+
+        Parameters
+        ----------
+        theta, reference
+            θ and θ0, shape (n_parameters,), or a number for one parameter.
+        n_events
+            N.
+
+        Raises
+        ------
+        ParameterError
+            If ν is not positive at θ or θ0.
+        """
+        nu, nu0 = self._positive(theta), self._positive(reference)
+        return nu0 - nu + n_events * float(np.log(nu / nu0))
+
+    @overload
+    def rate_term_gradient(self, theta: float, reference: float, n_events: float) -> float: ...
+    @overload
+    def rate_term_gradient(
+        self, theta: FloatArray, reference: ArrayLike, n_events: float
+    ) -> FloatArray: ...
+    def rate_term_gradient(
+        self, theta: float | FloatArray, reference: ArrayLike, n_events: float
+    ) -> float | FloatArray:
+        """Derivative of :meth:`rate_term` with respect to θ (θ0 drops out).
+
+        A number where θ is one, else of shape (n_parameters,).
+        """
+        del reference
+        slope = self.gradient(theta) * (n_events / self._positive(theta) - 1.0)
+        return float(slope[0]) if np.ndim(theta) == 0 else slope
+
+
+def _errors(samples: SampleSet) -> FloatArray:
+    """Errors of the cross-sections in pb, (n_samples, 1): all positive, or all zero."""
+    for s in samples:
+        if not (np.isfinite(s.cross_section) and np.isfinite(s.cross_section_error)):
+            msg = f"{s.label} has no cross-section with error; give cross_section= in pb"
+            raise SampleError(msg)
+    errors = np.array([[s.cross_section_error] for s in samples])
+    wrong = errors[:, 0] < 0 if not errors.any() else errors[:, 0] <= 0
+    if wrong.any():
+        s = samples[int(np.argmax(wrong))]
+        msg = (
+            f"{s.label} has the cross-section error {s.cross_section_error:g} pb; errors must be "
+            "positive, or zero at all points where the cross-sections are exact"
+        )
+        raise SampleError(msg)
+    return errors
