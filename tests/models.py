@@ -26,6 +26,10 @@ class GaussianMean:
     parameter: str = "mu"
     name: str = "gaussian"
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return (self.parameter,)
+
     def event_llr(self, sample: Sample) -> FloatArray:
         theta = self.interpolation.grid - self.shift
         x = sample.column("x").astype(np.float64)[:, None]

@@ -37,8 +37,8 @@ def draw_bags(
     r"""Group the events of one sample into bags at random.
 
     Events of equal weight are permuted and cut into bags: every event is used once, and the
-    ``n_events % bag_size`` left over by this draw get their turn in the next one.  Otherwise
-    events are drawn with replacement, with probability :math:`|w_i| / \sum |w|`, and the bag
+    ``n_events % bag_size`` left over by this draw get their turn in the next one.  Bags of one
+    event are the events, each with its weight over the mean weight.  Otherwise events are drawn with replacement, with probability :math:`|w_i| / \sum |w|`, and the bag
     carries the weight :math:`\prod_i \mathrm{sign}(w_i)\,(\sum|w| / \sum w)^{N_B}`, so that the
     weighted bags follow :math:`\prod_i p(x_i)` also where weights are negative.  The price of
     negative weights is the growth of the variance with the bag size; see
@@ -82,6 +82,9 @@ def draw_bags(
         return BagDraw(index, np.ones(count))
     absolute = np.abs(weights)
     total = weights.sum()
+    if bag_size == 1 and count <= available and total > 0:
+        index = rng.permutation(n_events)[:count, None]
+        return BagDraw(index, weights[index[:, 0]] * (n_events / total))
     if not total > 0:
         msg = f"the event weights sum to {total:g}; a sample needs a positive sum of weights"
         raise SampleError(msg)

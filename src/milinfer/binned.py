@@ -47,6 +47,11 @@ class BinnedLLR:
     interpolation: Interpolation
     reference: float = 0.0
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Name of the parameter, as a tuple."""
+        return (self.parameter,)
+
     def event_llr(self, sample: Sample) -> FloatArray:
         """Ln f_b(θ_k)/f_b(θ0) of each event's bin, shape (n_events, K).
 

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from iminuit.cost import CHISQUARE, Cost
+from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
+from milinfer.points import only
 from milinfer.surface import Surface
 from milinfer.typing import FloatArray
 
 if TYPE_CHECKING:
     from milinfer.rate import Rate
+    from milinfer.surface_box import BoxSurface
 
 __all__ = ["LikelihoodCost", "Reparametrisation"]
 
@@ -40,29 +43,30 @@ class Reparametrisation(NamedTuple):
 
 
 class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
-    r"""Cost −2 ln L(θ)/L(θ0) of one dataset.
+    r"""Cost −2 ln L(θ)/L(θ0) of one dataset, in one parameter or several.
 
     .. math:: -2\,[\,c\,\Lambda_\mathrm{shape}(m(\theta)) + \nu(\theta_0) - \nu(\theta)
               + N \ln(\nu(\theta)/\nu(\theta_0))\,]
 
-    (seed 001, eq. 1; c and m are the calibration, 1 and the identity without one).  The parameter
-    carries the range of the training points as its limits, which Minuit takes over, so that a fit
+    (seed 001, eq. 1; c and m are the calibration, 1 and the identity without one).  The parameters
+    carry the range of the training points as their limits, which Minuit takes over, so that a fit
     never extrapolates.
 
     Parameters
     ----------
     surface
         Λ of the shape.
-    parameter
-        Its name.
+    parameters
+        Name of the parameter, or names in the order of the surface.
     n_events
         (Weighted) number of events of the dataset; the rate term needs it.
     rate
         Expected yield ν(θ); None for the shape alone.
     reference
-        θ0.
+        θ0; one value, or one for each parameter.
     scale, reparametrisation
-        Calibration of the shape; see :class:`milinfer.calibration.Calibration`.
+        Calibration of the shape in one parameter; see
+        :class:`milinfer.calibration.Calibration`.
 
     Examples
     --------
@@ -80,24 +84,47 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
 
     def __init__(
         self,
-        surface: Surface,
-        parameter: str,
+        surface: Surface | BoxSurface,
+        parameters: str | Sequence[str],
         *,
         n_events: float,
         rate: Rate | None = None,
-        reference: float = 0.0,
+        reference: ArrayLike = 0.0,
         scale: float = 1.0,
         reparametrisation: Reparametrisation | None = None,
     ) -> None:
         self.surface = surface
-        self.parameter = parameter
+        self.parameters = (parameters,) if isinstance(parameters, str) else tuple(parameters)
         self.n_events = float(n_events)
         self.rate = rate
-        self.reference = float(reference)
+        self.reference = np.broadcast_to(
+            np.asarray(reference, dtype=np.float64), len(self.parameters)
+        )
         self.scale = float(scale)
         self.reparametrisation = reparametrisation
-        self.limits = surface.range if reparametrisation is None else reparametrisation.limits
-        super().__init__({parameter: self.limits}, 0)
+        self.box = surface.limits if reparametrisation is None else (reparametrisation.limits,)
+        if len(self.box) != len(self.parameters):
+            msg = f"a surface in {len(self.box)} parameters cannot be one in {self.parameters}"
+            raise ParameterError(msg)
+        self._low, self._high = np.array(self.box).T
+        super().__init__(dict(zip(self.parameters, self.box, strict=True)), 0)
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter.
+
+        Raises
+        ------
+        ParameterError
+            If there are several.
+        """
+        return only(self.parameters)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Range of the parameter; for several see ``box``."""
+        only(self.parameters)
+        return self.box[0]
 
     def calibrated(self, scale: float, reparametrisation: Reparametrisation) -> LikelihoodCost:
         """The same cost with a calibrated shape."""
@@ -120,37 +147,39 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
     def _has_grad(self) -> bool:
         return True
 
-    def _checked(self, args: Sequence[float]) -> float:
-        theta = float(args[0])
-        low, high = self.limits
+    def _checked(self, args: Sequence[float]) -> FloatArray:
+        theta = np.array(args, dtype=np.float64)
         # Minuit's transformed limits round by a few ulp.
-        slack = 1e-9 * (high - low)
-        if not low - slack <= theta <= high + slack:
+        slack = 1e-9 * (self._high - self._low)
+        outside = (theta < self._low - slack) | (theta > self._high + slack) | np.isnan(theta)
+        if outside.any():
+            k = int(np.argmax(outside))
             msg = (
-                f"{self.parameter} = {theta:g} is outside [{low:g}, {high:g}], where the surface "
-                f"was learned; keep the limits that Minuit takes from this cost"
+                f"{self.parameters[k]} = {theta[k]:g} is outside [{self._low[k]:g}, "
+                f"{self._high[k]:g}], where the surface was learned; keep the limits that Minuit "
+                "takes from this cost"
             )
             raise ParameterError(msg)
-        return min(max(theta, low), high)
+        return np.clip(theta, self._low, self._high)
 
-    def _argument(self, theta: float) -> float:
+    def _argument(self, theta: FloatArray) -> FloatArray:
         if self.reparametrisation is None:
             return theta
-        low, high = self.surface.range
-        return min(max(self.reparametrisation.forward(theta), low), high)
+        mapped = self.reparametrisation.forward(float(theta[0]))
+        return np.clip([mapped], *self.surface.limits[0])
 
     def _value(self, args: Sequence[float]) -> float:
         theta = self._checked(args)
-        value = self.scale * float(self.surface(self._argument(theta)))
+        value = self.scale * self.surface.value(self._argument(theta))
         if self.rate is not None:
             value += self.rate.rate_term(theta, self.reference, self.n_events)
         return -2.0 * value
 
     def _grad(self, args: Sequence[float]) -> FloatArray:
         theta = self._checked(args)
-        slope = self.scale * float(self.surface(self._argument(theta), 1))
+        slope = self.scale * self.surface.gradient(self._argument(theta))
         if self.reparametrisation is not None:
-            slope *= self.reparametrisation.derivative(theta)
+            slope = slope * self.reparametrisation.derivative(float(theta[0]))
         if self.rate is not None:
-            slope += self.rate.rate_term_gradient(theta, self.reference, self.n_events)
-        return np.array([-2.0 * slope])
+            slope = slope + self.rate.rate_term_gradient(theta, self.reference, self.n_events)
+        return -2.0 * slope

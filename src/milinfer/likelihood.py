@@ -1,7 +1,8 @@
-"""`BagLikelihood`: a likelihood ratio learned from simulated samples by a bag network.
+"""`BagLikelihood`: a likelihood ratio learned from simulated samples by a network over bags.
 
-The multi-class method of seed 001, §B.2.4: one class for each parameter point, softmax over the
-mean embedding of a bag, Λ(B|θ_k) = ln p_k/p_ref.
+The one estimator of the package.  What differs is the head (what the outputs mean as a function of
+θ), the labels (which sample an event comes from, or the joint likelihood ratio that it carries) and
+the pooling; training, surfaces, toys and calibration are the same for all.
 """
 
 from __future__ import annotations
@@ -16,87 +17,114 @@ import numpy as np
 from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import ModelError
 from milinfer.llr import dataset_surface
-from milinfer.samples import Sample, SampleSet, as_features
+from milinfer.points import only
+from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation, Kind, Surface
-from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.surface_box import BoxSurface, ChebyshevBox
+from milinfer.typing import Float32Array, FloatArray, IntArray, PathLikeStr
 
 if TYPE_CHECKING:
-    from milinfer.networks import BagNetwork, NetworkConfig
+    from milinfer.fitting import EpochReport, Fitted
+    from milinfer.networks import NetworkConfig
     from milinfer.rate import Rate
     from milinfer.training import TrainingConfig
 
-__all__ = ["BagLikelihood", "EpochReport"]
-
-_CHUNK = 65_536
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What a progress display needs to know after an epoch."""
-
-    member: int
-    n_members: int
-    epoch: int
-    n_epochs: int
-    loss: float
-    val_loss: float
+__all__ = ["BagLikelihood"]
 
 
 @dataclass(frozen=True, eq=False)
 class BagLikelihood:
-    r"""Learned log-likelihood ratio in one parameter.
+    r"""Learned log-likelihood ratio in one parameter or several.
 
-    The logits of a bag of :math:`N_B` events are :math:`W\bar\phi + b`, linear in the mean
-    embedding.  So Λ of a dataset is a sum over events of
+    With mean pooling and a linear last layer the logits of a bag of :math:`N_B` events are
+    :math:`W\bar\phi + b`.  So Λ of a dataset is a sum over events of
     :math:`\lambda_i(\theta_k) = [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B`, which equals the sum
     over bags of seed 001 (eq. 10) for any grouping into full bags, and needs no special case for
-    the events left over by :math:`N \bmod N_B`.
-
-    An ensemble averages the log-ratios of its members.
+    the events left over by :math:`N \bmod N_B`.  A polynomial head is a sum over events by
+    construction.  Other poolings score bags of consecutive events.
 
     Parameters
     ----------
+    head
+        ``"multiclass"``: a class for each training point (seed 001, §B.2.4).  ``"polynomial"``:
+        the ratio of squared amplitudes as a polynomial in θ, see
+        :class:`milinfer.heads.PolynomialHead`.  ``"binary"``: an independent network for each
+        point against the reference (§C.3).  ``"parametrised"``: θ is an input of the network
+        (§B.2.5).
+    labels
+        ``"hard"``: the sample that a bag comes from.  ``"joint"``: the joint likelihood ratio that
+        events with weights at other points know (ALICE: Stoye, Brehmer, Louppe, Pavez, Cranmer,
+        arXiv:1808.00973); one sample then serves every θ.
+    score_weight
+        Weight of the squared error of the joint score, for a polynomial head: ALICES with joint
+        labels, CASCAL with hard ones (arXiv:1805.00020).
+    points
+        With joint labels: parameter points to learn the ratio between; default: of the samples.
     bag_size
-        Events in a training bag.
+        Events in a training bag; default 1 for a polynomial head, else 50.
     ensemble
         Number of networks, trained from different seeds.
+    average
+        What an ensemble averages for each event: its ``"log-ratio"`` (a geometric mean: outliers of
+        one member count little), ``"ratio"`` (keeps :math:`E_{\theta_0}[r] = 1`) or class
+        ``"probability"``.
+    order
+        Order of the amplitude in the parameters (polynomial head), and half the degree of the
+        weights (joint labels): 2 where production and decay carry an operator each, else 1.
     degree
-        The logits are polynomials of this degree in θ (``"auto"``: 4, or half the number of
-        intervals between the points where that is less), so that Λ(θ) is smooth by construction
-        (the inductive bias that seed 001, §C.4, leaves open) and needs no interpolation.
-        None gives every class a logit of its own, as in the paper; Λ is then continued between
-        the classes by `interpolation_kind`.
+        The logits of a multi-class head are polynomials of this degree in θ (``"auto"``: 4, or
+        less where points are few), so that Λ(θ) is smooth by construction and needs no
+        interpolation.  None gives every class a logit of its own, as in the paper; Λ is then
+        continued between the classes by `interpolation_kind`.
     interpolation_kind, window
         ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
         :class:`~milinfer.surface.Interpolation`.
+    pooling
+        ``"mean"``, ``"sum"``, or one of the others of :mod:`milinfer.pooling`.
+    loss
+        Of :mod:`milinfer.losses`; default ``"bce"`` for binary and parametrised networks, else
+        ``"cross-entropy"``.
+    symmetric
+        Training pairs of a parametrised network; see :class:`milinfer.targets.PairBags`.
     reference
-        Parameter value θ0; must be one of the training points.
+        Parameter point θ0, one value for all parameters or one for each; must be a training point.
     validation_fraction
         Fraction of the events of each sample held out for early stopping.
     seed
         Fixes splits, bags, initial weights and dropout.
     network, training
-        Architecture and optimiser; default: those of the paper.
+        Architecture and optimiser; default: those of the paper, and for a polynomial head a
+        network without batch normalisation, trained with a cosine schedule.
 
     Examples
     --------
-    >>> from milinfer.datasets import gaussian
     >>> from milinfer.likelihood import BagLikelihood
     >>> BagLikelihood(bag_size=20, seed=1)
-    BagLikelihood(bag_size=20, ensemble=1, not trained)
+    BagLikelihood(multiclass, bag_size=20, ensemble=1, not trained)
+    >>> BagLikelihood(head="polynomial", labels="joint").events_in_bag
+    1
     """
 
-    bag_size: int = 50
+    head: Literal["multiclass", "polynomial", "binary", "parametrised"] = "multiclass"
+    labels: Literal["hard", "joint"] = "hard"
+    score_weight: float = 0.0
+    points: tuple[tuple[float, ...], ...] | None = None
+    bag_size: int | None = None
     ensemble: int = 1
-    interpolation_kind: Kind = "polynomial"
+    average: Literal["log-ratio", "ratio", "probability"] = "log-ratio"
+    order: int = 2
     degree: int | Literal["auto"] | None = "auto"
+    interpolation_kind: Kind = "polynomial"
     window: float = 0.4
-    reference: float = 0.0
+    pooling: str = "mean"
+    loss: str | None = None
+    symmetric: bool = True
+    reference: float | tuple[float, ...] = 0.0
     validation_fraction: float = 0.2
     seed: int = 0
     network: NetworkConfig | None = None
     training: TrainingConfig | None = None
-    _fitted: _Fitted | None = field(default=None, repr=False)
+    _fitted: Fitted | None = field(default=None, repr=False)
 
     def fit(
         self,
@@ -110,117 +138,35 @@ class BagLikelihood:
         Parameters
         ----------
         samples
-            One sample for each point of one parameter, the reference among them.
+            One sample for each point, the reference among them.
         validation
             Held-out samples for early stopping; default: a split of `samples` by event.
         on_epoch
-            Called with an :class:`EpochReport` after every epoch.
+            Called with an :class:`~milinfer.fitting.EpochReport` after every epoch.
 
         Raises
         ------
+        ConfigurationError
+            If the settings exclude each other.
         ModelError
             If the samples do not fit the model, or training fails.
+        SampleError
+            If joint labels are asked of events that have none.
         """
-        from milinfer.networks import NetworkConfig, build_network
-        from milinfer.training import TrainingConfig, train_network
+        from milinfer.fitting import fit
 
-        grid, samples = self._sorted(samples)
-        if self.degree == "auto":
-            degree = max(1, min(4, (len(grid) - 1) // 2))
-            return dataclasses.replace(self, degree=degree).fit(
-                samples, validation, on_epoch=on_epoch
-            )
-        if isinstance(self.degree, int) and not 1 <= self.degree < len(grid):
-            msg = (
-                f"logits of degree {self.degree} in {samples.parameters[0]} need between 1 and "
-                f"{len(grid) - 1}, with {len(grid)} points; lower degree= or add points"
-            )
-            raise ModelError(msg)
-        split_seed, *member_seeds = np.random.SeedSequence(self.seed).spawn(1 + self.ensemble)
-        if validation is None:
-            held_out = self.validation_fraction
-            train, validation = samples.split(
-                [1 - held_out, held_out], seed=int(split_seed.generate_state(1)[0])
-            )
-        else:
-            train = samples
-            validation = self._sorted(validation)[1]
-        mean, variance = _moments(train)
-        members, history = [], []
-        network_config = self.network or NetworkConfig()
-        training_config = self.training or TrainingConfig()
-        for m, member_seed in enumerate(member_seeds):
-            weight_seed, bag_seed = member_seed.spawn(2)
-            network = build_network(
-                network_config, self.basis(grid), self.bag_size, mean, variance, weight_seed
-            )
-
-            def report(epoch: int, logs: dict[str, float], member: int = m) -> None:
-                if on_epoch is not None:
-                    on_epoch(
-                        EpochReport(
-                            member,
-                            self.ensemble,
-                            epoch,
-                            training_config.epochs,
-                            float(logs["loss"]),
-                            float(logs["val_loss"]),
-                        )
-                    )
-
-            history.append(
-                train_network(
-                    network,
-                    train,
-                    validation,
-                    self.bag_size,
-                    training_config,
-                    bag_seed,
-                    on_epoch=report,
-                )
-            )
-            members.append(network)
-        fitted = _Fitted(
-            tuple(members),
-            samples.parameters[0],
-            grid,
-            samples.feature_names,
-            mean,
-            variance,
-            history,
-            {s.label: len(s) for s in samples},
-        )
-        return dataclasses.replace(
-            self, network=network_config, training=training_config, _fitted=fitted
-        )
-
-    def _sorted(self, samples: SampleSet) -> tuple[FloatArray, SampleSet]:
-        if len(samples.parameters) != 1:
-            msg = (
-                f"the multi-class head learns one parameter, but the samples have "
-                f"{samples.parameters or 'none'}"
-            )
-            raise ModelError(msg)
-        values = samples.values(samples.parameters[0])
-        if not np.any(np.isclose(values, self.reference, rtol=0, atol=1e-9)):
-            msg = (
-                f"no sample at the reference {samples.parameters[0]} = {self.reference:g}; "
-                "add one or set reference="
-            )
-            raise ModelError(msg)
-        order = np.argsort(values)
-        return values[order], SampleSet(tuple(samples[int(i)] for i in order))
-
-    def basis(self, grid: FloatArray) -> FloatArray:
-        """Functions of θ that the logits are made of, at the points, shape (n_functions, K)."""
-        if not isinstance(self.degree, int):
-            return np.eye(len(grid))
-        scaled = (2 * grid - grid[0] - grid[-1]) / (grid[-1] - grid[0])
-        functions = np.polynomial.chebyshev.chebvander(scaled, self.degree)[:, 1:].T
-        return functions - functions[:, [int(np.argmin(np.abs(grid - self.reference)))]]
+        settings, fitted = fit(self, samples, validation, on_epoch)
+        return dataclasses.replace(settings, _fitted=fitted)
 
     @property
-    def fitted(self) -> _Fitted:
+    def events_in_bag(self) -> int:
+        """Events in a training bag."""
+        if self.bag_size is None:
+            return 1 if self.head == "polynomial" else 50
+        return self.bag_size
+
+    @property
+    def fitted(self) -> Fitted:
         """What training produced.
 
         Raises
@@ -236,12 +182,17 @@ class BagLikelihood:
     @property
     def name(self) -> str:
         """Name of the method."""
-        return "multiclass"
+        return self.head if self.labels == "hard" else f"{self.head}-joint"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return self.fitted.parameters
 
     @property
     def parameter(self) -> str:
-        """Name of the parameter."""
-        return self.fitted.parameter
+        """Name of the parameter; a ParameterError if there are several."""
+        return only(self.parameters)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -249,14 +200,17 @@ class BagLikelihood:
         return self.fitted.feature_names
 
     @property
-    def interpolation(self) -> Interpolation:
-        """Grid of training points and the continuation between them."""
-        if isinstance(self.degree, int):
-            return Interpolation(self.fitted.grid, "polynomial", self.degree)
-        return Interpolation(self.fitted.grid, self.interpolation_kind, 4, self.window)
+    def additive(self) -> bool:
+        """Whether Λ is a sum over events, whatever the bags."""
+        return self.fitted.members[0][0].bag_head is None
+
+    @property
+    def interpolation(self) -> Interpolation | ChebyshevBox:
+        """Parameter points of the surface, and the continuation between them."""
+        return self.fitted.interpolation
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event at the training points.
+        """Log-likelihood ratio of every event at the points of the surface.
 
         Parameters
         ----------
@@ -267,21 +221,65 @@ class BagLikelihood:
         -------
         ndarray
             Shape (n_events, K), float64, zero at the reference.
-        """
-        fitted = self.fitted
-        features = as_features(sample, fitted.feature_names)
-        reference = int(np.argmin(np.abs(fitted.grid - self.reference)))
-        total = np.zeros((len(features), len(fitted.grid)))
-        for network in fitted.members:
-            for start in range(0, len(features), _CHUNK):
-                chunk = features[start : start + _CHUNK]
-                total[start : start + _CHUNK] += np.asarray(
-                    network.event_model(chunk, training=False)
-                )
-        total -= total[:, reference : reference + 1].copy()
-        return total / (self.bag_size * len(fitted.members))
 
-    def surface(self, data: Sample) -> Surface:
+        Raises
+        ------
+        ModelError
+            If the pooling scores bags as a whole.
+        """
+        from milinfer.evaluation import average_log_ratio, member_log_ratios
+
+        return average_log_ratio(list(member_log_ratios(self, sample)), self.average)
+
+    def member_surfaces(self, data: Sample) -> tuple[Surface | BoxSurface, ...]:
+        """Surface of a dataset by each member of the ensemble alone."""
+        from milinfer.evaluation import member_log_ratios
+
+        return tuple(
+            self.interpolation.surface(data.weights @ ratios)
+            for ratios in member_log_ratios(self, data)
+        )
+
+    def uncertainty(self, data: Sample) -> FloatArray:
+        """Standard error of Λ at the points of the surface, from the spread of the members.
+
+        It covers what differs from one training to the next, not what all have in common.
+
+        Returns
+        -------
+        ndarray
+            Shape (K,).
+
+        Raises
+        ------
+        ModelError
+            If there is one member only.
+        """
+        if self.ensemble < 2:
+            msg = "one network has no spread; train with ensemble=2 or more"
+            raise ModelError(msg)
+        values = np.stack([s.values for s in self.member_surfaces(data)])
+        error: FloatArray = values.std(axis=0, ddof=1) / np.sqrt(self.ensemble)
+        return error
+
+    @property
+    def reduction(self) -> Literal["sum", "max"]:
+        """How summaries of events are brought together in a bag."""
+        return self.fitted.members[0][0].reduction
+
+    def event_summary(self, sample: Sample) -> Float32Array:
+        """Summaries of events for a pooling that scores bags as a whole, (n_events, S)."""
+        from milinfer.evaluation import event_summary
+
+        return event_summary(self, sample)
+
+    def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
+        """Log-likelihood ratio of bags from reduced summaries (n_bags, S), shape (n_bags, K)."""
+        from milinfer.evaluation import bag_llr
+
+        return bag_llr(self, reduced, counts)
+
+    def surface(self, data: Sample) -> Surface | BoxSurface:
         """Surface Λ(θ) of a dataset (shape term)."""
         return dataset_surface(self, data)
 
@@ -298,7 +296,7 @@ class BagLikelihood:
         data.require_data()
         return LikelihoodCost(
             self.surface(data),
-            self.parameter,
+            self.parameters,
             n_events=float(data.weights.sum()),
             rate=rate,
             reference=self.reference,
@@ -321,28 +319,9 @@ class BagLikelihood:
         state = (
             "not trained"
             if self._fitted is None
-            else f"{len(self._fitted.grid)} points in {self._fitted.parameter}"
+            else f"{len(self._fitted.points)} points in {', '.join(self._fitted.parameters)}"
         )
-        return f"BagLikelihood(bag_size={self.bag_size}, ensemble={self.ensemble}, {state})"
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    members: tuple[BagNetwork, ...]
-    parameter: str
-    grid: FloatArray
-    feature_names: tuple[str, ...]
-    mean: FloatArray
-    variance: FloatArray
-    history: list[dict[str, list[float]]]
-    n_events: dict[str, int]
-
-
-def _moments(samples: SampleSet) -> tuple[FloatArray, FloatArray]:
-    """Mean and variance of each feature over all samples, each sample counting alike."""
-    weights = np.concatenate([np.abs(s.weights) / np.abs(s.weights).sum() for s in samples])
-    features = np.concatenate([s.features for s in samples])
-    mean = np.average(features, axis=0, weights=weights)
-    variance = np.average((features - mean) ** 2, axis=0, weights=weights)
-    # A constant feature carries nothing; a variance of one keeps it at zero after centring.
-    return mean, np.where(variance > 0, variance, 1.0)
+        return (
+            f"BagLikelihood({self.name}, bag_size={self.events_in_bag}, "
+            f"ensemble={self.ensemble}, {state})"
+        )

@@ -1,44 +1,143 @@
 """The one interface of everything that yields a log-likelihood ratio.
 
 Whatever can say, for each event, ``ln p(x|θ_k)/p(x|θ_0)`` at K points is an :class:`LLRModel`: a
-trained bag network, the exact joint likelihood ratio of a simulation, a histogram.  A model runs
-once per event; data sets, pseudo-experiments and bootstraps are sums over what it gave.
+trained network, the exact joint likelihood ratio of a simulation, a histogram.  Where a bag is more
+than the sum of its events (attention, noisy-or), the model is a :class:`BagModel`: it gives a
+summary of each event, summaries are reduced over a bag, and the bag has a ratio.  Either way the
+network runs once per event; data sets, pseudo-experiments and bootstraps are sums over what it
+gave.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
+from milinfer.bags import bag_offsets
+from milinfer.exceptions import SampleError
 from milinfer.samples import Sample
 from milinfer.surface import Interpolation, Surface
-from milinfer.typing import FloatArray
+from milinfer.surface_box import BoxSurface, ChebyshevBox
+from milinfer.typing import Float32Array, FloatArray, IntArray
 
-__all__ = ["LLRModel", "dataset_surface"]
+__all__ = ["BagModel", "LLRModel", "Model", "dataset_surface", "event_table", "segment_llr"]
 
 
-@runtime_checkable
-class LLRModel(Protocol):
-    """Per-event log-likelihood ratios at K parameter points, additive over events."""
-
+class _Described(Protocol):
     @property
     def name(self) -> str:
         """Short name for tables and figures."""
 
     @property
-    def parameter(self) -> str:
-        """Name of the parameter."""
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
 
     @property
-    def interpolation(self) -> Interpolation:
-        """Grid of parameter values and the continuation between them."""
+    def interpolation(self) -> Interpolation | ChebyshevBox:
+        """Parameter points and the continuation between them."""
+
+
+@runtime_checkable
+class LLRModel(_Described, Protocol):
+    """Per-event log-likelihood ratios at K parameter points, additive over events."""
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event at every grid point, shape (n_events, K)."""
+        """Log-likelihood ratio of every event at every point, shape (n_events, K)."""
 
 
-def dataset_surface(model: LLRModel, data: Sample) -> Surface:
+@runtime_checkable
+class BagModel(_Described, Protocol):
+    """Log-likelihood ratios of bags from summaries of their events.
+
+    Λ of a dataset is the sum over its bags (seed 001, eq. 10).
+    """
+
+    @property
+    def events_in_bag(self) -> int:
+        """Events in a bag."""
+
+    @property
+    def reduction(self) -> Literal["sum", "max"]:
+        """How the summaries of a bag are brought together."""
+
+    def event_summary(self, sample: Sample) -> Float32Array:
+        """Summary of every event, shape (n_events, S)."""
+
+    def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
+        """Log-likelihood ratio of bags at every point, shape (n_bags, K).
+
+        `reduced` are the reduced summaries (n_bags, S), `counts` the events in each bag.
+        """
+
+
+Model = LLRModel | BagModel
+
+
+def _additive(model: Model) -> TypeGuard[LLRModel]:
+    """Whether Λ is a sum over events; a model that can be both says so itself."""
+    return bool(getattr(model, "additive", isinstance(model, LLRModel)))
+
+
+def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
+    """What a model has to say about each event: ratios (n_events, K) or summaries (n_events, S).
+
+    Raises
+    ------
+    SampleError
+        If events of unequal weight meet a model of bags, which knows no weights.
+    """
+    if _additive(model):
+        return model.event_llr(sample)
+    if np.any(sample.weights < 0):
+        msg = (
+            f"{sample.label}: {model.name} scores bags as a whole and cannot subtract events of "
+            "negative weight; use mean or sum pooling, whose Λ is a sum over events"
+        )
+        raise SampleError(msg)
+    return model.event_summary(sample)
+
+
+def segment_llr(
+    model: Model,
+    table: FloatArray | Float32Array,
+    index: IntArray,
+    signs: FloatArray,
+    offsets: IntArray,
+) -> FloatArray:
+    """Λ of consecutive segments of a list of events (datasets, toys), shape (n_segments, K).
+
+    Parameters
+    ----------
+    model
+        The model.
+    table
+        From :func:`event_table`.
+    index
+        Rows of the table, one segment after the other.
+    signs
+        Weights of the listed events (±1 in toys), of the shape of `index`.
+    offsets
+        Where segments start and end, shape (n_segments + 1,); a segment may be empty.
+    """
+    k = len(model.interpolation.grid)
+    out = np.zeros((len(offsets) - 1, k))
+    uniform, additive = bool(np.all(signs == 1)), _additive(model)
+    for segment, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        if start == stop:
+            continue
+        rows = table.take(index[start:stop], axis=0)
+        if additive:
+            out[segment] = rows.sum(axis=0) if uniform else signs[start:stop] @ rows
+        else:
+            cuts = bag_offsets(int(stop - start), model.events_in_bag)
+            reduce = np.add if model.reduction == "sum" else np.maximum
+            reduced = reduce.reduceat(rows.astype(np.float64), cuts[:-1], axis=0)
+            out[segment] = model.bag_llr(reduced, np.diff(cuts)).sum(axis=0)
+    return out
+
+
+def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:
     r"""Surface of a dataset, :math:`\Lambda(D|\theta_k) = \sum_i w_i \lambda_i(\theta_k)`.
 
     A weighted sum, never a weighted mean: scaling all weights scales Λ, as it must.
@@ -46,8 +145,11 @@ def dataset_surface(model: LLRModel, data: Sample) -> Surface:
     Parameters
     ----------
     model
-        Source of the per-event ratios.
+        Source of the per-event ratios, or of those of bags (then of consecutive events).
     data
         The dataset; its weights count (data have weights of one).
     """
-    return model.interpolation.surface(np.einsum("i,ik->k", data.weights, model.event_llr(data)))
+    table = event_table(model, data)
+    n = len(data)
+    values = segment_llr(model, table, np.arange(n), data.weights, np.array([0, n]))
+    return model.interpolation.surface(values[0])

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,20 +19,12 @@ from milinfer.typing import PathLikeStr
 
 if TYPE_CHECKING:
     from milinfer.likelihood import BagLikelihood
+    from milinfer.networks import BagNetwork
 
 __all__ = ["load_model", "save_model"]
 
-_FORMAT = 1
-_SETTINGS = (
-    "bag_size",
-    "ensemble",
-    "interpolation_kind",
-    "degree",
-    "window",
-    "reference",
-    "validation_fraction",
-    "seed",
-)
+_FORMAT = 2
+_OWN = ("network", "training", "_fitted")  # written in a form of their own
 
 
 def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
@@ -51,9 +44,6 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
     ModelError
         If the model is not trained, or `path` is something else than a model.
     """
-    from milinfer.networks import NetworkConfig
-    from milinfer.training import TrainingConfig
-
     fitted = model.fitted
     target = Path(path)
     if target.exists() and not (target / "model.json").exists():
@@ -63,23 +53,27 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         checksums = {}
-        for k, network in enumerate(fitted.members):
-            name = f"member_{k}.weights.h5"
-            network.event_model.save_weights(folder / name)
+        for name, part in _parts(fitted.members).items():
+            part.save_weights(folder / name)
             checksums[name] = _checksum(folder / name)
         content = {
             "format": _FORMAT,
-            "head": "multiclass",
-            "settings": {name: getattr(model, name) for name in _SETTINGS},
-            "network": dataclasses.asdict(model.network or NetworkConfig()),
-            "training": dataclasses.asdict(model.training or TrainingConfig()),
-            "parameter": fitted.parameter,
-            "grid": fitted.grid.tolist(),
-            "feature_names": list(fitted.feature_names),
+            "settings": {
+                f.name: getattr(model, f.name)
+                for f in dataclasses.fields(model)
+                if f.name not in _OWN
+            },
+            "network": dataclasses.asdict(fitted.network),
+            "training": dataclasses.asdict(fitted.training),
+            "parameters": fitted.parameters,
+            "points": fitted.points.tolist(),
+            "z": [z.tolist() for z in fitted.z],
+            "feature_names": fitted.feature_names,
             "mean": fitted.mean.tolist(),
             "variance": fitted.variance.tolist(),
             "history": fitted.history,
             "n_events": fitted.n_events,
+            "effective_events": fitted.effective_events,
             "weights": checksums,
             "versions": {p: version(p) for p in ("milinfer", "keras", "tensorflow", "numpy")},
         }
@@ -100,8 +94,10 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
     ModelError
         If something is missing, was changed or is of another format; the message names it.
     """
-    from milinfer.likelihood import BagLikelihood, _Fitted
-    from milinfer.networks import NetworkConfig, build_network
+    from milinfer.fitting import Fitted, build_members
+    from milinfer.likelihood import BagLikelihood
+    from milinfer.model_points import ModelPoints
+    from milinfer.networks import NetworkConfig
     from milinfer.training import TrainingConfig
 
     folder = Path(path)
@@ -110,48 +106,59 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
         msg = f"{folder} has model format {content.get('format')}, this milinfer reads {_FORMAT}"
         raise ModelError(msg)
     try:
-        network_config = NetworkConfig(
-            **content["network"] | {"hidden": tuple(content["network"]["hidden"])}
-        )
-        grid, mean, variance = (np.array(content[k]) for k in ("grid", "mean", "variance"))
-        settings = content["settings"]
-        members = []
-        for name, checksum in content["weights"].items():
+        network = NetworkConfig(**_tuples(content["network"]))
+        training = TrainingConfig(**content["training"])
+        model = BagLikelihood(**_tuples(content["settings"]), network=network, training=training)
+        mean, variance = (np.array(content[k]) for k in ("mean", "variance"))
+        where = ModelPoints.of_model(model, content["parameters"], np.array(content["points"]))
+        members = build_members(model, where, mean, variance)
+        for name, part in _parts(members).items():
             file = folder / name
-            if not file.exists() or _checksum(file) != checksum:
+            if not file.exists() or _checksum(file) != content["weights"][name]:
                 what = "differs from what was saved" if file.exists() else "is missing"
                 msg = f"{file} {what}; restore it or train again"
                 raise ModelError(msg)
-            network = build_network(
-                network_config,
-                BagLikelihood(**settings).basis(grid),
-                settings["bag_size"],
-                mean,
-                variance,
-                np.random.SeedSequence(0),
-            )
-            network.event_model.load_weights(file)
-            members.append(network)
-        return BagLikelihood(
-            **settings,
-            network=network_config,
-            training=TrainingConfig(**content["training"]),
-            _fitted=_Fitted(
-                tuple(members),
-                content["parameter"],
-                grid,
-                tuple(content["feature_names"]),
-                mean,
-                variance,
-                content["history"],
-                content["n_events"],
-            ),
+            part.load_weights(file)
+        fitted = Fitted(
+            where,
+            members,
+            tuple(np.array(z) for z in content["z"]),
+            tuple(content["feature_names"]),
+            mean,
+            variance,
+            network,
+            training,
+            content["history"],
+            content["n_events"],
+            content["effective_events"],
         )
+        return dataclasses.replace(model, _fitted=fitted)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
         msg = f"{folder / 'model.json'} is not a complete model: {error}; train again"
         raise ModelError(msg) from error
+
+
+def _parts(members: Sequence[Sequence[BagNetwork]]) -> dict[str, Any]:
+    """Keras models that hold the weights of an ensemble, by file name."""
+    parts = {}
+    for m, member in enumerate(members):
+        for k, network in enumerate(member):
+            label = f"member_{m}" if len(member) == 1 else f"member_{m}_point_{k}"
+            parts[f"{label}.weights.h5"] = network.event_model
+            if network.bag_head is not None:
+                parts[f"{label}_bag.weights.h5"] = network.bag_head
+    return parts
+
+
+def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the tuples that JSON turns into lists."""
+
+    def as_tuple(value: Any) -> Any:
+        return tuple(as_tuple(v) for v in value) if isinstance(value, list) else value
+
+    return {k: as_tuple(v) for k, v in settings.items()}
 
 
 def _checksum(path: Path) -> str:

@@ -1,9 +1,13 @@
-"""Bag networks in Keras: event embedding φ(x), mean over the bag, head.
+"""Bag networks in Keras: event embedding φ(x), pooling over the bag, head.
 
 The network of seed 001, §B.2.1: normalisation → 3 × (Dense 64, BatchNorm, ELU, Dropout 0.1,
 L2 1e-3) → mean over the bag (the "Asimov vector") → linear layer, whose softmax gives the class
 probabilities.  Because the last layer is linear, the logits of a bag are the mean of the logits
 of its events: a dataset needs one pass of :attr:`BagNetwork.event_model` and sums after that.
+
+A polynomial head gives ln r of each event, and a bag is their sum.  With any other pooling
+(attention, noisy-or, …) the event model ends in a summary, and ``bag_head`` turns the reduced
+summaries of a bag into outputs.
 
 Importing this module imports Keras.
 """
@@ -16,10 +20,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.typing import FloatArray
 
 
@@ -62,9 +67,21 @@ with _start_up_messages_held():
 __all__ = ["BagNetwork", "NetworkConfig", "build_network"]
 
 
+ADDITIVE_POOLINGS = ("mean", "sum")
+"""Poolings with which Λ of a bag is a sum over its events, if nothing but a linear layer follows."""
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """Architecture of the event embedding and its regularisation.
+
+    Parameters
+    ----------
+    hidden, activation, batch_norm, dropout, l2
+        Of the layers of the event embedding.
+    bag_hidden
+        Widths of layers between pooling and head (the F of deep sets); with any, Λ of a bag is no
+        sum over events.
 
     Examples
     --------
@@ -77,30 +94,69 @@ class NetworkConfig:
     batch_norm: bool = True
     dropout: float = 0.1
     l2: float = 1e-3
+    bag_hidden: tuple[int, ...] = ()
 
 
 class BagNetwork(NamedTuple):
-    """Two views of the same layers.
+    """Views of the same layers.
 
     Parameters
     ----------
     bag_model
-        (n_bags, bag_size, n_features) → logits (n_bags, n_outputs); this one is trained.
+        (n_bags, bag_size, n_inputs) → what the loss sees, (n_bags, …); this one is trained.
     event_model
-        (n_events, n_features) → logits of single events (n_events, n_outputs).
+        (n_events, n_inputs) → outputs for the head (n_events, n_outputs), or summaries
+        (n_events, S) where there is a bag head.
+    bag_head
+        Reduced summaries (n_bags, S) and counts (n_bags,) → outputs for the head; None where
+        Λ is a sum over events.
+    reduction
+        How summaries are brought together: ``"sum"`` or ``"max"``.
     """
 
     bag_model: Any
     event_model: Any
+    bag_head: Any = None
+    reduction: Literal["sum", "max"] = "sum"
+
+
+class _Offsets(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """ln Z at the training points, learned as one number each."""
+
+    def __init__(self, n_points: int, bag_size: int) -> None:
+        super().__init__(name="offsets")
+        self._shape, self._bag_size = (n_points,), float(bag_size)
+
+    def build(self, _: Any) -> None:
+        self.value = self.add_weight(shape=self._shape, initializer="zeros", name="log_z")
+
+    def call(self, log_ratio: Any) -> Any:
+        return log_ratio - self._bag_size * self.value
+
+
+class _Half(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """One half of a pooling as a layer of its own, so that its weights are those of the model."""
+
+    def __init__(self, pool: Any, half: str) -> None:
+        super().__init__(name=half)
+        self.pool, self._half = pool, half
+
+    def call(self, *tensors: Any) -> Any:
+        return getattr(self.pool, self._half)(*tensors)
 
 
 def build_network(
     config: NetworkConfig,
-    basis: FloatArray,
+    head: LinearHead | PolynomialHead,
     bag_size: int,
     mean: FloatArray,
     variance: FloatArray,
     seed: np.random.SeedSequence,
+    *,
+    points: FloatArray | None = None,
+    log_z: FloatArray | None = None,
+    score_offset: FloatArray | None = None,
+    pooling: str = "mean",
 ) -> BagNetwork:
     """Build an untrained network; weights and dropout follow from the seed alone.
 
@@ -108,72 +164,125 @@ def build_network(
     ----------
     config
         Architecture.
-    basis
-        Functions of θ at the K parameter points, shape (n_functions, K).  The head is a linear
-        layer with one output for each function, and the logits are its product with the basis:
-        the identity gives each class a logit of its own (seed 001), polynomials in θ give logits
-        that are smooth in θ by construction.
+    head
+        What the outputs mean.
     bag_size
         Events in a training bag.
     mean, variance
-        Of the features over the training set, shape (n_features,).
+        Of the inputs over the training set, shape (n_inputs,).
     seed
         Source of the initial weights; no global seed is read or set.
+    points
+        Training points of a polynomial head, shape (K, n_parameters).
+    log_z
+        ln Z at these points, where known (K,); otherwise learned.
+    score_offset
+        ∇ ln Z at these points (K, n_parameters); given, the scores of the events follow the
+        log-ratios in what the loss sees.
+    pooling
+        ``"mean"``, ``"sum"`` or another of :data:`milinfer.pooling.POOLINGS`.
 
     Examples
     --------
     >>> import numpy as np
-    >>> network = build_network(NetworkConfig(hidden=(8,)), np.eye(3), 5, np.zeros(2), np.ones(2),
-    ...                         np.random.SeedSequence(1))
+    >>> network = build_network(NetworkConfig(hidden=(8,)), LinearHead(np.eye(3)), 5, np.zeros(2),
+    ...                         np.ones(2), np.random.SeedSequence(1))
     >>> network.bag_model.output_shape, network.event_model.output_shape
     ((None, 3), (None, 3))
     """
-    seeds = iter(seed.generate_state(2 * len(config.hidden) + 1).tolist())
-    n_features = len(mean)
-    layers: list[Any] = [
+    n_layers = len(config.hidden) + len(config.bag_hidden)
+    seeds = iter(seed.generate_state(2 * n_layers + 2).tolist())
+    n_inputs = len(mean)
+    layers = [
         keras.layers.Normalization(
             mean=mean.astype(np.float32), variance=variance.astype(np.float32), name="normalization"
         )
     ]
     for i, width in enumerate(config.hidden):
-        layers.append(
-            keras.layers.Dense(
-                width,
-                use_bias=not config.batch_norm,
-                kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-                kernel_regularizer=keras.regularizers.L2(config.l2) if config.l2 else None,
-                name=f"dense_{i}",
-            )
-        )
-        if config.batch_norm:
-            layers.append(keras.layers.BatchNormalization(name=f"batch_norm_{i}"))
-        layers.append(keras.layers.Activation(config.activation, name=f"activation_{i}"))
-        dropout_seed = next(seeds)
-        if config.dropout:
-            layers.append(
-                keras.layers.Dropout(config.dropout, seed=dropout_seed, name=f"dropout_{i}")
-            )
-    output = keras.layers.Dense(
-        len(basis),
-        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-        name="head",
-    )
-    functions = basis.astype(np.float32)
+        layers += _hidden(config, width, i, seeds)
+    output = _dense(head.n_outputs, next(seeds), "head")
 
-    def head(embedding: Any) -> Any:
-        return keras.ops.matmul(output(embedding), functions)
+    def embed(inputs: Any) -> Any:
+        for layer in layers:
+            inputs = layer(inputs)
+        return inputs
 
-    events = keras.Input((n_features,), name="events")
-    x = events
-    for layer in layers:
-        x = layer(x)
-    event_model = keras.Model(events, head(x), name="event_model")
+    def in_bags(x: Any) -> Any:
+        return keras.ops.reshape(x, (-1, bag_size, x.shape[-1]))
 
-    bags = keras.Input((bag_size, n_features), name="bags")
+    events = keras.Input((n_inputs,), name="events")
+    bags = keras.Input((bag_size, n_inputs), name="bags")
     # Embed the events as one flat batch: the same kernels as for single events, whatever N_B.
-    x = keras.ops.reshape(bags, (-1, n_features))
-    for layer in layers:
-        x = layer(x)
-    width = config.hidden[-1] if config.hidden else n_features
-    asimov = keras.ops.mean(keras.ops.reshape(x, (-1, bag_size, width)), axis=1)
-    return BagNetwork(keras.Model(bags, head(asimov), name="bag_model"), event_model)
+    embedded = embed(keras.ops.reshape(bags, (-1, n_inputs)))
+    if isinstance(head, PolynomialHead):
+        if points is None:
+            msg = "a polynomial head needs its training points"
+            raise ValueError(msg)
+        outputs = output(embedded)
+        seen = keras.ops.sum(in_bags(head.tensor(points)(outputs)), axis=1)
+        seen = (
+            _Offsets(len(points), bag_size)(seen)
+            if log_z is None
+            else seen - bag_size * log_z.astype(np.float32)
+        )
+        if score_offset is not None:
+            score = keras.ops.sum(in_bags(head.score_tensor(points)(outputs)), axis=1)
+            shift = bag_size * score_offset.reshape(-1).astype(np.float32)
+            seen = keras.ops.concatenate([seen, score - shift], axis=1)
+        event_model = keras.Model(events, output(embed(events)), name="event_model")
+        return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model)
+    if pooling in ADDITIVE_POOLINGS and not config.bag_hidden:
+        reduce = keras.ops.mean if pooling == "mean" else keras.ops.sum
+        asimov = reduce(in_bags(embedded), axis=1)
+        seen = head.tensor(output(asimov))
+        event_model = keras.Model(events, output(embed(events)), name="event_model")
+        return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model)
+    from milinfer.pooling import BagPooling
+
+    width = config.hidden[-1] if config.hidden else n_inputs
+    pool = BagPooling(pooling, width, seed=next(seeds))
+    after = [
+        layer
+        for i, w in enumerate(config.bag_hidden, start=len(config.hidden))
+        for layer in _hidden(config, w, i, seeds)
+    ]
+
+    def finish(x: Any) -> Any:
+        for layer in after:
+            x = layer(x)
+        return output(x)
+
+    bag_model = keras.Model(bags, head.tensor(finish(pool(in_bags(embedded)))), name="bag_model")
+    event_model = keras.Model(events, _Half(pool, "summarise")(embed(events)), name="event_model")
+    reduced = keras.Input((pool.summary_width,), name="reduced")
+    counts = keras.Input((), name="counts")
+    pooled = _Half(pool, "finish")(reduced, counts)
+    bag_head = keras.Model([reduced, counts], finish(pooled), name="bag_head")
+    return BagNetwork(bag_model, event_model, bag_head, pool.reduction)
+
+
+def _dense(width: int, seed: int, name: str, **options: Any) -> Any:
+    return keras.layers.Dense(
+        width, kernel_initializer=keras.initializers.GlorotUniform(seed=seed), name=name, **options
+    )
+
+
+def _hidden(config: NetworkConfig, width: int, i: int, seeds: Iterator[int]) -> list[Any]:
+    """Dense, batch normalisation, activation and dropout."""
+    regulariser = keras.regularizers.L2(config.l2) if config.l2 else None
+    layers = [
+        _dense(
+            width,
+            next(seeds),
+            f"dense_{i}",
+            use_bias=not config.batch_norm,
+            kernel_regularizer=regulariser,
+        )
+    ]
+    if config.batch_norm:
+        layers.append(keras.layers.BatchNormalization(name=f"batch_norm_{i}"))
+    layers.append(keras.layers.Activation(config.activation, name=f"activation_{i}"))
+    seed = next(seeds)
+    if config.dropout:
+        layers.append(keras.layers.Dropout(config.dropout, seed=seed, name=f"dropout_{i}"))
+    return layers

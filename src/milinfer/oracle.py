@@ -14,6 +14,8 @@ import numpy as np
 from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import SampleError
 from milinfer.llr import dataset_surface
+from milinfer.morphing import PolynomialBasis
+from milinfer.reweighting import reweight_polynomial
 from milinfer.samples import Sample
 from milinfer.surface import Interpolation
 from milinfer.typing import FloatArray
@@ -53,27 +55,7 @@ def reweight_coefficients(sample: Sample, parameter: str, degree: int = 4) -> Fl
     >>> reweight_coefficients(sample, "c", degree=2).round(12)
     array([[1., 2., 1.]])
     """
-    ids = [k for k, point in sample.reweight_points.items() if set(point) == {parameter}]
-    values = np.array([sample.reweight_points[k][parameter] for k in ids])
-    if len(np.unique(values)) < degree + 1:
-        msg = (
-            f"{sample.label}: weights at {len(np.unique(values))} values of {parameter}, but a "
-            f"polynomial of degree {degree} needs {degree + 1}"
-        )
-        raise SampleError(msg)
-    weights = np.stack([sample.reweights[k] for k in ids], axis=1)
-    vander = np.polynomial.polynomial.polyvander(values, degree)
-    coefficients = weights @ np.linalg.pinv(vander).T
-    misfit = np.abs(coefficients @ vander.T - weights).max(axis=1)
-    scale = np.abs(weights).max(axis=1)
-    worst = int(np.argmax(misfit / scale))
-    if misfit[worst] > 1e-6 * scale[worst]:
-        msg = (
-            f"{sample.label}: the weights of event {worst} are not a polynomial of degree "
-            f"{degree} in {parameter} (relative misfit {misfit[worst] / scale[worst]:.2g})"
-        )
-        raise SampleError(msg)
-    return coefficients
+    return reweight_polynomial(sample, PolynomialBasis((parameter,), degree))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +100,11 @@ class Oracle:
     def name(self) -> str:
         """Name of the method."""
         return "oracle"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Name of the parameter, as a tuple."""
+        return (self.parameter,)
 
     def cost(self, data: Sample) -> LikelihoodCost:
         """Cost −2 ln L of a dataset (shape term)."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from milinfer.exceptions import ParameterError
 from milinfer.typing import Point
 
-__all__ = ["format_point", "parse_point", "point_id"]
+__all__ = ["format_point", "only", "parse_point", "point_id"]
 
 _ITEM = re.compile(r"^\s*([A-Za-z_]\w*)\s*=\s*([^\s=]+)\s*$")
 
@@ -22,6 +23,25 @@ def format_point(point: Point) -> str:
     'c_HW=0.5,c_W=-1'
     """
     return ",".join(f"{name}={value:.12g}" for name, value in point.items())
+
+
+def only(parameters: Sequence[str]) -> str:
+    """Name of the one parameter.
+
+    Raises
+    ------
+    ParameterError
+        If there are none or several.
+
+    Examples
+    --------
+    >>> only(["c_HW"])
+    'c_HW'
+    """
+    if len(parameters) != 1:
+        msg = f"this needs exactly one parameter, not {', '.join(parameters) or 'none'}"
+        raise ParameterError(msg)
+    return parameters[0]
 
 
 def parse_point(text: str) -> dict[str, float]:

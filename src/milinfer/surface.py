@@ -21,7 +21,7 @@ from milinfer.typing import FloatArray
 
 __all__ = ["Extremum", "Interpolation", "Surface"]
 
-Kind = Literal["spline", "polynomial", "parabola"]
+Kind = Literal["spline", "polynomial", "parabola", "points"]
 
 
 class Extremum(NamedTuple):
@@ -57,7 +57,7 @@ class Interpolation:
         ``"spline"``: cubic spline through all points.  ``"polynomial"``: Chebyshev polynomial of
         degree `degree`, least squares over all points; smooths what a classifier leaves rough.
         ``"parabola"``: least-squares parabola through the points within `window` of the highest
-        one (seed 001, §C.4).
+        one (seed 001, §C.4).  ``"points"``: no continuation, Λ is known at the points alone.
     degree, window
         See above.
 
@@ -83,10 +83,11 @@ class Interpolation:
     def __post_init__(self) -> None:
         grid = np.asarray(self.grid, dtype=np.float64)
         object.__setattr__(self, "grid", grid)
-        if self.kind not in ("spline", "polynomial", "parabola"):
-            msg = f"interpolation {self.kind!r} is not one of 'spline', 'polynomial', 'parabola'"
+        needs = {"spline": 4, "polynomial": self.degree + 1, "parabola": 3, "points": 1}
+        if self.kind not in needs:
+            msg = f"interpolation {self.kind!r} is not one of {', '.join(map(repr, needs))}"
             raise ParameterError(msg)
-        need = {"spline": 4, "polynomial": self.degree + 1, "parabola": 3}[self.kind]
+        need = needs[self.kind]
         if grid.ndim != 1 or len(grid) < need or not np.all(np.diff(grid) > 0):
             msg = f"a {self.kind} needs at least {need} ascending parameter values, not {grid}"
             raise ParameterError(msg)
@@ -95,6 +96,11 @@ class Interpolation:
     def range(self) -> tuple[float, float]:
         """Parameter range in which the surface is valid."""
         return float(self.grid[0]), float(self.grid[-1])
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Range of each parameter; here of the one."""
+        return (self.range,)
 
     def surface(self, values: ArrayLike) -> Surface:
         """Make one surface from Λ at the K points, shape (K,)."""
@@ -107,6 +113,11 @@ class Interpolation:
         ----------
         values
             Λ at the K points, shape (n_surfaces, K).
+
+        Raises
+        ------
+        ParameterError
+            For ``kind="points"``, which has no maximum between the points.
         """
         coefficients = self._coefficients(values)
         fine = np.linspace(*self.range, 16 * len(self.grid) + 1)
@@ -159,6 +170,12 @@ class Interpolation:
         return np.asarray(np.linalg.pinv(vander).T, dtype=np.float64)
 
     def _coefficients(self, values: FloatArray) -> FloatArray:
+        if self.kind == "points":
+            msg = (
+                f"Λ is known at {self.grid} alone (two hypotheses); a curve in the parameter needs "
+                "samples at more points, or head='polynomial'"
+            )
+            raise ParameterError(msg)
         if self.kind == "polynomial":
             return values @ self._chebyshev_fit
         if self.kind == "spline":
@@ -224,6 +241,19 @@ class Surface:
     def range(self) -> tuple[float, float]:
         """Parameter range in which the surface is valid."""
         return self.interpolation.range
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Range of each parameter in which the surface is valid; here of the one."""
+        return (self.range,)
+
+    def value(self, theta: FloatArray) -> float:
+        """Λ at one point, shape (1,)."""
+        return float(self(theta[0]))
+
+    def gradient(self, theta: FloatArray) -> FloatArray:
+        """dΛ/dθ at one point, shape (1,)."""
+        return np.array([float(self(theta[0], 1))])
 
     @cached_property
     def _local(self) -> FloatArray:

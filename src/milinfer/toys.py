@@ -10,15 +10,17 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from milinfer.exceptions import SampleError
-from milinfer.llr import LLRModel
+from milinfer.llr import Model, event_table, segment_llr
+from milinfer.points import format_point, only
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Extremum, Interpolation
-from milinfer.typing import FloatArray, IntArray
+from milinfer.surface_box import ChebyshevBox
+from milinfer.typing import FloatArray, IntArray, Point
 
 __all__ = ["ToyEnsemble", "Toys"]
 
@@ -34,8 +36,8 @@ class ToyEnsemble:
     ----------
     model
         Name of the model.
-    parameter, truth
-        The parameter and the value at which the toys were thrown.
+    point
+        The parameter values at which the toys were thrown.
     interpolation
         Grid and continuation of the surfaces.
     values
@@ -53,9 +55,8 @@ class ToyEnsemble:
     """
 
     model: str
-    parameter: str
-    truth: float
-    interpolation: Interpolation
+    point: Point
+    interpolation: Interpolation | ChebyshevBox
     values: FloatArray
     n_events: int
     poisson: bool
@@ -69,6 +70,16 @@ class ToyEnsemble:
         return len(self.values)
 
     @property
+    def parameter(self) -> str:
+        """Name of the parameter; a ParameterError if there are several."""
+        return only(tuple(self.point))
+
+    @property
+    def truth(self) -> float:
+        """True value of the one parameter; a ParameterError if there are several."""
+        return self.point[self.parameter]
+
+    @property
     def reuse(self) -> float:
         """How often an event of the pool is used on average."""
         return self.n_toys * self.n_events / self.pool_events
@@ -80,22 +91,29 @@ class ToyEnsemble:
 
     @property
     def theta_hat(self) -> FloatArray:
-        """Maximum-likelihood estimates, shape (n_toys,)."""
+        """Maximum-likelihood estimates, shape (n_toys,), or (n_toys, n_parameters) for several."""
         return self.extremum.theta_hat
 
     @property
     def mean_error(self) -> float:
-        """Standard error of the mean of θ̂, with that of the finite pool.
+        """Standard error of the mean of θ̂ in one parameter, with that of the finite pool.
 
         The toys share a pool that is itself a fluctuation, of relative size
         ``sqrt(n_events / pool_events)``, and no number of toys averages it away.
         """
+        only(tuple(self.point))
         variance = float(np.var(self.theta_hat, ddof=1))
         return float(np.sqrt(variance * (1 / self.n_toys + self.n_events / self.pool_events)))
 
-    def test_statistic(self, theta: float) -> FloatArray:
-        """2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,), never negative."""
-        at = self.interpolation.evaluate(self.values, np.full(self.n_toys, theta))
+    def test_statistic(self, theta: ArrayLike) -> FloatArray:
+        """2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,), never negative.
+
+        `theta` is a number, or one value for each parameter.
+        """
+        point = np.asarray(theta, dtype=np.float64)
+        at = self.interpolation.evaluate(
+            self.values, np.tile(point, (self.n_toys, *[1] * point.ndim))
+        )
         return np.maximum(2 * (self.extremum.maximum - at), 0.0)
 
     def __add__(self, other: ToyEnsemble) -> ToyEnsemble:
@@ -103,13 +121,13 @@ class ToyEnsemble:
         mine = replace(self, values=other.values, seed=other.seed)
         same = all(
             getattr(mine, name) == getattr(other, name)
-            for name in ("model", "parameter", "truth", "n_events", "poisson", "pool_id")
+            for name in ("model", "point", "n_events", "poisson", "pool_id")
         )
         if not same or self.seed == other.seed:
             msg = (
-                f"cannot join toys of {self.model} at {self.truth:g} (seed {self.seed}) and "
-                f"{other.model} at {other.truth:g} (seed {other.seed}): they must agree in all "
-                "but the seed"
+                f"cannot join toys of {self.model} at {format_point(self.point)} (seed {self.seed}) "
+                f"and {other.model} at {format_point(other.point)} (seed {other.seed}): they must "
+                "agree in all but the seed"
             )
             raise SampleError(msg)
         return replace(self, values=np.concatenate([self.values, other.values]))
@@ -133,8 +151,9 @@ class Toys:
 
     Examples
     --------
-    >>> import numpy as np
     >>> from milinfer.datasets import gaussian
+    >>> Toys(gaussian.samples(1000, [0.0], seed=1), n_events=100, seed=2).dataset({"mu": 0.0})
+    Sample(100 events, 1 feature, gaussian at mu=0)
     """
 
     pool: SampleSet
@@ -144,8 +163,8 @@ class Toys:
 
     def run(
         self,
-        models: Sequence[LLRModel],
-        truth: float,
+        models: Sequence[Model],
+        truth: float | Point,
         n_toys: int,
         *,
         on_toys: Callable[[int], None] | None = None,
@@ -155,9 +174,10 @@ class Toys:
         Parameters
         ----------
         models
-            With the same parameter.
+            With the same parameters.
         truth
-            True parameter value; the pool must have a sample there.
+            True parameter point, or the value of the one parameter; the pool must have a sample
+            there.
         n_toys
             Number of toys.
         on_toys
@@ -168,54 +188,58 @@ class Toys:
         dict
             One :class:`ToyEnsemble` for each model, by name.
         """
-        parameter = models[0].parameter
-        sample = self.pool.at(**{parameter: truth})
-        llr = {m.name: m.event_llr(sample) for m in models}
-        if len(llr) < len(models):
+        parameters = models[0].parameters
+        if any(m.parameters != parameters for m in models):
+            msg = f"models of different parameters: {[(m.name, m.parameters) for m in models]}"
+            raise SampleError(msg)
+        point = dict(truth) if isinstance(truth, Mapping) else {only(parameters): float(truth)}
+        sample = self.pool.at(**point)
+        if len({m.name for m in models}) < len(models):
             msg = f"models must have different names, not {[m.name for m in models]}"
             raise SampleError(msg)
-        values: Mapping[str, list[FloatArray]] = {name: [] for name in llr}
+        tables = [event_table(m, sample) for m in models]
+        values: list[list[FloatArray]] = [[] for _ in models]
         for stream in range(-(-n_toys // _STREAM)):
-            index, counts = self._draw(sample, truth, stream)
+            index, counts = self._draw(sample, tuple(point.values()), stream)
             keep = min(_STREAM, n_toys - stream * _STREAM)
             offsets = np.concatenate([[0], np.cumsum(counts)])[: keep + 1]
             index = index[: offsets[-1]]
             signs = np.sign(sample.weights)[index]
-            for name, table in llr.items():
-                values[name].append(_segment_sums(table, index, signs, offsets))
+            for model, table, parts in zip(models, tables, values, strict=True):
+                parts.append(segment_llr(model, table, index, signs, offsets))
             if on_toys is not None:
                 on_toys(keep)
         pool_id = fingerprint(sample)
         return {
             m.name: ToyEnsemble(
                 m.name,
-                parameter,
-                float(truth),
+                point,
                 m.interpolation,
-                np.concatenate(values[m.name]),
+                np.concatenate(parts),
                 self.n_events,
                 self.poisson,
                 len(sample),
                 pool_id,
                 self.seed,
             )
-            for m in models
+            for m, parts in zip(models, values, strict=True)
         }
 
     def dataset(self, truth: Mapping[str, float], toy: int = 0) -> Sample:
         """The events of one toy, as a dataset (weights ±1)."""
         sample = self.pool.at(**truth)
-        value = next(iter(truth.values()))
-        index, counts = self._draw(sample, value, toy // _STREAM)
+        index, counts = self._draw(sample, tuple(truth.values()), toy // _STREAM)
         offsets = np.concatenate([[0], np.cumsum(counts)])
         rows = index[offsets[toy % _STREAM] : offsets[toy % _STREAM + 1]]
         drawn = sample.take(rows)
         return replace(drawn, weights=np.sign(drawn.weights))
 
-    def _draw(self, sample: Sample, truth: float, stream: int) -> tuple[IntArray, IntArray]:
+    def _draw(
+        self, sample: Sample, truth: Sequence[float], stream: int
+    ) -> tuple[IntArray, IntArray]:
         """Event indices of ``_STREAM`` toys, one after the other, and the events of each."""
-        key = int(np.float64(truth + 0.0).view(np.uint64))  # + 0.0: −0 and 0 are one value
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(key, stream)))
+        keys = [int(np.float64(t + 0.0).view(np.uint64)) for t in truth]  # + 0.0: −0 is 0
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(*keys, stream)))
         counts = (
             rng.poisson(self.n_events, _STREAM)
             if self.poisson
@@ -242,15 +266,3 @@ def fingerprint(sample: Sample) -> str:
     digest = hashlib.blake2b(sample.features.tobytes(), digest_size=8)
     digest.update(sample.weights.tobytes())
     return digest.hexdigest()
-
-
-def _segment_sums(
-    table: FloatArray, index: IntArray, signs: FloatArray, offsets: IntArray
-) -> FloatArray:
-    """Signed sums of table rows over consecutive segments of `index`, empty segments included."""
-    out = np.zeros((len(offsets) - 1, table.shape[1]))
-    uniform = bool(np.all(signs == 1))
-    for toy, (start, stop) in enumerate(pairwise(offsets)):
-        rows = table.take(index[start:stop], axis=0)
-        out[toy] = rows.sum(axis=0) if uniform else signs[start:stop] @ rows
-    return out

@@ -1,42 +1,48 @@
-"""Training of a multi-class bag network with dynamic bags.
+"""Training of bag networks with dynamic bags.
 
-Batches are made by index from one feature array: no Python per event, and nothing is copied but
-the batch itself.  Importing this module imports Keras.
+Batches are made by index from tensors that stay in place: no Python per batch, and nothing is
+copied but the batch itself.  Importing this module imports Keras.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from milinfer.bags import draw_bags
 from milinfer.exceptions import ModelError
-from milinfer.networks import BagNetwork, keras  # type: ignore[attr-defined]  # with its backend set
-from milinfer.samples import SampleSet
-from milinfer.typing import Float32Array, FloatArray, IntArray
+from milinfer.losses import RatioLoss, loss
+from milinfer.networks import (  # type: ignore[attr-defined]  # keras with its backend set
+    BagNetwork,
+    keras,
+    tf,
+)
+from milinfer.targets import EpochBags, TrainingBags
 
-__all__ = ["BagDataset", "TrainingConfig", "train_network"]
+__all__ = ["TrainingConfig", "train_network"]
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Optimiser settings of seed 001, §B.2.2.
+    """Optimiser settings.
 
     Parameters
     ----------
     epochs
-        Upper limit; early stopping usually ends sooner.
+        Upper limit; with ``schedule="plateau"`` early stopping usually ends sooner.
     batch_events
         Events in a batch, whatever the bag size.  The paper's 80 000 belong to its 13 million
         events; the default keeps about 20 steps an epoch for samples a hundred times smaller.
     learning_rate, min_learning_rate
-        Adam's, reduced by half on each plateau.
+        Adam's, first and last.
     patience
-        Epochs without a better validation loss before the learning rate falls; training stops
-        after ``2 * patience``.
+        Epochs without a better validation loss before the learning rate is halved (``"plateau"``).
+        Training stops after ``2 * patience``; with ``"cosine"`` the best epoch is kept in any case.
+    schedule
+        ``"plateau"`` (seed 001, §B.2.2) or ``"cosine"``: the learning rate falls to its minimum
+        over all epochs as half a cosine.
 
     Examples
     --------
@@ -49,109 +55,36 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     min_learning_rate: float = 1e-4
     patience: int = 6
-
-
-class BagDataset(keras.utils.PyDataset):  # type: ignore[misc]  # keras has no type information
-    """Labelled bags of several classes; the bags are drawn anew after every epoch.
-
-    Parameters
-    ----------
-    samples
-        One class for each sample.
-    bag_size, batch_events
-        Events in a bag, and about how many in a batch.
-    seed
-        Source of the grouping; epoch ``k`` has its own stream, so that a run can be repeated.
-    dynamic
-        If false the first grouping is kept (validation).
-    """
-
-    def __init__(
-        self,
-        samples: SampleSet,
-        bag_size: int,
-        batch_events: int,
-        seed: np.random.SeedSequence,
-        *,
-        dynamic: bool = True,
-    ) -> None:
-        super().__init__(workers=1, use_multiprocessing=False)
-        self._features: Float32Array = np.concatenate([s.features for s in samples])
-        self._weights = [s.weights for s in samples]
-        self._offsets = np.concatenate([[0], np.cumsum([len(s) for s in samples])])
-        self._bag_size = bag_size
-        self._batch_bags = max(1, batch_events // bag_size)
-        self._seed = seed
-        self._dynamic = dynamic
-        self._draw()
-
-    def _draw(self) -> None:
-        rng = np.random.default_rng(self._seed.spawn(1)[0])
-        index: list[IntArray] = []
-        labels: list[IntArray] = []
-        weights: list[FloatArray] = []
-        for k, (event_weights, offset) in enumerate(
-            zip(self._weights, self._offsets[:-1], strict=True)
-        ):
-            draw = draw_bags(event_weights, self._bag_size, rng)
-            index.append(draw.index + offset)
-            labels.append(np.full(len(draw.index), k))
-            # Every class counts alike, however many events it has: flat prior over the points.
-            weights.append(draw.weights / len(draw.weights))
-        order = rng.permutation(sum(len(w) for w in weights))
-        self._index = np.concatenate(index)[order]
-        self._labels = np.concatenate(labels)[order].astype(np.int32)
-        flat = np.concatenate(weights)[order]
-        self._bag_weights = (flat * len(flat) / len(self._weights)).astype(np.float32)
-
-    @property
-    def n_bags(self) -> int:
-        """Bags in an epoch."""
-        return len(self._labels)
-
-    def __len__(self) -> int:
-        return max(1, self.n_bags // self._batch_bags)
-
-    def __getitem__(self, batch: int) -> tuple[Float32Array, Any, Float32Array]:
-        """One batch: bags (n, bag_size, n_features), labels (n,) and bag weights (n,)."""
-        # The remainder goes into the last batch, so that no bag is lost.
-        stop = None if batch == len(self) - 1 else (batch + 1) * self._batch_bags
-        rows = slice(batch * self._batch_bags, stop)
-        return self._features[self._index[rows]], self._labels[rows], self._bag_weights[rows]
-
-    def on_epoch_end(self) -> None:
-        """Draw new bags."""
-        if self._dynamic:
-            self._draw()
+    schedule: Literal["plateau", "cosine"] = "plateau"
 
 
 def train_network(
     network: BagNetwork,
-    train: SampleSet,
-    validation: SampleSet,
-    bag_size: int,
+    train: TrainingBags,
+    validation: TrainingBags,
     config: TrainingConfig,
     seed: np.random.SeedSequence,
     *,
-    callbacks: Sequence[Any] = (),
+    loss_name: str = "cross-entropy",
+    score_weight: float = 0.0,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, list[float]]:
-    """Train a multi-class bag network and restore its best weights.
+    """Train a bag network and restore its best weights.
 
     Parameters
     ----------
     network
-        From :func:`milinfer.networks.build_network`, with one output for each sample.
+        From :func:`milinfer.networks.build_network`.
     train, validation
-        Disjoint samples at the same points.
-    bag_size
-        Events in a bag.
+        Disjoint events.
     config
         Optimiser settings.
     seed
-        Source of the grouping into bags.
-    callbacks
-        Further Keras callbacks.
+        Source of the grouping into bags; every epoch has a stream of its own.
+    loss_name
+        One of :data:`milinfer.losses.LOSSES`.
+    score_weight
+        Weight of the squared error of the score, where the targets have scores.
     on_epoch
         Called as ``on_epoch(epoch, logs)`` after every epoch.
 
@@ -166,39 +99,133 @@ def train_network(
         If the loss is not finite.
     """
     train_seed, validation_seed = seed.spawn(2)
-    data = BagDataset(train, bag_size, config.batch_events, train_seed)
-    held_out = BagDataset(
-        validation, bag_size, 4 * config.batch_events, validation_seed, dynamic=False
-    )
-    network.bag_model.compile(
-        optimizer=keras.optimizers.Adam(config.learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=[],
-    )
-    hooks: list[Any] = [
-        keras.callbacks.ReduceLROnPlateau(
-            factor=0.5, patience=config.patience, min_lr=config.min_learning_rate
-        ),
-        keras.callbacks.EarlyStopping(patience=2 * config.patience, restore_best_weights=True),
-        keras.callbacks.TerminateOnNaN(),
-        *callbacks,
-    ]
-    if on_epoch is not None:
-        hooks.append(keras.callbacks.LambdaCallback(on_epoch_end=on_epoch))
-    result = network.bag_model.fit(
-        data,
-        validation_data=held_out,
-        epochs=config.epochs,
-        callbacks=hooks,
-        # The bags are shuffled already, from our seed; Keras would take a global one.
-        shuffle=False,
-        verbose=0,
-    )
-    history = {k: [float(x) for x in v] for k, v in result.history.items()}
-    if not np.isfinite(history["loss"][-1]):
-        msg = (
-            f"the training loss became {history['loss'][-1]} in epoch {len(history['loss'])}; "
-            "look for outliers in the features, or lower learning_rate"
-        )
-        raise ModelError(msg)
+    held_out = validation.draw(np.random.default_rng(validation_seed))
+    model = network.bag_model
+    optimizer = keras.optimizers.Adam(config.learning_rate)
+    optimizer.build(model.trainable_variables)
+    total_loss = _total_loss(loss(loss_name), train.n_classes, score_weight)
+    loop = _Loop(model, optimizer, total_loss, train, validation)
+    history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
+    best, best_weights, waited = np.inf, model.get_weights(), 0
+    for epoch in range(config.epochs):
+        bags = train.draw(np.random.default_rng(train_seed.spawn(1)[0]))
+        rates = _rates(config, epoch, float(optimizer.learning_rate.numpy()))
+        value = loop.train(bags, config.batch_events, rates)
+        val_loss = loop.evaluate(held_out, config.batch_events)
+        logs = {"loss": value, "val_loss": val_loss, "learning_rate": rates[1]}
+        for name, number in logs.items():
+            history[name].append(number)
+        if not np.isfinite(value) or not np.isfinite(val_loss):
+            msg = (
+                f"the training loss became {value} (validation: {val_loss}) in epoch {epoch + 1}; "
+                "look for outliers in the features, or lower learning_rate"
+            )
+            raise ModelError(msg)
+        if on_epoch is not None:
+            on_epoch(epoch, logs)
+        if val_loss < best:
+            best, best_weights, waited = val_loss, model.get_weights(), 0
+            continue
+        waited += 1
+        if config.schedule == "plateau" and waited >= 2 * config.patience:
+            break
+        if config.schedule == "plateau" and waited % config.patience == 0:
+            optimizer.learning_rate.assign(max(rates[1] / 2, config.min_learning_rate))
+    model.set_weights(best_weights)
     return history
+
+
+def _rates(config: TrainingConfig, epoch: int, current: float) -> tuple[float, float]:
+    """Learning rate at the start and the end of an epoch."""
+    if config.schedule == "plateau":
+        return current, current
+    low, high = config.min_learning_rate, config.learning_rate
+    start, end = (np.cos(np.pi * np.array([epoch, epoch + 1]) / config.epochs) + 1) / 2
+    return float(low + (high - low) * start), float(low + (high - low) * end)
+
+
+class _Loop:
+    """The optimiser's steps of an epoch as one graph: Python runs once an epoch, not once a batch.
+
+    Batches are gathered by index from tensors that stay where the network runs, and each step is
+    compiled as a whole.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        total_loss: Callable[[Any, Any], Any],
+        train: TrainingBags,
+        validation: TrainingBags,
+    ) -> None:
+        self._model, self._optimizer, self._total_loss = model, optimizer, total_loss
+        self._train, self._validation = train, validation
+        self._step = tf.function(self._one_step, jit_compile=True)
+        self._graphs: dict[str, Any] = {}
+
+    def train(self, bags: EpochBags, batch_events: int, rates: tuple[float, float]) -> float:
+        """Run an epoch; returns the mean loss."""
+        n_batches = max(1, bags.index.size // batch_events)
+        # Batches of one size, so that one compilation serves all; the few bags beyond, fewer than
+        # there are batches, are others in every epoch.
+        batch = len(bags.index) // n_batches
+        rows = slice(0, n_batches * batch)
+        grouped = [tf.reshape(x[rows], (n_batches, batch, *x.shape[1:])) for x in bags]
+        learning_rates = tf.constant(np.linspace(*rates, n_batches), dtype=tf.float32)
+        return float(self._graph(self._one_epoch, [*grouped, learning_rates]))
+
+    def evaluate(self, bags: EpochBags, batch_events: int) -> float:
+        """Mean loss over all bags, without dropout."""
+        size = max(1, 16 * batch_events // bags.index.shape[1])
+        total = 0.0
+        for start in range(0, len(bags.index), size):
+            part = [tf.constant(x[start : start + size]) for x in bags]
+            total += float(self._graph(self._one_score, part))
+        return total / float(np.sum(bags.weights, dtype=np.float64))
+
+    def _graph(self, function: Callable[..., Any], tensors: list[Any]) -> Any:
+        """Trace a function once for each set of shapes, and run it."""
+        key = f"{function.__name__} {[x.shape for x in tensors]}"
+        if key not in self._graphs:
+            self._graphs[key] = tf.function(function).get_concrete_function(*tensors)
+        return self._graphs[key](*tensors)
+
+    def _one_epoch(self, index: Any, labels: Any, weights: Any, theta: Any, rates: Any) -> Any:
+        total = tf.constant(0.0, tf.float64)
+        for b in tf.range(tf.shape(index)[0]):
+            inputs, targets = self._train.batch(index[b], labels[b], theta[b])
+            self._optimizer.learning_rate.assign(rates[b])
+            total += tf.cast(self._step(inputs, targets, weights[b]), tf.float64)
+        return total / tf.cast(tf.shape(index)[0], tf.float64)
+
+    def _one_step(self, inputs: Any, targets: Any, weights: Any) -> Any:
+        variables = self._model.trainable_variables
+        with tf.GradientTape() as tape:
+            losses = self._total_loss(targets, self._model(inputs, training=True))
+            value = tf.reduce_mean(losses * weights) + sum(self._model.losses)
+        self._optimizer.apply(tape.gradient(value, variables), variables)
+        return value
+
+    def _one_score(self, index: Any, labels: Any, weights: Any, theta: Any) -> Any:
+        inputs, targets = self._validation.batch(index, labels, theta)
+        losses = self._total_loss(targets, self._model(inputs, training=False))
+        return tf.reduce_sum(tf.cast(losses * weights, tf.float64))
+
+
+def _total_loss(ratio: RatioLoss, n_classes: int, score_weight: float) -> Callable[[Any, Any], Any]:
+    """Loss of each bag, with the error of the score if that has a weight."""
+    ops = keras.ops
+
+    def total(targets: Any, outputs: Any) -> Any:
+        if not score_weight:
+            return ratio(outputs, targets)
+        labels, scores = targets[:, :n_classes], targets[:, n_classes:]
+        value = ratio(outputs[:, :n_classes], labels)
+        # At each point in proportion to the probability that the event comes from there.
+        squared = ops.square(outputs[:, n_classes:] - scores)
+        n_parameters = squared.shape[1] // n_classes
+        weights = ops.repeat(labels, n_parameters, axis=1)
+        return value + score_weight * ops.sum(weights * squared, axis=1)
+
+    return total

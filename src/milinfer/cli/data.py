@@ -213,11 +213,16 @@ def _facts(path: Path) -> dict[str, object]:
         model = BagLikelihood.load(path)
         fitted = model.fitted
         return {
-            "kind": "model (multi-class bag network)",
-            "parameter": model.parameter,
-            "points": len(fitted.grid),
-            "range": f"[{fitted.grid[0]:g}, {fitted.grid[-1]:g}]",
-            "bag_size": model.bag_size,
+            "kind": f"model ({model.name})",
+            "parameters": ", ".join(model.parameters),
+            "points": len(fitted.points),
+            "range": ", ".join(
+                f"{name} in [{low:g}, {high:g}]"
+                for name, (low, high) in zip(
+                    model.parameters, model.interpolation.limits, strict=True
+                )
+            ),
+            "bag_size": model.events_in_bag,
             "ensemble": model.ensemble,
             "features": len(fitted.feature_names),
             "training_events": sum(fitted.n_events.values()),

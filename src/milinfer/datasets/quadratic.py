@@ -1,0 +1,226 @@
+r"""Analytic quadratic EFT problems with a hidden variable, in one or two parameters.
+
+Eight observables, normally distributed at θ = 0, and a hidden phase φ, uniform in [0, 2π):
+
+.. math:: p(x, \varphi|\theta) = N(x; 0, 1)\,\frac{1}{2\pi}\,
+          \frac{\big[1 + \theta\cdot a(x) + \sqrt2\,\cos\varphi\;\theta\cdot u(x)\big]^2}{Z(\theta)}
+
+The phase is to x what a neutrino is to a detector: simulated events know it, data do not.  It
+makes the joint likelihood ratio a noisy version of the exact one,
+
+.. math:: \frac{p(x|\theta)}{p(x|0)} =
+          \frac{(1 + \theta\cdot a)^2 + (\theta\cdot u)^2}{Z(\theta)},\qquad
+          Z(\theta) = \theta^T \langle a a^T + u u^T\rangle\,\theta + 1,
+
+which is a sum of squares of amplitudes, as every leading-order EFT prediction.  a and u are odd
+functions with closed-form moments, so that Z and the Fisher information at θ = 0,
+:math:`4\langle a a^T\rangle` an event, are known exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError
+from milinfer.points import format_point, point_id
+from milinfer.samples import Sample, SampleSet
+from milinfer.typing import FloatArray, Point
+
+__all__ = ["N_FEATURES", "fisher_information", "generate", "log_likelihood_ratio", "samples"]
+
+N_FEATURES = 8
+
+# a_k(x) = Σ_j A[k, j] sin(π x_j / 4) + B[k] sin(x_5 x_6): bounded, odd under a change of signs.
+_A = np.array(
+    [
+        [0.18, -0.14, 0.1, 0.05, 0.0, 0.0, 0.0, 0.0],
+        [0.0, 0.09, 0.12, -0.15, 0.06, 0.0, 0.0, 0.0],
+    ]
+)
+_B = np.array([0.12, -0.12])
+_U = np.array(
+    [
+        [0.0, 0.0, 0.0, 0.0, 0.15, 0.0, 0.0, 0.15],
+        [0.12, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -0.12],
+    ]
+)
+# <sin²(πx/4)> = (1 − exp(−π²/8))/2; <sin²(xy)> = (1 − <cos 2xy>)/2 with <cos txy> = (1 + t²)^−½.
+_SIN2 = (1 - np.exp(-(np.pi**2) / 8)) / 2
+_PRODUCT2 = (1 - 1 / np.sqrt(5)) / 2
+
+
+def _amplitudes(x: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
+    """A and u of each event, shape (n_events, n_parameters) each."""
+    waves = np.sin(np.pi * x / 4)
+    mixed = np.sin(x[:, 5] * x[:, 6])
+    return waves @ _A[:n].T + mixed[:, None] * _B[:n], waves @ _U[:n].T
+
+
+def _moments(n: int) -> tuple[FloatArray, FloatArray]:
+    """<a aᵀ> and <u uᵀ> at θ = 0."""
+    return _SIN2 * _A[:n] @ _A[:n].T + _PRODUCT2 * np.outer(_B[:n], _B[:n]), _SIN2 * _U[:n] @ _U[
+        :n
+    ].T
+
+
+def _vector(point: Point) -> FloatArray:
+    names = _names(len(point))
+    if tuple(point) != names or max(abs(v) for v in point.values()) > 1:
+        msg = f"{format_point(point)} is not a point of {' and '.join(names)} within [-1, 1]"
+        raise ParameterError(msg)
+    return np.array([point[name] for name in names])
+
+
+def _names(n: int) -> tuple[str, ...]:
+    if n not in (1, 2):
+        msg = f"the quadratic problem has one or two parameters, c1 and c2, not {n}"
+        raise ParameterError(msg)
+    return ("c1", "c2")[:n]
+
+
+def normalisation(theta: FloatArray) -> float:
+    """Z(θ), the exact cross-section over that at θ = 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> normalisation(np.zeros(2))
+    1.0
+    """
+    aa, uu = _moments(len(theta))
+    return float(1 + theta @ (aa + uu) @ theta)
+
+
+def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point] = ()) -> Sample:
+    """Unweighted events at a point, with exact joint weights at others.
+
+    Parameters
+    ----------
+    n_events
+        Number of events.
+    point
+        ``{"c1": value}`` or ``{"c1": value, "c2": value}``, each within [−1, 1].
+    seed
+        The same seed gives the same events.
+    weights
+        Points at which each event carries a weight; default: as many as fix the quadratic.
+
+    Raises
+    ------
+    ParameterError
+        If the point has other parameters or lies outside.
+
+    Examples
+    --------
+    >>> sample = generate(5, {"c1": 0.5}, seed=1)
+    >>> sample
+    Sample(5 events, 8 features, quadratic at c1=0.5)
+    >>> len(sample.reweights)
+    3
+    """
+    theta = _vector(point)
+    rng = np.random.default_rng(seed)
+    # Amplitudes are bounded: |a| ≤ Σ|A| + |B|.
+    bound = (
+        1
+        + np.abs(theta)
+        @ (np.abs(_A).sum(1) + np.abs(_B) + np.sqrt(2) * np.abs(_U).sum(1))[: len(theta)]
+    )
+    kept_x, kept_a, n_kept = [], [], 0
+    while n_kept < n_events:
+        x = rng.normal(size=(max(1000, 2 * (n_events - n_kept)), N_FEATURES))
+        # Features are stored as float32; the amplitudes are those of what is stored.
+        x = x.astype(np.float32).astype(np.float64)
+        a, u = _amplitudes(x, len(theta))
+        total = a + np.sqrt(2) * np.cos(rng.uniform(0, 2 * np.pi, len(x)))[:, None] * u
+        accepted = rng.random(len(x)) < ((1 + total @ theta) / bound) ** 2
+        kept_x.append(x[accepted])
+        kept_a.append(total[accepted])
+        n_kept += int(accepted.sum())
+    x, amplitude = np.concatenate(kept_x)[:n_events], np.concatenate(kept_a)[:n_events]
+    points = weights or default_weights(len(theta))
+    own = (1 + amplitude @ theta) ** 2
+    cross_section = normalisation(theta)
+    return Sample(
+        x.astype(np.float32),
+        tuple(f"x{k}" for k in range(N_FEATURES)),
+        point=dict(zip(_names(len(theta)), theta.tolist(), strict=True)),
+        process="quadratic",
+        cross_section=cross_section,
+        cross_section_error=0.0,
+        reweights={
+            point_id(p): cross_section * (1 + amplitude @ _vector(p)) ** 2 / own for p in points
+        },
+        reweight_points={point_id(p): p for p in points},
+        provenance={"generator": "milinfer.datasets.quadratic", "seed": seed},
+    )
+
+
+def default_weights(n_parameters: int) -> tuple[Point, ...]:
+    """Points that fix the quadratic in one or two parameters.
+
+    Examples
+    --------
+    >>> default_weights(1)
+    ({'c1': -1.0}, {'c1': 0.0}, {'c1': 1.0})
+    """
+    names = _names(n_parameters)
+    grid = product((-1.0, 0.0, 1.0), repeat=n_parameters)
+    return tuple(dict(zip(names, values, strict=True)) for values in grid)
+
+
+def samples(n_events: int, points: Sequence[Point], *, seed: int) -> SampleSet:
+    """One sample for each point.
+
+    Examples
+    --------
+    >>> samples(5, [{"c1": 0.0, "c2": 0.0}, {"c1": 0.5, "c2": 0.0}], seed=1)
+    SampleSet(2 points in c1, c2, 10 events, 8 features)
+    """
+    seeds = np.random.SeedSequence(seed).generate_state(len(points))
+    return SampleSet(
+        tuple(generate(n_events, p, seed=int(s)) for p, s in zip(points, seeds, strict=True))
+    )
+
+
+def log_likelihood_ratio(x: ArrayLike, theta: ArrayLike) -> FloatArray:
+    """Exact ln p(x|θ)/p(x|0) of the observables (the hidden phase integrated out).
+
+    Parameters
+    ----------
+    x
+        Observables, shape (n_events, 8).
+    theta
+        Points, shape (m, n_parameters).
+
+    Returns
+    -------
+    ndarray
+        Shape (n_events, m).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> log_likelihood_ratio(np.ones((1, 8)), [[0.0]])
+    array([[0.]])
+    """
+    points = np.asarray(theta, dtype=np.float64)
+    a, u = _amplitudes(np.asarray(x, dtype=np.float64), points.shape[1])
+    ratio = (1 + a @ points.T) ** 2 + (u @ points.T) ** 2
+    out: FloatArray = np.log(ratio) - np.log([normalisation(p) for p in points])
+    return out
+
+
+def fisher_information(n_events: int, n_parameters: int = 1) -> FloatArray:
+    """Exact Fisher information of `n_events` at θ = 0, shape (n_parameters, n_parameters).
+
+    Examples
+    --------
+    >>> fisher_information(1000).round(1)
+    array([[107.4]])
+    """
+    return 4 * n_events * _moments(n_parameters)[0]

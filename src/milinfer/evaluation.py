@@ -1,0 +1,131 @@
+"""From events to log-ratios through trained networks.
+
+Every head ends here as one table: ln p(x|θ_k)/p(x|θ0) of each event at the points of the surface,
+zero at the reference.  Importing this module does not import Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import log_softmax, logsumexp
+
+from milinfer.exceptions import ModelError
+from milinfer.losses import loss
+from milinfer.samples import Sample, as_features
+from milinfer.typing import Float32Array, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from milinfer.fitting import Fitted
+    from milinfer.likelihood import BagLikelihood
+    from milinfer.networks import BagNetwork
+
+__all__ = ["average_log_ratio", "bag_llr", "event_outputs", "event_summary", "member_log_ratios"]
+
+_CHUNK = 65_536
+
+
+def event_outputs(model: Any, inputs: Float32Array) -> Float32Array:
+    """Outputs of a Keras model for many events, in chunks of constant memory."""
+    parts = [
+        np.asarray(model(inputs[start : start + _CHUNK], training=False))
+        for start in range(0, len(inputs), _CHUNK)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, model.output_shape[-1]), np.float32)
+
+
+def member_log_ratios(model: BagLikelihood, sample: Sample) -> Iterator[FloatArray]:
+    """Log-ratios of every event by each member of an ensemble, shape (n_events, K) each.
+
+    Raises
+    ------
+    ModelError
+        If the pooling scores bags as a whole.
+    """
+    fitted = model.fitted
+    if not model.additive:
+        msg = (
+            f"{model.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags as a "
+            "whole: there is no ratio of single events; use surface(), cost() and Toys, which form "
+            "bags, or pooling='mean'"
+        )
+        raise ModelError(msg)
+    features = as_features(sample, fitted.feature_names)
+    for member, z in zip(fitted.members, fitted.z, strict=True):
+        ratios = _log_ratios(model, fitted, member, z, features)
+        yield ratios - ratios @ fitted.at_reference[:, None]
+
+
+def _log_ratios(
+    model: BagLikelihood,
+    fitted: Fitted,
+    member: Sequence[BagNetwork],
+    z: FloatArray,
+    features: Float32Array,
+) -> FloatArray:
+    # A bag's logits are the mean over its events, so an event's share is its own over N_B.
+    share = 1.0 if model.pooling == "sum" else 1.0 / model.events_in_bag
+    grid = fitted.interpolation.grid.reshape(-1, len(fitted.parameters))
+    if model.head == "polynomial":
+        outputs = event_outputs(member[0].event_model, features)
+        return fitted.polynomial.log_ratio(outputs, grid, z)
+    if model.head == "multiclass":
+        outputs = event_outputs(member[0].event_model, features)
+        return fitted.linear.log_ratio(outputs) * share
+    ratio = loss(model.loss or "bce")
+    out = np.zeros((len(features), len(grid)))
+    if model.head == "binary":
+        others = (k for k in range(len(grid)) if k != fitted.reference_index)
+        for k, network in zip(others, member, strict=True):
+            out[:, k] = ratio.log_ratio(event_outputs(network.event_model, features)) * share
+        return out
+    for k, theta in enumerate(fitted.scaled(grid)):
+        tiled = np.broadcast_to(theta.astype(np.float32), (len(features), len(theta)))
+        inputs = np.concatenate([features, tiled], axis=1)
+        out[:, k] = ratio.log_ratio(event_outputs(member[0].event_model, inputs)) * share
+    return out
+
+
+def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
+    """Average of the members of an ensemble, shape (n_events, K).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> members = [np.array([[0.0, 1.0]]), np.array([[0.0, 3.0]])]
+    >>> for average in ("log-ratio", "ratio", "probability"):
+    ...     print(average, average_log_ratio(members, average).round(3))
+    log-ratio [[0. 2.]]
+    ratio [[0.    2.434]]
+    probability [[0.    1.724]]
+    """
+    stacked = np.stack(ratios)
+    if average == "log-ratio":
+        mean: FloatArray = stacked.mean(axis=0)
+        return mean
+    if average == "ratio":
+        return np.asarray(logsumexp(stacked, axis=0) - np.log(len(stacked)))
+    total = logsumexp(log_softmax(stacked, axis=2), axis=0)
+    return np.asarray(total - total[:, :1])
+
+
+def event_summary(model: BagLikelihood, sample: Sample) -> Float32Array:
+    """Summaries of events by all members, side by side, shape (n_events, n_members · S)."""
+    features = as_features(sample, model.fitted.feature_names)
+    parts = [event_outputs(m[0].event_model, features) for m in model.fitted.members]
+    return np.concatenate(parts, axis=1)
+
+
+def bag_llr(model: BagLikelihood, reduced: FloatArray, counts: IntArray) -> FloatArray:
+    """Log-ratios of bags, averaged over the members, shape (n_bags, K)."""
+    fitted = model.fitted
+    parts = np.split(np.asarray(reduced, dtype=np.float32), len(fitted.members), axis=1)
+    n = np.asarray(counts, dtype=np.float32)
+    ratios = []
+    for (network, *_), part in zip(fitted.members, parts, strict=True):
+        outputs = np.asarray(network.bag_head([part, n], training=False))
+        llr = fitted.linear.log_ratio(outputs)
+        ratios.append(llr - llr @ fitted.at_reference[:, None])
+    return average_log_ratio(ratios, model.average)

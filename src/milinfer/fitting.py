@@ -1,0 +1,420 @@
+"""From samples to trained networks: settings, targets, members, normalisation.
+
+Importing this module does not import Keras; :func:`fit` does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from milinfer.evaluation import event_outputs
+from milinfer.exceptions import ConfigurationError, ModelError
+from milinfer.heads import LinearHead, PolynomialHead
+from milinfer.model_points import ModelPoints
+from milinfer.reweighting import JointTargets, bennett, joint_targets
+from milinfer.samples import SampleSet
+from milinfer.typing import FloatArray
+
+if TYPE_CHECKING:
+    from milinfer.likelihood import BagLikelihood
+    from milinfer.networks import BagNetwork, NetworkConfig
+    from milinfer.surface import Interpolation
+    from milinfer.surface_box import ChebyshevBox
+    from milinfer.targets import TrainingBags
+    from milinfer.training import TrainingConfig
+
+__all__ = ["EpochReport", "Fitted", "build_members", "fit"]
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a progress display needs to know after an epoch."""
+
+    member: int
+    n_members: int
+    epoch: int
+    n_epochs: int
+    loss: float
+    val_loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What training produced.
+
+    Parameters
+    ----------
+    where
+        Points, heads and the continuation between points.
+    members
+        Networks of each member of the ensemble; one, or one for each point of a binary head.
+    z
+        Coefficients of Z(θ) of each member (polynomial head), else empty.
+    feature_names, mean, variance
+        Of the features over the training set.
+    network, training
+        Settings in use.
+    history
+        Of each network: one value an epoch for each quantity.
+    n_events
+        Events of each sample.
+    effective_events
+        With joint labels: events of the even mixture of the training points with the same
+        statistical power as all events used.
+    """
+
+    where: ModelPoints
+    members: tuple[tuple[BagNetwork, ...], ...]
+    z: tuple[FloatArray, ...]
+    feature_names: tuple[str, ...]
+    mean: FloatArray
+    variance: FloatArray
+    network: NetworkConfig
+    training: TrainingConfig
+    history: list[dict[str, list[float]]]
+    n_events: dict[str, int]
+    effective_events: float | None = None
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return self.where.parameters
+
+    @property
+    def points(self) -> FloatArray:
+        """Training points, shape (K, n_parameters)."""
+        return self.where.points
+
+    @property
+    def grid(self) -> FloatArray:
+        """Training points of one parameter, shape (K,)."""
+        return self.where.points[:, 0]
+
+    @property
+    def interpolation(self) -> Interpolation | ChebyshevBox:
+        """Points of the surface, and the continuation between them."""
+        return self.where.interpolation
+
+    @property
+    def at_reference(self) -> FloatArray:
+        """Weights that give the value at θ0 from those at the points of the surface, (K,)."""
+        return self.where.at_reference
+
+    @property
+    def reference_index(self) -> int:
+        """Number of the reference among the training points."""
+        return self.where.reference_index
+
+    @property
+    def linear(self) -> LinearHead:
+        """Head of a multi-class network, at the points of the surface."""
+        return self.where.linear_at(self.where.nodes)
+
+    @property
+    def polynomial(self) -> PolynomialHead:
+        """Head of a polynomial network."""
+        return self.where.polynomial
+
+    def scaled(self, theta: FloatArray) -> FloatArray:
+        """θ as a parametrised network sees it, shape (m, n_parameters)."""
+        return self.where.scaled(theta)
+
+    @cached_property
+    def n_networks(self) -> int:
+        """Number of networks."""
+        return sum(len(m) for m in self.members)
+
+
+def fit(
+    model: BagLikelihood,
+    samples: SampleSet,
+    validation: SampleSet | None,
+    on_epoch: Callable[[EpochReport], None] | None,
+) -> tuple[BagLikelihood, Fitted]:
+    """Train all members; see :meth:`milinfer.likelihood.BagLikelihood.fit`."""
+    from milinfer.networks import NetworkConfig
+    from milinfer.training import TrainingConfig
+
+    _require_consistent(model)
+    samples = _ordered(samples)
+    model = dataclasses.replace(model, degree=_degree(model, samples))
+    where = ModelPoints.of(model, samples)
+    split_seed, *member_seeds = np.random.SeedSequence(model.seed).spawn(1 + model.ensemble)
+    if validation is None:
+        held_out = model.validation_fraction
+        train, validation = samples.split(
+            [1 - held_out, held_out], seed=int(split_seed.generate_state(1)[0])
+        )
+    else:
+        train, validation = samples, _ordered(validation)
+    network = model.network or _default_network(model, NetworkConfig)
+    training = model.training or _default_training(model, TrainingConfig)
+    model = dataclasses.replace(model, network=network, training=training)
+    task = _Task(model, where, train, validation)
+    mean, variance = _moments(train)
+    members = build_members(model, where, mean, variance, task.log_z, task.score_offset)
+    history = []
+    n_networks = len(members[0])
+    for m, (member, member_seed) in enumerate(zip(members, member_seeds, strict=True)):
+        bag_seeds = member_seed.spawn(2)[1]
+        seeds = [bag_seeds] if n_networks == 1 else bag_seeds.spawn(n_networks)
+        for k, (part, seed) in enumerate(zip(member, seeds, strict=True)):
+            history.append(
+                task.train(part, k, seed, _reporter(on_epoch, m * n_networks + k, model, training))
+            )
+    z = tuple(task.normalisation(member) for member in members)
+    fitted = Fitted(
+        where,
+        members,
+        z,
+        samples.feature_names,
+        mean,
+        variance,
+        network,
+        training,
+        history,
+        {s.label: len(s) for s in samples},
+        task.effective_events,
+    )
+    return model, fitted
+
+
+def build_members(
+    model: BagLikelihood,
+    where: ModelPoints,
+    mean: FloatArray,
+    variance: FloatArray,
+    log_z: FloatArray | None = None,
+    score_offset: FloatArray | None = None,
+) -> tuple[tuple[BagNetwork, ...], ...]:
+    """Untrained networks of all members; weights follow from the seed alone.
+
+    Parameters
+    ----------
+    model
+        Settings, with ``network``.
+    where
+        Points and heads.
+    mean, variance
+        Of the features, shape (n_features,).
+    log_z, score_offset
+        See :func:`milinfer.networks.build_network`.
+    """
+    from milinfer.networks import NetworkConfig, build_network
+
+    options: dict[str, Any] = {"pooling": model.pooling}
+    head: LinearHead | PolynomialHead
+    n_networks = 1
+    if model.head == "polynomial":
+        head = where.polynomial
+        options = {"points": where.points, "log_z": log_z, "score_offset": score_offset}
+    elif model.head == "multiclass":
+        head = where.linear_at(where.points)
+    else:
+        head = LinearHead(np.eye(1))
+        if model.head == "binary":
+            n_networks = len(where.points) - 1
+        else:
+            # θ comes scaled to [−1, 1], and needs no normalisation.
+            n = len(where.parameters)
+            mean, variance = np.append(mean, np.zeros(n)), np.append(variance, np.ones(n))
+    _, *member_seeds = np.random.SeedSequence(model.seed).spawn(1 + model.ensemble)
+    members = []
+    for member_seed in member_seeds:
+        weight_seed = member_seed.spawn(2)[0]
+        seeds = [weight_seed] if n_networks == 1 else weight_seed.spawn(n_networks)
+        members.append(
+            tuple(
+                build_network(
+                    model.network or NetworkConfig(),
+                    head,
+                    model.events_in_bag,
+                    mean,
+                    variance,
+                    seed,
+                    **options,
+                )
+                for seed in seeds
+            )
+        )
+    return tuple(members)
+
+
+class _Task:
+    """What the networks are trained on, and with what."""
+
+    def __init__(
+        self, model: BagLikelihood, where: ModelPoints, train: SampleSet, validation: SampleSet
+    ) -> None:
+        self._model, self._where = model, where
+        self._sets = (train, validation)
+        self._joint: list[Sequence[JointTargets] | None] = [None, None]
+        self.log_z: FloatArray | None = None
+        self.score_offset: FloatArray | None = None
+        self.effective_events: float | None = None
+        if model.labels == "joint" or model.score_weight:
+            degree = 2 * model.order
+            found = joint_targets(train, where.points, degree)
+            self.effective_events = found.effective_events
+            self._joint = [
+                found.targets,
+                joint_targets(validation, where.points, degree, total=found.total).targets,
+            ]
+            if model.head == "polynomial":
+                self.log_z = found.log_sigma
+                self.score_offset = found.log_sigma_gradient if model.score_weight else None
+
+    def train(
+        self,
+        network: BagNetwork,
+        k: int,
+        seed: np.random.SeedSequence,
+        on_epoch: Callable[[int, dict[str, float]], None],
+    ) -> dict[str, list[float]]:
+        """Train one network, the k-th of its member."""
+        from milinfer.training import train_network
+
+        model = self._model
+        two = model.head in ("binary", "parametrised")
+        return train_network(
+            network,
+            *(self._bags(s, joint, k) for s, joint in zip(self._sets, self._joint, strict=True)),
+            model.training,  # type: ignore[arg-type]  # filled by fit
+            seed,
+            loss_name=model.loss or ("bce" if two else "cross-entropy"),
+            score_weight=model.score_weight,
+            on_epoch=on_epoch,
+        )
+
+    def _bags(
+        self, samples: SampleSet, joint: Sequence[JointTargets] | None, k: int
+    ) -> TrainingBags:
+        from milinfer.targets import ClassBags, PairBags
+
+        model, reference = self._model, self._where.reference_index
+        n = model.events_in_bag
+        if model.head == "parametrised":
+            points = self._where.scaled(self._where.points)
+            return PairBags(samples, points, reference, n, symmetric=model.symmetric)
+        if model.head == "binary":
+            other = [i for i in range(len(samples)) if i != reference][k]
+            return ClassBags(SampleSet((samples[reference], samples[other])), n)
+        scores = bool(model.score_weight)
+        return ClassBags(samples, n, joint, scores=scores, hard=model.labels == "hard")
+
+    def normalisation(self, member: Sequence[BagNetwork]) -> FloatArray:
+        """Coefficients of Z(θ) from all events: E_θ0[r] = 1 by construction."""
+        if self._model.head != "polynomial":
+            return np.empty(0)
+        head = self._where.polynomial
+        events = [s for part in self._sets for s in part]
+        weights = np.concatenate([s.weights / s.weights.sum() for part in self._sets for s in part])
+        outputs = event_outputs(member[0].event_model, np.concatenate([s.features for s in events]))
+        own = np.unique([list(s.point.values()) for s in events], axis=0)
+        ratios = head.ratios(outputs, own)
+        return bennett(ratios, weights / weights.sum(), head.coefficients(outputs))
+
+
+def _reporter(
+    on_epoch: Callable[[EpochReport], None] | None,
+    number: int,
+    model: BagLikelihood,
+    training: TrainingConfig,
+) -> Callable[[int, dict[str, float]], None]:
+    def report(epoch: int, logs: dict[str, float]) -> None:
+        if on_epoch is not None:
+            loss, val_loss = float(logs["loss"]), float(logs["val_loss"])
+            on_epoch(EpochReport(number, model.ensemble, epoch, training.epochs, loss, val_loss))
+
+    return report
+
+
+def _default_network(model: BagLikelihood, config: type[NetworkConfig]) -> NetworkConfig:
+    if model.head != "polynomial":
+        return config()
+    # Labels without noise need no regularisation, which would only shrink the estimate.
+    dropout = 0.1 if model.labels == "hard" else 0.0
+    return config((64, 64, 64), "silu", batch_norm=False, dropout=dropout, l2=0.0)
+
+
+def _default_training(model: BagLikelihood, config: type[TrainingConfig]) -> TrainingConfig:
+    if model.head != "polynomial":
+        return config()
+    epochs = 20 if model.labels == "hard" else 40
+    return config(epochs, 2048, 2e-3, 2e-5, schedule="cosine")
+
+
+def _require_consistent(model: BagLikelihood) -> None:
+    """Refuse settings that exclude each other."""
+    from milinfer.losses import loss
+
+    two = model.head in ("binary", "parametrised")
+    classes = loss(model.loss or ("bce" if two else "cross-entropy")).n_classes
+    problems = {
+        f"loss={model.loss!r} does not fit head={model.head!r}": (classes == 2) is not two,
+        "a polynomial head is a sum over events and takes no pooling=": model.head == "polynomial"
+        and model.pooling != "mean",
+        f"head={model.head!r} knows pooling='mean' and 'sum' only": two
+        and model.pooling not in ("mean", "sum"),
+        f"labels='joint' needs head='multiclass' or 'polynomial', not {model.head!r}": two
+        and model.labels == "joint",
+        "score_weight= needs head='polynomial'": model.score_weight != 0
+        and model.head != "polynomial",
+        "points= needs labels='joint'": model.points is not None and model.labels != "joint",
+        "points= needs bag_size=1: bags are simulated at the samples' points": model.points
+        is not None
+        and model.events_in_bag != 1,
+        "loss='mlc-linear' makes Λ no sum over events; use bag_size=1": model.loss == "mlc-linear"
+        and model.events_in_bag != 1,
+        "ensemble= and bag_size= must be at least 1": min(model.ensemble, model.events_in_bag) < 1,
+    }
+    for problem, found in problems.items():
+        if found:
+            raise ConfigurationError(problem)
+
+
+def _ordered(samples: SampleSet) -> SampleSet:
+    """Samples in ascending order of their points."""
+    if not samples.parameters:
+        msg = "the samples have no parameter; give them parameter points"
+        raise ModelError(msg)
+    order = sorted(range(len(samples)), key=lambda i: tuple(samples[i].point.values()))
+    return SampleSet(tuple(samples[i] for i in order))
+
+
+def _degree(model: BagLikelihood, samples: SampleSet) -> int | None:
+    """Degree of the logits; ``"auto"`` leaves at least two points for each coefficient."""
+    from milinfer.morphing import PolynomialBasis
+
+    if model.head != "multiclass" or model.degree is None:
+        return None if model.degree == "auto" else model.degree
+    n_points = len(samples) if model.points is None else len(model.points)
+    fits = [
+        d
+        for d in (4, 3, 2, 1)
+        if len(PolynomialBasis(samples.parameters, d)) - 1 <= (n_points - 1) // 2
+    ]
+    degree = (fits or [1])[0] if model.degree == "auto" else model.degree
+    if degree < 1 or len(PolynomialBasis(samples.parameters, degree)) > n_points:
+        msg = (
+            f"logits of degree {degree} in {', '.join(samples.parameters)} do not fit {n_points} "
+            "points; lower degree= or add points"
+        )
+        raise ModelError(msg)
+    return degree
+
+
+def _moments(samples: SampleSet) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance of each feature over all samples, each sample counting alike."""
+    weights = np.concatenate([np.abs(s.weights) / np.abs(s.weights).sum() for s in samples])
+    features = np.concatenate([s.features for s in samples])
+    mean = np.average(features, axis=0, weights=weights)
+    variance = np.average((features - mean) ** 2, axis=0, weights=weights)
+    # A constant feature carries nothing; a variance of one keeps it at zero after centring.
+    return mean, np.where(variance > 0, variance, 1.0)

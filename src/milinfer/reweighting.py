@@ -1,0 +1,279 @@
+"""What simulated events know about other parameter points: weights, polynomials, joint ratios.
+
+A generator that writes the weight of each event at several parameter points (``<rwgt>`` in LHE
+files) tells |M(z|θ)|², a polynomial in θ, for the parton-level truth z of each event.  Its ratios
+are the joint likelihood ratio and the joint score (Brehmer, Cranmer, Louppe, Pavez,
+arXiv:1805.00013 and 1805.00020): noisy versions of those of the observables x, with the right
+mean, so that they can be learned from instead of mere labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from milinfer.bags import effective_sample_size
+from milinfer.exceptions import SampleError
+from milinfer.morphing import PolynomialBasis, point_matrix
+from milinfer.points import format_point
+from milinfer.samples import Sample, SampleSet
+from milinfer.typing import FloatArray
+
+__all__ = [
+    "JointRatios",
+    "JointTargets",
+    "bennett",
+    "class_points",
+    "joint_targets",
+    "reweight_polynomial",
+]
+
+_MAX_ITERATIONS = 1000
+
+
+def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
+    """Per-event polynomial of the weight in the parameters, from the sample's reweights.
+
+    Parameters
+    ----------
+    sample
+        Events with weights at as many points as the basis has coefficients, or more.
+    basis
+        Parameters and degree: 2 for one operator insertion in production or decay, 4 for both.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_events, n_coefficients), in the order of ``basis.exponents``.
+
+    Raises
+    ------
+    SampleError
+        If there are too few weights, or the weights are not such a polynomial.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sample = Sample(np.zeros((1, 1)), ("x",), point={"c": 0.0},
+    ...                 reweights={f"w{k}": np.array([(1 + k) ** 2.0]) for k in (0, 1, 2)},
+    ...                 reweight_points={f"w{k}": {"c": float(k)} for k in (0, 1, 2)})
+    >>> reweight_polynomial(sample, PolynomialBasis(("c",), 2)).round(12)
+    array([[1., 2., 1.]])
+    """
+    names = basis.parameters
+    ids = [k for k, point in sample.reweight_points.items() if set(point) == set(names)]
+    points = [sample.reweight_points[k] for k in ids]
+    distinct = {tuple(p[name] for name in names) for p in points}
+    if len(distinct) < len(basis):
+        msg = (
+            f"{sample.label}: weights at {len(distinct)} values of {', '.join(names)}, but a "
+            f"polynomial of degree {basis.degree} needs {len(basis)}"
+        )
+        raise SampleError(msg)
+    design = basis.design(point_matrix(names, points))
+    if np.linalg.matrix_rank(design) < len(basis):
+        msg = (
+            f"{sample.label}: the weights at {[format_point(p) for p in points]} do not determine "
+            f"a polynomial of degree {basis.degree}; write weights at other points"
+        )
+        raise SampleError(msg)
+    weights = np.stack([sample.reweights[k] for k in ids], axis=1)
+    coefficients: FloatArray = weights @ np.linalg.pinv(design).T
+    misfit = np.abs(coefficients @ design.T - weights).max(axis=1)
+    scale = np.abs(weights).max(axis=1)
+    worst = int(np.argmax(misfit - 1e-6 * scale))
+    if misfit[worst] > 1e-6 * scale[worst]:
+        msg = (
+            f"{sample.label}: the weights of event {worst} are not a polynomial of degree "
+            f"{basis.degree} in {', '.join(names)} (relative misfit "
+            f"{misfit[worst] / scale[worst]:.2g})"
+        )
+        raise SampleError(msg)
+    return coefficients
+
+
+class JointTargets(NamedTuple):
+    """What to learn from: joint ratios of the events of one sample, and how much each counts.
+
+    Parameters
+    ----------
+    log_ratio
+        ln p(z|θ_k)/p(z|θ_0), up to a constant for each event, shape (n_events, K).
+    score
+        ∇ ln p(z|θ) at θ_k, shape (n_events, K, n_parameters).
+    weights
+        Event weights that turn the sample set into the even mixture of the K points, (n_events,).
+    """
+
+    log_ratio: FloatArray
+    score: FloatArray
+    weights: FloatArray
+
+
+class JointRatios(NamedTuple):
+    """Joint targets of a sample set, and the cross-section as a function of θ that goes with them.
+
+    Parameters
+    ----------
+    targets
+        One for each sample.
+    total
+        Coefficients of σ(θ)/σ(0) in the polynomial of the weight, shape (n_coefficients,).
+    log_sigma
+        ln σ(θ_k)/σ(0), shape (K,).
+    log_sigma_gradient
+        Its derivatives, shape (K, n_parameters).
+    effective_events
+        Events of the even mixture of the K points with the same statistical power as all of these
+        (negative weights, and points far from those of the samples, lower it).
+    """
+
+    targets: tuple[JointTargets, ...]
+    total: FloatArray
+    log_sigma: FloatArray
+    log_sigma_gradient: FloatArray
+    effective_events: float
+
+
+def joint_targets(
+    samples: SampleSet, points: FloatArray, degree: int, *, total: FloatArray | None = None
+) -> JointRatios:
+    """Joint likelihood ratios and scores of all events at K points.
+
+    Parameters
+    ----------
+    samples
+        Events at one point or several, with weights that fix the polynomial.
+    points
+        The K points, shape (K, n_parameters).
+    degree
+        Of the polynomial of the weight.
+    total
+        σ(θ)/σ(0), from a larger set of events; default: from these.
+
+    Raises
+    ------
+    SampleError
+        If weights are missing, or an event has a weight that is not positive at some point: its
+        ratio has no logarithm.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.datasets import quadratic
+    >>> samples = quadratic.samples(1000, [{"c1": 0.0}], seed=1)
+    >>> joint = joint_targets(samples, np.array([[0.0], [0.5]]), degree=2)
+    >>> joint.targets[0].log_ratio.shape, joint.targets[0].score.shape
+    ((1000, 2), (1000, 2, 1))
+    >>> 800 < joint.effective_events < 1000
+    True
+    """
+    basis = PolynomialBasis(samples.parameters, degree)
+    polynomials = [reweight_polynomial(s, basis) for s in samples]
+    own = point_matrix(samples.parameters, [s.point for s in samples])
+    event_weights = [s.weights / s.weights.sum() / len(samples) for s in samples]
+    for sample, polynomial in zip(samples, polynomials, strict=True):
+        _require_positive(sample, polynomial, basis, np.concatenate([own, points]))
+    everything, weights = np.concatenate(polynomials), np.concatenate(event_weights)
+    # The weights at θ over those at the point of generation: only ratios within an event count.
+    if total is None:
+        total = bennett(everything @ basis.design(own).T, weights, everything)
+    sigma, sigma_own = basis.design(points) @ total, basis.design(own) @ total
+    slopes = np.stack([basis.design_gradient(p) for p in points])
+    sigma_slope = slopes @ total
+    targets, mixture_weights = [], []
+    for polynomial, w in zip(polynomials, event_weights, strict=True):
+        value = polynomial @ basis.design(points).T
+        density = value / sigma
+        mixture = (polynomial @ basis.design(own).T / sigma_own).mean(axis=1)
+        mixture_weights.append(w * density.mean(axis=1) / mixture)
+        score = np.einsum("kpj,nj->nkp", slopes, polynomial) / value[:, :, None]
+        targets.append(
+            JointTargets(np.log(density), score - sigma_slope / sigma[:, None], mixture_weights[-1])
+        )
+    return JointRatios(
+        tuple(targets),
+        total,
+        np.log(sigma / total[0]),
+        sigma_slope / sigma[:, None],
+        effective_sample_size(np.concatenate(mixture_weights)),
+    )
+
+
+def _require_positive(
+    sample: Sample, polynomial: FloatArray, basis: PolynomialBasis, points: FloatArray
+) -> None:
+    value = polynomial @ basis.design(points).T
+    if not np.all(value > 0):
+        event, k = (int(i) for i in np.argwhere(~(value > 0))[0])
+        where = format_point(dict(zip(basis.parameters, points[k].tolist(), strict=True)))
+        msg = (
+            f"{sample.label}: event {event} has weight {value[event, k]:g} at {where}; a joint "
+            "likelihood ratio needs positive weights at all points: train with labels='hard', or "
+            "keep the squared operator terms in the generator"
+        )
+        raise SampleError(msg)
+
+
+def bennett(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> FloatArray:
+    r"""Means at the reference point from events of all points (multistate Bennett ratio).
+
+    Events of the mixture of G densities :math:`q = \frac1G\sum_g r_g\,p_0/Z_g` give the mean of any
+    quantity v under p_0 as :math:`\sum_i w_i v(x_i)\,p_0/q`, where the :math:`Z_g` are themselves
+    such means: of the unnormalised ratios :math:`r_g`.  The equations are solved by iteration
+    (Shirts and Chodera, J. Chem. Phys. 129, 124105, 2008).  All events determine the normalisation,
+    not only those at the reference.
+
+    Parameters
+    ----------
+    ratios
+        Unnormalised :math:`r_g(x_i)` at the points of generation, shape (n_events, G), positive.
+    weights
+        Event weights, each sample's summing to 1/G, shape (n_events,).
+    values
+        Quantities to average, shape (n_events, n_values); the first must average to one.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_values,), the first being one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.datasets import quadratic
+    >>> sample = quadratic.generate(20_000, {"c1": 0.0}, seed=1)
+    >>> theta = np.array([[0.0], [1.0]])
+    >>> ratio = np.exp(quadratic.log_likelihood_ratio(sample.features, theta))
+    >>> bennett(ratio[:, :1], np.full(20_000, 1 / 20_000), ratio).round(1)
+    array([1., 1.])
+    """
+    normalisation = np.ones(ratios.shape[1])
+    for _ in range(_MAX_ITERATIONS):
+        relative = weights / (ratios / normalisation).mean(axis=1)
+        updated = relative @ ratios
+        # Only ratios of the Z are determined; the scale follows from the first of the values.
+        updated /= updated[0]
+        converged = np.allclose(updated, normalisation / normalisation[0], rtol=1e-10, atol=0)
+        normalisation = updated
+        if converged:
+            break
+    relative = weights / (ratios / normalisation).mean(axis=1)
+    means: FloatArray = relative @ values
+    return means / means[0]
+
+
+def class_points(samples: SampleSet | Sequence[Sample]) -> FloatArray:
+    """Points of the samples, shape (n_samples, n_parameters).
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> class_points(gaussian.samples(2, [0.0, 0.5], seed=1))
+    array([[0. ],
+           [0.5]])
+    """
+    names = tuple(samples[0].point)
+    return point_matrix(names, [s.point for s in samples])

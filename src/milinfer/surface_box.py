@@ -1,0 +1,229 @@
+"""LLR surfaces in several parameters: Chebyshev interpolation on a box.
+
+What :class:`milinfer.surface.Interpolation` is for one parameter: sums over events give Λ(D|θ_k)
+at K nodes, and the product of Chebyshev polynomials through the nodes is Λ(θ), for one dataset
+(:class:`BoxSurface`) or for thousands of pseudo-experiments at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError
+from milinfer.surface import Extremum
+from milinfer.typing import FloatArray
+
+__all__ = ["BoxSurface", "ChebyshevBox"]
+
+_NEWTON_STEPS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class ChebyshevBox:
+    """Chebyshev interpolation of surfaces in several parameters.
+
+    Parameters
+    ----------
+    low, high
+        Corners of the box, shape (n_parameters,).
+    degree
+        Of the polynomial in each parameter; there are ``(degree + 1)**n_parameters`` nodes.
+
+    Raises
+    ------
+    ParameterError
+        If the corners do not span a box.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> box = ChebyshevBox(np.array([-1.0, -1.0]), np.array([1.0, 1.0]), 4)
+    >>> box.grid.shape
+    (25, 2)
+    >>> x, y = box.grid.T
+    >>> surface = box.surface(-50 * (x - 0.2) ** 2 - 20 * (y + 0.1) ** 2)
+    >>> print(surface.extremum.theta_hat.round(6) + 0.0)
+    [[ 0.2 -0.1]]
+    """
+
+    low: FloatArray
+    high: FloatArray
+    degree: int = 8
+
+    def __post_init__(self) -> None:
+        low, high = (np.asarray(v, dtype=np.float64) for v in (self.low, self.high))
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+        if low.ndim != 1 or low.shape != high.shape or not np.all(low < high) or self.degree < 2:
+            msg = f"{low} and {high} are not corners of a box, or degree {self.degree} is below 2"
+            raise ParameterError(msg)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters."""
+        return len(self.low)
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Range of each parameter in which the surface is valid."""
+        return tuple(zip(self.low.tolist(), self.high.tolist(), strict=True))
+
+    @cached_property
+    def _nodes(self) -> FloatArray:
+        return np.asarray(chebyshev.chebpts1(self.degree + 1), dtype=np.float64)
+
+    @cached_property
+    def grid(self) -> FloatArray:
+        """The nodes, shape (K, n_parameters)."""
+        scaled = np.array(list(product(self._nodes, repeat=self.n_parameters)))
+        return self.low + (scaled + 1) * (self.high - self.low) / 2
+
+    @cached_property
+    def _to_coefficients(self) -> FloatArray:
+        # Discrete orthogonality of the polynomials on their own nodes: one small matrix an axis.
+        n = self.degree + 1
+        matrix = chebyshev.chebvander(self._nodes, self.degree).T * (2 / n)
+        matrix[0] /= 2
+        return np.asarray(matrix, dtype=np.float64)
+
+    def coefficients(self, values: FloatArray) -> FloatArray:
+        """Chebyshev coefficients (n_surfaces, degree + 1, …) of Λ at the nodes (n_surfaces, K)."""
+        n, p = self.degree + 1, self.n_parameters
+        tensor = np.asarray(values, dtype=np.float64).reshape(-1, *(n,) * p)
+        for axis in range(1, p + 1):
+            tensor = np.moveaxis(
+                np.tensordot(self._to_coefficients, tensor, axes=(1, axis)), 0, axis
+            )
+        return tensor
+
+    def surface(self, values: ArrayLike) -> BoxSurface:
+        """Make one surface from Λ at the nodes, shape (K,)."""
+        return BoxSurface(self, np.asarray(values, dtype=np.float64))
+
+    def evaluate(self, values: FloatArray, theta: FloatArray) -> FloatArray:
+        """Λ of each surface (n_surfaces, K) at its own point (n_surfaces, n_parameters)."""
+        return self._contract(self.coefficients(values), theta, (0,) * self.n_parameters)
+
+    def extrema(self, values: FloatArray) -> Extremum:
+        """Maxima of many surfaces at once.
+
+        Parameters
+        ----------
+        values
+            Λ at the nodes, shape (n_surfaces, K).
+
+        Returns
+        -------
+        Extremum
+            ``theta_hat`` of shape (n_surfaces, n_parameters), ``curvature`` of shape
+            (n_surfaces, n_parameters, n_parameters).
+        """
+        coefficients = self.coefficients(values)
+        theta = self.grid[np.argmax(values, axis=1)]
+        best = self._contract(coefficients, theta, (0,) * self.n_parameters)
+        span = self.high - self.low
+        for _ in range(_NEWTON_STEPS):
+            slope, hessian = self._derivatives(coefficients, theta)
+            # Uphill also where the surface is not concave: flip negative eigenvalues of −H.
+            eigenvalues, vectors = np.linalg.eigh(-hessian * np.outer(span, span))
+            floor = 1e-9 * np.abs(eigenvalues).max(axis=1, keepdims=True) + 1e-300
+            along = np.einsum("nji,nj->ni", vectors, slope * span)
+            step = (
+                np.einsum("nij,nj->ni", vectors, along / np.maximum(np.abs(eigenvalues), floor))
+                * span
+            )
+            scale = np.ones(len(theta))
+            moved = np.clip(theta + step, self.low, self.high)
+            value = self._contract(coefficients, moved, (0,) * self.n_parameters)
+            for _ in range(12):
+                worse = value < best - 1e-12 * np.abs(best)
+                if not worse.any():
+                    break
+                scale[worse] /= 2
+                moved = np.clip(theta + scale[:, None] * step, self.low, self.high)
+                value = self._contract(coefficients, moved, (0,) * self.n_parameters)
+            better = value >= best
+            change = np.abs(moved - theta)[better] / span if better.any() else np.zeros((1, 1))
+            theta = np.where(better[:, None], moved, theta)
+            best = np.where(better, value, best)
+            if change.max() < 1e-10:
+                break
+        _, hessian = self._derivatives(coefficients, theta)
+        edge = (theta <= self.low + 1e-9 * span) | (theta >= self.high - 1e-9 * span)
+        return Extremum(theta, best, -hessian, edge.any(axis=1))
+
+    def _derivatives(
+        self, coefficients: FloatArray, theta: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        p = self.n_parameters
+        unit = np.eye(p, dtype=int)
+        slope = np.stack([self._contract(coefficients, theta, unit[k]) for k in range(p)], axis=1)
+        hessian = np.empty((len(theta), p, p))
+        for j, k in product(range(p), repeat=2):
+            if j <= k:
+                hessian[:, j, k] = self._contract(coefficients, theta, unit[j] + unit[k])
+                hessian[:, k, j] = hessian[:, j, k]
+        return slope, hessian
+
+    def _contract(
+        self, coefficients: FloatArray, theta: FloatArray, derivative: ArrayLike
+    ) -> FloatArray:
+        """Surfaces or mixed derivatives at one point each, shape (n_surfaces,)."""
+        value = coefficients
+        scaled = (2 * theta - self.low - self.high) / (self.high - self.low)
+        orders = np.asarray(derivative)
+        for axis in range(self.n_parameters):
+            identity = np.eye(self.degree + 1)
+            derived = np.asarray(chebyshev.chebder(identity, int(orders[axis]), axis=0))
+            derived = derived * (2 / (self.high[axis] - self.low[axis])) ** orders[axis]
+            basis = chebyshev.chebvander(scaled[:, axis], len(derived) - 1) @ derived
+            value = np.einsum("nj...,nj->n...", value, basis)
+        return np.asarray(value, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class BoxSurface:
+    """Λ(θ) of one dataset in several parameters, with its gradient.
+
+    Parameters
+    ----------
+    interpolation
+        The box.
+    values
+        Λ at the nodes, shape (K,).
+    """
+
+    interpolation: ChebyshevBox
+    values: FloatArray
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Range of each parameter in which the surface is valid."""
+        return self.interpolation.limits
+
+    @cached_property
+    def _coefficients(self) -> FloatArray:
+        return self.interpolation.coefficients(self.values[None])
+
+    def value(self, theta: FloatArray) -> float:
+        """Λ at one point (n_parameters,)."""
+        zeros = (0,) * len(theta)
+        return float(self.interpolation._contract(self._coefficients, theta[None], zeros)[0])
+
+    def gradient(self, theta: FloatArray) -> FloatArray:
+        """dΛ/dθ at one point (n_parameters,), shape (n_parameters,)."""
+        unit = np.eye(len(theta), dtype=int)
+        return np.array(
+            [self.interpolation._contract(self._coefficients, theta[None], e)[0] for e in unit]
+        )
+
+    @cached_property
+    def extremum(self) -> Extremum:
+        """The maximum (arrays of length one)."""
+        return self.interpolation.extrema(self.values[None])
