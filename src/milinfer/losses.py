@@ -22,7 +22,7 @@ An exponential overflows in float32, where a weight of zero turns it into NaN, a
 it ruins the running mean of squared gradients in Adam.  Above an exponent of 30 it is therefore
 continued by its tangent, and below f = 0.01 the linear f by an exponential.  The ratio is then
 another monotonic function of o, which `log_ratio` takes into account: the minimum is exact
-everywhere.  (This is the C(f) of the paper's footnote 1: increasing and everywhere positive.)
+everywhere.  (For the MLC this is a C(f) of the paper's footnote 1: increasing and positive.)
 
 Importing this module does not import Keras; calling a loss does.
 """
