@@ -1,0 +1,109 @@
+"""Boosted likelihoods on disk: ``model.json`` and XGBoost's own format, never a pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from milinfer.boosted import BoostedLikelihood, _Fitted
+from milinfer.exceptions import MilinferError, ModelError
+from milinfer.model_files import _checksum, _read_json
+from milinfer.trees import BoostedSettings, require
+from milinfer.typing import PathLikeStr
+
+__all__ = ["load_boosted", "save_boosted"]
+
+_FORMAT = "xgboost-1"
+_TREES = "trees.ubj"
+_SETTINGS = ("reference", "trials", "seed", "interpolation_kind", "window", "validation_fraction")
+_PLAIN = ("parameter", "feature_names", "history", "tried", "n_events")
+
+
+def save_boosted(model: BoostedLikelihood, path: PathLikeStr) -> None:
+    """Save a trained likelihood to a directory.
+
+    The directory is written beside its place and then renamed, so that it is whole or not there.
+
+    Raises
+    ------
+    ModelError
+        If the model is not trained, or `path` is something else than a model.
+    """
+    fitted, target = model.fitted, Path(path)
+    if target.exists() and not (target / "model.json").exists():
+        msg = f"{target} exists and is not a milinfer model; choose another directory"
+        raise ModelError(msg)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        fitted.booster.save_model(folder / _TREES)
+        content = {
+            "format": _FORMAT,
+            "head": model.name,
+            "settings": {name: getattr(model, name) for name in _SETTINGS},
+            "given": model.settings and dataclasses.asdict(model.settings),
+            "used": dataclasses.asdict(fitted.settings),
+            "grid": fitted.grid.tolist(),
+            **{name: getattr(fitted, name) for name in _PLAIN},
+            "weights": {_TREES: _checksum(folder / _TREES)},
+            "versions": {
+                "milinfer": version("milinfer"),
+                "numpy": np.__version__,
+                "xgboost": require("xgboost").__version__,
+            },
+        }
+        (folder / "model.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        folder.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        folder.rename(target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def load_boosted(path: PathLikeStr) -> BoostedLikelihood:
+    """Load a likelihood that :func:`save_boosted` has written.
+
+    Raises
+    ------
+    ModelError
+        If something is missing, was changed or is of another format; the message names it.
+    """
+    folder = Path(path)
+    content = _read_json(folder / "model.json")
+    if content.get("format") != _FORMAT:
+        msg = (
+            f"{folder} has model format {content.get('format')}, and BoostedLikelihood reads "
+            f"{_FORMAT}; load it with the class that saved it"
+        )
+        raise ModelError(msg)
+    try:
+        file = folder / _TREES
+        if not file.exists() or _checksum(file) != content["weights"][_TREES]:
+            what = "differs from what was saved" if file.exists() else "is missing"
+            msg = f"{file} {what}; restore it or train again"
+            raise ModelError(msg)
+        given, used = content["given"], BoostedSettings(**content["used"])
+        fitted = _Fitted(
+            require("xgboost").Booster({"nthread": used.n_jobs}, model_file=file),
+            used,
+            np.array(content["grid"]),
+            **{name: content[name] for name in _PLAIN}
+            | {"feature_names": tuple(content["feature_names"])},
+        )
+        return BoostedLikelihood(
+            **content["settings"],
+            settings=given and BoostedSettings(**given),
+            _fitted=fitted,
+        )
+    except MilinferError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{folder / 'model.json'} is not a complete model: {error}; train again"
+        raise ModelError(msg) from error

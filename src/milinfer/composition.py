@@ -1,0 +1,78 @@
+r"""Bags from events, and events from bags.
+
+For independent events the likelihood ratio of a bag is the product of those of its events
+(seed 004, eq. 2), so that classifiers of events and of bags can be turned into one another:
+
+:math:`f_{1\to N}` (seed 004, eq. 13; seed 001, §C.3)
+    From a classifier of single events: :func:`bag_log_ratio` sums its log-ratios over each bag.
+    The output of that classifier for the bag is ``scipy.special.expit`` of the sum (seed 001,
+    eq. 38).
+
+:math:`f_{N\to 1}` (seed 004, eqs. 14 and 32)
+    From a classifier of bags whose logit is a sum over events, Σφ(x_i): φ(x_i) is the log-ratio
+    of the event.  A :class:`~milinfer.likelihood.BagLikelihood` is of this form, for each class at
+    once: with the mean embedding and a linear last layer, the log-ratio of a bag is
+    :math:`\sum_i [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B`.  Its ``event_llr`` is that summand,
+    and so it *is* :math:`f_{N\to 1}`; there is nothing to convert.
+
+Both directions then meet in one shape, (n_events, K), and either can be compared with the other
+on the same bags.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError
+from milinfer.typing import FloatArray
+
+__all__ = ["bag_log_ratio"]
+
+
+def bag_log_ratio(event_log_ratio: ArrayLike, offsets: ArrayLike) -> FloatArray:
+    """Log-likelihood ratio of bags, from that of their events.
+
+    Parameters
+    ----------
+    event_log_ratio
+        Shape (n_events,) or (n_events, K), such as ``event_llr`` of any model.
+    offsets
+        Where each bag begins, and where the last one ends: shape (n_bags + 1,), ascending.  Bag b
+        holds the events from ``offsets[b]`` up to ``offsets[b + 1]``, as
+        :func:`milinfer.bags.bag_offsets` gives them; a bag may be empty.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_bags,) or (n_bags, K), summed in float64.
+
+    Raises
+    ------
+    ParameterError
+        If the offsets descend or point to events that are not there.
+
+    Examples
+    --------
+    >>> from milinfer.bags import bag_offsets
+    >>> bag_log_ratio([0.1, 0.2, -0.1, 0.4], bag_offsets(4, 3)).round(6)
+    array([0.2, 0.4])
+    """
+    ratios = np.asarray(event_log_ratio, dtype=np.float64)
+    edges = np.asarray(offsets)
+    good = ratios.ndim in (1, 2) and edges.ndim == 1 and len(edges) > 0
+    if not good or not np.issubdtype(edges.dtype, np.integer):
+        msg = (
+            f"log-ratios of shape {ratios.shape} with offsets of shape {edges.shape} and type "
+            f"{edges.dtype}; give (n_events,) or (n_events, K), and n_bags + 1 integers"
+        )
+        raise ParameterError(msg)
+    if edges[0] < 0 or edges[-1] > len(ratios) or np.any(np.diff(edges) < 0):
+        msg = f"offsets of bags must ascend from 0 or more to at most {len(ratios)} events"
+        raise ParameterError(msg)
+    bags = np.zeros((len(edges) - 1, *ratios.shape[1:]))
+    # Between the starts of two bags with events there are only empty bags, which add nothing.
+    filled = np.flatnonzero(np.diff(edges))
+    if len(filled):
+        bags[filled] = np.add.reduceat(ratios[: edges[-1]], edges[filled], axis=0)
+    return bags
