@@ -168,7 +168,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         msg = "the analysis needs one evaluation sample and a dataset with events"
         raise SampleError(msg)
     n_events = len(analysis.data)
-    low, high = model.interpolation.range
+    low, high = model.interpolation.limits[0]
     fine = Interpolation(np.linspace(low, high, 81), "spline")
     binned = {
         "pyhf": Templates.from_samples(

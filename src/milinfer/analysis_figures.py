@@ -87,7 +87,7 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         truth = {model.parameter: result.truth}
         best = {model.parameter: comparison[name].intervals[0].estimate}  # type: ignore[index]
         n = len(analysis.data)
-        reference = {model.parameter: model.reference}
+        reference = {model.parameter: float(np.ravel(model.reference)[0])}
         expected = {
             f"{label}: {format_point({k: round(v, 3) for k, v in p.items()})}": n
             * templates.fractions(p)

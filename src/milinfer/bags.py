@@ -38,8 +38,9 @@ def draw_bags(
 
     Events of equal weight are permuted and cut into bags: every event is used once, and the
     ``n_events % bag_size`` left over by this draw get their turn in the next one.  Bags of one
-    event are the events, each with its weight over the mean weight.  Otherwise events are drawn with replacement, with probability :math:`|w_i| / \sum |w|`, and the bag
-    carries the weight :math:`\prod_i \mathrm{sign}(w_i)\,(\sum|w| / \sum w)^{N_B}`, so that the
+    event are the events, each with its weight over the mean weight.  Otherwise events are drawn
+    with replacement, with probability :math:`|w_i| / \sum |w|`, and the bag carries the weight
+    :math:`\prod_i \mathrm{sign}(w_i)\,(\sum|w| / \sum w)^{N_B}`, so that the
     weighted bags follow :math:`\prod_i p(x_i)` also where weights are negative.  The price of
     negative weights is the growth of the variance with the bag size; see
     :func:`effective_sample_size`.

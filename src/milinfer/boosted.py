@@ -19,6 +19,7 @@ from milinfer.exceptions import ModelError
 from milinfer.llr import dataset_surface
 from milinfer.samples import Sample, SampleSet, as_features
 from milinfer.surface import Interpolation, Kind, Surface
+from milinfer.surface_box import BoxSurface
 from milinfer.trees import BoostedSettings, TrialReport
 from milinfer.typing import FloatArray, PathLikeStr
 
@@ -184,6 +185,11 @@ class BoostedLikelihood:
         return "xgboost"
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        """Name of the parameter, as a tuple."""
+        return (self.parameter,)
+
+    @property
     def parameter(self) -> str:
         """Name of the parameter."""
         return self.fitted.parameter
@@ -250,7 +256,7 @@ class BoostedLikelihood:
             raise ModelError(msg)
         return self.event_llr(sample)[:, 1 - self._reference_index(self.fitted.grid)]
 
-    def surface(self, data: Sample) -> Surface:
+    def surface(self, data: Sample) -> Surface | BoxSurface:
         """Surface Λ(θ) of a dataset (shape term)."""
         return dataset_surface(self, data)
 

@@ -178,12 +178,12 @@ def calibrate(
         if at_edge > 0.01:
             msg = (
                 f"{e.model}: {at_edge:.1%} of the toys at {e.parameter} = {e.truth:g} have their "
-                f"maximum at the edge of {e.interpolation.range}; widen the range of the training "
+                f"maximum at the edge of {e.range}; widen the range of the training "
                 "points or use larger datasets"
             )
             raise CalibrationError(msg)
     response = mean_response(ensembles, bias_degree)
-    limits = _limits(response, ensembles[0].interpolation.range, ensembles[0].parameter)
+    limits = _limits(response, ensembles[0].range, ensembles[0].parameter)
     rng = np.random.default_rng(seed)
     bartlett = np.array([_with_bootstrap(e, _bartlett, n_bootstrap, rng) for e in ensembles])
     threshold = float(chi2.ppf(cl, 1))

@@ -99,7 +99,7 @@ def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
     ...     print(average, average_log_ratio(members, average).round(3))
     log-ratio [[0. 2.]]
     ratio [[0.    2.434]]
-    probability [[0.    1.724]]
+    probability [[0.    1.672]]
     """
     stacked = np.stack(ratios)
     if average == "log-ratio":

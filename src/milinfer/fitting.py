@@ -282,9 +282,13 @@ class _Task:
 
         model = self._model
         two = model.head in ("binary", "parametrised")
+        train, validation = (
+            self._bags(s, joint, k) for s, joint in zip(self._sets, self._joint, strict=True)
+        )
         return train_network(
             network,
-            *(self._bags(s, joint, k) for s, joint in zip(self._sets, self._joint, strict=True)),
+            train,
+            validation,
             model.training,  # type: ignore[arg-type]  # filled by fit
             seed,
             loss_name=model.loss or ("bce" if two else "cross-entropy"),

@@ -19,14 +19,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from milinfer.morphing import PolynomialBasis
-from milinfer.typing import FloatArray
+from milinfer.typing import Float32Array, FloatArray
 
 __all__ = ["LinearHead", "PolynomialHead"]
+
+Outputs: TypeAlias = FloatArray | Float32Array
 
 # Amplitudes can cancel; a ratio below this is beyond float32 anyway.
 _SMALLEST = 1e-7
@@ -58,9 +60,9 @@ class LinearHead:
     @property
     def n_points(self) -> int:
         """Number of points."""
-        return self.functions.shape[1]
+        return int(self.functions.shape[1])
 
-    def log_ratio(self, outputs: FloatArray) -> FloatArray:
+    def log_ratio(self, outputs: Outputs) -> FloatArray:
         """Log-ratios of outputs (n, n_functions) at the points, shape (n, K), in float64."""
         ratio: FloatArray = np.asarray(outputs, dtype=np.float64) @ self.functions
         return ratio
@@ -136,7 +138,7 @@ class PolynomialHead:
         log_z: FloatArray = np.log(self.basis.design(self._scaled(theta)) @ z)
         return log_z
 
-    def log_ratio(self, outputs: FloatArray, theta: FloatArray, z: FloatArray) -> FloatArray:
+    def log_ratio(self, outputs: Outputs, theta: FloatArray, z: FloatArray) -> FloatArray:
         """Ln r at points.
 
         Parameters
@@ -155,7 +157,7 @@ class PolynomialHead:
         """
         return self._unnormalised(outputs, theta) - self.normaliser(theta, z)
 
-    def _unnormalised(self, outputs: FloatArray, theta: FloatArray) -> FloatArray:
+    def _unnormalised(self, outputs: Outputs, theta: FloatArray) -> FloatArray:
         design = self.design(theta)
         amplitudes = np.asarray(outputs, dtype=np.float64).reshape(
             len(outputs), 1 + self.n_squares, -1
@@ -166,15 +168,16 @@ class PolynomialHead:
         logarithm: FloatArray = np.log(total + _SMALLEST)
         return logarithm
 
-    def ratios(self, outputs: FloatArray, theta: FloatArray) -> FloatArray:
+    def ratios(self, outputs: Outputs, theta: FloatArray) -> FloatArray:
         """Ratios without Z at points, shape (n_events, K)."""
         ratio: FloatArray = np.exp(self._unnormalised(outputs, theta))
         return ratio
 
-    def coefficients(self, outputs: FloatArray) -> FloatArray:
+    def coefficients(self, outputs: Outputs) -> FloatArray:
         """Polynomial Z·r of each event in ``basis``, shape (n_events, n_coefficients)."""
-        outputs = np.asarray(outputs, dtype=np.float64)
-        amplitudes = outputs.reshape(len(outputs), 1 + self.n_squares, -1)
+        amplitudes = np.asarray(outputs, dtype=np.float64).reshape(
+            len(outputs), 1 + self.n_squares, -1
+        )
         constants = np.zeros((len(outputs), 1 + self.n_squares, 1))
         constants[:, 0] = 1
         full = np.concatenate([constants, amplitudes], axis=2)

@@ -189,7 +189,7 @@ def toy_intervals(
     Computed for all toys at once on a fine grid with linear interpolation, for figures and mean
     widths; the interval of one dataset is :func:`profile_interval`'s business.
     """
-    limits = ensemble.interpolation.range if calibration is None else calibration.limits
+    limits = ensemble.range if calibration is None else calibration.limits
     fine = np.linspace(*limits, 801)
     q = np.stack([_statistic(ensemble, calibration, t) for t in fine], axis=1)
     threshold = float(chi2.ppf(cl, 1))

@@ -10,7 +10,8 @@ gave.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, TypeGuard, runtime_checkable
+from itertools import pairwise
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -74,9 +75,10 @@ class BagModel(_Described, Protocol):
 Model = LLRModel | BagModel
 
 
-def _additive(model: Model) -> TypeGuard[LLRModel]:
-    """Whether Λ is a sum over events; a model that can be both says so itself."""
-    return bool(getattr(model, "additive", isinstance(model, LLRModel)))
+def _in_bags(model: Model) -> BagModel | None:
+    """The model of bags, or None where Λ is a sum over events; what can be both says so itself."""
+    additive = getattr(model, "additive", isinstance(model, LLRModel))
+    return None if additive else cast(BagModel, model)
 
 
 def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
@@ -87,15 +89,16 @@ def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
     SampleError
         If events of unequal weight meet a model of bags, which knows no weights.
     """
-    if _additive(model):
-        return model.event_llr(sample)
+    bags = _in_bags(model)
+    if bags is None:
+        return cast(LLRModel, model).event_llr(sample)
     if np.any(sample.weights < 0):
         msg = (
             f"{sample.label}: {model.name} scores bags as a whole and cannot subtract events of "
             "negative weight; use mean or sum pooling, whose Λ is a sum over events"
         )
         raise SampleError(msg)
-    return model.event_summary(sample)
+    return bags.event_summary(sample)
 
 
 def segment_llr(
@@ -122,18 +125,18 @@ def segment_llr(
     """
     k = len(model.interpolation.grid)
     out = np.zeros((len(offsets) - 1, k))
-    uniform, additive = bool(np.all(signs == 1)), _additive(model)
-    for segment, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    uniform, bags = bool(np.all(signs == 1)), _in_bags(model)
+    for segment, (start, stop) in enumerate(pairwise(offsets)):
         if start == stop:
             continue
         rows = table.take(index[start:stop], axis=0)
-        if additive:
+        if bags is None:
             out[segment] = rows.sum(axis=0) if uniform else signs[start:stop] @ rows
         else:
-            cuts = bag_offsets(int(stop - start), model.events_in_bag)
-            reduce = np.add if model.reduction == "sum" else np.maximum
+            cuts = bag_offsets(int(stop - start), bags.events_in_bag)
+            reduce = np.add if bags.reduction == "sum" else np.maximum
             reduced = reduce.reduceat(rows.astype(np.float64), cuts[:-1], axis=0)
-            out[segment] = model.bag_llr(reduced, np.diff(cuts)).sum(axis=0)
+            out[segment] = bags.bag_llr(reduced, np.diff(cuts)).sum(axis=0)
     return out
 
 

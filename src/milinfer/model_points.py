@@ -170,7 +170,8 @@ class ModelPoints:
             n = len(interpolation.grid)
             return interpolation.evaluate(np.eye(n), np.tile(self.reference, (n, 1)))
         nearest = int(np.argmin(np.abs(interpolation.grid - self.reference[0])))
-        return np.eye(len(interpolation.grid))[nearest]
+        one_hot: FloatArray = np.eye(len(interpolation.grid))[nearest]
+        return one_hot
 
     def linear_at(self, theta: FloatArray) -> LinearHead:
         """Head of a multi-class network at points (m, n_parameters)."""

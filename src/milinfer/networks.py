@@ -68,7 +68,7 @@ __all__ = ["BagNetwork", "NetworkConfig", "build_network"]
 
 
 ADDITIVE_POOLINGS = ("mean", "sum")
-"""Poolings with which Λ of a bag is a sum over its events, if nothing but a linear layer follows."""
+"""Poolings with which Λ of a bag is a sum over events, if only a linear layer follows."""
 
 
 @dataclass(frozen=True)

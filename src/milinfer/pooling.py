@@ -37,7 +37,7 @@ networks"; Pinheiro, Collobert 2015, arXiv:1411.6228.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -160,7 +160,7 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         return self.add_weight(name=name, shape=(self.attention_width,), initializer="zeros")
 
     @property
-    def reduction(self) -> str:
+    def reduction(self) -> Literal["sum", "max"]:
         """How summaries are combined: ``"sum"`` or ``"max"``."""
         return "max" if self.kind == "max" else "sum"
 

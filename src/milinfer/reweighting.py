@@ -275,5 +275,5 @@ def class_points(samples: SampleSet | Sequence[Sample]) -> FloatArray:
     array([[0. ],
            [0.5]])
     """
-    names = tuple(samples[0].point)
-    return point_matrix(names, [s.point for s in samples])
+    points: FloatArray = np.array([list(s.point.values()) for s in samples], dtype=np.float64)
+    return points

@@ -112,10 +112,9 @@ class ClassBags:
         self._weights: list[FloatArray] = [s.weights for s in samples]
         self._importance = False
         self.n_classes = len(samples)
-        if joint is not None:
-            if scores:
-                flat = np.concatenate([t.score.reshape(len(t.score), -1) for t in joint])
-                self._scores = _constant(flat)
+        if joint is not None and scores:
+            flat = np.concatenate([t.score.reshape(len(t.score), -1) for t in joint])
+            self._scores = _constant(flat)
         if joint is not None and not hard:
             log_ratio = np.concatenate([t.log_ratio for t in joint])
             # A constant for each event is free: keep float32 from losing digits to it.

@@ -80,6 +80,12 @@ class ToyEnsemble:
         return self.point[self.parameter]
 
     @property
+    def range(self) -> tuple[float, float]:
+        """Range of the one parameter; a ParameterError if there are several."""
+        only(tuple(self.point))
+        return self.interpolation.limits[0]
+
+    @property
     def reuse(self) -> float:
         """How often an event of the pool is used on average."""
         return self.n_toys * self.n_events / self.pool_events
@@ -125,9 +131,9 @@ class ToyEnsemble:
         )
         if not same or self.seed == other.seed:
             msg = (
-                f"cannot join toys of {self.model} at {format_point(self.point)} (seed {self.seed}) "
-                f"and {other.model} at {format_point(other.point)} (seed {other.seed}): they must "
-                "agree in all but the seed"
+                f"cannot join toys of {self.model} at {format_point(self.point)} (seed "
+                f"{self.seed}) and {other.model} at {format_point(other.point)} (seed "
+                f"{other.seed}): they must agree in all but the seed"
             )
             raise SampleError(msg)
         return replace(self, values=np.concatenate([self.values, other.values]))
