@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from milinfer.compare import Comparison as Comparison
     from milinfer.compare import compare as compare
     from milinfer.cost import LikelihoodCost as LikelihoodCost
+    from milinfer.diagnostics import Diagnosis as Diagnosis
+    from milinfer.diagnostics import diagnose as diagnose
     from milinfer.features import FeatureSet as FeatureSet
     from milinfer.features import feature_set as feature_set
     from milinfer.information import information as information
@@ -35,6 +37,7 @@ _WHERE = {
     "BagLikelihood": "likelihood",
     "Calibration": "calibration",
     "Comparison": "compare",
+    "Diagnosis": "diagnostics",
     "FeatureProcessor": "processor",
     "FeatureSet": "features",
     "LikelihoodCost": "cost",
@@ -47,6 +50,7 @@ _WHERE = {
     "calibrate": "calibration",
     "compare": "compare",
     "coverage": "intervals",
+    "diagnose": "diagnostics",
     "feature_set": "features",
     "information": "information",
     "profile_interval": "intervals",

@@ -1,0 +1,326 @@
+"""What a check of a model says, and when: outcomes, tolerances, weighted means.
+
+A deviation has a significance (its pull, in standard errors) and a size that matters in practice
+(the tolerance).  A check fails only where both are exceeded, and passes only where the events were
+enough to have seen a deviation of the tolerated size; otherwise it is undecided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from milinfer.typing import FloatArray
+
+__all__ = [
+    "ALL",
+    "ANY",
+    "MINIMUM",
+    "Check",
+    "Look",
+    "Outcome",
+    "Tolerances",
+    "critical_pull",
+    "effective_size",
+    "judge",
+    "jsonable",
+    "pull_from_p",
+    "pull_of",
+    "weighted_mean",
+    "weighted_ratio",
+    "worst",
+]
+
+Outcome = Literal["passed", "failed", "undecided", "skipped"]
+
+# From bad to good: every look must pass; or one must, where others may lack the power to fail.
+ALL: tuple[Outcome, ...] = ("failed", "undecided", "passed")
+ANY: tuple[Outcome, ...] = ("failed", "passed", "undecided")
+
+MINIMUM = 100.0
+"""Effective number of events below which means and their errors are not believed."""
+
+_POWER = 2.0
+# Everything beyond is the same certainty, and the p-value underflows.
+_LARGEST_PULL = 37.0
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """Deviations that do no harm.
+
+    Parameters
+    ----------
+    normalisation
+        Of E[r] from 1.
+    bias
+        Bias of an estimate, in standard errors of one dataset.  With 0.3, a 68.3 % interval
+        covers 66 %.
+    bartlett
+        Of a Bartlett ratio from 1.  With 0.15, intervals are 7 % too narrow or too wide.
+    response
+        Of dE[θ̂]/dθ from 1.
+    closure
+        Part of the difference between two samples that reweighting leaves.
+    surfaces
+        Fraction of datasets with a bad surface.
+    outside
+        Fraction of events more than five standard deviations from the training mean.  No
+        distribution with the mean and variance of the training data has more than 1/5² there
+        (Chebyshev's inequality).
+    """
+
+    normalisation: float = 0.05
+    bias: float = 0.3
+    bartlett: float = 0.15
+    response: float = 0.15
+    closure: float = 0.2
+    surfaces: float = 0.05
+    outside: float = 0.04
+
+
+@dataclass(frozen=True)
+class Check:
+    """Result of one check.
+
+    Parameters
+    ----------
+    name
+        Of the check.
+    outcome
+        ``"passed"``, ``"failed"``, ``"undecided"`` (too few events to tell) or ``"skipped"`` (the
+        check does not apply).
+    meaning
+        What it means, and what to do.
+    quantity
+        What was measured.
+    value, error, expected
+        Measurement, standard error, and what an exact ratio gives.
+    pull
+        Significance of the deviation in standard errors.
+    threshold
+        Pull beyond which a deviation is significant, corrected for the number of looks.
+    tolerance
+        Size beyond which a deviation matters.
+    """
+
+    name: str
+    outcome: Outcome
+    meaning: str
+    quantity: str = ""
+    value: float = np.nan
+    error: float = np.nan
+    expected: float = np.nan
+    pull: float = np.nan
+    threshold: float = np.nan
+    tolerance: float = np.nan
+
+    def measured(self) -> str:
+        """Quantity, value and error as text.
+
+        Examples
+        --------
+        >>> Check("score", "passed", "", "bias", 0.02345, 0.0123).measured()
+        'bias = 0.023 ± 0.012'
+        """
+        if not np.isfinite(self.value):
+            return self.quantity
+        if not (np.isfinite(self.error) and self.error > 0):
+            return f"{self.quantity} = {self.value:.3g}"
+        digits = max(1 - int(np.floor(np.log10(self.error))), 0)
+        return f"{self.quantity} = {self.value:.{digits}f} ± {self.error:.{digits}f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields by name, with None for what was not measured."""
+        fields: dict[str, Any] = jsonable(asdict(self))
+        return fields
+
+
+class Look(NamedTuple):
+    """One of several measurements that a check consists of."""
+
+    quantity: str
+    value: float
+    error: float
+    expected: float
+    tolerance: float
+    outcome: Outcome
+
+    @property
+    def pull(self) -> float:
+        """Deviation in standard errors."""
+        return pull_of(self.value - self.expected, self.error)
+
+    def check(self, name: str, threshold: float, meaning: str, outcome: Outcome) -> Check:
+        """The check of which this is the decisive look."""
+        return Check(
+            name,
+            outcome,
+            meaning,
+            self.quantity,
+            self.value,
+            self.error,
+            self.expected,
+            self.pull,
+            threshold,
+            self.tolerance,
+        )
+
+
+def pull_of(deviation: float, error: float) -> float:
+    """Absolute deviation in standard errors.
+
+    Examples
+    --------
+    >>> pull_of(-0.5, 0.25), pull_of(0.0, 0.0), pull_of(0.1, 0.0)
+    (2.0, 0.0, inf)
+    """
+    if deviation == 0 or np.isnan(deviation):
+        return float(deviation)
+    return abs(deviation) / error if error > 0 else float("inf")
+
+
+def pull_from_p(p_value: float) -> float:
+    """Two-sided Gaussian significance of a p-value.
+
+    Examples
+    --------
+    >>> round(pull_from_p(0.0027), 2), pull_from_p(0.0)
+    (3.0, 37.0)
+    """
+    return min(float(-ndtri(p_value / 2)), _LARGEST_PULL) + 0.0
+
+
+def critical_pull(sigma: float, looks: int = 1) -> float:
+    """Pull that any of several looks exceeds as rarely as one exceeds `sigma` (Bonferroni).
+
+    Examples
+    --------
+    >>> round(critical_pull(3.0), 2), round(critical_pull(3.0, looks=10), 2)
+    (3.0, 3.64)
+    """
+    return float(-ndtri(ndtr(-sigma) / max(looks, 1)))
+
+
+def judge(
+    deviation: float, error: float, tolerance: float, critical: float, *, enough: bool = True
+) -> Outcome:
+    """Outcome of one measurement.
+
+    Parameters
+    ----------
+    deviation, error
+        From what is expected.
+    tolerance
+        Size that matters.
+    critical
+        Significance in standard errors that a failure needs.
+    enough
+        False where the error itself cannot be believed.
+
+    Examples
+    --------
+    >>> judge(0.20, 0.01, tolerance=0.1, critical=3)
+    'failed'
+    >>> judge(0.02, 0.001, tolerance=0.1, critical=3)  # significant, and of no consequence
+    'passed'
+    >>> judge(0.20, 0.10, tolerance=0.1, critical=3), judge(0.0, 0.1, tolerance=0.1, critical=3)
+    ('undecided', 'undecided')
+    """
+    if not enough or np.isnan(deviation):
+        return "undecided"
+    if abs(deviation) > tolerance and pull_of(deviation, error) > critical:
+        return "failed"
+    return "passed" if abs(deviation) + _POWER * error <= tolerance else "undecided"
+
+
+def worst(looks: Sequence[Look], order: Sequence[Outcome]) -> Look:
+    """The look that decides: the first outcome of `order`, and of these the largest pull."""
+
+    def rank(look: Look) -> tuple[int, float]:
+        return order.index(look.outcome), -look.pull if np.isfinite(look.pull) else -np.inf
+
+    return min(looks, key=rank)
+
+
+def effective_size(weights: FloatArray) -> FloatArray:
+    """Number of unweighted events with the same relative error, along the first axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(effective_size(np.array([1.0, 1.0, 1.0, -1.0])))
+    1.0
+    """
+    square: FloatArray = np.square(weights).sum(axis=0)
+    size: FloatArray = np.square(weights.sum(axis=0)) / np.where(square > 0, square, 1.0)
+    return size
+
+
+def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean over weighted events, and its standard error; negative weights subtract.
+
+    Parameters
+    ----------
+    values
+        Shape (n,) or (n, m).
+    weights
+        Shape (n,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean, error = weighted_mean(np.array([1.0, 3.0, 9.0, 9.0]), np.array([1.0, 1.0, 1.0, -1.0]))
+    >>> print(mean)
+    2.0
+    """
+    total = weights.sum()
+    mean = weights @ values / total
+    squares = np.square(weights) @ np.square(values - mean)
+    # The factor n/(n − 1) of equal weights, for any weights.
+    fraction = np.square(weights).sum() / np.square(np.abs(weights).sum())
+    error = np.sqrt(squares / max(1 - fraction, fraction)) / abs(total)
+    return np.asarray(mean), np.asarray(error)
+
+
+def weighted_ratio(
+    numerator: FloatArray, denominator: FloatArray, weights: FloatArray
+) -> tuple[float, float]:
+    """Ratio of two means over the same events, and its error with their correlation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weighted_ratio(np.array([2.0, 4.0]), np.array([1.0, 2.0]), np.ones(2))
+    (2.0, 0.0)
+    """
+    below = float(weights @ denominator)
+    ratio = float(weights @ numerator) / below
+    error = np.sqrt(np.square(weights) @ np.square(numerator - ratio * denominator)) / abs(below)
+    return ratio, float(error)
+
+
+def jsonable(value: Any) -> Any:
+    """The same with lists for arrays and None for numbers that JSON does not have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> jsonable({"x": np.array([1.0, np.nan]), "y": (np.inf, "text")})
+    {'x': [1.0, None], 'y': [None, 'text']}
+    """
+    if isinstance(value, dict):
+        return {k: jsonable(v) for k, v in value.items()}
+    if hasattr(value, "_asdict"):
+        return jsonable(value._asdict())
+    if isinstance(value, np.ndarray):
+        return jsonable(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [jsonable(v) for v in value]
+    if isinstance(value, np.generic):
+        return jsonable(value.item())
+    return None if isinstance(value, float) and not np.isfinite(value) else value
