@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from milinfer.objects import Collection, Objects
 from milinfer.typing import BoolArray, FloatArray
 
-__all__ = ["JETS", "LEPTONS", "IsId", "Mass", "SignedDeltaPhi", "Value", "vbf_2l2j_columns"]
+__all__ = [
+    "JETS",
+    "LEPTONS",
+    "Column",
+    "IsId",
+    "Mass",
+    "SignedDeltaPhi",
+    "Value",
+    "vbf_2l2j_columns",
+]
 
 Column: TypeAlias = Callable[[Objects], Any]
 

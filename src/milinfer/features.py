@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.columns import JETS, LEPTONS, Column, vbf_2l2j_columns
+from milinfer.columns_invariant import vbf_2l2j_invariant_columns
 from milinfer.exceptions import FeatureError
 from milinfer.feature_table import FeatureTable
 from milinfer.objects import Collection, Objects, Particles, missing_momentum
@@ -281,14 +282,16 @@ def _lookup(ids: NDArray[Any], wanted: Sequence[int] | frozenset[int]) -> BoolAr
     return found
 
 
-_SETS = {"vbf_2l2j": vbf_2l2j_columns}
+_SETS = {"vbf_2l2j": vbf_2l2j_columns, "vbf_2l2j_invariant": vbf_2l2j_invariant_columns}
 
 
 def feature_set(name: str | FeatureSet) -> FeatureSet:
     """Look up a feature set by name; a :class:`FeatureSet` is given back as it is.
 
     ``"vbf_2l2j"``: 36 columns of two charged leptons, two jets and missing transverse momentum,
-    pairs ordered by pT, in GeV and radians.
+    pairs ordered by pT, in GeV and radians.  ``"vbf_2l2j_invariant"``: the same objects by
+    columns that do not change when the event is rotated about the beam or seen from the other side,
+    with logarithms of momenta and masses; networks learn more from fewer events.
 
     Raises
     ------

@@ -343,15 +343,15 @@ def _default_network(model: BagLikelihood, config: type[NetworkConfig]) -> Netwo
     if model.head != "polynomial":
         return config()
     # Labels without noise need no regularisation, which would only shrink the estimate.
-    dropout = 0.1 if model.labels == "hard" else 0.0
-    return config((64, 64, 64), "silu", batch_norm=False, dropout=dropout, l2=0.0)
+    return config((64, 64, 64), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
 
 
 def _default_training(model: BagLikelihood, config: type[TrainingConfig]) -> TrainingConfig:
     if model.head != "polynomial":
         return config()
-    epochs = 20 if model.labels == "hard" else 40
-    return config(epochs, 2048, 2e-3, 2e-5, schedule="cosine")
+    if model.labels == "hard":
+        return config(60, 2048, 2e-3, 2e-5, patience=3, schedule="anneal")
+    return config(40, 2048, 2e-3, 2e-5, schedule="cosine")
 
 
 def _require_consistent(model: BagLikelihood) -> None:

@@ -17,7 +17,13 @@ from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray
 
-__all__ = ["Information", "MeanResponse", "information", "mean_response", "variance_with_error"]
+__all__ = [
+    "Information",
+    "MeanResponse",
+    "information",
+    "mean_response",
+    "variance_with_error",
+]
 
 
 class MeanResponse(NamedTuple):

@@ -262,7 +262,8 @@ def bennett(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> Floa
             break
     relative = weights / (ratios / normalisation).mean(axis=1)
     means: FloatArray = relative @ values
-    return means / means[0]
+    means /= means[0]
+    return means
 
 
 def class_points(samples: SampleSet | Sequence[Sample]) -> FloatArray:
@@ -275,5 +276,4 @@ def class_points(samples: SampleSet | Sequence[Sample]) -> FloatArray:
     array([[0. ],
            [0.5]])
     """
-    points: FloatArray = np.array([list(s.point.values()) for s in samples], dtype=np.float64)
-    return points
+    return np.array([list(s.point.values()) for s in samples], dtype=np.float64)

@@ -1,0 +1,219 @@
+"""Information in one parameter or several, and relative to a reference on the same toys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import CalibrationError
+from milinfer.toys import ToyEnsemble
+from milinfer.typing import FloatArray, IntArray
+
+__all__ = [
+    "InformationMatrix",
+    "RelativeInformation",
+    "information_matrix",
+    "relative_information",
+]
+
+
+class InformationMatrix(NamedTuple):
+    """Information of one estimator about several parameters; errors from a bootstrap of the toys.
+
+    Parameters
+    ----------
+    parameters
+        Names, in the order of the matrices.
+    response
+        dE[θ̂_j]/dθ_k, shape (P, P).
+    info_eff
+        Rᵀ Var(θ̂)⁻¹ R, shape (P, P).
+    info_curv
+        E[−∂²Λ/∂θ_j∂θ_k] at θ̂, shape (P, P).
+    response_error, info_eff_error, info_curv_error
+        Of each element.
+    """
+
+    parameters: tuple[str, ...]
+    response: FloatArray
+    response_error: FloatArray
+    info_eff: FloatArray
+    info_eff_error: FloatArray
+    info_curv: FloatArray
+    info_curv_error: FloatArray
+
+
+class RelativeInformation(NamedTuple):
+    """Information of an estimator over that of a reference on the same toys.
+
+    In several parameters the ratio is that of the P-th roots of the determinants: the volume of a
+    confidence region, as a length.
+    """
+
+    ratio: float
+    ratio_error: float
+    width_ratio: float
+    width_ratio_error: float
+    response: float
+    response_error: float
+    bartlett_ratio: float
+    bartlett_ratio_error: float
+    bartlett_difference: float
+    bartlett_difference_error: float
+
+
+def information_matrix(
+    ensembles: Sequence[ToyEnsemble], *, n_bootstrap: int = 200, seed: int = 0
+) -> InformationMatrix:
+    """Measure response and information in one parameter or several.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model; the first at the point in question, the others at neighbouring points
+        that span the parameters.  The response is the slope of a linear fit to the mean estimates:
+        place neighbours symmetrically.
+    n_bootstrap
+        Resamplings of the toys.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    CalibrationError
+        If the points do not span the parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.surface_box import ChebyshevBox
+    >>> from milinfer.toys import Toys
+    >>> class Exact:
+    ...     name, parameters = "exact", ("c1", "c2")
+    ...     interpolation = ChebyshevBox(-np.ones(2), np.ones(2), 6)
+    ...     def event_llr(self, sample):
+    ...         return quadratic.log_likelihood_ratio(sample.features, self.interpolation.grid)
+    >>> points = [{"c1": a, "c2": b} for a, b in [(0, 0), (0.3, 0), (-0.3, 0), (0, 0.3), (0, -0.3)]]
+    >>> toys = Toys(quadratic.samples(20_000, points, seed=1), n_events=500, seed=2)
+    >>> result = information_matrix([toys.run([Exact()], p, 100)["exact"] for p in points])
+    >>> np.abs(result.response - np.eye(2)).max() < 0.3
+    np.True_
+    """
+    _require_one_kind(ensembles)
+    measured = _measure(ensembles)
+    rng = np.random.default_rng(seed)
+    replicas = [_measure(ensembles, rng) for _ in range(n_bootstrap)]
+    errors = [np.std([r[i] for r in replicas], axis=0, ddof=1) for i in range(3)]
+    return InformationMatrix(
+        tuple(ensembles[0].point),
+        measured[0],
+        errors[0],
+        measured[1],
+        errors[1],
+        measured[2],
+        errors[2],
+    )
+
+
+def relative_information(
+    ensembles: Sequence[ToyEnsemble],
+    reference: Sequence[ToyEnsemble],
+    *,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+) -> RelativeInformation:
+    """Compare an estimator with a reference on the same toys.
+
+    The toys are resampled together, so that what both have in common (the toys, and the finite
+    pools behind them) drops out of the error of the ratio.
+
+    Parameters
+    ----------
+    ensembles, reference
+        Toys of two models at the same points, from one run of :meth:`milinfer.toys.Toys.run` each;
+        see :func:`information_matrix`.
+    n_bootstrap, seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys are not the same.
+    """
+    for group in (ensembles, reference):
+        _require_one_kind(group)
+    for a, b in zip(ensembles, reference, strict=True):
+        if (a.point, a.pool_id, a.seed, a.n_toys) != (b.point, b.pool_id, b.seed, b.n_toys):
+            msg = f"{a.model} and {b.model} were not run on the same toys; pass both to Toys.run"
+            raise CalibrationError(msg)
+
+    def figures(rng: np.random.Generator | None) -> FloatArray:
+        index = [None if rng is None else rng.integers(e.n_toys, size=e.n_toys) for e in ensembles]
+        mine, theirs = _measure(ensembles, index=index), _measure(reference, index=index)
+        size = [_size(m[1]) for m in (mine, theirs)]
+        bartlett = [_size(m[2]) / _size(m[1]) for m in (mine, theirs)]
+        return np.array(
+            [
+                size[0] / size[1],
+                _size(mine[3]) / _size(theirs[3]),
+                np.trace(mine[0]) / len(mine[0]),
+                bartlett[0],
+                bartlett[0] - bartlett[1],
+            ]
+        )
+
+    rng = np.random.default_rng(seed)
+    values = figures(None)
+    errors = np.std([figures(rng) for _ in range(n_bootstrap)], axis=0, ddof=1)
+    return RelativeInformation(*np.stack([values, errors], axis=1).ravel().tolist())
+
+
+def _require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
+    if len({(e.model, tuple(e.point), e.n_events) for e in ensembles}) != 1:
+        msg = "the toys must be of one model, the same parameters and one dataset size"
+        raise CalibrationError(msg)
+    points = np.array([list(e.point.values()) for e in ensembles])
+    if np.linalg.matrix_rank(points - points[0]) < points.shape[1]:
+        msg = f"the points {points.tolist()} do not span the parameters; add neighbouring points"
+        raise CalibrationError(msg)
+
+
+def _size(matrix: FloatArray) -> float:
+    """P-th root of the determinant; NaN where a matrix is not positive."""
+    determinant = float(np.linalg.det(matrix))
+    return determinant ** (1 / len(matrix)) if determinant > 0 else float("nan")
+
+
+def _measure(
+    ensembles: Sequence[ToyEnsemble],
+    rng: np.random.Generator | None = None,
+    index: Sequence[IntArray | None] | None = None,
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Response, I_eff, I_curv and I_eff by widths, of all toys or of a bootstrap sample."""
+    if index is None:
+        draws = [None if rng is None else rng.integers(e.n_toys, size=e.n_toys) for e in ensembles]
+    else:
+        draws = list(index)
+    estimates = [_estimates(e, i) for e, i in zip(ensembles, draws, strict=True)]
+    points = np.array([list(e.point.values()) for e in ensembles])
+    design = np.column_stack([np.ones(len(points)), points])
+    slopes = np.linalg.lstsq(design, np.array([t.mean(axis=0) for t in estimates]), rcond=None)[0]
+    response = slopes[1:].T
+    covariance = np.atleast_2d(np.cov(estimates[0].T))
+    info_eff = response.T @ np.linalg.inv(covariance) @ response
+    p = points.shape[1]
+    curvature = ensembles[0].extremum.curvature.reshape(-1, p, p)
+    info_curv = (curvature if draws[0] is None else curvature[draws[0]]).mean(axis=0)
+    # Central 68.27 % widths along the principal axes stand in for the standard deviations.
+    axes = np.linalg.eigh(covariance)[1]
+    low, high = np.quantile(estimates[0] @ axes, [0.158655, 0.841345], axis=0)
+    robust = axes @ np.diag(((high - low) / 2) ** 2) @ axes.T
+    return response, info_eff, info_curv, response.T @ np.linalg.inv(robust) @ response
+
+
+def _estimates(ensemble: ToyEnsemble, index: IntArray | None) -> FloatArray:
+    estimates = ensemble.theta_hat.reshape(ensemble.n_toys, -1)
+    return estimates if index is None else estimates[index]
