@@ -4,6 +4,8 @@
     The lead case: one SMEFT Wilson coefficient in VBF H → WW* → 2ℓ2ν.
 `vbf_hzz`
     A background to it.
+`observable`
+    The lead case's exact likelihood ratio given what a detector sees.
 `gaussian`
     Closed-form examples.
 """
@@ -15,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from milinfer.datasets import gaussian as gaussian
+    from milinfer.datasets import observable as observable
     from milinfer.datasets import vbf_hww as vbf_hww
     from milinfer.datasets import vbf_hzz as vbf_hzz
 
-__all__ = ["gaussian", "vbf_hww", "vbf_hzz"]
+__all__ = ["gaussian", "observable", "vbf_hww", "vbf_hzz"]
 
 
 def __getattr__(name: str) -> Any:

@@ -154,6 +154,21 @@ def decay_channel(boson: Literal["W", "Z"]) -> Channel:
     return _explore(f"H → {boson}{boson}*", evaluate, 7, (0, 2) if boson == "W" else (0,))
 
 
+def parton_densities(x_up: FloatArray, x_down: FloatArray) -> FloatArray:
+    """Toy densities x u(x) · x d(x) of a u and a d with these fractions of their momenta.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> parton_densities(np.array([0.1]), np.array([0.1])).round(2)
+    array([5.52])
+    """
+    densities: FloatArray = (
+        2.0 * x_up**-0.35 * (1 - x_up) ** 3.2 * 1.2 * x_down**-0.35 * (1 - x_down) ** 4.2
+    )
+    return densities
+
+
 def _production_weights(x: FloatArray) -> Weighted:
     """Sample ln pT, η of both jets, their Δφ and the rapidity of H; the partons follow.
 
@@ -184,7 +199,7 @@ def _production_weights(x: FloatArray) -> Weighted:
     momenta[:, 1, 3] = -momenta[:, 1, 0]
     s_hat = x1 * x2 * SQRT_S**2
     r1, r2 = np.where(inside, x1, 0.5), np.where(inside, x2, 0.5)
-    densities = 2.0 * r1**-0.35 * (1 - r1) ** 3.2 * 1.2 * r2**-0.35 * (1 - r2) ** 4.2
+    densities = parton_densities(r1, r2)
     # d²pT1 d²pT2 = 2π (overall azimuth) · pT1² pT2² dln pT1 dln pT2 dΔφ.
     volume = (
         (2 * np.pi) ** 2
