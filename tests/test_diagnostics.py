@@ -38,6 +38,10 @@ class Ratio:
     name: str = "planted"
     calls: list = field(default_factory=list)
 
+    @property
+    def parameters(self):
+        return (self.parameter,)
+
     def event_llr(self, sample):
         self.calls.append(sample.label)
         grid = self.interpolation.grid

@@ -259,7 +259,7 @@ def diagnose(
     )
     return Diagnosis(
         model.name,
-        model.parameter,
+        held.parameter,
         held.reference,
         held.n_events,
         checks,

@@ -20,7 +20,6 @@ from milinfer.typing import Float32Array, FloatArray, IntArray
 if TYPE_CHECKING:
     from milinfer.fitting import Fitted
     from milinfer.likelihood import BagLikelihood
-    from milinfer.networks import BagNetwork
 
 __all__ = ["average_log_ratio", "bag_llr", "event_outputs", "event_summary", "member_log_ratios"]
 
@@ -53,24 +52,24 @@ def member_log_ratios(model: BagLikelihood, sample: Sample) -> Iterator[FloatArr
         )
         raise ModelError(msg)
     features = as_features(sample, fitted.feature_names)
-    for member, z in zip(fitted.members, fitted.z, strict=True):
-        ratios = _log_ratios(model, fitted, member, z, features)
+    for number in range(len(fitted.members)):
+        ratios = _log_ratios(model, fitted, number, features)
         yield ratios - ratios @ fitted.at_reference[:, None]
 
 
 def _log_ratios(
     model: BagLikelihood,
     fitted: Fitted,
-    member: Sequence[BagNetwork],
-    z: FloatArray,
+    number: int,
     features: Float32Array,
 ) -> FloatArray:
+    member = fitted.members[number]
     # A bag's logits are the mean over its events, so an event's share is its own over N_B.
     share = 1.0 if model.pooling == "sum" else 1.0 / model.events_in_bag
     grid = fitted.interpolation.grid.reshape(-1, len(fitted.parameters))
     if model.head == "polynomial":
         outputs = event_outputs(member[0].event_model, features)
-        return fitted.polynomial.log_ratio(outputs, grid, z)
+        return fitted.polynomial.log_ratio(fitted.scale[number] * outputs, grid, fitted.z[number])
     if model.head == "multiclass":
         outputs = event_outputs(member[0].event_model, features)
         return fitted.linear.log_ratio(outputs) * share

@@ -9,17 +9,19 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 
 from milinfer.evaluation import event_outputs
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.model_points import ModelPoints
-from milinfer.reweighting import JointTargets, bennett, joint_targets
+from milinfer.reweighting import JointTargets, bennett, class_points, joint_targets
 from milinfer.samples import SampleSet
-from milinfer.typing import FloatArray
+from milinfer.typing import Float32Array, FloatArray
 
 if TYPE_CHECKING:
     from milinfer.likelihood import BagLikelihood
@@ -56,6 +58,8 @@ class Fitted:
         Networks of each member of the ensemble; one, or one for each point of a binary head.
     z
         Coefficients of Z(θ) of each member (polynomial head), else empty.
+    scale
+        Held-out scale of the outputs of each member (polynomial head), else 1.
     feature_names, mean, variance
         Of the features over the training set.
     network, training
@@ -72,6 +76,7 @@ class Fitted:
     where: ModelPoints
     members: tuple[tuple[BagNetwork, ...], ...]
     z: tuple[FloatArray, ...]
+    scale: tuple[float, ...]
     feature_names: tuple[str, ...]
     mean: FloatArray
     variance: FloatArray
@@ -145,34 +150,29 @@ def fit(
     samples = _ordered(samples)
     model = dataclasses.replace(model, degree=_degree(model, samples))
     where = ModelPoints.of(model, samples)
-    split_seed, *member_seeds = np.random.SeedSequence(model.seed).spawn(1 + model.ensemble)
-    if validation is None:
-        held_out = model.validation_fraction
-        train, validation = samples.split(
-            [1 - held_out, held_out], seed=int(split_seed.generate_state(1)[0])
-        )
-    else:
-        train, validation = samples, _ordered(validation)
     network = model.network or _default_network(model, NetworkConfig)
     training = model.training or _default_training(model, TrainingConfig)
     model = dataclasses.replace(model, network=network, training=training)
-    task = _Task(model, where, train, validation)
-    mean, variance = _moments(train)
-    members = build_members(model, where, mean, variance, task.log_z, task.score_offset)
-    history = []
-    n_networks = len(members[0])
-    for m, (member, member_seed) in enumerate(zip(members, member_seeds, strict=True)):
-        bag_seeds = member_seed.spawn(2)[1]
-        seeds = [bag_seeds] if n_networks == 1 else bag_seeds.spawn(n_networks)
-        for k, (part, seed) in enumerate(zip(member, seeds, strict=True)):
-            history.append(
-                task.train(part, k, seed, _reporter(on_epoch, m * n_networks + k, model, training))
-            )
-    z = tuple(task.normalisation(member) for member in members)
+    given = None if validation is None else (samples, _ordered(validation))
+    mean, variance = _moments(samples)
+    members, history, finished = [], [], []
+    for m, seeds in enumerate(_member_seeds(model)):
+        # Every member holds out events of its own, so that together they see all.
+        held_out = model.validation_fraction
+        train, rest = given or samples.split([1 - held_out, held_out], seed=seeds.split)
+        task = _Task(model, where, train, rest)
+        member = build_member(model, where, mean, variance, seeds, task)
+        for k, part in enumerate(member):
+            report = _reporter(on_epoch, m * len(member) + k, model, training)
+            history.append(task.train(part, k, seeds.bags[k], report))
+        members.append(member)
+        finished.append(task.normalisation(member))
+    effective = task.effective_events
     fitted = Fitted(
         where,
-        members,
-        z,
+        tuple(members),
+        tuple(z for z, _ in finished),
+        tuple(scale for _, scale in finished),
         samples.feature_names,
         mean,
         variance,
@@ -180,20 +180,50 @@ def fit(
         training,
         history,
         {s.label: len(s) for s in samples},
-        task.effective_events,
+        effective,
     )
     return model, fitted
 
 
+class MemberSeeds(NamedTuple):
+    """Sources of randomness of one member; weights and bags have one for each network."""
+
+    split: int
+    weights: tuple[np.random.SeedSequence, ...]
+    bags: tuple[np.random.SeedSequence, ...]
+
+
+def _member_seeds(model: BagLikelihood) -> list[MemberSeeds]:
+    members = []
+    for seed in np.random.SeedSequence(model.seed).spawn(model.ensemble):
+        split, weights, bags = seed.spawn(3)
+        n = 64  # more networks than any member has; spawning is cheap, and independent of n
+        members.append(
+            MemberSeeds(
+                int(split.generate_state(1)[0]), tuple(weights.spawn(n)), tuple(bags.spawn(n))
+            )
+        )
+    return members
+
+
 def build_members(
+    model: BagLikelihood, where: ModelPoints, mean: FloatArray, variance: FloatArray
+) -> tuple[tuple[BagNetwork, ...], ...]:
+    """Networks of all members, to load weights into."""
+    return tuple(
+        build_member(model, where, mean, variance, seeds) for seeds in _member_seeds(model)
+    )
+
+
+def build_member(
     model: BagLikelihood,
     where: ModelPoints,
     mean: FloatArray,
     variance: FloatArray,
-    log_z: FloatArray | None = None,
-    score_offset: FloatArray | None = None,
-) -> tuple[tuple[BagNetwork, ...], ...]:
-    """Untrained networks of all members; weights follow from the seed alone.
+    seeds: MemberSeeds,
+    task: _Task | None = None,
+) -> tuple[BagNetwork, ...]:
+    """Untrained networks of one member; weights follow from the seed alone.
 
     Parameters
     ----------
@@ -203,8 +233,10 @@ def build_members(
         Points and heads.
     mean, variance
         Of the features, shape (n_features,).
-    log_z, score_offset
-        See :func:`milinfer.networks.build_network`.
+    seeds
+        Of the member.
+    task
+        Knows ln Z, with joint labels.
     """
     from milinfer.networks import NetworkConfig, build_network
 
@@ -213,7 +245,9 @@ def build_members(
     n_networks = 1
     if model.head == "polynomial":
         head = where.polynomial
-        options = {"points": where.points, "log_z": log_z, "score_offset": score_offset}
+        options = {"points": where.points}
+        if task is not None:
+            options |= {"log_z": task.log_z, "score_offset": task.score_offset}
     elif model.head == "multiclass":
         head = where.linear_at(where.points)
     else:
@@ -224,26 +258,11 @@ def build_members(
             # θ comes scaled to [−1, 1], and needs no normalisation.
             n = len(where.parameters)
             mean, variance = np.append(mean, np.zeros(n)), np.append(variance, np.ones(n))
-    _, *member_seeds = np.random.SeedSequence(model.seed).spawn(1 + model.ensemble)
-    members = []
-    for member_seed in member_seeds:
-        weight_seed = member_seed.spawn(2)[0]
-        seeds = [weight_seed] if n_networks == 1 else weight_seed.spawn(n_networks)
-        members.append(
-            tuple(
-                build_network(
-                    model.network or NetworkConfig(),
-                    head,
-                    model.events_in_bag,
-                    mean,
-                    variance,
-                    seed,
-                    **options,
-                )
-                for seed in seeds
-            )
-        )
-    return tuple(members)
+    config = model.network or NetworkConfig()
+    return tuple(
+        build_network(config, head, model.events_in_bag, mean, variance, seed, **options)
+        for seed in seeds.weights[:n_networks]
+    )
 
 
 class _Task:
@@ -312,17 +331,48 @@ class _Task:
         scores = bool(model.score_weight)
         return ClassBags(samples, n, joint, scores=scores, hard=model.labels == "hard")
 
-    def normalisation(self, member: Sequence[BagNetwork]) -> FloatArray:
-        """Coefficients of Z(θ) from all events: E_θ0[r] = 1 by construction."""
+    def normalisation(self, member: Sequence[BagNetwork]) -> tuple[FloatArray, float]:
+        """Coefficients of Z(θ) from all events, so that E_θ0[r] = 1, and the held-out scale.
+
+        A network trained on labels is a little too sure of what it has seen, or too unsure if it
+        stopped early; either spoils the curvature of Λ.  One factor on all amplitudes, chosen by
+        the likelihood of the held-out events, undoes the common part of it.
+        """
         if self._model.head != "polynomial":
-            return np.empty(0)
+            return np.empty(0), 1.0
         head = self._where.polynomial
-        events = [s for part in self._sets for s in part]
-        weights = np.concatenate([s.weights / s.weights.sum() for part in self._sets for s in part])
-        outputs = event_outputs(member[0].event_model, np.concatenate([s.features for s in events]))
-        own = np.unique([list(s.point.values()) for s in events], axis=0)
-        ratios = head.ratios(outputs, own)
-        return bennett(ratios, weights / weights.sum(), head.coefficients(outputs))
+        outputs, weights, own = self._outputs(member, self._sets[1])
+        if self._joint[1] is None or self._model.labels == "hard":
+            targets = np.concatenate(
+                [np.tile(np.eye(len(own))[k], (len(s), 1)) for k, s in enumerate(self._sets[1])]
+            )
+            points = own
+        else:
+            log_ratio = np.concatenate([t.log_ratio for t in self._joint[1]])
+            targets, points = softmax(log_ratio, axis=1), self._where.points
+            weights = np.concatenate([t.weights for t in self._joint[1]])
+
+        def cross_entropy(scale: float) -> float:
+            z = bennett(
+                head.ratios(scale * outputs, own), weights, head.coefficients(scale * outputs)
+            )
+            logits = head.log_ratio(scale * outputs, points, z)
+            return -float(weights @ np.sum(targets * log_softmax(logits, axis=1), axis=1))
+
+        scale = float(minimize_scalar(cross_entropy, bounds=(0.3, 2.0), method="bounded").x)
+        everything = [self._outputs(member, part) for part in self._sets]
+        outputs = np.float32(scale) * np.concatenate([e[0] for e in everything])
+        weights = np.concatenate([e[1] * len(e[0]) for e in everything])
+        z = bennett(head.ratios(outputs, own), weights / weights.sum(), head.coefficients(outputs))
+        return z, scale
+
+    def _outputs(
+        self, member: Sequence[BagNetwork], samples: SampleSet
+    ) -> tuple[Float32Array, FloatArray, FloatArray]:
+        """Outputs for events, weights with every sample alike, and the samples' points."""
+        features = np.concatenate([s.features for s in samples])
+        weights = np.concatenate([s.weights / s.weights.sum() / len(samples) for s in samples])
+        return event_outputs(member[0].event_model, features), weights, class_points(samples)
 
 
 def _reporter(

@@ -9,7 +9,8 @@ import numpy as np
 
 from milinfer.checks import Tolerances, effective_size, weighted_mean
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
-from milinfer.llr import LLRModel
+from milinfer.llr import LLRModel, curve
+from milinfer.points import only
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.typing import FloatArray
@@ -43,12 +44,17 @@ class HeldOut:
     @property
     def parameter(self) -> str:
         """Name of the parameter."""
-        return self.model.parameter
+        return only(self.model.parameters)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The same, as a tuple."""
+        return self.model.parameters
 
     @property
     def interpolation(self) -> Interpolation:
         """Grid and continuation."""
-        return self.model.interpolation
+        return curve(self.model)
 
     def event_llr(self, sample: Sample) -> FloatArray:
         """The stored ratios of one of the samples."""
@@ -122,7 +128,7 @@ def hold_out(
     outside: Literal["raise", "drop"],
 ) -> HeldOut:
     """Run the model once on every sample; arguments and errors as of :func:`milinfer.diagnose`."""
-    parameter, grid = model.parameter, model.interpolation.grid
+    parameter, grid = only(model.parameters), curve(model).grid
     if n_events is not None and n_events < 1:
         msg = f"n_events = {n_events}: a dataset has one event or more"
         raise ConfigurationError(msg)
@@ -132,7 +138,7 @@ def hold_out(
         msg = f"diagnose() needs samples in {parameter} alone, not {samples.parameters}"
         raise ParameterError(msg)
     values = samples.values(parameter)
-    low, high = model.interpolation.range
+    low, high = curve(model).range
     inside = (values >= low - 1e-9) & (values <= high + 1e-9)
     if not inside.all() and outside == "raise":
         msg = (

@@ -16,13 +16,22 @@ from typing import Literal, Protocol, cast, runtime_checkable
 import numpy as np
 
 from milinfer.bags import bag_offsets
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import ParameterError, SampleError
+from milinfer.points import only
 from milinfer.samples import Sample
 from milinfer.surface import Interpolation, Surface
 from milinfer.surface_box import BoxSurface, ChebyshevBox
 from milinfer.typing import Float32Array, FloatArray, IntArray
 
-__all__ = ["BagModel", "LLRModel", "Model", "dataset_surface", "event_table", "segment_llr"]
+__all__ = [
+    "BagModel",
+    "LLRModel",
+    "Model",
+    "curve",
+    "dataset_surface",
+    "event_table",
+    "segment_llr",
+]
 
 
 class _Described(Protocol):
@@ -79,6 +88,22 @@ def _in_bags(model: Model) -> BagModel | None:
     """The model of bags, or None where Λ is a sum over events; what can be both says so itself."""
     additive = getattr(model, "additive", isinstance(model, LLRModel))
     return None if additive else cast(BagModel, model)
+
+
+def curve(model: Model) -> Interpolation:
+    """Continuation of a model in one parameter.
+
+    Raises
+    ------
+    ParameterError
+        If the model has several parameters.
+    """
+    name = only(model.parameters)
+    interpolation = model.interpolation
+    if not isinstance(interpolation, Interpolation):
+        msg = f"{model.name} has a box of one parameter, {name}, where a curve is needed"
+        raise ParameterError(msg)
+    return interpolation
 
 
 def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:

@@ -107,12 +107,13 @@ def surface_is_bad(toys: ToyEnsemble) -> BoolArray:
     >>> from milinfer.surface import Interpolation
     >>> grid = Interpolation(np.linspace(-1, 1, 9), "spline")
     >>> values = np.array([-20 * grid.grid**2, -20 * np.abs(grid.grid**2 - 0.25), 9 * grid.grid])
-    >>> toys = ToyEnsemble("m", "mu", 0.0, grid, values, 100, False, 100, "", 0)
+    >>> toys = ToyEnsemble("m", {"mu": 0.0}, grid, values, 100, False, 100, "", 0)
     >>> surface_is_bad(toys)
     array([False,  True,  True])
     """
     continuation, raw = toys.interpolation, toys.values
-    fine = np.linspace(*continuation.range, 16 * len(continuation.grid) + 1)
+    low, high = toys.range
+    fine = np.linspace(low, high, 16 * len(continuation.grid) + 1)
     bad = np.empty(toys.n_toys, dtype=np.bool_)
     for start in range(0, toys.n_toys, 500):
         rows = slice(start, start + 500)
