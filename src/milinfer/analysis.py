@@ -15,7 +15,7 @@ from milinfer.binned import BinnedLLR
 from milinfer.compare import Comparison, compare
 from milinfer.exceptions import SampleError
 from milinfer.likelihood import BagLikelihood
-from milinfer.llr import LLRModel
+from milinfer.llr import Model
 from milinfer.oracle import Oracle
 from milinfer.progress import progress
 from milinfer.samples import Sample, SampleSet
@@ -38,8 +38,8 @@ class Analysis:
 
     Parameters
     ----------
-    model
-        Trained likelihood.
+    models
+        Trained likelihoods with different names; the first is the one that the report is about.
     data
         Dataset to fit.
     templates
@@ -63,7 +63,7 @@ class Analysis:
         Features to draw in the report.
     """
 
-    model: BagLikelihood
+    models: tuple[BagLikelihood, ...]
     data: Sample
     templates: SampleSet
     calibration: SampleSet
@@ -76,6 +76,11 @@ class Analysis:
     classifier_templates: SampleSet | None = None
     oracle_pool: Sample | None = None
     drawn_features: tuple[str, ...] = ("d_phi_qq", "q0_pt", "m_ll")
+
+    @property
+    def model(self) -> BagLikelihood:
+        """The first of the models."""
+        return self.models[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,9 +187,9 @@ def analyse(analysis: Analysis) -> AnalysisResult:
             bins=analysis.bins,
             degree=analysis.degree,
         )
-    models: list[LLRModel] = [model]
+    models: list[Model] = list(analysis.models)
     models += [BinnedLLR(name, t, parameter, fine) for name, t in binned.items()]
-    costs: dict[str, Cost] = {model.name: model.cost(analysis.data)}
+    costs: dict[str, Cost] = {m.name: m.cost(analysis.data) for m in analysis.models}
     costs |= {name: t.cost(analysis.data) for name, t in binned.items()}
     if analysis.oracle_pool is not None:
         oracle = Oracle.from_sample(analysis.oracle_pool, parameter, fine.grid)
@@ -202,7 +207,8 @@ def analyse(analysis: Analysis) -> AnalysisResult:
                 toys[name].append(ensemble)
         evaluated = evaluation.run(models, truth, analysis.n_toys, on_toys=advance)
     # pyhf and the oracle stay as their users run them; the learned surface needs its calibration.
-    untouched = [m.name for m in models if m is not model]
+    learned = {m.name for m in analysis.models}
+    untouched = [m.name for m in models if m.name not in learned]
     comparison = compare(toys, evaluated, costs, uncalibrated=untouched, seed=seed)
     return AnalysisResult(analysis, comparison, costs, binned, toys, evaluated)
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["build_report", "figures"]
 
 _TITLES = {
-    "multiclass": "bag network",
+    "multiclass": "multi-class bags",
+    "polynomial": "polynomial",
+    "polynomial-joint": "polynomial, joint",
     "pyhf": "pyhf, feature",
     "pyhf_classifier": "pyhf, classifier",
     "oracle": "oracle",
@@ -56,7 +58,12 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     )
     raw = result.costs[model.name]
     scans = {f"{_title(model.name)}, as trained": raw, _title(model.name): calibration(raw)}
-    scans |= {_title(n): c for n, c in result.costs.items() if n != model.name}
+    others = [m.name for m in analysis.models[1:]]
+    scans |= {
+        _title(n): comparison[n].calibration(c) if n in others else c
+        for n, c in result.costs.items()
+        if n != model.name
+    }
     fitted = [m.intervals for m in comparison if m.intervals is not None]
     low = min(outer.low for _, outer in fitted)
     high = max(outer.high for _, outer in fitted)
@@ -119,7 +126,7 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     )
     out["bias"] = (
         plotting.plot_response(result.calibration_toys[model.name], calibration),
-        "Bias of the bag network on the calibration toys, and the fit that corrects it.",
+        f"Bias of {_title(model.name)} on the calibration toys, and the fit that corrects it.",
     )
     return out
 
@@ -178,12 +185,16 @@ def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -
     )
     show(*(f"templates_{name}" for name in result.templates))
     report.section("Training")
-    fitted = model.fitted
-    report.text(
-        f"{model.ensemble} network(s) on bags of {model.bag_size} events, "
-        f"{sum(fitted.n_events.values())} events at {len(fitted.grid)} points between "
-        f"{fitted.grid[0]:g} and {fitted.grid[-1]:g}."
-    )
+    for trained in analysis.models:
+        fitted = trained.fitted
+        effective, n_bag = fitted.effective_events, trained.events_in_bag
+        report.text(
+            f"{_title(trained.name)}: {trained.ensemble} network(s) on "
+            f"{'single events' if n_bag == 1 else f'bags of {n_bag} events'}"
+            f", {sum(fitted.n_events.values())} events at {len(fitted.grid)} points between "
+            f"{fitted.grid[0]:g} and {fitted.grid[-1]:g}."
+            + ("" if effective is None else f" Their effective number is {effective:.0f}.")
+        )
     show("training", "features")
     report.section("Provenance")
     summary = result.summary()

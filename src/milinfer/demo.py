@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from milinfer.points import format_point, point_id
 from milinfer.progress import progress
 from milinfer.samples import SampleSet
 from milinfer.typing import PathLikeStr
+
+if TYPE_CHECKING:
+    from milinfer.likelihood import BagLikelihood
 
 __all__ = ["DemoConfig", "run_demo"]
 
@@ -46,7 +49,7 @@ class DemoConfig:
     n_toys
         At each true value.
     ensemble, bag_size, epochs
-        Of the network.
+        Of the multi-class network.
 
     Examples
     --------
@@ -182,10 +185,11 @@ def run_demo(
 
     train, held_out = pick("train").split([0.8, 0.2], seed=config.seed)
     with step("train") as say:
-        model = _train(train, config)
-        model.save(directory / "model")
-        losses = ", ".join(f"{min(h['val_loss']):.4f}" for h in model.fitted.history)
-        say(f"{train.n_events} events, {model!r}, validation loss {losses}")
+        models = _train(train, config)
+        model = models[0]
+        for m in models:
+            m.save(directory / ("model" if m is model else f"model_{m.name}"))
+        say(f"{train.n_events} events: {', '.join(m.name for m in models)}")
     with step("infer") as say:
         from milinfer.analysis import Analysis, analyse
         from milinfer.calibration_files import save_calibration
@@ -194,7 +198,7 @@ def run_demo(
         calibration = pick("calib")
         result = analyse(
             Analysis(
-                model=model,
+                models=models,
                 data=data.as_data(),
                 templates=pick("train"),
                 classifier_templates=held_out,
@@ -218,22 +222,31 @@ def run_demo(
     return result.summary()
 
 
-def _train(train: SampleSet, config: DemoConfig) -> Any:
+def _train(train: SampleSet, config: DemoConfig) -> tuple[BagLikelihood, ...]:
+    """The polynomial head with what reweighted events know and without, and the paper's network."""
     from milinfer.likelihood import BagLikelihood
     from milinfer.training import TrainingConfig
 
-    likelihood = BagLikelihood(
-        bag_size=config.bag_size,
-        ensemble=config.ensemble,
-        seed=config.seed,
-        # About 20 steps an epoch for the default size, and never fewer than a few bags a batch.
-        training=TrainingConfig(
-            epochs=config.epochs,
-            batch_events=max(20 * config.bag_size, min(10_000, train.n_events // 17)),
+    estimators = (
+        BagLikelihood(head="polynomial", labels="joint", seed=config.seed),
+        BagLikelihood(head="polynomial", seed=config.seed),
+        BagLikelihood(
+            bag_size=config.bag_size,
+            ensemble=config.ensemble,
+            seed=config.seed,
+            # About 20 steps an epoch for the default size, and never fewer than a few bags a batch.
+            training=TrainingConfig(
+                epochs=config.epochs,
+                batch_events=max(20 * config.bag_size, min(10_000, train.n_events // 17)),
+            ),
         ),
     )
-    with progress("training", config.ensemble * config.epochs) as advance:
-        return likelihood.fit(train, on_epoch=lambda _: advance(1))
+    trained = []
+    with progress("training", len(estimators)) as advance:
+        for estimator in estimators:
+            trained.append(estimator.fit(train))
+            advance(1)
+    return tuple(trained)
 
 
 def _in_processes(

@@ -143,15 +143,12 @@ def fit(
     on_epoch: Callable[[EpochReport], None] | None,
 ) -> tuple[BagLikelihood, Fitted]:
     """Train all members; see :meth:`milinfer.likelihood.BagLikelihood.fit`."""
-    from milinfer.networks import NetworkConfig
-    from milinfer.training import TrainingConfig
-
     _require_consistent(model)
     samples = _ordered(samples)
     model = dataclasses.replace(model, degree=_degree(model, samples))
     where = ModelPoints.of(model, samples)
-    network = model.network or _default_network(model, NetworkConfig)
-    training = model.training or _default_training(model, TrainingConfig)
+    network = model.network or model.default_network
+    training = model.training or model.default_training
     model = dataclasses.replace(model, network=network, training=training)
     given = None if validation is None else (samples, _ordered(validation))
     mean, variance = _moments(samples)
@@ -238,7 +235,7 @@ def build_member(
     task
         Knows ln Z, with joint labels.
     """
-    from milinfer.networks import NetworkConfig, build_network
+    from milinfer.networks import build_network
 
     options: dict[str, Any] = {"pooling": model.pooling}
     head: LinearHead | PolynomialHead
@@ -258,7 +255,7 @@ def build_member(
             # θ comes scaled to [−1, 1], and needs no normalisation.
             n = len(where.parameters)
             mean, variance = np.append(mean, np.zeros(n)), np.append(variance, np.ones(n))
-    config = model.network or NetworkConfig()
+    config = model.network or model.default_network
     return tuple(
         build_network(config, head, model.events_in_bag, mean, variance, seed, **options)
         for seed in seeds.weights[:n_networks]
@@ -387,21 +384,6 @@ def _reporter(
             on_epoch(EpochReport(number, model.ensemble, epoch, training.epochs, loss, val_loss))
 
     return report
-
-
-def _default_network(model: BagLikelihood, config: type[NetworkConfig]) -> NetworkConfig:
-    if model.head != "polynomial":
-        return config()
-    # Labels without noise need no regularisation, which would only shrink the estimate.
-    return config((64, 64, 64), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
-
-
-def _default_training(model: BagLikelihood, config: type[TrainingConfig]) -> TrainingConfig:
-    if model.head != "polynomial":
-        return config()
-    if model.labels == "hard":
-        return config(60, 2048, 2e-3, 2e-5, patience=3, schedule="anneal")
-    return config(40, 2048, 2e-3, 2e-5, schedule="cosine")
 
 
 def _require_consistent(model: BagLikelihood) -> None:

@@ -166,6 +166,28 @@ class BagLikelihood:
         return self.bag_size
 
     @property
+    def default_network(self) -> NetworkConfig:
+        """Architecture where none is given."""
+        from milinfer.networks import NetworkConfig
+
+        if self.head != "polynomial":
+            return NetworkConfig()
+        # The data are few: dropout for noisy labels; nothing that would shrink the estimate.
+        dropout = 0.05 if self.labels == "hard" else 0.0
+        return NetworkConfig((128, 128, 128), "gelu", batch_norm=False, dropout=dropout, l2=0.0)
+
+    @property
+    def default_training(self) -> TrainingConfig:
+        """Optimiser settings where none are given."""
+        from milinfer.training import TrainingConfig
+
+        if self.head != "polynomial":
+            return TrainingConfig()
+        if self.labels == "hard":
+            return TrainingConfig(24, 2048, 2e-3, 2e-5, schedule="cosine")
+        return TrainingConfig(40, 2048, 2e-3, 2e-5, schedule="cosine")
+
+    @property
     def fitted(self) -> Fitted:
         """What training produced.
 

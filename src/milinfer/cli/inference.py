@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,34 @@ _n_events_option = click.option(
 @click.command(epilog=_FILES)
 @click.argument("files", nargs=-1, required=True)
 @output_option("Directory for the model.")
-@click.option("--bag-size", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--head",
+    type=click.Choice(["multiclass", "polynomial", "parametrised"]),
+    default="multiclass",
+    show_default=True,
+    help="What the network's outputs mean as a function of the parameter.",
+)
+@click.option(
+    "--labels",
+    type=click.Choice(["hard", "joint"]),
+    default="hard",
+    show_default=True,
+    help="The sample of an event, or the joint likelihood ratio that its weights know.",
+)
+@click.option(
+    "--order",
+    type=click.IntRange(1, 2),
+    default=2,
+    show_default=True,
+    help="Of the amplitude in the parameters: 2 where production and decay carry an operator.",
+)
+@click.option("--pooling", default="mean", show_default=True, help="How a bag is summarised.")
+@click.option(
+    "--bag-size", type=click.IntRange(1), help="Default: 1 for a polynomial head, else 50."
+)
 @click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--epochs", type=click.IntRange(1), default=60, show_default=True)
-@click.option("--batch-events", type=click.IntRange(1), default=10_000, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), help="At most; default: of the head.")
+@click.option("--batch-events", type=click.IntRange(1), help="Default: of the head.")
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @seed_option
@@ -60,10 +85,14 @@ _n_events_option = click.option(
 def train(
     files: tuple[str, ...],
     out: Path,
-    bag_size: int,
+    head: Any,
+    labels: Any,
+    order: int,
+    pooling: str,
+    bag_size: int | None,
     ensemble: int,
-    epochs: int,
-    batch_events: int,
+    epochs: int | None,
+    batch_events: int | None,
     reference: float,
     feature_set: str,
     seed: int,
@@ -76,19 +105,24 @@ def train(
     """
     from milinfer.likelihood import BagLikelihood
     from milinfer.progress import progress
-    from milinfer.training import TrainingConfig
 
     samples = read_samples(files, features=feature_set)
     click.echo(f"{samples!r}")
     model = BagLikelihood(
+        head=head,
+        labels=labels,
+        order=order,
+        pooling=pooling,
         bag_size=bag_size,
         ensemble=ensemble,
         reference=reference,
         seed=seed,
-        training=TrainingConfig(epochs=epochs, batch_events=batch_events),
     )
+    given: dict[str, Any] = {"epochs": epochs, "batch_events": batch_events}
+    training = replace(model.default_training, **{k: v for k, v in given.items() if v is not None})
+    model = replace(model, training=training)
     start = time.perf_counter()
-    with progress("training", ensemble * epochs) as advance:
+    with progress("training", ensemble * training.epochs) as advance:
         model = model.fit(samples, on_epoch=lambda _: advance(1))
     seconds = time.perf_counter() - start
     model.save(out)
@@ -102,10 +136,13 @@ def train(
         json_path,
         {
             "model": out,
-            "parameter": model.parameter,
-            "points": model.fitted.grid,
+            "parameters": model.parameters,
+            "points": model.fitted.points,
             "n_events": samples.n_events,
-            "bag_size": bag_size,
+            "effective_events": model.fitted.effective_events,
+            "head": head,
+            "labels": labels,
+            "bag_size": model.events_in_bag,
             "ensemble": ensemble,
             "epochs": [len(h["loss"]) for h in history],
             "val_loss": [min(h["val_loss"]) for h in history],
@@ -342,7 +379,14 @@ def coverage(
 
 @click.command(epilog=_FILES)
 @click.argument("data")
-@_model_option
+@click.option(
+    "--model",
+    "model_paths",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    multiple=True,
+    help="Directory of a trained model; may be given several times, the main one first.",
+)
 @click.option(
     "--templates", "template_files", multiple=True, required=True, help="Samples for templates."
 )
@@ -362,7 +406,7 @@ def coverage(
 @json_option
 def compare(
     data: str,
-    model_path: Path,
+    model_paths: tuple[Path, ...],
     template_files: tuple[str, ...],
     calibration_files: tuple[str, ...],
     evaluation_file: str,
@@ -384,11 +428,12 @@ def compare(
     from milinfer.analysis import Analysis, analyse
     from milinfer.likelihood import BagLikelihood
 
-    model = BagLikelihood.load(model_path)
-    evaluation = read_samples([evaluation_file], features=feature_set, parameter=model.parameter)
+    models = tuple(BagLikelihood.load(path) for path in model_paths)
+    parameter = models[0].parameter
+    evaluation = read_samples([evaluation_file], features=feature_set, parameter=parameter)
     result = analyse(
         Analysis(
-            model=model,
+            models=models,
             data=_read_data(data, feature_set),
             templates=read_samples(template_files, features=feature_set),
             calibration=read_samples(calibration_files, features=feature_set),
