@@ -144,6 +144,8 @@ def fit(
 ) -> tuple[BagLikelihood, Fitted]:
     """Train all members; see :meth:`milinfer.likelihood.BagLikelihood.fit`."""
     _require_consistent(model)
+    if model.loss == "score" and not model.score_weight:
+        model = dataclasses.replace(model, score_weight=1.0)
     samples = _ordered(samples)
     model = dataclasses.replace(model, degree=_degree(model, samples))
     where = ModelPoints.of(model, samples)
@@ -391,7 +393,10 @@ def _require_consistent(model: BagLikelihood) -> None:
     from milinfer.losses import loss
 
     two = model.head in ("binary", "parametrised")
-    classes = loss(model.loss or ("bce" if two else "cross-entropy")).n_classes
+    by_score = model.loss == "score"
+    classes = (
+        None if by_score else loss(model.loss or ("bce" if two else "cross-entropy")).n_classes
+    )
     problems = {
         f"loss={model.loss!r} does not fit head={model.head!r}": (classes == 2) is not two,
         "a polynomial head is a sum over events and takes no pooling=": model.head == "polynomial"
@@ -400,7 +405,9 @@ def _require_consistent(model: BagLikelihood) -> None:
         and model.pooling not in ("mean", "sum"),
         f"labels='joint' needs head='multiclass' or 'polynomial', not {model.head!r}": two
         and model.labels == "joint",
-        "score_weight= needs head='polynomial'": model.score_weight != 0
+        "loss='score' and score_weight= need head='polynomial'": (
+            by_score or model.score_weight != 0
+        )
         and model.head != "polynomial",
         "points= needs labels='joint'": model.points is not None and model.labels != "joint",
         "points= needs bag_size=1: bags are simulated at the samples' points": model.points

@@ -83,7 +83,8 @@ class BagLikelihood:
         ``"mean"``, ``"sum"``, or one of the others of :mod:`milinfer.pooling`.
     loss
         Of :mod:`milinfer.losses`; default ``"bce"`` for binary and parametrised networks, else
-        ``"cross-entropy"``.
+        ``"cross-entropy"``.  ``"score"`` learns from the joint score alone (SALLY), at all points
+        at once; ``"ratio-mse"`` is the regression of ROLR, and of RASCAL with a `score_weight`.
     symmetric
         Training pairs of a parametrised network; see :class:`milinfer.targets.PairBags`.
     reference

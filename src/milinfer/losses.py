@@ -14,7 +14,11 @@ square-root        −1/√f                −√f                  f = exp o, 
 mlc-exponential    log f                1 − f                f = exp o, r = f
 mlc-linear         log f                1 − f                f = 1 + o, r = f
 cross-entropy      K classes: −Σ yₖ log softmax(o)ₖ, oₖ = ln pₖ + constant
+ratio-mse          K classes: Σ (softmax(o)ₖ − yₖ)²
 ================== ==================== ==================== ============================
+
+``ratio-mse`` is the regression of ROLR and RASCAL (arXiv:1805.00020), on the ratio to the even
+mixture of the classes, which is bounded, in place of the ratio to one of them.
 
 An output of zero is a ratio of one in all of them, so that an untrained network starts there.
 
@@ -213,6 +217,10 @@ def _cross_entropy(ops: Any, o: Tensor, y: Tensor) -> Tensor:
     return -ops.sum(y * ops.log_softmax(o, axis=-1), axis=-1)
 
 
+def _ratio_mse(ops: Any, o: Tensor, y: Tensor) -> Tensor:
+    return ops.sum(ops.square(ops.softmax(o, axis=-1) - y), axis=-1)
+
+
 def _square_root_log_ratio(o: FloatArray) -> FloatArray:
     # −B'/A' of eq. 6: the slopes of the two exponentials stop growing at the cap.
     return np.minimum(o / 2, MAX_EXPONENT) - np.minimum(-o / 2, MAX_EXPONENT)
@@ -231,6 +239,7 @@ LOSSES: dict[str, RatioLoss] = {
     item.name: item
     for item in (
         RatioLoss("cross-entropy", None, _cross_entropy, np.copy),
+        RatioLoss("ratio-mse", None, _ratio_mse, np.copy),
         RatioLoss("bce", 2, _bce, np.copy),
         RatioLoss("mse", 2, _mse, np.copy),
         RatioLoss("square-root", 2, _square_root, _square_root_log_ratio),
@@ -247,8 +256,8 @@ def loss(name: str) -> RatioLoss:
     Parameters
     ----------
     name
-        ``cross-entropy`` (K classes), ``bce``, ``mse``, ``square-root``, ``mlc-linear`` or
-        ``mlc-exponential`` (two classes: Nachman & Thaler, table I).
+        ``cross-entropy`` or ``ratio-mse`` (K classes), ``bce``, ``mse``, ``square-root``,
+        ``mlc-linear`` or ``mlc-exponential`` (two classes: Nachman & Thaler, table I).
 
     Raises
     ------

@@ -84,7 +84,7 @@ def train_network(
     seed
         Source of the grouping into bags; every epoch has a stream of its own.
     loss_name
-        One of :data:`milinfer.losses.LOSSES`.
+        One of :data:`milinfer.losses.LOSSES`, or ``"score"`` for the error of the score alone.
     score_weight
         Weight of the squared error of the score, where the targets have scores.
     on_epoch
@@ -105,7 +105,8 @@ def train_network(
     model = network.bag_model
     optimizer = keras.optimizers.Adam(config.learning_rate)
     optimizer.build(model.trainable_variables)
-    total_loss = _total_loss(loss(loss_name), train.n_classes, score_weight)
+    ratio_loss = None if loss_name == "score" else loss(loss_name)
+    total_loss = _total_loss(ratio_loss, train.n_classes, score_weight)
     loop = _Loop(model, optimizer, total_loss, train, validation)
     history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
     best, best_weights, waited = np.inf, model.get_weights(), 0
@@ -222,15 +223,17 @@ class _Loop:
         return tf.reduce_sum(tf.cast(losses * weights, tf.float64))
 
 
-def _total_loss(ratio: RatioLoss, n_classes: int, score_weight: float) -> Callable[[Any, Any], Any]:
+def _total_loss(
+    ratio: RatioLoss | None, n_classes: int, score_weight: float
+) -> Callable[[Any, Any], Any]:
     """Loss of each bag, with the error of the score if that has a weight."""
     ops = keras.ops
 
     def total(targets: Any, outputs: Any) -> Any:
-        if not score_weight:
+        if not score_weight and ratio is not None:
             return ratio(outputs, targets)
         labels, scores = targets[:, :n_classes], targets[:, n_classes:]
-        value = ratio(outputs[:, :n_classes], labels)
+        value = 0.0 if ratio is None else ratio(outputs[:, :n_classes], labels)
         # At each point in proportion to the probability that the event comes from there.
         squared = ops.square(outputs[:, n_classes:] - scores)
         n_parameters = squared.shape[1] // n_classes
