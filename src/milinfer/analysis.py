@@ -251,7 +251,7 @@ def summary_table(summary: dict[str, Any]) -> Table:
         "coverage": ("coverage68", lambda v: f"{v:.1%}"),
     }
     table = Table(title=f"{summary['poi']}, truth {summary['truth']:g}")
-    table.add_column("method")
+    table.add_column("method", no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for method, figures in summary.items():
