@@ -158,12 +158,15 @@ def _with_theta(graph: Graph, theta: FloatArray, n_features: int) -> str:
 def _ratio(graph: Graph, model: BagLikelihood, outputs: str) -> str:
     """Log-ratio of two classes from outputs (n, 1): `losses.RatioLoss.log_ratio`."""
     o = graph.double(outputs)
-    cap, zero, one = (graph.constant(value) for value in (MAX_EXPONENT, 0.0, 1.0))
+    if model.loss in (None, "bce", "mse"):
+        return o
     if model.loss == "square-root":
-        half = graph.add("Mul", o, graph.constant(0.5))
+        half, cap = graph.add("Mul", o, graph.constant(0.5)), graph.constant(MAX_EXPONENT)
         below = graph.add("Min", graph.add("Neg", half), cap)
         return graph.add("Sub", graph.add("Min", half, cap), below)
+    zero, one = graph.constant(0.0), graph.constant(1.0)
     if model.loss == "mlc-exponential":
+        cap = graph.constant(MAX_EXPONENT)
         above = graph.add("Max", graph.add("Sub", o, cap), zero)
         tangent = graph.add("Log", graph.add("Add", above, one))
         return graph.add("Add", graph.add("Min", o, cap), tangent)
@@ -173,10 +176,8 @@ def _ratio(graph: Graph, model: BagLikelihood, outputs: str) -> str:
         below = graph.add("Max", graph.add("Sub", least, line), zero)
         logarithm = graph.add("Log", graph.add("Max", line, least))
         return graph.add("Sub", logarithm, graph.add("Div", below, least))
-    if model.loss not in (None, "bce", "mse"):
-        msg = f"loss {model.loss!r} cannot be exported"
-        raise ModelError(msg)
-    return o
+    msg = f"loss {model.loss!r} cannot be exported"
+    raise ModelError(msg)
 
 
 def _polynomial(graph: Graph, model: BagLikelihood, number: int, outputs: str) -> str:
