@@ -76,9 +76,17 @@ def assert_equal(model, data, folder, atol=1e-5):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=atol)
 
 
+POLYNOMIAL = {"head": "polynomial", "order": 1}
+
+
 @pytest.fixture(scope="module")
 def model():
     return trained(LINE, bag_size=5)
+
+
+@pytest.fixture(scope="module")
+def quadratic_model():
+    return trained(SHORT, **POLYNOMIAL)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +94,6 @@ def binary():
     return trained(SHORT, head="binary", bag_size=1, network=FULL)
 
 
-POLYNOMIAL = {"head": "polynomial", "order": 1}
 CASES = {
     "multiclass": (LINE, {"bag_size": 5, "network": FULL}),
     "multiclass, free logits": (SHORT, {"bag_size": 5, "degree": None, "network": GELU}),
@@ -120,13 +127,14 @@ def test_losses_beyond_their_caps(loss, binary, tmp_path):
     outputs = np.asarray(steep.fitted.members[0][0].event_model(data.features, training=False))
     assert outputs.min() < -60  # each loss has its own ratio out there
     assert outputs.max() > 60
-    assert_equal(steep, data, tmp_path, atol=1e-4)  # such outputs have rounding errors of 1e-5
+    # Such outputs have rounding errors of 1e-5, and mlc-linear has slopes of up to 100.
+    assert_equal(steep, data, tmp_path, atol=1e-3)
 
 
 @pytest.mark.parametrize("average", ["log-ratio", "ratio", "probability"])
 @pytest.mark.parametrize("head", ["multiclass", "polynomial"])
-def test_averages_of_an_ensemble(head, average, model, tmp_path):
-    one = model if head == "multiclass" else trained(SHORT, **POLYNOMIAL)
+def test_averages_of_an_ensemble(head, average, model, quadratic_model, tmp_path):
+    one = model if head == "multiclass" else quadratic_model
     assert_equal(with_weights(one, 0.3, ensemble=3, average=average), events(LINE), tmp_path)
 
 
