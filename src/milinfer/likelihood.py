@@ -331,6 +331,12 @@ class BagLikelihood:
 
         save_model(self, path)
 
+    def export_onnx(self, path: PathLikeStr) -> None:
+        """Write :meth:`event_llr` as ONNX; see :func:`milinfer.onnx_export.export_onnx`."""
+        from milinfer.onnx_export import export_onnx
+
+        export_onnx(self, path)
+
     @staticmethod
     def load(path: PathLikeStr) -> BagLikelihood:
         """Load from a directory; see :func:`milinfer.model_files.load_model`."""
