@@ -9,13 +9,14 @@ mean, so that they can be learned from instead of mere labels.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from milinfer.bags import effective_sample_size
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import MilinferWarning, SampleError
 from milinfer.morphing import PolynomialBasis, point_matrix
 from milinfer.points import format_point
 from milinfer.samples import Sample, SampleSet
@@ -284,6 +285,12 @@ def bennett(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> Floa
         normalisation = updated
         if converged:
             break
+    else:
+        msg = (
+            f"the normalisation of the samples is not settled after {_MAX_ITERATIONS} iterations: "
+            "the samples hardly overlap; add samples at points in between"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=2)
     relative = weights / (ratios / normalisation).mean(axis=1)
     means: FloatArray = relative @ values
     means /= means[0]
