@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_ratios_add_up_over_segments():
     model = GaussianMean()
     table = event_table(model, DATA)
     found = segment_llr(model, table, INDEX, np.ones(40), OFFSETS)
-    for k, (a, b) in enumerate(zip(OFFSETS[:-1], OFFSETS[1:], strict=True)):
+    for k, (a, b) in enumerate(pairwise(OFFSETS)):
         np.testing.assert_allclose(found[k], table[INDEX[a:b]].sum(axis=0), atol=1e-12)
     np.testing.assert_array_equal(found[[1, 4]], 0)
 
@@ -71,7 +72,7 @@ def test_bags_are_reduced_and_their_ratios_add_up(reduction, events_in_bag):
     model = Bags(reduction, events_in_bag)
     table = event_table(model, DATA)
     found = segment_llr(model, table, INDEX, np.ones(40), OFFSETS)
-    for k, (a, b) in enumerate(zip(OFFSETS[:-1], OFFSETS[1:], strict=True)):
+    for k, (a, b) in enumerate(pairwise(OFFSETS)):
         np.testing.assert_allclose(found[k], by_hand(model, table, INDEX[a:b]), atol=1e-12)
     np.testing.assert_array_equal(found[[1, 4]], 0)
     counts = np.diff(bag_offsets(7, events_in_bag))

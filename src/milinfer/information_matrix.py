@@ -232,5 +232,5 @@ def _mean(ensemble: ToyEnsemble, drawn: FloatArray) -> FloatArray:
     :attr:`milinfer.toys.ToyEnsemble.mean_error`.
     """
     centre = _estimates(ensemble, None).mean(axis=0)
-    shift: FloatArray = (drawn.mean(axis=0) - centre) * np.sqrt(1 + ensemble.reuse)
-    return centre + shift
+    mean: FloatArray = centre + (drawn.mean(axis=0) - centre) * np.sqrt(1 + ensemble.reuse)
+    return mean

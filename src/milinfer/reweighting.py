@@ -95,7 +95,8 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
             f"{misfit[worst] / scale[worst]:.2g})"
         )
         raise SampleError(msg)
-    return coefficients / size
+    coefficients /= size
+    return coefficients
 
 
 class JointTargets(NamedTuple):
