@@ -74,7 +74,7 @@ def information_matrix(
     ensembles
         Toys of one model; the first at the point in question, the others at neighbouring points
         that span the parameters.  The response is the slope of a linear fit to the mean estimates:
-        place neighbours symmetrically.
+        place neighbours symmetrically.  Its error includes the fluctuation of the finite pools.
     n_bootstrap
         Resamplings of the toys.
     seed
@@ -145,10 +145,10 @@ def relative_information(
     """
     for group in (ensembles, reference):
         _require_one_kind(group)
-    for a, b in zip(ensembles, reference, strict=True):
-        if (a.point, a.pool_id, a.seed, a.n_toys) != (b.point, b.pool_id, b.seed, b.n_toys):
-            msg = f"{a.model} and {b.model} were not run on the same toys; pass both to Toys.run"
-            raise CalibrationError(msg)
+    if [_toys_of(e) for e in ensembles] != [_toys_of(e) for e in reference]:
+        names = f"{ensembles[0].model} and {reference[0].model}"
+        msg = f"{names} were not run on the same toys; pass both to Toys.run"
+        raise CalibrationError(msg)
 
     def figures(rng: np.random.Generator | None) -> FloatArray:
         index = [None if rng is None else rng.integers(e.n_toys, size=e.n_toys) for e in ensembles]
@@ -169,6 +169,11 @@ def relative_information(
     values = figures(None)
     errors = np.std([figures(rng) for _ in range(n_bootstrap)], axis=0, ddof=1)
     return RelativeInformation(*np.stack([values, errors], axis=1).ravel().tolist())
+
+
+def _toys_of(e: ToyEnsemble) -> tuple[object, ...]:
+    """What tells toys apart."""
+    return e.point, e.pool_id, e.seed, e.n_toys, e.n_events, e.poisson
 
 
 def _require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
@@ -200,7 +205,8 @@ def _measure(
     estimates = [_estimates(e, i) for e, i in zip(ensembles, draws, strict=True)]
     points = np.array([list(e.point.values()) for e in ensembles])
     design = np.column_stack([np.ones(len(points)), points])
-    slopes = np.linalg.lstsq(design, np.array([t.mean(axis=0) for t in estimates]), rcond=None)[0]
+    means = np.array([_mean(e, t) for e, t in zip(ensembles, estimates, strict=True)])
+    slopes = np.linalg.lstsq(design, means, rcond=None)[0]
     response = slopes[1:].T
     covariance = np.atleast_2d(np.cov(estimates[0].T))
     info_eff = response.T @ np.linalg.inv(covariance) @ response
@@ -217,3 +223,14 @@ def _measure(
 def _estimates(ensemble: ToyEnsemble, index: IntArray | None) -> FloatArray:
     estimates = ensemble.theta_hat.reshape(ensemble.n_toys, -1)
     return estimates if index is None else estimates[index]
+
+
+def _mean(ensemble: ToyEnsemble, drawn: FloatArray) -> FloatArray:
+    """Mean estimate; that of a bootstrap sample moves as if the finite pool were drawn anew too.
+
+    A pool shifts the mean by as much as ``n_toys · reuse`` toys would, whatever their number; see
+    :attr:`milinfer.toys.ToyEnsemble.mean_error`.
+    """
+    centre = _estimates(ensemble, None).mean(axis=0)
+    mean: FloatArray = centre + (drawn.mean(axis=0) - centre) * np.sqrt(1 + ensemble.reuse)
+    return mean

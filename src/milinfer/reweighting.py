@@ -9,13 +9,14 @@ mean, so that they can be learned from instead of mere labels.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from milinfer.bags import effective_sample_size
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import MilinferWarning, SampleError
 from milinfer.morphing import PolynomialBasis, point_matrix
 from milinfer.points import format_point
 from milinfer.samples import Sample, SampleSet
@@ -73,6 +74,9 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
         )
         raise SampleError(msg)
     design = basis.design(point_matrix(names, points))
+    # Monomials of large and small parameters differ by orders of magnitude: scale columns.
+    size = np.abs(design).max(axis=0)
+    design /= np.where(size > 0, size, 1.0)
     if np.linalg.matrix_rank(design) < len(basis):
         msg = (
             f"{sample.label}: the weights at {[format_point(p) for p in points]} do not determine "
@@ -83,14 +87,15 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
     coefficients: FloatArray = weights @ np.linalg.pinv(design).T
     misfit = np.abs(coefficients @ design.T - weights).max(axis=1)
     scale = np.abs(weights).max(axis=1)
-    worst = int(np.argmax(misfit - 1e-6 * scale))
-    if misfit[worst] > 1e-6 * scale[worst]:
+    if np.any(misfit > 1e-6 * scale):
+        worst = int(np.argmax(misfit - 1e-6 * scale))
         msg = (
             f"{sample.label}: the weights of event {worst} are not a polynomial of degree "
             f"{basis.degree} in {', '.join(names)} (relative misfit "
             f"{misfit[worst] / scale[worst]:.2g})"
         )
         raise SampleError(msg)
+    coefficients /= size
     return coefficients
 
 
@@ -156,7 +161,7 @@ def joint_targets(
     Raises
     ------
     SampleError
-        If weights are missing, or an event has a weight that is not positive at some point: its
+        If weights are missing, or those of an event change sign or vanish at some point: its
         ratio has no logarithm.
 
     Examples
@@ -173,9 +178,11 @@ def joint_targets(
     basis = PolynomialBasis(samples.parameters, degree)
     polynomials = [reweight_polynomial(s, basis) for s in samples]
     own = point_matrix(samples.parameters, [s.point for s in samples])
-    event_weights = [s.weights / s.weights.sum() / len(samples) for s in samples]
-    for sample, polynomial in zip(samples, polynomials, strict=True):
-        _require_positive(sample, polynomial, basis, np.concatenate([own, points]))
+    event_weights = [_normalised(s) / len(samples) for s in samples]
+    polynomials = [
+        _positive(s, polynomial, basis, np.concatenate([own[k : k + 1], own, points]))
+        for k, (s, polynomial) in enumerate(zip(samples, polynomials, strict=True))
+    ]
     everything, weights = np.concatenate(polynomials), np.concatenate(event_weights)
     # The weights at θ over those at the point of generation: only ratios within an event count.
     if total is None:
@@ -202,19 +209,38 @@ def joint_targets(
     )
 
 
-def _require_positive(
-    sample: Sample, polynomial: FloatArray, basis: PolynomialBasis, points: FloatArray
-) -> None:
-    value = polynomial @ basis.design(points).T
-    if not np.all(value > 0):
-        event, k = (int(i) for i in np.argwhere(~(value > 0))[0])
-        where = format_point(dict(zip(basis.parameters, points[k].tolist(), strict=True)))
+def _normalised(sample: Sample) -> FloatArray:
+    total = sample.weights.sum()
+    if not total > 0:
         msg = (
-            f"{sample.label}: event {event} has weight {value[event, k]:g} at {where}; a joint "
-            "likelihood ratio needs positive weights at all points: train with labels='hard', or "
-            "keep the squared operator terms in the generator"
+            f"{sample.label}: the event weights sum to {total:g}; a sample needs a positive sum "
+            "of weights"
         )
         raise SampleError(msg)
+    normalised: FloatArray = sample.weights / total
+    return normalised
+
+
+def _positive(
+    sample: Sample, polynomial: FloatArray, basis: PolynomialBasis, points: FloatArray
+) -> FloatArray:
+    """Polynomials as positive densities; the first of the points is the sample's own.
+
+    Events of negative weight have negative weights at all points, and positive ratios of them.
+    """
+    value = polynomial @ basis.design(points).T
+    sign = np.where(value[:, :1] < 0, -1.0, 1.0)
+    if not np.all(sign * value > 0):
+        event, k = (int(i) for i in np.argwhere(~(sign * value > 0))[0])
+        where = format_point(dict(zip(basis.parameters, points[k].tolist(), strict=True)))
+        msg = (
+            f"{sample.label}: event {event} has weight {value[event, k]:g} at {where} and "
+            f"{value[event, 0]:g} at its own point; a joint likelihood ratio needs weights of one "
+            "sign at all points: train with labels='hard', or keep the squared operator terms in "
+            "the generator"
+        )
+        raise SampleError(msg)
+    return sign * polynomial
 
 
 def bennett(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> FloatArray:
@@ -260,6 +286,12 @@ def bennett(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> Floa
         normalisation = updated
         if converged:
             break
+    else:
+        msg = (
+            f"the normalisation of the samples is not settled after {_MAX_ITERATIONS} iterations: "
+            "the samples hardly overlap; add samples at points in between"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=2)
     relative = weights / (ratios / normalisation).mean(axis=1)
     means: FloatArray = relative @ values
     means /= means[0]

@@ -95,6 +95,9 @@ class ChebyshevBox:
     def coefficients(self, values: FloatArray) -> FloatArray:
         """Chebyshev coefficients (n_surfaces, degree + 1, …) of Λ at the nodes (n_surfaces, K)."""
         n, p = self.degree + 1, self.n_parameters
+        if np.shape(values)[-1] != n**p:
+            msg = f"Λ at {np.shape(values)[-1]} points, but the box has {n**p} nodes"
+            raise ParameterError(msg)
         tensor = np.asarray(values, dtype=np.float64).reshape(-1, *(n,) * p)
         for axis in range(1, p + 1):
             tensor = np.moveaxis(
@@ -129,15 +132,7 @@ class ChebyshevBox:
         best = self._contract(coefficients, theta, (0,) * self.n_parameters)
         span = self.high - self.low
         for _ in range(_NEWTON_STEPS):
-            slope, hessian = self._derivatives(coefficients, theta)
-            # Uphill also where the surface is not concave: flip negative eigenvalues of −H.
-            eigenvalues, vectors = np.linalg.eigh(-hessian * np.outer(span, span))
-            floor = 1e-9 * np.abs(eigenvalues).max(axis=1, keepdims=True) + 1e-300
-            along = np.einsum("nji,nj->ni", vectors, slope * span)
-            step = (
-                np.einsum("nij,nj->ni", vectors, along / np.maximum(np.abs(eigenvalues), floor))
-                * span
-            )
+            step = self._step(coefficients, theta)
             scale = np.ones(len(theta))
             moved = np.clip(theta + step, self.low, self.high)
             value = self._contract(coefficients, moved, (0,) * self.n_parameters)
@@ -157,6 +152,29 @@ class ChebyshevBox:
         _, hessian = self._derivatives(coefficients, theta)
         edge = (theta <= self.low + 1e-9 * span) | (theta >= self.high - 1e-9 * span)
         return Extremum(theta, best, -hessian, edge.any(axis=1))
+
+    def _step(self, coefficients: FloatArray, theta: FloatArray) -> FloatArray:
+        """Newton step uphill that does not leave the box, shape (n_surfaces, n_parameters)."""
+        span = self.high - self.low
+        slope, hessian = self._derivatives(coefficients, theta)
+        slope, bend = slope * span, -hessian * np.outer(span, span)
+        low, high = theta <= self.low, theta >= self.high
+        # Parameters at a limit that Λ rises beyond are held, and the others step without them; so
+        # are those that the step itself would take out.  What is left always goes uphill.
+        held = (low & (slope < 0)) | (high & (slope > 0))
+        for _ in range(self.n_parameters + 1):
+            free = np.where(held[:, :, None] | held[:, None, :], 0.0, bend)
+            # Uphill also where the surface is not concave: flip negative eigenvalues of −H.
+            eigenvalues, vectors = np.linalg.eigh(free)
+            floor = 1e-9 * np.abs(eigenvalues).max(axis=1, keepdims=True) + 1e-300
+            along = np.einsum("nji,nj->ni", vectors, np.where(held, 0.0, slope))
+            step = np.einsum("nij,nj->ni", vectors, along / np.maximum(np.abs(eigenvalues), floor))
+            out = ((low & (step < 0)) | (high & (step > 0))) & ~held
+            if not out.any():
+                break
+            held |= out
+        stepped: FloatArray = np.where(held, 0.0, step) * span
+        return stepped
 
     def _derivatives(
         self, coefficients: FloatArray, theta: FloatArray
@@ -212,16 +230,36 @@ class BoxSurface:
         return self.interpolation.coefficients(self.values[None])
 
     def value(self, theta: FloatArray) -> float:
-        """Λ at one point (n_parameters,)."""
+        """Λ at one point (n_parameters,).
+
+        Raises
+        ------
+        ParameterError
+            Outside the box.
+        """
+        self._require_inside(theta)
         zeros = (0,) * len(theta)
         return float(self.interpolation._contract(self._coefficients, theta[None], zeros)[0])
 
     def gradient(self, theta: FloatArray) -> FloatArray:
-        """dΛ/dθ at one point (n_parameters,), shape (n_parameters,)."""
+        """dΛ/dθ at one point (n_parameters,), shape (n_parameters,).
+
+        Raises
+        ------
+        ParameterError
+            Outside the box.
+        """
+        self._require_inside(theta)
         unit = np.eye(len(theta), dtype=int)
         return np.array(
             [self.interpolation._contract(self._coefficients, theta[None], e)[0] for e in unit]
         )
+
+    def _require_inside(self, theta: FloatArray) -> None:
+        low, high = self.interpolation.low, self.interpolation.high
+        if np.shape(theta) != low.shape or not np.all((theta >= low) & (theta <= high)):
+            msg = f"θ = {theta} is outside the box {low} … {high}, where this surface was learned"
+            raise ParameterError(msg)
 
     @cached_property
     def extremum(self) -> Extremum:

@@ -67,9 +67,9 @@ def _moments(n: int) -> tuple[FloatArray, FloatArray]:
     ].T
 
 
-def _vector(point: Point) -> FloatArray:
-    names = _names(len(point))
-    if tuple(point) != names or max(abs(v) for v in point.values()) > 1:
+def _vector(point: Point, n: int | None = None) -> FloatArray:
+    names = _names(n or len(point))
+    if set(point) != set(names) or not all(abs(v) <= 1 for v in point.values()):
         msg = f"{format_point(point)} is not a point of {' and '.join(names)} within [-1, 1]"
         raise ParameterError(msg)
     return np.array([point[name] for name in names])
@@ -153,7 +153,8 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
         cross_section=cross_section,
         cross_section_error=0.0,
         reweights={
-            point_id(p): cross_section * (1 + amplitude @ _vector(p)) ** 2 / own for p in points
+            point_id(p): cross_section * (1 + amplitude @ _vector(p, len(theta))) ** 2 / own
+            for p in points
         },
         reweight_points={point_id(p): p for p in points},
         provenance={"generator": "milinfer.datasets.quadratic", "seed": seed},
