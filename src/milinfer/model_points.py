@@ -164,8 +164,6 @@ class ModelPoints:
     def at_reference(self) -> FloatArray:
         """Weights that give Λ(θ0) from Λ at the nodes."""
         interpolation = self.interpolation
-        if self.head == "polynomial":  # r(θ0) = 1 by construction
-            return np.zeros(len(self.nodes))
         if isinstance(interpolation, ChebyshevBox):
             n = len(interpolation.grid)
             return interpolation.evaluate(np.eye(n), np.tile(self.reference, (n, 1)))

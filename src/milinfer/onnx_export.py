@@ -70,7 +70,9 @@ def export_onnx(model: BagLikelihood, path: PathLikeStr) -> None:
     onnx = _require_onnx()
     graph = Graph(onnx)
     ratios = [_member(graph, model, number) for number in range(len(fitted.members))]
-    result = graph.add("Identity", _average(graph, ratios, model.average), output=OUTPUT)
+    result = graph.add(
+        "Identity", _average(graph, ratios, model.average, model.fitted.at_reference), output=OUTPUT
+    )
     where = fitted.where
     helper, types = onnx.helper, onnx.TensorProto
     proto = helper.make_model(
@@ -202,7 +204,7 @@ def _polynomial(graph: Graph, model: BagLikelihood, number: int, outputs: str) -
     return graph.add("Sub", graph.add("Log", total), normaliser)
 
 
-def _average(graph: Graph, ratios: list[str], average: str) -> str:
+def _average(graph: Graph, ratios: list[str], average: str, at_reference: FloatArray) -> str:
     """Average over the members: `evaluation.average_log_ratio`."""
     first = graph.constant([0], np.int64)
     members = [graph.add("Unsqueeze", r, first) for r in ratios]
@@ -214,4 +216,6 @@ def _average(graph: Graph, ratios: list[str], average: str) -> str:
         return graph.add("Sub", total, graph.constant(np.log(len(ratios))))
     logs = graph.add("LogSoftmax", stacked, axis=2)
     total = graph.add("ReduceLogSumExp", logs, axes=[0], keepdims=0)
-    return graph.add("Sub", total, graph.add("Gather", total, first, axis=1))
+    return graph.add(
+        "Sub", total, graph.add("MatMul", total, graph.constant(at_reference[:, None]))
+    )
