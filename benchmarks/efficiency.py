@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -242,6 +243,26 @@ def row(
     return figures
 
 
+def table(rows: list[dict[str, object]]) -> str:
+    """Rows as a Markdown table."""
+
+    def pair(r: dict[str, object], key: str) -> str:
+        return f"{r[key]:.3f} ± {r[key + '_error']:.3f}"
+
+    lines = [
+        "| problem | estimator | events a point | I_eff ratio | by 68 % width | response | "
+        "Bartlett ratio | training, s |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in rows:
+        figures = [pair(r, k) for k in ("info_ratio", "width_ratio", "response", "bartlett_ratio")]
+        n = r["events_per_point"] or "—"
+        seconds = f"{r['train_seconds']:.0f}" if r["events_per_point"] else "—"
+        cells = [r["problem"], r["head"], n, *figures, seconds]
+        lines.append("| " + " | ".join(str(c) for c in cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="20 000 events a point only")
@@ -250,7 +271,11 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int)
     parser.add_argument("--toys", type=int, default=2000)
     parser.add_argument("--pool", type=int, default=200_000)
+    parser.add_argument("--table", metavar="FILE", help="print the table of a result, and stop")
     options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(Path(options.table).read_text(encoding="utf-8"))["rows"]))
+        return
     sizes = options.sizes or ((20_000,) if options.quick else SIZES)
     rows = []
     for title in options.problems:
