@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from milinfer.boosted import BoostedLikelihood as BoostedLikelihood
     from milinfer.calibration import Calibration as Calibration
     from milinfer.calibration import calibrate as calibrate
     from milinfer.compare import Comparison as Comparison
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from milinfer.features import FeatureSet as FeatureSet
     from milinfer.features import feature_set as feature_set
     from milinfer.information import information as information
+    from milinfer.information_matrix import information_matrix as information_matrix
+    from milinfer.information_matrix import relative_information as relative_information
     from milinfer.intervals import coverage as coverage
     from milinfer.intervals import profile_interval as profile_interval
     from milinfer.likelihood import BagLikelihood as BagLikelihood
@@ -35,6 +38,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "BagLikelihood": "likelihood",
+    "BoostedLikelihood": "boosted",
     "Calibration": "calibration",
     "Comparison": "compare",
     "Diagnosis": "diagnostics",
@@ -53,6 +57,8 @@ _WHERE = {
     "diagnose": "diagnostics",
     "feature_set": "features",
     "information": "information",
+    "information_matrix": "information_matrix",
+    "relative_information": "information_matrix",
     "profile_interval": "intervals",
 }
 
