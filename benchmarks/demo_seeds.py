@@ -16,8 +16,6 @@ import tempfile
 import time
 from pathlib import Path
 
-METHODS = ("multiclass", "pyhf", "pyhf_classifier", "oracle")
-
 
 def run(seed: int, events: int, truth: float) -> dict:
     with tempfile.TemporaryDirectory() as folder:
@@ -35,6 +33,39 @@ def inside(interval: list[float], truth: float) -> bool:
     return interval[0] <= truth <= interval[1]
 
 
+def methods(results: list[dict]) -> list[str]:
+    return [k for k, v in results[0].items() if isinstance(v, dict) and "coverage68" in v]
+
+
+def summary(results: list[dict]) -> dict[str, dict]:
+    n = len(results)
+    return {
+        m: {
+            "inside68": sum(inside(r[m]["interval68"], r["truth"]) for r in results),
+            "inside95": sum(inside(r[m]["interval95"], r["truth"]) for r in results),
+            "mean_coverage68": sum(r[m]["coverage68"] for r in results) / n,
+            "mean_coverage95": sum(r[m]["coverage95"] for r in results) / n,
+            "mean_info_eff": sum(r[m]["info_eff"] for r in results) / n,
+        }
+        for m in methods(results)
+    }
+
+
+def summary_table(results: list[dict]) -> str:
+    n = len(results)
+    lines = [
+        "| method | truth in 68.27 % interval | truth in 95.45 % interval "
+        "| coverage on toys (68.27 %) | coverage on toys (95.45 %) | I_eff |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {m} | {f['inside68']} of {n} | {f['inside95']} of {n} | {f['mean_coverage68']:.1%} "
+        f"| {f['mean_coverage95']:.1%} | {f['mean_info_eff']:.0f} |"
+        for m, f in summary(results).items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def table(results: list[dict]) -> str:
     columns = (
         "seed",
@@ -50,7 +81,7 @@ def table(results: list[dict]) -> str:
     )
     lines = ["| " + " | ".join(columns) + " |", "| ---: | --- |" + " ---: |" * 8]
     for r in results:
-        for m in METHODS:
+        for m in methods(results):
             f = r[m]
             low, high = f["interval68"]
             marks = " / ".join(
@@ -77,17 +108,11 @@ def main() -> None:
     for seed in range(1, options.seeds + 1):
         results.append(run(seed, options.events, options.truth))
         if options.table is not None:
-            options.table.write_text(table(results), encoding="utf-8")
+            text = summary_table(results) + "\n" + table(results)
+            options.table.write_text(text, encoding="utf-8")
     n = len(results)
     out: dict = {"n_seeds": n, "events": options.events, "truth": options.truth}
-    for m in METHODS:
-        out[m] = {
-            "inside68": sum(inside(r[m]["interval68"], r["truth"]) for r in results),
-            "inside95": sum(inside(r[m]["interval95"], r["truth"]) for r in results),
-            "mean_coverage68": sum(r[m]["coverage68"] for r in results) / n,
-            "mean_coverage95": sum(r[m]["coverage95"] for r in results) / n,
-            "mean_info_eff": sum(r[m]["info_eff"] for r in results) / n,
-        }
+    out |= summary(results)
     out["mean_seconds"] = sum(r["wall"] for r in results) / n
     print(json.dumps(out))
 
