@@ -54,8 +54,10 @@ def summary(results: list[dict]) -> dict[str, dict]:
 def summary_table(results: list[dict]) -> str:
     n = len(results)
     lines = [
-        "| method | truth in 68.27 % interval | truth in 95.45 % interval "
-        "| coverage on toys (68.27 %) | coverage on toys (95.45 %) | I_eff |",
+        (
+            "| method | truth in 68.27 % interval | truth in 95.45 % interval "
+            "| coverage on toys (68.27 %) | coverage on toys (95.45 %) | I_eff |"
+        ),
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [

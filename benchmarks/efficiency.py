@@ -250,8 +250,10 @@ def table(rows: list[dict[str, object]]) -> str:
         return f"{r[key]:.3f} ± {r[key + '_error']:.3f}"
 
     lines = [
-        "| problem | estimator | events a point | I_eff ratio | by 68 % width | response | "
-        "Bartlett ratio | training, s |",
+        (
+            "| problem | estimator | events a point | I_eff ratio | by 68 % width | response | "
+            "Bartlett ratio | training, s |"
+        ),
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in rows:
