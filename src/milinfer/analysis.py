@@ -237,6 +237,7 @@ def summary_table(summary: dict[str, Any]) -> Table:
     >>> table.row_count
     1
     """
+    from rich import box
     from rich.table import Table
 
     def signed(values: Any) -> str:
@@ -250,7 +251,9 @@ def summary_table(summary: dict[str, Any]) -> Table:
         "c_cicc": ("c_cicc", lambda v: "—" if v is None else f"{v:.2f}"),
         "coverage": ("coverage68", lambda v: f"{v:.1%}"),
     }
-    table = Table(title=f"{summary['poi']}, truth {summary['truth']:g}")
+    # Fits 80 columns with the longest names.
+    title = f"{summary['poi']}, truth {summary['truth']:g}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True)
     table.add_column("method", no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
