@@ -106,8 +106,9 @@ def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
         return mean
     if average == "ratio":
         return np.asarray(logsumexp(stacked, axis=0) - np.log(len(stacked)))
-    total = logsumexp(log_softmax(stacked, axis=2), axis=0)
-    return np.asarray(total - total[:, :1])
+    # Ratios are one at θ0, so that its probability is one over their sum, whichever point it is.
+    at_reference = logsumexp(-logsumexp(stacked, axis=2), axis=0)
+    return np.asarray(logsumexp(log_softmax(stacked, axis=2), axis=0) - at_reference[:, None])
 
 
 def event_summary(model: BagLikelihood, sample: Sample) -> Float32Array:

@@ -112,7 +112,7 @@ def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
     Raises
     ------
     SampleError
-        If events of unequal weight meet a model of bags, which knows no weights.
+        If events of negative weight meet a model of bags.
     """
     bags = _in_bags(model)
     if bags is None:
@@ -147,10 +147,21 @@ def segment_llr(
         Weights of the listed events (±1 in toys), of the shape of `index`.
     offsets
         Where segments start and end, shape (n_segments + 1,); a segment may be empty.
+
+    Raises
+    ------
+    SampleError
+        If events with weights other than one meet a model of bags, which knows no weights.
     """
     k = len(model.interpolation.grid)
     out = np.zeros((len(offsets) - 1, k))
     uniform, bags = bool(np.all(signs == 1)), _in_bags(model)
+    if bags is not None and not uniform:
+        msg = (
+            f"{model.name} scores bags as a whole and knows no event weights other than 1; use "
+            "sample.as_data(), or mean or sum pooling, whose Λ is a sum over events"
+        )
+        raise SampleError(msg)
     for segment, (start, stop) in enumerate(pairwise(offsets)):
         if start == stop:
             continue

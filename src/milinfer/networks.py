@@ -232,9 +232,9 @@ def build_network(
         event_model = keras.Model(events, output(embed(events)), name="event_model")
         return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model)
     if pooling in ADDITIVE_POOLINGS and not config.bag_hidden:
-        reduce = keras.ops.mean if pooling == "mean" else keras.ops.sum
-        asimov = reduce(in_bags(embedded), axis=1)
-        seen = head.tensor(output(asimov))
+        seen = head.tensor(output(keras.ops.mean(in_bags(embedded), axis=1)))
+        if pooling == "sum":  # of the events' outputs, so that each has its share of the bias
+            seen = seen * float(bag_size)
         event_model = keras.Model(events, output(embed(events)), name="event_model")
         return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model)
     from milinfer.pooling import BagPooling
