@@ -468,7 +468,7 @@ def _matching(validation: SampleSet, samples: SampleSet) -> SampleSet:
 
 
 def _degree(model: BagLikelihood, samples: SampleSet) -> int | None:
-    """Degree of the logits; ``"auto"`` leaves at least two points for each coefficient."""
+    """Degree of the logits; ``"auto"``: two points for each coefficient, or degree 2."""
     from milinfer.morphing import PolynomialBasis
 
     if model.head != "multiclass" or model.degree is None:
@@ -480,12 +480,16 @@ def _degree(model: BagLikelihood, samples: SampleSet) -> int | None:
         design = PolynomialBasis(names, degree).design(scaled)
         return bool(np.linalg.matrix_rank(design) == design.shape[1])
 
-    fits = [
-        d
-        for d in (4, 3, 2, 1)
-        if len(PolynomialBasis(names, d)) - 1 <= (len(points) - 1) // 2 and determined(d)
-    ]
-    degree = (fits or [1])[0] if model.degree == "auto" else model.degree
+    degree = model.degree
+    if degree == "auto":
+        fits = [
+            d
+            for d in (4, 3, 2)
+            if len(PolynomialBasis(names, d)) - 1 <= (len(points) - 1) // 2 and determined(d)
+        ]
+        # Without a square Λ has no maximum; two points are two hypotheses, which need none.
+        lowest = 1 if len(names) == 1 and len(points) == 2 else 2
+        degree = fits[0] if fits else lowest
     if degree < 1 or not determined(degree):
         # Points along the axes, say, leave the coefficient of a cross term to chance.
         msg = (

@@ -73,8 +73,8 @@ class BagLikelihood:
         weights (joint labels): 2 where production and decay carry an operator each, else 1.
     degree
         The logits of a multi-class head are polynomials of this degree in θ (``"auto"``: 4, or
-        less where points are few), so that Λ(θ) is smooth by construction and needs no
-        interpolation.  None gives every class a logit of its own, as in the paper; Λ is then
+        less where points are few, but at least 2), so that Λ(θ) is smooth by construction and needs
+        no interpolation.  None gives every class a logit of its own, as in the paper; Λ is then
         continued between the classes by `interpolation_kind`.
     interpolation_kind, window
         ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
