@@ -185,16 +185,16 @@ def test_two_parameters_are_fitted(joint2):
 
 @pytest.mark.parametrize(("degree", "found"), [("auto", 2), (2, 2)])
 def test_a_multi_class_head_in_two_parameters(degree, found):
-    model = BagLikelihood(
-        bag_size=5, degree=degree, seed=1, network=SMOOTH, training=TRAINING
-    ).fit(SAMPLES2)
+    model = BagLikelihood(bag_size=5, degree=degree, seed=1, network=SMOOTH, training=TRAINING).fit(
+        SAMPLES2
+    )
     assert model.degree == found
     assert model.interpolation.grid.shape == ((found + 1) ** 2, 2)
     data = quadratic.generate(8000, {"c1": 0.3, "c2": -0.2}, seed=8)
     surface = model.surface(data)
     assert surface.value(np.zeros(2)) == pytest.approx(0, abs=1e-6)
     fit = Minuit(model.cost(data), c1=0.0, c2=0.0).migrad()
-    # Seven data sets of this size are the training sample at each point: 0.1 is 3σ.
+    # The data know each parameter to 0.04; so does a network from 4000 events at a point, or less.
     np.testing.assert_allclose(np.array(fit.values), [0.3, -0.2], atol=0.2)
 
 
@@ -243,7 +243,9 @@ def test_automatic_degrees_always_have_a_maximum():
 )
 def test_every_loss_finds_the_ratio_of_two_gaussians(loss, bag_size):
     samples = gaussian.samples(10_000, [0.0, 0.5], seed=3)
-    model = on_gaussians(samples, head="binary", loss=loss, bag_size=bag_size)
+    # A linear f must bend as the ratio does, which a few ELUs are slow to learn.
+    network = dataclasses.replace(PLAIN, activation="gelu") if loss == "mlc-linear" else PLAIN
+    model = on_gaussians(samples, head="binary", loss=loss, bag_size=bag_size, network=network)
     test = gaussian.generate(5000, 0.25, seed=9)
     x = test.column("x0").astype(float)
     llr = model.event_llr(test)
@@ -368,8 +370,8 @@ def test_negative_weights_train(labels, joint, hard):
     signed = SampleSet(tuple(with_cancelling_events(s, 1000) for s in SAMPLES))
     model = polynomial(signed, labels=labels)
     efficiency, _ = quality(model)
-    # Dilution by 6000²/(8000 events) is a quarter of the statistical power.
-    assert 0.6 < efficiency
+    # 6000²/8000 effective events in place of 6000: a quarter of the statistical power is lost.
+    assert efficiency > 0.6
     effective = [effective_sample_size(s.weights) for s in signed]
     np.testing.assert_allclose(effective, 6000**2 / 8000)
     if labels == "joint":
