@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from milinfer.datasets import gaussian
+from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.networks import NetworkConfig
@@ -155,6 +155,89 @@ def test_damaged_models_are_refused(model, tmp_path):
     other.mkdir()
     with pytest.raises(ModelError, match="not a milinfer model"):
         model.save(other)
+
+
+SMALL = gaussian.samples(400, [-0.5, 0.0, 0.5], seed=3)
+PLANE = quadratic.samples(
+    300, [{"c1": a, "c2": b} for a, b in ((0, 0), (1, 0), (0, 1), (-1, 1))], seed=3
+)
+KINDS = {
+    "binary": (SMALL, {"head": "binary", "loss": "mse"}),
+    "parametrised": (SMALL, {"head": "parametrised", "average": "ratio", "ensemble": 2}),
+    "polynomial": (
+        PLANE,
+        {
+            "head": "polynomial",
+            "labels": "joint",
+            "order": 1,
+            "bag_size": 1,
+            "score_weight": np.float64(0.1),
+            "points": np.array([[0, 0], [1, 0], [0, 1], [1.0, 1.0]]),
+            "reference": np.zeros(2),
+        },
+    ),
+    "pooled": (SMALL, {"pooling": "gated-attention", "ensemble": 2}),
+    "deep sets": (SMALL, {"network": dataclasses.replace(NETWORK, bag_hidden=(4,))}),
+    "sum": (SMALL, {"pooling": "sum", "degree": None, "interpolation_kind": "polynomial"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_comes_back_from_its_directory(kind, tmp_path):
+    train, options = KINDS[kind]
+    short = TrainingConfig(epochs=1, batch_events=500)
+    model = estimator(training=short, **options).fit(train)
+    model.save(tmp_path / "m")
+    back = BagLikelihood.load(tmp_path / "m")
+    data = train[0].take(slice(0, 43))
+    np.testing.assert_array_equal(back.surface(data).values, model.surface(data).values)
+    if model.additive:
+        np.testing.assert_array_equal(back.event_llr(data), model.event_llr(data))
+    assert repr(back) == repr(model)
+    assert (back.name, back.parameters, back.additive, back.reduction) == (
+        model.name,
+        model.parameters,
+        model.additive,
+        model.reduction,
+    )
+    for name in ("history", "scale", "n_events", "effective_events", "network", "training"):
+        assert getattr(back.fitted, name) == getattr(model.fitted, name)
+    np.testing.assert_array_equal(back.fitted.points, model.fitted.points)
+    back.save(tmp_path / "again")  # what was loaded can be saved
+    again = BagLikelihood.load(tmp_path / "again")
+    np.testing.assert_array_equal(again.surface(data).values, model.surface(data).values)
+
+
+def test_damaged_weights_of_a_bag_head_are_refused(tmp_path):
+    short = TrainingConfig(epochs=1, batch_events=500)
+    estimator(training=short, pooling="attention").fit(SMALL).save(tmp_path / "m")
+    weights = tmp_path / "m" / "member_0_bag.weights.h5"
+    data = weights.read_bytes()
+    weights.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelError, match=r"member_0_bag\.weights\.h5 differs from what was saved"):
+        BagLikelihood.load(tmp_path / "m")
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"member_0_bag\.weights\.h5 is missing"):
+        BagLikelihood.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"network": [1, 2]},
+        {"training": {"schedule": "linear"}},
+        {"weights": {}},
+        {"points": []},
+        {"settings": {"colour": "red"}},
+        {"mean": None},
+    ],
+)
+def test_incomplete_descriptions_are_refused(change, model, tmp_path):
+    model.save(tmp_path / "m")
+    path = tmp_path / "m" / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelError, match=r"model\.json is not a complete model"):
+        BagLikelihood.load(tmp_path / "m")
 
 
 def test_simulated_weights_are_no_data(model):

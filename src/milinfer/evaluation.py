@@ -87,9 +87,7 @@ def _log_ratios(
     return out
 
 
-def average_log_ratio(
-    ratios: Sequence[FloatArray], average: str, at_reference: FloatArray
-) -> FloatArray:
+def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
     """Average of the members of an ensemble, shape (n_events, K), zero at the reference.
 
     Parameters
@@ -98,15 +96,13 @@ def average_log_ratio(
         Log-ratios by each member, zero at the reference.
     average
         ``"log-ratio"``, ``"ratio"`` or ``"probability"`` (of the points as classes).
-    at_reference
-        Weights that give the value at the reference from those at the points, shape (K,).
 
     Examples
     --------
     >>> import numpy as np
     >>> members = [np.array([[0.0, 1.0]]), np.array([[0.0, 3.0]])]
     >>> for average in ("log-ratio", "ratio", "probability"):
-    ...     print(average, average_log_ratio(members, average, np.array([1.0, 0.0])).round(3))
+    ...     print(average, average_log_ratio(members, average).round(3))
     log-ratio [[0. 2.]]
     ratio [[0.    2.434]]
     probability [[0.    1.672]]
@@ -117,8 +113,9 @@ def average_log_ratio(
         return mean
     if average == "ratio":
         return np.asarray(logsumexp(stacked, axis=0) - np.log(len(stacked)))
-    total = logsumexp(log_softmax(stacked, axis=2), axis=0)
-    return np.asarray(total - total @ at_reference[:, None])
+    # Ratios are one at θ0, so that its probability is one over their sum, whichever point it is.
+    at_reference = logsumexp(-logsumexp(stacked, axis=2), axis=0)
+    return np.asarray(logsumexp(log_softmax(stacked, axis=2), axis=0) - at_reference[:, None])
 
 
 def event_summary(model: BagLikelihood, sample: Sample) -> Float32Array:
@@ -138,4 +135,4 @@ def bag_llr(model: BagLikelihood, reduced: FloatArray, counts: IntArray) -> Floa
         outputs = np.asarray(network.bag_head([part, n], training=False))
         llr = fitted.linear.log_ratio(outputs)
         ratios.append(llr - llr @ fitted.at_reference[:, None])
-    return average_log_ratio(ratios, model.average, fitted.at_reference)
+    return average_log_ratio(ratios, model.average)

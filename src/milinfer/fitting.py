@@ -18,7 +18,7 @@ from scipy.special import log_softmax, softmax
 from milinfer.evaluation import event_outputs
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.heads import LinearHead, PolynomialHead
-from milinfer.model_points import ModelPoints
+from milinfer.model_points import ModelPoints, training_points
 from milinfer.reweighting import JointTargets, bennett, class_points, joint_targets
 from milinfer.samples import SampleSet
 from milinfer.typing import Float32Array, FloatArray
@@ -33,10 +33,26 @@ if TYPE_CHECKING:
 
 __all__ = ["EpochReport", "Fitted", "build_members", "fit"]
 
+_CHOICES = {
+    "head": ("multiclass", "polynomial", "binary", "parametrised"),
+    "labels": ("hard", "joint"),
+    "average": ("log-ratio", "ratio", "probability"),
+}
+
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What a progress display needs to know after an epoch."""
+    """What a progress display needs to know after an epoch.
+
+    Parameters
+    ----------
+    member, n_members
+        Number of the network, and of all: a binary head has several in each member of the ensemble.
+    epoch, n_epochs
+        Number of the epoch, and the largest possible.
+    loss, val_loss
+        Of this epoch.
+    """
 
     member: int
     n_members: int
@@ -152,7 +168,7 @@ def fit(
     network = model.network or model.default_network
     training = model.training or model.default_training
     model = dataclasses.replace(model, network=network, training=training)
-    given = None if validation is None else (samples, _ordered(validation))
+    given = None if validation is None else (samples, _matching(_ordered(validation), samples))
     mean, variance = _moments(samples)
     members, history, finished = [], [], []
     for m, seeds in enumerate(_member_seeds(model)):
@@ -162,7 +178,8 @@ def fit(
         task = _Task(model, where, train, rest)
         member = build_member(model, where, mean, variance, seeds, task)
         for k, part in enumerate(member):
-            report = _reporter(on_epoch, m * len(member) + k, model, training)
+            n_networks = model.ensemble * len(member)
+            report = _reporter(on_epoch, m * len(member) + k, n_networks, training)
             history.append(task.train(part, k, seeds.bags[k], report))
         members.append(member)
         finished.append(task.normalisation(member))
@@ -341,6 +358,7 @@ class _Task:
             return np.empty(0), 1.0
         head = self._where.polynomial
         outputs, weights, own = self._outputs(member, self._sets[1])
+        counts = weights  # of the samples; the mixture of the training points has its own
         if self._joint[1] is None or self._model.labels == "hard":
             targets = np.concatenate(
                 [np.tile(np.eye(len(own))[k], (len(s), 1)) for k, s in enumerate(self._sets[1])]
@@ -349,14 +367,14 @@ class _Task:
         else:
             log_ratio = np.concatenate([t.log_ratio for t in self._joint[1]])
             targets, points = softmax(log_ratio, axis=1), self._where.points
-            weights = np.concatenate([t.weights for t in self._joint[1]])
+            counts = np.concatenate([t.weights for t in self._joint[1]])
 
         def cross_entropy(scale: float) -> float:
             z = bennett(
                 head.ratios(scale * outputs, own), weights, head.coefficients(scale * outputs)
             )
             logits = head.log_ratio(scale * outputs, points, z)
-            return -float(weights @ np.sum(targets * log_softmax(logits, axis=1), axis=1))
+            return -float(counts @ np.sum(targets * log_softmax(logits, axis=1), axis=1))
 
         scale = float(minimize_scalar(cross_entropy, bounds=(0.3, 2.0), method="bounded").x)
         everything = [self._outputs(member, part) for part in self._sets]
@@ -377,21 +395,26 @@ class _Task:
 def _reporter(
     on_epoch: Callable[[EpochReport], None] | None,
     number: int,
-    model: BagLikelihood,
+    n_networks: int,
     training: TrainingConfig,
 ) -> Callable[[int, dict[str, float]], None]:
     def report(epoch: int, logs: dict[str, float]) -> None:
         if on_epoch is not None:
             loss, val_loss = float(logs["loss"]), float(logs["val_loss"])
-            on_epoch(EpochReport(number, model.ensemble, epoch, training.epochs, loss, val_loss))
+            on_epoch(EpochReport(number, n_networks, epoch, training.epochs, loss, val_loss))
 
     return report
 
 
 def _require_consistent(model: BagLikelihood) -> None:
-    """Refuse settings that exclude each other."""
+    """Refuse settings that are unknown or exclude each other."""
     from milinfer.losses import loss
 
+    for option, known in _CHOICES.items():
+        value = getattr(model, option)
+        if value not in known:
+            msg = f"{option}={value!r} is not one of {', '.join(map(repr, known))}"
+            raise ConfigurationError(msg)
     two = model.head in ("binary", "parametrised")
     by_score = model.loss == "score"
     classes = (
@@ -416,6 +439,13 @@ def _require_consistent(model: BagLikelihood) -> None:
         "loss='mlc-linear' makes Λ no sum over events; use bag_size=1": model.loss == "mlc-linear"
         and model.events_in_bag != 1,
         "ensemble= and bag_size= must be at least 1": min(model.ensemble, model.events_in_bag) < 1,
+        f"order={model.order} must be at least 1": model.order < 1,
+        f"score_weight={model.score_weight:g} must not be negative": not model.score_weight >= 0,
+        f"validation_fraction={model.validation_fraction:g} must be between 0 and 1": not (
+            0 < model.validation_fraction < 1
+        ),
+        "bag_hidden= of the network needs head='multiclass'": model.head != "multiclass"
+        and bool((model.network or model.default_network).bag_hidden),
     }
     for problem, found in problems.items():
         if found:
@@ -431,23 +461,48 @@ def _ordered(samples: SampleSet) -> SampleSet:
     return SampleSet(tuple(samples[i] for i in order))
 
 
+def _matching(validation: SampleSet, samples: SampleSet) -> SampleSet:
+    """Validation samples, if they are of the same features and points as the training samples."""
+    if validation.feature_names != samples.feature_names:
+        msg = f"validation= has features {validation.feature_names}, not {samples.feature_names}"
+        raise ModelError(msg)
+    mine, theirs = class_points(samples), class_points(validation)
+    same = validation.parameters == samples.parameters and mine.shape == theirs.shape
+    if not same or not np.allclose(mine, theirs, rtol=0, atol=1e-9):
+        msg = f"validation= has samples at {theirs.tolist()}, not at {mine.tolist()}"
+        raise ModelError(msg)
+    return validation
+
+
 def _degree(model: BagLikelihood, samples: SampleSet) -> int | None:
-    """Degree of the logits; ``"auto"`` leaves at least two points for each coefficient."""
+    """Degree of the logits; ``"auto"``: two points for each coefficient, or degree 2."""
     from milinfer.morphing import PolynomialBasis
 
     if model.head != "multiclass" or model.degree is None:
         return None if model.degree == "auto" else model.degree
-    n_points = len(samples) if model.points is None else len(model.points)
-    fits = [
-        d
-        for d in (4, 3, 2, 1)
-        if len(PolynomialBasis(samples.parameters, d)) - 1 <= (n_points - 1) // 2
-    ]
-    degree = (fits or [1])[0] if model.degree == "auto" else model.degree
-    if degree < 1 or len(PolynomialBasis(samples.parameters, degree)) > n_points:
+    names, points = samples.parameters, training_points(model, samples)
+    scaled = (points - points.mean(axis=0)) / np.ptp(points, axis=0)
+
+    def determined(degree: int) -> bool:
+        design = PolynomialBasis(names, degree).design(scaled)
+        return bool(np.linalg.matrix_rank(design) == design.shape[1])
+
+    degree = model.degree
+    if degree == "auto":
+        fits = [
+            d
+            for d in (4, 3, 2)
+            if len(PolynomialBasis(names, d)) - 1 <= (len(points) - 1) // 2 and determined(d)
+        ]
+        # Without a square Λ has no maximum; two points are two hypotheses, which need none.
+        lowest = 1 if len(names) == 1 and len(points) == 2 else 2
+        degree = fits[0] if fits else lowest
+    if degree < 1 or not determined(degree):
+        # Points along the axes, say, leave the coefficient of a cross term to chance.
         msg = (
-            f"logits of degree {degree} in {', '.join(samples.parameters)} do not fit {n_points} "
-            "points; lower degree= or add points"
+            f"logits of degree {degree} in {', '.join(names)} do not fit {len(points)} points that "
+            f"lie as they do: they need {len(PolynomialBasis(names, max(degree, 1)))} or more that "
+            "fix every coefficient; lower degree= or add points"
         )
         raise ModelError(msg)
     return degree
@@ -459,5 +514,10 @@ def _moments(samples: SampleSet) -> tuple[FloatArray, FloatArray]:
     features = np.concatenate([s.features for s in samples])
     mean = np.average(features, axis=0, weights=weights)
     variance = np.average((features - mean) ** 2, axis=0, weights=weights)
+    wide = variance > np.finfo(np.float32).max
+    if wide.any():
+        name = samples.feature_names[int(np.argmax(wide))]
+        msg = f"feature {name!r} has values too large for float32; look for outliers in it"
+        raise ModelError(msg)
     # A constant feature carries nothing; a variance of one keeps it at zero after centring.
     return mean, np.where(variance > 0, variance, 1.0)

@@ -133,7 +133,7 @@ def hold_out(
         msg = f"n_events = {n_events}: a dataset has one event or more"
         raise ConfigurationError(msg)
     if reference is None:
-        reference = float(getattr(model, "reference", 0.0))
+        reference = float(np.ravel(getattr(model, "reference", 0.0))[0])
     if len(samples.parameters) > 1:
         msg = f"diagnose() needs samples in {parameter} alone, not {samples.parameters}"
         raise ParameterError(msg)

@@ -73,8 +73,8 @@ class BagLikelihood:
         weights (joint labels): 2 where production and decay carry an operator each, else 1.
     degree
         The logits of a multi-class head are polynomials of this degree in θ (``"auto"``: 4, or
-        less where points are few), so that Λ(θ) is smooth by construction and needs no
-        interpolation.  None gives every class a logit of its own, as in the paper; Λ is then
+        less where points are few, but at least 2), so that Λ(θ) is smooth by construction and needs
+        no interpolation.  None gives every class a logit of its own, as in the paper; Λ is then
         continued between the classes by `interpolation_kind`.
     interpolation_kind, window
         ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
@@ -253,8 +253,7 @@ class BagLikelihood:
         """
         from milinfer.evaluation import average_log_ratio, member_log_ratios
 
-        ratios = list(member_log_ratios(self, sample))
-        return average_log_ratio(ratios, self.average, self.fitted.at_reference)
+        return average_log_ratio(list(member_log_ratios(self, sample)), self.average)
 
     def member_surfaces(self, data: Sample) -> tuple[Surface | BoxSurface, ...]:
         """Surface of a dataset by each member of the ensemble alone."""

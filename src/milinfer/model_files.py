@@ -78,7 +78,8 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
             "weights": checksums,
             "versions": {p: version(p) for p in ("milinfer", "keras", "tensorflow", "numpy")},
         }
-        (folder / "model.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        text = json.dumps(content, indent=1, default=_plain)
+        (folder / "model.json").write_text(text, encoding="utf-8")
         folder.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
@@ -135,7 +136,7 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
             content["effective_events"],
         )
         return dataclasses.replace(model, _fitted=fitted)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
         msg = f"{folder / 'model.json'} is not a complete model: {error}; train again"
@@ -152,6 +153,14 @@ def _parts(members: Sequence[Sequence[BagNetwork]]) -> dict[str, Any]:
             if network.bag_head is not None:
                 parts[f"{label}_bag.weights.h5"] = network.bag_head
     return parts
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and lists for what numpy has made of them."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    msg = f"{value!r} cannot be written to model.json"
+    raise ModelError(msg)
 
 
 def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:

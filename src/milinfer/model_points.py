@@ -21,13 +21,39 @@ from milinfer.typing import FloatArray
 if TYPE_CHECKING:
     from milinfer.likelihood import BagLikelihood
 
-__all__ = ["ModelPoints"]
+__all__ = ["ModelPoints", "training_points"]
 
 # Nodes of the spline through a polynomial head in one parameter: ln r of single events bends
 # sharply where amplitudes cancel, and a spline keeps that local.
 _SPLINE_NODES = 81
 # Degree of the Chebyshev polynomial in each parameter, by the number of parameters.
 _BOX_DEGREE = {2: 16, 3: 8, 4: 4}
+
+
+def training_points(model: BagLikelihood, samples: SampleSet) -> FloatArray:
+    """Points between which the ratio is learned, shape (K, n_parameters).
+
+    Raises
+    ------
+    ModelError
+        If they do not span the parameters.
+    ConfigurationError
+        If ``points`` of the model does not fit the parameters.
+    """
+    names, points = samples.parameters, class_points(samples)
+    if model.points is not None:
+        given = [np.ravel(p) for p in model.points]
+        if not given or any(len(p) != len(names) for p in given):
+            msg = f"points= needs {len(names)} values for each point: {', '.join(names)}"
+            raise ConfigurationError(msg)
+        points = np.unique(np.array(given, dtype=np.float64), axis=0)
+    if np.linalg.matrix_rank(points - points[0]) < len(names):
+        msg = (
+            f"the training points {points.tolist()} do not span {', '.join(names)}; add "
+            "samples at other points, or with labels='joint' give points="
+        )
+        raise ModelError(msg)
+    return points
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,30 +90,23 @@ class ModelPoints:
         ModelError
             If the reference is not among the points, or points lie so that nothing can be learned.
         ConfigurationError
-            If `points` or `reference` do not fit the parameters.
+            If `points` or `reference` do not fit the parameters, or Λ has no continuation between
+            the points.
+        ParameterError
+            If there are too few points for the continuation.
         """
-        names = samples.parameters
-        points = class_points(samples)
-        if model.points is not None:
-            points = np.unique(np.array(model.points, dtype=np.float64), axis=0)
-            if points.ndim != 2 or points.shape[1] != len(names):
-                msg = f"points= needs {len(names)} values for each point: {', '.join(names)}"
-                raise ConfigurationError(msg)
+        names, points = samples.parameters, training_points(model, samples)
         reference = np.asarray(model.reference, dtype=np.float64)
         if reference.shape not in {(), (len(names),)}:
             msg = f"reference= needs one value, or {len(names)}: {', '.join(names)}"
             raise ConfigurationError(msg)
-        if len(points) < 2 or np.any(np.ptp(points, axis=0) == 0):
-            msg = (
-                f"the training points {points.tolist()} do not span {', '.join(names)}; add "
-                "samples at other points, or with labels='joint' give points="
-            )
-            raise ModelError(msg)
         where = cls.of_model(model, names, points)
         if not where._distance().min() < 1e-9:
             at = ", ".join(f"{n} = {v:g}" for n, v in zip(names, where.reference, strict=True))
-            msg = f"no sample at the reference {at}; add one or set reference="
+            what = "sample" if model.points is None else "point of points="
+            msg = f"no {what} at the reference {at}; add one or set reference="
             raise ModelError(msg)
+        where.interpolation  # noqa: B018  # refuses what has none, before training
         return where
 
     @classmethod
@@ -132,13 +151,18 @@ class ModelPoints:
         low, high = self._range
         n = len(self.parameters)
         if n > 1:
-            if n not in _BOX_DEGREE or (self.head == "multiclass" and self.degree is None):
-                msg = (
-                    f"{n} parameters are more than a table of Λ can hold; fix some of them"
-                    if n not in _BOX_DEGREE
-                    else "free logits (degree=None) have no continuation in several parameters"
-                )
-                raise ConfigurationError(msg)
+            problems = {
+                f"{n} parameters are more than a table of Λ can hold; fix some of them": n
+                not in _BOX_DEGREE,
+                "free logits (degree=None) have no continuation in several parameters; give "
+                "degree=": self.head == "multiclass" and self.degree is None,
+                "head='binary' has no continuation in several parameters; use another head": (
+                    self.head == "binary"
+                ),
+            }
+            for problem, found in problems.items():
+                if found:
+                    raise ConfigurationError(problem)
             degree = {"multiclass": max(self.degree or 2, 2), "parametrised": 4}.get(
                 self.head, _BOX_DEGREE[n]
             )

@@ -200,7 +200,10 @@ def build_network(
     ]
     for i, width in enumerate(config.hidden):
         layers += _hidden(config, width, i, seeds)
-    output = _dense(head.n_outputs, next(seeds), "head")
+    # A polynomial head starts near r = 1: amplitudes that cancel by chance have scores without
+    # bound, from which training does not recover.
+    start = 0.1 if isinstance(head, PolynomialHead) else 1.0
+    output = _dense(head.n_outputs, next(seeds), "head", start)
 
     def embed(inputs: Any) -> Any:
         for layer in layers:
@@ -232,9 +235,9 @@ def build_network(
         event_model = keras.Model(events, output(embed(events)), name="event_model")
         return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model)
     if pooling in ADDITIVE_POOLINGS and not config.bag_hidden:
-        reduce = keras.ops.mean if pooling == "mean" else keras.ops.sum
-        asimov = reduce(in_bags(embedded), axis=1)
-        seen = head.tensor(output(asimov))
+        seen = head.tensor(output(keras.ops.mean(in_bags(embedded), axis=1)))
+        if pooling == "sum":  # of the events' outputs, so that each has its share of the bias
+            seen = seen * float(bag_size)
         event_model = keras.Model(events, output(embed(events)), name="event_model")
         return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model)
     from milinfer.pooling import BagPooling
@@ -261,10 +264,10 @@ def build_network(
     return BagNetwork(bag_model, event_model, bag_head, pool.reduction)
 
 
-def _dense(width: int, seed: int, name: str, **options: Any) -> Any:
-    return keras.layers.Dense(
-        width, kernel_initializer=keras.initializers.GlorotUniform(seed=seed), name=name, **options
-    )
+def _dense(width: int, seed: int, name: str, start: float = 1.0, **options: Any) -> Any:
+    """Dense layer with weights as Glorot and Bengio start them, times `start`."""
+    initializer = keras.initializers.VarianceScaling(start**2, "fan_avg", "uniform", seed=seed)
+    return keras.layers.Dense(width, kernel_initializer=initializer, name=name, **options)
 
 
 def _hidden(config: NetworkConfig, width: int, i: int, seeds: Iterator[int]) -> list[Any]:

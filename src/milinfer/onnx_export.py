@@ -70,9 +70,7 @@ def export_onnx(model: BagLikelihood, path: PathLikeStr) -> None:
     onnx = _require_onnx()
     graph = Graph(onnx)
     ratios = [_member(graph, model, number) for number in range(len(fitted.members))]
-    result = graph.add(
-        "Identity", _average(graph, ratios, model.average, model.fitted.at_reference), output=OUTPUT
-    )
+    result = graph.add("Identity", _average(graph, ratios, model.average), output=OUTPUT)
     where = fitted.where
     helper, types = onnx.helper, onnx.TensorProto
     proto = helper.make_model(
@@ -204,7 +202,7 @@ def _polynomial(graph: Graph, model: BagLikelihood, number: int, outputs: str) -
     return graph.add("Sub", graph.add("Log", total), normaliser)
 
 
-def _average(graph: Graph, ratios: list[str], average: str, at_reference: FloatArray) -> str:
+def _average(graph: Graph, ratios: list[str], average: str) -> str:
     """Average over the members: `evaluation.average_log_ratio`."""
     first = graph.constant([0], np.int64)
     members = [graph.add("Unsqueeze", r, first) for r in ratios]
@@ -214,8 +212,9 @@ def _average(graph: Graph, ratios: list[str], average: str, at_reference: FloatA
     if average == "ratio":
         total = graph.add("ReduceLogSumExp", stacked, axes=[0], keepdims=0)
         return graph.add("Sub", total, graph.constant(np.log(len(ratios))))
+    # Ratios are one at θ0, so that its probability is one over their sum.
+    sums = graph.add("ReduceLogSumExp", stacked, axes=[2], keepdims=1)
+    at_reference = graph.add("ReduceLogSumExp", graph.add("Neg", sums), axes=[0], keepdims=0)
     logs = graph.add("LogSoftmax", stacked, axis=2)
     total = graph.add("ReduceLogSumExp", logs, axes=[0], keepdims=0)
-    return graph.add(
-        "Sub", total, graph.add("MatMul", total, graph.constant(at_reference[:, None]))
-    )
+    return graph.add("Sub", total, at_reference)

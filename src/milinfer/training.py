@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from milinfer.exceptions import ModelError
+from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.losses import RatioLoss, loss
 from milinfer.networks import (  # type: ignore[attr-defined]  # keras with its backend set
     BagNetwork,
@@ -22,6 +22,8 @@ from milinfer.networks import (  # type: ignore[attr-defined]  # keras with its 
 from milinfer.targets import EpochBags, TrainingBags
 
 __all__ = ["TrainingConfig", "train_network"]
+
+_SCHEDULES = ("plateau", "anneal", "cosine")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class TrainingConfig:
         there are many events nor overtrains where there are few.  ``"cosine"``: the rate falls to
         its minimum over all epochs as half a cosine.
 
+    Raises
+    ------
+    ConfigurationError
+        If a value cannot work.
+
     Examples
     --------
     >>> TrainingConfig().learning_rate
@@ -58,6 +65,21 @@ class TrainingConfig:
     min_learning_rate: float = 1e-4
     patience: int = 6
     schedule: Literal["plateau", "anneal", "cosine"] = "plateau"
+
+    def __post_init__(self) -> None:
+        rates = (self.min_learning_rate, self.learning_rate)
+        problems = {
+            f"epochs={self.epochs} must be at least 1": self.epochs < 1,
+            f"batch_events={self.batch_events} must be at least 1": self.batch_events < 1,
+            f"patience={self.patience} must be at least 1": self.patience < 1,
+            f"learning_rate={rates[1]:g} must not be below min_learning_rate={rates[0]:g}, and "
+            "neither below 0": not 0 <= rates[0] <= rates[1],
+            f"schedule={self.schedule!r} is not one of {', '.join(_SCHEDULES)}": self.schedule
+            not in _SCHEDULES,
+        }
+        for problem, found in problems.items():
+            if found:
+                raise ConfigurationError(problem)
 
 
 def train_network(
@@ -176,7 +198,7 @@ class _Loop:
 
     def train(self, bags: EpochBags, batch_events: int, rates: tuple[float, float]) -> float:
         """Run an epoch; returns the mean loss."""
-        n_batches = max(1, bags.index.size // batch_events)
+        n_batches = min(max(1, bags.index.size // batch_events), len(bags.index))
         # Batches of one size, so that one compilation serves all; the few bags beyond, fewer than
         # there are batches, are others in every epoch.
         batch = len(bags.index) // n_batches

@@ -1,0 +1,161 @@
+"""The optimiser's loop: schedules, seeds, and losses that are not finite."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from milinfer.datasets import gaussian, quadratic
+from milinfer.exceptions import ConfigurationError, ModelError, SampleError
+from milinfer.likelihood import BagLikelihood
+from milinfer.networks import NetworkConfig
+from milinfer.samples import Sample, SampleSet
+from milinfer.training import TrainingConfig
+
+PLAIN = NetworkConfig((8,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
+SAMPLES = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
+QUADRATIC = quadratic.samples(1000, [{"c1": c} for c in (-1.0, 0.0, 1.0)], seed=1)
+
+
+def fitted(training, samples=SAMPLES, **options):
+    settings = {"bag_size": 5, "seed": 1, "network": PLAIN, "training": training}
+    return BagLikelihood(**settings | options).fit(samples)
+
+
+def history(training, **options):
+    return {k: np.array(v) for k, v in fitted(training, **options).fitted.history[0].items()}
+
+
+def plateaus(val_loss, patience, stop):
+    """Epochs after which nothing had become better for `patience` epochs, and where to stop."""
+    best, waited, lowered = np.inf, 0, []
+    for epoch, value in enumerate(val_loss):
+        waited = 0 if value < best else waited + 1
+        best = min(best, value)
+        if waited and waited % patience == 0:
+            lowered.append(epoch)
+            if stop and waited == 2 * patience:
+                break
+    return lowered
+
+
+def test_the_cosine_falls_from_the_first_to_the_last_rate():
+    seen = history(TrainingConfig(8, 500, 1e-2, 1e-4, schedule="cosine"))
+    epochs = np.arange(1, 9)
+    expected = 1e-4 + (1e-2 - 1e-4) * (1 + np.cos(np.pi * epochs / 8)) / 2
+    np.testing.assert_allclose(seen["learning_rate"], expected, rtol=1e-5)
+    assert len(seen["loss"]) == len(seen["val_loss"]) == 8
+
+
+def test_plateaus_halve_the_rate_and_end_training():
+    training = TrainingConfig(60, 500, 2e-2, 6e-3, patience=2)
+    seen = history(training)
+    rate, loss = seen["learning_rate"], seen["val_loss"]
+    assert rate[0] == pytest.approx(2e-2)
+    assert len(rate) < 60
+    lowered = plateaus(loss, 2, stop=True)
+    assert lowered[-1] == len(rate) - 1  # training stops with the second plateau in a row
+    expected = [2e-2]
+    for epoch in range(len(rate) - 1):
+        expected.append(max(expected[-1] / 2, 6e-3) if epoch in lowered else expected[-1])
+    np.testing.assert_allclose(rate, expected, rtol=1e-5)
+
+
+def test_annealing_divides_the_rate_until_it_is_below_its_minimum():
+    seen = history(TrainingConfig(80, 500, 2e-2, 2e-3, patience=2, schedule="anneal"))
+    rate = seen["learning_rate"]
+    assert len(rate) < 80
+    np.testing.assert_allclose(np.unique(rate)[::-1], 2e-2 / 3.0 ** np.arange(3), rtol=1e-5)
+    assert np.all(np.diff(rate) <= 0)
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "anneal", "cosine"])
+def test_the_best_weights_come_back(schedule):
+    training = TrainingConfig(12, 200, 5e-2, 1e-3, patience=3, schedule=schedule)
+    validation = gaussian.samples(400, [-0.5, 0.0, 0.5], seed=2)
+    settings = BagLikelihood(bag_size=1, seed=1, network=PLAIN, training=training)
+    model = settings.fit(SAMPLES, validation)
+    # Bags of one: the validation loss does not depend on how they are drawn.
+    network = model.fitted.members[0][0].bag_model
+    losses = []
+    for k, sample in enumerate(validation):
+        logits = np.asarray(network(sample.features[:, None], training=False), dtype=float)
+        losses.append(np.logaddexp.reduce(logits, axis=1) - logits[:, k])
+    best = min(model.fitted.history[0]["val_loss"])
+    assert np.mean(losses) == pytest.approx(best, rel=1e-5)
+    assert best < np.log(3) - 0.02
+
+
+@pytest.mark.parametrize("labels", ["hard", "joint"])
+def test_the_same_seed_gives_the_same_polynomial_model(labels):
+    training = TrainingConfig(2, 500, 2e-3, 2e-5, schedule="cosine")
+    network = NetworkConfig((8, 8), "gelu", batch_norm=False, dropout=0.2, l2=0.0)
+    options = {"head": "polynomial", "order": 1, "bag_size": 1, "network": network}
+    models = [fitted(training, QUADRATIC, labels=labels, **options, seed=s) for s in (3, 3, 4)]
+    llr = [m.event_llr(QUADRATIC[0]) for m in models]
+    np.testing.assert_array_equal(llr[0], llr[1])
+    assert not np.array_equal(llr[0], llr[2])
+    assert models[0].fitted.history == models[1].fitted.history
+
+
+@pytest.mark.parametrize(
+    ("head", "samples"), [("multiclass", SAMPLES), ("polynomial", QUADRATIC), ("binary", SAMPLES)]
+)
+def test_a_loss_that_is_not_finite_is_refused(head, samples):
+    training = TrainingConfig(6, 500, 1e30, 1.0)
+    deep = NetworkConfig((8, 8), "elu", batch_norm=False, dropout=0.0, l2=0.0)
+    with pytest.raises(ModelError, match=r"loss became .* in epoch \d+; .*learning_rate"):
+        fitted(training, samples, head=head, network=deep)
+
+
+def test_features_that_cannot_train_are_refused():
+    bad = np.zeros((10, 1))
+    bad[3] = np.nan
+    with pytest.raises(SampleError, match="'x0' is not finite in event 3"):
+        Sample(bad, ("x0",), point={"mu": 0.0})
+    features = SAMPLES[0].features.copy()
+    features[0] = 3e38
+    wide = dataclasses.replace(SAMPLES[0], features=features)
+    with pytest.raises(ModelError, match="feature 'x0' has values too large"):
+        fitted(TrainingConfig(1), SampleSet((wide, *SAMPLES.samples[1:])))
+
+
+def test_a_constant_feature_does_no_harm():
+    flat = SampleSet(
+        tuple(
+            dataclasses.replace(
+                s,
+                features=np.column_stack([s.features, np.full(len(s), 7.0)]),
+                feature_names=("x0", "flat"),
+            )
+            for s in SAMPLES
+        )
+    )
+    model = fitted(TrainingConfig(2, 500), flat)
+    assert np.isfinite(model.event_llr(flat[0])).all()
+
+
+def test_a_batch_holds_one_bag_at_least():
+    """Regression: batches smaller than a bag were empty, and the loss not a number."""
+    seen = history(TrainingConfig(2, batch_events=3))
+    assert np.isfinite(seen["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"epochs": 0}, "epochs=0"),
+        ({"batch_events": 0}, "batch_events=0"),
+        ({"patience": 0}, "patience=0"),
+        ({"learning_rate": -1.0}, "learning_rate=-1"),
+        # Regression: the first plateau raised the rate to its minimum.
+        ({"learning_rate": 1e-5}, "learning_rate=1e-05 must not be below min_learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan"),
+        ({"schedule": "linear"}, "schedule='linear'"),
+    ],
+)
+def test_optimiser_settings_that_cannot_work_are_named(options, name):
+    with pytest.raises(ConfigurationError, match=name):
+        TrainingConfig(**options)
