@@ -199,7 +199,7 @@ def hermite(x):
 
 def fitted_slope(name, features, targets):
     """Train one linear layer, and project its log-ratio on x under N(0, 1)."""
-    from milinfer.networks import keras
+    from milinfer.backend import keras
 
     item = loss(name)
     layer = keras.layers.Dense(1 if item.n_classes else 2, kernel_initializer="zeros")

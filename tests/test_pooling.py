@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from milinfer.backend import keras
 from milinfer.bags import bag_offsets
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.networks import keras
 from milinfer.pooling import POOLINGS, BagPooling, segment_reduce
 
 WIDTH = 3

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from milinfer.backend import keras
 from milinfer.datasets import quadratic
-from milinfer.networks import keras
 from milinfer.reweighting import joint_targets
 from milinfer.samples import Sample, SampleSet
 from milinfer.targets import ClassBags, PairBags

@@ -121,7 +121,7 @@ class RatioLoss:
         >>> np.asarray(loss("bce")(np.float32([[0.0]]), np.float32([[0, 1]]))).round(4)
         array([0.6931], dtype=float32)
         """
-        from milinfer.networks import keras  # type: ignore[attr-defined]  # with its backend set
+        from milinfer.backend import keras
 
         ops = keras.ops
         outputs = ops.convert_to_tensor(outputs)

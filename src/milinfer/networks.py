@@ -14,55 +14,16 @@ Importing this module imports Keras.
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from milinfer.backend import keras
 from milinfer.heads import LinearHead, PolynomialHead
+from milinfer.pooling import BagPooling
 from milinfer.typing import FloatArray
-
-
-@contextmanager
-def _start_up_messages_held() -> Iterator[None]:
-    """Keep what TensorFlow's libraries write to standard error while they are loaded.
-
-    They report on instruction sets and on GPUs that are not there before any log level is read.
-    If loading fails, everything is shown.
-    """
-    sys.stderr.flush()
-    try:
-        saved = os.dup(2)
-    except OSError:  # a process without standard error has nothing to hold
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(saved, 2)
-            held.seek(0)
-            os.write(2, held.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-with _start_up_messages_held():
-    import keras
-    import tensorflow as tf
-
-    tf.config.list_physical_devices()  # looks for GPUs now, while messages are held
 
 __all__ = ["BagNetwork", "NetworkConfig", "build_network"]
 
@@ -240,8 +201,6 @@ def build_network(
             seen = seen * float(bag_size)
         event_model = keras.Model(events, output(embed(events)), name="event_model")
         return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model)
-    from milinfer.pooling import BagPooling
-
     width = config.hidden[-1] if config.hidden else n_inputs
     pool = BagPooling(pooling, width, seed=next(seeds))
     after = [

@@ -41,8 +41,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from milinfer.backend import keras
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.networks import keras  # type: ignore[attr-defined]  # with its backend set
 from milinfer.typing import Float32Array, FloatArray, IntArray
 
 __all__ = ["POOLINGS", "BagPooling", "segment_reduce"]

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from milinfer.backend import keras
 from milinfer.bags import draw_bags
-from milinfer.networks import keras  # type: ignore[attr-defined]  # with its backend set
 from milinfer.reweighting import JointTargets
 from milinfer.samples import SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray

@@ -12,13 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from milinfer.backend import keras, tf
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.losses import RatioLoss, loss
-from milinfer.networks import (  # type: ignore[attr-defined]  # keras with its backend set
-    BagNetwork,
-    keras,
-    tf,
-)
+from milinfer.networks import BagNetwork
 from milinfer.targets import EpochBags, TrainingBags
 
 __all__ = ["TrainingConfig", "train_network"]
