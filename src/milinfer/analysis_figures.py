@@ -193,7 +193,7 @@ def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -
             f"{'single events' if n_bag == 1 else f'bags of {n_bag} events'}"
             f", {sum(fitted.n_events.values())} events at {len(fitted.grid)} points between "
             f"{fitted.grid[0]:g} and {fitted.grid[-1]:g}."
-            + ("" if effective is None else f" Their effective number is {effective:.0f}.")
+            f" Those of the last training set count as {effective:.0f} without weights."
         )
     show("training", "features")
     report.section("Provenance")

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from milinfer.bags import effective_sample_size
 from milinfer.evaluation import event_outputs
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.heads import LinearHead, PolynomialHead
@@ -85,8 +86,8 @@ class Fitted:
     n_events
         Events of each sample.
     effective_events
-        With joint labels: events of the even mixture of the training points with the same
-        statistical power as all events used.
+        Events without weights that have the same statistical power: with joint labels, of the even
+        mixture of the training points.  Negative weights lower it, the more the larger the bags.
     """
 
     where: ModelPoints
@@ -100,7 +101,7 @@ class Fitted:
     training: TrainingConfig
     history: list[dict[str, list[float]]]
     n_events: dict[str, int]
-    effective_events: float | None = None
+    effective_events: float
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -292,7 +293,8 @@ class _Task:
         self._joint: list[Sequence[JointTargets] | None] = [None, None]
         self.log_z: FloatArray | None = None
         self.score_offset: FloatArray | None = None
-        self.effective_events: float | None = None
+        n = model.events_in_bag
+        self.effective_events = sum(n * effective_sample_size(s.weights, n) for s in train)
         if model.labels == "joint" or model.score_weight:
             degree = 2 * model.order
             found = joint_targets(train, where.points, degree)
