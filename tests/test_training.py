@@ -91,7 +91,7 @@ def test_the_best_weights_come_back(schedule):
 @pytest.mark.parametrize("labels", ["hard", "joint"])
 def test_the_same_seed_gives_the_same_polynomial_model(labels):
     training = TrainingConfig(2, 500, 2e-3, 2e-5, schedule="cosine")
-    network = NetworkConfig((8, 8), "gelu", batch_norm=False, dropout=0.2, l2=0.0)
+    network = NetworkConfig((8,), "gelu", batch_norm=False, dropout=0.2, l2=0.0)
     options = {"head": "polynomial", "order": 1, "bag_size": 1, "network": network}
     models = [fitted(training, QUADRATIC, labels=labels, **options, seed=s) for s in (3, 3, 4)]
     llr = [m.event_llr(QUADRATIC[0]) for m in models]
