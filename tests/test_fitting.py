@@ -380,8 +380,8 @@ def test_negative_weights_train(labels, joint, hard):
         assert model.fitted.effective_events < 0.8 * joint.fitted.effective_events
     else:
         assert model.fitted.effective_events is None
-    bags = polynomial(signed, labels=labels, bag_size=2, training=SHORT)
-    assert np.isfinite(bags.event_llr(HELD_OUT)).all()
+        bags = polynomial(signed, bag_size=2, training=SHORT)  # bags of signed weights
+        assert np.isfinite(bags.event_llr(HELD_OUT)).all()
 
 
 # Settings
