@@ -231,7 +231,7 @@ def diagnose(
     >>> from milinfer.datasets import gaussian
     >>> from milinfer.surface import Interpolation
     >>> class Exact:
-    ...     name, parameter = "exact", "mu"
+    ...     name, parameters = "exact", ("mu",)
     ...     interpolation = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
     ...     def event_llr(self, sample):
     ...         grid = self.interpolation.grid
