@@ -403,7 +403,7 @@ def test_negative_weights_train(labels, joint, hard):
         ({"pooling": "median"}, "unknown pooling 'median'"),
         ({"head": "binary", "labels": "joint"}, "labels='joint' needs"),
         ({"head": "parametrised", "labels": "joint"}, "labels='joint' needs"),
-        ({"score_weight": 0.5}, "score_weight= needs head='polynomial'"),
+        ({"score_weight": 0.5}, "score_weight= need head='polynomial'"),
         ({"head": "polynomial", "score_weight": -1.0}, "score_weight=-1 must not be negative"),
         ({"head": "polynomial", "score_weight": float("nan")}, "score_weight=nan"),
         ({"head": "polynomial", "points": ((0.0,), (1.0,))}, "points= needs labels='joint'"),
