@@ -35,6 +35,7 @@ __all__ = [
     "width_meaning",
 ]
 
+_AT_REFERENCE = 1e-9
 _LARGEST_LOG = 300.0  # squares of larger ratios overflow; their effective size is nil long before
 
 
@@ -66,8 +67,10 @@ def normalisation_check(held: HeldOut) -> tuple[NormalisationScan, Check]:
             judge(m - 1, e, tolerance, critical, enough=n >= MINIMUM),
         )
         for t, m, e, n in zip(grid, mean, error, effective, strict=True)
+        if abs(t - held.reference) > _AT_REFERENCE  # where r is one without a test
     ]
-    seen = [float(t) for t, look in zip(grid, looks, strict=True) if look.outcome == "passed"]
+    away = grid[np.abs(grid - held.reference) > _AT_REFERENCE]
+    seen = [float(t) for t, look in zip(away, looks, strict=True) if look.outcome == "passed"]
     reach = f"; it is seen only in [{min(seen):g}, {max(seen):g}]" if seen else ""
     fewest = float(effective.min())
     look = worst(looks, ALL)
