@@ -163,24 +163,25 @@ def test_a_users_own_files_go_all_the_way(tmp_path):
     summary = json.loads((out / "summary.json").read_text())
     for method in ("multiclass", "pyhf"):
         assert set(summary[method]) >= METHOD_KEYS
-    assert "bag network" in (out / "report.html").read_text()
+    assert "multi-class bags" in (out / "report.html").read_text()
     assert "multiclass" in call("report", out)
 
 
 @pytest.mark.slow
 def test_the_demo_meets_its_contract(tmp_path):
     figures = tmp_path / "s.json"
-    call("demo", "--out", tmp_path / "d", "--events", 1500, "--toys", 300, "--json", figures)
+    call("demo", "--out", tmp_path / "d", "--events", 2500, "--toys", 300, "--json", figures)
     summary = json.loads(figures.read_text())
     assert summary["poi"] == "c_HW"
     assert summary["truth"] == 0.0
-    for method in ("multiclass", "pyhf", "pyhf_classifier", "oracle"):
+    learned = ("polynomial-joint", "polynomial", "multiclass")
+    for method in (*learned, "pyhf", "pyhf_classifier", "oracle"):
         assert set(summary[method]) >= METHOD_KEYS, method
         low, high = summary[method]["interval68"]
         assert low < summary[method]["estimate"] < high
-        if method in ("multiclass", "oracle"):
+        if method in (*learned, "oracle"):
             # 300 toys: 4 binomial σ; pools of 40 000 and 60 000 events: a shift of 0.2 of the
-            # error, 0.5 at 2.5 σ, costs 5 %. The templates of pyhf are made of 1500 events a
+            # error, 0.5 at 2.5 σ, costs 5 %. The templates of pyhf are made of 2500 events a
             # point here, and without their statistics in the fit it need not cover.
             assert abs(summary[method]["coverage68"] - 0.6827) < 4 * 0.027 + 0.05, method
     # The exact likelihood ratio is the bound.

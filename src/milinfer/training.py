@@ -205,13 +205,14 @@ class _Loop:
         return float(self._graph(self._one_epoch, [*grouped, learning_rates]))
 
     def evaluate(self, bags: EpochBags, batch_events: int) -> float:
-        """Mean loss over all bags, without dropout."""
+        """Mean loss over all bags, without dropout, and with the regularisation as in training."""
         size = max(1, 16 * batch_events // bags.index.shape[1])
         total = 0.0
         for start in range(0, len(bags.index), size):
             part = [tf.constant(x[start : start + size]) for x in bags]
             total += float(self._graph(self._one_score, part))
-        return total / float(np.sum(bags.weights, dtype=np.float64))
+        regularisation = float(sum(self._model.losses, start=0.0))
+        return total / float(np.sum(bags.weights, dtype=np.float64)) + regularisation
 
     def _graph(self, function: Callable[..., Any], tensors: list[Any]) -> Any:
         """Trace a function once for each set of shapes, and run it."""
