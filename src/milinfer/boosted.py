@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer import trees
-from milinfer.cost import LikelihoodCost
+from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.exceptions import ModelError
 from milinfer.llr import dataset_surface
 from milinfer.samples import Sample, SampleSet, as_features
@@ -262,14 +262,7 @@ class BoostedLikelihood:
 
     def cost(self, data: Sample, *, rate: Rate | None = None) -> LikelihoodCost:
         """Cost −2 ln L of a dataset for iminuit, with the rate term if `rate` is given."""
-        data.require_data()
-        return LikelihoodCost(
-            self.surface(data),
-            self.parameter,
-            n_events=float(data.weights.sum()),
-            rate=rate,
-            reference=self.reference,
-        )
+        return dataset_cost(self, data, reference=self.reference, rate=rate)
 
     def save(self, path: PathLikeStr) -> None:
         """Save to a directory; see :func:`milinfer.boosted_files.save_boosted`."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import numpy as np
 
 from milinfer.boosted import BoostedLikelihood, _Fitted
 from milinfer.exceptions import MilinferError, ModelError
-from milinfer.model_files import _checksum, _read_json
+from milinfer.model_folder import checksum, new_model_folder, read_json, require_unchanged
 from milinfer.trees import BoostedSettings, require
 from milinfer.typing import PathLikeStr
 
@@ -35,13 +33,8 @@ def save_boosted(model: BoostedLikelihood, path: PathLikeStr) -> None:
     ModelError
         If the model is not trained, or `path` is something else than a model.
     """
-    fitted, target = model.fitted, Path(path)
-    if target.exists() and not (target / "model.json").exists():
-        msg = f"{target} exists and is not a milinfer model; choose another directory"
-        raise ModelError(msg)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    fitted = model.fitted
+    with new_model_folder(path) as folder:
         fitted.booster.save_model(folder / _TREES)
         content = {
             "format": _FORMAT,
@@ -51,7 +44,7 @@ def save_boosted(model: BoostedLikelihood, path: PathLikeStr) -> None:
             "used": dataclasses.asdict(fitted.settings),
             "grid": fitted.grid.tolist(),
             **{name: getattr(fitted, name) for name in _PLAIN},
-            "weights": {_TREES: _checksum(folder / _TREES)},
+            "weights": {_TREES: checksum(folder / _TREES)},
             "versions": {
                 "milinfer": version("milinfer"),
                 "numpy": np.__version__,
@@ -59,12 +52,6 @@ def save_boosted(model: BoostedLikelihood, path: PathLikeStr) -> None:
             },
         }
         (folder / "model.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-        folder.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        folder.rename(target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def load_boosted(path: PathLikeStr) -> BoostedLikelihood:
@@ -76,7 +63,7 @@ def load_boosted(path: PathLikeStr) -> BoostedLikelihood:
         If something is missing, was changed or is of another format; the message names it.
     """
     folder = Path(path)
-    content = _read_json(folder / "model.json")
+    content = read_json(folder / "model.json")
     if content.get("format") != _FORMAT:
         msg = (
             f"{folder} has model format {content.get('format')}, and BoostedLikelihood reads "
@@ -85,10 +72,7 @@ def load_boosted(path: PathLikeStr) -> BoostedLikelihood:
         raise ModelError(msg)
     try:
         file = folder / _TREES
-        if not file.exists() or _checksum(file) != content["weights"][_TREES]:
-            what = "differs from what was saved" if file.exists() else "is missing"
-            msg = f"{file} {what}; restore it or train again"
-            raise ModelError(msg)
+        require_unchanged(file, content["weights"][_TREES])
         given, used = content["given"], BoostedSettings(**content["used"])
         fitted = _Fitted(
             require("xgboost").Booster({"nthread": used.n_jobs}, model_file=file),

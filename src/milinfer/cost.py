@@ -15,7 +15,9 @@ from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
+from milinfer.llr import Model, dataset_surface
 from milinfer.points import only
+from milinfer.samples import Sample
 from milinfer.surface import Surface
 from milinfer.typing import FloatArray
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from milinfer.rate import Rate
     from milinfer.surface_box import BoxSurface
 
-__all__ = ["LikelihoodCost", "Reparametrisation"]
+__all__ = ["LikelihoodCost", "Reparametrisation", "dataset_cost"]
 
 
 class Reparametrisation(NamedTuple):
@@ -40,6 +42,46 @@ class Reparametrisation(NamedTuple):
     forward: Callable[[float], float]
     derivative: Callable[[float], float]
     limits: tuple[float, float]
+
+
+def dataset_cost(
+    model: Model, data: Sample, *, reference: ArrayLike, rate: Rate | None = None
+) -> LikelihoodCost:
+    """Cost −2 ln L of a dataset by any model.
+
+    Parameters
+    ----------
+    model
+        Source of Λ.
+    data
+        The dataset.
+    reference
+        θ0 of the model.
+    rate
+        Expected yield ν(θ); adds the rate term.  Without it only the shape counts.
+
+    Raises
+    ------
+    SampleError
+        If the events have the weights of simulation.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.oracle import Oracle
+    >>> sample = quadratic.generate(500, {"c1": 0.0}, seed=1)
+    >>> oracle = Oracle.from_sample(sample, "c1", np.linspace(-1, 1, 21), degree=2)
+    >>> dataset_cost(oracle, sample, reference=0.0).parameters
+    ('c1',)
+    """
+    data.require_data()
+    return LikelihoodCost(
+        dataset_surface(model, data),
+        model.parameters,
+        n_events=float(data.weights.sum()),
+        rate=rate,
+        reference=reference,
+    )
 
 
 class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type information here

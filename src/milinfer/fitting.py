@@ -359,7 +359,9 @@ class _Task:
         if self._model.head != "polynomial":
             return np.empty(0), 1.0
         head = self._where.polynomial
-        outputs, weights, own = self._outputs(member, self._sets[1])
+        (seen, seen_weights, _), (outputs, weights, own) = (
+            self._outputs(member, part) for part in self._sets
+        )
         counts = weights  # of the samples; the mixture of the training points has its own
         if self._joint[1] is None or self._model.labels == "hard":
             targets = np.concatenate(
@@ -379,11 +381,10 @@ class _Task:
             return -float(counts @ np.sum(targets * log_softmax(logits, axis=1), axis=1))
 
         scale = float(minimize_scalar(cross_entropy, bounds=(0.3, 2.0), method="bounded").x)
-        everything = [self._outputs(member, part) for part in self._sets]
-        outputs = np.float32(scale) * np.concatenate([e[0] for e in everything])
-        weights = np.concatenate([e[1] * len(e[0]) for e in everything])
-        z = bennett(head.ratios(outputs, own), weights / weights.sum(), head.coefficients(outputs))
-        return z, scale
+        everything = np.float32(scale) * np.concatenate([seen, outputs])
+        both = np.concatenate([seen_weights * len(seen), weights * len(outputs)])
+        both /= both.sum()
+        return bennett(head.ratios(everything, own), both, head.coefficients(everything)), scale
 
     def _outputs(
         self, member: Sequence[BagNetwork], samples: SampleSet

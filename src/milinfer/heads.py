@@ -69,8 +69,9 @@ class LinearHead:
 
     def tensor(self, outputs: Any) -> Any:
         """The same for tensors of any leading shape."""
-        from keras import ops
+        from milinfer.backend import keras
 
+        ops = keras.ops
         return ops.matmul(outputs, self.functions.astype(np.float32))
 
 
@@ -191,8 +192,9 @@ class PolynomialHead:
 
     def tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
         """Function of output tensors (…, n_outputs) that gives ln Z·r at points, (…, K)."""
-        from keras import ops
+        from milinfer.backend import keras
 
+        ops = keras.ops
         design = self.design(theta).T.astype(np.float32)
         j = self.n_monomials
 
@@ -206,8 +208,9 @@ class PolynomialHead:
 
     def score_tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
         """Function of output tensors that gives ∇ ln Z·r at points, (…, K, P) flattened."""
-        from keras import ops
+        from milinfer.backend import keras
 
+        ops = keras.ops
         points = np.atleast_2d(theta)
         design = self.design(points).T.astype(np.float32)
         slopes = np.stack(

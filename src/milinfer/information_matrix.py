@@ -105,7 +105,7 @@ def information_matrix(
     _require_one_kind(ensembles)
     measured = _measure(ensembles)
     rng = np.random.default_rng(seed)
-    replicas = [_measure(ensembles, rng) for _ in range(n_bootstrap)]
+    replicas = [_measure(ensembles, _resampled(ensembles, rng)) for _ in range(n_bootstrap)]
     errors = [np.std([r[i] for r in replicas], axis=0, ddof=1) for i in range(3)]
     return InformationMatrix(
         tuple(ensembles[0].point),
@@ -150,9 +150,8 @@ def relative_information(
         msg = f"{names} were not run on the same toys; pass both to Toys.run"
         raise CalibrationError(msg)
 
-    def figures(rng: np.random.Generator | None) -> FloatArray:
-        index = [None if rng is None else rng.integers(e.n_toys, size=e.n_toys) for e in ensembles]
-        mine, theirs = _measure(ensembles, index=index), _measure(reference, index=index)
+    def figures(index: Sequence[IntArray] | None) -> FloatArray:
+        mine, theirs = _measure(ensembles, index), _measure(reference, index)
         size = [_size(m[1]) for m in (mine, theirs)]
         bartlett = [_size(m[2]) / _size(m[1]) for m in (mine, theirs)]
         return np.array(
@@ -167,7 +166,8 @@ def relative_information(
 
     rng = np.random.default_rng(seed)
     values = figures(None)
-    errors = np.std([figures(rng) for _ in range(n_bootstrap)], axis=0, ddof=1)
+    replicas = [figures(_resampled(ensembles, rng)) for _ in range(n_bootstrap)]
+    errors = np.std(replicas, axis=0, ddof=1)
     return RelativeInformation(*np.stack([values, errors], axis=1).ravel().tolist())
 
 
@@ -192,16 +192,16 @@ def _size(matrix: FloatArray) -> float:
     return determinant ** (1 / len(matrix)) if determinant > 0 else float("nan")
 
 
+def _resampled(ensembles: Sequence[ToyEnsemble], rng: np.random.Generator) -> list[IntArray]:
+    """Toys of a bootstrap sample of each ensemble."""
+    return [rng.integers(e.n_toys, size=e.n_toys) for e in ensembles]
+
+
 def _measure(
-    ensembles: Sequence[ToyEnsemble],
-    rng: np.random.Generator | None = None,
-    index: Sequence[IntArray | None] | None = None,
+    ensembles: Sequence[ToyEnsemble], index: Sequence[IntArray] | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Response, I_eff, I_curv and I_eff by widths, of all toys or of a bootstrap sample."""
-    if index is None:
-        draws = [None if rng is None else rng.integers(e.n_toys, size=e.n_toys) for e in ensembles]
-    else:
-        draws = list(index)
+    draws = [None] * len(ensembles) if index is None else index
     estimates = [_estimates(e, i) for e, i in zip(ensembles, draws, strict=True)]
     points = np.array([list(e.point.values()) for e in ensembles])
     design = np.column_stack([np.ones(len(points)), points])

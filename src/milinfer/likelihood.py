@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from milinfer.cost import LikelihoodCost
+from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.exceptions import ModelError
 from milinfer.llr import dataset_surface
 from milinfer.points import only
@@ -317,14 +317,7 @@ class BagLikelihood:
         rate
             Expected yield ν(θ); adds the rate term.  Without it only the shape counts.
         """
-        data.require_data()
-        return LikelihoodCost(
-            self.surface(data),
-            self.parameters,
-            n_events=float(data.weights.sum()),
-            rate=rate,
-            reference=self.reference,
-        )
+        return dataset_cost(self, data, reference=self.reference, rate=rate)
 
     def save(self, path: PathLikeStr) -> None:
         """Save to a directory; see :func:`milinfer.model_files.save_model`."""

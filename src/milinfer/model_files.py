@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.exceptions import ModelError
+from milinfer.model_folder import checksum, new_model_folder, read_json, require_unchanged
 from milinfer.typing import PathLikeStr
 
 if TYPE_CHECKING:
@@ -45,17 +43,11 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
         If the model is not trained, or `path` is something else than a model.
     """
     fitted = model.fitted
-    target = Path(path)
-    if target.exists() and not (target / "model.json").exists():
-        msg = f"{target} exists and is not a milinfer model; choose another directory"
-        raise ModelError(msg)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with new_model_folder(path) as folder:
         checksums = {}
         for name, part in _parts(fitted.members).items():
             part.save_weights(folder / name)
-            checksums[name] = _checksum(folder / name)
+            checksums[name] = checksum(folder / name)
         content = {
             "format": _FORMAT,
             "settings": {
@@ -80,12 +72,6 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
         }
         text = json.dumps(content, indent=1, default=_plain)
         (folder / "model.json").write_text(text, encoding="utf-8")
-        folder.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        folder.rename(target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def load_model(path: PathLikeStr) -> BagLikelihood:
@@ -103,7 +89,7 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
     from milinfer.training import TrainingConfig
 
     folder = Path(path)
-    content = _read_json(folder / "model.json")
+    content = read_json(folder / "model.json")
     if content.get("format") != _FORMAT:
         msg = f"{folder} has model format {content.get('format')}, this milinfer reads {_FORMAT}"
         raise ModelError(msg)
@@ -116,10 +102,7 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
         members = build_members(model, where, mean, variance)
         for name, part in _parts(members).items():
             file = folder / name
-            if not file.exists() or _checksum(file) != content["weights"][name]:
-                what = "differs from what was saved" if file.exists() else "is missing"
-                msg = f"{file} {what}; restore it or train again"
-                raise ModelError(msg)
+            require_unchanged(file, content["weights"][name])
             part.load_weights(file)
         fitted = Fitted(
             where,
@@ -170,22 +153,3 @@ def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
         return tuple(as_tuple(v) for v in value) if isinstance(value, list) else value
 
     return {k: as_tuple(v) for k, v in settings.items()}
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        msg = f"{path.parent} is not a milinfer model: it has no {path.name}"
-        raise ModelError(msg) from error
-    except ValueError as error:
-        msg = f"{path} is damaged ({error}); restore it or train again"
-        raise ModelError(msg) from error
-    if not isinstance(content, dict):
-        msg = f"{path} does not hold a model; train again"
-        raise ModelError(msg)
-    return content

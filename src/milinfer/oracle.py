@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from milinfer.cost import LikelihoodCost
+from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.exceptions import SampleError
-from milinfer.llr import dataset_surface
 from milinfer.morphing import PolynomialBasis
 from milinfer.reweighting import reweight_polynomial
 from milinfer.samples import Sample
@@ -108,13 +107,7 @@ class Oracle:
 
     def cost(self, data: Sample) -> LikelihoodCost:
         """Cost −2 ln L of a dataset (shape term)."""
-        data.require_data()
-        return LikelihoodCost(
-            dataset_surface(self, data),
-            self.parameter,
-            n_events=float(data.weights.sum()),
-            reference=self.reference,
-        )
+        return dataset_cost(self, data, reference=self.reference)
 
     def event_llr(self, sample: Sample) -> FloatArray:
         """Exact ln p(x|θ_k)/p(x|θ0), shape (n_events, K).

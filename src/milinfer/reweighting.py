@@ -177,7 +177,7 @@ def joint_targets(
     """
     basis = PolynomialBasis(samples.parameters, degree)
     polynomials = [reweight_polynomial(s, basis) for s in samples]
-    own = point_matrix(samples.parameters, [s.point for s in samples])
+    own = class_points(samples)
     event_weights = [_normalised(s) / len(samples) for s in samples]
     polynomials = [
         _positive(s, polynomial, basis, np.concatenate([own[k : k + 1], own, points]))

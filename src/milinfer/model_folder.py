@@ -1,0 +1,119 @@
+"""Directories of saved models: written whole or not at all, read with every check."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from milinfer.exceptions import ModelError
+from milinfer.typing import PathLikeStr
+
+__all__ = ["checksum", "new_model_folder", "read_json", "require_unchanged"]
+
+
+@contextmanager
+def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
+    """Directory to write a model into, which becomes `path` when the block ends well.
+
+    It is written beside its place and then renamed, so that it is whole or not there; an older
+    model in its place is replaced.
+
+    Raises
+    ------
+    ModelError
+        If `path` is something else than a model.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     target = pathlib.Path(parent, "model")
+    ...     with new_model_folder(target) as folder:
+    ...         _ = (folder / "model.json").write_text("{}")
+    ...         before = target.exists()
+    ...     before, (target / "model.json").exists()
+    (False, True)
+    """
+    target = Path(path)
+    if target.exists() and not (target / "model.json").exists():
+        msg = f"{target} exists and is not a milinfer model; choose another directory"
+        raise ModelError(msg)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        folder.rename(target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a")
+    ...     _ = file.write_bytes(b"")
+    ...     checksum(file)[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def require_unchanged(file: Path, saved: str) -> None:
+    """Refuse a file that is missing or has another checksum than the one `saved` with it.
+
+    Raises
+    ------
+    ModelError
+        The message names the file.
+
+    Examples
+    --------
+    >>> require_unchanged(Path("trees.ubj"), "e3b0")
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: trees.ubj is missing; restore it or train again
+    """
+    if not file.exists() or checksum(file) != saved:
+        what = "differs from what was saved" if file.exists() else "is missing"
+        msg = f"{file} {what}; restore it or train again"
+        raise ModelError(msg)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of ``model.json``.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or damaged.
+
+    Examples
+    --------
+    >>> read_json(Path("nowhere", "model.json"))
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: nowhere is not a milinfer model: it has no model.json
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        msg = f"{path.parent} is not a milinfer model: it has no {path.name}"
+        raise ModelError(msg) from error
+    except ValueError as error:
+        msg = f"{path} is damaged ({error}); restore it or train again"
+        raise ModelError(msg) from error
+    if not isinstance(content, dict):
+        msg = f"{path} does not hold a model; train again"
+        raise ModelError(msg)
+    return content
