@@ -10,7 +10,7 @@ import pytest
 
 from milinfer.bags import bag_offsets
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.llr import curve, dataset_surface, event_table, segment_llr
+from milinfer.llr import curve, dataset_surface, event_table, model_tag, segment_llr
 from milinfer.samples import Sample
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
@@ -130,3 +130,20 @@ def test_a_curve_needs_one_parameter():
         curve(Bags(parameters=("a", "b")))
     with pytest.raises(ParameterError, match="bags has a box of one parameter, mu"):
         curve(Bags(interpolation=ChebyshevBox(np.zeros(1), np.ones(1), 4)))
+
+
+def test_a_tag_tells_models_apart_and_survives_saving(tmp_path):
+    from milinfer.datasets import gaussian
+    from milinfer.likelihood import BagLikelihood
+    from milinfer.training import TrainingConfig
+
+    samples = gaussian.samples(300, [-0.5, 0.0, 0.5], seed=1)
+    training = TrainingConfig(epochs=1)
+    one, other = (
+        BagLikelihood(bag_size=10, seed=s, training=training).fit(samples) for s in (1, 2)
+    )
+    one.save(tmp_path / "model")
+    again = BagLikelihood.load(tmp_path / "model")
+    assert model_tag(one) == model_tag(again)
+    assert model_tag(one) != model_tag(other)
+    assert model_tag(one)[:3] == ("multiclass", 10, ("x",))

@@ -7,6 +7,7 @@ a bag or a dataset is the sum over its events, the composition f_{1→N} of seed
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -198,6 +199,11 @@ class BoostedLikelihood:
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features that the model expects."""
         return self.fitted.feature_names
+
+    @property
+    def digest(self) -> str:
+        """Hash of the trees, the same after saving and loading."""
+        return hashlib.blake2b(self.fitted.booster.save_raw("ubj"), digest_size=8).hexdigest()
 
     @property
     def interpolation(self) -> Interpolation:

@@ -15,7 +15,7 @@ from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
-from milinfer.llr import Model, dataset_surface
+from milinfer.llr import Model, ModelTag, dataset_surface, model_tag
 from milinfer.points import only
 from milinfer.samples import Sample
 from milinfer.surface import Surface
@@ -81,6 +81,7 @@ def dataset_cost(
         n_events=float(data.weights.sum()),
         rate=rate,
         reference=reference,
+        tag=model_tag(model),
     )
 
 
@@ -109,6 +110,8 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
     scale, reparametrisation
         Calibration of the shape in one parameter; see
         :class:`milinfer.calibration.Calibration`.
+    tag
+        The model behind the surface, which a calibration must have been made for.
 
     Examples
     --------
@@ -134,8 +137,10 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         reference: ArrayLike = 0.0,
         scale: float = 1.0,
         reparametrisation: Reparametrisation | None = None,
+        tag: ModelTag | None = None,
     ) -> None:
         self.surface = surface
+        self.tag = tag
         self.parameters = (parameters,) if isinstance(parameters, str) else tuple(parameters)
         self.n_events = float(n_events)
         self.rate = rate
@@ -178,6 +183,7 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
             reference=self.reference,
             scale=scale,
             reparametrisation=reparametrisation,
+            tag=self.tag,
         )
 
     def _errordef(self) -> float:

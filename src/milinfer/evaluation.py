@@ -6,6 +6,7 @@ zero at the reference.  Importing this module does not import Keras.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from milinfer.fitting import Fitted
     from milinfer.likelihood import BagLikelihood
 
-__all__ = ["average_log_ratio", "bag_llr", "event_outputs", "event_summary", "member_log_ratios"]
+__all__ = [
+    "average_log_ratio",
+    "bag_llr",
+    "event_outputs",
+    "event_summary",
+    "member_log_ratios",
+    "weights_digest",
+]
 
 _CHUNK = 65_536
 
@@ -136,3 +144,17 @@ def bag_llr(model: BagLikelihood, reduced: FloatArray, counts: IntArray) -> Floa
         llr = fitted.linear.log_ratio(outputs)
         ratios.append(llr - llr @ fitted.at_reference[:, None])
     return average_log_ratio(ratios, model.average)
+
+
+def weights_digest(model: BagLikelihood) -> str:
+    """Hash of everything that training determined: weights, normalisation Z(θ), scale."""
+    fitted = model.fitted
+    digest = hashlib.blake2b(digest_size=8)
+    for member in fitted.members:
+        for network in member:
+            for part in (network.event_model, network.bag_head):
+                for weight in [] if part is None else part.get_weights():
+                    digest.update(np.ascontiguousarray(weight).tobytes())
+    for number in (*fitted.z, fitted.scale, fitted.points):
+        digest.update(np.asarray(number, dtype=np.float64).tobytes())
+    return digest.hexdigest()

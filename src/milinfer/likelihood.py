@@ -224,6 +224,13 @@ class BagLikelihood:
         return self.fitted.feature_names
 
     @property
+    def digest(self) -> str:
+        """Hash of what was learned, the same after saving and loading."""
+        from milinfer.evaluation import weights_digest
+
+        return weights_digest(self)
+
+    @property
     def additive(self) -> bool:
         """Whether Λ is a sum over events, whatever the bags."""
         return self.fitted.members[0][0].bag_head is None

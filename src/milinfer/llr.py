@@ -11,7 +11,7 @@ gave.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -27,11 +27,34 @@ __all__ = [
     "BagModel",
     "LLRModel",
     "Model",
+    "ModelTag",
     "curve",
     "dataset_surface",
     "event_table",
+    "model_tag",
     "segment_llr",
 ]
+
+
+class ModelTag(NamedTuple):
+    """What tells one model from another: toys, costs and calibrations carry it.
+
+    Parameters
+    ----------
+    name
+        Name of the model.
+    events_in_bag
+        Events in a bag; 1 for models of single events.
+    feature_names
+        Features that the model reads; empty where it reads what the events carry beside them.
+    digest
+        Hash of what was learned; empty for models that do not learn.
+    """
+
+    name: str
+    events_in_bag: int = 1
+    feature_names: tuple[str, ...] = ()
+    digest: str = ""
 
 
 class _Described(Protocol):
@@ -88,6 +111,24 @@ def _in_bags(model: Model) -> BagModel | None:
     """The model of bags, or None where Λ is a sum over events; what can be both says so itself."""
     additive = getattr(model, "additive", isinstance(model, LLRModel))
     return None if additive else cast(BagModel, model)
+
+
+def model_tag(model: Model) -> ModelTag:
+    """The tag of a model.
+
+    Examples
+    --------
+    >>> from milinfer.oracle import Oracle
+    >>> grid = np.linspace(-1, 1, 5)
+    >>> model_tag(Oracle("c", Interpolation(grid, "spline"), np.array([1.0, 0.0, 1.0])))
+    ModelTag(name='oracle', events_in_bag=1, feature_names=(), digest='')
+    """
+    return ModelTag(
+        model.name,
+        int(getattr(model, "events_in_bag", 1)),
+        tuple(getattr(model, "feature_names", ())),
+        str(getattr(model, "digest", "")),
+    )
 
 
 def curve(model: Model) -> Interpolation:

@@ -107,7 +107,7 @@ def surface_is_bad(toys: ToyEnsemble) -> BoolArray:
     >>> from milinfer.surface import Interpolation
     >>> grid = Interpolation(np.linspace(-1, 1, 9), "spline")
     >>> values = np.array([-20 * grid.grid**2, -20 * np.abs(grid.grid**2 - 0.25), 9 * grid.grid])
-    >>> toys = ToyEnsemble("m", {"mu": 0.0}, grid, values, 100, False, 100, "", 0)
+    >>> toys = ToyEnsemble(ModelTag("m"), {"mu": 0.0}, grid, values, 100, False, 100, "", 0)
     >>> surface_is_bad(toys)
     array([False,  True,  True])
     """

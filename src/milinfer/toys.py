@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import SampleError
-from milinfer.llr import Model, event_table, segment_llr
+from milinfer.llr import Model, ModelTag, event_table, model_tag, segment_llr
 from milinfer.points import format_point, only
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Extremum, Interpolation
@@ -34,8 +34,8 @@ class ToyEnsemble:
 
     Parameters
     ----------
-    model
-        Name of the model.
+    tag
+        The model; see :class:`milinfer.llr.ModelTag`.
     point
         The parameter values at which the toys were thrown.
     interpolation
@@ -54,7 +54,7 @@ class ToyEnsemble:
         Seed of the draw.
     """
 
-    model: str
+    tag: ModelTag
     point: Point
     interpolation: Interpolation | ChebyshevBox
     values: FloatArray
@@ -63,6 +63,11 @@ class ToyEnsemble:
     pool_events: int
     pool_id: str
     seed: int
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.tag.name
 
     @property
     def n_toys(self) -> int:
@@ -127,7 +132,7 @@ class ToyEnsemble:
         mine = replace(self, values=other.values, seed=other.seed)
         same = all(
             getattr(mine, name) == getattr(other, name)
-            for name in ("model", "point", "n_events", "poisson", "pool_id")
+            for name in ("tag", "point", "n_events", "poisson", "pool_id")
         )
         if not same or self.seed == other.seed:
             msg = (
@@ -218,7 +223,7 @@ class Toys:
         pool_id = fingerprint(sample)
         return {
             m.name: ToyEnsemble(
-                m.name,
+                model_tag(m),
                 point,
                 m.interpolation,
                 np.concatenate(parts),
