@@ -146,4 +146,4 @@ def test_a_tag_tells_models_apart_and_survives_saving(tmp_path):
     again = BagLikelihood.load(tmp_path / "model")
     assert model_tag(one) == model_tag(again)
     assert model_tag(one) != model_tag(other)
-    assert model_tag(one)[:3] == ("multiclass", 10, ("x",))
+    assert model_tag(one)[:3] == ("multiclass", 10, ("x0",))

@@ -104,6 +104,7 @@ def surface_is_bad(toys: ToyEnsemble) -> BoolArray:
 
     Examples
     --------
+    >>> from milinfer.llr import ModelTag
     >>> from milinfer.surface import Interpolation
     >>> grid = Interpolation(np.linspace(-1, 1, 9), "spline")
     >>> values = np.array([-20 * grid.grid**2, -20 * np.abs(grid.grid**2 - 0.25), 9 * grid.grid])
