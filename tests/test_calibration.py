@@ -1,23 +1,27 @@
-"""Calibration, information, coverage and intervals against closed forms."""
+"""Calibration against closed forms: surfaces that are wrong by a known factor and bias."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
-from iminuit.cost import NormalConstraint
+from iminuit import Minuit
 
-from milinfer.calibration import calibrate
 from milinfer.calibration_files import load_calibration, save_calibration
-from milinfer.compare import compare
+from milinfer.calibration_fit import calibrate
+from milinfer.comparison import compare
 from milinfer.cost import LikelihoodCost
-from milinfer.exceptions import CalibrationError, FitError
-from milinfer.information import MeanResponse, information, mean_response
-from milinfer.intervals import coverage, profile_interval, toy_intervals
+from milinfer.coverages import coverage
+from milinfer.exceptions import CalibrationError
+from milinfer.information import information
+from milinfer.intervals import profile_interval
 from milinfer.llr import dataset_surface
-from milinfer.samples import Sample
+from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
+from milinfer.surface_box import ChebyshevBox
 from milinfer.toys import Toys
-from models import GaussianMean, gaussian_samples
+from models import GRID, GaussianMean, gaussian_samples
 
 N_EVENTS, N_TOYS = 100, 2000
 TRUTHS = [-0.3, 0.0, 0.3]
@@ -48,9 +52,8 @@ def test_a_known_bias_is_recovered():
     for t in TRUTHS:
         bias, error = calibration.bias(t)
         assert abs(bias - 0.1) < 4 * error
-    np.testing.assert_allclose(
-        calibration.correct(np.array([calibration.forward(0.17)])), 0.17, atol=1e-6
-    )
+    mapped = calibration.response.mean([0.17])
+    np.testing.assert_allclose(calibration.correct_estimate(mapped), 0.17, atol=1e-6)
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (0.4, 0.05), (2.5, -0.1)])
@@ -80,7 +83,7 @@ def test_coverage_on_tuning_events_is_refused():
     toys = throw(GaussianMean())
     with pytest.raises(CalibrationError, match="tuned the calibration"):
         coverage(toys[0], calibrate(toys))
-    with pytest.raises(CalibrationError, match="same events"):
+    with pytest.raises(CalibrationError, match="tuned the calibration"):
         compare({"gaussian": toys}, {"gaussian": toys[1]})
 
 
@@ -137,84 +140,170 @@ def test_a_calibration_survives_its_file(tmp_path):
     calibration = calibrate(throw(GaussianMean(0.5, 0.1)))
     save_calibration(calibration, tmp_path / "c.json")
     back = load_calibration(tmp_path / "c.json")
-    theta_hat = np.linspace(-0.5, 0.5, 11)
-    np.testing.assert_array_equal(back.scales(theta_hat), calibration.scales(theta_hat))
-    assert back.bias(0.2) == calibration.bias(0.2)
+    for theta, cl in ((-0.4, 0.6827), (0.1, 0.9545), (0.9, 0.9545)):
+        assert back.scale_at(theta, cl) == calibration.scale_at(theta, cl)
+        assert back.bias(theta) == calibration.bias(theta)
     assert back.pool_ids == calibration.pool_ids
-    (tmp_path / "x.json").write_text('{"milinfer_calibration": 1}')
-    with pytest.raises(CalibrationError, match="calibrate again"):
-        load_calibration(tmp_path / "x.json")
+    assert (back.tag, back.limits, back.cls) == (
+        calibration.tag,
+        calibration.limits,
+        calibration.cls,
+    )
+    for content in ('{"milinfer_calibration": 2}', '{"milinfer_calibration": 1}', "[1]", "no"):
+        (tmp_path / "x.json").write_text(content)
+        with pytest.raises(CalibrationError, match="calibrate again"):
+            load_calibration(tmp_path / "x.json")
+    with pytest.raises(CalibrationError, match="there is no calibration"):
+        load_calibration(tmp_path / "nowhere.json")
 
 
-def test_profile_interval_is_the_exact_one():
-    for cl, z in ((0.6827, 1.0), (0.9545, 2.0)):
-        interval = profile_interval(NormalConstraint("mu", 0.3, 0.2), "mu", cl)
-        assert interval.low == pytest.approx(0.3 - 0.2 * z, abs=2e-4)
-        assert interval.high == pytest.approx(0.3 + 0.2 * z, abs=2e-4)
+def test_a_calibration_is_kept_with_its_model(tmp_path):
+    calibration = calibrate(throw(GaussianMean()))
+    save_calibration(calibration, tmp_path)
+    assert (tmp_path / "calibration.json").exists()
+    assert load_calibration(tmp_path).scale == calibration.scale
 
 
-def test_an_interval_beyond_the_limits_is_an_error():
-    grid = np.linspace(-1, 1, 9)
-    surface = Interpolation(grid, "polynomial", 2).surface(-0.1 * (grid - 0.2) ** 2)
-    with pytest.raises(FitError, match="MINOS"):
-        profile_interval(LikelihoodCost(surface, "mu", n_events=1), "mu")
+def test_the_constant_follows_theta():
+    """The curvature is wrong by 1 + θ: so must be what mends it, at θ and not on average."""
+
+    class Skewed(GaussianMean):
+        def event_llr(self, sample):
+            theta = self.interpolation.grid
+            x = sample.column("x").astype(np.float64)[:, None]
+            # Λ(θ̂) − Λ(θ) is (1 + θ/2) N (x̄ − θ)²/2 for all but terms that do not depend on θ.
+            return -(1 + theta / 2) * (x - theta) ** 2 / 2 + (x**2 - 1) / 2 * (1 + theta / 2)
+
+    truths = [-0.4, -0.2, 0.0, 0.2, 0.4]
+    wide = Interpolation(np.linspace(-1, 1, 9), "polynomial", 4)
+    pool = gaussian_samples(truths, 300_000, 11)
+    toys = Toys(pool, N_EVENTS, seed=5)
+    model = Skewed(interpolation=wide)
+    calibration = calibrate([toys.run([model], t, N_TOYS)["gaussian"] for t in truths])
+    assert calibration.log_scale(0.6827).basis.degree >= 1
+    errors = []
+    for t in truths:
+        for cl in (0.6827, 0.9545):
+            e = Toys(gaussian_samples([t], 300_000, 12), N_EVENTS, seed=6).run([model], t, N_TOYS)
+            errors.append(coverage(e["gaussian"], calibration, cl).pull)
+    # Ten pulls with the error of the calibration (as many toys at five points) on top.
+    assert np.abs(errors).max() < 4
+    assert np.sum(np.square(errors)) < 30
 
 
-def test_toy_intervals_are_those_of_minos():
-    model = GaussianMean(0.7, shift=0.05)
-    calibration, toys = calibrate(throw(model)), evaluate(model)
-    many = toy_intervals(toys, calibration)
-    assert many.covers.mean() == coverage(toys, calibration).coverage
-    inside = (many.low <= 0.1) & (many.high >= 0.1)
-    assert np.mean(inside == many.covers) > 0.999
-    for k in range(5):
-        surface = toys.interpolation.surface(toys.values[k])
-        cost = LikelihoodCost(surface, "mu", n_events=N_EVENTS)
-        one = profile_interval(calibration(cost), "mu")
-        assert one.low == pytest.approx(many.low[k], abs=1e-3)
-        assert one.high == pytest.approx(many.high[k], abs=1e-3)
-        assert one.estimate == pytest.approx(many.estimate[k], abs=1e-4)
+def test_each_confidence_level_has_its_constant():
+    toys = throw(GaussianMean())
+    calibration = calibrate(toys, cl=(0.6827, 0.9))
+    assert calibration.c_coverage.shape == (3, 2)
+    assert calibration.scale_at(0.0, 0.9) != calibration.scale_at(0.0, 0.6827)
+    with pytest.raises(CalibrationError, match=r"not for 0\.9545"):
+        coverage(evaluate(GaussianMean()), calibration, 0.9545)
+    bartlett = calibrate(toys, kind="bartlett")
+    assert bartlett.scale_at(0.0, 0.9) == bartlett.scale_at(0.0, 0.6827)
 
 
-def test_the_response_needs_toys_that_belong_together():
-    other = Toys(EVALUATION_POOL, 50, seed=1).run([GaussianMean()], 0.1, 100)["gaussian"]
-    with pytest.raises(CalibrationError, match="one dataset size"):
-        mean_response([*throw(GaussianMean()), other])
-    with pytest.raises(CalibrationError, match="4 true values"):
-        mean_response(throw(GaussianMean()), degree=3)
-    with pytest.raises(CalibrationError, match="no toys"):
-        calibrate([])
+def test_scale_and_bias_can_be_corrected_alone():
+    model = GaussianMean(0.5, shift=0.1)
+    toys = throw(model)
+    only_bias, only_scale = (calibrate(toys, correct=c) for c in ("bias", "scale"))
+    both = calibrate(toys)
+    e = evaluate(model)
+    np.testing.assert_allclose(
+        only_bias.statistic(e, 0.1, 0.6827) * both.scale_at(0.1, 0.6827)[0],
+        both.statistic(e, 0.1, 0.6827),
+    )
+    assert only_bias.scale_at(0.3) == (1.0, 0.0)
+    np.testing.assert_array_equal(only_scale.correct_estimate(e.theta_hat), e.theta_hat)
+    # Shifted by one standard deviation, the interval must grow to cover: c < the 2 it should be.
+    assert only_scale.scale < 1.5
+    assert abs(coverage(e, only_scale).pull) < 4
+
+
+def test_a_calibration_refuses_what_it_was_not_made_for():
+    calibration = calibrate(throw(GaussianMean()))
+    surface = GRID.surface(np.zeros(9))
+
+    def cost(tag):
+        return LikelihoodCost(surface, "mu", n_events=N_EVENTS, tag=tag)
+
+    tag = calibration.tag
+    for other, what in (
+        (tag._replace(name="other"), "another model"),
+        (tag._replace(events_in_bag=50), "another bag size"),
+        (tag._replace(feature_names=("y",)), "another features"),
+        (tag._replace(digest="ab"), "another training"),
+    ):
+        with pytest.raises(CalibrationError, match=what):
+            calibration(cost(other))
+    assert calibration(cost(tag)).correction is not None
+    toys = Toys(EVALUATION_POOL, 50, seed=1).run([GaussianMean()], 0.1, 100)["gaussian"]
+    with pytest.raises(CalibrationError, match="100 events"):
+        coverage(toys, calibration)
 
 
 def test_a_single_truth_corrects_the_shift_alone():
     calibration = calibrate(throw(GaussianMean(shift=0.1))[1:2])
-    assert calibration.derivative(0.3) == 1.0
+    assert calibration.response.slope(0.3) == (1.0, 0.0)
     assert abs(calibration.bias(0.0)[0] - 0.1) < 4 * calibration.bias(0.0)[1]
 
 
-def test_comparison_has_the_keys_of_the_contract():
-    model = GaussianMean()
-    toys, evaluation = throw(model), evaluate(model)
-    data = EVALUATION_POOL.at(mu=0.1).take(slice(0, N_EVENTS))
-    cost = LikelihoodCost(dataset_surface(model, data), "mu", n_events=N_EVENTS)
-    comparison = compare({"gaussian": toys}, {"gaussian": evaluation}, {"gaussian": cost})
-    figures = comparison.to_dict()["gaussian"]
-    keys = "estimate interval68 interval95 c_cicc c_cicc_error bias info_mle response info_eff "
-    keys += "info_eff_error info_curv bartlett_ratio coverage68 coverage68_error n_toys"
-    assert set(keys.split()) <= set(figures)
-    assert figures["interval95"][0] < figures["interval68"][0] < figures["estimate"]
-    assert len(comparison.rows()[0]) == len(comparison.header)
-    assert comparison.to_rich().row_count == 1
-    with pytest.raises(KeyError, match="gaussian"):
-        comparison["pyhf"]
+BOX = ChebyshevBox(-np.ones(2), np.ones(2), 3)
 
 
-def test_the_response_does_not_turn_around_beyond_the_toys():
-    """Regression: a parabola through three noisy means cut the range of the parameter."""
-    response = MeanResponse(np.array([0.0, 0.5, -0.7]), np.eye(3) * 1e-4, (-0.3, 0.3))
-    theta = np.linspace(-1, 1, 401)
-    assert np.all(np.diff(response.means(theta)) > 0)
-    assert response.mean(0.3) == pytest.approx(0.5 * 0.3 - 0.7 * 0.09)
-    assert response.mean(0.5) == pytest.approx(response.mean(0.3) + 0.2 * (0.5 - 1.4 * 0.3))
-    assert response.slope(0.9) == response.slope(0.3)
-    assert response.mean_error(0.9) > response.mean_error(0.3)
+@dataclass(frozen=True)
+class TwoMeans:
+    """x ~ N((θ1, θ2), 1): the surface is wrong by known factors and shifts."""
+
+    scale: float = 0.5
+    shift: tuple[float, float] = (0.05, -0.1)
+    name: str = "two"
+    parameters: tuple[str, ...] = ("a", "b")
+    interpolation: ChebyshevBox = BOX
+
+    def event_llr(self, sample):
+        theta = self.interpolation.grid - np.array(self.shift)
+        return self.scale * (sample.features.astype(float) @ theta.T - (theta**2).sum(axis=1) / 2)
+
+
+def two_samples(points, n_events, seed):
+    rng = np.random.default_rng(seed)
+    return SampleSet(
+        tuple(
+            Sample(rng.normal(p, 1, (n_events, 2)), ("x", "y"), point={"a": p[0], "b": p[1]})
+            for p in points
+        )
+    )
+
+
+def test_two_parameters_are_calibrated_together():
+    model, points = TwoMeans(), [(0, 0), (0.3, 0), (-0.3, 0), (0, 0.3), (0, -0.3)]
+    toys = Toys(two_samples(points, 200_000, 1), N_EVENTS, seed=3)
+    calibration = calibrate(
+        [toys.run([model], {"a": p[0], "b": p[1]}, N_TOYS)["two"] for p in points]
+    )
+    assert abs(calibration.scale - 2) < 4 * calibration.scale_error
+    bias, error = (
+        f([[0.1, 0.1]])[0] for f in (calibration.response.bias, calibration.response.bias_error)
+    )
+    assert np.all(np.abs(bias - model.shift) < 4 * error)
+    truth = {"a": 0.2, "b": 0.1}
+    other = two_samples([(0.2, 0.1)], 300_000, 2)
+    e = Toys(other, N_EVENTS, seed=4).run([model], truth, N_TOYS)["two"]
+    assert coverage(e).coverage > 0.8  # half the curvature
+    for cl in (0.6827, 0.9545):
+        assert abs(coverage(e, calibration, cl).pull) < 4
+    data = other[0].take(slice(0, N_EVENTS))
+    cost = LikelihoodCost(dataset_surface(model, data), model.parameters, n_events=N_EVENTS)
+    calibrated = calibration(cost)
+    for theta in ((0.0, 0.0), (0.2, -0.3), (0.35, 0.1)):
+        step = 1e-6
+        numeric = [
+            (calibrated(*(np.array(theta) + h)) - calibrated(*(np.array(theta) - h))) / (2 * step)
+            for h in step * np.eye(2)
+        ]
+        np.testing.assert_allclose(calibrated.grad(*theta), numeric, rtol=1e-5, atol=1e-5)
+    m = Minuit(calibrated, a=0.0, b=0.0).migrad().hesse()
+    assert m.valid
+    mean = data.features.astype(float).mean(axis=0)
+    np.testing.assert_allclose(m.values, mean, atol=4 * error.max() + 1e-3)
+    np.testing.assert_allclose(m.errors, 0.1, rtol=0.1)

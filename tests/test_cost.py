@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from iminuit import Minuit
 from iminuit.cost import ExtendedBinnedNLL, NormalConstraint
 
-from milinfer.cost import LikelihoodCost, Reparametrisation
+from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import ParameterError
 from milinfer.llr import dataset_surface
 from milinfer.rate import Rate
@@ -44,15 +45,23 @@ def make_rate():
     )
 
 
-def shifted(theta):
-    return 0.1 + 0.8 * theta
+@dataclass(frozen=True)
+class Wrong:
+    """A correction that moves, stretches and scales, differently at every θ."""
 
+    limits: tuple[tuple[float, float], ...] = ((-1.0, 1.0),)
 
-def slope(theta):
-    return 0.8
+    def forward(self, theta):
+        return 0.1 + 0.8 * theta
 
+    def jacobian(self, theta):
+        return np.full((len(theta), 1), 0.8)
 
-MAP = Reparametrisation(shifted, slope, (-1.0, 1.0))
+    def scale(self, theta):
+        return float(1.7 + 0.2 * theta[0])
+
+    def scale_gradient(self, theta):
+        return np.full(len(theta), 0.2)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +69,8 @@ MAP = Reparametrisation(shifted, slope, (-1.0, 1.0))
     [
         {},
         {"rate": make_rate()},
-        {"scale": 1.7, "reparametrisation": MAP},
-        {"rate": make_rate(), "scale": 0.5},
+        {"correction": Wrong()},
+        {"rate": make_rate(), "correction": Wrong()},
     ],
 )
 def test_gradient_is_the_derivative_of_the_value(options):
@@ -125,5 +134,32 @@ def test_it_adds_to_a_binned_likelihood_and_draws_contours():
 
 
 def test_it_survives_a_pickle():
-    cost = make(scale=1.7, reparametrisation=MAP)
+    cost = make(correction=Wrong())
     assert pickle.loads(pickle.dumps(cost))(0.2) == cost(0.2)
+
+
+def test_a_correction_can_include_the_rate_term():
+    rate = make_rate()
+
+    class Unchanged(Wrong):
+        def forward(self, theta):
+            return theta
+
+        def jacobian(self, theta):
+            return np.eye(len(theta))
+
+        def scale(self, theta):
+            return 2.0 * len(theta)
+
+        def scale_gradient(self, theta):
+            return np.zeros(len(theta))
+
+    plain = make(rate=rate)
+    whole, shape = (plain.corrected(Unchanged(), with_rate=w) for w in (True, False))
+    # Twice the whole likelihood, or twice the shape and the rate once.
+    assert whole.rate is None
+    step = plain(0.3) - plain(0.1)
+    assert whole(0.3) - whole(0.1) == pytest.approx(2 * step, rel=1e-2)
+    only_shape = make()(0.3) - make()(0.1)
+    assert shape(0.3) - shape(0.1) == pytest.approx(step + only_shape, rel=1e-9)
+    assert min(whole(t) for t in np.linspace(-1, 1, 401)) == pytest.approx(0, abs=1e-2)

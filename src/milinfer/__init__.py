@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from milinfer.boosted import BoostedLikelihood as BoostedLikelihood
     from milinfer.calibration import Calibration as Calibration
-    from milinfer.calibration import calibrate as calibrate
-    from milinfer.compare import Comparison as Comparison
-    from milinfer.compare import compare as compare
+    from milinfer.calibration_fit import calibrate as calibrate
+    from milinfer.comparison import Comparison as Comparison
+    from milinfer.comparison import compare as compare
     from milinfer.cost import LikelihoodCost as LikelihoodCost
+    from milinfer.coverages import CoverageScan as CoverageScan
+    from milinfer.coverages import coverage as coverage
+    from milinfer.coverages import coverage_scan as coverage_scan
     from milinfer.diagnostics import Diagnosis as Diagnosis
     from milinfer.diagnostics import diagnose as diagnose
     from milinfer.features import FeatureSet as FeatureSet
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from milinfer.information import information as information
     from milinfer.information_matrix import information_matrix as information_matrix
     from milinfer.information_matrix import relative_information as relative_information
-    from milinfer.intervals import coverage as coverage
     from milinfer.intervals import profile_interval as profile_interval
     from milinfer.likelihood import BagLikelihood as BagLikelihood
     from milinfer.oracle import Oracle as Oracle
@@ -40,7 +42,7 @@ _WHERE = {
     "BagLikelihood": "likelihood",
     "BoostedLikelihood": "boosted",
     "Calibration": "calibration",
-    "Comparison": "compare",
+    "Comparison": "comparison",
     "Diagnosis": "diagnostics",
     "FeatureProcessor": "processor",
     "FeatureSet": "features",
@@ -51,9 +53,11 @@ _WHERE = {
     "SampleSet": "samples",
     "Templates": "templates",
     "Toys": "toys",
-    "calibrate": "calibration",
-    "compare": "compare",
-    "coverage": "intervals",
+    "calibrate": "calibration_fit",
+    "compare": "comparison",
+    "CoverageScan": "coverages",
+    "coverage": "coverages",
+    "coverage_scan": "coverages",
     "diagnose": "diagnostics",
     "feature_set": "features",
     "information": "information",

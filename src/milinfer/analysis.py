@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.binned import BinnedLLR
-from milinfer.compare import Comparison, compare
+from milinfer.comparison import Comparison, compare
 from milinfer.exceptions import SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.llr import Model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from milinfer import plotting
-from milinfer.compare import CL68, CL95
+from milinfer.coverages import CL68, CL95
 from milinfer.intervals import toy_intervals
 from milinfer.points import format_point
 from milinfer.report import Report
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from milinfer.analysis import AnalysisResult
-    from milinfer.compare import MethodResult
+    from milinfer.comparison import MethodResult
 
 __all__ = ["build_report", "figures"]
 

@@ -1,30 +1,37 @@
 """Calibration of a surface: curvature (c_cicc) and bias, from pseudo-experiments.
 
-The calibrated surface is c·Λ(m(θ)).  m(θ) = E[θ̂] at truth θ undoes the bias and the response, as a
-function of θ rather than at θ = 0 alone; c scales the curvature, by the Bartlett ratio (seed 001,
-eq. 34) or so that intervals cover as often as they claim.  Calibrate on one set of events, measure
-coverage on another: :func:`milinfer.intervals.coverage` refuses the events used here.
+The calibrated surface is c(θ)·[Λ(m(θ)) − Λ(θ̂)].  m(θ) = E[θ̂] at truth θ undoes the bias and the
+response as functions of θ; c(θ) scales the curvature, by the Bartlett ratio (seed 001, eq. 34) or
+so that the interval covers θ as often as it claims.  Seed 001 has one number for each of the two,
+found at θ = 0.  Because c belongs to the θ that is tested, not to the estimate, the coverage is
+right at every θ where toys were thrown, and the result is still a cost for iminuit.
+
+Calibrations are made by :func:`milinfer.calibrate`, in ``calibration_fit``.  Calibrate on one set
+of events, measure coverage on another: :func:`milinfer.coverage` refuses the events used here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import brentq
+from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
-from milinfer.cost import LikelihoodCost, Reparametrisation
+from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import CalibrationError
-from milinfer.information import MeanResponse, mean_response, variance_with_error
+from milinfer.llr import ModelTag
+from milinfer.points import only
+from milinfer.response import Response, truths
+from milinfer.smooth import SmoothPolynomial
 from milinfer.toys import ToyEnsemble
-from milinfer.typing import FloatArray
+from milinfer.typing import BoolArray, FloatArray
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "Correct", "Kind"]
 
 Kind = Literal["coverage", "bartlett"]
+Correct = Literal["both", "scale", "bias"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,233 +40,257 @@ class Calibration:
 
     Parameters
     ----------
-    model, parameter
-        What it belongs to.
+    tag
+        The model it belongs to.
+    parameters
+        Names.
     kind
         Which of the two constants is applied.
-    thetas
-        True values at which toys were thrown, shape (n,).
+    correct
+        ``"both"``, or the ``"scale"`` or the ``"bias"`` alone.
+    points
+        True points at which toys were thrown, shape (n, n_parameters).
     c_bartlett, c_bartlett_error
-        I_MLE / I_curv at each θ, with bootstrap errors, shape (n,).
+        I_MLE / I_curv at each point (for several parameters by the n-th roots of the
+        determinants), with bootstrap errors, shape (n,).
+    cls
+        Confidence levels with a constant of their own.
     c_coverage, c_coverage_error
-        The constant that gives the nominal coverage at each θ, likewise.
-    scale_coefficients, scale_covariance
-        ln c as a polynomial in θ (constant or linear), lowest power first, and its covariance.
+        The constants that give these coverages at each point, likewise, shape (n, n_cls).
+    log_scales
+        The function ln c(θ) that is applied, for each of `cls`, or one for all by Bartlett.
     response
         E[θ̂] as a function of θ.
-    n_events, n_toys
-        Size of the datasets, and number of toys at each θ.
+    n_events
+        Expected events of the datasets (with the rate term: at the first point).
+    extended
+        Whether Λ contains the rate term.
+    n_toys
+        Number of toys at each point.
     pool_ids
-        Fingerprints of the events used.
+        Sketches of the events used.
     limits
-        Range of θ that the surface can serve after correction.
+        Range of each parameter that the surface can serve after correction.
     """
 
-    model: str
-    parameter: str
+    tag: ModelTag
+    parameters: tuple[str, ...]
     kind: Kind
-    thetas: FloatArray
+    correct: Correct
+    points: FloatArray
     c_bartlett: FloatArray
     c_bartlett_error: FloatArray
+    cls: tuple[float, ...]
     c_coverage: FloatArray
     c_coverage_error: FloatArray
-    scale_coefficients: FloatArray
-    scale_covariance: FloatArray
-    response: MeanResponse
-    n_events: int
+    log_scales: tuple[SmoothPolynomial, ...]
+    response: Response
+    n_events: float
+    extended: bool
     n_toys: int
     pool_ids: tuple[str, ...]
-    limits: tuple[float, float]
+    limits: tuple[tuple[float, float], ...]
 
-    def scale_at(self, theta: float) -> tuple[float, float]:
-        """The constant c applied to a surface whose corrected estimate is θ, and its error."""
-        basis = float(theta) ** np.arange(len(self.scale_coefficients))
-        scale = float(np.exp(basis @ self.scale_coefficients))
-        return scale, scale * float(np.sqrt(basis @ self.scale_covariance @ basis))
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.tag.name
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter; a ParameterError if there are several."""
+        return only(self.parameters)
+
+    @property
+    def thetas(self) -> FloatArray:
+        """True values of the one parameter, shape (n,); a ParameterError if there are several."""
+        only(self.parameters)
+        return self.points[:, 0]
 
     @property
     def scale(self) -> float:
-        """The constant at the mean of the calibration points."""
-        return self.scale_at(float(self.thetas.mean()))[0]
+        """The constant at the mean of the calibration points, for the first level."""
+        return self.scale_at(self.points.mean(axis=0))[0]
 
     @property
     def scale_error(self) -> float:
         """Error of :attr:`scale`."""
-        return self.scale_at(float(self.thetas.mean()))[1]
+        return self.scale_at(self.points.mean(axis=0))[1]
 
-    def scales(self, theta_hat: FloatArray) -> FloatArray:
-        """The constants of many surfaces with (uncorrected) estimates θ̂, shape (n,)."""
-        # Beyond the calibration points the constant is not known; keep that of the nearest.
-        theta = np.clip(self.correct(theta_hat), self.thetas.min(), self.thetas.max())
-        return np.exp(np.polynomial.polynomial.polyval(theta, self.scale_coefficients))
-
-    def bias(self, theta: float) -> tuple[float, float]:
-        """Bias b(θ) = E[θ̂] − θ and its error."""
-        return self.response.mean(theta) - theta, self.response.mean_error(theta)
-
-    def forward(self, theta: float) -> float:
-        """m(θ) = θ + b(θ)."""
-        return self.response.mean(theta)
-
-    def derivative(self, theta: float) -> float:
-        """dm/dθ, the response."""
-        return self.response.slope(theta)[0]
-
-    def correct(self, theta_hat: FloatArray) -> FloatArray:
-        """Bias-corrected estimates m⁻¹(θ̂), kept inside `limits`."""
-        fine = np.linspace(*self.limits, 2001)
-        return np.interp(theta_hat, self.response.means(fine), fine)
-
-    def __call__(self, cost: LikelihoodCost) -> LikelihoodCost:
-        """The calibrated cost of the same dataset.
+    def scale_at(self, theta: ArrayLike, cl: float | None = None) -> tuple[float, float]:
+        """The constant c(θ) for a confidence level (default: the first), and its error.
 
         Raises
         ------
         CalibrationError
-            If the cost belongs to another parameter, was calibrated before, or its dataset has
-            another size (by more than a quarter) than the toys.
+            If this level was not calibrated.
         """
-        if cost.parameter != self.parameter:
-            msg = f"a calibration of {self.parameter!r} cannot serve {cost.parameter!r}"
+        if self.correct == "bias":
+            return 1.0, 0.0
+        log_scale = self.log_scale(cl)
+        c = float(np.exp(log_scale(theta)[0]))
+        return c, c * float(log_scale.error(theta)[0])
+
+    def log_scale(self, cl: float | None = None) -> SmoothPolynomial:
+        """The fitted function ln c(θ) for a confidence level (default: the first).
+
+        Raises
+        ------
+        CalibrationError
+            If this level was not calibrated.
+        """
+        if len(self.log_scales) == 1 and self.kind == "bartlett":
+            return self.log_scales[0]
+        if cl is None:
+            return self.log_scales[0]
+        for level, log_scale in zip(self.cls, self.log_scales, strict=True):
+            if abs(level - cl) < 1e-9:
+                return log_scale
+        msg = (
+            f"{self.model} was calibrated for the confidence levels "
+            f"{', '.join(f'{level:g}' for level in self.cls)}, not for {cl:g}; calibrate with "
+            f"cl=({cl:g},)"
+        )
+        raise CalibrationError(msg)
+
+    def bias(self, theta: float) -> tuple[float, float]:
+        """Bias b(θ) = E[θ̂] − θ in one parameter, and its error."""
+        only(self.parameters)
+        return float(self.response.bias([theta])[0]), float(self.response.bias_error([theta])[0])
+
+    def correct_estimate(self, theta_hat: ArrayLike) -> FloatArray:
+        """Bias-corrected estimates m⁻¹(θ̂), kept inside `limits`; of the shape of `theta_hat`."""
+        if self.correct == "scale":
+            return np.asarray(theta_hat, dtype=np.float64)
+        return self.response.invert(theta_hat, self.limits)
+
+    def statistic(self, ensemble: ToyEnsemble, theta: ArrayLike, cl: float) -> FloatArray:
+        """Calibrated 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy, shape (n_toys,).
+
+        Raises
+        ------
+        CalibrationError
+            If the toys are of another model or another kind of dataset.
+        """
+        self.require_like(ensemble)
+        point = np.asarray(theta, dtype=np.float64).reshape(1, -1)
+        mapped = point if self.correct == "scale" else self.response.mean(point).reshape(1, -1)
+        argument = mapped[0, 0] if len(self.parameters) == 1 else mapped[0]
+        return self.scale_at(point, cl)[0] * ensemble.test_statistic(argument)
+
+    def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
+        """Whether the calibrated interval of each toy contains its truth, shape (n_toys,)."""
+        truth = truths([ensemble])[0]
+        threshold = chi2.ppf(cl, len(self.parameters))
+        return np.asarray(self.statistic(ensemble, truth, cl) <= threshold)
+
+    def require_like(self, ensemble: ToyEnsemble) -> None:
+        """Raise unless toys are of the model and the kind of dataset calibrated.
+
+        Raises
+        ------
+        CalibrationError
+            If they are not.
+        """
+        if ensemble.tag != self.tag:
+            raise CalibrationError(_another_model(self.tag, ensemble.tag, "toys"))
+        same_size = ensemble.n_events == self.n_events or self.extended
+        if not same_size or ensemble.extended != self.extended:
+            msg = (
+                f"a calibration of {self.model} for {self.n_events:g} events "
+                f"{'with' if self.extended else 'without'} rate term cannot serve toys of "
+                f"{ensemble.n_events:g} events "
+                f"{'with' if ensemble.extended else 'without'} it"
+            )
             raise CalibrationError(msg)
-        if cost.reparametrisation is not None or cost.scale != 1.0:
+
+    def __call__(self, cost: LikelihoodCost, cl: float | None = None) -> LikelihoodCost:
+        """The calibrated cost of a dataset.
+
+        Parameters
+        ----------
+        cost
+            Of the dataset, not calibrated.
+        cl
+            Confidence level of the intervals that will be taken; default: the first calibrated.
+
+        Raises
+        ------
+        CalibrationError
+            If the cost has other parameters, belongs to another model (another training, bag size
+            or set of features), was calibrated before, has a rate term where the toys had none or
+            the other way round, or if its dataset has another size than the toys: by more than a
+            quarter and five standard deviations.
+        """
+        if cost.parameters != self.parameters:
+            msg = f"a calibration of {self.parameters} cannot serve a cost of {cost.parameters}"
+            raise CalibrationError(msg)
+        if cost.correction is not None:
             msg = "this cost is calibrated already"
             raise CalibrationError(msg)
-        if not 0.75 < cost.n_events / self.n_events < 1.25:
+        if cost.tag is not None and cost.tag != self.tag:
+            raise CalibrationError(_another_model(self.tag, cost.tag, "a dataset"))
+        expected = self.n_events
+        if self.extended and cost.rate is None:
             msg = (
-                f"calibrated on toys of {self.n_events} events, but the dataset has "
+                "the toys of this calibration had the rate term, the cost has none; make the cost "
+                "with rate="
+            )
+            raise CalibrationError(msg)
+        if not self.extended and abs(cost.n_events - expected) > max(
+            0.25 * expected, 5 * np.sqrt(expected)
+        ):
+            msg = (
+                f"calibrated on toys of {expected:g} events, but the dataset has "
                 f"{cost.n_events:g}; calibrate with n_events={cost.n_events:g}"
             )
             raise CalibrationError(msg)
-        scale = float(self.scales(cost.surface.extremum.theta_hat)[0])
-        return cost.calibrated(scale, Reparametrisation(self.forward, self.derivative, self.limits))
+        log_scale = None if self.correct == "bias" else self.log_scale(cl)
+        return cost.corrected(_Correction(self, log_scale), with_rate=self.extended)
 
 
-def calibrate(
-    ensembles: Sequence[ToyEnsemble],
-    *,
-    kind: Kind = "coverage",
-    cl: float = 0.6827,
-    bias_degree: int | None = None,
-    n_bootstrap: int = 200,
-    seed: int = 0,
-) -> Calibration:
-    """Calibrate curvature and bias from toys at several true values.
+@dataclass(frozen=True, eq=False)
+class _Correction:
+    """The functions that a calibrated cost evaluates, at one point (n_parameters,)."""
 
-    Parameters
-    ----------
-    ensembles
-        Toys of one model, one ensemble for each true value.
-    kind
-        ``"coverage"``: c gives the coverage `cl`, by the quantile of the test statistic at the
-        bias-corrected truth.  ``"bartlett"``: c = I_MLE / I_curv.
-    cl
-        Confidence level for ``"coverage"``.
-    bias_degree
-        Degree of E[θ̂] in θ; see :func:`milinfer.information.mean_response`.
-    n_bootstrap, seed
-        For the errors of the constants.
+    calibration: Calibration
+    log_scale: SmoothPolynomial | None
 
-    Raises
-    ------
-    CalibrationError
-        If the toys do not belong together, more than 1 % of them have their maximum at the edge of
-        the range, or the estimator does not follow θ (response not positive).
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        return self.calibration.limits
 
-    Examples
-    --------
-    See ``tests/test_calibration.py`` for surfaces that are wrong by a known factor.
-    """
-    if not ensembles:
-        msg = "no toys to calibrate on"
-        raise CalibrationError(msg)
-    for e in ensembles:
-        at_edge = float(e.extremum.at_edge.mean())
-        if at_edge > 0.01:
-            msg = (
-                f"{e.model}: {at_edge:.1%} of the toys at {e.parameter} = {e.truth:g} have their "
-                f"maximum at the edge of {e.range}; widen the range of the training "
-                "points or use larger datasets"
-            )
-            raise CalibrationError(msg)
-    response = mean_response(ensembles, bias_degree)
-    limits = _limits(response, ensembles[0].range, ensembles[0].parameter)
-    rng = np.random.default_rng(seed)
-    bartlett = np.array([_with_bootstrap(e, _bartlett, n_bootstrap, rng) for e in ensembles])
-    threshold = float(chi2.ppf(cl, 1))
+    def forward(self, theta: FloatArray) -> FloatArray:
+        if self.calibration.correct == "scale":
+            return theta
+        return self.calibration.response.mean(theta[None]).reshape(-1)
 
-    def by_coverage(e: ToyEnsemble, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
-        # The quantile of q is the threshold once q is scaled by c.
-        return threshold / float(np.quantile(q_at_truth[id(e)][rows], cl))
+    def jacobian(self, theta: FloatArray) -> FloatArray:
+        if self.calibration.correct == "scale":
+            return np.eye(len(theta))
+        slopes: FloatArray = self.calibration.response.jacobian(theta[None])[0]
+        return slopes
 
-    q_at_truth = {id(e): e.test_statistic(response.mean(e.truth)) for e in ensembles}
-    coverage = np.array([_with_bootstrap(e, by_coverage, n_bootstrap, rng) for e in ensembles])
-    chosen = coverage if kind == "coverage" else bartlett
-    truths = np.array([e.truth for e in ensembles])
-    scale_coefficients, scale_covariance = _smooth_scale(truths, chosen)
-    return Calibration(
-        ensembles[0].model,
-        ensembles[0].parameter,
-        kind,
-        truths,
-        bartlett[:, 0],
-        bartlett[:, 1],
-        coverage[:, 0],
-        coverage[:, 1],
-        scale_coefficients,
-        scale_covariance,
-        response,
-        ensembles[0].n_events,
-        min(e.n_toys for e in ensembles),
-        tuple(sorted({e.pool_id for e in ensembles})),
-        limits,
+    def scale(self, theta: FloatArray) -> float:
+        return 1.0 if self.log_scale is None else float(np.exp(self.log_scale(theta[None])[0]))
+
+    def scale_gradient(self, theta: FloatArray) -> FloatArray:
+        if self.log_scale is None:
+            return np.zeros(len(theta))
+        slope: FloatArray = self.scale(theta) * self.log_scale.gradient(theta[None])[0]
+        return slope
+
+
+def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
+    """Why a calibration does not serve a model, naming the first difference."""
+    differences = {
+        "model": (mine.name, other.name),
+        "bag size": (mine.events_in_bag, other.events_in_bag),
+        "features": (", ".join(mine.feature_names), ", ".join(other.feature_names)),
+        "training": (mine.digest, other.digest),
+    }
+    name, (a, b) = next((k, v) for k, v in differences.items() if v[0] != v[1])
+    return (
+        f"a calibration of {mine.name} cannot serve {what} of another {name}: it was made for "
+        f"{a!r}, not for {b!r}; calibrate this model with toys of its own"
     )
-
-
-def _bartlett(e: ToyEnsemble, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
-    variance, _ = variance_with_error(e.theta_hat[rows])
-    return 1 / (variance * float(e.extremum.curvature[rows].mean()))
-
-
-def _with_bootstrap(
-    ensemble: ToyEnsemble, statistic: object, n_bootstrap: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    assert callable(statistic)
-    n = ensemble.n_toys
-    replicas = [statistic(ensemble, rng.integers(n, size=n)) for _ in range(n_bootstrap)]
-    return statistic(ensemble, np.arange(n)), float(np.std(replicas, ddof=1))
-
-
-def _smooth_scale(truths: FloatArray, scales: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Fit ln c by a constant, or from three true values on by a line, weighted by its errors."""
-    degree = 1 if len(np.unique(truths)) >= 3 else 0
-    errors = scales[:, 1] / scales[:, 0]
-    vander = np.polynomial.polynomial.polyvander(truths, degree) / errors[:, None]
-    covariance = np.linalg.inv(vander.T @ vander)
-    coefficients = covariance @ vander.T @ (np.log(scales[:, 0]) / errors)
-    return coefficients, np.asarray(covariance, dtype=np.float64)
-
-
-def _limits(
-    response: MeanResponse, surface_range: tuple[float, float], parameter: str
-) -> tuple[float, float]:
-    """Range of θ that m(θ) maps into the range of the surface."""
-    low, high = surface_range
-    fine = np.linspace(low, high, 401)
-    slopes = [response.slope(t)[0] for t in fine]
-    centre = int(np.argmin(np.abs([response.mean(t) - (low + high) / 2 for t in fine])))
-    if slopes[centre] <= 0:
-        msg = (
-            f"the estimator of {parameter} does not follow the truth (response "
-            f"{slopes[centre]:.2f}); train longer or on more events"
-        )
-        raise CalibrationError(msg)
-    # Stay on the monotone branch around the centre, and inside the surface.
-    falling = np.flatnonzero(np.asarray(slopes) <= 0)
-    left = fine[falling[falling < centre].max() + 1] if np.any(falling < centre) else low
-    right = fine[falling[falling > centre].min() - 1] if np.any(falling > centre) else high
-    if response.mean(left) < low:
-        left = brentq(lambda t: response.mean(t) - low, left, fine[centre])
-    if response.mean(right) > high:
-        right = brentq(lambda t: response.mean(t) - high, fine[centre], right)
-    return float(left), float(right)

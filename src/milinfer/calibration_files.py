@@ -5,26 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from milinfer.calibration import Calibration
 from milinfer.exceptions import CalibrationError
-from milinfer.information import MeanResponse
+from milinfer.llr import ModelTag
+from milinfer.response import Response
+from milinfer.smooth import SmoothPolynomial
 from milinfer.typing import PathLikeStr
 
 __all__ = ["load_calibration", "save_calibration"]
 
-_FORMAT = 1
-_ARRAYS = (
-    "thetas",
-    "c_bartlett",
-    "c_bartlett_error",
-    "c_coverage",
-    "c_coverage_error",
-    "scale_coefficients",
-    "scale_covariance",
-)
+_FORMAT = 2
+_ARRAYS = ("points", "c_bartlett", "c_bartlett_error", "c_coverage", "c_coverage_error")
+_NAME = "calibration.json"
 
 
 def save_calibration(calibration: Calibration, path: PathLikeStr) -> None:
@@ -35,38 +31,63 @@ def save_calibration(calibration: Calibration, path: PathLikeStr) -> None:
     calibration
         From :func:`milinfer.calibrate`.
     path
-        File to write.
+        File to write, or the directory of a saved model: the calibration is then kept with it.
+
+    Examples
+    --------
+    See ``tests/test_calibration.py``.
     """
-    fields = {f.name: getattr(calibration, f.name) for f in dataclasses.fields(calibration)}
+    fields: dict[str, Any] = {
+        f.name: getattr(calibration, f.name) for f in dataclasses.fields(calibration)
+    }
     for name in _ARRAYS:
         fields[name] = fields[name].tolist()
-    fields["response"] = [np.asarray(part).tolist() for part in calibration.response]
+    fields["tag"] = calibration.tag._asdict()
+    fields["log_scales"] = [p.to_dict() for p in calibration.log_scales]
+    fields["response"] = [p.to_dict() for p in calibration.response.shifts]
     text = json.dumps({"milinfer_calibration": _FORMAT, **fields}, indent=1)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    _file(path).write_text(text + "\n", encoding="utf-8")
 
 
 def load_calibration(path: PathLikeStr) -> Calibration:
     """Read a calibration that :func:`save_calibration` has written.
 
+    Parameters
+    ----------
+    path
+        The file, or the directory of a model that it was saved with.
+
     Raises
     ------
     CalibrationError
-        If the file is not a calibration of this format.
+        If the file is not there, or not a calibration of this format.
     """
+    file = _file(path)
     try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        fields = json.loads(file.read_text(encoding="utf-8"))
         if fields.pop("milinfer_calibration") != _FORMAT:
-            msg = f"{path} is a calibration of another format; calibrate again"
+            msg = f"{file} is a calibration of another format; calibrate again"
             raise CalibrationError(msg)
         for name in _ARRAYS:
             fields[name] = np.array(fields[name], dtype=np.float64)
-        coefficients, covariance, domain = fields["response"]
-        fields["response"] = MeanResponse(
-            np.array(coefficients), np.array(covariance), (float(domain[0]), float(domain[1]))
+        tag = fields["tag"]
+        fields["tag"] = ModelTag(**tag | {"feature_names": tuple(tag["feature_names"])})
+        fields["log_scales"] = tuple(SmoothPolynomial.from_dict(p) for p in fields["log_scales"])
+        fields["response"] = Response(
+            tuple(SmoothPolynomial.from_dict(p) for p in fields["response"])
         )
-        fields["pool_ids"] = tuple(fields["pool_ids"])
-        fields["limits"] = tuple(fields["limits"])
+        for name in ("parameters", "cls", "pool_ids"):
+            fields[name] = tuple(fields[name])
+        fields["limits"] = tuple((float(a), float(b)) for a, b in fields["limits"])
         return Calibration(**fields)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        msg = f"{path} is not a calibration written by milinfer ({error!r}); calibrate again"
+    except FileNotFoundError as error:
+        msg = f"there is no calibration {file}; make one with milinfer.calibrate"
         raise CalibrationError(msg) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        msg = f"{file} is not a calibration written by milinfer ({error!r}); calibrate again"
+        raise CalibrationError(msg) from error
+
+
+def _file(path: PathLikeStr) -> Path:
+    given = Path(path)
+    return given / _NAME if given.is_dir() else given

@@ -7,8 +7,9 @@ and works with MINOS, ``mnprofile`` and ``mncontour``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from iminuit.cost import CHISQUARE, Cost
@@ -25,23 +26,27 @@ if TYPE_CHECKING:
     from milinfer.rate import Rate
     from milinfer.surface_box import BoxSurface
 
-__all__ = ["LikelihoodCost", "Reparametrisation", "dataset_cost"]
+__all__ = ["Correction", "LikelihoodCost", "dataset_cost"]
 
 
-class Reparametrisation(NamedTuple):
-    """θ → m(θ), the parameter value at which a biased estimator puts its maximum for truth θ.
+class Correction(Protocol):
+    """What a calibration does to a surface: Λ(θ) becomes c(θ) [Λ(m(θ)) − Λ(θ̂)]."""
 
-    Parameters
-    ----------
-    forward, derivative
-        m(θ) and dm/dθ.
-    limits
-        Range of θ for which m(θ) is inside the range of the surface.
-    """
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Range of each θ for which m(θ) is inside the range of the surface."""
 
-    forward: Callable[[float], float]
-    derivative: Callable[[float], float]
-    limits: tuple[float, float]
+    def forward(self, theta: FloatArray) -> FloatArray:
+        """m(θ), where a biased estimator puts its maximum for truth θ, (n_parameters,)."""
+
+    def jacobian(self, theta: FloatArray) -> FloatArray:
+        """dm_j/dθ_k, shape (n_parameters, n_parameters)."""
+
+    def scale(self, theta: FloatArray) -> float:
+        """c(θ)."""
+
+    def scale_gradient(self, theta: FloatArray) -> FloatArray:
+        """dc/dθ, shape (n_parameters,)."""
 
 
 def dataset_cost(
@@ -88,12 +93,12 @@ def dataset_cost(
 class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
     r"""Cost −2 ln L(θ)/L(θ0) of one dataset, in one parameter or several.
 
-    .. math:: -2\,[\,c\,\Lambda_\mathrm{shape}(m(\theta)) + \nu(\theta_0) - \nu(\theta)
+    .. math:: -2\,[\,\Lambda_\mathrm{shape}(\theta) + \nu(\theta_0) - \nu(\theta)
               + N \ln(\nu(\theta)/\nu(\theta_0))\,]
 
-    (seed 001, eq. 1; c and m are the calibration, 1 and the identity without one).  The parameters
-    carry the range of the training points as their limits, which Minuit takes over, so that a fit
-    never extrapolates.
+    (seed 001, eq. 1).  The parameters carry the range of the training points as their limits, which
+    Minuit takes over, so that a fit never extrapolates.  With a calibration the shape is
+    :math:`c(\theta)\,[\Lambda(m(\theta)) - \Lambda(\hat\theta)]`, whose maximum is zero.
 
     Parameters
     ----------
@@ -107,9 +112,8 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         Expected yield ν(θ); None for the shape alone.
     reference
         θ0; one value, or one for each parameter.
-    scale, reparametrisation
-        Calibration of the shape in one parameter; see
-        :class:`milinfer.calibration.Calibration`.
+    correction
+        Calibration of the surface; see :class:`milinfer.calibration.Calibration`.
     tag
         The model behind the surface, which a calibration must have been made for.
 
@@ -135,8 +139,7 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         n_events: float,
         rate: Rate | None = None,
         reference: ArrayLike = 0.0,
-        scale: float = 1.0,
-        reparametrisation: Reparametrisation | None = None,
+        correction: Correction | None = None,
         tag: ModelTag | None = None,
     ) -> None:
         self.surface = surface
@@ -147,9 +150,8 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         self.reference = np.broadcast_to(
             np.asarray(reference, dtype=np.float64), len(self.parameters)
         )
-        self.scale = float(scale)
-        self.reparametrisation = reparametrisation
-        self.box = surface.limits if reparametrisation is None else (reparametrisation.limits,)
+        self.correction = correction
+        self.box = surface.limits if correction is None else correction.limits
         if len(self.box) != len(self.parameters):
             msg = f"a surface in {len(self.box)} parameters cannot be one in {self.parameters}"
             raise ParameterError(msg)
@@ -173,16 +175,29 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         only(self.parameters)
         return self.box[0]
 
-    def calibrated(self, scale: float, reparametrisation: Reparametrisation) -> LikelihoodCost:
-        """The same cost with a calibrated shape."""
+    def corrected(self, correction: Correction, *, with_rate: bool = False) -> LikelihoodCost:
+        """The same cost with a calibrated surface.
+
+        Parameters
+        ----------
+        correction
+            What to do to the surface.
+        with_rate
+            Correct shape and rate term together, rather than the shape alone.
+        """
+        surface: Surface | BoxSurface = self.surface
+        rate = self.rate
+        if with_rate and rate is not None:
+            grid = np.asarray(surface.interpolation.grid).reshape(-1, len(self.parameters))
+            terms = [rate.rate_term(g, self.reference, self.n_events) for g in grid]
+            surface, rate = surface.interpolation.surface(surface.values + terms), None
         return LikelihoodCost(
-            self.surface,
-            self.parameter,
+            surface,
+            self.parameters,
             n_events=self.n_events,
-            rate=self.rate,
+            rate=rate,
             reference=self.reference,
-            scale=scale,
-            reparametrisation=reparametrisation,
+            correction=correction,
             tag=self.tag,
         )
 
@@ -210,24 +225,44 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
             raise ParameterError(msg)
         return np.clip(theta, self._low, self._high)
 
-    def _argument(self, theta: FloatArray) -> FloatArray:
-        if self.reparametrisation is None:
-            return theta
-        mapped = self.reparametrisation.forward(float(theta[0]))
-        return np.clip([mapped], *self.surface.limits[0])
+    def _shape(self, theta: FloatArray) -> float:
+        """Λ, calibrated if it is to be."""
+        if self.correction is None:
+            return self.surface.value(theta)
+        drop = self.surface.value(self._mapped(theta)) - self._maximum
+        return self.correction.scale(theta) * drop
+
+    def _shape_gradient(self, theta: FloatArray) -> FloatArray:
+        correction = self.correction
+        if correction is None:
+            return self.surface.gradient(theta)
+        mapped = self._mapped(theta)
+        drop = self.surface.value(mapped) - self._maximum
+        slope = self.surface.gradient(mapped) @ correction.jacobian(theta)
+        gradient: FloatArray = (
+            correction.scale(theta) * slope + correction.scale_gradient(theta) * drop
+        )
+        return gradient
+
+    def _mapped(self, theta: FloatArray) -> FloatArray:
+        assert self.correction is not None
+        low, high = np.array(self.surface.limits).T
+        return np.clip(self.correction.forward(theta), low, high)
+
+    @cached_property
+    def _maximum(self) -> float:
+        return float(self.surface.extremum.maximum[0])
 
     def _value(self, args: Sequence[float]) -> float:
         theta = self._checked(args)
-        value = self.scale * self.surface.value(self._argument(theta))
+        value = self._shape(theta)
         if self.rate is not None:
             value += self.rate.rate_term(theta, self.reference, self.n_events)
         return -2.0 * value
 
     def _grad(self, args: Sequence[float]) -> FloatArray:
         theta = self._checked(args)
-        slope = self.scale * self.surface.gradient(self._argument(theta))
-        if self.reparametrisation is not None:
-            slope = slope * self.reparametrisation.derivative(float(theta[0]))
+        slope = self._shape_gradient(theta)
         if self.rate is not None:
             slope = slope + self.rate.rate_term_gradient(theta, self.reference, self.n_events)
         return -2.0 * slope

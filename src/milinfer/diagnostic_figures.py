@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.exceptions import SampleError
-from milinfer.plotting import _PALETTE, _figure, _label, _style
+from milinfer.plotting import PALETTE, figure_of, parameter_label, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,21 +69,21 @@ def plot_normalisation(diagnosis: Diagnosis) -> Figure:
     '$c_{HW}$'
     """
     grid, mean, error, effective = diagnosis.normalisation
-    with _style():
-        figure, (top, bottom) = _figure(
+    with styled():
+        figure, (top, bottom) = figure_of(
             6.4, 4.8, nrows=2, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
         )
         top.axhline(1, color="gray", lw=0.8, ls="--")
         for k, alpha in ((2, 0.15), (1, 0.3)):
             band = (mean - k * error, mean + k * error)
-            top.fill_between(grid, *band, color=_PALETTE[0], alpha=alpha, lw=0, label=f"{k}σ")
+            top.fill_between(grid, *band, color=PALETTE[0], alpha=alpha, lw=0, label=f"{k}σ")
         top.plot(grid, mean, "o-", ms=4, label=diagnosis.model)
         top.axvline(diagnosis.reference, color="gray", lw=0.8, ls=":")
         top.set_ylabel(r"$E_{\theta_0}[r(x|\theta)]$")
         top.legend(loc="best")
         bottom.semilogy(grid, np.maximum(effective, 0.1), ".-")
         bottom.set_ylabel("effective\nevents")
-        bottom.set_xlabel(_label(diagnosis.parameter))
+        bottom.set_xlabel(parameter_label(diagnosis.parameter))
     return figure
 
 
@@ -107,19 +107,19 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
     for c in sorted(diagnosis.closures, key=lambda c: (c.agreement.p_value, -c.agreement.chi2)):
         worst.setdefault(c.feature, c)
     shown = list(worst.values())[:n_features]
-    with _style():
+    with styled():
         columns = min(len(shown), 2)
         rows = -(-len(shown) // columns)
-        figure, axes = _figure(
+        figure, axes = figure_of(
             3.2 + 3.2 * columns, 0.6 + 2.6 * rows, nrows=rows, ncols=columns, squeeze=False
         )
         for axis, c in zip(axes.flat, shown, strict=False):
             at = np.arange(len(c.target) + 1)
             axis.axhline(1, color="gray", lw=0.8, ls="--")
-            axis.stairs(c.before / c.target, at, color=_PALETTE[4], baseline=None, label="before")
+            axis.stairs(c.before / c.target, at, color=PALETTE[4], baseline=None, label="before")
             error = np.hypot(c.after_error, c.target_error) / c.target
             axis.errorbar(
-                at[:-1] + 0.5, c.after / c.target, error, fmt="o", ms=4, color=_PALETTE[0],
+                at[:-1] + 0.5, c.after / c.target, error, fmt="o", ms=4, color=PALETTE[0],
                 label="after weighting",
             )  # fmt: skip
             axis.set_xticks(at, [f"{e:.3g}" for e in c.edges], rotation=60, fontsize=7)
@@ -146,11 +146,11 @@ def plot_separation(diagnosis: Diagnosis) -> Figure:
     _require(diagnosis.separations)
     theta = np.array([s.theta for s in diagnosis.separations])
     series: tuple[tuple[str, str, str], ...] = (
-        ("before", "s", _PALETTE[4]),
-        ("after", "o", _PALETTE[0]),
+        ("before", "s", PALETTE[4]),
+        ("after", "o", PALETTE[0]),
     )
-    with _style():
-        figure, axis = _figure()
+    with styled():
+        figure, axis = figure_of()
         axis.axhline(0.5, color="gray", lw=0.8, ls="--")
         for name, marker, colour in series:
             value, error = (
@@ -159,7 +159,7 @@ def plot_separation(diagnosis: Diagnosis) -> Figure:
             )
             label = f"{name} weighting"
             axis.errorbar(theta, value, error, fmt=marker, ms=5, color=colour, label=label)
-        axis.set_xlabel(_label(diagnosis.parameter))
+        axis.set_xlabel(parameter_label(diagnosis.parameter))
         axis.set_ylabel("area under the ROC curve")
         axis.margins(x=0.08)
         axis.legend()
@@ -184,15 +184,15 @@ def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
     _require(diagnosis.curves)
     shown = sorted(diagnosis.curves, key=lambda c: (c.agreement.p_value, -c.agreement.chi2))
     shown = sorted(shown[:n_curves], key=lambda c: c.theta)
-    with _style():
-        figure, (top, bottom) = _figure(
+    with styled():
+        figure, (top, bottom) = figure_of(
             6.4, 5.0, nrows=2, sharex=True, gridspec_kw={"height_ratios": [3, 2]}
         )
         ends = [float(f(c.predicted)) for c in shown for f in (np.min, np.max)]
         top.plot([min(ends), max(ends)], [min(ends), max(ends)], color="gray", lw=0.8, ls="--")
         bottom.axhline(0, color="gray", lw=0.8, ls="--")
         for k, c in enumerate(shown):
-            style: dict[str, Any] = {"fmt": "o-", "ms": 4, "lw": 0.8, "color": _PALETTE[k % 7]}
+            style: dict[str, Any] = {"fmt": "o-", "ms": 4, "lw": 0.8, "color": PALETTE[k % 7]}
             label = f"{_at(diagnosis, c.theta)}, p = {c.agreement.p_value:.2g}"
             top.errorbar(c.predicted, c.observed, c.error, label=label, **style)
             bottom.errorbar(c.predicted, c.observed - c.predicted, c.error, **style)
@@ -205,7 +205,7 @@ def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
 
 
 def _at(diagnosis: Diagnosis, theta: float) -> str:
-    return f"{_label(diagnosis.parameter)} = {theta:g}"
+    return f"{parameter_label(diagnosis.parameter)} = {theta:g}"
 
 
 def _require(results: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Intervals from a cost, and how often they cover."""
+"""Intervals from a cost with MINOS, and of many toys at once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from iminuit import Minuit
 from iminuit.cost import Cost
-from scipy.stats import binomtest, chi2
+from scipy.stats import chi2
 
 from milinfer.calibration import Calibration
-from milinfer.exceptions import CalibrationError, FitError
+from milinfer.exceptions import FitError
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["Coverage", "Interval", "ToyIntervals", "coverage", "profile_interval", "toy_intervals"]
+__all__ = ["Interval", "ToyIntervals", "profile_interval", "toy_intervals"]
 
 
 class Interval(NamedTuple):
@@ -32,23 +32,6 @@ class Interval(NamedTuple):
     def width(self) -> float:
         """Full width."""
         return self.high - self.low
-
-
-class Coverage(NamedTuple):
-    """Share of the toys whose interval contains the truth.
-
-    ``error`` is the binomial one, sqrt(p(1−p)/n); ``low`` and ``high`` bound the Clopper–Pearson
-    68.27 % interval.
-    """
-
-    model: str
-    theta: float
-    cl: float
-    coverage: float
-    error: float
-    low: float
-    high: float
-    n_toys: int
 
 
 class ToyIntervals(NamedTuple):
@@ -127,60 +110,6 @@ def _require(valid: bool, m: Minuit, what: str) -> None:
         raise FitError(msg)
 
 
-def _statistic(ensemble: ToyEnsemble, calibration: Calibration | None, theta: float) -> FloatArray:
-    if calibration is None:
-        return ensemble.test_statistic(theta)
-    if ensemble.model != calibration.model or ensemble.n_events != calibration.n_events:
-        msg = (
-            f"a calibration of {calibration.model} for {calibration.n_events} events cannot serve "
-            f"toys of {ensemble.model} with {ensemble.n_events}"
-        )
-        raise CalibrationError(msg)
-    scales = calibration.scales(ensemble.theta_hat)
-    return scales * ensemble.test_statistic(calibration.forward(theta))
-
-
-def coverage(
-    ensemble: ToyEnsemble, calibration: Calibration | None = None, cl: float = 0.6827
-) -> Coverage:
-    """Measure how often {θ: −2ΔlnL(θ) ≤ χ²₁ quantile} contains the truth.
-
-    Parameters
-    ----------
-    ensemble
-        Toys at the truth.
-    calibration
-        Made on other events; None measures the surface as it is.
-    cl
-        Confidence level claimed.
-
-    Raises
-    ------
-    CalibrationError
-        If the toys come from the events that tuned the calibration.
-    """
-    if calibration is not None and ensemble.pool_id in calibration.pool_ids:
-        msg = (
-            f"these toys of {ensemble.model} at {ensemble.parameter} = {ensemble.truth:g} come "
-            "from the events that tuned the calibration: it would mean nothing; use other events"
-        )
-        raise CalibrationError(msg)
-    inside = _statistic(ensemble, calibration, ensemble.truth) <= chi2.ppf(cl, 1)
-    n, k = len(inside), int(inside.sum())
-    p = k / n
-    exact = binomtest(k, n).proportion_ci(0.6827, method="exact")
-    return Coverage(
-        ensemble.model,
-        ensemble.truth,
-        cl,
-        p,
-        float(np.sqrt(p * (1 - p) / n)),
-        float(exact.low),
-        float(exact.high),
-        n,
-    )
-
-
 def toy_intervals(
     ensemble: ToyEnsemble, calibration: Calibration | None = None, cl: float = 0.6827
 ) -> ToyIntervals:
@@ -189,14 +118,22 @@ def toy_intervals(
     Computed for all toys at once on a fine grid with linear interpolation, for figures and mean
     widths; the interval of one dataset is :func:`profile_interval`'s business.
     """
-    limits = ensemble.range if calibration is None else calibration.limits
+    limits = ensemble.range if calibration is None else calibration.limits[0]
     fine = np.linspace(*limits, 801)
-    q = np.stack([_statistic(ensemble, calibration, t) for t in fine], axis=1)
+
+    def statistic(theta: float) -> FloatArray:
+        if calibration is None:
+            return ensemble.test_statistic(theta)
+        return calibration.statistic(ensemble, theta, cl)
+
+    q = np.stack([statistic(float(t)) for t in fine], axis=1)
     threshold = float(chi2.ppf(cl, 1))
     best = np.argmin(q, axis=1)
     rows = np.arange(len(q))
     estimate = (
-        ensemble.theta_hat if calibration is None else calibration.correct(ensemble.theta_hat)
+        ensemble.theta_hat
+        if calibration is None
+        else calibration.correct_estimate(ensemble.theta_hat)
     )
     columns = np.arange(len(fine))
     above = q > threshold
@@ -215,5 +152,5 @@ def toy_intervals(
         estimate,
         crossing(left, left + 1, limits[0]),
         crossing(right, right - 1, limits[1]),
-        _statistic(ensemble, calibration, ensemble.truth) <= threshold,
+        statistic(ensemble.truth) <= threshold,
     )

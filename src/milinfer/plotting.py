@@ -20,7 +20,8 @@ from milinfer.typing import FloatArray
 
 if TYPE_CHECKING:
     from milinfer.calibration import Calibration
-    from milinfer.intervals import Coverage, Interval, ToyIntervals
+    from milinfer.coverages import Coverage
+    from milinfer.intervals import Interval, ToyIntervals
     from milinfer.samples import SampleSet
     from milinfer.toys import ToyEnsemble
 
@@ -36,14 +37,15 @@ __all__ = [
     "plot_training",
 ]
 
-_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LABELS = {"c_HW": r"$c_{HW}$"}
 # Methods that every report shows, and the titles under which it shows them.
 _METHODS = ("bag network", "pyhf, feature", "pyhf, classifier", "oracle")
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def styled() -> Iterator[None]:
+    """Style of all figures."""
     import mplhep
 
     # mplhep's style for axes and ticks; its sizes are made for slides, ours for a page.
@@ -55,7 +57,7 @@ def _style() -> Iterator[None]:
         "font.size": 10,
         "axes.labelsize": 11,
         "axes.titlesize": 11,
-        "axes.prop_cycle": cycler(color=_PALETTE),
+        "axes.prop_cycle": cycler(color=PALETTE),
         "xtick.labelsize": 9,
         "ytick.labelsize": 9,
         "xtick.major.size": 6,
@@ -75,7 +77,7 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _figure(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Figure, Any]:
+def figure_of(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(**grid)
 
@@ -84,10 +86,10 @@ def _colour(name: str, position: int) -> str:
     """Colour of a method: its own if it is a known one, calibrated or not, else by position."""
     base = name.removesuffix(", as trained")
     known = _METHODS.index(base) if base in _METHODS else len(_METHODS) + position
-    return _PALETTE[known % len(_PALETTE)]
+    return PALETTE[known % len(PALETTE)]
 
 
-def _label(parameter: str) -> str:
+def parameter_label(parameter: str) -> str:
     return _LABELS.get(parameter, parameter.replace("_", " "))
 
 
@@ -105,10 +107,10 @@ def plot_features(samples: SampleSet, names: Sequence[str], bins: int = 30) -> F
     """
     from milinfer.points import format_point
 
-    with _style():
+    with styled():
         columns = min(len(names), 3)
         rows = -(-len(names) // columns)
-        figure, axes = _figure(3.6 * columns, 3.0 * rows, nrows=rows, ncols=columns, squeeze=False)
+        figure, axes = figure_of(3.6 * columns, 3.0 * rows, nrows=rows, ncols=columns, squeeze=False)
         for axis, name in zip(axes.flat, names, strict=False):
             pooled = np.concatenate([s.column(name) for s in samples])
             low, high = (float(q) for q in np.quantile(pooled, [0.002, 0.995]))
@@ -137,10 +139,10 @@ def plot_training(history: Sequence[Mapping[str, Sequence[float]]]) -> Figure:
     >>> figure.axes[0].get_xlabel()
     'epoch'
     """
-    with _style():
-        figure, axis = _figure()
+    with styled():
+        figure, axis = figure_of()
         for i, member in enumerate(history):
-            colour = _PALETTE[i % len(_PALETTE)]
+            colour = PALETTE[i % len(PALETTE)]
             epochs = np.arange(1, len(member["loss"]) + 1)
             axis.plot(epochs, member["loss"], color=colour, ls="--", lw=1)
             axis.plot(epochs, member["val_loss"], color=colour, label=f"network {i + 1}")
@@ -185,8 +187,8 @@ def plot_scans(
     '$c_{HW}$'
     """
     theta = np.linspace(*window, 201)
-    with _style():
-        figure, axis = _figure()
+    with styled():
+        figure, axis = figure_of()
         for i, (name, cost) in enumerate(scans.items()):
             values = np.array([cost(t) for t in theta])
             axis.plot(
@@ -203,7 +205,7 @@ def plot_scans(
             axis.axvline(truth, color="gray", lw=0.8, label="truth")
         axis.set_xlim(*window)
         axis.set_ylim(0, 8)
-        axis.set_xlabel(_label(parameter))
+        axis.set_xlabel(parameter_label(parameter))
         axis.set_ylabel(r"$-2\,\Delta\ln L$")
         # Outside: inside, the curves leave no room.
         figure.legend(loc="outside upper center", ncols=3)
@@ -212,8 +214,8 @@ def plot_scans(
 
 def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: float) -> Figure:
     """Estimates with 68 % (thick) and 95 % (thin) intervals, one line for each method."""
-    with _style():
-        figure, axis = _figure(6.4, 0.8 + 0.45 * len(intervals))
+    with styled():
+        figure, axis = figure_of(6.4, 0.8 + 0.45 * len(intervals))
         for i, (name, (inner, outer)) in enumerate(intervals.items()):
             colour = _colour(name, i)
             axis.plot([outer.low, outer.high], [i, i], color=colour, lw=1.2)
@@ -223,7 +225,7 @@ def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: fl
         axis.set_yticks(range(len(intervals)), list(intervals))
         axis.minorticks_off()
         axis.set_ylim(len(intervals) - 0.5, -0.5)
-        axis.set_xlabel(_label(next(iter(intervals.values()))[0].parameter))
+        axis.set_xlabel(parameter_label(next(iter(intervals.values()))[0].parameter))
     return figure
 
 
@@ -238,8 +240,8 @@ def plot_ladder(before: ToyIntervals, after: ToyIntervals, n_toys: int = 50) -> 
     >>> len(plot_ladder(toys, toys).axes)
     2
     """
-    with _style():
-        figure, axes = _figure(7.0, 5.0, ncols=2, sharex=True, sharey=True)
+    with styled():
+        figure, axes = figure_of(7.0, 5.0, ncols=2, sharex=True, sharey=True)
         for axis, toys, title in zip(
             axes, (before, after), ("as trained", "calibrated"), strict=True
         ):
@@ -247,8 +249,8 @@ def plot_ladder(before: ToyIntervals, after: ToyIntervals, n_toys: int = 50) -> 
             rows = np.arange(n)
             inside = toys.covers[:n]
             for mask, colour, text in (
-                (inside, _PALETTE[0], "covers"),
-                (~inside, _PALETTE[1], "misses"),
+                (inside, PALETTE[0], "covers"),
+                (~inside, PALETTE[1], "misses"),
             ):
                 axis.hlines(
                     rows[mask],
@@ -270,8 +272,8 @@ def plot_ladder(before: ToyIntervals, after: ToyIntervals, n_toys: int = 50) -> 
 
 def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
     """Distribution of θ̂ over the same toys, one line for each method."""
-    with _style():
-        figure, axis = _figure()
+    with styled():
+        figure, axis = figure_of()
         pooled = np.concatenate([e.theta_hat for e in toys.values()])
         low, high = (float(q) for q in np.quantile(pooled, [0.001, 0.999]))
         edges = np.linspace(low, high, bins + 1)
@@ -285,7 +287,7 @@ def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
             )
         first = next(iter(toys.values()))
         axis.axvline(first.truth, color="gray", lw=0.8, ls="--")
-        axis.set_xlabel(f"estimate of {_label(first.parameter)}")
+        axis.set_xlabel(f"estimate of {parameter_label(first.parameter)}")
         axis.set_ylabel("density")
         axis.set_ylim(0, axis.get_ylim()[1] * 1.35)
         axis.legend(title="method: mean ± standard deviation", loc="upper left", fontsize=8)
@@ -295,8 +297,8 @@ def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
 def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
     """Measured coverage of each method with binomial errors, beside what is claimed."""
     levels = sorted({c.cl for row in coverages.values() for c in row})
-    with _style():
-        figure, axes = _figure(
+    with styled():
+        figure, axes = figure_of(
             7.0, 1.2 + 0.35 * len(coverages), ncols=len(levels), sharey=True, squeeze=False
         )
         for axis, cl in zip(axes[0], levels, strict=True):
@@ -327,13 +329,13 @@ def plot_response(ensembles: Sequence[ToyEnsemble], calibration: Calibration) ->
     fine = np.linspace(truths.min(), truths.max(), 101)
     fitted = [calibration.bias(t) for t in fine]
     centre, band = np.array([b for b, _ in fitted]), np.array([s for _, s in fitted])
-    with _style():
-        figure, axis = _figure()
+    with styled():
+        figure, axis = figure_of()
         axis.errorbar(truths, means - truths, yerr=errors, fmt="o", label="toys")
-        axis.plot(fine, centre, color=_PALETTE[1], label="fit")
-        axis.fill_between(fine, centre - band, centre + band, color=_PALETTE[1], alpha=0.25, lw=0)
+        axis.plot(fine, centre, color=PALETTE[1], label="fit")
+        axis.fill_between(fine, centre - band, centre + band, color=PALETTE[1], alpha=0.25, lw=0)
         axis.axhline(0, color="gray", lw=0.8, ls="--")
-        parameter = _label(calibration.parameter)
+        parameter = parameter_label(calibration.parameter)
         axis.set_xlabel(f"true {parameter}")
         axis.set_ylabel(f"bias of the estimate of {parameter}")
         axis.legend()
@@ -370,8 +372,8 @@ def plot_templates(
     centres = (edges[1:] + edges[:-1]) / 2
     width = np.diff(edges)
     reference = next(iter(expected.values()))
-    with _style():
-        figure, (top, bottom) = _figure(
+    with styled():
+        figure, (top, bottom) = figure_of(
             6.4, 4.8, nrows=2, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
         )
         for name, values in expected.items():

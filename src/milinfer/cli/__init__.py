@@ -21,8 +21,9 @@ _COMMANDS = {
     "inspect": "data",
     "train": "inference",
     "fit": "inference",
-    "calibrate": "inference",
-    "coverage": "inference",
+    "calibrate": "intervals",
+    "neyman": "intervals",
+    "coverage": "intervals",
     "compare": "inference",
     "report": "inference",
 }

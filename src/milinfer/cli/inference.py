@@ -1,4 +1,4 @@
-"""Commands of learning and inference: ``train``, ``fit``, ``calibrate`` and what follows."""
+"""Commands of learning and inference: ``train``, ``fit``, ``compare``, ``report``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ import click
 from rich.console import Console
 
 from milinfer.cli.options import (
+    FILES_HELP,
+    calibration_option,
     json_option,
+    model_option,
+    n_toys_option,
     output_option,
     read_samples,
     seed_option,
@@ -20,34 +24,9 @@ from milinfer.cli.options import (
     write_json,
 )
 
-__all__ = ["calibrate", "compare", "coverage", "fit", "report", "train"]
+__all__ = ["compare", "fit", "report", "train"]
 
-_FILES = "FILES are LHE, ROOT or Parquet, of events or features; write c_HW=-1:FILE where the file"
-_FILES += " does not say its parameter point."
-
-_model_option = click.option(
-    "--model",
-    "model_path",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of a trained model.",
-)
-_calibration_option = click.option(
-    "--calibration",
-    "calibration_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    default=None,
-    help="Calibration to apply.",
-)
-_n_toys_option = click.option(
-    "--toys", "n_toys", type=click.IntRange(100), default=1000, show_default=True
-)
-_n_events_option = click.option(
-    "--events-per-toy", type=click.IntRange(1), required=True, help="As many as the data have."
-)
-
-
-@click.command(epilog=_FILES)
+@click.command(epilog=FILES_HELP)
 @click.argument("files", nargs=-1, required=True)
 @output_option("Directory for the model.")
 @click.option(
@@ -152,10 +131,10 @@ def train(
     )
 
 
-@click.command(epilog=_FILES)
+@click.command(epilog=FILES_HELP)
 @click.argument("data")
-@_model_option
-@_calibration_option
+@model_option
+@calibration_option
 @click.option(
     "--rate",
     "rate_files",
@@ -181,7 +160,8 @@ def fit(
     \b
     milinfer fit data.lhe.gz --model model --calibration calibration.json
     """
-    from milinfer.compare import CL68, CL95
+    from milinfer.calibration_files import load_calibration
+    from milinfer.coverages import CL68, CL95
     from milinfer.exceptions import ConfigurationError
     from milinfer.intervals import profile_interval
     from milinfer.likelihood import BagLikelihood
@@ -198,10 +178,11 @@ def fit(
             read_samples(rate_files, features=feature_set), luminosity=luminosity
         )
     cost = model.cost(sample, rate=rate)
-    calibration = _load_calibration(calibration_path, model)
-    if calibration is not None:
-        cost = calibration(cost)
-    inner, outer = (profile_interval(cost, model.parameter, cl) for cl in (CL68, CL95))
+    calibration = None if calibration_path is None else load_calibration(calibration_path)
+    costs = [cost if calibration is None else calibration(cost, cl) for cl in (CL68, CL95)]
+    inner, outer = (
+        profile_interval(c, model.parameter, cl) for c, cl in zip(costs, (CL68, CL95), strict=True)
+    )
     click.echo(
         f"{model.parameter} = {inner.estimate:+.4f}, 68.27 % [{inner.low:+.4f}, {inner.high:+.4f}],"
         f" 95.45 % [{outer.low:+.4f}, {outer.high:+.4f}]  ({len(sample)} events, "
@@ -212,9 +193,9 @@ def fit(
         from milinfer.plotting import plot_scans
 
         reach = 1.3 * max(outer.high - inner.estimate, inner.estimate - outer.low)
-        low, high = cost.limits
+        low, high = costs[0].limits
         window = (max(low, inner.estimate - reach), min(high, inner.estimate + reach))
-        plot_scans({model.name: cost}, model.parameter, window).savefig(out)
+        plot_scans({model.name: costs[0]}, model.parameter, window).savefig(out)
     write_json(
         json_path,
         {
@@ -232,152 +213,7 @@ def fit(
     )
 
 
-@click.command(epilog=_FILES)
-@click.argument("files", nargs=-1, required=True)
-@_model_option
-@_n_events_option
-@_n_toys_option
-@click.option(
-    "--by",
-    "kind",
-    type=click.Choice(["coverage", "bartlett"]),
-    default="coverage",
-    show_default=True,
-    help="What determines c_cicc.",
-)
-@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
-@output_option("JSON file for the calibration.")
-@seed_option
-@json_option
-def calibrate(
-    files: tuple[str, ...],
-    model_path: Path,
-    events_per_toy: int,
-    n_toys: int,
-    kind: str,
-    feature_set: str,
-    out: Path,
-    seed: int,
-    json_path: Path | None,
-) -> None:
-    r"""Calibrate curvature (c_cicc) and bias with toys from samples at several true values.
-
-    \b
-    milinfer calibrate calib/*.parquet --model model --events-per-toy 1000 --out calibration.json
-    """
-    from milinfer.calibration import calibrate as make_calibration
-    from milinfer.calibration_files import save_calibration
-    from milinfer.likelihood import BagLikelihood
-    from milinfer.progress import progress
-    from milinfer.toys import Toys
-
-    model = BagLikelihood.load(model_path)
-    samples = read_samples(files, features=feature_set, parameter=model.parameter)
-    toys = Toys(samples, events_per_toy, seed)
-    truths = samples.values(model.parameter)
-    with progress("toys", n_toys * len(truths)) as advance:
-        ensembles = [
-            toys.run([model], float(t), n_toys, on_toys=advance)[model.name] for t in truths
-        ]
-    calibration = make_calibration(ensembles, kind=kind, seed=seed)  # type: ignore[arg-type]
-    save_calibration(calibration, out)
-    click.echo(
-        f"{out}: c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f} (by {kind}), "
-        "bias " + ", ".join(f"{calibration.bias(t)[0]:+.4f} at {t:g}" for t in calibration.thetas)
-    )
-    write_json(
-        json_path,
-        {
-            "poi": model.parameter,
-            "c_cicc": calibration.scale,
-            "c_cicc_error": calibration.scale_error,
-            "theta": calibration.thetas,
-            "c_bartlett": calibration.c_bartlett,
-            "c_bartlett_error": calibration.c_bartlett_error,
-            "c_coverage": calibration.c_coverage,
-            "c_coverage_error": calibration.c_coverage_error,
-            "bias": [calibration.bias(t)[0] for t in calibration.thetas],
-            "bias_error": [calibration.bias(t)[1] for t in calibration.thetas],
-            "n_toys": calibration.n_toys,
-            "n_events": events_per_toy,
-            "seed": seed,
-        },
-    )
-
-
-@click.command(epilog=_FILES)
-@click.argument("files", nargs=-1, required=True)
-@_model_option
-@_calibration_option
-@_n_events_option
-@_n_toys_option
-@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
-@output_option("Figure (.svg, .pdf, .png).", required=False)
-@seed_option
-@json_option
-def coverage(
-    files: tuple[str, ...],
-    model_path: Path,
-    calibration_path: Path | None,
-    events_per_toy: int,
-    n_toys: int,
-    feature_set: str,
-    out: Path | None,
-    seed: int,
-    json_path: Path | None,
-) -> None:
-    r"""Measure coverage with toys from events that did not tune the calibration.
-
-    \b
-    milinfer coverage eval.parquet --model model --calibration calibration.json \
-        --events-per-toy 1000
-    """
-    from milinfer.compare import CL68, CL95
-    from milinfer.intervals import coverage as measure
-    from milinfer.likelihood import BagLikelihood
-    from milinfer.plotting import plot_coverage
-    from milinfer.toys import Toys
-
-    model = BagLikelihood.load(model_path)
-    calibration = _load_calibration(calibration_path, model)
-    samples = read_samples(files, features=feature_set, parameter=model.parameter)
-    toys = Toys(samples, events_per_toy, seed)
-    rows = {}
-    for truth in samples.values(model.parameter):
-        ensemble = toys.run([model], float(truth), n_toys)[model.name]
-        rows[f"{model.parameter} = {truth:g}"] = [
-            measure(ensemble, calibration, cl) for cl in (CL68, CL95)
-        ]
-    for label, row in rows.items():
-        click.echo(
-            f"{label}: "
-            + ", ".join(f"{c.coverage:.2%} ± {c.error:.2%} of {c.cl:.2%}" for c in row)
-            + f" ({n_toys} toys)"
-        )
-    if out is not None:
-        plot_coverage(rows).savefig(out)
-    write_json(
-        json_path,
-        {
-            "poi": model.parameter,
-            "rows": [
-                {
-                    "theta": row[0].theta,
-                    "coverage68": row[0].coverage,
-                    "coverage68_error": row[0].error,
-                    "coverage95": row[1].coverage,
-                    "coverage95_error": row[1].error,
-                    "n_toys": n_toys,
-                }
-                for row in rows.values()
-            ],
-            "calibrated": calibration is not None,
-            "seed": seed,
-        },
-    )
-
-
-@click.command(epilog=_FILES)
+@click.command(epilog=FILES_HELP)
 @click.argument("data")
 @click.option(
     "--model",
@@ -399,7 +235,7 @@ def coverage(
 @click.option("--observable", default="d_phi_qq", show_default=True)
 @click.option("--bins", type=click.IntRange(2), default=20, show_default=True)
 @click.option("--degree", type=click.IntRange(1), default=4, show_default=True, help="Morphing.")
-@_n_toys_option
+@n_toys_option
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @output_option("Directory for figures and report.html.")
 @seed_option
@@ -486,12 +322,3 @@ def _read_data(spec: str, feature_set: str) -> Any:
             raise
         sample = Sample.from_file(path, point={}, features=feature_set)
     return sample.as_data()
-
-
-def _load_calibration(path: Path | None, model: Any) -> Any:
-    if path is None:
-        return None
-    from milinfer.calibration_files import load_calibration
-
-    del model
-    return load_calibration(path)

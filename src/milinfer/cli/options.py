@@ -15,16 +15,63 @@ from milinfer.points import parse_point
 from milinfer.samples import Sample, SampleSet
 
 __all__ = [
+    "FILES_HELP",
+    "calibration_option",
     "json_option",
+    "model_option",
+    "n_events_option",
+    "n_toys_option",
     "output_option",
     "read_samples",
     "seed_option",
     "split_spec",
+    "values_spec",
     "workers_option",
     "write_json",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+FILES_HELP = (
+    "FILES are LHE, ROOT or Parquet, of events or features; write c_HW=-1:FILE where the file "
+    "does not say its parameter point."
+)
+
+
+def model_option(function: F) -> F:
+    """``--model DIR``."""
+    return click.option(
+        "--model",
+        "model_path",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        required=True,
+        help="Directory of a trained model.",
+    )(function)
+
+
+def calibration_option(function: F) -> F:
+    """``--calibration FILE``."""
+    return click.option(
+        "--calibration",
+        "calibration_path",
+        type=click.Path(exists=True, path_type=Path),
+        default=None,
+        help="Calibration to apply: its file, or the directory of the model it is kept with.",
+    )(function)
+
+
+def n_toys_option(function: F) -> F:
+    """``--toys N``."""
+    return click.option(
+        "--toys", "n_toys", type=click.IntRange(100), default=1000, show_default=True
+    )(function)
+
+
+def n_events_option(function: F) -> F:
+    """``--events-per-toy N``."""
+    return click.option(
+        "--events-per-toy", type=click.IntRange(1), required=True, help="As many as the data have."
+    )(function)
 
 
 def json_option(function: F) -> F:
@@ -91,6 +138,30 @@ def split_spec(spec: str) -> tuple[dict[str, float] | None, Path]:
     if separator and "=" in head and not Path(spec).exists():
         return parse_point(head), Path(tail)
     return None, Path(spec)
+
+
+def values_spec(spec: str) -> list[float]:
+    """Values of a parameter: ``a,b,c``, or ``first:last:number`` evenly spaced.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither.
+
+    Examples
+    --------
+    >>> values_spec("-0.5:0.5:5"), values_spec("0,0.3")
+    ([-0.5, -0.25, 0.0, 0.25, 0.5], [0.0, 0.3])
+    """
+    try:
+        if ":" in spec:
+            first, last, number = spec.split(":")
+            # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
+            return [float(round(v, 10)) + 0.0 for v in np.linspace(float(first), float(last), int(number))]
+        return [float(v) for v in spec.split(",")]
+    except ValueError as error:
+        msg = f"{spec!r} is no list of values: write -0.3,0,0.3 or first:last:number"
+        raise ParameterError(msg) from error
 
 
 def read_samples(

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from milinfer.calibration import Calibration, calibrate
+from milinfer.calibration import Calibration
+from milinfer.calibration_fit import calibrate
+from milinfer.coverages import CL68, CL95, Coverage, coverage, require_other_events
 from milinfer.exceptions import CalibrationError
 from milinfer.information import Information, information
-from milinfer.intervals import Coverage, Interval, coverage, profile_interval
+from milinfer.intervals import Interval, profile_interval
 from milinfer.toys import ToyEnsemble
 
 if TYPE_CHECKING:
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["Comparison", "MethodResult", "assess", "compare"]
-
-CL68, CL95 = 0.6827, 0.9545
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,23 +195,20 @@ def assess(
     """
     calibration = calibrate(calibration_toys, seed=seed)
     applied = calibration if calibrated else None
-    if evaluation_toys.pool_id in calibration.pool_ids:
-        msg = f"{name}: calibration and evaluation toys come from the same events"
-        raise CalibrationError(msg)
+    require_other_events(evaluation_toys, calibration.pool_ids, name)
     intervals = None
     if cost is not None:
         from milinfer.cost import LikelihoodCost
 
-        if calibrated:
-            if not isinstance(cost, LikelihoodCost):
-                msg = f"{name}: only a LikelihoodCost can be calibrated, not {type(cost).__name__}"
-                raise CalibrationError(msg)
-            cost = calibration(cost)
+        if calibrated and not isinstance(cost, LikelihoodCost):
+            msg = f"{name}: only a LikelihoodCost can be calibrated, not {type(cost).__name__}"
+            raise CalibrationError(msg)
         parameter = evaluation_toys.parameter
-        intervals = (
-            profile_interval(cost, parameter, CL68),
-            profile_interval(cost, parameter, CL95),
+        inner, outer = (
+            profile_interval(calibration(cost, cl) if calibrated else cost, parameter, cl)
+            for cl in (CL68, CL95)
         )
+        intervals = (inner, outer)
     return MethodResult(
         name,
         intervals,

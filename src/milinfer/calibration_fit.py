@@ -1,0 +1,234 @@
+"""How a calibration is found: means, Bartlett ratios and quantiles of toys at several points.
+
+See :mod:`milinfer.calibration` for what it does to a surface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.stats import chi2
+
+from milinfer.calibration import Calibration, Correct, Kind
+from milinfer.exceptions import CalibrationError
+from milinfer.points import format_point
+from milinfer.response import Response, mean_response, pool_covariance, require_one_kind, truths
+from milinfer.smooth import SmoothPolynomial, fit_smooth
+from milinfer.toys import ToyEnsemble
+from milinfer.typing import BoolArray, FloatArray, IntArray
+
+__all__ = ["calibrate"]
+
+# Share of toys with their maximum at the edge of the range beyond which moments mean nothing.
+_MAX_AT_EDGE = 0.01
+
+
+def calibrate(
+    ensembles: Sequence[ToyEnsemble],
+    *,
+    kind: Kind = "coverage",
+    cl: float | Sequence[float] = (0.6827, 0.9545),
+    correct: Correct = "both",
+    bias_degree: int | None = None,
+    scale_degree: int | None = None,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+) -> Calibration:
+    """Calibrate curvature and bias from toys at several true points.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model, one ensemble for each true point.
+    kind
+        ``"coverage"``: c gives the coverage `cl`, by the quantile of the test statistic at the
+        bias-corrected truth.  ``"bartlett"``: c = I_MLE / I_curv, the same for all levels.
+    cl
+        Confidence levels.  Where θ̂ is not Gaussian one constant cannot serve several.
+    correct
+        ``"scale"`` leaves the estimate as it is, ``"bias"`` the curvature.
+    bias_degree, scale_degree
+        Degrees of the bias and of ln c as polynomials in θ; default: the lowest that describe the
+        toys.
+    n_bootstrap, seed
+        For the errors of the constants.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys do not belong together, more than 1 % of them have their maximum at the edge of
+        the range, or the estimator does not follow θ (response not positive).
+
+    Examples
+    --------
+    A surface whose curvature is half of what it should be:
+
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.surface import Interpolation
+    >>> from milinfer.toys import Toys
+    >>> class Shallow:
+    ...     name, parameters = "shallow", ("mu",)
+    ...     interpolation = Interpolation(np.linspace(-1, 1, 5), "polynomial", 2)
+    ...     def event_llr(self, sample):
+    ...         return gaussian.log_likelihood_ratio(sample.features, self.interpolation.grid) / 2
+    >>> toys = Toys(gaussian.samples(50_000, [-0.3, 0.0, 0.3], seed=1), n_events=100, seed=2)
+    >>> calibration = calibrate([toys.run([Shallow()], t, 1000)["shallow"]
+    ...                          for t in (-0.3, 0.0, 0.3)])
+    >>> abs(calibration.scale - 2) < 4 * calibration.scale_error
+    True
+    """
+    require_one_kind(ensembles)
+    for e in ensembles:
+        at_edge = float(e.extremum.at_edge.mean())
+        if at_edge > _MAX_AT_EDGE:
+            msg = (
+                f"{e.model}: {at_edge:.1%} of the toys at {format_point(e.point)} have their "
+                f"maximum at the edge of {e.interpolation.limits}; widen the range of the training "
+                "points or use larger datasets"
+            )
+            raise CalibrationError(msg)
+    cls = (float(cl),) if isinstance(cl, (int, float)) else tuple(float(c) for c in cl)
+    response = mean_response(ensembles, bias_degree)
+    points, names = truths(ensembles), tuple(ensembles[0].point)
+    surface_limits = ensembles[0].interpolation.limits
+    limits = (
+        surface_limits if correct == "scale" else _limits(response, surface_limits, points, names)
+    )
+    rng = np.random.default_rng(seed)
+    bartlett, by_coverage = [], []
+    for e, point in zip(ensembles, points, strict=True):
+        mapped = point if correct == "scale" else response.mean(point[None]).reshape(-1)
+        q = e.test_statistic(mapped[0] if len(names) == 1 else mapped)
+        bartlett.append(_with_bootstrap(_bartlett_of(e), e.n_toys, n_bootstrap, rng))
+        by_coverage.append(_with_bootstrap(_coverage_of(q, cls, names), e.n_toys, n_bootstrap, rng))
+    c_bartlett, c_coverage = np.array(bartlett), np.array(by_coverage)
+    # What is fitted: one function for all levels, or one for each.
+    chosen = c_bartlett if kind == "bartlett" else c_coverage
+    log_scales = tuple(
+        _smooth_scale(ensembles, names, points, chosen[:, 0, k], chosen[:, 1, k], scale_degree)
+        for k in range(chosen.shape[2])
+    )
+    return Calibration(
+        ensembles[0].tag,
+        names,
+        kind,
+        correct,
+        points,
+        c_bartlett[:, 0, 0],
+        c_bartlett[:, 1, 0],
+        cls,
+        c_coverage[:, 0],
+        c_coverage[:, 1],
+        log_scales,
+        response,
+        ensembles[0].n_events,
+        ensembles[0].extended,
+        min(e.n_toys for e in ensembles),
+        tuple(sorted({e.pool_id for e in ensembles})),
+        limits,
+    )
+
+
+def _bartlett_of(e: ToyEnsemble) -> Callable[[IntArray], FloatArray]:
+    p = len(e.point)
+    estimates = e.theta_hat.reshape(e.n_toys, p)
+    curvature = e.extremum.curvature.reshape(e.n_toys, p, p)
+
+    def ratio(rows: IntArray) -> FloatArray:
+        # I_MLE/I_curv; in several parameters the ratio of the volumes, as a length squared.
+        spread = np.atleast_2d(np.cov(estimates[rows].T))
+        product = np.linalg.det(spread) * np.linalg.det(curvature[rows].mean(axis=0))
+        return np.array([max(product, 1e-300) ** (-1 / p)])
+
+    return ratio
+
+
+def _coverage_of(
+    q: FloatArray, cls: Sequence[float], parameters: Sequence[str]
+) -> Callable[[IntArray], FloatArray]:
+    threshold = chi2.ppf(cls, len(parameters))
+
+    def scales(rows: IntArray) -> FloatArray:
+        # The quantile of q is the threshold once q is scaled by c.
+        found: FloatArray = threshold / np.quantile(q[rows], cls)
+        return found
+
+    return scales
+
+
+def _with_bootstrap(
+    statistic: Callable[[IntArray], FloatArray],
+    n: int,
+    n_bootstrap: int,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Values and bootstrap errors, shape (2, n_values)."""
+    replicas = [statistic(rng.integers(n, size=n)) for _ in range(n_bootstrap)]
+    return np.stack([statistic(np.arange(n)), np.std(replicas, axis=0, ddof=1)])
+
+
+def _smooth_scale(
+    ensembles: Sequence[ToyEnsemble],
+    names: tuple[str, ...],
+    points: FloatArray,
+    scales: FloatArray,
+    errors: FloatArray,
+    degree: int | None,
+) -> SmoothPolynomial:
+    """Ln c(θ); the finite pools make the spread of the estimates, and so c, uncertain as well."""
+    pool = np.array([np.nan_to_num(e.pool_variance_error) for e in ensembles])
+    covariance = np.diag((errors / scales) ** 2) + pool_covariance(ensembles, pool)
+    single = len(np.unique(points, axis=0)) == 1
+    return fit_smooth(
+        names,
+        points,
+        np.log(scales),
+        covariance,
+        # Beyond the calibration points the constant is not known; keep that of the nearest.
+        beyond="flat",
+        degree=0 if single else degree,
+    )
+
+
+def _limits(
+    response: Response,
+    surface: tuple[tuple[float, float], ...],
+    points: FloatArray,
+    names: tuple[str, ...],
+) -> tuple[tuple[float, float], ...]:
+    """Range of each parameter that m(θ) maps into the range of the surface, one to one."""
+    low, high = np.array(surface).T
+    centre = np.clip(points.mean(axis=0), low, high)
+    determinants = np.linalg.det(response.jacobian(points))
+    if determinants.min() <= 0:
+        worst = dict(zip(names, points[int(np.argmin(determinants))].tolist(), strict=True))
+        msg = (
+            f"the estimator of {', '.join(names)} does not follow the truth at "
+            f"{format_point(worst)} (response {determinants.min():.2f}); train longer or on more "
+            "events"
+        )
+        raise CalibrationError(msg)
+
+    def fits(theta: FloatArray) -> BoolArray:
+        mapped = response.mean(theta).reshape(theta.shape)
+        inside = np.all((mapped >= low - 1e-12) & (mapped <= high + 1e-12), axis=1)
+        return np.asarray(inside & (np.linalg.det(response.jacobian(theta)) > 0))
+
+    reach = np.linspace(0, 1, 1001)
+    limits = np.stack([centre, centre], axis=1)
+    for k in range(len(names)):
+        for side, end in enumerate((low, high)):
+            line = np.tile(centre, (len(reach), 1))
+            line[:, k] += reach * (end[k] - centre[k])
+            good = fits(line)
+            last = len(reach) if good.all() else int(np.argmin(good))
+            limits[k, side] = line[max(last - 1, 0), k]
+    if len(names) > 1:
+        # The corners of the box may still stick out: shrink it until none does.
+        corners = np.stack(np.meshgrid(*limits, indexing="ij"), axis=-1).reshape(-1, len(names))
+        for share in reach[::-1]:
+            if fits(centre + share * (corners - centre)).all():
+                limits = centre[:, None] + share * (limits - centre[:, None])
+                break
+    return tuple((float(a), float(b)) for a, b in limits)

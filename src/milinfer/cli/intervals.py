@@ -1,0 +1,299 @@
+"""Commands that make intervals honest: ``calibrate``, ``neyman``, ``coverage``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from milinfer.cli.options import (
+    FILES_HELP,
+    calibration_option,
+    json_option,
+    model_option,
+    n_events_option,
+    n_toys_option,
+    output_option,
+    read_samples,
+    seed_option,
+    values_spec,
+    workers_option,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from milinfer.likelihood import BagLikelihood
+    from milinfer.toys import ToyEnsemble
+
+__all__ = ["calibrate", "coverage", "neyman"]
+
+
+def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of all commands that throw toys from files."""
+    for option in (
+        workers_option,
+        seed_option,
+        click.option(
+            "--feature-set", default="vbf_2l2j", show_default=True, help="For files of events."
+        ),
+        click.option(
+            "--degree",
+            type=click.IntRange(1),
+            default=None,
+            help="Degree of the event weights in the parameter. All events then serve all truths.",
+        ),
+        click.option(
+            "--truths",
+            type=str,
+            default=None,
+            help="Where to throw toys: -0.3,0,0.3 or first:last:number; default: where the "
+            "samples are. Other values need --degree.",
+        ),
+        n_toys_option,
+        n_events_option,
+        model_option,
+        click.argument("files", nargs=-1, required=True),
+    ):
+        function = option(function)
+    return function
+
+
+def _throw(
+    files: tuple[str, ...],
+    model: BagLikelihood,
+    n_events: int,
+    n_toys: int,
+    truths: str | None,
+    degree: int | None,
+    feature_set: str,
+    seed: int,
+    workers: int,
+) -> list[ToyEnsemble]:
+    """Toys at all truths that the options ask for."""
+    from milinfer.pools import EventPool
+    from milinfer.progress import progress
+    from milinfer.toys import Toys
+
+    samples = read_samples(files, features=feature_set, parameter=model.parameter)
+    values = values_spec(truths) if truths else sorted(samples.values(model.parameter).tolist())
+    toys = Toys(EventPool(samples, degree), n_events, seed)
+    with progress("toys", n_toys * len(values)) as advance:
+        thrown = toys.scan([model], values, n_toys, workers=workers, on_toys=advance)
+    return thrown[model.name]
+
+
+@click.command(epilog=FILES_HELP)
+@toy_options
+@click.option(
+    "--by",
+    "kind",
+    type=click.Choice(["coverage", "bartlett"]),
+    default="coverage",
+    show_default=True,
+    help="What determines c_cicc.",
+)
+@output_option("JSON file for the calibration, or the directory of the model.")
+@json_option
+def calibrate(
+    files: tuple[str, ...],
+    model_path: Path,
+    events_per_toy: int,
+    n_toys: int,
+    truths: str | None,
+    degree: int | None,
+    feature_set: str,
+    seed: int,
+    workers: int,
+    kind: str,
+    out: Path,
+    json_path: Path | None,
+) -> None:
+    r"""Calibrate curvature (c_cicc) and bias with toys at several true values.
+
+    \b
+    milinfer calibrate calib/*.parquet --model model --events-per-toy 1000 \
+        --truths -0.5:0.5:11 --degree 4 --out calibration.json
+    """
+    from milinfer.calibration_files import save_calibration
+    from milinfer.calibration_fit import calibrate as make_calibration
+    from milinfer.likelihood import BagLikelihood
+
+    model = BagLikelihood.load(model_path)
+    ensembles = _throw(
+        files, model, events_per_toy, n_toys, truths, degree, feature_set, seed, workers
+    )
+    calibration = make_calibration(ensembles, kind=kind, seed=seed)  # type: ignore[arg-type]
+    save_calibration(calibration, out)
+    click.echo(
+        f"{out}: c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f} (by {kind}), "
+        "bias " + ", ".join(f"{calibration.bias(t)[0]:+.4f} at {t:g}" for t in calibration.thetas)
+    )
+    write_json(
+        json_path,
+        {
+            "poi": model.parameter,
+            "c_cicc": calibration.scale,
+            "c_cicc_error": calibration.scale_error,
+            "theta": calibration.thetas,
+            "c_bartlett": calibration.c_bartlett,
+            "c_bartlett_error": calibration.c_bartlett_error,
+            "cl": calibration.cls,
+            "c_coverage": calibration.c_coverage,
+            "c_coverage_error": calibration.c_coverage_error,
+            "bias": [calibration.bias(t)[0] for t in calibration.thetas],
+            "bias_error": [calibration.bias(t)[1] for t in calibration.thetas],
+            "reuse": [e.reuse for e in ensembles],
+            "n_toys": calibration.n_toys,
+            "n_events": events_per_toy,
+            "seed": seed,
+        },
+    )
+
+
+@click.command(epilog=FILES_HELP)
+@toy_options
+@click.option(
+    "--ordering",
+    type=click.Choice(["likelihood-ratio", "central", "upper", "lower"]),
+    default="likelihood-ratio",
+    show_default=True,
+    help="likelihood-ratio is Feldman and Cousins'.",
+)
+@click.option(
+    "--bounds", type=float, nargs=2, default=None, help="Physical range of the parameter."
+)
+@output_option("JSON file for the belt.")
+@json_option
+def neyman(
+    files: tuple[str, ...],
+    model_path: Path,
+    events_per_toy: int,
+    n_toys: int,
+    truths: str | None,
+    degree: int | None,
+    feature_set: str,
+    seed: int,
+    workers: int,
+    ordering: str,
+    bounds: tuple[float, float] | None,
+    out: Path,
+    json_path: Path | None,
+) -> None:
+    r"""Build a Neyman belt from toys; `milinfer fit --belt` takes intervals from it.
+
+    \b
+    milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \
+        --truths -0.6:0.6:41 --degree 4 --toys 10000 --out belt.json
+    """
+    from milinfer.belt import neyman as make_belt
+    from milinfer.belt_files import save_belt
+    from milinfer.likelihood import BagLikelihood
+
+    model = BagLikelihood.load(model_path)
+    ensembles = _throw(
+        files, model, events_per_toy, n_toys, truths, degree, feature_set, seed, workers
+    )
+    belt = make_belt(ensembles, ordering=ordering, bounds=bounds)  # type: ignore[arg-type]
+    save_belt(belt, out)
+    click.echo(f"{out}: {belt!r}")
+    write_json(
+        json_path,
+        {
+            "poi": model.parameter,
+            "theta": belt.points[:, 0],
+            "cl": belt.cl,
+            "critical": belt.critical,
+            "critical_error": belt.critical_error,
+            "ordering": ordering,
+            "n_toys": n_toys,
+            "n_events": events_per_toy,
+            "seed": seed,
+        },
+    )
+
+
+@click.command(epilog=FILES_HELP)
+@toy_options
+@calibration_option
+@click.option(
+    "--belt",
+    "belt_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="Neyman belt to test beside it.",
+)
+@output_option("Figure (.svg, .pdf, .png).", required=False)
+@json_option
+def coverage(
+    files: tuple[str, ...],
+    model_path: Path,
+    events_per_toy: int,
+    n_toys: int,
+    truths: str | None,
+    degree: int | None,
+    feature_set: str,
+    seed: int,
+    workers: int,
+    calibration_path: Path | None,
+    belt_path: Path | None,
+    out: Path | None,
+    json_path: Path | None,
+) -> None:
+    r"""Measure coverage with toys from events that did not tune calibration or belt.
+
+    \b
+    milinfer coverage eval/*.parquet --model model --calibration calibration.json \
+        --events-per-toy 1000 --truths -0.4:0.4:9 --degree 4
+    """
+    from milinfer.belt_files import load_belt
+    from milinfer.calibration_files import load_calibration
+    from milinfer.coverages import CL68, CL95, IntervalMethod, coverage_scan
+    from milinfer.coverage_figures import plot_coverage_scan
+    from milinfer.likelihood import BagLikelihood
+
+    model = BagLikelihood.load(model_path)
+    methods: dict[str, IntervalMethod | None] = {"as trained": None}
+    if calibration_path is not None:
+        methods["calibrated"] = load_calibration(calibration_path)
+    if belt_path is not None:
+        methods["Neyman belt"] = load_belt(belt_path)
+    ensembles = _throw(
+        files, model, events_per_toy, n_toys, truths, degree, feature_set, seed, workers
+    )
+    scan = coverage_scan(ensembles, methods)
+    # The strongest method last: its rows are the ones that the JSON calls coverage68.
+    chosen = list(methods)[1] if len(methods) > 1 else "as trained"
+    pairs = list(zip(scan.of(chosen, CL68), scan.of(chosen, CL95), strict=True))
+    for inner, outer in pairs:
+        click.echo(
+            f"{model.parameter} = {inner.theta:g}: "
+            + ", ".join(f"{c.coverage:.2%} ± {c.error:.2%} of {c.cl:.2%}" for c in (inner, outer))
+            + f" ({chosen}, {n_toys} toys)"
+        )
+    Console().print(scan.to_rich())
+    if out is not None:
+        plot_coverage_scan(scan).savefig(out)
+    write_json(
+        json_path,
+        {
+            "poi": model.parameter,
+            "rows": [
+                {
+                    "theta": inner.theta,
+                    "coverage68": inner.coverage,
+                    "coverage68_error": inner.error,
+                    "coverage95": outer.coverage,
+                    "coverage95_error": outer.error,
+                    "n_toys": n_toys,
+                }
+                for inner, outer in pairs
+            ],
+            "scan": scan.to_dict(),
+            "calibrated": calibration_path is not None,
+            "reuse": [e.reuse for e in ensembles],
+            "seed": seed,
+        },
+    )

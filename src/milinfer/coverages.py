@@ -1,0 +1,355 @@
+"""How often intervals contain the truth: coverage, as a function of θ, for every method.
+
+Coverage is measured on toys from events that did not tune the method; toys of the tuning events are
+refused.  Every number has a binomial error and the error from the finite pool of events, and a
+method is judged at all truths together.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from scipy.stats import binomtest, chi2
+
+from milinfer.exceptions import CalibrationError, MilinferWarning
+from milinfer.points import format_point, only
+from milinfer.pools import share_events
+from milinfer.response import require_one_kind
+from milinfer.toys import ToyEnsemble
+from milinfer.typing import BoolArray, FloatArray, Point
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = [
+    "Asymptotic",
+    "Coverage",
+    "CoverageScan",
+    "IntervalMethod",
+    "coverage",
+    "coverage_scan",
+    "require_other_events",
+]
+
+CL68, CL95 = 0.6827, 0.9545
+
+
+class IntervalMethod(Protocol):
+    """What makes intervals: a calibration, a belt, or the asymptotic formula."""
+
+    @property
+    def pool_ids(self) -> tuple[str, ...]:
+        """Sketches of the events that tuned it."""
+
+    def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
+        """Whether the interval of each toy contains its truth, shape (n_toys,)."""
+
+
+class Asymptotic:
+    """{θ: 2 [Λ(θ̂) − Λ(θ)] ≤ quantile of χ²}, the surface taken at its word.
+
+    Examples
+    --------
+    >>> Asymptotic().pool_ids
+    ()
+    """
+
+    @property
+    def pool_ids(self) -> tuple[str, ...]:
+        """No events tuned it."""
+        return ()
+
+    def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
+        """Whether the interval of each toy contains its truth, shape (n_toys,)."""
+        values = list(ensemble.point.values())
+        theta = values[0] if len(values) == 1 else values
+        return np.asarray(ensemble.test_statistic(theta) <= chi2.ppf(cl, len(values)))
+
+
+class Coverage(NamedTuple):
+    """Share of the toys whose interval contains the truth.
+
+    Parameters
+    ----------
+    model, method
+        Whose intervals.
+    point
+        The truth.
+    cl
+        Confidence level claimed.
+    coverage, error
+        What was measured, with the binomial error sqrt(p(1−p)/n).
+    low, high
+        Clopper–Pearson 68.27 % interval.
+    n_toys
+        Number of toys.
+    pool_error
+        How far the fluctuation of the finite pool of events may shift this number; NaN where it is
+        not known.
+    """
+
+    model: str
+    method: str
+    point: Point
+    cl: float
+    coverage: float
+    error: float
+    low: float
+    high: float
+    n_toys: int
+    pool_error: float
+
+    @property
+    def theta(self) -> float:
+        """The truth in one parameter."""
+        return self.point[only(tuple(self.point))]
+
+    @property
+    def pull(self) -> float:
+        """Deviation from what is claimed, in binomial errors of the claim."""
+        return (self.coverage - self.cl) / float(np.sqrt(self.cl * (1 - self.cl) / self.n_toys))
+
+
+@dataclass(frozen=True)
+class CoverageScan:
+    """Coverage of several methods at several truths.
+
+    Examples
+    --------
+    >>> row = Coverage("m", "belt", {"mu": 0.0}, 0.6827, 0.70, 0.01, 0.69, 0.71, 2000, 0.0)
+    >>> scan = CoverageScan((row,))
+    >>> round(row.pull, 2), round(scan.chi2("belt", 0.6827)[2], 3)
+    (1.66, 0.096)
+    """
+
+    rows: tuple[Coverage, ...]
+
+    def __iter__(self) -> Iterator[Coverage]:
+        return iter(self.rows)
+
+    def __add__(self, other: CoverageScan) -> CoverageScan:
+        return CoverageScan(self.rows + other.rows)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods, in order."""
+        return tuple(dict.fromkeys(r.method for r in self.rows))
+
+    @property
+    def cls(self) -> tuple[float, ...]:
+        """Confidence levels, in order."""
+        return tuple(dict.fromkeys(r.cl for r in self.rows))
+
+    def of(self, method: str, cl: float) -> tuple[Coverage, ...]:
+        """Rows of one method at one level.
+
+        Raises
+        ------
+        KeyError
+            If there are none.
+        """
+        found = tuple(r for r in self.rows if r.method == method and abs(r.cl - cl) < 1e-9)
+        if not found:
+            msg = f"no coverage of {method!r} at {cl:g}; there are {self.methods} at {self.cls}"
+            raise KeyError(msg)
+        return found
+
+    def chi2(self, method: str, cl: float) -> tuple[float, int, float]:
+        """χ² of all truths against the claim, degrees of freedom and p-value.
+
+        Toys at different truths from one pool share its fluctuation; this is for binomial errors.
+        """
+        pulls = np.array([r.pull for r in self.of(method, cl)])
+        value = float(pulls @ pulls)
+        return value, len(pulls), float(chi2.sf(value, len(pulls)))
+
+    def outside(self, method: str, cl: float, sigmas: float = 2.0) -> tuple[Coverage, ...]:
+        """Rows further from the claim than so many binomial errors."""
+        return tuple(r for r in self.of(method, cl) if abs(r.pull) > sigmas)
+
+    header = ("method", "level", "truths", "lowest", "highest", "χ²/n", "p-value", "beyond 2σ")
+
+    def table_rows(self) -> list[list[str]]:
+        """Cells of the table, as text: one row for each method and level."""
+        out = []
+        for method in self.methods:
+            for cl in self.cls:
+                rows = self.of(method, cl)
+                value, n, p = self.chi2(method, cl)
+                out.append(
+                    [
+                        method,
+                        f"{cl:.2%}",
+                        str(n),
+                        f"{min(r.coverage for r in rows):.2%}",
+                        f"{max(r.coverage for r in rows):.2%}",
+                        f"{value / n:.2f}",
+                        f"{p:.2g}",
+                        str(len(self.outside(method, cl))),
+                    ]
+                )
+        return out
+
+    def to_rich(self) -> Table:
+        """Table for the terminal."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(title="Coverage at all truths", box=box.SIMPLE_HEAD, collapse_padding=True)
+        for i, name in enumerate(self.header):
+            table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+        for row in self.table_rows():
+            table.add_row(*row)
+        return table
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Plain numbers, for JSON."""
+        return [{**r._asdict(), "point": dict(r.point), "pull": r.pull} for r in self.rows]
+
+
+def coverage(
+    ensemble: ToyEnsemble,
+    method: IntervalMethod | None = None,
+    cl: float = CL68,
+    *,
+    name: str | None = None,
+) -> Coverage:
+    """Measure how often intervals contain the truth.
+
+    Parameters
+    ----------
+    ensemble
+        Toys at the truth.
+    method
+        What makes the intervals, tuned on other events; None takes the surface at its word.
+    cl
+        Confidence level claimed.
+    name
+        Of the method; default: its class.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys come from events that tuned the method.
+
+    Warns
+    -----
+    MilinferWarning
+        If the pool of events is too small for the precision that the number of toys claims.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.surface import Interpolation
+    >>> from milinfer.toys import Toys
+    >>> class Exact:
+    ...     name, parameters = "exact", ("mu",)
+    ...     interpolation = Interpolation(np.linspace(-1, 1, 5), "polynomial", 2)
+    ...     def event_llr(self, sample):
+    ...         return gaussian.log_likelihood_ratio(sample.features, self.interpolation.grid)
+    >>> toys = Toys(gaussian.samples(100_000, [0.1], seed=1), n_events=100, seed=2)
+    >>> measured = coverage(toys.run([Exact()], 0.1, 1000)["exact"])
+    >>> abs(measured.pull) < 4
+    True
+    """
+    chosen = Asymptotic() if method is None else method
+    label = name or ("as it is" if method is None else type(method).__name__.lower())
+    require_other_events(ensemble, chosen.pool_ids, label)
+    inside = chosen.contains_truth(ensemble, cl)
+    n, k = len(inside), int(inside.sum())
+    p = k / n
+    exact = binomtest(k, n).proportion_ci(0.6827, method="exact")
+    measured = Coverage(
+        ensemble.model,
+        label,
+        ensemble.point,
+        cl,
+        p,
+        float(np.sqrt(p * (1 - p) / n)),
+        float(exact.low),
+        float(exact.high),
+        n,
+        ensemble.pool_coverage_error(cl),
+    )
+    if measured.pool_error > float(np.sqrt(cl * (1 - cl) / n)):
+        msg = (
+            f"{ensemble.model} at {format_point(ensemble.point)}: {n} toys claim a coverage to "
+            f"{np.sqrt(cl * (1 - cl) / n):.2%}, but they use each of {ensemble.n_effective:.0f} "
+            f"(effective) events {ensemble.reuse:.0f} times, which alone may shift it by "
+            f"{measured.pool_error:.2%}; use a larger pool"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=2)
+    return measured
+
+
+def coverage_scan(
+    ensembles: Sequence[ToyEnsemble],
+    methods: Mapping[str, IntervalMethod | None],
+    cls: Sequence[float] = (CL68, CL95),
+    *,
+    on_row: Callable[[int], None] | None = None,
+) -> CoverageScan:
+    """Coverage of several methods on the same toys at several truths.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model at different truths.
+    methods
+        By name; None takes the surface at its word.
+    cls
+        Confidence levels.
+    on_row
+        Called with 1 after each coverage.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys do not belong together, or tuned one of the methods.
+
+    Examples
+    --------
+    See :func:`coverage` for one truth, and ``benchmarks/coverage.py`` for a whole scan.
+    """
+    require_one_kind(ensembles)
+    rows = []
+    for name, method in methods.items():
+        for cl in cls:
+            for ensemble in ensembles:
+                rows.append(coverage(ensemble, method, cl, name=name))
+                if on_row is not None:
+                    on_row(1)
+    return CoverageScan(tuple(rows))
+
+
+def require_other_events(ensemble: ToyEnsemble, pool_ids: Sequence[str], method: str) -> None:
+    """Raise if toys were drawn from the events that tuned a method.
+
+    Raises
+    ------
+    CalibrationError
+        If they share events.
+    """
+    if any(share_events(ensemble.pool_id, other) for other in pool_ids):
+        msg = (
+            f"these toys of {ensemble.model} at {format_point(ensemble.point)} come from the same "
+            f"events that tuned the calibration ({method}): what they say of it means nothing; "
+            "draw them from other events"
+        )
+        raise CalibrationError(msg)
+
+
+def binomial_errors(cl: float, n: FloatArray) -> FloatArray:
+    """Binomial standard error of a coverage that is as claimed.
+
+    Examples
+    --------
+    >>> binomial_errors(0.6827, np.array([2000.0])).round(4)
+    array([0.0104])
+    """
+    error: FloatArray = np.sqrt(cl * (1 - cl) / n)
+    return error

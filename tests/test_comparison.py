@@ -1,0 +1,34 @@
+"""Methods side by side."""
+
+from __future__ import annotations
+
+import pytest
+
+from milinfer.comparison import compare
+from milinfer.cost import LikelihoodCost
+from milinfer.llr import dataset_surface
+from milinfer.toys import Toys
+from models import GaussianMean, gaussian_samples
+
+N_EVENTS = 100
+TRUTHS = [-0.3, 0.0, 0.3]
+
+
+def test_comparison_has_the_keys_of_the_contract():
+    model = GaussianMean()
+    thrower = Toys(gaussian_samples(TRUTHS, 200_000, 1), N_EVENTS, seed=5)
+    toys = [thrower.run([model], t, 1000)["gaussian"] for t in TRUTHS]
+    pool = gaussian_samples([0.1], 200_000, 2)
+    evaluation = Toys(pool, N_EVENTS, seed=6).run([model], 0.1, 1000)["gaussian"]
+    data = pool.at(mu=0.1).take(slice(0, N_EVENTS))
+    cost = LikelihoodCost(dataset_surface(model, data), "mu", n_events=N_EVENTS)
+    comparison = compare({"gaussian": toys}, {"gaussian": evaluation}, {"gaussian": cost})
+    figures = comparison.to_dict()["gaussian"]
+    keys = "estimate interval68 interval95 c_cicc c_cicc_error bias info_mle response info_eff "
+    keys += "info_eff_error info_curv bartlett_ratio coverage68 coverage68_error n_toys"
+    assert set(keys.split()) <= set(figures)
+    assert figures["interval95"][0] < figures["interval68"][0] < figures["estimate"]
+    assert len(comparison.rows()[0]) == len(comparison.header)
+    assert comparison.to_rich().row_count == 1
+    with pytest.raises(KeyError, match="gaussian"):
+        comparison["pyhf"]

@@ -1,0 +1,52 @@
+"""Intervals with MINOS, and of many toys."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from iminuit.cost import NormalConstraint
+
+from milinfer.calibration_fit import calibrate
+from milinfer.cost import LikelihoodCost
+from milinfer.coverages import coverage
+from milinfer.exceptions import FitError
+from milinfer.intervals import profile_interval, toy_intervals
+from milinfer.surface import Interpolation
+from milinfer.toys import Toys
+from models import GaussianMean, gaussian_samples
+
+N_EVENTS, N_TOYS = 100, 1000
+TRUTHS = [-0.3, 0.0, 0.3]
+
+
+def test_profile_interval_is_the_exact_one():
+    for cl, z in ((0.6827, 1.0), (0.9545, 2.0)):
+        interval = profile_interval(NormalConstraint("mu", 0.3, 0.2), "mu", cl)
+        assert interval.low == pytest.approx(0.3 - 0.2 * z, abs=2e-4)
+        assert interval.high == pytest.approx(0.3 + 0.2 * z, abs=2e-4)
+
+
+def test_an_interval_beyond_the_limits_is_an_error():
+    grid = np.linspace(-1, 1, 9)
+    surface = Interpolation(grid, "polynomial", 2).surface(-0.1 * (grid - 0.2) ** 2)
+    with pytest.raises(FitError, match="MINOS"):
+        profile_interval(LikelihoodCost(surface, "mu", n_events=1), "mu")
+
+
+def test_toy_intervals_are_those_of_minos():
+    model = GaussianMean(0.7, shift=0.05)
+    thrower = Toys(gaussian_samples(TRUTHS, 200_000, 1), N_EVENTS, seed=5)
+    calibration = calibrate([thrower.run([model], t, N_TOYS)["gaussian"] for t in TRUTHS])
+    other = Toys(gaussian_samples([0.1], 200_000, 2), N_EVENTS, seed=6)
+    toys = other.run([model], 0.1, N_TOYS)["gaussian"]
+    many = toy_intervals(toys, calibration)
+    assert many.covers.mean() == coverage(toys, calibration).coverage
+    inside = (many.low <= 0.1) & (many.high >= 0.1)
+    assert np.mean(inside == many.covers) > 0.999
+    for k in range(5):
+        surface = toys.interpolation.surface(toys.values[k])
+        cost = LikelihoodCost(surface, "mu", n_events=N_EVENTS)
+        one = profile_interval(calibration(cost), "mu")
+        assert one.low == pytest.approx(many.low[k], abs=1e-3)
+        assert one.high == pytest.approx(many.high[k], abs=1e-3)
+        assert one.estimate == pytest.approx(many.estimate[k], abs=1e-4)

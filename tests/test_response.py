@@ -1,0 +1,81 @@
+"""The mean estimate as a function of the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from milinfer.exceptions import CalibrationError
+from milinfer.response import Response, mean_response
+from milinfer.smooth import fit_smooth
+from milinfer.toys import Toys
+from models import GaussianMean, gaussian_samples
+
+TRUTHS = [-0.3, 0.0, 0.3]
+POOL = gaussian_samples(TRUTHS, 100_000, 1)
+
+
+def throw(model, n_events=100):
+    toys = Toys(POOL, n_events, seed=5)
+    return [toys.run([model], t, 1000)["gaussian"] for t in TRUTHS]
+
+
+def test_the_response_needs_toys_that_belong_together():
+    other = throw(GaussianMean(), 50)[0]
+    with pytest.raises(CalibrationError, match="one dataset size"):
+        mean_response([*throw(GaussianMean()), other])
+    with pytest.raises(CalibrationError, match="4 true values"):
+        mean_response(throw(GaussianMean()), degree=3)
+    with pytest.raises(CalibrationError, match="no toys"):
+        mean_response([])
+
+
+def test_the_response_does_not_turn_around_beyond_the_toys():
+    """Regression: a parabola through three noisy means cut the range of the parameter."""
+    x = np.array([-0.3, 0.0, 0.3])
+    shift = -0.5 * x - 0.7 * x**2
+    smooth = fit_smooth(("c",), x[:, None], shift, np.eye(3) * 1e-8, beyond="tangent", degree=2)
+    response = Response((smooth,))
+    theta = np.linspace(-1, 1, 401)
+    assert np.all(np.diff(response.mean(theta)) > 0)
+    inner = response.mean([0.3])[0]
+    assert inner == pytest.approx(0.5 * 0.3 - 0.7 * 0.09)
+    assert response.mean([0.5])[0] == pytest.approx(inner + 0.2 * (0.5 - 1.4 * 0.3))
+    assert response.slope(0.9) == pytest.approx(response.slope(0.3))
+    assert response.bias_error([0.9])[0] > response.bias_error([0.3])[0]
+
+
+def test_the_inverse_undoes_the_mean():
+    x = np.linspace(-0.5, 0.5, 5)
+    grid = np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2)
+    a, b = grid.T
+    shifts = tuple(
+        fit_smooth(("a", "b"), grid, s, np.eye(25) * 1e-8, beyond="tangent", degree=2)
+        for s in (0.1 - 0.2 * a + 0.1 * a * b, 0.05 * a**2 - 0.1 * b)
+    )
+    response = Response(shifts)
+    points = np.random.default_rng(1).uniform(-0.9, 0.9, (50, 2))
+    back = response.invert(response.mean(points), [(-1, 1), (-1, 1)])
+    np.testing.assert_allclose(back, points, atol=1e-9)
+    step = 1e-6
+    numeric = np.stack(
+        [
+            (response.mean(points + h) - response.mean(points - h)) / (2 * step)
+            for h in step * np.eye(2)
+        ],
+        axis=2,
+    )
+    np.testing.assert_allclose(response.jacobian(points), numeric, atol=1e-7)
+
+
+def test_errors_contain_the_finite_pool():
+    """Many small pools: the spread of the fitted bias is the error that is quoted."""
+    biases, errors = [], []
+    for seed in range(60):
+        toys = Toys(gaussian_samples([0.0], 1000, 100 + seed), 100, seed=seed)
+        response = mean_response([toys.run([GaussianMean()], 0.0, 400)["gaussian"]])
+        biases.append(response.bias([0.0])[0])
+        errors.append(response.bias_error([0.0])[0])
+    # A spread from 60 has an error of 9 %.
+    assert np.std(biases) == pytest.approx(np.mean(errors), rel=0.3)
+    assert np.mean(errors) > 2 * 0.1 / np.sqrt(400)
