@@ -66,7 +66,7 @@ class Calibration:
     scale_coefficients: FloatArray
     scale_covariance: FloatArray
     response: MeanResponse
-    n_events: int
+    n_events: float
     n_toys: int
     pool_ids: tuple[str, ...]
     limits: tuple[float, float]

@@ -11,6 +11,7 @@ from milinfer.calibration import Calibration, calibrate
 from milinfer.exceptions import CalibrationError
 from milinfer.information import Information, information
 from milinfer.intervals import Coverage, Interval, coverage, profile_interval
+from milinfer.sketches import share_events
 from milinfer.toys import ToyEnsemble
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def assess(
     """
     calibration = calibrate(calibration_toys, seed=seed)
     applied = calibration if calibrated else None
-    if evaluation_toys.pool_id in calibration.pool_ids:
+    if any(share_events(evaluation_toys.pool_id, p) for p in calibration.pool_ids):
         msg = f"{name}: calibration and evaluation toys come from the same events"
         raise CalibrationError(msg)
     intervals = None

@@ -11,6 +11,7 @@ from scipy.stats import binomtest, chi2
 
 from milinfer.calibration import Calibration
 from milinfer.exceptions import CalibrationError, FitError
+from milinfer.sketches import share_events
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
 
@@ -159,7 +160,9 @@ def coverage(
     CalibrationError
         If the toys come from the events that tuned the calibration.
     """
-    if calibration is not None and ensemble.pool_id in calibration.pool_ids:
+    if calibration is not None and any(
+        share_events(ensemble.pool_id, p) for p in calibration.pool_ids
+    ):
         msg = (
             f"these toys of {ensemble.model} at {ensemble.parameter} = {ensemble.truth:g} come "
             "from the events that tuned the calibration: it would mean nothing; use other events"
