@@ -19,6 +19,8 @@ __all__ = ["STREAM", "Draws"]
 STREAM = 100
 # Set permutations of the pool apart from streams.
 _ORDER, _MIX = 1, 2
+# Rows that a search goes through one by one; many light events in a row are left to bisection.
+_STEPS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class Draws:
     def mean(self) -> float:
         """Mean number of events in a toy."""
         total = float(self.expected.sum())
-        return int(round(total)) if total.is_integer() or not self.poisson else total
+        return round(total) if total.is_integer() or not self.poisson else total
 
     @cached_property
     def _bounds(self) -> IntArray:
@@ -87,8 +89,8 @@ class Draws:
         return bool(np.all(weights == weights[0]))
 
     @cached_property
-    def _cumulative(self) -> FloatArray:
-        return np.cumsum(np.abs(self.pool.weights))
+    def _search(self) -> WeightedSearch:
+        return WeightedSearch(np.abs(self.pool.weights))
 
     @cached_property
     def _signs(self) -> FloatArray | None:
@@ -116,9 +118,7 @@ class Draws:
         n = len(self.pool.weights)
         if self._uniform:
             return rng.integers(n, size=total), counts
-        cumulative = self._cumulative
-        index = np.searchsorted(cumulative, rng.random(total) * cumulative[-1], side="right")
-        return np.minimum(index, n - 1), counts
+        return self._search.find(rng.random(total)), counts
 
     def _rng(self, *numbers: int) -> np.random.Generator:
         # + 0.0: −0 is 0
@@ -180,3 +180,44 @@ class Draws:
             # Processes come in any order, as in data: bags are made of neighbours.
             toys.append(rng.permutation(np.concatenate(parts)))
         return np.concatenate(toys), counts
+
+
+class WeightedSearch:
+    """Choice of rows by weight: what a binary search in the cumulative weights finds, but faster.
+
+    A table of where equal steps of the cumulative weight end (Chen and Asau, 1974) leaves one or
+    two comparisons for most draws.
+
+    Parameters
+    ----------
+    weights
+        Not negative, shape (n,).
+
+    Examples
+    --------
+    >>> WeightedSearch(np.array([1.0, 2.0, 1.0])).find(np.array([0.1, 0.3, 0.7, 0.8]))
+    array([0, 1, 1, 2])
+    """
+
+    def __init__(self, weights: FloatArray) -> None:
+        self._cumulative = np.cumsum(weights)
+        n = len(weights)
+        # A little early: rounding must not skip a row.
+        steps = np.arange(n) / n * self._cumulative[-1] * (1 - 1e-12)
+        self._first = np.searchsorted(self._cumulative, steps, side="right")
+
+    def find(self, uniforms: FloatArray) -> IntArray:
+        """Rows for numbers in [0, 1), shape (m,)."""
+        n = len(self._cumulative)
+        wanted = uniforms * self._cumulative[-1]
+        index = self._first[(uniforms * n).astype(np.int64)]
+        late = np.flatnonzero(self._cumulative[index] <= wanted)
+        for _ in range(_STEPS):
+            if not len(late):
+                break
+            index[late] += 1
+            # The last row takes what rounding leaves over.
+            at = np.minimum(index[late], n - 1)
+            late = late[(self._cumulative[at] <= wanted[late]) & (index[late] < n)]
+        index[late] = np.searchsorted(self._cumulative, wanted[late], side="right")
+        return np.minimum(index, n - 1)
