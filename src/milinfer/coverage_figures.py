@@ -45,7 +45,9 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
             n = min(r.n_toys for r in scan if r.cl == cl)
             error = float(np.sqrt(cl * (1 - cl) / n))
             for width, alpha in ((2, 0.12), (1, 0.18)):
-                axis.axhspan(cl - width * error, cl + width * error, color="gray", alpha=alpha, lw=0)
+                axis.axhspan(
+                    cl - width * error, cl + width * error, color="gray", alpha=alpha, lw=0
+                )
             axis.axhline(cl, color="gray", lw=0.8, ls="--")
             for i, method in enumerate(scan.methods):
                 rows = scan.of(method, cl)

@@ -32,7 +32,7 @@ class Information(NamedTuple):
     """
 
     theta: float
-    n_events: int
+    n_events: float
     n_toys: int
     info_mle: float
     info_mle_error: float

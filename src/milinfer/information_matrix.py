@@ -173,7 +173,7 @@ def relative_information(
 
 def _toys_of(e: ToyEnsemble) -> tuple[object, ...]:
     """What tells toys apart."""
-    return e.point, e.pool_id, e.seed, e.n_toys, e.n_events, e.poisson
+    return e.point, e.pool_id, e.pieces, e.n_toys, e.n_events, e.poisson
 
 
 def _require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:

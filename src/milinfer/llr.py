@@ -31,6 +31,7 @@ __all__ = [
     "curve",
     "dataset_surface",
     "event_table",
+    "is_additive",
     "model_tag",
     "segment_llr",
 ]
@@ -107,10 +108,21 @@ class BagModel(_Described, Protocol):
 Model = LLRModel | BagModel
 
 
+def is_additive(model: Model) -> bool:
+    """Whether Λ of a dataset is the sum over its events, rather than over bags.
+
+    Examples
+    --------
+    >>> from milinfer.oracle import Oracle
+    >>> is_additive(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
+    True
+    """
+    return bool(getattr(model, "additive", isinstance(model, LLRModel)))
+
+
 def _in_bags(model: Model) -> BagModel | None:
     """The model of bags, or None where Λ is a sum over events; what can be both says so itself."""
-    additive = getattr(model, "additive", isinstance(model, LLRModel))
-    return None if additive else cast(BagModel, model)
+    return None if is_additive(model) else cast(BagModel, model)
 
 
 def model_tag(model: Model) -> ModelTag:
@@ -194,10 +206,11 @@ def segment_llr(
     SampleError
         If a model of bags gets weights other than one.
     """
-    k = len(model.interpolation.grid)
-    out = np.zeros((len(offsets) - 1, k))
-    uniform, bags = bool(np.all(signs == 1)), _in_bags(model)
-    if bags is not None and not uniform:
+    bags = _in_bags(model)
+    if bags is None:
+        return _sums(table, index, signs, offsets)
+    out = np.zeros((len(offsets) - 1, len(model.interpolation.grid)))
+    if not np.all(signs == 1):
         msg = (
             f"{model.name} scores bags as a whole and knows no weights; give events of weight one "
             "(sample.as_data(), or a draw by Toys), or use mean or sum pooling"
@@ -207,14 +220,28 @@ def segment_llr(
         if start == stop:
             continue
         rows = table.take(index[start:stop], axis=0)
-        if bags is None:
-            out[segment] = rows.sum(axis=0) if uniform else signs[start:stop] @ rows
-        else:
-            cuts = bag_offsets(int(stop - start), bags.events_in_bag)
-            reduce = np.add if bags.reduction == "sum" else np.maximum
-            reduced = reduce.reduceat(rows.astype(np.float64), cuts[:-1], axis=0)
-            out[segment] = bags.bag_llr(reduced, np.diff(cuts)).sum(axis=0)
+        cuts = bag_offsets(int(stop - start), bags.events_in_bag)
+        reduce = np.add if bags.reduction == "sum" else np.maximum
+        reduced = reduce.reduceat(rows.astype(np.float64), cuts[:-1], axis=0)
+        out[segment] = bags.bag_llr(reduced, np.diff(cuts)).sum(axis=0)
     return out
+
+
+def _sums(
+    table: FloatArray | Float32Array, index: IntArray, signs: FloatArray, offsets: IntArray
+) -> FloatArray:
+    """Weighted sums of the rows of each segment, in float64, shape (n_segments, K)."""
+    from scipy.sparse import csr_array
+
+    if table.dtype != np.float64:
+        # Only the rows in use are converted.
+        if len(index) < len(table):
+            table, index = table[index], np.arange(len(index))
+        table = table.astype(np.float64)
+    # A product with a sparse matrix gathers and adds in one pass, several times as fast as taking
+    # the rows, and other threads can run meanwhile.
+    weights = csr_array((signs, index, offsets), shape=(len(offsets) - 1, len(table)))
+    return np.asarray(weights @ table, dtype=np.float64)
 
 
 def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:

@@ -110,7 +110,9 @@ def plot_features(samples: SampleSet, names: Sequence[str], bins: int = 30) -> F
     with styled():
         columns = min(len(names), 3)
         rows = -(-len(names) // columns)
-        figure, axes = figure_of(3.6 * columns, 3.0 * rows, nrows=rows, ncols=columns, squeeze=False)
+        figure, axes = figure_of(
+            3.6 * columns, 3.0 * rows, nrows=rows, ncols=columns, squeeze=False
+        )
         for axis, name in zip(axes.flat, names, strict=False):
             pooled = np.concatenate([s.column(name) for s in samples])
             low, high = (float(q) for q in np.quantile(pooled, [0.002, 0.995]))

@@ -9,29 +9,34 @@ mean, so that they can be learned from instead of mere labels.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from milinfer.bags import effective_sample_size
-from milinfer.exceptions import MilinferWarning, SampleError
+from milinfer.bennett import bennett
+from milinfer.exceptions import SampleError
 from milinfer.morphing import PolynomialBasis, point_matrix
 from milinfer.points import format_point
 from milinfer.samples import Sample, SampleSet
 from milinfer.typing import FloatArray
 
 __all__ = [
+    "JointDensity",
     "JointRatios",
     "JointTargets",
     "bennett",
     "class_points",
+    "joint_density",
     "joint_targets",
     "reweight_polynomial",
 ]
 
-_MAX_ITERATIONS = 1000
+_REMEDY = (
+    "a joint likelihood ratio needs weights of one sign at all points: train with labels='hard', "
+    "or keep the squared operator terms in the generator"
+)
 
 
 def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
@@ -142,6 +147,106 @@ class JointRatios(NamedTuple):
     effective_events: float
 
 
+class JointDensity(NamedTuple):
+    """Density of the parton-level truth z of events, as a function of θ, and their mixture.
+
+    Parameters
+    ----------
+    samples
+        The events.
+    basis
+        Monomials of the polynomials.
+    polynomials
+        Of each event's weight, in units that only ratios within an event know, positive at the
+        points of the samples; for each sample of shape (n_events, n_coefficients).
+    weights
+        Event weights, each sample's summing to its share of the mixture; (n_events,) each.
+    total
+        σ(θ) in the same units, shape (n_coefficients,).
+    mixture
+        Density of the mixture of the samples at each event, (n_events,) each.
+    """
+
+    samples: SampleSet
+    basis: PolynomialBasis
+    polynomials: tuple[FloatArray, ...]
+    weights: tuple[FloatArray, ...]
+    total: FloatArray
+    mixture: tuple[FloatArray, ...]
+
+    def at(self, points: FloatArray, remedy: str = _REMEDY) -> tuple[FloatArray, ...]:
+        """Densities of the events at points (K, n_parameters), (n_events, K) for each sample.
+
+        Raises
+        ------
+        SampleError
+            If the density of an event is not positive at a point; `remedy` ends the message.
+        """
+        sigma = self.basis.design(points) @ self.total
+        own = class_points(self.samples)
+        densities = []
+        for k, (sample, polynomial) in enumerate(zip(self.samples, self.polynomials, strict=True)):
+            _positive(
+                sample, polynomial, self.basis, np.concatenate([own[k : k + 1], points]), remedy
+            )
+            densities.append(polynomial @ self.basis.design(points).T / sigma)
+        return tuple(densities)
+
+
+def joint_density(
+    samples: SampleSet,
+    degree: int,
+    *,
+    total: FloatArray | None = None,
+    shares: FloatArray | None = None,
+    remedy: str = _REMEDY,
+) -> JointDensity:
+    """Density of all events as a function of θ, normalised over all samples.
+
+    Parameters
+    ----------
+    samples
+        Events at one point or several, with weights that fix the polynomial.
+    degree
+        Of the polynomial of the weight.
+    total
+        σ(θ)/σ(0), from a larger set of events; default: from these.
+    shares
+        Of the samples in the mixture, summing to one, shape (n_samples,); default: even.
+    remedy
+        End of the message of the error.
+
+    Raises
+    ------
+    SampleError
+        If weights are missing, or those of an event change sign or vanish at the point of a sample.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.datasets import quadratic
+    >>> joint = joint_density(quadratic.samples(1000, [{"c1": 0.0}], seed=1), degree=2)
+    >>> joint.at(np.array([[0.0]]))[0].round(12).min()
+    np.float64(1.0)
+    """
+    basis = PolynomialBasis(samples.parameters, degree)
+    polynomials = [reweight_polynomial(s, basis) for s in samples]
+    own = class_points(samples)
+    share = np.full(len(samples), 1 / len(samples)) if shares is None else shares
+    weights = [_normalised(s) * a for s, a in zip(samples, share, strict=True)]
+    polynomials = [
+        _positive(s, polynomial, basis, np.concatenate([own[k : k + 1], own]), remedy)
+        for k, (s, polynomial) in enumerate(zip(samples, polynomials, strict=True))
+    ]
+    # The weights at θ over those at the point of generation: only ratios within an event count.
+    design = basis.design(own)
+    if total is None:
+        everything = np.concatenate(polynomials)
+        total = bennett(everything @ design.T, np.concatenate(weights), everything, shares=share)
+    mixture = [polynomial @ (design.T / (design @ total)) @ share for polynomial in polynomials]
+    return JointDensity(samples, basis, tuple(polynomials), tuple(weights), total, tuple(mixture))
+
+
 def joint_targets(
     samples: SampleSet, points: FloatArray, degree: int, *, total: FloatArray | None = None
 ) -> JointRatios:
@@ -175,28 +280,15 @@ def joint_targets(
     >>> 800 < joint.effective_events < 1000
     True
     """
-    basis = PolynomialBasis(samples.parameters, degree)
-    polynomials = [reweight_polynomial(s, basis) for s in samples]
-    own = class_points(samples)
-    event_weights = [_normalised(s) / len(samples) for s in samples]
-    polynomials = [
-        _positive(s, polynomial, basis, np.concatenate([own[k : k + 1], own, points]))
-        for k, (s, polynomial) in enumerate(zip(samples, polynomials, strict=True))
-    ]
-    everything, weights = np.concatenate(polynomials), np.concatenate(event_weights)
-    # The weights at θ over those at the point of generation: only ratios within an event count.
-    if total is None:
-        total = bennett(everything @ basis.design(own).T, weights, everything)
-    sigma, sigma_own = basis.design(points) @ total, basis.design(own) @ total
+    joint = joint_density(samples, degree, total=total)
+    basis, total = joint.basis, joint.total
     slopes = np.stack([basis.design_gradient(p) for p in points])
-    sigma_slope = slopes @ total
+    sigma, sigma_slope = basis.design(points) @ total, slopes @ total
     targets, mixture_weights = [], []
-    for polynomial, w in zip(polynomials, event_weights, strict=True):
-        value = polynomial @ basis.design(points).T
-        density = value / sigma
-        mixture = (polynomial @ basis.design(own).T / sigma_own).mean(axis=1)
+    parts = zip(joint.polynomials, joint.at(points), joint.mixture, joint.weights, strict=True)
+    for polynomial, density, mixture, w in parts:
         mixture_weights.append(w * density.mean(axis=1) / mixture)
-        score = np.einsum("kpj,nj->nkp", slopes, polynomial) / value[:, :, None]
+        score = np.einsum("kpj,nj->nkp", slopes, polynomial) / (density * sigma)[:, :, None]
         targets.append(
             JointTargets(np.log(density), score - sigma_slope / sigma[:, None], mixture_weights[-1])
         )
@@ -222,7 +314,11 @@ def _normalised(sample: Sample) -> FloatArray:
 
 
 def _positive(
-    sample: Sample, polynomial: FloatArray, basis: PolynomialBasis, points: FloatArray
+    sample: Sample,
+    polynomial: FloatArray,
+    basis: PolynomialBasis,
+    points: FloatArray,
+    remedy: str,
 ) -> FloatArray:
     """Polynomials as positive densities; the first of the points is the sample's own.
 
@@ -235,67 +331,10 @@ def _positive(
         where = format_point(dict(zip(basis.parameters, points[k].tolist(), strict=True)))
         msg = (
             f"{sample.label}: event {event} has weight {value[event, k]:g} at {where} and "
-            f"{value[event, 0]:g} at its own point; a joint likelihood ratio needs weights of one "
-            "sign at all points: train with labels='hard', or keep the squared operator terms in "
-            "the generator"
+            f"{value[event, 0]:g} at its own point; {remedy}"
         )
         raise SampleError(msg)
     return sign * polynomial
-
-
-def bennett(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> FloatArray:
-    r"""Means at the reference point from events of all points (multistate Bennett ratio).
-
-    Events of the mixture of G densities :math:`q = \frac1G\sum_g r_g\,p_0/Z_g` give the mean of any
-    quantity v under p_0 as :math:`\sum_i w_i v(x_i)\,p_0/q`, where the :math:`Z_g` are themselves
-    such means: of the unnormalised ratios :math:`r_g`.  The equations are solved by iteration
-    (Shirts and Chodera, J. Chem. Phys. 129, 124105, 2008).  All events determine the normalisation,
-    not only those at the reference.
-
-    Parameters
-    ----------
-    ratios
-        Unnormalised :math:`r_g(x_i)` at the points of generation, shape (n_events, G), positive.
-    weights
-        Event weights, each sample's summing to 1/G, shape (n_events,).
-    values
-        Quantities to average, shape (n_events, n_values); the first must average to one.
-
-    Returns
-    -------
-    ndarray
-        Shape (n_values,), the first being one.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from milinfer.datasets import quadratic
-    >>> sample = quadratic.generate(20_000, {"c1": 0.0}, seed=1)
-    >>> theta = np.array([[0.0], [1.0]])
-    >>> ratio = np.exp(quadratic.log_likelihood_ratio(sample.features, theta))
-    >>> bennett(ratio[:, :1], np.full(20_000, 1 / 20_000), ratio).round(1)
-    array([1., 1.])
-    """
-    normalisation = np.ones(ratios.shape[1])
-    for _ in range(_MAX_ITERATIONS):
-        relative = weights / (ratios / normalisation).mean(axis=1)
-        updated = relative @ ratios
-        # Only ratios of the Z are determined; the scale follows from the first of the values.
-        updated /= updated[0]
-        converged = np.allclose(updated, normalisation / normalisation[0], rtol=1e-10, atol=0)
-        normalisation = updated
-        if converged:
-            break
-    else:
-        msg = (
-            f"the normalisation of the samples is not settled after {_MAX_ITERATIONS} iterations: "
-            "the samples hardly overlap; add samples at points in between"
-        )
-        warnings.warn(msg, MilinferWarning, stacklevel=2)
-    relative = weights / (ratios / normalisation).mean(axis=1)
-    means: FloatArray = relative @ values
-    means /= means[0]
-    return means
 
 
 def class_points(samples: SampleSet | Sequence[Sample]) -> FloatArray:

@@ -6,159 +6,68 @@ ratios: no network, no features, no files.  All models are run on the same draws
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from milinfer.exceptions import SampleError
-from milinfer.llr import Model, ModelTag, event_table, model_tag, segment_llr
-from milinfer.points import format_point, only
+from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
+from milinfer.llr import Model, event_table, is_additive, model_tag, segment_llr
+from milinfer.points import only
+from milinfer.pools import Background, EventPool, pool_variance_error
+from milinfer.rate import Rate
 from milinfer.samples import Sample, SampleSet
-from milinfer.surface import Extremum, Interpolation
-from milinfer.surface_box import ChebyshevBox
-from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.toy_draws import STREAM, Draws
+from milinfer.toy_ensemble import ToyEnsemble
+from milinfer.typing import Float32Array, FloatArray, IntArray, Point
 
-__all__ = ["ToyEnsemble", "Toys"]
+__all__ = ["Background", "ToyEnsemble", "Toys"]
 
-# Toys that share one random stream. Part of the definition of "the same toys": do not change.
-_STREAM = 100
-
-
-@dataclass(frozen=True, eq=False)
-class ToyEnsemble:
-    """Surfaces of many pseudo-experiments at one true parameter value, by one model.
-
-    Parameters
-    ----------
-    tag
-        The model; see :class:`milinfer.llr.ModelTag`.
-    point
-        The parameter values at which the toys were thrown.
-    interpolation
-        Grid and continuation of the surfaces.
-    values
-        Λ at the grid points, shape (n_toys, K).
-    n_events
-        Mean number of events of a toy.
-    poisson
-        Whether the number fluctuates.
-    pool_events
-        Number of events the toys were drawn from.
-    pool_id
-        Fingerprint of these events; two ensembles with the same one are not independent.
-    seed
-        Seed of the draw.
-    """
-
-    tag: ModelTag
-    point: Point
-    interpolation: Interpolation | ChebyshevBox
-    values: FloatArray
-    n_events: int
-    poisson: bool
-    pool_events: int
-    pool_id: str
-    seed: int
-
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-        return self.tag.name
-
-    @property
-    def n_toys(self) -> int:
-        """Number of toys."""
-        return len(self.values)
-
-    @property
-    def parameter(self) -> str:
-        """Name of the parameter; a ParameterError if there are several."""
-        return only(tuple(self.point))
-
-    @property
-    def truth(self) -> float:
-        """True value of the one parameter; a ParameterError if there are several."""
-        return self.point[self.parameter]
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Range of the one parameter; a ParameterError if there are several."""
-        only(tuple(self.point))
-        return self.interpolation.limits[0]
-
-    @property
-    def reuse(self) -> float:
-        """How often an event of the pool is used on average."""
-        return self.n_toys * self.n_events / self.pool_events
-
-    @cached_property
-    def extremum(self) -> Extremum:
-        """Maximum of each surface: θ̂, Λ(θ̂) and the curvature."""
-        return self.interpolation.extrema(self.values)
-
-    @property
-    def theta_hat(self) -> FloatArray:
-        """Maximum-likelihood estimates, shape (n_toys,), or (n_toys, n_parameters) for several."""
-        return self.extremum.theta_hat
-
-    @property
-    def mean_error(self) -> float:
-        """Standard error of the mean of θ̂ in one parameter, with that of the finite pool.
-
-        The toys share a pool that is itself a fluctuation, of relative size
-        ``sqrt(n_events / pool_events)``, and no number of toys averages it away.
-        """
-        only(tuple(self.point))
-        variance = float(np.var(self.theta_hat, ddof=1))
-        return float(np.sqrt(variance * (1 / self.n_toys + self.n_events / self.pool_events)))
-
-    def test_statistic(self, theta: ArrayLike) -> FloatArray:
-        """2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,), never negative.
-
-        `theta` is a number, or one value for each parameter.
-        """
-        point = np.asarray(theta, dtype=np.float64)
-        at = self.interpolation.evaluate(
-            self.values, np.tile(point, (self.n_toys, *[1] * point.ndim))
-        )
-        return np.maximum(2 * (self.extremum.maximum - at), 0.0)
-
-    def __add__(self, other: ToyEnsemble) -> ToyEnsemble:
-        """Join toys of the same model, truth and pool that came from different streams."""
-        mine = replace(self, values=other.values, seed=other.seed)
-        same = all(
-            getattr(mine, name) == getattr(other, name)
-            for name in ("tag", "point", "n_events", "poisson", "pool_id")
-        )
-        if not same or self.seed == other.seed:
-            msg = (
-                f"cannot join toys of {self.model} at {format_point(self.point)} (seed "
-                f"{self.seed}) and {other.model} at {format_point(other.point)} (seed "
-                f"{other.seed}): they must agree in all but the seed"
-            )
-            raise SampleError(msg)
-        return replace(self, values=np.concatenate([self.values, other.values]))
+Table = FloatArray | Float32Array
 
 
 @dataclass(frozen=True, eq=False)
 class Toys:
-    """Throws pseudo-experiments from pools of simulated events.
+    r"""Throws pseudo-experiments from pools of simulated events.
+
+    Toys of one seed are an infinite sequence: number 120 is the same toy whether one run throws it
+    or another, and however many threads throw it.
 
     Parameters
     ----------
     pool
-        One sample for each true value at which toys are wanted.  Use events that neither trained
-        the model nor (for an evaluation) calibrated it.
+        One sample for each true value at which toys are wanted, or an
+        :class:`~milinfer.pools.EventPool` with a degree, which serves any true value.  Use events
+        that neither trained the model nor (for an evaluation) calibrated it.
     n_events
-        Events in a toy.
+        Signal events in a toy; None where `rate` says how many.
     seed
         The same seed gives the same toys.
     poisson
         Let the number of events fluctuate.
+    background
+        Processes that do not depend on the parameters.  Events are drawn from the mixture of
+        signal and backgrounds; without fluctuation their number is the sum of the expectations,
+        rounded.
+    rate
+        Expected yield of the signal ν(θ).  The number of events is then Poisson with the mean
+        ν(θ) + background, and Λ includes the rate term
+        :math:`\nu(0) - \nu(\theta) + N\ln(\nu(\theta)/\nu(0))` of the sum.
+    disjoint
+        Draw without replacement: no event is in two toys of one true value, so that they are
+        independent; the pool must have events of one weight, and enough of them.
+
+    Raises
+    ------
+    ConfigurationError
+        If both or neither of `n_events` and `rate` say how many events a toy has, or a number is
+        not positive.
+    SampleError
+        If a background has other features than the pool.
+    ParameterError
+        If the rate has other parameters than the pool.
 
     Examples
     --------
@@ -167,10 +76,47 @@ class Toys:
     Sample(100 events, 1 feature, gaussian at mu=0)
     """
 
-    pool: SampleSet
-    n_events: int
+    pool: SampleSet | EventPool
+    n_events: int | None
     seed: int
     poisson: bool = False
+    background: tuple[Background, ...] = ()
+    rate: Rate | None = None
+    disjoint: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "background", tuple(self.background))
+        if (self.n_events is None) == (self.rate is None):
+            msg = (
+                "give n_events, the number of signal events in a toy, or rate=, which says how "
+                "many: one of the two"
+            )
+            raise ConfigurationError(msg)
+        if self.n_events is not None and not self.n_events > 0:
+            msg = f"n_events must be positive, not {self.n_events}"
+            raise ConfigurationError(msg)
+        samples = self._pool.samples
+        for sample, expected in self.background:
+            if not (np.isfinite(expected) and expected > 0):
+                msg = f"{sample.label}: n_expected must be positive, not {expected:g}"
+                raise ConfigurationError(msg)
+            if sample.feature_names != samples.feature_names:
+                differ = sorted(set(sample.feature_names) ^ set(samples.feature_names))
+                msg = (
+                    f"background {sample.label} and {samples[0].label} have different features "
+                    f"({differ or 'another order'})"
+                )
+                raise SampleError(msg)
+        if self.rate is not None and self.rate.basis.parameters != samples.parameters:
+            msg = (
+                f"the rate is a function of {self.rate.basis.parameters}, but the pool has the "
+                f"parameters {samples.parameters}; they must be the same, in the same order"
+            )
+            raise ParameterError(msg)
+
+    @property
+    def _pool(self) -> EventPool:
+        return self.pool if isinstance(self.pool, EventPool) else EventPool(self.pool)
 
     def run(
         self,
@@ -178,6 +124,8 @@ class Toys:
         truth: float | Point,
         n_toys: int,
         *,
+        start: int = 0,
+        workers: int = 1,
         on_toys: Callable[[int], None] | None = None,
     ) -> dict[str, ToyEnsemble]:
         """Throw toys at one true value and evaluate all models on them.
@@ -187,10 +135,15 @@ class Toys:
         models
             With the same parameters.
         truth
-            True parameter point, or the value of the one parameter; the pool must have a sample
-            there.
+            True parameter point, or the value of the one parameter; the pool must be able to serve
+            it.
         n_toys
             Number of toys.
+        start
+            Number of the first of them in the sequence of the seed: a run of 100 and another from
+            100 on make one of 200.
+        workers
+            Threads; the toys do not depend on it.  Models of bags run in one.
         on_toys
             Called with the number of toys done since the last call.
 
@@ -199,81 +152,236 @@ class Toys:
         dict
             One :class:`ToyEnsemble` for each model, by name.
         """
+        found = self.scan(models, [truth], n_toys, start=start, workers=workers, on_toys=on_toys)
+        return {name: ensembles[0] for name, ensembles in found.items()}
+
+    def scan(
+        self,
+        models: Sequence[Model],
+        truths: Sequence[float | Point],
+        n_toys: int,
+        *,
+        start: int = 0,
+        workers: int = 1,
+        on_toys: Callable[[int], None] | None = None,
+    ) -> dict[str, list[ToyEnsemble]]:
+        """Throw toys at several true values; models see events that these share only once.
+
+        Parameters
+        ----------
+        models, n_toys, start, workers, on_toys
+            As for :meth:`run`.
+        truths
+            True parameter points, or values of the one parameter.
+
+        Returns
+        -------
+        dict
+            By the name of the model, one :class:`ToyEnsemble` for each true value.
+
+        Raises
+        ------
+        SampleError
+            If the models do not belong together, or the pool cannot serve the toys.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import quadratic
+        >>> from milinfer.oracle import Oracle
+        >>> samples = quadratic.samples(2000, [{"c1": -1.0}, {"c1": 1.0}], seed=1)
+        >>> oracle = Oracle.from_sample(samples[0], "c1", np.linspace(-1, 1, 21), degree=2)
+        >>> toys = Toys(EventPool(samples, degree=2), n_events=200, seed=2)
+        >>> [e.point for e in toys.scan([oracle], [0.0, 0.3], n_toys=100)["oracle"]]
+        [{'c1': 0.0}, {'c1': 0.3}]
+        """
+        self._require(models, n_toys, start, workers)
+        parameters = models[0].parameters
+        tables = _Tables(models)
+        found: dict[str, list[ToyEnsemble]] = {m.name: [] for m in models}
+        for truth in truths:
+            point = dict(truth) if isinstance(truth, Mapping) else {only(parameters): float(truth)}
+            draws = self._draws(point, start + n_toys)
+            rows = tables.of(draws.pool.samples)
+            values, counts = _throw(models, rows, draws, start, n_toys, workers, on_toys)
+            for model, table, surfaces in zip(models, rows, values, strict=True):
+                log_rate = self._add_rate(model, surfaces, counts)
+                found[model.name].append(
+                    ToyEnsemble(
+                        model_tag(model),
+                        draws.point,
+                        model.interpolation,
+                        surfaces,
+                        draws.mean,
+                        draws.poisson,
+                        len(draws.pool.weights),
+                        draws.pool.pool_id,
+                        self.seed,
+                        start,
+                        counts,
+                        np.inf if self.disjoint else draws.pool.n_effective,
+                        self.rate is not None,
+                        self._variance_error(model, table, draws, log_rate),
+                    )
+                )
+        return found
+
+    def dataset(self, truth: Mapping[str, float], toy: int = 0) -> Sample:
+        """The events of one toy, as a dataset (weights ±1)."""
+        draws = self._draws(truth, toy + 1)
+        index, counts = draws.stream(toy // STREAM)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        rows = index[offsets[toy % STREAM] : offsets[toy % STREAM + 1]]
+        return draws.pool.take(rows, draws.point)
+
+    def _require(self, models: Sequence[Model], n_toys: int, start: int, workers: int) -> None:
         parameters = models[0].parameters
         if any(m.parameters != parameters for m in models):
             msg = f"models of different parameters: {[(m.name, m.parameters) for m in models]}"
             raise SampleError(msg)
-        point = dict(truth) if isinstance(truth, Mapping) else {only(parameters): float(truth)}
-        sample = self.pool.at(**point)
         if len({m.name for m in models}) < len(models):
             msg = f"models must have different names, not {[m.name for m in models]}"
             raise SampleError(msg)
-        tables = [event_table(m, sample) for m in models]
-        values: list[list[FloatArray]] = [[] for _ in models]
-        for stream in range(-(-n_toys // _STREAM)):
-            index, counts = self._draw(sample, tuple(point.values()), stream)
-            keep = min(_STREAM, n_toys - stream * _STREAM)
-            offsets = np.concatenate([[0], np.cumsum(counts)])[: keep + 1]
-            index = index[: offsets[-1]]
-            signs = np.sign(sample.weights)[index]
-            for model, table, parts in zip(models, tables, values, strict=True):
-                parts.append(segment_llr(model, table, index, signs, offsets))
-            if on_toys is not None:
-                on_toys(keep)
-        pool_id = fingerprint(sample)
-        return {
-            m.name: ToyEnsemble(
-                model_tag(m),
-                point,
-                m.interpolation,
-                np.concatenate(parts),
-                self.n_events,
-                self.poisson,
-                len(sample),
-                pool_id,
-                self.seed,
+        if self.rate is not None and self.rate.basis.parameters != parameters:
+            msg = f"the rate is a function of {self.rate.basis.parameters}, the models {parameters}"
+            raise ParameterError(msg)
+        if n_toys < 1 or start < 0 or workers < 1:
+            msg = (
+                f"n_toys = {n_toys} and workers = {workers} must be positive, and start = {start} "
+                "not negative"
             )
-            for m, parts in zip(models, values, strict=True)
-        }
+            raise ConfigurationError(msg)
 
-    def dataset(self, truth: Mapping[str, float], toy: int = 0) -> Sample:
-        """The events of one toy, as a dataset (weights ±1)."""
-        sample = self.pool.at(**truth)
-        index, counts = self._draw(sample, tuple(truth.values()), toy // _STREAM)
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        rows = index[offsets[toy % _STREAM] : offsets[toy % _STREAM + 1]]
-        drawn = sample.take(rows)
-        return replace(drawn, weights=np.sign(drawn.weights))
-
-    def _draw(
-        self, sample: Sample, truth: Sequence[float], stream: int
-    ) -> tuple[IntArray, IntArray]:
-        """Event indices of ``_STREAM`` toys, one after the other, and the events of each."""
-        keys = [int(np.float64(t + 0.0).view(np.uint64)) for t in truth]  # + 0.0: −0 is 0
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(*keys, stream)))
-        counts = (
-            rng.poisson(self.n_events, _STREAM)
-            if self.poisson
-            else np.full(_STREAM, self.n_events, dtype=np.int64)
+    def _draws(self, truth: Point, stop: int) -> Draws:
+        pool = self._pool
+        names = pool.samples.parameters
+        # The pool refuses other parameters; the draw must not depend on their order.
+        point = {k: float(truth[k]) for k in names} if set(truth) == set(names) else dict(truth)
+        signal = pool.at(point)
+        n_signal = float(self.n_events) if self.n_events is not None else self._nu(point)
+        if self.rate is not None and np.any(signal.weights < 0):
+            msg = (
+                f"{signal.samples[0].label}: toys with a rate need events of positive weight, as "
+                "the number of signed events is not Poisson; leave out rate=, or reweight to "
+                "positive weights"
+            )
+            raise SampleError(msg)
+        return Draws(
+            signal.with_backgrounds(n_signal, self.background),
+            point,
+            self.seed,
+            np.array([n_signal, *(b.n_expected for b in self.background)]),
+            np.array([len(signal.weights), *(len(b.sample) for b in self.background)]),
+            self.poisson or self.rate is not None,
+            stop if self.disjoint else None,
         )
-        total = int(counts.sum())
-        weights = sample.weights
-        if np.all(weights == weights[0]):
-            return rng.integers(len(sample), size=total), counts
-        cumulative = np.cumsum(np.abs(weights))
-        index = np.searchsorted(cumulative, rng.random(total) * cumulative[-1], side="right")
-        return np.minimum(index, len(sample) - 1), counts
+
+    def _nu(self, point: Point) -> float:
+        assert self.rate is not None
+        return self.rate.at(point)
+
+    def _add_rate(self, model: Model, surfaces: FloatArray, counts: IntArray) -> FloatArray | None:
+        """Add the rate term to surfaces in place; return ln ν(θ_k)/ν(0), shape (K,)."""
+        if self.rate is None:
+            return None
+        fixed = sum(b.n_expected for b in self.background)
+        nu = self.rate.value(model.interpolation.grid) + fixed
+        nu0 = self._nu(dict.fromkeys(model.parameters, 0.0)) + fixed
+        log_rate: FloatArray = np.log(nu / nu0)
+        surfaces += nu0 - nu + counts[:, None] * log_rate
+        return log_rate
+
+    def _variance_error(
+        self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
+    ) -> float:
+        if not is_additive(model):
+            return float("nan")
+        if self.disjoint:
+            return 0.0
+        point = np.array([draws.point[name] for name in model.parameters])
+        return pool_variance_error(model.interpolation, table, draws.pool.weights, point, log_rate)
 
 
-def fingerprint(sample: Sample) -> str:
-    """Short hash of the events of a sample.
+class _Tables:
+    """What models say about events; a sample in use is never shown to them twice."""
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> len(fingerprint(Sample(np.zeros((2, 1)), ("x",))))
-    16
-    """
-    digest = hashlib.blake2b(sample.features.tobytes(), digest_size=8)
-    digest.update(sample.weights.tobytes())
-    return digest.hexdigest()
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = models
+        self._known: dict[int, list[Table]] = {}
+        self._joined: list[Table] = []
+
+    def of(self, samples: tuple[Sample, ...]) -> list[Table]:
+        """One table for each model, with the events of all samples."""
+        keys = [id(s) for s in samples]
+        if keys != list(self._known):
+            # What is not in use any more is forgotten.
+            self._known = {
+                k: self._known[k] if k in self._known else [_table(m, s) for m in self._models]
+                for k, s in zip(keys, samples, strict=True)
+            }
+            columns = zip(*self._known.values(), strict=True)
+            self._joined = [c[0] if len(c) == 1 else np.concatenate(c) for c in columns]
+        return self._joined
+
+
+def _table(model: Model, sample: Sample) -> Table:
+    table = event_table(model, sample)
+    # Sums are float64; converting once is cheaper than for each stream.
+    return np.ascontiguousarray(table, dtype=np.float64) if is_additive(model) else table
+
+
+def _throw(
+    models: Sequence[Model],
+    tables: Sequence[Table],
+    draws: Draws,
+    start: int,
+    n_toys: int,
+    workers: int,
+    on_toys: Callable[[int], None] | None,
+) -> tuple[list[FloatArray], IntArray]:
+    """Surfaces by each model, (n_toys, K), and numbers of events (n_toys,)."""
+    streams = range(start // STREAM, -(-(start + n_toys) // STREAM))
+    one = partial(_stream, models, tables, draws, start, start + n_toys)
+    if not all(is_additive(m) for m in models):
+        workers = 1
+    values: list[list[FloatArray]] = [[] for _ in models]
+    counts = []
+    for surfaces, drawn in _in_order(one, streams, workers):
+        for parts, part in zip(values, surfaces, strict=True):
+            parts.append(part)
+        counts.append(drawn)
+        if on_toys is not None:
+            on_toys(len(drawn))
+    return [np.concatenate(parts) for parts in values], np.concatenate(counts)
+
+
+_Stream = tuple[list[FloatArray], IntArray]
+
+
+def _in_order(one: Callable[[int], _Stream], streams: range, workers: int) -> Iterator[_Stream]:
+    if workers == 1:
+        yield from map(one, streams)
+        return
+    executor = ThreadPoolExecutor(workers)
+    try:
+        yield from executor.map(one, streams)
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _stream(
+    models: Sequence[Model],
+    tables: Sequence[Table],
+    draws: Draws,
+    start: int,
+    stop: int,
+    stream: int,
+) -> _Stream:
+    """Those toys of a stream that are wanted."""
+    index, counts = draws.stream(stream)
+    first, last = max(start - stream * STREAM, 0), min(stop - stream * STREAM, STREAM)
+    offsets = np.concatenate([[0], np.cumsum(counts)])[first : last + 1]
+    index = index[offsets[0] : offsets[-1]]
+    signs, offsets = draws.signs(index), offsets - offsets[0]
+    pairs = zip(models, tables, strict=True)
+    surfaces = [segment_llr(m, table, index, signs, offsets) for m, table in pairs]
+    return surfaces, counts[first:last]

@@ -26,6 +26,7 @@ from milinfer.cli.options import (
 
 __all__ = ["compare", "fit", "report", "train"]
 
+
 @click.command(epilog=FILES_HELP)
 @click.argument("files", nargs=-1, required=True)
 @output_option("Directory for the model.")

@@ -250,8 +250,8 @@ def coverage(
     """
     from milinfer.belt_files import load_belt
     from milinfer.calibration_files import load_calibration
-    from milinfer.coverages import CL68, CL95, IntervalMethod, coverage_scan
     from milinfer.coverage_figures import plot_coverage_scan
+    from milinfer.coverages import CL68, CL95, IntervalMethod, coverage_scan
     from milinfer.likelihood import BagLikelihood
 
     model = BagLikelihood.load(model_path)

@@ -157,7 +157,10 @@ def values_spec(spec: str) -> list[float]:
         if ":" in spec:
             first, last, number = spec.split(":")
             # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
-            return [float(round(v, 10)) + 0.0 for v in np.linspace(float(first), float(last), int(number))]
+            return [
+                float(round(v, 10)) + 0.0
+                for v in np.linspace(float(first), float(last), int(number))
+            ]
         return [float(v) for v in spec.split(",")]
     except ValueError as error:
         msg = f"{spec!r} is no list of values: write -0.3,0,0.3 or first:last:number"

@@ -1,0 +1,114 @@
+"""Whether two pools share events, from a few hashes of each.
+
+Toys that tune a calibration and toys that test it must come from different events.  A pool is
+remembered by the smallest hashes of its events, which are a random choice of them, the same in
+every pool that has the event (bottom-k sketch; Cohen and Kaplan, PODC 2007).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.samples import Sample
+from milinfer.typing import Float32Array, FloatArray
+
+__all__ = ["overlap", "share_events", "sketch"]
+
+_SIZE = 128
+_DUPLICATES = 0.005
+_SHARED = 0.04
+
+_Hashes = NDArray[np.uint64]
+
+
+def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str:
+    """Fingerprint of a set of events that tells how much of it another set shares.
+
+    Hashes see the features of an event, as float32; weights and order do not matter.
+
+    Parameters
+    ----------
+    events
+        A sample, several, or features of shape (n_events, n_features).
+
+    Returns
+    -------
+    str
+        The 128 smallest hashes, as hexadecimal numbers; or, where more than 0.5 % of the events
+        look alike (discrete features), one digest of all events, which only tells whether two sets
+        are the same.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> len(sketch(np.random.default_rng(1).normal(size=(1000, 2))).split())
+    128
+    >>> len(sketch(np.zeros((1000, 2))).split())
+    1
+    """
+    tables: list[Float32Array | FloatArray]
+    if isinstance(events, Sample):
+        tables = [events.features]
+    elif isinstance(events, np.ndarray):
+        tables = [events]
+    else:
+        tables = [s.features for s in events]
+    hashes = np.concatenate([_hashes(t) for t in tables])
+    distinct = np.unique(hashes)
+    if len(hashes) - len(distinct) > _DUPLICATES * len(hashes):
+        # Twice as long as a hash, so that it cannot be taken for one.
+        return hashlib.blake2b(np.sort(hashes).tobytes(), digest_size=16).hexdigest()
+    return " ".join(f"{h:016x}" for h in distinct[:_SIZE].tolist())
+
+
+def overlap(a: str, b: str) -> float:
+    """Events in both of two sets over events in either (Jaccard), estimated from their sketches.
+
+    The standard error is about ``sqrt(overlap / 128)``.  Digests of discrete events give 0 or 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(1).normal(size=(1000, 2))
+    >>> overlap(sketch(x), sketch(x[::-1])), overlap(sketch(x[:500]), sketch(x[500:]))
+    (1.0, 0.0)
+    """
+    first, second = set(a.split()), set(b.split())
+    # The numbers have a fixed width: their order is that of the text.
+    smallest = sorted(first | second)[:_SIZE]
+    return sum(h in first and h in second for h in smallest) / max(len(smallest), 1)
+
+
+def share_events(a: str, b: str) -> bool:
+    """Whether two sets have more than 4 % of their events in common.
+
+    Less cannot be told from features that happen to agree; so a set hides in one that is more than
+    25 times as large.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(1).normal(size=(1000, 2))
+    >>> share_events(sketch(x), sketch(x[:500])), share_events(sketch(x[:500]), sketch(x[500:]))
+    (True, False)
+    """
+    return overlap(a, b) > _SHARED
+
+
+def _hashes(features: Float32Array | FloatArray) -> _Hashes:
+    """One hash for each row, shape (n_events,)."""
+    # + 0: −0 equals 0 and must hash alike.
+    words = np.ascontiguousarray(features, dtype=np.float32) + np.float32(0)
+    columns = words.view(np.uint32).astype(np.uint64).T
+    hashes = np.zeros(len(words), dtype=np.uint64)
+    for column in columns:
+        # SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), one round for each feature.
+        hashes = (hashes ^ column) + np.uint64(0x9E3779B97F4A7C15)
+        hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        hashes ^= hashes >> np.uint64(31)
+    return hashes
