@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from iminuit import Minuit
+from scipy.stats import chi2, ncx2
 
 from milinfer.calibration_files import load_calibration, save_calibration
 from milinfer.calibration_fit import calibrate
@@ -165,30 +166,32 @@ def test_a_calibration_is_kept_with_its_model(tmp_path):
 
 
 def test_the_constant_follows_theta():
-    """The curvature is wrong by 1 + θ: so must be what mends it, at θ and not on average."""
+    """The curvature is wrong by 1 + θ/2: so must be what mends it, at θ and not on average."""
+    wide = Interpolation(np.linspace(-1, 1, 9), "polynomial", 4)
 
-    class Skewed(GaussianMean):
-        def event_llr(self, sample):
-            theta = self.interpolation.grid
-            x = sample.column("x").astype(np.float64)[:, None]
-            # Λ(θ̂) − Λ(θ) is (1 + θ/2) N (x̄ − θ)²/2 for all but terms that do not depend on θ.
-            return -(1 + theta / 2) * (x - theta) ** 2 / 2 + (x**2 - 1) / 2 * (1 + theta / 2)
+    def skewed(pool, truth, seed):
+        exact = Toys(pool, N_EVENTS, seed=seed).run([GaussianMean()], truth, N_TOYS)["gaussian"]
+        distance = exact.theta_hat[:, None] - wide.grid
+        values = -(1 + wide.grid / 2) * N_EVENTS * distance**2 / 2
+        return replace(exact, values=values, interpolation=wide)
 
     truths = [-0.4, -0.2, 0.0, 0.2, 0.4]
-    wide = Interpolation(np.linspace(-1, 1, 9), "polynomial", 4)
-    pool = gaussian_samples(truths, 300_000, 11)
-    toys = Toys(pool, N_EVENTS, seed=5)
-    model = Skewed(interpolation=wide)
-    calibration = calibrate([toys.run([model], t, N_TOYS)["gaussian"] for t in truths])
-    assert calibration.log_scale(0.6827).basis.degree >= 1
-    errors = []
-    for t in truths:
-        for cl in (0.6827, 0.9545):
-            e = Toys(gaussian_samples([t], 300_000, 12), N_EVENTS, seed=6).run([model], t, N_TOYS)
-            errors.append(coverage(e["gaussian"], calibration, cl).pull)
-    # Ten pulls with the error of the calibration (as many toys at five points) on top.
-    assert np.abs(errors).max() < 4
-    assert np.sum(np.square(errors)) < 30
+    tuning, other = (gaussian_samples(truths, 300_000, s) for s in (11, 12))
+    calibration = calibrate([skewed(tuning, t, 5) for t in truths])
+    for cl in (0.6827, 0.9545):
+        assert calibration.log_scale(cl).basis.degree >= 1
+        for t in truths:
+            c, error = calibration.scale_at(t, cl)
+            assert abs(c - 1 / (1 + t / 2)) < 4 * error
+    toys = [skewed(other, t, 6) for t in truths]
+    pulls = [coverage(e, calibration, cl).pull for e in toys for cl in (0.6827, 0.9545)]
+    # Ten pulls, with the error of the calibration (as many toys at five points) on top.
+    assert np.abs(pulls).max() < 4
+    assert np.sum(np.square(pulls)) < 30
+    # One constant for all θ does not do.
+    constant = calibrate([skewed(tuning, t, 5) for t in truths], scale_degree=0)
+    worst = max(abs(coverage(e, constant).pull) for e in toys)
+    assert worst > 5
 
 
 def test_each_confidence_level_has_its_constant():
@@ -289,7 +292,11 @@ def test_two_parameters_are_calibrated_together():
     truth = {"a": 0.2, "b": 0.1}
     other = two_samples([(0.2, 0.1)], 300_000, 2)
     e = Toys(other, N_EVENTS, seed=4).run([model], truth, N_TOYS)["two"]
-    assert coverage(e).coverage > 0.8  # half the curvature
+    # Half the curvature and a shift: q/2 is a non-central χ² with two degrees of freedom.
+    expected = ncx2.cdf(
+        chi2.ppf(0.6827, 2) / model.scale, 2, N_EVENTS * np.sum(np.square(model.shift))
+    )
+    assert abs(coverage(e).coverage - expected) < 4 * np.sqrt(expected * (1 - expected) / N_TOYS)
     for cl in (0.6827, 0.9545):
         assert abs(coverage(e, calibration, cl).pull) < 4
     data = other[0].take(slice(0, N_EVENTS))

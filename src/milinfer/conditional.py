@@ -219,9 +219,10 @@ def coverage_function(
     design = empty.terms(points)
     share = float(k.sum() / n.sum())
     if not 0 < share < 1 or np.linalg.matrix_rank(design) < len(basis):
+        distinct = len(np.unique(points, axis=0))
         msg = (
-            f"{k.sum():.0f} of {n.sum():.0f} toys at {len(np.unique(points, axis=0))} truths cover: "
-            f"that does not determine a polynomial of degree {degree}; throw toys at more truths"
+            f"{k.sum():.0f} of {n.sum():.0f} toys at {distinct} truths cover: that does "
+            f"not determine a polynomial of degree {degree}; throw toys at more truths"
         )
         raise FitError(msg)
     coefficients = np.zeros(len(basis))

@@ -78,6 +78,7 @@ def styled() -> Iterator[None]:
 
 
 def figure_of(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Figure, Any]:
+    """An empty figure with axes; `grid` as for ``Figure.subplots``."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(**grid)
 
@@ -90,6 +91,7 @@ def _colour(name: str, position: int) -> str:
 
 
 def parameter_label(parameter: str) -> str:
+    """A parameter's name as it stands on axes."""
     return _LABELS.get(parameter, parameter.replace("_", " "))
 
 

@@ -1,0 +1,221 @@
+"""Do the intervals cover?  At every truth, for every method, on events that tuned nothing.
+
+* ``gaussian``: the mean of a Gaussian by a surface that is wrong by known factors;
+* ``vbf_hww``: c_HW by trained networks, the exact likelihood ratio (oracle) and a histogram.
+
+python benchmarks/coverage.py [--problems gaussian vbf_hww] [--toys 2000] [--out DIR]
+
+Calibrations and belts come from one pool of events, coverage from another.  The last line on
+standard output is one line of JSON: for each problem, model, method, level and truth the coverage
+with its errors, and how long 100 000 toys take with their estimates and test statistics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import milinfer as mil
+from milinfer.binned import BinnedLLR
+from milinfer.calibration_fit import calibrate
+from milinfer.coverage_figures import plot_coverage_scan, plot_scale
+from milinfer.coverages import CoverageScan, coverage_scan
+from milinfer.datasets import vbf_hww
+from milinfer.pools import EventPool
+from milinfer.surface import Interpolation
+
+GRID = tuple(float(v) + 0.0 for v in np.round(np.linspace(-1, 1, 21), 1))
+POOL_POINTS = (-0.8, -0.4, 0.0, 0.4, 0.8)
+CALIBRATE_AT = tuple(float(v) + 0.0 for v in np.round(np.linspace(-0.6, 0.6, 13), 2))
+BELT_AT = tuple(float(v) + 0.0 for v in np.round(np.linspace(-0.6, 0.6, 41), 3))
+SMOOTH = Interpolation(np.linspace(-1, 1, 21), "polynomial", 4)
+EVALUATE_AT = tuple(float(v) + 0.0 for v in np.round(np.linspace(-0.4, 0.4, 9), 2))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Models, and pools of events for tuning and for evaluation."""
+
+    name: str
+    models: tuple[object, ...]
+    tuning: EventPool
+    evaluation: EventPool
+    n_events: int
+    learned: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WrongMean:
+    """x ~ N(θ, 1), by a surface whose curvature, response and bias are wrong by known factors."""
+
+    name: str = "wrong"
+    scale: float = 0.5
+    response: float = 0.8
+    shift: float = 0.05
+    parameters: tuple[str, ...] = ("mu",)
+    interpolation: Interpolation = SMOOTH
+
+    def event_llr(self, sample: mil.Sample) -> np.ndarray:
+        x = self.response * sample.features.astype(np.float64) + self.shift
+        theta = self.interpolation.grid
+        return self.scale * (theta * x - theta**2 / 2)
+
+
+def _gaussian_pool(n: int, seed: int) -> mil.SampleSet:
+    """Events with weights that make any θ: exp(θ x − θ²/2) is no polynomial, so one sample each."""
+    rng = np.random.default_rng(seed)
+    values = sorted(set(CALIBRATE_AT) | set(BELT_AT) | set(EVALUATE_AT))
+    return mil.SampleSet(
+        tuple(
+            mil.Sample(rng.normal(v, 1, (n, 1)), ("x",), point={"mu": v}, cross_section=1.0)
+            for v in values
+        )
+    )
+
+
+def gaussian(pool_events: int) -> Problem:
+    exact = WrongMean("exact", 1.0, 1.0, 0.0)
+    pools = [EventPool(_gaussian_pool(pool_events, s)) for s in (1, 2)]
+    return Problem("gaussian", (exact, WrongMean()), *pools, 100, ("exact", "wrong"))
+
+
+def _generate(job: tuple[float, int, int]) -> mil.Sample:
+    """Events as they come out of the feature step, without the detour through files."""
+    value, n, seed = job
+    generated = vbf_hww.generate(n, {"c_HW": value}, seed=seed)
+    table = mil.feature_set("vbf_2l2j_invariant").from_lhe(generated.to_events()[0])
+    own = generated.joint_ratio(value)
+    weights = vbf_hww.DEFAULT_WEIGHTS
+    return mil.Sample(
+        table.array,
+        table.names,
+        point={"c_HW": value},
+        process="vbf_hww",
+        cross_section=generated.cross_section,
+        cross_section_error=generated.cross_section_error,
+        reweights={f"w{k}": generated.joint_ratio(p["c_HW"]) / own for k, p in enumerate(weights)},
+        reweight_points={f"w{k}": p for k, p in enumerate(weights)},
+    )
+
+
+def hww(pool_events: int, train_events: int, heads: Sequence[str]) -> Problem:
+    wanted = [(v, pool_events // len(POOL_POINTS)) for v in (*POOL_POINTS, *POOL_POINTS)]
+    wanted += [(v, train_events) for v in GRID]
+    seeds = np.random.SeedSequence(21).generate_state(len(wanted))
+    jobs = [(v, n, int(s)) for (v, n), s in zip(wanted, seeds, strict=True)]
+    with ProcessPoolExecutor(2) as pool:
+        made = list(pool.map(_generate, jobs))
+    k = len(POOL_POINTS)
+    tuning, evaluation = (EventPool(mil.SampleSet(tuple(made[i : i + k])), 4) for i in (0, k))
+    train = mil.SampleSet(tuple(made[2 * k :]))
+    estimators = {
+        "polynomial-joint": mil.BagLikelihood(head="polynomial", labels="joint", seed=1),
+        "polynomial": mil.BagLikelihood(head="polynomial", seed=1),
+        "multiclass": mil.BagLikelihood(bag_size=50, seed=1),
+    }
+    models: list[object] = []
+    for name in heads:
+        start = time.perf_counter()
+        models.append(estimators[name].fit(train))
+        print(f"{name}: trained in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    fine = np.linspace(-1, 1, 81)
+    templates = mil.Templates.from_samples(train, "d_phi_qq", bins=20, degree=4)
+    models.append(BinnedLLR("pyhf", templates, "c_HW", Interpolation(fine, "spline")))
+    models.append(mil.Oracle.from_sample(train.at(c_HW=0.0), "c_HW", fine))
+    return Problem("vbf_hww", tuple(models), tuning, evaluation, 1000, tuple(heads))
+
+
+def measure(
+    problem: Problem, n_toys: int, n_tuning: int, n_belt: int, workers: int, out: Path | None
+) -> list[CoverageScan]:
+    """Tune every method, then measure all of them."""
+    tuning = mil.Toys(problem.tuning, problem.n_events, seed=31)
+    evaluation = mil.Toys(problem.evaluation, problem.n_events, seed=32)
+    learned = [m for m in problem.models if m.name in problem.learned]
+    calibration_toys = tuning.scan(learned, CALIBRATE_AT, n_tuning, workers=workers)
+    belt_toys = mil.Toys(problem.tuning, problem.n_events, seed=33).scan(
+        learned, BELT_AT, n_belt, workers=workers
+    )
+    toys = evaluation.scan(problem.models, EVALUATE_AT, n_toys, workers=workers)
+    scans = []
+    for model in problem.models:
+        methods: dict[str, object] = {"as it is": None}
+        if model.name in problem.learned:
+            own = calibration_toys[model.name]
+            at_zero = [e for e in own if abs(e.truth) < 1e-9]
+            methods |= {
+                "bias corrected": calibrate(own, correct="bias"),
+                "seed 001 (at 0)": calibrate(at_zero, cl=0.6827, kind="bartlett"),
+                "c_cicc alone": calibrate(own, correct="scale"),
+                "calibrated": calibrate(own),
+                "Neyman belt": mil.neyman(belt_toys[model.name]),
+            }
+        scan = coverage_scan(toys[model.name], methods)
+        scans.append(scan)
+        if out is not None:
+            name = f"{problem.name}_{model.name}"
+            plot_coverage_scan(scan).savefig(out / f"coverage_{name}.svg")
+            if model.name in problem.learned:
+                plot_scale(methods["calibrated"]).savefig(out / f"scale_{name}.svg")
+    return scans
+
+
+def speed(problem: Problem, workers: int) -> float:
+    """Seconds for 100 000 toys of 1000 events with estimates and test statistics."""
+    toys = mil.Toys(problem.evaluation, 1000, seed=41)
+    start = time.perf_counter()
+    ensemble = next(iter(toys.run([problem.models[0]], 0.0, 100_000, workers=workers).values()))
+    ensemble.test_statistic(0.0)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problems", nargs="+", default=["gaussian", "vbf_hww"])
+    parser.add_argument("--heads", nargs="+", default=["polynomial-joint", "multiclass"])
+    parser.add_argument("--toys", type=int, default=2000, help="for each truth, evaluation")
+    parser.add_argument("--tuning-toys", type=int, default=20_000, help="for each truth")
+    parser.add_argument("--belt-toys", type=int, default=10_000, help="for each truth")
+    parser.add_argument("--pool", type=int, default=500_000, help="events of a pool")
+    parser.add_argument("--train", type=int, default=20_000, help="events a point")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=None, help="directory for figures")
+    options = parser.parse_args()
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, object] = {"rows": [], "toys_100k_s": {}, "seconds": {}}
+    for name in options.problems:
+        start = time.perf_counter()
+        problem = (
+            gaussian(options.pool // 10)
+            if name == "gaussian"
+            else hww(options.pool, options.train, options.heads)
+        )
+        print(f"{name}: prepared in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+        scans = measure(
+            problem,
+            options.toys,
+            options.tuning_toys,
+            options.belt_toys,
+            options.workers,
+            options.out,
+        )
+        for scan in scans:
+            for row in scan.table_rows():
+                print(name, scan.rows[0].model, *row, sep="\t", file=sys.stderr)
+            figures["rows"] += [{"problem": name, **r} for r in scan.to_dict()]
+        figures["toys_100k_s"][name] = speed(problem, options.workers)
+        figures["seconds"][name] = time.perf_counter() - start
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Coverage against closed forms, with its errors and refusals."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.stats import beta, chi2, norm
+
+from milinfer.coverages import Asymptotic, CoverageScan, coverage, coverage_scan
+from milinfer.exceptions import CalibrationError, MilinferWarning
+from milinfer.toys import Toys
+from models import GaussianMean, gaussian_samples
+
+N_EVENTS, N_TOYS = 100, 2000
+TRUTHS = [-0.2, 0.0, 0.2]
+POOL = gaussian_samples(TRUTHS, 200_000, 2)
+
+
+def throw(model, n_toys=N_TOYS, pool=POOL):
+    return Toys(pool, N_EVENTS, seed=3).scan([model], TRUTHS, n_toys)["gaussian"]
+
+
+class Fixed:
+    """A method that contains the truth in a known share of the toys."""
+
+    def __init__(self, share, pool_ids=()):
+        self.share, self.pool_ids = share, pool_ids
+
+    def contains_truth(self, ensemble, cl):
+        del cl
+        return np.arange(ensemble.n_toys) < self.share * ensemble.n_toys
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_miscoverage_is_the_known_one(scale):
+    scan = coverage_scan(throw(GaussianMean(scale)), {"asymptotic": None})
+    for row in scan:
+        expected = chi2.cdf(chi2.ppf(row.cl, 1) / scale, 1)
+        error = np.sqrt(expected * (1 - expected) / N_TOYS)
+        assert abs(row.coverage - expected) < 4 * error
+        assert row.error == pytest.approx(np.sqrt(row.coverage * (1 - row.coverage) / N_TOYS))
+
+
+def test_a_shift_gives_the_known_loss():
+    scan = coverage_scan(throw(GaussianMean(shift=0.1)), {"x": None}, (0.6827,))
+    expected = norm.cdf(2) - norm.cdf(0)
+    for row in scan:
+        assert abs(row.coverage - expected) < 4 * np.sqrt(expected * (1 - expected) / N_TOYS)
+
+
+def test_errors_are_those_of_clopper_and_pearson():
+    row = coverage(throw(GaussianMean(), 200)[0], Fixed(0.9), name="fixed")
+    assert (row.coverage, row.n_toys, row.method) == (0.9, 200, "fixed")
+    tail = (1 - 0.6827) / 2
+    assert row.low == pytest.approx(beta.ppf(tail, 180, 21))
+    assert row.high == pytest.approx(beta.ppf(1 - tail, 181, 20))
+    assert row.pull == pytest.approx((0.9 - 0.6827) / np.sqrt(0.6827 * 0.3173 / 200))
+    assert coverage(throw(GaussianMean(), 200)[0]).method == "as it is"
+
+
+def test_the_p_values_of_a_right_method_are_uniform():
+    """The χ² over truths, for pools large enough: not too good either."""
+    p_values = []
+    for seed in range(30):
+        toys = Toys(POOL, N_EVENTS, seed=seed).scan([GaussianMean()], TRUTHS, 400)["gaussian"]
+        scan = coverage_scan(toys, {"x": None}, (0.6827,))
+        p_values.append(scan.chi2("x", 0.6827)[2])
+    assert 0.2 < np.mean(p_values) < 0.8
+    assert min(p_values) > 1e-4
+
+
+def test_toys_of_tuning_events_are_refused():
+    toys = throw(GaussianMean(), 100)
+    # The same events, all of them or a part, in another order.
+    part = POOL[0].take(np.random.default_rng(1).permutation(200_000)[:60_000])
+    from milinfer.pools import sketch
+
+    for pool_id in (toys[0].pool_id, sketch(part)):
+        with pytest.raises(CalibrationError, match="tuned the calibration"):
+            coverage(toys[0], Fixed(0.7, (pool_id,)))
+    other = gaussian_samples([0.0], 100_000, 77)[0]
+    assert coverage(toys[0], Fixed(0.7, (sketch(other),))).coverage == 0.7
+
+
+def test_a_small_pool_is_warned_of():
+    small = gaussian_samples(TRUTHS, 1000, 5)
+    toys = throw(GaussianMean(), 2000, small)
+    with pytest.warns(MilinferWarning, match="use a larger pool"):
+        row = coverage(toys[0])
+    assert row.pool_error > row.error
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        coverage(throw(GaussianMean(), 400)[0])
+
+
+def test_the_pool_error_is_the_spread_between_pools():
+    """Toys enough that the pool is what is left: its error is what is quoted."""
+    measured, quoted = [], []
+    for seed in range(40):
+        pool = gaussian_samples([0.0], 1000, 500 + seed)
+        toys = Toys(pool, N_EVENTS, seed=seed).run([GaussianMean()], 0.0, 4000)["gaussian"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MilinferWarning)
+            row = coverage(toys)
+        measured.append(row.coverage)
+        quoted.append(row.pool_error)
+    total = np.hypot(np.mean(quoted), np.sqrt(0.6827 * 0.3173 / 4000))
+    root = np.sqrt(np.mean((np.array(measured) - 0.6827) ** 2))
+    # Forty pools: an error of 11 %.
+    assert root == pytest.approx(total, rel=0.45)
+
+
+def test_a_scan_says_which_rows_are_off():
+    toys = throw(GaussianMean(), 1000)
+    scan = coverage_scan(toys, {"good": Fixed(0.683), "bad": Fixed(0.75)}, (0.6827,))
+    assert scan.methods == ("good", "bad")
+    assert scan.outside("good", 0.6827) == ()
+    assert [r.theta for r in scan.outside("bad", 0.6827)] == TRUTHS
+    value, n, p = scan.chi2("bad", 0.6827)
+    assert n == 3
+    assert value > 50
+    assert p < 1e-9
+    assert len((scan + scan).rows) == 12
+    assert scan.to_rich().row_count == 2
+    assert scan.to_dict()[0]["point"] == {"mu": -0.2}
+    with pytest.raises(KeyError, match="no coverage of 'worse'"):
+        scan.of("worse", 0.6827)
+    assert isinstance(scan, CoverageScan)
+    assert Asymptotic().pool_ids == ()
