@@ -99,7 +99,14 @@ def test_errors_cover_with_small_and_large_pools(pool_events):
         pool = quadratic.samples(pool_events, [{"c1": 0.0}], seed=100 + k)
         toys = Toys(pool, 300, seed=k).run([Exact()], 0.0, 200)["exact"]
         found.append(information(toys, n_bootstrap=100))
-    for name in ["info_eff", "info_width", "info_curv", "bartlett_ratio", "score_mean", "info_score"]:
+    for name in [
+        "info_eff",
+        "info_width",
+        "info_curv",
+        "bartlett_ratio",
+        "score_mean",
+        "info_score",
+    ]:
         values = np.array([getattr(f, name) for f in found])
         errors = np.array([getattr(f, f"{name}_error") for f in found])
         # The spread of 40 values is known to 11 %.
