@@ -64,6 +64,8 @@ class BagSizeScan:
         One for each size and repeat.
     info_eff, info_mle
         Means over the repeats, shape (S,).
+    info_mle_error
+        Standard error of `info_mle`, shape (S,), with the spread of the trainings.
     covariance
         Of `info_eff`, shape (S, S): the toys, which all sizes share, and the spread from one
         training to the next, if there are several.
@@ -80,6 +82,7 @@ class BagSizeScan:
     points: tuple[ScanPoint, ...]
     info_eff: FloatArray
     info_mle: FloatArray
+    info_mle_error: FloatArray
     covariance: FloatArray
     training_spread: float
     bound: tuple[float, float] | None = None
@@ -89,13 +92,6 @@ class BagSizeScan:
     def info_eff_error(self) -> FloatArray:
         """Standard error of `info_eff`, shape (S,)."""
         return np.asarray(np.sqrt(np.diag(self.covariance)))
-
-    @property
-    def info_mle_error(self) -> FloatArray:
-        """Standard error of `info_mle` from the toys and the trainings, shape (S,)."""
-        toys = [np.mean([p.information.info_mle_error for p in self.at(n)]) for n in self.sizes]
-        spread = np.nan_to_num(self.training_spread) * self.info_mle
-        return np.asarray(np.hypot(toys, spread / np.sqrt(len(self.at(int(self.sizes[0]))))))
 
     def at(self, size: int) -> tuple[ScanPoint, ...]:
         """The trainings at one size."""
@@ -127,6 +123,7 @@ class BagSizeScan:
             "info_eff": self.info_eff.tolist(),
             "info_eff_error": self.info_eff_error.tolist(),
             "info_mle": self.info_mle.tolist(),
+            "info_mle_error": self.info_mle_error.tolist(),
             "covariance": self.covariance.tolist(),
             "training_spread": None if np.isnan(self.training_spread) else self.training_spread,
             "bound": None if self.bound is None else list(self.bound),
@@ -258,11 +255,15 @@ def scan_bag_sizes(
         spread = float(np.sqrt(np.mean(np.var(np.log(info), axis=1, ddof=1))))
         covariance = covariance + np.diag((spread * info.mean(axis=1)) ** 2 / repeats)
     mle = np.array([p.information.info_mle for p in points]).reshape(shape)
+    mle_error = np.array([p.information.info_mle_error for p in points]).reshape(shape).mean(axis=1)
+    if repeats > 1:
+        mle_error = np.hypot(mle_error, mle.std(axis=1, ddof=1) / np.sqrt(repeats))
     return BagSizeScan(
         np.array(ordered),
         points,
         info.mean(axis=1),
         mle.mean(axis=1),
+        mle_error,
         covariance,
         spread,
         bound,
