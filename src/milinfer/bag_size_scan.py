@@ -71,7 +71,8 @@ class BagSizeScan:
         training to the next, if there are several.
     training_spread
         Relative standard deviation of I_eff from one training to the next, pooled over the sizes;
-        NaN if there is one training at each.
+        NaN if there is one training at each.  It contains what of the toys' fluctuation differs
+        between trainings, which the covariance then counts twice: errors are rather too large.
     bound
         True information and its error, where the caller knows it.
     reference

@@ -58,7 +58,7 @@ def plot_bag_sizes(
     """
     known = scan.bound if bound is None else bound
     sizes = scan.sizes
-    fine = np.geomspace(sizes[0] / 1.3, sizes[-1] * 4, 201)
+    fine = np.geomspace(sizes[0], sizes[-1] * 4, 201)
     with _style():
         figure, axis = _figure(6.4, 4.6)
         top = float(np.max(scan.info_eff + scan.info_eff_error))
@@ -69,14 +69,16 @@ def plot_bag_sizes(
             top = max(top, value + error)
         for i, fit in enumerate(fits):
             colour = _PALETTE[(i + 1) % len(_PALETTE)]
-            curve, band = fit.info(np.maximum(fine, 1)), fit.info_error(np.maximum(fine, 1))
+            curve, band = fit.info(fine), fit.info_error(fine)
             goodness = "" if np.isnan(fit.p_value) else f", p = {fit.p_value:.2g}"
-            label = f"{_NAMES[fit.ansatz]}: {fit.chi2:.1f}/{fit.ndf}{goodness}"
-            inside = fine <= sizes[-1]
+            label = rf"{_NAMES[fit.ansatz]}: $\chi^2$/ndf = {fit.chi2:.1f}/{fit.ndf}{goodness}"
+            inside = fine <= sizes[-1] * (1 + 1e-9)
             axis.fill_between(fine, curve - band, curve + band, color=colour, alpha=0.18, lw=0)
-            axis.plot(fine[inside], curve[inside], color=colour, label=label)
+            # Fits that agree lie on top of each other: the later ones are thinner.
+            width = max(3.0 - i, 1.0)
+            axis.plot(fine[inside], curve[inside], color=colour, lw=width, label=label)
             # Dashed where it extrapolates.
-            axis.plot(fine[~inside], curve[~inside], color=colour, ls=(0, (3, 2)))
+            axis.plot(fine[~inside], curve[~inside], color=colour, lw=width, ls=(0, (3, 2)))
             top = max(top, float(np.max(curve[inside] + band[inside])))
         limit = 1.15 * top
         high = scan.info_mle > limit
@@ -123,7 +125,7 @@ def plot_bag_sizes(
             zorder=3,
         )
         axis.set_xscale("log")
-        axis.set_xlim(fine[0], fine[-1])
+        axis.set_xlim(sizes[0] / 1.4, fine[-1])
         axis.set_ylim(0, limit)
         axis.set_xlabel("events in a bag")
         axis.set_ylabel("information")
