@@ -15,7 +15,6 @@ from milinfer.comparison import compare
 from milinfer.cost import LikelihoodCost
 from milinfer.coverages import coverage
 from milinfer.exceptions import CalibrationError
-from milinfer.information import information
 from milinfer.intervals import profile_interval
 from milinfer.llr import dataset_surface
 from milinfer.samples import Sample, SampleSet
@@ -86,31 +85,6 @@ def test_coverage_on_tuning_events_is_refused():
         coverage(toys[0], calibrate(toys))
     with pytest.raises(CalibrationError, match="tuned the calibration"):
         compare({"gaussian": toys}, {"gaussian": toys[1]})
-
-
-def test_information_of_the_exact_model_is_the_fisher_information():
-    model = GaussianMean()
-    measured = information(evaluate(model), throw(model))
-    assert abs(measured.info_eff - N_EVENTS) < 3 * measured.info_eff_error
-    assert abs(measured.response - 1) < 3 * measured.response_error
-    assert measured.info_curv == pytest.approx(N_EVENTS)
-    assert abs(measured.bartlett_ratio - 1) < 3 * measured.bartlett_ratio_error
-
-
-class Shrunken(GaussianMean):
-    """Sees x/2: the estimate is half of what it should be."""
-
-    def event_llr(self, sample):
-        halved = Sample(sample.features / 2, ("x",), point=sample.point)
-        return super().event_llr(halved)
-
-
-def test_a_shrunken_estimator_is_flattered_by_i_mle_but_not_by_i_eff():
-    model = Shrunken()
-    measured = information(evaluate(model), throw(model))
-    assert abs(measured.response - 0.5) < 3 * measured.response_error
-    assert abs(measured.info_mle - 4 * N_EVENTS) < 4 * measured.info_mle_error
-    assert abs(measured.info_eff - N_EVENTS) < 3 * measured.info_eff_error
 
 
 def test_the_calibrated_cost_has_the_corrected_estimate_and_width():

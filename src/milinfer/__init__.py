@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from milinfer.bag_size_compare import compare_ansaetze as compare_ansaetze
+    from milinfer.bag_size_fit import fit_bag_sizes as fit_bag_sizes
+    from milinfer.bag_size_scan import scan_bag_sizes as scan_bag_sizes
     from milinfer.boosted import BoostedLikelihood as BoostedLikelihood
     from milinfer.calibration import Calibration as Calibration
     from milinfer.calibration_fit import calibrate as calibrate
@@ -56,14 +59,17 @@ _WHERE = {
     "calibrate": "calibration_fit",
     "compare": "comparison",
     "CoverageScan": "coverages",
+    "compare_ansaetze": "bag_size_compare",
     "coverage": "coverages",
     "coverage_scan": "coverages",
     "diagnose": "diagnostics",
     "feature_set": "features",
+    "fit_bag_sizes": "bag_size_fit",
     "information": "information",
     "information_matrix": "information_matrix",
     "relative_information": "information_matrix",
     "profile_interval": "intervals",
+    "scan_bag_sizes": "bag_size_scan",
 }
 
 __all__ = [*sorted(_WHERE), "__version__"]  # noqa: PLE0604  # all of them are strings

@@ -10,6 +10,7 @@ gave.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -28,6 +29,7 @@ __all__ = [
     "LLRModel",
     "Model",
     "ModelTag",
+    "Renamed",
     "curve",
     "dataset_surface",
     "event_table",
@@ -141,6 +143,76 @@ def model_tag(model: Model) -> ModelTag:
         tuple(getattr(model, "feature_names", ())),
         str(getattr(model, "digest", "")),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Renamed:
+    """A model by another name: toys tell models by name, and two trainings of one head share it.
+
+    Parameters
+    ----------
+    model
+        Any model, of events or of bags.
+    name
+        What to call it.
+
+    Examples
+    --------
+    >>> from milinfer.oracle import Oracle
+    >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(1))
+    >>> model_tag(Renamed(oracle, "bound")).name
+    'bound'
+    """
+
+    model: Model
+    name: str
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return self.model.parameters
+
+    @property
+    def interpolation(self) -> Interpolation | ChebyshevBox:
+        """Parameter points and the continuation between them."""
+        return self.model.interpolation
+
+    @property
+    def additive(self) -> bool:
+        """Whether Λ is a sum over events."""
+        return _in_bags(self.model) is None
+
+    @property
+    def events_in_bag(self) -> int:
+        """Events in a bag."""
+        return model_tag(self.model).events_in_bag
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features that the model reads."""
+        return model_tag(self.model).feature_names
+
+    @property
+    def digest(self) -> str:
+        """Hash of what was learned."""
+        return model_tag(self.model).digest
+
+    @property
+    def reduction(self) -> Literal["sum", "max"]:
+        """How the summaries of a bag are brought together; of models of bags alone."""
+        return cast(BagModel, self.model).reduction
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """Log-likelihood ratio of every event at every point, shape (n_events, K)."""
+        return cast(LLRModel, self.model).event_llr(sample)
+
+    def event_summary(self, sample: Sample) -> Float32Array:
+        """Summary of every event, shape (n_events, S); of models of bags alone."""
+        return cast(BagModel, self.model).event_summary(sample)
+
+    def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
+        """Log-likelihood ratio of bags, shape (n_bags, K); of models of bags alone."""
+        return cast(BagModel, self.model).bag_llr(reduced, counts)
 
 
 def curve(model: Model) -> Interpolation:

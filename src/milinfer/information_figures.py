@@ -1,0 +1,133 @@
+"""Figures of a :class:`~milinfer.bag_size_scan.BagSizeScan`.
+
+As in :mod:`milinfer.plotting`, every function returns a figure of what the result holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milinfer.plotting import _PALETTE, _figure, _style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from milinfer.bag_size_curve import BagSizeFit
+    from milinfer.bag_size_scan import BagSizeScan
+
+__all__ = ["plot_bag_sizes"]
+
+_NAMES = {
+    "sqrt": r"$\sigma^2_\epsilon = C\sqrt{N_B}$",
+    "constant": r"$\sigma^2_\epsilon = C$",
+    "power": r"$\sigma^2_\epsilon = C\,N_B^{a}$",
+    "linear": r"$\sigma^2_\epsilon = C\sqrt{N_B} + C_2 N_B$",
+}
+
+
+def plot_bag_sizes(
+    scan: BagSizeScan,
+    fits: Sequence[BagSizeFit] = (),
+    bound: tuple[float, float] | float | None = None,
+) -> Figure:
+    """Effective information against bag size (seed 001, fig. 2), with fits and the exact bound.
+
+    Parameters
+    ----------
+    scan
+        Points: I_eff filled, I_MLE = 1/Var(θ̂) open, the single trainings small where there are
+        several.  I_MLE far above the others (an estimator that is pulled to the middle) is shown
+        as an arrow at the upper edge.
+    fits
+        Drawn with their one-sigma band, beyond the largest size too.
+    bound
+        True information, or that with its error; default: the bound of the scan.
+
+    Examples
+    --------
+    >>> from milinfer.bag_size_scan import BagSizeScan
+    >>> info = np.array([60.0, 80.0, 90.0])
+    >>> scan = BagSizeScan(np.array([1, 10, 100]), (), info, info, np.ones(3), np.eye(3),
+    ...                    np.nan, (107.0, 0.0))
+    >>> figure = plot_bag_sizes(scan, [scan.fit()])
+    >>> figure.axes[0].get_xscale(), figure.axes[0].get_ylabel()
+    ('log', 'information')
+    """
+    known = scan.bound if bound is None else bound
+    sizes = scan.sizes
+    fine = np.geomspace(sizes[0], sizes[-1] * 4, 201)
+    with _style():
+        figure, axis = _figure(6.4, 4.6)
+        top = float(np.max(scan.info_eff + scan.info_eff_error))
+        if known is not None:
+            value, error = known if isinstance(known, tuple) else (known, 0.0)
+            axis.axhline(value, color="black", lw=1, ls="--", label="exact bound")
+            axis.axhspan(value - error, value + error, color="black", alpha=0.12, lw=0)
+            top = max(top, value + error)
+        for i, fit in enumerate(fits):
+            colour = _PALETTE[(i + 1) % len(_PALETTE)]
+            curve, band = fit.info(fine), fit.info_error(fine)
+            goodness = "" if np.isnan(fit.p_value) else f", p = {fit.p_value:.2g}"
+            label = rf"{_NAMES[fit.ansatz]}: $\chi^2$/ndf = {fit.chi2:.1f}/{fit.ndf}{goodness}"
+            inside = fine <= sizes[-1] * (1 + 1e-9)
+            axis.fill_between(fine, curve - band, curve + band, color=colour, alpha=0.18, lw=0)
+            # Fits that agree lie on top of each other: the later ones are thinner.
+            width = max(3.0 - i, 1.0)
+            axis.plot(fine[inside], curve[inside], color=colour, lw=width, label=label)
+            # Dashed where it extrapolates.
+            axis.plot(fine[~inside], curve[~inside], color=colour, lw=width, ls=(0, (3, 2)))
+            top = max(top, float(np.max(curve[inside] + band[inside])))
+        limit = 1.15 * top
+        high = scan.info_mle > limit
+        axis.errorbar(
+            sizes[~high] * 1.06,
+            scan.info_mle[~high],
+            yerr=scan.info_mle_error[~high],
+            fmt="o",
+            mfc="none",
+            color="gray",
+            ms=5,
+            lw=1,
+            label=r"$I_\mathrm{MLE} = 1/\mathrm{Var}(\hat\theta)$",
+        )
+        for n, value in zip(sizes[high], scan.info_mle[high], strict=True):
+            axis.annotate(
+                f"{value:.0f}",
+                (n * 1.06, limit),
+                (n * 1.06, 0.91 * limit),
+                arrowprops={"arrowstyle": "->", "color": "gray"},
+                color="gray",
+                fontsize=8,
+                ha="center",
+                va="top",
+            )
+        if len(scan.points) > len(sizes):
+            axis.plot(
+                [p.size / 1.06 for p in scan.points],
+                [p.information.info_eff for p in scan.points],
+                ".",
+                color=_PALETTE[0],
+                alpha=0.5,
+                ms=4,
+                label="single trainings",
+            )
+        axis.errorbar(
+            sizes,
+            scan.info_eff,
+            yerr=scan.info_eff_error,
+            fmt="o",
+            color=_PALETTE[0],
+            ms=6,
+            label=r"$I_\mathrm{eff} = R^2/\mathrm{Var}(\hat\theta)$",
+            zorder=3,
+        )
+        axis.set_xscale("log")
+        axis.set_xlim(sizes[0] / 1.4, fine[-1])
+        axis.set_ylim(0, limit)
+        axis.set_xlabel("events in a bag")
+        axis.set_ylabel("information")
+        figure.legend(loc="outside upper center", ncols=2, fontsize=8)
+    return figure
