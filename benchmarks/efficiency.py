@@ -29,7 +29,7 @@ import numpy as np
 import milinfer as mil
 from milinfer.datasets import quadratic, vbf_hww
 from milinfer.datasets.observable import observable_coefficients
-from milinfer.information_matrix import relative_information
+from milinfer.fisher_matrix import relative_information
 from milinfer.networks import NetworkConfig
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox

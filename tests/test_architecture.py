@@ -38,7 +38,7 @@ def test_imports_have_no_circles():
 
 def test_pictures_and_commands_are_imported_by_nothing_else():
     last = {"plotting", "report", "cli"}
-    last |= {f"{kind}_figures" for kind in ("analysis", "diagnostic", "information")}
+    last |= {f"{kind}_figures" for kind in ("analysis", "diagnostic", "information", "coverage")}
     for module, path in MODULES.items():
         own = module.split(".")[1] if "." in module else module
         if own in last | {"__main__"}:
@@ -52,3 +52,11 @@ def test_every_module_is_described():
     top = {m.split(".")[1] for m in MODULES if m.count(".") >= 1} - {"__main__"}
     missing = sorted(m for m in top if f"`{m}`" not in text)
     assert not missing
+
+
+def test_no_function_of_the_package_has_the_name_of_a_module():
+    """Regression: importing ``milinfer.compare`` put the module in the place of the function."""
+    import milinfer
+
+    modules = {m.split(".")[1] for m in MODULES if m.count(".") == 1}
+    assert not modules & set(milinfer.__all__)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from milinfer.diagnostics import diagnose as diagnose
     from milinfer.features import FeatureSet as FeatureSet
     from milinfer.features import feature_set as feature_set
-    from milinfer.information import information as information
-    from milinfer.information_matrix import information_matrix as information_matrix
-    from milinfer.information_matrix import relative_information as relative_information
+    from milinfer.fisher import information as information
+    from milinfer.fisher_matrix import information_matrix as information_matrix
+    from milinfer.fisher_matrix import relative_information as relative_information
     from milinfer.intervals import profile_interval as profile_interval
     from milinfer.likelihood import BagLikelihood as BagLikelihood
     from milinfer.oracle import Oracle as Oracle
@@ -65,9 +65,9 @@ _WHERE = {
     "diagnose": "diagnostics",
     "feature_set": "features",
     "fit_bag_sizes": "bag_size_fit",
-    "information": "information",
-    "information_matrix": "information_matrix",
-    "relative_information": "information_matrix",
+    "information": "fisher",
+    "information_matrix": "fisher_matrix",
+    "relative_information": "fisher_matrix",
     "profile_interval": "intervals",
     "scan_bag_sizes": "bag_size_scan",
 }

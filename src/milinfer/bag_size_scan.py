@@ -18,8 +18,8 @@ from milinfer.bag_size_compare import AnsatzComparison, compare_ansaetze
 from milinfer.bag_size_curve import Ansatz, BagSizeFit
 from milinfer.bag_size_fit import fit_bag_sizes
 from milinfer.exceptions import CalibrationError, ConfigurationError
-from milinfer.information import Information, information
-from milinfer.information_matrix import RelativeInformation, relative_information
+from milinfer.fisher import Information, information
+from milinfer.fisher_matrix import RelativeInformation, relative_information
 from milinfer.llr import Model, Renamed
 from milinfer.toys import ToyEnsemble, Toys
 from milinfer.typing import FloatArray, IntArray

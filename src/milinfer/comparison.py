@@ -11,7 +11,7 @@ from milinfer.calibration import Calibration
 from milinfer.calibration_fit import calibrate
 from milinfer.coverages import CL68, CL95, Coverage, coverage, require_other_events
 from milinfer.exceptions import CalibrationError
-from milinfer.information import Information, information
+from milinfer.fisher import Information, information
 from milinfer.intervals import Interval, profile_interval
 from milinfer.toys import ToyEnsemble
 

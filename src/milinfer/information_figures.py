@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milinfer.plotting import _PALETTE, _figure, _style
+from milinfer.plotting import PALETTE, figure_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,8 +59,8 @@ def plot_bag_sizes(
     known = scan.bound if bound is None else bound
     sizes = scan.sizes
     fine = np.geomspace(sizes[0], sizes[-1] * 4, 201)
-    with _style():
-        figure, axis = _figure(6.4, 4.6)
+    with styled():
+        figure, axis = figure_of(6.4, 4.6)
         top = float(np.max(scan.info_eff + scan.info_eff_error))
         if known is not None:
             value, error = known if isinstance(known, tuple) else (known, 0.0)
@@ -68,7 +68,7 @@ def plot_bag_sizes(
             axis.axhspan(value - error, value + error, color="black", alpha=0.12, lw=0)
             top = max(top, value + error)
         for i, fit in enumerate(fits):
-            colour = _PALETTE[(i + 1) % len(_PALETTE)]
+            colour = PALETTE[(i + 1) % len(PALETTE)]
             curve, band = fit.info(fine), fit.info_error(fine)
             goodness = "" if np.isnan(fit.p_value) else f", p = {fit.p_value:.2g}"
             label = rf"{_NAMES[fit.ansatz]}: $\chi^2$/ndf = {fit.chi2:.1f}/{fit.ndf}{goodness}"
@@ -109,7 +109,7 @@ def plot_bag_sizes(
                 [p.size / 1.06 for p in scan.points],
                 [p.information.info_eff for p in scan.points],
                 ".",
-                color=_PALETTE[0],
+                color=PALETTE[0],
                 alpha=0.5,
                 ms=4,
                 label="single trainings",
@@ -119,7 +119,7 @@ def plot_bag_sizes(
             scan.info_eff,
             yerr=scan.info_eff_error,
             fmt="o",
-            color=_PALETTE[0],
+            color=PALETTE[0],
             ms=6,
             label=r"$I_\mathrm{eff} = R^2/\mathrm{Var}(\hat\theta)$",
             zorder=3,

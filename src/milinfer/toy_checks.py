@@ -20,9 +20,9 @@ from milinfer.checks import (
     judge,
     weighted_mean,
 )
+from milinfer.fisher import information
 from milinfer.held_out import HeldOut
 from milinfer.identities import width_meaning
-from milinfer.information import information
 from milinfer.samples import SampleSet
 from milinfer.toys import ToyEnsemble, Toys
 from milinfer.typing import BoolArray

@@ -134,7 +134,7 @@ def relative_information(
     ----------
     ensembles, reference
         Toys of two models at the same points, from one run of :meth:`milinfer.toys.Toys.run` each;
-        see :func:`information_matrix`.
+        see :func:`fisher_matrix`.
     n_bootstrap, seed
         Of the bootstrap.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from milinfer.exceptions import CalibrationError
-from milinfer.information_matrix import information_matrix, relative_information
+from milinfer.fisher_matrix import information_matrix, relative_information
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface_box import ChebyshevBox
 from milinfer.toys import Toys

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from milinfer.datasets import quadratic
-from milinfer.information import information
+from milinfer.fisher import information
 from milinfer.samples import Sample
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
