@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
 import numpy as np
 
 from milinfer.bags import bag_offsets
-from milinfer.exceptions import ParameterError, SampleError
+from milinfer.exceptions import ModelError, ParameterError, SampleError
 from milinfer.points import only
 from milinfer.samples import Sample
 from milinfer.surface import Interpolation, Surface
@@ -238,17 +238,24 @@ def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
     ------
     SampleError
         If events of negative weight meet a model of bags, which knows no weights.
+    ModelError
+        If the model does not give one row for each event.
     """
     bags = _in_bags(model)
-    if bags is None:
-        return cast(LLRModel, model).event_llr(sample)
-    if np.any(sample.weights < 0):
+    if bags is not None and np.any(sample.weights < 0):
         msg = (
             f"{sample.label}: {model.name} scores bags as a whole and cannot subtract events of "
             "negative weight; use mean or sum pooling, whose Λ is a sum over events"
         )
         raise SampleError(msg)
-    return bags.event_summary(sample)
+    table = cast(LLRModel, model).event_llr(sample) if bags is None else bags.event_summary(sample)
+    if len(table) != len(sample):
+        msg = (
+            f"{model.name} gave {len(table)} rows for the {len(sample)} events of {sample.label}; "
+            "a model must give one row for each event"
+        )
+        raise ModelError(msg)
+    return table
 
 
 def segment_llr(

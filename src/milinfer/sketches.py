@@ -19,6 +19,7 @@ from milinfer.typing import Float32Array, FloatArray
 __all__ = ["overlap", "share_events", "sketch"]
 
 _SIZE = 128
+_DIGEST = 32  # characters
 _DUPLICATES = 0.005
 _SHARED = 0.04
 
@@ -38,9 +39,8 @@ def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str
     Returns
     -------
     str
-        The 128 smallest hashes, as hexadecimal numbers; or, where more than 0.5 % of the events
-        look alike (discrete features), one digest of all events, which only tells whether two sets
-        are the same.
+        The 128 smallest hashes, as hexadecimal numbers; but for a sample of which more than 0.5 %
+        of the events look alike (discrete features) one digest of all of its events.
 
     Examples
     --------
@@ -57,18 +57,24 @@ def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str
         tables = [events]
     else:
         tables = [s.features for s in events]
-    hashes = np.concatenate([_hashes(t) for t in tables])
-    distinct = np.unique(hashes)
-    if len(hashes) - len(distinct) > _DUPLICATES * len(hashes):
-        # Twice as long as a hash, so that it cannot be taken for one.
-        return hashlib.blake2b(np.sort(hashes).tobytes(), digest_size=16).hexdigest()
-    return " ".join(f"{h:016x}" for h in distinct[:_SIZE].tolist())
+    digests, hashes = [], [np.zeros(0, dtype=np.uint64)]
+    for table in tables:
+        every = _hashes(table)
+        distinct = np.unique(every)
+        if len(every) - len(distinct) > _DUPLICATES * len(every):
+            # Twice as long as a hash, so that it cannot be taken for one.
+            digests.append(hashlib.blake2b(np.sort(every).tobytes(), digest_size=16).hexdigest())
+        else:
+            hashes.append(distinct[:_SIZE])
+    smallest = np.unique(np.concatenate(hashes))[:_SIZE].tolist()
+    return " ".join([*sorted(digests), *(f"{h:016x}" for h in smallest)])
 
 
 def overlap(a: str, b: str) -> float:
     """Events in both of two sets over events in either (Jaccard), estimated from their sketches.
 
-    The standard error is about ``sqrt(overlap / 128)``.  Digests of discrete events give 0 or 1.
+    The standard error is about ``sqrt(overlap / 128)``.  Samples of discrete events are the same or
+    not: they count as one event each, apart from the others, and the larger overlap is returned.
 
     Examples
     --------
@@ -78,9 +84,11 @@ def overlap(a: str, b: str) -> float:
     (1.0, 0.0)
     """
     first, second = set(a.split()), set(b.split())
+    digests = {t for t in first | second if len(t) == _DIGEST}
     # The numbers have a fixed width: their order is that of the text.
-    smallest = sorted(first | second)[:_SIZE]
-    return sum(h in first and h in second for h in smallest) / max(len(smallest), 1)
+    smallest = sorted((first | second) - digests)[:_SIZE]
+    both = first & second
+    return max(len(both.intersection(part)) / max(len(part), 1) for part in (digests, smallest))
 
 
 def share_events(a: str, b: str) -> bool:

@@ -220,4 +220,5 @@ class WeightedSearch:
             at = np.minimum(index[late], n - 1)
             late = late[(self._cumulative[at] <= wanted[late]) & (index[late] < n)]
         index[late] = np.searchsorted(self._cumulative, wanted[late], side="right")
-        return np.asarray(np.minimum(index, n - 1), dtype=np.int64)
+        rows: IntArray = np.minimum(index, n - 1)
+        return rows
