@@ -306,14 +306,9 @@ def information_covariance(
     Examples
     --------
     >>> from milinfer.datasets import gaussian
-    >>> from milinfer.surface import Interpolation
-    >>> class Exact:
-    ...     name, parameters = "exact", ("mu",)
-    ...     interpolation = Interpolation(np.linspace(-1, 1, 5), "polynomial", 2)
-    ...     def event_llr(self, sample):
-    ...         return gaussian.log_likelihood_ratio(sample.column("x0"), self.interpolation.grid)
+    >>> model = gaussian.MeanModel()
     >>> toys = Toys(gaussian.samples(5000, [0.0, 0.2], seed=1), n_events=100, seed=2)
-    >>> run = [toys.run([Exact(), Renamed(Exact(), "same")], t, 200) for t in (0.0, 0.2)]
+    >>> run = [toys.run([model, Renamed(model, "same")], t, 200) for t in (0.0, 0.2)]
     >>> both = {name: [r[name] for r in run] for name in run[0]}
     >>> information_covariance(both, [10, 10]).round(6)
     array([[100., 100.],

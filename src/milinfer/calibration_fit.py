@@ -65,15 +65,10 @@ def calibrate(
     A surface whose curvature is half of what it should be:
 
     >>> from milinfer.datasets import gaussian
-    >>> from milinfer.surface import Interpolation
     >>> from milinfer.toys import Toys
-    >>> class Shallow:
-    ...     name, parameters = "shallow", ("mu",)
-    ...     interpolation = Interpolation(np.linspace(-1, 1, 5), "polynomial", 2)
-    ...     def event_llr(self, sample):
-    ...         return gaussian.log_likelihood_ratio(sample.features, self.interpolation.grid) / 2
+    >>> model = gaussian.MeanModel(scale=0.5)
     >>> toys = Toys(gaussian.samples(50_000, [-0.3, 0.0, 0.3], seed=1), n_events=100, seed=2)
-    >>> calibration = calibrate([toys.run([Shallow()], t, 1000)["shallow"]
+    >>> calibration = calibrate([toys.run([model], t, 1000)["mean"]
     ...                          for t in (-0.3, 0.0, 0.3)])
     >>> abs(calibration.scale - 2) < 4 * calibration.scale_error
     True

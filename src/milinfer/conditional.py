@@ -116,15 +116,10 @@ def conditional_coverage(
     Examples
     --------
     >>> from milinfer.datasets import gaussian
-    >>> from milinfer.surface import Interpolation
     >>> from milinfer.toys import Toys
-    >>> class Exact:
-    ...     name, parameters = "exact", ("mu",)
-    ...     interpolation = Interpolation(np.linspace(-1, 1, 5), "polynomial", 2)
-    ...     def event_llr(self, sample):
-    ...         return gaussian.log_likelihood_ratio(sample.features, self.interpolation.grid)
+    >>> model = gaussian.MeanModel()
     >>> toys = Toys(gaussian.samples(100_000, [0.0], seed=1), 100, seed=2, poisson=True)
-    >>> conditional = conditional_coverage([toys.run([Exact()], 0.0, 2000)["exact"]], by="events")
+    >>> conditional = conditional_coverage([toys.run([model], 0.0, 2000)["mean"]], by="events")
     >>> conditional.p_value > 0.001
     True
     """

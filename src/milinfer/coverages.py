@@ -244,15 +244,10 @@ def coverage(
     Examples
     --------
     >>> from milinfer.datasets import gaussian
-    >>> from milinfer.surface import Interpolation
     >>> from milinfer.toys import Toys
-    >>> class Exact:
-    ...     name, parameters = "exact", ("mu",)
-    ...     interpolation = Interpolation(np.linspace(-1, 1, 5), "polynomial", 2)
-    ...     def event_llr(self, sample):
-    ...         return gaussian.log_likelihood_ratio(sample.features, self.interpolation.grid)
+    >>> model = gaussian.MeanModel()
     >>> toys = Toys(gaussian.samples(100_000, [0.1], seed=1), n_events=100, seed=2)
-    >>> measured = coverage(toys.run([Exact()], 0.1, 1000)["exact"])
+    >>> measured = coverage(toys.run([model], 0.1, 1000)["mean"])
     >>> abs(measured.pull) < 4
     True
     """

@@ -229,14 +229,8 @@ def diagnose(
     Examples
     --------
     >>> from milinfer.datasets import gaussian
-    >>> from milinfer.surface import Interpolation
-    >>> class Exact:
-    ...     name, parameters = "exact", ("mu",)
-    ...     interpolation = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
-    ...     def event_llr(self, sample):
-    ...         grid = self.interpolation.grid
-    ...         return gaussian.log_likelihood_ratio(sample.column("x0"), grid)
-    >>> diagnosis = diagnose(Exact(), gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1))
+    >>> model = gaussian.MeanModel()
+    >>> diagnosis = diagnose(model, gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1))
     >>> diagnosis.failures
     ()
     >>> print(diagnosis["event Bartlett"].measured())

@@ -126,15 +126,10 @@ def information(
     --------
     >>> import numpy as np
     >>> from milinfer.datasets import gaussian
-    >>> from milinfer.surface import Interpolation
     >>> from milinfer.toys import Toys
-    >>> class Exact:
-    ...     name, parameters = "exact", ("mu",)
-    ...     interpolation = Interpolation(np.linspace(-1, 1, 5), "polynomial", 2)
-    ...     def event_llr(self, sample):
-    ...         return gaussian.log_likelihood_ratio(sample.column("x0"), self.interpolation.grid)
+    >>> model = gaussian.MeanModel()
     >>> toys = Toys(gaussian.samples(20_000, [0.0], seed=1), n_events=100, seed=2)
-    >>> found = information(toys.run([Exact()], 0.0, 500)["exact"])
+    >>> found = information(toys.run([model], 0.0, 500)["mean"])
     >>> abs(found.info_score - 100) < 3 * found.info_score_error, round(found.curv_truth)
     (True, 100)
     """

@@ -114,15 +114,10 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     Examples
     --------
     >>> from milinfer.datasets import gaussian
-    >>> from milinfer.surface import Interpolation
     >>> from milinfer.toys import Toys
-    >>> class Exact:
-    ...     name, parameters = "exact", ("mu",)
-    ...     interpolation = Interpolation(np.linspace(-1, 1, 5), "polynomial", 2)
-    ...     def event_llr(self, sample):
-    ...         return gaussian.log_likelihood_ratio(sample.features, self.interpolation.grid)
+    >>> model = gaussian.MeanModel()
     >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.2], seed=1), n_events=100, seed=2)
-    >>> response = mean_response([toys.run([Exact()], t, 500)["exact"] for t in (-0.2, 0.2)])
+    >>> response = mean_response([toys.run([model], t, 500)["mean"] for t in (-0.2, 0.2)])
     >>> slope, error = response.slope(0.0)
     >>> abs(slope - 1) < 4 * error
     True

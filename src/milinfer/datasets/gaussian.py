@@ -6,14 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.samples import Sample, SampleSet
+from milinfer.surface import Interpolation
 from milinfer.typing import FloatArray
 
-__all__ = ["fisher_information", "generate", "log_likelihood_ratio", "samples", "two_gaussians"]
+__all__ = [
+    "MeanModel",
+    "fisher_information",
+    "generate",
+    "log_likelihood_ratio",
+    "samples",
+    "two_gaussians",
+]
 
 
 def generate(n_events: int, mu: float, *, seed: int, n_features: int = 1) -> Sample:
@@ -100,3 +109,46 @@ def fisher_information(n_events: int) -> float:
     100.0
     """
     return float(n_events)
+
+
+@dataclass(frozen=True)
+class MeanModel:
+    r"""Likelihood ratio of the mean, exact or wrong by known factors: a yardstick for calibrations.
+
+    Its surfaces are :math:`c\,N\,[(r\bar x + b)\,\mu - \mu^2/2]`.
+
+    Parameters
+    ----------
+    scale
+        Factor c on Λ; 1 for the exact ratio.
+    response, shift
+        r and b: the estimate is r·x̄ + b.
+    name
+        Of the model.
+
+    Examples
+    --------
+    >>> model = MeanModel(scale=0.5)
+    >>> model.event_llr(generate(3, 0.0, seed=1)).shape
+    (3, 9)
+    """
+
+    scale: float = 1.0
+    response: float = 1.0
+    shift: float = 0.0
+    name: str = "mean"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Name of the parameter."""
+        return ("mu",)
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """Parabolas on [−1, 1]."""
+        return Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """Log-likelihood ratio of every event to μ = 0, shape (n_events, 9)."""
+        x = self.response * sample.column("x0").astype(np.float64) + self.shift
+        return self.scale * log_likelihood_ratio(x, self.interpolation.grid)
