@@ -253,6 +253,15 @@ def test_every_continuation_has_the_slope_of_its_surfaces(interpolation):
     assert error == pytest.approx(np.sqrt((np.mean(y**2) / y.mean() ** 2 - 1) / len(x)), rel=1e-6)
 
 
+def test_with_a_rate_the_number_of_events_fluctuates_too():
+    # A sum of a Poisson number of y has the variance ν E[y²], with y = dλ/dθ + d ln ν/dθ.
+    x = np.random.default_rng(3).exponential(size=20_000) - 1
+    table = GRID.grid * x[:, None] - GRID.grid**2 / 2
+    error = pool_variance_error(GRID, table, np.ones(len(x)), np.zeros(1), 0.5 * GRID.grid)
+    y = (x + 0.5) ** 2
+    assert error == pytest.approx(y.std() / y.mean() / np.sqrt(len(x)), rel=1e-6)
+
+
 def test_several_parameters_give_the_largest_error():
     rng = np.random.default_rng(3)
     light, heavy = rng.uniform(-1, 1, 20_000), rng.standard_t(6, 20_000)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from milinfer.intervals import profile_interval as profile_interval
     from milinfer.likelihood import BagLikelihood as BagLikelihood
     from milinfer.oracle import Oracle as Oracle
+    from milinfer.pools import Background as Background
+    from milinfer.pools import EventPool as EventPool
     from milinfer.processor import FeatureProcessor as FeatureProcessor
     from milinfer.rate import Rate as Rate
     from milinfer.samples import Sample as Sample
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Background": "pools",
     "BagLikelihood": "likelihood",
     "BoostedLikelihood": "boosted",
     "Calibration": "calibration",
     "Comparison": "comparison",
     "Diagnosis": "diagnostics",
+    "EventPool": "pools",
     "FeatureProcessor": "processor",
     "FeatureSet": "features",
     "LikelihoodCost": "cost",

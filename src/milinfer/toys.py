@@ -52,8 +52,8 @@ class Toys:
         signal and backgrounds; without fluctuation their number is the sum of the expectations,
         rounded.
     rate
-        Expected yield of the signal ν(θ).  The number of events is then Poisson with the mean
-        ν(θ) + background, and Λ includes the rate term
+        Expected yield of the signal ν(θ), positive at θ = 0 too.  The number of events is then
+        Poisson with the mean ν(θ) + background, and Λ includes the rate term
         :math:`\nu(0) - \nu(\theta) + N\ln(\nu(\theta)/\nu(0))` of the sum.
     disjoint
         Draw without replacement: no event is in two toys of one true value, so that they are
