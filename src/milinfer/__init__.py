@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from milinfer.belt import Belt as Belt
+    from milinfer.belt import neyman as neyman
     from milinfer.boosted import BoostedLikelihood as BoostedLikelihood
     from milinfer.calibration import Calibration as Calibration
     from milinfer.calibration import calibrate as calibrate
@@ -38,6 +40,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "BagLikelihood": "likelihood",
+    "Belt": "belt",
     "BoostedLikelihood": "boosted",
     "Calibration": "calibration",
     "Comparison": "compare",
@@ -58,6 +61,7 @@ _WHERE = {
     "feature_set": "features",
     "information": "information",
     "information_matrix": "information_matrix",
+    "neyman": "belt",
     "relative_information": "information_matrix",
     "profile_interval": "intervals",
 }

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from milinfer.exceptions import ParameterError
 from milinfer.typing import BoolArray, FloatArray
@@ -185,6 +184,17 @@ def accepted_runs(accepted: ArrayLike) -> list[tuple[int, int]]:
     return [(int(a), int(b) - 1) for a, b in zip(change[::2], change[1::2], strict=True)]
 
 
+def _last_accepted(excess: Callable[[float], float], inside: float, outside: float) -> float:
+    # Bisection on "accepted", where a root finder would stop at the first zero: with enumerated
+    # outcomes h is exactly 0 on whole stretches, and jumps at their ends.
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        if middle in (inside, outside):
+            break
+        inside, outside = (middle, outside) if excess(middle) <= 0 else (inside, middle)
+    return inside
+
+
 def confidence_set(
     excess: Callable[[float], float],
     grid: FloatArray,
@@ -199,7 +209,7 @@ def confidence_set(
     Parameters
     ----------
     excess
-        h(θ), not positive where θ is accepted, and continuous.
+        h(θ), not positive where θ is accepted; it may jump, and stay at 0.
     grid
         Ascending values at which to look; intervals and gaps narrower than its steps may be missed.
         Its ends are those of the belt or physical bounds.
@@ -223,8 +233,7 @@ def confidence_set(
     def end(inside: int, outside: int) -> tuple[float, float, bool]:
         if not 0 <= outside < len(grid):
             return float(grid[inside]), 0.0, True
-        a, b = float(grid[inside]), float(grid[outside])
-        root = a if values[inside] == 0 else float(brentq(excess, a, b, xtol=1e-12, rtol=1e-12))
+        root = _last_accepted(excess, float(grid[inside]), float(grid[outside]))
         left, right = max(root - step, float(grid[0])), min(root + step, float(grid[-1]))
         slope = abs(excess(right) - excess(left)) / (right - left)
         return root, error(root) / slope if slope > 0 else np.inf, False

@@ -178,11 +178,11 @@ class InterpolatedCurve:
 
     def __call__(self, theta: ArrayLike) -> FloatArray:
         """Critical values, shape (m,)."""
-        return self._at(theta)[0]
+        return np.asarray(self._at(theta)[0])
 
     def error(self, theta: ArrayLike) -> FloatArray:
         """Standard errors, shape (m,)."""
-        return self._at(theta)[1]
+        return np.asarray(self._at(theta)[1])
 
     def _at(self, theta: ArrayLike) -> FloatArray:
         points = _points(theta, self.limits)
@@ -317,8 +317,8 @@ def smooth_curve(
         raise CalibrationError(msg)
     if not np.all(errors > 0) or (logarithmic and not np.all(values > 0)):
         msg = (
-            "smooth needs critical values and errors above 0; without toys on both sides of the "
-            "quantile use smooth=None"
+            "smooth needs critical values and errors above 0, which they are not where toys "
+            "pile up at a bound; use smooth=None"
         )
         raise CalibrationError(msg)
     target, sigma = (np.log(values), errors / values) if logarithmic else (values, errors)
