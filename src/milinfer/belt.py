@@ -310,7 +310,7 @@ def neyman(
     cl
         Confidence levels.
     ordering
-        ``"likelihood-ratio"``: Feldman and Cousins (Phys. Rev. D 57 (1998) 3873, eq. 4.2), with the
+        ``"likelihood-ratio"``: Feldman and Cousins (Phys. Rev. D 57 (1998) 3873, eq. 4.1), with the
         statistic q(θ) = 2 [max Λ − Λ(θ)]; the only one for several parameters.  ``"central"``:
         between the quantiles (1 − cl)/2 and (1 + cl)/2 of θ̂.  ``"upper"``: upper limits, θ̂ above
         its quantile 1 − cl.  ``"lower"``: lower limits, likewise.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from milinfer.belt import Belt
-    from milinfer.confidence import ConfidenceRegion, ConfidenceSet
+    from milinfer.confidence import ConfidenceRegion
     from milinfer.cost import LikelihoodCost
     from milinfer.surface import Surface
 
@@ -85,10 +85,13 @@ def _critical_curve(
     axis.set_xlim(theta[0], theta[-1])
     if observed is None:
         return
+    found = belt.interval(observed, cl)
+    for i, (low, high) in enumerate(found.intervals):
+        label = "confidence set" if i == 0 else None
+        axis.axvspan(low, high, color=_PALETTE[4], alpha=0.25, lw=0, zorder=0, label=label)
     lowest = bounded_minimum(observed, belt.bounds).value
     q = np.array([cost_value(observed, np.array([t])) for t in theta]) - lowest
     axis.plot(theta, q, color=_PALETTE[1], label="observed")
-    _mark(axis.axvspan, belt.interval(observed, cl))
 
 
 def _acceptance_band(
@@ -119,14 +122,12 @@ def _acceptance_band(
     axis.set_ylim(theta[0], theta[-1])
     if observed is not None:
         found = belt.interval(observed, cl)
-        axis.axvline(found.estimate, color=_PALETTE[1], label="observed estimate")
-        _mark(axis.axhspan, found)
-
-
-def _mark(span: Any, found: ConfidenceSet) -> None:
-    for i, (low, high) in enumerate(found.intervals):
-        label = "confidence set" if i == 0 else None
-        span(low, high, color=_PALETTE[4], alpha=0.25, lw=0, zorder=0, label=label)
+        axis.axvline(found.estimate, color=_PALETTE[1], lw=1, label="observed estimate")
+        for i, interval in enumerate(found.intervals):
+            # Only along the observed estimate: a band across would read as part of the belt.
+            label = "confidence set" if i == 0 else None
+            at = [found.estimate] * 2
+            axis.plot(at, interval, color=_PALETTE[1], lw=5, solid_capstyle="butt", label=label)
 
 
 def _critical_plane(belt: Belt, cl: float) -> Figure:

@@ -45,7 +45,7 @@ def feldman_cousins(
         Confidence level; the discreteness of counts makes the coverage larger.
     monotone
         Lengthen the interval so that its upper end does not rise with the background, as the
-        tables of the paper do (§IV.B): it is then the highest upper end for this background or more
+        tables of the paper do: it is then the highest upper end for this background or more
         of it.  Matters for counts far below the background, such as n = 0 at 3.0, where the
         construction alone ends at 0.95 and the table at 1.08.
 
@@ -129,7 +129,7 @@ def _hull(found: ConfidenceSet) -> ConfidenceSet:
 
 
 def bounded_gaussian(x: float, cl: float = 0.9) -> ConfidenceSet:
-    """Confidence interval of the mean μ ≥ 0 of a Gaussian of unit width (§IV.C, table X).
+    """Confidence interval of the mean μ ≥ 0 of a Gaussian of unit width (§IV.B, table X).
 
     Parameters
     ----------

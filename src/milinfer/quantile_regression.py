@@ -31,8 +31,8 @@ def quantile_regression(
     r"""Estimate the critical value c(θ) as a polynomial that minimises the pinball loss.
 
     The loss is :math:`\sum_i \max(cl\,(q_i - c(\theta_i)), (cl - 1)(q_i - c(\theta_i)))`, a linear
-    programme that is solved in its dual form (Koenker, *Quantile Regression*, 2005, §6.2).  The
-    covariance is the sandwich of §3.4.2 there, with the density of q at the quantile estimated from
+    programme that is solved in its dual form (Koenker, *Quantile Regression*, 2005, ch. 6).  The
+    covariance is the sandwich of ch. 3 there, with the density of q at the quantile estimated from
     the quantiles a bandwidth above and below (Hendricks and Koenker; bandwidth of Hall and
     Sheather), so that it is right where the scale of q depends on θ.
 
@@ -101,7 +101,7 @@ def quantile_regression(
 
 
 def _hall_sheather(n: int, cl: float) -> float:
-    """Bandwidth in probability for the density at a quantile (Koenker 2005, §4.10.1)."""
+    """Bandwidth in probability for the density at a quantile (Koenker 2005, ch. 4)."""
     z = float(norm.ppf(cl))
     ratio = 1.5 * float(norm.pdf(z)) ** 2 / (2 * z**2 + 1)
     return float(n ** (-1 / 3) * norm.ppf(0.975) ** (2 / 3) * ratio ** (1 / 3))
