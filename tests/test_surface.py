@@ -70,3 +70,42 @@ def test_outside_the_range_is_an_error():
 def test_grids_that_cannot_work_are_refused(grid, kind):
     with pytest.raises(ParameterError):
         Interpolation(np.array(grid), kind)
+
+
+@pytest.mark.parametrize("kind", ["spline", "polynomial", "parabola"])
+def test_maxima_between_bounds_are_those_of_brute_force(kind):
+    rng = np.random.default_rng(5)
+    values = -100 * (GRID - rng.uniform(-0.6, 0.6, (200, 1))) ** 2 + rng.normal(size=(200, 21))
+    interpolation = Interpolation(GRID, kind, 6)
+    found = interpolation.extrema(values, (0.0, 0.33))
+    fine = np.linspace(0, 0.33, 2001)
+    curves = interpolation.values_at(values, fine)
+    np.testing.assert_allclose(found.maximum, curves.max(axis=1), atol=1e-3)
+    assert np.all(found.maximum >= curves.max(axis=1) - 1e-9)
+    assert np.all((found.theta_hat >= 0) & (found.theta_hat <= 0.33))
+    at_bound = (found.theta_hat == 0.0) | (found.theta_hat == 0.33)
+    assert np.all(found.at_edge[at_bound])
+    assert 50 < at_bound.sum() < 190
+
+
+def test_common_points_give_what_each_own_point_gives():
+    values = np.random.default_rng(6).normal(size=(5, 21))
+    for kind in ("spline", "polynomial", "parabola"):
+        interpolation = Interpolation(GRID, kind, 5)
+        each = interpolation.evaluate(values, np.tile(FINE, (5, 1)))
+        np.testing.assert_allclose(interpolation.values_at(values, FINE), each, atol=1e-12)
+
+
+def test_blocks_do_not_change_the_maxima(monkeypatch):
+    values = -50 * (GRID - np.random.default_rng(7).uniform(-0.5, 0.5, (25, 1))) ** 2
+    interpolation = Interpolation(GRID, "polynomial", 4)
+    whole = interpolation.extrema(values)
+    monkeypatch.setattr("milinfer.surface._BLOCK", 10)
+    for a, b in zip(whole, interpolation.extrema(values), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("bounds", [(-2.0, 0.5), (0.5, 0.5), (0.3, 0.1), ((0.0, 1.0), (0.0, 1.0))])
+def test_bounds_that_cannot_work_are_refused(bounds):
+    with pytest.raises(ParameterError, match="bounds"):
+        Interpolation(GRID, "spline").extrema(GRID[None], bounds)

@@ -249,3 +249,20 @@ def test_values_at_other_points_are_refused():
 def test_corners_must_span_a_box(low, high, degree):
     with pytest.raises(ParameterError, match="not corners of a box, or degree"):
         ChebyshevBox(np.array(low), np.array(high), degree)
+
+
+def test_maxima_between_bounds_and_common_points():
+    rng = np.random.default_rng(11)
+    box = ChebyshevBox(np.array([-1.0, -1.0]), np.array([1.0, 1.0]), 4)
+    x, y = box.grid.T
+    centre = rng.uniform(-0.7, 0.7, (300, 2, 1))
+    values = -50 * (x - centre[:, 0]) ** 2 - 20 * (y - centre[:, 1]) ** 2
+    found = box.extrema(values, ((0.0, np.inf), (-0.2, 0.3)))
+    # Without correlation the bounded maximum is the free one, moved to the bounds.
+    expected = np.clip(centre[:, :, 0], [0.0, -0.2], [1.0, 0.3])
+    np.testing.assert_allclose(found.theta_hat, expected, atol=1e-6)
+    points = rng.uniform(-1, 1, (7, 2))
+    together = box.values_at(values, points)
+    for k, point in enumerate(points):
+        each = box.evaluate(values, np.tile(point, (300, 1)))
+        np.testing.assert_allclose(together[:, k], each, atol=1e-9)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from milinfer.bag_size_compare import compare_ansaetze as compare_ansaetze
     from milinfer.bag_size_fit import fit_bag_sizes as fit_bag_sizes
     from milinfer.bag_size_scan import scan_bag_sizes as scan_bag_sizes
+    from milinfer.belt import Belt as Belt
+    from milinfer.belt import neyman as neyman
     from milinfer.boosted import BoostedLikelihood as BoostedLikelihood
     from milinfer.calibration import Calibration as Calibration
     from milinfer.calibration_fit import calibrate as calibrate
@@ -46,6 +48,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Background": "pools",
     "BagLikelihood": "likelihood",
+    "Belt": "belt",
     "BoostedLikelihood": "boosted",
     "Calibration": "calibration",
     "Comparison": "comparison",
@@ -72,6 +75,7 @@ _WHERE = {
     "information": "fisher",
     "information_matrix": "fisher_matrix",
     "relative_information": "fisher_matrix",
+    "neyman": "belt",
     "profile_interval": "intervals",
     "scan_bag_sizes": "bag_size_scan",
 }

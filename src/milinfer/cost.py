@@ -16,6 +16,7 @@ from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
+from milinfer.extended import finer, resampled
 from milinfer.llr import Model, ModelTag, dataset_surface, model_tag
 from milinfer.points import only
 from milinfer.samples import Sample
@@ -188,9 +189,11 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         surface: Surface | BoxSurface = self.surface
         rate = self.rate
         if with_rate and rate is not None:
-            grid = np.asarray(surface.interpolation.grid).reshape(-1, len(self.parameters))
-            terms = [rate.rate_term(g, self.reference, self.n_events) for g in grid]
-            surface, rate = surface.interpolation.surface(surface.values + terms), None
+            fine = finer(surface.interpolation)
+            values = resampled(surface.interpolation, surface.values[None], fine)[0]
+            points = np.asarray(fine.grid).reshape(-1, len(self.parameters))
+            values = values + [rate.rate_term(p, self.reference, self.n_events) for p in points]
+            surface, rate = fine.surface(values), None
         return LikelihoodCost(
             surface,
             self.parameters,

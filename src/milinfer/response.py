@@ -188,7 +188,7 @@ def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
         If they are not, or if there are none.
     """
     if not ensembles:
-        msg = "no toys to calibrate on"
+        msg = "there are no toys; throw some at several true points with Toys.scan"
         raise CalibrationError(msg)
     kinds = {(e.tag, tuple(e.point), e.poisson, e.extended) for e in ensembles}
     sizes = {e.n_events for e in ensembles}

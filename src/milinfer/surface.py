@@ -8,9 +8,10 @@ pseudo-experiments at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -19,9 +20,14 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import ParameterError
 from milinfer.typing import FloatArray
 
-__all__ = ["Extremum", "Interpolation", "Surface"]
+__all__ = ["Bounds", "Extremum", "Interpolation", "Limits", "Surface", "restricted"]
 
 Kind = Literal["spline", "polynomial", "parabola", "points"]
+Limits: TypeAlias = tuple[tuple[float, float], ...]
+Bounds: TypeAlias = tuple[float, float] | Sequence[tuple[float, float]]
+
+# Surfaces whose maxima are searched at once.
+_BLOCK = 10_000
 
 
 class Extremum(NamedTuple):
@@ -43,6 +49,50 @@ class Extremum(NamedTuple):
     maximum: FloatArray
     curvature: FloatArray
     at_edge: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
+    """Physical bounds of each parameter inside the limits of a surface.
+
+    Parameters
+    ----------
+    limits
+        Range of each parameter.
+    bounds
+        ``(low, high)`` of each parameter, or of the one; an infinite end is that of the range, and
+        None leaves all of it.
+
+    Raises
+    ------
+    ParameterError
+        If the bounds are not as many as the parameters, empty, or outside the range.
+
+    Examples
+    --------
+    >>> restricted(((-1.0, 1.0),), (0.0, np.inf))
+    ((0.0, 1.0),)
+    """
+    if bounds is None:
+        return limits
+    wanted = np.asarray(bounds, dtype=np.float64)
+    if wanted.size != 2 * len(limits):
+        msg = f"bounds = {bounds} are not (low, high) of each of {len(limits)} parameter(s)"
+        raise ParameterError(msg)
+    out = []
+    for (low, high), (start, stop) in zip(wanted.reshape(-1, 2).tolist(), limits, strict=True):
+        found = (start if low == -np.inf else low, stop if high == np.inf else high)
+        if not start <= found[0] < found[1] <= stop:
+            msg = (
+                f"bounds ({low:g}, {high:g}) are not inside [{start:g}, {stop:g}], where the "
+                "surface was learned; use an infinite end for one without a bound"
+            )
+            raise ParameterError(msg)
+        out.append(found)
+    return tuple(out)
+
+
+def _blocks(values: FloatArray) -> list[FloatArray]:
+    return [values[i : i + _BLOCK] for i in range(0, max(len(values), 1), _BLOCK)]
 
 
 @dataclass(frozen=True)
@@ -106,23 +156,33 @@ class Interpolation:
         """Make one surface from Λ at the K points, shape (K,)."""
         return Surface(self, np.asarray(values, dtype=np.float64))
 
-    def extrema(self, values: FloatArray) -> Extremum:
+    def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
         """Maxima of many surfaces at once.
 
         Parameters
         ----------
         values
             Λ at the K points, shape (n_surfaces, K).
+        bounds
+            Physical bounds ``(low, high)`` inside the range; the maximum is searched between them.
+            An infinite end is the end of the range.
 
         Raises
         ------
         ParameterError
-            For ``kind="points"``, which has no maximum between the points.
+            For ``kind="points"``, which has no maximum between the points, and for bounds outside
+            the range.
         """
+        low, high = restricted(self.limits, bounds)[0]
+        share = (high - low) / (self.range[1] - self.range[0])
+        fine = np.linspace(low, high, max(int(np.ceil(16 * len(self.grid) * share)), 16) + 1)
+        # In blocks: the table of all surfaces on the fine grid would not fit for 100 000 of them.
+        blocks = [self._maximise(v, fine) for v in _blocks(np.asarray(values))]
+        return Extremum(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
+
+    def _maximise(self, values: FloatArray, fine: FloatArray) -> Extremum:
         coefficients = self._coefficients(values)
-        fine = np.linspace(*self.range, 16 * len(self.grid) + 1)
-        on_fine = self._evaluate(coefficients, np.broadcast_to(fine, (len(values), len(fine))))
-        best = np.argmax(on_fine, axis=1)
+        best = np.argmax(self._on_common(coefficients, fine), axis=1)
         theta = fine[best]
         # Newton's method from the best of the fine points, kept between its neighbours.
         step = fine[1] - fine[0]
@@ -135,6 +195,12 @@ class Interpolation:
         curvature = -self._evaluate(coefficients, theta[:, None], 2)[:, 0]
         maximum = self._evaluate(coefficients, theta[:, None])[:, 0]
         return Extremum(theta, maximum, curvature, (best == 0) | (best == len(fine) - 1))
+
+    def values_at(self, values: FloatArray, theta: ArrayLike) -> FloatArray:
+        """Λ of all surfaces (n_surfaces, K) at common parameter values (m,): (n_surfaces, m)."""
+        return self._on_common(
+            self._coefficients(np.asarray(values)), np.atleast_1d(np.asarray(theta, np.float64))
+        )
 
     def evaluate(self, values: FloatArray, theta: FloatArray, derivative: int = 0) -> FloatArray:
         """Evaluate many surfaces.
@@ -198,6 +264,17 @@ class Interpolation:
             out[rows] = values[rows][:, near] @ np.linalg.pinv(vander).T
         return out
 
+    def _on_common(self, coefficients: FloatArray, theta: FloatArray) -> FloatArray:
+        """Surfaces at the same points (m,): one product of matrices, not a basis for each."""
+        if self.kind == "spline":
+            cell = np.clip(np.searchsorted(self.grid, theta) - 1, 0, len(self.grid) - 2)
+            offset = (theta - self.grid[cell])[:, None]
+            c3, c2, c1, c0 = coefficients[:, cell]
+            along: FloatArray = (((c3 * offset + c2) * offset + c1) * offset + c0).T
+            return along
+        basis = chebyshev.chebvander(self._scaled(theta), coefficients.shape[1] - 1)
+        return np.asarray(coefficients @ basis.T, dtype=np.float64)
+
     def _evaluate(
         self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
     ) -> FloatArray:
@@ -213,9 +290,9 @@ class Interpolation:
             )[derivative]
             return value
         low, high = self.range
-        for _ in range(derivative):
-            derived = chebyshev.chebder(coefficients, axis=1) * (2 / (high - low))
-            coefficients = np.asarray(derived, dtype=np.float64)
+        if derivative:
+            derived = chebyshev.chebder(coefficients, derivative, axis=1)
+            coefficients = np.asarray(derived * (2 / (high - low)) ** derivative, dtype=np.float64)
         scaled = self._scaled(theta)
         basis = chebyshev.chebvander(scaled, coefficients.shape[1] - 1)
         total: FloatArray = np.einsum("nj,nmj->nm", coefficients, basis)

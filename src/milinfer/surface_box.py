@@ -16,7 +16,7 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
-from milinfer.surface import Extremum
+from milinfer.surface import Bounds, Extremum, _blocks, restricted
 from milinfer.typing import FloatArray
 
 __all__ = ["BoxSurface", "ChebyshevBox"]
@@ -113,35 +113,63 @@ class ChebyshevBox:
         """Λ of each surface (n_surfaces, K) at its own point (n_surfaces, n_parameters)."""
         return self._contract(self.coefficients(values), theta, (0,) * self.n_parameters)
 
-    def extrema(self, values: FloatArray) -> Extremum:
+    def values_at(self, values: FloatArray, theta: ArrayLike) -> FloatArray:
+        """Λ of all surfaces (n_surfaces, K) at common points (m, n_parameters): (n_surfaces, m)."""
+        points = np.atleast_2d(np.asarray(theta, dtype=np.float64))
+        scaled = (2 * points - self.low - self.high) / (self.high - self.low)
+        basis = np.ones((len(points), 1))
+        for column in scaled.T:
+            vander = chebyshev.chebvander(column, self.degree)
+            basis = (basis[:, :, None] * vander[:, None, :]).reshape(len(points), -1)
+        coefficients = self.coefficients(values)
+        return np.asarray(coefficients.reshape(len(coefficients), -1) @ basis.T, dtype=np.float64)
+
+    def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
         """Maxima of many surfaces at once.
 
         Parameters
         ----------
         values
             Λ at the nodes, shape (n_surfaces, K).
+        bounds
+            Physical bounds ``(low, high)`` of each parameter inside the box; the maximum is
+            searched between them.  An infinite end is that of the box.
 
         Returns
         -------
         Extremum
             ``theta_hat`` of shape (n_surfaces, n_parameters), ``curvature`` of shape
             (n_surfaces, n_parameters, n_parameters).
+
+        Raises
+        ------
+        ParameterError
+            For bounds outside the box.
         """
+        blocks = [self._maximise(v, bounds) for v in _blocks(np.asarray(values))]
+        return Extremum(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
+
+    def _maximise(self, values: FloatArray, bounds: Bounds | None) -> Extremum:
+        low, high = np.array(restricted(self.limits, bounds)).T
         coefficients = self.coefficients(values)
-        theta = self.grid[np.argmax(values, axis=1)]
+        # Start at the best node; with bounds, at the best of as many points between them.
+        share = (self.grid - self.low) / (self.high - self.low)
+        starts = self.grid if bounds is None else low + share * (high - low)
+        at_starts = values if bounds is None else self.values_at(values, starts)
+        theta = starts[np.argmax(at_starts, axis=1)]
         best = self._contract(coefficients, theta, (0,) * self.n_parameters)
-        span = self.high - self.low
+        span = high - low
         for _ in range(_NEWTON_STEPS):
-            step = self._step(coefficients, theta)
+            step = self._step(coefficients, theta, low, high)
             scale = np.ones(len(theta))
-            moved = np.clip(theta + step, self.low, self.high)
+            moved = np.clip(theta + step, low, high)
             value = self._contract(coefficients, moved, (0,) * self.n_parameters)
             for _ in range(12):
                 worse = value < best - 1e-12 * np.abs(best)
                 if not worse.any():
                     break
                 scale[worse] /= 2
-                moved = np.clip(theta + scale[:, None] * step, self.low, self.high)
+                moved = np.clip(theta + scale[:, None] * step, low, high)
                 value = self._contract(coefficients, moved, (0,) * self.n_parameters)
             better = value >= best
             change = np.abs(moved - theta)[better] / span if better.any() else np.zeros((1, 1))
@@ -150,18 +178,20 @@ class ChebyshevBox:
             if change.max() < 1e-10:
                 break
         _, hessian = self._derivatives(coefficients, theta)
-        edge = (theta <= self.low + 1e-9 * span) | (theta >= self.high - 1e-9 * span)
+        edge = (theta <= low + 1e-9 * span) | (theta >= high - 1e-9 * span)
         return Extremum(theta, best, -hessian, edge.any(axis=1))
 
-    def _step(self, coefficients: FloatArray, theta: FloatArray) -> FloatArray:
+    def _step(
+        self, coefficients: FloatArray, theta: FloatArray, low: FloatArray, high: FloatArray
+    ) -> FloatArray:
         """Newton step uphill that does not leave the box, shape (n_surfaces, n_parameters)."""
-        span = self.high - self.low
+        span = high - low
         slope, hessian = self._derivatives(coefficients, theta)
         slope, bend = slope * span, -hessian * np.outer(span, span)
-        low, high = theta <= self.low, theta >= self.high
+        below, above = theta <= low, theta >= high
         # Parameters at a limit that Λ rises beyond are held, and the others step without them; so
         # are those that the step itself would take out.  What is left always goes uphill.
-        held = (low & (slope < 0)) | (high & (slope > 0))
+        held = (below & (slope < 0)) | (above & (slope > 0))
         for _ in range(self.n_parameters + 1):
             free = np.where(held[:, :, None] | held[:, None, :], 0.0, bend)
             # Uphill also where the surface is not concave: flip negative eigenvalues of −H.
@@ -169,7 +199,7 @@ class ChebyshevBox:
             floor = 1e-9 * np.abs(eigenvalues).max(axis=1, keepdims=True) + 1e-300
             along = np.einsum("nji,nj->ni", vectors, np.where(held, 0.0, slope))
             step = np.einsum("nij,nj->ni", vectors, along / np.maximum(np.abs(eigenvalues), floor))
-            out = ((low & (step < 0)) | (high & (step > 0))) & ~held
+            out = ((below & (step < 0)) | (above & (step > 0))) & ~held
             if not out.any():
                 break
             held |= out

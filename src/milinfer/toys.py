@@ -14,11 +14,14 @@ from functools import partial
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
+from milinfer.extended import finer, resampled
 from milinfer.llr import Model, event_table, is_additive, model_tag, segment_llr
 from milinfer.points import only
 from milinfer.pools import Background, EventPool, pool_variance_error
 from milinfer.rate import Rate
 from milinfer.samples import Sample, SampleSet
+from milinfer.surface import Interpolation
+from milinfer.surface_box import ChebyshevBox
 from milinfer.toy_draws import STREAM, Draws
 from milinfer.toy_ensemble import ToyEnsemble
 from milinfer.typing import Float32Array, FloatArray, IntArray, Point
@@ -204,13 +207,13 @@ class Toys:
             rows = tables.of(draws.pool.samples)
             values, counts = _throw(models, rows, draws, start, n_toys, workers, on_toys)
             for model, table, surfaces in zip(models, rows, values, strict=True):
-                log_rate = self._add_rate(model, surfaces, counts)
+                continuation, whole, log_rate = self._with_rate(model, surfaces, counts)
                 found[model.name].append(
                     ToyEnsemble(
                         model_tag(model),
                         draws.point,
-                        model.interpolation,
-                        surfaces,
+                        continuation,
+                        whole,
                         draws.mean,
                         draws.poisson,
                         len(draws.pool.weights),
@@ -279,16 +282,20 @@ class Toys:
         assert self.rate is not None
         return self.rate.at(point)
 
-    def _add_rate(self, model: Model, surfaces: FloatArray, counts: IntArray) -> FloatArray | None:
-        """Add the rate term to surfaces in place; return ln ν(θ_k)/ν(0), shape (K,)."""
+    def _with_rate(
+        self, model: Model, surfaces: FloatArray, counts: IntArray
+    ) -> tuple[Interpolation | ChebyshevBox, FloatArray, FloatArray | None]:
+        """Grid and surfaces of the whole likelihood, and ln ν(θ_k)/ν(0) at the model's points."""
         if self.rate is None:
-            return None
+            return model.interpolation, surfaces, None
         fixed = sum(b.n_expected for b in self.background)
-        nu = self.rate.value(model.interpolation.grid) + fixed
         nu0 = self._nu(dict.fromkeys(model.parameters, 0.0)) + fixed
-        log_rate: FloatArray = np.log(nu / nu0)
-        surfaces += nu0 - nu + counts[:, None] * log_rate
-        return log_rate
+        fine = finer(model.interpolation)
+        nu = self.rate.value(fine.grid) + fixed
+        values = resampled(model.interpolation, surfaces, fine)
+        values += nu0 - nu + counts[:, None] * np.log(nu / nu0)
+        own: FloatArray = np.log((self.rate.value(model.interpolation.grid) + fixed) / nu0)
+        return fine, values, own
 
     def _variance_error(
         self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None

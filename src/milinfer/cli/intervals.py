@@ -198,15 +198,20 @@ def neyman(
     )
     belt = make_belt(ensembles, ordering=ordering, bounds=bounds)  # type: ignore[arg-type]
     save_belt(belt, out)
-    click.echo(f"{out}: {belt!r}")
+    click.echo(
+        f"{out}: {len(belt.points)} values of {model.parameter} between {belt.limits[0][0]:g} and "
+        f"{belt.limits[0][1]:g}, {n_toys} toys at each, {ordering} ordering"
+    )
     write_json(
         json_path,
         {
             "poi": model.parameter,
             "theta": belt.points[:, 0],
             "cl": belt.cl,
-            "critical": belt.critical,
-            "critical_error": belt.critical_error,
+            "lower": belt.lower,
+            "lower_error": belt.lower_error,
+            "upper": belt.upper,
+            "upper_error": belt.upper_error,
             "ordering": ordering,
             "n_toys": n_toys,
             "n_events": events_per_toy,

@@ -1,0 +1,385 @@
+"""Neyman construction with pseudo-experiments: belts that give confidence sets.
+
+Toys at a grid of true points give, at each, the values of a statistic that are accepted; a dataset
+accepts the true points whose toys accept it.  Such sets cover as often as they claim whatever is
+wrong with the surface, near physical bounds and for surfaces with several maxima, where a threshold
+of χ² does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from milinfer.belt_toys import (
+    Ordering,
+    accepted_ends,
+    bounded_estimates,
+    bounded_statistic,
+    require_alike,
+)
+from milinfer.bounded_fit import bounded_minimum, cost_value
+from milinfer.confidence import ConfidenceRegion, ConfidenceSet, confidence_set
+from milinfer.confidence_region import confidence_region
+from milinfer.cost import LikelihoodCost
+from milinfer.critical import CriticalCurve, InterpolatedCurve, smooth_curve
+from milinfer.exceptions import CalibrationError, ParameterError
+from milinfer.llr import ModelTag
+from milinfer.points import format_point, only
+from milinfer.surface import Bounds, Limits, Surface, restricted
+from milinfer.surface_box import BoxSurface
+from milinfer.toys import ToyEnsemble
+from milinfer.typing import BoolArray, FloatArray
+
+__all__ = ["Belt", "neyman"]
+
+# Points between the ends of a belt at which an observed statistic is looked at.
+_FINE = 1001
+
+
+@dataclass(frozen=True, eq=False)
+class Belt:
+    """Accepted values of a statistic at a grid of true points; see :func:`neyman`.
+
+    Parameters
+    ----------
+    tag
+        The model whose toys it was made with.
+    parameters
+        Names of the parameters.
+    ordering
+        ``"likelihood-ratio"``: accepted is q(θ) = 2 [max Λ − Λ(θ)] up to ``upper``.  The others:
+        accepted is θ̂ from ``lower`` to ``upper``, one of which may be infinite.
+    points
+        True values, shape (n, n_parameters).
+    cl
+        Confidence levels.
+    lower, lower_error, upper, upper_error
+        Ends of what is accepted and their standard errors, shape (n, n_cl).
+    bounds
+        Of each parameter, between which θ̂ was searched: physical bounds, or the range of the
+        surface.
+    smooth
+        Degree of the polynomial through the ends, or None for linear interpolation.
+    n_events
+        Mean number of events of a toy.
+    extended
+        Whether the toys have the rate term.
+    n_toys, pool_ids
+        Number of toys and fingerprint of their events, one for each point.
+    """
+
+    tag: ModelTag
+    parameters: tuple[str, ...]
+    ordering: Ordering
+    points: FloatArray
+    cl: tuple[float, ...]
+    lower: FloatArray
+    lower_error: FloatArray
+    upper: FloatArray
+    upper_error: FloatArray
+    bounds: Limits
+    smooth: int | None
+    n_events: float
+    extended: bool
+    n_toys: tuple[int, ...]
+    pool_ids: tuple[str, ...]
+
+    @property
+    def limits(self) -> Limits:
+        """Range of each parameter that the points span; nothing is known outside."""
+        low, high = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
+        return tuple(zip(low, high, strict=True))
+
+    def critical(self, cl: float = 0.6827) -> CriticalCurve:
+        """Critical value c(θ) of q, for likelihood-ratio ordering."""
+        if self.ordering != "likelihood-ratio":
+            msg = f"a belt of ordering {self.ordering!r} has no critical value; use acceptance(cl)"
+            raise CalibrationError(msg)
+        return self._curve(self.upper, self.upper_error, cl)
+
+    def acceptance(self, cl: float = 0.6827) -> tuple[CriticalCurve | None, CriticalCurve | None]:
+        """Lowest and highest accepted θ̂ as functions of θ, None where there is no such end."""
+        if self.ordering == "likelihood-ratio":
+            msg = "a belt of likelihood-ratio ordering accepts no range of estimates; use critical"
+            raise CalibrationError(msg)
+        lower = None if self.ordering == "lower" else self.lower
+        upper = None if self.ordering == "upper" else self.upper
+        return (
+            None if lower is None else self._curve(lower, self.lower_error, cl),
+            None if upper is None else self._curve(upper, self.upper_error, cl),
+        )
+
+    def _curve(self, values: FloatArray, errors: FloatArray, cl: float) -> CriticalCurve:
+        match = [k for k, level in enumerate(self.cl) if abs(level - cl) < 1e-9]
+        if not match:
+            msg = f"this belt was made for cl in {self.cl}, not {cl}; make it with cl=({cl},)"
+            raise CalibrationError(msg)
+        k = match[0]
+        if self.smooth is None:
+            return InterpolatedCurve(self.points, values[:, k], errors[:, k])
+        positive = self.ordering == "likelihood-ratio" and bool(np.all(values[:, k] > 0))
+        return smooth_curve(
+            self.points, values[:, k], errors[:, k], self.smooth, logarithmic=positive
+        )
+
+    def interval(self, observed: LikelihoodCost | Surface, cl: float = 0.6827) -> ConfidenceSet:
+        """Confidence set of one dataset in one parameter.
+
+        Parameters
+        ----------
+        observed
+            The cost of the dataset, not calibrated, or its surface alone (which cannot be checked
+            to belong to the belt).
+        cl
+            One of the belt's levels.
+
+        Returns
+        -------
+        ConfidenceSet
+            Several intervals, or none, where the data say so.
+
+        Raises
+        ------
+        CalibrationError
+            If the cost is of another model, calibrated, or of a dataset of another size (by more
+            than a quarter); or the belt has no such level.
+        ParameterError
+            For several parameters; use :meth:`region`.
+        """
+        parameter = only(self.parameters)
+        self._require_own(observed)
+        best = bounded_minimum(observed, self.bounds)
+        estimate = float(best.theta[0])
+        (low, high), fine = self.limits[0], self.points[:, 0]
+        inside = [estimate] if low <= estimate <= high else []
+        grid = np.unique(np.concatenate([np.linspace(low, high, _FINE), fine, inside]))
+        if self.ordering == "likelihood-ratio":
+            curve = self.critical(cl)
+
+            def excess(theta: float) -> float:
+                q = cost_value(observed, np.array([theta])) - best.value
+                return max(q, 0.0) - float(curve(theta)[0])
+
+            def error(theta: float) -> float:
+                return float(curve.error(theta)[0])
+
+        else:
+            ends = self.acceptance(cl)
+
+            def distances(theta: float) -> list[tuple[float, CriticalCurve]]:
+                return [
+                    (sign * (estimate - float(c(theta)[0])), c)
+                    for c, sign in zip(ends, (-1, 1), strict=True)
+                    if c is not None
+                ]
+
+            def excess(theta: float) -> float:
+                return max(d for d, _ in distances(theta))
+
+            def error(theta: float) -> float:
+                return float(max(distances(theta), key=lambda pair: pair[0])[1].error(theta)[0])
+
+        return confidence_set(
+            excess, grid, parameter=parameter, cl=cl, estimate=estimate, error=error
+        )
+
+    def region(
+        self, observed: LikelihoodCost | BoxSurface, cl: float = 0.6827, n_grid: int = 101
+    ) -> ConfidenceRegion:
+        """Confidence region of one dataset in two parameters.
+
+        Parameters
+        ----------
+        observed
+            As for :meth:`interval`.
+        cl
+            One of the belt's levels.
+        n_grid
+            Points of the grid in each parameter; it closes in on the region.
+
+        Raises
+        ------
+        CalibrationError
+            As for :meth:`interval`.
+        ParameterError
+            If the parameters are not two.
+        """
+        if len(self.parameters) != 2:
+            msg = f"a region needs two parameters, not {', '.join(self.parameters)}; use interval"
+            raise ParameterError(msg)
+        self._require_own(observed)
+        best = bounded_minimum(observed, self.bounds)
+        return confidence_region(
+            lambda theta: cost_value(observed, theta) - best.value,
+            self.critical(cl),
+            (self.parameters[0], self.parameters[1]),
+            best.theta,
+            cl=cl,
+            n_grid=n_grid,
+        )
+
+    def contains_truth(self, ensemble: ToyEnsemble, cl: float = 0.6827) -> BoolArray:
+        """Whether the set of each toy contains its truth, shape (n_toys,).
+
+        For coverage studies; the toys must come from other events than the belt's (compare
+        ``ensemble.pool_id`` with :attr:`pool_ids`), which is left to the caller.  The truth may be
+        anywhere in the range of the belt, not at its points only.
+
+        Raises
+        ------
+        CalibrationError
+            If the toys are of another model or size.
+        ParameterError
+            If the truth is outside the range of the belt.
+        """
+        if ensemble.tag != self.tag or tuple(ensemble.point) != self.parameters:
+            msg = f"a belt of {self.tag} cannot serve toys of {ensemble.tag}; make a belt of theirs"
+            raise CalibrationError(msg)
+        self._require_size(ensemble.n_events, ensemble.extended)
+        truth = np.array([tuple(ensemble.point.values())])
+        if self.ordering == "likelihood-ratio":
+            q = bounded_statistic(ensemble, self.bounds)
+            return np.asarray(q <= self.critical(cl)(truth)[0])
+        lower, upper = self.acceptance(cl)
+        theta_hat = bounded_estimates(ensemble, self.bounds)
+        accepted = np.ones(len(theta_hat), dtype=np.bool_)
+        if lower is not None:
+            accepted &= theta_hat >= lower(truth)[0]
+        if upper is not None:
+            accepted &= theta_hat <= upper(truth)[0]
+        return accepted
+
+    def _require_own(self, observed: LikelihoodCost | Surface | BoxSurface) -> None:
+        surface = observed.surface if isinstance(observed, LikelihoodCost) else observed
+        limits: Limits = surface.interpolation.limits
+        if isinstance(observed, LikelihoodCost):
+            if observed.parameters != self.parameters:
+                msg = f"a belt of {self.parameters} cannot serve a cost of {observed.parameters}"
+                raise CalibrationError(msg)
+            if observed.tag is not None and observed.tag != self.tag:
+                msg = f"a belt of {self.tag} cannot serve {observed.tag}; make a belt of that model"
+                raise CalibrationError(msg)
+            if observed.correction is not None:
+                msg = (
+                    "this cost is calibrated, but the toys of the belt are not: give the belt the "
+                    "cost without the calibration"
+                )
+                raise CalibrationError(msg)
+            self._require_size(observed.n_events, observed.rate is not None)
+        if len(limits) != len(self.parameters) or any(
+            low < start - 1e-9 or high > stop + 1e-9
+            for (low, high), (start, stop) in zip(self.bounds, limits, strict=True)
+        ):
+            msg = (
+                f"the surface is known in {limits} only, but the toys were fitted in {self.bounds}"
+            )
+            raise CalibrationError(msg)
+
+    def _require_size(self, n_events: float, extended: bool) -> None:
+        # With the rate term the number of events is part of the measurement.
+        allowed = max(0.25 * self.n_events, 5 * np.sqrt(self.n_events))
+        if not self.extended and abs(n_events - self.n_events) > allowed:
+            msg = (
+                f"the belt is of toys of {self.n_events:g} events, but this has {n_events:g}; make "
+                f"one with n_events={n_events:g}"
+            )
+            raise CalibrationError(msg)
+        if extended != self.extended:
+            msg = (
+                f"the belt is of toys {'with' if self.extended else 'without'} the rate term, but "
+                f"this is {'with' if extended else 'without'} it; make both alike"
+            )
+            raise CalibrationError(msg)
+
+
+def neyman(
+    ensembles: Sequence[ToyEnsemble],
+    *,
+    cl: float | Sequence[float] = (0.6827, 0.9545),
+    ordering: Ordering = "likelihood-ratio",
+    bounds: Bounds | None = None,
+    smooth: int | None = None,
+) -> Belt:
+    """Make a confidence belt from toys at a grid of true points.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model, one ensemble for each true point.
+    cl
+        Confidence levels.
+    ordering
+        ``"likelihood-ratio"``: Feldman and Cousins (Phys. Rev. D 57 (1998) 3873, eq. 4.1), with the
+        statistic q(θ) = 2 [max Λ − Λ(θ)]; the only one for several parameters.  ``"central"``:
+        between the quantiles (1 − cl)/2 and (1 + cl)/2 of θ̂.  ``"upper"``: upper limits, θ̂ above
+        its quantile 1 − cl.  ``"lower"``: lower limits, likewise.
+    bounds
+        Physical bounds inside the range of the surface, ``(low, high)`` of the one parameter or of
+        each; an infinite end is that of the range.  The maximum is taken between them.
+    smooth
+        Fit the critical values by a polynomial of this degree in θ (of ln c, where all are above
+        0), instead of interpolating them.
+
+    Returns
+    -------
+    Belt
+        Errors are those of the number of toys; for orderings by θ̂ also that of the finite pool,
+        which moves all of its estimates.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys do not belong together, there are too few of them or of their points, a point is
+        outside the bounds, or the ordering cannot be.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.oracle import Oracle
+    >>> from milinfer.samples import SampleSet
+    >>> from milinfer.toys import Toys
+    >>> pool = SampleSet(tuple(
+    ...     quadratic.generate(5000, {"c1": c}, seed=k) for k, c in enumerate([-0.3, 0.0, 0.3])))
+    >>> oracle = Oracle.from_sample(pool.at(c1=0.0), "c1", np.linspace(-1, 1, 21), degree=2)
+    >>> toys = Toys(pool, n_events=100, seed=1)
+    >>> belt = neyman([toys.run([oracle], c, 200)["oracle"] for c in (-0.3, 0.0, 0.3)])
+    >>> belt.upper.shape
+    (3, 2)
+    """
+    levels = (float(cl),) if isinstance(cl, int | float) else tuple(float(c) for c in cl)
+    require_alike(ensembles, ordering)
+    first = ensembles[0]
+    allowed = restricted(first.interpolation.limits, bounds)
+    points = np.array([tuple(e.point.values()) for e in ensembles], dtype=np.float64)
+    low, high = np.array(allowed).T
+    outside = ~np.all((points >= low) & (points <= high), axis=1)
+    if outside.any():
+        point = format_point(ensembles[int(np.argmax(outside))].point)
+        msg = f"toys at {point} are outside bounds = {allowed}; leave that point out"
+        raise CalibrationError(msg)
+    ends = np.array([accepted_ends(e, levels, ordering, allowed) for e in ensembles])
+    lower, lower_error, upper, upper_error = np.moveaxis(ends, 2, 0)
+    belt = Belt(
+        tag=first.tag,
+        parameters=tuple(first.point),
+        ordering=ordering,
+        points=points,
+        cl=levels,
+        lower=lower,
+        lower_error=lower_error,
+        upper=upper,
+        upper_error=upper_error,
+        bounds=allowed,
+        smooth=smooth,
+        n_events=float(first.n_events),
+        extended=first.extended,
+        n_toys=tuple(e.n_toys for e in ensembles),
+        pool_ids=tuple(e.pool_id for e in ensembles),
+    )
+    # Curves that cannot be made should not wait for the first dataset.
+    for level in levels:
+        _ = belt.critical(level) if ordering == "likelihood-ratio" else belt.acceptance(level)
+    return belt

@@ -1,0 +1,69 @@
+"""Belts on disk, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from milinfer.belt import Belt
+from milinfer.exceptions import CalibrationError
+from milinfer.llr import ModelTag
+from milinfer.typing import PathLikeStr
+
+__all__ = ["load_belt", "save_belt"]
+
+_FORMAT = 1
+_ARRAYS = ("points", "lower", "lower_error", "upper", "upper_error")
+
+
+def save_belt(belt: Belt, path: PathLikeStr) -> None:
+    """Write a belt to a JSON file, without loss.
+
+    Parameters
+    ----------
+    belt
+        From :func:`milinfer.neyman`.
+    path
+        File to write.
+    """
+    fields = {f.name: getattr(belt, f.name) for f in dataclasses.fields(belt)}
+    for name in _ARRAYS:
+        # JSON has no infinity: an end that is open is null.
+        fields[name] = [
+            [x if np.isfinite(x) else None for x in row] for row in fields[name].tolist()
+        ]
+    text = json.dumps({"milinfer_belt": _FORMAT, **fields}, indent=1, allow_nan=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def load_belt(path: PathLikeStr) -> Belt:
+    """Read a belt that :func:`save_belt` has written.
+
+    Raises
+    ------
+    CalibrationError
+        If the file is not a belt of this format.
+    """
+    try:
+        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        if fields.pop("milinfer_belt") != _FORMAT:
+            msg = f"{path} is a belt of another format; make it again"
+            raise CalibrationError(msg)
+        for name in _ARRAYS:
+            endless = -np.inf if name == "lower" else np.inf
+            rows = [[endless if x is None else x for x in row] for row in fields[name]]
+            fields[name] = np.array(rows, dtype=np.float64)
+        name, events_in_bag, features, digest = fields["tag"]
+        fields["tag"] = ModelTag(name, events_in_bag, tuple(features), digest)
+        fields["bounds"] = tuple((float(low), float(high)) for low, high in fields["bounds"])
+        for name in ("parameters", "cl", "n_toys", "pool_ids"):
+            fields[name] = tuple(fields[name])
+        return Belt(**fields)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, CalibrationError):
+            raise
+        msg = f"{path} is not a belt written by milinfer ({error!r}); make it again"
+        raise CalibrationError(msg) from error

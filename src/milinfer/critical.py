@@ -1,0 +1,340 @@
+"""Critical values of a test statistic, and how they depend on the parameters.
+
+A Neyman construction accepts the values θ whose test statistic is not above its critical value
+c(θ), the quantile of the statistic over pseudo-experiments at θ.  This module takes the quantiles,
+with the error that a finite number of pseudo-experiments leaves, and continues them between the
+points at which they are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import CalibrationError, ParameterError
+from milinfer.surface import Limits
+from milinfer.typing import FloatArray, IntArray
+
+__all__ = [
+    "CriticalCurve",
+    "CriticalValue",
+    "InterpolatedCurve",
+    "PolynomialCurve",
+    "critical_value",
+    "polynomial_design",
+    "smooth_curve",
+]
+
+# Sums of probabilities round; what is this close to the confidence level has reached it.
+_ROUNDING = 1e-12
+
+
+class CriticalValue(NamedTuple):
+    """A quantile of a statistic and its standard error (0 where the probabilities are exact)."""
+
+    value: float
+    error: float
+
+
+def critical_value(
+    statistic: ArrayLike, cl: float, weights: ArrayLike | None = None
+) -> CriticalValue:
+    r"""Smallest value c with P(q ≤ c) ≥ `cl`.
+
+    For pseudo-experiments this is the order statistic of rank :math:`k = \lceil n\,cl \rceil`.  The
+    number of them below the true quantile is binomial, with standard deviation
+    :math:`s = \sqrt{n\,cl\,(1 - cl)}`, so that the error is half the distance between the order
+    statistics of ranks :math:`n\,cl \pm s` (David and Nagaraja, *Order Statistics*, §7.1), linear
+    between neighbours.
+
+    Parameters
+    ----------
+    statistic
+        Shape (n,).
+    cl
+        Confidence level, between 0 and 1.
+    weights
+        Exact probabilities of enumerated outcomes, shape (n,), instead of pseudo-experiments.  The
+        accepted outcomes then hold at least `cl`: more for discrete ones, which makes the test
+        conservative.
+
+    Raises
+    ------
+    CalibrationError
+        If the statistic is empty or not finite, `cl` is not a probability, the weights are none, or
+        there are too few pseudo-experiments for an error.
+
+    Examples
+    --------
+    >>> critical_value([0.0, 1.0, 2.0], 0.7, weights=[0.5, 0.3, 0.2])
+    CriticalValue(value=1.0, error=0.0)
+    >>> q = np.random.default_rng(1).chisquare(1, 10_000)
+    >>> c = critical_value(q, 0.6827)
+    >>> print(f"{c.value:.2f} ± {c.error:.2f}")
+    0.99 ± 0.02
+    """
+    q = np.asarray(statistic, dtype=np.float64)
+    if q.ndim != 1 or len(q) == 0 or not np.all(np.isfinite(q)):
+        msg = f"statistic must be finite numbers of shape (n,), not of shape {q.shape}; look at Λ"
+        raise CalibrationError(msg)
+    if not 0 < cl < 1:
+        msg = f"cl = {cl} is not a confidence level; give one between 0 and 1"
+        raise CalibrationError(msg)
+    if weights is not None:
+        p = np.asarray(weights, dtype=np.float64)
+        if p.shape != q.shape or not np.all(p >= 0) or not np.isfinite(p.sum()) or p.sum() <= 0:
+            msg = f"weights must be {len(q)} probabilities, not negative and not all 0"
+            raise CalibrationError(msg)
+        order = np.argsort(q, kind="stable")
+        cumulative = np.cumsum(p[order])
+        reached = np.searchsorted(cumulative, cl * cumulative[-1] * (1 - _ROUNDING))
+        return CriticalValue(float(q[order[min(int(reached), len(q) - 1)]]), 0.0)
+    n = len(q)
+    spread = np.sqrt(n * cl * (1 - cl))
+    if n * cl - spread < 1 or n * cl + spread > n:
+        need = int(np.ceil(max(cl / (1 - cl), (1 - cl) / cl))) + 2
+        msg = f"{n} toys are too few for the error of the {cl:.2%} quantile; throw {need} or more"
+        raise CalibrationError(msg)
+    ordered = np.sort(q)
+    rank = int(np.ceil(n * cl * (1 - _ROUNDING)))
+    below, above = np.interp([n * cl - spread, n * cl + spread], np.arange(1, n + 1), ordered)
+    return CriticalValue(float(ordered[rank - 1]), float(above - below) / 2)
+
+
+class CriticalCurve(Protocol):
+    """Critical value as a function of the parameters.
+
+    Both methods take θ of shape (m,) for one parameter, or (m, n_parameters), give shape (m,), and
+    raise a ParameterError where the critical value is not known.
+    """
+
+    @property
+    def limits(self) -> Limits:
+        """Range of each parameter in which it is known."""
+
+    def __call__(self, theta: ArrayLike) -> FloatArray:
+        """Critical values."""
+
+    def error(self, theta: ArrayLike) -> FloatArray:
+        """Their standard errors."""
+
+
+def _points(theta: ArrayLike, limits: Limits) -> FloatArray:
+    points = np.asarray(theta, dtype=np.float64).reshape(-1, len(limits))
+    low, high = np.array(limits).T
+    slack = 1e-9 * (high - low)
+    outside = ~np.all((points >= low - slack) & (points <= high + slack), axis=1)
+    if outside.any():
+        msg = (
+            f"the critical value at θ = {points[outside][0]} is not known: its range is {limits}; "
+            "throw toys at points further out"
+        )
+        raise ParameterError(msg)
+    return np.clip(points, low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolatedCurve:
+    """Critical values between the points where they are known, linear.
+
+    With several parameters linear over the triangles of Delaunay.  The error is interpolated, too;
+    half-way between two points this is more than their independent errors give.
+
+    Parameters
+    ----------
+    points
+        Shape (n, n_parameters).
+    values, errors
+        Critical values at the points, and their errors, shape (n,).
+
+    Examples
+    --------
+    >>> curve = InterpolatedCurve(np.array([[0.0], [1.0]]), np.array([1.0, 2.0]), np.full(2, 0.1))
+    >>> float(curve(0.25)[0]), float(curve.error(0.25)[0])
+    (1.25, 0.1)
+    """
+
+    points: FloatArray
+    values: FloatArray
+    errors: FloatArray
+
+    def __post_init__(self) -> None:
+        n, n_parameters = self.points.shape
+        if len(np.unique(self.points, axis=0)) < n or n < n_parameters + 1:
+            msg = f"{n} points do not span {n_parameters} parameter(s), or one of them comes twice"
+            raise CalibrationError(msg)
+
+    @property
+    def limits(self) -> Limits:
+        """Range of each parameter that the points span."""
+        low, high = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
+        return tuple(zip(low, high, strict=True))
+
+    def __call__(self, theta: ArrayLike) -> FloatArray:
+        """Critical values, shape (m,)."""
+        return np.asarray(self._at(theta)[0])
+
+    def error(self, theta: ArrayLike) -> FloatArray:
+        """Standard errors, shape (m,)."""
+        return np.asarray(self._at(theta)[1])
+
+    def _at(self, theta: ArrayLike) -> FloatArray:
+        points = _points(theta, self.limits)
+        if points.shape[1] == 1:
+            order = np.argsort(self.points[:, 0])
+            known = self.points[order, 0]
+            return np.array(
+                [np.interp(points[:, 0], known, y[order]) for y in (self.values, self.errors)]
+            )
+        return np.asarray(self._triangles(points), dtype=np.float64).T
+
+    @cached_property
+    def _triangles(self) -> Any:
+        from scipy.interpolate import LinearNDInterpolator
+
+        return LinearNDInterpolator(self.points, np.stack([self.values, self.errors], axis=1))
+
+
+def polynomial_exponents(n_parameters: int, degree: int) -> IntArray:
+    """Powers of all terms up to a total degree, shape (n_terms, n_parameters).
+
+    Examples
+    --------
+    >>> polynomial_exponents(2, 1).tolist()
+    [[0, 0], [0, 1], [1, 0]]
+    """
+    powers = [k for k in product(range(degree + 1), repeat=n_parameters) if sum(k) <= degree]
+    return np.array(powers, dtype=np.int64).reshape(-1, n_parameters)
+
+
+def polynomial_design(theta: FloatArray, limits: Limits, degree: int) -> FloatArray:
+    """Products of Chebyshev polynomials of the scaled parameters, shape (m, n_terms).
+
+    Examples
+    --------
+    >>> polynomial_design(np.array([[0.0], [2.0]]), ((0.0, 2.0),), 2).tolist()
+    [[1.0, -1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+    low, high = np.array(limits).T
+    vander = chebyshev.chebvander((2 * theta - low - high) / (high - low), degree)
+    exponents = polynomial_exponents(len(limits), degree)
+    columns = [vander[:, k, exponents[:, k]] for k in range(len(limits))]
+    return np.asarray(np.prod(columns, axis=0), dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialCurve:
+    """Critical value as a polynomial in θ.
+
+    Parameters
+    ----------
+    limits
+        Range of each parameter in which it was fitted.
+    degree
+        Total degree.
+    coefficients, covariance
+        Of the products of Chebyshev polynomials; see :func:`polynomial_design`.
+    logarithmic
+        Whether the polynomial is ln c.
+    chi2, n_dof
+        How well it describes the points it was fitted to; NaN and 0 where there are none.
+
+    Examples
+    --------
+    >>> curve = PolynomialCurve(((-1.0, 1.0),), 1, np.array([2.0, 1.0]), np.eye(2) * 0.01)
+    >>> float(curve(0.5)[0])
+    2.5
+    """
+
+    limits: Limits
+    degree: int
+    coefficients: FloatArray
+    covariance: FloatArray
+    logarithmic: bool = False
+    chi2: float = float("nan")
+    n_dof: int = 0
+
+    def __call__(self, theta: ArrayLike) -> FloatArray:
+        """Critical values, shape (m,)."""
+        value = self._design(theta) @ self.coefficients
+        return np.asarray(np.exp(value) if self.logarithmic else value, dtype=np.float64)
+
+    def error(self, theta: ArrayLike) -> FloatArray:
+        """Standard errors, shape (m,)."""
+        design = self._design(theta)
+        error = np.sqrt(np.einsum("mj,jk,mk->m", design, self.covariance, design))
+        return np.asarray(error * self(theta) if self.logarithmic else error, dtype=np.float64)
+
+    def _design(self, theta: ArrayLike) -> FloatArray:
+        return polynomial_design(_points(theta, self.limits), self.limits, self.degree)
+
+
+def smooth_curve(
+    points: FloatArray,
+    values: FloatArray,
+    errors: FloatArray,
+    degree: int,
+    *,
+    logarithmic: bool = True,
+) -> PolynomialCurve:
+    """Fit critical values by a polynomial in θ, by least squares weighted with their errors.
+
+    Parameters
+    ----------
+    points
+        Shape (n, n_parameters).
+    values, errors
+        Shape (n,).
+    degree
+        Total degree; 0 for a constant.
+    logarithmic
+        Fit ln c, which keeps c positive, rather than c.
+
+    Raises
+    ------
+    CalibrationError
+        If there are too few points for the degree, an error is not positive, or the logarithm is
+        wanted of a value that is not.
+
+    Examples
+    --------
+    >>> theta = np.linspace(-1, 1, 9)[:, None]
+    >>> curve = smooth_curve(theta, np.exp(theta[:, 0]), np.full(9, 0.01), 1)
+    >>> print(curve(0.3).round(6), curve.n_dof)
+    [1.349859] 7
+    """
+    low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    limits = tuple(zip(low, high, strict=True))
+    n_terms = len(polynomial_exponents(points.shape[1], degree))
+    if degree < 0 or len(points) < n_terms:
+        msg = f"smooth = {degree} needs {n_terms} points or more, but toys are at {len(points)}"
+        raise CalibrationError(msg)
+    if not np.all(errors > 0) or (logarithmic and not np.all(values > 0)):
+        msg = (
+            "smooth needs critical values and errors above 0, which they are not where toys "
+            "pile up at a bound; use smooth=None"
+        )
+        raise CalibrationError(msg)
+    target, sigma = (np.log(values), errors / values) if logarithmic else (values, errors)
+    design = polynomial_design(points, limits, degree) / sigma[:, None]
+    if np.linalg.matrix_rank(design) < n_terms:
+        msg = f"the points of the toys do not determine a polynomial of degree smooth = {degree}"
+        raise CalibrationError(msg)
+    covariance = np.linalg.inv(design.T @ design)
+    coefficients = covariance @ design.T @ (target / sigma)
+    residuals = target / sigma - design @ coefficients
+    return PolynomialCurve(
+        limits,
+        degree,
+        coefficients,
+        np.asarray(covariance, dtype=np.float64),
+        logarithmic,
+        float(residuals @ residuals),
+        len(points) - n_terms,
+    )
