@@ -87,6 +87,11 @@ def gaussian(pool_events: int) -> Problem:
     return Problem("gaussian", (exact, WrongMean()), *pools, 100, ("exact", "wrong"))
 
 
+def signed_angle(sample: mil.Sample) -> np.ndarray:
+    """Azimuthal angle between the jets, with its sign."""
+    return np.arctan2(sample.column("sin_dphi_q0_q1"), sample.column("cos_dphi_q0_q1"))
+
+
 def _generate(job: tuple[float, int, int]) -> mil.Sample:
     """Events as they come out of the feature step, without the detour through files."""
     value, n, seed = job
@@ -127,7 +132,7 @@ def hww(pool_events: int, train_events: int, heads: Sequence[str]) -> Problem:
         models.append(estimators[name].fit(train))
         print(f"{name}: trained in {time.perf_counter() - start:.0f} s", file=sys.stderr)
     fine = np.linspace(-1, 1, 81)
-    templates = mil.Templates.from_samples(train, "d_phi_qq", bins=20, degree=4)
+    templates = mil.Templates.from_samples(train, signed_angle, bins=20, degree=4)
     models.append(BinnedLLR("pyhf", templates, "c_HW", Interpolation(fine, "spline")))
     models.append(mil.Oracle.from_sample(train.at(c_HW=0.0), "c_HW", fine))
     return Problem("vbf_hww", tuple(models), tuning, evaluation, 1000, tuple(heads))

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from milinfer.belt import Belt, neyman
 from milinfer.binned import BinnedLLR
 from milinfer.comparison import Comparison, compare
+from milinfer.confidence import ConfidenceSet
+from milinfer.cost import LikelihoodCost
+from milinfer.coverages import CL68, CL95, CoverageScan, IntervalMethod, coverage_scan
 from milinfer.exceptions import SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.llr import Model
 from milinfer.oracle import Oracle
+from milinfer.pools import EventPool
 from milinfer.progress import progress
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
@@ -46,15 +51,25 @@ class Analysis:
         Samples for the histograms.  Those of the classifier output must not be the events that
         the network was trained on; see `classifier_templates`.
     calibration
-        Samples at several true values, for calibration toys.
+        Samples for the toys that tune calibrations and belts.
     evaluation
-        One sample at the truth, other events, for coverage.
+        Samples of other events, for coverage.
+    truth
+        Where the methods are compared; default: the point of the one evaluation sample.
+    weight_degree
+        Degree of the event weights in the parameter; toys can then be thrown anywhere between the
+        samples, each with all events.  None: only where samples are.
+    calibrate_at, cover_at, belt_at
+        True values of the toys for calibrations, coverage and belts; default: where the samples
+        are, and no belts.
     observable, bins, degree
         Of the histogram, and of its morphing polynomial.
     n_toys
         At each true value.
     seed
         Of the toys.
+    workers
+        Threads that throw them.
     classifier_templates
         Held-out samples for the histogram of the classifier output; None leaves that method out.
     oracle_pool
@@ -68,11 +83,17 @@ class Analysis:
     templates: SampleSet
     calibration: SampleSet
     evaluation: SampleSet
+    truth: float | None = None
+    weight_degree: int | None = None
+    calibrate_at: tuple[float, ...] = ()
+    cover_at: tuple[float, ...] = ()
+    belt_at: tuple[float, ...] = ()
     observable: str = "d_phi_qq"
     bins: int = 20
     degree: int = 4
     n_toys: int = 1000
     seed: int = 1
+    workers: int = 1
     classifier_templates: SampleSet | None = None
     oracle_pool: Sample | None = None
     drawn_features: tuple[str, ...] = ("d_phi_qq", "q0_pt", "m_ll")
@@ -93,20 +114,33 @@ class AnalysisResult:
     templates: dict[str, Templates]
     calibration_toys: dict[str, list[ToyEnsemble]]
     evaluation_toys: dict[str, ToyEnsemble]
+    coverage: CoverageScan
+    belts: dict[str, Belt]
+    truth: float
     extra: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def truth(self) -> float:
-        """True value of the evaluation toys."""
-        return float(self.analysis.evaluation.values(self.analysis.model.parameter)[0])
+    def neyman_interval(self, name: str, cl: float) -> ConfidenceSet | None:
+        """Neyman interval of the data by one method, where it has a belt."""
+        cost = self.costs[name]
+        if name not in self.belts or not isinstance(cost, LikelihoodCost):
+            return None
+        return self.belts[name].interval(cost, cl)
 
     def summary(self) -> dict[str, Any]:
         """Content of ``summary.json``."""
+        methods = self.comparison.to_dict()
+        for name in self.belts:
+            for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
+                found = self.neyman_interval(name, cl)
+                assert found is not None
+                methods[name][key] = [list(pair) for pair in found.intervals]
+                methods[name][f"{key}_error"] = [list(pair) for pair in found.errors]
         return {
             "poi": self.analysis.model.parameter,
             "truth": self.truth,
             "n_events": len(self.analysis.data),
-            **self.comparison.to_dict(),
+            **methods,
+            "coverage_scan": self.coverage.to_dict(),
             **self.extra,
             "provenance": provenance(self.analysis.seed),
         }
@@ -165,13 +199,22 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     Raises
     ------
     SampleError
-        If there is not exactly one evaluation sample, or the data are empty.
+        If the data are empty, or there are several evaluation samples and no `truth`.
     """
     model, seed = analysis.model, analysis.seed
     parameter = model.parameter
-    if len(analysis.evaluation) != 1 or not len(analysis.data):
-        msg = "the analysis needs one evaluation sample and a dataset with events"
+    if not len(analysis.data):
+        msg = f"{analysis.data.label}: a dataset without events cannot be fitted"
         raise SampleError(msg)
+    truth = analysis.truth
+    if truth is None:
+        if len(analysis.evaluation) != 1:
+            msg = (
+                f"evaluation samples are at {analysis.evaluation.values(parameter)}: say at which "
+                "value the methods are to be compared, with truth="
+            )
+            raise SampleError(msg)
+        truth = float(analysis.evaluation.values(parameter)[0])
     n_events = len(analysis.data)
     low, high = model.interpolation.limits[0]
     fine = Interpolation(np.linspace(low, high, 81), "spline")
@@ -195,22 +238,59 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         oracle = Oracle.from_sample(analysis.oracle_pool, parameter, fine.grid)
         models.append(oracle)
         costs[oracle.name] = oracle.cost(analysis.data)
-    calibration = Toys(analysis.calibration, n_events, seed)
-    evaluation = Toys(analysis.evaluation, n_events, seed + 1)
-    truths = [float(t) for t in np.sort(analysis.calibration.values(parameter))]
-    truth = float(analysis.evaluation.values(parameter)[0])
-    toys: dict[str, list[ToyEnsemble]] = {m.name: [] for m in models}
-    with progress("toys", analysis.n_toys * (len(truths) + 1)) as advance:
-        for t in truths:
-            thrown = calibration.run(models, t, analysis.n_toys, on_toys=advance)
-            for name, ensemble in thrown.items():
-                toys[name].append(ensemble)
-        evaluated = evaluation.run(models, truth, analysis.n_toys, on_toys=advance)
+    toys, evaluated, belt_toys = _throw(analysis, models, n_events, truth)
+    at_truth = {
+        name: next(e for e in found if e.truth == truth) for name, found in evaluated.items()
+    }
     # pyhf and the oracle stay as their users run them; the learned surface needs its calibration.
     learned = {m.name for m in analysis.models}
     untouched = [m.name for m in models if m.name not in learned]
-    comparison = compare(toys, evaluated, costs, uncalibrated=untouched, seed=seed)
-    return AnalysisResult(analysis, comparison, costs, binned, toys, evaluated)
+    comparison = compare(toys, at_truth, costs, uncalibrated=untouched, seed=seed)
+    belts = {name: neyman(found) for name, found in belt_toys.items()}
+    scan = CoverageScan(())
+    for name, found in evaluated.items():
+        methods: dict[str, IntervalMethod | None] = {}
+        if name == model.name:
+            methods[f"{name}, as trained"] = None
+        methods[name] = comparison[name].applied
+        if name == model.name and name in belts:
+            methods[f"{name}, Neyman"] = belts[name]
+        scan += coverage_scan(found, methods)
+    return AnalysisResult(analysis, comparison, costs, binned, toys, at_truth, scan, belts, truth)
+
+
+def _throw(
+    analysis: Analysis, models: Sequence[Model], n_events: int, truth: float
+) -> tuple[
+    dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]]
+]:
+    """Toys for calibration (all models), for coverage (all) and for belts (the learned ones)."""
+    parameter, n, seed = analysis.model.parameter, analysis.n_toys, analysis.seed
+    tuning, other = (
+        EventPool(s, analysis.weight_degree) for s in (analysis.calibration, analysis.evaluation)
+    )
+    calibrate_at = analysis.calibrate_at or _values(analysis.calibration, parameter)
+    cover_at = tuple(sorted({truth, *(analysis.cover_at or _values(other.samples, parameter))}))
+    learned = list(analysis.models)
+    jobs = (
+        (tuning, seed, models, calibrate_at),
+        (other, seed + 1, models, cover_at),
+        (tuning, seed + 2, learned, analysis.belt_at),
+    )
+    found = []
+    with progress("toys", n * sum(len(truths) for *_, truths in jobs)) as advance:
+        for pool, own, shown, truths in jobs:
+            toys = Toys(pool, n_events, own)
+            found.append(
+                toys.scan(shown, truths, n, workers=analysis.workers, on_toys=advance)
+                if truths
+                else {}
+            )
+    return found[0], found[1], found[2]
+
+
+def _values(samples: SampleSet, parameter: str) -> tuple[float, ...]:
+    return tuple(float(t) for t in np.sort(samples.values(parameter)))
 
 
 def provenance(seed: int) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milinfer import plotting
+from milinfer import coverage_figures, plotting
+from milinfer.belt_figures import plot_belt
+from milinfer.cost import LikelihoodCost
 from milinfer.coverages import CL68, CL95
 from milinfer.intervals import toy_intervals
 from milinfer.points import format_point
@@ -124,6 +126,25 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         plotting.plot_coverage(rows),
         "Coverage on evaluation toys, with Clopper–Pearson errors.",
     )
+    out["surface"] = (
+        coverage_figures.plot_calibrated(raw, calibration, truth=result.truth),
+        f"{_title(model.name)}: surface and 68.27 % interval before and after calibration.",
+    )
+    out["scale"] = (
+        coverage_figures.plot_scale(calibration),
+        "The constant that makes intervals cover, at each true value, and the functions applied.",
+    )
+    if len({r.theta for r in result.coverage}) > 1:
+        out["coverage_scan"] = (
+            coverage_figures.plot_coverage_scan(result.coverage),
+            "Coverage against the truth. Bands: one and two binomial errors around the claim.",
+        )
+    if model.name in result.belts:
+        assert isinstance(raw, LikelihoodCost)
+        out["belt"] = (
+            plot_belt(result.belts[model.name], CL68, raw),
+            "Neyman construction: accepted is where the data lie below the critical value of toys.",
+        )
     out["bias"] = (
         plotting.plot_response(result.calibration_toys[model.name], calibration),
         f"Bias of {_title(model.name)} on the calibration toys, and the fit that corrects it.",
@@ -162,22 +183,28 @@ def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -
     show("intervals", "scans")
     report.section("Calibration")
     report.text(_calibration_text(learned))
-    show("bias", "ladder")
+    show("surface", "scale", "bias", "ladder")
     report.section("Coverage")
     pools = (
-        result.evaluation_toys[model.name].pool_events,
-        min(e.pool_events for e in result.calibration_toys[model.name]),
+        result.evaluation_toys[model.name].n_effective,
+        min(e.n_effective for e in result.calibration_toys[model.name]),
     )
     shift = float(np.sqrt(sum(n / pool for pool in pools)))
+    evaluated = result.evaluation_toys[model.name]
     report.text(
         f"Coverage is measured on {analysis.n_toys} toys at {model.parameter} = {result.truth:g} "
-        "from events that neither trained nor calibrated anything. All toys of one truth share "
-        f"one pool of {result.evaluation_toys[model.name].pool_events} events, each used "
-        f"{result.evaluation_toys[model.name].reuse:.0f} times on average; the fluctuation of that "
-        f"pool, and of the calibration pools, shifts all of them together by {shift:.2f} standard "
-        "errors or so, which is not part of the binomial error."
+        "(and as many at other values) from events that neither trained nor calibrated anything. "
+        f"They share a pool that counts as {evaluated.n_effective:.0f} events at that value, each "
+        f"used {evaluated.reuse:.0f} times on average; the fluctuation of that pool, and of the "
+        f"one for the calibration, shifts all of them together by {shift:.2f} standard errors or "
+        f"so: {evaluated.pool_coverage_error(CL68):.2%} of coverage from the first, which is not "
+        "part of the binomial error."
     )
-    show("coverage", "estimates")
+    show("coverage", "coverage_scan", "estimates")
+    if model.name in result.belts:
+        report.section("Neyman construction")
+        report.text(_belt_text(result))
+        show("belt")
     report.section("Binned comparison")
     report.text(
         "The histograms are morphed with a polynomial fitted through all samples, and fitted with "
@@ -228,5 +255,17 @@ def _calibration_text(learned: MethodResult) -> str:
         f"c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f}, the constant by which "
         f"Λ is multiplied so that {CL68:.2%} intervals cover ({per_point}). By the Bartlett ratio "
         f"it would be {bartlett}. {calibration.n_toys} toys at each value, from events of their "
-        f"own; {CL95:.2%} intervals use the same constant."
+        f"own; {CL95:.2%} intervals have constants of their own."
+    )
+
+
+def _belt_text(result: AnalysisResult) -> str:
+    name = result.analysis.model.name
+    belt = result.belts[name]
+    inner, outer = (result.neyman_interval(name, cl) for cl in (CL68, CL95))
+    return (
+        f"Toys at {len(belt.points)} values of {belt.parameters[0]} between {belt.limits[0][0]:g} "
+        f"and {belt.limits[0][1]:g}, {min(belt.n_toys)} at each, ordered by likelihood ratio "
+        f"(Feldman and Cousins). No formula for the surface enters. {CL68:.2%}: {inner}; "
+        f"{CL95:.2%}: {outer}."
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from milinfer.bounded_fit import bounded_minimum, cost_value
 from milinfer.confidence import ConfidenceRegion, ConfidenceSet, confidence_set
 from milinfer.confidence_region import confidence_region
 from milinfer.cost import LikelihoodCost
-from milinfer.critical import CriticalCurve, InterpolatedCurve, smooth_curve
+from milinfer.critical import CriticalCurve, InterpolatedCurve, lowest_degree, smooth_curve
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.llr import ModelTag
 from milinfer.points import format_point, only
@@ -34,6 +35,8 @@ from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray
 
 __all__ = ["Belt", "neyman"]
+
+Smooth = int | Literal["auto"] | None
 
 # Points between the ends of a belt at which an observed statistic is looked at.
 _FINE = 1001
@@ -62,7 +65,7 @@ class Belt:
         Of each parameter, between which θ̂ was searched: physical bounds, or the range of the
         surface.
     smooth
-        Degree of the polynomial through the ends, or None for linear interpolation.
+        Degree of the polynomial through the ends, ``"auto"``, or None for linear interpolation.
     n_events
         Mean number of events of a toy.
     extended
@@ -81,7 +84,7 @@ class Belt:
     upper: FloatArray
     upper_error: FloatArray
     bounds: Limits
-    smooth: int | None
+    smooth: Smooth
     n_events: float
     extended: bool
     n_toys: tuple[int, ...]
@@ -118,12 +121,12 @@ class Belt:
             msg = f"this belt was made for cl in {self.cl}, not {cl}; make it with cl=({cl},)"
             raise CalibrationError(msg)
         k = match[0]
-        if self.smooth is None:
-            return InterpolatedCurve(self.points, values[:, k], errors[:, k])
+        ends = self.points, values[:, k], errors[:, k]
         positive = self.ordering == "likelihood-ratio" and bool(np.all(values[:, k] > 0))
-        return smooth_curve(
-            self.points, values[:, k], errors[:, k], self.smooth, logarithmic=positive
-        )
+        if isinstance(self.smooth, int):
+            return smooth_curve(*ends, self.smooth, logarithmic=positive)
+        described = lowest_degree(*ends, logarithmic=positive) if self.smooth == "auto" else None
+        return InterpolatedCurve(*ends) if described is None else described
 
     def interval(self, observed: LikelihoodCost | Surface, cl: float = 0.6827) -> ConfidenceSet:
         """Confidence set of one dataset in one parameter.
@@ -301,7 +304,7 @@ def neyman(
     cl: float | Sequence[float] = (0.6827, 0.9545),
     ordering: Ordering = "likelihood-ratio",
     bounds: Bounds | None = None,
-    smooth: int | None = None,
+    smooth: Smooth = "auto",
 ) -> Belt:
     """Make a confidence belt from toys at a grid of true points.
 
@@ -321,7 +324,9 @@ def neyman(
         each; an infinite end is that of the range.  The maximum is taken between them.
     smooth
         Fit the critical values by a polynomial of this degree in θ (of ln c, where all are above
-        0), instead of interpolating them.
+        0), which averages their Monte-Carlo errors over the points.  ``"auto"`` takes the lowest
+        degree that describes them (p-value of 5 %), and interpolates where none up to 6 does, as
+        near a physical bound.  None interpolates.
 
     Returns
     -------

@@ -50,6 +50,11 @@ class MethodResult:
     coverages: tuple[Coverage, Coverage]
     coverages_raw: tuple[Coverage, Coverage]
 
+    @property
+    def applied(self) -> Calibration | None:
+        """The calibration, where it is applied."""
+        return self.calibration if self.calibrated else None
+
     def to_dict(self) -> dict[str, Any]:
         """Figures by the names of the summary's contract."""
         bias, bias_error = self.calibration.bias(self.information.theta)

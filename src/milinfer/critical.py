@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
+from scipy.stats import chi2
 
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.surface import Limits
@@ -27,12 +28,15 @@ __all__ = [
     "InterpolatedCurve",
     "PolynomialCurve",
     "critical_value",
+    "lowest_degree",
     "polynomial_design",
     "smooth_curve",
 ]
 
 # Sums of probabilities round; what is this close to the confidence level has reached it.
 _ROUNDING = 1e-12
+# Of a polynomial that is to describe critical values by itself.
+_MAX_DEGREE, _MIN_P_VALUE = 6, 0.05
 
 
 class CriticalValue(NamedTuple):
@@ -338,3 +342,38 @@ def smooth_curve(
         float(residuals @ residuals),
         len(points) - n_terms,
     )
+
+
+def lowest_degree(
+    points: FloatArray, values: FloatArray, errors: FloatArray, *, logarithmic: bool = True
+) -> PolynomialCurve | None:
+    """The polynomial of lowest degree, up to 6, that describes critical values (p-value of 5 %).
+
+    Parameters
+    ----------
+    points, values, errors, logarithmic
+        As for :func:`smooth_curve`.
+
+    Returns
+    -------
+    PolynomialCurve or None
+        None if there is no such polynomial with a degree of freedom left, or the values have no
+        errors: they are then to be interpolated.
+
+    Examples
+    --------
+    >>> theta = np.linspace(-1, 1, 9)[:, None]
+    >>> lowest_degree(theta, np.exp(theta[:, 0]), np.full(9, 0.01)).degree
+    1
+    >>> lowest_degree(theta, 1 + np.abs(theta[:, 0]), np.full(9, 1e-4)) is None
+    True
+    """
+    if not np.all(errors > 0):
+        return None
+    for degree in range(_MAX_DEGREE + 1):
+        if len(points) <= len(polynomial_exponents(points.shape[1], degree)):
+            return None
+        curve = smooth_curve(points, values, errors, degree, logarithmic=logarithmic)
+        if chi2.sf(curve.chi2, curve.n_dof) >= _MIN_P_VALUE:
+            return curve
+    return None

@@ -36,8 +36,9 @@ class DemoConfig:
     events
         Simulated training events at each of the 21 values of c_HW between −1 and 1.
     calibration_events, evaluation_events
-        Events of each pool that toys are drawn from.  They do not shrink with `events`: a pool of
-        M events shifts all toys of N by sqrt(N/M) of their standard error.
+        Events of the two pools that toys are drawn from, at each of three values of c_HW around
+        the truth; reweighted, they serve all values in between.  They do not shrink with `events`:
+        a pool of M events shifts all toys of N by sqrt(N/M) of their standard error.
     data_events
         Events of the dataset.
     truth
@@ -59,12 +60,12 @@ class DemoConfig:
 
     events: int = 10_000
     calibration_events: int = 40_000
-    evaluation_events: int = 60_000
+    evaluation_events: int = 30_000
     data_events: int = 1_000
     truth: float = 0.0
     seed: int = 1
     workers: int = 2
-    n_toys: int = 1_000
+    n_toys: int = 2_000
     ensemble: int = 2
     bag_size: int = 50
     epochs: int = 60
@@ -75,9 +76,13 @@ class DemoConfig:
         return tuple(float(v) + 0.0 for v in np.round(np.linspace(-1, 1, 21), 1))
 
     @property
-    def calibration_values(self) -> tuple[float, ...]:
-        """Values of c_HW of the calibration toys, around the truth."""
-        return tuple(float(np.round(self.truth + d, 6)) + 0.0 for d in (-0.3, 0.0, 0.3))
+    def pool_values(self) -> tuple[float, ...]:
+        """Values of c_HW of the events that toys are drawn from."""
+        return self._around(3)
+
+    def _around(self, n: int) -> tuple[float, ...]:
+        """Values evenly spaced around the truth."""
+        return tuple(float(np.round(self.truth + d, 6)) + 0.0 for d in np.linspace(-0.3, 0.3, n))
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,9 @@ class _File:
 
 def _files(config: DemoConfig) -> list[_File]:
     wanted = [("train", v, config.events) for v in config.training_values]
-    wanted += [("calib", v, config.calibration_events) for v in config.calibration_values]
-    wanted += [
-        ("eval", config.truth, config.evaluation_events),
-        ("data", config.truth, config.data_events),
-    ]
+    wanted += [("calib", v, config.calibration_events) for v in config.pool_values]
+    wanted += [("eval", v, config.evaluation_events) for v in config.pool_values]
+    wanted += [("data", config.truth, config.data_events)]
     seeds = np.random.SeedSequence(config.seed).generate_state(len(wanted))
     return [_File(*w, seed=int(s)) for w, s in zip(wanted, seeds, strict=True)]
 
@@ -124,7 +127,7 @@ def run_demo(
     ----------
     out
         Directory: ``lhe/``, ``root/``, ``features/``, ``model/``, ``calibration.json``,
-        ``plots/``, ``summary.json``, ``report.html``.
+        ``belt.json``, ``plots/``, ``summary.json``, ``report.html``.
     config
         Sizes and seed.
     echo
@@ -192,6 +195,7 @@ def run_demo(
         say(f"{train.n_events} events: {', '.join(m.name for m in models)}")
     with step("infer") as say:
         from milinfer.analysis import Analysis, analyse
+        from milinfer.belt_files import save_belt
         from milinfer.calibration_files import save_calibration
 
         data = samples[next(f.name for f in files if f.role == "data")]
@@ -204,13 +208,20 @@ def run_demo(
                 classifier_templates=held_out,
                 calibration=calibration,
                 evaluation=pick("eval"),
-                oracle_pool=calibration.at(c_HW=config.calibration_values[1]),
+                truth=config.truth,
+                weight_degree=4,
+                calibrate_at=config._around(7),
+                cover_at=config._around(5),
+                belt_at=config._around(25),
+                workers=config.workers,
+                oracle_pool=calibration.at(c_HW=config.pool_values[1]),
                 n_toys=config.n_toys,
                 seed=config.seed,
             )
         )
         save_calibration(result.comparison[model.name].calibration, directory / "calibration.json")
-        say(f"{config.n_toys} toys at each of 4 truths, {len(result.costs)} methods")
+        save_belt(result.belts[model.name], directory / "belt.json")
+        say(f"{config.n_toys} toys at each of 37 truths, {len(result.costs)} methods")
     with step("report") as say:
         result.extra.update(
             {"process": "vbf_hww", "training_events": train.n_events, "seconds": seconds}

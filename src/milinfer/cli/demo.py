@@ -28,7 +28,7 @@ __all__ = ["demo"]
     help="Training events at each of 21 parameter values.",
 )
 @click.option("--truth", type=float, default=0.0, show_default=True, help="c_HW of the data.")
-@click.option("--toys", "n_toys", type=click.IntRange(100), default=1000, show_default=True)
+@click.option("--toys", "n_toys", type=click.IntRange(100), default=2000, show_default=True)
 @seed_option
 @workers_option
 @json_option

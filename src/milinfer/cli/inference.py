@@ -21,6 +21,7 @@ from milinfer.cli.options import (
     read_samples,
     seed_option,
     split_spec,
+    values_spec,
     write_json,
 )
 
@@ -231,7 +232,26 @@ def fit(
     "--calibrate-on", "calibration_files", multiple=True, required=True, help="For calibration."
 )
 @click.option(
-    "--evaluate-on", "evaluation_file", required=True, help="Other events, at the truth assumed."
+    "--evaluate-on", "evaluation_files", multiple=True, required=True, help="Other events."
+)
+@click.option(
+    "--truth", type=float, default=None, help="Assumed; default: of the one sample to evaluate on."
+)
+@click.option(
+    "--weight-degree",
+    type=click.IntRange(1),
+    default=None,
+    help="Degree of the event weights in the parameter. All events then serve all truths.",
+)
+@click.option(
+    "--truths",
+    type=str,
+    default=None,
+    help="Where to calibrate and to measure coverage: -0.3,0,0.3 or first:last:number; default: "
+    "where the samples are. Other values need --weight-degree.",
+)
+@click.option(
+    "--belt-truths", type=str, default=None, help="Where to throw toys for a Neyman belt; likewise."
 )
 @click.option("--observable", default="d_phi_qq", show_default=True)
 @click.option("--bins", type=click.IntRange(2), default=20, show_default=True)
@@ -246,7 +266,11 @@ def compare(
     model_paths: tuple[Path, ...],
     template_files: tuple[str, ...],
     calibration_files: tuple[str, ...],
-    evaluation_file: str,
+    evaluation_files: tuple[str, ...],
+    truth: float | None,
+    weight_degree: int | None,
+    truths: str | None,
+    belt_truths: str | None,
     observable: str,
     bins: int,
     degree: int,
@@ -267,7 +291,8 @@ def compare(
 
     models = tuple(BagLikelihood.load(path) for path in model_paths)
     parameter = models[0].parameter
-    evaluation = read_samples([evaluation_file], features=feature_set, parameter=parameter)
+    evaluation = read_samples(evaluation_files, features=feature_set, parameter=parameter)
+    at = tuple(values_spec(truths)) if truths else ()
     result = analyse(
         Analysis(
             models=models,
@@ -275,6 +300,11 @@ def compare(
             templates=read_samples(template_files, features=feature_set),
             calibration=read_samples(calibration_files, features=feature_set),
             evaluation=evaluation,
+            truth=truth,
+            weight_degree=weight_degree,
+            calibrate_at=at,
+            cover_at=at,
+            belt_at=tuple(values_spec(belt_truths)) if belt_truths else (),
             observable=observable,
             bins=bins,
             degree=degree,

@@ -40,7 +40,8 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--feature-set", default="vbf_2l2j", show_default=True, help="For files of events."
         ),
         click.option(
-            "--degree",
+            "--weight-degree",
+            "degree",
             type=click.IntRange(1),
             default=None,
             help="Degree of the event weights in the parameter. All events then serve all truths.",
@@ -50,7 +51,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             type=str,
             default=None,
             help="Where to throw toys: -0.3,0,0.3 or first:last:number; default: where the "
-            "samples are. Other values need --degree.",
+            "samples are. Other values need --weight-degree.",
         ),
         n_toys_option,
         n_events_option,
@@ -115,7 +116,7 @@ def calibrate(
 
     \b
     milinfer calibrate calib/*.parquet --model model --events-per-toy 1000 \
-        --truths -0.5:0.5:11 --degree 4 --out calibration.json
+        --truths -0.5:0.5:11 --weight-degree 4 --out calibration.json
     """
     from milinfer.calibration_files import save_calibration
     from milinfer.calibration_fit import calibrate as make_calibration
@@ -186,7 +187,7 @@ def neyman(
 
     \b
     milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \
-        --truths -0.6:0.6:41 --degree 4 --toys 10000 --out belt.json
+        --truths -0.6:0.6:41 --weight-degree 4 --toys 10000 --out belt.json
     """
     from milinfer.belt import neyman as make_belt
     from milinfer.belt_files import save_belt
@@ -251,7 +252,7 @@ def coverage(
 
     \b
     milinfer coverage eval/*.parquet --model model --calibration calibration.json \
-        --events-per-toy 1000 --truths -0.4:0.4:9 --degree 4
+        --events-per-toy 1000 --truths -0.4:0.4:9 --weight-degree 4
     """
     from milinfer.belt_files import load_belt
     from milinfer.calibration_files import load_calibration
