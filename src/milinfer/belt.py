@@ -359,6 +359,9 @@ def neyman(
     first = ensembles[0]
     allowed = restricted(first.interpolation.limits, bounds)
     points = np.array([tuple(e.point.values()) for e in ensembles], dtype=np.float64)
+    if len(np.unique(points, axis=0)) < len(points):
+        msg = f"a true point comes twice among {points.tolist()}; join its toys with + first"
+        raise CalibrationError(msg)
     low, high = np.array(allowed).T
     outside = ~np.all((points >= low) & (points <= high), axis=1)
     if outside.any():
