@@ -308,7 +308,7 @@ def coverage_scan(
 
     Examples
     --------
-    See :func:`coverage` for one truth, and ``benchmarks/coverage.py`` for a whole scan.
+    See :func:`coverage` for one truth, and ``benchmarks/interval_coverage.py`` for a whole scan.
     """
     require_one_kind(ensembles)
     rows = []

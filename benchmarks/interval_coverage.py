@@ -3,7 +3,7 @@
 * ``gaussian``: the mean of a Gaussian by a surface that is wrong by known factors;
 * ``vbf_hww``: c_HW by trained networks, the exact likelihood ratio (oracle) and a histogram.
 
-python benchmarks/coverage.py [--problems gaussian vbf_hww] [--toys 2000] [--out DIR]
+python benchmarks/interval_coverage.py [--problems gaussian vbf_hww] [--toys 2000] [--out DIR]
 
 Calibrations and belts come from one pool of events, coverage from another.  The last line on
 standard output is one line of JSON: for each problem, model, method, level and truth the coverage
