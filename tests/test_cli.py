@@ -151,8 +151,24 @@ def test_a_users_own_files_go_all_the_way(tmp_path):
     result = json.loads(figures.read_text())["multiclass"]
     assert result["interval68"][0] < result["estimate"] < result["interval68"][1]
     assert (tmp_path / "scan.png").stat().st_size > 1000
-    arguments = ("--model", model, "--calibration", calibration, *toys)
-    assert "of 68.27%" in call("coverage", evaluation, *arguments)
+    belt = tmp_path / "belt.json"
+    call("neyman", *calib, "--model", model, *toys, "--out", belt)
+    assert "likelihood-ratio" in call("inspect", belt)
+    fitted = call("fit", tmp_path / "data.lhe.gz", "--model", model, "--belt", belt)
+    assert "Neyman, 68.27%" in fitted
+    arguments = ("--model", model, "--calibration", calibration, "--belt", belt, *toys)
+    scan = tmp_path / "coverage.json"
+    printed = call(
+        *("coverage", evaluation, *arguments, "--out", tmp_path / "coverage.svg", "--json", scan)
+    )
+    assert "of 68.27%" in printed
+    assert "Neyman belt" in printed
+    assert {r["method"] for r in json.loads(scan.read_text())["scan"]} == {
+        "as trained",
+        "calibrated",
+        "Neyman belt",
+    }
+    assert (tmp_path / "coverage.svg").stat().st_size > 1000
     templates = [x for s in specs for x in ("--templates", s)]
     on = [x for s in calib for x in ("--calibrate-on", s)]
     out = tmp_path / "comparison"

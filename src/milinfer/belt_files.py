@@ -13,7 +13,7 @@ from milinfer.exceptions import CalibrationError
 from milinfer.llr import ModelTag
 from milinfer.typing import PathLikeStr
 
-__all__ = ["load_belt", "save_belt"]
+__all__ = ["is_belt", "load_belt", "save_belt"]
 
 _FORMAT = 1
 _ARRAYS = ("points", "lower", "lower_error", "upper", "upper_error")
@@ -67,3 +67,22 @@ def load_belt(path: PathLikeStr) -> Belt:
             raise
         msg = f"{path} is not a belt written by milinfer ({error!r}); make it again"
         raise CalibrationError(msg) from error
+
+
+def is_belt(path: PathLikeStr) -> bool:
+    """Whether a JSON file says of itself that it is a belt.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "a.json")
+    ...     _ = file.write_text('{"milinfer_calibration": 2}')
+    ...     is_belt(file)
+    False
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and "milinfer_belt" in content

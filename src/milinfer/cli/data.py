@@ -190,7 +190,7 @@ def features(
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @json_option
 def inspect(path: Path, json_path: Path | None) -> None:
-    r"""Say in a screen what a file is: events, features, a model or a calibration.
+    r"""Say in a screen what a file is: events, features, a model, a calibration or a belt.
 
     \b
     milinfer inspect events.root
@@ -229,20 +229,7 @@ def _facts(path: Path) -> dict[str, object]:
             "epochs": [len(h["loss"]) for h in fitted.history],
         }
     if path.suffix == ".json":
-        from milinfer.calibration_files import load_calibration
-
-        calibration = load_calibration(path)
-        return {
-            "kind": "calibration",
-            "model": calibration.model,
-            "parameter": calibration.parameter,
-            "c_cicc": f"{calibration.scale:.3f} ± {calibration.scale_error:.3f}",
-            "determined_by": calibration.kind,
-            "at": calibration.thetas.tolist(),
-            "bias": [f"{calibration.bias(t)[0]:+.4f}" for t in calibration.thetas],
-            "events_per_toy": calibration.n_events,
-            "toys_at_each": calibration.n_toys,
-        }
+        return _json_facts(path)
     if not _is_event_file(path):
         from milinfer.storage import read_sample
 
@@ -272,6 +259,38 @@ def _facts(path: Path) -> dict[str, object]:
         "beams": f"{info.beams[0]} at {info.energies[0]:g} GeV, {info.beams[1]} at "
         f"{info.energies[1]:g} GeV",
         "weights": ", ".join(f"{w.id} ({w.description})" for w in info.weights) or "none",
+    }
+
+
+def _json_facts(path: Path) -> dict[str, object]:
+    from milinfer.belt_files import is_belt, load_belt
+    from milinfer.calibration_files import load_calibration
+
+    if is_belt(path):
+        belt = load_belt(path)
+        return {
+            "kind": f"belt ({belt.ordering})",
+            "model": belt.tag.name,
+            "parameters": ", ".join(belt.parameters),
+            "levels": ", ".join(f"{cl:.2%}" for cl in belt.cl),
+            "at": len(belt.points),
+            "range": belt.limits,
+            "bounds": belt.bounds,
+            "events_per_toy": belt.n_events,
+            "toys_at_each": min(belt.n_toys),
+        }
+    calibration = load_calibration(path)
+    return {
+        "kind": "calibration",
+        "model": calibration.model,
+        "parameters": ", ".join(calibration.parameters),
+        "c_cicc": f"{calibration.scale:.3f} ± {calibration.scale_error:.3f}",
+        "determined_by": calibration.kind,
+        "levels": ", ".join(f"{cl:.2%}" for cl in calibration.cls),
+        "at": calibration.points.tolist(),
+        "bias": calibration.response.bias(calibration.points).round(4).tolist(),
+        "events_per_toy": calibration.n_events,
+        "toys_at_each": calibration.n_toys,
     }
 
 

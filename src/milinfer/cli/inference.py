@@ -138,6 +138,13 @@ def train(
 @model_option
 @calibration_option
 @click.option(
+    "--belt",
+    "belt_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="Neyman belt to take intervals from beside MINOS.",
+)
+@click.option(
     "--rate",
     "rate_files",
     multiple=True,
@@ -151,6 +158,7 @@ def fit(
     data: str,
     model_path: Path,
     calibration_path: Path | None,
+    belt_path: Path | None,
     rate_files: tuple[str, ...],
     luminosity: float | None,
     feature_set: str,
@@ -162,6 +170,7 @@ def fit(
     \b
     milinfer fit data.lhe.gz --model model --calibration calibration.json
     """
+    from milinfer.belt_files import load_belt
     from milinfer.calibration_files import load_calibration
     from milinfer.coverages import CL68, CL95
     from milinfer.exceptions import ConfigurationError
@@ -191,6 +200,14 @@ def fit(
         f"{'shape and rate' if rate else 'shape'}, "
         f"{'calibrated' if calibration else 'NOT calibrated: do not trust the width'})"
     )
+    belt_figures: dict[str, Any] = {}
+    if belt_path is not None:
+        belt = load_belt(belt_path)
+        for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
+            found = belt.interval(cost, cl)
+            click.echo(f"Neyman, {cl:.2%}: {found}")
+            belt_figures[key] = found.intervals
+            belt_figures[f"{key}_error"] = found.errors
     if out is not None:
         from milinfer.plotting import plot_scans
 
@@ -209,6 +226,7 @@ def fit(
                 "calibrated": calibration is not None,
                 "c_cicc": None if calibration is None else calibration.scale,
                 "c_cicc_error": None if calibration is None else calibration.scale_error,
+                **belt_figures,
             },
             "n_events": len(sample),
         },
