@@ -168,6 +168,23 @@ def test_the_constant_follows_theta():
     assert worst > 5
 
 
+def test_the_error_of_the_ends_is_the_spread_between_calibrations():
+    """Ends of one dataset's interval by many calibrations, each from events of its own."""
+    model = GaussianMean(0.5, shift=0.1)
+    data = gaussian_samples([0.1], N_EVENTS, 5)[0]
+    cost = LikelihoodCost(dataset_surface(model, data), "mu", n_events=N_EVENTS)
+    ends, errors = [], []
+    for seed in range(40):
+        pool = gaussian_samples(TRUTHS, 3000, 900 + seed)
+        toys = Toys(pool, N_EVENTS, seed=seed).scan([model], TRUTHS, 300)["gaussian"]
+        calibration = calibrate(toys, n_bootstrap=50)
+        found = profile_interval(calibration(cost), "mu")
+        ends.append([found.low, found.high])
+        errors.append(calibration.end_errors(found.estimate, ends[-1]))
+    # A spread of forty is known to 11 %, and the ends share half of theirs.
+    np.testing.assert_allclose(np.std(ends, axis=0), np.mean(errors, axis=0), rtol=0.4)
+
+
 def test_each_confidence_level_has_its_constant():
     toys = throw(GaussianMean())
     calibration = calibrate(toys, cl=(0.6827, 0.9))

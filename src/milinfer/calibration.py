@@ -12,6 +12,7 @@ of events, measure coverage on another: :func:`milinfer.coverage` refuses the ev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -163,6 +164,37 @@ class Calibration:
         if self.correct == "scale":
             return np.asarray(theta_hat, dtype=np.float64)
         return self.response.invert(theta_hat, self.limits)
+
+    def estimate_error(self, theta: float) -> float:
+        """Standard error that the bias correction adds to an estimate θ in one parameter."""
+        only(self.parameters)
+        if self.correct == "scale":
+            return 0.0
+        return self.bias(theta)[1] / abs(self.response.slope(theta)[0])
+
+    def end_errors(
+        self, estimate: float, ends: Sequence[float], cl: float | None = None
+    ) -> tuple[float, ...]:
+        """Standard errors that the calibration itself adds to the ends of an interval.
+
+        They come from the finite number of toys and the finite pool: of the bias at the end, and of
+        c, which stretches the distance to the estimate by half of its relative error.
+
+        Parameters
+        ----------
+        estimate
+            Corrected estimate.
+        ends
+            Ends of the interval.
+        cl
+            Its confidence level.
+        """
+        errors = []
+        for end in ends:
+            c, c_error = self.scale_at(end, cl)
+            stretch = (end - estimate) * c_error / (2 * c)
+            errors.append(float(np.hypot(self.estimate_error(end), stretch)))
+        return tuple(errors)
 
     def statistic(self, ensemble: ToyEnsemble, theta: ArrayLike, cl: float) -> FloatArray:
         """Calibrated 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy, shape (n_toys,).

@@ -66,6 +66,15 @@ class MethodResult:
                 "interval68": [inner.low, inner.high],
                 "interval95": [outer.low, outer.high],
             }
+            if self.calibrated:
+                fitted["estimate_calibration_error"] = self.calibration.estimate_error(
+                    inner.estimate
+                )
+                for key, found in (("interval68", inner), ("interval95", outer)):
+                    ends = (found.low, found.high)
+                    fitted[f"{key}_calibration_error"] = list(
+                        self.calibration.end_errors(found.estimate, ends, found.cl)
+                    )
         return fitted | {
             "calibrated": self.calibrated,
             "c_cicc": self.calibration.scale,
