@@ -95,21 +95,25 @@ def test_a_small_pool_is_warned_of():
         coverage(throw(GaussianMean(), 400)[0])
 
 
-def test_the_pool_error_is_the_spread_between_pools():
-    """Toys enough that the pool is what is left: its error is what is quoted."""
-    measured, quoted = [], []
+@pytest.mark.parametrize(("shift", "n_pool"), [(0.0, 1000), (0.1, 10_000)])
+def test_the_pool_error_is_the_spread_between_pools(shift, n_pool):
+    """Toys enough that the pool is what is left: of second order without a bias, of first with."""
+    model, measured, quoted = GaussianMean(shift=shift), [], []
     for seed in range(40):
-        pool = gaussian_samples([0.0], 1000, 500 + seed)
-        toys = Toys(pool, N_EVENTS, seed=seed).run([GaussianMean()], 0.0, 4000)["gaussian"]
+        pool = gaussian_samples([0.0], n_pool, 500 + seed)
+        toys = Toys(pool, N_EVENTS, seed=seed).run([model], 0.0, 4000)["gaussian"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MilinferWarning)
             row = coverage(toys)
         measured.append(row.coverage)
         quoted.append(row.pool_error)
-    total = np.hypot(np.mean(quoted), np.sqrt(0.6827 * 0.3173 / 4000))
-    root = np.sqrt(np.mean((np.array(measured) - 0.6827) ** 2))
+    expected = norm.cdf(1 + 10 * shift) - norm.cdf(-1 + 10 * shift)
+    total = np.hypot(np.mean(quoted), np.sqrt(expected * (1 - expected) / 4000))
+    root = np.sqrt(np.mean((np.array(measured) - expected) ** 2))
     # Forty pools: an error of 11 %.
     assert root == pytest.approx(total, rel=0.45)
+    if shift:
+        assert np.mean(quoted) > 0.015
 
 
 def test_a_scan_says_which_rows_are_off():
