@@ -239,23 +239,24 @@ def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -
 
 def _calibration_text(learned: MethodResult) -> str:
     calibration = learned.calibration
-    per_point = "; ".join(
-        f"{c:.2f} ± {e:.2f} at {t:g}"
-        for t, c, e in zip(
-            calibration.thetas, calibration.c_coverage, calibration.c_coverage_error, strict=True
-        )
-    )
+    theta = learned.information.theta
+    levels = []
+    for cl in calibration.cls:
+        c, error = calibration.scale_at(theta, cl)
+        levels.append(f"{c:.3f} ± {error:.3f} for {cl:.2%} intervals")
     bartlett = "; ".join(
         f"{c:.2f} ± {e:.2f} at {t:g}"
         for t, c, e in zip(
             calibration.thetas, calibration.c_bartlett, calibration.c_bartlett_error, strict=True
         )
     )
+    bias, bias_error = calibration.bias(theta)
     return (
-        f"c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f}, the constant by which "
-        f"Λ is multiplied so that {CL68:.2%} intervals cover ({per_point}). By the Bartlett ratio "
-        f"it would be {bartlett}. {calibration.n_toys} toys at each value, from events of their "
-        f"own; {CL95:.2%} intervals have constants of their own."
+        "c_cicc, by which Λ is multiplied so that intervals cover, is a function of the parameter; "
+        f"at {theta:g} it is {' and '.join(levels)}. By the Bartlett ratio it would be {bartlett}. "
+        f"The bias of the estimate at {theta:g}, which is corrected, is {bias:+.4f} ± "
+        f"{bias_error:.4f}. {calibration.n_toys} toys at each of {len(calibration.points)} values, "
+        "from events of their own."
     )
 
 
