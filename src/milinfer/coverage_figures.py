@@ -52,7 +52,8 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
             for i, method in enumerate(scan.methods):
                 rows = scan.of(method, cl)
                 # Side by side, so that the bars of two methods do not hide each other.
-                x = [r.theta + 0.12 * gap * (i - (len(scan.methods) - 1) / 2) for r in rows]
+                step = min(0.12, 0.7 / len(scan.methods)) * gap
+                x = [r.theta + step * (i - (len(scan.methods) - 1) / 2) for r in rows]
                 y = np.array([r.coverage for r in rows])
                 axis.errorbar(
                     x,
@@ -62,9 +63,12 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
                     ms=4,
                     lw=1.0,
                     color=PALETTE[i % len(PALETTE)],
+                    # Colours begin anew after the seventh method.
+                    mfc="white" if i >= len(PALETTE) else None,
                     label=method,
                 )
             axis.set_ylabel(f"coverage of {cl:.2%}")
+            axis.set_xlim(truths[0] - 0.6 * gap, truths[-1] + 0.6 * gap)
         parameter = next(iter(scan.rows[0].point))
         axes[-1, 0].set_xlabel(f"true {parameter_label(parameter)}")
         figure.legend(
@@ -130,10 +134,11 @@ def plot_scale(calibration: Calibration) -> Figure:
     with styled():
         figure, axis = figure_of()
         theta = calibration.thetas
+        gap = float(np.min(np.diff(np.unique(theta)))) if len(theta) > 1 else 1.0
         fine = np.linspace(theta.min(), theta.max(), 201) if len(theta) > 1 else theta
         for k, cl in enumerate(calibration.cls):
             axis.errorbar(
-                theta,
+                theta + 0.1 * gap * (k - 1),
                 calibration.c_coverage[:, k],
                 yerr=calibration.c_coverage_error[:, k],
                 fmt=_MARKERS[k],
@@ -144,7 +149,7 @@ def plot_scale(calibration: Calibration) -> Figure:
             if calibration.kind == "coverage":
                 _band(axis, calibration, fine, cl, PALETTE[k])
         axis.errorbar(
-            theta,
+            theta + 0.1 * gap * (len(calibration.cls) - 1),
             calibration.c_bartlett,
             yerr=calibration.c_bartlett_error,
             fmt="x",
@@ -155,6 +160,8 @@ def plot_scale(calibration: Calibration) -> Figure:
         if calibration.kind == "bartlett":
             _band(axis, calibration, fine, None, PALETTE[6])
         axis.axhline(1, color="gray", lw=0.8, ls="--")
+        axis.set_xlim(theta.min() - 0.5 * gap, theta.max() + 0.5 * gap)
+        axis.set_ylim(axis.get_ylim()[0], axis.get_ylim()[1] + 0.35 * np.ptp(axis.get_ylim()))
         axis.set_xlabel(f"true {parameter_label(calibration.parameter)}")
         axis.set_ylabel(r"$c_\mathrm{cicc}$")
         axis.legend()
