@@ -12,11 +12,13 @@ from scipy.stats import chi2, ncx2
 from milinfer.calibration_files import load_calibration, save_calibration
 from milinfer.calibration_fit import calibrate
 from milinfer.comparison import compare
-from milinfer.cost import LikelihoodCost
+from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.coverages import coverage
 from milinfer.exceptions import CalibrationError
 from milinfer.intervals import profile_interval
 from milinfer.llr import dataset_surface
+from milinfer.pools import Background
+from milinfer.rate import Rate
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
@@ -305,3 +307,76 @@ def test_two_parameters_are_calibrated_together():
     mean = data.features.astype(float).mean(axis=0)
     np.testing.assert_allclose(m.values, mean, atol=4 * error.max() + 1e-3)
     np.testing.assert_allclose(m.errors, 0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"cl": 68.27}, "between 0 and 1"),
+        ({"cl": 1.0}, "between 0 and 1"),
+        ({"cl": ()}, "between 0 and 1"),
+        ({"n_bootstrap": 1}, "2 or more"),
+        ({"cl": 0.9999}, "throw 10000 or more"),
+    ],
+)
+def test_what_gives_no_constant_is_an_error(options, match):
+    """Regression: these were errors of linear algebra."""
+    with pytest.raises(CalibrationError, match=match):
+        calibrate(throw(GaussianMean()), **options)
+
+
+def test_too_few_toys_are_an_error():
+    for n in (1, 2, 21):
+        toys = Toys(CALIBRATION_POOL, N_EVENTS, seed=5).run([GaussianMean()], 0.0, n)["gaussian"]
+        with pytest.raises(CalibrationError, match="throw 22 or more"):
+            calibrate([toys])
+
+
+def test_coverage_where_no_calibrated_interval_reaches_is_an_error():
+    """Regression: the surface was extrapolated, and toys covered that cannot."""
+    calibration = calibrate(throw(GaussianMean(shift=0.3)))
+    assert calibration.limits[0][1] == pytest.approx(0.7, abs=0.02)
+    pool = gaussian_samples([0.6, 0.75], 50_000, 3)
+    inside, outside = (
+        Toys(pool, N_EVENTS, seed=1).run([GaussianMean(shift=0.3)], t, 200)["gaussian"]
+        for t in (0.6, 0.75)
+    )
+    assert abs(coverage(inside, calibration).pull) < 4
+    with pytest.raises(CalibrationError, match=r"mu=0\.75 is outside"):
+        coverage(outside, calibration)
+
+
+def test_a_rate_without_the_backgrounds_of_the_toys_is_an_error():
+    """Regression: all 60 intervals of signal plus background missed the truth, without a word."""
+    model, truth, n_background = GaussianMean(), 0.1, 50.0
+    yields = SampleSet(
+        tuple(
+            Sample(
+                np.zeros((1, 1)),
+                ("x",),
+                point={"mu": v},
+                cross_section=1 + 0.3 * v,
+                cross_section_error=0.0,
+            )
+            for v in (-1.0, 1.0)
+        )
+    )
+    rate = Rate.from_samples(yields, luminosity=0.1, degree=1)
+    rng = np.random.default_rng(4)
+
+    def toys(pool, seed):
+        extra = Background(Sample(rng.normal(size=(100_000, 1)), ("x",)), n_background)
+        return Toys(pool, None, seed=seed, rate=rate, background=(extra,))
+
+    tuning = toys(CALIBRATION_POOL, 5).scan([model], TRUTHS, 1000)["gaussian"]
+    calibration = calibrate(tuning)
+    thrown = toys(EVALUATION_POOL, 6)
+    found = thrown.run([model], truth, 20)["gaussian"]
+    covers = calibration.contains_truth(found, 0.6827)
+    for k in range(20):
+        data = thrown.dataset({"mu": truth}, k)
+        cost = dataset_cost(model, data, reference=0.0, rate=rate.with_background(n_background))
+        interval = profile_interval(calibration(cost), "mu")
+        assert (interval.low <= truth <= interval.high) == covers[k]
+    with pytest.raises(CalibrationError, match=r"with_background"):
+        calibration(dataset_cost(model, data, reference=0.0, rate=rate))

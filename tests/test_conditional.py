@@ -89,3 +89,33 @@ def test_a_fit_that_is_not_determined_is_an_error():
         coverage_function(throw(100)[:2], degree=2)
     with pytest.raises(FitError, match="1700 of 1700"):
         coverage_function(throw(100), Narrow(lambda e: np.zeros(e.n_toys)), degree=1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whole_numbers_make_no_empty_bins(seed):
+    """Regression: quantiles between whole numbers made bins without toys, and a crash."""
+    toys = Toys(POOL, 3, seed=seed, poisson=True).run([GaussianMean()], 0.0, 10 + seed)["gaussian"]
+    result = conditional_coverage([toys], by="events", n_bins=9)
+    assert np.all(result.n_toys > 0)
+    assert result.n_toys.sum() == 10 + seed
+    assert result.edges[0] == toys.counts.min()
+    assert result.edges[-1] == toys.counts.max()
+    assert np.all(np.diff(result.centres) > 0)
+
+
+def test_a_property_may_be_any_callable():
+    toys = Toys(POOL, 100, seed=3).run([GaussianMean()], 0.0, 200)["gaussian"]
+    result = conditional_coverage([toys], by=Estimate())
+    assert result.by == "Estimate"
+
+
+class Estimate:
+    def __call__(self, ensemble):
+        return ensemble.theta_hat
+
+
+def test_a_separable_coverage_is_an_error():
+    """Regression: all toys cover on one side of a truth and none on the other."""
+    step = Narrow(lambda e: np.full(e.n_toys, 0.0 if e.truth <= 0 else 1e9))
+    with pytest.raises(FitError, match="infinite coefficients"):
+        coverage_function(throw(100), step, degree=1)

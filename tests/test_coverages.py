@@ -133,3 +133,10 @@ def test_a_scan_says_which_rows_are_off():
         scan.of("worse", 0.6827)
     assert isinstance(scan, CoverageScan)
     assert Asymptotic().pool_ids == ()
+
+
+@pytest.mark.parametrize("cl", [68.27, 1.0, 0.0, -0.5])
+def test_a_level_is_a_probability(cl):
+    """Regression: 68.27 was a coverage of 0 with an error of NaN."""
+    with pytest.raises(CalibrationError, match="between 0 and 1"):
+        coverage(throw(GaussianMean(), 10)[0], cl=cl)

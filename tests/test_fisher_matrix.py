@@ -206,3 +206,16 @@ def test_toys_of_several_kinds_are_refused():
 def test_points_that_do_not_span_the_parameters_are_named():
     with pytest.raises(CalibrationError, match=r"\[0\.15, 0\.0\].* do not span the parameters"):
         information_matrix(run([ONE], 20)[0][:3])
+
+
+def test_toys_with_a_rate_are_of_one_kind():
+    """Regression: their mean number of events goes with the truth, and was refused."""
+    ensembles = [
+        replace(e, n_events=N + 100 * e.truth, poisson=True, extended=True)
+        for e in run_one([GaussianMean()])[0]
+    ]
+    result = information_matrix(ensembles, n_bootstrap=20)
+    assert result.info_eff[0, 0] == pytest.approx(N, rel=0.3)
+    assert relative_information(ensembles, ensembles, n_bootstrap=20).ratio == 1
+    with pytest.raises(CalibrationError, match="one dataset size"):
+        information_matrix([replace(e, extended=False) for e in ensembles])

@@ -101,3 +101,15 @@ def test_rates_that_make_no_sense_are_errors():
         falling(c=3.0)
     with pytest.raises(ParameterError, match="c=3"):
         falling.rate_term(3.0, 0.0, 10)
+
+
+def test_a_background_is_a_constant_in_the_rate():
+    rate = Rate.from_samples(rate_samples([3.0, 1.75, 1.0, 0.75, 1.0]), luminosity=0.1, degree=2)
+    both = rate.with_background(25.0)
+    theta = np.linspace(-1, 1, 5)
+    np.testing.assert_allclose(both.value(theta), rate.value(theta) + 25)
+    np.testing.assert_array_equal(both.gradient([0.3]), rate.gradient([0.3]))
+    assert both.error(c=0.3) == rate.error(c=0.3)
+    for wrong in (-1.0, np.nan, np.inf):
+        with pytest.raises(ConfigurationError, match="background"):
+            rate.with_background(wrong)

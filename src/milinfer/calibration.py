@@ -23,13 +23,16 @@ from scipy.stats import chi2
 from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import CalibrationError
 from milinfer.llr import ModelTag
-from milinfer.points import only
+from milinfer.points import format_point, only
 from milinfer.response import Response, truths
 from milinfer.smooth import SmoothPolynomial
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray
 
 __all__ = ["Calibration", "Correct", "Kind"]
+
+# A thousandth of the rate is a tenth of the Poisson error of ten thousand events.
+_SAME_RATE = 1e-3
 
 Kind = Literal["coverage", "bartlett"]
 Correct = Literal["both", "scale", "bias"]
@@ -202,10 +205,21 @@ class Calibration:
         Raises
         ------
         CalibrationError
-            If the toys are of another model or another kind of dataset.
+            If the toys are of another model or another kind of dataset, or θ is outside of
+            :attr:`limits`, where no calibrated interval reaches.
         """
         self.require_like(ensemble)
         point = np.asarray(theta, dtype=np.float64).reshape(1, -1)
+        low, high = np.array(self.limits).T
+        slack = 1e-9 * (high - low)
+        if np.any((point < low - slack) | (point > high + slack)):
+            where = format_point(dict(zip(self.parameters, point[0].tolist(), strict=True)))
+            msg = (
+                f"the calibration of {self.model} serves {self.parameters} in {self.limits}, and "
+                f"{where} is outside: no calibrated interval contains it; stay inside, or train "
+                "over a wider range"
+            )
+            raise CalibrationError(msg)
         mapped = point if self.correct == "scale" else self.response.mean(point).reshape(1, -1)
         argument = mapped[0, 0] if len(self.parameters) == 1 else mapped[0]
         return self.scale_at(point, cl)[0] * ensemble.test_statistic(argument)
@@ -251,8 +265,8 @@ class Calibration:
         CalibrationError
             If the cost has other parameters, belongs to another model (another training, bag size
             or set of features), was calibrated before, has a rate term where the toys had none or
-            the other way round, or if its dataset has another size than the toys: by more than a
-            quarter and five standard deviations.
+            the other way round, a rate that is not that of the toys (to 0.1 %), or if its dataset
+            has another size than the toys: by more than a quarter and five standard deviations.
         """
         if cost.parameters != self.parameters:
             msg = f"a calibration of {self.parameters} cannot serve a cost of {cost.parameters}"
@@ -269,6 +283,18 @@ class Calibration:
                 "with rate="
             )
             raise CalibrationError(msg)
+        if self.extended and cost.rate is not None:
+            yielded = float(cost.rate.value(self.points[:1])[0])
+            if abs(yielded - expected) > _SAME_RATE * expected:
+                where = format_point(
+                    dict(zip(self.parameters, self.points[0].tolist(), strict=True))
+                )
+                msg = (
+                    f"the toys of this calibration had {expected:g} events on average at {where}, "
+                    f"but the rate of the cost says {yielded:g}; give the cost the rate of the "
+                    "toys, with their backgrounds: rate=rate.with_background(n_expected)"
+                )
+                raise CalibrationError(msg)
         if not self.extended and abs(cost.n_events - expected) > max(
             0.25 * expected, 5 * np.sqrt(expected)
         ):

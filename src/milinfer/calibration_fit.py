@@ -57,8 +57,9 @@ def calibrate(
     Raises
     ------
     CalibrationError
-        If the toys do not belong together, more than 1 % of them have their maximum at the edge of
-        the range, or the estimator does not follow θ (response not positive).
+        If the toys do not belong together, they are too few for the levels, more than 1 % of them
+        have their maximum at the edge of the range, or the estimator does not follow θ (response
+        not positive).
 
     Examples
     --------
@@ -74,6 +75,8 @@ def calibrate(
     True
     """
     require_one_kind(ensembles)
+    cls = (float(cl),) if isinstance(cl, (int, float)) else tuple(float(c) for c in cl)
+    _require_enough(ensembles, cls, n_bootstrap)
     for e in ensembles:
         at_edge = float(e.extremum.at_edge.mean())
         if at_edge > _MAX_AT_EDGE:
@@ -83,7 +86,6 @@ def calibrate(
                 "points or use larger datasets"
             )
             raise CalibrationError(msg)
-    cls = (float(cl),) if isinstance(cl, (int, float)) else tuple(float(c) for c in cl)
     response = mean_response(ensembles, bias_degree)
     points, names = truths(ensembles), tuple(ensembles[0].point)
     surface_limits = ensembles[0].interpolation.limits
@@ -123,6 +125,27 @@ def calibrate(
         tuple(sorted({e.pool_id for e in ensembles})),
         limits,
     )
+
+
+def _require_enough(
+    ensembles: Sequence[ToyEnsemble], cls: Sequence[float], n_bootstrap: int
+) -> None:
+    if not cls or not all(0 < c < 1 for c in cls) or n_bootstrap < 2:
+        msg = (
+            f"cl = {tuple(cls)} must be between 0 and 1, and n_bootstrap = {n_bootstrap} be 2 or "
+            "more, for errors"
+        )
+        raise CalibrationError(msg)
+    # A quantile with less than one toy beyond it, on average, is the largest of them.
+    needed = int(np.ceil(max(1 / (1 - max(cls)), 1 / min(cls), 2) - 1e-6))
+    fewest = min(ensembles, key=lambda e: e.n_toys)
+    if fewest.n_toys < needed:
+        msg = (
+            f"{fewest.n_toys} toys of {fewest.model} at {format_point(fewest.point)} are too few "
+            f"for cl = {', '.join(f'{c:g}' for c in cls)}; throw {needed} or more, "
+            "better twenty times that"
+        )
+        raise CalibrationError(msg)
 
 
 def _bartlett_of(e: ToyEnsemble) -> Callable[[IntArray], FloatArray]:

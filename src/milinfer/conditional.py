@@ -16,17 +16,19 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest, chi2
 
 from milinfer.coverages import CL68, Asymptotic, IntervalMethod, require_other_events
-from milinfer.exceptions import CalibrationError, FitError
+from milinfer.exceptions import CalibrationError, FitError, ParameterError
 from milinfer.morphing import PolynomialBasis
 from milinfer.response import require_one_kind, truths
 from milinfer.smooth import SmoothPolynomial
 from milinfer.toys import ToyEnsemble
-from milinfer.typing import FloatArray
+from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["ConditionalCoverage", "CoverageFunction", "conditional_coverage", "coverage_function"]
 
 By = Literal["curvature", "estimate", "events"]
 _NEWTON_STEPS = 50
+# Condition of the information from which on a logistic fit runs away.
+_SINGULAR = 1e12
 
 
 class ConditionalCoverage(NamedTuple):
@@ -132,12 +134,15 @@ def conditional_coverage(
         values.append(_property(e, by))
     covered, value = np.concatenate(inside), np.concatenate(values)
     edges = np.unique(np.quantile(value, np.linspace(0, 1, n_bins + 1)))
-    label = by if isinstance(by, str) else by.__name__
+    label = by if isinstance(by, str) else getattr(by, "__name__", type(by).__name__)
     if len(edges) < 3:
         msg = f"all toys have nearly the same {label} ({edges[0]:g}): there is nothing to bin by"
         raise CalibrationError(msg)
-    index = np.clip(np.searchsorted(edges, value, side="right") - 1, 0, len(edges) - 2)
-    n = np.bincount(index, minlength=len(edges) - 1).astype(np.float64)
+    index, n = _binned(value, edges)
+    if np.any(n == 0):
+        # Of a whole number, quantiles in between make bins that hold none.
+        edges = np.append(edges[:-1][n > 0], edges[-1])
+        index, n = _binned(value, edges)
     k = np.bincount(index, covered, len(edges) - 1)
     bounds = [
         binomtest(int(a), int(b)).proportion_ci(0.6827, method="exact")
@@ -159,6 +164,12 @@ def conditional_coverage(
     )
 
 
+def _binned(value: FloatArray, edges: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Bin of each value, the last closed above, and how many are in each bin."""
+    index = np.clip(np.searchsorted(edges, value, side="right") - 1, 0, len(edges) - 2)
+    return index, np.bincount(index, minlength=len(edges) - 1).astype(np.float64)
+
+
 def _property(e: ToyEnsemble, by: By | Callable[[ToyEnsemble], FloatArray]) -> FloatArray:
     if callable(by):
         return np.asarray(by(e), dtype=np.float64)
@@ -166,7 +177,13 @@ def _property(e: ToyEnsemble, by: By | Callable[[ToyEnsemble], FloatArray]) -> F
         return np.asarray(e.counts, dtype=np.float64)
     if by == "estimate":
         return e.theta_hat - e.truth
-    return np.asarray(e.extremum.curvature.reshape(e.n_toys, -1)[:, 0])
+    if len(e.point) > 1:
+        msg = (
+            f"by='curvature' needs one parameter, not {', '.join(e.point)}; give a function of the "
+            "ensemble, such as lambda e: np.linalg.det(e.extremum.curvature)"
+        )
+        raise ParameterError(msg)
+    return e.extremum.curvature
 
 
 def coverage_function(
@@ -225,6 +242,13 @@ def coverage_function(
     for _ in range(_NEWTON_STEPS):
         p = expit(design @ coefficients)
         information = design.T @ (design * (n * p * (1 - p))[:, None])
+        if np.linalg.cond(information) > _SINGULAR:
+            msg = (
+                f"{k.astype(int).tolist()} of {n.astype(int).tolist()} toys cover at the truths: a "
+                f"polynomial of degree {degree} describes that with infinite coefficients; throw "
+                "more toys, or lower the degree"
+            )
+            raise FitError(msg)
         step = np.linalg.solve(information, design.T @ (k - n * p))
         coefficients = coefficients + step
         if np.abs(step).max() < 1e-10:

@@ -64,7 +64,9 @@ def dataset_cost(
     reference
         θ0 of the model.
     rate
-        Expected yield ν(θ); adds the rate term.  Without it only the shape counts.
+        Expected yield ν(θ) of all events, backgrounds included
+        (:meth:`~milinfer.rate.Rate.with_background`); adds the rate term.  Without it only the
+        shape counts.
 
     Raises
     ------

@@ -237,7 +237,7 @@ def coverage(
     Raises
     ------
     CalibrationError
-        If the toys come from events that tuned the method.
+        If the toys come from events that tuned the method, or `cl` is not between 0 and 1.
 
     Warns
     -----
@@ -254,6 +254,9 @@ def coverage(
     >>> abs(measured.pull) < 4
     True
     """
+    if not 0 < cl < 1:
+        msg = f"cl = {cl:g} is not a confidence level; give one between 0 and 1"
+        raise CalibrationError(msg)
     chosen = Asymptotic() if method is None else method
     label = name or ("as it is" if method is None else type(method).__name__.lower())
     require_other_events(ensemble, chosen.pool_ids, label)

@@ -34,7 +34,9 @@ class Information(NamedTuple):
 
     Errors are standard errors.  Those of all that is divided by R² or multiplied by it contain the
     error of the response; those of means over toys (`info_curv`, `curv_truth`, `score_mean`)
-    contain the fluctuation of the finite pool, as :attr:`milinfer.toys.ToyEnsemble.mean_error`.
+    contain the fluctuation of the finite pool, as :attr:`milinfer.toys.ToyEnsemble.mean_error`, and
+    those of variances that of :attr:`~milinfer.toys.ToyEnsemble.pool_variance_error`, where it is
+    known.
 
     Parameters
     ----------
@@ -137,7 +139,10 @@ def information(
     theta_hat = at.theta_hat.reshape(at.n_toys)
     curvature = at.extremum.curvature.reshape(at.n_toys)
     variance, variance_error = variance_with_error(theta_hat)
-    relative, relative_response = variance_error / variance, 2 * response_error / response
+    # The pool makes spreads uncertain, too; for models of bags it is not known by how much.
+    pool = float(np.nan_to_num(at.pool_variance_error))
+    relative = float(np.hypot(variance_error / variance, pool))
+    relative_response = 2 * response_error / response
     info_eff = response**2 / variance
     info_curv, info_curv_error = _mean_with_error(curvature, at.reuse)
     half_width = _half_width(theta_hat)
@@ -152,7 +157,7 @@ def information(
         products[k] = curved * np.var(theta_hat[drawn], ddof=1)
     info_width = (response / half_width) ** 2
     ratio = info_curv / info_eff
-    ratio_relative = float(np.std(products, ddof=1)) / (info_curv * variance)
+    ratio_relative = float(np.hypot(np.std(products, ddof=1) / (info_curv * variance), pool))
 
     score, bend = _at_truth(at)
     score_mean, score_mean_error = _mean_with_error(score, at.reuse)
@@ -170,7 +175,9 @@ def information(
         info_eff_error=info_eff * float(np.hypot(relative, relative_response)),
         info_width=info_width,
         info_width_error=info_width
-        * float(np.hypot(2 * np.std(widths, ddof=1) / half_width, relative_response)),
+        * float(
+            np.hypot(2 * np.std(widths, ddof=1) / half_width, np.hypot(pool, relative_response))
+        ),
         info_curv=info_curv,
         info_curv_error=info_curv_error,
         bartlett_ratio=ratio,
@@ -178,7 +185,7 @@ def information(
         score_mean=score_mean,
         score_mean_error=score_mean_error,
         info_score=info_score,
-        info_score_error=info_score_error,
+        info_score_error=float(np.hypot(info_score_error, pool * info_score)),
         curv_truth=curv_truth,
         curv_truth_error=curv_truth_error,
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from milinfer.exceptions import CalibrationError
+from milinfer.response import require_one_kind, truths
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray, IntArray
 
@@ -102,7 +103,7 @@ def information_matrix(
     >>> np.abs(result.response - np.eye(2)).max() < 0.3
     np.True_
     """
-    _require_one_kind(ensembles)
+    _require_spanning(ensembles)
     measured = _measure(ensembles)
     rng = np.random.default_rng(seed)
     replicas = [_measure(ensembles, _resampled(ensembles, rng)) for _ in range(n_bootstrap)]
@@ -144,7 +145,7 @@ def relative_information(
         If the toys are not the same.
     """
     for group in (ensembles, reference):
-        _require_one_kind(group)
+        _require_spanning(group)
     if [_toys_of(e) for e in ensembles] != [_toys_of(e) for e in reference]:
         names = f"{ensembles[0].model} and {reference[0].model}"
         msg = f"{names} were not run on the same toys; pass both to Toys.run"
@@ -176,11 +177,9 @@ def _toys_of(e: ToyEnsemble) -> tuple[object, ...]:
     return e.point, e.pool_id, e.pieces, e.n_toys, e.n_events, e.poisson
 
 
-def _require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
-    if len({(e.model, tuple(e.point), e.n_events) for e in ensembles}) != 1:
-        msg = "the toys must be of one model, the same parameters and one dataset size"
-        raise CalibrationError(msg)
-    points = np.array([list(e.point.values()) for e in ensembles])
+def _require_spanning(ensembles: Sequence[ToyEnsemble]) -> None:
+    require_one_kind(ensembles)
+    points = truths(ensembles)
     if np.linalg.matrix_rank(points - points[0]) < points.shape[1]:
         msg = f"the points {points.tolist()} do not span the parameters; add neighbouring points"
         raise CalibrationError(msg)

@@ -322,7 +322,8 @@ class BagLikelihood:
         data
             The dataset.
         rate
-            Expected yield ν(θ); adds the rate term.  Without it only the shape counts.
+            Expected yield ν(θ) of all events, backgrounds included; adds the rate term.  Without it
+            only the shape counts.
         """
         return dataset_cost(self, data, reference=self.reference, rate=rate)
 

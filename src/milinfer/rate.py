@@ -7,7 +7,7 @@ coefficients are fitted to the cross-sections of samples with their Monte-Carlo 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
@@ -133,6 +133,37 @@ class Rate:
         rate = cls(basis, fit, luminosity)
         rate._warn_of_bad_fit()
         return rate
+
+    def with_background(self, n_expected: float) -> Rate:
+        """The yield of this signal and of backgrounds that do not depend on the parameters.
+
+        Data with backgrounds need the rate of all of their events; toys are given the rate of the
+        signal, and add their backgrounds to it.
+
+        Parameters
+        ----------
+        n_expected
+            Mean number of background events, known exactly.
+
+        Raises
+        ------
+        ConfigurationError
+            If the number is negative or not finite.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import quadratic
+        >>> samples = quadratic.samples(1, [{"c1": -1.0}, {"c1": 0.0}, {"c1": 1.0}], seed=1)
+        >>> rate = Rate.from_samples(samples, luminosity=0.1, degree=2)
+        >>> round(rate(c1=0.0)), round(rate.with_background(20.0)(c1=0.0))
+        (100, 120)
+        """
+        if not (np.isfinite(n_expected) and n_expected >= 0):
+            msg = f"n_expected of the background must be 0 or more, not {n_expected:g}"
+            raise ConfigurationError(msg)
+        constant = np.all(np.asarray(self.basis.exponents) == 0, axis=1)
+        raised = self.fit.coefficients + n_expected * constant[:, None]
+        return replace(self, fit=self.fit._replace(coefficients=raised))
 
     def _warn_of_bad_fit(self) -> None:
         from scipy.stats import chi2

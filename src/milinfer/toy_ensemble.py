@@ -207,6 +207,14 @@ class ToyEnsemble:
         if last[0] == first[0] and last[2] == first[1]:
             pieces = (*self.pieces[:-1], (last[0], last[1], first[2]), *other.pieces[1:])
         seeds = [seed for seed, _, _ in pieces]
+        disjoint = np.isinf([self.n_effective, other.n_effective])
+        if disjoint.any() and (len(set(seeds)) > 1 or not disjoint.all()):
+            msg = (
+                f"cannot join toys {self._label} and {other._label}: disjoint toys share no event, "
+                "but those of another seed are drawn from the same events; throw more of one seed "
+                "(start=)"
+            )
+            raise SampleError(msg)
         if not same or len(set(seeds)) < len(seeds):
             msg = (
                 f"cannot join toys {self._label} and {other._label}: they must agree in all but "

@@ -6,6 +6,7 @@ ratios: no network, no features, no files.  All models are run on the same draws
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,12 @@ from functools import partial
 
 import numpy as np
 
-from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
+from milinfer.exceptions import (
+    ConfigurationError,
+    MilinferWarning,
+    ParameterError,
+    SampleError,
+)
 from milinfer.extended import finer, resampled
 from milinfer.llr import Model, event_table, is_additive, model_tag, segment_llr
 from milinfer.points import only
@@ -57,7 +63,8 @@ class Toys:
     rate
         Expected yield of the signal ν(θ), positive at θ = 0 too.  The number of events is then
         Poisson with the mean ν(θ) + background, and Λ includes the rate term
-        :math:`\nu(0) - \nu(\theta) + N\ln(\nu(\theta)/\nu(0))` of the sum.
+        :math:`\nu(0) - \nu(\theta) + N\ln(\nu(\theta)/\nu(0))` of the sum.  The cost of a dataset
+        with such backgrounds needs :meth:`~milinfer.rate.Rate.with_background`.
     disjoint
         Draw without replacement: no event is in two toys of one true value, so that they are
         independent; the pool must have events of one weight, and enough of them.
@@ -187,6 +194,12 @@ class Toys:
         SampleError
             If the models do not belong together, or the pool cannot serve the toys.
 
+        Warns
+        -----
+        MilinferWarning
+            If events have negative weights: toys of them fluctuate more than data, which have none,
+            and intervals that are calibrated with them are too wide.
+
         Examples
         --------
         >>> from milinfer.datasets import quadratic
@@ -204,6 +217,7 @@ class Toys:
         for truth in truths:
             point = dict(truth) if isinstance(truth, Mapping) else {only(parameters): float(truth)}
             draws = self._draws(point, start + n_toys)
+            _warn_of_signs(draws)
             rows = tables.of(draws.pool.samples)
             values, counts = _throw(models, rows, draws, start, n_toys, workers, on_toys)
             for model, table, surfaces in zip(models, rows, values, strict=True):
@@ -306,6 +320,21 @@ class Toys:
             return 0.0
         point = np.array([draws.point[name] for name in model.parameters])
         return pool_variance_error(model.interpolation, table, draws.pool.weights, point, log_rate)
+
+
+def _warn_of_signs(draws: Draws) -> None:
+    weights = draws.pool.weights
+    if not np.any(weights < 0):
+        return
+    # n draws hold n·net events, and fluctuate as n events.
+    net = float(weights.sum() / np.abs(weights).sum())
+    msg = (
+        f"{draws.pool.samples[0].label}: {(1 - net) / 2:.1%} of the weight is negative; toys then "
+        f"fluctuate as {1 / net:.2f} times as many events as they hold, which data do not: "
+        "intervals calibrated with them are too wide. Make the weights positive, by reweighting or "
+        "by a resampling of cells"
+    )
+    warnings.warn(msg, MilinferWarning, stacklevel=4)
 
 
 class _Tables:
