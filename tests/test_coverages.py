@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, chi2, norm
 
+from milinfer.belt import neyman
 from milinfer.coverages import Asymptotic, CoverageScan, coverage, coverage_scan
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.toys import Toys
@@ -114,6 +115,14 @@ def test_the_pool_error_is_the_spread_between_pools(shift, n_pool):
     assert root == pytest.approx(total, rel=0.45)
     if shift:
         assert np.mean(quoted) > 0.015
+
+
+def test_a_truth_at_the_end_of_a_belt_has_a_pool_error():
+    """Regression: the slope of the coverage was asked for beyond the end."""
+    tuning = gaussian_samples(TRUTHS, 200_000, 8)
+    belt = neyman(Toys(tuning, N_EVENTS, seed=4).scan([GaussianMean()], TRUTHS, 500)["gaussian"])
+    rows = [coverage(e, belt) for e in throw(GaussianMean(), 500)]
+    assert all(0 < r.pool_error < 0.02 for r in rows)
 
 
 def test_a_scan_says_which_rows_are_off():

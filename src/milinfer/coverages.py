@@ -305,8 +305,8 @@ def _pool_shift(ensemble: ToyEnsemble, method: IntervalMethod, cl: float) -> flo
             moved.__dict__["extremum"] = ensemble.extremum  # of the same surfaces
             try:
                 ends.append((step, float(method.contains_truth(moved, cl).mean())))
-            except ParameterError:
-                # Beyond the range of a belt: the slope to the other side, then.
+            except (CalibrationError, ParameterError):
+                # Beyond the range of a belt or a calibration: the slope to the other side, then.
                 ends.append((0.0, float(method.contains_truth(ensemble, cl).mean())))
         (left, low), (right, high) = ends
         slope[k] = (high - low) / (right - left) if right > left else np.nan
