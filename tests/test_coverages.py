@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,3 +151,11 @@ def test_a_level_is_a_probability(cl):
     """Regression: 68.27 was a coverage of 0 with an error of NaN."""
     with pytest.raises(CalibrationError, match="between 0 and 1"):
         coverage(throw(GaussianMean(), 10)[0], cl=cl)
+
+
+def test_a_scan_of_bags_is_json():
+    """Regression: the error of the pool is not known for models of bags, and NaN is no JSON."""
+    toys = [replace(e, pool_variance_error=np.nan) for e in throw(GaussianMean(), 20)]
+    scan = coverage_scan(toys, {"x": None}, (0.6827,))
+    assert np.isnan(scan.rows[0].pool_error)
+    assert json.loads(json.dumps(scan.to_dict(), allow_nan=False))[0]["pool_error"] is None

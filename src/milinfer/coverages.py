@@ -210,8 +210,16 @@ class CoverageScan:
         return table
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Plain numbers, for JSON."""
-        return [{**r._asdict(), "point": dict(r.point), "pull": r.pull} for r in self.rows]
+        """Plain numbers, for JSON; None where the error of the pool is not known."""
+        return [
+            {
+                **r._asdict(),
+                "point": dict(r.point),
+                "pull": r.pull,
+                "pool_error": None if np.isnan(r.pool_error) else r.pool_error,
+            }
+            for r in self.rows
+        ]
 
 
 def coverage(
