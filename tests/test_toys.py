@@ -24,7 +24,7 @@ from milinfer.pools import EventPool, share_events, sketch
 from milinfer.rate import Rate
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
-from milinfer.toy_draws import WeightedSearch
+from milinfer.toy_draws import Draws, WeightedSearch
 from milinfer.toy_ensemble import ToyEnsemble
 from milinfer.toys import Background, Toys
 from models import GRID, GaussianMean, gaussian_samples
@@ -454,6 +454,22 @@ def test_the_guide_table_finds_what_bisection_finds(seed, n, spread):
     np.testing.assert_array_equal(
         WeightedSearch(weights).find(uniforms), np.minimum(expected, n - 1)
     )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("poisson", [False, True])
+def test_the_first_toys_of_a_stream_are_the_same_without_the_others(weighted, poisson):
+    rng = np.random.default_rng(1)
+    weights = rng.uniform(1, 2, 5000) if weighted else np.ones(5000)
+    pool = SampleSet((replace(numbered(5000)[0], weights=weights),))
+    draws = Draws(
+        EventPool(pool).at({"mu": 0.0}), {"mu": 0.0}, 1, np.array([50.0]), np.array([5000]), poisson
+    )
+    whole, counts = draws.stream(3)
+    for last in (1, 7, 100):
+        rows, same = draws.stream(3, last)
+        np.testing.assert_array_equal(same, counts)
+        np.testing.assert_array_equal(rows, whole[: counts[:last].sum()])
 
 
 def test_the_events_of_a_toy_never_change():

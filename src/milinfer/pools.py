@@ -270,14 +270,20 @@ def pool_variance_error(
     influence = np.sign(weights)[:, None] * (table @ slope)
     share = np.abs(weights) / np.abs(weights).sum()
     if log_rate is None:
-        influence -= share @ influence
+        influence -= _mean(share, influence)
     else:
         influence += log_rate @ slope
     square = influence**2
-    variance = share @ square
+    variance = _mean(share, square)
     if not np.all(variance > 0):
         return float("nan")
-    return float(np.sqrt(share**2 @ (square / variance - 1) ** 2).max())
+    return float(np.sqrt(_mean(share**2, (square / variance - 1) ** 2)).max())
+
+
+def _mean(share: FloatArray, values: FloatArray) -> FloatArray:
+    # Not by BLAS: its threads wait for each other longer than these sums take, at every truth.
+    mean: FloatArray = np.sum(share[:, None] * values, axis=0)
+    return mean
 
 
 def _slope(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> FloatArray:

@@ -334,7 +334,7 @@ def _positive(
             f"{value[event, 0]:g} at its own point; {remedy}"
         )
         raise SampleError(msg)
-    return sign * polynomial
+    return polynomial if np.all(sign > 0) else sign * polynomial
 
 
 def class_points(samples: SampleSet | Sequence[Sample]) -> FloatArray:

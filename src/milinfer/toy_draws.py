@@ -21,6 +21,8 @@ STREAM = 100
 _ORDER, _MIX = 1, 2
 # Rows that a search goes through one by one; many light events in a row are left to bisection.
 _STEPS = 8
+# Rows for each draw beyond which plain bisection is faster than to make a table.
+_FEW = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +103,10 @@ class Draws:
         """Signs of the weights of events."""
         return np.ones(len(index)) if self._signs is None else self._signs[index]
 
-    def stream(self, number: int) -> tuple[IntArray, IntArray]:
+    def stream(self, number: int, last: int = STREAM) -> tuple[IntArray, IntArray]:
         """Rows of the pool, one toy after the other, and the events of each toy of a stream.
 
+        The rows end with the toy before `last`: the later ones of a stream need not be drawn.
         Disjoint toys end with the last that was asked for.
         """
         rng = self._rng(number)
@@ -114,7 +117,7 @@ class Draws:
             if self.poisson
             else np.full(STREAM, int(self.mean), dtype=np.int64)
         )
-        total = int(counts.sum())
+        total = int(counts[:last].sum())
         n = len(self.pool.weights)
         if self._uniform:
             return rng.integers(n, size=total), counts
@@ -201,15 +204,22 @@ class WeightedSearch:
 
     def __init__(self, weights: FloatArray) -> None:
         self._cumulative = np.cumsum(weights)
-        n = len(weights)
+
+    @cached_property
+    def _first(self) -> IntArray:
+        n = len(self._cumulative)
         # A little early: rounding must not skip a row.
         steps = np.arange(n) / n * self._cumulative[-1] * (1 - 1e-12)
-        self._first = np.searchsorted(self._cumulative, steps, side="right")
+        return np.asarray(np.searchsorted(self._cumulative, steps, side="right"))
 
     def find(self, uniforms: FloatArray) -> IntArray:
         """Rows for numbers in [0, 1), shape (m,)."""
         n = len(self._cumulative)
         wanted = uniforms * self._cumulative[-1]
+        if len(wanted) * _FEW < n:
+            # The table would take longer than it saves.
+            few = np.searchsorted(self._cumulative, wanted, side="right")
+            return np.asarray(np.minimum(few, n - 1))
         index = self._first[(uniforms * n).astype(np.int64)]
         late = np.flatnonzero(self._cumulative[index] <= wanted)
         for _ in range(_STEPS):

@@ -245,7 +245,7 @@ class Toys:
     def dataset(self, truth: Mapping[str, float], toy: int = 0) -> Sample:
         """The events of one toy, as a dataset (weights ±1)."""
         draws = self._draws(truth, toy + 1)
-        index, counts = draws.stream(toy // STREAM)
+        index, counts = draws.stream(toy // STREAM, toy % STREAM + 1)
         offsets = np.concatenate([[0], np.cumsum(counts)])
         rows = index[offsets[toy % STREAM] : offsets[toy % STREAM + 1]]
         return draws.pool.take(rows, draws.point)
@@ -413,8 +413,8 @@ def _stream(
     stream: int,
 ) -> _Stream:
     """Those toys of a stream that are wanted."""
-    index, counts = draws.stream(stream)
     first, last = max(start - stream * STREAM, 0), min(stop - stream * STREAM, STREAM)
+    index, counts = draws.stream(stream, last)
     offsets = np.concatenate([[0], np.cumsum(counts)])[first : last + 1]
     index = index[offsets[0] : offsets[-1]]
     signs, offsets = draws.signs(index), offsets - offsets[0]
