@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from milinfer.datasets import quadratic
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.oracle import Oracle
+from milinfer.pool_influence import GROUPS, pool_influence
 from milinfer.pools import (
     EventPool,
     effective_number,
     overlap,
-    pool_variance_error,
     share_events,
     sketch,
 )
@@ -25,6 +25,11 @@ from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.toys import Toys
 from models import GRID, GaussianMean, gaussian_samples
+
+
+def variance_error(*args):
+    found = pool_influence(*args)
+    return np.nan if found is None else found.variance_error
 
 
 def quadratic_pool(numbers, seed=1):
@@ -229,7 +234,7 @@ def test_the_error_of_the_variance_is_that_over_many_pools(weighted):
         table = theta * x[:, None] - theta**2 / 2
         share = w / w.sum()
         ratios.append(np.log(share @ (x - share @ x) ** 2))
-        errors.append(pool_variance_error(GRID, table, w, np.zeros(1)))
+        errors.append(variance_error(GRID, table, w, np.zeros(1)))
     # Gaussian: the spread of 1000 is known to 2.2 %, that of weighted ones (heavier tails) less so.
     tolerance = 4 * (0.05 if weighted else 0.0224)
     assert np.mean(errors) == pytest.approx(np.std(ratios), rel=tolerance)
@@ -248,7 +253,7 @@ def test_the_error_of_the_variance_is_that_over_many_pools(weighted):
 def test_every_continuation_has_the_slope_of_its_surfaces(interpolation):
     x = np.random.default_rng(3).normal(size=20_000)
     table = interpolation.grid * x[:, None] - interpolation.grid**2 / 2
-    error = pool_variance_error(interpolation, table, np.ones(len(x)), np.array([0.3]))
+    error = variance_error(interpolation, table, np.ones(len(x)), np.array([0.3]))
     y = (x - x.mean()) ** 2
     assert error == pytest.approx(np.sqrt((np.mean(y**2) / y.mean() ** 2 - 1) / len(x)), rel=1e-6)
 
@@ -257,7 +262,7 @@ def test_with_a_rate_the_number_of_events_fluctuates_too():
     # A sum of a Poisson number of y has the variance ν E[y²], with y = dλ/dθ + d ln ν/dθ.
     x = np.random.default_rng(3).exponential(size=20_000) - 1
     table = GRID.grid * x[:, None] - GRID.grid**2 / 2
-    error = pool_variance_error(GRID, table, np.ones(len(x)), np.zeros(1), 0.5 * GRID.grid)
+    error = variance_error(GRID, table, np.ones(len(x)), np.zeros(1), 0.5 * GRID.grid)
     y = (x + 0.5) ** 2
     assert error == pytest.approx(y.std() / y.mean() / np.sqrt(len(x)), rel=1e-6)
 
@@ -270,7 +275,7 @@ def test_several_parameters_give_the_largest_error():
 
     def error(first, second):
         table = a * first[:, None] + b * second[:, None]
-        return pool_variance_error(box, table, np.ones(len(first)), np.zeros(2))
+        return variance_error(box, table, np.ones(len(first)), np.zeros(2))
 
     alone = error(heavy, heavy)
     assert error(light, heavy) == pytest.approx(alone) == error(heavy, light)
@@ -280,4 +285,20 @@ def test_several_parameters_give_the_largest_error():
 def test_points_alone_have_no_slope():
     points = Interpolation(np.array([-1.0, 1.0]), "points")
     table = GaussianMean(interpolation=points).event_llr(gaussian_samples([0.0], 50, 1)[0])
-    assert np.isnan(pool_variance_error(points, table, np.ones(50), np.zeros(1)))
+    assert np.isnan(variance_error(points, table, np.ones(50), np.zeros(1)))
+
+
+@pytest.mark.parametrize("n", [500, 5000])
+def test_groups_keep_the_correlation_of_influences(n):
+    """Of all events one by one, up to what cross terms between 1024 groups leave."""
+    x = np.random.default_rng(3).normal(size=n)
+    table = GRID.grid * x[:, None] - GRID.grid**2 / 2
+    tilted = np.exp(0.3 * x)
+    one, two = (pool_influence(GRID, table, w, np.zeros(1)) for w in (np.ones(n), tilted))
+    assert one.shift.shape == (GROUPS, 1)
+    shares = [np.full(n, 1 / n), tilted / tilted.sum()]
+    exact = [s * (x - s @ x) / np.sqrt(s @ (x - s @ x) ** 2) for s in shares]
+    wanted = exact[0] @ exact[1] / np.linalg.norm(exact[0]) / np.linalg.norm(exact[1])
+    a, b = one.shift[:, 0], two.shift[:, 0]
+    assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) == pytest.approx(wanted, abs=0.02)
+    assert (a @ a) / (exact[0] @ exact[0]) == pytest.approx(1, abs=4 * np.sqrt(2 / GROUPS))

@@ -5,13 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from milinfer.datasets import quadratic
 from milinfer.exceptions import CalibrationError
+from milinfer.fisher_matrix import information_matrix
+from milinfer.oracle import Oracle
+from milinfer.pools import EventPool
 from milinfer.response import Response, mean_response
 from milinfer.smooth import fit_smooth
+from milinfer.surface import Interpolation
 from milinfer.toys import Toys
 from models import GaussianMean, gaussian_samples
 
 TRUTHS = [-0.3, 0.0, 0.3]
+# σ(c1)/σ(0) of the quadratic problem, exact.
+TOTAL = np.array(
+    [
+        1.0,
+        *np.linalg.solve(
+            [[-1.0, 1.0], [1.0, 1.0]],
+            [quadratic.normalisation(np.array([c])) - 1 for c in (-1.0, 1.0)],
+        ),
+    ]
+)
 POOL = gaussian_samples(TRUTHS, 100_000, 1)
 
 
@@ -79,3 +94,30 @@ def test_errors_contain_the_finite_pool():
     # A spread from 60 has an error of 9 %.
     assert np.std(biases) == pytest.approx(np.mean(errors), rel=0.3)
     assert np.mean(errors) > 2 * 0.1 / np.sqrt(400)
+
+
+def reweighted(seed, n_pool=3000):
+    """Toys at five truths from one pool, by the exact ratio."""
+    samples = quadratic.samples(n_pool // 3, [{"c1": c} for c in (-0.5, 0.0, 0.5)], seed=seed)
+    oracle = Oracle("c1", Interpolation(np.linspace(-1, 1, 21), "spline"), TOTAL)
+    toys = Toys(EventPool(samples, 2), 300, seed=seed)
+    return toys.scan([oracle], [-0.3, -0.15, 0.0, 0.15, 0.3], 600)["oracle"]
+
+
+def test_the_error_of_the_slope_is_the_spread_between_shared_pools():
+    """Regression: truths of one pool were taken as moving together entirely, or not at all."""
+    slopes, errors, matrix, matrix_errors = [], [], [], []
+    for seed in range(40):
+        toys = reweighted(1000 + seed)
+        slope, error = mean_response(toys, degree=1).slope(0.0)
+        slopes.append(slope)
+        errors.append(error)
+        if seed < 8:
+            measured = information_matrix(toys, n_bootstrap=100)
+            matrix_errors.append(measured.response_error[0, 0])
+        else:
+            measured = information_matrix(toys, n_bootstrap=2)
+        matrix.append(measured.response[0, 0])
+    # A spread of forty is known to 11 %.
+    assert np.std(slopes, ddof=1) == pytest.approx(np.mean(errors), rel=0.4)
+    assert np.std(matrix, ddof=1) == pytest.approx(np.mean(matrix_errors), rel=0.45)

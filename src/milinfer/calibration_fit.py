@@ -13,7 +13,7 @@ from scipy.stats import chi2
 from milinfer.calibration import Calibration, Correct, Kind
 from milinfer.exceptions import CalibrationError
 from milinfer.points import format_point
-from milinfer.response import Response, mean_response, pool_covariance, require_one_kind, truths
+from milinfer.response import Response, mean_response, require_one_kind, spread_covariance, truths
 from milinfer.smooth import SmoothPolynomial, fit_smooth
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
@@ -195,8 +195,7 @@ def _smooth_scale(
     degree: int | None,
 ) -> SmoothPolynomial:
     """Ln c(θ); the finite pools make the spread of the estimates, and so c, uncertain as well."""
-    pool = np.array([np.nan_to_num(e.pool_variance_error) for e in ensembles])
-    covariance = np.diag((errors / scales) ** 2) + pool_covariance(ensembles, pool)
+    covariance = np.diag((errors / scales) ** 2) + spread_covariance(ensembles)
     single = len(np.unique(points, axis=0)) == 1
     return fit_smooth(
         names,

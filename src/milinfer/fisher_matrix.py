@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from milinfer.exceptions import CalibrationError
+from milinfer.pool_influence import GROUPS
 from milinfer.response import require_one_kind, truths
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray, IntArray
@@ -151,8 +152,8 @@ def relative_information(
         msg = f"{names} were not run on the same toys; pass both to Toys.run"
         raise CalibrationError(msg)
 
-    def figures(index: Sequence[IntArray] | None) -> FloatArray:
-        mine, theirs = _measure(ensembles, index), _measure(reference, index)
+    def figures(draws: Sequence[_Draw] | None) -> FloatArray:
+        mine, theirs = _measure(ensembles, draws), _measure(reference, draws)
         size = [_size(m[1]) for m in (mine, theirs)]
         bartlett = [_size(m[2]) / _size(m[1]) for m in (mine, theirs)]
         return np.array(
@@ -191,27 +192,41 @@ def _size(matrix: FloatArray) -> float:
     return determinant ** (1 / len(matrix)) if determinant > 0 else float("nan")
 
 
-def _resampled(ensembles: Sequence[ToyEnsemble], rng: np.random.Generator) -> list[IntArray]:
-    """Toys of a bootstrap sample of each ensemble."""
-    return [rng.integers(e.n_toys, size=e.n_toys) for e in ensembles]
+class _Draw(NamedTuple):
+    """One bootstrap sample: toys of an ensemble, and a fluctuation of the groups of its pool."""
+
+    rows: IntArray
+    pool: FloatArray
+
+
+def _resampled(ensembles: Sequence[ToyEnsemble], rng: np.random.Generator) -> list[_Draw]:
+    """A bootstrap sample of each ensemble; those of one pool share its fluctuation."""
+    pools: dict[str, FloatArray] = {}
+    draws = []
+    for e in ensembles:
+        if e.pool_id not in pools:
+            pools[e.pool_id] = rng.normal(size=GROUPS)
+        draws.append(_Draw(rng.integers(e.n_toys, size=e.n_toys), pools[e.pool_id]))
+    return draws
 
 
 def _measure(
-    ensembles: Sequence[ToyEnsemble], index: Sequence[IntArray] | None = None
+    ensembles: Sequence[ToyEnsemble], draws: Sequence[_Draw] | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Response, I_eff, I_curv and I_eff by widths, of all toys or of a bootstrap sample."""
-    draws = [None] * len(ensembles) if index is None else index
-    estimates = [_estimates(e, i) for e, i in zip(ensembles, draws, strict=True)]
+    rows = [None] * len(ensembles) if draws is None else [d.rows for d in draws]
+    estimates = [_estimates(e, i) for e, i in zip(ensembles, rows, strict=True)]
     points = np.array([list(e.point.values()) for e in ensembles])
     design = np.column_stack([np.ones(len(points)), points])
-    means = np.array([_mean(e, t) for e, t in zip(ensembles, estimates, strict=True)])
+    shifts = [None] * len(ensembles) if draws is None else [d.pool for d in draws]
+    means = np.array([_mean(e, t, z) for e, t, z in zip(ensembles, estimates, shifts, strict=True)])
     slopes = np.linalg.lstsq(design, means, rcond=None)[0]
     response = slopes[1:].T
     covariance = np.atleast_2d(np.cov(estimates[0].T))
     info_eff = response.T @ np.linalg.inv(covariance) @ response
     p = points.shape[1]
     curvature = ensembles[0].extremum.curvature.reshape(-1, p, p)
-    info_curv = (curvature if draws[0] is None else curvature[draws[0]]).mean(axis=0)
+    info_curv = (curvature if rows[0] is None else curvature[rows[0]]).mean(axis=0)
     # Central 68.27 % widths along the principal axes stand in for the standard deviations.
     axes = np.linalg.eigh(covariance)[1]
     low, high = np.quantile(estimates[0] @ axes, [0.158655, 0.841345], axis=0)
@@ -224,12 +239,20 @@ def _estimates(ensemble: ToyEnsemble, index: IntArray | None) -> FloatArray:
     return estimates if index is None else estimates[index]
 
 
-def _mean(ensemble: ToyEnsemble, drawn: FloatArray) -> FloatArray:
+def _mean(ensemble: ToyEnsemble, drawn: FloatArray, pool: FloatArray | None) -> FloatArray:
     """Mean estimate; that of a bootstrap sample moves as if the finite pool were drawn anew too.
 
-    A pool shifts the mean by as much as ``n_toys · reuse`` toys would, whatever their number; see
-    :attr:`milinfer.toys.ToyEnsemble.mean_error`.
+    See :mod:`milinfer.pool_influence`.  Without known influences a pool shifts the mean by as much
+    as ``n_toys · reuse`` toys would.
     """
     centre = _estimates(ensemble, None).mean(axis=0)
-    mean: FloatArray = centre + (drawn.mean(axis=0) - centre) * np.sqrt(1 + ensemble.reuse)
+    moved = drawn.mean(axis=0) - centre
+    if pool is None:
+        mean: FloatArray = centre + moved
+    elif ensemble.pool_influence is None:
+        mean = centre + moved * np.sqrt(1 + ensemble.reuse)
+    else:
+        spread = _estimates(ensemble, None).std(axis=0, ddof=1)
+        shift = spread * np.sqrt(ensemble.n_events) * (pool @ ensemble.pool_influence.shift)
+        mean = centre + moved + shift
     return mean

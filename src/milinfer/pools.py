@@ -21,9 +21,7 @@ from milinfer.points import format_point
 from milinfer.reweighting import JointDensity, joint_density
 from milinfer.samples import Sample, SampleSet
 from milinfer.sketches import overlap, share_events, sketch
-from milinfer.surface import Interpolation
-from milinfer.surface_box import ChebyshevBox
-from milinfer.typing import Float32Array, FloatArray, IntArray, Point
+from milinfer.typing import FloatArray, IntArray, Point
 
 __all__ = [
     "Background",
@@ -31,7 +29,6 @@ __all__ = [
     "PointPool",
     "effective_number",
     "overlap",
-    "pool_variance_error",
     "share_events",
     "sketch",
 ]
@@ -220,91 +217,3 @@ def effective_number(weights: FloatArray) -> float:
     3.0
     """
     return float(np.abs(weights).sum() ** 2 / np.sum(weights**2))
-
-
-def pool_variance_error(
-    interpolation: Interpolation | ChebyshevBox,
-    table: FloatArray | Float32Array,
-    weights: FloatArray,
-    point: FloatArray,
-    log_rate: FloatArray | None = None,
-) -> float:
-    r"""Relative standard error of Var(θ̂) over toys that comes from the finite pool.
-
-    The estimate moves with the sum of the influences :math:`y_i = d\lambda_i/d\theta` at the truth,
-    so its variance is known from the pool no better than that of y: to
-    :math:`\sqrt{(\kappa - 1)/n_\mathrm{eff}}` with the kurtosis κ of y, or for weighted events to
-    :math:`\sqrt{\sum_i w_i^2 (y_i^2/\sigma_y^2 - 1)^2}/\sum_i |w_i|`, the same where weights do not
-    go with y.
-
-    Parameters
-    ----------
-    interpolation, table
-        The surfaces of the events; Λ at the grid points, shape (n_events, K).
-    weights
-        Of the events, shape (n_events,); the sign of a weight is that of its influence.
-    point
-        The truth, shape (n_parameters,).
-    log_rate
-        ln ν at the grid points, shape (K,), where Λ includes the rate: numbers fluctuate then, and
-        a common part of the influences counts.
-
-    Returns
-    -------
-    float
-        The largest over the parameters; NaN where surfaces have no slope (``kind="points"``).
-
-    Examples
-    --------
-    >>> x = np.random.default_rng(1).normal(size=(20_000, 1))
-    >>> grid = np.linspace(-1, 1, 5)
-    >>> table = grid * x - grid**2 / 2
-    >>> error = pool_variance_error(
-    ...     Interpolation(grid, "spline"), table, np.ones(20_000), np.zeros(1))
-    >>> round(error * 100, 1)  # sqrt(2 / 20 000)
-    1.0
-    """
-    if isinstance(interpolation, Interpolation) and interpolation.kind == "points":
-        return float("nan")
-    slope = _slope(interpolation, point)
-    influence = np.sign(weights)[:, None] * (table @ slope)
-    share = np.abs(weights) / np.abs(weights).sum()
-    if log_rate is None:
-        influence -= _mean(share, influence)
-    else:
-        influence += log_rate @ slope
-    square = influence**2
-    variance = _mean(share, square)
-    if not np.all(variance > 0):
-        return float("nan")
-    return float(np.sqrt(_mean(share**2, (square / variance - 1) ** 2)).max())
-
-
-def _mean(share: FloatArray, values: FloatArray) -> FloatArray:
-    # Not by BLAS: its threads wait for each other longer than these sums take, at every truth.
-    mean: FloatArray = np.sum(share[:, None] * values, axis=0)
-    return mean
-
-
-def _slope(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> FloatArray:
-    """The slope of a surface at a point as a sum over its values, (K, n_parameters)."""
-    low, high = np.array(interpolation.limits).T
-    steps = np.diag(1e-3 * (high - low))
-    unit = np.eye(len(interpolation.grid))
-    if isinstance(interpolation, Interpolation):
-        # A parabola is fitted about the highest point: a high ridge at the truth keeps it there.
-        k = np.arange(len(unit))
-        ridge = -100.0 * np.abs(k - np.argmin(np.abs(interpolation.grid - point[0])))
-        unit = np.concatenate([unit, np.zeros((1, len(unit)))]) + ridge
-    columns = []
-    for step in steps:
-        up, down = (
-            interpolation.evaluate(unit, np.tile(at, (len(unit), 1)))
-            for at in (point + step, point - step)
-        )
-        difference = (up - down).reshape(len(unit)) / (2 * step.max())
-        columns.append(difference)
-    matrix: FloatArray = np.stack(columns, axis=1)
-    if isinstance(interpolation, Interpolation):
-        matrix = matrix[:-1] - matrix[-1]
-    return matrix

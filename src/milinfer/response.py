@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,7 +20,14 @@ from milinfer.smooth import SmoothPolynomial, fit_smooth
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray
 
-__all__ = ["Response", "mean_response", "pool_covariance", "require_one_kind", "truths"]
+__all__ = [
+    "Response",
+    "mean_response",
+    "pool_covariance",
+    "require_one_kind",
+    "spread_covariance",
+    "truths",
+]
 
 _NEWTON_STEPS = 50
 
@@ -134,13 +142,12 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
         # Where the estimator is constant to rounding, its spread is no error.
         floor = 1e-12 * (1 + np.abs(points[:, k]))
         own = spread**2 / [e.n_toys for e in ensembles] + floor**2
-        pool = spread * np.sqrt([e.reuse / e.n_toys for e in ensembles])
         shifts.append(
             fit_smooth(
                 names,
                 points,
                 values,
-                np.diag(own) + pool_covariance(ensembles, pool),
+                np.diag(own) + pool_covariance(ensembles, k),
                 beyond="tangent",
                 degree=0 if single and degree is None else degree,
                 lowest=1,
@@ -164,19 +171,53 @@ def truths(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
     return np.array([list(e.point.values()) for e in ensembles], dtype=np.float64)
 
 
-def pool_covariance(ensembles: Sequence[ToyEnsemble], errors: FloatArray) -> FloatArray:
-    """Covariance of errors that come from the pools: common to toys of the same events.
+def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatArray:
+    """Covariance of mean estimates that comes from the pools, shape (n_ensembles, n_ensembles).
+
+    Toys at two truths from one pool move together as far as the same events count in both; see
+    :mod:`milinfer.pool_influence`.  For models of bags, whose events have no influence of their
+    own, they are taken as independent, which overestimates the error of a response.
 
     Parameters
     ----------
     ensembles
         Toys.
-    errors
-        One for each ensemble, shape (n,).
+    component
+        Of the estimate.
     """
-    pools = np.array([e.pool_id for e in ensembles])
-    covariance: FloatArray = np.outer(errors, errors) * (pools[:, None] == pools[None, :])
+    spread = np.array(
+        [e.theta_hat.reshape(e.n_toys, -1)[:, component].std(ddof=1) for e in ensembles]
+    )
+    scale = spread * np.sqrt([e.n_events for e in ensembles])
+    shifts = [None if e.pool_influence is None else e.pool_influence.shift for e in ensembles]
+    correlated = _correlated(ensembles, shifts, component)
+    alone = np.array([e.reuse / e.n_toys / e.n_events for e in ensembles])
+    return np.outer(scale, scale) * np.where(np.isnan(correlated), np.diag(alone), correlated)
+
+
+def spread_covariance(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
+    """Covariance of the relative errors of Var(θ̂) that come from the pools, likewise."""
+    spreads = [None if e.pool_influence is None else e.pool_influence.spread for e in ensembles]
+    number = len(ensembles[0].point)
+    found = np.stack([_correlated(ensembles, spreads, k) for k in range(number)]).mean(axis=0)
+    alone = np.nan_to_num([e.pool_variance_error**2 for e in ensembles])
+    covariance: FloatArray = np.where(np.isnan(found), np.diag(alone), found)
     return covariance
+
+
+def _correlated(
+    ensembles: Sequence[ToyEnsemble], influences: Sequence[FloatArray | None], component: int
+) -> FloatArray:
+    """Sums of products of influences; 0 between different pools, NaN where not known."""
+    n = len(ensembles)
+    out = np.zeros((n, n))
+    for a, b in product(range(n), repeat=2):
+        first, second = influences[a], influences[b]
+        if first is None or second is None:
+            out[a, b] = np.nan
+        elif ensembles[a].pool_id == ensembles[b].pool_id:
+            out[a, b] = first[:, component] @ second[:, component]
+    return out
 
 
 def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import SampleError
 from milinfer.llr import ModelTag
 from milinfer.points import format_point, only
+from milinfer.pool_influence import PoolInfluence
 from milinfer.surface import Extremum, Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import FloatArray, IntArray, Point
@@ -62,6 +63,9 @@ class ToyEnsemble:
     pool_variance_error
         Relative standard error of Var(θ̂) that comes from the finite pool; NaN where it is not
         known (models of bags).  For several parameters the largest.
+    pool_influence
+        What each part of the pool does to mean and spread of θ̂, from which the correlation of
+        toys at two truths follows; None where it is not known (models of bags).
     pieces
         Seed, start and stop of the runs that were joined; default: one run.
     """
@@ -80,6 +84,7 @@ class ToyEnsemble:
     n_effective: float = None  # type: ignore[assignment]  # filled in __post_init__
     extended: bool = False
     pool_variance_error: float = float("nan")
+    pool_influence: PoolInfluence | None = None
     pieces: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:

@@ -23,7 +23,8 @@ from milinfer.exceptions import (
 from milinfer.extended import finer, resampled
 from milinfer.llr import Model, event_table, is_additive, model_tag, segment_llr
 from milinfer.points import only
-from milinfer.pools import Background, EventPool, pool_variance_error
+from milinfer.pool_influence import PoolInfluence, pool_influence
+from milinfer.pools import Background, EventPool
 from milinfer.rate import Rate
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
@@ -237,7 +238,7 @@ class Toys:
                         counts,
                         np.inf if self.disjoint else draws.pool.n_effective,
                         self.rate is not None,
-                        self._variance_error(model, table, draws, log_rate),
+                        *self._influence(model, table, draws, log_rate),
                     )
                 )
         return found
@@ -311,15 +312,17 @@ class Toys:
         own: FloatArray = np.log((self.rate.value(model.interpolation.grid) + fixed) / nu0)
         return fine, values, own
 
-    def _variance_error(
+    def _influence(
         self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
-    ) -> float:
+    ) -> tuple[float, PoolInfluence | None]:
+        """Error of Var(θ̂) from the finite pool, and what each part of the pool does to toys."""
         if not is_additive(model):
-            return float("nan")
+            return float("nan"), None
         if self.disjoint:
-            return 0.0
+            return 0.0, None
         point = np.array([draws.point[name] for name in model.parameters])
-        return pool_variance_error(model.interpolation, table, draws.pool.weights, point, log_rate)
+        found = pool_influence(model.interpolation, table, draws.pool.weights, point, log_rate)
+        return (float("nan"), None) if found is None else (found.variance_error, found)
 
 
 def _warn_of_signs(draws: Draws) -> None:
