@@ -90,11 +90,11 @@ def test_critical_values_of_an_exact_surface_are_those_of_chi2(belt, cl):
     assert abs(smooth(0.0)[0] - chi2.ppf(cl, 1)) < 4 * smooth.error(0.0)[0]
     # The mean of nine.
     assert smooth.error(0.0)[0] < 0.5 * curve.error(0.0)[0]
-    assert smooth.n_dof == 8
-    assert smooth.chi2 < chi2.ppf(0.9999, 8) * 1.3
+    assert smooth.polynomial.ndf == 8
+    assert smooth.polynomial.chi2 < chi2.ppf(0.9999, 8) * 1.3
     # By itself the belt finds that a constant will do.
     chosen = belt.critical(cl)
-    assert chosen.degree <= 1
+    assert chosen.polynomial.basis.degree <= 1
     assert chosen.error(0.0)[0] < curve.error(0.0)[0]
 
 
@@ -297,7 +297,7 @@ def test_toys_that_make_no_belt_are_refused(ensembles):
         neyman(ensembles, bounds=(-2.0, 1.0))
     with pytest.raises(CalibrationError, match="comes twice"):
         neyman([ensembles[0], ensembles[0]])
-    with pytest.raises(CalibrationError, match="needs 13 points"):
+    with pytest.raises(CalibrationError, match="toys at 13 true"):
         neyman(ensembles, smooth=12)
     with pytest.raises(CalibrationError, match="too few"):
         neyman(ensembles, cl=0.9999)

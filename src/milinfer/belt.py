@@ -19,17 +19,18 @@ from milinfer.belt_toys import (
     accepted_ends,
     bounded_estimates,
     bounded_statistic,
-    require_alike,
+    levels_of,
+    true_points,
 )
 from milinfer.bounded_fit import bounded_minimum, cost_value
 from milinfer.confidence import ConfidenceRegion, ConfidenceSet, confidence_set
 from milinfer.confidence_region import confidence_region
 from milinfer.cost import LikelihoodCost
-from milinfer.critical import CriticalCurve, InterpolatedCurve, lowest_degree, smooth_curve
+from milinfer.critical import CriticalCurve, InterpolatedCurve, PolynomialCurve, smooth_curve
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.llr import ModelTag
-from milinfer.points import format_point, only
-from milinfer.surface import Bounds, Limits, Surface, restricted
+from milinfer.points import only
+from milinfer.surface import Bounds, Limits, Surface
 from milinfer.surface_box import BoxSurface
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray
@@ -56,7 +57,7 @@ class Belt:
         ``"likelihood-ratio"``: accepted is q(θ) = 2 [max Λ − Λ(θ)] up to ``upper``.  The others:
         accepted is θ̂ from ``lower`` to ``upper``, one of which may be infinite.
     points
-        True values, shape (n, n_parameters).
+        True values at which the ends are listed, shape (n, n_parameters).
     cl
         Confidence levels.
     lower, lower_error, upper, upper_error
@@ -71,7 +72,11 @@ class Belt:
     extended
         Whether the toys have the rate term.
     n_toys, pool_ids
-        Number of toys and fingerprint of their events, one for each point.
+        Numbers of toys and fingerprints of their events: one for each point, or for all toys of a
+        regression.
+    regression
+        Lower and upper end of each level as functions of θ, from
+        :func:`~milinfer.belt_regression.regression_belt`; the ends at the points are then theirs.
     """
 
     tag: ModelTag
@@ -89,6 +94,7 @@ class Belt:
     extended: bool
     n_toys: tuple[int, ...]
     pool_ids: tuple[str, ...]
+    regression: tuple[tuple[PolynomialCurve | None, PolynomialCurve | None], ...] = ()
 
     @property
     def limits(self) -> Limits:
@@ -101,32 +107,38 @@ class Belt:
         if self.ordering != "likelihood-ratio":
             msg = f"a belt of ordering {self.ordering!r} has no critical value; use acceptance(cl)"
             raise CalibrationError(msg)
-        return self._curve(self.upper, self.upper_error, cl)
+        curve = self._curve(1, cl)
+        assert curve is not None
+        return curve
 
     def acceptance(self, cl: float = 0.6827) -> tuple[CriticalCurve | None, CriticalCurve | None]:
         """Lowest and highest accepted θ̂ as functions of θ, None where there is no such end."""
         if self.ordering == "likelihood-ratio":
             msg = "a belt of likelihood-ratio ordering accepts no range of estimates; use critical"
             raise CalibrationError(msg)
-        lower = None if self.ordering == "lower" else self.lower
-        upper = None if self.ordering == "upper" else self.upper
         return (
-            None if lower is None else self._curve(lower, self.lower_error, cl),
-            None if upper is None else self._curve(upper, self.upper_error, cl),
+            None if self.ordering == "lower" else self._curve(0, cl),
+            None if self.ordering == "upper" else self._curve(1, cl),
         )
 
-    def _curve(self, values: FloatArray, errors: FloatArray, cl: float) -> CriticalCurve:
+    def _curve(self, end: int, cl: float) -> CriticalCurve | None:
         match = [k for k, level in enumerate(self.cl) if abs(level - cl) < 1e-9]
         if not match:
             msg = f"this belt was made for cl in {self.cl}, not {cl}; make it with cl=({cl},)"
             raise CalibrationError(msg)
         k = match[0]
-        ends = self.points, values[:, k], errors[:, k]
-        positive = self.ordering == "likelihood-ratio" and bool(np.all(values[:, k] > 0))
-        if isinstance(self.smooth, int):
-            return smooth_curve(*ends, self.smooth, logarithmic=positive)
-        described = lowest_degree(*ends, logarithmic=positive) if self.smooth == "auto" else None
-        return InterpolatedCurve(*ends) if described is None else described
+        if self.regression:
+            return self.regression[k][end]
+        values = (self.lower, self.upper)[end][:, k]
+        errors = (self.lower_error, self.upper_error)[end][:, k]
+        ends = self.points, values, errors
+        if self.smooth is None or (self.smooth == "auto" and not np.all(errors > 0)):
+            return InterpolatedCurve(*ends)
+        positive = self.ordering == "likelihood-ratio" and bool(np.all(values > 0))
+        degree = None if self.smooth == "auto" else self.smooth
+        curve = smooth_curve(self.parameters, *ends, degree, logarithmic=positive)
+        described = degree is not None or (curve.polynomial.good and curve.polynomial.ndf > 0)
+        return curve if described else InterpolatedCurve(*ends)
 
     def interval(self, observed: LikelihoodCost | Surface, cl: float = 0.6827) -> ConfidenceSet:
         """Confidence set of one dataset in one parameter.
@@ -311,7 +323,8 @@ def neyman(
     Parameters
     ----------
     ensembles
-        Toys of one model, one ensemble for each true point.
+        Toys of one model, one ensemble for each true point.  One or a few toys at each of very many
+        are for :func:`~milinfer.belt_regression.regression_belt`.
     cl
         Confidence levels.
     ordering
@@ -354,20 +367,12 @@ def neyman(
     >>> belt.upper.shape
     (3, 2)
     """
-    levels = (float(cl),) if isinstance(cl, int | float) else tuple(float(c) for c in cl)
-    require_alike(ensembles, ordering)
-    first = ensembles[0]
-    allowed = restricted(first.interpolation.limits, bounds)
-    points = np.array([tuple(e.point.values()) for e in ensembles], dtype=np.float64)
+    levels = levels_of(cl)
+    points, allowed = true_points(ensembles, ordering, bounds)
     if len(np.unique(points, axis=0)) < len(points):
         msg = f"a true point comes twice among {points.tolist()}; join its toys with + first"
         raise CalibrationError(msg)
-    low, high = np.array(allowed).T
-    outside = ~np.all((points >= low) & (points <= high), axis=1)
-    if outside.any():
-        point = format_point(ensembles[int(np.argmax(outside))].point)
-        msg = f"toys at {point} are outside bounds = {allowed}; leave that point out"
-        raise CalibrationError(msg)
+    first = ensembles[0]
     ends = np.array([accepted_ends(e, levels, ordering, allowed) for e in ensembles])
     lower, lower_error, upper, upper_error = np.moveaxis(ends, 2, 0)
     belt = Belt(

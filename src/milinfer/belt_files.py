@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from milinfer.belt import Belt
+from milinfer.critical import PolynomialCurve
 from milinfer.exceptions import CalibrationError
 from milinfer.llr import ModelTag
+from milinfer.smooth import SmoothPolynomial
 from milinfer.typing import PathLikeStr
 
 __all__ = ["load_belt", "save_belt"]
@@ -35,6 +38,7 @@ def save_belt(belt: Belt, path: PathLikeStr) -> None:
         fields[name] = [
             [x if np.isfinite(x) else None for x in row] for row in fields[name].tolist()
         ]
+    fields["regression"] = [[_curve_to_dict(c) for c in level] for level in belt.regression]
     text = json.dumps({"milinfer_belt": _FORMAT, **fields}, indent=1, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -61,9 +65,26 @@ def load_belt(path: PathLikeStr) -> Belt:
         fields["bounds"] = tuple((float(low), float(high)) for low, high in fields["bounds"])
         for name in ("parameters", "cl", "n_toys", "pool_ids"):
             fields[name] = tuple(fields[name])
+        # Belts of points were once written without this.
+        fields["regression"] = tuple(
+            (_curve_from_dict(lower), _curve_from_dict(upper))
+            for lower, upper in fields.get("regression", [])
+        )
         return Belt(**fields)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, CalibrationError):
             raise
         msg = f"{path} is not a belt written by milinfer ({error!r}); make it again"
         raise CalibrationError(msg) from error
+
+
+def _curve_to_dict(curve: PolynomialCurve | None) -> dict[str, Any] | None:
+    if curve is None:
+        return None
+    return {"logarithmic": curve.logarithmic, **curve.polynomial.to_dict()}
+
+
+def _curve_from_dict(content: dict[str, Any] | None) -> PolynomialCurve | None:
+    if content is None:
+        return None
+    return PolynomialCurve(SmoothPolynomial.from_dict(content), bool(content["logarithmic"]))
