@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from milinfer.rate import Rate
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.typing import FloatArray
@@ -44,3 +45,18 @@ def gaussian_samples(values: list[float], n_events: int, seed: int) -> SampleSet
             for v in values
         )
     )
+
+
+def linear_rate() -> Rate:
+    """ν(μ) = 100 (1 + μ/2)."""
+    samples = tuple(
+        Sample(
+            np.zeros((1, 1)),
+            ("x",),
+            point={"mu": m},
+            cross_section=0.1 * (1 + m / 2),
+            cross_section_error=0.0,
+        )
+        for m in (-1.0, 0.0, 1.0)
+    )
+    return Rate.from_samples(SampleSet(samples), luminosity=1.0, degree=1)

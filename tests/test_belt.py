@@ -9,19 +9,23 @@ import pytest
 from scipy.stats import chi2, norm
 
 import milinfer
-from milinfer.belt import neyman
 from milinfer.belt_figures import plot_belt, plot_region
 from milinfer.belt_files import load_belt, save_belt
+from milinfer.belt_grid import neyman
 from milinfer.calibration_fit import calibrate
-from milinfer.cost import LikelihoodCost
+from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.counting import bounded_gaussian
+from milinfer.coverages import coverage
+from milinfer.datasets import gaussian
+from milinfer.datasets.gaussian import MeanModel
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.llr import dataset_surface, model_tag
+from milinfer.pools import Background
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.toys import Toys
-from models import GaussianMean, gaussian_samples
+from models import GaussianMean, gaussian_samples, linear_rate
 
 N_EVENTS, N_TOYS = 100, 4000
 SIGMA = 0.1  # of the estimate
@@ -90,11 +94,11 @@ def test_critical_values_of_an_exact_surface_are_those_of_chi2(belt, cl):
     assert abs(smooth(0.0)[0] - chi2.ppf(cl, 1)) < 4 * smooth.error(0.0)[0]
     # The mean of nine.
     assert smooth.error(0.0)[0] < 0.5 * curve.error(0.0)[0]
-    assert smooth.n_dof == 8
-    assert smooth.chi2 < chi2.ppf(0.9999, 8) * 1.3
+    assert smooth.polynomial.ndf == 8
+    assert smooth.polynomial.chi2 < chi2.ppf(0.9999, 8) * 1.3
     # By itself the belt finds that a constant will do.
     chosen = belt.critical(cl)
-    assert chosen.degree <= 1
+    assert chosen.polynomial.basis.degree <= 1
     assert chosen.error(0.0)[0] < curve.error(0.0)[0]
 
 
@@ -297,7 +301,7 @@ def test_toys_that_make_no_belt_are_refused(ensembles):
         neyman(ensembles, bounds=(-2.0, 1.0))
     with pytest.raises(CalibrationError, match="comes twice"):
         neyman([ensembles[0], ensembles[0]])
-    with pytest.raises(CalibrationError, match="needs 13 points"):
+    with pytest.raises(CalibrationError, match="toys at 13 true"):
         neyman(ensembles, smooth=12)
     with pytest.raises(CalibrationError, match="too few"):
         neyman(ensembles, cl=0.9999)
@@ -330,3 +334,56 @@ def test_figures_are_drawn(ensembles, ordering):
 def test_names_are_exported():
     assert milinfer.neyman is neyman
     assert milinfer.Belt.__name__ == "Belt"
+
+
+def test_a_belt_of_calibrated_toys_takes_and_corrects_the_plain_cost(tmp_path):
+    """Half the curvature, four fifths of the response and a bias: the exact interval comes out."""
+    model = MeanModel(scale=0.5, response=0.8, shift=0.05)
+    grid = [round(float(t), 2) + 0.0 for t in np.linspace(-0.4, 0.4, 9)]
+    tuning = gaussian.samples(100_000, grid, seed=1)
+    toys = Toys(tuning, N_EVENTS, seed=2).scan([model], grid, 2000)["mean"]
+    calibration = calibrate(toys)
+    belt = neyman(toys, calibration=calibration)
+    # The critical values are those of χ², and so are free of the bias.
+    for cl in (0.6827, 0.9545):
+        curve = belt.critical(cl)
+        assert abs(curve(0.1)[0] - chi2.ppf(cl, 1)) < 4 * curve.error(0.1)[0] + 0.02
+    data = gaussian.generate(N_EVENTS, 0.1, seed=3).as_data()
+    mean = float(data.column("x0").astype(float).mean())
+    cost = dataset_cost(model, data, reference=0.0)
+    found = belt.interval(cost)
+    assert found.estimate == pytest.approx(mean, abs=0.01)
+    assert (found.low, found.high) == pytest.approx((mean - 0.1, mean + 0.1), abs=0.015)
+    save_belt(belt, tmp_path / "belt.json")
+    again = load_belt(tmp_path / "belt.json").interval(cost)
+    assert (again.intervals, again.errors) == (found.intervals, found.errors)
+    other = Toys(gaussian.samples(100_000, [0.15], seed=4), N_EVENTS, seed=5)
+    ensemble = other.run([model], 0.15, 2000)["mean"]
+    for cl in (0.6827, 0.9545):
+        assert abs(coverage(ensemble, belt, cl).pull) < 4
+    # Not at first order with the pool, as the belt of the plain surface.
+    plain = coverage(ensemble, neyman(toys))
+    assert coverage(ensemble, belt).pool_error < 0.5 * plain.pool_error
+    with pytest.raises(CalibrationError, match="without the calibration"):
+        belt.interval(calibration(cost))
+    with pytest.raises(CalibrationError, match="give it the cost"):
+        belt.interval(cost.surface)
+    draw = plot_belt(belt, observed=cost)
+    assert draw.axes
+
+
+def test_an_extended_belt_refuses_another_rate():
+    """Regression: the rate of the signal alone, with toys that had a background."""
+    rate = linear_rate()
+    pool = gaussian_samples([0.0, 0.2], 20_000, 1)
+    background = Background(gaussian_samples([0.0], 5000, 2)[0], 50.0)
+    toys = Toys(pool, None, seed=3, rate=rate, background=(background,))
+    belt = neyman(toys.scan([GaussianMean()], [0.0, 0.2], 400)["gaussian"])
+    data = gaussian_samples([0.0], 150, 4)[0]
+    costs = [
+        dataset_cost(GaussianMean(), data, reference=0.0, rate=r)
+        for r in (rate, rate.with_background(50.0))
+    ]
+    with pytest.raises(CalibrationError, match="with_background"):
+        belt.interval(costs[0])
+    assert not belt.interval(costs[1], 0.9545).empty

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, chi2, norm
 
-from milinfer.belt import neyman
+from milinfer.belt_grid import neyman
 from milinfer.coverages import Asymptotic, CoverageScan, coverage, coverage_scan
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.toys import Toys

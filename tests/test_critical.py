@@ -86,16 +86,16 @@ def test_a_smooth_curve_has_the_errors_of_a_fit(logarithmic):
     pulls, chi2s = [], []
     for _ in range(300):
         values = true * (1 + 0.02 * rng.normal(size=17))
-        curve = smooth_curve(theta, values, 0.02 * values, 1, logarithmic=logarithmic)
+        curve = smooth_curve(("mu",), theta, values, 0.02 * values, 1, logarithmic=logarithmic)
         pulls.append((curve(theta[3])[0] - true[3]) / curve.error(theta[3])[0])
-        chi2s.append(curve.chi2)
+        chi2s.append(curve.polynomial.chi2)
     assert abs(np.std(pulls) - 1) < 4 / np.sqrt(600)
-    assert curve.n_dof == 15
+    assert curve.polynomial.ndf == 15
     assert abs(np.mean(chi2s) - 15) < 4 * np.sqrt(30 / 300) + 0.1
-    with pytest.raises(CalibrationError, match="needs 20 points"):
-        smooth_curve(theta, true, 0.02 * true, 19)
+    with pytest.raises(CalibrationError, match="toys at 20 true"):
+        smooth_curve(("mu",), theta, true, 0.02 * true, 19)
     with pytest.raises(CalibrationError, match="above 0"):
-        smooth_curve(theta, true, 0 * true, 1)
+        smooth_curve(("mu",), theta, true, 0 * true, 1)
 
 
 @pytest.mark.parametrize("cl", [0.6827, 0.9545])
@@ -103,7 +103,7 @@ def test_quantile_regression_recovers_a_constant_within_its_error(cl):
     rng = np.random.default_rng(3)
     at = np.array([-0.9, 0.0, 0.6])
     fits = [
-        quantile_regression(rng.uniform(-1, 1, 2000), rng.chisquare(1, 2000), cl, 2)
+        quantile_regression(("mu",), rng.uniform(-1, 1, 2000), rng.chisquare(1, 2000), cl, 2)
         for _ in range(100)
     ]
     values = np.array([f(at) for f in fits])
@@ -119,20 +119,22 @@ def test_quantile_regression_follows_a_scale_in_one_and_two_parameters():
     n = 20_000
     theta = rng.uniform(-1, 1, (n, 2))
     scale = 1 + 0.5 * theta[:, 0] + 0.3 * theta[:, 0] * theta[:, 1]
-    curve = quantile_regression(theta, scale * rng.chisquare(2, n), 0.6827, 2)
+    curve = quantile_regression(("a", "b"), theta, scale * rng.chisquare(2, n), 0.6827, 2)
     at = np.array([[0.0, 0.0], [0.8, 0.5], [-0.7, -0.7], [0.5, -0.9]])
     expected = chi2.ppf(0.6827, 2) * (1 + 0.5 * at[:, 0] + 0.3 * at[:, 0] * at[:, 1])
     assert np.all(np.abs(curve(at) - expected) < 4 * curve.error(at))
     assert np.all(curve.error(at) < 0.15)
-    one = quantile_regression(theta[:, 0], (2 + theta[:, 0]) * rng.chisquare(1, n), 0.9545, 1)
+    one = quantile_regression(
+        ("a",), theta[:, 0], (2 + theta[:, 0]) * rng.chisquare(1, n), 0.9545, 1
+    )
     at1 = np.array([-0.8, 0.0, 0.8])
     assert np.all(np.abs(one(at1) - chi2.ppf(0.9545, 1) * (2 + at1)) < 4 * one.error(at1))
 
 
 def test_quantile_regression_refuses_what_it_cannot_do():
     with pytest.raises(CalibrationError, match="too few"):
-        quantile_regression(np.linspace(0, 1, 50), np.ones(50), 0.99, 3)
+        quantile_regression(("mu",), np.linspace(0, 1, 50), np.ones(50), 0.99, 3)
     with pytest.raises(CalibrationError, match="not pairs"):
-        quantile_regression(np.ones(50), np.ones(49), 0.68, 1)
+        quantile_regression(("mu",), np.ones(50), np.ones(49), 0.68, 1)
     with pytest.raises(CalibrationError, match="between 0 and 1"):
-        quantile_regression(np.ones(50), np.ones(50), 68, 1)
+        quantile_regression(("mu",), np.ones(50), np.ones(50), 68, 1)

@@ -21,13 +21,12 @@ from milinfer.exceptions import (
 from milinfer.llr import dataset_surface
 from milinfer.oracle import Oracle
 from milinfer.pools import EventPool, share_events, sketch
-from milinfer.rate import Rate
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.toy_draws import Draws, WeightedSearch
 from milinfer.toy_ensemble import ToyEnsemble
 from milinfer.toys import Background, Toys
-from models import GRID, GaussianMean, gaussian_samples
+from models import GRID, GaussianMean, gaussian_samples, linear_rate
 
 POOL = gaussian_samples([0.0, 0.2], 50_000, 3)
 MODEL = GaussianMean()
@@ -157,21 +156,6 @@ def same(a, b):
 def background(n_expected=30.0, n_events=20_000, mean=3.0):
     x = np.random.default_rng(11).normal(mean, 1, (n_events, 1))
     return Background(Sample(x, ("x",), process="background"), n_expected)
-
-
-def linear_rate():
-    """ν(μ) = 100 (1 + μ/2)."""
-    samples = tuple(
-        Sample(
-            np.zeros((1, 1)),
-            ("x",),
-            point={"mu": m},
-            cross_section=0.1 * (1 + m / 2),
-            cross_section_error=0.0,
-        )
-        for m in (-1.0, 0.0, 1.0)
-    )
-    return Rate.from_samples(SampleSet(samples), luminosity=1.0, degree=1)
 
 
 KINDS = {

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from milinfer.bag_size_fit import fit_bag_sizes as fit_bag_sizes
     from milinfer.bag_size_scan import scan_bag_sizes as scan_bag_sizes
     from milinfer.belt import Belt as Belt
-    from milinfer.belt import neyman as neyman
+    from milinfer.belt_grid import neyman as neyman
+    from milinfer.belt_regression import regression_belt as regression_belt
     from milinfer.boosted import BoostedLikelihood as BoostedLikelihood
     from milinfer.calibration import Calibration as Calibration
     from milinfer.calibration_fit import calibrate as calibrate
@@ -75,7 +76,8 @@ _WHERE = {
     "information": "fisher",
     "information_matrix": "fisher_matrix",
     "relative_information": "fisher_matrix",
-    "neyman": "belt",
+    "neyman": "belt_grid",
+    "regression_belt": "belt_regression",
     "profile_interval": "intervals",
     "scan_bag_sizes": "bag_size_scan",
 }

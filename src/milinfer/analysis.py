@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milinfer.belt import Belt, neyman
+from milinfer.belt import Belt
+from milinfer.belt_grid import neyman
 from milinfer.binned import BinnedLLR
 from milinfer.comparison import Comparison, compare
 from milinfer.confidence import ConfidenceSet

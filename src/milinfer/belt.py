@@ -8,7 +8,6 @@ of χ² does not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,25 +15,25 @@ import numpy as np
 
 from milinfer.belt_toys import (
     Ordering,
-    accepted_ends,
     bounded_estimates,
     bounded_statistic,
-    require_alike,
 )
 from milinfer.bounded_fit import bounded_minimum, cost_value
+from milinfer.calibrated_toys import calibrated_toys
+from milinfer.calibration import SAME_RATE, Calibration
 from milinfer.confidence import ConfidenceRegion, ConfidenceSet, confidence_set
 from milinfer.confidence_region import confidence_region
 from milinfer.cost import LikelihoodCost
-from milinfer.critical import CriticalCurve, InterpolatedCurve, lowest_degree, smooth_curve
+from milinfer.critical import CriticalCurve, InterpolatedCurve, PolynomialCurve, smooth_curve
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.llr import ModelTag
-from milinfer.points import format_point, only
-from milinfer.surface import Bounds, Limits, Surface, restricted
+from milinfer.points import only
+from milinfer.surface import Limits, Surface
 from milinfer.surface_box import BoxSurface
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray
 
-__all__ = ["Belt", "neyman"]
+__all__ = ["Belt", "Smooth"]
 
 Smooth = int | Literal["auto"] | None
 
@@ -44,7 +43,7 @@ _FINE = 1001
 
 @dataclass(frozen=True, eq=False)
 class Belt:
-    """Accepted values of a statistic at a grid of true points; see :func:`neyman`.
+    """Accepted values of a statistic at a grid of true points; see :func:`milinfer.neyman`.
 
     Parameters
     ----------
@@ -56,7 +55,7 @@ class Belt:
         ``"likelihood-ratio"``: accepted is q(θ) = 2 [max Λ − Λ(θ)] up to ``upper``.  The others:
         accepted is θ̂ from ``lower`` to ``upper``, one of which may be infinite.
     points
-        True values, shape (n, n_parameters).
+        True values at which the ends are listed, shape (n, n_parameters).
     cl
         Confidence levels.
     lower, lower_error, upper, upper_error
@@ -71,7 +70,13 @@ class Belt:
     extended
         Whether the toys have the rate term.
     n_toys, pool_ids
-        Number of toys and fingerprint of their events, one for each point.
+        Numbers of toys and fingerprints of their events: one for each point, or for all toys of a
+        regression.
+    regression
+        Lower and upper end of each level as functions of θ, from
+        :func:`~milinfer.belt_regression.regression_belt`; the ends at the points are then theirs.
+    calibration
+        Applied to the surfaces of the toys, and to those of datasets.
     """
 
     tag: ModelTag
@@ -89,6 +94,8 @@ class Belt:
     extended: bool
     n_toys: tuple[int, ...]
     pool_ids: tuple[str, ...]
+    regression: tuple[tuple[PolynomialCurve | None, PolynomialCurve | None], ...] = ()
+    calibration: Calibration | None = None
 
     @property
     def limits(self) -> Limits:
@@ -101,32 +108,38 @@ class Belt:
         if self.ordering != "likelihood-ratio":
             msg = f"a belt of ordering {self.ordering!r} has no critical value; use acceptance(cl)"
             raise CalibrationError(msg)
-        return self._curve(self.upper, self.upper_error, cl)
+        curve = self._curve(1, cl)
+        assert curve is not None
+        return curve
 
     def acceptance(self, cl: float = 0.6827) -> tuple[CriticalCurve | None, CriticalCurve | None]:
         """Lowest and highest accepted θ̂ as functions of θ, None where there is no such end."""
         if self.ordering == "likelihood-ratio":
             msg = "a belt of likelihood-ratio ordering accepts no range of estimates; use critical"
             raise CalibrationError(msg)
-        lower = None if self.ordering == "lower" else self.lower
-        upper = None if self.ordering == "upper" else self.upper
         return (
-            None if lower is None else self._curve(lower, self.lower_error, cl),
-            None if upper is None else self._curve(upper, self.upper_error, cl),
+            None if self.ordering == "lower" else self._curve(0, cl),
+            None if self.ordering == "upper" else self._curve(1, cl),
         )
 
-    def _curve(self, values: FloatArray, errors: FloatArray, cl: float) -> CriticalCurve:
+    def _curve(self, end: int, cl: float) -> CriticalCurve | None:
         match = [k for k, level in enumerate(self.cl) if abs(level - cl) < 1e-9]
         if not match:
             msg = f"this belt was made for cl in {self.cl}, not {cl}; make it with cl=({cl},)"
             raise CalibrationError(msg)
         k = match[0]
-        ends = self.points, values[:, k], errors[:, k]
-        positive = self.ordering == "likelihood-ratio" and bool(np.all(values[:, k] > 0))
-        if isinstance(self.smooth, int):
-            return smooth_curve(*ends, self.smooth, logarithmic=positive)
-        described = lowest_degree(*ends, logarithmic=positive) if self.smooth == "auto" else None
-        return InterpolatedCurve(*ends) if described is None else described
+        if self.regression:
+            return self.regression[k][end]
+        values = (self.lower, self.upper)[end][:, k]
+        errors = (self.lower_error, self.upper_error)[end][:, k]
+        ends = self.points, values, errors
+        if self.smooth is None or (self.smooth == "auto" and not np.all(errors > 0)):
+            return InterpolatedCurve(*ends)
+        positive = self.ordering == "likelihood-ratio" and bool(np.all(values > 0))
+        degree = None if self.smooth == "auto" else self.smooth
+        curve = smooth_curve(self.parameters, *ends, degree, logarithmic=positive)
+        described = degree is not None or (curve.polynomial.good and curve.polynomial.ndf > 0)
+        return curve if described else InterpolatedCurve(*ends)
 
     def interval(self, observed: LikelihoodCost | Surface, cl: float = 0.6827) -> ConfidenceSet:
         """Confidence set of one dataset in one parameter.
@@ -153,8 +166,8 @@ class Belt:
             For several parameters; use :meth:`region`.
         """
         parameter = only(self.parameters)
-        self._require_own(observed)
-        best = bounded_minimum(observed, self.bounds)
+        shown = self.statistic_of(observed)
+        best = bounded_minimum(shown, self.bounds)
         estimate = float(best.theta[0])
         (low, high), fine = self.limits[0], self.points[:, 0]
         inside = [estimate] if low <= estimate <= high else []
@@ -163,7 +176,7 @@ class Belt:
             curve = self.critical(cl)
 
             def excess(theta: float) -> float:
-                q = cost_value(observed, np.array([theta])) - best.value
+                q = cost_value(shown, np.array([theta])) - best.value
                 return max(q, 0.0) - float(curve(theta)[0])
 
             def error(theta: float) -> float:
@@ -213,10 +226,10 @@ class Belt:
         if len(self.parameters) != 2:
             msg = f"a region needs two parameters, not {', '.join(self.parameters)}; use interval"
             raise ParameterError(msg)
-        self._require_own(observed)
-        best = bounded_minimum(observed, self.bounds)
+        shown = self.statistic_of(observed)
+        best = bounded_minimum(shown, self.bounds)
         return confidence_region(
-            lambda theta: cost_value(observed, theta) - best.value,
+            lambda theta: cost_value(shown, theta) - best.value,
             self.critical(cl),
             (self.parameters[0], self.parameters[1]),
             best.theta,
@@ -242,6 +255,8 @@ class Belt:
             msg = f"a belt of {self.tag} cannot serve toys of {ensemble.tag}; make a belt of theirs"
             raise CalibrationError(msg)
         self._require_size(ensemble.n_events, ensemble.extended)
+        if self.calibration is not None:
+            ensemble = calibrated_toys(self.calibration, ensemble)
         truth = np.array([tuple(ensemble.point.values())])
         if self.ordering == "likelihood-ratio":
             q = bounded_statistic(ensemble, self.bounds)
@@ -255,6 +270,29 @@ class Belt:
             accepted &= theta_hat <= upper(truth)[0]
         return accepted
 
+    def statistic_of(
+        self, observed: LikelihoodCost | Surface | BoxSurface
+    ) -> LikelihoodCost | Surface | BoxSurface:
+        """What the belt compares with its toys: a cost that is its own, calibrated as they are.
+
+        Parameters
+        ----------
+        observed
+            The cost of a dataset, not calibrated, or its surface alone.
+
+        Raises
+        ------
+        CalibrationError
+            If it does not belong to the belt; see :meth:`interval`.
+        """
+        self._require_own(observed)
+        if self.calibration is None:
+            return observed
+        if not isinstance(observed, LikelihoodCost):
+            msg = "the toys of this belt are calibrated: give it the cost of the data"
+            raise CalibrationError(msg)
+        return self.calibration(observed)
+
     def _require_own(self, observed: LikelihoodCost | Surface | BoxSurface) -> None:
         surface = observed.surface if isinstance(observed, LikelihoodCost) else observed
         limits: Limits = surface.interpolation.limits
@@ -267,11 +305,14 @@ class Belt:
                 raise CalibrationError(msg)
             if observed.correction is not None:
                 msg = (
-                    "this cost is calibrated, but the toys of the belt are not: give the belt the "
-                    "cost without the calibration"
+                    "this cost is calibrated: give the belt the cost without the calibration, "
+                    "which it applies itself if it was made with one"
                 )
                 raise CalibrationError(msg)
             self._require_size(observed.n_events, observed.rate is not None)
+            self._require_rate(observed)
+        if self.calibration is not None:
+            return
         if len(limits) != len(self.parameters) or any(
             low < start - 1e-9 or high > stop + 1e-9
             for (low, high), (start, stop) in zip(self.bounds, limits, strict=True)
@@ -297,97 +338,16 @@ class Belt:
             )
             raise CalibrationError(msg)
 
-
-def neyman(
-    ensembles: Sequence[ToyEnsemble],
-    *,
-    cl: float | Sequence[float] = (0.6827, 0.9545),
-    ordering: Ordering = "likelihood-ratio",
-    bounds: Bounds | None = None,
-    smooth: Smooth = "auto",
-) -> Belt:
-    """Make a confidence belt from toys at a grid of true points.
-
-    Parameters
-    ----------
-    ensembles
-        Toys of one model, one ensemble for each true point.
-    cl
-        Confidence levels.
-    ordering
-        ``"likelihood-ratio"``: Feldman and Cousins (Phys. Rev. D 57 (1998) 3873, eq. 4.1), with the
-        statistic q(θ) = 2 [max Λ − Λ(θ)]; the only one for several parameters.  ``"central"``:
-        between the quantiles (1 − cl)/2 and (1 + cl)/2 of θ̂.  ``"upper"``: upper limits, θ̂ above
-        its quantile 1 − cl.  ``"lower"``: lower limits, likewise.
-    bounds
-        Physical bounds inside the range of the surface, ``(low, high)`` of the one parameter or of
-        each; an infinite end is that of the range.  The maximum is taken between them.
-    smooth
-        Fit the critical values by a polynomial of this degree in θ (of ln c, where all are above
-        0), which averages their Monte-Carlo errors over the points.  ``"auto"`` takes the lowest
-        degree that describes them (p-value of 5 %), and interpolates where none up to 6 does, as
-        near a physical bound.  None interpolates.
-
-    Returns
-    -------
-    Belt
-        Errors are those of the number of toys; for orderings by θ̂ also that of the finite pool,
-        which moves all of its estimates.
-
-    Raises
-    ------
-    CalibrationError
-        If the toys do not belong together, there are too few of them or of their points, a point is
-        outside the bounds, or the ordering cannot be.
-
-    Examples
-    --------
-    >>> from milinfer.datasets import quadratic
-    >>> from milinfer.oracle import Oracle
-    >>> from milinfer.samples import SampleSet
-    >>> from milinfer.toys import Toys
-    >>> pool = SampleSet(tuple(
-    ...     quadratic.generate(5000, {"c1": c}, seed=k) for k, c in enumerate([-0.3, 0.0, 0.3])))
-    >>> oracle = Oracle.from_sample(pool.at(c1=0.0), "c1", np.linspace(-1, 1, 21), degree=2)
-    >>> toys = Toys(pool, n_events=100, seed=1)
-    >>> belt = neyman([toys.run([oracle], c, 200)["oracle"] for c in (-0.3, 0.0, 0.3)])
-    >>> belt.upper.shape
-    (3, 2)
-    """
-    levels = (float(cl),) if isinstance(cl, int | float) else tuple(float(c) for c in cl)
-    require_alike(ensembles, ordering)
-    first = ensembles[0]
-    allowed = restricted(first.interpolation.limits, bounds)
-    points = np.array([tuple(e.point.values()) for e in ensembles], dtype=np.float64)
-    if len(np.unique(points, axis=0)) < len(points):
-        msg = f"a true point comes twice among {points.tolist()}; join its toys with + first"
-        raise CalibrationError(msg)
-    low, high = np.array(allowed).T
-    outside = ~np.all((points >= low) & (points <= high), axis=1)
-    if outside.any():
-        point = format_point(ensembles[int(np.argmax(outside))].point)
-        msg = f"toys at {point} are outside bounds = {allowed}; leave that point out"
-        raise CalibrationError(msg)
-    ends = np.array([accepted_ends(e, levels, ordering, allowed) for e in ensembles])
-    lower, lower_error, upper, upper_error = np.moveaxis(ends, 2, 0)
-    belt = Belt(
-        tag=first.tag,
-        parameters=tuple(first.point),
-        ordering=ordering,
-        points=points,
-        cl=levels,
-        lower=lower,
-        lower_error=lower_error,
-        upper=upper,
-        upper_error=upper_error,
-        bounds=allowed,
-        smooth=smooth,
-        n_events=float(first.n_events),
-        extended=first.extended,
-        n_toys=tuple(e.n_toys for e in ensembles),
-        pool_ids=tuple(e.pool_id for e in ensembles),
-    )
-    # Curves that cannot be made should not wait for the first dataset.
-    for level in levels:
-        _ = belt.critical(level) if ordering == "likelihood-ratio" else belt.acceptance(level)
-    return belt
+    def _require_rate(self, observed: LikelihoodCost) -> None:
+        # Toys of a regression are at many points, none of which is one of those listed.
+        if not self.extended or observed.rate is None or self.regression:
+            return
+        yielded = float(observed.rate.value(self.points[:1])[0])
+        if abs(yielded - self.n_events) > SAME_RATE * self.n_events:
+            msg = (
+                f"the toys of this belt had {self.n_events:g} events on average at "
+                f"{self.points[0].tolist()}, but the rate of the cost says {yielded:g}; give the "
+                "cost the rate of the toys, with their backgrounds: "
+                "rate=rate.with_background(n_expected)"
+            )
+            raise CalibrationError(msg)

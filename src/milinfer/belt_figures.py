@@ -71,15 +71,13 @@ def _critical_curve(
     axis.axhline(chi2.ppf(cl, 1), color="gray", lw=0.9, ls="--", label=r"$\chi^2_1$ quantile")
     axis.plot(theta, values, color=PALETTE[0])
     axis.fill_between(theta, values - errors, values + errors, color=PALETTE[0], alpha=0.25, lw=0)
-    axis.errorbar(
-        belt.points[:, 0],
-        belt.upper[:, k],
-        belt.upper_error[:, k],
-        fmt="o",
-        ms=3.5,
-        color=PALETTE[0],
-        label=f"critical value, {cl:.2%}",
-    )
+    name = f"critical value, {cl:.2%}"
+    if belt.regression:
+        # No toys are at the points in particular.
+        axis.lines[-1].set_label(name)
+    else:
+        ends = belt.points[:, 0], belt.upper[:, k], belt.upper_error[:, k]
+        axis.errorbar(*ends, fmt="o", ms=3.5, color=PALETTE[0], label=name)
     top = 1.6 * max(float(np.max(belt.upper[:, k] + belt.upper_error[:, k])), chi2.ppf(cl, 1))
     axis.set_ylim(0, top)
     axis.set_xlim(theta[0], theta[-1])
@@ -89,8 +87,9 @@ def _critical_curve(
     for i, (low, high) in enumerate(found.intervals):
         label = "confidence set" if i == 0 else None
         axis.axvspan(low, high, color=PALETTE[4], alpha=0.25, lw=0, zorder=0, label=label)
-    lowest = bounded_minimum(observed, belt.bounds).value
-    q = np.array([cost_value(observed, np.array([t])) for t in theta]) - lowest
+    shown = belt.statistic_of(observed)
+    lowest = bounded_minimum(shown, belt.bounds).value
+    q = np.array([cost_value(shown, np.array([t])) for t in theta]) - lowest
     axis.plot(theta, q, color=PALETTE[1], label="observed")
 
 
@@ -117,7 +116,8 @@ def _acceptance_band(
     )
     for curve, values, errors in ends:
         axis.plot(curve(theta), theta, color=PALETTE[0], lw=1)
-        axis.errorbar(values, belt.points[:, 0], xerr=errors, fmt="o", ms=3, color=PALETTE[0])
+        if not belt.regression:
+            axis.errorbar(values, belt.points[:, 0], xerr=errors, fmt="o", ms=3, color=PALETTE[0])
     axis.set_xlim(*window)
     axis.set_ylim(theta[0], theta[-1])
     if observed is not None:
@@ -165,8 +165,9 @@ def plot_region(*regions: ConfidenceRegion) -> Figure:
     --------
     >>> import numpy as np
     >>> from milinfer.confidence_region import confidence_region
-    >>> from milinfer.critical import PolynomialCurve
-    >>> two = PolynomialCurve(((-9.0, 9.0),) * 2, 0, np.array([2.0]), np.zeros((1, 1)))
+    >>> from milinfer.critical import InterpolatedCurve
+    >>> corners = np.array([[-9.0, -9.0], [-9.0, 9.0], [9.0, -9.0], [9.0, 9.0]])
+    >>> two = InterpolatedCurve(corners, np.full(4, 2.0), np.zeros(4))
     >>> region = confidence_region(lambda t: float(t @ t), two, ("a", "b"), np.zeros(2), cl=0.632)
     >>> plot_region(region).axes[0].get_xlabel()
     'a'

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from milinfer.belt import Belt
+from milinfer.calibration_files import calibration_from_dict, calibration_to_dict
+from milinfer.critical import PolynomialCurve
 from milinfer.exceptions import CalibrationError
 from milinfer.llr import ModelTag
+from milinfer.smooth import SmoothPolynomial
 from milinfer.typing import PathLikeStr
 
 __all__ = ["is_belt", "load_belt", "save_belt"]
@@ -35,6 +39,9 @@ def save_belt(belt: Belt, path: PathLikeStr) -> None:
         fields[name] = [
             [x if np.isfinite(x) else None for x in row] for row in fields[name].tolist()
         ]
+    own = belt.calibration
+    fields["calibration"] = None if own is None else calibration_to_dict(own)
+    fields["regression"] = [[_curve_to_dict(c) for c in level] for level in belt.regression]
     text = json.dumps({"milinfer_belt": _FORMAT, **fields}, indent=1, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -61,6 +68,12 @@ def load_belt(path: PathLikeStr) -> Belt:
         fields["bounds"] = tuple((float(low), float(high)) for low, high in fields["bounds"])
         for name in ("parameters", "cl", "n_toys", "pool_ids"):
             fields[name] = tuple(fields[name])
+        fields["regression"] = tuple(
+            (_curve_from_dict(lower), _curve_from_dict(upper))
+            for lower, upper in fields["regression"]
+        )
+        own = fields["calibration"]
+        fields["calibration"] = None if own is None else calibration_from_dict(own)
         return Belt(**fields)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, CalibrationError):
@@ -86,3 +99,15 @@ def is_belt(path: PathLikeStr) -> bool:
     except ValueError:
         return False
     return isinstance(content, dict) and "milinfer_belt" in content
+
+
+def _curve_to_dict(curve: PolynomialCurve | None) -> dict[str, Any] | None:
+    if curve is None:
+        return None
+    return {"logarithmic": curve.logarithmic, **curve.polynomial.to_dict()}
+
+
+def _curve_from_dict(content: dict[str, Any] | None) -> PolynomialCurve | None:
+    if content is None:
+        return None
+    return PolynomialCurve(SmoothPolynomial.from_dict(content), bool(content["logarithmic"]))

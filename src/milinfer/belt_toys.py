@@ -12,7 +12,7 @@ from milinfer.critical import critical_value
 from milinfer.exceptions import CalibrationError
 from milinfer.points import format_point
 from milinfer.response import require_one_kind
-from milinfer.surface import Limits
+from milinfer.surface import Bounds, Limits, restricted
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray
 
@@ -21,7 +21,9 @@ __all__ = [
     "accepted_ends",
     "bounded_estimates",
     "bounded_statistic",
+    "levels_of",
     "require_alike",
+    "true_points",
 ]
 
 Ordering = Literal["likelihood-ratio", "central", "upper", "lower"]
@@ -52,6 +54,39 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
     if ordering != "likelihood-ratio" and len(first.point) > 1:
         msg = f"ordering {ordering!r} needs one parameter, not {', '.join(first.point)}"
         raise CalibrationError(msg)
+
+
+def levels_of(cl: float | Sequence[float]) -> tuple[float, ...]:
+    """One confidence level or several, as a tuple.
+
+    Examples
+    --------
+    >>> levels_of(0.9)
+    (0.9,)
+    """
+    return (float(cl),) if isinstance(cl, int | float) else tuple(float(c) for c in cl)
+
+
+def true_points(
+    ensembles: Sequence[ToyEnsemble], ordering: str, bounds: Bounds | None
+) -> tuple[FloatArray, Limits]:
+    """Truths of toys that make a belt together, (n, n_parameters), and the bounds of estimates.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys make no belt together, or a truth is outside the bounds.
+    """
+    require_alike(ensembles, ordering)
+    allowed = restricted(ensembles[0].interpolation.limits, bounds)
+    points = np.array([tuple(e.point.values()) for e in ensembles], dtype=np.float64)
+    low, high = np.array(allowed).T
+    outside = ~np.all((points >= low) & (points <= high), axis=1)
+    if outside.any():
+        point = format_point(ensembles[int(np.argmax(outside))].point)
+        msg = f"toys at {point} are outside bounds = {allowed}; leave that point out"
+        raise CalibrationError(msg)
+    return points, allowed
 
 
 def _maximum(ensemble: ToyEnsemble, bounds: Limits) -> tuple[FloatArray, FloatArray]:

@@ -29,10 +29,10 @@ from milinfer.smooth import SmoothPolynomial
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray
 
-__all__ = ["Calibration", "Correct", "Kind"]
+__all__ = ["SAME_RATE", "Calibration", "Correct", "Kind"]
 
 # A thousandth of the rate is a tenth of the Poisson error of ten thousand events.
-_SAME_RATE = 1e-3
+SAME_RATE = 1e-3
 
 Kind = Literal["coverage", "bartlett"]
 Correct = Literal["both", "scale", "bias"]
@@ -285,7 +285,7 @@ class Calibration:
             raise CalibrationError(msg)
         if self.extended and cost.rate is not None:
             yielded = float(cost.rate.value(self.points[:1])[0])
-            if abs(yielded - expected) > _SAME_RATE * expected:
+            if abs(yielded - expected) > SAME_RATE * expected:
                 where = format_point(
                     dict(zip(self.parameters, self.points[0].tolist(), strict=True))
                 )

@@ -9,6 +9,7 @@ more at each, as in Dalmasso et al., arXiv:2107.03920 (LF2I).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -224,11 +225,8 @@ def coverage_function(
     k = np.array([float(chosen.contains_truth(e, cl).sum()) for e in ensembles])
     names = tuple(ensembles[0].point)
     basis = PolynomialBasis(names, degree)
-    low, high = points.min(axis=0), points.max(axis=0)
-    empty = SmoothPolynomial(
-        basis, np.zeros(len(basis)), np.zeros((0, 0)), low, high, "flat", 0.0, 0
-    )
-    design = empty.terms(points)
+    zero = SmoothPolynomial.zero(basis, points)
+    design = zero.terms(points)
     share = float(k.sum() / n.sum())
     if not 0 < share < 1 or np.linalg.matrix_rank(design) < len(basis):
         distinct = len(np.unique(points, axis=0))
@@ -258,14 +256,11 @@ def coverage_function(
         raise FitError(msg)
     p = expit(design @ coefficients)
     deviation = float(np.sum((k - n * p) ** 2 / (n * p * (1 - p))))
-    fitted = SmoothPolynomial(
-        basis,
-        coefficients,
-        np.asarray(np.linalg.inv(information), dtype=np.float64),
-        low,
-        high,
-        "flat",
-        deviation,
-        len(points) - len(basis),
+    fitted = replace(
+        zero,
+        coefficients=coefficients,
+        covariance=np.asarray(np.linalg.inv(information), dtype=np.float64),
+        chi2=deviation,
+        ndf=len(points) - len(basis),
     )
     return CoverageFunction(fitted, cl)

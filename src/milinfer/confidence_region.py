@@ -42,8 +42,9 @@ def confidence_region(
 
     Examples
     --------
-    >>> from milinfer.critical import PolynomialCurve
-    >>> two = PolynomialCurve(((-9.0, 9.0),) * 2, 0, np.array([2.0]), np.zeros((1, 1)))
+    >>> from milinfer.critical import InterpolatedCurve
+    >>> corners = np.array([[-9.0, -9.0], [-9.0, 9.0], [9.0, -9.0], [9.0, 9.0]])
+    >>> two = InterpolatedCurve(corners, np.full(4, 2.0), np.zeros(4))
     >>> region = confidence_region(lambda t: float(t @ t), two, ("a", "b"), np.zeros(2), cl=0.632)
     >>> print(f"{region.area / np.pi:.2f}")
     2.00

@@ -8,35 +8,33 @@ points at which they are known.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
 
 from milinfer.exceptions import CalibrationError, ParameterError
+from milinfer.smooth import SmoothPolynomial, fit_smooth
 from milinfer.surface import Limits
-from milinfer.typing import FloatArray, IntArray
+from milinfer.typing import FloatArray
 
 __all__ = [
+    "MAX_DEGREE",
     "CriticalCurve",
     "CriticalValue",
     "InterpolatedCurve",
     "PolynomialCurve",
     "critical_value",
-    "lowest_degree",
-    "polynomial_design",
     "smooth_curve",
 ]
 
 # Sums of probabilities round; what is this close to the confidence level has reached it.
 _ROUNDING = 1e-12
 # Of a polynomial that is to describe critical values by itself.
-_MAX_DEGREE, _MIN_P_VALUE = 6, 0.05
+MAX_DEGREE = 6
 
 
 class CriticalValue(NamedTuple):
@@ -205,85 +203,51 @@ class InterpolatedCurve:
         return LinearNDInterpolator(self.points, np.stack([self.values, self.errors], axis=1))
 
 
-def polynomial_exponents(n_parameters: int, degree: int) -> IntArray:
-    """Powers of all terms up to a total degree, shape (n_terms, n_parameters).
-
-    Examples
-    --------
-    >>> polynomial_exponents(2, 1).tolist()
-    [[0, 0], [0, 1], [1, 0]]
-    """
-    powers = [k for k in product(range(degree + 1), repeat=n_parameters) if sum(k) <= degree]
-    return np.array(powers, dtype=np.int64).reshape(-1, n_parameters)
-
-
-def polynomial_design(theta: FloatArray, limits: Limits, degree: int) -> FloatArray:
-    """Products of Chebyshev polynomials of the scaled parameters, shape (m, n_terms).
-
-    Examples
-    --------
-    >>> polynomial_design(np.array([[0.0], [2.0]]), ((0.0, 2.0),), 2).tolist()
-    [[1.0, -1.0, 1.0], [1.0, 1.0, 1.0]]
-    """
-    low, high = np.array(limits).T
-    vander = chebyshev.chebvander((2 * theta - low - high) / (high - low), degree)
-    exponents = polynomial_exponents(len(limits), degree)
-    columns = [vander[:, k, exponents[:, k]] for k in range(len(limits))]
-    return np.asarray(np.prod(columns, axis=0), dtype=np.float64)
-
-
 @dataclass(frozen=True, eq=False)
 class PolynomialCurve:
-    """Critical value as a polynomial in θ.
+    """Critical value as a polynomial in θ, known in the box where it was fitted.
 
     Parameters
     ----------
-    limits
-        Range of each parameter in which it was fitted.
-    degree
-        Total degree.
-    coefficients, covariance
-        Of the products of Chebyshev polynomials; see :func:`polynomial_design`.
+    polynomial
+        c(θ), or ln c(θ).
     logarithmic
-        Whether the polynomial is ln c.
-    chi2, n_dof
-        How well it describes the points it was fitted to; NaN and 0 where there are none.
+        Whether it is ln c.
 
     Examples
     --------
-    >>> curve = PolynomialCurve(((-1.0, 1.0),), 1, np.array([2.0, 1.0]), np.eye(2) * 0.01)
-    >>> float(curve(0.5)[0])
-    2.5
+    >>> theta = np.linspace(-1, 1, 9)[:, None]
+    >>> curve = smooth_curve(("mu",), theta, np.exp(theta[:, 0]), np.full(9, 0.01))
+    >>> print(curve(0.3).round(6), curve.polynomial.basis.degree, curve.polynomial.ndf)
+    [1.349859] 1 7
     """
 
-    limits: Limits
-    degree: int
-    coefficients: FloatArray
-    covariance: FloatArray
+    polynomial: SmoothPolynomial
     logarithmic: bool = False
-    chi2: float = float("nan")
-    n_dof: int = 0
+
+    @property
+    def limits(self) -> Limits:
+        """Range of each parameter in which it was fitted."""
+        low, high = self.polynomial.low.tolist(), self.polynomial.high.tolist()
+        return tuple(zip(low, high, strict=True))
 
     def __call__(self, theta: ArrayLike) -> FloatArray:
         """Critical values, shape (m,)."""
-        value = self._design(theta) @ self.coefficients
-        return np.asarray(np.exp(value) if self.logarithmic else value, dtype=np.float64)
+        value = self.polynomial(_points(theta, self.limits))
+        return np.exp(value) if self.logarithmic else value
 
     def error(self, theta: ArrayLike) -> FloatArray:
         """Standard errors, shape (m,)."""
-        design = self._design(theta)
-        error = np.sqrt(np.einsum("mj,jk,mk->m", design, self.covariance, design))
-        return np.asarray(error * self(theta) if self.logarithmic else error, dtype=np.float64)
-
-    def _design(self, theta: ArrayLike) -> FloatArray:
-        return polynomial_design(_points(theta, self.limits), self.limits, self.degree)
+        error = self.polynomial.error(_points(theta, self.limits))
+        return error * self(theta) if self.logarithmic else error
 
 
 def smooth_curve(
+    parameters: Sequence[str],
     points: FloatArray,
     values: FloatArray,
     errors: FloatArray,
-    degree: int,
+    degree: int | None = None,
     *,
     logarithmic: bool = True,
 ) -> PolynomialCurve:
@@ -291,12 +255,15 @@ def smooth_curve(
 
     Parameters
     ----------
+    parameters
+        Names.
     points
         Shape (n, n_parameters).
     values, errors
         Shape (n,).
     degree
-        Total degree; 0 for a constant.
+        Total degree; default: the lowest, up to 6, that describes the values
+        (:func:`~milinfer.smooth.fit_smooth`).
     logarithmic
         Fit ln c, which keeps c positive, rather than c.
 
@@ -309,16 +276,10 @@ def smooth_curve(
     Examples
     --------
     >>> theta = np.linspace(-1, 1, 9)[:, None]
-    >>> curve = smooth_curve(theta, np.exp(theta[:, 0]), np.full(9, 0.01), 1)
-    >>> print(curve(0.3).round(6), curve.n_dof)
-    [1.349859] 7
+    >>> curve = smooth_curve(("mu",), theta, 1 + np.abs(theta[:, 0]), np.full(9, 1e-4))
+    >>> curve.polynomial.good
+    False
     """
-    low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    limits = tuple(zip(low, high, strict=True))
-    n_terms = len(polynomial_exponents(points.shape[1], degree))
-    if degree < 0 or len(points) < n_terms:
-        msg = f"smooth = {degree} needs {n_terms} points or more, but toys are at {len(points)}"
-        raise CalibrationError(msg)
     if not np.all(errors > 0) or (logarithmic and not np.all(values > 0)):
         msg = (
             "smooth needs critical values and errors above 0, which they are not where toys "
@@ -326,54 +287,13 @@ def smooth_curve(
         )
         raise CalibrationError(msg)
     target, sigma = (np.log(values), errors / values) if logarithmic else (values, errors)
-    design = polynomial_design(points, limits, degree) / sigma[:, None]
-    if np.linalg.matrix_rank(design) < n_terms:
-        msg = f"the points of the toys do not determine a polynomial of degree smooth = {degree}"
-        raise CalibrationError(msg)
-    covariance = np.linalg.inv(design.T @ design)
-    coefficients = covariance @ design.T @ (target / sigma)
-    residuals = target / sigma - design @ coefficients
-    return PolynomialCurve(
-        limits,
-        degree,
-        coefficients,
-        np.asarray(covariance, dtype=np.float64),
-        logarithmic,
-        float(residuals @ residuals),
-        len(points) - n_terms,
+    fitted = fit_smooth(
+        parameters,
+        points,
+        target,
+        np.diag(sigma**2),
+        beyond="flat",
+        degree=degree,
+        highest=MAX_DEGREE,
     )
-
-
-def lowest_degree(
-    points: FloatArray, values: FloatArray, errors: FloatArray, *, logarithmic: bool = True
-) -> PolynomialCurve | None:
-    """The polynomial of lowest degree, up to 6, that describes critical values (p-value of 5 %).
-
-    Parameters
-    ----------
-    points, values, errors, logarithmic
-        As for :func:`smooth_curve`.
-
-    Returns
-    -------
-    PolynomialCurve or None
-        None if there is no such polynomial with a degree of freedom left, or the values have no
-        errors: they are then to be interpolated.
-
-    Examples
-    --------
-    >>> theta = np.linspace(-1, 1, 9)[:, None]
-    >>> lowest_degree(theta, np.exp(theta[:, 0]), np.full(9, 0.01)).degree
-    1
-    >>> lowest_degree(theta, 1 + np.abs(theta[:, 0]), np.full(9, 1e-4)) is None
-    True
-    """
-    if not np.all(errors > 0):
-        return None
-    for degree in range(_MAX_DEGREE + 1):
-        if len(points) <= len(polynomial_exponents(points.shape[1], degree)):
-            return None
-        curve = smooth_curve(points, values, errors, degree, logarithmic=logarithmic)
-        if chi2.sf(curve.chi2, curve.n_dof) >= _MIN_P_VALUE:
-            return curve
-    return None
+    return PolynomialCurve(fitted, logarithmic)

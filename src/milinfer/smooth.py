@@ -8,7 +8,7 @@ points have: estimates from one pool of events share its fluctuation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -61,10 +61,26 @@ class SmoothPolynomial:
     chi2: float
     ndf: int
 
+    @classmethod
+    def zero(
+        cls,
+        basis: PolynomialBasis,
+        points: FloatArray,
+        beyond: Literal["tangent", "flat"] = "flat",
+    ) -> SmoothPolynomial:
+        """Nothing yet, over the box of points (n, n_parameters): its terms are what to fit."""
+        n, low, high = len(basis), points.min(axis=0), points.max(axis=0)
+        return cls(basis, np.zeros(n), np.zeros((n, n)), low, high, beyond, 0.0, 0)
+
     @property
     def p_value(self) -> float:
         """Probability of a larger χ²; 1 where no degree of freedom is left."""
         return float(chi2.sf(self.chi2, self.ndf)) if self.ndf else 1.0
+
+    @property
+    def good(self) -> bool:
+        """Whether it describes what it was fitted to: a p-value of 5 % or more."""
+        return self.p_value >= _MIN_P_VALUE
 
     def __call__(self, theta: ArrayLike) -> FloatArray:
         """Values at points (m, n_parameters), or (m,) for one parameter; shape (m,)."""
@@ -164,6 +180,7 @@ def fit_smooth(
     beyond: Literal["tangent", "flat"],
     degree: int | None = None,
     lowest: int = 0,
+    highest: int | None = None,
 ) -> SmoothPolynomial:
     """Fit a polynomial by generalised least squares.
 
@@ -180,39 +197,34 @@ def fit_smooth(
     degree
         Of the polynomial; default: the lowest (from `lowest` on) whose p-value is at least 5 %, or
         the highest that the points determine.
-    lowest
-        Smallest degree.
+    lowest, highest
+        Smallest and largest degree of those.
 
     Raises
     ------
     CalibrationError
         If the points do not determine a polynomial of this degree.
     """
-    low, high = points.min(axis=0), points.max(axis=0)
     whitening = np.linalg.inv(np.linalg.cholesky(covariance))
+    last = len(points) - 1 if highest is None else highest
     best: SmoothPolynomial | None = None
-    for d in [degree] if degree is not None else range(lowest, len(points)):
+    for d in [degree] if degree is not None else range(lowest, last + 1):
         basis = PolynomialBasis(tuple(parameters), d)
-        empty = SmoothPolynomial(
-            basis, np.zeros(len(basis)), np.zeros((0, 0)), low, high, beyond, 0.0, 0
-        )
-        design = whitening @ empty.terms(points)
+        zero = SmoothPolynomial.zero(basis, points, beyond)
+        design = whitening @ zero.terms(points)
         if np.linalg.matrix_rank(design) < len(basis):
             break
         normal = np.asarray(np.linalg.inv(design.T @ design), dtype=np.float64)
         coefficients = normal @ design.T @ (whitening @ values)
         residuals = whitening @ values - design @ coefficients
-        best = SmoothPolynomial(
-            basis,
-            coefficients,
-            normal,
-            low,
-            high,
-            beyond,
-            float(residuals @ residuals),
-            len(points) - len(basis),
+        best = replace(
+            zero,
+            coefficients=coefficients,
+            covariance=normal,
+            chi2=float(residuals @ residuals),
+            ndf=len(points) - len(basis),
         )
-        if best.p_value >= _MIN_P_VALUE:
+        if best.good:
             break
     if best is None:
         d = lowest if degree is None else degree

@@ -189,8 +189,8 @@ def neyman(
     milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \
         --truths -0.6:0.6:41 --weight-degree 4 --toys 10000 --out belt.json
     """
-    from milinfer.belt import neyman as make_belt
     from milinfer.belt_files import save_belt
+    from milinfer.belt_grid import neyman as make_belt
     from milinfer.likelihood import BagLikelihood
 
     model = BagLikelihood.load(model_path)
