@@ -160,9 +160,11 @@ def measure(
                 "bias corrected": calibrate(own, correct="bias"),
                 "seed 001 (at 0)": calibrate(at_zero, cl=0.6827, kind="bartlett"),
                 "c_cicc alone": calibrate(own, correct="scale"),
-                "calibrated": calibrate(own),
-                "Neyman belt": mil.neyman(belt_toys[model.name]),
             }
+            methods["calibrated"] = calibrated = calibrate(own)
+            belt = belt_toys[model.name]
+            methods["Neyman belt"] = mil.neyman(belt, calibration=calibrated)
+            methods["Neyman belt, plain"] = mil.neyman(belt)
         scan = coverage_scan(toys[model.name], methods)
         scans.append(scan)
         if out is not None:

@@ -247,7 +247,10 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     learned = {m.name for m in analysis.models}
     untouched = [m.name for m in models if m.name not in learned]
     comparison = compare(toys, at_truth, costs, uncalibrated=untouched, seed=seed)
-    belts = {name: neyman(found) for name, found in belt_toys.items()}
+    belts = {
+        name: neyman(found, calibration=comparison[name].calibration)
+        for name, found in belt_toys.items()
+    }
     scan = CoverageScan(())
     for name, found in evaluated.items():
         methods: dict[str, IntervalMethod | None] = {}

@@ -1,8 +1,9 @@
 """Belts from one toy at each of many true points, by quantile regression.
 
-A belt from points needs thousands of toys at each of them, and in several parameters there are many
-points.  Where the accepted values change smoothly with θ, neighbours lend each other their toys:
-as many toys as one point takes are enough for all of the range.
+A belt from points needs a grid of them, and enough toys at each for a quantile of its own.  Where
+accepted values change smoothly with θ, neighbours lend each other their toys: truths may be drawn
+at random, from a prior or a design, and some 2000 toys serve all of the range.  Toys for toys a
+smoothed grid (:func:`milinfer.neyman`) is no less precise where its polynomial is right.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def regression_belt(
     ----------
     ensembles
         Toys of one model, as ``Toys.scan(models, truths, n_toys=1)`` throws them; 2000 truths drawn
-        evenly over a box are a good start.
+        evenly over a box are a good start in one parameter, 5000 in two.
     cl, ordering, bounds, calibration
         As for :func:`milinfer.neyman`.
     degree

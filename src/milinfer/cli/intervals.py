@@ -166,6 +166,7 @@ def calibrate(
 @click.option(
     "--bounds", type=float, nargs=2, default=None, help="Physical range of the parameter."
 )
+@calibration_option
 @output_option("JSON file for the belt.")
 @json_option
 def neyman(
@@ -180,6 +181,7 @@ def neyman(
     workers: int,
     ordering: str,
     bounds: tuple[float, float] | None,
+    calibration_path: Path | None,
     out: Path,
     json_path: Path | None,
 ) -> None:
@@ -197,7 +199,13 @@ def neyman(
     ensembles = _throw(
         files, model, events_per_toy, n_toys, truths, degree, feature_set, seed, workers
     )
-    belt = make_belt(ensembles, ordering=ordering, bounds=bounds)  # type: ignore[arg-type]
+    calibration = None if calibration_path is None else load_calibration(calibration_path)
+    belt = make_belt(
+        ensembles,
+        ordering=ordering,  # type: ignore[arg-type]
+        bounds=bounds,
+        calibration=calibration,
+    )
     save_belt(belt, out)
     click.echo(
         f"{out}: {len(belt.points)} values of {model.parameter} between {belt.limits[0][0]:g} and "
