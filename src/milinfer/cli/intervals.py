@@ -193,6 +193,7 @@ def neyman(
     """
     from milinfer.belt_files import save_belt
     from milinfer.belt_grid import neyman as make_belt
+    from milinfer.calibration_files import load_calibration
     from milinfer.likelihood import BagLikelihood
 
     model = BagLikelihood.load(model_path)
