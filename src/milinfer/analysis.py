@@ -20,6 +20,7 @@ from milinfer.coverages import CL68, CL95, CoverageScan, IntervalMethod, coverag
 from milinfer.exceptions import SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.llr import Model
+from milinfer.observables import log_ratio_observable
 from milinfer.oracle import Oracle
 from milinfer.pools import EventPool
 from milinfer.progress import progress
@@ -172,7 +173,8 @@ def classifier_output(
 ) -> Callable[[Sample], FloatArray]:
     """Per-event classifier output: the log-ratio between two points on both sides of θ0.
 
-    For small distances this is the learned score, the optimal observable for small deviations.
+    For small distances this is the learned score, the optimal observable for small deviations; see
+    :func:`milinfer.observables.log_ratio_observable`.
 
     Parameters
     ----------
@@ -181,16 +183,9 @@ def classifier_output(
     half_width
         Distance of the two points from the reference.
     """
-
-    def output(sample: Sample) -> FloatArray:
-        llr = model.event_llr(sample)
-        theta = model.reference + half_width * np.array([-1.0, 1.0])
-        n = len(llr)
-        low, high = (model.interpolation.evaluate(llr, np.full(n, t)) for t in theta)
-        return high - low
-
-    output.__name__ = "classifier_output"
-    return output
+    centre = np.asarray(model.reference, dtype=np.float64)
+    low, high = centre - half_width, centre + half_width
+    return log_ratio_observable(model, low, high, name="classifier_output")
 
 
 def analyse(analysis: Analysis) -> AnalysisResult:
