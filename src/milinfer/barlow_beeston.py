@@ -18,7 +18,7 @@ from milinfer.typing import FloatArray
 
 __all__ = ["ProfiledBins", "profile_bins", "profile_log_likelihood"]
 
-_MAX_STEPS = 60
+_MAX_STEPS = 100
 # Of ln(scale): the likelihood is flat there, so that its error is the square of this.
 _TOLERANCE = 1e-11
 # Numbers held at once; larger blocks do not fit in the caches.
@@ -95,7 +95,7 @@ def profile_bins(
         rise = np.sum(product * (2 * gammas - 1) / np.where(root > 0, root, 1.0), axis=2)
         slope = np.divide(rise, found, where=filled, out=np.ones(shape))
         step = np.log(np.divide(total, found, where=filled, out=np.ones(shape)))
-        step = np.clip(step / np.where(slope > 0.05, slope, 1.0), -0.5, 0.5)
+        step = np.clip(step / np.where(slope > 1e-9, slope, 1.0), -0.5, 0.5)
         if np.abs(step).max(initial=0.0) < _TOLERANCE:
             return ProfiledBins(gammas, scale)
         scale *= np.exp(step)
