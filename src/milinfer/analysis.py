@@ -65,6 +65,8 @@ class Analysis:
         are, and no belts.
     observable, bins, degree
         Of the histogram, and of its morphing polynomial.
+    mc_stat
+        Whether the Monte-Carlo errors of the templates count in the histograms' likelihoods.
     n_toys
         At each true value.
     seed
@@ -92,6 +94,7 @@ class Analysis:
     observable: str = "d_phi_qq"
     bins: int = 20
     degree: int = 4
+    mc_stat: bool = True
     n_toys: int = 1000
     seed: int = 1
     workers: int = 1
@@ -226,9 +229,11 @@ def analyse(analysis: Analysis) -> AnalysisResult:
             degree=analysis.degree,
         )
     models: list[Model] = list(analysis.models)
-    models += [BinnedLLR(name, t, parameter, fine) for name, t in binned.items()]
+    models += [
+        BinnedLLR(name, t, parameter, fine, mc_stat=analysis.mc_stat) for name, t in binned.items()
+    ]
     costs: dict[str, Cost] = {m.name: m.cost(analysis.data) for m in analysis.models}
-    costs |= {name: t.cost(analysis.data) for name, t in binned.items()}
+    costs |= {name: t.cost(analysis.data, mc_stat=analysis.mc_stat) for name, t in binned.items()}
     if analysis.oracle_pool is not None:
         oracle = Oracle.from_sample(analysis.oracle_pool, parameter, fine.grid)
         models.append(oracle)

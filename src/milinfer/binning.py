@@ -177,7 +177,7 @@ def fisher_bins(
         Of the polynomial of each fine bin.
     n_fine
         Least number of bins of the fine histogram; it has quantiles of all samples, a multiple of
-        `n_bins`, so that the result is never worse than as many quantiles.
+        `n_bins`, so that the result is never worse than as many quantiles that have enough events.
     min_effective
         Least number of effective events (Σw)²/Σw² of a bin in every sample.
 
@@ -209,8 +209,11 @@ def fisher_bins(
     True
     """
     name = observable_name(observable)
+    if n_bins < 2:
+        msg = f"{name}: n_bins = {n_bins}, but a shape has two or more bins"
+        raise TemplateError(msg)
     values = [observable_values(s, observable, name) for s in samples]
-    n_fine = n_bins * max(1, -(-n_fine // max(n_bins, 1)))
+    n_fine = n_bins * max(1, -(-n_fine // n_bins))
     edges = quantile_bins(values, n_fine, name)
     share, slope = _shape(samples, values, edges, at, degree)
     # Relative to the information of all fine bins, parameters of any scale count alike.
