@@ -48,7 +48,7 @@ def test_fractions_are_those_of_the_gaussian(samples):
 
 def test_the_likelihood_is_poisson_in_each_bin(templates):
     counts = templates.counts(gaussian.generate(500, 0.1, seed=6))
-    cost = templates.cost(counts, rate=True)
+    cost = templates.cost(counts, rate=True, mc_stat=False)
     for mu in (-0.4, 0.0, 0.33):
         expected = templates.expected({"mu": mu})
         by_hand = -2 * poisson.logpmf(counts, expected).sum()
@@ -57,7 +57,7 @@ def test_the_likelihood_is_poisson_in_each_bin(templates):
 
 def test_the_shape_likelihood_is_multinomial(templates):
     counts = templates.counts(gaussian.generate(500, 0.1, seed=6))
-    cost = templates.cost(counts)
+    cost = templates.cost(counts, mc_stat=False)
     reference = cost(0.0)
     for mu in (-0.4, 0.33):
         ratio = templates.fractions({"mu": mu}) / templates.fractions({"mu": 0.0})
@@ -65,8 +65,9 @@ def test_the_shape_likelihood_is_multinomial(templates):
 
 
 @pytest.mark.parametrize("rate", [True, False])
-def test_gradient_is_the_derivative(templates, rate):
-    cost = templates.cost(gaussian.generate(500, 0.1, seed=6), rate=rate)
+@pytest.mark.parametrize("mc_stat", [True, False])
+def test_gradient_is_the_derivative(templates, rate, mc_stat):
+    cost = templates.cost(gaussian.generate(500, 0.1, seed=6), rate=rate, mc_stat=mc_stat)
     for mu in (-0.5, 0.1):
         h = 1e-5
         numeric = (cost(mu + h) - cost(mu - h)) / (2 * h)
@@ -105,10 +106,12 @@ def test_it_works_with_minos_and_constraints(templates):
     assert m.merrors["mu"].is_valid
 
 
-def test_the_llr_of_a_histogram_is_its_pyhf_likelihood(templates):
-    model = BinnedLLR("h", templates, "mu", Interpolation(np.linspace(-0.6, 0.6, 41), "spline"))
+@pytest.mark.parametrize("mc_stat", [True, False])
+def test_the_llr_of_a_histogram_is_its_pyhf_likelihood(templates, mc_stat):
+    grid = Interpolation(np.linspace(-0.6, 0.6, 41), "spline")
+    model = BinnedLLR("h", templates, "mu", grid, mc_stat=mc_stat)
     data = gaussian.generate(400, 0.1, seed=8)
-    surface, cost = dataset_surface(model, data), templates.cost(data)
+    surface, cost = dataset_surface(model, data), templates.cost(data, mc_stat=mc_stat)
     for mu in (-0.3, 0.15, 0.45):
         assert surface(mu) == pytest.approx(-(cost(mu) - cost(0.0)) / 2, abs=1e-4)
 

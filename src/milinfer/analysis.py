@@ -21,6 +21,7 @@ from milinfer.coverages import CL68, CL95, CoverageScan, IntervalMethod, coverag
 from milinfer.exceptions import SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.llr import Model
+from milinfer.observables import log_ratio_observable
 from milinfer.oracle import Oracle
 from milinfer.pools import EventPool
 from milinfer.progress import progress
@@ -65,6 +66,8 @@ class Analysis:
         are, and no belts.
     observable, bins, degree
         Of the histogram, and of its morphing polynomial.
+    mc_stat
+        Whether the Monte-Carlo errors of the templates count in the histograms' likelihoods.
     n_toys
         At each true value.
     seed
@@ -92,6 +95,7 @@ class Analysis:
     observable: str = "d_phi_qq"
     bins: int = 20
     degree: int = 4
+    mc_stat: bool = True
     n_toys: int = 1000
     seed: int = 1
     workers: int = 1
@@ -173,7 +177,8 @@ def classifier_output(
 ) -> Callable[[Sample], FloatArray]:
     """Per-event classifier output: the log-ratio between two points on both sides of θ0.
 
-    For small distances this is the learned score, the optimal observable for small deviations.
+    For small distances this is the learned score, the optimal observable for small deviations; see
+    :func:`milinfer.observables.log_ratio_observable`.
 
     Parameters
     ----------
@@ -182,16 +187,9 @@ def classifier_output(
     half_width
         Distance of the two points from the reference.
     """
-
-    def output(sample: Sample) -> FloatArray:
-        llr = model.event_llr(sample)
-        theta = model.reference + half_width * np.array([-1.0, 1.0])
-        n = len(llr)
-        low, high = (model.interpolation.evaluate(llr, np.full(n, t)) for t in theta)
-        return high - low
-
-    output.__name__ = "classifier_output"
-    return output
+    centre = np.asarray(model.reference, dtype=np.float64)
+    low, high = centre - half_width, centre + half_width
+    return log_ratio_observable(model, low, high, name="classifier_output")
 
 
 def analyse(analysis: Analysis) -> AnalysisResult:
@@ -232,9 +230,11 @@ def analyse(analysis: Analysis) -> AnalysisResult:
             degree=analysis.degree,
         )
     models: list[Model] = list(analysis.models)
-    models += [BinnedLLR(name, t, parameter, fine) for name, t in binned.items()]
+    models += [
+        BinnedLLR(name, t, parameter, fine, mc_stat=analysis.mc_stat) for name, t in binned.items()
+    ]
     costs: dict[str, Cost] = {m.name: m.cost(analysis.data) for m in analysis.models}
-    costs |= {name: t.cost(analysis.data) for name, t in binned.items()}
+    costs |= {name: t.cost(analysis.data, mc_stat=analysis.mc_stat) for name, t in binned.items()}
     if analysis.oracle_pool is not None:
         oracle = Oracle.from_sample(analysis.oracle_pool, parameter, fine.grid)
         models.append(oracle)

@@ -3,9 +3,9 @@
 Whatever can say, for each event, ``ln p(x|θ_k)/p(x|θ_0)`` at K points is an :class:`LLRModel`: a
 trained network, the exact joint likelihood ratio of a simulation, a histogram.  Where a bag is more
 than the sum of its events (attention, noisy-or), the model is a :class:`BagModel`: it gives a
-summary of each event, summaries are reduced over a bag, and the bag has a ratio.  Either way the
-network runs once per event; data sets, pseudo-experiments and bootstraps are sums over what it
-gave.
+summary of each event, summaries are reduced over a bag, and the bag has a ratio.  A histogram whose
+templates have errors is a :class:`CountModel`: its ratio is a function of the counts.  In each case
+a model sees an event once; data sets, pseudo-experiments and bootstraps are sums over what it gave.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from milinfer.typing import Float32Array, FloatArray, IntArray
 
 __all__ = [
     "BagModel",
+    "CountModel",
     "LLRModel",
     "Model",
     "ModelTag",
@@ -107,7 +108,22 @@ class BagModel(_Described, Protocol):
         """
 
 
-Model = LLRModel | BagModel
+@runtime_checkable
+class CountModel(_Described, Protocol):
+    """Log-likelihood ratios of datasets from how many events are in each of several bins."""
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+
+    def event_bins(self, sample: Sample) -> IntArray:
+        """Bin of every event, shape (n_events,)."""
+
+    def counts_llr(self, counts: FloatArray) -> FloatArray:
+        """Log-likelihood ratio of sets of counts (n_sets, n_bins) at every point, (n_sets, K)."""
+
+
+Model = LLRModel | BagModel | CountModel
 
 
 def is_additive(model: Model) -> bool:
@@ -122,9 +138,17 @@ def is_additive(model: Model) -> bool:
     return bool(getattr(model, "additive", isinstance(model, LLRModel)))
 
 
+def _in_counts(model: Model) -> CountModel | None:
+    """The model of counts, or None; what can be additive says so itself."""
+    plain = model.model if isinstance(model, Renamed) else model
+    return plain if isinstance(plain, CountModel) and not is_additive(plain) else None
+
+
 def _in_bags(model: Model) -> BagModel | None:
-    """The model of bags, or None where Λ is a sum over events; what can be both says so itself."""
-    return None if is_additive(model) else cast(BagModel, model)
+    """The model of bags, or None where Λ is something else."""
+    if is_additive(model) or _in_counts(model) is not None:
+        return None
+    return cast(BagModel, model)
 
 
 def model_tag(model: Model) -> ModelTag:
@@ -180,7 +204,7 @@ class Renamed:
     @property
     def additive(self) -> bool:
         """Whether Λ is a sum over events."""
-        return _in_bags(self.model) is None
+        return is_additive(self.model)
 
     @property
     def events_in_bag(self) -> int:
@@ -232,7 +256,9 @@ def curve(model: Model) -> Interpolation:
 
 
 def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
-    """What a model has to say about each event: ratios (n_events, K) or summaries (n_events, S).
+    """What a model has to say about each event.
+
+    Ratios (n_events, K), summaries (n_events, S), or the bin as a whole number (n_events, 1).
 
     Raises
     ------
@@ -248,7 +274,14 @@ def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
             "negative weight; use mean or sum pooling, whose Λ is a sum over events"
         )
         raise SampleError(msg)
-    table = cast(LLRModel, model).event_llr(sample) if bags is None else bags.event_summary(sample)
+    table: FloatArray | Float32Array
+    counts = _in_counts(model)
+    if counts is not None:
+        table = counts.event_bins(sample)[:, None].astype(np.float64)
+    elif bags is not None:
+        table = bags.event_summary(sample)
+    else:
+        table = cast(LLRModel, model).event_llr(sample)
     if len(table) != len(sample):
         msg = (
             f"{model.name} gave {len(table)} rows for the {len(sample)} events of {sample.label}; "
@@ -285,6 +318,13 @@ def segment_llr(
     SampleError
         If a model of bags gets weights other than one.
     """
+    counts = _in_counts(model)
+    if counts is not None:
+        shape = (len(offsets) - 1, counts.n_bins)
+        toys = np.repeat(np.arange(shape[0]), np.diff(offsets))
+        flat = toys * shape[1] + table[index, 0].astype(np.int64)
+        filled = np.bincount(flat, signs, shape[0] * shape[1]).astype(np.float64)
+        return counts.counts_llr(filled.reshape(shape))
     bags = _in_bags(model)
     if bags is None:
         return _sums(table, index, signs, offsets)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from iminuit.cost import CHISQUARE, Cost
 
-from milinfer.exceptions import TemplateError
+from milinfer.barlow_beeston import profile_bins
+from milinfer.exceptions import MilinferWarning, TemplateError
+from milinfer.template_axes import as_counts
+from milinfer.template_diagnosis import FEW_EXPECTED
+from milinfer.template_workspace import pyhf_channel
 from milinfer.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -25,7 +30,13 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
     the rate the factors are scaled so that the total is the number of events observed: the
     multinomial likelihood of the shape, up to a constant.
 
-    The parameters carry the range of the samples as their limits, which Minuit takes over.
+    With Monte-Carlo errors the model has a ``staterror``: a factor γ_b for each bin with a Gaussian
+    constraint.  The best factors for given parameters are known in closed form
+    (:mod:`milinfer.barlow_beeston`), so the cost is that of pyhf at these: Minuit sees the
+    parameters alone, and finds the minimum and the MINOS interval of a fit of all factors.
+
+    The parameters carry limits, which Minuit takes over: the range of the samples, and for one
+    parameter the part of it in which every bin is positive.
 
     Parameters
     ----------
@@ -35,12 +46,29 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
         Observed counts, shape (n_bins,).
     rate
         Whether the number of events counts.
+    mc_stat
+        Whether the Monte-Carlo errors of the templates count.  The widths of the constraints are
+        the errors at ``templates.reference``, as pyhf has one width for a bin;
+        ``templates.relative_errors(point)`` says what they are elsewhere.
+    name
+        Of the pyhf channel; default: of the observable.
 
     Raises
     ------
     TemplateError
         If the counts do not fit the templates, there are none, a morphed bin is not positive, or
         a fit with the rate has no luminosity.
+
+    Warns
+    -----
+    MilinferWarning
+        If a bin expects fewer than 5 events at the reference.
+
+    Notes
+    -----
+    The factors make intervals wide enough *on average over templates*.  One set of templates is
+    off by one fixed amount in all experiments that use it; no width repairs that for this set, and
+    toys thrown with it fixed may cover more or less than claimed.
 
     Examples
     --------
@@ -49,71 +77,104 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
     >>> from milinfer.templates import Templates
     >>> samples = gaussian.samples(20_000, [-0.5, -0.25, 0.0, 0.25, 0.5], seed=1)
     >>> templates = Templates.from_samples(samples, "x0", bins=8, degree=2)
-    >>> m = Minuit(templates.cost(gaussian.generate(1000, 0.1, seed=2)), mu=0.0).migrad()
+    >>> cost = templates.cost(gaussian.generate(1000, 0.1, seed=2))
+    >>> m = Minuit(cost, mu=0.0).migrad()
     >>> m.valid, bool(abs(m.values["mu"] - 0.1) < 3 * m.errors["mu"])
     (True, True)
+    >>> pars, data = cost.pyhf_parameters(0.1), cost.pyhf_data
+    >>> bool(np.isclose(cost(0.1), -2 * cost.model.logpdf(pars, data)[0], rtol=1e-12))
+    True
     """
 
-    def __init__(self, templates: Templates, counts: FloatArray, *, rate: bool = False) -> None:
+    def __init__(
+        self,
+        templates: Templates,
+        counts: FloatArray,
+        *,
+        rate: bool = False,
+        mc_stat: bool = True,
+        name: str | None = None,
+    ) -> None:
         import pyhf
 
-        counts = np.asarray(counts, dtype=np.float64)
-        if counts.shape != (templates.n_bins,) or not counts.sum() > 0:
-            msg = (
-                f"{templates.observable_name}: counts of shape {counts.shape} with sum "
-                f"{counts.sum():g} given, {templates.n_bins} bins with events expected"
-            )
-            raise TemplateError(msg)
         if rate and templates.luminosity is None:
             msg = f"{templates.observable_name}: a fit with the rate needs luminosity= in 1/fb"
             raise TemplateError(msg)
         self.templates = templates
-        self.counts = counts
+        self.name = name or templates.observable_name
+        self.counts = as_counts(counts, templates.n_bins, self.name)
         self.rate = rate
-        # Without the rate any scale does; this one keeps the factors of order one.
-        total = templates.fit.coefficients[0].sum()
-        scale = 1000.0 * (templates.luminosity or 0.0) if rate else counts.sum() / total
-        self._matrix = templates.basis.morphing_matrix(templates.basis_points)
-        self._yields = templates.basis_yields(scale)
-        names = [f"w_{k}" for k in range(len(self._yields))]
-        self.model: Any = pyhf.Model(
-            {
-                "channels": [
-                    {
-                        "name": templates.observable_name,
-                        "samples": [
-                            {
-                                "name": f"basis_{k}",
-                                "data": row.tolist(),
-                                "modifiers": [{"name": w, "type": "normfactor", "data": None}],
-                            }
-                            for k, (w, row) in enumerate(zip(names, self._yields, strict=True))
-                        ],
-                    }
-                ]
-            },
-            poi_name=None,
+        self.mc_stat = mc_stat
+        self.relative_errors = (
+            templates.relative_errors(templates.reference)
+            if mc_stat
+            else np.zeros(templates.n_bins)
         )
-        # pyhf orders parameters by itself.
-        self._order = [names.index(name) for name in self.model.config.par_order]
-        low, high = templates.points.min(axis=0), templates.points.max(axis=0)
-        limits = {
-            name: (float(a), float(b))
-            for name, a, b in zip(templates.basis.parameters, low, high, strict=True)
-        }
-        super().__init__(limits, 0)
+        # Without the rate any scale does; this one keeps the factors of order one.
+        total = templates.cross_sections(templates.reference).sum()
+        scale = 1000.0 * (templates.luminosity or 0.0) if rate else self.counts.sum() / total
+        self._matrix = templates.basis.morphing_matrix(templates.basis_points)
+        self._yields = templates.basis_yields(float(scale))
+        channel = pyhf_channel(self.name, self._yields, self.relative_errors if mc_stat else None)
+        self.model: Any = pyhf.Model({"channels": [channel]}, poi_name=None)
+        self._warn_of_few(float(scale))
+        super().__init__(dict(templates.limits), 0)
+
+    def _warn_of_few(self, scale: float) -> None:
+        expected = scale * self.templates.cross_sections(self.templates.reference)
+        few = np.flatnonzero(expected < FEW_EXPECTED)
+        if len(few):
+            b = int(few[0])
+            msg = (
+                f"{self.name}: {len(few)} of {len(expected)} bins expect fewer than "
+                f"{FEW_EXPECTED:g} events, first bin {b} {self.templates.bin_names[b]} with "
+                f"{expected[b]:.2g}; use wider bins, or check the coverage with toys"
+            )
+            warnings.warn(msg, MilinferWarning, stacklevel=4)
+
+    @property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        """Limits of every parameter, by name; Minuit takes them from the cost."""
+        return dict(self.templates.limits)
+
+    @property
+    def pyhf_data(self) -> FloatArray:
+        """Counts and auxiliary data, as ``model.logpdf`` takes them."""
+        auxiliary = np.asarray(self.model.config.auxdata, dtype=np.float64)
+        return np.concatenate([self.counts, auxiliary])
+
+    def pyhf_parameters(self, *args: float) -> FloatArray:
+        """Parameters of the pyhf model at θ, the best γ included, in the order of the model."""
+        weights, gammas = self._factors(args)
+        config = self.model.config
+        values = np.empty(config.npars)
+        for k, weight in enumerate(weights):
+            values[config.par_slice(f"w_{k}")] = weight
+        if self.mc_stat:
+            values[config.par_slice(f"staterror_{self.name}")] = gammas
+        return values
+
+    def gammas(self, *args: float) -> FloatArray:
+        """The best Monte-Carlo factors at θ, shape (n_bins,); ones without Monte-Carlo errors."""
+        return self._factors(args)[1]
 
     def weights(self, args: Sequence[float]) -> FloatArray:
         """Morphing weights w_k(θ), shape (n_coefficients,), scaled to the data without the rate."""
-        w: FloatArray = (self.templates.basis.design(args) @ self._matrix)[0]
-        expected = w @ self._yields
-        point = dict(zip(self.templates.basis.parameters, map(float, args), strict=True))
-        self.templates.require_positive(expected, point)
-        return w if self.rate else w * (self.counts.sum() / expected.sum())
+        return self._factors(args)[0]
 
     def expected(self, *args: float) -> FloatArray:
-        """Expected counts at the parameter values, shape (n_bins,)."""
-        return self.weights(args) @ self._yields
+        """Counts fitted at the parameter values, γ included, shape (n_bins,)."""
+        weights, gammas = self._factors(args)
+        fitted: FloatArray = gammas * (weights @ self._yields)
+        return fitted
+
+    def _factors(self, args: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+        """Normalisation factors (n_coefficients,) and γ (n_bins,)."""
+        w: FloatArray = (self.templates.basis.design(args) @ self._matrix)[0]
+        raw = w @ self._yields
+        self.templates.require_positive(raw, self.templates.point(args))
+        found = profile_bins(self.counts[None], raw[None], self.relative_errors, rate=self.rate)
+        return w * found.scale[0, 0], found.gammas[0, 0]
 
     def _errordef(self) -> float:
         return float(CHISQUARE)
@@ -125,14 +186,15 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
         return True
 
     def _value(self, args: Sequence[float]) -> float:
-        w = self.weights(args)[self._order]
-        return -2.0 * float(np.asarray(self.model.logpdf(w, self.counts)).item())
+        values = self.pyhf_parameters(*args)
+        return -2.0 * float(np.asarray(self.model.logpdf(values, self.pyhf_data)).item())
 
     def _grad(self, args: Sequence[float]) -> FloatArray:
-        expected = self.weights(args) @ self._yields
-        raw = (self.templates.basis.design(args) @ self._matrix)[0] @ self._yields
+        # The profiled factors and scale are at their best, so their own derivatives drop out.
+        weights, gammas = self._factors(args)
+        unscaled: FloatArray = (self.templates.basis.design(args) @ self._matrix)[0]
+        raw = unscaled @ self._yields
+        scale = (weights @ self._yields).sum() / raw.sum()
         slopes = self.templates.basis.design_gradient(args) @ self._matrix @ self._yields
-        if not self.rate:
-            share = expected.sum() / raw.sum()
-            slopes = share * (slopes - slopes.sum(axis=1, keepdims=True) * raw / raw.sum())
-        return -2.0 * slopes @ (self.counts / expected - 1.0)
+        gradient: FloatArray = -2.0 * slopes @ (self.counts / raw - scale * gammas)
+        return gradient

@@ -1,8 +1,9 @@
-"""Histogram templates of one observable, morphed in the parameters, and their pyhf likelihood."""
+"""Histogram templates of one or two observables, morphed in the parameters; their likelihood."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,33 +11,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import SampleError, TemplateError
+from milinfer.exceptions import MilinferWarning, TemplateError
 from milinfer.morphing import PolynomialBasis, PolynomialFit, point_matrix
+from milinfer.observables import Observable
 from milinfer.points import format_point
 from milinfer.samples import Sample, SampleSet
+from milinfer.template_axes import TemplateAxis, bin_index, bin_names, fill_histogram, make_axes
 from milinfer.typing import FloatArray, IntArray, Point
 
 if TYPE_CHECKING:
     from milinfer.template_cost import TemplateCost
+    from milinfer.template_diagnosis import TemplateDiagnosis
 
 __all__ = ["Observable", "Templates"]
 
-Observable = str | Callable[[Sample], FloatArray]
+# Points at which the range of several parameters is searched for negative yields.
+_SCAN = 2000
 
 
 @dataclass(frozen=True, eq=False)
 class Templates:
     """Expected cross-section of each bin as a polynomial in the parameters.
 
+    Bins of two observables are kept as one flat list, the second observable running fastest.
+
     Parameters
     ----------
-    observable
-        Name of a feature, or a function of a :class:`~milinfer.Sample`.
-    observable_name
-        Name for axes and messages.
-    edges
-        Bin edges, shape (n_bins + 1,); the outer bins also take what lies beyond, so that no
-        event is lost.
+    axes
+        One or two observables with their edges.
     basis, fit
         Polynomial of each bin, in pb.
     histograms
@@ -45,52 +47,72 @@ class Templates:
         Parameter values of the samples, shape (n_samples, n_parameters).
     luminosity
         In 1/fb; None where only the shape is used.
+    background
+        ``hist.Hist`` of the background in pb, or None; already part of the polynomials.
     """
 
-    observable: Observable
-    observable_name: str
-    edges: FloatArray
+    axes: tuple[TemplateAxis, ...]
     basis: PolynomialBasis
     fit: PolynomialFit
     histograms: tuple[Any, ...]
     points: FloatArray
     luminosity: float | None = None
+    background: Any = None
 
     @classmethod
     def from_samples(
         cls,
         samples: SampleSet,
-        observable: Observable,
+        observable: Observable | tuple[Observable, Observable],
         *,
-        bins: int | ArrayLike = 20,
+        bins: int | ArrayLike | tuple[int | ArrayLike, int | ArrayLike] = 20,
         degree: int = 4,
         luminosity: float | None = None,
-        name: str | None = None,
+        background: Sample | None = None,
+        min_effective: float | None = None,
+        name: str | tuple[str, str] | None = None,
     ) -> Templates:
         """Fill templates at every sample and fit a polynomial to each bin.
+
+        The errors of the fit are those of the fitted, not of the observed contents: observed ones
+        favour bins that fluctuated down, by about one event of each.
 
         Parameters
         ----------
         samples
             With cross-sections in pb.
         observable
-            Name of a feature, or a function of a sample that returns (n_events,).
+            Name of a feature, or a function of a sample that returns (n_events,); or a pair of
+            these.  :mod:`milinfer.observables` makes functions of models.
         bins
-            Number of bins of equal content over all samples, or the edges.
+            Number of bins of equal content over all samples, or the edges (see also
+            :func:`milinfer.binning.fisher_bins`); for two observables a pair of these, or one
+            number for both.
         degree
             Of the polynomial.
         luminosity
             In 1/fb; needed for a fit with the rate.
+        background
+            Events that do not depend on the parameters, with a cross-section: they add to the
+            constant term of each bin, and their variance to its covariance.
+        min_effective
+            Merge neighbouring bins until each has as many effective events in every sample; of one
+            observable only.  Default: bins stay as they are, and poor ones draw a warning.
         name
-            Of the observable; default: of the feature or function.
+            Of the observable, or a pair; default: of the feature or function.
 
         Raises
         ------
         TemplateError
-            If a bin is empty at some point, a value is not finite, or the points do not determine
-            the polynomial.
+            If a bin is empty at some point or negative at the reference, a value is not finite, or
+            the points do not determine the polynomial.
         SampleError
             If a sample has no cross-section.
+
+        Warns
+        -----
+        MilinferWarning
+            If a bin is not fit for use, see :meth:`diagnose`.
 
         Examples
         --------
@@ -100,62 +122,66 @@ class Templates:
         >>> float(templates.fractions({"mu": 0.2}).sum().round(12))
         1.0
         """
-        import hist
-
-        title = name or (observable if isinstance(observable, str) else observable.__name__)
-        values = [_values(s, observable, title) for s in samples]
-        edges = _edges(bins, values, title)
-        histograms = []
-        contents = np.empty((len(samples), len(edges) - 1))
-        variances = np.empty_like(contents)
-        for k, (sample, x) in enumerate(zip(samples, values, strict=True)):
-            if not np.isfinite(sample.cross_section):
-                msg = f"{sample.label} has no cross-section; give cross_section= in pb"
-                raise SampleError(msg)
-            # The mean weight is the cross-section, whatever the normalisation of the weights.
-            weights = sample.weights * (sample.cross_section / sample.weights.sum())
-            h = hist.Hist(
-                hist.axis.Variable(edges, name="x", label=title, flow=False),
-                storage=hist.storage.Weight(),
+        axes = make_axes(samples, observable, bins, name, min_effective)
+        histograms = tuple(fill_histogram(axes, s) for s in samples)
+        contents = np.stack([h.values().ravel() for h in histograms])
+        variances = np.stack([h.variances().ravel() for h in histograms])
+        if not np.all(variances > 0):
+            k, b = np.argwhere(~(variances > 0))[0]
+            msg = (
+                f"bin {b} {bin_names(axes)[b]} is empty at {samples[int(k)].label}; use fewer or "
+                "wider bins, or min_effective="
             )
-            h.fill(np.clip(x, edges[0], np.nextafter(edges[-1], -np.inf)), weight=weights)
-            view = h.view()
-            contents[k], variances[k] = view["value"], view["variance"]
-            if not np.all(variances[k] > 0):
-                b = int(np.argmin(variances[k]))
-                msg = (
-                    f"{title}: bin {b} [{edges[b]:g}, {edges[b + 1]:g}) is empty at "
-                    f"{sample.label}; use fewer or wider bins"
-                )
-                raise TemplateError(msg)
-            histograms.append(h)
+            raise TemplateError(msg)
         basis = PolynomialBasis(samples.parameters, degree)
         points = point_matrix(samples.parameters, [s.point for s in samples])
-        return cls(
-            observable,
-            title,
-            edges,
-            basis,
-            basis.fit(points, contents, np.sqrt(variances)),
-            tuple(histograms),
-            points,
-            luminosity,
-        )
+        fit = _fit(basis, points, contents, variances)
+        extra = None
+        if background is not None:
+            extra = fill_histogram(axes, background)
+            # The constant is the first monomial.
+            fit.coefficients[0] += extra.values().ravel()
+            fit.covariance[:, 0, 0] += extra.variances().ravel()
+        templates = cls(axes, basis, fit, histograms, points, luminosity, extra)
+        templates.cross_sections(templates.reference)
+        problems = templates.diagnose().problems
+        if problems:
+            more = f" (and {len(problems) - 1} more: templates.diagnose())" if problems[1:] else ""
+            warnings.warn(f"{problems[0]}{more}", MilinferWarning, stacklevel=2)
+        return templates
+
+    @property
+    def observable_name(self) -> str:
+        """Name of the observable, or of both."""
+        return " × ".join(a.name for a in self.axes)
+
+    @property
+    def edges(self) -> FloatArray:
+        """Edges of the one observable, shape (n_bins + 1,).
+
+        Raises
+        ------
+        TemplateError
+            If there are two; take ``axes[k].edges``.
+        """
+        if len(self.axes) > 1:
+            msg = f"{self.observable_name} has edges on two axes; take templates.axes[k].edges"
+            raise TemplateError(msg)
+        return self.axes[0].edges
 
     @property
     def n_bins(self) -> int:
         """Number of bins."""
-        return len(self.edges) - 1
+        return int(np.prod([len(a) for a in self.axes]))
 
-    def values(self, sample: Sample) -> FloatArray:
-        """The observable of each event, shape (n_events,)."""
-        return _values(sample, self.observable, self.observable_name)
+    @cached_property
+    def bin_names(self) -> tuple[str, ...]:
+        """Names of the bins, such as ``"q0_pt [20, 45) × d_phi_qq [-1, 0)"``."""
+        return bin_names(self.axes)
 
     def bin_index(self, sample: Sample) -> IntArray:
         """Bin of each event, shape (n_events,)."""
-        inside = np.searchsorted(self.edges, self.values(sample), side="right") - 1
-        index: IntArray = np.clip(inside, 0, self.n_bins - 1).astype(np.int64)
-        return index
+        return bin_index(self.axes, sample)
 
     def counts(self, sample: Sample) -> FloatArray:
         """Weighted counts of a dataset, shape (n_bins,)."""
@@ -178,9 +204,8 @@ class Templates:
         if not np.all(yields > 0):
             b = int(np.argmin(yields))
             msg = (
-                f"{self.observable_name}: bin {b} [{self.edges[b]:g}, {self.edges[b + 1]:g}) is "
-                f"morphed to {yields[b]:g} at {format_point(point)}; use wider bins, more events, "
-                "or stay closer to the samples"
+                f"bin {b} {self.bin_names[b]} is morphed to {yields[b]:g} at {format_point(point)};"
+                " use wider bins, more events, or stay closer to the samples"
             )
             raise TemplateError(msg)
 
@@ -198,10 +223,93 @@ class Templates:
         TemplateError
             Without a luminosity.
         """
-        if self.luminosity is None:
-            msg = f"{self.observable_name}: expected yields need luminosity= in 1/fb"
-            raise TemplateError(msg)
-        return 1000.0 * self.luminosity * self.cross_sections(point)
+        return self._events_per_pb() * self.cross_sections(point)
+
+    def relative_errors(self, point: Point) -> FloatArray:
+        """Relative Monte-Carlo error of each bin at a point, shape (n_bins,).
+
+        From the covariance of the fitted polynomial; it grows away from the samples.
+        """
+        variance = self.basis.variance(self.fit, self.basis.array(point))[0]
+        errors: FloatArray = np.sqrt(variance) / self.cross_sections(point)
+        return errors
+
+    def information(self, point: Point, *, rate: bool = False) -> FloatArray:
+        """Fisher information of the histogram, shape (n_parameters, n_parameters).
+
+        Parameters
+        ----------
+        point
+            Where.
+        rate
+            Of the expected dataset, its number of events included; otherwise of the shape, for one
+            event.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import gaussian
+        >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
+        >>> templates = Templates.from_samples(samples, "x0", bins=20, degree=2)
+        >>> bool(0.8 < templates.information({"mu": 0.0})[0, 0] < 1.05)
+        True
+        """
+        sigma = self.cross_sections(point)
+        slope = self.basis.design_gradient(self.basis.array(point)) @ self.fit.coefficients
+        scale = self._events_per_pb() if rate else 1.0 / sigma.sum()
+        if not rate:
+            slope = slope - slope.sum(axis=1, keepdims=True) * sigma / sigma.sum()
+        found: FloatArray = scale * np.einsum("pb,qb,b->pq", slope, slope, 1.0 / sigma)
+        return found
+
+    @cached_property
+    def reference(self) -> Point:
+        """The point of the samples that is nearest to the origin."""
+        span = np.abs(self.points).max(axis=0)
+        distance = np.linalg.norm(self.points / np.where(span > 0, span, 1.0), axis=1)
+        values = self.points[int(np.argmin(distance))].tolist()
+        return dict(zip(self.basis.parameters, values, strict=True))
+
+    @cached_property
+    def scan_points(self) -> FloatArray:
+        """Points all over the range of the samples, shape (m, n_parameters)."""
+        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        each = 1001 if len(low) == 1 else max(3, round(_SCAN ** (1 / len(low))))
+        axes = [np.linspace(a, b, each) for a, b in zip(low, high, strict=True)]
+        return np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
+
+    @cached_property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Range of the samples, by parameter, in which costs may be minimised.
+
+        For one parameter only the part of it, around the reference, in which every bin is
+        positive.
+        """
+        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        limits = {
+            name: (float(a), float(b))
+            for name, a, b in zip(self.basis.parameters, low, high, strict=True)
+        }
+        if len(limits) > 1:
+            return limits
+        (name,) = limits
+        grid = self.scan_points[:, 0]
+        bad = grid[np.any(self.basis.value(self.fit, grid[:, None]) <= 0, axis=1)]
+        centre, step = self.reference[name], grid[1] - grid[0]
+        first = max(limits[name][0], max(bad[bad < centre], default=-np.inf) + step)
+        last = min(limits[name][1], min(bad[bad > centre], default=np.inf) - step)
+        return {name: (float(first), float(last))}
+
+    def diagnose(self, n_events: float | None = None) -> TemplateDiagnosis:
+        """Check every bin: events expected and simulated, sign, and the fit of the polynomial.
+
+        Parameters
+        ----------
+        n_events
+            Events of the dataset; default: what the luminosity gives at the reference.
+        """
+        from milinfer.template_diagnosis import diagnose_templates
+
+        return diagnose_templates(self, n_events)
 
     @cached_property
     def basis_points(self) -> FloatArray:
@@ -210,52 +318,72 @@ class Templates:
 
     def basis_yields(self, scale: float) -> FloatArray:
         """Yields of the fitted polynomials at the basis points, (n_coefficients, n_bins)."""
-        names = self.basis.parameters
-        return np.stack(
-            [
-                scale * self.cross_sections(dict(zip(names, p.tolist(), strict=True)))
-                for p in self.basis_points
-            ]
-        )
+        return np.stack([scale * self.cross_sections(self.point(p)) for p in self.basis_points])
 
-    def cost(self, data: Sample | ArrayLike, *, rate: bool = False) -> TemplateCost:
+    def point(self, values: Sequence[float] | FloatArray) -> Point:
+        """Parameter values by name."""
+        return dict(zip(self.basis.parameters, map(float, values), strict=True))
+
+    def workspace(
+        self, counts: ArrayLike | None = None, *, mc_stat: bool = True, name: str | None = None
+    ) -> dict[str, Any]:
+        """HistFactory workspace with one sample for each point of the morphing basis.
+
+        See :func:`milinfer.template_workspace.template_workspace`.
+        """
+        from milinfer.template_workspace import template_workspace
+
+        return template_workspace(self, counts, mc_stat=mc_stat, name=name)
+
+    def cost(
+        self,
+        data: Sample | ArrayLike,
+        *,
+        rate: bool = False,
+        mc_stat: bool = True,
+        name: str | None = None,
+    ) -> TemplateCost:
         """Cost −2 ln L of a dataset through pyhf; see :class:`milinfer.template_cost.TemplateCost`.
 
         Parameters
         ----------
         data
-            A dataset, or counts of shape (n_bins,).
+            A dataset, or counts of shape (n_bins,), whole or not (Asimov).
         rate
             Whether the number of events counts too; otherwise the shape alone.
+        mc_stat
+            Whether the templates have Monte-Carlo errors (``staterror``), profiled.
+        name
+            Of the pyhf channel; default: of the observable.
+
+        Raises
+        ------
+        TemplateError
+            If the counts do not fit the templates, or a fit with the rate has no luminosity.
         """
         from milinfer.template_cost import TemplateCost
 
         if isinstance(data, Sample):
             data.require_data()
-        counts = (
-            self.counts(data) if isinstance(data, Sample) else np.asarray(data, dtype=np.float64)
-        )
-        return TemplateCost(self, counts, rate=rate)
+        counts = self.counts(data) if isinstance(data, Sample) else np.asarray(data, np.float64)
+        return TemplateCost(self, counts, rate=rate, mc_stat=mc_stat, name=name)
+
+    def _events_per_pb(self) -> float:
+        if self.luminosity is None:
+            msg = f"{self.observable_name}: expected yields need luminosity= in 1/fb"
+            raise TemplateError(msg)
+        return 1000.0 * self.luminosity
 
 
-def _values(sample: Sample, observable: Observable, title: str) -> FloatArray:
-    values = np.asarray(
-        sample.column(observable) if isinstance(observable, str) else observable(sample),
-        dtype=np.float64,
-    )
-    if values.shape != (len(sample),) or not np.isfinite(values).all():
-        msg = f"{title} of {sample.label} must be finite and of shape ({len(sample)},)"
-        raise TemplateError(msg)
-    return values
-
-
-def _edges(bins: int | ArrayLike, values: list[FloatArray], title: str) -> FloatArray:
-    if isinstance(bins, (int, np.integer)):
-        edges = np.quantile(np.concatenate(values), np.linspace(0, 1, int(bins) + 1))
-        edges[-1] = np.nextafter(edges[-1], np.inf)
-    else:
-        edges = np.asarray(bins, dtype=np.float64)
-    if edges.ndim != 1 or len(edges) < 3 or not np.all(np.diff(edges) > 0):
-        msg = f"{title}: {bins!r} does not give two or more ascending bins; give the edges yourself"
-        raise TemplateError(msg)
-    return edges
+def _fit(
+    basis: PolynomialBasis, points: FloatArray, contents: FloatArray, variances: FloatArray
+) -> PolynomialFit:
+    """Polynomial of each bin, with the variances that the polynomial itself expects."""
+    fit = basis.fit(points, contents, np.sqrt(variances))
+    for _ in range(3):
+        expected = basis.value(fit, points)
+        # Kept near one: where weights have both signs, contents say little about variances.
+        usable = (contents > 0) & (expected > 0)
+        ratio = np.divide(expected, contents, where=usable, out=np.ones_like(contents))
+        fit = basis.fit(points, contents, np.sqrt(variances * np.clip(ratio, 0.2, 5.0)))
+    return fit
