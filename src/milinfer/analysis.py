@@ -14,6 +14,7 @@ import numpy as np
 from milinfer.belt import Belt
 from milinfer.belt_grid import neyman
 from milinfer.binned import BinnedLLR
+from milinfer.binning import fisher_bins
 from milinfer.comparison import Comparison, compare
 from milinfer.confidence import ConfidenceSet
 from milinfer.cost import LikelihoodCost
@@ -21,10 +22,11 @@ from milinfer.coverages import CL68, CL95, CoverageScan, IntervalMethod, coverag
 from milinfer.exceptions import SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.llr import Model
-from milinfer.observables import log_ratio_observable
+from milinfer.observables import Observable, log_ratio_observable, score_observable
 from milinfer.oracle import Oracle
 from milinfer.pools import EventPool
 from milinfer.progress import progress
+from milinfer.relative_widths import RelativeWidth, relative_widths
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.templates import Templates
@@ -66,6 +68,8 @@ class Analysis:
         are, and no belts.
     observable, bins, degree
         Of the histogram, and of its morphing polynomial.
+    second_observable, bins_2d
+        For a histogram of two observables; None leaves it out.
     mc_stat
         Whether the Monte-Carlo errors of the templates count in the histograms' likelihoods.
     n_toys
@@ -94,6 +98,8 @@ class Analysis:
     belt_at: tuple[float, ...] = ()
     observable: str = "d_phi_qq"
     bins: int = 20
+    second_observable: str | None = None
+    bins_2d: tuple[int, int] = (8, 4)
     degree: int = 4
     mc_stat: bool = True
     n_toys: int = 1000
@@ -120,6 +126,7 @@ class AnalysisResult:
     calibration_toys: dict[str, list[ToyEnsemble]]
     evaluation_toys: dict[str, ToyEnsemble]
     coverage: CoverageScan
+    widths: tuple[RelativeWidth, ...]
     belts: dict[str, Belt]
     truth: float
     extra: dict[str, Any] = field(default_factory=dict)
@@ -146,6 +153,7 @@ class AnalysisResult:
             "n_events": len(self.analysis.data),
             **methods,
             "coverage_scan": self.coverage.to_dict(),
+            "width_over_best_histogram": {w.name: [w.ratio, w.error] for w in self.widths},
             **self.extra,
             "provenance": provenance(self.analysis.seed),
         }
@@ -217,18 +225,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     n_events = len(analysis.data)
     low, high = model.interpolation.limits[0]
     fine = Interpolation(np.linspace(low, high, 81), "spline")
-    binned = {
-        "pyhf": Templates.from_samples(
-            analysis.templates, analysis.observable, bins=analysis.bins, degree=analysis.degree
-        )
-    }
-    if analysis.classifier_templates is not None:
-        binned["pyhf_classifier"] = Templates.from_samples(
-            analysis.classifier_templates,
-            classifier_output(model),
-            bins=analysis.bins,
-            degree=analysis.degree,
-        )
+    binned = _histograms(analysis)
     models: list[Model] = list(analysis.models)
     models += [
         BinnedLLR(name, t, parameter, fine, mc_stat=analysis.mc_stat) for name, t in binned.items()
@@ -260,7 +257,44 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         if name == model.name and name in belts:
             methods[f"{name}, Neyman"] = belts[name]
         scan += coverage_scan(found, methods)
-    return AnalysisResult(analysis, comparison, costs, binned, toys, at_truth, scan, belts, truth)
+    widths: tuple[RelativeWidth, ...] = ()
+    if len(next(iter(evaluated.values()))) > 1:
+        ordered = {
+            name: [at_truth[name], *(e for e in found if e.truth != truth)]
+            for name, found in evaluated.items()
+        }
+        widths = relative_widths(ordered, list(binned), seed=seed)
+    return AnalysisResult(
+        analysis, comparison, costs, binned, toys, at_truth, scan, widths, belts, truth
+    )
+
+
+def _histograms(analysis: Analysis) -> dict[str, Templates]:
+    """Templates of one feature, of two, and of what the network makes of an event.
+
+    Bins of one observable keep the most information at the reference, those of two are quantiles.
+    """
+    model, degree = analysis.model, analysis.degree
+    at = {model.parameter: float(np.ravel(model.reference)[0])}
+
+    def of(samples: SampleSet, observable: Observable) -> Templates:
+        edges = fisher_bins(samples, observable, analysis.bins, at, degree=degree)
+        return Templates.from_samples(samples, observable, bins=edges, degree=degree)
+
+    found = {"pyhf": of(analysis.templates, analysis.observable)}
+    if analysis.second_observable is not None:
+        found["pyhf_2d"] = Templates.from_samples(
+            analysis.templates,
+            (analysis.observable, analysis.second_observable),
+            bins=analysis.bins_2d,
+            degree=degree,
+        )
+    if analysis.classifier_templates is not None:
+        found["pyhf_classifier"] = of(analysis.classifier_templates, classifier_output(model))
+        found["pyhf_score"] = of(
+            analysis.classifier_templates, score_observable(model, at[model.parameter])
+        )
+    return found
 
 
 def _throw(

@@ -10,6 +10,7 @@ from milinfer import coverage_figures, plotting
 from milinfer.belt_figures import plot_belt
 from milinfer.cost import LikelihoodCost
 from milinfer.coverages import CL68, CL95
+from milinfer.information_figures import plot_relative_widths
 from milinfer.intervals import toy_intervals
 from milinfer.points import format_point
 from milinfer.report import Report
@@ -28,7 +29,9 @@ _TITLES = {
     "polynomial": "polynomial",
     "polynomial-joint": "polynomial, joint",
     "pyhf": "pyhf, feature",
+    "pyhf_2d": "pyhf, two features",
     "pyhf_classifier": "pyhf, classifier",
+    "pyhf_score": "pyhf, score",
     "oracle": "oracle",
 }
 
@@ -102,14 +105,22 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
             * templates.fractions(p)
             for label, p in (("reference", reference), ("truth", truth), ("best fit", best))
         }
+        if len(templates.axes) > 1:
+            # Of two observables: a table says more than a picture of 32 numbered bins.
+            continue
         out[f"templates_{name}"] = (
             plotting.plot_templates(
-                templates.edges,
+                templates.axes[0].edges,
                 expected,
                 templates.counts(analysis.data),
                 templates.observable_name,
             ),
             f"Data and morphed templates of {templates.observable_name}.",
+        )
+    if result.widths:
+        out["widths"] = (
+            plot_relative_widths([w._replace(name=_title(w.name)) for w in result.widths]),
+            "Width of an interval that covers, 1/√I_eff, over that of the best histogram.",
         )
     out["estimates"] = (
         plotting.plot_estimates({_title(n): e for n, e in result.evaluation_toys.items()}),
@@ -208,9 +219,11 @@ def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -
     report.section("Binned comparison")
     report.text(
         "The histograms are morphed with a polynomial fitted through all samples, and fitted with "
-        "pyhf; only the shape counts, as for the network."
+        "pyhf; only the shape counts, as for the network. Bins of one observable are those that "
+        "keep the most information, and the Monte-Carlo errors of the templates are part of the "
+        "fit (Barlow and Beeston's, one factor for each bin)."
     )
-    show(*(f"templates_{name}" for name in result.templates))
+    show("widths", *(f"templates_{name}" for name in result.templates))
     report.section("Training")
     for trained in analysis.models:
         fitted = trained.fitted

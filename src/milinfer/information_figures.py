@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from milinfer.bag_size_curve import BagSizeFit
     from milinfer.bag_size_scan import BagSizeScan
+    from milinfer.relative_widths import RelativeWidth
 
-__all__ = ["plot_bag_sizes"]
+__all__ = ["plot_bag_sizes", "plot_relative_widths"]
 
 _NAMES = {
     "sqrt": r"$\sigma^2_\epsilon = C\sqrt{N_B}$",
@@ -130,4 +131,37 @@ def plot_bag_sizes(
         axis.set_xlabel("events in a bag")
         axis.set_ylabel("information")
         figure.legend(loc="outside upper center", ncols=2, fontsize=8)
+    return figure
+
+
+def plot_relative_widths(widths: Sequence[RelativeWidth]) -> Figure:
+    """Width of each method's intervals over that of the best histogram.
+
+    Examples
+    --------
+    >>> from milinfer.relative_widths import RelativeWidth
+    >>> figure = plot_relative_widths([RelativeWidth("a", 0.8, 0.02), RelativeWidth("b", 1, 0)])
+    >>> [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    ['a', 'b']
+    """
+    with styled():
+        figure: Figure
+        figure, axis = figure_of(6.4, 1.2 + 0.35 * len(widths))
+        for i, w in enumerate(widths):
+            axis.barh(i, w.ratio, height=0.6, color=PALETTE[0], alpha=0.35)
+            axis.errorbar(w.ratio, i, xerr=w.error, fmt="none", color=PALETTE[0])
+            axis.annotate(
+                f"{w.ratio:.2f} ± {w.error:.2f}",
+                (w.ratio + w.error, i),
+                xytext=(6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+            )
+        axis.axvline(1, color="gray", lw=0.8, ls="--")
+        axis.set_yticks(range(len(widths)), [w.name for w in widths])
+        axis.minorticks_off()
+        axis.set_ylim(len(widths) - 0.5, -0.5)
+        axis.set_xlim(0, 1.25 * max(w.ratio + w.error for w in widths))
+        axis.set_xlabel("width over that of the best histogram")
     return figure

@@ -36,6 +36,7 @@ __all__ = [
     "event_table",
     "is_additive",
     "model_tag",
+    "scores_bags",
     "segment_llr",
 ]
 
@@ -149,6 +150,18 @@ def _in_bags(model: Model) -> BagModel | None:
     if is_additive(model) or _in_counts(model) is not None:
         return None
     return cast(BagModel, model)
+
+
+def scores_bags(model: Model) -> bool:
+    """Whether a model scores bags of events by a network, neither single events nor counts.
+
+    Examples
+    --------
+    >>> from milinfer.oracle import Oracle
+    >>> scores_bags(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
+    False
+    """
+    return _in_bags(model) is not None
 
 
 def model_tag(model: Model) -> ModelTag:

@@ -21,7 +21,15 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.extended import finer, resampled
-from milinfer.llr import Model, event_table, is_additive, model_tag, segment_llr
+from milinfer.llr import (
+    LLRModel,
+    Model,
+    event_table,
+    is_additive,
+    model_tag,
+    scores_bags,
+    segment_llr,
+)
 from milinfer.points import only
 from milinfer.pool_influence import PoolInfluence, pool_influence
 from milinfer.pools import Background, EventPool
@@ -316,10 +324,13 @@ class Toys:
         self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
     ) -> tuple[float, PoolInfluence | None]:
         """Error of Var(θ̂) from the finite pool, and what each part of the pool does to toys."""
-        if not is_additive(model):
+        if scores_bags(model):
             return float("nan"), None
         if self.disjoint:
             return 0.0, None
+        if isinstance(model, LLRModel) and not is_additive(model):
+            # Of counts: without the errors of its templates Λ is a sum over events.
+            table = np.concatenate([model.event_llr(s) for s in draws.pool.samples])
         point = np.array([draws.point[name] for name in model.parameters])
         found = pool_influence(model.interpolation, table, draws.pool.weights, point, log_rate)
         return (float("nan"), None) if found is None else (found.variance_error, found)
@@ -380,7 +391,7 @@ def _throw(
     """Surfaces by each model, (n_toys, K), and numbers of events (n_toys,)."""
     streams = range(start // STREAM, -(-(start + n_toys) // STREAM))
     one = partial(_stream, models, tables, draws, start, start + n_toys)
-    if not all(is_additive(m) for m in models):
+    if any(scores_bags(m) for m in models):
         workers = 1
     values: list[list[FloatArray]] = [[] for _ in models]
     counts = []
