@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from milinfer.atomic import atomic_path
 from milinfer.exceptions import TemplateError
-from milinfer.points import point_id
+from milinfer.points import format_point, point_id
 from milinfer.typing import PathLikeStr
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def save_histograms(templates: Templates, path: PathLikeStr) -> None:
 
     The file is a JSON object: name of the point (``c_HW_m0p5``) → histogram in the serialisation
     of the Universal Histogram Interface.  The metadata of each hold ``point``
-    and ``unit``.
+    (``c_HW=-0.5``) and ``unit``, in hist ``h.point`` and ``h.unit``.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def save_histograms(templates: Templates, path: PathLikeStr) -> None:
     content: dict[str, Any] = {}
     for values, h in zip(templates.points.tolist(), templates.histograms, strict=True):
         point = dict(zip(templates.basis.parameters, values, strict=True))
-        # hist gives what is here under "metadata" as h.metadata.
-        notes = {"metadata": {"point": point, "unit": "pb"}}
+        # The schema of UHI allows text and numbers here; hist makes attributes of them.
+        notes = {"point": format_point(point), "unit": "pb"}
         content[point_id(point)] = {**h._to_uhi_(), "metadata": notes}
     with atomic_path(path) as temporary:
         text = json.dumps(content, default=uhi_json.default, indent=1)
@@ -63,7 +63,8 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
     Parameters
     ----------
     path
-        JSON file: an object with a histogram for each name, from any library.
+        JSON file: an object with a histogram for each name, or one histogram, which then has
+        the name of the file; from any library.
 
     Returns
     -------
@@ -93,7 +94,8 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
         content = json.loads(
             Path(path).read_text(encoding="utf-8"), object_hook=uhi_json.object_hook
         )
-        named = dict(content)
+        # UHI allows a file of one histogram as well as one of several by name.
+        named = {Path(path).stem: content} if "uhi_schema" in content else dict(content)
     except (OSError, ValueError, TypeError) as error:
         msg = f"{path} is no JSON object of histograms: {error}"
         raise TemplateError(msg) from error

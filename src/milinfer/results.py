@@ -74,8 +74,8 @@ def fit_results(m: Minuit) -> FitResults:
     labels = list(m.parameters)
     free = ~np.array([m.fixed[name] for name in labels])
     covariance = np.asarray(m.covariance)
-    errors = np.where(free, np.sqrt(np.diag(covariance)), 0.0)
-    scale = np.where(errors > 0, errors, 1.0)
+    sigma = np.sqrt(np.diag(covariance))
+    scale = np.where(sigma > 0, sigma, 1.0)
     corr = np.where(np.outer(free, free), covariance / np.outer(scale, scale), 0.0)
     minos = {}
     for name, error in m.merrors.items():
@@ -85,7 +85,8 @@ def fit_results(m: Minuit) -> FitResults:
         minos[name] = (float(error.lower), float(error.upper))
     return FitResults(
         np.array([m.values[name] for name in labels], dtype=np.float64),
-        errors,
+        # Of parameters with limits these are not the roots of the covariance; cabinetry's too.
+        np.where(free, np.array([m.errors[name] for name in labels]), 0.0),
         labels,
         corr,
         float(m.fval),
