@@ -204,10 +204,14 @@ def test_bad_data_are_errors(simple):
         PyhfCost(simple, [np.nan, 1])
     workspace = workspace_of_many()
     del workspace["observations"][1]
-    with pytest.raises(WorkspaceError, match="no observation of the channel 'c1'"):
+    with pytest.raises(WorkspaceError, match="channel 'c1' has no observation"):
         PyhfCost.from_workspace(workspace)
-    with pytest.raises(WorkspaceError, match="nope"):
+    with pytest.raises(WorkspaceError, match="measurement 'nope'"):
         PyhfCost.from_workspace(workspace_of_many(), measurement="nope")
+    workspace = workspace_of_many()
+    workspace["measurements"][0]["config"]["parameters"] = [{"name": "mu", "inits": [20.0]}]
+    with pytest.raises(ParameterError, match=r"mu starts at 20, outside its bounds \[0.0, 10.0\]"):
+        PyhfCost.from_workspace(workspace)
 
 
 def test_tied_factors_are_functions_of_the_parameters(simple):

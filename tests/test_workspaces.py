@@ -167,6 +167,19 @@ def test_channels_of_combined_workspaces_share_the_parameters(templates):
         assert cost(mu) == pytest.approx(sum(c(mu) for c in separate), abs=1e-9)
 
 
+def test_the_morphing_survives_renaming(full):
+    renamed = pyhf.Workspace(full).rename(
+        modifiers={"w_x0_0": "sm", "trigger": "trig"},
+        channels={"x0": "SR"},
+        samples={"signal_0": "signal_sm"},
+    )
+    one, other = import_workspace(full), import_workspace(dict(renamed))
+    point = {n: v + 0.05 for n, v in one.start.items()}
+    moved = {("trig" if n == "trigger" else n): v for n, v in point.items()}
+    values = [moved[n] for n in other.start]
+    assert other(*values) == pytest.approx(one(*point.values()), abs=1e-9)
+
+
 def test_cabinetry_and_pyhf_see_the_signal_at_the_point(templates):
     cabinetry = pytest.importorskip("cabinetry")
     workspace = export_workspace(
@@ -253,6 +266,18 @@ def broken(workspace, change):
         (
             lambda s: s["channels"][0]["samples"][1].update(name="signal_0"),
             "at /channels/0/samples/1/name: 'signal_0' comes twice",
+        ),
+        (
+            lambda s: s["measurements"][0]["config"]["parameters"].pop(),
+            "at /measurements/0/config/parameters: samples have the modifier lumi",
+        ),
+        (
+            lambda s: s["measurements"][0]["config"]["parameters"][0].update(bounds=[[1.0]]),
+            "at /measurements/0/config/parameters/0/bounds: bounds of w_x0_0 are pairs",
+        ),
+        (
+            lambda s: s["measurements"][0]["config"]["parameters"][0].update(inits=[99.0]),
+            "at /measurements/0/config/parameters/0/inits: w_x0_0 starts at 99.0, outside",
         ),
         (
             lambda s: s["measurements"][0]["config"].update(poi="nope"),

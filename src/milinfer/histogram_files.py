@@ -50,8 +50,9 @@ def save_histograms(templates: Templates, path: PathLikeStr) -> None:
     for values, h in zip(templates.points.tolist(), templates.histograms, strict=True):
         point = dict(zip(templates.basis.parameters, values, strict=True))
         # The schema of UHI allows text and numbers here; hist makes attributes of them.
-        notes = {"point": format_point(point), "unit": "pb"}
-        content[point_id(point)] = {**h._to_uhi_(), "metadata": notes}
+        item = h._to_uhi_()
+        notes = {**item.get("metadata", {}), "point": format_point(point), "unit": "pb"}
+        content[point_id(point)] = {**item, "metadata": notes}
     with atomic_path(path) as temporary:
         text = json.dumps(content, default=uhi_json.default, indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")

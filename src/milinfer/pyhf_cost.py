@@ -10,9 +10,10 @@ from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 from scipy.special import gammaln, xlogy
 
-from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
+from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.points import format_point
 from milinfer.typing import FloatArray, Point
+from milinfer.workspaces import model_and_data
 
 __all__ = ["PyhfCost", "Weights"]
 
@@ -167,11 +168,11 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         Raises
         ------
         WorkspaceError
-            If pyhf cannot build the model of that measurement.
+            If the workspace is wrong, or pyhf cannot build the model of that measurement.
         TemplateError
             As of the class.
         ParameterError
-            If the point has parameters that the model has not.
+            If the point has parameters that the model has not, or one starts outside its bounds.
 
         Examples
         --------
@@ -215,6 +216,10 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         self._limits |= {names[k]: limits[k] for k in free}
         self._start = dict(tie.start) if tie else {}
         self._start |= {names[k]: float(self._init[k]) for k in free}
+        for name, (low, high) in self._limits.items():
+            if not low <= self._start[name] <= high:
+                msg = f"{name} starts at {self._start[name]:g}, outside its bounds [{low}, {high}]"
+                raise ParameterError(msg)
         super().__init__(dict(self._limits), 0)
 
     def _tied_names(self, tie: _Tie, names: Sequence[str]) -> tuple[str, ...]:
@@ -319,34 +324,6 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
             msg = f"the pyhf likelihood is not a number at {self._where(args)}; check the workspace"
             raise TemplateError(msg)
         return value
-
-
-def model_and_data(
-    workspace: Mapping[str, Any], measurement: str | None = None
-) -> tuple[Any, FloatArray]:
-    """The ``pyhf.Model`` of a workspace, and its data with the auxiliary data, (n_data,).
-
-    Raises
-    ------
-    WorkspaceError
-        If pyhf refuses the workspace or the measurement.
-    """
-    import pyhf
-
-    try:
-        spec = pyhf.Workspace(workspace)
-        model = spec.model(measurement_name=measurement)
-        data = np.asarray(spec.data(model), dtype=np.float64)
-    except KeyError as error:
-        msg = f"the workspace has no observation of the channel {error}; add it to observations"
-        raise WorkspaceError(msg) from error
-    except Exception as error:
-        # pyhf has no common base of its errors.
-        if type(error).__module__ != pyhf.exceptions.__name__:
-            raise
-        msg = f"pyhf cannot build the model {measurement or 'of the first measurement'}: {error}"
-        raise WorkspaceError(msg) from error
-    return model, data
 
 
 def asimov_data(cost: PyhfCost, point: Point) -> FloatArray:

@@ -25,9 +25,9 @@ import numpy as np
 
 from milinfer.exceptions import TemplateError, WorkspaceError
 from milinfer.morphing import PolynomialBasis
-from milinfer.pyhf_cost import PyhfCost, asimov_data, model_and_data
+from milinfer.pyhf_cost import PyhfCost, asimov_data
 from milinfer.typing import FloatArray, PathLikeStr, Point
-from milinfer.workspaces import MORPHING, read_workspace, require_workspace
+from milinfer.workspaces import MORPHING, model_and_data, read_workspace
 
 __all__ = ["WorkspaceMorphing", "import_workspace", "workspace_morphings"]
 
@@ -192,14 +192,13 @@ def import_workspace(
     """
     if isinstance(source, Mapping):
         name, workspace = "workspace", dict(source)
-        require_workspace(workspace, name)
     else:
         name, workspace = str(source), read_workspace(source)
+    model, data = model_and_data(workspace, measurement)
     morphings = workspace_morphings(workspace)
     if not morphings:
         msg = f"{name} records no morphing; PyhfCost.from_workspace reads a plain workspace"
         raise WorkspaceError(msg)
-    model, data = model_and_data(workspace, measurement)
     parameters = tuple(dict.fromkeys(n for m in morphings for n in m.basis.parameters))
     limits = {n: _limits(n, morphings) for n in parameters}
     start = {n: v for m in reversed(morphings) for n, v in m.start.items()}

@@ -11,11 +11,12 @@ import numpy as np
 
 from milinfer.atomic import atomic_path
 from milinfer.exceptions import WorkspaceError
-from milinfer.typing import PathLikeStr
+from milinfer.typing import FloatArray, PathLikeStr
 
 __all__ = [
     "MORPHING",
     "is_workspace",
+    "model_and_data",
     "read_workspace",
     "require_workspace",
     "workspace_facts",
@@ -147,6 +148,44 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
         deepest = best_match([error.parent]) or error.parent
         _fail(name, list(deepest.absolute_path), f"{deepest.message}; see the HistFactory schema")
     _require_consistent(spec, name)
+
+
+def model_and_data(
+    workspace: Mapping[str, Any], measurement: str | None = None
+) -> tuple[Any, FloatArray]:
+    """The ``pyhf.Model`` of a workspace, and its data with the auxiliary data, (n_data,).
+
+    Parameters
+    ----------
+    workspace
+        HistFactory JSON.
+    measurement
+        Name of the measurement; default: the first.
+
+    Raises
+    ------
+    WorkspaceError
+        As :func:`require_workspace`; and if pyhf refuses the model or the measurement.
+
+    Examples
+    --------
+    >>> import pyhf
+    >>> model = pyhf.simplemodels.uncorrelated_background([12.0], [50.0], [5.0])
+    >>> model_and_data(pyhf.Workspace.build(model, [60.0]))[1].tolist()
+    [60.0, 100.0]
+    """
+    import pyhf
+
+    require_workspace(workspace)
+    try:
+        spec = pyhf.Workspace(workspace)
+        model = spec.model(measurement_name=measurement)
+        data = np.asarray(spec.data(model), dtype=np.float64)
+    except Exception as error:  # pyhf has no common base of its errors, and lets Python's through
+        what = f"measurement {measurement!r}" if measurement else "the first measurement"
+        msg = f"pyhf cannot build the model of {what}: {error}; look at its names and numbers"
+        raise WorkspaceError(msg) from error
+    return model, data
 
 
 def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
@@ -286,11 +325,37 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
                         what = f"normsys {modifier['name']!r} needs positive factors, not {factor}"
                         _fail(name, [*here, "modifiers", m, "data", side], what)
     for k, measurement in enumerate(spec["measurements"]):
-        poi = measurement["config"]["poi"]
         # The parameters of a morphing are no modifiers.
-        if poi and poi not in modifiers and not measurement["name"].startswith(MORPHING):
-            what = f"the parameter of interest {poi!r} is no modifier of any sample"
-            _fail(name, ["measurements", k, "config", "poi"], what)
+        if not measurement["name"].startswith(MORPHING):
+            _require_measurement(
+                measurement["config"], ["measurements", k, "config"], name, modifiers
+            )
+
+
+def _require_measurement(
+    config: Mapping[str, Any], at: list[str | int], name: str, modifiers: set[str]
+) -> None:
+    if config["poi"] and config["poi"] not in modifiers:
+        what = f"the parameter of interest {config['poi']!r} is no modifier of any sample"
+        _fail(name, [*at, "poi"], what)
+    _require_once(config["parameters"], [*at, "parameters"], name)
+    for k, entry in enumerate(config["parameters"]):
+        here = [*at, "parameters", k]
+        bounds = entry.get("bounds", [])
+        for pair in bounds:
+            if not (len(pair) == 2 and pair[0] < pair[1]):
+                what = (
+                    f"bounds of {entry['name']} are pairs of a lower and an upper one, not {pair}"
+                )
+                _fail(name, [*here, "bounds"], what)
+        for value, (low, high) in zip(entry.get("inits", []), bounds, strict=False):
+            if not low <= value <= high:
+                what = f"{entry['name']} starts at {value}, outside its bounds [{low}, {high}]"
+                _fail(name, [*here, "inits"], what)
+    configured = {e["name"]: e for e in config["parameters"]}
+    if "lumi" in modifiers and not {"auxdata", "sigmas"} <= configured.get("lumi", {}).keys():
+        what = "samples have the modifier lumi, whose auxdata, sigmas, inits and bounds go here"
+        _fail(name, [*at, "parameters"], what)
 
 
 def _arrays(sample: Mapping[str, Any]) -> Iterator[tuple[list[str | int], Sequence[float]]]:
