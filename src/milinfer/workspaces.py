@@ -179,7 +179,8 @@ def model_and_data(
     require_workspace(workspace)
     try:
         spec = pyhf.Workspace(workspace)
-        model = spec.model(measurement_name=measurement)
+        # By name, as pyhf warns where it takes the first of several by itself.
+        model = spec.model(measurement_name=measurement or workspace["measurements"][0]["name"])
         data = np.asarray(spec.data(model), dtype=np.float64)
     except Exception as error:  # pyhf has no common base of its errors, and lets Python's through
         what = f"measurement {measurement!r}" if measurement else "the first measurement"
