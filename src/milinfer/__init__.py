@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from milinfer.boosted import BoostedLikelihood as BoostedLikelihood
     from milinfer.calibration import Calibration as Calibration
     from milinfer.calibration_fit import calibrate as calibrate
+    from milinfer.combination import minuit as minuit
+    from milinfer.combination import shared_parameters as shared_parameters
     from milinfer.comparison import Comparison as Comparison
     from milinfer.comparison import compare as compare
     from milinfer.cost import LikelihoodCost as LikelihoodCost
@@ -38,11 +40,16 @@ if TYPE_CHECKING:
     from milinfer.pools import Background as Background
     from milinfer.pools import EventPool as EventPool
     from milinfer.processor import FeatureProcessor as FeatureProcessor
+    from milinfer.pyhf_cost import PyhfCost as PyhfCost
     from milinfer.rate import Rate as Rate
+    from milinfer.results import fit_results as fit_results
     from milinfer.samples import Sample as Sample
     from milinfer.samples import SampleSet as SampleSet
     from milinfer.templates import Templates as Templates
     from milinfer.toys import Toys as Toys
+    from milinfer.workspace_export import export_workspace as export_workspace
+    from milinfer.workspace_morphing import import_workspace as import_workspace
+    from milinfer.workspaces import read_workspace as read_workspace
 
 __version__ = "0.1.0"
 
@@ -59,6 +66,7 @@ _WHERE = {
     "FeatureSet": "features",
     "LikelihoodCost": "cost",
     "Oracle": "oracle",
+    "PyhfCost": "pyhf_cost",
     "Rate": "rate",
     "Sample": "samples",
     "SampleSet": "samples",
@@ -71,15 +79,21 @@ _WHERE = {
     "coverage": "coverages",
     "coverage_scan": "coverages",
     "diagnose": "diagnostics",
+    "export_workspace": "workspace_export",
     "feature_set": "features",
     "fit_bag_sizes": "bag_size_fit",
+    "fit_results": "results",
+    "import_workspace": "workspace_morphing",
     "information": "fisher",
     "information_matrix": "fisher_matrix",
     "relative_information": "fisher_matrix",
+    "minuit": "combination",
     "neyman": "belt_grid",
     "regression_belt": "belt_regression",
     "profile_interval": "intervals",
+    "read_workspace": "workspaces",
     "scan_bag_sizes": "bag_size_scan",
+    "shared_parameters": "combination",
 }
 
 __all__ = [*sorted(_WHERE), "__version__"]  # noqa: PLE0604  # all of them are strings

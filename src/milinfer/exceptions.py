@@ -19,6 +19,7 @@ __all__ = [
     "ParameterError",
     "SampleError",
     "TemplateError",
+    "WorkspaceError",
 ]
 
 
@@ -59,6 +60,10 @@ class CalibrationError(MilinferError, ValueError):
 
 class TemplateError(MilinferError, ValueError):
     """Histogram templates cannot be made or morphed; names the bin and the parameter point."""
+
+
+class WorkspaceError(MilinferError, ValueError):
+    """A HistFactory workspace is damaged or inconsistent; names the file and the JSON pointer."""
 
 
 class FitError(MilinferError, RuntimeError):

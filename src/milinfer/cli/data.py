@@ -190,7 +190,7 @@ def features(
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @json_option
 def inspect(path: Path, json_path: Path | None) -> None:
-    r"""Say in a screen what a file is: events, features, a model, a calibration or a belt.
+    r"""Say in a screen what a file is: events, features, model, calibration, belt, workspace.
 
     \b
     milinfer inspect events.root
@@ -265,7 +265,10 @@ def _facts(path: Path) -> dict[str, object]:
 def _json_facts(path: Path) -> dict[str, object]:
     from milinfer.belt_files import is_belt, load_belt
     from milinfer.calibration_files import load_calibration
+    from milinfer.workspaces import is_workspace, read_workspace, workspace_facts
 
+    if is_workspace(path):
+        return workspace_facts(read_workspace(path))
     if is_belt(path):
         belt = load_belt(path)
         return {

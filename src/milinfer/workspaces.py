@@ -1,0 +1,377 @@
+"""HistFactory workspaces on disk: read with patches, checked to the last bin, written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from milinfer.atomic import atomic_path
+from milinfer.exceptions import WorkspaceError
+from milinfer.typing import FloatArray, PathLikeStr
+
+__all__ = [
+    "MORPHING",
+    "is_workspace",
+    "model_and_data",
+    "read_workspace",
+    "require_workspace",
+    "workspace_facts",
+    "write_workspace",
+]
+
+MORPHING = "milinfer_morphing_"
+"""Start of the name of a measurement that says how samples are morphed; see
+:mod:`milinfer.workspace_morphing`."""
+
+
+def read_workspace(
+    path: PathLikeStr,
+    *,
+    patch: PathLikeStr | None = None,
+    signal: str | Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """Read a pyhf workspace, patched if wanted, and check it.
+
+    Parameters
+    ----------
+    path
+        JSON file.
+    patch
+        JSON file with a JSON patch (a list), or with a pyhf patch set, whose digests must be those
+        of the workspace.
+    signal
+        Which patch of a patch set: its name or its values.
+
+    Raises
+    ------
+    WorkspaceError
+        If a file cannot be read, is not JSON, or a patch does not apply; and as
+        :func:`require_workspace`.  The message names file and JSON pointer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "ws.json")
+    ...     _ = file.write_text('{"channels": [], "version": "1.0.0"}')
+    ...     try:
+    ...         read_workspace(file)
+    ...     except WorkspaceError as error:
+    ...         print(str(error).replace(folder, ""))
+    /ws.json, at /channels: [] should be non-empty; ...
+    """
+    spec = _load(path)
+    if patch is not None:
+        spec = _patched(spec, Path(path), Path(patch), signal)
+    elif signal is not None:
+        msg = f"signal={signal!r} chooses from a patch set; give its file as patch="
+        raise WorkspaceError(msg)
+    require_workspace(spec, str(path) if patch is None else f"{path} with {patch}")
+    return dict(spec)
+
+
+def write_workspace(workspace: Mapping[str, Any], path: PathLikeStr) -> None:
+    """Check a workspace and write it as JSON, whole or not at all.
+
+    Raises
+    ------
+    WorkspaceError
+        As :func:`require_workspace`.
+
+    Examples
+    --------
+    >>> write_workspace({"channels": []}, "ws.json")
+    Traceback (most recent call last):
+    milinfer.exceptions.WorkspaceError: ws.json, at /channels: ...
+    """
+    require_workspace(workspace, str(path))
+    with atomic_path(path) as temporary:
+        text = json.dumps(workspace, indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def is_workspace(path: PathLikeStr) -> bool:
+    """Whether a JSON file has the parts of a workspace, right or wrong.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "a.json")
+    ...     _ = file.write_text('{"channels": [], "measurements": []}')
+    ...     is_workspace(file)
+    True
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and {"channels", "measurements"} <= set(content)
+
+
+def require_workspace(spec: Any, name: str = "workspace") -> None:
+    """Check a workspace against pyhf's schema, and what a schema cannot say.
+
+    Beyond the schema: every channel has an observation; all bins agree in number; counts are
+    finite and not negative; variations are finite, factors of ``normsys`` positive; the parameter
+    of interest exists; names come once.  Negative yields of single samples are allowed.
+
+    Parameters
+    ----------
+    spec
+        What the JSON holds.
+    name
+        What to call it in messages.
+
+    Raises
+    ------
+    WorkspaceError
+        With the JSON pointer of the first thing that is wrong.
+
+    Examples
+    --------
+    >>> require_workspace([1, 2])
+    Traceback (most recent call last):
+    milinfer.exceptions.WorkspaceError: workspace, at /: [1, 2] is not of type 'object'; ...
+    """
+    import pyhf
+    from jsonschema.exceptions import best_match
+
+    try:
+        pyhf.schema.validate(spec, "workspace.json")
+    except pyhf.exceptions.InvalidSpecification as error:
+        # A modifier may be one of many: look for the nearest thing that is meant.
+        deepest = best_match([error.parent]) or error.parent
+        _fail(name, list(deepest.absolute_path), f"{deepest.message}; see the HistFactory schema")
+    _require_consistent(spec, name)
+
+
+def model_and_data(
+    workspace: Mapping[str, Any], measurement: str | None = None
+) -> tuple[Any, FloatArray]:
+    """The ``pyhf.Model`` of a workspace, and its data with the auxiliary data, (n_data,).
+
+    Parameters
+    ----------
+    workspace
+        HistFactory JSON.
+    measurement
+        Name of the measurement; default: the first.
+
+    Raises
+    ------
+    WorkspaceError
+        As :func:`require_workspace`; and if pyhf refuses the model or the measurement.
+
+    Examples
+    --------
+    >>> import pyhf
+    >>> model = pyhf.simplemodels.uncorrelated_background([12.0], [50.0], [5.0])
+    >>> model_and_data(pyhf.Workspace.build(model, [60.0]))[1].tolist()
+    [60.0, 100.0]
+    """
+    import pyhf
+
+    require_workspace(workspace)
+    try:
+        spec = pyhf.Workspace(workspace)
+        # By name, as pyhf warns where it takes the first of several by itself.
+        model = spec.model(measurement_name=measurement or workspace["measurements"][0]["name"])
+        data = np.asarray(spec.data(model), dtype=np.float64)
+    except Exception as error:  # pyhf has no common base of its errors, and lets Python's through
+        what = f"measurement {measurement!r}" if measurement else "the first measurement"
+        msg = f"pyhf cannot build the model of {what}: {error}; look at its names and numbers"
+        raise WorkspaceError(msg) from error
+    return model, data
+
+
+def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
+    """What a workspace is, in a few words: channels, samples, parameters, morphing.
+
+    Examples
+    --------
+    >>> sample = {"name": "s", "data": [5.0], "modifiers": [
+    ...     {"name": "mu", "type": "normfactor", "data": None}]}
+    >>> workspace_facts({
+    ...     "channels": [{"name": "SR", "samples": [sample]}],
+    ...     "observations": [{"name": "SR", "data": [7.0]}],
+    ...     "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+    ...     "version": "1.0.0"})["channels"]
+    'SR (1 bin, 1 sample, 7 events)'
+    """
+    observed = {o["name"]: o["data"] for o in spec["observations"]}
+    kinds: dict[str, set[str]] = {}
+    for channel in spec["channels"]:
+        for sample in channel["samples"]:
+            for modifier in sample["modifiers"]:
+                kinds.setdefault(modifier["type"], set()).add(modifier["name"])
+    morphed, plain = [], []
+    for m in spec["measurements"]:
+        entries = m["config"]["parameters"]
+        if m["name"].startswith(MORPHING):
+            names = ", ".join(p["name"] for p in entries if "factors" not in p)
+            points = sum("factors" in p for p in entries)
+            morphed.append(f"{m['name'].removeprefix(MORPHING)} in {names} ({points} basis points)")
+        else:
+            plain.append(f"{m['name']} (of {m['config']['poi'] or 'no parameter of interest'})")
+    return {
+        "kind": "HistFactory workspace",
+        "channels": "; ".join(
+            f"{c['name']} ({_number(len(observed[c['name']]), 'bin')}, "
+            f"{_number(len(c['samples']), 'sample')}, {sum(observed[c['name']]):g} events)"
+            for c in spec["channels"]
+        ),
+        "measurements": ", ".join(plain),
+        "modifiers": ", ".join(f"{len(names)} {kind}" for kind, names in sorted(kinds.items())),
+        "morphing": "; ".join(morphed) or "none",
+    }
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _pointer(path: Sequence[str | int]) -> str:
+    """JSON pointer (RFC 6901)."""
+    return "/" + "/".join(str(p).replace("~", "~0").replace("/", "~1") for p in path)
+
+
+def _fail(name: str, path: Sequence[str | int], what: str) -> NoReturn:
+    raise WorkspaceError(f"{name}, at {_pointer(path)}: {what}")  # noqa: EM102
+
+
+def _load(path: PathLikeStr) -> Any:
+    def refuse(constant: str) -> NoReturn:
+        msg = f"{path} has the number {constant}, which JSON does not know; replace it"
+        raise WorkspaceError(msg)
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise WorkspaceError(msg) from error
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        msg = (
+            f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}; "
+            "it may be cut off"
+        )
+        raise WorkspaceError(msg) from error
+
+
+def _patched(spec: Any, path: Path, patch: Path, signal: str | Sequence[float] | None) -> Any:
+    import jsonpatch
+    import pyhf
+
+    content = _load(patch)
+    try:
+        if isinstance(content, list):
+            if signal is not None:
+                msg = f"{patch} is one JSON patch, not a set to choose signal={signal!r} from"
+                raise WorkspaceError(msg)
+            return jsonpatch.JsonPatch(content).apply(spec)
+        patches = pyhf.PatchSet(content)
+        if signal is None:
+            names = ", ".join(p.name for p in patches)
+            msg = f"{patch} has {len(patches)} patches; choose one with signal=: {names}"
+            raise WorkspaceError(msg)
+        key = signal if isinstance(signal, str) else tuple(signal)
+        return patches.apply(spec, key)
+    except pyhf.exceptions.InvalidSpecification as error:
+        _fail(str(patch), list(error.parent.absolute_path), error.parent.message)
+    except (
+        jsonpatch.JsonPatchException,
+        jsonpatch.JsonPointerException,
+        pyhf.exceptions.InvalidPatchSet,
+        pyhf.exceptions.InvalidPatchLookup,
+        pyhf.exceptions.PatchSetVerificationError,
+    ) as error:
+        msg = f"{patch} cannot be applied to {path}: {error}"
+        raise WorkspaceError(msg) from error
+
+
+def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
+    _require_once(spec["channels"], ["channels"], name)
+    _require_once(spec["observations"], ["observations"], name)
+    observed = {o["name"]: (k, o["data"]) for k, o in enumerate(spec["observations"])}
+    modifiers: set[str] = set()
+    for i, channel in enumerate(spec["channels"]):
+        at: list[str | int] = ["channels", i]
+        if channel["name"] not in observed:
+            known = ", ".join(observed)
+            _fail(name, at, f"channel {channel['name']!r} has no observation; there are {known}")
+        k, counts = observed[channel["name"]]
+        if not all(np.isfinite(n) and n >= 0 for n in counts):
+            what = f"counts of channel {channel['name']!r} must be finite and not negative"
+            _fail(name, ["observations", k, "data"], f"{what}, not {counts}")
+        _require_once(channel["samples"], [*at, "samples"], name)
+        for j, sample in enumerate(channel["samples"]):
+            here = [*at, "samples", j]
+            for end, values in _arrays(sample):
+                if len(values) != len(counts):
+                    what = f"{len(values)} bins, but {len(counts)} in the observation of "
+                    _fail(name, [*here, *end], what + f"channel {channel['name']!r}")
+                if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
+                    _fail(name, [*here, *end], f"sample {sample['name']!r}: not finite: {values}")
+            for m, modifier in enumerate(sample["modifiers"]):
+                modifiers.add(modifier["name"])
+                factors = modifier["data"] if modifier["type"] == "normsys" else {}
+                for side, factor in factors.items():
+                    if not (np.isfinite(factor) and factor > 0):
+                        what = f"normsys {modifier['name']!r} needs positive factors, not {factor}"
+                        _fail(name, [*here, "modifiers", m, "data", side], what)
+    for k, measurement in enumerate(spec["measurements"]):
+        # The parameters of a morphing are no modifiers.
+        if not measurement["name"].startswith(MORPHING):
+            _require_measurement(
+                measurement["config"], ["measurements", k, "config"], name, modifiers
+            )
+
+
+def _require_measurement(
+    config: Mapping[str, Any], at: list[str | int], name: str, modifiers: set[str]
+) -> None:
+    if config["poi"] and config["poi"] not in modifiers:
+        what = f"the parameter of interest {config['poi']!r} is no modifier of any sample"
+        _fail(name, [*at, "poi"], what)
+    _require_once(config["parameters"], [*at, "parameters"], name)
+    for k, entry in enumerate(config["parameters"]):
+        here = [*at, "parameters", k]
+        bounds = entry.get("bounds", [])
+        for pair in bounds:
+            if not (len(pair) == 2 and pair[0] < pair[1]):
+                what = (
+                    f"bounds of {entry['name']} are pairs of a lower and an upper one, not {pair}"
+                )
+                _fail(name, [*here, "bounds"], what)
+        for value, (low, high) in zip(entry.get("inits", []), bounds, strict=False):
+            if not low <= value <= high:
+                what = f"{entry['name']} starts at {value}, outside its bounds [{low}, {high}]"
+                _fail(name, [*here, "inits"], what)
+    configured = {e["name"]: e for e in config["parameters"]}
+    if "lumi" in modifiers and not {"auxdata", "sigmas"} <= configured.get("lumi", {}).keys():
+        what = "samples have the modifier lumi, whose auxdata, sigmas, inits and bounds go here"
+        _fail(name, [*at, "parameters"], what)
+
+
+def _arrays(sample: Mapping[str, Any]) -> Iterator[tuple[list[str | int], Sequence[float]]]:
+    """Everything in a sample that has a number for each bin, with the end of its pointer."""
+    yield ["data"], sample["data"]
+    for m, modifier in enumerate(sample["modifiers"]):
+        if modifier["type"] == "histosys":
+            for side, values in modifier["data"].items():
+                yield ["modifiers", m, "data", side], values
+        elif modifier["type"] in {"shapesys", "staterror"}:
+            yield ["modifiers", m, "data"], modifier["data"]
+
+
+def _require_once(items: Sequence[Mapping[str, Any]], at: list[str | int], name: str) -> None:
+    names = [item["name"] for item in items]
+    for k, item in enumerate(names):
+        if item in names[:k]:
+            _fail(name, [*at, k, "name"], f"{item!r} comes twice")
