@@ -3,9 +3,9 @@
 Whatever can say, for each event, ``ln p(x|θ_k)/p(x|θ_0)`` at K points is an :class:`LLRModel`: a
 trained network, the exact joint likelihood ratio of a simulation, a histogram.  Where a bag is more
 than the sum of its events (attention, noisy-or), the model is a :class:`BagModel`: it gives a
-summary of each event, summaries are reduced over a bag, and the bag has a ratio.  Either way the
-network runs once per event; data sets, pseudo-experiments and bootstraps are sums over what it
-gave.
+summary of each event, summaries are reduced over a bag, and the bag has a ratio.  Where a nuisance
+parameter of the whole dataset is profiled, it is a :class:`DatasetModel`.  Either way the network
+runs once per event; data sets, pseudo-experiments and bootstraps are made from what it gave.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from milinfer.typing import Float32Array, FloatArray, IntArray
 
 __all__ = [
     "BagModel",
+    "DatasetModel",
     "LLRModel",
     "Model",
     "ModelTag",
@@ -33,6 +34,7 @@ __all__ = [
     "curve",
     "dataset_surface",
     "event_table",
+    "has_rate",
     "is_additive",
     "model_tag",
     "segment_llr",
@@ -107,7 +109,33 @@ class BagModel(_Described, Protocol):
         """
 
 
-Model = LLRModel | BagModel
+@runtime_checkable
+class DatasetModel(_Described, Protocol):
+    """Λ of whole datasets, rate term included, that is a sum over neither events nor bags.
+
+    Where nuisance parameters are profiled, every event has its say in their estimates.
+    """
+
+    def event_columns(self, sample: Sample) -> FloatArray:
+        """What the datasets need of each event, shape (n_events, C)."""
+
+    def dataset_llr(
+        self,
+        table: FloatArray,
+        index: IntArray,
+        signs: FloatArray,
+        offsets: IntArray,
+        *,
+        observed: bool = False,
+    ) -> FloatArray:
+        """Λ of datasets, shape (n_segments, K); the arguments are those of :func:`segment_llr`.
+
+        Auxiliary measurements of `observed` data are what they are; those of toys fluctuate, the
+        same for the same events.
+        """
+
+
+Model = LLRModel | BagModel | DatasetModel
 
 
 def is_additive(model: Model) -> bool:
@@ -125,6 +153,25 @@ def is_additive(model: Model) -> bool:
 def _in_bags(model: Model) -> BagModel | None:
     """The model of bags, or None where Λ is a sum over events; what can be both says so itself."""
     return None if is_additive(model) else cast(BagModel, model)
+
+
+def _of_datasets(model: Model) -> DatasetModel | None:
+    """The model of whole datasets, whatever it is called here."""
+    while isinstance(model, Renamed):
+        model = model.model
+    return model if isinstance(model, DatasetModel) else None
+
+
+def has_rate(model: Model) -> bool:
+    """Whether Λ of the model includes the rate term already.
+
+    Examples
+    --------
+    >>> from milinfer.oracle import Oracle
+    >>> has_rate(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
+    False
+    """
+    return _of_datasets(model) is not None
 
 
 def model_tag(model: Model) -> ModelTag:
@@ -180,7 +227,7 @@ class Renamed:
     @property
     def additive(self) -> bool:
         """Whether Λ is a sum over events."""
-        return _in_bags(self.model) is None
+        return is_additive(self.model)
 
     @property
     def events_in_bag(self) -> int:
@@ -232,7 +279,7 @@ def curve(model: Model) -> Interpolation:
 
 
 def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
-    """What a model has to say about each event: ratios (n_events, K) or summaries (n_events, S).
+    """What a model says about each event: ratios (n_events, K), summaries or other columns.
 
     Raises
     ------
@@ -241,14 +288,21 @@ def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
     ModelError
         If the model does not give one row for each event.
     """
-    bags = _in_bags(model)
+    whole = _of_datasets(model)
+    bags = _in_bags(model) if whole is None else None
     if bags is not None and np.any(sample.weights < 0):
         msg = (
             f"{sample.label}: {model.name} scores bags as a whole and cannot subtract events of "
             "negative weight; use mean or sum pooling, whose Λ is a sum over events"
         )
         raise SampleError(msg)
-    table = cast(LLRModel, model).event_llr(sample) if bags is None else bags.event_summary(sample)
+    table: FloatArray | Float32Array
+    if whole is not None:
+        table = whole.event_columns(sample)
+    elif bags is not None:
+        table = bags.event_summary(sample)
+    else:
+        table = cast(LLRModel, model).event_llr(sample)
     if len(table) != len(sample):
         msg = (
             f"{model.name} gave {len(table)} rows for the {len(sample)} events of {sample.label}; "
@@ -285,6 +339,9 @@ def segment_llr(
     SampleError
         If a model of bags gets weights other than one.
     """
+    whole = _of_datasets(model)
+    if whole is not None:
+        return whole.dataset_llr(cast(FloatArray, table), index, signs, offsets)
     bags = _in_bags(model)
     if bags is None:
         return _sums(table, index, signs, offsets)
@@ -336,6 +393,11 @@ def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:
         The dataset; its weights count (data have weights of one).
     """
     table = event_table(model, data)
-    n = len(data)
-    values = segment_llr(model, table, np.arange(n), data.weights, np.array([0, n]))
+    index, ends = np.arange(len(data)), np.array([0, len(data)])
+    whole = _of_datasets(model)
+    if whole is not None:
+        columns = cast(FloatArray, table)
+        values = whole.dataset_llr(columns, index, data.weights, ends, observed=True)
+    else:
+        values = segment_llr(model, table, index, data.weights, ends)
     return model.interpolation.surface(values[0])

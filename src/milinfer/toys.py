@@ -15,7 +15,7 @@ import numpy as np
 
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.extended import finer, resampled
-from milinfer.llr import Model, event_table, is_additive, model_tag, segment_llr
+from milinfer.llr import Model, event_table, has_rate, is_additive, model_tag, segment_llr
 from milinfer.points import only
 from milinfer.pools import Background, EventPool, pool_variance_error
 from milinfer.rate import Rate
@@ -286,7 +286,7 @@ class Toys:
         self, model: Model, surfaces: FloatArray, counts: IntArray
     ) -> tuple[Interpolation | ChebyshevBox, FloatArray, FloatArray | None]:
         """Grid and surfaces of the whole likelihood, and ln ν(θ_k)/ν(0) at the model's points."""
-        if self.rate is None:
+        if self.rate is None or has_rate(model):
             return model.interpolation, surfaces, None
         fixed = sum(b.n_expected for b in self.background)
         nu0 = self._nu(dict.fromkeys(model.parameters, 0.0)) + fixed
