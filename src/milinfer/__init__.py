@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from milinfer.background_ratio import BackgroundRatio as BackgroundRatio
     from milinfer.bag_size_compare import compare_ansaetze as compare_ansaetze
     from milinfer.bag_size_fit import fit_bag_sizes as fit_bag_sizes
     from milinfer.bag_size_scan import scan_bag_sizes as scan_bag_sizes
@@ -33,10 +34,13 @@ if TYPE_CHECKING:
     from milinfer.fisher_matrix import relative_information as relative_information
     from milinfer.intervals import profile_interval as profile_interval
     from milinfer.likelihood import BagLikelihood as BagLikelihood
+    from milinfer.mixture import MixtureCost as MixtureCost
+    from milinfer.mixture import mixture_cost as mixture_cost
     from milinfer.oracle import Oracle as Oracle
     from milinfer.pools import Background as Background
     from milinfer.pools import EventPool as EventPool
     from milinfer.processor import FeatureProcessor as FeatureProcessor
+    from milinfer.profiled_mixture import ProfiledMixture as ProfiledMixture
     from milinfer.rate import Rate as Rate
     from milinfer.samples import Sample as Sample
     from milinfer.samples import SampleSet as SampleSet
@@ -47,6 +51,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "Background": "pools",
+    "BackgroundRatio": "background_ratio",
     "BagLikelihood": "likelihood",
     "Belt": "belt",
     "BoostedLikelihood": "boosted",
@@ -57,7 +62,9 @@ _WHERE = {
     "FeatureProcessor": "processor",
     "FeatureSet": "features",
     "LikelihoodCost": "cost",
+    "MixtureCost": "mixture",
     "Oracle": "oracle",
+    "ProfiledMixture": "profiled_mixture",
     "Rate": "rate",
     "Sample": "samples",
     "SampleSet": "samples",
@@ -75,6 +82,7 @@ _WHERE = {
     "information": "fisher",
     "information_matrix": "fisher_matrix",
     "relative_information": "fisher_matrix",
+    "mixture_cost": "mixture",
     "neyman": "belt",
     "profile_interval": "intervals",
     "scan_bag_sizes": "bag_size_scan",
