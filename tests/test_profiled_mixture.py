@@ -153,6 +153,12 @@ def test_profiled_intervals_cover(truth):
         assert abs(coverage(ensemble, cl=cl).pull) < 3
 
 
+def test_profiled_intervals_cover_where_the_background_is_not_as_expected():
+    model = mixture(true_norms={"bkg": 1.3})
+    ensemble = toys(seed=6, expected=1.3 * BACKGROUND).run([model], 0.0, 1000)["mixture"]
+    assert abs(coverage(ensemble).pull) < 3
+
+
 def test_calibration_and_cost_go_together():
     truths = [-0.3, 0.0, 0.3]
     thrown = toys(truths, n_pool=50_000, seed=7)
