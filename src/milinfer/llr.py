@@ -128,10 +128,9 @@ class DatasetModel(_Described, Protocol):
         *,
         observed: bool = False,
     ) -> FloatArray:
-        """Λ of datasets, shape (n_segments, K); the arguments are those of :func:`segment_llr`.
+        """Λ of datasets, shape (n_segments, K), from what :func:`segment_llr` gets.
 
-        Auxiliary measurements of `observed` data are what they are; those of toys fluctuate, the
-        same for the same events.
+        Auxiliary measurements of `observed` data are what they are; those of toys fluctuate.
         """
 
 
@@ -339,8 +338,7 @@ def segment_llr(
     SampleError
         If a model of bags gets weights other than one.
     """
-    whole = _of_datasets(model)
-    if whole is not None:
+    if (whole := _of_datasets(model)) is not None:
         return whole.dataset_llr(cast(FloatArray, table), index, signs, offsets)
     bags = _in_bags(model)
     if bags is None:
@@ -393,11 +391,9 @@ def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:
         The dataset; its weights count (data have weights of one).
     """
     table = event_table(model, data)
-    index, ends = np.arange(len(data)), np.array([0, len(data)])
-    whole = _of_datasets(model)
-    if whole is not None:
-        columns = cast(FloatArray, table)
-        values = whole.dataset_llr(columns, index, data.weights, ends, observed=True)
+    events = np.arange(len(data)), data.weights, np.array([0, len(data)])
+    if (whole := _of_datasets(model)) is None:
+        values = segment_llr(model, table, *events)
     else:
-        values = segment_llr(model, table, index, data.weights, ends)
+        values = whole.dataset_llr(cast(FloatArray, table), *events, observed=True)
     return model.interpolation.surface(values[0])
