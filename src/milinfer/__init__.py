@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from milinfer.background_ratio import BackgroundRatio as BackgroundRatio
     from milinfer.bag_size_compare import compare_ansaetze as compare_ansaetze
     from milinfer.bag_size_fit import fit_bag_sizes as fit_bag_sizes
     from milinfer.bag_size_scan import scan_bag_sizes as scan_bag_sizes
@@ -36,10 +37,13 @@ if TYPE_CHECKING:
     from milinfer.fisher_matrix import relative_information as relative_information
     from milinfer.intervals import profile_interval as profile_interval
     from milinfer.likelihood import BagLikelihood as BagLikelihood
+    from milinfer.mixture import MixtureCost as MixtureCost
+    from milinfer.mixture import mixture_cost as mixture_cost
     from milinfer.oracle import Oracle as Oracle
     from milinfer.pools import Background as Background
     from milinfer.pools import EventPool as EventPool
     from milinfer.processor import FeatureProcessor as FeatureProcessor
+    from milinfer.profiled_mixture import ProfiledMixture as ProfiledMixture
     from milinfer.pyhf_cost import PyhfCost as PyhfCost
     from milinfer.rate import Rate as Rate
     from milinfer.results import fit_results as fit_results
@@ -55,6 +59,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "Background": "pools",
+    "BackgroundRatio": "background_ratio",
     "BagLikelihood": "likelihood",
     "Belt": "belt",
     "BoostedLikelihood": "boosted",
@@ -65,8 +70,10 @@ _WHERE = {
     "FeatureProcessor": "processor",
     "FeatureSet": "features",
     "LikelihoodCost": "cost",
+    "MixtureCost": "mixture",
     "Oracle": "oracle",
     "PyhfCost": "pyhf_cost",
+    "ProfiledMixture": "profiled_mixture",
     "Rate": "rate",
     "Sample": "samples",
     "SampleSet": "samples",
@@ -88,6 +95,7 @@ _WHERE = {
     "information_matrix": "fisher_matrix",
     "relative_information": "fisher_matrix",
     "minuit": "combination",
+    "mixture_cost": "mixture",
     "neyman": "belt_grid",
     "regression_belt": "belt_regression",
     "profile_interval": "intervals",

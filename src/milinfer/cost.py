@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from milinfer.rate import Rate
     from milinfer.surface_box import BoxSurface
 
-__all__ = ["Correction", "LikelihoodCost", "dataset_cost"]
+__all__ = ["Correction", "LikelihoodCost", "dataset_cost", "within_limits"]
 
 
 class Correction(Protocol):
@@ -91,6 +91,42 @@ def dataset_cost(
         reference=reference,
         tag=model_tag(model),
     )
+
+
+def within_limits(
+    theta: FloatArray, low: FloatArray, high: FloatArray, names: Sequence[str]
+) -> FloatArray:
+    """Parameter values inside the range of a surface, freed of Minuit's rounding.
+
+    Parameters
+    ----------
+    theta, low, high
+        Values and their limits, shape (n_parameters,).
+    names
+        Of the parameters.
+
+    Raises
+    ------
+    ParameterError
+        If a value is outside, or NaN; the message names it.
+
+    Examples
+    --------
+    >>> within_limits(np.array([1 + 1e-12]), np.array([-1.0]), np.array([1.0]), ["mu"])
+    array([1.])
+    """
+    # Minuit's transformed limits round by a few ulp.
+    slack = 1e-9 * (high - low)
+    outside = (theta < low - slack) | (theta > high + slack) | np.isnan(theta)
+    if outside.any():
+        k = int(np.argmax(outside))
+        msg = (
+            f"{names[k]} = {theta[k]:g} is outside [{low[k]:g}, {high[k]:g}], where the surface "
+            "was learned; keep the limits that Minuit takes from this cost"
+        )
+        raise ParameterError(msg)
+    clipped: FloatArray = np.clip(theta, low, high)
+    return clipped
 
 
 class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
@@ -217,18 +253,7 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
 
     def _checked(self, args: Sequence[float]) -> FloatArray:
         theta = np.array(args, dtype=np.float64)
-        # Minuit's transformed limits round by a few ulp.
-        slack = 1e-9 * (self._high - self._low)
-        outside = (theta < self._low - slack) | (theta > self._high + slack) | np.isnan(theta)
-        if outside.any():
-            k = int(np.argmax(outside))
-            msg = (
-                f"{self.parameters[k]} = {theta[k]:g} is outside [{self._low[k]:g}, "
-                f"{self._high[k]:g}], where the surface was learned; keep the limits that Minuit "
-                "takes from this cost"
-            )
-            raise ParameterError(msg)
-        return np.clip(theta, self._low, self._high)
+        return within_limits(theta, self._low, self._high, self.parameters)
 
     def _shape(self, theta: FloatArray) -> float:
         """Λ, calibrated if it is to be."""

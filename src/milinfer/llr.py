@@ -4,8 +4,9 @@ Whatever can say, for each event, ``ln p(x|θ_k)/p(x|θ_0)`` at K points is an :
 trained network, the exact joint likelihood ratio of a simulation, a histogram.  Where a bag is more
 than the sum of its events (attention, noisy-or), the model is a :class:`BagModel`: it gives a
 summary of each event, summaries are reduced over a bag, and the bag has a ratio.  A histogram whose
-templates have errors is a :class:`CountModel`: its ratio is a function of the counts.  In each case
-a model sees an event once; data sets, pseudo-experiments and bootstraps are sums over what it gave.
+templates have errors is a :class:`CountModel`: its ratio is a function of the counts.  Where a
+nuisance parameter of the whole dataset is profiled, it is a :class:`DatasetModel`.  In each case a
+model sees an event once; data sets, pseudo-experiments and bootstraps are made from what it gave.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from milinfer.typing import Float32Array, FloatArray, IntArray
 __all__ = [
     "BagModel",
     "CountModel",
+    "DatasetModel",
     "LLRModel",
     "Model",
     "ModelTag",
@@ -34,6 +36,7 @@ __all__ = [
     "curve",
     "dataset_surface",
     "event_table",
+    "has_rate",
     "is_additive",
     "model_tag",
     "scores_bags",
@@ -124,7 +127,32 @@ class CountModel(_Described, Protocol):
         """Log-likelihood ratio of sets of counts (n_sets, n_bins) at every point, (n_sets, K)."""
 
 
-Model = LLRModel | BagModel | CountModel
+@runtime_checkable
+class DatasetModel(_Described, Protocol):
+    """Λ of whole datasets, rate term included, that is a sum over neither events nor bags.
+
+    Where nuisance parameters are profiled, every event has its say in their estimates.
+    """
+
+    def event_columns(self, sample: Sample) -> FloatArray:
+        """What the datasets need of each event, shape (n_events, C)."""
+
+    def dataset_llr(
+        self,
+        table: FloatArray,
+        index: IntArray,
+        signs: FloatArray,
+        offsets: IntArray,
+        *,
+        observed: bool = False,
+    ) -> FloatArray:
+        """Λ of datasets, shape (n_segments, K), from what :func:`segment_llr` gets.
+
+        Auxiliary measurements of `observed` data are what they are; those of toys fluctuate.
+        """
+
+
+Model = LLRModel | BagModel | CountModel | DatasetModel
 
 
 def is_additive(model: Model) -> bool:
@@ -147,9 +175,8 @@ def _in_counts(model: Model) -> CountModel | None:
 
 def _in_bags(model: Model) -> BagModel | None:
     """The model of bags, or None where Λ is something else."""
-    if is_additive(model) or _in_counts(model) is not None:
-        return None
-    return cast(BagModel, model)
+    other = _in_counts(model) is not None or _of_datasets(model) is not None
+    return None if is_additive(model) or other else cast(BagModel, model)
 
 
 def scores_bags(model: Model) -> bool:
@@ -162,6 +189,25 @@ def scores_bags(model: Model) -> bool:
     False
     """
     return _in_bags(model) is not None
+
+
+def _of_datasets(model: Model) -> DatasetModel | None:
+    """The model of whole datasets, whatever it is called here."""
+    while isinstance(model, Renamed):
+        model = model.model
+    return model if isinstance(model, DatasetModel) else None
+
+
+def has_rate(model: Model) -> bool:
+    """Whether Λ of the model includes the rate term already.
+
+    Examples
+    --------
+    >>> from milinfer.oracle import Oracle
+    >>> has_rate(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
+    False
+    """
+    return _of_datasets(model) is not None
 
 
 def model_tag(model: Model) -> ModelTag:
@@ -280,7 +326,8 @@ def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
     ModelError
         If the model does not give one row for each event.
     """
-    bags = _in_bags(model)
+    whole = _of_datasets(model)
+    bags = _in_bags(model) if whole is None else None
     if bags is not None and np.any(sample.weights < 0):
         msg = (
             f"{sample.label}: {model.name} scores bags as a whole and cannot subtract events of "
@@ -289,7 +336,9 @@ def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
         raise SampleError(msg)
     table: FloatArray | Float32Array
     counts = _in_counts(model)
-    if counts is not None:
+    if whole is not None:
+        table = whole.event_columns(sample)
+    elif counts is not None:
         table = counts.event_bins(sample)[:, None].astype(np.float64)
     elif bags is not None:
         table = bags.event_summary(sample)
@@ -331,6 +380,8 @@ def segment_llr(
     SampleError
         If a model of bags gets weights other than one.
     """
+    if (whole := _of_datasets(model)) is not None:
+        return whole.dataset_llr(cast(FloatArray, table), index, signs, offsets)
     counts = _in_counts(model)
     if counts is not None:
         shape = (len(offsets) - 1, counts.n_bins)
@@ -389,6 +440,9 @@ def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:
         The dataset; its weights count (data have weights of one).
     """
     table = event_table(model, data)
-    n = len(data)
-    values = segment_llr(model, table, np.arange(n), data.weights, np.array([0, n]))
+    events = np.arange(len(data)), data.weights, np.array([0, len(data)])
+    if (whole := _of_datasets(model)) is None:
+        values = segment_llr(model, table, *events)
+    else:
+        values = whole.dataset_llr(cast(FloatArray, table), *events, observed=True)
     return model.interpolation.surface(values[0])

@@ -25,6 +25,7 @@ from milinfer.llr import (
     LLRModel,
     Model,
     event_table,
+    has_rate,
     is_additive,
     model_tag,
     scores_bags,
@@ -309,7 +310,7 @@ class Toys:
         self, model: Model, surfaces: FloatArray, counts: IntArray
     ) -> tuple[Interpolation | ChebyshevBox, FloatArray, FloatArray | None]:
         """Grid and surfaces of the whole likelihood, and ln ν(θ_k)/ν(0) at the model's points."""
-        if self.rate is None:
+        if self.rate is None or has_rate(model):
             return model.interpolation, surfaces, None
         fixed = sum(b.n_expected for b in self.background)
         nu0 = self._nu(dict.fromkeys(model.parameters, 0.0)) + fixed
@@ -324,7 +325,7 @@ class Toys:
         self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
     ) -> tuple[float, PoolInfluence | None]:
         """Error of Var(θ̂) from the finite pool, and what each part of the pool does to toys."""
-        if scores_bags(model):
+        if scores_bags(model) or has_rate(model):
             return float("nan"), None
         if self.disjoint:
             return 0.0, None
@@ -391,7 +392,7 @@ def _throw(
     """Surfaces by each model, (n_toys, K), and numbers of events (n_toys,)."""
     streams = range(start // STREAM, -(-(start + n_toys) // STREAM))
     one = partial(_stream, models, tables, draws, start, start + n_toys)
-    if any(scores_bags(m) for m in models):
+    if any(scores_bags(m) or has_rate(m) for m in models):
         workers = 1
     values: list[list[FloatArray]] = [[] for _ in models]
     counts = []

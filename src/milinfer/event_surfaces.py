@@ -1,0 +1,153 @@
+"""Λ_i(θ) of every event of a dataset at once: rows compressed to coefficients when made.
+
+A sum over events needs only the sum of their rows.  A likelihood with a background needs each
+event by itself at every call, so that what a call costs is one product with a small vector.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from milinfer.exceptions import ParameterError
+from milinfer.surface import Interpolation
+from milinfer.surface_box import ChebyshevBox
+from milinfer.typing import FloatArray
+
+__all__ = ["EventSurfaces", "require_linear"]
+
+
+def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> None:
+    """Refuse continuations that are not linear in the values at the points.
+
+    Parameters
+    ----------
+    interpolation
+        Points and continuation.
+    name
+        Of the model, for the message.
+
+    Raises
+    ------
+    ParameterError
+        For ``"parabola"``, which is drawn about the maximum of a whole dataset and says nothing
+        of one event, and ``"points"``, which knows nothing between the points.
+
+    Examples
+    --------
+    >>> require_linear(Interpolation(np.linspace(-1, 1, 5), "parabola"), "histogram")
+    Traceback (most recent call last):
+    milinfer.exceptions.ParameterError: histogram continues Λ by 'parabola', which is not defined
+    for single events; use a model with interpolation_kind='polynomial' or 'spline'
+    """
+    if isinstance(interpolation, Interpolation) and interpolation.kind in ("parabola", "points"):
+        msg = (
+            f"{name} continues Λ by {interpolation.kind!r}, which is not defined for single "
+            "events; use a model with interpolation_kind='polynomial' or 'spline'"
+        )
+        raise ParameterError(msg)
+
+
+class EventSurfaces:
+    """Log-likelihood ratios of many events as functions of θ.
+
+    Parameters
+    ----------
+    interpolation
+        Points and continuation, linear in the values.
+    values
+        Λ_i at the points, shape (n_events, K).
+
+    Raises
+    ------
+    ParameterError
+        If the continuation is not defined for single events.
+
+    Examples
+    --------
+    >>> grid = np.linspace(-1, 1, 9)
+    >>> events = EventSurfaces(Interpolation(grid, "spline"), grid * np.array([[1.0], [2.0]]))
+    >>> events.value(np.array([0.3])).round(12)
+    array([0.3, 0.6])
+    >>> events.gradient(np.array([0.3])).round(12)
+    array([[1., 2.]])
+    """
+
+    def __init__(self, interpolation: Interpolation | ChebyshevBox, values: FloatArray) -> None:
+        require_linear(interpolation, "the model")
+        self.interpolation = interpolation
+        values = np.asarray(values, dtype=np.float64)
+        self._cells: FloatArray | None = None
+        if isinstance(interpolation, ChebyshevBox):
+            by_event = interpolation.coefficients(values).reshape(len(values), -1)
+            self._low, self._high = interpolation.low, interpolation.high
+            self._degree = interpolation.degree
+        else:
+            self._low, self._high = (np.array([end]) for end in interpolation.range)
+            if interpolation.kind == "spline":
+                by_event = self._b_spline(interpolation.grid, values)
+            else:
+                self._degree = interpolation.degree
+                by_event = interpolation._coefficients(values)
+        # One row for each coefficient: a call adds a few long rows.
+        self._coefficients = np.ascontiguousarray(by_event.T)
+
+    def _b_spline(self, grid: FloatArray, values: FloatArray) -> FloatArray:
+        """Coefficients of B-splines, of which four are not zero at any θ, (n_events, K)."""
+        from scipy.interpolate import BSpline, make_interp_spline
+
+        # The same cubic as CubicSpline, whose ends are not knots either.
+        spline = make_interp_spline(grid, values.T, k=3)
+        unit = BSpline(spline.t, np.eye(len(grid)), 3)
+        self._knots = spline.t[3 : len(grid)]
+        # Taylor coefficients at the left of each cell, highest power first.
+        taylor = [unit(self._knots, m) / factor for m, factor in ((3, 6), (2, 2), (1, 1), (0, 1))]
+        self._cells = np.stack(
+            [[part[j, j : j + 4] for part in taylor] for j in range(len(self._knots))]
+        )
+        coefficients: FloatArray = spline.c.T
+        return coefficients
+
+    def value(self, theta: FloatArray) -> FloatArray:
+        """Λ_i at one point (n_parameters,), shape (n_events,)."""
+        rows, basis = self._basis(theta, (0,) * len(self._low))
+        return np.asarray(basis @ self._coefficients[rows], dtype=np.float64)
+
+    def gradient(self, theta: FloatArray) -> FloatArray:
+        """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
+        n = len(self._low)
+        found = [self._basis(theta, tuple(int(j == k) for j in range(n))) for k in range(n)]
+        basis = np.stack([b for _, b in found])
+        return np.asarray(basis @ self._coefficients[found[0][0]], dtype=np.float64)
+
+    def _basis(self, theta: FloatArray, orders: tuple[int, ...]) -> tuple[slice, FloatArray]:
+        """Coefficients in use, and their factors."""
+        if self._cells is not None:
+            cell = int(np.searchsorted(self._knots, theta[0], side="right")) - 1
+            offset = float(theta[0] - self._knots[cell])
+            c3, c2, c1, c0 = self._cells[cell]
+            if orders[0]:
+                return slice(cell, cell + 4), (3 * c3 * offset + 2 * c2) * offset + c1
+            return slice(cell, cell + 4), ((c3 * offset + c2) * offset + c1) * offset + c0
+        basis = np.ones(1)
+        for t, low, high, order in zip(theta, self._low, self._high, orders, strict=True):
+            along = _chebyshev((2 * t - low - high) / (high - low), self._degree, order)
+            if order:
+                along = along * (2 / (high - low))
+            basis = (basis[:, None] * along).ravel()
+        return slice(None), basis
+
+
+def _chebyshev(x: float, degree: int, order: int) -> FloatArray:
+    """Chebyshev polynomials, or their first derivatives, at one number, (degree + 1,)."""
+    if not order:
+        return np.asarray(chebyshev.chebvander(x, degree), dtype=np.float64)
+    # T_n′ = n U_{n−1}, and U by the recurrence of T.
+    second = np.zeros(degree + 1)
+    second[:1] = 1.0
+    if degree:
+        second[1] = 2 * x
+    for k in range(2, degree + 1):
+        second[k] = 2 * x * second[k - 1] - second[k - 2]
+    slopes: FloatArray = np.arange(degree + 1) * np.concatenate([[0.0], second[:-1]])
+    return slopes

@@ -1,0 +1,74 @@
+"""VBF H → WW with H → ZZ as a background: the whole chain, learned from simulated events."""
+
+from __future__ import annotations
+
+import pytest
+
+from milinfer.background_ratio import BackgroundRatio
+from milinfer.coverages import Asymptotic
+from milinfer.datasets import vbf_hww, vbf_hzz
+from milinfer.features import feature_set
+from milinfer.likelihood import BagLikelihood
+from milinfer.llr import Renamed
+from milinfer.points import point_id
+from milinfer.pools import Background
+from milinfer.profiled_mixture import ProfiledMixture
+from milinfer.samples import Sample, SampleSet
+from milinfer.toys import Toys
+from milinfer.training import TrainingConfig
+
+SIGNAL, BACKGROUND = 400.0, 100.0
+POINTS = tuple({"c_HW": c} for c in (-1.0, -0.5, 0.0, 0.5, 1.0))
+
+
+def sample(generated) -> Sample:
+    table = feature_set("vbf_2l2j_invariant").from_lhe(generated.to_events()[0])
+    weights = {}
+    if generated.point:
+        own = generated.joint_ratio(generated.point["c_HW"])
+        weights = {
+            point_id(p): generated.cross_section * generated.joint_ratio(p["c_HW"]) / own
+            for p in POINTS
+        }
+    return Sample(
+        table.array,
+        table.names,
+        point=generated.point,
+        process=generated.process,
+        cross_section=generated.cross_section,
+        cross_section_error=generated.cross_section_error,
+        reweights=weights,
+        reweight_points={point_id(p): p for p in POINTS} if weights else {},
+    )
+
+
+@pytest.mark.slow
+def test_the_background_is_taken_into_account():
+    truth = 0.0
+    train = sample(vbf_hww.generate(15_000, {"c_HW": 0.0}, seed=1))
+    model = BagLikelihood(
+        head="polynomial",
+        labels="joint",
+        points=tuple((p["c_HW"],) for p in POINTS),
+        training=TrainingConfig(10, 2048, 2e-3, 2e-5, schedule="cosine"),
+        seed=1,
+    ).fit(SampleSet((train,)))
+    ratio = BackgroundRatio(seed=1).fit(train, sample(vbf_hzz.generate(15_000, seed=2)))
+    assert all(abs(p) < 5 for p in ratio.fitted.pulls)
+    mixture = ProfiledMixture(model, SIGNAL, {"zz": (ratio, BACKGROUND)}, {"zz": 0.1})
+    toys = Toys(
+        SampleSet((sample(vbf_hww.generate(15_000, {"c_HW": truth}, seed=3)),)),
+        n_events=int(SIGNAL),
+        seed=4,
+        poisson=True,
+        background=(Background(sample(vbf_hzz.generate(15_000, seed=5)), BACKGROUND),),
+    )
+    found = toys.run([mixture, Renamed(model, "ignored")], truth, 1000)
+    print(ratio.fitted)
+    for name, e in found.items():
+        shares = [Asymptotic().contains_truth(e, cl).mean() for cl in (0.6827, 0.9545)]
+        bias, sd = e.theta_hat.mean() - truth, e.theta_hat.std()
+        print(f"{name}: bias {bias:+.4f} ± {e.mean_error:.4f}, sd {sd:.4f}, {shares}")
+    profiled = found["mixture"]
+    assert abs(profiled.theta_hat.mean() - truth) < 0.5 * profiled.theta_hat.std()
+    assert abs(Asymptotic().contains_truth(profiled, 0.6827).mean() - 0.6827) < 0.08
