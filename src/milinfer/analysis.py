@@ -256,7 +256,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         methods[name] = comparison[name].applied
         if name == model.name and name in belts:
             methods[f"{name}, Neyman"] = belts[name]
-        scan += coverage_scan(found, methods)
+        scan += coverage_scan(found, methods, warn_of_pool=False)
     widths: tuple[RelativeWidth, ...] = ()
     if len(next(iter(evaluated.values()))) > 1:
         ordered = {

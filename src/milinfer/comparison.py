@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -97,12 +98,17 @@ class MethodResult:
             "bartlett_ratio_error": self.information.bartlett_ratio_error,
             "coverage68": self.coverages[0].coverage,
             "coverage68_error": self.coverages[0].error,
+            "coverage68_pool_error": _known(self.coverages[0].pool_error),
             "coverage95": self.coverages[1].coverage,
             "coverage95_error": self.coverages[1].error,
             "coverage68_uncalibrated": self.coverages_raw[0].coverage,
             "coverage68_uncalibrated_error": self.coverages_raw[0].error,
             "n_toys": self.coverages[0].n_toys,
         }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,14 +232,22 @@ def assess(
             for cl in (CL68, CL95)
         )
         intervals = (inner, outer)
+
+    def coverages(method: Calibration | None) -> tuple[Coverage, Coverage]:
+        # The pool errors are in the result; who compares methods reads them there.
+        inner, outer = (
+            coverage(evaluation_toys, method, cl, warn_of_pool=False) for cl in (CL68, CL95)
+        )
+        return inner, outer
+
     return MethodResult(
         name,
         intervals,
         calibrated,
         calibration,
         information(evaluation_toys, [*calibration_toys, evaluation_toys]),
-        (coverage(evaluation_toys, applied, CL68), coverage(evaluation_toys, applied, CL95)),
-        (coverage(evaluation_toys, None, CL68), coverage(evaluation_toys, None, CL95)),
+        coverages(applied),
+        coverages(None),
     )
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "coverage",
     "coverage_scan",
     "require_other_events",
+    "warn_of_pools",
 ]
 
 CL68, CL95 = 0.6827, 0.9545
@@ -228,6 +229,7 @@ def coverage(
     cl: float = CL68,
     *,
     name: str | None = None,
+    warn_of_pool: bool = True,
 ) -> Coverage:
     """Measure how often intervals contain the truth.
 
@@ -241,6 +243,8 @@ def coverage(
         Confidence level claimed.
     name
         Of the method; default: its class.
+    warn_of_pool
+        Whether to warn of a pool that is too small.
 
     Raises
     ------
@@ -285,16 +289,8 @@ def coverage(
         n,
         float(np.hypot(ensemble.pool_coverage_error(cl), shift)),
     )
-    # Models of bags do not know all of their pool error; what is known counts.
-    known = shift if np.isnan(measured.pool_error) else measured.pool_error
-    if known > float(np.sqrt(cl * (1 - cl) / n)):
-        msg = (
-            f"{ensemble.model} at {format_point(ensemble.point)}: {n} toys claim a coverage to "
-            f"{np.sqrt(cl * (1 - cl) / n):.2%}, but they use each of {ensemble.n_effective:.0f} "
-            f"(effective) events {ensemble.reuse:.0f} times, which alone may shift it by "
-            f"{known:.2%}; use a larger pool"
-        )
-        warnings.warn(msg, MilinferWarning, stacklevel=2)
+    if warn_of_pool:
+        warn_of_pools([measured])
     return measured
 
 
@@ -327,6 +323,7 @@ def coverage_scan(
     methods: Mapping[str, IntervalMethod | None],
     cls: Sequence[float] = (CL68, CL95),
     *,
+    warn_of_pool: bool = True,
     on_row: Callable[[int], None] | None = None,
 ) -> CoverageScan:
     """Coverage of several methods on the same toys at several truths.
@@ -339,6 +336,8 @@ def coverage_scan(
         By name; None takes the surface at its word.
     cls
         Confidence levels.
+    warn_of_pool
+        Whether to warn, once, of pools that are too small; see :func:`coverage`.
     on_row
         Called with 1 after each coverage.
 
@@ -356,10 +355,36 @@ def coverage_scan(
     for name, method in methods.items():
         for cl in cls:
             for ensemble in ensembles:
-                rows.append(coverage(ensemble, method, cl, name=name))
+                rows.append(coverage(ensemble, method, cl, name=name, warn_of_pool=False))
                 if on_row is not None:
                     on_row(1)
+    if warn_of_pool:
+        warn_of_pools(rows)
     return CoverageScan(tuple(rows))
+
+
+def warn_of_pools(rows: Sequence[Coverage]) -> None:
+    """Warn, once, if the pools of events are too small for what the numbers of toys claim.
+
+    Examples
+    --------
+    >>> row = Coverage("m", "belt", {"mu": 0.0}, 0.6827, 0.70, 0.01, 0.69, 0.71, 2000, 0.002)
+    >>> warn_of_pools([row])
+    """
+    claimed = np.array([np.sqrt(r.cl * (1 - r.cl) / r.n_toys) for r in rows])
+    # Models of bags do not know their pool error: nothing is compared then.
+    excess = np.array([r.pool_error for r in rows]) / claimed
+    bad = np.flatnonzero(excess > 1)
+    if not len(bad):
+        return
+    k = int(bad[np.argmax(excess[bad])])
+    worst = rows[k]
+    msg = (
+        f"{worst.model}, {worst.method} at {format_point(worst.point)}: {worst.n_toys} toys claim "
+        f"a coverage to {claimed[k]:.2%}, but the pool of events that they share may shift it by "
+        f"{worst.pool_error:.2%} ({len(bad)} of {len(rows)} coverages are such); use a larger pool"
+    )
+    warnings.warn(msg, MilinferWarning, stacklevel=3)
 
 
 def require_other_events(ensemble: ToyEnsemble, pool_ids: Sequence[str], method: str) -> None:

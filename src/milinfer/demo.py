@@ -60,7 +60,7 @@ class DemoConfig:
 
     events: int = 10_000
     calibration_events: int = 40_000
-    evaluation_events: int = 30_000
+    evaluation_events: int = 40_000
     data_events: int = 1_000
     truth: float = 0.0
     seed: int = 1
