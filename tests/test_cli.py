@@ -118,6 +118,8 @@ def _flat(events):
 
 
 @pytest.mark.slow
+# Coverage is measured all the same, with the small pools that a quick test has.
+@pytest.mark.filterwarnings("default:.*use a larger pool:milinfer.exceptions.MilinferWarning")
 def test_a_users_own_files_go_all_the_way(tmp_path):
     """Other flavours and particle order, gzip, points on the command line: to the comparison."""
     values = (-1.0, -0.5, 0.0, 0.5, 1.0)

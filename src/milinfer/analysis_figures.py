@@ -9,7 +9,7 @@ import numpy as np
 from milinfer import coverage_figures, plotting
 from milinfer.belt_figures import plot_belt
 from milinfer.cost import LikelihoodCost
-from milinfer.coverages import CL68, CL95
+from milinfer.coverages import CL68, CL95, CoverageScan
 from milinfer.information_figures import plot_relative_widths
 from milinfer.intervals import toy_intervals
 from milinfer.points import format_point
@@ -38,6 +38,15 @@ _TITLES = {
 
 def _title(name: str) -> str:
     return _TITLES.get(name, name)
+
+
+def _titled(scan: CoverageScan) -> CoverageScan:
+    """The same rows, with the titles of the methods."""
+    rows = []
+    for row in scan:
+        name, separator, rest = row.method.partition(", ")
+        rows.append(row._replace(method=_title(name) + separator + rest))
+    return CoverageScan(tuple(rows))
 
 
 def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
@@ -147,7 +156,7 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     )
     if len({r.theta for r in result.coverage}) > 1:
         out["coverage_scan"] = (
-            coverage_figures.plot_coverage_scan(result.coverage),
+            coverage_figures.plot_coverage_scan(_titled(result.coverage)),
             "Coverage against the truth. Bands: one and two binomial errors around the claim.",
         )
     if model.name in result.belts:

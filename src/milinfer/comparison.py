@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from milinfer.calibration import Calibration
 from milinfer.calibration_fit import calibrate
 from milinfer.coverages import CL68, CL95, Coverage, coverage, require_other_events
-from milinfer.exceptions import CalibrationError
+from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.fisher import Information, information
 from milinfer.intervals import Interval, profile_interval
 from milinfer.toys import ToyEnsemble
@@ -216,7 +217,13 @@ def assess(
     CalibrationError
         If calibration and evaluation toys share events.
     """
-    calibration = calibrate(calibration_toys, seed=seed)
+    with warnings.catch_warnings():
+        if not calibrated:
+            # Only reported: a histogram of few events may well have a response that turns around,
+            # and is then described by a line.
+            warnings.simplefilter("ignore", MilinferWarning)
+        calibration = calibrate(calibration_toys, seed=seed)
+        measured = information(evaluation_toys, [*calibration_toys, evaluation_toys])
     applied = calibration if calibrated else None
     require_other_events(evaluation_toys, calibration.pool_ids, name)
     intervals = None
@@ -245,7 +252,7 @@ def assess(
         intervals,
         calibrated,
         calibration,
-        information(evaluation_toys, [*calibration_toys, evaluation_toys]),
+        measured,
         coverages(applied),
         coverages(None),
     )

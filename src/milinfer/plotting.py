@@ -37,10 +37,19 @@ __all__ = [
     "plot_training",
 ]
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 _LABELS = {"c_HW": r"$c_{HW}$"}
 # Methods that every report shows, and the titles under which it shows them.
-_METHODS = ("bag network", "pyhf, feature", "pyhf, classifier", "oracle")
+_METHODS = (
+    "polynomial, joint",
+    "polynomial",
+    "multi-class bags",
+    "pyhf, feature",
+    "pyhf, two features",
+    "pyhf, classifier",
+    "pyhf, score",
+    "oracle",
+)
 
 
 @contextmanager
@@ -340,6 +349,8 @@ def plot_response(ensembles: Sequence[ToyEnsemble], calibration: Calibration) ->
         axis.fill_between(fine, centre - band, centre + band, color=PALETTE[1], alpha=0.25, lw=0)
         axis.axhline(0, color="gray", lw=0.8, ls="--")
         parameter = parameter_label(calibration.parameter)
+        margin = 0.08 * (truths.max() - truths.min())
+        axis.set_xlim(truths.min() - margin, truths.max() + margin)
         axis.set_xlabel(f"true {parameter}")
         axis.set_ylabel(f"bias of the estimate of {parameter}")
         axis.legend()

@@ -256,6 +256,10 @@ class ProfiledMixture:
         """
         data.require_data()
         rate = self.rate
+        if isinstance(rate, Rate):
+            # The yield that toys had, by which calibrations and belts know their like.
+            truth = [self.true_norms.get(name, 1.0) for name in self.backgrounds]
+            rate = rate.with_background(float(np.dot(truth, self.terms.expected)))
         return LikelihoodCost(
             dataset_surface(self, data),
             self.parameters,

@@ -186,7 +186,7 @@ def import_workspace(
     >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
     >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2, luminosity=0.1)
     >>> cost = import_workspace(export_workspace(templates, [20, 30, 25, 25]))
-    >>> by_hand = templates.cost([20, 30, 25, 25], rate=True)
+    >>> by_hand = templates.cost([20, 30, 25, 25], rate=True, mc_stat=False)
     >>> list(cost.start), bool(abs(cost(0.1) - by_hand(0.1)) < 1e-9)
     (['mu'], True)
     """
