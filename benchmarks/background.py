@@ -1,4 +1,4 @@
-"""What a background does to an unbinned fit: ignored, profiled with the exact ratio, or a learned one.
+"""What a background does to an unbinned fit: ignored, or profiled by an exact or learned ratio.
 
 python benchmarks/background.py [--toys 2000]
 

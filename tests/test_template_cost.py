@@ -11,6 +11,7 @@ from iminuit import Minuit
 from scipy.stats import norm, poisson
 
 from milinfer.barlow_beeston import profile_bins, profile_log_likelihood
+from milinfer.belt_grid import neyman
 from milinfer.binned import BinnedLLR
 from milinfer.datasets import gaussian
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
@@ -234,3 +235,24 @@ def test_two_parameters():
     surface = dataset_surface(model, data)
     best = np.array(m.values)
     assert surface.value(best) == pytest.approx((cost(0.0, 0.0) - m.fval) / 2, abs=1e-3)
+
+
+def test_asymptotic_and_toy_intervals_agree_where_they_must():
+    """Many events in each bin: MINOS on pyhf's likelihood and a Neyman belt of its toys."""
+    truths = [round(float(t), 2) + 0.0 for t in np.linspace(-0.2, 0.2, 9)]
+    samples = gaussian.samples(100_000, [-0.5, -0.25, 0.0, 0.25, 0.5], seed=1)
+    templates = Templates.from_samples(samples, "x0", bins=12, degree=4)
+    model = BinnedLLR(
+        "pyhf", templates, "mu", Interpolation(np.linspace(-0.5, 0.5, 41), "spline"), mc_stat=False
+    )
+    pool = gaussian.samples(100_000, truths, seed=2)
+    belt = neyman(Toys(pool, 1000, seed=3).scan([model], truths, 2000)["pyhf"])
+    data = gaussian.generate(1000, 0.03, seed=4).as_data()
+    for cl in (0.6827, 0.9545):
+        by_toys = belt.interval(dataset_surface(model, data), cl)
+        asymptotic = profile_interval(templates.cost(data, mc_stat=False), "mu", cl)
+        # A critical value of 9 × 2000 toys is known to 2 %, an end so to 1 % of the half-width.
+        tolerance = 4 * max(max(e) for e in by_toys.errors) + 1e-3
+        assert by_toys.low == pytest.approx(asymptotic.low, abs=tolerance)
+        assert by_toys.high == pytest.approx(asymptotic.high, abs=tolerance)
+        assert tolerance < 0.15 * asymptotic.width
