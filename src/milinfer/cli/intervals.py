@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +33,48 @@ if TYPE_CHECKING:
 __all__ = ["calibrate", "coverage", "neyman"]
 
 
+@dataclass(frozen=True)
+class ToyOptions:
+    """What all commands that throw toys from files are told."""
+
+    files: tuple[str, ...]
+    model_path: Path
+    events_per_toy: int
+    n_toys: int
+    truths: str | None
+    degree: int | None
+    feature_set: str
+    seed: int
+    workers: int
+
+    def throw(self) -> tuple[BagLikelihood, list[ToyEnsemble]]:
+        """The model, and its toys at all truths that the options ask for."""
+        from milinfer.likelihood import BagLikelihood
+        from milinfer.pools import EventPool
+        from milinfer.progress import progress
+        from milinfer.toys import Toys
+
+        model = BagLikelihood.load(self.model_path)
+        samples = read_samples(self.files, features=self.feature_set, parameter=model.parameter)
+        values = sorted(samples.values(model.parameter).tolist())
+        if self.truths:
+            values = values_spec(self.truths)
+        toys = Toys(EventPool(samples, self.degree), self.events_per_toy, self.seed)
+        with progress("toys", self.n_toys * len(values)) as advance:
+            thrown = toys.scan([model], values, self.n_toys, workers=self.workers, on_toys=advance)
+        return model, thrown[model.name]
+
+
 def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of all commands that throw toys from files."""
+    """Options of all commands that throw toys from files, handed on as :class:`ToyOptions`."""
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        own = {f.name: given.pop(f.name) for f in fields(ToyOptions)}
+        function(options=ToyOptions(**own), **given)
+
+    # Options that the function has from other decorators stay with it.
+    decorated: Callable[..., Any] = command
     for option in (
         workers_option,
         seed_option,
@@ -58,32 +100,8 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         model_option,
         click.argument("files", nargs=-1, required=True),
     ):
-        function = option(function)
-    return function
-
-
-def _throw(
-    files: tuple[str, ...],
-    model: BagLikelihood,
-    n_events: int,
-    n_toys: int,
-    truths: str | None,
-    degree: int | None,
-    feature_set: str,
-    seed: int,
-    workers: int,
-) -> list[ToyEnsemble]:
-    """Toys at all truths that the options ask for."""
-    from milinfer.pools import EventPool
-    from milinfer.progress import progress
-    from milinfer.toys import Toys
-
-    samples = read_samples(files, features=feature_set, parameter=model.parameter)
-    values = values_spec(truths) if truths else sorted(samples.values(model.parameter).tolist())
-    toys = Toys(EventPool(samples, degree), n_events, seed)
-    with progress("toys", n_toys * len(values)) as advance:
-        thrown = toys.scan([model], values, n_toys, workers=workers, on_toys=advance)
-    return thrown[model.name]
+        decorated = option(decorated)
+    return decorated
 
 
 @click.command(epilog=FILES_HELP)
@@ -99,15 +117,7 @@ def _throw(
 @output_option("JSON file for the calibration, or the directory of the model.")
 @json_option
 def calibrate(
-    files: tuple[str, ...],
-    model_path: Path,
-    events_per_toy: int,
-    n_toys: int,
-    truths: str | None,
-    degree: int | None,
-    feature_set: str,
-    seed: int,
-    workers: int,
+    options: ToyOptions,
     kind: str,
     out: Path,
     json_path: Path | None,
@@ -120,13 +130,9 @@ def calibrate(
     """
     from milinfer.calibration_files import save_calibration
     from milinfer.calibration_fit import calibrate as make_calibration
-    from milinfer.likelihood import BagLikelihood
 
-    model = BagLikelihood.load(model_path)
-    ensembles = _throw(
-        files, model, events_per_toy, n_toys, truths, degree, feature_set, seed, workers
-    )
-    calibration = make_calibration(ensembles, kind=kind, seed=seed)  # type: ignore[arg-type]
+    model, ensembles = options.throw()
+    calibration = make_calibration(ensembles, kind=kind, seed=options.seed)  # type: ignore[arg-type]
     save_calibration(calibration, out)
     click.echo(
         f"{out}: c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f} (by {kind}), "
@@ -148,8 +154,8 @@ def calibrate(
             "bias_error": [calibration.bias(t)[1] for t in calibration.thetas],
             "reuse": [e.reuse for e in ensembles],
             "n_toys": calibration.n_toys,
-            "n_events": events_per_toy,
-            "seed": seed,
+            "n_events": options.events_per_toy,
+            "seed": options.seed,
         },
     )
 
@@ -170,15 +176,7 @@ def calibrate(
 @output_option("JSON file for the belt.")
 @json_option
 def neyman(
-    files: tuple[str, ...],
-    model_path: Path,
-    events_per_toy: int,
-    n_toys: int,
-    truths: str | None,
-    degree: int | None,
-    feature_set: str,
-    seed: int,
-    workers: int,
+    options: ToyOptions,
     ordering: str,
     bounds: tuple[float, float] | None,
     calibration_path: Path | None,
@@ -194,12 +192,8 @@ def neyman(
     from milinfer.belt_files import save_belt
     from milinfer.belt_grid import neyman as make_belt
     from milinfer.calibration_files import load_calibration
-    from milinfer.likelihood import BagLikelihood
 
-    model = BagLikelihood.load(model_path)
-    ensembles = _throw(
-        files, model, events_per_toy, n_toys, truths, degree, feature_set, seed, workers
-    )
+    model, ensembles = options.throw()
     calibration = None if calibration_path is None else load_calibration(calibration_path)
     belt = make_belt(
         ensembles,
@@ -210,7 +204,7 @@ def neyman(
     save_belt(belt, out)
     click.echo(
         f"{out}: {len(belt.points)} values of {model.parameter} between {belt.limits[0][0]:g} and "
-        f"{belt.limits[0][1]:g}, {n_toys} toys at each, {ordering} ordering"
+        f"{belt.limits[0][1]:g}, {options.n_toys} toys at each, {ordering} ordering"
     )
     write_json(
         json_path,
@@ -223,9 +217,9 @@ def neyman(
             "upper": belt.upper,
             "upper_error": belt.upper_error,
             "ordering": ordering,
-            "n_toys": n_toys,
-            "n_events": events_per_toy,
-            "seed": seed,
+            "n_toys": options.n_toys,
+            "n_events": options.events_per_toy,
+            "seed": options.seed,
         },
     )
 
@@ -243,15 +237,7 @@ def neyman(
 @output_option("Figure (.svg, .pdf, .png).", required=False)
 @json_option
 def coverage(
-    files: tuple[str, ...],
-    model_path: Path,
-    events_per_toy: int,
-    n_toys: int,
-    truths: str | None,
-    degree: int | None,
-    feature_set: str,
-    seed: int,
-    workers: int,
+    options: ToyOptions,
     calibration_path: Path | None,
     belt_path: Path | None,
     out: Path | None,
@@ -267,17 +253,13 @@ def coverage(
     from milinfer.calibration_files import load_calibration
     from milinfer.coverage_figures import plot_coverage_scan
     from milinfer.coverages import CL68, CL95, IntervalMethod, coverage_scan
-    from milinfer.likelihood import BagLikelihood
 
-    model = BagLikelihood.load(model_path)
     methods: dict[str, IntervalMethod | None] = {"as trained": None}
     if calibration_path is not None:
         methods["calibrated"] = load_calibration(calibration_path)
     if belt_path is not None:
         methods["Neyman belt"] = load_belt(belt_path)
-    ensembles = _throw(
-        files, model, events_per_toy, n_toys, truths, degree, feature_set, seed, workers
-    )
+    model, ensembles = options.throw()
     scan = coverage_scan(ensembles, methods)
     # The strongest method last: its rows are the ones that the JSON calls coverage68.
     chosen = list(methods)[1] if len(methods) > 1 else "as trained"
@@ -286,7 +268,7 @@ def coverage(
         click.echo(
             f"{model.parameter} = {inner.theta:g}: "
             + ", ".join(f"{c.coverage:.2%} ± {c.error:.2%} of {c.cl:.2%}" for c in (inner, outer))
-            + f" ({chosen}, {n_toys} toys)"
+            + f" ({chosen}, {options.n_toys} toys)"
         )
     Console().print(scan.to_rich())
     if out is not None:
@@ -302,13 +284,13 @@ def coverage(
                     "coverage68_error": inner.error,
                     "coverage95": outer.coverage,
                     "coverage95_error": outer.error,
-                    "n_toys": n_toys,
+                    "n_toys": options.n_toys,
                 }
                 for inner, outer in pairs
             ],
             "scan": scan.to_dict(),
             "calibrated": calibration_path is not None,
             "reuse": [e.reuse for e in ensembles],
-            "seed": seed,
+            "seed": options.seed,
         },
     )
