@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from vbf_samples import vbf_sample
 
 import milinfer as mil
 from milinfer.binned import BinnedLLR
@@ -95,20 +96,7 @@ def signed_angle(sample: mil.Sample) -> np.ndarray:
 def _generate(job: tuple[float, int, int]) -> mil.Sample:
     """Events as they come out of the feature step, without the detour through files."""
     value, n, seed = job
-    generated = vbf_hww.generate(n, {"c_HW": value}, seed=seed)
-    table = mil.feature_set("vbf_2l2j_invariant").from_lhe(generated.to_events()[0])
-    own = generated.joint_ratio(value)
-    weights = vbf_hww.DEFAULT_WEIGHTS
-    return mil.Sample(
-        table.array,
-        table.names,
-        point={"c_HW": value},
-        process="vbf_hww",
-        cross_section=generated.cross_section,
-        cross_section_error=generated.cross_section_error,
-        reweights={f"w{k}": generated.joint_ratio(p["c_HW"]) / own for k, p in enumerate(weights)},
-        reweight_points={f"w{k}": p for k, p in enumerate(weights)},
-    )
+    return vbf_sample(vbf_hww.generate(n, {"c_HW": value}, seed=seed), value)
 
 
 def hww(pool_events: int, train_events: int, heads: Sequence[str]) -> Problem:
