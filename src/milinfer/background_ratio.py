@@ -20,7 +20,7 @@ from scipy.special import expit
 from milinfer.boosted import BoostedLikelihood
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError
 from milinfer.likelihood import BagLikelihood
-from milinfer.model_folder import new_model_folder, read_json
+from milinfer.model_folder import new_model_folder, read_json, require_format
 from milinfer.samples import Sample, SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
 
@@ -260,12 +260,7 @@ class BackgroundRatio:
         """
         folder = Path(path)
         content = read_json(folder / "model.json")
-        if content.get("format") != _FORMAT:
-            msg = (
-                f"{folder} has model format {content.get('format')}, and BackgroundRatio reads "
-                f"{_FORMAT}; load it with the class that saved it"
-            )
-            raise ModelError(msg)
+        require_format(folder, content, _FORMAT, "BackgroundRatio")
         try:
             fit = content["fit"]
             fitted = RatioFit(**(fit | {"n_held_out": tuple(fit["n_held_out"])}))

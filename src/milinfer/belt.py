@@ -20,7 +20,7 @@ from milinfer.belt_toys import (
 )
 from milinfer.bounded_fit import bounded_minimum, cost_value
 from milinfer.calibrated_toys import calibrated_toys
-from milinfer.calibration import SAME_RATE, Calibration
+from milinfer.calibration import Calibration, require_rate_of_toys, size_differs
 from milinfer.confidence import ConfidenceRegion, ConfidenceSet, confidence_set
 from milinfer.confidence_region import confidence_region
 from milinfer.cost import LikelihoodCost
@@ -310,7 +310,11 @@ class Belt:
                 )
                 raise CalibrationError(msg)
             self._require_size(observed.n_events, observed.rate is not None)
-            self._require_rate(observed)
+            # Toys of a regression are at many points, none of which is one of those listed.
+            if self.extended and observed.rate is not None and not self.regression:
+                require_rate_of_toys(
+                    "belt", observed.rate, self.parameters, self.points[0], self.n_events
+                )
         if self.calibration is not None:
             return
         if len(limits) != len(self.parameters) or any(
@@ -324,8 +328,7 @@ class Belt:
 
     def _require_size(self, n_events: float, extended: bool) -> None:
         # With the rate term the number of events is part of the measurement.
-        allowed = max(0.25 * self.n_events, 5 * np.sqrt(self.n_events))
-        if not self.extended and abs(n_events - self.n_events) > allowed:
+        if not self.extended and size_differs(n_events, self.n_events):
             msg = (
                 f"the belt is of toys of {self.n_events:g} events, but this has {n_events:g}; make "
                 f"one with n_events={n_events:g}"
@@ -335,19 +338,5 @@ class Belt:
             msg = (
                 f"the belt is of toys {'with' if self.extended else 'without'} the rate term, but "
                 f"this is {'with' if extended else 'without'} it; make both alike"
-            )
-            raise CalibrationError(msg)
-
-    def _require_rate(self, observed: LikelihoodCost) -> None:
-        # Toys of a regression are at many points, none of which is one of those listed.
-        if not self.extended or observed.rate is None or self.regression:
-            return
-        yielded = float(observed.rate.value(self.points[:1])[0])
-        if abs(yielded - self.n_events) > SAME_RATE * self.n_events:
-            msg = (
-                f"the toys of this belt had {self.n_events:g} events on average at "
-                f"{self.points[0].tolist()}, but the rate of the cost says {yielded:g}; give the "
-                "cost the rate of the toys, with their backgrounds: "
-                "rate=rate.with_background(n_expected)"
             )
             raise CalibrationError(msg)

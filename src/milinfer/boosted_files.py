@@ -11,7 +11,13 @@ import numpy as np
 
 from milinfer.boosted import BoostedLikelihood, _Fitted
 from milinfer.exceptions import MilinferError, ModelError
-from milinfer.model_folder import checksum, new_model_folder, read_json, require_unchanged
+from milinfer.model_folder import (
+    checksum,
+    new_model_folder,
+    read_json,
+    require_format,
+    require_unchanged,
+)
 from milinfer.trees import BoostedSettings, require
 from milinfer.typing import PathLikeStr
 
@@ -64,12 +70,7 @@ def load_boosted(path: PathLikeStr) -> BoostedLikelihood:
     """
     folder = Path(path)
     content = read_json(folder / "model.json")
-    if content.get("format") != _FORMAT:
-        msg = (
-            f"{folder} has model format {content.get('format')}, and BoostedLikelihood reads "
-            f"{_FORMAT}; load it with the class that saved it"
-        )
-        raise ModelError(msg)
+    require_format(folder, content, _FORMAT, "BoostedLikelihood")
     try:
         file = folder / _TREES
         require_unchanged(file, content["weights"][_TREES])

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from milinfer.calibration import Calibration
+from milinfer.extended import fine_degree
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.toys import ToyEnsemble
@@ -18,7 +19,6 @@ from milinfer.toys import ToyEnsemble
 __all__ = ["calibrated_toys"]
 
 _POINTS = 161
-_DEGREES = {1: 24, 2: 16}
 
 
 def calibrated_toys(
@@ -64,7 +64,7 @@ def calibrated_toys(
     if number == 1:
         grid = Interpolation(np.linspace(low[0], high[0], _POINTS), "spline")
     else:
-        grid = ChebyshevBox(low, high, _DEGREES.get(number, 10))
+        grid = ChebyshevBox(low, high, fine_degree(number))
     points = grid.grid.reshape(-1, number)
     scale = np.ones(len(points))
     if calibration.correct != "bias":

@@ -24,15 +24,16 @@ from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import CalibrationError
 from milinfer.llr import ModelTag
 from milinfer.points import format_point, only
+from milinfer.rate import Rate
 from milinfer.response import Response, truths
 from milinfer.smooth import SmoothPolynomial
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray
 
-__all__ = ["SAME_RATE", "Calibration", "Correct", "Kind"]
+__all__ = ["Calibration", "Correct", "Kind", "require_rate_of_toys", "size_differs"]
 
 # A thousandth of the rate is a tenth of the Poisson error of ten thousand events.
-SAME_RATE = 1e-3
+_SAME_RATE = 1e-3
 
 Kind = Literal["coverage", "bartlett"]
 Correct = Literal["both", "scale", "bias"]
@@ -284,20 +285,10 @@ class Calibration:
             )
             raise CalibrationError(msg)
         if self.extended and cost.rate is not None:
-            yielded = float(cost.rate.value(self.points[:1])[0])
-            if abs(yielded - expected) > SAME_RATE * expected:
-                where = format_point(
-                    dict(zip(self.parameters, self.points[0].tolist(), strict=True))
-                )
-                msg = (
-                    f"the toys of this calibration had {expected:g} events on average at {where}, "
-                    f"but the rate of the cost says {yielded:g}; give the cost the rate of the "
-                    "toys, with their backgrounds: rate=rate.with_background(n_expected)"
-                )
-                raise CalibrationError(msg)
-        if not self.extended and abs(cost.n_events - expected) > max(
-            0.25 * expected, 5 * np.sqrt(expected)
-        ):
+            require_rate_of_toys(
+                "calibration", cost.rate, self.parameters, self.points[0], expected
+            )
+        if not self.extended and size_differs(cost.n_events, expected):
             msg = (
                 f"calibrated on toys of {expected:g} events, but the dataset has "
                 f"{cost.n_events:g}; calibrate with n_events={cost.n_events:g}"
@@ -337,6 +328,49 @@ class _Correction:
             return np.zeros(len(theta))
         slope: FloatArray = self.scale(theta) * self.log_scale.gradient(theta[None])[0]
         return slope
+
+
+def size_differs(n_events: float, expected: float) -> bool:
+    """Whether a dataset has another size than toys: by a quarter and five standard deviations.
+
+    Examples
+    --------
+    >>> size_differs(120, 100), size_differs(200, 100)
+    (False, True)
+    """
+    return bool(abs(n_events - expected) > max(0.25 * expected, 5 * np.sqrt(expected)))
+
+
+def require_rate_of_toys(
+    what: str, rate: Rate, parameters: Sequence[str], point: FloatArray, expected: float
+) -> None:
+    """Refuse a rate that gives another number of events at a point than the toys had there.
+
+    Parameters
+    ----------
+    what
+        That was made with the toys, for the message.
+    rate
+        Of a cost.
+    parameters, point
+        Where, shape (n_parameters,).
+    expected
+        Mean number of events of the toys.
+
+    Raises
+    ------
+    CalibrationError
+        If they differ by more than 0.1 %.
+    """
+    yielded = float(rate.value(point[None])[0])
+    if abs(yielded - expected) > _SAME_RATE * expected:
+        where = format_point(dict(zip(parameters, point.tolist(), strict=True)))
+        msg = (
+            f"the toys of this {what} had {expected:g} events on average at {where}, but the rate "
+            f"of the cost says {yielded:g}; give the cost the rate of the toys, with their "
+            "backgrounds: rate=rate.with_background(n_expected)"
+        )
+        raise CalibrationError(msg)
 
 
 def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:

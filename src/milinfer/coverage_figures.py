@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from milinfer.coverages import binomial_errors
 from milinfer.plotting import PALETTE, figure_of, parameter_label, styled
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
         gap = np.min(np.diff(truths)) if len(truths) > 1 else 1.0
         for axis, cl in zip(axes[:, 0], scan.cls, strict=True):
             n = min(r.n_toys for r in scan if r.cl == cl)
-            error = float(np.sqrt(cl * (1 - cl) / n))
+            error = float(binomial_errors(cl, n))
             for width, alpha in ((2, 0.12), (1, 0.18)):
                 axis.axhspan(
                     cl - width * error, cl + width * error, color="gray", alpha=alpha, lw=0

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest, chi2
 
 from milinfer.exceptions import CalibrationError, MilinferWarning, ParameterError
@@ -30,6 +31,7 @@ __all__ = [
     "Coverage",
     "CoverageScan",
     "IntervalMethod",
+    "binomial_errors",
     "coverage",
     "coverage_scan",
     "require_other_events",
@@ -115,7 +117,7 @@ class Coverage(NamedTuple):
     @property
     def pull(self) -> float:
         """Deviation from what is claimed, in binomial errors of the claim."""
-        return (self.coverage - self.cl) / float(np.sqrt(self.cl * (1 - self.cl) / self.n_toys))
+        return (self.coverage - self.cl) / float(binomial_errors(self.cl, self.n_toys))
 
 
 @dataclass(frozen=True)
@@ -371,7 +373,7 @@ def warn_of_pools(rows: Sequence[Coverage]) -> None:
     >>> row = Coverage("m", "belt", {"mu": 0.0}, 0.6827, 0.70, 0.01, 0.69, 0.71, 2000, 0.002)
     >>> warn_of_pools([row])
     """
-    claimed = np.array([np.sqrt(r.cl * (1 - r.cl) / r.n_toys) for r in rows])
+    claimed = np.array([binomial_errors(r.cl, r.n_toys) for r in rows])
     # Models of bags do not know their pool error: nothing is compared then.
     excess = np.array([r.pool_error for r in rows]) / claimed
     bad = np.flatnonzero(excess > 1)
@@ -404,7 +406,7 @@ def require_other_events(ensemble: ToyEnsemble, pool_ids: Sequence[str], method:
         raise CalibrationError(msg)
 
 
-def binomial_errors(cl: float, n: FloatArray) -> FloatArray:
+def binomial_errors(cl: float, n: ArrayLike) -> FloatArray:
     """Binomial standard error of a coverage that is as claimed.
 
     Examples
@@ -412,5 +414,5 @@ def binomial_errors(cl: float, n: FloatArray) -> FloatArray:
     >>> binomial_errors(0.6827, np.array([2000.0])).round(4)
     array([0.0104])
     """
-    error: FloatArray = np.sqrt(cl * (1 - cl) / n)
+    error: FloatArray = np.sqrt(cl * (1 - cl) / np.asarray(n, dtype=np.float64))
     return error

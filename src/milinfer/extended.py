@@ -12,12 +12,23 @@ from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import FloatArray
 
-__all__ = ["finer", "resampled"]
+__all__ = ["fine_degree", "finer", "resampled"]
 
 _POINTS = 81
 # Nodes grow with the power of the number of parameters.
 _DEGREES = {1: 24, 2: 16}
 _DEGREE = 10
+
+
+def fine_degree(n_parameters: int) -> int:
+    """Degree of a box that holds more than a parabola, in so many parameters.
+
+    Examples
+    --------
+    >>> fine_degree(2)
+    16
+    """
+    return _DEGREES.get(n_parameters, _DEGREE)
 
 
 def finer(interpolation: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
@@ -29,7 +40,7 @@ def finer(interpolation: Interpolation | ChebyshevBox) -> Interpolation | Chebys
     (81,)
     """
     if isinstance(interpolation, ChebyshevBox):
-        degree = max(interpolation.degree, _DEGREES.get(interpolation.n_parameters, _DEGREE))
+        degree = max(interpolation.degree, fine_degree(interpolation.n_parameters))
         return ChebyshevBox(interpolation.low, interpolation.high, degree)
     n = max(_POINTS, 4 * len(interpolation.grid) - 3)
     return Interpolation(np.linspace(*interpolation.range, n), "spline")

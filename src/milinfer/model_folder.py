@@ -14,7 +14,7 @@ from typing import Any
 from milinfer.exceptions import ModelError
 from milinfer.typing import PathLikeStr
 
-__all__ = ["checksum", "new_model_folder", "read_json", "require_unchanged"]
+__all__ = ["checksum", "new_model_folder", "read_json", "require_format", "require_unchanged"]
 
 
 @contextmanager
@@ -88,6 +88,28 @@ def require_unchanged(file: Path, saved: str) -> None:
     if not file.exists() or checksum(file) != saved:
         what = "differs from what was saved" if file.exists() else "is missing"
         msg = f"{file} {what}; restore it or train again"
+        raise ModelError(msg)
+
+
+def require_format(folder: Path, content: dict[str, Any], known: str, reader: str) -> None:
+    """Refuse the content of a ``model.json`` that another class has written.
+
+    Raises
+    ------
+    ModelError
+        The message names both formats.
+
+    Examples
+    --------
+    >>> require_format(Path("model"), {"format": 2}, "xgboost-1", "BoostedLikelihood")
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: model has model format 2, ...
+    """
+    if content.get("format") != known:
+        msg = (
+            f"{folder} has model format {content.get('format')}, and {reader} reads {known}; load "
+            "it with the class that saved it"
+        )
         raise ModelError(msg)
 
 
