@@ -12,6 +12,7 @@ of events, measure coverage on another: :func:`milinfer.coverage` refuses the ev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -312,22 +313,20 @@ class _Correction:
     def forward(self, theta: FloatArray) -> FloatArray:
         if self.calibration.correct == "scale":
             return theta
-        return self.calibration.response.mean(theta[None]).reshape(-1)
+        return self.calibration.response.mean_at(theta)
 
     def jacobian(self, theta: FloatArray) -> FloatArray:
         if self.calibration.correct == "scale":
             return np.eye(len(theta))
-        slopes: FloatArray = self.calibration.response.jacobian(theta[None])[0]
-        return slopes
+        return self.calibration.response.jacobian_at(theta)
 
     def scale(self, theta: FloatArray) -> float:
-        return 1.0 if self.log_scale is None else float(np.exp(self.log_scale(theta[None])[0]))
+        return 1.0 if self.log_scale is None else math.exp(self.log_scale.at(theta))
 
     def scale_gradient(self, theta: FloatArray) -> FloatArray:
         if self.log_scale is None:
             return np.zeros(len(theta))
-        slope: FloatArray = self.scale(theta) * self.log_scale.gradient(theta[None])[0]
-        return slope
+        return self.scale(theta) * self.log_scale.gradient_at(theta)
 
 
 def size_differs(n_events: float, expected: float) -> bool:

@@ -253,6 +253,8 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
 
     def _checked(self, args: Sequence[float]) -> FloatArray:
         theta = np.array(args, dtype=np.float64)
+        if all(low <= x <= high for x, (low, high) in zip(args, self.box, strict=True)):
+            return theta  # as nearly always, and five times as fast as to find out what is wrong
         return within_limits(theta, self._low, self._high, self.parameters)
 
     def _shape(self, theta: FloatArray) -> float:
@@ -276,8 +278,14 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
 
     def _mapped(self, theta: FloatArray) -> FloatArray:
         assert self.correction is not None
+        low, high = self._surface_box
+        mapped: FloatArray = np.minimum(np.maximum(self.correction.forward(theta), low), high)
+        return mapped
+
+    @cached_property
+    def _surface_box(self) -> tuple[FloatArray, FloatArray]:
         low, high = np.array(self.surface.limits).T
-        return np.clip(self.correction.forward(theta), low, high)
+        return low, high
 
     @cached_property
     def _maximum(self) -> float:

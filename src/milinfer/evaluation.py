@@ -21,12 +21,14 @@ from milinfer.typing import Float32Array, FloatArray, IntArray
 if TYPE_CHECKING:
     from milinfer.fitting import Fitted
     from milinfer.likelihood import BagLikelihood
+    from milinfer.log_polynomials import LogPolynomials
 
 __all__ = [
     "average_log_ratio",
     "bag_llr",
     "event_outputs",
     "event_summary",
+    "log_polynomials",
     "member_log_ratios",
     "weights_digest",
 ]
@@ -93,6 +95,37 @@ def _log_ratios(
         inputs = np.concatenate([features, tiled], axis=1)
         out[:, k] = ratio.log_ratio(event_outputs(member[0].event_model, inputs)) * share
     return out
+
+
+def log_polynomials(model: BagLikelihood, sample: Sample) -> LogPolynomials | None:
+    """Λ of a dataset by a polynomial head, exact between the points too.
+
+    None for other heads, and for ensembles whose members are not averaged as log-ratios.
+    """
+    from milinfer.log_polynomials import LogPolynomials
+
+    fitted = model.fitted
+    n_members = len(fitted.members)
+    if model.head != "polynomial" or (n_members > 1 and model.average != "log-ratio"):
+        return None
+    features = as_features(sample, fitted.feature_names)
+    head = fitted.polynomial
+    rows: list[FloatArray] = []
+    weights: list[FloatArray] = []
+    for (network, *_), scale, z in zip(fitted.members, fitted.scale, fitted.z, strict=True):
+        rows += [head.polynomials(scale * event_outputs(network.event_model, features)), z[None]]
+        weights += [sample.weights, -sample.weights.sum(keepdims=True)]
+    low, high = np.array(fitted.interpolation.limits).T
+    return LogPolynomials(
+        head.basis,
+        head.reference,
+        head.scale,
+        np.concatenate(rows),
+        np.concatenate(weights) / n_members,
+        low,
+        high,
+        head.reference,
+    )
 
 
 def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:

@@ -190,6 +190,15 @@ class PolynomialHead:
             out[:, target] += np.sum(full[:, :, j] * full[:, :, k], axis=1)
         return out
 
+    def polynomials(self, outputs: Outputs) -> FloatArray:
+        """Polynomials whose logarithms :meth:`log_ratio` is, but for Z, (n_events, n_coefficients).
+
+        They are :meth:`coefficients`, kept from zero as the ratios are.
+        """
+        found = self.coefficients(outputs)
+        found[:, 0] += _SMALLEST  # of degree zero: the basis begins with the constant
+        return found
+
     def tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
         """Function of output tensors (…, n_outputs) that gives ln Z·r at points, (…, K)."""
         from milinfer.backend import keras

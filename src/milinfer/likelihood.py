@@ -25,6 +25,7 @@ from milinfer.typing import Float32Array, FloatArray, IntArray, PathLikeStr
 
 if TYPE_CHECKING:
     from milinfer.fitting import EpochReport, Fitted
+    from milinfer.log_polynomials import LogPolynomials
     from milinfer.networks import NetworkConfig
     from milinfer.rate import Rate
     from milinfer.training import TrainingConfig
@@ -309,6 +310,12 @@ class BagLikelihood:
         from milinfer.evaluation import bag_llr
 
         return bag_llr(self, reduced, counts)
+
+    def log_polynomials(self, data: Sample) -> LogPolynomials | None:
+        """Λ of a dataset without interpolation, for a polynomial head; None for others."""
+        from milinfer.evaluation import log_polynomials
+
+        return log_polynomials(self, data)
 
     def surface(self, data: Sample) -> Surface | BoxSurface:
         """Surface Λ(θ) of a dataset (shape term)."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from milinfer.bags import bag_offsets
 from milinfer.exceptions import ModelError, ParameterError, SampleError
+from milinfer.log_polynomials import LogPolynomials
 from milinfer.points import only
 from milinfer.samples import Sample
 from milinfer.surface import Interpolation, Surface
@@ -32,6 +33,7 @@ __all__ = [
     "LLRModel",
     "Model",
     "ModelTag",
+    "PolynomialModel",
     "Renamed",
     "curve",
     "dataset_surface",
@@ -153,6 +155,14 @@ class DatasetModel(_Described, Protocol):
 
 
 Model = LLRModel | BagModel | CountModel | DatasetModel
+
+
+@runtime_checkable
+class PolynomialModel(Protocol):
+    """A model whose ratios may be known between the points too."""
+
+    def log_polynomials(self, data: Sample) -> LogPolynomials | None:
+        """Λ of a dataset as logarithms of polynomials, or None where it is something else."""
 
 
 def is_additive(model: Model) -> bool:
@@ -292,6 +302,11 @@ class Renamed:
     def event_summary(self, sample: Sample) -> Float32Array:
         """Summary of every event, shape (n_events, S); of models of bags alone."""
         return cast(BagModel, self.model).event_summary(sample)
+
+    def log_polynomials(self, data: Sample) -> LogPolynomials | None:
+        """Λ of a dataset between the points too, where the model knows it."""
+        model = self.model
+        return model.log_polynomials(data) if isinstance(model, PolynomialModel) else None
 
     def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
         """Log-likelihood ratio of bags, shape (n_bags, K); of models of bags alone."""
@@ -439,6 +454,10 @@ def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:
     data
         The dataset; its weights count (data have weights of one).
     """
+    exact = model.log_polynomials(data) if isinstance(model, PolynomialModel) else None
+    if exact is not None:
+        points = model.interpolation.grid.reshape(-1, len(model.parameters))
+        return model.interpolation.surface(exact.values_at(points), exact)
     table = event_table(model, data)
     events = np.arange(len(data)), data.weights, np.array([0, len(data)])
     if (whole := _of_datasets(model)) is None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.exceptions import SampleError
+from milinfer.log_polynomials import LogPolynomials
 from milinfer.morphing import PolynomialBasis
 from milinfer.reweighting import reweight_polynomial
 from milinfer.samples import Sample
@@ -121,13 +122,43 @@ class Oracle:
         grid = np.append(self.interpolation.grid, self.reference)
         vander = np.polynomial.polynomial.polyvander(grid, len(self.total) - 1)
         weights = coefficients @ vander.T
-        if not np.all(weights > 0):
-            event, k = (int(i) for i in np.argwhere(~(weights > 0))[0])
-            msg = (
-                f"{sample.label}: event {event} has weight {weights[event, k]:g} at "
-                f"{self.parameter} = {grid[k]:g}; the exact likelihood ratio needs positive weights"
-            )
-            raise SampleError(msg)
+        self._require_positive(sample, weights, grid)
         llr = np.log(weights) - np.log(vander @ self.total)
         relative: FloatArray = llr[:, :-1] - llr[:, -1:]
         return relative
+
+    def log_polynomials(self, data: Sample) -> LogPolynomials:
+        """Λ of a dataset, exact between the grid points too.
+
+        Raises
+        ------
+        SampleError
+            As for :meth:`event_llr`.
+        """
+        coefficients = reweight_coefficients(data, self.parameter, len(self.total) - 1)
+        for x in np.append(self.interpolation.grid, self.reference):
+            # One point at a time: all together would be a table of as many columns.
+            weights = np.polynomial.polynomial.polyval(x, coefficients.T)
+            self._require_positive(data, weights[:, None], np.array([x]))
+        low, high = (np.array([end]) for end in self.interpolation.range)
+        return LogPolynomials(
+            PolynomialBasis(self.parameters, len(self.total) - 1),
+            np.zeros(1),
+            np.ones(1),
+            np.concatenate([coefficients, self.total[None]]),
+            np.append(data.weights, -data.weights.sum()),
+            low,
+            high,
+            np.array([self.reference]),
+        )
+
+    def _require_positive(self, sample: Sample, weights: FloatArray, grid: FloatArray) -> None:
+        """Raise if a weight (n_events, K) at one of the points (K,) is not positive."""
+        if np.all(weights > 0):
+            return
+        event, k = (int(i) for i in np.argwhere(~(weights > 0))[0])
+        msg = (
+            f"{sample.label}: event {event} has weight {weights[event, k]:g} at "
+            f"{self.parameter} = {grid[k]:g}; the exact likelihood ratio needs positive weights"
+        )
+        raise SampleError(msg)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -23,6 +24,7 @@ from milinfer.exceptions import (
 from milinfer.morphing import PolynomialBasis, PolynomialFit, point_matrix
 from milinfer.points import format_point
 from milinfer.samples import SampleSet
+from milinfer.series import Series
 from milinfer.typing import FloatArray, Point
 
 __all__ = ["Rate"]
@@ -243,11 +245,16 @@ class Rate:
         return values
 
     def _positive(self, theta: ArrayLike) -> float:
-        point = np.asarray(theta, dtype=np.float64)
+        point = np.asarray(theta, dtype=np.float64).reshape(-1)
         if point.size != len(self.basis.parameters):
             msg = f"{point.size} values given for the parameters {self.basis.parameters}"
             raise ParameterError(msg)
-        return float(self.value(point.reshape(1, -1))[0])
+        nu = self._series.value(point)
+        return nu if nu > 0 else float(self.value(point[None])[0])  # which says what is wrong
+
+    @cached_property
+    def _series(self) -> Series:
+        return Series.of_monomials(self.basis.exponents, self.coefficients)
 
     def error(self, **point: float) -> float:
         """Standard error of ν at a point, from the Monte-Carlo errors of the cross-sections."""
@@ -255,7 +262,7 @@ class Rate:
 
     def gradient(self, theta: ArrayLike) -> FloatArray:
         """dν/dθ at parameter values (n_parameters,), shape (n_parameters,)."""
-        return self.basis.design_gradient(theta) @ self.coefficients
+        return self._series.gradient(np.asarray(theta, dtype=np.float64).reshape(-1))
 
     def rate_term(self, theta: ArrayLike, reference: ArrayLike, n_events: float) -> float:
         """ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)) (seed 001, eq. 1).

@@ -70,6 +70,16 @@ class Response:
         slopes = np.stack([s.gradient(theta) for s in self.shifts], axis=1)
         return slopes + np.eye(self.n_parameters)
 
+    def mean_at(self, point: FloatArray) -> FloatArray:
+        """E[θ̂] at one point (n_parameters,), of its shape; faster than :meth:`mean`."""
+        moved: FloatArray = point + np.array([s.at(point) for s in self.shifts])
+        return moved
+
+    def jacobian_at(self, point: FloatArray) -> FloatArray:
+        """dE[θ̂_j]/dθ_k at one point (n_parameters,), shape (n_parameters, n_parameters)."""
+        slopes: FloatArray = np.array([s.gradient_at(point) for s in self.shifts])
+        return slopes + np.eye(len(point))
+
     def slope(self, theta: float) -> tuple[float, float]:
         """Response in one parameter, and its error."""
         (shift,) = self.shifts

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy.stats import chi2
 
 from milinfer.exceptions import CalibrationError
 from milinfer.morphing import PolynomialBasis
+from milinfer.series import Series
 from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["SmoothPolynomial", "fit_smooth"]
@@ -86,6 +88,28 @@ class SmoothPolynomial:
         """Values at points (m, n_parameters), or (m,) for one parameter; shape (m,)."""
         value: FloatArray = self.terms(theta) @ self.coefficients
         return value
+
+    def at(self, point: FloatArray) -> float:
+        """Value at one point (n_parameters,); the same as of many, but faster."""
+        return self._series.value(point) if self._inside(point) else float(self(point)[0])
+
+    def gradient_at(self, point: FloatArray) -> FloatArray:
+        """Derivatives at one point (n_parameters,), shape (n_parameters,)."""
+        if self._inside(point):
+            return self._series.gradient(point)
+        slope: FloatArray = self.gradient(point)[0]
+        return slope
+
+    def _inside(self, point: FloatArray) -> bool:
+        return all(low < x < high for x, (low, high) in zip(point, self._box, strict=True))
+
+    @cached_property
+    def _box(self) -> list[tuple[float, float]]:
+        return list(zip(self.low.tolist(), self.high.tolist(), strict=True))
+
+    @cached_property
+    def _series(self) -> Series:
+        return Series.of_monomials(self.basis.exponents, self.coefficients, self.low, self.high)
 
     def error(self, theta: ArrayLike) -> FloatArray:
         """Standard errors at points (m, n_parameters), shape (m,)."""

@@ -18,6 +18,8 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
+from milinfer.log_polynomials import LogPolynomials
+from milinfer.series import PiecewiseCubic, Series
 from milinfer.typing import FloatArray
 
 __all__ = ["Bounds", "Extremum", "Interpolation", "Limits", "Surface", "restricted"]
@@ -152,9 +154,9 @@ class Interpolation:
         """Range of each parameter; here of the one."""
         return (self.range,)
 
-    def surface(self, values: ArrayLike) -> Surface:
-        """Make one surface from Λ at the K points, shape (K,)."""
-        return Surface(self, np.asarray(values, dtype=np.float64))
+    def surface(self, values: ArrayLike, exact: LogPolynomials | None = None) -> Surface:
+        """Make one surface from Λ at the K points, shape (K,), or from Λ itself where known."""
+        return Surface(self, np.asarray(values, dtype=np.float64), exact)
 
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
         """Maxima of many surfaces at once.
@@ -309,10 +311,13 @@ class Surface:
         Grid and kind of interpolation.
     values
         Λ at the grid points, shape (K,).
+    exact
+        Λ itself, where it is known between the points too; the surface is then this.
     """
 
     interpolation: Interpolation
     values: FloatArray
+    exact: LogPolynomials | None = None
 
     @property
     def range(self) -> tuple[float, float]:
@@ -325,16 +330,53 @@ class Surface:
         return (self.range,)
 
     def value(self, theta: FloatArray) -> float:
-        """Λ at one point, shape (1,)."""
-        return float(self(theta[0]))
+        """Λ at one point, shape (1,).
+
+        Raises
+        ------
+        ParameterError
+            Outside the range of the grid.
+        """
+        low, high = self._ends
+        if not low <= theta[0] <= high:
+            self._require_inside(theta)
+        return self._series.value(theta)
 
     def gradient(self, theta: FloatArray) -> FloatArray:
-        """dΛ/dθ at one point, shape (1,)."""
-        return np.array([float(self(theta[0], 1))])
+        """dΛ/dθ at one point, shape (1,).
+
+        Raises
+        ------
+        ParameterError
+            Outside the range of the grid.
+        """
+        low, high = self._ends
+        if not low <= theta[0] <= high:
+            self._require_inside(theta)
+        return self._series.gradient(theta)
 
     @cached_property
     def _local(self) -> FloatArray:
         return self.interpolation._coefficients(self.values[None])
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        return self.range
+
+    @cached_property
+    def _series(self) -> Series | PiecewiseCubic | LogPolynomials:
+        if self.exact is not None:
+            return self.exact
+        if self.interpolation.kind == "spline":
+            return PiecewiseCubic(self.interpolation.grid, self._local[:, :, 0])
+        low, high = self.range
+        return Series(self._local[0], np.array([low]), np.array([high]))
+
+    def _require_inside(self, theta: FloatArray) -> None:
+        low, high = self.range
+        if not np.all((theta >= low) & (theta <= high)):
+            msg = f"θ = {theta} is outside [{low:g}, {high:g}], where this surface was learned"
+            raise ParameterError(msg)
 
     def __call__(self, theta: ArrayLike, derivative: int = 0) -> FloatArray:
         """Λ or a derivative at `theta` (any shape).
@@ -345,14 +387,19 @@ class Surface:
             Outside the range of the grid.
         """
         theta = np.asarray(theta, dtype=np.float64)
-        low, high = self.range
-        if not np.all((theta >= low) & (theta <= high)):
-            msg = f"θ = {theta} is outside [{low:g}, {high:g}], where this surface was learned"
-            raise ParameterError(msg)
-        flat = self.interpolation._evaluate(self._local, theta.reshape(1, -1), derivative)
+        self._require_inside(theta)
+        if self.exact is None:
+            flat = self.interpolation._evaluate(self._local, theta.reshape(1, -1), derivative)
+        else:
+            flat = self.exact.derivatives_at(theta.reshape(-1, 1), derivative)
         return flat.reshape(theta.shape)
 
     @cached_property
     def extremum(self) -> Extremum:
         """The maximum (arrays of length one)."""
-        return self.interpolation.extrema(self.values[None])
+        found = self.interpolation.extrema(self.values[None])
+        if self.exact is None:
+            return found
+        theta = self.exact.maximum_near(found.theta_hat)
+        maximum, curvature = self.exact.value(theta), -self.exact.hessian(theta)[0]
+        return Extremum(theta, np.array([maximum]), curvature, np.isin(theta, self.range))

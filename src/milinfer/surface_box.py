@@ -16,6 +16,8 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
+from milinfer.log_polynomials import LogPolynomials
+from milinfer.series import Series
 from milinfer.surface import Bounds, Extremum, _blocks, restricted
 from milinfer.typing import FloatArray
 
@@ -105,9 +107,9 @@ class ChebyshevBox:
             )
         return tensor
 
-    def surface(self, values: ArrayLike) -> BoxSurface:
-        """Make one surface from Λ at the nodes, shape (K,)."""
-        return BoxSurface(self, np.asarray(values, dtype=np.float64))
+    def surface(self, values: ArrayLike, exact: LogPolynomials | None = None) -> BoxSurface:
+        """Make one surface from Λ at the nodes, shape (K,), or from Λ itself where known."""
+        return BoxSurface(self, np.asarray(values, dtype=np.float64), exact)
 
     def evaluate(self, values: FloatArray, theta: FloatArray) -> FloatArray:
         """Λ of each surface (n_surfaces, K) at its own point (n_surfaces, n_parameters)."""
@@ -245,10 +247,13 @@ class BoxSurface:
         The box.
     values
         Λ at the nodes, shape (K,).
+    exact
+        Λ itself, where it is known between the nodes too; the surface is then this.
     """
 
     interpolation: ChebyshevBox
     values: FloatArray
+    exact: LogPolynomials | None = None
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
@@ -256,8 +261,11 @@ class BoxSurface:
         return self.interpolation.limits
 
     @cached_property
-    def _coefficients(self) -> FloatArray:
-        return self.interpolation.coefficients(self.values[None])
+    def _series(self) -> Series | LogPolynomials:
+        if self.exact is not None:
+            return self.exact
+        box = self.interpolation
+        return Series(box.coefficients(self.values[None])[0], box.low, box.high)
 
     def value(self, theta: FloatArray) -> float:
         """Λ at one point (n_parameters,).
@@ -268,8 +276,7 @@ class BoxSurface:
             Outside the box.
         """
         self._require_inside(theta)
-        zeros = (0,) * len(theta)
-        return float(self.interpolation._contract(self._coefficients, theta[None], zeros)[0])
+        return self._series.value(theta)
 
     def gradient(self, theta: FloatArray) -> FloatArray:
         """dΛ/dθ at one point (n_parameters,), shape (n_parameters,).
@@ -280,10 +287,7 @@ class BoxSurface:
             Outside the box.
         """
         self._require_inside(theta)
-        unit = np.eye(len(theta), dtype=int)
-        return np.array(
-            [self.interpolation._contract(self._coefficients, theta[None], e)[0] for e in unit]
-        )
+        return self._series.gradient(theta)
 
     def _require_inside(self, theta: FloatArray) -> None:
         low, high = self.interpolation.low, self.interpolation.high
@@ -294,4 +298,12 @@ class BoxSurface:
     @cached_property
     def extremum(self) -> Extremum:
         """The maximum (arrays of length one)."""
-        return self.interpolation.extrema(self.values[None])
+        found = self.interpolation.extrema(self.values[None])
+        if self.exact is None:
+            return found
+        theta = self.exact.maximum_near(found.theta_hat[0])
+        curvature = -self.exact.hessian(theta)[None]
+        edge = np.any((theta == self.interpolation.low) | (theta == self.interpolation.high))
+        return Extremum(
+            theta[None], np.array([self.exact.value(theta)]), curvature, np.array([edge])
+        )
