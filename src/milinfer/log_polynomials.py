@@ -12,6 +12,7 @@ a bound for its error, and the few others are summed as before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
@@ -22,12 +23,12 @@ from numpy.polynomial import chebyshev
 
 from milinfer.morphing import PolynomialBasis
 from milinfer.series import Series
-from milinfer.typing import BoolArray, FloatArray, IntArray
+from milinfer.typing import BoolArray, FloatArray
 
 __all__ = ["LogPolynomials"]
 
 # Events that are summed at each call, in about 10 µs.
-_FEW = 1000
+_FEW = 1500
 # Events that a compressed interval may leave to be summed at each call.
 _NEAR = 200
 # Intervals are halved this often at most: 10⁸ events need less.
@@ -115,11 +116,12 @@ class LogPolynomials:
 
     def gradient(self, point: FloatArray) -> FloatArray:
         """Derivatives at a point (n_parameters,), shape (n_parameters,)."""
-        both = np.column_stack([self._monomials(point), self._slopes(point)])
+        monomials, slopes = self._monomials(point), self._slopes(point)
         if not self._halvings:
-            return self._slope_of(self.coefficients, self.weights, both)
+            return _slope(self.coefficients, self.weights, monomials, slopes)
         cell = self._cell(float(point[0]))
-        return cell.series.gradient(point) + self._slope_of(cell.rows, cell.weights, both)
+        near = _slope(cell.rows, cell.weights, monomials, slopes)
+        return cell.series.gradient(point) + near
 
     def values_at(self, points: FloatArray) -> FloatArray:
         """The function at many points (m, n_parameters), shape (m,), each from all rows."""
@@ -132,13 +134,15 @@ class LogPolynomials:
 
     def hessian(self, point: FloatArray) -> FloatArray:
         """Second derivatives at a point, from all rows, shape (n_parameters, n_parameters)."""
-        u, p = (point - self.centre) / self.half, self.n_parameters
-        second = np.stack(
-            [_derived(self.basis, u, np.eye(p, dtype=int)[[j, k]].sum(axis=0))
-             for j in range(p) for k in range(p)], axis=1
-        )  # fmt: skip
-        columns = np.column_stack([self._monomials(point), self._slopes(point), second])
-        columns[:, 1 + p :] /= np.outer(self.half, self.half).ravel()
+        u, p = self._scaled(point), self.n_parameters
+        unit = np.eye(p, dtype=np.int64)
+        second = [
+            _derived(self.basis, u, (unit[j] + unit[k]).tolist())
+            for j in range(p)
+            for k in range(p)
+        ]
+        bends = np.array(second).T / np.outer(self.half, self.half).ravel()
+        columns = np.column_stack([self._monomials(point), self._slopes(point), bends])
         found = self.coefficients @ columns
         relative = found[:, 1:] / found[:, :1]
         slope, bend = relative[:, :p], relative[:, p:].reshape(-1, p, p)
@@ -152,6 +156,7 @@ class LogPolynomials:
         from scipy.optimize import minimize
 
         span = self.high - self.low
+
         def downhill(x: FloatArray) -> tuple[float, FloatArray]:
             point = self.low + x * span
             return -self.value(point), -self.gradient(point) * span
@@ -185,23 +190,26 @@ class LogPolynomials:
             return np.array([self.gradient(x)[0] for x in points])
         return np.array([self.hessian(x)[0, 0] for x in points])
 
-    @staticmethod
-    def _slope_of(rows: FloatArray, weights: FloatArray, both: FloatArray) -> FloatArray:
-        found = rows @ both
-        slope: FloatArray = (weights / found[:, 0]) @ found[:, 1:]
-        return slope
-
     def _raw(self, points: FloatArray, rows: slice = slice(None)) -> FloatArray:
         design = self.basis.design((points - self.centre) / self.half)
         return np.asarray(self.coefficients[rows] @ design.T, dtype=np.float64)
 
+    def _scaled(self, point: FloatArray) -> list[float]:
+        return [(x - c) / h for x, c, h in zip(point.tolist(), *self._scaling, strict=True)]
+
+    @cached_property
+    def _scaling(self) -> tuple[list[float], list[float]]:
+        return self.centre.tolist(), self.half.tolist()
+
     def _monomials(self, point: FloatArray) -> FloatArray:
-        return _derived(self.basis, (point - self.centre) / self.half, None)
+        return _derived(self.basis, self._scaled(point), (0,) * self.n_parameters)
 
     def _slopes(self, point: FloatArray) -> FloatArray:
         """Derivatives of the monomials, shape (n_monomials, n_parameters)."""
-        u, unit = (point - self.centre) / self.half, np.eye(self.n_parameters, dtype=int)
-        return np.column_stack([_derived(self.basis, u, e) for e in unit]) / self.half
+        u, p = self._scaled(point), self.n_parameters
+        slopes = [_derived(self.basis, u, tuple(int(j == k) for j in range(p))) for k in range(p)]
+        out: FloatArray = np.array(slopes).T / self.half
+        return out
 
     @cached_property
     def _offset(self) -> float:
@@ -265,14 +273,26 @@ class LogPolynomials:
         return cells[middle]
 
 
-def _derived(basis: PolynomialBasis, u: FloatArray, orders: IntArray | None) -> FloatArray:
+def _slope(
+    rows: FloatArray, weights: FloatArray, monomials: FloatArray, slopes: FloatArray
+) -> FloatArray:
+    slope: FloatArray = (weights / (rows @ monomials)) @ (rows @ slopes)
+    return slope
+
+
+def _derived(basis: PolynomialBasis, u: Sequence[float], orders: Sequence[int]) -> FloatArray:
     """Monomials at one scaled point, or partial derivatives of them, shape (n_monomials,)."""
-    out = np.ones(len(basis))
-    for k, x in enumerate(u.tolist()):
+    columns = []
+    for x, order in zip(u, orders, strict=True):
         powers = [1.0]
         for _ in range(basis.degree):
             powers.append(powers[-1] * x)
-        for _ in range(0 if orders is None else int(orders[k])):
+        for _ in range(order):
             powers = [0.0, *(j * powers[j - 1] for j in range(1, len(powers)))]
-        out = out * np.array(powers)[basis.exponents[:, k]]
+        columns.append(np.array(powers))
+    if len(columns) == 1:  # by degree, as the basis is
+        return columns[0]
+    out: FloatArray = np.prod(
+        [column[powers] for column, powers in zip(columns, basis.exponents.T, strict=True)], axis=0
+    )
     return out
