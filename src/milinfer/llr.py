@@ -12,7 +12,6 @@ model sees an event once; data sets, pseudo-experiments and bootstraps are made 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -44,6 +43,10 @@ __all__ = [
     "scores_bags",
     "segment_llr",
 ]
+
+
+# Events whose summaries are reduced at once.
+_BLOCK = 1 << 18
 
 
 class ModelTag(NamedTuple):
@@ -414,15 +417,34 @@ def segment_llr(
             "(sample.as_data(), or a draw by Toys), or use mean or sum pooling"
         )
         raise SampleError(msg)
-    for segment, (start, stop) in enumerate(pairwise(offsets)):
-        if start == stop:
-            continue
-        rows = table.take(index[start:stop], axis=0)
-        cuts = bag_offsets(int(stop - start), bags.events_in_bag)
-        reduce = np.add if bags.reduction == "sum" else np.maximum
-        reduced = reduce.reduceat(rows.astype(np.float64), cuts[:-1], axis=0)
-        out[segment] = bags.bag_llr(reduced, np.diff(cuts)).sum(axis=0)
+    sizes = np.diff(offsets)
+    filled = np.flatnonzero(sizes)
+    # As many datasets at once as fit: a network takes milliseconds for one as for a hundred.
+    block = np.cumsum(sizes[filled]) // _BLOCK
+    for number in np.unique(block):
+        segments = filled[block == number]
+        out[segments] = _bags_llr(bags, table, index, sizes[segments], offsets[segments])
     return out
+
+
+def _bags_llr(
+    bags: BagModel,
+    table: FloatArray | Float32Array,
+    index: IntArray,
+    sizes: IntArray,
+    starts: IntArray,
+) -> FloatArray:
+    """Λ of consecutive segments of so many events each, none empty, shape (n_segments, K)."""
+    events = index[starts[0] : starts[-1] + sizes[-1]]
+    cuts = [bag_offsets(int(n), bags.events_in_bag) for n in sizes]
+    first = np.concatenate([c[:-1] + s for c, s in zip(cuts, starts - starts[0], strict=True)])
+    if bags.reduction == "sum":
+        reduced = _sums(table, events, np.ones(len(events)), np.append(first, len(events)))
+    else:
+        reduced = np.maximum.reduceat(table.take(events, axis=0), first, axis=0).astype(np.float64)
+    of_bags = bags.bag_llr(reduced, np.concatenate([np.diff(c) for c in cuts]))
+    n_bags = np.array([len(c) - 1 for c in cuts])
+    return np.add.reduceat(of_bags, np.cumsum(n_bags) - n_bags, axis=0)
 
 
 def _sums(

@@ -377,7 +377,7 @@ class _Tables:
 def _table(model: Model, sample: Sample) -> Table:
     table = event_table(model, sample)
     # Sums are float64; converting once is cheaper than for each stream.
-    return np.ascontiguousarray(table, dtype=np.float64) if is_additive(model) else table
+    return np.ascontiguousarray(table, dtype=np.float64)
 
 
 def _throw(
