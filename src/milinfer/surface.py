@@ -28,6 +28,8 @@ Kind = Literal["spline", "polynomial", "parabola", "points"]
 Limits: TypeAlias = tuple[tuple[float, float], ...]
 Bounds: TypeAlias = tuple[float, float] | Sequence[tuple[float, float]]
 
+# Points at which surfaces that are known at few are searched for the maximum.
+_FINE = 320
 # Surfaces whose maxima are searched at once.
 _BLOCK = 10_000
 
@@ -177,7 +179,10 @@ class Interpolation:
         """
         low, high = restricted(self.limits, bounds)[0]
         share = (high - low) / (self.range[1] - self.range[0])
-        fine = np.linspace(low, high, max(int(np.ceil(16 * len(self.grid) * share)), 16) + 1)
+        # As many points as tell one maximum from the next: a few for each point that is known.
+        n_known = len(self.grid)
+        n_fine = min(16 * n_known, max(4 * n_known, _FINE)) * share
+        fine = np.linspace(low, high, max(int(np.ceil(n_fine)), 16) + 1)
         # In blocks: the table of all surfaces on the fine grid would not fit for 100 000 of them.
         blocks = [self._maximise(v, fine) for v in _blocks(np.asarray(values))]
         return Extremum(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
