@@ -147,3 +147,20 @@ def test_a_tag_tells_models_apart_and_survives_saving(tmp_path):
     assert model_tag(one) == model_tag(again)
     assert model_tag(one) != model_tag(other)
     assert model_tag(one)[:3] == ("multiclass", 10, ("x0",))
+
+
+def test_datasets_larger_than_a_block_are_the_sum_of_their_parts(monkeypatch):
+    data = gaussian_samples([0.2], 1001, 7).at(mu=0.2)
+    whole = dataset_surface(GaussianMean(), data).values
+    monkeypatch.setattr("milinfer.llr._BLOCK", 100)
+    np.testing.assert_allclose(dataset_surface(GaussianMean(), data).values, whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "max"])
+def test_bags_of_many_datasets_go_through_the_network_in_blocks(monkeypatch, reduction):
+    model = Bags(reduction)
+    table = event_table(model, DATA)
+    ones = np.ones(len(INDEX))
+    whole = segment_llr(model, table, INDEX, ones, OFFSETS)
+    monkeypatch.setattr("milinfer.llr._BLOCK", 8)
+    np.testing.assert_array_equal(segment_llr(model, table, INDEX, ones, OFFSETS), whole)

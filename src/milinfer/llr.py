@@ -480,10 +480,19 @@ def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:
     if exact is not None:
         points = model.interpolation.grid.reshape(-1, len(model.parameters))
         return model.interpolation.surface(exact.values_at(points), exact)
+    if is_additive(model):
+        values = np.zeros((1, len(model.interpolation.grid)))
+        # Blocks of events: a table of all of them has a column for each point.
+        for start in range(0, len(data), _BLOCK):
+            values += _of_events(model, data.take(slice(start, start + _BLOCK)))
+    else:
+        values = _of_events(model, data)
+    return model.interpolation.surface(values[0])
+
+
+def _of_events(model: Model, data: Sample) -> FloatArray:
     table = event_table(model, data)
     events = np.arange(len(data)), data.weights, np.array([0, len(data)])
     if (whole := _of_datasets(model)) is None:
-        values = segment_llr(model, table, *events)
-    else:
-        values = whole.dataset_llr(cast(FloatArray, table), *events, observed=True)
-    return model.interpolation.surface(values[0])
+        return segment_llr(model, table, *events)
+    return whole.dataset_llr(cast(FloatArray, table), *events, observed=True)

@@ -1,0 +1,208 @@
+"""How time and memory grow with events, toys, features and points of θ.
+
+python benchmarks/scaling.py [--quick] [--figure scaling.svg]
+
+Every point runs in a process of its own, whose peak memory is its own too.  The last line on
+standard output is one line of JSON: for each series x, seconds and peak memory in MB, the
+exponent of x in the time of the three largest, and the bytes that each adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SERIES = {
+    "events: read from LHE": (10**3, 10**4, 10**5, 10**6),
+    "events: make a cost": (10**3, 10**4, 10**5, 10**6, 10**7),
+    "events: call a cost": (10**3, 10**4, 10**5, 10**6, 10**7),
+    "events: train, one epoch": (10**3, 10**4, 10**5, 10**6),
+    "toys of 1000 events": (10**3, 10**4, 10**5, 10**6),
+    "events in each of 1000 toys": (10**2, 10**3, 10**4, 10**5),
+    "features: 100 000 events through a network": (4, 16, 64, 256),
+    "points of θ: 10 000 toys": (5, 20, 80, 320),
+}
+_BLOCK = 1_000_000
+
+
+def model(n_features: int, points: Any = (-0.5, 0.0, 0.5)) -> Any:
+    """A small multi-class network; what it has learned does not matter here."""
+    import milinfer as mil
+    from milinfer.training import TrainingConfig
+
+    return mil.BagLikelihood(
+        head="multiclass", bag_size=50, degree=2, seed=1, training=TrainingConfig(epochs=1)
+    ).fit(mil.SampleSet(tuple(events(1000, n_features, p) for p in points)))
+
+
+def events(n: int, n_features: int, mu: float = 0.0) -> Any:
+    """Normally distributed features of mean μ."""
+    import milinfer as mil
+
+    rng = np.random.default_rng(round(1000 * mu) + 5000)
+    x = np.empty((n, n_features), dtype=np.float32)
+    for start in range(0, n, _BLOCK):
+        stop = min(start + _BLOCK, n)
+        x[start:stop] = rng.normal(mu, 1, (stop - start, n_features))
+    return mil.Sample(x, tuple(f"x{k}" for k in range(n_features)), point={"mu": mu})
+
+
+class Known:
+    """ln r of a normal distribution at K points."""
+
+    name, parameters = "known", ("mu",)
+
+    def __init__(self, n_points: int) -> None:
+        from milinfer.surface import Interpolation
+
+        self.interpolation = Interpolation(np.linspace(-1, 1, n_points), "polynomial", 2)
+
+    def event_llr(self, sample: Any) -> np.ndarray:
+        grid, x = self.interpolation.grid, sample.column("x0").astype(np.float64)
+        return x[:, None] * grid - grid**2 / 2
+
+
+def seconds_of(call: Callable[[], Any], repeats: int = 3) -> float:
+    call()
+    return min(timeit.repeat(call, number=1, repeat=repeats))
+
+
+def toys_of(n_toys: int, n_events: int, n_points: int, n_pool: int = 100_000) -> float:
+    import milinfer as mil
+
+    toys = mil.Toys(mil.SampleSet((events(n_pool, 1),)), n_events=n_events, seed=1)
+    known = Known(n_points)
+    toys.run([known], 0.0, 100)
+    start = time.perf_counter()
+    ensemble = toys.run([known], 0.0, n_toys)["known"]
+    ensemble.test_statistic(0.0)
+    return time.perf_counter() - start
+
+
+def one(name: str, x: int) -> float:
+    from milinfer.cost import dataset_cost
+
+    if name == "events: read from LHE":
+        return read_lhe(x)
+    if name == "events: make a cost":
+        network, data = model(8), events(x, 8)
+        return seconds_of(lambda: dataset_cost(network, data, reference=0.0), 1 if x > 1e6 else 3)
+    if name == "events: call a cost":
+        cost = dataset_cost(model(8), events(x, 8), reference=0.0)
+        return seconds_of(lambda: [cost(0.1) for _ in range(1000)]) / 1000
+    if name == "events: train, one epoch":
+        return epoch(x)
+    if name == "toys of 1000 events":
+        return toys_of(x, 1000, 20)
+    if name == "events in each of 1000 toys":
+        return toys_of(1000, x, 20)
+    if name == "features: 100 000 events through a network":
+        network, data = model(x), events(100_000, x)
+        return seconds_of(lambda: network.event_llr(data))
+    if name == "points of θ: 10 000 toys":
+        return toys_of(10_000, 1000, x)
+    raise ValueError(name)
+
+
+def read_lhe(n: int) -> float:
+    import milinfer as mil
+    from milinfer import events as files
+    from milinfer.datasets import vbf_hww
+
+    record, info = vbf_hww.generate(1000, {"c_HW": 0.0}, seed=1).to_events()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "events.lhe")
+        with files.open_writer(path, info) as writer:
+            for _ in range(n // 1000):
+                writer.write(record)
+        return seconds_of(
+            lambda: mil.Sample.from_file(path, features="vbf_2l2j", point={"c_HW": 0.0}), 1
+        )
+
+
+def epoch(n: int) -> float:
+    """Median time from the end of an epoch to the end of the next."""
+    import milinfer as mil
+    from milinfer.training import TrainingConfig
+
+    samples = mil.SampleSet(tuple(events(n // 3, 8, p) for p in (-0.5, 0.0, 0.5)))
+    ends: list[float] = []
+    epochs = 12 if n < 10**6 else 4
+    mil.BagLikelihood(
+        head="multiclass", bag_size=50, seed=1, training=TrainingConfig(epochs, patience=epochs)
+    ).fit(samples, on_epoch=lambda _: ends.append(time.perf_counter()))
+    return float(np.median(np.diff(ends)))
+
+
+def exponent(x: list[float], y: list[float]) -> float:
+    return float(np.polyfit(np.log(x[-3:]), np.log(np.maximum(y[-3:], 1e-9)), 1)[0])
+
+
+def figure(found: dict[str, dict[str, Any]], path: str) -> None:
+    import matplotlib.pyplot as plt
+    import mplhep as hep
+
+    hep.style.use("CMS")
+    fig, axes = plt.subplots(1, 2, figsize=(18, 8))
+    for (name, row), marker in zip(found.items(), "osD^v<>p", strict=True):
+        label = f"{name} ($x^{{{row['exponent']:.2f}}}$)"
+        axes[0].plot(row["x"], row["seconds"], marker=marker, label=label)
+        axes[1].plot(row["x"], row["peak_mb"], marker=marker)
+    axes[0].set_ylabel("time [s]")
+    axes[1].set_ylabel("peak memory [MB]")
+    for ax in axes:
+        ax.set(xscale="log", yscale="log", xlabel="number")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
+               fontsize=14)  # fmt: skip
+    fig.tight_layout(rect=(0, 0.2, 1, 1))
+    fig.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="up to 10⁵")
+    parser.add_argument("--figure", help="where to write the figure")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        seconds = one(args.one[0], int(args.one[1]))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps([seconds, peak]))
+        return
+    found: dict[str, dict[str, Any]] = {}
+    for name, values in SERIES.items():
+        x = [v for v in values if not args.quick or v <= 10**5]
+        rows = []
+        for v in x:
+            command = [sys.executable, __file__, "--one", name, str(v)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{name} at {v}:\n{done.stderr}")
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"{name}, {v}: {rows[-1][0]:.3g} s, {rows[-1][1]:.0f} MB", file=sys.stderr)
+        seconds, peak = (list(column) for column in zip(*rows, strict=True))
+        found[name] = {
+            "x": x,
+            "seconds": seconds,
+            "peak_mb": peak,
+            "exponent": exponent(x, seconds),
+            "bytes_each": (peak[-1] - peak[0]) * 2**20 / (x[-1] - x[0]),
+        }
+    if args.figure:
+        figure(found, args.figure)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""How many pseudo-experiments a second, MLE and profile test statistic included.
+
+python benchmarks/toys.py [--quick]
+
+Events of vbf_hww, 1000 in a toy, from a pool that is reweighted to the truth.  References, in this
+file and this run: `model.predict` on the raw features of every toy and a parabola through the
+highest points (on the same toys; `agreement` is the largest difference of Λ at the points), and
+toys of a pyhf model of 20 bins with a fit and a fixed fit each.  The last line on standard output
+is one line of JSON; rates are per second of one core (CPU time), seconds are of the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import numpy as np
+from vbf_samples import vbf_sample
+
+import milinfer as mil
+from milinfer.datasets import vbf_hww
+from milinfer.networks import NetworkConfig
+from milinfer.training import TrainingConfig
+
+VALUES = (-0.5, -0.25, 0.0, 0.25, 0.5)
+TRUTH, N_EVENTS, WINDOW = 0.1, 1000, 0.3
+
+
+def by_predict(model: mil.BagLikelihood, toys: mil.Toys, n_toys: int) -> tuple[np.ndarray, float]:
+    """Λ at the points by the network on every toy, (n_toys, K), and seconds a toy."""
+    ((network,),) = model.fitted.members
+    grid, size = model.fitted.grid, model.events_in_bag
+    k0 = model.fitted.reference_index
+    values, seconds = [], 0.0
+    for number in range(n_toys):
+        events = toys.dataset({"c_HW": TRUTH}, number).features
+        start = time.perf_counter()
+        logits = network.bag_model.predict(events.reshape(-1, size, events.shape[1]), verbose=0)
+        llr = (logits - logits[:, k0 : k0 + 1]).astype(np.float64).sum(axis=0)
+        near = np.abs(grid - grid[np.argmax(llr)]) <= WINDOW
+        a, b, c = np.polyfit(grid[near], llr[near], 2)
+        theta = -b / (2 * a)
+        q = 2 * (np.polyval((a, b, c), theta) - np.polyval((a, b, c), TRUTH))
+        assert np.isfinite(q)
+        seconds += time.perf_counter() - start
+        values.append(llr)
+    return np.array(values), seconds / n_toys
+
+
+def by_pyhf(n_toys: int) -> float:
+    """Seconds a toy."""
+    import pyhf
+
+    pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer())
+    rng = np.random.default_rng(1)
+    signal = 50 + 30 * np.sin(np.linspace(0, 3, 20))
+    background = 40 + 10 * rng.uniform(size=20)
+    model = pyhf.simplemodels.uncorrelated_background(
+        signal.tolist(), background.tolist(), (0.05 * background).tolist()
+    )
+    pars = np.array(model.config.suggested_init())
+    sampled = model.make_pdf(pars).sample((n_toys,))
+    start = time.perf_counter()
+    for toy in sampled:
+        _, best = pyhf.infer.mle.fit(toy, model, return_fitted_val=True)
+        _, fixed = pyhf.infer.mle.fixed_poi_fit(1.0, toy, model, return_fitted_val=True)
+        assert fixed - best > -1e-3
+    return (time.perf_counter() - start) / n_toys
+
+
+def ours(model: Any, toys: mil.Toys, n_toys: int) -> tuple[mil.ToyEnsemble, dict[str, float]]:
+    clock, cpu = time.perf_counter(), time.process_time()
+    ensemble = toys.run([model], TRUTH, n_toys)[model.name]
+    q = ensemble.test_statistic(TRUTH)
+    assert np.isfinite(ensemble.theta_hat).all() and np.isfinite(q).all()
+    return ensemble, {
+        "points": ensemble.values.shape[1],
+        "us_per_toy": (time.perf_counter() - clock) / n_toys * 1e6,
+        "toys_per_s_per_core": n_toys / (time.process_time() - cpu),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of toys and events")
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    begin = time.perf_counter()
+    share = 10 if args.quick else 1
+    train, evaluation = (
+        mil.SampleSet(
+            tuple(
+                vbf_sample(vbf_hww.generate(10_000 // share, {"c_HW": v}, seed=10 * s + k), v)
+                for k, v in enumerate(VALUES)
+            )
+        )
+        for s in (1, 2)
+    )
+    quick = TrainingConfig(epochs=10)
+    smooth = TrainingConfig(4, 2048, 2e-3, 2e-5, schedule="cosine")
+    plain = NetworkConfig()
+    models = {
+        "multiclass": mil.BagLikelihood(
+            head="multiclass", bag_size=50, seed=1, network=plain, training=quick
+        ).fit(train),
+        "polynomial": mil.BagLikelihood(
+            head="polynomial", labels="joint", seed=1, training=smooth
+        ).fit(train),
+        "attention": mil.BagLikelihood(
+            head="multiclass", bag_size=50, pooling="attention", seed=1, training=quick
+        ).fit(train),
+    }
+    pool = mil.EventPool(evaluation, degree=4)
+    toys = mil.Toys(pool, n_events=N_EVENTS, seed=3)
+    n_toys = 10_000 // share
+    rows: dict[str, Any] = {}
+    for name, model in models.items():
+        ours(model, toys, 100)
+        ensemble, rows[name] = ours(model, toys, n_toys)
+        if name == "multiclass":
+            values, reference = by_predict(model, toys, 40)
+            agreement = float(np.abs(values - ensemble.values[:40]).max())
+    pyhf_seconds = by_pyhf(40)
+    truths = np.linspace(-0.3, 0.3, 41).tolist()
+    for name in ("multiclass", "polynomial"):
+        start = time.perf_counter()
+        scan = toys.scan([models[name]], truths, n_toys, workers=args.workers)[models[name].name]
+        belt = mil.neyman(scan, cl=0.6827)
+        interval = belt.interval(scan[20].interpolation.surface(scan[20].values[0]))
+        assert interval.intervals
+        rows[name]["belt_seconds"] = time.perf_counter() - start
+    first = rows["multiclass"]
+    print(
+        json.dumps(
+            {
+                "ratio_predict": reference * 1e6 / first["us_per_toy"],
+                "ratio_pyhf": pyhf_seconds * 1e6 / first["us_per_toy"],
+                "toys_per_s_per_core": min(
+                    rows[n]["toys_per_s_per_core"] for n in ("multiclass", "polynomial")
+                ),
+                "belt_seconds": max(rows[n]["belt_seconds"] for n in ("multiclass", "polynomial")),
+                "predict_ms": reference * 1e3,
+                "pyhf_ms": pyhf_seconds * 1e3,
+                "agreement": agreement,
+                "n_toys": n_toys,
+                "pool_events": sum(len(s) for s in evaluation),
+                "rows": rows,
+                "seconds": time.perf_counter() - begin,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
