@@ -188,7 +188,8 @@ def main() -> None:
             command = [sys.executable, __file__, "--one", name, str(v)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise SystemExit(f"{name} at {v}:\n{done.stderr}")
+                msg = f"{name} at {v}:\n{done.stderr}"
+                raise SystemExit(msg)
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(f"{name}, {v}: {rows[-1][0]:.3g} s, {rows[-1][1]:.0f} MB", file=sys.stderr)
         seconds, peak = (list(column) for column in zip(*rows, strict=True))

@@ -163,4 +163,6 @@ def test_bags_of_many_datasets_go_through_the_network_in_blocks(monkeypatch, red
     ones = np.ones(len(INDEX))
     whole = segment_llr(model, table, INDEX, ones, OFFSETS)
     monkeypatch.setattr("milinfer.llr._BLOCK", 8)
-    np.testing.assert_array_equal(segment_llr(model, table, INDEX, ones, OFFSETS), whole)
+    found = segment_llr(model, table, INDEX, ones, OFFSETS)
+    # Products of matrices round differently with other numbers of rows.
+    np.testing.assert_allclose(found, whole, rtol=1e-14)

@@ -236,6 +236,22 @@ def test_bags_get_the_same_toys_and_know_no_error_of_the_pool():
     assert found["gaussian"].pool_coverage_error() > 0
 
 
+class Matrix(Bags):
+    """Λ of a bag by a product of matrices, which rounds differently with other numbers of bags."""
+
+    def bag_llr(self, reduced, counts):
+        hidden = np.tanh(reduced @ np.linspace(-1, 1, 64)[None])
+        return hidden @ np.outer(np.linspace(0, 1, 64), self.interpolation.grid)
+
+
+@pytest.mark.parametrize("start", [0, 37, 250])
+def test_pieces_of_a_sequence_are_the_same_bits_for_models_of_bags(start):
+    toys = Toys(POOL, 97, seed=4, poisson=True)
+    whole = toys.run([Matrix()], 0.2, 310)["bags"]
+    part = toys.run([Matrix()], 0.2, 60, start=start)["bags"]
+    np.testing.assert_array_equal(part.values, whole.values[start : start + 60])
+
+
 def test_a_scan_is_its_runs_and_shows_each_event_to_the_model_once():
     seen = []
 

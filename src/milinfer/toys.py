@@ -429,10 +429,13 @@ def _stream(
 ) -> _Stream:
     """Those toys of a stream that are wanted."""
     first, last = max(start - stream * STREAM, 0), min(stop - stream * STREAM, STREAM)
-    index, counts = draws.stream(stream, last)
-    offsets = np.concatenate([[0], np.cumsum(counts)])[first : last + 1]
+    # What a network makes of one bag depends in the last bit on how many others it gets with it:
+    # always all of the stream.
+    low, high = (0, STREAM) if any(scores_bags(m) for m in models) else (first, last)
+    index, counts = draws.stream(stream, high)
+    offsets = np.concatenate([[0], np.cumsum(counts)])[low : high + 1]
     index = index[offsets[0] : offsets[-1]]
     signs, offsets = draws.signs(index), offsets - offsets[0]
     pairs = zip(models, tables, strict=True)
     surfaces = [segment_llr(m, table, index, signs, offsets) for m, table in pairs]
-    return surfaces, counts[first:last]
+    return [s[first - low : last - low] for s in surfaces], counts[first:last]
