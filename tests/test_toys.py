@@ -241,7 +241,7 @@ class Matrix(Bags):
 
     def bag_llr(self, reduced, counts):
         hidden = np.tanh(reduced @ np.linspace(-1, 1, 64)[None])
-        return hidden @ np.outer(np.linspace(0, 1, 64), self.interpolation.grid)
+        return hidden @ np.outer(np.linspace(0, 1, 64), self.interpolation.grid) + counts[:, None]
 
 
 @pytest.mark.parametrize("start", [0, 37, 250])

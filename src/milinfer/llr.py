@@ -418,11 +418,11 @@ def segment_llr(
         )
         raise SampleError(msg)
     sizes = np.diff(offsets)
-    filled = np.flatnonzero(sizes)
+    given = np.flatnonzero(sizes)
     # As many datasets at once as fit: a network takes milliseconds for one as for a hundred.
-    block = np.cumsum(sizes[filled]) // _BLOCK
+    block = np.cumsum(sizes[given]) // _BLOCK
     for number in np.unique(block):
-        segments = filled[block == number]
+        segments = given[block == number]
         out[segments] = _bags_llr(bags, table, index, sizes[segments], offsets[segments])
     return out
 
