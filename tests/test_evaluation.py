@@ -10,7 +10,7 @@ from iminuit import Minuit
 from scipy.special import softmax
 
 from milinfer.datasets import gaussian, quadratic
-from milinfer.evaluation import average_log_ratio
+from milinfer.evaluation import average_log_ratio, event_outputs
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.llr import dataset_surface
@@ -263,3 +263,45 @@ def test_no_events_have_no_ratio(ensemble):
     nothing = Sample(np.zeros((0, 1)), ("x0",), point={"mu": 0.0})
     assert model.event_llr(nothing).shape == (0, 5)
     np.testing.assert_array_equal(model.surface(nothing).values, 0)
+
+
+@pytest.mark.parametrize("names", [("c1",), ("c1", "c2")])
+def test_the_surface_of_a_polynomial_head_is_exact_between_its_points(names):
+    points = [dict.fromkeys(names, 0.0)]
+    points += [points[0] | {n: s} for n in names for s in (-1.0, 1.0)] + [dict.fromkeys(names, 1.0)]
+    samples = quadratic.samples(1500, points[: 3 if len(names) == 1 else 6], seed=1)
+    model = BagLikelihood(
+        head="polynomial",
+        order=1,
+        labels="joint",
+        ensemble=2,
+        seed=1,
+        network=PLAIN,
+        training=TrainingConfig(2, 1000, 5e-3, 1e-4, schedule="cosine"),
+    ).fit(samples)
+    data = quadratic.generate(400, dict.fromkeys(names, 0.1), seed=3).as_data()
+    surface = model.surface(data)
+    nodes = model.interpolation.grid.reshape(-1, len(names))
+    at_nodes = model.event_llr(data).sum(axis=0)
+    np.testing.assert_allclose(surface.values, at_nodes, atol=1e-7)
+    # Between them, by the heads themselves.
+    for theta in np.random.default_rng(2).uniform(-1, 1, (10, len(names))):
+        wanted = 0.0
+        for (network,), scale, z in zip(
+            model.fitted.members, model.fitted.scale, model.fitted.z, strict=True
+        ):
+            outputs = scale * event_outputs(network.event_model, data.features)
+            both = np.stack([theta, np.zeros(len(names))])
+            ratios = model.fitted.polynomial.log_ratio(outputs, both, z)
+            wanted += (ratios[:, 0] - ratios[:, 1]).sum() / 2
+        assert surface.value(theta) == pytest.approx(wanted, abs=1e-6)
+        if len(names) == 1:
+            assert float(surface(theta[0])) == pytest.approx(wanted, abs=1e-6)
+    best = surface.extremum
+    assert best.maximum[0] >= at_nodes.max() - 1e-9
+    assert surface.value(np.ravel(best.theta_hat)) == pytest.approx(best.maximum[0], abs=1e-9)
+    assert len(nodes) == len(at_nodes)
+    # Other averages of members are no logarithms of polynomials.
+    other = dataclasses.replace(model, average="ratio")
+    assert other.log_polynomials(data) is None
+    assert other.surface(data).exact is None
