@@ -1,31 +1,25 @@
-"""Read LHE files in bounded memory, with pylhe as the parser."""
+"""Read LHE files in bounded memory, in parallel, with pylhe as the parser of record."""
 
 from __future__ import annotations
 
-import warnings
-from array import array
-from collections.abc import Iterator
-from itertools import chain, islice
-from operator import attrgetter
-from typing import Any, Final, NamedTuple, Self
-
-import numpy as np
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, NamedTuple, Self
 
 from milinfer.exceptions import ConfigurationError, LHEError
+from milinfer.lhe.blocks import BlockReader
+from milinfer.lhe.columnar import EventColumns, join_columns, split_columns
 from milinfer.lhe.info import LHEInfo
-from milinfer.lhe.record import EVENT_FIELDS, MOMENTUM_FIELDS, PARTICLE_FIELDS, make_events
-from milinfer.lhe.stream import CleanStream
+from milinfer.lhe.parsing import BlockParser
+from milinfer.lhe.record import make_events
 from milinfer.typing import AwkwardArray, PathLikeStr
 
 __all__ = ["LHEFile", "LHEReader", "iterate", "read", "read_info"]
 
-_PARTICLE: Final = attrgetter(
-    "id", "status", "mother1", "mother2", "color1", "color2",
-    "px", "py", "pz", "e", "m", "lifetime", "spin",
-)  # fmt: skip
-_EVENT: Final = attrgetter("pid", "weight", "scale", "aqed", "aqcd")
-# What pylhe raises on lines that it cannot read.
-_UNREADABLE: Final = (ValueError, IndexError, KeyError, OverflowError, AttributeError)
+# Of text: enough for whole columns to pay, and no more than the caches of a processor hold.
+_SMALLEST_BLOCK: Final = 1 << 16
+_LARGEST_BLOCK: Final = 1 << 20
 
 
 class LHEFile(NamedTuple):
@@ -42,6 +36,8 @@ class LHEReader:
     ----------
     path
         LHE file, plain or gzip.
+    workers
+        Threads that parse; the events and errors are the same whatever their number.
 
     Attributes
     ----------
@@ -76,23 +72,21 @@ class LHEReader:
     ('3.0', 1)
     """
 
-    def __init__(self, path: PathLikeStr) -> None:
-        import pylhe
-
+    def __init__(self, path: PathLikeStr, workers: int = 1) -> None:
+        if workers < 1:
+            msg = f"workers must be at least 1, but it is {workers}"
+            raise ConfigurationError(msg)
         self.n_events = 0
-        self._ids: tuple[str, ...] = ()
-        self._stream = CleanStream(path)
+        self.workers = workers
+        self._source: Generator[EventColumns] | None = None
+        self._held: deque[EventColumns] = deque()
+        self._n_held = 0
+        self._file = BlockReader(path)
         try:
-            with _parse_warnings_as_errors():
-                parsed = pylhe.LHEFile.frombuffer(self._stream)
-            self.info = self._stream.preamble.info(parsed.init)
-        except (*_UNREADABLE, RuntimeWarning, StopIteration) as error:
+            self._parser = BlockParser(self._file.preamble, self._file.name)
+        except BaseException:
             self.close()
-            if isinstance(error, LHEError):
-                raise
-            msg = f"{path}: the header or <init> block cannot be read ({error}); correct it"
-            raise LHEError(msg) from error
-        self._events = iter(parsed.events)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -100,9 +94,16 @@ class LHEReader:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    @property
+    def info(self) -> LHEInfo:
+        """Header and init."""
+        return self._parser.info
+
     def close(self) -> None:
         """Close the file."""
-        self._stream.close()
+        if self._source is not None:
+            self._source.close()
+        self._file.close()
 
     def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
         """Events in chunks of ``chunk_size``, the last one smaller.
@@ -115,106 +116,77 @@ class LHEReader:
         if chunk_size < 1:
             msg = f"chunk_size must be at least 1, but it is {chunk_size}"
             raise ConfigurationError(msg)
-        while True:
-            # before anything is given out: a warning of pylhe must not fall outside
-            with _parse_warnings_as_errors():
-                events = self._take(chunk_size)
-            if events is None:
-                break
-            self.n_events += len(events)
-            yield events
-        if not self._stream.finished or self._stream.n_events != self.n_events:
-            msg = (
-                f"{self._stream.name}: the file has {self._stream.n_events} events, but only "
-                f"{self.n_events} could be read; produce it again"
-            )
-            raise LHEError(msg)
+        if self._source is None:
+            self._source = self._columns(chunk_size)
+        for columns in self._source:
+            self._held.append(columns)
+            self._n_held += len(columns.counts)
+            while self._n_held >= chunk_size:
+                yield self._take(chunk_size)
+        self._file.finish(self.n_events + self._n_held)
+        if self._n_held:
+            yield self._take(self._n_held)
         if self.n_events == 0:
-            msg = f"{self._stream.name}: there are no events in this file; produce it again"
+            msg = f"{self._file.name}: there are no events in this file; produce it again"
             raise LHEError(msg)
 
-    def _take(self, n: int) -> AwkwardArray | None:
-        counts, flat, heads, weights = array("q"), array("d"), array("d"), array("d")
-        n_weights, first = self._stream.n_weights, self.n_events
+    def _take(self, n: int) -> AwkwardArray:
+        """Record of the next ``n`` events, which are held."""
+        parts: list[EventColumns] = []
+        missing = n
+        while missing:
+            columns = self._held.popleft()
+            if len(columns.counts) > missing:
+                columns, rest = split_columns(columns, missing)
+                self._held.appendleft(rest)
+            parts.append(columns)
+            missing -= len(columns.counts)
+        counts, particles, event, weights = join_columns(parts)
+        self._n_held -= n
+        self.n_events += n
+        return make_events(
+            counts, particles, event, dict(zip(self._parser.ids, weights, strict=True))
+        )
+
+    def _columns(self, chunk_size: int) -> Generator[EventColumns]:
+        """Columns of each block in order, a few blocks for each worker ahead."""
+        first = self._file.first_event()
+        if not first:
+            return
+        yield self._parser.first(first)
+        number = 1
+        size = min(max(len(first) * chunk_size, _SMALLEST_BLOCK), _LARGEST_BLOCK)
+        for text, columns in _in_order(self._parser.fast, self._file.blocks(size), self.workers):
+            done = self._parser.slow(text, number) if columns is None else columns
+            number += len(done.counts)
+            yield done
+
+
+def _in_order(
+    function: Callable[[bytes], EventColumns | None], blocks: Iterator[bytes], workers: int
+) -> Iterator[tuple[bytes, EventColumns | None]]:
+    """Each block and the function of it, computed in threads with a bounded number in flight."""
+    if workers == 1:
+        for text in blocks:
+            yield text, function(text)
+        return
+    pending: deque[tuple[bytes, Future[EventColumns | None]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
         try:
-            for event in islice(self._events, n):
-                counts.append(len(event.particles))
-                flat.extend(chain.from_iterable(map(_PARTICLE, event.particles)))
-                heads.extend(_EVENT(event.eventinfo))
-                given: dict[str, float] = event.weights
-                expected = n_weights.popleft()
-                if given or expected or self._ids:
-                    number = first + len(counts) - 1
-                    weights.extend(self._weights(given, expected, number))
-        except LHEError:
-            raise
-        except (*_UNREADABLE, RuntimeWarning) as error:
-            what = f"cannot be read ({error!r}); correct its lines or produce the file again"
-            raise self._fail(first + len(counts), what) from error
-        return self._build(counts, flat, heads, weights) if counts else None
-
-    def _weights(self, given: dict[str, float], expected: int, number: int) -> Any:
-        if number == 0:
-            self._ids = tuple(given)
-            self.info = self.info.with_weights(self._ids)
-        if expected >= 0 and expected != len(given):
-            what = f"has {expected} <wgt> but {len(given)} different ids; rename the duplicates"
-            raise self._fail(number, what)
-        if tuple(given) == self._ids:
-            return given.values()
-        differ = sorted(set(self._ids) ^ set(given))
-        if differ:
-            side = "lacks" if differ[0] in self._ids else "has, unlike event 0,"
-            what = f"{side} the weight {differ[0]!r} ({len(differ)} ids differ from event 0)"
-            raise self._fail(number, what + "; every event needs the same weights")
-        return [given[key] for key in self._ids]
-
-    def _build(
-        self, counts: array[int], flat: array[float], heads: array[float], weights: array[float]
-    ) -> AwkwardArray:
-        number = np.frombuffer(counts, dtype=np.int64)
-        particle = np.frombuffer(flat).reshape(-1, len(PARTICLE_FIELDS)) if flat else None
-        if particle is None:
-            particle = np.empty((0, len(PARTICLE_FIELDS)))
-        columns = dict(zip(PARTICLE_FIELDS, particle.T, strict=True))
-        event = dict(zip(EVENT_FIELDS, np.frombuffer(heads).reshape(-1, 5).T, strict=True))
-        reweights = np.frombuffer(weights).reshape(len(number), -1) if weights else None
-        owner = np.repeat(np.arange(len(number)), number)
-        for name in MOMENTUM_FIELDS:
-            self._require_finite(columns[name], f"{name} of a particle", owner)
-        self._require_finite(event["genWeight"], "the event weight (XWGTUP)", None)
-        named = {}
-        if reweights is not None:
-            named = dict(zip(self._ids, reweights.T, strict=True))
-            for key, values in named.items():
-                self._require_finite(values, f"the weight {key!r}", None)
-        try:
-            return make_events(number, columns, event, named)
-        except LHEError as error:
-            stop = self.n_events + len(number) - 1
-            msg = f"{self._stream.name}: events {self.n_events} to {stop} (counted from 0): {error}"
-            raise LHEError(msg) from error
-
-    def _require_finite(self, values: Any, what: str, owner: Any) -> None:
-        good = np.isfinite(values)
-        if not good.all():
-            row = int(np.argmin(good))
-            event = self.n_events + int(row if owner is None else owner[row])
-            raise self._fail(event, f"{what} is {values[row]}; remove or correct the event")
-
-    def _fail(self, event: int, what: str) -> LHEError:
-        return LHEError(f"{self._stream.name}: event {event} (counted from 0): {what}")
+            for text in blocks:
+                pending.append((text, pool.submit(function, text)))
+                if len(pending) > 2 * workers:
+                    done, result = pending.popleft()
+                    yield done, result.result()
+            for done, result in pending:
+                yield done, result.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-class _parse_warnings_as_errors(warnings.catch_warnings):  # noqa: N801
-    """pylhe only warns where XML is broken."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.filterwarnings("error", message="Parse Error", category=RuntimeWarning)
-
-
-def iterate(path: PathLikeStr, chunk_size: int = 50_000) -> Iterator[AwkwardArray]:
+def iterate(
+    path: PathLikeStr, chunk_size: int = 50_000, *, workers: int = 1
+) -> Iterator[AwkwardArray]:
     """Events of an LHE file in chunks, in bounded memory.
 
     Parameters
@@ -223,6 +195,8 @@ def iterate(path: PathLikeStr, chunk_size: int = 50_000) -> Iterator[AwkwardArra
         LHE file, plain or gzip.
     chunk_size
         Events a chunk; the last one is smaller.
+    workers
+        Threads that parse.
 
     Yields
     ------
@@ -254,11 +228,11 @@ def iterate(path: PathLikeStr, chunk_size: int = 50_000) -> Iterator[AwkwardArra
     ...     [chunk.LHEPart.pt.tolist() for chunk in lhe.iterate(file, chunk_size=2)]
     [[[50.0], [50.0]], [[50.0]]]
     """
-    with LHEReader(path) as reader:
+    with LHEReader(path, workers) as reader:
         yield from reader.chunks(chunk_size)
 
 
-def read(path: PathLikeStr, chunk_size: int = 50_000) -> LHEFile:
+def read(path: PathLikeStr, chunk_size: int = 50_000, *, workers: int = 1) -> LHEFile:
     """Read a whole LHE file; :func:`iterate` takes less memory.
 
     Parameters
@@ -266,7 +240,9 @@ def read(path: PathLikeStr, chunk_size: int = 50_000) -> LHEFile:
     path
         LHE file, plain or gzip.
     chunk_size
-        Events parsed at a time.
+        Events made into a record at a time.
+    workers
+        Threads that parse.
 
     Returns
     -------
@@ -301,7 +277,7 @@ def read(path: PathLikeStr, chunk_size: int = 50_000) -> LHEFile:
     """
     import awkward as ak
 
-    with LHEReader(path) as reader:
+    with LHEReader(path, workers) as reader:
         chunks = list(reader.chunks(chunk_size))
         return LHEFile(chunks[0] if len(chunks) == 1 else ak.concatenate(chunks), reader.info)
 
@@ -330,6 +306,6 @@ def read_info(path: PathLikeStr) -> LHEInfo:
     ...     lhe.read_info(file).energies
     (6500.0, 6500.0)
     """
-    with LHEReader(path) as reader, _parse_warnings_as_errors():
-        reader._take(1)
+    with LHEReader(path) as reader:
+        next(reader._columns(1), None)
         return reader.info

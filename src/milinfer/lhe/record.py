@@ -13,7 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from milinfer.exceptions import LHEError
 from milinfer.typing import AwkwardArray, FloatArray, IntArray
 
-__all__ = ["EVENT_FIELDS", "MOMENTUM_FIELDS", "PARTICLE_FIELDS", "flatten_events", "make_events"]
+__all__ = [
+    "EVENT_FIELDS",
+    "MOMENTUM_FIELDS",
+    "PARTICLE_FIELDS",
+    "as_column",
+    "flatten_events",
+    "make_events",
+]
 
 PARTICLE_FIELDS: Final[dict[str, type[np.generic]]] = {
     "pdgId": np.int32,
@@ -128,7 +135,7 @@ def make_events(
     n_particles = np.asarray(counts, dtype=np.int64)
     total = int(n_particles.sum())
     columns = {
-        name: _column(name, particles, _PARTICLE_DEFAULTS, dtype, total)
+        name: as_column(name, particles, _PARTICLE_DEFAULTS, dtype, total)
         for name, dtype in PARTICLE_FIELDS.items()
     }
     offsets = np.zeros(len(n_particles) + 1, dtype=np.int64)
@@ -143,12 +150,12 @@ def make_events(
     }
     for name, dtype in EVENT_FIELDS.items():
         fields[name] = ak.contents.NumpyArray(
-            _column(name, event, _EVENT_DEFAULTS, dtype, len(n_particles))
+            as_column(name, event, _EVENT_DEFAULTS, dtype, len(n_particles))
         )
     if weights:
         fields["LHEWeight"] = ak.contents.RecordArray(
             [
-                ak.contents.NumpyArray(_column(key, weights, {}, np.float64, len(n_particles)))
+                ak.contents.NumpyArray(as_column(key, weights, {}, np.float64, len(n_particles)))
                 for key in weights
             ],
             list(weights),
@@ -186,7 +193,7 @@ def flatten_events(
     counts = ak.to_numpy(ak.num(parts, axis=1)).astype(np.int64)
     total = int(counts.sum())
     particles = {
-        name: _column(
+        name: as_column(
             name,
             {k: ak.to_numpy(ak.flatten(parts[k], axis=1)) for k in ak.fields(parts) if k == name},
             _PARTICLE_DEFAULTS,
@@ -196,7 +203,7 @@ def flatten_events(
         for name, dtype in PARTICLE_FIELDS.items()
     }
     event = {
-        name: _column(
+        name: as_column(
             name,
             {name: ak.to_numpy(events[name])} if name in names else {},
             _EVENT_DEFAULTS,
@@ -209,19 +216,31 @@ def flatten_events(
     if "LHEWeight" in names:
         record = events["LHEWeight"]
         weights = {
-            key: _column(key, {key: ak.to_numpy(record[key])}, {}, np.float64, len(counts))
+            key: as_column(key, {key: ak.to_numpy(record[key])}, {}, np.float64, len(counts))
             for key in ak.fields(record)
         }
     return counts, particles, event, weights
 
 
-def _column(
+def as_column(
     name: str,
     columns: Mapping[str, Any],
     defaults: Mapping[str, float],
     dtype: type[np.generic],
     length: int,
 ) -> NDArray[Any]:
+    """One column in its type, or its default.
+
+    Raises
+    ------
+    LHEError
+        If it is missing, has another length, or an integer does not fit.
+
+    Examples
+    --------
+    >>> as_column("spin", {}, {"spin": 9.0}, np.float64, 2)
+    array([9., 9.])
+    """
     if name not in columns:
         if name not in defaults:
             msg = f"the events lack the column {name!r}; an LHE event cannot be made without it"

@@ -1,0 +1,158 @@
+"""Text of events made clean: checked, and cut down to what pylhe reads without loss."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from milinfer.exceptions import LHEError
+
+__all__ = ["check_gap", "clean_events"]
+
+EVENT: Final = re.compile(rb"<event(?=[\s>])[^>]*>")
+_CLOSE: Final = re.compile(rb"</event\s*>")
+_END: Final = re.compile(rb"</LesHouchesEvents\s*>")
+_ELEMENT: Final = re.compile(rb"<([A-Za-z_][\w.:-]*)(?:\s[^>]*?)?(?:/>|>.*?</\1\s*>)", re.DOTALL)
+_GROUP: Final = re.compile(rb"</?eventgroup(?=[\s>])[^>]*>")
+_HASH: Final = re.compile(rb"^\s*#.*$", re.MULTILINE)
+_STRAY_AND: Final = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
+
+
+def clean_events(text: bytes, name: str, first: int) -> tuple[bytes, list[int]]:
+    r"""Keep the lines and weights of events, and check that none can vanish.
+
+    ``<mgrwt>``, ``<scales>`` and other elements that carry no data of the event record are left
+    out, as are blank lines and those that begin with ``#``.
+
+    Parameters
+    ----------
+    text
+        Whole events, without XML comments.
+    name
+        Of the file, for messages.
+    first
+        Number of the first event in the file, counted from 0.
+
+    Returns
+    -------
+    tuple
+        The clean text, and for each event the number of its ``<wgt>`` elements, or −1 if it uses
+        ``<weights>``.
+
+    Raises
+    ------
+    LHEError
+        If an event is damaged; names the file and the event.
+
+    Examples
+    --------
+    >>> text = b"<event>\n 0 1 1.0 91.2 0.007 0.118\n<mgrwt> x </mgrwt>\n# y\n</event>\n"
+    >>> clean_events(text, "a.lhe", 0)
+    (b'<event>\n0 1 1.0 91.2 0.007 0.118\n</event>\n', [0])
+    """
+    cleaned: list[bytes] = []
+    n_weights: list[int] = []
+    for number, chunk in enumerate(_CLOSE.split(text)[:-1], first):
+        lines, weights = _clean(chunk, name, number)
+        n_weights.append(-1 if b"<weights" in weights else weights.count(b"<wgt"))
+        cleaned.append(b"<event>\n" + lines + b"\n" + weights + b"</event>\n")
+    return b"".join(cleaned), n_weights
+
+
+def _fail(name: str, number: int, what: str) -> LHEError:
+    return LHEError(f"{name}: event {number} (counted from 0) {what}")
+
+
+def _clean(chunk: bytes, name: str, number: int) -> tuple[bytes, bytes]:
+    """Lines and weight elements of one event, given as all up to its closing tag."""
+    opening = EVENT.search(chunk)
+    if opening is None:
+        msg = "ends with </event> but has no <event>; correct the file"
+        raise _fail(name, number, msg)
+    if chunk[: opening.start()].strip():
+        check_gap(chunk[: opening.start()], name, number)
+    body = chunk[opening.end() :]
+    if b"<event" in body and EVENT.search(body):
+        msg = "is not closed before the next <event>: the event is cut; produce the file again"
+        raise _fail(name, number, msg)
+    cut = body.find(b"<")
+    kept = b""
+    if cut >= 0:
+        body, kept = _elements(body, cut, name, number)
+    text = body.strip()
+    if b"#" in text or b"\r" in text or b"\n\n" in text:
+        rows = [row.strip() for row in text.splitlines()]
+        text = b"\n".join([row for row in rows if row and not row.startswith(b"#")])
+    _check_count(text, name, number)
+    return _STRAY_AND.sub(b"&amp;", text) if b"&" in text else text, kept
+
+
+def _check_count(text: bytes, name: str, number: int) -> None:
+    """Refuse an event whose number of particle lines is not the NUP of its event line."""
+    if not text:
+        raise _fail(name, number, "has no event line; correct or remove it")
+    first = text.split(None, 1)[0]
+    try:
+        claimed = int(float(first))
+    except (ValueError, OverflowError) as error:
+        msg = f"begins with {first[:60].decode(errors='replace')!r}, not with an event line"
+        raise _fail(name, number, msg + "; correct the file") from error
+    given = text.count(b"\n")
+    if claimed != given:
+        msg = (
+            f"claims {claimed} particles but has {given} particle lines; "
+            "produce the file again, or correct the event"
+        )
+        raise _fail(name, number, msg)
+
+
+def _elements(body: bytes, cut: int, name: str, number: int) -> tuple[bytes, bytes]:
+    """Split an event body into its lines, and the weight elements as strict XML."""
+    rest = body[cut:].strip()
+    plain = rest.startswith(b"<rwgt>") and rest.endswith(b"</rwgt>") and b"&" not in rest
+    if plain and rest.count(b"<") == 2 + 2 * rest.count(b"<wgt"):
+        return body[:cut], rest
+    lines, kept, position = [], [], 0
+    for element in _ELEMENT.finditer(body, cut):
+        lines.append(body[position : element.start()])
+        position = element.end()
+        if element.group(1) in (b"rwgt", b"weights"):
+            kept.append(element.group())
+    lines.append(body[position:])
+    text, weights = b"\n".join(lines), b"".join(kept)
+    if b"<" in _HASH.sub(b"", text):
+        stray = text[text.index(b"<") :].splitlines()[0][:60].decode(errors="replace")
+        msg = f"contains {stray!r}, which is not a whole element; correct the event"
+        raise _fail(name, number, msg)
+    if b"<" in text:
+        text = _HASH.sub(b"", text)
+    return text, _STRAY_AND.sub(b"&amp;", weights) if b"&" in weights else weights
+
+
+def check_gap(gap: bytes, name: str, number: int) -> None:
+    r"""Refuse text before event ``number`` that may be a damaged event, or another file.
+
+    Raises
+    ------
+    LHEError
+        If there is any, apart from comments in lines, whole elements and event groups.
+
+    Examples
+    --------
+    >>> check_gap(b"<eventgroup>\n# random numbers 1 2\n", "a.lhe", 3)
+    >>> check_gap(b"  2 -1 0 0", "a.lhe", 3)
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.LHEError: a.lhe: event 3 (counted from 0) has '2 -1 0 0' before it, ...
+    """
+    if _END.search(gap) or b"<LesHouchesEvents" in gap:
+        msg = (
+            f"{name}: there are events after </LesHouchesEvents> (from event {number}, counted "
+            "from 0): LHE files were joined; split them, since their <init> may differ"
+        )
+        raise LHEError(msg)
+    left = _HASH.sub(b"", _GROUP.sub(b"", _ELEMENT.sub(b"", gap))).strip()
+    if left:
+        text = left[:60].decode(errors="replace")
+        msg = f"has {text!r} before it, outside any event; correct the file"
+        raise _fail(name, number, msg)
