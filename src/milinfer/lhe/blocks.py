@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from milinfer.typing import PathLikeStr
 
 __all__ = ["BlockReader"]
 
-_PIECE: Final = 1 << 16  # what is lost where a gzip file is cut
+_PIECE: Final = 1 << 16
 _LARGEST_EVENT: Final = 1 << 24
 _GZIP: Final = b"\x1f\x8b"
 _COMMENT: Final = re.compile(rb"<!--.*?-->", re.DOTALL)
@@ -68,6 +69,8 @@ class BlockReader:
         self._damage: Callable[[int], str] | None = None
         with Path(path).open("rb") as file:
             compressed = file.read(2) == _GZIP
+        # what one call reads is lost where a gzip file is cut
+        self._piece = _PIECE if compressed else sys.maxsize
         self._raw = gzip.open(path, "rb") if compressed else Path(path).open("rb")  # noqa: SIM115
         try:
             self.preamble, beyond = read_preamble(self._first_pieces, self.name)
@@ -157,7 +160,7 @@ class BlockReader:
     def _append(self, piece: bytes) -> None:
         """Add text without its comments."""
         text, self._held = self._held + piece, b""
-        if b"<!-" not in text and not self._rest.endswith((b"<", b"<!", b"<!-")):
+        if b"!" not in text and not self._rest.endswith((b"<!", b"<!-")):
             self._rest += text
             return
         text = _COMMENT.sub(b"", self._rest + text)
@@ -172,7 +175,7 @@ class BlockReader:
         left = size
         while left > 0 and self._damage is None:
             try:
-                piece = self._raw.read(min(left, _PIECE))
+                piece = self._raw.read(min(left, self._piece))
             except EOFError:
                 self._damage = _cut
             except (zlib.error, gzip.BadGzipFile) as error:

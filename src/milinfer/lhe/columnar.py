@@ -8,6 +8,7 @@ not plain is not read here at all, but left to pylhe.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,8 @@ from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["EventColumns", "join_columns", "parse_columns", "repeated_tags", "split_columns"]
 
+_TAG: Final = re.compile(rb"<[^<>]*>")
+_TAGS: Final = re.compile(rb"<[^<>]*>(?:[ \t\n]*<[^<>]*>)*")
 _HEAD: Final = 1 + len(EVENT_FIELDS)
 _ROW: Final = len(PARTICLE_FIELDS)
 _INT32: Final = 2.0**31
@@ -105,7 +108,7 @@ def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
     >>> repeated_tags(b"<event>\\n0 1 1 1 1 1\\n<rwgt><wgt id='a'>1</wgt></rwgt></event>", 1)
     (b'<event>', b'<rwgt>', b"<wgt id='a'>", b'</wgt>', b'</rwgt>', b'</event>')
     """
-    tags = tuple(b"<" + piece.partition(b">")[0] + b">" for piece in event.split(b"<")[1:])
+    tags = tuple(_TAG.findall(event))
     weights = tags[2:-2] if n_weights else tags[1:-1]
     frame = (b"<event>", b"<rwgt>", b"</rwgt>", b"</event>") if n_weights else tags[:1] + tags[-1:]
     if tags[0] != b"<event>" or tags[-1] != b"</event>" or len(weights) != 2 * n_weights:
@@ -144,9 +147,8 @@ def parse_columns(text: bytes, tags: tuple[bytes, ...]) -> EventColumns | None:
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
     characters = np.frombuffer(text, dtype=np.uint8)
-    lines = np.flatnonzero(characters == ord("\n"))
-    blank = characters == ord(" ")
-    blank[lines] = True
+    newline = characters == ord("\n")
+    blank = newline | (characters == ord(" "))
     opened = _blank_tags(text, characters, blank, tags)
     if opened is None or not (blank[0] and blank[-1]):
         return None
@@ -168,7 +170,7 @@ def parse_columns(text: bytes, tags: tuple[bytes, ...]) -> EventColumns | None:
     rows = np.repeat(first + _HEAD - _ROW * _exclusive_sum(counts), counts)
     rows += _ROW * np.arange(len(rows))
     if (ends[last] > opened[:, 1]).any() or not _in_lines(
-        lines, starts, ends, first, last, rows, counts
+        np.flatnonzero(newline), starts, ends, first, last, rows, counts
     ):
         return None
     weights = last[:, None] + np.arange(1, n_weights + 1)
@@ -186,20 +188,23 @@ def _blank_tags(
     text: bytes, characters: NDArray[np.uint8], blank: NDArray[np.bool_], tags: tuple[bytes, ...]
 ) -> IntArray | None:
     """Where each tag of each event begins, shape (n_events, n_tags); they become blank."""
+    runs = _TAGS.findall(text, 0, text.find(b"</event>") + len(b"</event>"))
     places = np.flatnonzero(characters == ord("<"))
     n, left = divmod(len(places), len(tags))
-    if left or not n or places[-1] + len(tags[-1]) > len(text):
+    if tuple(_TAG.findall(b"".join(runs))) != tags or left or not n:
         return None
     opened = places.reshape(n, len(tags))
-    for i, tag in enumerate(tags):
+    i = 0
+    for run in runs:  # of tags with nothing between them
         # views in which row k is what begins at character k
-        shape = (len(text) - len(tag) + 1, len(tag))
-        there = np.ndarray(shape, np.uint8, text, strides=(1, 1))
+        shape = (len(text) - len(run) + 1, len(run))
         if opened[-1, i] >= shape[0]:
             return None
-        if (there[opened[:, i]] != np.frombuffer(tag, dtype=np.uint8)).any():
+        there = np.ndarray(shape, np.uint8, text, strides=(1, 1))
+        if (there[opened[:, i]] != np.frombuffer(run, dtype=np.uint8)).any():
             return None
         np.ndarray(shape, np.bool_, blank, strides=(1, 1))[opened[:, i]] = True
+        i += run.count(b"<")
     return opened
 
 
@@ -215,7 +220,7 @@ def _numbers(text: bytes, edges: IntArray) -> FloatArray | None:
         values = pa.Array.from_buffers(pa.large_string(), n, buffers).cast(pa.float64())
     except pa.ArrowInvalid:
         return None
-    numbers = np.ascontiguousarray(np.frombuffer(values.buffers()[1], dtype=np.float64)[:n:2])
+    numbers = np.frombuffer(values.buffers()[1], dtype=np.float64)[:n:2]
     return numbers if np.isfinite(numbers).all() else None
 
 

@@ -250,7 +250,7 @@ def as_column(
     if given.shape != (length,):
         msg = f"column {name!r} has shape {given.shape}, but ({length},) is needed"
         raise LHEError(msg)
-    if np.issubdtype(dtype, np.integer) and given.size:
+    if np.issubdtype(dtype, np.integer) and given.dtype != dtype and given.size:
         limits = np.iinfo(dtype)  # type: ignore[type-var]
         bad = ~((given >= limits.min) & (given <= limits.max))
         if bad.any():
