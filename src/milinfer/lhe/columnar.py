@@ -10,82 +10,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from milinfer.lhe.event_columns import EventColumns
 from milinfer.lhe.record import EVENT_FIELDS, PARTICLE_FIELDS
 from milinfer.typing import FloatArray, IntArray
 
-__all__ = ["EventColumns", "join_columns", "parse_columns", "repeated_tags", "split_columns"]
+__all__ = ["parse_columns", "repeated_tags"]
 
 _TAG: Final = re.compile(rb"<[^<>]*>")
 _TAGS: Final = re.compile(rb"<[^<>]*>(?:[ \t\n]*<[^<>]*>)*")
 _HEAD: Final = 1 + len(EVENT_FIELDS)
 _ROW: Final = len(PARTICLE_FIELDS)
 _INT32: Final = 2.0**31
-
-
-class EventColumns(NamedTuple):
-    """Columns of some events.
-
-    ``counts`` has shape (n_events,), ``particles`` columns of shape (n_particles,), ``event`` and
-    ``weights`` columns of shape (n_events,); names and types are those of the event record.
-    """
-
-    counts: IntArray
-    particles: dict[str, NDArray[Any]]
-    event: dict[str, NDArray[Any]]
-    weights: list[FloatArray]
-
-
-def join_columns(parts: Sequence[EventColumns]) -> EventColumns:
-    """One after the other.
-
-    Examples
-    --------
-    >>> one = EventColumns(np.array([0]), {}, {"genWeight": np.array([0.5])}, [])
-    >>> join_columns([one, one]).event["genWeight"]
-    array([0.5, 0.5])
-    """
-    if len(parts) == 1:
-        return parts[0]
-
-    def joined(columns: Sequence[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-        return {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
-
-    return EventColumns(
-        np.concatenate([part.counts for part in parts]),
-        joined([part.particles for part in parts]),
-        joined([part.event for part in parts]),
-        [np.concatenate(columns) for columns in zip(*(p.weights for p in parts), strict=True)],
-    )
-
-
-def split_columns(columns: EventColumns, n: int) -> tuple[EventColumns, EventColumns]:
-    """The first ``n`` events, and the others, as views.
-
-    Examples
-    --------
-    >>> two = EventColumns(np.array([0, 0]), {}, {"genWeight": np.array([0.5, 1.5])}, [])
-    >>> [part.event["genWeight"].tolist() for part in split_columns(two, 1)]
-    [[0.5], [1.5]]
-    """
-    n_particles = int(columns.counts[:n].sum())
-
-    def cut(events: slice, particles: slice) -> EventColumns:
-        return EventColumns(
-            columns.counts[events],
-            {name: column[particles] for name, column in columns.particles.items()},
-            {name: column[events] for name, column in columns.event.items()},
-            [column[events] for column in columns.weights],
-        )
-
-    return (
-        cut(slice(n), slice(n_particles)),
-        cut(slice(n, None), slice(n_particles, None)),
-    )
 
 
 def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
@@ -120,7 +60,9 @@ def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
     return tags if all(tag == b"</wgt>" for tag in weights[1::2]) else None
 
 
-def parse_columns(text: bytes, tags: tuple[bytes, ...]) -> EventColumns | None:
+def parse_columns(
+    text: bytes, tags: tuple[bytes, ...], ids: Sequence[str] = ()
+) -> EventColumns | None:
     r"""Columns of a block of events, or None if it is not plain.
 
     Parameters
@@ -129,6 +71,8 @@ def parse_columns(text: bytes, tags: tuple[bytes, ...]) -> EventColumns | None:
         Whole events.
     tags
         See :func:`repeated_tags`.
+    ids
+        What to call the weights.
 
     Returns
     -------
@@ -160,7 +104,7 @@ def parse_columns(text: bytes, tags: tuple[bytes, ...]) -> EventColumns | None:
     numbers = _numbers(text, edges)
     if numbers is None:
         return None
-    n_weights = (len(tags) - 4) // 2 if len(tags) > 2 else 0
+    n_weights = len(ids)
     first = np.searchsorted(starts, opened[:, 0])
     length = np.diff(first, append=len(starts))
     counts, odd = np.divmod(length - _HEAD - n_weights, _ROW)
@@ -181,7 +125,8 @@ def parse_columns(text: bytes, tags: tuple[bytes, ...]) -> EventColumns | None:
     event = _typed(numbers, first + 1, EVENT_FIELDS)
     if particles is None or event is None:
         return None
-    return EventColumns(counts, particles, event, [numbers[weights[:, i]] for i in range(n_weights)])
+    named = {key: numbers[column] for key, column in zip(ids, weights.T, strict=True)}
+    return EventColumns(counts, particles, event, named)
 
 
 def _blank_tags(

@@ -13,7 +13,8 @@ import numpy as np
 
 from milinfer.exceptions import LHEError
 from milinfer.lhe.cleaning import clean_events
-from milinfer.lhe.columnar import EventColumns, parse_columns, repeated_tags
+from milinfer.lhe.columnar import parse_columns, repeated_tags
+from milinfer.lhe.event_columns import EventColumns
 from milinfer.lhe.info import LHEInfo
 from milinfer.lhe.preamble import Preamble
 from milinfer.lhe.record import EVENT_FIELDS, MOMENTUM_FIELDS, PARTICLE_FIELDS, as_column
@@ -86,10 +87,11 @@ class BlockParser:
         """
         if self._tags is None:
             return None
-        columns = parse_columns(text, self._tags)
+        columns = parse_columns(text, self._tags, self.ids)
         if columns is None:
             try:
-                columns = parse_columns(clean_events(text, self.name, 0)[0], self._tags)
+                cleaned, _ = clean_events(text, self.name, 0)
+                columns = parse_columns(cleaned, self._tags, self.ids)
             except LHEError:
                 return None  # read again by `slow`, which can say the number of the event
         return columns
@@ -164,13 +166,14 @@ class BlockParser:
         particles = dict(zip(PARTICLE_FIELDS, rows, strict=True))
         rows = np.array(heads).reshape(-1, len(EVENT_FIELDS)).T
         event = dict(zip(EVENT_FIELDS, rows, strict=True))
-        reweights = list(np.array(weights).reshape(len(number), -1).T)
+        rows = np.array(weights).reshape(len(number), -1).T
+        reweights = dict(zip(self.ids, rows, strict=True))
         owner = first + np.repeat(np.arange(len(number)), number)
         each = first + np.arange(len(number))
         for name in MOMENTUM_FIELDS:
             self._require_finite(particles[name], f"{name} of a particle", owner)
         self._require_finite(event["genWeight"], "the event weight (XWGTUP)", each)
-        for key, values in zip(self.ids, reweights, strict=True):
+        for key, values in reweights.items():
             self._require_finite(values, f"the weight {key!r}", each)
         try:
             return EventColumns(

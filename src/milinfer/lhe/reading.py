@@ -9,10 +9,9 @@ from typing import Final, NamedTuple, Self
 
 from milinfer.exceptions import ConfigurationError, LHEError
 from milinfer.lhe.blocks import BlockReader
-from milinfer.lhe.columnar import EventColumns, join_columns, split_columns
+from milinfer.lhe.event_columns import EventColumns, in_chunks
 from milinfer.lhe.info import LHEInfo
 from milinfer.lhe.parsing import BlockParser
-from milinfer.lhe.record import make_events
 from milinfer.typing import AwkwardArray, PathLikeStr
 
 __all__ = ["LHEFile", "LHEReader", "iterate", "read", "read_info"]
@@ -79,8 +78,7 @@ class LHEReader:
         self.n_events = 0
         self.workers = workers
         self._source: Generator[EventColumns] | None = None
-        self._held: deque[EventColumns] = deque()
-        self._n_held = 0
+        self._chunks: Iterator[EventColumns] = iter(())
         self._file = BlockReader(path)
         try:
             self._parser = BlockParser(self._file.preamble, self._file.name)
@@ -108,6 +106,19 @@ class LHEReader:
     def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
         """Events in chunks of ``chunk_size``, the last one smaller.
 
+        Another call goes on where the one before it has stopped, with its ``chunk_size``.
+
+        Raises
+        ------
+        LHEError
+            If the file is damaged or has no events; names the event, counted from 0.
+        """
+        for columns in self.columns(chunk_size):
+            yield columns.record()
+
+    def columns(self, chunk_size: int) -> Iterator[EventColumns]:
+        """The same as :meth:`chunks` in flat columns, which is faster.
+
         Raises
         ------
         LHEError
@@ -117,49 +128,28 @@ class LHEReader:
             msg = f"chunk_size must be at least 1, but it is {chunk_size}"
             raise ConfigurationError(msg)
         if self._source is None:
-            self._source = self._columns(chunk_size)
-        for columns in self._source:
-            self._held.append(columns)
-            self._n_held += len(columns.counts)
-            while self._n_held >= chunk_size:
-                yield self._take(chunk_size)
-        self._file.finish(self.n_events + self._n_held)
-        if self._n_held:
-            yield self._take(self._n_held)
+            self._source = self._blocks(chunk_size)
+            self._chunks = in_chunks(self._source, chunk_size)
+        for columns in self._chunks:
+            self.n_events += len(columns.counts)
+            yield columns
         if self.n_events == 0:
             msg = f"{self._file.name}: there are no events in this file; produce it again"
             raise LHEError(msg)
 
-    def _take(self, n: int) -> AwkwardArray:
-        """Record of the next ``n`` events, which are held."""
-        parts: list[EventColumns] = []
-        missing = n
-        while missing:
-            columns = self._held.popleft()
-            if len(columns.counts) > missing:
-                columns, rest = split_columns(columns, missing)
-                self._held.appendleft(rest)
-            parts.append(columns)
-            missing -= len(columns.counts)
-        counts, particles, event, weights = join_columns(parts)
-        self._n_held -= n
-        self.n_events += n
-        return make_events(
-            counts, particles, event, dict(zip(self._parser.ids, weights, strict=True))
-        )
-
-    def _columns(self, chunk_size: int) -> Generator[EventColumns]:
+    def _blocks(self, chunk_size: int) -> Generator[EventColumns]:
         """Columns of each block in order, a few blocks for each worker ahead."""
+        number = 0
         first = self._file.first_event()
-        if not first:
-            return
-        yield self._parser.first(first)
-        number = 1
+        if first:
+            yield self._parser.first(first)
+            number = 1
         size = min(max(len(first) * chunk_size, _SMALLEST_BLOCK), _LARGEST_BLOCK)
         for text, columns in _in_order(self._parser.fast, self._file.blocks(size), self.workers):
             done = self._parser.slow(text, number) if columns is None else columns
             number += len(done.counts)
             yield done
+        self._file.finish(number)
 
 
 def _in_order(
@@ -307,5 +297,5 @@ def read_info(path: PathLikeStr) -> LHEInfo:
     (6500.0, 6500.0)
     """
     with LHEReader(path) as reader:
-        next(reader._columns(1), None)
+        next(reader._blocks(1), None)
         return reader.info
