@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -50,7 +49,7 @@ class Mass:
 
     def __call__(self, o: Objects) -> FloatArray:
         """Evaluate, in GeV, shape (n_events,)."""
-        mass: FloatArray = np.maximum(np.asarray(getattr(o, self.name).mass), 0.0)
+        mass: FloatArray = np.maximum(o.get(self.name, "mass"), 0.0)
         return mass
 
 
@@ -101,9 +100,9 @@ def vbf_2l2j_columns() -> dict[str, Column]:
     for short, name in (("pt", "pt"), ("phi", "phi"), ("eta", "eta"), ("m", ""), ("e", "energy")):
         for key in keys:
             columns[f"{key}_{short}"] = Value(key, name) if name else Mass(key)
-    columns["met_et"], columns["met_phi"] = attrgetter("met.pt"), attrgetter("met.phi")
+    columns["met_et"], columns["met_phi"] = Value("met", "pt"), Value("met", "phi")
     columns["m_ll"], columns["m_qq"] = Mass("ll"), Mass("qq")
-    columns["pt_ll"], columns["pt_qq"] = attrgetter("ll.pt"), attrgetter("qq.pt")
+    columns["pt_ll"], columns["pt_qq"] = Value("ll", "pt"), Value("qq", "pt")
     columns["d_phi_ll"] = SignedDeltaPhi("l0", "l1")
     columns["d_phi_qq"] = SignedDeltaPhi("q0", "q1")
     for key in LEPTONS.keys:

@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 
 from milinfer.columns import JETS, LEPTONS, Column, vbf_2l2j_columns
-from milinfer.objects import Objects
+from milinfer.objects import Objects, invariant_mass
 from milinfer.typing import FloatArray
 
 __all__ = ["vbf_2l2j_invariant_columns"]
@@ -36,13 +36,11 @@ def _side(o: Objects) -> FloatArray:
 
 
 def _phi(o: Objects, key: str) -> FloatArray:
-    phi: FloatArray = np.asarray(o.met.phi) if key == "met" else o.get(key, "phi")
-    return phi
+    return o.get(key, "phi")
 
 
 def _pt(o: Objects, key: str) -> FloatArray:
-    pt: FloatArray = np.asarray(getattr(o, key).pt)
-    return pt
+    return o.get(key, "pt")
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,8 @@ class LogMass:
 
     def __call__(self, o: Objects) -> FloatArray:
         """Evaluate, shape (n_events,)."""
-        return _log(np.asarray((getattr(o, self.first) + getattr(o, self.second)).mass))
+        sums = (o.get(self.first, a) + o.get(self.second, a) for a in ("energy", "px", "py", "pz"))
+        return _log(invariant_mass(*sums))
 
 
 @dataclass(frozen=True)
@@ -108,10 +107,9 @@ class LogTransverseMass:
 
 def _log_mt_higgs(o: Objects) -> FloatArray:
     """Ln(mT/GeV + 1) of leptons and missing momentum together."""
-    ll, met = o.ll, o.met
-    transverse_energy = np.sqrt(np.asarray(ll.pt) ** 2 + np.maximum(np.asarray(ll.mass), 0) ** 2)
-    recoil = np.hypot(np.asarray(ll.px) + np.asarray(met.px), np.asarray(ll.py + met.py))
-    squared = (transverse_energy + np.asarray(met.pt)) ** 2 - recoil**2
+    transverse_energy = np.sqrt(o.get("ll", "pt") ** 2 + np.maximum(o.get("ll", "mass"), 0) ** 2)
+    recoil = np.hypot(*(o.get("ll", axis) + o.get("met", axis) for axis in ("px", "py")))
+    squared = (transverse_energy + o.get("met", "pt")) ** 2 - recoil**2
     return _log(np.sqrt(np.maximum(squared, 0.0)))
 
 

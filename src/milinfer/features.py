@@ -20,6 +20,7 @@ from milinfer.columns import JETS, LEPTONS, Column, vbf_2l2j_columns
 from milinfer.columns_invariant import vbf_2l2j_invariant_columns
 from milinfer.exceptions import FeatureError
 from milinfer.feature_table import FeatureTable
+from milinfer.lhe.event_columns import EventColumns
 from milinfer.objects import Collection, Objects, Particles, missing_momentum
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 
@@ -168,7 +169,7 @@ class FeatureSet:
             msg = f"the objects belong to different numbers of events: {lengths}"
             raise FeatureError(msg)
         events = objects[n] if len(objects) > n else None
-        met = missing_momentum(particles, events, self._visible)
+        met = missing_momentum(particles, events, _visible_of)
         if any(len(axis) != len(particles[0]) for axis in met):
             msg = f"MET has {len(met[0])} events, the objects have {len(particles[0])}"
             raise FeatureError(msg)
@@ -202,17 +203,49 @@ class FeatureSet:
                 source=source,
                 first_event=first_event,
             )
-        visible = self._visible(events["LHEPart"])
+        parts = Particles(events["LHEPart"], "LHEPart")
+        return self._from_generator(parts, on_missing, source, first_event)
+
+    def from_columns(
+        self,
+        columns: EventColumns,
+        *,
+        on_missing: OnMissing = "raise",
+        source: str | None = None,
+        first_event: int | IntArray = 0,
+    ) -> FeatureTable:
+        """The same as :meth:`from_lhe` from flat columns, which is faster.
+
+        Examples
+        --------
+        >>> from milinfer.lhe.event_columns import EventColumns
+        >>> momenta = {"px": np.array([3.0]), "py": np.array([4.0]), "pz": np.zeros(1)}
+        >>> tags = {"mass": np.zeros(1), "pdgId": np.array([11]), "status": np.array([1])}
+        >>> events = EventColumns(np.array([1]), {**momenta, **tags}, {}, {})
+        >>> one = Collection("leptons", "l", 1, frozenset({11}))
+        >>> pt = FeatureSet("pt", {"pt": lambda o: o.get("l0", "pt")}, (one,))
+        >>> pt.from_columns(events).array
+        array([[5.]], dtype=float32)
+        """
+        if self.selector is not None:
+            return self.from_lhe(
+                columns.record(), on_missing=on_missing, source=source, first_event=first_event
+            )
+        parts = Particles.from_columns(columns.counts, columns.particles, "LHEPart")
+        return self._from_generator(parts, on_missing, source, first_event)
+
+    def _from_generator(
+        self,
+        parts: Particles,
+        on_missing: OnMissing,
+        source: str | None,
+        first_event: int | IntArray,
+    ) -> FeatureTable:
+        visible = _visible(parts)
         ids = np.abs(visible.column("pdgId"))
         particles = [visible.subset(_lookup(ids, c.pdg_ids), c.name) for c in self.collections]
-        met = missing_momentum([visible], None, self._visible)
+        met = missing_momentum([visible], None, _visible_of)
         return self._table(particles, met, on_missing, source, first_event)
-
-    @staticmethod
-    def _visible(array: AwkwardArray) -> Particles:
-        parts = Particles(array, "LHEPart")
-        ids = np.abs(parts.column("pdgId"))
-        return parts.subset((parts.column("status") == 1) & ~_lookup(ids, _NEUTRINOS), "LHEPart")
 
     def _table(
         self,
@@ -273,6 +306,15 @@ class FeatureSet:
             msg = f"column {name!r} of {self.name} has shape {column.shape} for {n} events"
             raise FeatureError(msg)
         return column
+
+
+def _visible(parts: Particles) -> Particles:
+    ids = np.abs(parts.column("pdgId"))
+    return parts.subset((parts.column("status") == 1) & ~_lookup(ids, _NEUTRINOS), "LHEPart")
+
+
+def _visible_of(array: AwkwardArray) -> Particles:
+    return _visible(Particles(array, "LHEPart"))
 
 
 def _lookup(ids: NDArray[Any], wanted: Sequence[int] | frozenset[int]) -> BoolArray:

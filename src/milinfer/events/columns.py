@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import LHEError, SampleError
+from milinfer.lhe.event_columns import EventColumns
 from milinfer.lhe.info import LHEInfo
-from milinfer.lhe.record import EVENT_FIELDS, PARTICLE_FIELDS, flatten_events, make_events
+from milinfer.lhe.record import EVENT_FIELDS, PARTICLE_FIELDS, flatten_events
 from milinfer.typing import AwkwardArray
 
 __all__ = ["FileMetadata", "from_branches", "to_branches"]
@@ -146,24 +147,78 @@ def _nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {"pt": pt, "eta": eta, "phi": phi, "incomingpz": pz}
 
 
+class LazyColumns(Mapping[str, NDArray[Any]]):
+    """Columns that are read from a file when they are asked for, once.
+
+    Parameters
+    ----------
+    names
+        What each column is called in the file.
+    load
+        Reads a column by its name in the file.
+
+    Examples
+    --------
+    >>> columns = LazyColumns({"px": "exact_px"}, lambda name: np.array([len(name)]))
+    >>> columns["px"], "exact_px" in columns
+    (array([8]), False)
+    """
+
+    def __init__(self, names: Mapping[str, str], load: Callable[[str], NDArray[Any]]) -> None:
+        self._names = dict(names)
+        self._load = load
+        self._read: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._read:
+            self._read[name] = self._load(self._names[name])
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 def from_branches(
-    counts: NDArray[np.int64],
-    particles: Mapping[str, NDArray[Any]],
-    scalars: Mapping[str, NDArray[Any]],
+    branches: Iterable[str],
     weights: Mapping[str, str],
-) -> AwkwardArray:
-    """Undo :func:`to_branches`.
+    load: Callable[[str], NDArray[Any]],
+    counts: NDArray[np.int64],
+) -> EventColumns:
+    """Columns of the event record from those of a file; the record itself undoes `to_branches`.
 
     The particles of a NanoAOD that milinfer has not written are taken as far as they go: momenta
     from ``pt``, ``eta``, ``phi`` and ``mass`` in their single precision, no mothers, process 0.
+
+    Parameters
+    ----------
+    branches
+        Those to be read.
+    weights
+        Weight id of each weight branch.
+    load
+        Reads a branch: shape (n_particles,) for particles, else (n_events,).
+    counts
+        Number of particles of each event.
     """
-    if "exact_px" not in particles:
-        particles = _from_nanoaod(particles)
-        scalars = {"LHE_processId": np.zeros(len(counts), dtype=np.int32), **scalars}
-    stored = {_EXACT.get(name, name): name for name in PARTICLE_FIELDS}
-    columns = {name: particles[key] for key, name in stored.items() if key in particles}
-    return make_events(
-        counts, columns, scalars, {key: scalars[name] for name, key in weights.items()}
+    names = set(branches)
+    event: Mapping[str, NDArray[Any]]
+    event = LazyColumns({name: name for name in EVENT_FIELDS if name in names}, load)
+    particles: Mapping[str, NDArray[Any]]
+    if PART + "exact_px" in names:
+        stored = {name: PART + _EXACT.get(name, name) for name in PARTICLE_FIELDS}
+        particles = LazyColumns({k: v for k, v in stored.items() if v in names}, load)
+    else:
+        given = {name.removeprefix(PART): load(name) for name in names if name.startswith(PART)}
+        particles = _from_nanoaod(given)
+        event = {"LHE_processId": np.zeros(len(counts), dtype=np.int32), **event}
+    return EventColumns(
+        counts, particles, event, LazyColumns({key: name for name, key in weights.items()}, load)
     )
 
 
@@ -178,7 +233,7 @@ def _from_nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[An
     none = np.zeros(len(pt), dtype=np.int32)
     tags = {name: particles[name] for name in ("pdgId", "status", "spin") if name in particles}
     return {
-        **dict(zip(_EXACT.values(), momentum, strict=True)),
+        **dict(zip(_EXACT, momentum, strict=True)),
         "mass": mass,
         "mother1": none,
         "mother2": none,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from milinfer.atomic import atomic_path
 from milinfer.events.columns import (
@@ -18,6 +20,7 @@ from milinfer.events.columns import (
     to_branches,
 )
 from milinfer.exceptions import SampleError
+from milinfer.lhe.event_columns import EventColumns
 from milinfer.lhe.info import LHEInfo
 from milinfer.typing import AwkwardArray, PathLikeStr
 
@@ -178,28 +181,27 @@ class ParquetReader:
         SampleError
             If a column cannot be read.
         """
+        for columns in self.columns(chunk_size):
+            yield columns.record()
+
+    def columns(self, chunk_size: int) -> Iterator[EventColumns]:
+        """The same in flat columns.
+
+        Raises
+        ------
+        SampleError
+            If a column cannot be read.
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        parts = [name for name in self._branches if name.startswith(PART)]
         done = 0
         try:
             for batch in self._file.iter_batches(chunk_size, columns=self._branches):
-                counts = pc.list_value_length(batch[parts[0]]).to_numpy(zero_copy_only=False)
+                lengths = pc.list_value_length(batch[PART + "pdgId"])
+                counts = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
                 yield from_branches(
-                    counts.astype(np.int64),
-                    {
-                        name.removeprefix(PART): batch[name]
-                        .flatten()
-                        .to_numpy(zero_copy_only=False)
-                        for name in parts
-                    },
-                    {
-                        name: batch[name].to_numpy(zero_copy_only=False)
-                        for name in self._branches
-                        if name not in parts
-                    },
-                    self._weights,
+                    self._branches, self._weights, functools.partial(_flat, batch), counts
                 )
                 done += len(counts)
         except (pa.ArrowException, OSError) as error:
@@ -208,3 +210,8 @@ class ParquetReader:
                 f"({error}); copy or produce the file again"
             )
             raise SampleError(msg) from error
+
+
+def _flat(batch: Any, name: str) -> NDArray[Any]:
+    column = batch[name].flatten() if name.startswith(PART) else batch[name]
+    return np.asarray(column.to_numpy(zero_copy_only=False))

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from milinfer.atomic import atomic_path
 from milinfer.events.columns import (
@@ -18,14 +19,16 @@ from milinfer.events.columns import (
     to_branches,
 )
 from milinfer.exceptions import ConfigurationError, SampleError
+from milinfer.lhe.event_columns import EventColumns, in_chunks
 from milinfer.lhe.info import LHEInfo
-from milinfer.typing import AwkwardArray, PathLikeStr
+from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
 
 __all__ = ["Ntuple", "RootReader", "RootWriter"]
 
 Ntuple = Literal["ttree", "rntuple"]
 
 _KEY = "milinfer"
+_BASKET = 50_000  # events; readers decompress no less than this at a time
 
 
 class RootWriter:
@@ -74,7 +77,9 @@ class RootWriter:
 
         temporary = self._stack.enter_context(atomic_path(self.path))
         try:
-            self._file = self._stack.enter_context(uproot.recreate(temporary))
+            # a little larger than with zlib, and read four times as fast
+            file = uproot.recreate(temporary, compression=uproot.LZ4(1))
+            self._file = self._stack.enter_context(file)
         except BaseException:
             self._stack.close()
             raise
@@ -110,10 +115,12 @@ class RootWriter:
         SampleError
             If they lack a column, or have other weights than those before.
         """
+        for start in range(0, len(events), _BASKET):
+            self._extend(events[start : start + _BASKET])
+
+    def _extend(self, events: AwkwardArray) -> None:
         import awkward as ak
 
-        if len(events) == 0:
-            return
         if self._weights is None:
             ids = ak.fields(events["LHEWeight"]) if "LHEWeight" in ak.fields(events) else []
             self._weights = FileMetadata.branches(ids)
@@ -163,7 +170,9 @@ class RootReader:
         self.name = str(path)
         self._tree_name = tree
         try:
-            self._file = uproot.open(path)
+            # mapped into memory it is read faster; what is read is kept nowhere twice
+            local = {} if "://" in str(path) else {"handler": uproot.MemmapSource}
+            self._file = uproot.open(path, array_cache=None, **local)
         except FileNotFoundError:
             raise
         except Exception as error:
@@ -207,23 +216,65 @@ class RootReader:
         SampleError
             If a branch cannot be read.
         """
+        for columns in in_chunks(self.columns(chunk_size), chunk_size):
+            yield columns.record()
+
+    def columns(self, chunk_size: int) -> Iterator[EventColumns]:
+        """Flat columns, read when they are asked for, of about ``chunk_size`` events at a time.
+
+        Where the file holds more events in one piece (a basket or a cluster), that is the size, so
+        that nothing is decompressed twice.
+
+        Raises
+        ------
+        SampleError
+            If a branch cannot be read, while reading it.
+        """
+        starts = self._starts()
+        start = 0
+        while start < self.n_events:
+            stop = max(start + chunk_size, starts[np.searchsorted(starts, start, side="right")])
+            stop = starts[np.searchsorted(starts, stop, side="right") - 1]
+            yield self._read(start, int(stop))
+            start = int(stop)
+
+    def _starts(self) -> IntArray:
+        """Events at which all branches begin a new basket, or a new cluster; and the end."""
+        if hasattr(self._tree, "common_entry_offsets"):
+            offsets = self._tree.common_entry_offsets(filter_name=self._branches)
+        else:
+            offsets = [c.num_first_entry for c in self._tree.cluster_summaries]
+        return np.unique([*offsets, 0, self.n_events])
+
+    def _read(self, start: int, stop: int) -> EventColumns:
         import awkward as ak
 
-        for start in range(0, self.n_events, chunk_size):
-            stop = min(start + chunk_size, self.n_events)
-            try:
-                arrays = self._tree.arrays(self._branches, entry_start=start, entry_stop=stop)
-            except Exception as error:
+        # the particles of every file have it
+        first = self._array(PART + "pdgId", start, stop).layout
+        counts = np.diff(np.asarray(first.offsets.data)).astype(np.int64)
+        total = int(counts.sum())
+
+        def load(name: str) -> NDArray[Any]:
+            array = self._array(name, start, stop)
+            if not name.startswith(PART):
+                return np.asarray(array)
+            column = np.asarray(ak.to_numpy(ak.flatten(array, axis=1)))
+            if len(column) != total:
                 msg = (
-                    f"{self.name}: events {start} to {stop - 1} (counted from 0) cannot be read "
-                    f"({error}); copy or produce the file again"
+                    f"{self.name}: events {start} to {stop - 1} (counted from 0) have {total} "
+                    f"particles, but {name} has {len(column)}; produce the file again"
                 )
-                raise SampleError(msg) from error
-            parts = [name for name in self._branches if name.startswith(PART)]
-            counts = ak.to_numpy(ak.num(arrays[parts[0]], axis=1)).astype(np.int64)
-            yield from_branches(
-                counts,
-                {n.removeprefix(PART): ak.to_numpy(ak.flatten(arrays[n], axis=1)) for n in parts},
-                {n: ak.to_numpy(arrays[n]) for n in self._branches if n not in parts},
-                self._weights,
+                raise SampleError(msg)
+            return column
+
+        return from_branches(self._branches, self._weights, load, counts)
+
+    def _array(self, name: str, start: int, stop: int) -> Any:
+        try:
+            return self._tree[name].array(entry_start=start, entry_stop=stop)
+        except Exception as error:
+            msg = (
+                f"{self.name}: events {start} to {stop - 1} (counted from 0) cannot be read "
+                f"({error}); copy or produce the file again"
             )
+            raise SampleError(msg) from error
