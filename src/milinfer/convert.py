@@ -30,7 +30,12 @@ class ConversionSummary(NamedTuple):
 
 
 def convert(
-    src: PathLikeStr, dst: PathLikeStr, *, chunk_size: int = 50_000, ntuple: Ntuple = "ttree"
+    src: PathLikeStr,
+    dst: PathLikeStr,
+    *,
+    chunk_size: int = 50_000,
+    ntuple: Ntuple = "ttree",
+    workers: int = 1,
 ) -> ConversionSummary:
     """Convert an event file; the kinds follow from the suffixes.
 
@@ -47,6 +52,8 @@ def convert(
         Events held in memory at a time.
     ntuple
         ``"ttree"`` or ``"rntuple"``, for ROOT files.
+    workers
+        Threads that parse an LHE file; the new file is the same whatever their number.
 
     Raises
     ------
@@ -84,7 +91,7 @@ def convert(
         msg = f"chunk_size must be at least 1, but it is {chunk_size}"
         raise ConfigurationError(msg)
     n_in = 0
-    with events.open_reader(src) as reader, atomic_path(target) as temporary:
+    with events.open_reader(src, workers=workers) as reader, atomic_path(target) as temporary:
         total = None if events.kind_of(src) == "lhe" else reader.n_events
         with progress(f"{Path(src).name} → {target.name}", total) as advance:
             chunks = reader.chunks(chunk_size)

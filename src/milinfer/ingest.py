@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from milinfer.exceptions import MilinferError, ParameterError, SampleError
 from milinfer.points import format_point, parse_point
 from milinfer.samples import Sample
-from milinfer.typing import FloatArray, PathLikeStr, Point
+from milinfer.threads import in_order
+from milinfer.typing import Float32Array, FloatArray, PathLikeStr, Point
 
 if TYPE_CHECKING:
-    from milinfer.feature_table import FeatureTable
     from milinfer.features import FeatureSet, OnMissing
+    from milinfer.lhe.event_columns import EventColumns
     from milinfer.lhe.info import LHEInfo
 
 __all__ = [
@@ -137,6 +138,17 @@ def selected_cross_section(
     return cross_section * fraction, math.hypot(error * fraction, cross_section * variance**0.5)
 
 
+class _Part(NamedTuple):
+    """What becomes of one chunk of events."""
+
+    first: int
+    array: Float32Array
+    weights: FloatArray
+    reweights: dict[str, FloatArray]
+    sums: FloatArray  # of weights and squared weights, of all events and of the rows
+    rejected: Mapping[str, int]
+
+
 def sample_from_events(
     path: PathLikeStr,
     features: FeatureSet,
@@ -146,8 +158,12 @@ def sample_from_events(
     on_missing: OnMissing = "raise",
     chunk_size: int = 50_000,
     tree: str = "Events",
+    keep_reweights: bool = True,
+    workers: int = 1,
 ) -> Sample:
     """Read an event file in chunks and compute features; see :func:`milinfer.storage.read_sample`.
+
+    The sample is the same whatever the number of ``workers``, which are threads.
 
     Raises
     ------
@@ -158,38 +174,42 @@ def sample_from_events(
     ParameterError
         If the point is unknown or differs from that of the file.
     """
-    import awkward as ak
-
     from milinfer import __version__, events
 
-    tables: list[FeatureTable] = []
-    weights: list[FloatArray] = []
-    reweights: dict[str, list[FloatArray]] = {}
+    def compute(part: tuple[int, EventColumns]) -> _Part:
+        start, columns = part
+        table = features.from_columns(
+            columns, on_missing=on_missing, source=str(path), first_event=start
+        )
+        weights = np.asarray(columns.event["genWeight"], dtype=np.float64)
+        kept = table.weights(weights)
+        reweights = {
+            name: table.weights(np.asarray(column, dtype=np.float64))
+            for name, column in (columns.weights.items() if keep_reweights else ())
+        }
+        sums = np.array([[w.sum(), w @ w] for w in (weights, kept)])
+        return _Part(start, table.array, kept, reweights, sums, table.rejected)
+
     first = 0
-    sums = np.zeros((2, 2))
-    with events.open_reader(path, tree=tree) as reader:
-        for chunk in reader.chunks(chunk_size):
-            table = features.from_lhe(
-                chunk, on_missing=on_missing, source=str(path), first_event=first
-            )
-            everything = np.asarray(chunk["genWeight"], dtype=np.float64)
-            kept = table.weights(everything)
-            sums += [[w.sum(), w @ w] for w in (everything, kept)]
-            tables.append(table)
-            weights.append(kept)
-            record = chunk["LHEWeight"] if "LHEWeight" in ak.fields(chunk) else ak.Array([])
-            names = ak.fields(record)
-            if first and set(names) != set(reweights):
-                msg = f"{path}: the weights change at event {first}; give every event the same"
-                raise SampleError(msg)
-            for name in names:
-                column = np.asarray(record[name], dtype=np.float64)
-                reweights.setdefault(name, []).append(table.weights(column))
-            first += len(chunk)
+
+    def numbered(chunks: Iterable[EventColumns]) -> Iterator[tuple[int, EventColumns]]:
+        nonlocal first
+        for columns in chunks:
+            start, first = first, first + len(columns.counts)
+            yield start, columns
+
+    with events.open_reader(path, tree=tree, workers=workers) as reader:
+        parts = list(in_order(compute, numbered(reader.columns(chunk_size)), workers))
         info = reader.info
-    if not tables:
+    if not parts:
         msg = f"{path}: there are no events in this file; produce it again"
         raise SampleError(msg)
+    names = list(parts[0].reweights)
+    for part in parts:
+        if set(part.reweights) != set(names):
+            msg = f"{path}: the weights change at event {part.first}; give every event the same"
+            raise SampleError(msg)
+    sums = np.sum([part.sums for part in parts], axis=0)
     point = resolve_point(point, own_point(info), str(path))
     cross_section, error = selected_cross_section(
         *((info.cross_section, info.cross_section_error) if info.processes else (math.nan,) * 2),
@@ -197,8 +217,8 @@ def sample_from_events(
         (sums[1, 0], sums[1, 1]),
     )
     rejected: dict[str, int] = {}
-    for table in tables:
-        for reason, count in table.rejected.items():
+    for part in parts:
+        for reason, count in part.rejected.items():
             rejected[reason] = rejected.get(reason, 0) + count
     provenance: dict[str, Any] = {
         "files": [Path(path).name],
@@ -208,7 +228,7 @@ def sample_from_events(
     }
     if rejected:
         provenance["rejected"] = rejected
-    array = np.concatenate([table.array for table in tables])
+    array = np.concatenate([part.array for part in parts])
     if len(array) + sum(rejected.values()) != first:
         msg = f"{path}: {first} events read, {len(array)} computed, {rejected} rejected; report it"
         raise SampleError(msg)
@@ -216,14 +236,14 @@ def sample_from_events(
         return Sample(
             array,
             features.names,
-            np.concatenate(weights),
+            np.concatenate([part.weights for part in parts]),
             point=point,
             process=process or info.process or "signal",
             cross_section=cross_section,
             cross_section_error=error,
-            reweights={name: np.concatenate(parts) for name, parts in reweights.items()},
+            reweights={name: np.concatenate([part.reweights[name] for part in parts]) for name in names},
             reweight_points=reweight_points(
-                {w.id: w.description for w in info.weights}, point, list(reweights)
+                {w.id: w.description for w in info.weights}, point, names
             ),
             provenance=provenance,
         )

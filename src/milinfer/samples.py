@@ -327,7 +327,7 @@ class SampleSet:
         parameter
             Name of the parameter.
         options
-            Passed to :func:`milinfer.storage.read_sample` (``features=`` and others).
+            Passed to :func:`milinfer.storage.read_sample` (``features=``, ``workers=`` and others).
         """
         return cls(
             tuple(

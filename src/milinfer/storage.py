@@ -277,6 +277,7 @@ def read_sample(
     on_missing: OnMissing = "raise",
     chunk_size: int = 50_000,
     tree: str | None = None,
+    workers: int = 1,
 ) -> Sample:
     """Read a sample: features from a file, or computed from the events of a file.
 
@@ -304,6 +305,8 @@ def read_sample(
         Events held in memory at a time while features are computed.
     tree
         Name of the TTree or RNTuple in a ROOT file.
+    workers
+        Threads that parse LHE files and compute features; the sample does not depend on it.
 
     Raises
     ------
@@ -341,9 +344,9 @@ def read_sample(
             on_missing=on_missing,
             chunk_size=chunk_size,
             tree=tree or "Events",
+            keep_reweights=keep_reweights,
+            workers=workers,
         )
-        if not keep_reweights:
-            sample = dataclasses.replace(sample, reweights={}, reweight_points={})
     else:
         if isinstance(features, str | FeatureSet):
             features = feature_set(features).names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -98,8 +97,9 @@ def generate(
     show_default=True,
     help="Kind of ROOT file.",
 )
+@workers_option
 @json_option
-def convert(source: Path, out: Path, ntuple: str, json_path: Path | None) -> None:
+def convert(source: Path, out: Path, ntuple: str, workers: int, json_path: Path | None) -> None:
     r"""Convert event files (LHE, ROOT, Parquet) into one another without loss.
 
     \b
@@ -107,7 +107,7 @@ def convert(source: Path, out: Path, ntuple: str, json_path: Path | None) -> Non
     """
     from milinfer.convert import convert as convert_file
 
-    done = convert_file(source, out, ntuple=ntuple)  # type: ignore[arg-type]
+    done = convert_file(source, out, ntuple=ntuple, workers=workers)  # type: ignore[arg-type]
     click.echo(
         f"{source} → {out}: {done.n_events_in} events in, {done.n_events_out} out, "
         f"{done.n_events_in / done.seconds:.0f} events/s"
@@ -133,6 +133,7 @@ def convert(source: Path, out: Path, ntuple: str, json_path: Path | None) -> Non
     is_flag=True,
     help="Also write the weights at other points, as columns weight:ID.",
 )
+@workers_option
 @json_option
 def features(
     source: Path,
@@ -142,6 +143,7 @@ def features(
     process: str | None,
     on_missing: str,
     keep_weights: bool,
+    workers: int,
     json_path: Path | None,
 ) -> None:
     r"""Compute kinematic features of the events of a file.
@@ -158,9 +160,9 @@ def features(
         point=None if point is None else parse_point(point),
         process=process,
         on_missing=on_missing,  # type: ignore[arg-type]  # click has checked the choice
+        keep_reweights=keep_weights,
+        workers=workers,
     )
-    if not keep_weights:
-        sample = replace(sample, reweights={}, reweight_points={})
     seconds = time.perf_counter() - start
     write_sample(sample, out)
     rejected = sum(sample.provenance.get("rejected", {}).values())

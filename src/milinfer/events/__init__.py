@@ -45,9 +45,11 @@ def kind_of(path: PathLikeStr) -> str:
 
 
 def open_reader(
-    path: PathLikeStr, *, tree: str = "Events"
+    path: PathLikeStr, *, tree: str = "Events", workers: int = 1
 ) -> LHEReader | RootReader | ParquetReader:
-    """Open an event file: a context manager with ``info`` and ``chunks(chunk_size)``.
+    """Open an event file: a context manager with ``info``, ``chunks(chunk_size)`` and ``columns``.
+
+    ``workers`` threads parse LHE files; the others are decompressed in one.
 
     Examples
     --------
@@ -58,7 +60,7 @@ def open_reader(
     """
     kind = kind_of(path)
     if kind == "lhe":
-        return LHEReader(path)
+        return LHEReader(path, workers)
     if kind == "root":
         from milinfer.events.root import RootReader
 
@@ -92,7 +94,7 @@ def open_writer(
 
 
 def iterate(
-    path: PathLikeStr, chunk_size: int = 50_000, *, tree: str = "Events"
+    path: PathLikeStr, chunk_size: int = 50_000, *, tree: str = "Events", workers: int = 1
 ) -> Iterator[AwkwardArray]:
     """Event records of a file in chunks, in bounded memory.
 
@@ -104,6 +106,8 @@ def iterate(
         Events a chunk, at most.
     tree
         Name of the TTree or RNTuple in a ROOT file.
+    workers
+        Threads that parse an LHE file; the events are the same whatever their number.
 
     Yields
     ------
@@ -124,11 +128,13 @@ def iterate(
     if chunk_size < 1:
         msg = f"chunk_size must be at least 1, but it is {chunk_size}"
         raise ConfigurationError(msg)
-    with open_reader(path, tree=tree) as reader:
+    with open_reader(path, tree=tree, workers=workers) as reader:
         yield from reader.chunks(chunk_size)
 
 
-def read(path: PathLikeStr, chunk_size: int = 50_000, *, tree: str = "Events") -> LHEFile:
+def read(
+    path: PathLikeStr, chunk_size: int = 50_000, *, tree: str = "Events", workers: int = 1
+) -> LHEFile:
     """Read a whole event file; parameters and errors as for :func:`iterate`.
 
     Returns
@@ -142,7 +148,7 @@ def read(path: PathLikeStr, chunk_size: int = 50_000, *, tree: str = "Events") -
     """
     import awkward as ak
 
-    with open_reader(path, tree=tree) as reader:
+    with open_reader(path, tree=tree, workers=workers) as reader:
         chunks: list[Any] = list(reader.chunks(chunk_size))
         if not chunks:
             msg = f"{path}: there are no events in this file; produce it again"

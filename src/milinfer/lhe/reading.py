@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator
 from typing import Final, NamedTuple, Self
 
 from milinfer.exceptions import ConfigurationError, LHEError
@@ -12,6 +10,7 @@ from milinfer.lhe.blocks import BlockReader
 from milinfer.lhe.event_columns import EventColumns, in_chunks
 from milinfer.lhe.info import LHEInfo
 from milinfer.lhe.parsing import BlockParser
+from milinfer.threads import in_order
 from milinfer.typing import AwkwardArray, PathLikeStr
 
 __all__ = ["LHEFile", "LHEReader", "iterate", "read", "read_info"]
@@ -145,33 +144,15 @@ class LHEReader:
             yield self._parser.first(first)
             number = 1
         size = min(max(len(first) * chunk_size, _SMALLEST_BLOCK), _LARGEST_BLOCK)
-        for text, columns in _in_order(self._parser.fast, self._file.blocks(size), self.workers):
+        blocks = self._file.blocks(size)
+        for text, columns in in_order(self._fast, blocks, self.workers):
             done = self._parser.slow(text, number) if columns is None else columns
             number += len(done.counts)
             yield done
         self._file.finish(number)
 
-
-def _in_order(
-    function: Callable[[bytes], EventColumns | None], blocks: Iterator[bytes], workers: int
-) -> Iterator[tuple[bytes, EventColumns | None]]:
-    """Each block and the function of it, computed in threads with a bounded number in flight."""
-    if workers == 1:
-        for text in blocks:
-            yield text, function(text)
-        return
-    pending: deque[tuple[bytes, Future[EventColumns | None]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for text in blocks:
-                pending.append((text, pool.submit(function, text)))
-                if len(pending) > 2 * workers:
-                    done, result = pending.popleft()
-                    yield done, result.result()
-            for done, result in pending:
-                yield done, result.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def _fast(self, text: bytes) -> tuple[bytes, EventColumns | None]:
+        return text, self._parser.fast(text)
 
 
 def iterate(
