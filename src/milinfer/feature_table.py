@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from milinfer.exceptions import FeatureError
 from milinfer.samples import Sample
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray
 
-__all__ = ["FeatureTable", "weight_sums"]
+__all__ = ["FeatureTable", "side_by_side", "weight_sums"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +42,7 @@ class FeatureTable:
     @property
     def array(self) -> Float32Array:
         """The columns as one array of shape (n_events, n_features), float32."""
-        n = len(self)
-        array: Float32Array = np.empty((n, len(self.columns)), dtype=np.float32)
-        for start in range(0, n, 8192):  # blocks of rows stay in the cache
-            for i, column in enumerate(self.columns.values()):
-                array[start : start + 8192, i] = column[start : start + 8192]
-        return array
+        return side_by_side(list(self.columns.values()), len(self))
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.kept))
@@ -107,6 +102,23 @@ class FeatureTable:
         return Sample(self.array, self.names, self.weights(weights), **options)
 
 
+def side_by_side(columns: Sequence[Float32Array], n: int) -> Float32Array:
+    """Columns of shape (n,) as one array of shape (n, n_columns), float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> side_by_side([np.zeros(2, np.float32), np.ones(2, np.float32)], 2)
+    array([[0., 1.],
+           [0., 1.]], dtype=float32)
+    """
+    array: Float32Array = np.empty((n, len(columns)), dtype=np.float32)
+    for start in range(0, n, 8192):  # blocks of rows stay in the cache
+        for i, column in enumerate(columns):
+            array[start : start + 8192, i] = column[start : start + 8192]
+    return array
+
+
 def weight_sums(weights: FloatArray) -> dict[str, float | int]:
     """Sums that a coffea accumulator adds up: counts and moments of weights.
 
@@ -120,5 +132,5 @@ def weight_sums(weights: FloatArray) -> dict[str, float | int]:
         "n_events": len(weights),
         "n_negative": int(np.count_nonzero(weights < 0)),
         "sum_of_weights": float(weights.sum()),
-        "sum_of_squared_weights": float(weights @ weights),
+        "sum_of_squared_weights": float((weights * weights).sum()),
     }

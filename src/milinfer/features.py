@@ -286,7 +286,7 @@ class FeatureSet:
             chosen = p if everything else p.events(kept)
             leading = chosen.leading(c.count)
             for i, key in enumerate(c.keys):
-                by_key[key], index[key] = chosen, leading[:, i]
+                by_key[key], index[key] = chosen.at(leading[:, i])
             sums[c.prefix * c.count] = c.keys
         if not everything:
             met = (met[0][kept], met[1][kept])

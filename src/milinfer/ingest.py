@@ -187,7 +187,8 @@ def sample_from_events(
             name: table.weights(np.asarray(column, dtype=np.float64))
             for name, column in (columns.weights.items() if keep_reweights else ())
         }
-        sums = np.array([[w.sum(), w @ w] for w in (weights, kept)])
+        # not w @ w: BLAS would start threads of its own
+        sums = np.array([[w.sum(), (w * w).sum()] for w in (weights, kept)])
         return _Part(start, table.array, kept, reweights, sums, table.rejected)
 
     first = 0
@@ -241,7 +242,9 @@ def sample_from_events(
             process=process or info.process or "signal",
             cross_section=cross_section,
             cross_section_error=error,
-            reweights={name: np.concatenate([part.reweights[name] for part in parts]) for name in names},
+            reweights={
+                name: np.concatenate([part.reweights[name] for part in parts]) for name in names
+            },
             reweight_points=reweight_points(
                 {w.id: w.description for w in info.weights}, point, names
             ),

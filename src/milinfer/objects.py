@@ -99,6 +99,9 @@ class Particles:
     array([1, 0])
     """
 
+    cartesian: bool
+    has_directions: bool
+
     def __init__(self, array: AwkwardArray | Sequence[AwkwardArray], name: str) -> None:
         jagged = _jagged(array, name)
         counts = np.asarray(ak.num(jagged, axis=1), dtype=np.int64)
@@ -182,6 +185,15 @@ class Particles:
         other = self.subset(np.repeat(kept, self.counts), self.name)
         other.counts = self.counts[kept]
         return other
+
+    def at(self, index: IntArray) -> tuple[Particles, IntArray]:
+        """All particles that this is a subset of, and the flat index among them."""
+        if self._index is None:
+            return self, np.ascontiguousarray(index)
+        whole = object.__new__(Particles)
+        whole.__dict__.update(self.__dict__)
+        whole._index = None
+        return whole, self._index[index]
 
     def has(self, axis: str) -> bool:
         """Whether a field or coordinate is stored."""
@@ -402,7 +414,9 @@ class Objects:
         return result
 
 
-def invariant_mass(energy: FloatArray, px: FloatArray, py: FloatArray, pz: FloatArray) -> FloatArray:
+def invariant_mass(
+    energy: FloatArray, px: FloatArray, py: FloatArray, pz: FloatArray
+) -> FloatArray:
     """Mass in GeV, of shape (n_events,); negative where the momentum is space-like.
 
     Examples

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, FeatureError, MilinferError, SampleError
+from milinfer.feature_table import side_by_side
 from milinfer.ingest import own_point, resolve_point, reweight_points, selected_cross_section
 from milinfer.samples import Sample
 
@@ -305,7 +306,7 @@ def _sample(
     )
     try:
         return Sample(
-            np.stack([output["columns"][column].value for column in features.names], axis=1),
+            side_by_side([output["columns"][c].value for c in features.names], rows["n_events"]),
             features.names,
             output["weight"].value,
             point=known["point"],

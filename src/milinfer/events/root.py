@@ -250,12 +250,12 @@ class RootReader:
         import awkward as ak
 
         # the particles of every file have it
-        first = self._array(PART + "pdgId", start, stop).layout
-        counts = np.diff(np.asarray(first.offsets.data)).astype(np.int64)
+        ids = self._array(PART + "pdgId", start, stop)
+        counts = np.diff(np.asarray(ids.layout.offsets.data)).astype(np.int64)
         total = int(counts.sum())
 
         def load(name: str) -> NDArray[Any]:
-            array = self._array(name, start, stop)
+            array = ids if name == PART + "pdgId" else self._array(name, start, stop)
             if not name.startswith(PART):
                 return np.asarray(array)
             column = np.asarray(ak.to_numpy(ak.flatten(array, axis=1)))

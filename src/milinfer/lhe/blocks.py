@@ -26,7 +26,7 @@ _END: Final = re.compile(rb"</LesHouchesEvents\s*>")
 
 
 class BlockReader:
-    """An LHE file, cut into blocks at the ends of events; comments between or in events are left out.
+    """An LHE file, cut into blocks at the ends of events; comments are left out.
 
     Parameters
     ----------
@@ -124,7 +124,8 @@ class BlockReader:
             If the file is truncated, corrupt, or goes on after its end.
         """
         if self._damage is not None:
-            raise LHEError(f"{self.name}: {self._damage(n_events)}")
+            msg = f"{self.name}: {self._damage(n_events)}"
+            raise LHEError(msg)
         tail = self._rest + self._held
         end = _END.search(tail)
         if end is None:
@@ -146,7 +147,8 @@ class BlockReader:
     def _first_pieces(self) -> bytes:
         piece = self._read(_PIECE)
         if self._damage is not None and not piece:
-            raise LHEError(f"{self.name}: {self._damage(0)}")
+            msg = f"{self.name}: {self._damage(0)}"
+            raise LHEError(msg)
         return piece
 
     def _grow(self, size: int) -> bool:

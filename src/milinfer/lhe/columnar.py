@@ -29,7 +29,7 @@ _INT32: Final = 2.0**31
 
 
 def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
-    """Tags of a clean event, as they must be in every event of a plain block.
+    r"""Tags of a clean event, as they must be in every event of a plain block.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
 
     Examples
     --------
-    >>> repeated_tags(b"<event>\\n0 1 1 1 1 1\\n<rwgt><wgt id='a'>1</wgt></rwgt></event>", 1)
+    >>> repeated_tags(b"<event>\n0 1 1 1 1 1\n<rwgt><wgt id='a'>1</wgt></rwgt></event>", 1)
     (b'<event>', b'<rwgt>', b"<wgt id='a'>", b'</wgt>', b'</rwgt>', b'</event>')
     """
     tags = tuple(_TAG.findall(event))
@@ -81,7 +81,7 @@ def parse_columns(
 
     Examples
     --------
-    >>> event = b"<event>\n 1 7 0.5 91.2 0.007 0.118\n 23 1 0 0 0 0 3. 4. 0. 5. 0. 0. 9.\n</event>\n"
+    >>> event = b"<event>\n1 7 0.5 91.2 0.007 0.118\n23 1 0 0 0 0 3. 4. 0. 5. 0. 0. 9.\n</event>\n"
     >>> columns = parse_columns(2 * event, (b"<event>", b"</event>"))
     >>> columns.counts, columns.particles["py"], columns.event["LHE_processId"]
     (array([1, 1]), array([4., 4.]), array([7, 7], dtype=int32))
@@ -199,8 +199,8 @@ def _typed(
     columns: dict[str, NDArray[Any]] = {}
     for i, (name, dtype) in enumerate(fields.items()):
         column = numbers[rows + i]
-        if np.issubdtype(dtype, np.integer) and column.size:
-            if max(column.max(), -column.min()) >= _INT32:
-                return None
+        whole = np.issubdtype(dtype, np.integer)
+        if whole and column.size and max(column.max(), -column.min()) >= _INT32:
+            return None
         columns[name] = column.astype(dtype, copy=False)
     return columns
