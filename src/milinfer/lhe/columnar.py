@@ -93,7 +93,7 @@ def parse_columns(
     characters = np.frombuffer(text, dtype=np.uint8)
     newline = characters == ord("\n")
     blank = newline | (characters == ord(" "))
-    opened = _blank_tags(text, characters, blank, tags)
+    opened, inside = _blank_tags(text, characters, blank, tags)
     if opened is None or not (blank[0] and blank[-1]):
         return None
     edges = np.flatnonzero(blank[1:] != blank[:-1])
@@ -114,12 +114,14 @@ def parse_columns(
     rows = np.repeat(first + _HEAD - _ROW * _exclusive_sum(counts), counts)
     rows += _ROW * np.arange(len(rows))
     if (ends[last] > opened[:, 1]).any() or not _in_lines(
-        np.flatnonzero(newline), starts, ends, first, last, rows, counts
+        newline, edges, opened, inside, first, last, rows, counts
     ):
         return None
     weights = last[:, None] + np.arange(1, n_weights + 1)
-    inside = (starts[weights] > opened[:, 2:-2:2]) & (ends[weights] <= opened[:, 3:-2:2])
-    if n_weights and not inside.all():
+    if (
+        n_weights
+        and not ((starts[weights] > opened[:, 2:-2:2]) & (ends[weights] <= opened[:, 3:-2:2])).all()
+    ):
         return None
     particles = _typed(numbers, rows, PARTICLE_FIELDS)
     event = _typed(numbers, first + 1, EVENT_FIELDS)
@@ -131,26 +133,29 @@ def parse_columns(
 
 def _blank_tags(
     text: bytes, characters: NDArray[np.uint8], blank: NDArray[np.bool_], tags: tuple[bytes, ...]
-) -> IntArray | None:
-    """Where each tag of each event begins, shape (n_events, n_tags); they become blank."""
+) -> tuple[IntArray | None, int]:
+    """Where each tag of each event begins, shape (n_events, n_tags); they become blank.
+
+    And how many lines end between tags with nothing else between them.
+    """
     runs = _TAGS.findall(text, 0, text.find(b"</event>") + len(b"</event>"))
     places = np.flatnonzero(characters == ord("<"))
     n, left = divmod(len(places), len(tags))
     if tuple(_TAG.findall(b"".join(runs))) != tags or left or not n:
-        return None
+        return None, 0
     opened = places.reshape(n, len(tags))
     i = 0
     for run in runs:  # of tags with nothing between them
         # views in which row k is what begins at character k
         shape = (len(text) - len(run) + 1, len(run))
         if opened[-1, i] >= shape[0]:
-            return None
+            return None, 0
         there = np.ndarray(shape, np.uint8, text, strides=(1, 1))
         if (there[opened[:, i]] != np.frombuffer(run, dtype=np.uint8)).any():
-            return None
+            return None, 0
         np.ndarray(shape, np.bool_, blank, strides=(1, 1))[opened[:, i]] = True
         i += run.count(b"<")
-    return opened
+    return opened, n * b"".join(runs).count(b"\n")
 
 
 def _numbers(text: bytes, edges: IntArray) -> FloatArray | None:
@@ -175,16 +180,26 @@ def _exclusive_sum(counts: IntArray) -> IntArray:
 
 
 def _in_lines(
-    lines: IntArray,
-    starts: IntArray,
-    ends: IntArray,
+    newline: NDArray[np.bool_],
+    edges: IntArray,
+    opened: IntArray,
+    inside: int,
     first: IntArray,
     last: IntArray,
     rows: IntArray,
     counts: IntArray,
 ) -> bool:
     """Whether one line ends before each particle, and none elsewhere inside an event."""
-    lines = np.append(lines, np.iinfo(np.int64).max)
+    starts, ends = edges[::2], edges[1::2]
+    # Nearly always lines end where their last number does.  It is enough then to count the others:
+    # those of weights, and those beside <event> and </event>.
+    before, beyond = opened[:, 0] + len(b"<event>"), opened[:, -1] + len(b"</event>")
+    after = np.count_nonzero(newline[np.concatenate([ends[last], before, beyond[:-1]])])
+    for part in (newline[: opened[0, 0]], newline[beyond[-1] :]):
+        after += np.count_nonzero(part)
+    if newline[ends[rows - 1]].all() and np.count_nonzero(newline) == len(rows) + after + inside:
+        return True
+    lines = np.append(np.flatnonzero(newline), np.iinfo(np.int64).max)
     at = np.searchsorted(lines, starts[first])
     if (at + counts >= len(lines)).any() or (lines[at + counts] < ends[last]).any():
         return False
@@ -197,8 +212,10 @@ def _typed(
 ) -> dict[str, NDArray[Any]] | None:
     """Columns of the record from the numbers that begin at each row."""
     columns: dict[str, NDArray[Any]] = {}
-    for i, (name, dtype) in enumerate(fields.items()):
-        column = numbers[rows + i]
+    rows = rows.copy()
+    for name, dtype in fields.items():
+        column = numbers[rows]
+        rows += 1
         whole = np.issubdtype(dtype, np.integer)
         if whole and column.size and max(column.max(), -column.min()) >= _INT32:
             return None
