@@ -138,7 +138,10 @@ def make_files(folder: Path, n: int, n_root: int, seed: int) -> dict[str, Path]:
     lhe.write(files["own_weights"], with_weights, info_weights)
     columns = EventColumns(*lhe.flatten_events(record))
     head = files["own"].read_text(encoding="utf-8").partition("<event>")[0]
-    for name, ids in (("madgraph", ()), ("madgraph_weights", tuple(f"rwgt_{i}" for i in range(12)))):
+    for name, ids in (
+        ("madgraph", ()),
+        ("madgraph_weights", tuple(f"rwgt_{i}" for i in range(12))),
+    ):
         files[name] = folder / f"{name}.lhe"
         text = "".join([head, *padded(columns, ids), "</LesHouchesEvents>\n"])
         files[name].write_text(text, encoding="utf-8")
@@ -195,9 +198,7 @@ def main() -> None:
         plain = {"keep_reweights": False}
         root = {
             "features": lambda: read_sample(files["ttree"], **plain),
-            "features_workers": lambda: read_sample(
-                files["ttree"], workers=args.workers, **plain
-            ),
+            "features_workers": lambda: read_sample(files["ttree"], workers=args.workers, **plain),
             "features_rntuple": lambda: read_sample(files["rntuple"], **plain),
             "features_with_weights": lambda: read_sample(files["ttree"]),
             "run_features": lambda: run_features(

@@ -51,7 +51,12 @@ def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
     tags = tuple(_TAG.findall(event))
     weights = tags[2:-2] if n_weights else tags[1:-1]
     frame = (b"<event>", b"<rwgt>", b"</rwgt>", b"</event>") if n_weights else tags[:1] + tags[-1:]
-    if tags[0] != b"<event>" or tags[-1] != b"</event>" or len(weights) != 2 * n_weights:
+    if (
+        not tags
+        or tags[0] != b"<event>"
+        or tags[-1] != b"</event>"
+        or len(weights) != 2 * n_weights
+    ):
         return None
     if n_weights and (*tags[:2], *tags[-2:]) != frame:
         return None
