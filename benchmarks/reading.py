@@ -126,7 +126,6 @@ def padded(columns: Any, names: tuple[str, ...]) -> Iterator[str]:
 def make_files(folder: Path, n: int, n_root: int, seed: int) -> dict[str, Path]:
     from milinfer import events, lhe
     from milinfer.datasets import vbf_hww
-    from milinfer.lhe.event_columns import EventColumns
 
     generated = vbf_hww.generate(n, {"c_HW": 0.5}, seed=seed)
     files = {name: folder / f"{name}.lhe" for name in ("own", "own_weights")}
@@ -136,7 +135,7 @@ def make_files(folder: Path, n: int, n_root: int, seed: int) -> dict[str, Path]:
         [{"c_HW": float(c)} for c in np.linspace(-1, 1, 12)]
     )
     lhe.write(files["own_weights"], with_weights, info_weights)
-    columns = EventColumns(*lhe.flatten_events(record))
+    columns = lhe.EventColumns(*lhe.flatten_events(record))
     head = files["own"].read_text(encoding="utf-8").partition("<event>")[0]
     for name, ids in (
         ("madgraph", ()),

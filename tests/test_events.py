@@ -256,3 +256,38 @@ def test_wrong_options(tmp_path):
 def test_metadata_of_others():
     with pytest.raises(SampleError, match=r"a\.root: its milinfer metadata"):
         FileMetadata.from_json("[]", "a.root")
+
+
+@pytest.mark.parametrize(("name", "ntuple"), KINDS)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_flat_columns_are_those_of_the_record(tmp_path, name, ntuple, workers):
+    record = make(50)
+    file = tmp_path / name
+    events.write(file, record, INFO, ntuple=ntuple)
+    with events.open_reader(file, workers=workers) as reader:
+        parts = [part.record() for part in reader.columns(7)]
+    same(ak.concatenate(parts), record)
+    assert [len(c) for c in events.iterate(file, 7, workers=workers)] == [7] * 7 + [1]
+
+
+@pytest.mark.parametrize("ntuple", ["ttree", "rntuple"])
+def test_only_what_is_asked_for_is_read_and_once(tmp_path, ntuple, monkeypatch):
+    from milinfer.events.root import RootReader
+
+    file = tmp_path / "a.root"
+    with events.open_writer(file, INFO, ntuple=ntuple) as writer:
+        for seed in range(3):
+            writer.write(make(40, seed=seed))
+    read = []
+    array = RootReader._array
+    monkeypatch.setattr(RootReader, "_array", lambda *args: read.append(args[1:]) or array(*args))
+    with events.open_reader(file) as reader:
+        for part in reader.columns(1):
+            assert len(part.particles["px"]) == part.counts.sum() == len(part.particles["px"])
+            assert "spin" in part.particles
+            assert len(part.particles) == len(lhe.record.PARTICLE_FIELDS)
+    names = {name for name, _, _ in read}
+    assert names == {"LHEPart_pdgId", "LHEPart_exact_px"}
+    assert len(read) == len(set(read))
+    ranges = sorted({(start, stop) for _, start, stop in read})
+    assert ranges == [(0, 40), (40, 80), (80, 120)]

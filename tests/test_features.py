@@ -363,3 +363,53 @@ def test_table_to_sample_and_weights():
     assert sample.weights.tolist() == [1, 2, 3, 4, 5, 6]
     with pytest.raises(FeatureError, match="weights given for 6 of 6"):
         table.weights([1.0])
+
+
+@pytest.mark.parametrize("kind", ["cartesian", "energy", "polar", "massless"])
+def test_plain_arrays_agree_with_the_vectors(kind):
+    """``o.get`` computes what ``o.q0``, ``o.qq`` and ``o.met`` say, for any coordinates."""
+    rng = np.random.default_rng(4)
+    n = 200
+    p = rng.normal(size=(n, 2, 3)) * 50
+    p[:5, :, :2] = 0.0  # along the beam
+    p[3, 0] = 0.0
+    p[3, 1] = 1.0
+    mass = rng.choice([0.0, 4.7], (n, 2))
+    px, py, pz = np.moveaxis(p, 2, 0)
+    directions = {"pt": np.hypot(px, py) + 1, "eta": pz / 50, "phi": np.arctan2(py, px)}
+    fields = {
+        "cartesian": {"px": px, "py": py, "pz": pz, "mass": mass},
+        "energy": {"px": px, "py": py, "pz": pz, "energy": np.sqrt((p**2).sum(2) + mass**2)},
+        "polar": {**directions, "mass": mass},
+        "massless": directions,
+    }[kind]
+    jets = ak.zip({name: ak.from_regular(ak.Array(column)) for name, column in fields.items()})
+    axes = ("px", "py", "pz", "pt", "eta", "phi", "mass", "energy")
+    seen = {}
+
+    def compare(o):
+        for name in ("q0", "q1", "qq", "met"):
+            for axis in axes[:2] + axes[3:4] + axes[5:6] if name == "met" else axes:
+                seen[name, axis] = o.get(name, axis), np.asarray(getattr(getattr(o, name), axis))
+        return np.zeros(n)
+
+    FeatureSet("x", {"x": compare}, (Collection("jets", "q", 2),))(jets)
+    assert len(seen) == 3 * 8 + 4
+    for key, (ours, vectors) in seen.items():
+        np.testing.assert_allclose(ours, vectors, rtol=1e-9, atol=2e-5, err_msg=str(key))
+
+
+def test_flat_columns_give_the_same_table():
+    events = record(particles(50, extra_jets=True))
+    columns = mil.lhe.EventColumns(*mil.lhe.flatten_events(events))
+    for name in ("vbf_2l2j", "vbf_2l2j_invariant"):
+        table = feature_set(name).from_columns(columns)
+        np.testing.assert_array_equal(table.array, feature_set(name).from_lhe(events).array)
+    selected = FeatureSet(
+        "own", {"n": lambda o: o.l0.pt}, selector=lambda e: {"leptons": e.LHEPart[:, 4:6],
+        "jets": e.LHEPart[:, 6:8]}, collections=(Collection("leptons", "l", 1),
+        Collection("jets", "q", 1)),
+    )  # fmt: skip
+    np.testing.assert_array_equal(
+        selected.from_columns(columns).array, selected.from_lhe(events).array
+    )

@@ -296,3 +296,21 @@ def test_sample_set_from_files(tmp_path):
     assert samples.values("mu").tolist() == [-1.0, 1.0]
     with pytest.raises(ParameterError, match="but point says mu=-1"):
         mil.SampleSet.from_files({-1.0: files[1.0]}, parameter="mu")
+
+
+@pytest.mark.parametrize("name", ["e.lhe", "e.lhe.gz", "e.root", "e.parquet"])
+def test_the_number_of_workers_changes_nothing(tmp_path, name):
+    path = tmp_path / name
+    event_files.write(path, event_record(200), INFO)
+    one = read_sample(path, chunk_size=17)
+    for workers in (2, 4):
+        assert_same(read_sample(path, chunk_size=17, workers=workers), one)
+    short = tmp_path / f"short{name}"
+    event_files.write(short, event_record(200, short=3), INFO)
+    messages = set()
+    for workers in (1, 2, 4):
+        with pytest.raises(FeatureError) as caught:
+            read_sample(short, chunk_size=17, workers=workers)
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    assert "event 197" in messages.pop()
