@@ -138,3 +138,17 @@ def test_progress_only_on_a_terminal(monkeypatch):
         with progress("working", total=2) as advance:
             advance(2)
         assert bool(stream.getvalue()) == stream.isatty()
+
+
+@pytest.mark.parametrize("name", ["b.lhe", "b.root", "b.parquet"])
+def test_the_number_of_workers_changes_nothing(tmp_path, name):
+    source = tmp_path / "a.lhe"
+    source.write_text(TEXT + "".join(EVENT.format(weight=0.1 * i) for i in range(500)) + END)
+    contents = []
+    for workers in (1, 2, 4):
+        done = convert(source, tmp_path / name, chunk_size=90, workers=workers)
+        assert done.n_events_out == 500
+        contents.append(events.read(tmp_path / name).events)
+    assert contents[0].genWeight.tolist() == [0.1 * i for i in range(500)]
+    for other in contents[1:]:
+        assert other.to_list() == contents[0].to_list()
