@@ -97,7 +97,8 @@ def parse_columns(
         text = text.replace(b"\r\n", b"\n")
     characters = np.frombuffer(text, dtype=np.uint8)
     newline = characters == ord("\n")
-    blank = newline | (characters == ord(" "))
+    blank = characters == ord(" ")
+    blank |= newline
     opened, inside = _blank_tags(text, characters, blank, tags)
     if opened is None or not (blank[0] and blank[-1]):
         return None
