@@ -3,9 +3,9 @@
     python benchmarks/reading.py --events 20000 --out benchmarks/results/reading.json
 
 The reference is pylhe's own parser, with all its numbers put into columns without detours; its
-``to_awkward`` takes twice as long.  Each time is the best of a few, ours and pylhe's by turns.  What
-runs on one core is timed in seconds of that core, so that other load on the machine matters less;
-what runs on several, by the clock.
+``to_awkward`` takes twice as long.  Each time is the best of a few, ours and pylhe's by turns.
+What runs on one core is timed in seconds of that core, so that other load on the machine matters
+less; what runs on several, by the clock.
 """
 
 from __future__ import annotations
@@ -213,6 +213,9 @@ def main() -> None:
         "ratio_pylhe": min(figures["own"]["ratio_pylhe"], figures["madgraph"]["ratio_pylhe"]),
         "ratio_pylhe_weights": min(
             figures[k]["ratio_pylhe"] for k in ("own_weights", "madgraph_weights")
+        ),
+        "ratio_pylhe_to_awkward": round(
+            figures["own"]["one_events_per_s"] / figures["own"]["pylhe_to_awkward_events_per_s"], 2
         ),
         "lhe_events_per_s": figures["own"]["one_events_per_s"],
         "lhe_events_per_s_workers": figures["own"]["workers_events_per_s"],
