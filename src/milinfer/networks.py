@@ -22,6 +22,7 @@ import numpy as np
 
 from milinfer.backend import keras
 from milinfer.heads import LinearHead, PolynomialHead
+from milinfer.layers import BatchNormalization, Dropout
 from milinfer.pooling import BagPooling
 from milinfer.typing import FloatArray
 
@@ -242,9 +243,9 @@ def _hidden(config: NetworkConfig, width: int, i: int, seeds: Iterator[int]) -> 
         )
     ]
     if config.batch_norm:
-        layers.append(keras.layers.BatchNormalization(name=f"batch_norm_{i}"))
+        layers.append(BatchNormalization(name=f"batch_norm_{i}"))
     layers.append(keras.layers.Activation(config.activation, name=f"activation_{i}"))
     seed = next(seeds)
     if config.dropout:
-        layers.append(keras.layers.Dropout(config.dropout, seed=seed, name=f"dropout_{i}"))
+        layers.append(Dropout(config.dropout, seed=seed, name=f"dropout_{i}"))
     return layers

@@ -1,0 +1,192 @@
+"""Events per second through training, against a plain Keras pipeline and bare matrix products.
+
+python benchmarks/training.py [--events 200000] [--batch 10000] [--repeats 6] [--quick]
+
+The network of seed 001 (36 features → 3 × (Dense 64, BatchNorm, ELU, Dropout 0.1, L2 1e-3) → mean
+over the bag → softmax over 5 points; Adam) on bags of 1, 50 and 250 events.  The reference is what
+public code of such analyses does: for each class a ``tf.data`` pipeline of events (shuffle, batch
+into bags, label), the classes sampled together, shuffled, batched, and ``model.fit`` with its
+defaults.  Both train whole epochs, drawing and shuffling of bags included, in turns in one process;
+compilation (the first epoch of each) does not count.  The last line on standard output is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+
+import milinfer as mil
+from milinfer.backend import keras, tf
+from milinfer.datasets import gaussian, quadratic
+from milinfer.heads import LinearHead
+from milinfer.networks import NetworkConfig, build_network
+from milinfer.targets import ClassBags
+from milinfer.training import TrainingConfig, train_network
+
+MEANS = [-0.5, -0.25, 0.0, 0.25, 0.5]
+N_FEATURES = 36
+WIDTHS = (N_FEATURES, 64, 64, 64, len(MEANS))
+
+
+def reference_network(bag_size: int) -> keras.Model:
+    """The same network from the layers of Keras."""
+    bags = keras.Input((bag_size, N_FEATURES))
+    x = keras.ops.reshape(bags, (-1, N_FEATURES))
+    x = keras.layers.Normalization(mean=np.zeros(N_FEATURES), variance=np.ones(N_FEATURES))(x)
+    for width in WIDTHS[1:-1]:
+        l2 = keras.regularizers.L2(1e-3)
+        x = keras.layers.Dense(width, use_bias=False, kernel_regularizer=l2)(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.Activation("elu")(x)
+        x = keras.layers.Dropout(0.1)(x)
+    x = keras.ops.mean(keras.ops.reshape(x, (-1, bag_size, WIDTHS[-2])), axis=1)
+    return keras.Model(bags, keras.layers.Dense(len(MEANS), activation="softmax")(x))
+
+
+def reference_bags(samples: mil.SampleSet, bag_size: int, batch_events: int) -> tf.data.Dataset:
+    """Dynamic bags by ``tf.data``: drawn anew in every epoch."""
+    classes = []
+    for k, sample in enumerate(samples):
+        label = tf.one_hot(k, len(samples))
+        events = tf.data.Dataset.from_tensor_slices(sample.features)
+        bags = events.shuffle(len(sample)).batch(bag_size, drop_remainder=True)
+        classes.append(bags.map(lambda x, y=label: (x, y), num_parallel_calls=tf.data.AUTOTUNE))
+    bags = tf.data.Dataset.sample_from_datasets(classes)
+    size = batch_events // bag_size
+    return bags.shuffle(10 * size).batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+class EpochTimer(keras.callbacks.Callback):
+    """Seconds of each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
+        self.seconds.append(time.perf_counter() - self._start)
+
+
+def matrix_products(batch: int, seconds: float = 1.0) -> float:
+    """Events/s through the matrix products of all layers, forward and backward, best of many."""
+    rng = np.random.default_rng(1)
+
+    def normal(*shape: int) -> tf.Tensor:
+        return tf.constant(rng.normal(size=shape), tf.float32)
+
+    weights = [normal(a, b) for a, b in itertools.pairwise(WIDTHS)]
+    x = [normal(batch, width) for width in WIDTHS]
+
+    @tf.function
+    def step():
+        products = []
+        for w, before, after in zip(weights, x, x[1:], strict=False):
+            products += [
+                before @ w,
+                tf.matmul(before, after, transpose_a=True),
+                tf.matmul(after, w, transpose_b=True),
+            ]
+        return products
+
+    step()
+    best, stop = np.inf, time.perf_counter() + seconds
+    while time.perf_counter() < stop:
+        start = time.perf_counter()
+        step()[-1].numpy()
+        best = min(best, time.perf_counter() - start)
+    return batch / best
+
+
+def compare(bag_size: int, args: argparse.Namespace) -> dict[str, float]:
+    """Events/s of milinfer, of the reference and of matrix products, in turns."""
+    n = args.events // len(MEANS)
+    samples = gaussian.samples(n, MEANS, seed=1, n_features=N_FEATURES)
+    few = gaussian.samples(bag_size, MEANS, seed=2, n_features=N_FEATURES)  # to validate on
+    one = np.ones(N_FEATURES)
+    seed = np.random.SeedSequence(1)
+    head = LinearHead(np.eye(len(MEANS)))
+    network = build_network(NetworkConfig(), head, bag_size, 0 * one, one, seed)
+    reference = reference_network(bag_size)
+    reference.compile("adam", "categorical_crossentropy")
+    bags, timer = reference_bags(samples, bag_size, args.batch), EpochTimer()
+    ours, products = [], []
+    start = time.perf_counter()
+
+    def in_turns(_epoch: int, _logs: dict[str, float]) -> None:
+        nonlocal start
+        ours.append(time.perf_counter() - start)
+        reference.fit(bags, epochs=1, verbose=0, callbacks=[timer])
+        products.append(matrix_products(args.batch, 0.5))
+        start = time.perf_counter()
+
+    train_network(
+        network,
+        ClassBags(samples, bag_size),
+        ClassBags(few, bag_size),
+        TrainingConfig(args.repeats + 1, args.batch, schedule="cosine"),
+        seed,
+        on_epoch=in_turns,
+    )
+    rows = (ours[1:], timer.seconds[1:])
+    mine, theirs = (args.events / min(seconds) for seconds in rows)
+    return {
+        "events_per_s": mine,
+        "reference_events_per_s": theirs,
+        "matrix_events_per_s": max(products),
+        "ratio": mine / theirs,
+        "ratio_of_medians": float(np.median(rows[1]) / np.median(rows[0])),
+        "gemm_fraction": mine / max(products),
+    }
+
+
+def polynomial(args: argparse.Namespace) -> dict[str, float]:
+    """The default network and batch of a polynomial head with joint labels."""
+    rng = np.random.default_rng(3)
+    plain = quadratic.samples(args.events // 5, [{"c1": c} for c in (-1, -0.5, 0, 0.5, 1)], seed=1)
+    widened = []
+    for sample in plain:
+        noise = rng.normal(size=(len(sample), N_FEATURES - len(sample.feature_names)))
+        names = (*sample.feature_names, *(f"noise{i}" for i in range(noise.shape[1])))
+        features = np.column_stack([sample.features, noise])
+        widened.append(replace(sample, features=features, feature_names=names))
+    model = mil.BagLikelihood(head="polynomial", labels="joint", order=1, validation_fraction=0.01)
+    training = replace(model.default_training, epochs=args.repeats + 1)
+    stamps: list[float] = []
+    replace(model, training=training).fit(
+        mil.SampleSet(tuple(widened)), on_epoch=lambda _: stamps.append(time.perf_counter())
+    )
+    speed = 0.99 * args.events / np.diff(stamps).min()
+    return {"events_per_s": speed, "gemm_fraction": speed / matrix_products(2048)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--batch", type=int, default=10_000, help="events in a batch")
+    parser.add_argument("--repeats", type=int, default=6)
+    parser.add_argument("--quick", action="store_true", help="fewer events and repetitions")
+    args = parser.parse_args()
+    if args.quick:
+        args.events, args.repeats = min(args.events, 50_000), 2
+    found = {f"n{n}": compare(n, args) for n in (1, 50, 250)}
+    found["joint"] = polynomial(args)
+    for name, row in found.items():
+        text = ", ".join(f"{k} {v:.3g}" for k, v in row.items())
+        print(f"{name}: {text}", file=sys.stderr)
+    result = {f"{key}_{name}": value for name, row in found.items() for key, value in row.items()}
+    settings = {"events": args.events, "batch_events": args.batch, "repeats": args.repeats}
+    devices = [d.device_type for d in tf.config.list_physical_devices()]
+    print(json.dumps(result | settings | {"devices": devices}))
+
+
+if __name__ == "__main__":
+    main()
