@@ -12,6 +12,8 @@ from milinfer.typing import FloatArray
 __all__ = ["bennett"]
 
 _MAX_ITERATIONS = 1000
+# Rows at a time: the arrays may be files mapped into memory, and nothing else grows with them.
+_ROWS = 1 << 20
 
 
 def bennett(
@@ -57,8 +59,7 @@ def bennett(
     normalisation = np.ones(ratios.shape[1])
     share = np.full(len(normalisation), 1 / len(normalisation)) if shares is None else shares
     for _ in range(_MAX_ITERATIONS):
-        relative = weights / (ratios @ (share / normalisation))
-        updated = relative @ ratios
+        updated = _means(ratios, weights, ratios, share / normalisation)
         # Only ratios of the Z are determined; the scale follows from the first of the values.
         updated /= updated[0]
         converged = np.allclose(updated, normalisation / normalisation[0], rtol=1e-10, atol=0)
@@ -71,7 +72,17 @@ def bennett(
             "the samples hardly overlap; add samples at points in between"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=2)
-    relative = weights / (ratios @ (share / normalisation))
-    means: FloatArray = relative @ values
+    means = _means(ratios, weights, values, share / normalisation)
     means /= means[0]
     return means
+
+
+def _means(
+    ratios: FloatArray, weights: FloatArray, values: FloatArray, mixture: FloatArray
+) -> FloatArray:
+    """Sums of the values with the weights over the mixture of ratios, shape (n_values,)."""
+    total = np.zeros(values.shape[1])
+    for start in range(0, len(values), _ROWS):
+        rows = slice(start, start + _ROWS)
+        total += (weights[rows] / (ratios[rows] @ mixture)) @ values[rows]
+    return total

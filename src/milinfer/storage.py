@@ -22,10 +22,13 @@ from milinfer.typing import PathLikeStr, Point
 if TYPE_CHECKING:
     from milinfer.features import FeatureSet, OnMissing
 
-__all__ = ["read_sample", "write_sample"]
+__all__ = ["ROW_GROUP", "read_row_group", "read_sample", "row_groups", "write_sample"]
 
 TREE: Final = "Features"
 WEIGHT: Final = "weight"
+ROW_GROUP: Final = 65_536
+"""Events in a row group of a Parquet file: the least that streaming reads at a time."""
+
 _KEY: Final = "milinfer"
 _KIND: Final = "sample"
 
@@ -89,7 +92,10 @@ def write_sample(sample: Sample, path: PathLikeStr) -> None:
             table = pa.table({name: pa.array(column) for name, column in columns.items()})
             text = json.dumps(metadata, allow_nan=False).encode()
             pq.write_table(
-                table.replace_schema_metadata({_KEY.encode(): text}), temporary, compression="zstd"
+                table.replace_schema_metadata({_KEY.encode(): text}),
+                temporary,
+                compression="zstd",
+                row_group_size=ROW_GROUP,
             )
 
 
@@ -170,12 +176,15 @@ class _Table:
 
 
 class _ParquetTable(_Table):
-    def __init__(self, path: PathLikeStr) -> None:
+    def __init__(self, path: PathLikeStr, group: int | None = None) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        self._group = group
         try:
-            schema = pq.read_schema(path)
+            footer = pq.read_metadata(path)
+            schema = footer.schema.to_arrow_schema()
+            self.row_groups = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
             if isinstance(error, FileNotFoundError):
                 raise
@@ -191,7 +200,11 @@ class _ParquetTable(_Table):
 
         wanted = list(names)
         try:
-            table = pq.read_table(self.path, columns=wanted)
+            if self._group is None:
+                table = pq.read_table(self.path, columns=wanted)
+            else:
+                with pq.ParquetFile(self.path) as file:
+                    table = file.read_row_group(self._group, columns=wanted)
         except (pa.ArrowException, OSError) as error:
             msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
             raise SampleError(msg) from error
@@ -354,6 +367,59 @@ def read_sample(
     known = {"cross_section": cross_section, "cross_section_error": cross_section_error}
     given = {name: value for name, value in known.items() if value is not None}
     return dataclasses.replace(sample, **given) if given else sample  # type: ignore[arg-type]
+
+
+def row_groups(path: PathLikeStr) -> list[int]:
+    """Numbers of events in the row groups of a Parquet file.
+
+    Raises
+    ------
+    SampleError
+        If the file is damaged.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a.parquet")
+    ...     write_sample(Sample(np.ones((70_000, 1)), ("x",)), file)
+    ...     row_groups(file)
+    [65536, 4464]
+    """
+    return _ParquetTable(path).row_groups
+
+
+def read_row_group(
+    path: PathLikeStr,
+    group: int,
+    *,
+    features: Sequence[str] | None = None,
+    point: Point | None = None,
+    keep_reweights: bool = True,
+) -> Sample:
+    """Read the events of one row group of a Parquet file of features.
+
+    Parameters
+    ----------
+    path
+        Sample written by :func:`write_sample`, or a flat file of one's own.
+    group
+        Number of the row group.
+    features, point, keep_reweights
+        As in :func:`read_sample`.
+
+    Raises
+    ------
+    SampleError
+        If the file is damaged or lacks columns.
+    ParameterError
+        If the point is unknown, or differs from that of the file.
+
+    Examples
+    --------
+    See :func:`row_groups`.
+    """
+    return _read_table(_ParquetTable(path, group), features, point, None, WEIGHT, keep_reweights)
 
 
 def _read_table(

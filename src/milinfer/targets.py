@@ -10,7 +10,7 @@ Importing this module imports Keras.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from milinfer.reweighting import JointTargets
 from milinfer.samples import SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray
 
-__all__ = ["ClassBags", "EpochBags", "PairBags", "TrainingBags"]
+__all__ = ["ClassBags", "EpochBags", "PairBags", "StreamedBags", "TrainingBags"]
 
 ops = keras.ops
 
@@ -56,16 +56,37 @@ class TrainingBags(Protocol):
 
     bag_size: int
     n_classes: int
+    data: Mapping[str, Any]
+    """What batches are gathered from: tensors that stay where the network runs."""
 
     def draw(self, rng: np.random.Generator) -> EpochBags:
         """Draw the bags of an epoch."""
 
-    def batch(self, index: Any, labels: Any, theta: Any) -> tuple[Any, Any]:
+    def batch(
+        self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
+    ) -> tuple[Any, Any]:
         """Tensors for some of the bags, from tensors of their index, labels and theta.
+
+        With `data` they are gathered from there: one graph then serves all pieces of a stream.
 
         What the network sees, shape (n, bag_size, n_inputs), and what the loss sees, shape
         (n, n_classes) or, with scores, (n, n_classes · (1 + n_parameters)).
         """
+
+
+class StreamedBags(NamedTuple):
+    """Source of labelled bags that are not all in memory.
+
+    Parameters
+    ----------
+    n_pieces
+        Pieces of an epoch.
+    pieces
+        Gives the pieces of an epoch one by one, in an order and a division of its own.
+    """
+
+    n_pieces: int
+    pieces: Callable[[np.random.Generator], Iterator[TrainingBags]]
 
 
 class ClassBags:
@@ -105,20 +126,18 @@ class ClassBags:
         hard: bool = False,
     ) -> None:
         self.bag_size = bag_size
-        self._features = _constant(np.concatenate([s.features for s in samples]))
+        self.data: dict[str, Any] = {"features": _features(samples)}
         self._offsets = np.concatenate([[0], np.cumsum([len(s) for s in samples])])
-        self._log_ratio: Any = None
-        self._scores: Any = None
         self._weights: list[FloatArray] = [s.weights for s in samples]
         self._importance = False
         self.n_classes = len(samples)
         if joint is not None and scores:
             flat = np.concatenate([t.score.reshape(len(t.score), -1) for t in joint])
-            self._scores = _constant(flat)
+            self.data["scores"] = _constant(flat)
         if joint is not None and not hard:
             log_ratio = np.concatenate([t.log_ratio for t in joint])
             # A constant for each event is free: keep float32 from losing digits to it.
-            self._log_ratio = _constant(log_ratio - log_ratio.max(axis=1, keepdims=True))
+            self.data["log_ratio"] = _constant(log_ratio - log_ratio.max(axis=1, keepdims=True))
             self.n_classes = log_ratio.shape[1]
             # Single events carry their own weight in the even mixture of the K points; bags must
             # be of one point, and are then already a mixture of the samples.
@@ -141,16 +160,19 @@ class ClassBags:
             weights.append(share * draw.weights / len(draw.weights))
         return _shuffled(index, labels, weights, [np.zeros_like(x) for x in labels], rng)
 
-    def batch(self, index: Any, labels: Any, theta: Any) -> tuple[Any, Any]:
+    def batch(
+        self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
+    ) -> tuple[Any, Any]:
         """Features of bags (n, bag_size, n_features); class probabilities, then scores."""
         del theta
-        inputs = ops.take(self._features, index, axis=0)
-        if self._log_ratio is None:
-            targets = ops.one_hot(labels, self.n_classes)
+        data = self.data if data is None else data
+        inputs = ops.take(data["features"], index, axis=0)
+        if "log_ratio" in data:
+            targets = ops.softmax(ops.sum(ops.take(data["log_ratio"], index, axis=0), axis=1))
         else:
-            targets = ops.softmax(ops.sum(ops.take(self._log_ratio, index, axis=0), axis=1))
-        if self._scores is not None:
-            scores = ops.sum(ops.take(self._scores, index, axis=0), axis=1)
+            targets = ops.one_hot(labels, self.n_classes)
+        if "scores" in data:
+            scores = ops.sum(ops.take(data["scores"], index, axis=0), axis=1)
             targets = ops.concatenate([targets, scores], axis=1)
         return inputs, targets
 
@@ -199,10 +221,9 @@ class PairBags:
         symmetric: bool = True,
     ) -> None:
         self.bag_size = bag_size
-        self._features = _constant(np.concatenate([s.features for s in samples]))
+        self.data = {"features": _features(samples), "points": _constant(points)}
         self._offsets = np.concatenate([[0], np.cumsum([len(s) for s in samples])])
         self._weights = [s.weights for s in samples]
-        self._points = _constant(points)
         self._reference = reference
         self._symmetric = symmetric
         distance = np.linalg.norm(points - points[reference], axis=1)
@@ -236,12 +257,20 @@ class PairBags:
             rng,
         )
 
-    def batch(self, index: Any, labels: Any, theta: Any) -> tuple[Any, Any]:
+    def batch(
+        self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
+    ) -> tuple[Any, Any]:
         """Features and θ of each event; probabilities of (not belonging, belonging), (n, 2)."""
-        features = ops.take(self._features, index, axis=0)
-        point = ops.expand_dims(ops.take(self._points, theta, axis=0), axis=1)
+        data = self.data if data is None else data
+        features = ops.take(data["features"], index, axis=0)
+        point = ops.expand_dims(ops.take(data["points"], theta, axis=0), axis=1)
         inputs = ops.concatenate([features, ops.repeat(point, self.bag_size, axis=1)], axis=2)
         return inputs, ops.one_hot(labels, 2)
+
+
+def _features(samples: SampleSet) -> Any:
+    """Features of all samples as one tensor."""
+    return _constant(np.concatenate([s.features for s in samples]))
 
 
 def _constant(values: FloatArray | Float32Array) -> Any:

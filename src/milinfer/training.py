@@ -6,7 +6,7 @@ copied but the batch itself.  Importing this module imports Keras.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from milinfer.backend import keras, tf
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.losses import RatioLoss, loss
 from milinfer.networks import BagNetwork
-from milinfer.targets import EpochBags, TrainingBags
+from milinfer.targets import EpochBags, StreamedBags, TrainingBags
 
 __all__ = ["TrainingConfig", "train_network"]
 
@@ -81,7 +81,7 @@ class TrainingConfig:
 
 def train_network(
     network: BagNetwork,
-    train: TrainingBags,
+    train: TrainingBags | StreamedBags,
     validation: TrainingBags,
     config: TrainingConfig,
     seed: np.random.SeedSequence,
@@ -97,7 +97,8 @@ def train_network(
     network
         From :func:`milinfer.networks.build_network`.
     train, validation
-        Disjoint events.
+        Disjoint events; those to train on may come in pieces, each of which then trains with the
+        optimiser as the one before has left it.
     config
         Optimiser settings.
     seed
@@ -125,15 +126,14 @@ def train_network(
     optimizer = keras.optimizers.Adam(config.learning_rate)
     optimizer.build(model.trainable_variables)
     ratio_loss = None if loss_name == "score" else loss(loss_name)
-    total_loss = _total_loss(ratio_loss, train.n_classes, score_weight)
-    loop = _Loop(model, optimizer, total_loss, train, validation)
+    total_loss = _total_loss(ratio_loss, validation.n_classes, score_weight)
+    loop = _Loop(model, optimizer, total_loss)
     history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
     best, best_weights, waited = np.inf, model.get_weights(), 0
     for epoch in range(config.epochs):
-        bags = train.draw(np.random.default_rng(train_seed.spawn(1)[0]))
         rates = _rates(config, epoch, float(optimizer.learning_rate.numpy()))
-        value = loop.train(bags, config.batch_events, rates)
-        val_loss = loop.evaluate(held_out, config.batch_events)
+        value = _one_epoch(loop, train, config.batch_events, rates, train_seed.spawn(1)[0])
+        val_loss = loop.evaluate(validation, held_out, config.batch_events)
         logs = {"loss": value, "val_loss": val_loss, "learning_rate": rates[1]}
         for name, number in logs.items():
             history[name].append(number)
@@ -173,6 +173,28 @@ def _rates(config: TrainingConfig, epoch: int, current: float) -> tuple[float, f
     return float(low + (high - low) * start), float(low + (high - low) * end)
 
 
+def _one_epoch(
+    loop: _Loop,
+    train: TrainingBags | StreamedBags,
+    batch_events: int,
+    rates: tuple[float, float],
+    seed: np.random.SeedSequence,
+) -> float:
+    """Train on all pieces of an epoch; returns the mean loss."""
+    rng = np.random.default_rng(seed)
+    if not isinstance(train, StreamedBags):
+        return loop.train(train, train.draw(rng), batch_events, rates)[0]
+    stops = np.linspace(*rates, train.n_pieces + 1)
+    losses, sizes = [], []
+    # Pieces are read ahead in another thread: they have a source of randomness of their own.
+    pieces = train.pieces(np.random.default_rng(seed.spawn(1)[0]))
+    for bags, start, stop in zip(pieces, stops[:-1], stops[1:], strict=True):
+        value, n_batches = loop.train(bags, bags.draw(rng), batch_events, (start, stop))
+        losses.append(value)
+        sizes.append(n_batches)
+    return float(np.average(losses, weights=sizes))
+
+
 class _Loop:
     """The optimiser's steps of an epoch as one graph: Python runs once an epoch, not once a batch.
 
@@ -185,46 +207,60 @@ class _Loop:
         model: Any,
         optimizer: Any,
         total_loss: Callable[[Any, Any], Any],
-        train: TrainingBags,
-        validation: TrainingBags,
     ) -> None:
         self._model, self._optimizer, self._total_loss = model, optimizer, total_loss
-        self._train, self._validation = train, validation
         self._step = tf.function(self._one_step, jit_compile=True)
         self._graphs: dict[str, Any] = {}
 
-    def train(self, bags: EpochBags, batch_events: int, rates: tuple[float, float]) -> float:
-        """Run an epoch; returns the mean loss."""
-        n_batches = min(max(1, bags.index.size // batch_events), len(bags.index))
+    def train(
+        self, bags: TrainingBags, drawn: EpochBags, batch_events: int, rates: tuple[float, float]
+    ) -> tuple[float, int]:
+        """Run an epoch, or a piece of it; returns the mean loss and the number of batches."""
+        n_batches = min(max(1, drawn.index.size // batch_events), len(drawn.index))
         # Batches of one size, so that one compilation serves all; the few bags beyond, fewer than
         # there are batches, are others in every epoch.
-        batch = len(bags.index) // n_batches
+        batch = len(drawn.index) // n_batches
         rows = slice(0, n_batches * batch)
-        grouped = [tf.reshape(x[rows], (n_batches, batch, *x.shape[1:])) for x in bags]
+        grouped = [tf.reshape(x[rows], (n_batches, batch, *x.shape[1:])) for x in drawn]
         learning_rates = tf.constant(np.linspace(*rates, n_batches), dtype=tf.float32)
-        return float(self._graph(self._one_epoch, [*grouped, learning_rates]))
+        value = self._graph(self._one_epoch, bags, [*grouped, learning_rates])
+        return float(value), n_batches
 
-    def evaluate(self, bags: EpochBags, batch_events: int) -> float:
+    def evaluate(self, bags: TrainingBags, drawn: EpochBags, batch_events: int) -> float:
         """Mean loss over all bags, without dropout, and with the regularisation as in training."""
-        size = max(1, 16 * batch_events // bags.index.shape[1])
+        size = max(1, 16 * batch_events // drawn.index.shape[1])
         total = 0.0
-        for start in range(0, len(bags.index), size):
-            part = [tf.constant(x[start : start + size]) for x in bags]
-            total += float(self._graph(self._one_score, part))
+        for start in range(0, len(drawn.index), size):
+            part = [tf.constant(x[start : start + size]) for x in drawn]
+            total += float(self._graph(self._one_score, bags, part))
         regularisation = float(sum(self._model.losses, start=0.0))
-        return total / float(np.sum(bags.weights, dtype=np.float64)) + regularisation
+        return total / float(np.sum(drawn.weights, dtype=np.float64)) + regularisation
 
-    def _graph(self, function: Callable[..., Any], tensors: list[Any]) -> Any:
-        """Trace a function once for each set of shapes, and run it."""
-        key = f"{function.__name__} {[x.shape for x in tensors]}"
+    def _graph(self, function: Callable[..., Any], bags: TrainingBags, tensors: list[Any]) -> Any:
+        """Trace a function once for each set of shapes, and run it.
+
+        The data are arguments: a graph that had them inside could not serve the next piece.
+        """
+        shapes = [x.shape for x in (*tensors, *bags.data.values())]
+        key = f"{function.__name__} {type(bags).__name__} {shapes}"
         if key not in self._graphs:
-            self._graphs[key] = tf.function(function).get_concrete_function(*tensors)
-        return self._graphs[key](*tensors)
+            graph = tf.function(lambda data, *rest: function(bags, data, *rest))
+            self._graphs[key] = graph.get_concrete_function(bags.data, *tensors)
+        return self._graphs[key](bags.data, *tensors)
 
-    def _one_epoch(self, index: Any, labels: Any, weights: Any, theta: Any, rates: Any) -> Any:
+    def _one_epoch(
+        self,
+        bags: TrainingBags,
+        data: Mapping[str, Any],
+        index: Any,
+        labels: Any,
+        weights: Any,
+        theta: Any,
+        rates: Any,
+    ) -> Any:
         total = tf.constant(0.0, tf.float64)
         for b in tf.range(tf.shape(index)[0]):
-            inputs, targets = self._train.batch(index[b], labels[b], theta[b])
+            inputs, targets = bags.batch(index[b], labels[b], theta[b], data)
             self._optimizer.learning_rate.assign(rates[b])
             total += tf.cast(self._step(inputs, targets, weights[b]), tf.float64)
         return total / tf.cast(tf.shape(index)[0], tf.float64)
@@ -237,8 +273,16 @@ class _Loop:
         self._optimizer.apply(tape.gradient(value, variables), variables)
         return value
 
-    def _one_score(self, index: Any, labels: Any, weights: Any, theta: Any) -> Any:
-        inputs, targets = self._validation.batch(index, labels, theta)
+    def _one_score(
+        self,
+        bags: TrainingBags,
+        data: Mapping[str, Any],
+        index: Any,
+        labels: Any,
+        weights: Any,
+        theta: Any,
+    ) -> Any:
+        inputs, targets = bags.batch(index, labels, theta, data)
         losses = self._total_loss(targets, self._model(inputs, training=False))
         return tf.reduce_sum(tf.cast(losses * weights, tf.float64))
 
