@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from milinfer.results import fit_results as fit_results
     from milinfer.samples import Sample as Sample
     from milinfer.samples import SampleSet as SampleSet
+    from milinfer.streaming import StreamedSamples as StreamedSamples
     from milinfer.templates import Templates as Templates
     from milinfer.toys import Toys as Toys
     from milinfer.workspace_export import export_workspace as export_workspace
@@ -77,6 +78,7 @@ _WHERE = {
     "Rate": "rate",
     "Sample": "samples",
     "SampleSet": "samples",
+    "StreamedSamples": "streaming",
     "Templates": "templates",
     "Toys": "toys",
     "calibrate": "calibration_fit",

@@ -6,10 +6,10 @@ Importing this module does not import Keras; :func:`fit` does.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -22,6 +22,13 @@ from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.model_points import ModelPoints, training_points
 from milinfer.reweighting import JointTargets, bennett, class_points, joint_targets
 from milinfer.samples import SampleSet
+from milinfer.streamed_sums import (
+    streamed_joint_total,
+    streamed_moments,
+    streamed_normalisation,
+    streamed_weights,
+)
+from milinfer.streaming import StreamedSamples, read_ahead
 from milinfer.typing import Float32Array, FloatArray
 
 if TYPE_CHECKING:
@@ -29,10 +36,12 @@ if TYPE_CHECKING:
     from milinfer.networks import BagNetwork, NetworkConfig
     from milinfer.surface import Interpolation
     from milinfer.surface_box import ChebyshevBox
-    from milinfer.targets import TrainingBags
+    from milinfer.targets import StreamedBags, TrainingBags
     from milinfer.training import TrainingConfig
 
 __all__ = ["EpochReport", "Fitted", "build_members", "fit"]
+
+_Samples = TypeVar("_Samples", bound=SampleSet | StreamedSamples)
 
 _CHOICES = {
     "head": ("multiclass", "polynomial", "binary", "parametrised"),
@@ -155,12 +164,16 @@ class Fitted:
 
 def fit(
     model: BagLikelihood,
-    samples: SampleSet,
+    samples: SampleSet | StreamedSamples,
     validation: SampleSet | None,
     on_epoch: Callable[[EpochReport], None] | None,
 ) -> tuple[BagLikelihood, Fitted]:
     """Train all members; see :meth:`milinfer.likelihood.BagLikelihood.fit`."""
     _require_consistent(model)
+    if validation is not None and not isinstance(validation, SampleSet):
+        # Typed callers cannot come here.
+        msg = "validation= must be in memory: give a SampleSet"  # type: ignore[unreachable]
+        raise ConfigurationError(msg)
     if model.loss == "score" and not model.score_weight:
         model = dataclasses.replace(model, score_weight=1.0)
     samples = _ordered(samples)
@@ -175,7 +188,7 @@ def fit(
     for m, seeds in enumerate(_member_seeds(model)):
         # Every member holds out events of its own, so that together they see all.
         held_out = model.validation_fraction
-        train, rest = given or samples.split([1 - held_out, held_out], seed=seeds.split)
+        train, rest = given or _split(samples, held_out, seeds.split)
         task = _Task(model, where, train, rest)
         member = build_member(model, where, mean, variance, seeds, task)
         for k, part in enumerate(member):
@@ -200,6 +213,14 @@ def fit(
         effective,
     )
     return model, fitted
+
+
+def _split(
+    samples: SampleSet | StreamedSamples, held_out: float, seed: int
+) -> tuple[SampleSet | StreamedSamples, SampleSet]:
+    """Events to train on and to validate on."""
+    train, rest = samples.split([1 - held_out, held_out], seed=seed)
+    return train, rest
 
 
 class MemberSeeds(NamedTuple):
@@ -286,26 +307,41 @@ class _Task:
     """What the networks are trained on, and with what."""
 
     def __init__(
-        self, model: BagLikelihood, where: ModelPoints, train: SampleSet, validation: SampleSet
+        self,
+        model: BagLikelihood,
+        where: ModelPoints,
+        train: SampleSet | StreamedSamples,
+        validation: SampleSet,
     ) -> None:
         self._model, self._where = model, where
-        self._sets = (train, validation)
-        self._joint: list[Sequence[JointTargets] | None] = [None, None]
+        self._train, self._validation = train, validation
+        # Joint ratios, if any, and what they need to know of all events.
+        self._held_out_joint: Sequence[JointTargets] | None = None
+        self._train_joint: Sequence[JointTargets] | None = None  # of samples in memory
+        self._total: FloatArray | None = None
         self.log_z: FloatArray | None = None
         self.score_offset: FloatArray | None = None
-        n = model.events_in_bag
-        self.effective_events = sum(n * effective_sample_size(s.weights, n) for s in train)
-        if model.labels == "joint" or model.score_weight:
-            degree = 2 * model.order
-            found = joint_targets(train, where.points, degree)
-            self.effective_events = found.effective_events
-            self._joint = [
-                found.targets,
-                joint_targets(validation, where.points, degree, total=found.total).targets,
-            ]
+        n, degree = model.events_in_bag, 2 * model.order
+        joint = model.labels == "joint" or bool(model.score_weight)
+        if isinstance(train, StreamedSamples):
+            self._weights = streamed_weights(train)
+            self.effective_events = self._weights.effective(n)
+            if joint:
+                self._total, self.effective_events = streamed_joint_total(
+                    train, self._weights, where.points, degree
+                )
+        else:
+            self.effective_events = sum(n * effective_sample_size(s.weights, n) for s in train)
+            if joint:
+                found = joint_targets(train, where.points, degree)
+                self._total, self.effective_events = found.total, found.effective_events
+                self._train_joint = found.targets
+        if joint:
+            rest = joint_targets(validation, where.points, degree, total=self._total)
+            self._held_out_joint = rest.targets
             if model.head == "polynomial":
-                self.log_z = found.log_sigma
-                self.score_offset = found.log_sigma_gradient if model.score_weight else None
+                self.log_z = rest.log_sigma
+                self.score_offset = rest.log_sigma_gradient if model.score_weight else None
 
     def train(
         self,
@@ -319,19 +355,36 @@ class _Task:
 
         model = self._model
         two = model.head in ("binary", "parametrised")
-        train, validation = (
-            self._bags(s, joint, k) for s, joint in zip(self._sets, self._joint, strict=True)
-        )
         return train_network(
             network,
-            train,
-            validation,
+            self._training_bags(k),
+            self._bags(self._validation, self._held_out_joint, k),
             model.training,  # type: ignore[arg-type]  # filled by fit
             seed,
             loss_name=model.loss or ("bce" if two else "cross-entropy"),
             score_weight=model.score_weight,
             on_epoch=on_epoch,
         )
+
+    def _training_bags(self, k: int) -> TrainingBags | StreamedBags:
+        from milinfer.targets import StreamedBags
+
+        train = self._train
+        if not isinstance(train, StreamedSamples):
+            return self._bags(train, self._train_joint, k)
+        joint = self._total is not None
+        points, degree = self._where.points, 2 * self._model.order
+
+        def made(piece: SampleSet) -> TrainingBags:
+            targets = (
+                joint_targets(piece, points, degree, total=self._total).targets if joint else None
+            )
+            return self._bags(piece, targets, k)
+
+        def pieces(rng: np.random.Generator) -> Iterator[TrainingBags]:
+            return read_ahead(map(made, train.pieces(rng, keep_reweights=joint)))
+
+        return StreamedBags(train.n_pieces, pieces)
 
     def _bags(
         self, samples: SampleSet, joint: Sequence[JointTargets] | None, k: int
@@ -359,19 +412,18 @@ class _Task:
         if self._model.head != "polynomial":
             return np.empty(0), 1.0
         head = self._where.polynomial
-        (seen, seen_weights, _), (outputs, weights, own) = (
-            self._outputs(member, part) for part in self._sets
-        )
+        train, held_out, joint = self._train, self._validation, self._held_out_joint
+        outputs, weights, own = self._outputs(member, held_out)
         counts = weights  # of the samples; the mixture of the training points has its own
-        if self._joint[1] is None or self._model.labels == "hard":
+        if joint is None or self._model.labels == "hard":
             targets = np.concatenate(
-                [np.tile(np.eye(len(own))[k], (len(s), 1)) for k, s in enumerate(self._sets[1])]
+                [np.tile(np.eye(len(own))[k], (len(s), 1)) for k, s in enumerate(held_out)]
             )
             points = own
         else:
-            log_ratio = np.concatenate([t.log_ratio for t in self._joint[1]])
+            log_ratio = np.concatenate([t.log_ratio for t in joint])
             targets, points = softmax(log_ratio, axis=1), self._where.points
-            counts = np.concatenate([t.weights for t in self._joint[1]])
+            counts = np.concatenate([t.weights for t in joint])
 
         def cross_entropy(scale: float) -> float:
             z = bennett(
@@ -381,6 +433,14 @@ class _Task:
             return -float(counts @ np.sum(targets * log_softmax(logits, axis=1), axis=1))
 
         scale = float(minimize_scalar(cross_entropy, bounds=(0.3, 2.0), method="bounded").x)
+        if isinstance(train, StreamedSamples):
+
+            def scaled(features: Float32Array) -> Float32Array:
+                return np.float32(scale) * event_outputs(member[0].event_model, features)
+
+            rest = (np.float32(scale) * outputs, weights)
+            return streamed_normalisation(train, self._weights, scaled, head, rest), scale
+        seen, seen_weights, _ = self._outputs(member, train)
         everything = np.float32(scale) * np.concatenate([seen, outputs])
         both = np.concatenate([seen_weights * len(seen), weights * len(outputs)])
         both /= both.sum()
@@ -455,16 +515,17 @@ def _require_consistent(model: BagLikelihood) -> None:
             raise ConfigurationError(problem)
 
 
-def _ordered(samples: SampleSet) -> SampleSet:
+def _ordered(samples: _Samples) -> _Samples:
     """Samples in ascending order of their points."""
     if not samples.parameters:
         msg = "the samples have no parameter; give them parameter points"
         raise ModelError(msg)
     order = sorted(range(len(samples)), key=lambda i: tuple(samples[i].point.values()))
-    return SampleSet(tuple(samples[i] for i in order))
+    ordered = tuple(samples[i] for i in order)
+    return dataclasses.replace(samples, samples=ordered)  # type: ignore[arg-type]  # of its kind
 
 
-def _matching(validation: SampleSet, samples: SampleSet) -> SampleSet:
+def _matching(validation: SampleSet, samples: SampleSet | StreamedSamples) -> SampleSet:
     """Validation samples, if they are of the same features and points as the training samples."""
     if validation.feature_names != samples.feature_names:
         msg = f"validation= has features {validation.feature_names}, not {samples.feature_names}"
@@ -477,7 +538,7 @@ def _matching(validation: SampleSet, samples: SampleSet) -> SampleSet:
     return validation
 
 
-def _degree(model: BagLikelihood, samples: SampleSet) -> int | None:
+def _degree(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> int | None:
     """Degree of the logits; ``"auto"``: two points for each coefficient, or degree 2."""
     from milinfer.morphing import PolynomialBasis
 
@@ -511,12 +572,15 @@ def _degree(model: BagLikelihood, samples: SampleSet) -> int | None:
     return degree
 
 
-def _moments(samples: SampleSet) -> tuple[FloatArray, FloatArray]:
+def _moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArray]:
     """Mean and variance of each feature over all samples, each sample counting alike."""
-    weights = np.concatenate([np.abs(s.weights) / np.abs(s.weights).sum() for s in samples])
-    features = np.concatenate([s.features for s in samples])
-    mean = np.average(features, axis=0, weights=weights)
-    variance = np.average((features - mean) ** 2, axis=0, weights=weights)
+    if isinstance(samples, StreamedSamples):
+        mean, variance = streamed_moments(samples)
+    else:
+        weights = np.concatenate([np.abs(s.weights) / np.abs(s.weights).sum() for s in samples])
+        features = np.concatenate([s.features for s in samples])
+        mean = np.average(features, axis=0, weights=weights)
+        variance = np.average((features - mean) ** 2, axis=0, weights=weights)
     wide = variance > np.finfo(np.float32).max
     if wide.any():
         name = samples.feature_names[int(np.argmax(wide))]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from milinfer.log_polynomials import LogPolynomials
     from milinfer.networks import NetworkConfig
     from milinfer.rate import Rate
+    from milinfer.streaming import StreamedSamples
     from milinfer.training import TrainingConfig
 
 __all__ = ["BagLikelihood"]
@@ -130,7 +131,7 @@ class BagLikelihood:
 
     def fit(
         self,
-        samples: SampleSet,
+        samples: SampleSet | StreamedSamples,
         validation: SampleSet | None = None,
         *,
         on_epoch: Callable[[EpochReport], None] | None = None,
@@ -140,9 +141,10 @@ class BagLikelihood:
         Parameters
         ----------
         samples
-            One sample for each point, the reference among them.
+            One sample for each point, the reference among them; in memory or, as
+            :class:`~milinfer.streaming.StreamedSamples`, in Parquet files.
         validation
-            Held-out samples for early stopping; default: a split of `samples` by event.
+            Held-out samples for early stopping, in memory; default: a split of `samples` by event.
         on_epoch
             Called with an :class:`~milinfer.fitting.EpochReport` after every epoch.
 

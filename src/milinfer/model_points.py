@@ -14,6 +14,7 @@ from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.morphing import PolynomialBasis
 from milinfer.reweighting import class_points
 from milinfer.samples import SampleSet
+from milinfer.streaming import StreamedSamples
 from milinfer.surface import Interpolation, Kind
 from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import FloatArray
@@ -30,7 +31,7 @@ _SPLINE_NODES = 81
 _BOX_DEGREE = {2: 16, 3: 8, 4: 4}
 
 
-def training_points(model: BagLikelihood, samples: SampleSet) -> FloatArray:
+def training_points(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> FloatArray:
     """Points between which the ratio is learned, shape (K, n_parameters).
 
     Raises
@@ -82,7 +83,7 @@ class ModelPoints:
     window: float
 
     @classmethod
-    def of(cls, model: BagLikelihood, samples: SampleSet) -> ModelPoints:
+    def of(cls, model: BagLikelihood, samples: SampleSet | StreamedSamples) -> ModelPoints:
         """Points of a model and its (ordered) samples.
 
         Raises

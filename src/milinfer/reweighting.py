@@ -9,8 +9,8 @@ mean, so that they can be learned from instead of mere labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,7 +20,16 @@ from milinfer.exceptions import SampleError
 from milinfer.morphing import PolynomialBasis, point_matrix
 from milinfer.points import format_point
 from milinfer.samples import Sample, SampleSet
-from milinfer.typing import FloatArray
+from milinfer.typing import FloatArray, Point
+
+
+class Pointed(Protocol):
+    """What is at a parameter point: a sample, in memory or not."""
+
+    @property
+    def point(self) -> Point:
+        """The parameter point."""
+
 
 __all__ = [
     "JointDensity",
@@ -337,7 +346,7 @@ def _positive(
     return polynomial if np.all(sign > 0) else sign * polynomial
 
 
-def class_points(samples: SampleSet | Sequence[Sample]) -> FloatArray:
+def class_points(samples: Iterable[Pointed]) -> FloatArray:
     """Points of the samples, shape (n_samples, n_parameters).
 
     Examples

@@ -56,7 +56,7 @@ class TrainingBags(Protocol):
 
     bag_size: int
     n_classes: int
-    data: Mapping[str, Any]
+    data: dict[str, Any]
     """What batches are gathered from: tensors that stay where the network runs."""
 
     def draw(self, rng: np.random.Generator) -> EpochBags:
