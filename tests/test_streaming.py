@@ -333,6 +333,19 @@ def test_files_that_change_while_they_train_are_refused(to_disk, damage):
         settings.fit(streamed, on_epoch=spoil)
 
 
+def test_the_command_streams(to_disk, tmp_path):
+    from click.testing import CliRunner
+
+    from milinfer.cli import cli
+
+    files = [str(s.path) for s in to_disk(GAUSSIANS)]
+    options = ["--out", str(tmp_path / "model"), "--bag-size", "5", "--epochs", "1"]
+    result = CliRunner().invoke(cli, ["train", *files, *options, "--events-in-memory", "8000"])
+    assert result.exit_code == 0, result.output
+    assert "18000 events, 1 features, 8000 in memory" in result.output
+    assert BagLikelihood.load(tmp_path / "model").parameters == ("mu",)
+
+
 def test_reading_ahead_keeps_order_and_passes_errors_on():
     def numbers():
         yield 1
@@ -360,7 +373,7 @@ model = mil.BagLikelihood(bag_size=10, network=NetworkConfig((8,)), training=tra
 def peak():  # that of getrusage includes the parent's
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
-few = mil.SampleSet(tuple(s.read(0, keep_reweights=False).take(slice(0, 200)) for s in samples))
+few = mil.SampleSet(tuple(next(s.read([0])).take(slice(0, 200)) for s in samples))
 model.fit(few)  # TensorFlow, Keras and a compiled network are in memory now
 before = peak()
 model.fit(samples)

@@ -22,7 +22,7 @@ from milinfer.typing import PathLikeStr, Point
 if TYPE_CHECKING:
     from milinfer.features import FeatureSet, OnMissing
 
-__all__ = ["ROW_GROUP", "read_row_group", "read_sample", "row_groups", "write_sample"]
+__all__ = ["ROW_GROUP", "RowGroups", "read_sample", "write_sample"]
 
 TREE: Final = "Features"
 WEIGHT: Final = "weight"
@@ -176,15 +176,12 @@ class _Table:
 
 
 class _ParquetTable(_Table):
-    def __init__(self, path: PathLikeStr, group: int | None = None) -> None:
+    def __init__(self, path: PathLikeStr) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._group = group
         try:
-            footer = pq.read_metadata(path)
-            schema = footer.schema.to_arrow_schema()
-            self.row_groups = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+            schema = pq.read_schema(path)
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
             if isinstance(error, FileNotFoundError):
                 raise
@@ -196,19 +193,37 @@ class _ParquetTable(_Table):
 
     def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         wanted = list(names)
         try:
-            if self._group is None:
-                table = pq.read_table(self.path, columns=wanted)
-            else:
-                with pq.ParquetFile(self.path) as file:
-                    table = file.read_row_group(self._group, columns=wanted)
+            table = self._read(wanted)
         except (pa.ArrowException, OSError) as error:
             msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
             raise SampleError(msg) from error
         return {name: _numbers(table[name].to_numpy(), name, self.path) for name in wanted}
+
+    def _read(self, names: list[str]) -> Any:
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.path, columns=names)
+
+
+class _RowGroup(_ParquetTable):
+    """The events of one row group at a time, from a file that stays open."""
+
+    def __init__(self, path: PathLikeStr) -> None:
+        import pyarrow.parquet as pq
+
+        super().__init__(path)
+        # Opened once: pyarrow leaves what it knows of a file, which is not little, to the
+        # collector of circular references.
+        self._file = pq.ParquetFile(path)
+        footer = self._file.metadata
+        self.sizes = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
+        self.number = 0
+
+    def _read(self, names: list[str]) -> Any:
+        return self._file.read_row_group(self.number, columns=names)
 
 
 class _RootTable(_Table):
@@ -369,8 +384,15 @@ def read_sample(
     return dataclasses.replace(sample, **given) if given else sample  # type: ignore[arg-type]
 
 
-def row_groups(path: PathLikeStr) -> list[int]:
-    """Numbers of events in the row groups of a Parquet file.
+class RowGroups:
+    """A Parquet file of features, read a row group at a time.
+
+    Parameters
+    ----------
+    path
+        Sample written by :func:`write_sample`, or a flat file of one's own.
+    features, point
+        As in :func:`read_sample`.
 
     Raises
     ------
@@ -383,43 +405,39 @@ def row_groups(path: PathLikeStr) -> list[int]:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = pathlib.Path(folder, "a.parquet")
     ...     write_sample(Sample(np.ones((70_000, 1)), ("x",)), file)
-    ...     row_groups(file)
-    [65536, 4464]
+    ...     groups = RowGroups(file)
+    ...     groups.sizes, groups.read(1)
+    ((65536, 4464), Sample(4464 events, 1 feature, signal))
     """
-    return _ParquetTable(path).row_groups
 
+    def __init__(
+        self,
+        path: PathLikeStr,
+        *,
+        features: Sequence[str] | None = None,
+        point: Point | None = None,
+    ) -> None:
+        self._table = _RowGroup(path)
+        self._options = (features, point)
 
-def read_row_group(
-    path: PathLikeStr,
-    group: int,
-    *,
-    features: Sequence[str] | None = None,
-    point: Point | None = None,
-    keep_reweights: bool = True,
-) -> Sample:
-    """Read the events of one row group of a Parquet file of features.
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of events in the row groups."""
+        return self._table.sizes
 
-    Parameters
-    ----------
-    path
-        Sample written by :func:`write_sample`, or a flat file of one's own.
-    group
-        Number of the row group.
-    features, point, keep_reweights
-        As in :func:`read_sample`.
+    def read(self, number: int, *, keep_reweights: bool = True) -> Sample:
+        """The events of one row group.
 
-    Raises
-    ------
-    SampleError
-        If the file is damaged or lacks columns.
-    ParameterError
-        If the point is unknown, or differs from that of the file.
-
-    Examples
-    --------
-    See :func:`row_groups`.
-    """
-    return _read_table(_ParquetTable(path, group), features, point, None, WEIGHT, keep_reweights)
+        Raises
+        ------
+        SampleError
+            If the file is damaged or lacks columns.
+        ParameterError
+            If the point is unknown, or differs from that of the file.
+        """
+        self._table.number = number
+        features, point = self._options
+        return _read_table(self._table, features, point, None, WEIGHT, keep_reweights)
 
 
 def _read_table(

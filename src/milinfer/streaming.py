@@ -8,6 +8,7 @@ files; the events are read a row group at a time.  Each piece of an epoch is an 
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ import numpy as np
 from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.points import format_point
 from milinfer.samples import Sample, SampleSet
-from milinfer.storage import read_row_group, row_groups
+from milinfer.storage import RowGroups
 from milinfer.typing import BoolArray, PathLikeStr, Point
 
 __all__ = ["StreamedSample", "StreamedSamples", "read_ahead"]
@@ -89,12 +90,12 @@ class StreamedSample:
         if file.suffix.lower() not in (".parquet", ".pq"):
             msg = f"{file}: only Parquet files of features can be streamed; write one with to_file"
             raise ConfigurationError(msg)
-        groups = row_groups(file)
-        if not sum(groups):
+        groups = RowGroups(file, features=features, point=point)
+        if not sum(groups.sizes):
             msg = f"{file} has no events"
             raise SampleError(msg)
-        first = read_row_group(file, 0, features=features, point=point, keep_reweights=False)
-        return cls(file, first.point, first.process, first.feature_names, tuple(groups))
+        first = groups.read(0, keep_reweights=False)
+        return cls(file, first.point, first.process, first.feature_names, groups.sizes)
 
     @property
     def label(self) -> str:
@@ -112,25 +113,20 @@ class StreamedSample:
         features = np.empty((0, len(self.feature_names)), np.float32)
         return Sample(features, self.feature_names, point=self.point, process=self.process)
 
-    def read(self, group: int, *, keep_reweights: bool) -> Sample:
-        """Events of one row group.
+    def read(self, numbers: Iterable[int], *, keep_reweights: bool = False) -> Iterator[Sample]:
+        """Events of some row groups, one after the other.
 
         Raises
         ------
         SampleError
             If the file is damaged, or is not what it was.
         """
-        sample = read_row_group(
-            self.path,
-            group,
-            features=self.feature_names,
-            point=self.point,
-            keep_reweights=keep_reweights,
-        )
-        if len(sample) != self.groups[group]:
+        groups = RowGroups(self.path, features=self.feature_names, point=self.point)
+        if groups.sizes != self.groups:
             msg = f"{self.path} has changed since training began; start again"
             raise SampleError(msg)
-        return sample
+        for number in numbers:
+            yield groups.read(int(number), keep_reweights=keep_reweights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,9 +275,9 @@ class StreamedSamples:
         train = dataclasses.replace(self, held_out=held_out, seed=seed)
         rest = []
         for k, sample in enumerate(self.samples):
+            everything = sample.read(range(len(sample.groups)), keep_reweights=True)
             parts = [
-                sample.read(g, keep_reweights=True).take(np.flatnonzero(~train._kept(k, g)))
-                for g in range(len(sample.groups))
+                part.take(np.flatnonzero(~train._kept(k, g))) for g, part in enumerate(everything)
             ]
             rest.append(Sample.concatenate(parts))
         return train, SampleSet(tuple(rest))
@@ -302,7 +298,7 @@ class StreamedSamples:
             Whether the weights at other points come along.
         """
         streams = [
-            self._stream(k, rng.permutation(len(sample.groups)), keep_reweights)
+            self._stream(k, rng.permutation(len(sample.groups)).tolist(), keep_reweights)
             for k, sample in enumerate(self.samples)
         ]
         waiting: dict[int, Sample] = {}
@@ -324,6 +320,10 @@ class StreamedSamples:
                     joined = joined.take(slice(0, quota))
                 piece.append(joined)
             yield SampleSet(tuple(piece))
+            del piece, joined  # not beside the next one
+        # pyarrow leaves what it knows of a file in circular references: megabytes, where row
+        # groups and columns are many, that the collector of Python takes for a few small objects.
+        gc.collect()
 
     def in_order(self, *, keep_reweights: bool = False) -> Iterator[tuple[int, Sample]]:
         """All events once, a row group at a time, with the number of their sample."""
@@ -331,10 +331,10 @@ class StreamedSamples:
             for part in self._stream(k, range(len(sample.groups)), keep_reweights):
                 yield k, part
 
-    def _stream(self, k: int, groups: Iterable[int], keep_reweights: bool) -> Iterator[Sample]:
-        for g in groups:
-            sample = self.samples[k].read(int(g), keep_reweights=keep_reweights)
-            yield sample.take(np.flatnonzero(self._kept(k, int(g)))) if self.held_out else sample
+    def _stream(self, k: int, groups: Sequence[int], keep_reweights: bool) -> Iterator[Sample]:
+        parts = self.samples[k].read(groups, keep_reweights=keep_reweights)
+        for g, part in zip(groups, parts, strict=True):
+            yield part.take(np.flatnonzero(self._kept(k, g))) if self.held_out else part
 
     def _kept(self, k: int, group: int) -> BoolArray:
         """Which events of a row group are not left out."""

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -21,9 +21,14 @@ from milinfer.cli.options import (
     read_samples,
     seed_option,
     split_spec,
+    streamed_samples,
     values_spec,
     write_json,
 )
+
+if TYPE_CHECKING:
+    from milinfer.samples import SampleSet
+    from milinfer.streaming import StreamedSamples
 
 __all__ = ["compare", "fit", "report", "train"]
 
@@ -61,6 +66,11 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option("--batch-events", type=click.IntRange(1), help="Default: of the head.")
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@click.option(
+    "--events-in-memory",
+    type=click.IntRange(1),
+    help="Read Parquet files of features in pieces, and hold no more events than this.",
+)
 @seed_option
 @json_option
 def train(
@@ -76,6 +86,7 @@ def train(
     batch_events: int | None,
     reference: float,
     feature_set: str,
+    events_in_memory: int | None,
     seed: int,
     json_path: Path | None,
 ) -> None:
@@ -87,7 +98,11 @@ def train(
     from milinfer.likelihood import BagLikelihood
     from milinfer.progress import progress
 
-    samples = read_samples(files, features=feature_set)
+    samples: SampleSet | StreamedSamples
+    if events_in_memory is None:
+        samples = read_samples(files, features=feature_set)
+    else:
+        samples = streamed_samples(files, events_in_memory)
     click.echo(f"{samples!r}")
     model = BagLikelihood(
         head=head,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import numpy as np
@@ -13,6 +13,9 @@ import numpy as np
 from milinfer.exceptions import ParameterError
 from milinfer.points import parse_point
 from milinfer.samples import Sample, SampleSet
+
+if TYPE_CHECKING:
+    from milinfer.streaming import StreamedSamples
 
 __all__ = [
     "FILES_HELP",
@@ -25,6 +28,7 @@ __all__ = [
     "read_samples",
     "seed_option",
     "split_spec",
+    "streamed_samples",
     "values_spec",
     "workers_option",
     "write_json",
@@ -165,6 +169,17 @@ def values_spec(spec: str) -> list[float]:
     except ValueError as error:
         msg = f"{spec!r} is no list of values: write -0.3,0,0.3 or first:last:number"
         raise ParameterError(msg) from error
+
+
+def streamed_samples(specs: Sequence[str], events_in_memory: int) -> StreamedSamples:
+    """Parquet files given on the command line, one for each point, to be read in pieces."""
+    from milinfer.streaming import StreamedSample, StreamedSamples
+
+    parts = [split_spec(spec) for spec in specs]
+    return StreamedSamples(
+        tuple(StreamedSample.from_file(path, point=point) for point, path in parts),
+        events_in_memory,
+    )
 
 
 def read_samples(
