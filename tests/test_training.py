@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -160,3 +162,33 @@ def test_a_batch_holds_one_bag_at_least():
 def test_optimiser_settings_that_cannot_work_are_named(options, name):
     with pytest.raises(ConfigurationError, match=name):
         TrainingConfig(**options)
+
+
+ELSEWHERE = """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from milinfer.datasets import gaussian
+from milinfer.likelihood import BagLikelihood
+from milinfer.networks import NetworkConfig
+from milinfer.training import TrainingConfig
+samples = gaussian.samples(600, [-0.5, 0.0, 0.5], seed=1)
+settings = BagLikelihood(bag_size=5, network=NetworkConfig((8,)), training=TrainingConfig(2, 500))
+for device in ("CPU:0", "CPU:1"):
+    with tf.device(device):
+        model = settings.fit(samples)
+    weights = model.fitted.members[0][0].bag_model.weights
+    print({w.value.device.rpartition("device:")[2] for w in weights if w.dtype == "float32"},
+          model.digest)
+"""
+
+
+def test_training_runs_on_the_device_that_tensorflow_gives():
+    """No device is named anywhere: on a second logical device it gives the same weights there."""
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=True
+    )
+    first, second = done.stdout.splitlines()
+    assert first.startswith("{'CPU:0'}")
+    assert second.startswith("{'CPU:1'}")
+    assert first.split()[1] == second.split()[1]
