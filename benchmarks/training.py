@@ -5,7 +5,7 @@ python benchmarks/training.py [--events 200000] [--batch 10000] [--repeats 6] [-
 The network of seed 001 (36 features → 3 × (Dense 64, BatchNorm, ELU, Dropout 0.1, L2 1e-3) → mean
 over the bag → softmax over 5 points; Adam) on bags of 1, 50 and 250 events.  The reference is what
 public code of such analyses does: for each class a ``tf.data`` pipeline of events (shuffle, batch
-into bags, label), the classes sampled together, shuffled, batched, and ``model.fit`` with its
+into bags, label), the classes taken in turns, shuffled, batched, and ``model.fit`` with its
 defaults.  Both train whole epochs, drawing and shuffling of bags included, in turns in one process;
 compilation (the first epoch of each) does not count.  The last line on standard output is JSON.
 """
@@ -57,7 +57,9 @@ def reference_bags(samples: mil.SampleSet, bag_size: int, batch_events: int) -> 
         events = tf.data.Dataset.from_tensor_slices(sample.features)
         bags = events.shuffle(len(sample)).batch(bag_size, drop_remainder=True)
         classes.append(bags.map(lambda x, y=label: (x, y), num_parallel_calls=tf.data.AUTOTUNE))
-    bags = tf.data.Dataset.sample_from_datasets(classes)
+    # In turns: twice as fast as sample_from_datasets, which draws a class for each bag.
+    turns = tf.data.Dataset.range(len(samples)).repeat(len(samples[0]) // bag_size)
+    bags = tf.data.Dataset.choose_from_datasets(classes, turns)
     size = batch_events // bag_size
     return bags.shuffle(10 * size).batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
