@@ -34,7 +34,7 @@ _TASK_SECONDS = 0.2
 # Tasks for each thread of the cluster: one that runs, and one that is there when it ends.
 _IN_FLIGHT = 2
 # How often in a row everything may be lost before it is not chance any more.
-_ATTEMPTS = 10
+_ATTEMPTS = 5
 _CONNECT_SECONDS = 30
 
 
@@ -207,7 +207,7 @@ class Workers:
         parts = self._send(client, shared)
         try:
             while start < len(items) or pending:
-                threads = max(1, sum(client.nthreads().values()))
+                threads = _threads(client)
                 while start < len(items) and len(pending) < _IN_FLIGHT * threads:
                     stop = start + _batch_size(len(items) - start, threads, seconds)
                     pending.append(_Batch(items[start:stop], submit(items[start:stop])))
@@ -282,6 +282,15 @@ def _scatter(client: Client, part: Any) -> Future:
             attempt += 1
             _require_hope(client, attempt, error)
             client.wait_for_workers(1)
+
+
+def _threads(client: Client) -> int:
+    """Threads of the cluster as it is now, at least one."""
+    try:
+        return max(1, sum(client.nthreads().values()))
+    except (AttributeError, OSError) as error:  # without a scheduler, clients have no attributes
+        _require_hope(client, 0, error)
+        raise
 
 
 def _require_hope(client: Client, losses: int, error: BaseException) -> None:
