@@ -13,12 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 import milinfer as mil
 from milinfer.bag_size_scan import scan_bag_sizes
 from milinfer.binned import BinnedLLR
+from milinfer.cli import cli
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, MilinferWarning, SampleError
 from milinfer.llr import Renamed
@@ -28,6 +30,7 @@ from milinfer.parallel import Workers, _batch_size, connected
 from milinfer.pools import Background, EventPool
 from milinfer.profiled_mixture import ProfiledMixture
 from milinfer.samples import SampleSet
+from milinfer.storage import write_sample
 from milinfer.surface import Interpolation
 from milinfer.toy_draws import STREAM
 from milinfer.toy_sums import _parts
@@ -122,7 +125,7 @@ def test_what_is_shared_is_sent_once(client, monkeypatch):
 
 
 def test_errors_and_warnings_of_workers_come_home(client):
-    with pytest.raises(SampleError, match="^event 7 is bad; mend it$"):
+    with pytest.raises(SampleError, match=r"^event 7 is bad; mend it$"):
         list(Workers(client=client).map(complain, range(20), 0))
     with pytest.warns(MilinferWarning, match="item [01] deserves") as found:
         assert list(Workers(client=client).map(warn, [0, 1], 0)) == [0, 1]
@@ -163,6 +166,32 @@ def test_a_scheduler_by_its_address_or_file(client, tmp_path, monkeypatch):
     for where in ("tcp://127.0.0.1:1", "no-such-file.json"):
         with pytest.raises(ConfigurationError, match="no dask scheduler answers"), connected(where):
             pass
+
+
+def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
+    names, rng = mil.feature_set("vbf_2l2j").names, np.random.default_rng(8)
+    for k, c in enumerate((-1.0, 0.0, 1.0)):
+        features = rng.normal(0.1 * c, 1, (2000, len(names)))
+        write_sample(mil.Sample(features, names, point={"c": c}), tmp_path / f"{k}.parquet")
+    files = [str(tmp_path / f"{k}.parquet") for k in range(3)]
+    found = {}
+    for where, scheduler in (("here", []), ("there", ["--scheduler", client.scheduler.address])):
+        model, result = tmp_path / where, tmp_path / f"{where}.json"
+        train = ["--ensemble", 2, "--epochs", 4, "--batch-events", 500, "--out", model]
+        toys = ["--events-per-toy", 1000, "--toys", 150, "--truths", 0, "--model", model]
+        call("train", *files, *train, *scheduler)
+        call("calibrate", *files, *toys, "--out", result, *scheduler)
+        found[where] = json.loads(result.read_text())
+    assert found["there"] == found["here"]
+    monkeypatch.setattr("milinfer.parallel._CONNECT_SECONDS", 0.5)
+    output = call("calibrate", *files, *toys, "--out", result, "--scheduler", "no:1", code=1)
+    assert "no dask scheduler answers at no:1" in output
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(cli, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
 
 
 def test_what_cannot_be_sent(client):

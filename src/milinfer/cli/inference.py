@@ -19,6 +19,7 @@ from milinfer.cli.options import (
     n_toys_option,
     output_option,
     read_samples,
+    scheduler_option,
     seed_option,
     split_spec,
     values_spec,
@@ -62,6 +63,7 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @seed_option
+@scheduler_option("whose workers train the members of the ensemble.")
 @json_option
 def train(
     files: tuple[str, ...],
@@ -77,6 +79,7 @@ def train(
     reference: float,
     feature_set: str,
     seed: int,
+    scheduler: str | None,
     json_path: Path | None,
 ) -> None:
     r"""Train a bag network on samples at several points of one parameter.
@@ -85,6 +88,7 @@ def train(
     milinfer train points/*.parquet --out model
     """
     from milinfer.likelihood import BagLikelihood
+    from milinfer.parallel import connected
     from milinfer.progress import progress
 
     samples = read_samples(files, features=feature_set)
@@ -103,8 +107,11 @@ def train(
     training = replace(model.default_training, **{k: v for k, v in given.items() if v is not None})
     model = replace(model, training=training)
     start = time.perf_counter()
-    with progress("training", ensemble * training.epochs) as advance:
-        model = model.fit(samples, on_epoch=lambda _: advance(1))
+    with (
+        connected(scheduler) as client,
+        progress("training", ensemble * training.epochs) as advance,
+    ):
+        model = model.fit(samples, on_epoch=lambda _: advance(1), client=client)
     seconds = time.perf_counter() - start
     model.save(out)
     history = model.fitted.history
