@@ -184,14 +184,12 @@ def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
         found[where] = json.loads(result.read_text())
     assert found["there"] == found["here"]
     monkeypatch.setattr("milinfer.parallel._CONNECT_SECONDS", 0.5)
-    output = call("calibrate", *files, *toys, "--out", result, "--scheduler", "no:1", code=1)
-    assert "no dask scheduler answers at no:1" in output
+    with pytest.raises(ConfigurationError, match="no dask scheduler answers at no:1"):
+        call("calibrate", *files, *toys, "--out", result, "--scheduler", "no:1")
 
 
-def call(*arguments, code=0):
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output
-    return result.output
+def call(*arguments):
+    CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False)
 
 
 def test_what_cannot_be_sent(client):

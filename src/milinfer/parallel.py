@@ -278,7 +278,7 @@ def _scatter(client: Client, part: Any) -> Future:
                 "model has must be those of a module; or work without client="
             )
             raise ConfigurationError(msg) from error
-        except (OSError, CancelledError) as error:
+        except (OSError, KeyError, CancelledError) as error:  # KeyError: of a worker that was there
             attempt += 1
             _require_hope(client, attempt, error)
             client.wait_for_workers(1)
