@@ -287,7 +287,7 @@ def _scatter(client: Client, part: Any) -> Future:
 def _threads(client: Client) -> int:
     """Threads of the cluster as it is now, at least one."""
     try:
-        return max(1, sum(client.nthreads().values()))
+        return max(1, sum(int(n) for n in client.nthreads().values()))
     except (AttributeError, OSError) as error:  # without a scheduler, clients have no attributes
         _require_hope(client, 0, error)
         raise
