@@ -17,3 +17,14 @@ def test_example_runs(path):
     run = subprocess.run([sys.executable, path], check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout
+
+
+@pytest.mark.parametrize(("batch", "word"), [("htcondor", "condor_submit"), ("slurm", "#SBATCH")])
+def test_jobs_of_a_cluster(batch, word):
+    pytest.importorskip("dask_jobqueue")
+    path = Path(__file__).parents[1] / "examples" / "on_a_cluster.py"
+    command = [sys.executable, path, "--batch", batch, "--show-job"]
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert word in run.stdout
+    assert "TF_NUM_INTRAOP_THREADS=1" in run.stdout

@@ -1,5 +1,8 @@
 """The coffea processor: the same result whatever executor, mode and schema."""
 
+import contextlib
+import os
+import signal
 import sys
 
 import awkward as ak
@@ -20,6 +23,7 @@ from milinfer.features import FeatureSet, feature_set
 from milinfer.lhe.info import LHEInfo, LHEProcess, LHEWeight
 from milinfer.lhe.record import make_events
 from milinfer.processor import EventSchema, FeatureProcessor, run_features
+from milinfer.running import make_executor
 from milinfer.storage import read_sample, write_sample
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
@@ -81,7 +85,7 @@ def client():
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -151,6 +155,45 @@ def test_dask(files, client, expected):
         {"vbf": files}, executor="dask", client=client, chunksize=33, selection=hard
     )
     check(selected["vbf"], run_features({"vbf": files}, selection=hard)["vbf"])
+
+
+def test_a_client_is_enough(files, client, expected):
+    check(run_features({"vbf": files}, client=client, chunksize=20)["vbf"], expected)
+    for options in ({"workers": 2}, {"executor": "futures"}, {"executor": make_executor()}):
+        with pytest.raises(ConfigurationError, match="client= "):
+            run_features({"vbf": files}, client=client, **options)
+    with pytest.raises(ConfigurationError, match=r"not a distributed\.Client"):
+        run_features({"vbf": files}, client="tcp://localhost:8786")
+    with pytest.raises(FeatureError, match="fewer than 4 leptons"):
+        run_features({"vbf": files}, features=four_leptons(), client=client)
+
+
+class DiesOnce:
+    """A selection of everything, for which the first worker that meets it is killed."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, events):
+        if events.event[0] > 40:
+            with contextlib.suppress(FileExistsError):
+                self.path.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return events.event > 0
+
+
+def test_a_killed_worker_costs_nothing_but_time(files, tmp_path, expected):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        selection = DiesOnce(tmp_path / "killed")
+        result = run_features({"vbf": files}, client=client, chunksize=5, selection=selection)
+    assert (tmp_path / "killed").exists()
+    check(result["vbf"], expected)
 
 
 def four_leptons():

@@ -21,10 +21,13 @@ from milinfer.exceptions import CalibrationError, ConfigurationError
 from milinfer.fisher import Information, information
 from milinfer.fisher_matrix import RelativeInformation, relative_information
 from milinfer.llr import Model, Renamed
+from milinfer.parallel import Workers
 from milinfer.toys import ToyEnsemble, Toys
 from milinfer.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from milinfer.likelihood import BagLikelihood
     from milinfer.samples import SampleSet
 
@@ -153,6 +156,7 @@ def scan_bag_sizes(
     seed: int = 0,
     on_training: Callable[[int, int], None] | None = None,
     on_toys: Callable[[int], None] | None = None,
+    client: Client | None = None,
 ) -> BagSizeScan:
     """Train at each bag size, and measure the effective information on the same toys.
 
@@ -187,6 +191,10 @@ def scan_bag_sizes(
         Called with size and repeat after each training.
     on_toys
         Called with the number of toys done since the last call, at each true value.
+    client
+        Of a dask cluster, whose workers train, one task for each size and repeat, and throw the
+        toys; the result is the same, as far as :meth:`BagLikelihood.fit
+        <milinfer.likelihood.BagLikelihood.fit>` says so of the training.
 
     Returns
     -------
@@ -217,15 +225,19 @@ def scan_bag_sizes(
         msg = f"the response needs true values beside {truth:g}, and repeats={repeats} be 1 or more"
         raise ConfigurationError(msg)
     models: dict[tuple[int, int], Renamed] = {}
-    for n in ordered:
-        for k in range(repeats):
-            settings = dataclasses.replace(estimator, bag_size=n, seed=estimator.seed + k)
-            fitted = settings.fit(train)
-            models[n, k] = Renamed(fitted, f"{fitted.name}, N_B = {n}, training {k + 1}")
-            if on_training is not None:
-                on_training(n, k)
+    trainings = [(n, k) for n in ordered for k in range(repeats)]
+    settings = [
+        dataclasses.replace(estimator, bag_size=n, seed=estimator.seed + k) for n, k in trainings
+    ]
+    trained = Workers(client=client).map(_trained, settings, train)
+    for (n, k), fitted in zip(trainings, trained, strict=True):
+        models[n, k] = Renamed(fitted, f"{fitted.name}, N_B = {n}, training {k + 1}")
+        if on_training is not None:
+            on_training(n, k)
     everyone: list[Model] = [*models.values(), *([] if reference is None else [reference])]
-    thrown = [toys.run(everyone, t, n_toys, on_toys=on_toys) for t in (truth, *beside)]
+    thrown = [
+        toys.run(everyone, t, n_toys, client=client, on_toys=on_toys) for t in (truth, *beside)
+    ]
 
     def of(model: Model) -> list[ToyEnsemble]:
         return [run[model.name] for run in thrown]
@@ -270,6 +282,10 @@ def scan_bag_sizes(
         bound,
         "" if reference is None else reference.name,
     )
+
+
+def _trained(settings: BagLikelihood, train: SampleSet) -> BagLikelihood:
+    return settings.fit(train)
 
 
 def information_covariance(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from milinfer.evaluation import event_outputs
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.model_points import ModelPoints, training_points
+from milinfer.parallel import Workers
 from milinfer.reweighting import JointTargets, bennett, class_points, joint_targets
 from milinfer.samples import SampleSet
 from milinfer.streamed_sums import (
@@ -32,6 +33,8 @@ from milinfer.streaming import StreamedSamples, read_ahead
 from milinfer.typing import Float32Array, FloatArray
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from milinfer.likelihood import BagLikelihood
     from milinfer.networks import BagNetwork, NetworkConfig
     from milinfer.surface import Interpolation
@@ -167,6 +170,7 @@ def fit(
     samples: SampleSet | StreamedSamples,
     validation: SampleSet | None,
     on_epoch: Callable[[EpochReport], None] | None,
+    client: Client | None = None,
 ) -> tuple[BagLikelihood, Fitted]:
     """Train all members; see :meth:`milinfer.likelihood.BagLikelihood.fit`."""
     _require_consistent(model)
@@ -183,36 +187,68 @@ def fit(
     training = model.training or model.default_training
     model = dataclasses.replace(model, network=network, training=training)
     given = None if validation is None else (samples, _matching(_ordered(validation), samples))
-    mean, variance = _moments(samples)
-    members, history, finished = [], [], []
-    for m, seeds in enumerate(_member_seeds(model)):
-        # Every member holds out events of its own, so that together they see all.
-        held_out = model.validation_fraction
-        train, rest = given or _split(samples, held_out, seeds.split)
-        task = _Task(model, where, train, rest)
-        member = build_member(model, where, mean, variance, seeds, task)
-        for k, part in enumerate(member):
-            n_networks = model.ensemble * len(member)
-            report = _reporter(on_epoch, m * len(member) + k, n_networks, training)
-            history.append(task.train(part, k, seeds.bags[k], report))
-        members.append(member)
-        finished.append(task.normalisation(member))
-    effective = task.effective_events
+    job = _Job(model, where, samples, given, *_moments(samples))
+    train = partial(_train_member, on_epoch=on_epoch) if client is None else _train_member
+    members: list[Fitted] = []
+    for member in Workers(client=client).map(train, range(model.ensemble), job):
+        if client is not None:
+            _report_member(on_epoch, model, len(members), member.fitted)
+        members.append(member.fitted)
+    fitted = dataclasses.replace(
+        members[-1],
+        members=tuple(m.members[0] for m in members),
+        z=tuple(m.z[0] for m in members),
+        scale=tuple(m.scale[0] for m in members),
+        history=[h for m in members for h in m.history],
+    )
+    return model, fitted
+
+
+class _Job(NamedTuple):
+    """What all members have in common."""
+
+    model: BagLikelihood
+    where: ModelPoints
+    samples: SampleSet | StreamedSamples
+    given: tuple[SampleSet | StreamedSamples, SampleSet] | None
+    mean: FloatArray
+    variance: FloatArray
+
+
+def _train_member(
+    number: int, job: _Job, on_epoch: Callable[[EpochReport], None] | None = None
+) -> BagLikelihood:
+    """Train one member, as an ensemble of its own."""
+    model, where, samples, given, mean, variance = job
+    assert model.network is not None
+    assert model.training is not None
+    seeds = _member_seeds(model)[number]
+    # Every member holds out events of its own, so that together they see all.
+    held_out = model.validation_fraction
+    train, rest = given or _split(samples, held_out, seeds.split)
+    task = _Task(model, where, train, rest)
+    member = build_member(model, where, mean, variance, seeds, task)
+    history = []
+    for k, part in enumerate(member):
+        n_networks = model.ensemble * len(member)
+        report = _reporter(on_epoch, number * len(member) + k, n_networks, model.training)
+        history.append(task.train(part, k, seeds.bags[k], report))
+    z, scale = task.normalisation(member)
     fitted = Fitted(
         where,
-        tuple(members),
-        tuple(z for z, _ in finished),
-        tuple(scale for _, scale in finished),
+        (member,),
+        (z,),
+        (scale,),
         samples.feature_names,
         mean,
         variance,
-        network,
-        training,
+        model.network,
+        model.training,
         history,
         {s.label: len(s) for s in samples},
-        effective,
+        task.effective_events,
     )
-    return model, fitted
+    return dataclasses.replace(model, ensemble=1, _fitted=fitted)
 
 
 def _split(
@@ -467,6 +503,20 @@ def _reporter(
             on_epoch(EpochReport(number, n_networks, epoch, training.epochs, loss, val_loss))
 
     return report
+
+
+def _report_member(
+    on_epoch: Callable[[EpochReport], None] | None,
+    model: BagLikelihood,
+    number: int,
+    fitted: Fitted,
+) -> None:
+    """Reports of all epochs of a member that was trained elsewhere."""
+    for k, history in enumerate(fitted.history):
+        n = len(fitted.history)
+        report = _reporter(on_epoch, number * n + k, model.ensemble * n, fitted.training)
+        for epoch, pair in enumerate(zip(history["loss"], history["val_loss"], strict=True)):
+            report(epoch, dict(zip(("loss", "val_loss"), pair, strict=True)))
 
 
 def _require_consistent(model: BagLikelihood) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from milinfer.surface_box import BoxSurface, ChebyshevBox
 from milinfer.typing import Float32Array, FloatArray, IntArray, PathLikeStr
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from milinfer.fitting import EpochReport, Fitted
     from milinfer.log_polynomials import LogPolynomials
     from milinfer.networks import NetworkConfig
@@ -135,6 +137,7 @@ class BagLikelihood:
         validation: SampleSet | None = None,
         *,
         on_epoch: Callable[[EpochReport], None] | None = None,
+        client: Client | None = None,
     ) -> BagLikelihood:
         """Train, and return the trained likelihood (``self`` is not changed).
 
@@ -146,12 +149,17 @@ class BagLikelihood:
         validation
             Held-out samples for early stopping, in memory; default: a split of `samples` by event.
         on_epoch
-            Called with an :class:`~milinfer.fitting.EpochReport` after every epoch.
+            Called with an :class:`~milinfer.fitting.EpochReport` after every epoch; for members
+            that a cluster trains, after each member with the reports of all its epochs.
+        client
+            Of a dask cluster, whose workers train the members of the ensemble, one task each; give
+            workers one thread.  The weights are those of training here, to the bit, where the
+            machines are alike: processors that differ, or GPUs, round differently.
 
         Raises
         ------
         ConfigurationError
-            If the settings exclude each other.
+            If the settings exclude each other, or `client` is none.
         ModelError
             If the samples do not fit the model, or training fails.
         SampleError
@@ -159,7 +167,7 @@ class BagLikelihood:
         """
         from milinfer.fitting import fit
 
-        settings, fitted = fit(self, samples, validation, on_epoch)
+        settings, fitted = fit(self, samples, validation, on_epoch, client)
         return dataclasses.replace(settings, _fitted=fitted)
 
     @property
@@ -354,6 +362,20 @@ class BagLikelihood:
         from milinfer.model_files import load_model
 
         return load_model(path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pickled as it is saved: Keras' own pickles are not for other versions, nor complete.
+        from milinfer.model_files import pack_model
+
+        files = None if self._fitted is None else pack_model(self)
+        return {**self.__dict__, "_fitted": files}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from milinfer.model_files import unpack_model
+
+        files = state["_fitted"]
+        fitted = None if files is None else unpack_model(files).fitted
+        self.__dict__.update({**state, "_fitted": fitted})
 
     def __repr__(self) -> str:
         state = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from milinfer.likelihood import BagLikelihood
     from milinfer.networks import BagNetwork
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["load_model", "pack_model", "save_model", "unpack_model"]
 
 _FORMAT = 2
 _OWN = ("network", "training", "_fitted")  # written in a form of their own
@@ -124,6 +125,34 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
             raise
         msg = f"{folder / 'model.json'} is not a complete model: {error}; train again"
         raise ModelError(msg) from error
+
+
+def pack_model(model: BagLikelihood) -> dict[str, bytes]:
+    """The files of :func:`save_model` by name, to send a model to another process.
+
+    Raises
+    ------
+    ModelError
+        If the model is not trained.
+    """
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent, "model")
+        save_model(model, folder)
+        return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+def unpack_model(files: Mapping[str, bytes]) -> BagLikelihood:
+    """The likelihood that :func:`pack_model` was given.
+
+    Raises
+    ------
+    ModelError
+        As :func:`load_model` does.
+    """
+    with tempfile.TemporaryDirectory() as parent:
+        for name, content in files.items():
+            Path(parent, name).write_bytes(content)
+        return load_model(parent)
 
 
 def _parts(members: Sequence[Sequence[BagNetwork]]) -> dict[str, Any]:

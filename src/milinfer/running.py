@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from milinfer.exceptions import ConfigurationError, FeatureError, MilinferError, SampleError
 from milinfer.feature_table import side_by_side
 from milinfer.ingest import own_point, resolve_point, reweight_points, selected_cross_section
+from milinfer.parallel import require_client
 from milinfer.samples import Sample
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ def make_executor(
 ) -> Any:
     """Make a coffea executor: ``"iterative"``, ``"futures"`` or ``"dask"``.
 
-    Without a name: iterative for one worker, else futures (coffea's own pool, which does not fork
-    and so works after TensorFlow has run).  Chunks are tried ``retries`` times again whatever the
-    error: worth it for files on a network only.
+    Without a name: dask with a client, else iterative for one worker, else futures (coffea's own
+    pool, which does not fork and so works after TensorFlow has run).  Chunks are tried ``retries``
+    times again whatever the error: worth it for files on a network only.
 
     Raises
     ------
     ConfigurationError
-        If there is no such executor.
+        If there is no such executor, or `client` is none or goes with another one.
 
     Examples
     --------
@@ -46,7 +47,12 @@ def make_executor(
     """
     from coffea import processor
 
-    name = name or ("iterative" if workers == 1 else "futures")
+    require_client(client, workers)
+    if client is not None and name not in (None, "dask"):
+        msg = f"client= is for executor='dask', not {name!r}; leave one of them out"
+        raise ConfigurationError(msg)
+    alone = "iterative" if workers == 1 else "futures"
+    name = name or (alone if client is None else "dask")
     if name == "iterative":
         return processor.IterativeExecutor(status=False, retries=retries)
     if name == "futures":
@@ -84,7 +90,8 @@ def run_features(
     workers
         Processes.
     client
-        Dask client for ``executor="dask"``.
+        Of a dask cluster, whose workers read the files instead: under these names, so on a file
+        system that they share, or by xrootd.  The chunks of a worker that dies are read again.
     schema
         coffea schema; default: :class:`~milinfer.processor.EventSchema`.
     chunksize
@@ -106,6 +113,8 @@ def run_features(
         If events lack what the features need, or files are unusable.
     ParameterError
         If the point of a dataset is unknown, or files disagree on it.
+    ConfigurationError
+        As :func:`make_executor`.
 
     Examples
     --------
@@ -125,6 +134,9 @@ def run_features(
     files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
     known = {name: _describe(name, groups[name], files[name]) for name in groups}
     own = executor is None or isinstance(executor, str)
+    if not own and client is not None:
+        msg = "client= does not go with an executor of your own: give DaskExecutor the client"
+        raise ConfigurationError(msg)
     if own:
         remote = any("://" in path for group in groups.values() for path in group["files"])
         executor = make_executor(executor, workers, client=client, retries=3 if remote else 0)

@@ -7,10 +7,9 @@ ratios: no network, no features, no files.  All models are run on the same draws
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,13 +23,12 @@ from milinfer.extended import finer, resampled
 from milinfer.llr import (
     LLRModel,
     Model,
-    event_table,
     has_rate,
     is_additive,
     model_tag,
     scores_bags,
-    segment_llr,
 )
+from milinfer.parallel import Workers, require_client
 from milinfer.points import only
 from milinfer.pool_influence import PoolInfluence, pool_influence
 from milinfer.pools import Background, EventPool
@@ -40,11 +38,13 @@ from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.toy_draws import STREAM, Draws
 from milinfer.toy_ensemble import ToyEnsemble
-from milinfer.typing import Float32Array, FloatArray, IntArray, Point
+from milinfer.toy_sums import Table, Tables, throw
+from milinfer.typing import FloatArray, IntArray, Point
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["Background", "ToyEnsemble", "Toys"]
-
-Table = FloatArray | Float32Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Toys:
     r"""Throws pseudo-experiments from pools of simulated events.
 
     Toys of one seed are an infinite sequence: number 120 is the same toy whether one run throws it
-    or another, and however many threads throw it.
+    or another, and however many threads or workers of a cluster throw it.
 
     Parameters
     ----------
@@ -146,6 +146,7 @@ class Toys:
         *,
         start: int = 0,
         workers: int = 1,
+        client: Client | None = None,
         on_toys: Callable[[int], None] | None = None,
     ) -> dict[str, ToyEnsemble]:
         """Throw toys at one true value and evaluate all models on them.
@@ -164,6 +165,10 @@ class Toys:
             100 on make one of 200.
         workers
             Threads; the toys do not depend on it.  Models of bags run in one.
+        client
+            Of a dask cluster, whose workers throw the toys instead; they are the same, to the bit.
+            Models see the events here; what they made of each event is sent once.  Models of bags
+            and of whole datasets are sent too, and must be ones that can be pickled.
         on_toys
             Called with the number of toys done since the last call.
 
@@ -172,7 +177,9 @@ class Toys:
         dict
             One :class:`ToyEnsemble` for each model, by name.
         """
-        found = self.scan(models, [truth], n_toys, start=start, workers=workers, on_toys=on_toys)
+        found = self.scan(
+            models, [truth], n_toys, start=start, workers=workers, client=client, on_toys=on_toys
+        )
         return {name: ensembles[0] for name, ensembles in found.items()}
 
     def scan(
@@ -183,13 +190,14 @@ class Toys:
         *,
         start: int = 0,
         workers: int = 1,
+        client: Client | None = None,
         on_toys: Callable[[int], None] | None = None,
     ) -> dict[str, list[ToyEnsemble]]:
         """Throw toys at several true values; models see events that these share only once.
 
         Parameters
         ----------
-        models, n_toys, start, workers, on_toys
+        models, n_toys, start, workers, client, on_toys
             As for :meth:`run`.
         truths
             True parameter points, or values of the one parameter.
@@ -203,6 +211,8 @@ class Toys:
         ------
         SampleError
             If the models do not belong together, or the pool cannot serve the toys.
+        ConfigurationError
+            If numbers are not positive, or `client` is none, or a model cannot be sent to it.
 
         Warns
         -----
@@ -220,16 +230,21 @@ class Toys:
         >>> [e.point for e in toys.scan([oracle], [0.0, 0.3], n_toys=100)["oracle"]]
         [{'c1': 0.0}, {'c1': 0.3}]
         """
-        self._require(models, n_toys, start, workers)
+        self._require(models, n_toys, start)
+        require_client(client, workers)
+        if client is None and any(scores_bags(m) or has_rate(m) for m in models):
+            workers = 1
+        crew = Workers(workers, client)
         parameters = models[0].parameters
-        tables = _Tables(models)
+        tables = Tables(models)
         found: dict[str, list[ToyEnsemble]] = {m.name: [] for m in models}
         for truth in truths:
             point = dict(truth) if isinstance(truth, Mapping) else {only(parameters): float(truth)}
             draws = self._draws(point, start + n_toys)
             _warn_of_signs(draws)
             rows = tables.of(draws.pool.samples)
-            values, counts = _throw(models, rows, draws, start, n_toys, workers, on_toys)
+            toy_range = range(start, start + n_toys)
+            values, counts = throw(tables.reduced, rows, draws, toy_range, crew, on_toys)
             for model, table, surfaces in zip(models, rows, values, strict=True):
                 continuation, whole, log_rate = self._with_rate(model, surfaces, counts)
                 found[model.name].append(
@@ -260,7 +275,7 @@ class Toys:
         rows = index[offsets[toy % STREAM] : offsets[toy % STREAM + 1]]
         return draws.pool.take(rows, draws.point)
 
-    def _require(self, models: Sequence[Model], n_toys: int, start: int, workers: int) -> None:
+    def _require(self, models: Sequence[Model], n_toys: int, start: int) -> None:
         parameters = models[0].parameters
         if any(m.parameters != parameters for m in models):
             msg = f"models of different parameters: {[(m.name, m.parameters) for m in models]}"
@@ -271,11 +286,8 @@ class Toys:
         if self.rate is not None and self.rate.basis.parameters != parameters:
             msg = f"the rate is a function of {self.rate.basis.parameters}, the models {parameters}"
             raise ParameterError(msg)
-        if n_toys < 1 or start < 0 or workers < 1:
-            msg = (
-                f"n_toys = {n_toys} and workers = {workers} must be positive, and start = {start} "
-                "not negative"
-            )
+        if n_toys < 1 or start < 0:
+            msg = f"n_toys = {n_toys} must be positive, and start = {start} not negative"
             raise ConfigurationError(msg)
 
     def _draws(self, truth: Point, stop: int) -> Draws:
@@ -350,92 +362,3 @@ def _warn_of_signs(draws: Draws) -> None:
         "by a resampling of cells"
     )
     warnings.warn(msg, MilinferWarning, stacklevel=4)
-
-
-class _Tables:
-    """What models say about events; a sample in use is never shown to them twice."""
-
-    def __init__(self, models: Sequence[Model]) -> None:
-        self._models = models
-        self._known: dict[int, list[Table]] = {}
-        self._joined: list[Table] = []
-
-    def of(self, samples: tuple[Sample, ...]) -> list[Table]:
-        """One table for each model, with the events of all samples."""
-        keys = [id(s) for s in samples]
-        if keys != list(self._known):
-            # What is not in use any more is forgotten.
-            self._known = {
-                k: self._known[k] if k in self._known else [_table(m, s) for m in self._models]
-                for k, s in zip(keys, samples, strict=True)
-            }
-            columns = zip(*self._known.values(), strict=True)
-            self._joined = [c[0] if len(c) == 1 else np.concatenate(c) for c in columns]
-        return self._joined
-
-
-def _table(model: Model, sample: Sample) -> Table:
-    table = event_table(model, sample)
-    # Sums are float64; converting once is cheaper than for each stream.
-    return np.ascontiguousarray(table, dtype=np.float64)
-
-
-def _throw(
-    models: Sequence[Model],
-    tables: Sequence[Table],
-    draws: Draws,
-    start: int,
-    n_toys: int,
-    workers: int,
-    on_toys: Callable[[int], None] | None,
-) -> tuple[list[FloatArray], IntArray]:
-    """Surfaces by each model, (n_toys, K), and numbers of events (n_toys,)."""
-    streams = range(start // STREAM, -(-(start + n_toys) // STREAM))
-    one = partial(_stream, models, tables, draws, start, start + n_toys)
-    if any(scores_bags(m) or has_rate(m) for m in models):
-        workers = 1
-    values: list[list[FloatArray]] = [[] for _ in models]
-    counts = []
-    for surfaces, drawn in _in_order(one, streams, workers):
-        for parts, part in zip(values, surfaces, strict=True):
-            parts.append(part)
-        counts.append(drawn)
-        if on_toys is not None:
-            on_toys(len(drawn))
-    return [np.concatenate(parts) for parts in values], np.concatenate(counts)
-
-
-_Stream = tuple[list[FloatArray], IntArray]
-
-
-def _in_order(one: Callable[[int], _Stream], streams: range, workers: int) -> Iterator[_Stream]:
-    if workers == 1:
-        yield from map(one, streams)
-        return
-    executor = ThreadPoolExecutor(workers)
-    try:
-        yield from executor.map(one, streams)
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _stream(
-    models: Sequence[Model],
-    tables: Sequence[Table],
-    draws: Draws,
-    start: int,
-    stop: int,
-    stream: int,
-) -> _Stream:
-    """Those toys of a stream that are wanted."""
-    first, last = max(start - stream * STREAM, 0), min(stop - stream * STREAM, STREAM)
-    # What a network makes of one bag depends in the last bit on how many others it gets with it:
-    # always all of the stream.
-    low, high = (0, STREAM) if any(scores_bags(m) for m in models) else (first, last)
-    index, counts = draws.stream(stream, high)
-    offsets = np.concatenate([[0], np.cumsum(counts)])[low : high + 1]
-    index = index[offsets[0] : offsets[-1]]
-    signs, offsets = draws.signs(index), offsets - offsets[0]
-    pairs = zip(models, tables, strict=True)
-    surfaces = [segment_llr(m, table, index, signs, offsets) for m, table in pairs]
-    return [s[first - low : last - low] for s in surfaces], counts[first:last]

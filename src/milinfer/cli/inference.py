@@ -19,6 +19,7 @@ from milinfer.cli.options import (
     n_toys_option,
     output_option,
     read_samples,
+    scheduler_option,
     seed_option,
     split_spec,
     streamed_samples,
@@ -72,6 +73,7 @@ __all__ = ["compare", "fit", "report", "train"]
     help="Read Parquet files of features in pieces, and hold no more events than this.",
 )
 @seed_option
+@scheduler_option("whose workers train the members of the ensemble.")
 @json_option
 def train(
     files: tuple[str, ...],
@@ -88,6 +90,7 @@ def train(
     feature_set: str,
     events_in_memory: int | None,
     seed: int,
+    scheduler: str | None,
     json_path: Path | None,
 ) -> None:
     r"""Train a bag network on samples at several points of one parameter.
@@ -96,6 +99,7 @@ def train(
     milinfer train points/*.parquet --out model
     """
     from milinfer.likelihood import BagLikelihood
+    from milinfer.parallel import connected
     from milinfer.progress import progress
 
     samples: SampleSet | StreamedSamples
@@ -118,8 +122,11 @@ def train(
     training = replace(model.default_training, **{k: v for k, v in given.items() if v is not None})
     model = replace(model, training=training)
     start = time.perf_counter()
-    with progress("training", ensemble * training.epochs) as advance:
-        model = model.fit(samples, on_epoch=lambda _: advance(1))
+    with (
+        connected(scheduler) as client,
+        progress("training", ensemble * training.epochs) as advance,
+    ):
+        model = model.fit(samples, on_epoch=lambda _: advance(1), client=client)
     seconds = time.perf_counter() - start
     model.save(out)
     history = model.fitted.history

@@ -20,6 +20,7 @@ from milinfer.cli.options import (
     n_toys_option,
     output_option,
     read_samples,
+    scheduler_option,
     seed_option,
     values_spec,
     workers_option,
@@ -46,10 +47,12 @@ class ToyOptions:
     feature_set: str
     seed: int
     workers: int
+    scheduler: str | None
 
     def throw(self) -> tuple[BagLikelihood, list[ToyEnsemble]]:
         """The model, and its toys at all truths that the options ask for."""
         from milinfer.likelihood import BagLikelihood
+        from milinfer.parallel import connected
         from milinfer.pools import EventPool
         from milinfer.progress import progress
         from milinfer.toys import Toys
@@ -60,8 +63,14 @@ class ToyOptions:
         if self.truths:
             values = values_spec(self.truths)
         toys = Toys(EventPool(samples, self.degree), self.events_per_toy, self.seed)
-        with progress("toys", self.n_toys * len(values)) as advance:
-            thrown = toys.scan([model], values, self.n_toys, workers=self.workers, on_toys=advance)
+        workers = self.workers if self.scheduler is None else 1
+        with (
+            connected(self.scheduler) as client,
+            progress("toys", self.n_toys * len(values)) as advance,
+        ):
+            thrown = toys.scan(
+                [model], values, self.n_toys, workers=workers, client=client, on_toys=advance
+            )
         return model, thrown[model.name]
 
 
@@ -76,6 +85,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     # Options that the function has from other decorators stay with it.
     decorated: Callable[..., Any] = command
     for option in (
+        scheduler_option("whose workers throw the toys instead of --workers."),
         workers_option,
         seed_option,
         click.option(

@@ -26,6 +26,7 @@ __all__ = [
     "n_toys_option",
     "output_option",
     "read_samples",
+    "scheduler_option",
     "seed_option",
     "split_spec",
     "streamed_samples",
@@ -105,6 +106,16 @@ def workers_option(function: F) -> F:
     return click.option(
         "--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes."
     )(function)
+
+
+def scheduler_option(help_text: str) -> Callable[[F], F]:
+    """``--scheduler ADDRESS``."""
+    return click.option(
+        "--scheduler",
+        default=None,
+        metavar="ADDRESS",
+        help=f"Dask scheduler, by address or --scheduler-file, {help_text}",
+    )
 
 
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:

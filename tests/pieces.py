@@ -1,0 +1,58 @@
+"""Pieces of work for the tests of dask clusters, in a module that workers import quickly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import warnings
+
+import numpy as np
+
+from milinfer.datasets import gaussian
+from milinfer.exceptions import MilinferWarning, SampleError
+
+
+def plus(item, shared):
+    return item + shared
+
+
+def sums(item, array, offset):
+    return item + array[0] + offset
+
+
+def slow(item, shared):
+    time.sleep(0.05)
+    return item + shared
+
+
+def complain(item, shared):
+    if item == 7:
+        msg = f"event {item} is bad; mend it"
+        raise SampleError(msg)
+    return item
+
+
+def warn(item, shared):
+    warnings.warn(f"item {item} deserves attention", MilinferWarning, stacklevel=1)
+    return item
+
+
+def die(item, *shared):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def ratio(sample):
+    """ln of N(2, 1) to N(0, 1)."""
+    return gaussian.log_likelihood_ratio(sample.column("x0"), 2.0)
+
+
+class Unsendable:
+    """A ratio that cannot be pickled."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self, sample):
+        return np.zeros(len(sample))
