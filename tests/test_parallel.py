@@ -296,7 +296,7 @@ def test_errors_of_training_come_home(client):
 def test_bag_sizes_are_scanned_alike(client):
     pool = gaussian_samples([-0.25, 0.0, 0.25], 4000, 6)
     options = {
-        "sizes": [1, 5],
+        "sizes": [5, 10],
         "truth": 0.0,
         "neighbours": [-0.25, 0.25],
         "n_toys": 100,

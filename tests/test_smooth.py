@@ -65,3 +65,12 @@ def test_too_few_points_are_named():
     with pytest.raises(CalibrationError, match="needs toys at 3 true values"):
         fit(np.array([0.0, 1.0]), degree=2)
     assert fit(np.array([0.0, 1.0])).basis.degree == 1
+
+
+def test_errors_of_very_different_size_are_no_obstacle():
+    """Regression: estimates that are constant at one truth made the fit a singular matrix."""
+    x = np.array([[-1.0], [0.0], [1.0]])
+    errors = np.array([1e-12, 0.3, 0.4])
+    line = fit_smooth(("c",), x, np.array([0.5, 0.2, -0.3]), np.diag(errors**2), beyond="tangent")
+    assert line([-1.0])[0] == pytest.approx(0.5, abs=1e-9)
+    assert np.isfinite(line.covariance).all()

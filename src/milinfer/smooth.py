@@ -238,8 +238,10 @@ def fit_smooth(
         design = whitening @ zero.terms(points)
         if np.linalg.matrix_rank(design) < len(basis):
             break
-        normal = np.asarray(np.linalg.inv(design.T @ design), dtype=np.float64)
-        coefficients = normal @ design.T @ (whitening @ values)
+        # Not by the normal equations: errors of very different size would square their condition.
+        inverse = np.asarray(np.linalg.pinv(design), dtype=np.float64)
+        normal = inverse @ inverse.T
+        coefficients = inverse @ (whitening @ values)
         residuals = whitening @ values - design @ coefficients
         best = replace(
             zero,
