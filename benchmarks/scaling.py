@@ -152,20 +152,22 @@ def exponent(x: list[float], y: list[float]) -> float:
 def figure(found: dict[str, dict[str, Any]], path: str) -> None:
     import matplotlib.pyplot as plt
     import mplhep as hep
+    from matplotlib.ticker import NullFormatter
 
     hep.style.use("CMS")
-    fig, axes = plt.subplots(1, 2, figsize=(18, 8))
+    fig, axes = plt.subplots(1, 2, figsize=(18, 9.5))
     for (name, row), marker in zip(found.items(), "osD^v<>p", strict=True):
         label = f"{name} ($x^{{{row['exponent']:.2f}}}$)"
         axes[0].plot(row["x"], row["seconds"], marker=marker, label=label)
         axes[1].plot(row["x"], row["peak_mb"], marker=marker)
     axes[0].set_ylabel("time [s]")
-    axes[1].set_ylabel("peak memory [MB]")
+    axes[1].set(ylabel="peak memory [MB]", ylim=(100, 3000))
     for ax in axes:
         ax.set(xscale="log", yscale="log", xlabel="number")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
-               fontsize=14)  # fmt: skip
-    fig.tight_layout(rect=(0, 0.2, 1, 1))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    handles = axes[0].get_legend_handles_labels()
+    fig.legend(*handles, loc="lower center", ncols=2, fontsize=18)
+    fig.tight_layout(rect=(0, 0.24, 1, 1))
     fig.savefig(path)
 
 
