@@ -9,7 +9,7 @@ import numpy as np
 from milinfer.rate import Rate
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
-from milinfer.typing import FloatArray
+from milinfer.typing import FloatArray, IntArray
 
 GRID = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
 
@@ -35,6 +35,25 @@ class GaussianMean:
         theta = self.interpolation.grid - self.shift
         x = sample.column("x").astype(np.float64)[:, None]
         return self.scale * (theta * x - theta**2 / 2)
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Λ of a bag is (reduced summary of x and x²) · θ-functions + the number of events."""
+
+    reduction: str = "sum"
+    events_in_bag: int = 3
+    interpolation: Interpolation = GRID
+    parameters: tuple[str, ...] = ("mu",)
+    name: str = "bags"
+
+    def event_summary(self, sample: Sample) -> FloatArray:
+        x = sample.column("x")
+        return np.stack([x, x**2], axis=1)
+
+    def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
+        theta = self.interpolation.grid
+        return np.tanh(reduced) @ np.stack([theta, theta**2]) + counts[:, None]
 
 
 def gaussian_samples(values: list[float], n_events: int, seed: int) -> SampleSet:

@@ -19,9 +19,10 @@ from milinfer.coverages import coverage
 from milinfer.datasets import gaussian
 from milinfer.datasets.gaussian import MeanModel
 from milinfer.exceptions import CalibrationError, ParameterError
-from milinfer.llr import dataset_surface, model_tag
+from milinfer.llr import model_tag
 from milinfer.pools import Background
 from milinfer.samples import Sample, SampleSet
+from milinfer.segments import dataset_surface
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.toys import Toys

@@ -16,10 +16,10 @@ from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.coverages import coverage
 from milinfer.exceptions import CalibrationError
 from milinfer.intervals import profile_interval
-from milinfer.llr import dataset_surface
 from milinfer.pools import Background
 from milinfer.rate import Rate
 from milinfer.samples import Sample, SampleSet
+from milinfer.segments import dataset_surface
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.toys import Toys

@@ -6,7 +6,7 @@ import pytest
 
 from milinfer.comparison import compare
 from milinfer.cost import LikelihoodCost
-from milinfer.llr import dataset_surface
+from milinfer.segments import dataset_surface
 from milinfer.toys import Toys
 from models import GaussianMean, gaussian_samples
 

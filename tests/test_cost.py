@@ -12,9 +12,9 @@ from iminuit.cost import ExtendedBinnedNLL, NormalConstraint
 
 from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import ParameterError
-from milinfer.llr import dataset_surface
 from milinfer.rate import Rate
 from milinfer.samples import Sample, SampleSet
+from milinfer.segments import dataset_surface
 from models import GaussianMean, gaussian_samples
 
 N = 400

@@ -15,7 +15,7 @@ from milinfer.coverage_figures import (
 )
 from milinfer.coverages import coverage_scan
 from milinfer.intervals import profile_interval
-from milinfer.llr import dataset_surface
+from milinfer.segments import dataset_surface
 from milinfer.toys import Toys
 from models import GaussianMean, gaussian_samples
 

@@ -13,9 +13,9 @@ from milinfer.datasets import gaussian, quadratic
 from milinfer.evaluation import average_log_ratio, event_outputs
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.likelihood import BagLikelihood
-from milinfer.llr import dataset_surface
 from milinfer.networks import NetworkConfig
 from milinfer.samples import Sample, SampleSet
+from milinfer.segments import dataset_surface
 from milinfer.toys import Toys
 from milinfer.training import TrainingConfig
 

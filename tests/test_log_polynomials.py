@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from milinfer.datasets import quadratic
-from milinfer.llr import Renamed, dataset_surface
+from milinfer.llr import Renamed
 from milinfer.log_polynomials import LogPolynomials
 from milinfer.morphing import PolynomialBasis
 from milinfer.oracle import Oracle
+from milinfer.segments import dataset_surface
 
 ONE = np.ones(1)
 

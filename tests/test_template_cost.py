@@ -16,8 +16,9 @@ from milinfer.binned import BinnedLLR
 from milinfer.datasets import gaussian
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.intervals import profile_interval
-from milinfer.llr import CountModel, Renamed, dataset_surface, is_additive
+from milinfer.llr import CountModel, Renamed, is_additive
 from milinfer.samples import Sample, SampleSet
+from milinfer.segments import dataset_surface
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.templates import Templates

@@ -11,7 +11,7 @@ from scipy.stats import poisson
 from milinfer.binned import BinnedLLR
 from milinfer.datasets import gaussian
 from milinfer.exceptions import TemplateError
-from milinfer.llr import dataset_surface
+from milinfer.segments import dataset_surface
 from milinfer.surface import Interpolation
 from milinfer.templates import Templates
 

@@ -18,10 +18,10 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.llr import dataset_surface
 from milinfer.oracle import Oracle
 from milinfer.pools import EventPool, share_events, sketch
 from milinfer.samples import Sample, SampleSet
+from milinfer.segments import dataset_surface
 from milinfer.surface import Interpolation
 from milinfer.toy_draws import Draws, WeightedSearch
 from milinfer.toy_ensemble import ToyEnsemble

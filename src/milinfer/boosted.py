@@ -17,8 +17,8 @@ import numpy as np
 from milinfer import trees
 from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.exceptions import ModelError
-from milinfer.llr import dataset_surface
 from milinfer.samples import Sample, SampleSet, as_features
+from milinfer.segments import dataset_surface
 from milinfer.surface import Interpolation, Kind, Surface
 from milinfer.surface_box import BoxSurface
 from milinfer.trees import BoostedSettings, TrialReport

@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
 from milinfer.extended import finer, resampled
-from milinfer.llr import Model, ModelTag, dataset_surface, model_tag
+from milinfer.llr import Model, ModelTag, model_tag
 from milinfer.points import only
 from milinfer.samples import Sample
+from milinfer.segments import dataset_surface
 from milinfer.surface import Surface
 from milinfer.typing import FloatArray
 

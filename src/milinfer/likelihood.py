@@ -16,9 +16,9 @@ import numpy as np
 
 from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.exceptions import ModelError
-from milinfer.llr import dataset_surface
 from milinfer.points import only
 from milinfer.samples import Sample, SampleSet
+from milinfer.segments import dataset_surface
 from milinfer.surface import Interpolation, Kind, Surface
 from milinfer.surface_box import BoxSurface, ChebyshevBox
 from milinfer.typing import Float32Array, FloatArray, IntArray, PathLikeStr

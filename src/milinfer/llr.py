@@ -14,15 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
 
-import numpy as np
-
-from milinfer.bags import bag_offsets
-from milinfer.exceptions import ModelError, ParameterError, SampleError
+from milinfer.exceptions import ParameterError
 from milinfer.log_polynomials import LogPolynomials
 from milinfer.points import only
 from milinfer.samples import Sample
-from milinfer.surface import Interpolation, Surface
-from milinfer.surface_box import BoxSurface, ChebyshevBox
+from milinfer.surface import Interpolation
+from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import Float32Array, FloatArray, IntArray
 
 __all__ = [
@@ -34,19 +31,15 @@ __all__ = [
     "ModelTag",
     "PolynomialModel",
     "Renamed",
+    "bag_model",
+    "count_model",
     "curve",
-    "dataset_surface",
-    "event_table",
+    "dataset_model",
     "has_rate",
     "is_additive",
     "model_tag",
     "scores_bags",
-    "segment_llr",
 ]
-
-
-# Events whose summaries are reduced at once.
-_BLOCK = 1 << 18
 
 
 class ModelTag(NamedTuple):
@@ -151,9 +144,10 @@ class DatasetModel(_Described, Protocol):
         *,
         observed: bool = False,
     ) -> FloatArray:
-        """Λ of datasets, shape (n_segments, K), from what :func:`segment_llr` gets.
+        """Λ of datasets, shape (n_segments, K).
 
-        Auxiliary measurements of `observed` data are what they are; those of toys fluctuate.
+        Arguments are those of :func:`milinfer.segments.segment_llr`.  Auxiliary measurements of
+        `observed` data are what they are; those of toys fluctuate.
         """
 
 
@@ -180,15 +174,31 @@ def is_additive(model: Model) -> bool:
     return bool(getattr(model, "additive", isinstance(model, LLRModel)))
 
 
-def _in_counts(model: Model) -> CountModel | None:
-    """The model of counts, or None; what can be additive says so itself."""
+def count_model(model: Model) -> CountModel | None:
+    """The model of counts, or None; what can be additive says so itself.
+
+    Examples
+    --------
+    >>> from milinfer.oracle import Oracle
+    >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3))
+    >>> count_model(oracle) is None
+    True
+    """
     plain = model.model if isinstance(model, Renamed) else model
     return plain if isinstance(plain, CountModel) and not is_additive(plain) else None
 
 
-def _in_bags(model: Model) -> BagModel | None:
-    """The model of bags, or None where Λ is something else."""
-    other = _in_counts(model) is not None or _of_datasets(model) is not None
+def bag_model(model: Model) -> BagModel | None:
+    """The model of bags, or None where Λ is something else.
+
+    Examples
+    --------
+    >>> from milinfer.oracle import Oracle
+    >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3))
+    >>> bag_model(oracle) is None
+    True
+    """
+    other = count_model(model) is not None or dataset_model(model) is not None
     return None if is_additive(model) or other else cast(BagModel, model)
 
 
@@ -201,11 +211,19 @@ def scores_bags(model: Model) -> bool:
     >>> scores_bags(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
     False
     """
-    return _in_bags(model) is not None
+    return bag_model(model) is not None
 
 
-def _of_datasets(model: Model) -> DatasetModel | None:
-    """The model of whole datasets, whatever it is called here."""
+def dataset_model(model: Model) -> DatasetModel | None:
+    """The model of whole datasets, whatever it is called here, or None.
+
+    Examples
+    --------
+    >>> from milinfer.oracle import Oracle
+    >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3))
+    >>> dataset_model(oracle) is None
+    True
+    """
     while isinstance(model, Renamed):
         model = model.model
     return model if isinstance(model, DatasetModel) else None
@@ -220,7 +238,7 @@ def has_rate(model: Model) -> bool:
     >>> has_rate(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
     False
     """
-    return _of_datasets(model) is not None
+    return dataset_model(model) is not None
 
 
 def model_tag(model: Model) -> ModelTag:
@@ -330,169 +348,3 @@ def curve(model: Model) -> Interpolation:
         msg = f"{model.name} has a box of one parameter, {name}, where a curve is needed"
         raise ParameterError(msg)
     return interpolation
-
-
-def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
-    """What a model has to say about each event.
-
-    Ratios (n_events, K), summaries (n_events, S), or the bin as a whole number (n_events, 1).
-
-    Raises
-    ------
-    SampleError
-        If events of negative weight meet a model of bags, which knows no weights.
-    ModelError
-        If the model does not give one row for each event.
-    """
-    whole = _of_datasets(model)
-    bags = _in_bags(model) if whole is None else None
-    if bags is not None and np.any(sample.weights < 0):
-        msg = (
-            f"{sample.label}: {model.name} scores bags as a whole and cannot subtract events of "
-            "negative weight; use mean or sum pooling, whose Λ is a sum over events"
-        )
-        raise SampleError(msg)
-    table: FloatArray | Float32Array
-    counts = _in_counts(model)
-    if whole is not None:
-        table = whole.event_columns(sample)
-    elif counts is not None:
-        table = counts.event_bins(sample)[:, None].astype(np.float64)
-    elif bags is not None:
-        table = bags.event_summary(sample)
-    else:
-        table = cast(LLRModel, model).event_llr(sample)
-    if len(table) != len(sample):
-        msg = (
-            f"{model.name} gave {len(table)} rows for the {len(sample)} events of {sample.label}; "
-            "a model must give one row for each event"
-        )
-        raise ModelError(msg)
-    return table
-
-
-def segment_llr(
-    model: Model,
-    table: FloatArray | Float32Array,
-    index: IntArray,
-    signs: FloatArray,
-    offsets: IntArray,
-) -> FloatArray:
-    """Λ of consecutive segments of a list of events (datasets, toys), shape (n_segments, K).
-
-    Parameters
-    ----------
-    model
-        The model.
-    table
-        From :func:`event_table`.
-    index
-        Rows of the table, one segment after the other.
-    signs
-        Weights of the listed events (±1 in toys), of the shape of `index`.
-    offsets
-        Where segments start and end, shape (n_segments + 1,); a segment may be empty.
-
-    Raises
-    ------
-    SampleError
-        If a model of bags gets weights other than one.
-    """
-    if (whole := _of_datasets(model)) is not None:
-        return whole.dataset_llr(cast(FloatArray, table), index, signs, offsets)
-    counts = _in_counts(model)
-    if counts is not None:
-        shape = (len(offsets) - 1, counts.n_bins)
-        toys = np.repeat(np.arange(shape[0]), np.diff(offsets))
-        flat = toys * shape[1] + table[index, 0].astype(np.int64)
-        filled = np.bincount(flat, signs, shape[0] * shape[1]).astype(np.float64)
-        return counts.counts_llr(filled.reshape(shape))
-    bags = _in_bags(model)
-    if bags is None:
-        return _sums(table, index, signs, offsets)
-    out = np.zeros((len(offsets) - 1, len(model.interpolation.grid)))
-    if not np.all(signs == 1):
-        msg = (
-            f"{model.name} scores bags as a whole and knows no weights; give events of weight one "
-            "(sample.as_data(), or a draw by Toys), or use mean or sum pooling"
-        )
-        raise SampleError(msg)
-    sizes = np.diff(offsets)
-    given = np.flatnonzero(sizes)
-    # As many datasets at once as fit: a network takes milliseconds for one as for a hundred.
-    block = np.cumsum(sizes[given]) // _BLOCK
-    for number in np.unique(block):
-        segments = given[block == number]
-        out[segments] = _bags_llr(bags, table, index, sizes[segments], offsets[segments])
-    return out
-
-
-def _bags_llr(
-    bags: BagModel,
-    table: FloatArray | Float32Array,
-    index: IntArray,
-    sizes: IntArray,
-    starts: IntArray,
-) -> FloatArray:
-    """Λ of consecutive segments of so many events each, none empty, shape (n_segments, K)."""
-    events = index[starts[0] : starts[-1] + sizes[-1]]
-    cuts = [bag_offsets(int(n), bags.events_in_bag) for n in sizes]
-    first = np.concatenate([c[:-1] + s for c, s in zip(cuts, starts - starts[0], strict=True)])
-    if bags.reduction == "sum":
-        reduced = _sums(table, events, np.ones(len(events)), np.append(first, len(events)))
-    else:
-        reduced = np.maximum.reduceat(table.take(events, axis=0), first, axis=0).astype(np.float64)
-    of_bags = bags.bag_llr(reduced, np.concatenate([np.diff(c) for c in cuts]))
-    n_bags = np.array([len(c) - 1 for c in cuts])
-    return np.add.reduceat(of_bags, np.cumsum(n_bags) - n_bags, axis=0)
-
-
-def _sums(
-    table: FloatArray | Float32Array, index: IntArray, signs: FloatArray, offsets: IntArray
-) -> FloatArray:
-    """Weighted sums of the rows of each segment, in float64, shape (n_segments, K)."""
-    from scipy.sparse import csr_array
-
-    if table.dtype != np.float64:
-        # Only the rows in use are converted.
-        if len(index) < len(table):
-            table, index = table[index], np.arange(len(index))
-        table = table.astype(np.float64)
-    # A product with a sparse matrix gathers and adds in one pass, several times as fast as taking
-    # the rows, and other threads can run meanwhile.
-    weights = csr_array((signs, index, offsets), shape=(len(offsets) - 1, len(table)))
-    return np.asarray(weights @ table, dtype=np.float64)
-
-
-def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:
-    r"""Surface of a dataset, :math:`\Lambda(D|\theta_k) = \sum_i w_i \lambda_i(\theta_k)`.
-
-    A weighted sum, never a weighted mean: scaling all weights scales Λ, as it must.
-
-    Parameters
-    ----------
-    model
-        Source of the per-event ratios, or of those of bags (then of consecutive events).
-    data
-        The dataset; its weights count (data have weights of one).
-    """
-    exact = model.log_polynomials(data) if isinstance(model, PolynomialModel) else None
-    if exact is not None:
-        points = model.interpolation.grid.reshape(-1, len(model.parameters))
-        return model.interpolation.surface(exact.values_at(points), exact)
-    if is_additive(model):
-        values = np.zeros((1, len(model.interpolation.grid)))
-        # Blocks of events: a table of all of them has a column for each point.
-        for start in range(0, len(data), _BLOCK):
-            values += _of_events(model, data.take(slice(start, start + _BLOCK)))
-    else:
-        values = _of_events(model, data)
-    return model.interpolation.surface(values[0])
-
-
-def _of_events(model: Model, data: Sample) -> FloatArray:
-    table = event_table(model, data)
-    events = np.arange(len(data)), data.weights, np.array([0, len(data)])
-    if (whole := _of_datasets(model)) is None:
-        return segment_llr(model, table, *events)
-    return whole.dataset_llr(cast(FloatArray, table), *events, observed=True)

@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike
 from milinfer.cost import within_limits
 from milinfer.event_surfaces import EventSurfaces
 from milinfer.exceptions import ParameterError
-from milinfer.llr import Model, event_table
+from milinfer.llr import Model
 from milinfer.mixture_terms import Backgrounds, MixtureTerms, mixture_terms
 from milinfer.rate import Rate
 from milinfer.samples import Sample
+from milinfer.segments import event_table
 from milinfer.typing import FloatArray
 
 __all__ = ["MixtureCost", "mixture_cost"]

@@ -18,11 +18,12 @@ from numpy.typing import ArrayLike
 from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.extended import finer
-from milinfer.llr import LLRModel, dataset_surface, model_tag
+from milinfer.llr import LLRModel, model_tag
 from milinfer.mixture_terms import Backgrounds, MixtureTerms, mixture_terms
 from milinfer.profiling import Profile, profile_norms
 from milinfer.rate import Rate
 from milinfer.samples import Sample
+from milinfer.segments import dataset_surface
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import FloatArray, IntArray

@@ -8,9 +8,10 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from milinfer.llr import Model, event_table, is_additive, scores_bags, segment_llr
+from milinfer.llr import Model, is_additive, scores_bags
 from milinfer.parallel import Workers
 from milinfer.samples import Sample
+from milinfer.segments import event_table, segment_llr
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.toy_draws import STREAM, Draws

@@ -20,14 +20,7 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.extended import finer, resampled
-from milinfer.llr import (
-    LLRModel,
-    Model,
-    has_rate,
-    is_additive,
-    model_tag,
-    scores_bags,
-)
+from milinfer.llr import LLRModel, Model, has_rate, is_additive, model_tag, scores_bags
 from milinfer.parallel import Workers, require_client
 from milinfer.points import only
 from milinfer.pool_influence import PoolInfluence, pool_influence
