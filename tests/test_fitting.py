@@ -110,7 +110,7 @@ def test_one_sample_with_joint_labels_serves_all_points():
 
 def test_the_held_out_scale_knows_which_mixture_its_events_are(monkeypatch):
     """Regression: Z at the samples' points once came from weights of the training points."""
-    import milinfer.fitting as module
+    import milinfer.members as module
 
     seen = []
 

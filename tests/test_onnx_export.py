@@ -14,8 +14,8 @@ import pytest
 
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ModelError
-from milinfer.fitting import build_members
 from milinfer.likelihood import BagLikelihood
+from milinfer.members import build_members
 from milinfer.networks import NetworkConfig
 from milinfer.onnx_export import FORMAT
 from milinfer.onnx_graph import _ACTIVATIONS

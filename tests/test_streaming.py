@@ -13,8 +13,9 @@ import milinfer as mil
 from milinfer import storage
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
-from milinfer.fitting import _moments, _Task
+from milinfer.fitting import _moments
 from milinfer.likelihood import BagLikelihood
+from milinfer.members import MemberTask, build_member, member_seeds
 from milinfer.model_points import ModelPoints
 from milinfer.networks import NetworkConfig
 from milinfer.samples import Sample, SampleSet
@@ -165,15 +166,13 @@ def test_normalisations_are_those_of_all_events(to_disk, weights):
         )
     )
     where = ModelPoints.of(model, whole)
-    tasks = [_Task(model, where, t, held_out) for t in (train, in_memory)]
+    tasks = [MemberTask(model, where, t, held_out) for t in (train, in_memory)]
     np.testing.assert_allclose(tasks[0].log_z, tasks[1].log_z, rtol=1e-8)
     assert tasks[0].effective_events == pytest.approx(tasks[1].effective_events, rel=1e-9)
     hard = dataclasses.replace(model, labels="hard", bag_size=2)
-    effective = [_Task(hard, where, t, held_out).effective_events for t in (train, in_memory)]
+    effective = [MemberTask(hard, where, t, held_out).effective_events for t in (train, in_memory)]
     assert effective[0] == pytest.approx(effective[1], rel=1e-9)
-    from milinfer.fitting import _member_seeds, build_member
-
-    seeds = _member_seeds(model)[0]
+    seeds = member_seeds(model)[0]
     mean, variance = _moments(in_memory)
     member = build_member(model, where, mean, variance, seeds, tasks[0])
     (z, scale), (z_memory, scale_memory) = (t.normalisation(member) for t in tasks)

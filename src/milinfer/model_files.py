@@ -83,8 +83,9 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
     ModelError
         If something is missing, was changed or is of another format; the message names it.
     """
-    from milinfer.fitting import Fitted, build_members
+    from milinfer.fitting import Fitted
     from milinfer.likelihood import BagLikelihood
+    from milinfer.members import build_members
     from milinfer.model_points import ModelPoints
     from milinfer.networks import NetworkConfig
     from milinfer.training import TrainingConfig
