@@ -21,7 +21,8 @@ from milinfer.columns_invariant import vbf_2l2j_invariant_columns
 from milinfer.exceptions import FeatureError
 from milinfer.feature_table import FeatureTable
 from milinfer.lhe.event_columns import EventColumns
-from milinfer.objects import Collection, Objects, Particles, missing_momentum
+from milinfer.objects import Collection, Objects, missing_momentum
+from milinfer.particles import Particles
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 
 __all__ = ["Collection", "FeatureSet", "FeatureTable", "Objects", "feature_set"]

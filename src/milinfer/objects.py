@@ -1,16 +1,13 @@
-"""Objects of events (leptons, jets, missing momentum) as scikit-hep vectors.
+"""What features are made of: the leading objects of events as scikit-hep vectors.
 
-Collections of momenta come in many shapes: scikit-hep vectors from LHE files, coffea's NanoEvents
-vectors, cartesian or in pT, η, φ; jagged or already paired.  :class:`Particles` reads any of them,
-column by column (virtual arrays load only what is used), and :class:`Objects` gives the leading
-ones of each event to the functions that compute features.
+:class:`Objects` gives the leading leptons and jets of each event, and the missing momentum, to the
+functions that compute features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import awkward as ak
@@ -18,26 +15,11 @@ import numpy as np
 import vector
 from numpy.typing import NDArray
 
-from milinfer.exceptions import FeatureError
-from milinfer.typing import AwkwardArray, BoolArray, FloatArray, IntArray
+from milinfer.particles import KINEMATICS, Particles
+from milinfer.typing import AwkwardArray, FloatArray, IntArray
 
-__all__ = ["Collection", "Objects", "Particles"]
+__all__ = ["Collection", "Objects", "invariant_mass", "missing_momentum"]
 
-vector.register_awkward()
-
-_AXES = {
-    "px": ("exact_px", "px", "x"),
-    "py": ("exact_py", "py", "y"),
-    "pz": ("exact_pz", "pz", "z"),
-    "pt": ("pt", "rho"),
-    "eta": ("eta",),
-    "phi": ("phi",),
-    "mass": ("mass", "m", "M", "tau"),
-    "energy": ("exact_energy", "energy", "E", "e", "t"),
-}
-# ``exact_`` are the lossless momenta of milinfer's own ROOT files, beside NanoAOD's pT, η, φ.
-_KINEMATICS = frozenset(_AXES)
-_MAX_PADDING = 32
 _MET_NAMES = ("MET", "PuppiMET", "PFMET")
 
 
@@ -71,241 +53,6 @@ class Collection:
     def keys(self) -> tuple[str, ...]:
         """Names of the leading objects."""
         return tuple(f"{self.prefix}{i}" for i in range(self.count))
-
-
-class Particles:
-    """Momenta of a varying number of particles in each event, read lazily column by column.
-
-    Parameters
-    ----------
-    array
-        Jagged or regular array of momentum records, of shape (n_events, var) or (n_events, k); or
-        a sequence of k one-dimensional record arrays, each of shape (n_events,), None where an
-        event has no such particle.  Momenta in GeV, as px, py, pz or pt, eta, phi, each with mass
-        or energy; without either of these the particles are massless.
-    name
-        What they are, for messages.
-
-    Raises
-    ------
-    FeatureError
-        If the array has no such fields.
-
-    Examples
-    --------
-    >>> import awkward as ak
-    >>> array = ak.Array([[{"pt": 20.0, "eta": 0.0, "phi": 0.0, "mass": 0.0}], []])
-    >>> Particles(array, "jets").counts
-    array([1, 0])
-    """
-
-    cartesian: bool
-    has_directions: bool
-
-    def __init__(self, array: AwkwardArray | Sequence[AwkwardArray], name: str) -> None:
-        jagged = _jagged(array, name)
-        counts = np.asarray(ak.num(jagged, axis=1), dtype=np.int64)
-        self._start(name, counts, set(ak.fields(jagged)), lambda field: _flat(jagged[field]))
-        if not self.cartesian and not self.has_directions:
-            if not isinstance(jagged, vector.Momentum):
-                raise self._no_momenta()
-            for axis in ("px", "py", "pz", "energy", "mass"):
-                self._columns[axis] = _flat(getattr(jagged, axis))
-            self.cartesian = True
-
-    @classmethod
-    def from_columns(
-        cls, counts: IntArray, columns: Mapping[str, NDArray[Any]], name: str
-    ) -> Particles:
-        """Particles in flat columns of shape (n_particles,), each taken when it is needed.
-
-        Examples
-        --------
-        >>> columns = dict.fromkeys(["px", "py", "pz", "mass"], np.array([3.0, 4.0]))
-        >>> Particles.from_columns(np.array([2, 0]), columns, "jets").transverse()[0]
-        array([7., 0.])
-        """
-        particles = object.__new__(cls)
-        particles._start(name, counts, set(columns), columns.__getitem__)
-        if not particles.cartesian and not particles.has_directions:
-            raise particles._no_momenta()
-        return particles
-
-    def _start(
-        self, name: str, counts: IntArray, fields: set[str], load: Callable[[str], NDArray[Any]]
-    ) -> None:
-        self.name = name
-        self.counts: IntArray = counts
-        self._load = load
-        self._index: IntArray | None = None
-        self._columns: dict[str, NDArray[Any]] = {}
-        self._finite: dict[str, bool] = {}
-        self._names = {
-            axis: next((n for n in names if n in fields), None) for axis, names in _AXES.items()
-        }
-        self._fields = fields
-        has = {axis for axis, found in self._names.items() if found is not None}
-        self.cartesian = has >= {"px", "py", "pz"} and bool(has & {"mass", "energy"})
-        self.has_directions = has >= {"pt", "eta", "phi"}
-
-    def _no_momenta(self) -> FeatureError:
-        return FeatureError(
-            f"{self.name} have the fields {sorted(self._fields)}, no momenta; give px, py, pz and "
-            "mass or energy, or pt, eta, phi and mass, in GeV"
-        )
-
-    def __len__(self) -> int:
-        return len(self.counts)
-
-    @property
-    def fields(self) -> set[str]:
-        """Names of the fields that the particles have."""
-        return self._fields
-
-    @cached_property
-    def offsets(self) -> IntArray:
-        """Where the particles of each event start, of shape (n_events + 1,)."""
-        return np.concatenate([[0], np.cumsum(self.counts)])
-
-    def subset(self, mask: BoolArray, name: str) -> Particles:
-        """Particles by a flat mask of shape (n_particles,); columns read already are shared."""
-        other = object.__new__(Particles)
-        other.__dict__.update(self.__dict__)
-        offsets = self.offsets
-        passed = np.concatenate([[0], np.cumsum(mask)])
-        other.name = name
-        other.__dict__.pop("offsets", None)
-        other.counts = passed[offsets[1:]] - passed[offsets[:-1]]
-        index = np.flatnonzero(mask)
-        other._index = index if self._index is None else self._index[index]
-        return other
-
-    def events(self, kept: BoolArray) -> Particles:
-        """Particles of some of the events only, by a mask of shape (n_events,)."""
-        other = self.subset(np.repeat(kept, self.counts), self.name)
-        other.counts = self.counts[kept]
-        return other
-
-    def at(self, index: IntArray) -> tuple[Particles, IntArray]:
-        """All particles that this is a subset of, and the flat index among them."""
-        if self._index is None:
-            return self, np.ascontiguousarray(index)
-        whole = object.__new__(Particles)
-        whole.__dict__.update(self.__dict__)
-        whole._index = None
-        return whole, self._index[index]
-
-    def has(self, axis: str) -> bool:
-        """Whether a field or coordinate is stored."""
-        return axis in self._columns or self._names.get(axis) is not None or axis in self._fields
-
-    def column(self, axis: str, index: IntArray | None = None) -> NDArray[Any]:
-        """One stored field of the particles by flat index, of shape (n_particles,).
-
-        Raises
-        ------
-        FeatureError
-            If there is no such field.
-        """
-        column = self._whole(axis)
-        if self._index is not None:
-            index = self._index if index is None else self._index[index]
-        return column if index is None else column[index]
-
-    def _whole(self, axis: str) -> NDArray[Any]:
-        """One field of all particles that this is a subset of."""
-        if axis not in self._columns:
-            stored = self._names.get(axis) or axis
-            if stored not in self._fields:
-                msg = (
-                    f"{self.name} have no field {axis!r}; they have {sorted(self._fields)}: add it "
-                    "with awkward.with_field, or leave out the columns that need it with .select"
-                )
-                raise FeatureError(msg)
-            column = self._load(stored)
-            self._columns[axis] = np.asarray(column, np.float64) if axis in _AXES else column
-        return self._columns[axis]
-
-    def pt(self) -> FloatArray:
-        """Transverse momenta in GeV, of shape (n_particles,)."""
-        if self.cartesian:
-            px, py = self.column("px"), self.column("py")
-            transverse: FloatArray = np.sqrt(px * px + py * py)
-            return transverse
-        return self.column("pt")
-
-    def transverse(self) -> tuple[FloatArray, FloatArray]:
-        """Sums of px and py over the particles of each event, each of shape (n_events,)."""
-        if self.cartesian:
-            px, py = self.column("px"), self.column("py")
-        else:
-            pt, phi = self.column("pt"), self.column("phi")
-            px, py = pt * np.cos(phi), pt * np.sin(phi)
-        return self.sums(px), self.sums(py)
-
-    def sums(self, column: FloatArray) -> FloatArray:
-        """Sum a flat column of shape (n_particles,) over each event: shape (n_events,)."""
-        total = np.zeros(len(self))
-        filled = self.counts > 0
-        if filled.any():
-            total[filled] = np.add.reduceat(column, self.offsets[:-1][filled])
-        return total
-
-    def leading(self, count: int) -> IntArray:
-        """Flat indices of the particles of highest pT, of shape (n_events, count).
-
-        Every event must have at least ``count`` particles.
-        """
-        pt, starts = self.pt(), self.offsets[:-1]
-        most = int(self.counts.max(initial=0))
-        if count == 0 or not len(self):
-            return np.zeros((len(self), count), dtype=np.int64)
-        if most > _MAX_PADDING:
-            event = np.repeat(np.arange(len(self)), self.counts)
-            order = np.lexsort((-pt, event))
-            return np.stack([order[starts + i] for i in range(count)], axis=1)
-        if (self.counts == most).all():
-            padded = -pt.reshape(len(self), most)
-        else:
-            padded = np.full((len(self), most), np.inf)
-            padded[np.arange(most) < self.counts[:, None]] = -pt
-        if most == 2:
-            first = (padded[:, 1] < padded[:, 0]).astype(np.int64)
-            rank = np.stack([first, 1 - first], axis=1)[:, :count]
-        else:
-            rank = np.argsort(padded, axis=1, kind="stable")[:, :count]
-        chosen: IntArray = starts[:, None] + rank
-        return chosen
-
-    def _all_finite(self, axis: str) -> bool:
-        """Whether a column is finite, for the particles that this is a subset of too."""
-        if axis not in self._finite:
-            self._finite[axis] = bool(np.isfinite(self._whole(axis)).all())
-        return self._finite[axis]
-
-    def finite_events(self) -> BoolArray:
-        """Which events have finite momenta only, of shape (n_events,)."""
-        axes = list(("px", "py", "pz") if self.cartesian else ("pt", "eta", "phi"))
-        axes += [axis for axis in ("mass", "energy") if self.has(axis)][:1]
-        if all(self._all_finite(axis) for axis in axes):
-            return np.ones(len(self), dtype=np.bool_)
-        total = self.column(axes[0]) * 0.0
-        for axis in axes[1:]:
-            total = total + self.column(axis) * 0.0
-        good: BoolArray = np.isfinite(self.sums(total))
-        return good
-
-    def vectors(self, index: IntArray) -> AwkwardArray:
-        """scikit-hep ``Momentum4D`` by flat index, of the shape of the index.
-
-        A stored mass is used as it is, and the energy derived from it, so that rounding in a file
-        does not turn into masses of massless particles.
-        """
-        axes = ("px", "py", "pz") if self.cartesian else ("pt", "eta", "phi")
-        fields = {axis: self.column(axis, index) for axis in axes}
-        temporal = next((axis for axis in ("mass", "energy") if self.has(axis)), None)
-        fields[temporal or "mass"] = self.column(temporal, index) if temporal else index * 0.0
-        return ak.zip(fields, with_name="Momentum4D")
 
 
 @dataclass
@@ -357,7 +104,7 @@ class Objects:
         """
         key = f"{name}.{column}"
         if key not in self.cache:
-            if column in _KINEMATICS:
+            if column in KINEMATICS:
                 with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                     self.cache[key] = self._kinematic(name, column)
             else:
@@ -460,29 +207,3 @@ def missing_momentum(
 
 def _column(array: AwkwardArray, name: str) -> FloatArray:
     return np.asarray(ak.to_numpy(array[name], allow_missing=False), dtype=np.float64)
-
-
-def _flat(array: AwkwardArray) -> NDArray[Any]:
-    return np.asarray(ak.to_numpy(ak.flatten(array, axis=1)))
-
-
-def _jagged(array: AwkwardArray | Sequence[AwkwardArray], name: str) -> AwkwardArray:
-    """Bring any accepted shape to a jagged array without missing values."""
-    if isinstance(array, tuple | list):
-        shared = [f for f in ak.fields(array[0]) if all(f in ak.fields(part) for part in array)]
-        parts = [ak.singletons(part[shared]) for part in array]
-        array = ak.concatenate(parts, axis=1)
-    if not isinstance(array, ak.Array) or not ak.fields(array):
-        msg = (
-            f"{name} must be an awkward array of momenta for each event or a tuple of such "
-            f"arrays, not {type(array).__name__}"
-        )
-        raise FeatureError(msg)
-    if array.ndim == 1:
-        msg = f"{name} have one entry for each event; give a jagged array, or a tuple (first, …)"
-        raise FeatureError(msg)
-    array = ak.from_regular(array, axis=1)
-    kind = str(array.type)
-    if "?" in kind or "option[" in kind:
-        array = ak.fill_none(ak.drop_none(array, axis=1), [], axis=0)
-    return array
