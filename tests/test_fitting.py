@@ -108,24 +108,6 @@ def test_one_sample_with_joint_labels_serves_all_points():
     assert abs(fit.values["c1"] - 0.5) < 3 * fit.errors["c1"]
 
 
-def test_the_held_out_scale_knows_which_mixture_its_events_are(monkeypatch):
-    """Regression: Z at the samples' points once came from weights of the training points."""
-    import milinfer.members as module
-
-    seen = []
-
-    def spy(ratios, weights, values):
-        seen.append(weights)
-        return bennett(ratios, weights, values)
-
-    bennett = module.bennett
-    monkeypatch.setattr(module, "bennett", spy)
-    sample = quadratic.samples(2000, [{"c1": 0.0}], seed=1)
-    polynomial(sample, labels="joint", points=((0.0,), (1.0,)), training=SHORT)
-    for weights in seen:  # unweighted events of one sample
-        np.testing.assert_allclose(weights, 1 / len(weights))
-
-
 @pytest.mark.parametrize("labels", ["hard", "joint"])
 def test_bags_teach_the_same_head(labels, joint, hard):
     model = polynomial(labels=labels, bag_size=5)

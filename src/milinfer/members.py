@@ -110,7 +110,31 @@ def build_member(
 
 
 class MemberTask:
-    """What the networks are trained on, and with what."""
+    """What the networks of a member are trained on, and with what.
+
+    Parameters
+    ----------
+    model
+        Settings, with ``network`` and ``training``.
+    where
+        Points and heads.
+    train
+        Events to train on.
+    validation
+        Events held out: they stop the training and set the scale of the outputs.
+
+    Attributes
+    ----------
+    effective_events
+        Events without weights that have the same statistical power.
+    log_z, score_offset
+        ln Z at the points and its gradient, which joint labels give; else None.
+
+    Raises
+    ------
+    SampleError
+        If weights at other points are needed and missing, or have no ratio.
+    """
 
     def __init__(
         self,
