@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from milinfer.atomic import atomic_path
 from milinfer.exceptions import ConfigurationError, MilinferError, ParameterError, SampleError
+from milinfer.flat_files import KEY, KIND, TREE, FlatTable, ParquetTable, RootTable, RowGroupTable
 from milinfer.ingest import resolve_point, sample_from_events
 from milinfer.samples import Sample
 from milinfer.typing import PathLikeStr, Point
@@ -24,13 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ROW_GROUP", "RowGroups", "read_sample", "write_sample"]
 
-TREE: Final = "Features"
 WEIGHT: Final = "weight"
 ROW_GROUP: Final = 65_536
 """Events in a row group of a Parquet file: the least that streaming reads at a time."""
-
-_KEY: Final = "milinfer"
-_KIND: Final = "sample"
 
 
 def write_sample(sample: Sample, path: PathLikeStr) -> None:
@@ -92,7 +89,7 @@ def write_sample(sample: Sample, path: PathLikeStr) -> None:
             table = pa.table({name: pa.array(column) for name, column in columns.items()})
             text = json.dumps(metadata, allow_nan=False).encode()
             pq.write_table(
-                table.replace_schema_metadata({_KEY.encode(): text}),
+                table.replace_schema_metadata({KEY.encode(): text}),
                 temporary,
                 compression="zstd",
                 row_group_size=ROW_GROUP,
@@ -101,7 +98,7 @@ def write_sample(sample: Sample, path: PathLikeStr) -> None:
 
 def _metadata(sample: Sample, target: Path) -> dict[str, Any]:
     metadata: dict[str, Any] = {
-        "kind": _KIND,
+        "kind": KIND,
         "format": 1,
         "features": list(sample.feature_names),
         "reweights": list(sample.reweights),
@@ -144,152 +141,7 @@ def _write_root(path: Path, columns: Mapping[str, NDArray[Any]], metadata: dict[
         file.mktree(TREE, {branch: array.dtype for branch, array in arrays.items()})
         if len(columns[WEIGHT]):
             file[TREE].extend(arrays)
-        file[_KEY] = text
-
-
-class _Table:
-    """Columns of a flat file, read on demand, and what its metadata say."""
-
-    def __init__(
-        self, path: PathLikeStr, columns: Mapping[str, str], metadata: dict[str, Any] | None
-    ) -> None:
-        self.path = path
-        self.columns = dict(columns)  # name → stored name
-        self.metadata = metadata
-
-    @property
-    def has_events(self) -> bool:
-        """Whether these are event records, not features."""
-        return self.metadata is None and any(name.startswith("LHEPart_") for name in self.columns)
-
-    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        raise NotImplementedError
-
-    def require(self, names: Iterable[str]) -> None:
-        missing = [name for name in names if name not in self.columns]
-        if missing:
-            msg = (
-                f"{self.path} has no columns {missing}; it has "
-                f"{', '.join(self.columns) or 'none'}: compute them again, or name others"
-            )
-            raise SampleError(msg)
-
-
-class _ParquetTable(_Table):
-    def __init__(self, path: PathLikeStr) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            schema = pq.read_schema(path)
-        except (pa.ArrowInvalid, pa.ArrowIOError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
-            raise SampleError(msg) from error
-        text = (schema.metadata or {}).get(_KEY.encode())
-        metadata = _sample_metadata(text.decode() if text else None, path)
-        super().__init__(path, {name: name for name in schema.names}, metadata)
-
-    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        import pyarrow as pa
-
-        wanted = list(names)
-        try:
-            table = self._read(wanted)
-        except (pa.ArrowException, OSError) as error:
-            msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
-            raise SampleError(msg) from error
-        return {name: _numbers(table[name].to_numpy(), name, self.path) for name in wanted}
-
-    def _read(self, names: list[str]) -> Any:
-        import pyarrow.parquet as pq
-
-        return pq.read_table(self.path, columns=names)
-
-
-class _RowGroup(_ParquetTable):
-    """The events of one row group at a time, from a file that stays open."""
-
-    def __init__(self, path: PathLikeStr) -> None:
-        import pyarrow.parquet as pq
-
-        super().__init__(path)
-        # Opened once: pyarrow leaves what it knows of a file, which is not little, to the
-        # collector of circular references.
-        self._file = pq.ParquetFile(path)
-        footer = self._file.metadata
-        self.sizes = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
-        self.number = 0
-
-    def _read(self, names: list[str]) -> Any:
-        return self._file.read_row_group(self.number, columns=names)
-
-
-class _RootTable(_Table):
-    def __init__(self, path: PathLikeStr, tree: str | None) -> None:
-        import uproot
-
-        try:
-            with uproot.open(path) as file:
-                text = str(file[_KEY]) if _KEY in file else None
-                metadata = _sample_metadata(text, path)
-                trees = list(
-                    dict.fromkeys(
-                        name.partition(";")[0]
-                        for name, kind in file.classnames().items()
-                        if kind == "TTree" or "RNTuple" in kind
-                    )
-                )
-                name = tree or next((t for t in (TREE, "Events") if t in trees), None)
-                name = name or (trees[0] if len(trees) == 1 else None)
-                if name not in trees:
-                    wanted = f"no tree {name!r}" if name else "more than one tree, or none"
-                    msg = f"{path} has {wanted}; name one with tree=: {', '.join(trees) or 'none'}"
-                    raise SampleError(msg)
-                stored = [str(key) for key in file[name].keys()]  # noqa: SIM118
-        except (MilinferError, FileNotFoundError):
-            raise
-        except Exception as error:
-            msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
-            raise SampleError(msg) from error
-        self.tree = name
-        branches = (metadata or {}).get("branches", {})
-        super().__init__(path, {branches.get(s, s): s for s in stored}, metadata)
-
-    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        import uproot
-
-        wanted = list(names)
-        try:
-            with uproot.open(self.path) as file:
-                branches = {self.columns[name] for name in wanted}
-                arrays = file[self.tree].arrays(
-                    filter_name=lambda branch: branch in branches, library="np"
-                )
-        except Exception as error:
-            msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
-            raise SampleError(msg) from error
-        return {name: _numbers(arrays[self.columns[name]], name, self.path) for name in wanted}
-
-
-def _numbers(array: NDArray[Any], name: str, path: PathLikeStr) -> NDArray[Any]:
-    if array.dtype.kind not in "fiub" or array.ndim != 1:
-        msg = f"{path}: column {name!r} is not one number for each event; choose other columns"
-        raise SampleError(msg)
-    return array
-
-
-def _sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    try:
-        metadata = json.loads(text)
-        kind = metadata.get("kind")
-    except (ValueError, AttributeError) as error:
-        msg = f"{path}: its milinfer metadata cannot be read ({error!r}); write it again"
-        raise SampleError(msg) from error
-    return metadata if kind == _KIND else None
+        file[KEY] = text
 
 
 def read_sample(
@@ -353,11 +205,11 @@ def read_sample(
     from milinfer.features import FeatureSet, feature_set
 
     kind = events.kind_of(path)
-    table: _Table | None = None
+    table: FlatTable | None = None
     if kind == "parquet":
-        table = _ParquetTable(path)
+        table = ParquetTable(path)
     elif kind == "root":
-        table = _RootTable(path, tree)
+        table = RootTable(path, tree)
     if table is None or table.has_events:
         chosen = (
             feature_set(features or "vbf_2l2j")
@@ -417,7 +269,7 @@ class RowGroups:
         features: Sequence[str] | None = None,
         point: Point | None = None,
     ) -> None:
-        self._table = _RowGroup(path)
+        self._table = RowGroupTable(path)
         self._options = (features, point)
 
     @property
@@ -441,7 +293,7 @@ class RowGroups:
 
 
 def _read_table(
-    table: _Table,
+    table: FlatTable,
     features: Sequence[str] | None,
     point: Point | None,
     process: str | None,
