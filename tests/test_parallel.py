@@ -136,7 +136,7 @@ def test_no_client():
     toys = Toys(TRAIN, 10, seed=1)
     with pytest.raises(ConfigurationError, match="is a str, not a distributed"):
         toys.run([GaussianMean()], 0.0, 10, client="tcp://localhost:1")
-    with pytest.raises(ConfigurationError, match="workers = 0 must be positive"):
+    with pytest.raises(ConfigurationError, match="workers must be at least 1, but it is 0"):
         Workers(0)
 
 

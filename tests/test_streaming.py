@@ -19,7 +19,7 @@ from milinfer.members import MemberTask, build_member, member_seeds
 from milinfer.model_points import ModelPoints
 from milinfer.networks import NetworkConfig
 from milinfer.samples import Sample, SampleSet
-from milinfer.streaming import StreamedSample, StreamedSamples, read_ahead
+from milinfer.streaming import StreamedSample, StreamedSamples
 from milinfer.targets import ClassBags
 from milinfer.training import TrainingConfig
 
@@ -343,19 +343,6 @@ def test_the_command_streams(to_disk, tmp_path):
     assert result.exit_code == 0, result.output
     assert "18000 events, 1 features, 8000 in memory" in result.output
     assert BagLikelihood.load(tmp_path / "model").parameters == ("mu",)
-
-
-def test_reading_ahead_keeps_order_and_passes_errors_on():
-    def numbers():
-        yield 1
-        yield 2
-        msg = "no third"
-        raise ValueError(msg)
-
-    items = read_ahead(numbers())
-    assert [next(items), next(items)] == [1, 2]
-    with pytest.raises(ValueError, match="no third"):
-        next(items)
 
 
 PEAK = """

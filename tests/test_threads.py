@@ -8,7 +8,7 @@ import time
 import pytest
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.threads import in_order
+from milinfer.threads import in_order, read_ahead
 
 
 def collect(seen: list, results) -> None:
@@ -70,3 +70,16 @@ def test_few_in_flight():
 def test_no_workers():
     with pytest.raises(ConfigurationError, match="workers"):
         list(in_order(str, [1], 0))
+
+
+def test_reading_ahead_keeps_order_and_passes_errors_on():
+    def numbers():
+        yield 1
+        yield 2
+        msg = "no third"
+        raise ValueError(msg)
+
+    items = read_ahead(numbers())
+    assert [next(items), next(items)] == [1, 2]
+    with pytest.raises(ValueError, match="no third"):
+        next(items)

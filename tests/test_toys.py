@@ -516,7 +516,7 @@ def test_negative_weights_cannot_be_mixed_or_counted():
 
 @pytest.mark.parametrize("options", [{"n_toys": 0}, {"start": -1}, {"workers": 0}])
 def test_numbers_of_toys_are_checked(options):
-    with pytest.raises(ConfigurationError, match="must be positive"):
+    with pytest.raises(ConfigurationError, match=r"must be (positive|at least 1)"):
         Toys(POOL, 10, seed=1).run([MODEL], 0.0, **{"n_toys": 10, **options})
 
 

@@ -11,6 +11,7 @@ from milinfer import events
 from milinfer.atomic import atomic_path
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.progress import progress
+from milinfer.threads import require_workers
 from milinfer.typing import PathLikeStr
 
 if TYPE_CHECKING:
@@ -163,9 +164,7 @@ def convert_many(
     if twice:
         msg = f"{twice[0]} is the target of more than one conversion; give each its own"
         raise ConfigurationError(msg)
-    if workers < 1:
-        msg = f"workers must be at least 1, but it is {workers}"
-        raise ConfigurationError(msg)
+    require_workers(workers)
     options: dict[str, Any] = {"chunk_size": chunk_size, "ntuple": ntuple}
     if workers == 1 or len(jobs) < 2:
         return [convert(source, target, **options) for source, target in jobs]

@@ -19,7 +19,8 @@ from milinfer.model_points import ModelPoints
 from milinfer.reweighting import JointTargets, bennett, class_points, joint_targets
 from milinfer.samples import SampleSet
 from milinfer.streamed_sums import streamed_joint_total, streamed_normalisation, streamed_weights
-from milinfer.streaming import StreamedSamples, read_ahead
+from milinfer.streaming import StreamedSamples
+from milinfer.threads import read_ahead
 from milinfer.typing import Float32Array, FloatArray
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from uuid import uuid4
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.threads import in_order
+from milinfer.threads import in_order, require_workers
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -53,25 +53,29 @@ def require_client(client: Any, workers: int = 1) -> None:
     Traceback (most recent call last):
     milinfer.exceptions.ConfigurationError: client= is a str, not a distributed.Client: ...
     """
-    if workers < 1:
-        msg = f"workers = {workers} must be positive"
-        raise ConfigurationError(msg)
+    require_workers(workers)
     if client is None:
         return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        msg = "client= needs dask.distributed: pip install milinfer[dask]"
-        raise ConfigurationError(msg) from error
-    if not isinstance(client, Client) or client.asynchronous:
+    client_type = _client_type("client=")
+    if not isinstance(client, client_type) or client.asynchronous:
         what = f"a {type(client).__name__}"
-        if isinstance(client, Client):
+        if isinstance(client, client_type):
             what = "an asynchronous one"
         msg = f"client= is {what}, not a distributed.Client: give Client(address), or of a cluster"
         raise ConfigurationError(msg)
     if workers > 1:
         msg = f"workers={workers} are of this machine, client= of a cluster: give one of the two"
         raise ConfigurationError(msg)
+
+
+def _client_type(asked: str) -> Any:
+    """What clients are, if dask is there for what was asked."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        msg = f"{asked} needs dask.distributed: pip install milinfer[dask]"
+        raise ConfigurationError(msg) from error
+    return Client
 
 
 @contextmanager
@@ -103,16 +107,12 @@ def connected(address: str | None) -> Iterator[Client | None]:
     if address is None:
         yield None
         return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        msg = "a dask scheduler needs dask.distributed: pip install milinfer[dask]"
-        raise ConfigurationError(msg) from error
+    client_type = _client_type("a dask scheduler")
     where = {"address": address}
     if Path(address).is_file():
         where = {"scheduler_file": address}
     try:
-        client = Client(**where, timeout=_CONNECT_SECONDS)
+        client = client_type(**where, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError, KeyError) as error:
         msg = (
             f"no dask scheduler answers at {address} ({error}); give the address that it shows, "

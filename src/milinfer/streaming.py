@@ -11,11 +11,10 @@ import dataclasses
 import gc
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import numpy as np
 
@@ -25,9 +24,7 @@ from milinfer.samples import Sample, SampleSet
 from milinfer.storage import RowGroups
 from milinfer.typing import BoolArray, PathLikeStr, Point
 
-__all__ = ["StreamedSample", "StreamedSamples", "read_ahead"]
-
-_T = TypeVar("_T")
+__all__ = ["StreamedSample", "StreamedSamples"]
 
 # The piece that trains, the one that is read ahead, the row groups it is cut from, held-out events.
 _SHARES = 4
@@ -174,14 +171,7 @@ class StreamedSamples:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        SampleSet(  # has the same rules
-            tuple(
-                Sample(
-                    np.empty((0, len(s.feature_names)), np.float32), s.feature_names, point=s.point
-                )
-                for s in self.samples
-            )
-        )
+        SampleSet(tuple(s.empty() for s in self.samples))  # has the same rules
         least = sum(max(s.groups) for s in self.samples)
         if self._piece_events < least:
             msg = (
@@ -359,20 +349,3 @@ class StreamedSamples:
             f" {self.n_events} events, {len(self.feature_names)} features, "
             f"{self.events_in_memory} in memory)"
         )
-
-
-def read_ahead(items: Iterator[_T]) -> Iterator[_T]:
-    """The same items, the next one being made in a thread while one is in use.
-
-    Examples
-    --------
-    >>> list(read_ahead(iter([1, 2, 3])))
-    [1, 2, 3]
-    """
-    end = object()
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = thread.submit(next, items, end)
-            yield item  # type: ignore[misc]  # the end is no item
-            del item  # not two of them, while one is awaited

@@ -9,10 +9,29 @@ from typing import TypeVar
 
 from milinfer.exceptions import ConfigurationError
 
-__all__ = ["in_order"]
+__all__ = ["in_order", "read_ahead", "require_workers"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def require_workers(workers: int) -> None:
+    """Refuse to work with nobody.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are no workers.
+
+    Examples
+    --------
+    >>> require_workers(0)
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: workers must be at least 1, but it is 0
+    """
+    if workers < 1:
+        msg = f"workers must be at least 1, but it is {workers}"
+        raise ConfigurationError(msg)
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -> Iterator[R]:
@@ -43,9 +62,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -
     >>> list(in_order(lambda x: x**2, range(5), workers=2))
     [0, 1, 4, 9, 16]
     """
-    if workers < 1:
-        msg = f"workers must be at least 1, but it is {workers}"
-        raise ConfigurationError(msg)
+    require_workers(workers)
     if workers == 1:
         yield from map(function, items)
         return
@@ -70,3 +87,20 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -
                 yield pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def read_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, the next one being made in a thread while one is in use.
+
+    Examples
+    --------
+    >>> list(read_ahead(iter([1, 2, 3])))
+    [1, 2, 3]
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield item  # type: ignore[misc]  # the end is no item
+            del item  # not two of them, while one is awaited

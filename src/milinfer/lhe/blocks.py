@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from milinfer.exceptions import LHEError
-from milinfer.lhe.cleaning import EVENT, check_gap
+from milinfer.lhe.cleaning import CLOSE, END, EVENT, check_gap
 from milinfer.lhe.preamble import read_preamble
 from milinfer.typing import PathLikeStr
 
@@ -21,8 +21,6 @@ _PIECE: Final = 1 << 16
 _LARGEST_EVENT: Final = 1 << 24
 _GZIP: Final = b"\x1f\x8b"
 _COMMENT: Final = re.compile(rb"<!--.*?-->", re.DOTALL)
-_CLOSE: Final = re.compile(rb"</event\s*>")
-_END: Final = re.compile(rb"</LesHouchesEvents\s*>")
 
 
 class BlockReader:
@@ -91,7 +89,7 @@ class BlockReader:
 
     def first_event(self) -> bytes:
         """Text up to the end of the first event that has not been taken; empty if there is none."""
-        while not (close := _CLOSE.search(self._rest)):
+        while not (close := CLOSE.search(self._rest)):
             if not self._grow(_PIECE):
                 return b""
         text, self._rest = self._rest[: close.end()], self._rest[close.end() :]
@@ -127,7 +125,7 @@ class BlockReader:
             msg = f"{self.name}: {self._damage(n_events)}"
             raise LHEError(msg)
         tail = self._rest + self._held
-        end = _END.search(tail)
+        end = END.search(tail)
         if end is None:
             if b"<event" in tail and EVENT.search(tail):
                 where = f"inside event {n_events} (counted from 0)"
@@ -195,7 +193,7 @@ def _last_close(buffer: bytes) -> int:
     end = buffer.rfind(b"</event>")
     end = 0 if end < 0 else end + len(b"</event>")
     if b"</event" in buffer[end:]:  # closed in an unusual way
-        for close in _CLOSE.finditer(buffer, end):
+        for close in CLOSE.finditer(buffer, end):
             end = close.end()
     return end
 

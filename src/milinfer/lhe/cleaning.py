@@ -7,11 +7,11 @@ from typing import Final
 
 from milinfer.exceptions import LHEError
 
-__all__ = ["check_gap", "clean_events"]
+__all__ = ["CLOSE", "END", "EVENT", "check_gap", "clean_events"]
 
 EVENT: Final = re.compile(rb"<event(?=[\s>])[^>]*>")
-_CLOSE: Final = re.compile(rb"</event\s*>")
-_END: Final = re.compile(rb"</LesHouchesEvents\s*>")
+CLOSE: Final = re.compile(rb"</event\s*>")
+END: Final = re.compile(rb"</LesHouchesEvents\s*>")
 _ELEMENT: Final = re.compile(rb"<([A-Za-z_][\w.:-]*)(?:\s[^>]*?)?(?:/>|>.*?</\1\s*>)", re.DOTALL)
 _GROUP: Final = re.compile(rb"</?eventgroup(?=[\s>])[^>]*>")
 _HASH: Final = re.compile(rb"^\s*#.*$", re.MULTILINE)
@@ -52,7 +52,7 @@ def clean_events(text: bytes, name: str, first: int) -> tuple[bytes, list[int]]:
     """
     cleaned: list[bytes] = []
     n_weights: list[int] = []
-    for number, chunk in enumerate(_CLOSE.split(text)[:-1], first):
+    for number, chunk in enumerate(CLOSE.split(text)[:-1], first):
         lines, weights = _clean(chunk, name, number)
         n_weights.append(-1 if b"<weights" in weights else weights.count(b"<wgt"))
         cleaned.append(b"<event>\n" + lines + b"\n" + weights + b"</event>\n")
@@ -145,7 +145,7 @@ def check_gap(gap: bytes, name: str, number: int) -> None:
     ...
     milinfer.exceptions.LHEError: a.lhe: event 3 (counted from 0) has '2 -1 0 0' before it, ...
     """
-    if _END.search(gap) or b"<LesHouchesEvents" in gap:
+    if END.search(gap) or b"<LesHouchesEvents" in gap:
         msg = (
             f"{name}: there are events after </LesHouchesEvents> (from event {number}, counted "
             "from 0): LHE files were joined; split them, since their <init> may differ"

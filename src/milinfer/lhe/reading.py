@@ -10,7 +10,7 @@ from milinfer.lhe.blocks import BlockReader
 from milinfer.lhe.event_columns import EventColumns, in_chunks
 from milinfer.lhe.info import LHEInfo
 from milinfer.lhe.parsing import BlockParser
-from milinfer.threads import in_order
+from milinfer.threads import in_order, require_workers
 from milinfer.typing import AwkwardArray, PathLikeStr
 
 __all__ = ["LHEFile", "LHEReader", "iterate", "read", "read_info"]
@@ -71,9 +71,7 @@ class LHEReader:
     """
 
     def __init__(self, path: PathLikeStr, workers: int = 1) -> None:
-        if workers < 1:
-            msg = f"workers must be at least 1, but it is {workers}"
-            raise ConfigurationError(msg)
+        require_workers(workers)
         self.n_events = 0
         self.workers = workers
         self._source: Generator[EventColumns] | None = None
