@@ -17,7 +17,7 @@ from milinfer.lhe.columnar import parse_columns, repeated_tags
 from milinfer.lhe.event_columns import EventColumns
 from milinfer.lhe.info import LHEInfo
 from milinfer.lhe.preamble import Preamble
-from milinfer.lhe.record import EVENT_FIELDS, MOMENTUM_FIELDS, PARTICLE_FIELDS, as_column
+from milinfer.lhe.record import EVENT_FIELDS, PARTICLE_FIELDS, as_column, first_not_finite
 
 __all__ = ["BlockParser"]
 
@@ -168,22 +168,19 @@ class BlockParser:
         event = dict(zip(EVENT_FIELDS, rows, strict=True))
         rows = np.array(weights).reshape(len(number), -1).T
         reweights = dict(zip(self.ids, rows, strict=True))
-        owner = first + np.repeat(np.arange(len(number)), number)
-        each = first + np.arange(len(number))
-        for name in MOMENTUM_FIELDS:
-            self._require_finite(particles[name], f"{name} of a particle", owner)
-        self._require_finite(event["genWeight"], "the event weight (XWGTUP)", each)
-        for key, values in reweights.items():
-            self._require_finite(values, f"the weight {key!r}", each)
+        bad = first_not_finite(number, particles, event, reweights)
+        if bad is not None:
+            raise self._fail(first + bad[0], f"{bad[1]}; remove or correct the event")
+        n_particles = int(number.sum())
         try:
             return EventColumns(
                 number,
                 {
-                    name: as_column(name, particles, {}, dtype, len(owner))
+                    name: as_column(name, particles, {}, dtype, n_particles)
                     for name, dtype in PARTICLE_FIELDS.items()
                 },
                 {
-                    name: as_column(name, event, {}, dtype, len(each))
+                    name: as_column(name, event, {}, dtype, len(number))
                     for name, dtype in EVENT_FIELDS.items()
                 },
                 reweights,
@@ -192,13 +189,6 @@ class BlockParser:
             stop = first + len(number) - 1
             msg = f"{self.name}: events {first} to {stop} (counted from 0): {error}"
             raise LHEError(msg) from error
-
-    def _require_finite(self, values: Any, what: str, owner: Any) -> None:
-        good = np.isfinite(values)
-        if not good.all():
-            row = int(np.argmin(good))
-            found = f"{what} is {values[row]}; remove or correct the event"
-            raise self._fail(int(owner[row]), found)
 
     def _fail(self, number: int, what: str) -> LHEError:
         return LHEError(f"{self.name}: event {number} (counted from 0): {what}")

@@ -18,6 +18,7 @@ __all__ = [
     "MOMENTUM_FIELDS",
     "PARTICLE_FIELDS",
     "as_column",
+    "first_not_finite",
     "flatten_events",
     "make_events",
 ]
@@ -220,6 +221,33 @@ def flatten_events(
             for key in ak.fields(record)
         }
     return counts, particles, event, weights
+
+
+def first_not_finite(
+    counts: IntArray,
+    particles: Mapping[str, NDArray[Any]],
+    event: Mapping[str, NDArray[Any]],
+    weights: Mapping[str, NDArray[Any]],
+) -> tuple[int, str] | None:
+    """Number of an event with a number that is not finite, and which it is; None if all are.
+
+    Examples
+    --------
+    >>> four = dict.fromkeys(MOMENTUM_FIELDS, np.array([1.0, np.inf]))
+    >>> first_not_finite(np.array([0, 2]), four, {"genWeight": np.ones(2)}, {})
+    (1, 'px of a particle is inf')
+    """
+    columns = [(f"{name} of a particle", particles[name], True) for name in MOMENTUM_FIELDS]
+    columns.append(("the event weight genWeight", event["genWeight"], False))
+    columns += [(f"the weight {key!r}", values, False) for key, values in weights.items()]
+    for what, values, of_particles in columns:
+        good = np.isfinite(values)
+        if not good.all():
+            row = int(np.argmin(good))
+            found = f"{what} is {values[row]}"
+            stops = np.cumsum(counts)
+            return int(np.searchsorted(stops, row, "right")) if of_particles else row, found
+    return None
 
 
 def as_column(

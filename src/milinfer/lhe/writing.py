@@ -18,7 +18,7 @@ import numpy as np
 from milinfer.atomic import atomic_path
 from milinfer.exceptions import LHEError
 from milinfer.lhe.info import LHEInfo, LHEWeight
-from milinfer.lhe.record import MOMENTUM_FIELDS, flatten_events
+from milinfer.lhe.record import first_not_finite, flatten_events
 from milinfer.typing import AwkwardArray, FloatArray, PathLikeStr
 
 __all__ = ["LHEWriter", "write"]
@@ -138,7 +138,13 @@ class LHEWriter:
                     f"{list(ids)}, but they were {list(self._ids)}; give every event the same"
                 )
                 raise LHEError(msg)
-            self._check(counts, particles, event, weights)
+            bad = first_not_finite(counts, particles, event, weights)
+            if bad is not None:
+                msg = (
+                    f"{self.path}: event {self.n_events + bad[0]} (counted from 0): {bad[1]}; "
+                    "an LHE file needs finite numbers, remove or correct the event"
+                )
+                raise LHEError(msg)
             self._put(_event_text(counts, particles, event, {i: weights[i] for i in self._ids}))
             self.n_events += len(counts)
 
@@ -148,29 +154,6 @@ class LHEWriter:
         except LHEError as error:
             msg = f"{self.path}: {error}"
             raise LHEError(msg) from error
-
-    def _check(
-        self,
-        counts: Any,
-        particles: Mapping[str, Any],
-        event: Mapping[str, Any],
-        weights: Mapping[str, FloatArray],
-    ) -> None:
-        owner = np.repeat(np.arange(len(counts)), counts)
-        each = np.arange(len(counts))
-        columns = [(f"{k} of a particle", particles[k], owner) for k in MOMENTUM_FIELDS]
-        columns += [("genWeight", event["genWeight"], each)]
-        columns += [(f"the weight {k!r}", v, each) for k, v in weights.items()]
-        for what, values, rows in columns:
-            good = np.isfinite(values)
-            if not good.all():
-                row = int(np.argmin(good))
-                number = self.n_events + int(rows[row])
-                msg = (
-                    f"{self.path}: event {number} (counted from 0): {what} is {values[row]}; "
-                    "an LHE file needs finite numbers, remove or correct the event"
-                )
-                raise LHEError(msg)
 
 
 def write(path: PathLikeStr, events: AwkwardArray, info: LHEInfo) -> None:
