@@ -167,6 +167,7 @@ def is_additive(model: Model) -> bool:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from milinfer.oracle import Oracle
     >>> is_additive(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
     True
@@ -179,6 +180,7 @@ def count_model(model: Model) -> CountModel | None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from milinfer.oracle import Oracle
     >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3))
     >>> count_model(oracle) is None
@@ -193,6 +195,7 @@ def bag_model(model: Model) -> BagModel | None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from milinfer.oracle import Oracle
     >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3))
     >>> bag_model(oracle) is None
@@ -207,6 +210,7 @@ def scores_bags(model: Model) -> bool:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from milinfer.oracle import Oracle
     >>> scores_bags(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
     False
@@ -219,6 +223,7 @@ def dataset_model(model: Model) -> DatasetModel | None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from milinfer.oracle import Oracle
     >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3))
     >>> dataset_model(oracle) is None
@@ -234,6 +239,7 @@ def has_rate(model: Model) -> bool:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from milinfer.oracle import Oracle
     >>> has_rate(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
     False
@@ -246,6 +252,7 @@ def model_tag(model: Model) -> ModelTag:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from milinfer.oracle import Oracle
     >>> grid = np.linspace(-1, 1, 5)
     >>> model_tag(Oracle("c", Interpolation(grid, "spline"), np.array([1.0, 0.0, 1.0])))
@@ -272,6 +279,7 @@ class Renamed:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from milinfer.oracle import Oracle
     >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(1))
     >>> model_tag(Renamed(oracle, "bound")).name
