@@ -19,6 +19,7 @@ from milinfer.checks import Tolerances, weighted_mean, weighted_ratio
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
 from milinfer.held_out import hold_out
 from milinfer.samples import Sample, SampleSet
+from milinfer.segments import dataset_surface
 from milinfer.surface import Interpolation
 from milinfer.two_sample import calibration_curve, feature_closure, separation, weighted_auc
 from models import GRID, GaussianMean, gaussian_samples
@@ -463,7 +464,7 @@ def test_points_outside_the_range_are_refused():
     kept = mil.diagnose(GaussianMean(), outside, outside="drop", n_toys=0)
     assert {c.theta for c in kept.closures} == {-0.5}
     # The surfaces themselves refuse, too; event_llr knows its grid only.
-    surface = mil.llr.dataset_surface(GaussianMean(), outside[0])
+    surface = dataset_surface(GaussianMean(), outside[0])
     with pytest.raises(ParameterError, match="outside"):
         surface(1.5)
 
