@@ -10,11 +10,12 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from milinfer.exceptions import ParameterError
+from milinfer.log_polynomials import LogPolynomials
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import FloatArray
 
-__all__ = ["EventSurfaces", "require_linear"]
+__all__ = ["EventPolynomials", "EventSurfaces", "require_linear"]
 
 
 def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> None:
@@ -136,6 +137,52 @@ class EventSurfaces:
                 along = along * (2 / (high - low))
             basis = (basis[:, None] * along).ravel()
         return slice(None), basis
+
+
+class EventPolynomials:
+    """Log-ratios of events that are logarithms of polynomials, without an interpolation.
+
+    Parameters
+    ----------
+    interpolation
+        Its limits are those of the parameters.
+    sums
+        Λ of the dataset: rows of each event and of the common denominator, member by member.
+    n_events
+        Events of the dataset.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.oracle import Oracle
+    >>> data = quadratic.generate(4, {"c1": 0.0}, seed=1)
+    >>> oracle = Oracle.from_sample(data, "c1", np.linspace(-1, 1, 9), degree=2)
+    >>> events = EventPolynomials(oracle.interpolation, oracle.log_polynomials(data), 4)
+    >>> np.allclose(events.value(np.array([0.5])), oracle.event_llr(data)[:, 6])
+    True
+    """
+
+    def __init__(
+        self, interpolation: Interpolation | ChebyshevBox, sums: LogPolynomials, n_events: int
+    ) -> None:
+        self.interpolation = interpolation
+        self._sums, self._shape = sums, (-1, n_events + 1)
+        self._at_reference = self._ratios(np.log(sums.at(sums.reference)))
+
+    def _ratios(self, rows: FloatArray) -> FloatArray:
+        """Of events to the denominator, averaged over the members, shape (n_events,)."""
+        members = rows.reshape(self._shape)
+        mean: FloatArray = np.mean(members[:, :-1] - members[:, -1:], axis=0)
+        return mean
+
+    def value(self, theta: FloatArray) -> FloatArray:
+        """Λ_i at one point (n_parameters,), shape (n_events,)."""
+        return self._ratios(np.log(self._sums.at(theta))) - self._at_reference
+
+    def gradient(self, theta: FloatArray) -> FloatArray:
+        """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
+        relative = self._sums.slopes_at(theta) / self._sums.at(theta)[:, None]
+        return np.stack([self._ratios(column) for column in relative.T])
 
 
 def _chebyshev(x: float, degree: int, order: int) -> FloatArray:

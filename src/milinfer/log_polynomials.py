@@ -123,6 +123,14 @@ class LogPolynomials:
         near = _slope(cell.rows, cell.weights, monomials, slopes)
         return cell.series.gradient(point) + near
 
+    def at(self, point: FloatArray) -> FloatArray:
+        """The polynomials themselves at a point (n_parameters,), shape (n_rows,)."""
+        return np.asarray(self.coefficients @ self._monomials(point), dtype=np.float64)
+
+    def slopes_at(self, point: FloatArray) -> FloatArray:
+        """Derivatives of the polynomials at a point, shape (n_rows, n_parameters)."""
+        return np.asarray(self.coefficients @ self._slopes(point), dtype=np.float64)
+
     def values_at(self, points: FloatArray) -> FloatArray:
         """The function at many points (m, n_parameters), shape (m,), each from all rows."""
         total = np.zeros(len(points))

@@ -13,9 +13,9 @@ from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
 from milinfer.cost import within_limits
-from milinfer.event_surfaces import EventSurfaces
+from milinfer.event_surfaces import EventPolynomials, EventSurfaces
 from milinfer.exceptions import ParameterError
-from milinfer.llr import Model
+from milinfer.llr import Model, PolynomialModel
 from milinfer.mixture_terms import Backgrounds, MixtureTerms, mixture_terms
 from milinfer.rate import Rate
 from milinfer.samples import Sample
@@ -79,8 +79,13 @@ def mixture_cost(
     """
     data.require_data()
     terms = mixture_terms(model, rate, backgrounds, reference)
-    table = event_table(model, data)
-    surfaces = EventSurfaces(model.interpolation, table.astype(np.float64, copy=False))
+    exact = model.log_polynomials(data) if isinstance(model, PolynomialModel) else None
+    surfaces: EventSurfaces | EventPolynomials
+    if exact is not None:
+        surfaces = EventPolynomials(model.interpolation, exact, len(data))
+    else:
+        table = event_table(model, data)
+        surfaces = EventSurfaces(model.interpolation, table.astype(np.float64, copy=False))
     return MixtureCost(terms, surfaces, data, extended=extended)
 
 
@@ -121,7 +126,12 @@ class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type informatio
     """
 
     def __init__(
-        self, terms: MixtureTerms, surfaces: EventSurfaces, data: Sample, *, extended: bool = True
+        self,
+        terms: MixtureTerms,
+        surfaces: EventSurfaces | EventPolynomials,
+        data: Sample,
+        *,
+        extended: bool = True,
     ) -> None:
         self.terms = terms
         self.surfaces = surfaces
