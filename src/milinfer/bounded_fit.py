@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize_scalar
 
+from milinfer.box_search import lowest_in_box
 from milinfer.cost import LikelihoodCost
 from milinfer.surface import Limits, Surface
 from milinfer.surface_box import BoxSurface
@@ -99,23 +100,11 @@ def _refined_1d(
 def _refined(
     observed: LikelihoodCost | Surface | BoxSurface, bounds: Limits, start: FloatArray
 ) -> FloatArray:
-    low, high = np.array(bounds).T
-    span = high - low
-
-    def scaled(unit: FloatArray) -> tuple[float, FloatArray]:
-        theta = np.clip(low + unit * span, low, high)
+    def downhill(theta: FloatArray) -> tuple[float, FloatArray]:
         if isinstance(observed, LikelihoodCost):
             slope = np.asarray(observed.grad(*theta), dtype=np.float64)
         else:
             slope = -2 * observed.gradient(theta)
-        return cost_value(observed, theta), slope * span
+        return cost_value(observed, theta), slope
 
-    found = minimize(
-        scaled,
-        (start - low) / span,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0, 1)] * len(bounds),
-        options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 500},
-    )
-    return np.asarray(np.clip(low + found.x * span, low, high), dtype=np.float64)
+    return lowest_in_box(downhill, start, *np.array(bounds).T)

@@ -7,10 +7,10 @@ event by itself at every call, so that what a call costs is one product with a s
 from __future__ import annotations
 
 import numpy as np
-from numpy.polynomial import chebyshev
 
 from milinfer.exceptions import ParameterError
 from milinfer.log_polynomials import LogPolynomials
+from milinfer.series import chebyshev_terms
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import FloatArray
@@ -132,7 +132,8 @@ class EventSurfaces:
             return slice(cell, cell + 4), ((c3 * offset + c2) * offset + c1) * offset + c0
         basis = np.ones(1)
         for t, low, high, order in zip(theta, self._low, self._high, orders, strict=True):
-            along = _chebyshev((2 * t - low - high) / (high - low), self._degree, order)
+            scaled = float((2 * t - low - high) / (high - low))
+            along = np.array(chebyshev_terms(scaled, self._degree + 1)[order])
             if order:
                 along = along * (2 / (high - low))
             basis = (basis[:, None] * along).ravel()
@@ -183,18 +184,3 @@ class EventPolynomials:
         """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
         relative = self._sums.slopes_at(theta) / self._sums.at(theta)[:, None]
         return np.stack([self._ratios(column) for column in relative.T])
-
-
-def _chebyshev(x: float, degree: int, order: int) -> FloatArray:
-    """Chebyshev polynomials, or their first derivatives, at one number, (degree + 1,)."""
-    if not order:
-        return np.asarray(chebyshev.chebvander(x, degree), dtype=np.float64)
-    # T_n′ = n U_{n−1}, and U by the recurrence of T.
-    second = np.zeros(degree + 1)
-    second[:1] = 1.0
-    if degree:
-        second[1] = 2 * x
-    for k in range(2, degree + 1):
-        second[k] = 2 * x * second[k - 1] - second[k - 2]
-    slopes: FloatArray = np.arange(degree + 1) * np.concatenate([[0.0], second[:-1]])
-    return slopes

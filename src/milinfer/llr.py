@@ -38,6 +38,7 @@ __all__ = [
     "has_rate",
     "is_additive",
     "model_tag",
+    "polynomial_sums",
     "scores_bags",
 ]
 
@@ -332,14 +333,23 @@ class Renamed:
         """Summary of every event, shape (n_events, S); of models of bags alone."""
         return cast(BagModel, self.model).event_summary(sample)
 
-    def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Λ of a dataset between the points too, where the model knows it."""
-        model = self.model
-        return model.log_polynomials(data) if isinstance(model, PolynomialModel) else None
-
     def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
         """Log-likelihood ratio of bags, shape (n_bags, K); of models of bags alone."""
         return cast(BagModel, self.model).bag_llr(reduced, counts)
+
+
+def polynomial_sums(model: Model, data: Sample) -> LogPolynomials | None:
+    """Λ of a dataset between the points too, where the model knows it, else None.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> polynomial_sums(gaussian.MeanModel(), gaussian.generate(5, 0.0, seed=1)) is None
+    True
+    """
+    while isinstance(model, Renamed):
+        model = model.model
+    return model.log_polynomials(data) if isinstance(model, PolynomialModel) else None
 
 
 def curve(model: Model) -> Interpolation:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import chebyshev
 
+from milinfer.box_search import lowest_in_box
 from milinfer.morphing import PolynomialBasis
 from milinfer.series import Series
 from milinfer.typing import BoolArray, FloatArray
@@ -161,23 +162,11 @@ class LogPolynomials:
 
     def maximum_near(self, start: FloatArray) -> FloatArray:
         """Where the function is highest, uphill from a point inside the box (n_parameters,)."""
-        from scipy.optimize import minimize
 
-        span = self.high - self.low
+        def downhill(at: FloatArray) -> tuple[float, FloatArray]:
+            return -self.value(at), -self.gradient(at)
 
-        def downhill(x: FloatArray) -> tuple[float, FloatArray]:
-            point = self.low + x * span
-            return -self.value(point), -self.gradient(point) * span
-
-        found = minimize(
-            downhill,
-            (start - self.low) / span,
-            jac=True,
-            bounds=[(0.0, 1.0)] * self.n_parameters,
-            method="L-BFGS-B",
-            options={"ftol": 1e-13},
-        )
-        point: FloatArray = np.clip(self.low + found.x * span, self.low, self.high)
+        point = lowest_in_box(downhill, start, self.low, self.high)
         for _ in range(_POLISH):
             curvature = -self.hessian(point)
             if np.linalg.eigvalsh(curvature)[0] <= 0:

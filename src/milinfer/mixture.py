@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from milinfer.cost import within_limits
 from milinfer.event_surfaces import EventPolynomials, EventSurfaces
 from milinfer.exceptions import ParameterError
-from milinfer.llr import Model, PolynomialModel
+from milinfer.llr import Model, polynomial_sums
 from milinfer.mixture_terms import Backgrounds, MixtureTerms, mixture_terms
 from milinfer.rate import Rate
 from milinfer.samples import Sample
@@ -79,7 +79,7 @@ def mixture_cost(
     """
     data.require_data()
     terms = mixture_terms(model, rate, backgrounds, reference)
-    exact = model.log_polynomials(data) if isinstance(model, PolynomialModel) else None
+    exact = polynomial_sums(model, data)
     surfaces: EventSurfaces | EventPolynomials
     if exact is not None:
         surfaces = EventPolynomials(model.interpolation, exact, len(data))

@@ -16,11 +16,11 @@ from milinfer.llr import (
     BagModel,
     LLRModel,
     Model,
-    PolynomialModel,
     bag_model,
     count_model,
     dataset_model,
     is_additive,
+    polynomial_sums,
 )
 from milinfer.samples import Sample
 from milinfer.surface import Surface
@@ -177,7 +177,7 @@ def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:
     data
         The dataset; its weights count (data have weights of one).
     """
-    exact = model.log_polynomials(data) if isinstance(model, PolynomialModel) else None
+    exact = polynomial_sums(model, data)
     if exact is not None:
         points = model.interpolation.grid.reshape(-1, len(model.parameters))
         return model.interpolation.surface(exact.values_at(points), exact)

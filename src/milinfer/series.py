@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from milinfer.typing import FloatArray, IntArray
 
-__all__ = ["PiecewiseCubic", "Series"]
+__all__ = ["PiecewiseCubic", "Series", "chebyshev_terms"]
 
 _Terms: TypeAlias = tuple[list[float], list[float]]
 
@@ -89,7 +89,7 @@ class Series:
 
     @cached_property
     def _terms(self) -> Callable[[float, int], _Terms]:
-        return _chebyshev if self.kind == "chebyshev" else _powers
+        return chebyshev_terms if self.kind == "chebyshev" else _powers
 
     def _bases(self, point: Sequence[float] | FloatArray) -> list[_Terms]:
         return [
@@ -123,8 +123,14 @@ class Series:
         return out
 
 
-def _chebyshev(x: float, n: int) -> _Terms:
-    """T_0 … T_{n−1} and their derivatives."""
+def chebyshev_terms(x: float, n: int) -> tuple[list[float], list[float]]:
+    """T_0 … T_{n−1} at a number, and their derivatives.
+
+    Examples
+    --------
+    >>> chebyshev_terms(0.5, 3)
+    ([1.0, 0.5, -0.5], [0.0, 1.0, 2.0])
+    """
     values, slopes = [1.0, x], [0.0, 1.0]
     for _ in range(n - 2):
         slopes.append(2 * (values[-1] + x * slopes[-1]) - slopes[-2])

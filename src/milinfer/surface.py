@@ -342,10 +342,7 @@ class Surface:
         ParameterError
             Outside the range of the grid.
         """
-        low, high = self._ends
-        if not low <= theta[0] <= high:
-            self._require_inside(theta)
-        return self._series.value(theta)
+        return self._within(theta).value(theta)
 
     def gradient(self, theta: FloatArray) -> FloatArray:
         """dΛ/dθ at one point, shape (1,).
@@ -355,14 +352,18 @@ class Surface:
         ParameterError
             Outside the range of the grid.
         """
-        low, high = self._ends
-        if not low <= theta[0] <= high:
-            self._require_inside(theta)
-        return self._series.gradient(theta)
+        return self._within(theta).gradient(theta)
 
     @cached_property
     def _local(self) -> FloatArray:
         return self.interpolation._coefficients(self.values[None])
+
+    def _within(self, theta: FloatArray) -> Series | PiecewiseCubic | LogPolynomials:
+        """What to evaluate at one point, after a quick look at whether it may be."""
+        low, high = self._ends
+        if not low <= theta[0] <= high:
+            self._require_inside(theta)
+        return self._series
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
