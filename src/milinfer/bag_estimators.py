@@ -1,0 +1,527 @@
+"""`BagClassifier` and `BagRegressor`: labelled bags with the interface of scikit-learn.
+
+One label belongs to a bag of instances, as in multiple-instance learning.  Bags come as a list of
+tables, as a ragged awkward array or as an array of three dimensions.  A plain table has one
+instance in each bag, so that whatever works with estimators of scikit-learn works with these.
+
+Importing this module imports scikit-learn (extra ``sklearn``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from milinfer.exceptions import ConfigurationError, ModelError, SampleError
+from milinfer.ragged import RaggedBags, is_bags, ragged_bags
+from milinfer.typing import FloatArray, IntArray
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin, clone
+    from sklearn.utils import check_random_state, column_or_1d
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+except ImportError as error:
+    msg = (
+        "estimators of labelled bags need scikit-learn 1.6 or later; install it with: "
+        'pip install "milinfer[sklearn]"'
+    )
+    raise ConfigurationError(msg) from error
+
+if TYPE_CHECKING:
+    from milinfer.bag_training import LabelledNetwork
+
+__all__ = ["BagClassifier", "BagRegressor", "InstanceTransformer"]
+
+_WEIGHTED = ("attention", "gated-attention", "noisy-or")
+_ADDITIVE = ("mean", "sum", "attention", "gated-attention")
+
+
+class _BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """What both estimators have in common."""
+
+    _rank_by: Literal["weights", "contributions"]
+
+    def __init__(
+        self,
+        pooling: str = "attention",
+        *,
+        hidden: tuple[int, ...] = (64, 64),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        l2: float = 1e-5,
+        attention_width: int = 32,
+        sharpness: float = 1.0,
+        epochs: int = 200,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        patience: int = 5,
+        validation_fraction: float = 0.2,
+        random_state: Any = 0,
+    ) -> None:
+        self.pooling = pooling
+        self.hidden = hidden
+        self.activation = activation
+        self.dropout = dropout
+        self.l2 = l2
+        self.attention_width = attention_width
+        self.sharpness = sharpness
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
+    def _bags(self, X: Any, y: Any = None, *, reset: bool = False) -> RaggedBags:
+        """Check bags, or a table as bags of one; the same checks in training and prediction."""
+        if is_bags(X):
+            bags = ragged_bags(X)
+            width = bags.instances.shape[1]
+            if reset:
+                self.n_features_in_ = width
+                if hasattr(self, "feature_names_in_"):  # of a table in an earlier fit
+                    del self.feature_names_in_
+            elif width != self.n_features_in_:
+                msg = (
+                    f"X has {width} features, but {type(self).__name__} is expecting "
+                    f"{self.n_features_in_} features as input"
+                )
+                raise SampleError(msg)
+            return bags
+        options = {"dtype": np.float64, "reset": reset}
+        if reset:  # y is given as well, which scikit-learn then checks; one bag cannot be split
+            table = validate_data(self, X, y, ensure_min_samples=2, **options)[0]
+        else:
+            table = validate_data(self, X, **options)
+        return RaggedBags(table, np.arange(len(table) + 1))
+
+    def _train(
+        self, bags: RaggedBags, targets: FloatArray, strata: FloatArray, n_outputs: int, loss: str
+    ) -> None:
+        from milinfer.bag_training import BagFit, LabelledNetworkSpec, train_on_labels
+
+        self._check_settings()
+        seeds = np.random.SeedSequence(self._entropy()).spawn(2)
+        rng = np.random.default_rng(seeds[0])
+        train, validation = self._split(strata, rng)
+        seen = np.concatenate([bags.instances[a:b] for a, b in _spans(bags.offsets, train)])
+        self.mean_ = seen.mean(axis=0)
+        scale = seen.std(axis=0)
+        self.scale_ = np.where(scale > 0, scale, 1.0)
+        spec = LabelledNetworkSpec(
+            bags.instances.shape[1],
+            n_outputs,
+            tuple(int(w) for w in self.hidden),
+            self.activation,
+            float(self.dropout),
+            self.pooling,
+            int(self.attention_width),
+            float(self.sharpness),
+            int(seeds[1].generate_state(1)[0]),
+        )
+        fit = BagFit(
+            loss,
+            int(self.epochs),
+            int(self.patience),
+            int(self.batch_size),
+            float(self.learning_rate),
+            float(self.l2),
+        )
+        self.network_, self.history_ = train_on_labels(
+            spec, self._scaled(bags), targets, train, validation, fit, rng
+        )
+        self.n_iter_ = len(self.history_["loss"])
+
+    def _check_settings(self) -> None:
+        problems = {
+            f"hidden={self.hidden!r} must hold positive widths": any(w < 1 for w in self.hidden),
+            f"dropout={self.dropout} must be in [0, 1)": not 0 <= self.dropout < 1,
+            f"l2={self.l2} must not be negative": not self.l2 >= 0,
+            f"learning_rate={self.learning_rate} must be positive": not self.learning_rate > 0,
+            f"validation_fraction={self.validation_fraction} must be between 0 and 1": not 0
+            < self.validation_fraction
+            < 1,
+        }
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            problems[f"{name}={value} must be at least 1"] = value < 1
+        for problem, found in problems.items():
+            if found:
+                raise ConfigurationError(problem)
+
+    def _entropy(self) -> int:
+        """A number from the random state, as scikit-learn takes it, or from a Generator."""
+        if isinstance(self.random_state, np.random.Generator):
+            return int(self.random_state.integers(2**31))
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _split(self, strata: FloatArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        """Bags to train on and to stop by: at even steps along the labels, chance among equals."""
+        n = len(strata)
+        order = rng.permutation(n)
+        order = order[np.argsort(strata[order], kind="stable")]
+        n_validation = min(n - 1, max(1, round(self.validation_fraction * n)))
+        steps = (np.arange(n_validation) + rng.random()) * n / n_validation
+        held_out = np.zeros(n, bool)
+        held_out[np.floor(steps).astype(np.int64)] = True
+        return np.sort(order[~held_out]), np.sort(order[held_out])
+
+    def _scaled(self, bags: RaggedBags) -> RaggedBags:
+        return RaggedBags((bags.instances - self.mean_) / self.scale_, bags.offsets)
+
+    def _outputs(self, X: Any) -> FloatArray:
+        check_is_fitted(self)
+        network: LabelledNetwork = self.network_
+        return network.outputs(self._scaled(self._bags(X)))
+
+    def instance_weights(self, X: Any) -> list[FloatArray]:
+        """Weight of every instance.
+
+        Parameters
+        ----------
+        X
+            Bags.
+
+        Returns
+        -------
+        list of ndarray
+            One array of shape (n_instances,) for each bag: the attention paid to each instance,
+            which sums to one, or with noisy-or pooling the probability that it is positive.
+
+        Raises
+        ------
+        ConfigurationError
+            If the pooling has no weights.
+        """
+        check_is_fitted(self)
+        if self.network_.spec.pooling not in _WEIGHTED:
+            msg = (
+                f"{self.network_.spec.pooling} pooling gives instances no weights; use pooling= "
+                f"one of {', '.join(_WEIGHTED)}"
+            )
+            raise ConfigurationError(msg)
+        bags = self._bags(X)
+        return bags.split(self.network_.instance_weights(self._scaled(bags)))
+
+    def instance_contributions(self, X: Any) -> list[FloatArray]:
+        """Addends of the prediction: weight of an instance times what the last layer makes of it.
+
+        Over a bag they sum to the prediction (of a classifier: to its decision function), but for
+        a constant that all bags share.
+
+        Parameters
+        ----------
+        X
+            Bags.
+
+        Returns
+        -------
+        list of ndarray
+            One array for each bag: shape (n_instances,), and (n_instances, n_classes) with three
+            or more classes.
+
+        Raises
+        ------
+        ConfigurationError
+            If the prediction is no such sum (noisy-or, max, log-sum-exp).
+        """
+        check_is_fitted(self)
+        network = self.network_
+        if network.spec.pooling not in _ADDITIVE:
+            msg = (
+                f"with {network.spec.pooling} pooling a prediction is no sum over instances; use "
+                f"pooling= one of {', '.join(_ADDITIVE)}"
+            )
+            raise ConfigurationError(msg)
+        bags = self._bags(X)
+        scaled = self._scaled(bags)
+        weights = network.instance_weights(scaled)[:, None]
+        parts = weights * network.instance_outputs(scaled) * self._unit()
+        return bags.split(parts[:, 0] if parts.shape[1] == 1 else parts)
+
+    def _unit(self) -> float:
+        return 1.0
+
+    def key_instances(
+        self, X: Any, by: Literal["weights", "contributions"] | None = None
+    ) -> list[IntArray]:
+        """Instances of each bag, the most important one first.
+
+        Parameters
+        ----------
+        X
+            Bags.
+        by
+            ``"weights"`` (:meth:`instance_weights`; the default of a classifier) or
+            ``"contributions"`` (:meth:`instance_contributions`; the default of a regressor, whose
+            weights say how much an instance counts, but not how large it is).
+
+        Returns
+        -------
+        list of ndarray
+            Numbers of the instances in each bag, shape (n_instances,); equal ones keep their order.
+
+        Raises
+        ------
+        ConfigurationError
+            If the pooling does not give what is ranked by, or `by` is unknown.
+        """
+        by = self._rank_by if by is None else by
+        if by not in {"weights", "contributions"}:
+            msg = f"by={by!r} is neither 'weights' nor 'contributions'"
+            raise ConfigurationError(msg)
+        values = self.instance_weights(X) if by == "weights" else self.instance_contributions(X)
+        if values[0].ndim > 1:
+            msg = "contributions differ from class to class; rank by='weights'"
+            raise ConfigurationError(msg)
+        return [np.argsort(-v, kind="stable") for v in values]
+
+
+_SETTINGS = """Parameters
+    ----------
+    pooling
+        One of :data:`milinfer.pooling.POOLINGS`{poolings}.
+    hidden, activation, dropout
+        Layers of the embedding of an instance.
+    l2
+        Factor of the sum of squared weights in the loss.
+    attention_width, sharpness
+        See :class:`milinfer.pooling.BagPooling`.
+    epochs
+        Upper limit.
+    batch_size
+        Bags in a batch.
+    learning_rate
+        Adam's, at the start.
+    patience
+        Epochs without a better validation loss before the learning rate is halved; training stops
+        after twice as many, and the best weights come back.
+    validation_fraction
+        Fraction of the bags that the training stops by.
+    random_state
+        Seed (int), ``numpy.random.RandomState`` or ``Generator``; None is the global state of
+        numpy, as everywhere in scikit-learn.  The same seed gives the same result."""
+
+
+class BagClassifier(ClassifierMixin, _BagEstimator):  # type: ignore[misc]  # as above
+    __doc__ = f"""Classifier of bags, with attention, noisy-or or any other pooling.
+
+    {_SETTINGS.format(poolings="; noisy-or is for two classes")}
+
+    Attributes
+    ----------
+    classes_
+        Labels, sorted; the last of two is the positive one.
+    n_features_in_
+        Features of an instance.
+    mean_, scale_
+        Of the features, over the instances trained on.
+    history_, n_iter_
+        ``loss`` and ``val_loss`` of every epoch; the number of epochs.
+    network_
+        :class:`milinfer.bag_training.LabelledNetwork`.
+
+    Examples
+    --------
+    Bags of one to five numbers, positive if one of them is large:
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> bags = [rng.uniform(size=(n, 1)) for n in rng.integers(1, 6, 400)]
+    >>> labels = np.array([bag.max() > 0.8 for bag in bags])
+    >>> model = BagClassifier("noisy-or", hidden=(16,), random_state=1).fit(bags[:300], labels[:300])
+    >>> model.score(bags[300:], labels[300:]) > 0.9
+    True
+    >>> model.key_instances([np.array([[0.1], [0.95], [0.2]])])[0][0]
+    np.int64(1)
+    """
+
+    _rank_by = "weights"
+
+    def fit(self, X: Any, y: Any) -> BagClassifier:
+        """Train.
+
+        Parameters
+        ----------
+        X
+            Bags: a list of tables (n_instances, n_features), a ragged awkward array, or an array
+            (n_bags, n_instances, n_features); a table (n_bags, n_features) has bags of one.
+        y
+            Labels, shape (n_bags,).
+
+        Raises
+        ------
+        SampleError
+            If the bags are not right; names the bag.
+        ConfigurationError
+            If a setting cannot work.
+        ModelError
+            If there is one class only, or the loss is not finite.
+        """
+        bags = self._bags(X, y, reset=True)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(bags.sizes, y)
+        check_classification_targets(y)
+        self.classes_, targets = np.unique(y, return_inverse=True)
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            msg = f"all bags are of one class ({self.classes_[0]!r}); a classifier needs two"
+            raise ModelError(msg)
+        if n_classes > 2 and self.pooling == "noisy-or":
+            msg = f"noisy-or pooling tells two classes apart, not {n_classes}; use 'attention'"
+            raise ConfigurationError(msg)
+        binary = n_classes == 2
+        values = targets.astype(np.float64)
+        n_outputs, loss = (1, "binary") if binary else (n_classes, "classes")
+        self._train(bags, values, values, n_outputs, loss)
+        return self
+
+    def decision_function(self, X: Any) -> FloatArray:
+        """Log-odds of the positive class (n_bags,); with more classes logits (n_bags, n_classes)."""
+        outputs = self._outputs(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Probability of each class, shape (n_bags, n_classes)."""
+        from scipy.special import expit, softmax
+
+        outputs = self._outputs(X)
+        if outputs.shape[1] > 1:
+            return np.asarray(softmax(outputs, axis=1))
+        return np.concatenate([expit(-outputs), expit(outputs)], axis=1)
+
+    def predict(self, X: Any) -> Any:
+        """Most probable class of each bag, shape (n_bags,)."""
+        outputs = self._outputs(X)
+        if outputs.shape[1] == 1:
+            return self.classes_[(outputs[:, 0] > 0).astype(np.int64)]
+        return self.classes_[np.argmax(outputs, axis=1)]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = self.pooling != "noisy-or"
+        return tags
+
+
+class BagRegressor(RegressorMixin, _BagEstimator):  # type: ignore[misc]  # as above
+    __doc__ = f"""Regression of a number that belongs to a bag.
+
+    {_SETTINGS.format(poolings=" but noisy-or")}
+
+    Attributes
+    ----------
+    n_features_in_
+        Features of an instance.
+    mean_, scale_, y_mean_, y_scale_
+        Of the features, over the instances trained on; of the numbers to learn.
+    history_, n_iter_
+        ``loss`` and ``val_loss`` of every epoch, in units of the variance; the number of epochs.
+    network_
+        :class:`milinfer.bag_training.LabelledNetwork`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> bags = [rng.uniform(size=(n, 1)) for n in rng.integers(1, 6, 400)]
+    >>> means = np.array([bag.mean() for bag in bags])
+    >>> model = BagRegressor("mean", hidden=(16,), random_state=1).fit(bags[:300], means[:300])
+    >>> model.score(bags[300:], means[300:]) > 0.95
+    True
+    >>> model.key_instances([np.array([[0.1], [0.95], [0.2]])])
+    [array([1, 2, 0])]
+    """
+
+    _rank_by = "contributions"
+
+    def fit(self, X: Any, y: Any) -> BagRegressor:
+        """Train.
+
+        Parameters
+        ----------
+        X
+            Bags, as for :meth:`BagClassifier.fit`.
+        y
+            Numbers, shape (n_bags,).
+
+        Raises
+        ------
+        SampleError
+            If the bags or the numbers are not right; names the bag.
+        ConfigurationError
+            If a setting cannot work.
+        ModelError
+            If the loss is not finite.
+        """
+        if self.pooling == "noisy-or":
+            msg = "noisy-or pooling gives probabilities; use 'mean' or 'attention' for regression"
+            raise ConfigurationError(msg)
+        bags = self._bags(X, y, reset=True)
+        y = column_or_1d(y, warn=True).astype(np.float64)
+        check_consistent_length(bags.sizes, y)
+        wrong = np.flatnonzero(~np.isfinite(y))
+        if len(wrong):
+            msg = f"y of bag {wrong[0]} is {y[wrong[0]]}; mend or leave out what is NaN or infinity"
+            raise SampleError(msg)
+        self.y_mean_, spread = float(y.mean()), float(y.std())
+        self.y_scale_ = spread if spread > 0 else 1.0
+        self._train(bags, (y - self.y_mean_) / self.y_scale_, y, 1, "squared")
+        return self
+
+    def _unit(self) -> float:
+        return float(self.y_scale_)
+
+    def predict(self, X: Any) -> FloatArray:
+        """Predicted number of each bag, shape (n_bags,)."""
+        return self._outputs(X)[:, 0] * self.y_scale_ + self.y_mean_
+
+
+class InstanceTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # as above
+    """A transformer of scikit-learn applied to the instances of bags, for pipelines.
+
+    Parameters
+    ----------
+    transformer
+        Such as ``StandardScaler()`` or ``PCA(8)``; it is cloned, and sees all instances of the
+        bags as one table.
+
+    Attributes
+    ----------
+    transformer_
+        The fitted one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.preprocessing import MinMaxScaler
+    >>> bags = [np.array([[1.0], [3.0]]), np.array([[2.0]])]
+    >>> InstanceTransformer(MinMaxScaler()).fit_transform(bags)
+    [array([[0.], [1.]]), array([[0.5]])]
+    """
+
+    def __init__(self, transformer: Any) -> None:
+        self.transformer = transformer
+
+    def fit(self, X: Any, y: Any = None) -> InstanceTransformer:  # noqa: ARG002
+        """Fit to the instances of bags; labels belong to bags and are not used."""
+        self.transformer_ = clone(self.transformer).fit(_only_bags(X).instances)
+        return self
+
+    def transform(self, X: Any) -> list[FloatArray]:
+        """Bags with their instances transformed, as a list of tables."""
+        check_is_fitted(self)
+        bags = _only_bags(X)
+        return bags.split(np.asarray(self.transformer_.transform(bags.instances)))
+
+
+def _only_bags(data: Any) -> RaggedBags:
+    if not is_bags(data):
+        msg = "X is a plain table; use the transformer without InstanceTransformer, or pass bags"
+        raise SampleError(msg)
+    return ragged_bags(data)
+
+
+def _spans(offsets: IntArray, chosen: IntArray) -> list[tuple[int, int]]:
+    return [(int(offsets[b]), int(offsets[b + 1])) for b in chosen]

@@ -1,0 +1,176 @@
+"""Bags of any sizes in any usual form: as one table of instances, and where each bag begins."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import SampleError
+from milinfer.typing import BoolArray, FloatArray, IntArray
+
+__all__ = ["RaggedBags", "bag_rows", "is_bags", "ragged_bags"]
+
+
+class RaggedBags(NamedTuple):
+    """Instances of all bags, one bag after the other.
+
+    Parameters
+    ----------
+    instances
+        Shape (n_instances, n_features), float64.
+    offsets
+        Bag ``b`` has the rows ``offsets[b]`` to ``offsets[b + 1] - 1``; shape (n_bags + 1,).
+    """
+
+    instances: FloatArray
+    offsets: IntArray
+
+    @property
+    def sizes(self) -> IntArray:
+        """Instances in each bag, shape (n_bags,)."""
+        return np.diff(self.offsets)
+
+    def split(self, values: FloatArray) -> list[FloatArray]:
+        """One array for each bag from one row for each instance.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> ragged_bags([[[1.0], [2.0]], [[3.0]]]).split(np.array([5.0, 6.0, 7.0]))
+        [array([5., 6.]), array([7.])]
+        """
+        return [values[a:b] for a, b in pairwise(self.offsets.tolist())]
+
+
+def _is_awkward(data: Any) -> bool:
+    return type(data).__module__.partition(".")[0] == "awkward"
+
+
+def is_bags(data: Any) -> bool:
+    """Whether the data are bags, and not a plain table of numbers.
+
+    Bags are: an array of three dimensions, an awkward array of three, and a list (or tuple, or
+    array of objects) of tables.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_bags([np.zeros((2, 3)), np.zeros((1, 3))]), is_bags([[1.0, 2.0], [3.0, 4.0]])
+    (True, False)
+    """
+    if _is_awkward(data):
+        return True
+    if isinstance(data, np.ndarray) and data.dtype != object:
+        return data.ndim == 3
+    if not isinstance(data, list | tuple | np.ndarray) or len(data) == 0:
+        return False
+    return _depth(data[0]) >= 2
+
+
+def _depth(item: Any) -> int:
+    """Dimensions of one bag; nested lists may be ragged, where numpy has no answer."""
+    if hasattr(item, "ndim"):
+        return int(item.ndim)
+    if isinstance(item, list | tuple):
+        return 1 + (_depth(item[0]) if len(item) else 0)
+    return 0
+
+
+def ragged_bags(data: Any) -> RaggedBags:
+    """Bring bags into one table.
+
+    Parameters
+    ----------
+    data
+        Shape (n_bags, n_instances, n_features), the number of instances being another one in
+        each bag if it likes: see :func:`is_bags`.
+
+    Raises
+    ------
+    SampleError
+        If there are no bags, a bag is empty, is no table of numbers, has other features than the
+        first or a number that is not finite; names the bag.
+
+    Examples
+    --------
+    >>> import awkward as ak
+    >>> bags = ragged_bags(ak.Array([[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]]))
+    >>> bags.instances.shape, bags.offsets
+    ((3, 2), array([0, 1, 3]))
+    """
+    tables = [_table(bag, b) for b, bag in enumerate(data)]
+    if not tables:
+        msg = "no bags; X has length 0"
+        raise SampleError(msg)
+    width = tables[0].shape[1]
+    for b, table in enumerate(tables):
+        if len(table) == 0:
+            msg = f"bag {b} is empty; leave such bags out"
+            raise SampleError(msg)
+        if table.shape[1] != width:
+            msg = f"bag {b} has {table.shape[1]} features, but bag 0 has {width}"
+            raise SampleError(msg)
+    instances = np.concatenate(tables)
+    offsets = np.concatenate([[0], np.cumsum([len(t) for t in tables])]).astype(np.int64)
+    wrong = np.argwhere(~np.isfinite(instances))
+    if len(wrong):
+        row, feature = wrong[0]
+        b = int(np.searchsorted(offsets, row, side="right")) - 1
+        msg = (
+            f"bag {b}, instance {row - offsets[b]}: feature {feature} is "
+            f"{instances[row, feature]}; mend or leave out what is NaN or infinity"
+        )
+        raise SampleError(msg)
+    return RaggedBags(instances, offsets)
+
+
+def _table(bag: Any, b: int) -> FloatArray:
+    if hasattr(bag, "ndim") and len(bag) == 0 and bag.ndim < 2:
+        msg = f"bag {b} is empty; leave such bags out"
+        raise SampleError(msg)
+    try:
+        table = np.asarray(bag)
+        if table.dtype.kind not in "biuf":
+            msg = f"numbers of type {table.dtype}"
+            raise TypeError(msg)
+        table = table.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"bag {b} is no table of real numbers ({error}); use shape (n_instances, n_features), "
+            "with the same features for every instance"
+        )
+        raise SampleError(msg) from error
+    if table.size == 0 and table.ndim < 2:
+        msg = f"bag {b} is empty; leave such bags out"
+        raise SampleError(msg)
+    if table.ndim != 2 or table.shape[1] == 0:
+        msg = f"bag {b} has shape {table.shape}; use (n_instances, n_features)"
+        raise SampleError(msg)
+    return table
+
+
+def bag_rows(offsets: IntArray) -> tuple[IntArray, BoolArray]:
+    """Rows of the instances of each bag, padded with row 0, and which of them are meant.
+
+    Returns
+    -------
+    tuple
+        Two arrays of shape (n_bags, largest bag).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows, present = bag_rows(np.array([0, 1, 3]))
+    >>> rows
+    array([[0, 0],
+           [1, 2]])
+    >>> present
+    array([[ True, False],
+           [ True,  True]])
+    """
+    sizes = np.diff(offsets)
+    position = np.arange(sizes.max())
+    present = position < sizes[:, None]
+    return np.where(present, offsets[:-1, None] + position, 0), present
