@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from milinfer.background_ratio import BackgroundRatio as BackgroundRatio
+    from milinfer.bag_estimators import BagClassifier as BagClassifier
+    from milinfer.bag_estimators import BagRegressor as BagRegressor
+    from milinfer.bag_estimators import InstanceTransformer as InstanceTransformer
     from milinfer.bag_size_compare import compare_ansaetze as compare_ansaetze
     from milinfer.bag_size_fit import fit_bag_sizes as fit_bag_sizes
     from milinfer.bag_size_scan import scan_bag_sizes as scan_bag_sizes
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from milinfer.fisher import information as information
     from milinfer.fisher_matrix import information_matrix as information_matrix
     from milinfer.fisher_matrix import relative_information as relative_information
+    from milinfer.hyperparameters import optuna_search as optuna_search
+    from milinfer.hyperparameters import stepwise_search as stepwise_search
     from milinfer.intervals import profile_interval as profile_interval
     from milinfer.likelihood import BagLikelihood as BagLikelihood
     from milinfer.mixture import MixtureCost as MixtureCost
@@ -61,7 +66,9 @@ __version__ = "0.1.0"
 _WHERE = {
     "Background": "pools",
     "BackgroundRatio": "background_ratio",
+    "BagClassifier": "bag_estimators",
     "BagLikelihood": "likelihood",
+    "BagRegressor": "bag_estimators",
     "Belt": "belt",
     "BoostedLikelihood": "boosted",
     "Calibration": "calibration",
@@ -70,6 +77,7 @@ _WHERE = {
     "EventPool": "pools",
     "FeatureProcessor": "processor",
     "FeatureSet": "features",
+    "InstanceTransformer": "bag_estimators",
     "LikelihoodCost": "cost",
     "MixtureCost": "mixture",
     "Oracle": "oracle",
@@ -99,11 +107,13 @@ _WHERE = {
     "minuit": "combination",
     "mixture_cost": "mixture",
     "neyman": "belt_grid",
+    "optuna_search": "hyperparameters",
     "regression_belt": "belt_regression",
     "profile_interval": "intervals",
     "read_workspace": "workspaces",
     "scan_bag_sizes": "bag_size_scan",
     "shared_parameters": "combination",
+    "stepwise_search": "hyperparameters",
 }
 
 __all__ = [*sorted(_WHERE), "__version__"]  # noqa: PLE0604  # all of them are strings

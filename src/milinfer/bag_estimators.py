@@ -80,6 +80,9 @@ class _BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unt
             bags = ragged_bags(X)
             width = bags.instances.shape[1]
             if reset:
+                if len(bags.sizes) < 2:
+                    msg = "X has one bag; training needs two bags or more, one of them to stop by"
+                    raise SampleError(msg)
                 self.n_features_in_ = width
                 if hasattr(self, "feature_names_in_"):  # of a table in an earlier fit
                     del self.feature_names_in_
@@ -150,6 +153,13 @@ class _BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unt
         for problem, found in problems.items():
             if found:
                 raise ConfigurationError(problem)
+        from milinfer.backend import keras
+
+        try:
+            keras.activations.get(self.activation)
+        except ValueError as error:
+            msg = f"Keras does not know activation={self.activation!r}; take 'relu' or 'elu'"
+            raise ConfigurationError(msg) from error
 
     def _entropy(self) -> int:
         """A number from the random state, as scikit-learn takes it, or from a Generator."""
@@ -279,10 +289,13 @@ class _BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unt
         return [np.argsort(-v, kind="stable") for v in values]
 
 
-_SETTINGS = """Parameters
+class BagClassifier(ClassifierMixin, _BagEstimator):  # type: ignore[misc]  # as above
+    """Classifier of bags, with attention, noisy-or or any other pooling.
+
+    Parameters
     ----------
     pooling
-        One of :data:`milinfer.pooling.POOLINGS`{poolings}.
+        One of :data:`milinfer.pooling.POOLINGS`; noisy-or is for two classes.
     hidden, activation, dropout
         Layers of the embedding of an instance.
     l2
@@ -302,13 +315,7 @@ _SETTINGS = """Parameters
         Fraction of the bags that the training stops by.
     random_state
         Seed (int), ``numpy.random.RandomState`` or ``Generator``; None is the global state of
-        numpy, as everywhere in scikit-learn.  The same seed gives the same result."""
-
-
-class BagClassifier(ClassifierMixin, _BagEstimator):  # type: ignore[misc]  # as above
-    __doc__ = f"""Classifier of bags, with attention, noisy-or or any other pooling.
-
-    {_SETTINGS.format(poolings="; noisy-or is for two classes")}
+        numpy, as everywhere in scikit-learn.  The same seed gives the same result.
 
     Attributes
     ----------
@@ -331,7 +338,8 @@ class BagClassifier(ClassifierMixin, _BagEstimator):  # type: ignore[misc]  # as
     >>> rng = np.random.default_rng(1)
     >>> bags = [rng.uniform(size=(n, 1)) for n in rng.integers(1, 6, 400)]
     >>> labels = np.array([bag.max() > 0.8 for bag in bags])
-    >>> model = BagClassifier("noisy-or", hidden=(16,), random_state=1).fit(bags[:300], labels[:300])
+    >>> model = BagClassifier("noisy-or", hidden=(16,), random_state=1)
+    >>> model = model.fit(bags[:300], labels[:300])
     >>> model.score(bags[300:], labels[300:]) > 0.9
     True
     >>> model.key_instances([np.array([[0.1], [0.95], [0.2]])])[0][0]
@@ -379,7 +387,7 @@ class BagClassifier(ClassifierMixin, _BagEstimator):  # type: ignore[misc]  # as
         return self
 
     def decision_function(self, X: Any) -> FloatArray:
-        """Log-odds of the positive class (n_bags,); with more classes logits (n_bags, n_classes)."""
+        """Log-odds of the positive class (n_bags,), or logits (n_bags, n_classes) of three or more."""
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
@@ -406,9 +414,32 @@ class BagClassifier(ClassifierMixin, _BagEstimator):  # type: ignore[misc]  # as
 
 
 class BagRegressor(RegressorMixin, _BagEstimator):  # type: ignore[misc]  # as above
-    __doc__ = f"""Regression of a number that belongs to a bag.
+    """Regression of a number that belongs to a bag.
 
-    {_SETTINGS.format(poolings=" but noisy-or")}
+    Parameters
+    ----------
+    pooling
+        One of :data:`milinfer.pooling.POOLINGS` but noisy-or.
+    hidden, activation, dropout
+        Layers of the embedding of an instance.
+    l2
+        Factor of the sum of squared weights in the loss.
+    attention_width, sharpness
+        See :class:`milinfer.pooling.BagPooling`.
+    epochs
+        Upper limit.
+    batch_size
+        Bags in a batch.
+    learning_rate
+        Adam's, at the start.
+    patience
+        Epochs without a better validation loss before the learning rate is halved; training stops
+        after twice as many, and the best weights come back.
+    validation_fraction
+        Fraction of the bags that the training stops by.
+    random_state
+        Seed (int), ``numpy.random.RandomState`` or ``Generator``; None is the global state of
+        numpy, as everywhere in scikit-learn.  The same seed gives the same result.
 
     Attributes
     ----------

@@ -25,6 +25,9 @@ __all__ = ["BagFit", "LabelledNetwork", "LabelledNetworkSpec", "train_on_labels"
 _CHUNK = 65_536
 """Instances in one call of a prediction, so that memory does not grow with the data."""
 
+_COMPILED_FROM = 10_000
+"""Rows of padded bags from which on the step of the optimiser is compiled by XLA."""
+
 
 @dataclass(frozen=True)
 class LabelledNetworkSpec:
@@ -125,7 +128,7 @@ class LabelledNetwork:
 
     def weights(self) -> list[Any]:
         """Values of the weights, as arrays."""
-        return [np.array(v) for v in self.variables]
+        return [np.array(keras.ops.convert_to_numpy(v)) for v in self.variables]
 
     def set_weights(self, values: list[Any]) -> None:
         """Set what :meth:`weights` gives."""
@@ -172,8 +175,9 @@ class LabelledNetwork:
 
         Times the instance weights and summed over a bag, they are the outputs without the bias.
         """
-        kernel = np.asarray(self._dense[-1].kernel)
-        return self._over_chunks(self._embed, bags) @ kernel
+        kernel = keras.ops.convert_to_numpy(self._dense[-1].kernel)
+        parts: FloatArray = self._over_chunks(self._embed, bags) @ kernel
+        return parts
 
     def _over_chunks(self, function: Any, bags: RaggedBags) -> FloatArray:
         x = bags.instances
@@ -255,6 +259,8 @@ def train_on_labels(
         tf.constant(present),
         tf.constant(targets, tf.float32),
     )
+    # Compiling takes two seconds or more, which a small table never earns back.
+    compiled = rows.size > _COMPILED_FROM
     variables = network.variables
     optimizer = keras.optimizers.Adam(fit.learning_rate)
     optimizer.build(variables)
@@ -265,7 +271,7 @@ def train_on_labels(
         outputs = network.padded(x, tf.gather(present, chosen), training=training)
         return _mean_loss(fit.loss, outputs, tf.gather(targets, chosen))
 
-    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]  # tensorflow is untyped
+    @tf.function(jit_compile=compiled)  # type: ignore[untyped-decorator]  # tensorflow is untyped
     def step(chosen: Any) -> Any:
         with tf.GradientTape() as tape:
             squares = [tf.reduce_sum(tf.square(k)) for k in network.kernels]

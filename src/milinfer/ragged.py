@@ -106,9 +106,6 @@ def ragged_bags(data: Any) -> RaggedBags:
         raise SampleError(msg)
     width = tables[0].shape[1]
     for b, table in enumerate(tables):
-        if len(table) == 0:
-            msg = f"bag {b} is empty; leave such bags out"
-            raise SampleError(msg)
         if table.shape[1] != width:
             msg = f"bag {b} has {table.shape[1]} features, but bag 0 has {width}"
             raise SampleError(msg)
@@ -127,7 +124,7 @@ def ragged_bags(data: Any) -> RaggedBags:
 
 
 def _table(bag: Any, b: int) -> FloatArray:
-    if hasattr(bag, "ndim") and len(bag) == 0 and bag.ndim < 2:
+    if hasattr(bag, "__len__") and len(bag) == 0:
         msg = f"bag {b} is empty; leave such bags out"
         raise SampleError(msg)
     try:
@@ -142,9 +139,6 @@ def _table(bag: Any, b: int) -> FloatArray:
             "with the same features for every instance"
         )
         raise SampleError(msg) from error
-    if table.size == 0 and table.ndim < 2:
-        msg = f"bag {b} is empty; leave such bags out"
-        raise SampleError(msg)
     if table.ndim != 2 or table.shape[1] == 0:
         msg = f"bag {b} has shape {table.shape}; use (n_instances, n_features)"
         raise SampleError(msg)
