@@ -136,7 +136,7 @@ def study(size: str, seed: int) -> dict:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--size", choices=sorted(BAGS), default="quick")
+    parser.add_argument("--size", choices=sorted(SPLITS), default="quick")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     began = time.perf_counter()

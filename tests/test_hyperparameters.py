@@ -64,8 +64,8 @@ def test_bags_are_searched_too():
     bags = [rng.uniform(size=(n, 1)) for n in rng.integers(1, 5, 150)]
     labels = np.array([bag.max() > 0.7 for bag in bags])
     model = mil.BagClassifier("noisy-or", hidden=(8,), epochs=1, learning_rate=0.03)
-    result = mil.stepwise_search(model, bags, labels, {"epochs": [1, 40], "hidden": [(8,), (16,)]})
-    assert result.best_settings["epochs"] == 40
+    result = mil.stepwise_search(model, bags, labels, {"epochs": [1, 30]})
+    assert result.best_settings["epochs"] == 30
     assert result.best_score > 0.85
     assert model.epochs == 1
 
@@ -84,12 +84,11 @@ def test_what_cannot_be_searched_is_refused():
 
 
 def test_scores_that_are_not_finite_are_refused():
-    class Broken(Ridge):
-        def score(self, X, y):
-            return np.nan
+    def undefined(*_):
+        return np.nan
 
     with pytest.raises(ModelError, match="the scores with"):
-        mil.stepwise_search(Broken(), X, Y, {"alpha": [1.0, 2.0]})
+        mil.stepwise_search(Ridge(), X, Y, {"alpha": [1.0, 2.0]}, scoring=undefined)
 
 
 def test_classes_are_spread_over_the_folds():

@@ -387,7 +387,7 @@ class BagClassifier(ClassifierMixin, _BagEstimator):  # type: ignore[misc]  # as
         return self
 
     def decision_function(self, X: Any) -> FloatArray:
-        """Log-odds of the positive class (n_bags,), or logits (n_bags, n_classes) of three or more."""
+        """Log-odds of the positive class (n_bags,), or logits (n_bags, n_classes) of more."""
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 

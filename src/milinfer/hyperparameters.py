@@ -6,7 +6,7 @@ Works with every estimator of scikit-learn, and so with :class:`milinfer.BagClas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -65,7 +65,7 @@ def stepwise_search(
     grid: Mapping[str, Sequence[Any]],
     *,
     folds: int = 3,
-    scoring: str | None = None,
+    scoring: str | Callable[..., float] | None = None,
     seed: int = 0,
 ) -> SearchResult:
     """Choose settings one parameter after the other.
@@ -130,7 +130,7 @@ def optuna_search(
     *,
     trials: int,
     folds: int = 3,
-    scoring: str | None = None,
+    scoring: str | Callable[..., float] | None = None,
     seed: int = 0,
 ) -> SearchResult:
     """Choose settings from the same grid with the tree-structured Parzen estimator of Optuna.
@@ -198,7 +198,7 @@ class _Scorer:
         y: Any,
         grid: Mapping[str, Sequence[Any]],
         folds: int,
-        scoring: str | None,
+        scoring: str | Callable[..., float] | None,
         seed: int,
     ) -> None:
         self._selection = _require("sklearn.model_selection", "sklearn")
