@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from milinfer.bags import bag_offsets
-from milinfer.composition import bag_log_ratio
+from milinfer.composition import bag_log_ratio, listed_bags
 from milinfer.datasets import gaussian
-from milinfer.exceptions import ParameterError
+from milinfer.exceptions import ParameterError, SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.networks import NetworkConfig
+from milinfer.samples import Sample
 from milinfer.training import TrainingConfig
 
 
@@ -68,3 +69,26 @@ def test_the_event_ratio_of_a_bag_network_composes_to_its_bag_ratio():
     composed = bag_log_ratio(model.event_llr(data), bag_offsets(40, 4))
     np.testing.assert_allclose(composed, logits - logits[:, :1], rtol=1e-4, atol=1e-5)
     assert np.ptp(composed[:, 1]) > 0
+
+
+def test_a_listed_bag_holds_its_events_in_order():
+    events = gaussian.generate(11, 0.5, seed=1, n_features=2)
+    bags = listed_bags(events, 3)
+    assert bags.feature_names == ("x0[0]", "x1[0]", "x0[1]", "x1[1]", "x0[2]", "x1[2]")
+    np.testing.assert_array_equal(bags.features, events.features[:9].reshape(3, 6))
+    assert bags.point == events.point
+    ordered = listed_bags(events, 3, sort_by="x1")
+    for row, bag in zip(ordered.features, events.features[:9].reshape(3, 3, 2), strict=True):
+        np.testing.assert_array_equal(row.reshape(3, 2), bag[np.argsort(-bag[:, 1])])
+
+
+def test_lists_of_events_that_cannot_be_are_refused():
+    events = gaussian.generate(4, 0.5, seed=1)
+    with pytest.raises(SampleError, match="4 events do not fill one bag of 5"):
+        listed_bags(events, 5)
+    with pytest.raises(SampleError, match="do not fill one bag of 0"):
+        listed_bags(events, 0)
+    with pytest.raises(SampleError, match="weights, which differ"):
+        listed_bags(Sample(np.zeros((2, 1)), ("x",), np.array([1.0, 2.0])), 2)
+    with pytest.raises(SampleError, match="no feature 'y'"):
+        listed_bags(events, 2, sort_by="y")
