@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, truncnorm
 
@@ -16,6 +16,7 @@ from milinfer.segments import dataset_surface
 GRID = np.linspace(-1, 1, 2001)
 
 
+@settings(deadline=None)
 @given(
     mean=st.floats(-0.3, 0.3),
     events=st.integers(100, 2000),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import norm
 
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.roc import (
+    Estimate,
     auc_difference,
     false_positive_difference,
     false_positive_rate,
+    mean_over_trainings,
     roc_curve,
     weighted_auc,
 )
@@ -37,6 +39,7 @@ def test_the_curve_of_two_gaussians():
     assert abs(roc.auc - norm.cdf(SHIFT / np.sqrt(2))) < 4 * roc.auc_error
 
 
+@settings(deadline=None)
 @given(
     signal=arrays.arrays(np.float64, st.integers(2, 30), elements=st.integers(-5, 5)),
     background=arrays.arrays(np.float64, st.integers(2, 30), elements=st.integers(-5, 5)),
@@ -146,3 +149,25 @@ def test_rates_outside_their_range_are_refused():
 def test_pairs_are_of_the_same_events():
     with pytest.raises(SampleError, match=r"scored \[2, 2\] and \[3, 2\]"):
         auc_difference(([1.0, 2.0], [0.0, 1.0]), ([1.0, 2.0, 3.0], [0.0, 1.0]))
+
+
+def test_the_mean_over_trainings_keeps_the_error_of_the_events():
+    """Each training adds noise of its own to scores of the same events."""
+    rng = np.random.default_rng(6)
+    noise = 0.7
+    exact = norm.cdf(SHIFT / np.sqrt(2) / np.hypot(1, noise)) - norm.cdf(SHIFT / np.sqrt(2))
+    pulls = []
+    for _ in range(150):
+        sharp, _ = gaussians(rng, 500)
+        trained = [
+            auc_difference(tuple(x + rng.normal(0, noise, len(x)) for x in sharp), sharp)
+            for _ in range(4)
+        ]
+        found = mean_over_trainings(trained)
+        assert found.error >= np.mean([t.error for t in trained])
+        pulls.append((found.value - exact) / found.error)
+    # Never too sure of itself; here the noise is in both parts of the error.
+    assert abs(np.mean(pulls)) < 0.4
+    assert 0.4 < np.std(pulls) < 1.1
+    with pytest.raises(SampleError, match="1 trainings"):
+        mean_over_trainings([Estimate(0.5, 0.1)])

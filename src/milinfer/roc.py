@@ -8,6 +8,7 @@ area that is the error of DeLong, DeLong and Clarke-Pearson (1988).  Two classif
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -24,6 +25,7 @@ __all__ = [
     "auc_difference",
     "false_positive_difference",
     "false_positive_rate",
+    "mean_over_trainings",
     "roc_curve",
     "weighted_auc",
 ]
@@ -249,6 +251,31 @@ def false_positive_difference(
     (one, rate), (two, other) = (_rate_parts(pair, true_positive, both) for pair in pairs)
     errors = (weighted_mean(a - b, w)[1] for (a, w), (b, _) in zip(one, two, strict=True))
     return Estimate(rate - other, float(np.hypot(*errors)))
+
+
+def mean_over_trainings(estimates: Sequence[Estimate]) -> Estimate:
+    """Mean of what trainings from different seeds gave on the same test events.
+
+    The error has two parts: the spread of the trainings over the root of their number, and the
+    error from the test events, which more trainings do not lower.
+
+    Raises
+    ------
+    SampleError
+        If there are fewer than two.
+
+    Examples
+    --------
+    >>> found = mean_over_trainings([Estimate(0.7, 0.003), Estimate(0.708, 0.003)])
+    >>> round(found.value, 3), round(found.error, 3)
+    (0.704, 0.005)
+    """
+    if len(estimates) < 2:
+        msg = f"{len(estimates)} trainings have no spread; give two or more"
+        raise SampleError(msg)
+    values, errors = np.array(estimates, dtype=np.float64).T
+    spread = values.std(ddof=1) / np.sqrt(len(values))
+    return Estimate(float(values.mean()), float(np.hypot(spread, errors.mean())))
 
 
 def _rate_parts(

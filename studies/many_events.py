@@ -1,0 +1,123 @@
+"""Classifiers of many events at once, as the studies of seed 004 train and score them.
+
+All are a :class:`milinfer.BagLikelihood` between two points; what differs is what it sees:
+
+``single``
+    f_1: single events.
+``list``, ``sorted``
+    f_N: the features of N events side by side, as they come or in the order of one feature.
+``set``
+    f_N: deep sets, a sum over the events and layers after it.
+``additive``
+    f̃_N: a sum over the events and a fixed function of it (eq. 32); contains f_{N→1}.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+import milinfer as mil
+from milinfer.bags import bag_offsets
+from milinfer.composition import listed_bags
+from milinfer.networks import NetworkConfig
+from milinfer.roc import Estimate, Roc, auc_difference, mean_over_trainings
+from milinfer.segments import event_table, segment_llr
+from milinfer.training import TrainingConfig
+
+RATES = np.linspace(0, 1, 101)  # true positive rates at which curves are kept
+
+
+class Setup(NamedTuple):
+    """What all classifiers of a study have in common, and where they differ.
+
+    A batch has as many events, and an epoch as many batches, for single events as for bags.
+    """
+
+    bag_size: int
+    hidden: dict[str, tuple[int, ...]]  # by kind
+    bag_hidden: tuple[int, ...]
+    epochs: int
+    batches: int  # in an epoch
+    learning_rate: float
+    sort_by: str | None = None
+
+
+def train(kind: str, samples: mil.SampleSet, setup: Setup, seed: int) -> mil.BagLikelihood:
+    """A trained classifier of one kind."""
+    listed = kind in ("list", "sorted")
+    seen = as_seen(kind, samples, setup)
+    size = 1 if listed or kind == "single" else setup.bag_size
+    head = "multiclass" if kind == "set" else "binary"
+    network = NetworkConfig(
+        setup.hidden[kind],
+        "relu",
+        batch_norm=False,
+        dropout=0.0,
+        l2=0.0,
+        bag_hidden=setup.bag_hidden if kind == "set" else (),
+    )
+    rate = setup.learning_rate
+    batch = int(0.8 * seen.n_events / setup.batches)  # a fifth is held out for early stopping
+    return mil.BagLikelihood(
+        head=head,
+        degree=None,
+        pooling="mean" if size == 1 else "sum",
+        bag_size=size,
+        reference=float(samples.values(samples.parameters[0]).min()),
+        network=network,
+        training=TrainingConfig(setup.epochs, batch, rate, rate / 100, schedule="cosine"),
+        seed=seed,
+    ).fit(seen)
+
+
+def as_seen(kind: str, samples: mil.SampleSet, setup: Setup) -> mil.SampleSet:
+    """Samples of lists of events for the classifiers that see lists."""
+    if kind not in ("list", "sorted"):
+        return samples
+    key = setup.sort_by if kind == "sorted" else None
+    return mil.SampleSet(tuple(listed_bags(s, setup.bag_size, key) for s in samples))
+
+
+def bag_scores(kind: str, model, samples: mil.SampleSet, setup: Setup) -> tuple[np.ndarray, ...]:
+    """Log-ratio of consecutive bags of N events: of the signal, then of the background."""
+    scores = []
+    for sample in as_seen(kind, samples, setup):
+        size = 1 if kind in ("list", "sorted") else setup.bag_size
+        n = len(sample) // size * size
+        table = event_table(model, sample)
+        llr = segment_llr(model, table, np.arange(n), np.ones(n), bag_offsets(n, size))
+        scores.append(llr[:, -1] - llr[:, 0])
+    return scores[1], scores[0]
+
+
+def event_scores(model, samples: mil.SampleSet) -> tuple[np.ndarray, ...]:
+    """Log-ratio of single events: of the signal, then of the background."""
+    background, signal = (model.event_llr(s) for s in samples)
+    return signal[:, -1] - signal[:, 0], background[:, -1] - background[:, 0]
+
+
+def compared(scores: list[tuple], reference: tuple | list[tuple]) -> dict:
+    """Area minus that of a reference on the same bags: mean over trainings, and each of them."""
+    references = reference if isinstance(reference, list) else [reference] * len(scores)
+    pairs = [auc_difference(s, r) for s, r in zip(scores, references, strict=True)]
+    mean = mean_over_trainings(pairs)
+    return {
+        "difference": mean.value,
+        "error": mean.error,
+        "trainings": [p.value for p in pairs],
+        "spread": float(np.std([p.value for p in pairs], ddof=1)),
+    }
+
+
+def pulls(entry: dict) -> float:
+    """Difference in standard errors."""
+    return entry["difference"] / entry["error"]
+
+
+def curve(rocs: list[Roc]) -> dict:
+    """Mean of the curves of several trainings, and the mean of their areas."""
+    area = mean_over_trainings([Estimate(r.auc, r.auc_error) for r in rocs])
+    mean = np.mean([r.at(RATES) for r in rocs], axis=0)
+    return {"auc": area.value, "error": area.error, "false_positive": mean.round(6).tolist()}
