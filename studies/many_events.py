@@ -14,14 +14,15 @@ All are a :class:`milinfer.BagLikelihood` between two points; what differs is wh
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import milinfer as mil
 from milinfer.bags import bag_offsets
 from milinfer.composition import listed_bags
-from milinfer.networks import NetworkConfig
+from milinfer.evaluation import event_outputs
+from milinfer.networks import BagNetwork, NetworkConfig
 from milinfer.roc import Estimate, Roc, auc_difference, mean_over_trainings
 from milinfer.segments import event_table, segment_llr
 from milinfer.training import TrainingConfig
@@ -44,8 +45,10 @@ class Setup(NamedTuple):
     sort_by: str | None = None
 
 
-def train(kind: str, samples: mil.SampleSet, setup: Setup, seed: int) -> mil.BagLikelihood:
-    """A trained classifier of one kind."""
+def train(
+    kind: str, samples: mil.SampleSet, setup: Setup, seed: int, on_epoch: Any = None
+) -> mil.BagLikelihood:
+    """A trained classifier of one kind, its epochs reported."""
     listed = kind in ("list", "sorted")
     seen = as_seen(kind, samples, setup)
     size = 1 if listed or kind == "single" else setup.bag_size
@@ -69,7 +72,7 @@ def train(kind: str, samples: mil.SampleSet, setup: Setup, seed: int) -> mil.Bag
         network=network,
         training=TrainingConfig(setup.epochs, batch, rate, rate / 100, schedule="cosine"),
         seed=seed,
-    ).fit(seen)
+    ).fit(seen, on_epoch=on_epoch)
 
 
 def as_seen(kind: str, samples: mil.SampleSet, setup: Setup) -> mil.SampleSet:
@@ -92,6 +95,23 @@ def bag_scores(kind: str, model, samples: mil.SampleSet, setup: Setup) -> tuple[
     return scores[1], scores[0]
 
 
+def network_scores(
+    network: BagNetwork, samples: mil.SampleSet, setup: Setup
+) -> tuple[np.ndarray, ...]:
+    """The same from the network of a set, or of single events, in the midst of its training."""
+    scores = []
+    for sample in samples:
+        n_bags = len(sample) // setup.bag_size
+        out = event_outputs(network.event_model, sample.features[: n_bags * setup.bag_size])
+        sums = out.astype(np.float64).reshape(n_bags, setup.bag_size, -1).sum(axis=1)
+        if network.bag_head is not None:
+            counts = np.full(n_bags, setup.bag_size, np.float32)
+            classes = network.bag_head([sums.astype(np.float32), counts], training=False)
+            sums = np.diff(np.asarray(classes, dtype=np.float64), axis=1)
+        scores.append(sums[:, 0])
+    return scores[1], scores[0]
+
+
 def event_scores(model, samples: mil.SampleSet) -> tuple[np.ndarray, ...]:
     """Log-ratio of single events: of the signal, then of the background."""
     background, signal = (model.event_llr(s) for s in samples)
@@ -101,14 +121,15 @@ def event_scores(model, samples: mil.SampleSet) -> tuple[np.ndarray, ...]:
 def compared(scores: list[tuple], reference: tuple | list[tuple]) -> dict:
     """Area minus that of a reference on the same bags: mean over trainings, and each of them."""
     references = reference if isinstance(reference, list) else [reference] * len(scores)
-    pairs = [auc_difference(s, r) for s, r in zip(scores, references, strict=True)]
-    mean = mean_over_trainings(pairs)
-    return {
-        "difference": mean.value,
-        "error": mean.error,
-        "trainings": [p.value for p in pairs],
-        "spread": float(np.std([p.value for p in pairs], ddof=1)),
-    }
+    return over_trainings([auc_difference(s, r) for s, r in zip(scores, references, strict=True)])
+
+
+def over_trainings(estimates: list[Estimate]) -> dict:
+    """Mean over trainings with its error, each of them, and their spread."""
+    mean = mean_over_trainings(estimates)
+    each = [e.value for e in estimates]
+    spread = float(np.std(each, ddof=1))
+    return {"difference": mean.value, "error": mean.error, "trainings": each, "spread": spread}
 
 
 def pulls(entry: dict) -> float:

@@ -88,6 +88,7 @@ def test_an_ensemble_averages_log_ratios(samples):
     seen = []
     model = estimator(training=short, ensemble=2).fit(samples, on_epoch=seen.append)
     assert [(r.member, r.epoch) for r in seen] == [(0, 0), (1, 0)]
+    assert [r.network.event_model for r in seen] == [m[0].event_model for m in model.fitted.members]
     test = samples[0].take(slice(0, 50))
     logits = [
         np.asarray(m[0].event_model(test.features, training=False)) for m in model.fitted.members

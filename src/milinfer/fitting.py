@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -46,7 +46,7 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What a progress display needs to know after an epoch.
+    """How far a training is after an epoch.
 
     Parameters
     ----------
@@ -56,6 +56,8 @@ class EpochReport:
         Number of the epoch, and the largest possible.
     loss, val_loss
         Of this epoch.
+    network
+        The network as it is now, to look at before training goes on; None where a cluster trains.
     """
 
     member: int
@@ -64,6 +66,7 @@ class EpochReport:
     n_epochs: int
     loss: float
     val_loss: float
+    network: BagNetwork | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +225,7 @@ def _train_member(
     history = []
     for k, part in enumerate(member):
         n_networks = model.ensemble * len(member)
-        report = _reporter(on_epoch, number * len(member) + k, n_networks, model.training)
+        report = _reporter(on_epoch, number * len(member) + k, n_networks, model.training, part)
         history.append(task.train(part, k, seeds.bags[k], report))
     z, scale = task.normalisation(member)
     fitted = Fitted(
@@ -255,11 +258,12 @@ def _reporter(
     number: int,
     n_networks: int,
     training: TrainingConfig,
+    network: BagNetwork | None = None,
 ) -> Callable[[int, dict[str, float]], None]:
     def report(epoch: int, logs: dict[str, float]) -> None:
         if on_epoch is not None:
-            loss, val_loss = float(logs["loss"]), float(logs["val_loss"])
-            on_epoch(EpochReport(number, n_networks, epoch, training.epochs, loss, val_loss))
+            losses = float(logs["loss"]), float(logs["val_loss"])
+            on_epoch(EpochReport(number, n_networks, epoch, training.epochs, *losses, network))
 
     return report
 
