@@ -46,7 +46,7 @@ FEATURES = (
 )
 SORT_BY = "cos_dphi_q0_q1"  # the feature that tells most
 SIZES = {  # events of each class to train on and to test with, epochs, trainings, processes
-    "quick": (10_000, 12_000, 10, 2, 1),
+    "quick": (6_000, 10_000, 8, 2, 1),
     "full": (100_000, 200_000, 40, 4, 2),
 }
 EVENT_LAYERS = (64, 64, 64, 64)
@@ -101,6 +101,8 @@ class Epochs:
 
 def study(size: str, seed: int) -> dict:
     n_train, n_test, epochs, n_trainings, workers = SIZES[size]
+    # The list is the worst and differs from the sorted classifier by nothing but the order.
+    kinds = [k for k in LAYERS if size == "full" or k != "list"]
     setup = Setup(N, LAYERS, (100, 100, 100), epochs, 10, 3e-3, SORT_BY)
     seeds = np.random.SeedSequence(seed).generate_state(2 * n_trainings + 3).tolist()
     jobs = [(v, n_train * n_trainings, s, False) for v, s in zip(VALUES, seeds[:2], strict=True)]
@@ -114,12 +116,12 @@ def study(size: str, seed: int) -> dict:
     in_bags = {
         name: tuple(x.reshape(-1, N).sum(axis=1) for x in scores) for name, scores in bounds.items()
     }
-    scores: dict[str, list] = {name: [] for name in (*LAYERS, "f1", "f20to1")}
+    scores: dict[str, list] = {name: [] for name in (*kinds, "f1", "f20to1")}
     convergence: dict[str, list] = {"single": [], "set": []}
     for k, number in enumerate(seeds[4 : 4 + n_trainings]):
         part = slice(k * n_train, (k + 1) * n_train)
         samples = mil.SampleSet(tuple(made[i][0].take(part) for i in (0, 1)))
-        for kind in LAYERS:
+        for kind in kinds:
             follow = Epochs(test, setup) if kind in convergence else None
             model = train(kind, samples, setup, number, follow)
             scores[kind].append(bag_scores(kind, model, test, setup))
@@ -148,6 +150,7 @@ def study(size: str, seed: int) -> dict:
             "against single": compared(scores[kind], scores["single"]) if kind != "single" else {},
         }
         for kind in LABELS
+        if kind in kinds
     }
     found["single events"] = {
         name: {
@@ -170,16 +173,16 @@ def check(results: dict) -> None:
     require(
         bounds["parton level"]["auc"] > bounds["visible"]["auc"], "neutrinos tell nothing at all"
     )
-    for kind in ("list", "sorted"):
+    for kind in {"list", "sorted"} & set(classifiers):
         require(
             pulls(classifiers[kind]["against single"]) < -3,
             f"f20 ({kind}) reaches what single events give",
         )
-    require(
-        classifiers["single"]["auc"]
-        > classifiers["single"]["error"] * 4 + bounds["visible"]["auc of one event"],
-        "twenty events tell no more than one",
-    )
+    single = classifiers["single"]
+    gain = single["auc"] - bounds["visible"]["auc of one event"]
+    require(gain > 4 * single["error"], "twenty events tell no more than one")
+    early = {k: np.mean(np.array(v)[:, :3]) for k, v in results["convergence"].items()}
+    require(early["set"] < early["single"] + 0.01, "sets converge faster than single events")
 
 
 def tables(results: dict) -> str:
@@ -187,12 +190,11 @@ def tables(results: dict) -> str:
     for name, entry in results["bounds"].items():
         what = {"parton level": "exact, parton level", "visible": "exact, what is visible"}[name]
         rows.append((what, pair(entry["auc"], entry["error"], 4), "", "", "", ""))
-    for kind, label in LABELS.items():
-        entry = results["classifiers"][kind]
+    for kind, entry in results["classifiers"].items():
         single, visible = entry["against single"], entry["against visible"]
         rows.append(
             (
-                label,
+                LABELS[kind],
                 pair(entry["auc"], entry["error"], 4),
                 pair(entry["at one half"]["difference"], entry["at one half"]["error"]),
                 pair(1e3 * visible["difference"], 1e3 * visible["error"], 1),
@@ -208,16 +210,18 @@ def tables(results: dict) -> str:
         "area − f₁→₂₀, 10⁻³",
         "spread of trainings, 10⁻³",
     )
-    one = [
-        f"{name} {pair(1e3 * entry['against visible']['difference'], 1e3 * entry['against visible']['error'], 1)}"
-        for name, entry in zip(("f₁", "f₂₀→₁"), results["single events"].values(), strict=True)
-    ]
-    paired = results["f20to1 − f1"]
+    paired = {
+        "f₁ − exact": results["single events"]["f1"]["against visible"],
+        "f₂₀→₁ − exact": results["single events"]["f20to1"]["against visible"],
+        "f₂₀→₁ − f₁": results["f20to1 − f1"],
+    }
+    one = "; ".join(
+        f"{name}: {pair(1e3 * p['difference'], 1e3 * p['error'], 1)}" for name, p in paired.items()
+    )
+    exact = results["bounds"]["visible"]["auc of one event"]
     return (
-        f"{markdown(titles, rows)}\n\nSingle events: the exact ratio of what is visible has the area "
-        f"{results['bounds']['visible']['auc of one event']:.4f}. Areas minus that, 10⁻³: "
-        f"{', '.join(one)}; f₂₀→₁ − f₁: "
-        f"{pair(1e3 * paired['difference'], 1e3 * paired['error'], 1)}."
+        f"{markdown(titles, rows)}\n\nSingle events, where the exact ratio of what is visible has "
+        f"the area {exact:.4f}; differences of areas, 10⁻³: {one}."
     )
 
 
@@ -232,9 +236,9 @@ def _curves(results: dict) -> Figure:
         for (name, entry), style in zip(results["bounds"].items(), (":", "--"), strict=True):
             rates = RATES - np.array(entry["false_positive"])
             axis.plot(RATES, rates, color="black", ls=style, lw=1, label=f"exact, {name}")
-        for i, (kind, label) in enumerate(LABELS.items()):
-            rates = RATES - np.array(results["classifiers"][kind]["false_positive"])
-            axis.plot(RATES, rates, color=PALETTE[i], label=label)
+        for i, (kind, entry) in enumerate(results["classifiers"].items()):
+            rates = RATES - np.array(entry["false_positive"])
+            axis.plot(RATES, rates, color=PALETTE[i], label=LABELS[kind])
         axis.set_xlim(0, 1)
         axis.set_ylim(0, axis.get_ylim()[1] * 1.02)
         axis.set_xlabel("true positive rate")

@@ -24,7 +24,7 @@ from milinfer.roc import Estimate, mean_over_trainings
 from milinfer.training import TrainingConfig
 
 SIZES = {  # events of each class to train on and to test with, epochs, trainings, values of ε
-    "quick": (30_000, 100_000, 8, 2, (0.0, 1.0, 2.0)),
+    "quick": (20_000, 100_000, 8, 2, (0.5, 2.0)),
     "full": (100_000, 1_000_000, 40, 5, tuple(np.linspace(0, 2, 10).round(6))),
 }
 NETWORK = NetworkConfig((64, 64), "relu", batch_norm=False, dropout=0.0, l2=0.0)
