@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
@@ -51,13 +52,18 @@ def require(statement: bool, message: str) -> None:
 
 
 class Study(NamedTuple):
-    """The four functions; see the module."""
+    """The four functions; see the module.
+
+    `needs` is an environment variable with the folder of public files that a study reads and the
+    package does not have; without it the study does not run.
+    """
 
     name: str
     study: Callable[[str, int], dict[str, Any]]
     check: Callable[[Mapping[str, Any]], None]
     tables: Callable[[Mapping[str, Any]], str]
     figures: Callable[[Mapping[str, Any]], dict[str, Figure]]
+    needs: str = ""
 
 
 def markdown(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -73,6 +79,9 @@ def pair(value: float, error: float, digits: int = 3) -> str:
 
 def execute(study: Study, size: str, seed: int) -> dict[str, Any]:
     """Run a study: its results with command, time and versions."""
+    if study.needs and not os.environ.get(study.needs):
+        msg = f"{study.name} reads public files; give their folder as {study.needs}"
+        raise StudyError(msg)
     began, worked = time.perf_counter(), time.process_time()
     results = study.study(size, seed)
     return {
