@@ -4,8 +4,9 @@ python studies/gaussian_regression.py [--size quick|full] [--seed 0] [--out DIR]
 
 μ is uniform in [−0.5, 0.5], σ = 1.  Maximum likelihood and per-instance regression (eqs. 28, 29)
 use one classifier of single events with μ as an input; per-ensemble regression sees the hundred
-events as a list, as in the paper, or as a set.  References: the mean of the truncated Gaussian posterior, which has the least
-squared error of all, and the sample mean, cut at the ends of the range.
+events as a list, as in the paper, or as a set.  References: the mean of the truncated Gaussian
+posterior, which has the least squared error of all, and the sample mean, cut at the ends of the
+range.
 """
 
 from __future__ import annotations

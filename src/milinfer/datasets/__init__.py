@@ -1,4 +1,4 @@
-"""Embedded data with exact truth, generated on the spot.
+"""Embedded data with exact truth, generated on the spot, and readers of public samples.
 
 `vbf_hww`
     The lead case: one SMEFT Wilson coefficient in VBF H → WW* → 2ℓ2ν.
@@ -8,6 +8,8 @@
     The lead case's exact likelihood ratio given what a detector sees.
 `gaussian`
     Closed-form examples.
+`public`
+    Readers of the public samples of seed 004, which are not part of the package.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from milinfer.datasets import gaussian as gaussian
     from milinfer.datasets import observable as observable
+    from milinfer.datasets import public as public
     from milinfer.datasets import vbf_hww as vbf_hww
     from milinfer.datasets import vbf_hzz as vbf_hzz
 
-__all__ = ["gaussian", "observable", "vbf_hww", "vbf_hzz"]
+__all__ = ["gaussian", "observable", "public", "vbf_hww", "vbf_hzz"]
 
 
 def __getattr__(name: str) -> Any:
