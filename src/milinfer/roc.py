@@ -36,7 +36,10 @@ Scores: TypeAlias = tuple[ArrayLike, ArrayLike]
 Weights: TypeAlias = tuple[ArrayLike, ArrayLike] | None
 """Weights of the signal and of the background; None: all 1."""
 
-_WINDOW = 0.05  # half width in the true positive rate over which the slope of a curve is taken
+# Half width in the true positive rate over which the slope of a curve is taken: at most the first,
+# and at most this part of the distance from 0 or 1, where curves bend.
+_WINDOW, _PART = 0.05, 0.25
+_RANGE = (0.01, 0.99)
 
 
 class Estimate(NamedTuple):
@@ -200,7 +203,7 @@ def false_positive_rate(
     scores
         Of signal and background.
     true_positive
-        Between 0.05 and 0.95, where the slope can be taken.
+        Between 0.01 and 0.99.  Its slope needs some ten signal events on either side.
     weights
         Of the signal and of the background, none negative; default: all 1.
 
@@ -282,8 +285,8 @@ def _rate_parts(
     scores: Scores, true_positive: float, weights: Weights
 ) -> tuple[tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]], float]:
     """What each event of signal and background adds to the rate, its weight, and the rate."""
-    if not _WINDOW <= true_positive <= 1 - _WINDOW:
-        msg = f"true_positive={true_positive} is not between {_WINDOW} and {1 - _WINDOW}"
+    if not _RANGE[0] <= true_positive <= _RANGE[1]:
+        msg = f"true_positive={true_positive} is not between {_RANGE[0]} and {_RANGE[1]}"
         raise ParameterError(msg)
     w1, w0 = (None, None) if weights is None else weights
     (s, w1), (b, w0) = _sample("signal", scores[0], w1), _sample("background", scores[1], w0)
@@ -291,8 +294,9 @@ def _rate_parts(
         msg = "weights are negative: the signal has no unique threshold; use auc_difference"
         raise SampleError(msg)
     roc = roc_curve(s, b, w1, w0)
-    low, high = roc.at([true_positive - _WINDOW, true_positive + _WINDOW])
-    slope = (high - low) / (2 * _WINDOW)
+    window = min(_WINDOW, _PART * true_positive, _PART * (1 - true_positive))
+    low, high = roc.at([true_positive - window, true_positive + window])
+    slope = (high - low) / (2 * window)
     order = np.argsort(-s, kind="stable")
     above = np.searchsorted(np.cumsum(w1[order]) / w1.sum(), true_positive)
     threshold = s[order[min(int(above), len(s) - 1)]]
