@@ -139,6 +139,7 @@ def figures(results: dict) -> dict[str, Figure]:
             axis.plot(RATES[shown], 1 / rate[shown], color=PALETTE[i], ls=style, label=label)
         axis.set_yscale("log")
         axis.set_xlim(0, 1)
+        axis.set_ylim(0.8, None)
         axis.set_xlabel("true positive rate")
         axis.set_ylabel("1 / false positive rate")
         axis.legend(loc="lower left")
