@@ -130,11 +130,11 @@ def figures(results: dict) -> dict[str, Figure]:
                 axis.plot(X, entry["median"] - zero, color=PALETTE[i], label=label)
                 low, high = entry["low"] - zero, entry["high"] - zero
                 axis.fill_between(X, low, high, color=PALETTE[i], alpha=0.12, lw=0)
-        top.set_ylabel("ln r: median and 68 % of trainings")
+        top.set_ylabel("ln r")
         top.set_xlim(X[0], X[-1])
         figure.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=3)
         bottom.set_ylabel("ln r − exact")
-        bottom.set_xlabel("x")
+        bottom.set_xlabel("x (median and central 68 % of the trainings)")
     return {"ratios": figure}
 
 

@@ -243,7 +243,7 @@ def _curves(results: dict) -> Figure:
         axis.set_ylim(0, axis.get_ylim()[1] * 1.02)
         axis.set_xlabel("true positive rate")
         axis.set_ylabel("true − false positive rate")
-        axis.legend(loc="upper right", fontsize=8)
+        axis.legend(loc="lower center")
     return figure
 
 
