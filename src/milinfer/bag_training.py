@@ -24,7 +24,7 @@ from milinfer.typing import Float32Array, FloatArray, IntArray
 
 __all__ = ["BagFit", "train_on_labels"]
 
-_COMPILED_FROM = 10_000
+_COMPILED_FROM = 20_000
 """Rows of padded bags from which on an epoch is compiled by XLA."""
 
 _ARCHITECTURES = 16
