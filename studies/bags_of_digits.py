@@ -320,7 +320,8 @@ def _scores(results: Mapping[str, Any]) -> Figure:
             axes.set_xticks(range(len(rows)), [row["pooling"] for row in rows])
             axes.tick_params(axis="x", which="both", length=0)
             axes.set_xlim(-0.5, len(rows) - 0.5)
-            axes.set_ylim(top=1.0)
+            lowest = min(*BARS[task], *(v for r in rows for v in r["folds"]["score"]))
+            axes.set_ylim(1 - 1.5 * (1 - lowest), 1.0)  # room for the legend
             axes.set_title(titles[task])
             axes.legend(loc="lower right")
         panels[0].set_ylabel("fraction, R²")
@@ -333,7 +334,7 @@ def _bags(examples: Mapping[str, Any]) -> Figure:
 
     n = len(examples["bags"])
     with styled():
-        figure = Figure(figsize=(8.4, 1.35 * n), layout="constrained")
+        figure = Figure(figsize=(8.4, 1.05 * n), layout="constrained")
         grid = figure.subplots(n, BAG_SIZE + 1, width_ratios=[2.6, *[1] * BAG_SIZE], squeeze=False)
         for b, panels in enumerate(grid):
             kind = "a three" if examples["labels"][b] else "no three"
@@ -349,7 +350,9 @@ def _bags(examples: Mapping[str, Any]) -> Figure:
                 axes.minorticks_off()
                 shares = [examples[p]["weights"][b][i] for p in ("noisy-or", "attention")]
                 axes.set_title(f"{shares[0]:.2f}", color=PALETTE[0], fontsize=8, pad=2)
-                axes.set_xlabel(f"{shares[1]:.2f}", color=PALETTE[1], fontsize=8, labelpad=2)
+                axes.set_xlabel(
+                    f"{shares[1]:.2f}", color=PALETTE[1], fontsize=8, labelpad=2, loc="center"
+                )
                 for spine in axes.spines.values():
                     spine.set(color=PALETTE[0], linewidth=0.4 + 3 * shares[0])
     return figure
