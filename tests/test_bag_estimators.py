@@ -5,8 +5,6 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -86,7 +84,7 @@ def test_weights_are_shares_of_attention_or_probabilities(classifiers):
             assert np.sum(weights) == pytest.approx(1, rel=1e-12)
     model = classifiers["noisy-or"]
     expected = [1 - np.prod(1 - p) for p in model.instance_weights(TEST)]
-    np.testing.assert_allclose(model.predict_proba(TEST)[:, 1], expected, rtol=1e-9)
+    np.testing.assert_allclose(model.predict_proba(TEST)[:, 1], expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.slow
@@ -147,7 +145,7 @@ def test_order_and_company_are_irrelevant(classifiers, regressors, data):
 @pytest.mark.parametrize("kind", POOLINGS)
 def test_padded_training_batches_give_what_predictions_give(kind):
     """What the loss sees, padded and in float32, is what is predicted without padding."""
-    from milinfer.bag_training import LabelledNetwork, LabelledNetworkSpec
+    from milinfer.bag_network import LabelledNetwork, LabelledNetworkSpec
     from milinfer.ragged import bag_rows, ragged_bags
 
     bags = ragged_bags(TEST[:20])
@@ -192,7 +190,7 @@ def test_all_forms_of_bags_are_one():
 
 # --- scikit-learn ----------------------------------------------------------------------------
 
-QUICK = {**SMALL, "epochs": 40}
+QUICK = {"hidden": (8,), "epochs": 15, "learning_rate": 0.05}
 
 
 @pytest.mark.slow
@@ -297,50 +295,3 @@ def test_without_scikit_learn_the_extra_is_named():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert 'pip install "milinfer[sklearn]"' in done.stdout
-
-
-# --- the study -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def study():
-    path = Path(__file__).parents[1] / "studies" / "bags_of_digits.py"
-    spec = spec_from_file_location("bags_of_digits", path)
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
-def test_no_test_digit_is_seen_in_training(study):
-    (train, train_digits), (test, test_digits) = study.split_digits(0)
-    assert len(train) + len(test) == 1797
-    assert len(train_digits) == len(train)
-    assert len(test_digits) == len(test)
-    unseen = {image.tobytes() for image in test} - {image.tobytes() for image in train}
-    assert len(unseen) == len(test)
-
-
-def test_bags_are_what_they_are_said_to_be(study):
-    train, _ = study.split_digits(0)
-    bags = study.bags_with_key(*train, 101, np.random.default_rng(1))
-    threes = np.sum(bags.digits == 3, axis=1)
-    np.testing.assert_array_equal(threes, np.arange(101) % 2 == 0)
-    np.testing.assert_array_equal(bags.positive, threes)
-    known = {image.tobytes(): digit for image, digit in zip(*train, strict=True)}
-    for images, digits in ((b[0], b[1]) for b in zip(*bags, strict=True)):
-        assert [known[image.tobytes()] for image in images] == digits.tolist()
-
-
-@pytest.mark.slow
-def test_bags_of_digits_reach_what_the_seed_reports(study):
-    """Seed 003, on MNIST: accuracy 0.96 and 0.99, R² 0.73, key instances of the regression 0.89."""
-    result = study.study("quick", 0)
-    for row in result["three"]:
-        assert row["accuracy"] >= 0.96, row
-        assert row["key_instance_accuracy"] >= 0.95, row
-    by_pooling = {row["pooling"]: row for row in result["mean"]}
-    assert by_pooling["mean"]["r2"] >= 0.73
-    assert by_pooling["attention"]["r2"] >= 0.73
-    assert by_pooling["attention"]["key_instance_accuracy"] >= 0.89

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import KFold, cross_val_score
+from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 from sklearn.neighbors import KNeighborsRegressor
 
 import milinfer as mil
@@ -68,6 +68,19 @@ def test_bags_are_searched_too():
     assert result.best_settings["epochs"] == 30
     assert result.best_score > 0.85
     assert model.epochs == 1
+
+
+def test_folds_of_ones_own():
+    """Groups stay together: the search scores on what no training of it has seen."""
+    groups = np.arange(len(X)) % 4
+    folds = list(GroupKFold(4).split(X, Y, groups))
+    result = mil.stepwise_search(KNeighborsRegressor(), X, Y, GRID, folds=folds)
+    for step in result.history:
+        model = KNeighborsRegressor(**step.settings)
+        scores = cross_val_score(model, X, Y, cv=GroupKFold(4), groups=groups)
+        assert step.score == pytest.approx(np.mean(scores), rel=1e-12)
+    with pytest.raises(ConfigurationError, match="folds=1"):
+        mil.stepwise_search(Ridge(), X, Y, {"alpha": [1.0]}, folds=folds[:1])
 
 
 def test_what_cannot_be_searched_is_refused():

@@ -25,7 +25,7 @@ except ImportError as error:
     raise ConfigurationError(msg) from error
 
 if TYPE_CHECKING:
-    from milinfer.bag_training import LabelledNetwork
+    from milinfer.bag_network import LabelledNetwork
 
 __all__ = ["BagEstimator"]
 
@@ -102,7 +102,8 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
     def _train(
         self, bags: RaggedBags, targets: FloatArray, strata: FloatArray, n_outputs: int, loss: str
     ) -> None:
-        from milinfer.bag_training import BagFit, LabelledNetworkSpec, train_on_labels
+        from milinfer.bag_network import LabelledNetworkSpec
+        from milinfer.bag_training import BagFit, train_on_labels
 
         self._check_settings()
         seeds = np.random.SeedSequence(self._entropy()).spawn(2)

@@ -66,7 +66,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
     history_, n_iter_
         ``loss`` and ``val_loss`` of every epoch; the number of epochs.
     network_
-        :class:`milinfer.bag_training.LabelledNetwork`.
+        :class:`milinfer.bag_network.LabelledNetwork`.
 
     Examples
     --------
@@ -188,7 +188,7 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     history_, n_iter_
         ``loss`` and ``val_loss`` of every epoch, in units of the variance; the number of epochs.
     network_
-        :class:`milinfer.bag_training.LabelledNetwork`.
+        :class:`milinfer.bag_network.LabelledNetwork`.
 
     Examples
     --------

@@ -1,195 +1,36 @@
 """Training of a small network on labelled bags of any sizes.
 
 :mod:`milinfer.training` draws new bags in every epoch, all of one size; here bags and their labels
-are given.  Batches are padded to the largest bag and masked.  Predictions run over instances
-without padding, in float64, and are reduced bag by bag: they do not depend on what else is
-predicted in the same call.  Importing this module imports Keras.
+are given.  Batches are padded to the largest bag and masked.  Importing this module imports Keras.
+
+A small network trains in less time than TensorFlow needs to trace its graph.  The graphs here
+therefore hold neither weights nor data nor seeds: what is trained is an argument, one vector with
+all weights, and networks of one architecture share their graphs (the last few are kept).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from milinfer.backend import keras, tf
+from milinfer.bag_network import LabelledNetwork, LabelledNetworkSpec
 from milinfer.exceptions import ModelError
-from milinfer.layers import Dropout
-from milinfer.pooling import BagPooling, segment_reduce
 from milinfer.ragged import RaggedBags, bag_rows
-from milinfer.typing import FloatArray, IntArray
+from milinfer.typing import Float32Array, FloatArray, IntArray
 
-__all__ = ["BagFit", "LabelledNetwork", "LabelledNetworkSpec", "train_on_labels"]
+__all__ = ["BagFit", "train_on_labels"]
 
-_CHUNK = 65_536
-"""Instances in one call of a prediction, so that memory does not grow with the data."""
+_COMPILED_FROM = 20_000
+"""Rows of padded bags from which on an epoch is compiled by XLA."""
 
-_COMPILED_FROM = 10_000
-"""Rows of padded bags from which on the step of the optimiser is compiled by XLA."""
+_ARCHITECTURES = 16
+"""Architectures whose graphs are kept."""
 
-
-@dataclass(frozen=True)
-class LabelledNetworkSpec:
-    """All that a :class:`LabelledNetwork` is built from.
-
-    Parameters
-    ----------
-    n_inputs, n_outputs
-        Features of an instance; numbers that a bag gets.
-    hidden, activation, dropout
-        Layers of the embedding of an instance.
-    pooling, attention_width, sharpness
-        See :class:`milinfer.pooling.BagPooling`.
-    seed
-        Of initial weights and dropout.
-    """
-
-    n_inputs: int
-    n_outputs: int
-    hidden: tuple[int, ...]
-    activation: str
-    dropout: float
-    pooling: str
-    attention_width: int
-    sharpness: float
-    seed: int
-
-
-class LabelledNetwork:
-    """Embedding of the instances, pooling, and a linear layer.
-
-    With noisy-or pooling the embedding ends in the log-odds of each instance, and what the pooling
-    gives is the output.  It can be pickled.
-
-    Parameters
-    ----------
-    spec
-        Architecture.
-    dtype
-        ``"float32"`` to train, ``"float64"`` to predict.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> spec = LabelledNetworkSpec(2, 1, (4,), "relu", 0.0, "attention", 3, 1.0, seed=1)
-    >>> network = LabelledNetwork(spec, "float64")
-    >>> network.outputs(RaggedBags(np.zeros((5, 2)), np.array([0, 2, 5]))).shape
-    (2, 1)
-    """
-
-    def __init__(self, spec: LabelledNetworkSpec, dtype: str) -> None:
-        self.spec = spec
-        seeds = iter(
-            np.random.SeedSequence(spec.seed).generate_state(2 * len(spec.hidden) + 2).tolist()
-        )
-
-        def dense(width: int, bias: float = 0.0) -> Any:
-            return keras.layers.Dense(
-                width,
-                kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-                bias_initializer=keras.initializers.Constant(bias),
-                dtype=dtype,
-            )
-
-        self._dense: list[Any] = []
-        self._embedding: list[Any] = []
-        for width in spec.hidden:
-            self._dense.append(dense(width))
-            self._embedding += [self._dense[-1], keras.layers.Activation(spec.activation)]
-            self._embedding[-1].dtype_policy = dtype
-            self._embedding.append(Dropout(spec.dropout, seed=next(seeds), dtype=dtype))
-        noisy_or = spec.pooling == "noisy-or"
-        width = spec.hidden[-1] if spec.hidden else spec.n_inputs
-        # An instance starts as a rare positive one: with even odds nearly every bag would be
-        # surely positive, where the gradient vanishes.
-        last = dense(1, -3.0) if noisy_or else dense(spec.n_outputs)
-        self._dense.append(last)
-        if noisy_or:
-            self._embedding.append(last)
-            width = 1
-        self._head = None if noisy_or else last
-        self.pool = BagPooling(
-            spec.pooling, width, spec.attention_width, spec.sharpness, next(seeds), dtype=dtype
-        )
-        self._dtype = dtype
-        self.outputs(RaggedBags(np.zeros((1, spec.n_inputs)), np.array([0, 1])))  # makes weights
-
-    @property
-    def variables(self) -> list[Any]:
-        """Weights to train."""
-        layers = [*self._dense, self.pool]
-        return [w for layer in layers for w in layer.trainable_weights]
-
-    @property
-    def kernels(self) -> list[Any]:
-        """Weights without biases, of all layers but the pooling."""
-        return [layer.kernel for layer in self._dense]
-
-    def weights(self) -> list[Any]:
-        """Values of the weights, as arrays."""
-        return [np.array(keras.ops.convert_to_numpy(v)) for v in self.variables]
-
-    def set_weights(self, values: list[Any]) -> None:
-        """Set what :meth:`weights` gives."""
-        for variable, value in zip(self.variables, values, strict=True):
-            variable.assign(value)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.spec, self._dtype, self.weights())
-
-    def padded(self, instances: Any, mask: Any, *, training: bool) -> Any:
-        """Outputs of padded bags (n_bags, n_rows, n_inputs) with mask (n_bags, n_rows)."""
-        flat = tf.reshape(instances, (-1, self.spec.n_inputs))
-        embedded = self._embed(flat, training=training)
-        shape = (-1, instances.shape[1], embedded.shape[-1])
-        pooled = self.pool(tf.reshape(embedded, shape), mask=mask)
-        return pooled if self._head is None else self._head(pooled)
-
-    def _embed(self, x: Any, *, training: bool = False) -> Any:
-        for layer in self._embedding:
-            x = layer(x, training=training) if isinstance(layer, Dropout) else layer(x)
-        return x
-
-    def outputs(self, bags: RaggedBags) -> FloatArray:
-        """Outputs of bags, shape (n_bags, n_outputs)."""
-        summaries = self._over_chunks(lambda x: self.pool.summarise(self._embed(x)), bags)
-        reduced = segment_reduce(summaries, bags.offsets, self.pool.reduction)
-        pooled = self.pool.finish(tf.cast(reduced, self._dtype), bags.sizes)
-        out = pooled if self._head is None else self._head(pooled)
-        return np.asarray(out, dtype=np.float64)
-
-    def instance_weights(self, bags: RaggedBags) -> FloatArray:
-        """Share of each instance of the attention, or its probability; shape (n_instances,)."""
-        if self.spec.pooling == "noisy-or":
-            return self._over_chunks(lambda x: tf.sigmoid(self._embed(x)), bags)[:, 0]
-        if self.spec.pooling in {"attention", "gated-attention"}:
-            scores = self._over_chunks(lambda x: self.pool.summarise(self._embed(x))[:, -1:], bags)
-            total = segment_reduce(scores, bags.offsets, "sum")
-            return (scores / np.repeat(total, bags.sizes, axis=0))[:, 0]
-        share = {"mean": 1 / bags.sizes, "sum": np.ones(len(bags.sizes))}[self.spec.pooling]
-        return np.repeat(share, bags.sizes)
-
-    def instance_outputs(self, bags: RaggedBags) -> FloatArray:
-        """What the linear layer makes of each instance without its bias; (n_instances, n_outputs).
-
-        Times the instance weights and summed over a bag, they are the outputs without the bias.
-        """
-        kernel = keras.ops.convert_to_numpy(self._dense[-1].kernel)
-        parts: FloatArray = self._over_chunks(self._embed, bags) @ kernel
-        return parts
-
-    def _over_chunks(self, function: Any, bags: RaggedBags) -> FloatArray:
-        x = bags.instances
-        parts = [x[i : i + _CHUNK] for i in range(0, len(x), _CHUNK)]
-        done = [np.asarray(function(tf.constant(p, dtype=self._dtype))) for p in parts]
-        return np.concatenate(done).astype(np.float64)
-
-
-def _restored(spec: LabelledNetworkSpec, dtype: str, weights: list[Any]) -> LabelledNetwork:
-    network = LabelledNetwork(spec, dtype)
-    network.set_weights(weights)
-    return network
+_MEAN_DECAY, _SQUARE_DECAY, _EPSILON = 0.9, 0.999, 1e-7  # Adam's, as in Keras
 
 
 @dataclass(frozen=True)
@@ -251,53 +92,32 @@ def train_on_labels(
     ModelError
         If the loss is not finite.
     """
-    network = LabelledNetwork(spec, "float32")
+    network = LabelledNetwork(spec, "float64")
     rows, present = bag_rows(bags.offsets)
-    data = (
+    data = _Data(
         tf.constant(bags.instances, tf.float32),
         tf.constant(rows, tf.int32),
         tf.constant(present),
         tf.constant(targets, tf.float32),
     )
     # Compiling takes two seconds or more, which a small table never earns back.
-    compiled = rows.size > _COMPILED_FROM
-    variables = network.variables
-    optimizer = keras.optimizers.Adam(fit.learning_rate)
-    optimizer.build(variables)
-
-    def loss(chosen: Any, *, training: bool) -> Any:
-        instances, rows, present, targets = data
-        x = tf.gather(instances, tf.gather(rows, chosen))
-        outputs = network.padded(x, tf.gather(present, chosen), training=training)
-        return _mean_loss(fit.loss, outputs, tf.gather(targets, chosen))
-
-    @tf.function(jit_compile=compiled)  # type: ignore[untyped-decorator]  # tensorflow is untyped
-    def step(chosen: Any) -> Any:
-        with tf.GradientTape() as tape:
-            squares = [tf.reduce_sum(tf.square(k)) for k in network.kernels]
-            value = loss(chosen, training=True) + fit.l2 * tf.add_n(squares)
-        optimizer.apply(tape.gradient(value, variables), variables)
-        return value
-
-    @tf.function  # type: ignore[untyped-decorator]  # tensorflow is untyped
-    def epoch(batches: Any) -> Any:
-        total = tf.constant(0.0)
-        for b in tf.range(tf.shape(batches)[0]):
-            total += step(batches[b])
-        return total / tf.cast(tf.shape(batches)[0], tf.float32)
-
-    score = tf.function(lambda chosen: loss(chosen, training=False), reduce_retracing=True)
+    graphs = _graphs(replace(spec, seed=0), fit.loss, rows.size > _COMPILED_FROM)
+    state = _State.at_start(network)
+    seeds = tf.constant(network.dropout_seeds, tf.uint32)
     batch = min(fit.batch_size, len(train))
     n_batches = len(train) // batch
     history: dict[str, list[float]] = {"loss": [], "val_loss": []}
-    best, best_weights, waited = np.inf, network.weights(), 0
+    best, best_weights, waited = np.inf, state.weights, 0
+    rate, l2 = fit.learning_rate, tf.constant(fit.l2, tf.float32)
     parts = np.array_split(validation, -(-len(validation) // max(fit.batch_size, 1024)))
     held_out = [tf.constant(part, tf.int32) for part in parts]
     for number in range(fit.epochs):
         # The few bags that fill no batch are others in every epoch.
         order = rng.permutation(train)[: n_batches * batch].reshape(n_batches, batch)
-        value = float(epoch(tf.constant(order, tf.int32)))
-        scores = [float(score(part)) for part in held_out]
+        drawn, step = tf.constant(order, tf.int32), tf.constant(rate, tf.float32)
+        state, mean = graphs.epoch(state, data, drawn, seeds, step, l2)
+        value = float(mean)
+        scores = [float(graphs.score(state.weights, data, part)) for part in held_out]
         val_loss = float(np.average(scores, weights=[len(part) for part in parts]))
         if not np.isfinite(value) or not np.isfinite(val_loss):
             msg = (
@@ -308,21 +128,148 @@ def train_on_labels(
         history["loss"].append(value)
         history["val_loss"].append(val_loss)
         if val_loss < best:
-            best, best_weights, waited = val_loss, network.weights(), 0
+            best, best_weights, waited = val_loss, state.weights, 0
             continue
         waited += 1
         if waited >= 2 * fit.patience:
             break
         if waited % fit.patience == 0:
-            optimizer.learning_rate.assign(optimizer.learning_rate / 2)
-    return _restored(spec, "float64", best_weights), history
+            rate /= 2
+    network.set_weights(_Layout.of(network).arrays(np.asarray(best_weights)))
+    return network, history
 
 
-def _mean_loss(kind: str, outputs: Any, targets: Any) -> Any:
-    if kind == "binary":
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, outputs[:, 0])
-    elif kind == "classes":
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(targets, tf.int32), outputs)
-    else:
-        losses = tf.square(outputs[:, 0] - targets)
-    return tf.reduce_mean(losses)
+class _Data(NamedTuple):
+    """Instances (n, n_inputs); their rows in each bag, and which are meant; a target per bag."""
+
+    instances: Any
+    rows: Any
+    present: Any
+    targets: Any
+
+
+class _State(NamedTuple):
+    """All weights as one vector, Adam's means of their gradients and of the squares, steps done."""
+
+    weights: Any
+    mean: Any
+    square: Any
+    steps: Any
+
+    @classmethod
+    def at_start(cls, network: LabelledNetwork) -> _State:
+        weights = np.concatenate([w.ravel() for w in network.weights()]).astype(np.float32)
+        zeros = tf.zeros(weights.shape)
+        return cls(tf.constant(weights), zeros, zeros, tf.constant(0))
+
+
+class _Layout(NamedTuple):
+    """Where in the vector the weights of each variable are."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, network: LabelledNetwork) -> _Layout:
+        shapes = tuple(tuple(v.shape) for v in network.variables)
+        return cls(shapes, tuple(int(np.prod(s)) for s in shapes))
+
+    def tensors(self, vector: Any) -> list[Any]:
+        parts = tf.split(vector, self.sizes)
+        return [tf.reshape(p, s) for p, s in zip(parts, self.shapes, strict=True)]
+
+    def arrays(self, vector: Float32Array) -> list[Float32Array]:
+        parts = np.split(vector, np.cumsum(self.sizes)[:-1])
+        return [p.reshape(s) for p, s in zip(parts, self.shapes, strict=True)]
+
+
+@lru_cache(maxsize=_ARCHITECTURES)
+def _graphs(spec: LabelledNetworkSpec, loss: str, compiled: bool) -> _Graphs:
+    return _Graphs(spec, loss, compiled)
+
+
+class _Graphs:
+    """An epoch of Adam, and the loss, of one architecture: functions of weights, data and seeds."""
+
+    def __init__(self, spec: LabelledNetworkSpec, loss: str, compiled: bool) -> None:
+        self._network = LabelledNetwork(spec, "float32")
+        self._layout, self._loss = _Layout.of(self._network), loss
+        kernels = {id(kernel) for kernel in self._network.kernels}
+        marks = [id(variable) in kernels for variable in self._network.variables]
+        self._decayed = np.repeat(np.array(marks, np.float32), self._layout.sizes)
+        one, real = tf.TensorSpec((), tf.float32), tf.TensorSpec((None,), tf.float32)
+        data = _Data(
+            tf.TensorSpec((None, spec.n_inputs), tf.float32),
+            tf.TensorSpec((None, None), tf.int32),
+            tf.TensorSpec((None, None), tf.bool),
+            real,
+        )
+        vector = tf.TensorSpec((sum(self._layout.sizes),), tf.float32)
+        state = _State(vector, vector, vector, tf.TensorSpec((), tf.int32))
+        chosen, batches = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
+        seeds = tf.TensorSpec((len(self._network.dropout_seeds),), tf.uint32)
+        # Sizes of batches and bags are free: one graph serves all data of an architecture.
+        inputs = (state, data, batches, seeds, one, one)
+        self.epoch = tf.function(self._one_epoch, inputs, autograph=False, jit_compile=compiled)
+        self.score = tf.function(self._one_score, (vector, data, chosen), autograph=False)
+
+    def _one_epoch(
+        self, state: _State, data: _Data, batches: Any, seeds: Any, rate: Any, l2: Any
+    ) -> tuple[_State, Any]:
+        n_batches = tf.shape(batches)[0]
+
+        def step(b: Any, state: _State, total: Any) -> tuple[Any, _State, Any]:
+            state, value = self._step(state, *_drawn(data, batches[b]), seeds, rate, l2)
+            return b + 1, state, total + value
+
+        start = (tf.constant(0), state, tf.constant(0.0))
+        _, state, total = tf.while_loop(lambda b, *_: b < n_batches, step, start)
+        return state, total / tf.cast(n_batches, tf.float32)
+
+    def _step(
+        self, state: _State, x: Any, mask: Any, targets: Any, seeds: Any, rate: Any, l2: Any
+    ) -> tuple[_State, Any]:
+        steps = state.steps + 1
+        with tf.GradientTape() as tape:
+            tape.watch(state.weights)
+            value = l2 * tf.reduce_sum(tf.square(self._decayed * state.weights))
+            value += self._mean_loss(state.weights, x, mask, targets, (seeds, steps))
+        gradient = tape.gradient(value, state.weights)
+        mean = state.mean + (gradient - state.mean) * (1 - _MEAN_DECAY)
+        square = state.square + (tf.square(gradient) - state.square) * (1 - _SQUARE_DECAY)
+        n = tf.cast(steps, tf.float32)
+        rate *= tf.sqrt(1 - _SQUARE_DECAY**n) / (1 - _MEAN_DECAY**n)
+        weights = state.weights - rate * mean / (tf.sqrt(square) + _EPSILON)
+        return _State(weights, mean, square, steps), value
+
+    def _one_score(self, weights: Any, data: _Data, chosen: Any) -> Any:
+        return self._mean_loss(weights, *_drawn(data, chosen))
+
+    def _mean_loss(
+        self, weights: Any, x: Any, mask: Any, targets: Any, dropout: tuple[Any, Any] | None = None
+    ) -> Any:
+        """Loss of bags; with the seeds of dropout and the number of the step as in training."""
+        values = list(zip(self._network.variables, self._layout.tensors(weights), strict=True))
+        if dropout is not None:
+            seeds, step = dropout
+            states = self._network.dropout_states
+            values += [
+                (state, tf.stack([seeds[i], tf.cast(step, tf.uint32)]))
+                for i, state in enumerate(states)
+            ]
+        with keras.StatelessScope(state_mapping=values):
+            outputs = self._network.padded(x, mask, training=dropout is not None)
+        if self._loss == "binary":
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, outputs[:, 0])
+        elif self._loss == "classes":
+            classes = tf.cast(targets, tf.int32)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, outputs)
+        else:
+            losses = tf.square(outputs[:, 0] - targets)
+        return tf.reduce_mean(losses)
+
+
+def _drawn(data: _Data, chosen: Any) -> tuple[Any, Any, Any]:
+    """Instances (n_bags, n_rows, n_inputs), mask and targets of some bags."""
+    instances = tf.gather(data.instances, tf.gather(data.rows, chosen))
+    return instances, tf.gather(data.present, chosen), tf.gather(data.targets, chosen)

@@ -14,6 +14,10 @@ from typing import Any
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, ModelError
+from milinfer.typing import IntArray
+
+Folds = Sequence[tuple[IntArray, IntArray]]
+"""Numbers of the bags to train on and to score with, for each fold."""
 
 __all__ = ["SearchResult", "SearchStep", "optuna_search", "stepwise_search"]
 
@@ -64,7 +68,7 @@ def stepwise_search(
     y: Any,
     grid: Mapping[str, Sequence[Any]],
     *,
-    folds: int = 3,
+    folds: int | Folds = 3,
     scoring: str | Callable[..., float] | None = None,
     seed: int = 0,
 ) -> SearchResult:
@@ -85,7 +89,10 @@ def stepwise_search(
     grid
         Values to try for each parameter, in the order of the search.
     folds
-        Of the cross-validation, stratified for classifiers.
+        Number of folds of the cross-validation, stratified for classifiers; or the folds
+        themselves, each a pair of the numbers of the bags to train on and to score with.  Bags that
+        share instances, such as images, belong on the same side of a fold: otherwise the search
+        prefers settings that know the instances by heart.
     scoring
         As in ``sklearn.model_selection.cross_val_score``; None takes the estimator's own.
     seed
@@ -129,7 +136,7 @@ def optuna_search(
     grid: Mapping[str, Sequence[Any]],
     *,
     trials: int,
-    folds: int = 3,
+    folds: int | Folds = 3,
     scoring: str | Callable[..., float] | None = None,
     seed: int = 0,
 ) -> SearchResult:
@@ -197,7 +204,7 @@ class _Scorer:
         X: Any,
         y: Any,
         grid: Mapping[str, Sequence[Any]],
-        folds: int,
+        folds: int | Folds,
         scoring: str | Callable[..., float] | None,
         seed: int,
     ) -> None:
@@ -214,15 +221,21 @@ class _Scorer:
         if not grid or empty:
             msg = f"no values to try for {', '.join(empty) or 'any parameter'}; fill the grid"
             raise ConfigurationError(msg)
-        if folds < 2:
-            msg = f"folds={folds} must be at least 2"
-            raise ConfigurationError(msg)
-        kind = "StratifiedKFold" if self._base.is_classifier(estimator) else "KFold"
-        splitter = getattr(self._selection, kind)(folds, shuffle=True, random_state=seed)
-        self._splits = list(splitter.split(np.zeros(len(y)), y))
+        self._splits = self._folds(estimator, y, folds, seed)
         self._estimator, self._X, self._y, self._scoring = estimator, X, y, scoring
         self._start = {name: estimator.get_params()[name] for name in grid}
         self.history: list[SearchStep] = []
+
+    def _folds(self, estimator: Any, y: Any, folds: int | Folds, seed: int) -> list[Any]:
+        n_folds = folds if isinstance(folds, int) else len(folds)
+        if n_folds < 2:
+            msg = f"folds={n_folds} must be at least 2"
+            raise ConfigurationError(msg)
+        if not isinstance(folds, int):
+            return list(folds)
+        kind = "StratifiedKFold" if self._base.is_classifier(estimator) else "KFold"
+        splitter = getattr(self._selection, kind)(folds, shuffle=True, random_state=seed)
+        return list(splitter.split(np.zeros(len(y)), y))
 
     def start(self) -> SearchStep:
         """Score the settings that the estimator has."""
