@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from milinfer.combination import shared_parameters as shared_parameters
     from milinfer.comparison import Comparison as Comparison
     from milinfer.comparison import compare as compare
+    from milinfer.configuration import AnalysisConfig as AnalysisConfig
+    from milinfer.configuration import read_configuration as read_configuration
+    from milinfer.configuration_template import init_analysis as init_analysis
     from milinfer.cost import LikelihoodCost as LikelihoodCost
     from milinfer.coverages import CoverageScan as CoverageScan
     from milinfer.coverages import coverage as coverage
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
     from milinfer.streaming import StreamedSamples as StreamedSamples
     from milinfer.templates import Templates as Templates
     from milinfer.toys import Toys as Toys
+    from milinfer.workflow import plan_analysis as plan_analysis
+    from milinfer.workflow import run_analysis as run_analysis
     from milinfer.workspace_export import export_workspace as export_workspace
     from milinfer.workspace_morphing import import_workspace as import_workspace
     from milinfer.workspaces import read_workspace as read_workspace
@@ -59,6 +64,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "run_analysis": "workflow",
+    "read_configuration": "configuration",
+    "plan_analysis": "workflow",
+    "init_analysis": "configuration_template",
+    "AnalysisConfig": "configuration",
     "Background": "pools",
     "BackgroundRatio": "background_ratio",
     "BagLikelihood": "likelihood",
