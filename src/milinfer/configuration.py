@@ -179,7 +179,8 @@ class ToysSection(_Section):
         Degree of the event weights in the parameter, where events carry weights at other points;
         toys can then be thrown at any true value.
     calibrate_at, cover_at
-        True values for calibration and coverage; default: where the samples are.
+        True values for calibration and coverage; default: in the inner half of the range, where
+        samples are, or 7 and 5 values with `weight_degree`.
     belt_at
         True values for a Neyman belt; none without.
     oracle

@@ -13,16 +13,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from milinfer.configuration import AnalysisConfig, FilesSection, ModelSection, read_configuration
-from milinfer.exceptions import ParameterError
+import numpy as np
+
+from milinfer.configuration import (
+    AnalysisConfig,
+    FilesSection,
+    ModelSection,
+    ToysSection,
+    read_configuration,
+)
+from milinfer.exceptions import ConfigurationError, ParameterError
 from milinfer.samples import Sample, SampleSet
 from milinfer.steps import Step, Steps, StepState, content_hash, file_hash
-from milinfer.typing import PathLikeStr
-
-if TYPE_CHECKING:
-    pass
+from milinfer.typing import FloatArray, PathLikeStr
 
 __all__ = ["AnalysisPlan", "PlannedStep", "plan_analysis", "run_analysis"]
 
@@ -209,6 +214,7 @@ class AnalysisPlan:
         train, held_out = self._training_samples()
         tune, evaluate = (self._split()[role] for role in ("tune", "evaluate"))
         data = Sample.concatenate(self._read("data")).as_data()
+        parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
         result = analyse(
             Analysis(
                 models=models,
@@ -220,8 +226,8 @@ class AnalysisPlan:
                 truth=toys.truth,
                 title=config.analysis.title,
                 weight_degree=toys.weight_degree,
-                calibrate_at=tuple(toys.calibrate_at),
-                cover_at=tuple(toys.cover_at),
+                calibrate_at=_truths(toys, "calibrate_at", tune.values(parameter), limits, 7),
+                cover_at=_truths(toys, "cover_at", evaluate.values(parameter), limits, 5),
                 belt_at=tuple(toys.belt_at),
                 observable=templates.observable,
                 bins=templates.bins,
@@ -277,6 +283,27 @@ class AnalysisPlan:
             [1 - part, part], seed=self.config.analysis.seed
         )
         return train, held_out
+
+
+def _truths(
+    toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float], number: int
+) -> tuple[float, ...]:
+    """True values as given, or in the inner half of the range, where estimates are off its ends."""
+    given: list[float] = getattr(toys, key)
+    if given:
+        return tuple(given)
+    centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
+    if toys.weight_degree is not None:
+        # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
+        spaced = np.linspace(centre - reach, centre + reach, number).round(10) + 0.0
+        return tuple(spaced.tolist())
+    inside = np.sort(values[np.abs(values - centre) <= reach * (1 + 1e-9)])
+    if not len(inside):
+        msg = (
+            f"toys.{key}: no sample is in the inner half of {list(limits)}; say where to throw toys"
+        )
+        raise ConfigurationError(msg)
+    return tuple(inside.tolist())
 
 
 def _put(source: Path, target: Path) -> None:
