@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from milinfer.likelihood import BagLikelihood as BagLikelihood
     from milinfer.mixture import MixtureCost as MixtureCost
     from milinfer.mixture import mixture_cost as mixture_cost
+    from milinfer.model_columns import ModelColumns as ModelColumns
     from milinfer.oracle import Oracle as Oracle
     from milinfer.pools import Background as Background
     from milinfer.pools import EventPool as EventPool
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "ModelColumns": "model_columns",
     "run_analysis": "workflow",
     "read_configuration": "configuration",
     "plan_analysis": "workflow",
