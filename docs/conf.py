@@ -15,6 +15,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_click",
     "sphinx_design",
 ]
 exclude_patterns = ["_build"]
