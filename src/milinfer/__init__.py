@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from milinfer.combination import shared_parameters as shared_parameters
     from milinfer.comparison import Comparison as Comparison
     from milinfer.comparison import compare as compare
+    from milinfer.configuration import AnalysisConfig as AnalysisConfig
+    from milinfer.configuration import read_configuration as read_configuration
+    from milinfer.configuration_template import init_analysis as init_analysis
     from milinfer.cost import LikelihoodCost as LikelihoodCost
     from milinfer.coverages import CoverageScan as CoverageScan
     from milinfer.coverages import coverage as coverage
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from milinfer.likelihood import BagLikelihood as BagLikelihood
     from milinfer.mixture import MixtureCost as MixtureCost
     from milinfer.mixture import mixture_cost as mixture_cost
+    from milinfer.model_columns import ModelColumns as ModelColumns
     from milinfer.oracle import Oracle as Oracle
     from milinfer.pools import Background as Background
     from milinfer.pools import EventPool as EventPool
@@ -57,6 +61,8 @@ if TYPE_CHECKING:
     from milinfer.streaming import StreamedSamples as StreamedSamples
     from milinfer.templates import Templates as Templates
     from milinfer.toys import Toys as Toys
+    from milinfer.workflow import plan_analysis as plan_analysis
+    from milinfer.workflow import run_analysis as run_analysis
     from milinfer.workspace_export import export_workspace as export_workspace
     from milinfer.workspace_morphing import import_workspace as import_workspace
     from milinfer.workspaces import read_workspace as read_workspace
@@ -64,6 +70,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "ModelColumns": "model_columns",
+    "run_analysis": "workflow",
+    "read_configuration": "configuration",
+    "plan_analysis": "workflow",
+    "init_analysis": "configuration_template",
+    "AnalysisConfig": "configuration",
     "Background": "pools",
     "BackgroundRatio": "background_ratio",
     "BagClassifier": "bag_estimators",

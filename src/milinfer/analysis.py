@@ -82,8 +82,12 @@ class Analysis:
         Held-out samples for the histogram of the classifier output; None leaves that method out.
     oracle_pool
         Sample that normalises the exact likelihood ratio; None leaves the oracle out.
-    training_features
-        Features to draw in the report.
+    drawn_features
+        Features to draw in the report; the first three where there are none of these.
+    title
+        Heading of the report.
+    simulated
+        Whether the data are simulated at `truth`; the report then says so.
     """
 
     models: tuple[BagLikelihood, ...]
@@ -108,6 +112,8 @@ class Analysis:
     classifier_templates: SampleSet | None = None
     oracle_pool: Sample | None = None
     drawn_features: tuple[str, ...] = ("d_phi_qq", "q0_pt", "m_ll")
+    title: str | None = None
+    simulated: bool = False
 
     @property
     def model(self) -> BagLikelihood:

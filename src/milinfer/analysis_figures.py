@@ -59,7 +59,8 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
 
     values = analysis.templates.values(model.parameter)
     ends = [int(np.argmin(values)), int(np.argmin(np.abs(values))), int(np.argmax(values))]
-    names = [n for n in analysis.drawn_features if n in analysis.templates.feature_names]
+    known = analysis.templates.feature_names
+    names = [n for n in analysis.drawn_features if n in known] or list(known[:3])
     if names:
         shown = SampleSet(tuple(analysis.templates[i] for i in ends))
         out["features"] = (
@@ -180,11 +181,12 @@ def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -
     assert learned.intervals is not None
     inner = learned.intervals[0]
     n = len(analysis.data)
+    where = f"{model.parameter} = {result.truth:g}"
     report = Report(
-        f"{model.parameter} from {n} events",
+        analysis.title or f"{model.parameter} from {n} events",
         f"{model.parameter} = {inner.estimate:+.3f}, {inner.cl:.2%} interval "
         f"[{inner.low:+.3f}, {inner.high:+.3f}] from a learned likelihood, calibrated on toys. "
-        f"Truth: {result.truth:g}.",
+        + (f"Truth: {where}." if analysis.simulated else f"Methods are compared at {where}."),
     )
 
     def show(*names: str) -> None:

@@ -43,7 +43,9 @@ _FINE = 1001
 
 @dataclass(frozen=True, eq=False)
 class Belt:
-    """Accepted values of a statistic at a grid of true points; see :func:`milinfer.neyman`.
+    """Accepted values of a statistic at a grid of true points.
+
+    Made by :func:`milinfer.neyman`.
 
     Parameters
     ----------

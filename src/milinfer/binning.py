@@ -155,7 +155,7 @@ def fisher_bins(
     at: Point,
     *,
     degree: int = 4,
-    n_fine: int = 200,
+    n_fine: int | None = None,
     min_effective: float = 10.0,
 ) -> FloatArray:
     """Edges of the bins of one observable that keep the most Fisher information at a point.
@@ -178,6 +178,7 @@ def fisher_bins(
     n_fine
         Least number of bins of the fine histogram; it has quantiles of all samples, a multiple of
         `n_bins`, so that the result is never worse than as many quantiles that have enough events.
+        Default: 200, or less where the smallest sample would have fewer than 20 events in each.
     min_effective
         Least number of effective events (Σw)²/Σw² of a bin in every sample.
 
@@ -213,6 +214,8 @@ def fisher_bins(
         msg = f"{name}: n_bins = {n_bins}, but a shape has two or more bins"
         raise TemplateError(msg)
     values = [observable_values(s, observable, name) for s in samples]
+    if n_fine is None:
+        n_fine = min(200, min(len(s) for s in samples) // 20)
     n_fine = n_bins * max(1, -(-n_fine // n_bins))
     edges = quantile_bins(values, n_fine, name)
     share, slope = _shape(samples, values, edges, at, degree)

@@ -209,6 +209,7 @@ def run_demo(
                 calibration=calibration,
                 evaluation=pick("eval"),
                 truth=config.truth,
+                simulated=True,
                 second_observable="q0_pt",
                 weight_degree=4,
                 calibrate_at=config._around(7),

@@ -97,6 +97,8 @@ class BagLikelihood:
         Fraction of the events of each sample held out for early stopping.
     seed
         Fixes splits, bags, initial weights and dropout.
+    label
+        What to call the method in tables and files, where two models have one head.
     network, training
         Architecture and optimiser; default: those of the paper, and for a polynomial head a
         network without batch normalisation, trained with a cosine schedule.
@@ -127,6 +129,7 @@ class BagLikelihood:
     reference: float | tuple[float, ...] = 0.0
     validation_fraction: float = 0.2
     seed: int = 0
+    label: str | None = None
     network: NetworkConfig | None = None
     training: TrainingConfig | None = None
     _fitted: Fitted | None = field(default=None, repr=False)
@@ -216,7 +219,9 @@ class BagLikelihood:
 
     @property
     def name(self) -> str:
-        """Name of the method."""
+        """Name of the method: its label, or that of the head."""
+        if self.label is not None:
+            return self.label
         return self.head if self.labels == "hard" else f"{self.head}-joint"
 
     @property

@@ -339,7 +339,10 @@ def plot_response(ensembles: Sequence[ToyEnsemble], calibration: Calibration) ->
     truths = np.array([e.truth for e in ensembles])
     means = np.array([e.theta_hat.mean() for e in ensembles])
     errors = np.array([e.mean_error for e in ensembles])
-    fine = np.linspace(truths.min(), truths.max(), 101)
+    # Toys at one truth give one number, drawn over a stretch that makes it visible.
+    margin = 0.08 * float(np.ptp(truths)) or 0.1
+    beyond = 0.0 if np.ptp(truths) else 0.5 * margin
+    fine = np.linspace(truths.min() - beyond, truths.max() + beyond, 101)
     fitted = [calibration.bias(t) for t in fine]
     centre, band = np.array([b for b, _ in fitted]), np.array([s for _, s in fitted])
     with styled():
@@ -349,7 +352,6 @@ def plot_response(ensembles: Sequence[ToyEnsemble], calibration: Calibration) ->
         axis.fill_between(fine, centre - band, centre + band, color=PALETTE[1], alpha=0.25, lw=0)
         axis.axhline(0, color="gray", lw=0.8, ls="--")
         parameter = parameter_label(calibration.parameter)
-        margin = 0.08 * (truths.max() - truths.min())
         axis.set_xlim(truths.min() - margin, truths.max() + margin)
         axis.set_xlabel(f"true {parameter}")
         axis.set_ylabel(f"bias of the estimate of {parameter}")

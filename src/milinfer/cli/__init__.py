@@ -15,6 +15,8 @@ __all__ = ["cli", "main"]
 # Commands by module; a module is imported when one of its commands is called or listed.
 _COMMANDS = {
     "demo": "demo",
+    "init": "workflow",
+    "run": "workflow",
     "generate": "data",
     "convert": "data",
     "features": "data",
@@ -50,6 +52,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
     \b
     milinfer demo --out demo            the whole job on embedded data
+    milinfer init, milinfer run         the whole job on your files, from analysis.toml
     milinfer COMMAND --help             each step by itself, with an example
     """
     ctx.obj = {"debug": debug}

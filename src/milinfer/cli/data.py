@@ -192,7 +192,7 @@ def features(
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @json_option
 def inspect(path: Path, json_path: Path | None) -> None:
-    r"""Say in a screen what a file is: events, features, model, calibration, belt, workspace.
+    r"""Say in a screen what a file is: events, features, model, calibration, belt, workspace, plan.
 
     \b
     milinfer inspect events.root
@@ -232,6 +232,8 @@ def _facts(path: Path) -> dict[str, object]:
         }
     if path.suffix == ".json":
         return _json_facts(path)
+    if path.suffix == ".toml":
+        return _analysis_facts(path)
     if not _is_event_file(path):
         from milinfer.storage import read_sample
 
@@ -262,6 +264,21 @@ def _facts(path: Path) -> dict[str, object]:
         f"{info.energies[1]:g} GeV",
         "weights": ", ".join(f"{w.id} ({w.description})" for w in info.weights) or "none",
     }
+
+
+def _analysis_facts(path: Path) -> dict[str, object]:
+    from milinfer.configuration import read_configuration
+
+    config = read_configuration(path)
+    facts: dict[str, object] = {"kind": "analysis", "title": config.analysis.title}
+    for role in ("train", "tune", "evaluate"):
+        sections = getattr(config.samples, role)
+        number = sum(len(config.files(s.path)) for s in sections)
+        facts[role] = f"{number} files" if sections else "split off train"
+    facts["data"] = f"{len(config.files(config.data.path))} files"
+    facts["models"] = ", ".join(m.title for m in config.model)
+    facts["results"] = f"{config.out}" + ("" if config.out.exists() else " (not there yet)")
+    return facts
 
 
 def _json_facts(path: Path) -> dict[str, object]:

@@ -1,0 +1,43 @@
+"""Sphinx: ``sphinx-build -W docs docs/_build``; tutorials run at build."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as release_of
+
+project = "milinfer"
+author = "The milinfer developers"
+release = version = release_of("milinfer")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_click",
+    "sphinx_design",
+]
+exclude_patterns = ["_build"]
+source_suffix = {".md": "myst-nb"}
+myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
+myst_heading_anchors = 3
+# Tutorials say that they are notebooks; all other pages are text.
+nb_execution_mode = "cache"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "inherited-members": False}
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+# A dataclass documents its fields as parameters; its attributes would say the same once more.
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = "milinfer"
+html_static_path = ["_static"]
+html_css_files = ["milinfer.css"]

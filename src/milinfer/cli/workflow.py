@@ -1,0 +1,80 @@
+"""Commands of a whole analysis: ``init``, ``run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from milinfer.cli.options import json_option, write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from milinfer.workflow import AnalysisPlan
+
+__all__ = ["init", "run"]
+
+
+@click.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="analysis.toml")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+def init(path: Path, overwrite: bool) -> None:
+    r"""Write a commented configuration of an analysis, to be edited.
+
+    \b
+    milinfer init analysis.toml
+    """
+    from milinfer.configuration_template import init_analysis
+
+    click.echo(f"{init_analysis(path, overwrite=overwrite)}: edit it, then `milinfer run {path}`")
+
+
+@click.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Say which steps would be done, and why; do nothing.")
+@json_option
+def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
+    r"""Run an analysis from its configuration; steps that are done already stay as they are.
+
+    A run that was stopped, by Ctrl-C or otherwise, goes on where it was; its result is that of one
+    that was not stopped.
+
+    \b
+    milinfer run analysis.toml --dry-run
+    milinfer run analysis.toml
+    """
+    from milinfer.analysis import summary_table
+    from milinfer.configuration import read_configuration
+    from milinfer.workflow import plan_analysis, run_analysis
+
+    config = read_configuration(path)
+    if dry_run:
+        plan = plan_analysis(config)
+        Console().print(plan_table(plan))
+        steps = [
+            {"step": step.name, "state": state.kind, "why": state.why}
+            for step, state in plan.planned()
+        ]
+        write_json(json_path, {"steps": steps})
+        return
+    summary = run_analysis(config, echo=click.echo)
+    Console().print(summary_table(summary))
+    click.echo(f"report: {config.out / 'report.html'}")
+    write_json(json_path, summary)
+
+
+def plan_table(plan: AnalysisPlan) -> Table:
+    """Terminal table of a plan."""
+    from rich import box
+    from rich.table import Table
+
+    words = {"done": "done", "new": "to do", "changed": "again: changed", "damaged": "again"}
+    table = Table(title=str(plan.config.out), box=box.SIMPLE_HEAD)
+    for name in ("step", "state", "why"):
+        table.add_column(name)
+    for step, state in plan.planned():
+        table.add_row(step.name, words[state.kind], state.why)
+    return table

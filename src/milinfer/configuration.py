@@ -1,0 +1,387 @@
+"""``analysis.toml``: one file that says a whole analysis, checked to the last key.
+
+The sections are classes, so that the same analysis can be written in Python; their attributes are
+the keys of the file.  What is wrong is reported all at once, by key, with the values allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.typing import PathLikeStr
+
+__all__ = [
+    "AnalysisConfig",
+    "AnalysisSection",
+    "DataSection",
+    "FilesSection",
+    "ModelSection",
+    "SamplesSection",
+    "TemplatesSection",
+    "ToysSection",
+    "read_configuration",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+Paths = str | Annotated[list[str], Field(min_length=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class AnalysisSection(_Section):
+    """``[analysis]``: what all steps share.
+
+    Attributes
+    ----------
+    title
+        Heading of the report.
+    out
+        Folder of all results, relative to the configuration file.
+    seed
+        Fixes splits, trainings and toys.
+    workers
+        Threads that read files and throw toys.
+    """
+
+    title: str = "Analysis"
+    out: str = "results"
+    seed: Annotated[int, Field(ge=0)] = 1
+    workers: Positive = 2
+
+
+class FilesSection(_Section):
+    """``[[samples.train]]`` and its like: files of one parameter point.
+
+    Attributes
+    ----------
+    path
+        File, list of files, or pattern with ``*``; relative to the configuration file.
+    point
+        Parameter point; not needed where the file says it.
+    process
+        Name of the process; likewise.
+    """
+
+    path: Paths
+    point: dict[str, float] | None = None
+    process: str | None = None
+
+
+class SamplesSection(_Section):
+    """``[samples]``: simulated events.
+
+    Attributes
+    ----------
+    features
+        Feature set for files of events; or the names of the columns to use.
+    on_missing
+        Whether an event that lacks what the features need is an error or is rejected and counted.
+    train
+        Files to train on and to fill histograms with.
+    tune, evaluate
+        Files for toys that tune calibrations and belts, and for toys that measure coverage; without
+        them these are split off `train` by event.
+    fractions
+        Of the files of `train` that tune and evaluate, where these have none of their own.
+    held_out
+        Fraction of what is left that trains nothing and fills the histogram of the network's
+        output.
+    """
+
+    features: str | list[str] = "vbf_2l2j"
+    on_missing: Literal["raise", "reject"] = "raise"
+    train: Annotated[list[FilesSection], Field(min_length=1)]
+    tune: list[FilesSection] = []
+    evaluate: list[FilesSection] = []
+    fractions: tuple[Fraction, Fraction] = (0.2, 0.2)
+    held_out: Fraction = 0.2
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> SamplesSection:
+        if bool(self.tune) != bool(self.evaluate):
+            missing = "evaluate" if self.tune else "tune"
+            msg = f"has no files in {missing!r}; give both tune and evaluate, or neither"
+            raise ValueError(msg)
+        if sum(self.fractions) >= 1:
+            msg = f"fractions {list(self.fractions)} leave nothing to train on"
+            raise ValueError(msg)
+        return self
+
+
+class DataSection(_Section):
+    """``[data]``: the events to measure with.
+
+    Attributes
+    ----------
+    path
+        File, list of files, or pattern with ``*``.
+    """
+
+    path: Paths
+
+
+class ModelSection(_Section):
+    """``[[model]]``: a network; the first of several is the one that the report is about.
+
+    Attributes
+    ----------
+    name
+        Of the method in tables and files; default: of the head.
+    head, labels, order, pooling, bag_size, ensemble, reference
+        See :class:`milinfer.BagLikelihood`.
+    epochs, batch_events
+        Of the training; default: of the head.
+    """
+
+    name: Name | None = None
+    head: Literal["multiclass", "polynomial", "parametrised"] = "multiclass"
+    labels: Literal["hard", "joint"] = "hard"
+    order: Annotated[int, Field(ge=1, le=2)] = 2
+    pooling: Literal[
+        "mean", "sum", "attention", "gated-attention", "noisy-or", "max", "log-sum-exp"
+    ] = "mean"
+    bag_size: Positive | None = None
+    ensemble: Positive = 1
+    reference: float = 0.0
+    epochs: Positive | None = None
+    batch_events: Positive | None = None
+
+    @property
+    def title(self) -> str:
+        """Name, given or from the head."""
+        if self.name is not None:
+            return self.name
+        return self.head + ("-joint" if self.labels == "joint" else "")
+
+
+class ToysSection(_Section):
+    """``[toys]``: pseudo-experiments.
+
+    Attributes
+    ----------
+    number
+        At each true value.
+    truth
+        Where the methods are compared.
+    weight_degree
+        Degree of the event weights in the parameter, where events carry weights at other points;
+        toys can then be thrown at any true value.
+    calibrate_at, cover_at
+        True values for calibration and coverage; default: in the inner half of the range, where
+        samples are, or 7 and 5 values with `weight_degree`.
+    belt_at
+        True values for a Neyman belt; none without.
+    oracle
+        Whether to run the exact likelihood ratio of the weights beside the others.
+    """
+
+    number: Annotated[int, Field(ge=100)] = 2000
+    truth: float = 0.0
+    weight_degree: Positive | None = None
+    calibrate_at: list[float] = []
+    cover_at: list[float] = []
+    belt_at: list[float] = []
+    oracle: bool = False
+
+    @model_validator(mode="after")
+    def _oracle_needs_weights(self) -> ToysSection:
+        if self.oracle and self.weight_degree is None:
+            msg = "oracle = true takes the exact ratio from event weights: give weight_degree"
+            raise ValueError(msg)
+        return self
+
+
+class TemplatesSection(_Section):
+    """``[templates]``: the histograms of the pyhf fit.
+
+    Attributes
+    ----------
+    observable, bins
+        Feature, and number of bins of most information.
+    second_observable, bins_2d
+        For a histogram of two features; none without.
+    degree
+        Of the morphing polynomial in the parameter.
+    mc_stat
+        Whether the errors of the templates count.
+    """
+
+    observable: str = "d_phi_qq"
+    bins: Annotated[int, Field(ge=2)] = 20
+    second_observable: str | None = None
+    bins_2d: tuple[Positive, Positive] = (8, 4)
+    degree: Positive = 4
+    mc_stat: bool = True
+
+
+class AnalysisConfig(_Section):
+    """A whole analysis.
+
+    Attributes
+    ----------
+    analysis, samples, data, model, toys, templates
+        Sections.
+    folder
+        Relative paths start here.
+
+    Examples
+    --------
+    >>> config = AnalysisConfig(
+    ...     samples=SamplesSection(train=[FilesSection(path="mc/*.root")]),
+    ...     data=DataSection(path="data.root"),
+    ... )
+    >>> config.out, config.model[0].title
+    (PosixPath('results'), 'multiclass')
+    """
+
+    analysis: AnalysisSection = AnalysisSection()
+    samples: SamplesSection
+    data: DataSection
+    model: Annotated[list[ModelSection], Field(min_length=1)] = [ModelSection()]
+    toys: ToysSection = ToysSection()
+    templates: TemplatesSection = TemplatesSection()
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> AnalysisConfig:
+        titles = [m.title for m in self.model]
+        twice = sorted({t for t in titles if titles.count(t) > 1})
+        if twice:
+            msg = f"two models are called {', '.join(twice)}; give each a name of its own"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def out(self) -> Path:
+        """Folder of the results."""
+        return self.folder / self.analysis.out
+
+    def files(self, paths: str | Sequence[str]) -> tuple[Path, ...]:
+        """The files that a ``path`` means, sorted within each pattern.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is none.
+        """
+        found: list[Path] = []
+        for text in [paths] if isinstance(paths, str) else paths:
+            given = self.folder / text
+            if not any(c in text for c in "*?["):
+                matches = [given] if given.is_file() else []
+            else:
+                start = Path(given.anchor) if given.is_absolute() else Path()
+                pattern = str(given.relative_to(start))
+                matches = sorted(p for p in start.glob(pattern) if p.is_file())
+            if not matches:
+                msg = f"no file {text!r} in {self.folder.resolve()}; correct the path"
+                raise ConfigurationError(msg)
+            found += matches
+        return tuple(found)
+
+
+def read_configuration(path: PathLikeStr) -> AnalysisConfig:
+    r"""Read and check ``analysis.toml``.
+
+    Parameters
+    ----------
+    path
+        TOML file; relative paths in it start at its folder.
+
+    Raises
+    ------
+    ConfigurationError
+        Names every key that is wrong, with the values allowed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "analysis.toml")
+    ...     _ = file.write_text('[data]\\npath = "d.root"\\n[samples]\\ntrain = []\\n')
+    ...     read_configuration(file)
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.ConfigurationError: .../analysis.toml:
+      samples.train: List should have at least 1 item after validation, not 0
+    """
+    source = Path(path)
+    try:
+        text = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"cannot read {source}: {error}"
+        raise ConfigurationError(msg) from error
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{source} is not TOML: {error}"
+        raise ConfigurationError(msg) from error
+    if "folder" in content:
+        msg = f"{source}:\n  folder: unknown key; paths are relative to the file"
+        raise ConfigurationError(msg)
+    try:
+        # As JSON, where an array may be a tuple; dates, which JSON does not have, fit no key.
+        plain = json.dumps({**content, "folder": str(source.parent)}, default=str)
+        return AnalysisConfig.model_validate_json(plain)
+    except ValidationError as error:
+        lines = [f"  {_problem(problem)}" for problem in error.errors()]
+        raise ConfigurationError("\n".join([f"{source}:", *dict.fromkeys(lines)])) from error
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    """One line about one key."""
+    # Members of a union add their type to the place; only the key helps.
+    place = [p for p in problem["loc"] if not _is_type(p)]
+    key = ""
+    for part in place:
+        key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    kind, given = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        known = _known(place[:-1])
+        close = difflib.get_close_matches(str(place[-1]), known, 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{key}: unknown key; {hint}known: {', '.join(known)}"
+    if kind == "missing":
+        return f"{key}: missing"
+    if kind == "literal_error":
+        return f"{key}: {given!r} is not {problem['ctx']['expected']}"
+    if kind == "value_error":
+        return f"{key or 'file'}: {problem['ctx']['error']}"
+    shown = "" if isinstance(given, (dict, list)) else f" (not {given!r})"
+    return f"{key}: {problem['msg']}{shown}"
+
+
+def _is_type(part: int | str) -> bool:
+    return isinstance(part, str) and (part in {"str", "int", "float"} or "[" in part)
+
+
+def _known(place: Sequence[int | str]) -> list[str]:
+    """Keys of the section at a place."""
+    section: type[BaseModel] = AnalysisConfig
+    for part in place:
+        if isinstance(part, str):
+            section = _section_of(section.model_fields[part].annotation)
+    return [name for name in section.model_fields if name != "folder"]
+
+
+def _section_of(annotation: Any) -> type[BaseModel]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        try:
+            return _section_of(inner)
+        except LookupError:
+            continue
+    raise LookupError(annotation)

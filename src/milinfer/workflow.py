@@ -1,0 +1,388 @@
+"""An analysis from its configuration: files to features, training, toys and report, step by step.
+
+Every step reads the files of those before it, also in a run that does all of them.  So a run that
+was stopped and went on gives the same result as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from milinfer.configuration import (
+    AnalysisConfig,
+    FilesSection,
+    ModelSection,
+    ToysSection,
+    read_configuration,
+)
+from milinfer.exceptions import ConfigurationError, ParameterError
+from milinfer.samples import Sample, SampleSet
+from milinfer.steps import Step, Steps, StepState, content_hash, file_hash
+from milinfer.typing import FloatArray, PathLikeStr
+
+__all__ = ["AnalysisPlan", "PlannedStep", "plan_analysis", "run_analysis"]
+
+_ROLES = ("train", "tune", "evaluate", "data")
+
+
+class PlannedStep(NamedTuple):
+    """A step, and whether it has to be done."""
+
+    step: Step
+    state: StepState
+
+
+@dataclass(frozen=True)
+class _Input:
+    """One file of events, and the columns it becomes."""
+
+    path: Path
+    section: FilesSection
+    depends: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        stem = self.path.name.split(".")[0]
+        return f"{stem}-{content_hash(self.depends)[:8]}"
+
+    @property
+    def output(self) -> str:
+        return f"features/{self.name}.parquet"
+
+
+class AnalysisPlan:
+    """What an analysis will do, in order; made by :func:`plan_analysis`.
+
+    Parameters
+    ----------
+    config
+        The analysis.
+    on_file
+        Called with each input file before its content is hashed.
+    """
+
+    def __init__(
+        self, config: AnalysisConfig, on_file: Callable[[Path], None] = lambda _: None
+    ) -> None:
+        self.config = config
+        self.steps = Steps(config.out)
+        self._inputs: dict[str, list[_Input]] = {}
+        hashes: dict[Path, str] = {}
+        for role in _ROLES:
+            self._inputs[role] = []
+            for section in self._sections(role):
+                for path in config.files(section.path):
+                    if path not in hashes:
+                        on_file(path)
+                        hashes[path] = file_hash(path)
+                    depends = self._feature_inputs(section, hashes[path], role)
+                    self._inputs[role].append(_Input(path, section, depends))
+
+    def _sections(self, role: str) -> Sequence[FilesSection]:
+        if role == "data":
+            return [FilesSection(path=self.config.data.path)]
+        sections: Sequence[FilesSection] = getattr(self.config.samples, role)
+        return sections
+
+    def _feature_inputs(self, section: FilesSection, content: str, role: str) -> dict[str, Any]:
+        from milinfer import __version__
+
+        samples = self.config.samples
+        return {
+            "file": content,
+            "milinfer": __version__,
+            "samples.features": samples.features,
+            "samples.on_missing": samples.on_missing,
+            "point": section.point,
+            "process": section.process,
+            "data": role == "data",
+        }
+
+    def planned(self) -> list[PlannedStep]:
+        """All steps, in order.  What follows a step that has to be done has to be done too."""
+        return [PlannedStep(step, self.steps.state(step)) for step in self._all()]
+
+    def _all(self) -> list[Step]:
+        unique = {i.name: i for role in _ROLES for i in self._inputs[role]}
+        steps = [
+            Step(f"features-{i.name}", i.depends, (i.output,), lambda i=i: self._features(i))  # type: ignore[misc]  # a default of a lambda has no type
+            for i in unique.values()
+        ]
+        steps += [
+            Step(
+                f"train-{m.title}",
+                self._training_inputs(m),
+                (self._model_folder(m),),
+                lambda m=m: self._train(m),  # type: ignore[misc]  # as above
+            )
+            for m in self.config.model
+        ]
+        return [*steps, self._inference()]
+
+    def _training_inputs(self, model: ModelSection) -> dict[str, Any]:
+        config = self.config
+        return {
+            **{f"model.{k}": v for k, v in model.model_dump().items() if k != "name"},
+            "analysis.seed": config.analysis.seed,
+            "samples.fractions": None if config.samples.tune else config.samples.fractions,
+            "samples.held_out": config.samples.held_out,
+            "samples.train": [i.name for i in self._inputs["train"]],
+        }
+
+    def _inference(self) -> Step:
+        config = self.config
+        depends: dict[str, Any] = {
+            f"samples.{r}": [i.name for i in self._inputs[r]] for r in _ROLES
+        }
+        depends |= {
+            f"model {m.title}": content_hash(self._training_inputs(m)) for m in config.model
+        }
+        for name in ("toys", "templates"):
+            section = getattr(config, name).model_dump()
+            depends |= {f"{name}.{key}": value for key, value in section.items()}
+        depends["analysis.title"] = config.analysis.title
+        return Step("inference", depends, self._results, self._infer)
+
+    @property
+    def _results(self) -> tuple[str, ...]:
+        belts = ("belts",) if self.config.toys.belt_at else ()
+        return ("summary.json", "report.html", "plots", "calibrations", *belts)
+
+    def _model_folder(self, model: ModelSection) -> str:
+        return f"models/{model.title}"
+
+    # --- what the steps do ---------------------------------------------------------------------
+
+    def _features(self, source: _Input) -> str:
+        from milinfer.storage import read_sample, write_sample
+
+        samples = self.config.samples
+        options: dict[str, Any] = {
+            "features": samples.features,
+            "process": source.section.process,
+            "on_missing": samples.on_missing,
+            "workers": self.config.analysis.workers,
+        }
+        point = source.section.point
+        try:
+            sample = read_sample(source.path, point=point, **options)
+        except ParameterError:
+            if not source.depends["data"]:
+                raise
+            sample = read_sample(source.path, point={}, **options)  # data are at no point
+        target = self.config.out / source.output
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_sample(sample, target)
+        rejected = sum(sample.provenance.get("rejected", {}).values())
+        return f"{len(sample) + rejected} events in, {len(sample)} out, {rejected} rejected"
+
+    def _train(self, section: ModelSection) -> str:
+        from milinfer.likelihood import BagLikelihood
+        from milinfer.progress import progress
+
+        train, _ = self._training_samples()
+        fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
+        model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
+        given = {"epochs": section.epochs, "batch_events": section.batch_events}
+        chosen: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        model = replace(model, training=replace(model.default_training, **chosen))
+        epochs = section.ensemble * model.training.epochs  # type: ignore[union-attr]  # given above
+        with progress(f"training {section.title}", epochs) as advance:
+            model = model.fit(train, on_epoch=lambda _: advance(1))
+        model.save(self.config.out / self._model_folder(section))
+        losses = ", ".join(f"{min(h['val_loss']):.4f}" for h in model.fitted.history)
+        return f"{train.n_events} events, validation loss {losses}"
+
+    def _infer(self) -> str:
+        from milinfer.analysis import Analysis, analyse
+        from milinfer.belt_files import save_belt
+        from milinfer.calibration_files import save_calibration
+        from milinfer.likelihood import BagLikelihood
+
+        config, toys, templates = self.config, self.config.toys, self.config.templates
+        out = config.out
+        models = tuple(BagLikelihood.load(out / self._model_folder(m)) for m in config.model)
+        train, held_out = self._training_samples()
+        tune, evaluate = (self._split()[role] for role in ("tune", "evaluate"))
+        data = Sample.concatenate(self._read("data")).as_data()
+        parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
+        result = analyse(
+            Analysis(
+                models=models,
+                data=data,
+                templates=train,
+                classifier_templates=held_out,
+                calibration=tune,
+                evaluation=evaluate,
+                truth=toys.truth,
+                title=config.analysis.title,
+                weight_degree=toys.weight_degree,
+                calibrate_at=_truths(toys, "calibrate_at", tune.values(parameter), limits, 7),
+                cover_at=_truths(toys, "cover_at", evaluate.values(parameter), limits, 5),
+                belt_at=tuple(toys.belt_at),
+                observable=templates.observable,
+                bins=templates.bins,
+                second_observable=templates.second_observable,
+                bins_2d=templates.bins_2d,
+                degree=templates.degree,
+                mc_stat=templates.mc_stat,
+                oracle_pool=tune[0] if toys.oracle else None,
+                n_toys=toys.number,
+                seed=config.analysis.seed,
+                workers=config.analysis.workers,
+            )
+        )
+        result.extra.update({"training_events": train.n_events})
+        # The results of an earlier run stay until all of the new ones are there.
+        with tempfile.TemporaryDirectory(dir=out, prefix=".results-") as parent:
+            fresh = Path(parent)
+            result.write(fresh)
+            (fresh / "calibrations").mkdir()
+            (fresh / "belts").mkdir()
+            for model in models:
+                calibration = result.comparison[model.name].calibration
+                save_calibration(calibration, fresh / "calibrations" / f"{model.name}.json")
+                if model.name in result.belts:
+                    save_belt(result.belts[model.name], fresh / "belts" / f"{model.name}.json")
+            for name in self._results:
+                _put(fresh / name, out / name)
+        return f"{len(data)} events of data, {toys.number} toys at each truth"
+
+    # --- samples -------------------------------------------------------------------------------
+
+    def _read(self, role: str) -> list[Sample]:
+        return [Sample.from_file(self.config.out / i.output) for i in self._inputs[role]]
+
+    def _set(self, role: str) -> SampleSet:
+        by_point: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
+        for sample in self._read(role):
+            by_point.setdefault(tuple(sample.point.items()), []).append(sample)
+        return SampleSet(tuple(Sample.concatenate(group) for group in by_point.values()))
+
+    def _split(self) -> dict[str, SampleSet]:
+        """Events to train on (with those held out), to tune and to evaluate with."""
+        train = self._set("train")
+        if self.config.samples.tune:
+            return {"train": train, "tune": self._set("tune"), "evaluate": self._set("evaluate")}
+        tune, evaluate = self.config.samples.fractions
+        parts = train.split([1 - tune - evaluate, tune, evaluate], seed=self.config.analysis.seed)
+        return dict(zip(("train", "tune", "evaluate"), parts, strict=True))
+
+    def _training_samples(self) -> tuple[SampleSet, SampleSet]:
+        part = self.config.samples.held_out
+        train, held_out = self._split()["train"].split(
+            [1 - part, part], seed=self.config.analysis.seed
+        )
+        return train, held_out
+
+
+def _truths(
+    toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float], number: int
+) -> tuple[float, ...]:
+    """True values as given, or in the inner half of the range, where estimates are off its ends."""
+    given: list[float] = getattr(toys, key)
+    if given:
+        return tuple(given)
+    centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
+    if toys.weight_degree is not None:
+        # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
+        spaced = np.linspace(centre - reach, centre + reach, number).round(10) + 0.0
+        return tuple(spaced.tolist())
+    inside = np.sort(values[np.abs(values - centre) <= reach * (1 + 1e-9)])
+    if not len(inside):
+        msg = (
+            f"toys.{key}: no sample is in the inner half of {list(limits)}; say where to throw toys"
+        )
+        raise ConfigurationError(msg)
+    return tuple(inside.tolist())
+
+
+def _put(source: Path, target: Path) -> None:
+    """Move a file or a folder to its place, where an older one may be."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)
+
+
+def plan_analysis(
+    config: AnalysisConfig | PathLikeStr, *, on_file: Callable[[Path], None] = lambda _: None
+) -> AnalysisPlan:
+    """Find the files of an analysis, hash them, and say which steps have to be done.
+
+    Parameters
+    ----------
+    config
+        Configuration, or the path of its file.
+    on_file
+        Called with each input file before its content is hashed.
+
+    Raises
+    ------
+    ConfigurationError
+        If the configuration is wrong or a file is not there.
+
+    Examples
+    --------
+    >>> plan_analysis("analysis.toml")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.ConfigurationError: cannot read analysis.toml: ...
+    """
+    found = config if isinstance(config, AnalysisConfig) else read_configuration(config)
+    return AnalysisPlan(found, on_file)
+
+
+def run_analysis(
+    config: AnalysisConfig | PathLikeStr,
+    *,
+    echo: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Run an analysis, except for the steps that are done already.
+
+    Parameters
+    ----------
+    config
+        Configuration, or the path of its file.
+    echo
+        Receives one line for each step.
+
+    Returns
+    -------
+    dict
+        Content of ``summary.json``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the configuration is wrong, a file is not there, or another run works in the folder.
+    MilinferError
+        Whatever a step finds wrong with its input.
+
+    Examples
+    --------
+    >>> run_analysis("analysis.toml")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.ConfigurationError: cannot read analysis.toml: ...
+    """
+    plan = plan_analysis(config)
+    with plan.steps.locked():
+        for step, state in plan.planned():
+            if state.kind == "done":
+                echo(f"{step.name:<28} done before")
+                continue
+            began = time.perf_counter()
+            words = plan.steps.execute(step)
+            echo(f"{step.name:<28} {time.perf_counter() - began:6.1f} s   {words}")
+    text = (plan.config.out / "summary.json").read_text(encoding="utf-8")
+    summary: dict[str, Any] = json.loads(text)
+    return summary

@@ -1,0 +1,127 @@
+"""Every wrong key is named, with what is allowed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import milinfer as mil
+from milinfer.configuration import (
+    AnalysisConfig,
+    DataSection,
+    FilesSection,
+    ModelSection,
+    SamplesSection,
+    ToysSection,
+    read_configuration,
+)
+from milinfer.exceptions import ConfigurationError, MilinferError
+
+LEAST = '[[samples.train]]\npath = "a.root"\n[data]\npath = "d.root"\n'
+
+
+def read(tmp_path, text):
+    file = tmp_path / "analysis.toml"
+    file.write_text(text, encoding="utf-8")
+    return read_configuration(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[analysis]\ntile = 'a'\n", "analysis.tile: unknown key; did you mean 'title'? known: t"),
+        ("[toy]\n", "toy: unknown key; did you mean 'toys'?"),
+        ("[[model]]\nhead = 'polynom'\n", "model[1].head: 'polynom' is not 'multiclass', 'poly"),
+        ("[[model]]\n[[model]]\nhead = 'parametrised'\nbag = 1\n", "model[2].bag: unknown key"),
+        ("[[model]]\n[[model]]\n", "two models are called multiclass"),
+        ("[[model]]\nname = '../x'\n", "model[1].name: "),
+        ("model = []\n", "model: List should have at least 1 item"),
+        ("[toys]\nnumber = 10\n", "toys.number: Input should be greater than or equal to 100"),
+        ("[toys]\nnumber = '1000'\n", "toys.number: Input should be a valid integer (not '1000')"),
+        ("[toys]\ntruth = nan\n", "toys.truth: "),
+        ("[toys]\ntruth = inf\n", "toys.truth: "),
+        ("[toys]\noracle = true\n", "toys: oracle = true takes the exact ratio"),
+        ("[toys]\nbelt_at = 1979-05-27\n", "toys.belt_at: "),
+        ("[templates]\nbins_2d = [4]\n", "templates.bins_2d"),
+        ("folder = '/'\n", "folder: unknown key"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, words):
+    with pytest.raises(ConfigurationError) as error:
+        read(tmp_path, text + LEAST)
+    assert words in str(error.value)
+    assert str(error.value).startswith(str(tmp_path / "analysis.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["samples: missing", "data: missing"]),
+        ("[samples]\n[data]\n", ["samples.train: missing", "data.path: missing"]),
+        (LEAST + "[samples\n", ["is not TOML", "line"]),
+        ("[[samples.train]]\npath = 3\n[data]\npath = []\n", ["samples.train[1].path: ", "data.p"]),
+        ('[[samples.tune]]\npath="t"\n' + LEAST, ["samples: has no files in 'evaluate'"]),
+        ("[samples]\nfractions = [0.5, 0.5]\n" + LEAST, ["samples: fractions [0.5, 0.5] leave"]),
+    ],
+)
+def test_everything_wrong_is_said_at_once(tmp_path, text, words):
+    with pytest.raises(ConfigurationError) as error:
+        read(tmp_path, text)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"cannot read .*none\.toml"):
+        read_configuration(tmp_path / "none.toml")
+    (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        read_configuration(tmp_path / "a.toml")
+
+
+@given(st.text())
+def test_no_text_breaks_the_reader(text):
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "analysis.toml")
+        file.write_text(text, encoding="utf-8", errors="surrogatepass")
+        with pytest.raises(MilinferError):
+            read_configuration(file)
+
+
+def test_defaults_of_the_template_are_those_of_the_sections(tmp_path):
+    """The commented file says what the code does."""
+    config = read_configuration(mil.init_analysis(tmp_path / "analysis.toml"))
+    text = (tmp_path / "analysis.toml").read_text(encoding="utf-8")
+    for section, default in (
+        (config.samples, SamplesSection(train=[FilesSection(path="a")])),
+        (config.toys, ToysSection()),
+    ):
+        for name, value in section.model_dump(exclude={"train"}).items():
+            assert value == default.model_dump()[name], name
+    for section in (AnalysisConfig, SamplesSection, ModelSection, ToysSection):
+        for name in section.model_fields:
+            assert name in text or name == "folder"
+    with pytest.raises(ConfigurationError, match="is there already"):
+        mil.init_analysis(tmp_path / "analysis.toml")
+    mil.init_analysis(tmp_path / "analysis.toml", overwrite=True)
+    with pytest.raises(ConfigurationError, match="there is no folder"):
+        mil.init_analysis(tmp_path / "no" / "analysis.toml")
+
+
+def test_patterns_find_files(tmp_path):
+    for name in ("b.root", "a.root", "c.txt"):
+        (tmp_path / name).touch()
+    config = AnalysisConfig(
+        samples=SamplesSection(train=[FilesSection(path="*.root")]),
+        data=DataSection(path=["c.txt"]),
+        folder=tmp_path,
+    )
+    assert [p.name for p in config.files("*.root")] == ["a.root", "b.root"]
+    assert config.files([str(tmp_path / "c.txt"), "?.root"])[0].name == "c.txt"
+    for wrong in ("d.root", "*.lhe", ["a.root", "d.root"]):
+        with pytest.raises(ConfigurationError, match="no file"):
+            config.files(wrong)

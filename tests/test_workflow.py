@@ -1,0 +1,197 @@
+"""A whole analysis from its configuration: cached, resumed, and equal to an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+import milinfer as mil
+from milinfer.cli import cli
+from milinfer.datasets import gaussian
+from milinfer.exceptions import MilinferError
+
+VALUES = (-1.0, 0.0, 1.0)
+CONFIGURATION = """
+[analysis]
+title = "A mean & its <error>"
+[samples]
+features = ["x0", "x1"]
+[[samples.train]]
+path = "mc/*.parquet"
+[data]
+path = "data.parquet"
+[[model]]
+head = "multiclass"
+bag_size = 10
+epochs = 6
+[toys]
+number = 200
+[templates]
+observable = "x0"
+bins = 4
+degree = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "mc").mkdir()
+    for k, sample in enumerate(gaussian.samples(4000, VALUES, seed=1, n_features=2)):
+        sample.to_file(folder / "mc" / f"mu{k}.parquet")
+    gaussian.generate(300, 0.1, seed=9, n_features=2).to_file(folder / "data.parquet")
+    return folder
+
+
+def copy(inputs, folder, text=CONFIGURATION):
+    (folder / "mc").symlink_to(inputs / "mc")
+    (folder / "data.parquet").symlink_to(inputs / "data.parquet")
+    file = folder / "analysis.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, tmp_path_factory):
+    """A run that nobody stopped."""
+    file = copy(inputs, tmp_path_factory.mktemp("finished"))
+    lines = []
+    summary = mil.run_analysis(file, echo=lines.append)
+    return file, summary, lines
+
+
+def states(file):
+    return {s.step.name.split("-")[0]: s.state for s in mil.plan_analysis(file).planned()}
+
+
+def figures(folder):
+    """All figures of a summary; there are no times in it."""
+    return json.loads((folder / "results" / "summary.json").read_text(encoding="utf-8"))
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    file, summary, lines = finished
+    out = file.parent / "results"
+    assert {"multiclass", "pyhf"} <= summary.keys()
+    assert summary == figures(file.parent)
+    assert len(lines) == 6
+    assert sum("4000 events in, 4000 out, 0 rejected" in line for line in lines) == 3
+    assert mil.BagLikelihood.load(out / "models" / "multiclass").name == "multiclass"
+    assert (out / "calibrations" / "multiclass.json").is_file()
+    assert not (out / "belts").exists()
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "A mean &amp; its &lt;error&gt;" in page
+    assert "Truth:" not in page
+    assert "compared at mu = 0" in page
+
+
+def test_nothing_is_done_twice(finished):
+    file, summary, _ = finished
+    lines = []
+    assert mil.run_analysis(file, echo=lines.append) == summary
+    assert [line.split()[-2:] for line in lines] == [["done", "before"]] * 6
+
+
+def test_only_what_depends_on_a_change_is_done_again(finished):
+    file, _, _ = finished
+    text = file.read_text(encoding="utf-8")
+    try:
+        file.write_text(text.replace("number = 200", "number = 300"), encoding="utf-8")
+        found = states(file)
+        assert (found["features"].kind, found["train"].kind) == ("done", "done")
+        assert found["inference"] == ("changed", "toys.number")
+        file.write_text(text.replace("epochs = 6", "epochs = 7"), encoding="utf-8")
+        found = states(file)
+        assert found["train"] == ("changed", "model.epochs")
+        assert found["inference"] == ("changed", "model multiclass")
+    finally:
+        file.write_text(text, encoding="utf-8")
+    assert all(state.kind == "done" for state in states(file).values())
+
+
+def test_a_changed_input_is_seen(inputs, tmp_path):
+    file = copy(inputs, tmp_path)
+    before = [s.step.name for s in mil.plan_analysis(file).planned()]
+    (tmp_path / "data.parquet").unlink()
+    gaussian.generate(100, 0.2, seed=9, n_features=2).to_file(tmp_path / "data.parquet")
+    after = [s.step.name for s in mil.plan_analysis(file).planned()]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True] * 3 + [False] + [True] * 2
+
+
+def test_damage_is_repaired(finished):
+    file, summary, _ = finished
+    out = file.parent / "results"
+    whole = {
+        path: path.read_bytes()
+        for path in (next((out / "features").glob("mu1-*")), out / "models/multiclass/model.json")
+    }
+    for path, content in whole.items():
+        path.write_bytes(content[:-10])
+    found = mil.plan_analysis(file).planned()
+    assert [s.state.kind for s in found].count("damaged") == 2
+    assert found[-1].state.kind == "done"
+    features, model = whole
+    model.write_bytes(whole[model])
+    lines = []
+    assert mil.run_analysis(file, echo=lines.append) == summary
+    assert sum("done before" in line for line in lines) == 5
+    assert features.read_bytes() == whole[features]
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if not k.endswith("seconds")}
+    return value
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on(finished, inputs, tmp_path):
+    """The result is that of a run which was not, to the last digit."""
+    _, summary, _ = finished
+    file = copy(inputs, tmp_path)
+    command = [sys.executable, "-m", "milinfer", "run", str(file)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    records = tmp_path / "results" / "steps"
+    deadline = time.monotonic() + 300
+    while not (records / "train-multiclass.json").exists():
+        assert first.poll() is None, first.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert first.returncode == -signal.SIGKILL
+    kinds = [s.state.kind for s in mil.plan_analysis(file).planned()]
+    assert kinds == ["done"] * 5 + ["new"]
+    assert without_times(mil.run_analysis(file)) == without_times(summary)
+
+
+def test_the_commands(finished, inputs, tmp_path):
+    file, summary, _ = finished
+    runner = CliRunner()
+    shown = runner.invoke(cli, ["run", str(file), "--json", str(tmp_path / "s.json")])
+    assert shown.exit_code == 0, shown.output
+    assert "report.html" in shown.output
+    assert json.loads((tmp_path / "s.json").read_text("utf-8"))["poi"] == summary["poi"]
+    dry = runner.invoke(cli, ["run", str(copy(inputs, tmp_path)), "--dry-run"])
+    assert dry.exit_code == 0
+    assert dry.output.count("to do") == 6
+    assert not (tmp_path / "results").exists()
+    told = runner.invoke(cli, ["inspect", str(file)])
+    assert "split off train" in told.output
+    made = runner.invoke(cli, ["init", str(tmp_path / "new.toml")])
+    assert made.exit_code == 0
+    assert mil.read_configuration(tmp_path / "new.toml").model[0].head == "polynomial"
+
+
+def test_errors_of_steps_come_through(inputs, tmp_path):
+    text = CONFIGURATION.replace('"x0", "x1"', '"x0", "y"')
+    with pytest.raises(MilinferError, match="y"):
+        mil.run_analysis(copy(inputs, tmp_path, text))
+    assert not list((tmp_path / "results" / "features").glob("*"))
