@@ -22,7 +22,7 @@ from milinfer.training import TrainingConfig
 EPSILON = 0.1
 SIZES = {
     "quick": (20_000, 10, 2),
-    "full": (50_000, 100, 20),
+    "full": (50_000, 100, 10),
 }  # events of a class, epochs, trainings
 NETWORK = NetworkConfig((128, 128), "relu", batch_norm=False, dropout=0.0, l2=0.0)
 LABELS = {

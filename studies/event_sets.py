@@ -47,7 +47,7 @@ FEATURES = (
 SORT_BY = "cos_dphi_q0_q1"  # the feature that tells most
 SIZES = {  # events of each class to train on and to test with, epochs, trainings, processes
     "quick": (6_000, 10_000, 8, 2, 1),
-    "full": (100_000, 200_000, 40, 4, 2),
+    "full": (100_000, 120_000, 40, 4, 2),
 }
 EVENT_LAYERS = (64, 64, 64, 64)
 LAYERS = {

@@ -30,7 +30,7 @@ TRUTHS = np.linspace(-EDGE, EDGE, 11).round(6)
 # prior to test with, epochs of the classifier, trainings.
 SIZES = {
     "quick": (9, 100_000, 80, 1500, 8, 2),
-    "full": (21, 1_000_000, 2000, 20_000, 40, 5),
+    "full": (21, 500_000, 1500, 15_000, 20, 3),
 }
 WIDTHS = (64, 128, 64)
 LABELS = {

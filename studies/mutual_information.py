@@ -25,7 +25,7 @@ from milinfer.training import TrainingConfig
 
 SIZES = {  # events of each class to train on and to test with, epochs, trainings, values of ε
     "quick": (20_000, 100_000, 8, 2, (0.5, 2.0)),
-    "full": (100_000, 1_000_000, 40, 5, tuple(np.linspace(0, 2, 10).round(6))),
+    "full": (100_000, 500_000, 20, 3, tuple(np.linspace(0, 2, 10).round(6))),
 }
 NETWORK = NetworkConfig((64, 64), "relu", batch_norm=False, dropout=0.0, l2=0.0)
 LABELS = {"pairs": "(feature, label), MLC loss", "label": "label, cross-entropy"}

@@ -31,7 +31,7 @@ from milinfer.training import TrainingConfig
 N = 100
 SCANNED = (0.0, 0.4)  # truths whose Λ is drawn, as 172.5 and 175 GeV
 # Points of c_HW, events of each to train on and to test with, epochs, trainings, processes.
-SIZES = {"quick": (5, 5_000, 4_000, 8, 2, 1), "full": (11, 40_000, 40_000, 40, 4, 2)}
+SIZES = {"quick": (5, 5_000, 4_000, 8, 2, 1), "full": (11, 40_000, 40_000, 40, 3, 2)}
 WIDTHS = (64, 64, 64)
 LABELS = {
     "per instance": "per instance, parametrised classifier",
