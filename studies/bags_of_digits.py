@@ -312,7 +312,8 @@ def _scores(results: Mapping[str, Any]) -> Figure:
                 places = np.arange(len(rows)) + 0.24 * (i - 0.5)
                 for x, row in zip(places, rows, strict=True):
                     values = row["folds"][name]
-                    axes.plot([x] * len(values), values, "o", color=PALETTE[i], ms=4, alpha=0.4)
+                    dots = {"ms": 4, "alpha": 0.4, "clip_on": False, "color": PALETTE[i]}
+                    axes.plot([x] * len(values), values, "o", **dots)
                 means = [np.mean(row["folds"][name]) for row in rows]
                 axes.plot(places, means, "_", color=PALETTE[i], ms=16, mew=2.5, label=label)
                 style = {"color": PALETTE[i], "ls": ":", "lw": 1.2}

@@ -270,10 +270,11 @@ def _heat_map(results: Mapping[str, Any]) -> Figure:
         image = axes.imshow(shown, norm=LogNorm(0.1, 100), cmap="Blues", aspect="auto")
         for row, column in np.argwhere(np.isfinite(missing)):
             value, error = missing[row, column], errors[row, column]
+            digits = 1 if value >= 2 else 2
             axes.text(
                 column,
                 row,
-                f"{value:.1f}\n± {error:.1f}",
+                f"{value:.{digits}f}\n± {error:.{digits}f}",
                 ha="center",
                 va="center",
                 fontsize=9,
