@@ -18,7 +18,9 @@ def test_slopes_are_recovered_with_honest_errors(slope):
     covariance = np.full((9, 9), 0.02**2) + np.diag(np.full(9, 0.01**2))
     pulls, p_values = [], []
     for _ in range(n):
-        info = 200 * np.exp(slope * np.log2(SIZES) + rng.multivariate_normal(np.zeros(9), covariance))
+        info = 200 * np.exp(
+            slope * np.log2(SIZES) + rng.multivariate_normal(np.zeros(9), covariance)
+        )
         trend = bag_size_slope(SIZES, info, covariance=covariance * np.outer(info, info))
         pulls.append((trend.slope - slope) / trend.slope_error)
         p_values.append(trend.p_value)

@@ -15,9 +15,7 @@ GRID = np.linspace(-1, 1, 21)
 FIT = Interpolation(GRID, "parabola", window=0.4)
 
 
-@given(
-    st.floats(-0.9, 0.9), st.floats(1.0, 400.0), st.floats(-5, 5), st.integers(0, 2**32 - 1)
-)
+@given(st.floats(-0.9, 0.9), st.floats(1.0, 400.0), st.floats(-5, 5), st.integers(0, 2**32 - 1))
 def test_a_parabola_has_none_and_a_constant_does_not_matter(centre, curvature, level, seed):
     exact = -curvature / 2 * (GRID - centre) ** 2
     assert parabola_error(FIT, exact[None])[0] == pytest.approx(0, abs=1e-16 * curvature**2 + 1e-20)
