@@ -206,7 +206,10 @@ def bag_size_figures(results: Mapping[str, Any]) -> dict[str, Figure]:
         for family in PAPER
         if "sizes" in results["trends"].get(family, {})
     }
-    return out | {"profiles": _profiles(results), "intervals": _intervals(results)}
+    out["profiles"] = _profiles(results)
+    if results["ladders"]:
+        out["intervals"] = _intervals(results)
+    return out
 
 
 def _information(results: Mapping[str, Any], family: str) -> Figure:
@@ -304,10 +307,12 @@ def _intervals(results: Mapping[str, Any]) -> Figure:
     """Intervals of fifty toys, calibrated as the paper does."""
     found = results["ladders"]
     sizes = sorted(found, key=int)
-    sizes = [sizes[0], "125" if "125" in sizes else sizes[-1]]
+    sizes = list(dict.fromkeys((sizes[0], "125" if "125" in sizes else sizes[-1])))
     with styled():
-        figure, axes = figure_of(7.0, 5.0, ncols=2, sharex=True, sharey=True)
-        for axis, n in zip(axes, sizes, strict=True):
+        figure, axes = figure_of(
+            7.0, 5.0, ncols=len(sizes), sharex=True, sharey=True, squeeze=False
+        )
+        for axis, n in zip(axes[0], sizes, strict=True):
             rung = found[n]
             covers = np.array(rung["covers"])
             for mask, colour, text in (
@@ -324,7 +329,7 @@ def _intervals(results: Mapping[str, Any]) -> Figure:
                 fontsize=9,
             )
             axis.set_xlabel("68.27 % interval of $c_{HW}$")
-        axes[0].set_ylabel("pseudo-experiment")
-        axes[0].set_ylim(-1, len(covers) + 6)
-        axes[0].legend(loc="upper left", fontsize=8, ncols=2)
+        axes[0, 0].set_ylabel("pseudo-experiment")
+        axes[0, 0].set_ylim(-1, len(covers) + 6)
+        axes[0, 0].legend(loc="upper left", fontsize=8, ncols=2)
     return figure

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +22,10 @@ from matplotlib.figure import Figure
 from scipy.special import expit, logsumexp
 
 import milinfer as mil
-from milinfer.bags import draw_bags
 from milinfer.datasets import vbf_hww
 from milinfer.datasets.observable import observable_coefficients
-from milinfer.evaluation import event_outputs
-from milinfer.heads import LinearHead
-from milinfer.networks import NetworkConfig, build_network
 from milinfer.plotting import PALETTE, figure_of, styled
 from milinfer.surface import Interpolation
-from milinfer.targets import EpochBags, PairBags
-from milinfer.training import TrainingConfig, train_network
 from milinfer.two_sample import weighted_auc
 
 SYMMETRIC, NO_REFERENCE, POSITIVE = "symmetric", "no pairs at θ = 0", "only positives at θ = 0"
@@ -52,7 +46,8 @@ class Size:
     test: int
     bags: tuple[int, ...]
     repeats: int
-    training: TrainingConfig
+    epochs: int
+    batch_events: int
     integration: tuple[int, int]
     workers: int
 
@@ -77,10 +72,11 @@ SIZES = {
         reach=0.8,
         points=9,
         train=3_000,
-        test=4_000,
+        test=3_000,
         bags=(1, 10),
         repeats=1,
-        training=TrainingConfig(epochs=15, batch_events=500),
+        epochs=12,
+        batch_events=500,
         integration=(64, 4),
         workers=1,
     ),
@@ -92,31 +88,12 @@ SIZES = {
         test=60_000,
         bags=(1, 10, 125, 250),
         repeats=2,
-        training=TrainingConfig(epochs=40),
+        epochs=40,
+        batch_events=10_000,
         integration=(128, 8),
         workers=2,
     ),
 }
-
-
-class PositiveBags(PairBags):
-    """Bags of the reference beside θ = 0 as well, but nothing that does not belong there."""
-
-    def draw(self, rng: np.random.Generator) -> EpochBags:
-        rest = super().draw(rng)
-        k = self._reference
-        own = draw_bags(self._weights[k], self.bag_size, rng)
-        n = len(own.index)
-        # As much as the positives at any other θ.
-        weight = np.full(n, np.mean(rest.weights))
-        order = rng.permutation(len(rest.labels) + n)
-        joined = (
-            (rest.index, own.index + self._offsets[k]),
-            (rest.labels, np.ones(n, dtype=rest.labels.dtype)),
-            (rest.weights, weight.astype(np.float32)),
-            (rest.theta, np.full(n, k, dtype=rest.theta.dtype)),
-        )
-        return EpochBags(*(np.concatenate(parts)[order] for parts in joined))
 
 
 @dataclass(frozen=True)
@@ -132,40 +109,6 @@ class Test:
         total = self.coefficients[0.0].mean(axis=0)
         found: np.ndarray = np.log(self.coefficients[truth] @ powers) - np.log(total @ powers)
         return found
-
-
-Logits = Callable[[mil.Sample, Sequence[float]], np.ndarray]
-"""Of each event, shape (n_events, m): those of a bag are their mean."""
-
-
-def train_pairs(kind: str, n: int, samples: mil.SampleSet, size: Size, seed: int) -> Logits:
-    """Train a parametrised network on one of the sets of pairs."""
-    split, weights, bags = np.random.SeedSequence(seed).spawn(3)
-    train, rest = samples.split([0.8, 0.2], seed=int(split.generate_state(1)[0]))
-    features = np.concatenate([s.features for s in samples]).astype(np.float64)
-    scaled = size.thetas[:, None] / size.reach
-    reference = int(np.argmin(np.abs(size.thetas)))
-    # θ comes scaled to [−1, 1], and needs no normalisation.
-    mean, variance = np.append(features.mean(axis=0), 0.0), np.append(features.var(axis=0), 1.0)
-    variance[variance == 0] = 1.0
-    network = build_network(NetworkConfig(), LinearHead(np.eye(1)), n, mean, variance, weights)
-
-    def pairs(events: mil.SampleSet) -> PairBags:
-        if kind == POSITIVE:
-            return PositiveBags(events, scaled, reference, n, symmetric=False)
-        return PairBags(events, scaled, reference, n, symmetric=kind == SYMMETRIC)
-
-    train_network(network, pairs(train), pairs(rest), size.training, bags, loss_name="bce")
-
-    def logits(sample: mil.Sample, thetas: Sequence[float]) -> np.ndarray:
-        columns = []
-        for theta in thetas:
-            column = np.full((len(sample), 1), theta / size.reach, dtype=np.float32)
-            inputs = np.concatenate([sample.features, column], axis=1)
-            columns.append(event_outputs(network.event_model, inputs)[:, 0])
-        return np.stack(columns, axis=1).astype(np.float64)
-
-    return logits
 
 
 def in_bags(values: np.ndarray, n: int) -> np.ndarray:
@@ -257,7 +200,13 @@ def compared(size: Size) -> list[float]:
 
 def study(size: str, seed: int) -> dict[str, Any]:
     """Train, and ask for bags that trained nothing."""
+    # Keras not before here: processes that generate events import this module.
+    from parametrised_pairs import train_pairs
+
+    from milinfer.training import TrainingConfig
+
     chosen = SIZES[size]
+    training = TrainingConfig(epochs=chosen.epochs, batch_events=chosen.batch_events)
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
     train = vbf_hww.samples(
         chosen.train,
@@ -279,7 +228,7 @@ def study(size: str, seed: int) -> dict[str, Any]:
         for n in chosen.bags:
             for repeat in range(chosen.repeats):
                 began = time.perf_counter()
-                logits = train_pairs(kind, n, train, chosen, seeds[2] + repeat)
+                logits = train_pairs(kind, n, train, chosen.thetas, training, seeds[2] + repeat)
                 found = {t: asked(logits, s, n, t, chosen) for t, s in test.samples.items()}
                 table = logits(test.samples[0.0], [*compared(chosen), 0.0]) / n
                 results["pairs"].append(
@@ -317,7 +266,7 @@ def make_test(size: Size, seed: int) -> Test:
     return Test(samples, coefficients)
 
 
-def asked(logits: Logits, sample: mil.Sample, n: int, truth: float, size: Size) -> np.ndarray:
+def asked(logits: Any, sample: mil.Sample, n: int, truth: float, size: Size) -> np.ndarray:
     """Logits of bags at all θ, or where a truth is asked for alone; elsewhere NaN."""
     wanted = [
         k
@@ -333,9 +282,10 @@ def heads(size: Size, seed: int) -> dict[str, mil.BagLikelihood]:
     """What learns Λ without a θ among its inputs."""
     base = mil.BagLikelihood(head="polynomial", seed=seed % 1_000_000)
     joint = dataclasses.replace(base, labels="joint")
-    if size.training.batch_events < TrainingConfig().batch_events:
-        epochs, batch = size.training.epochs, size.training.batch_events
-        short = dataclasses.replace(joint.default_training, epochs=epochs, batch_events=batch)
+    if size.batch_events < joint.default_training.batch_events:
+        short = dataclasses.replace(
+            joint.default_training, epochs=size.epochs, batch_events=size.batch_events
+        )
         return {"polynomial, joint labels": dataclasses.replace(joint, training=short)}
     return {
         "multi-class, N_B = 1": dataclasses.replace(base, head="multiclass", bag_size=1),

@@ -8,7 +8,10 @@ Cuts: jets pT > 20 GeV, |η| < 5; leptons pT > 10 GeV, |η| < 2.5; ΔR > 0.4 amo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +23,7 @@ from milinfer.typing import Point
 
 if TYPE_CHECKING:
     from milinfer.features import FeatureSet
-    from milinfer.samples import SampleSet
+    from milinfer.samples import Sample, SampleSet
 
 __all__ = ["DEFAULT_WEIGHTS", "PARAMETER", "PROCESS", "generate", "samples"]
 
@@ -85,7 +88,7 @@ def samples(
     features
         As for :func:`milinfer.features.feature_set`.
     workers
-        Processes.
+        Processes, each of which makes whole samples.
     on_sample
         Called with the value after each sample.
 
@@ -96,11 +99,22 @@ def samples(
     """
     from milinfer.samples import SampleSet
 
-    made = []
     seeds = np.random.SeedSequence(seed).generate_state(len(values))
-    for value, own in zip(values, seeds, strict=True):
-        generated = generate(n_events, {PARAMETER: float(value)}, seed=int(own), workers=workers)
-        made.append(generated.to_sample(features, DEFAULT_WEIGHTS))
-        if on_sample is not None:
-            on_sample(float(value))
+    jobs = [(n_events, float(v), int(s), features) for v, s in zip(values, seeds, strict=True)]
+    made = []
+    with ExitStack() as stack:
+        found: Iterator[Sample] = map(_sample, jobs)
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+            found = pool.map(_sample, jobs)
+        for value, sample in zip(values, found, strict=True):
+            made.append(sample)
+            if on_sample is not None:
+                on_sample(float(value))
     return SampleSet(tuple(made))
+
+
+def _sample(job: tuple[int, float, int, str | FeatureSet]) -> Sample:
+    n_events, value, seed, features = job
+    return generate(n_events, {PARAMETER: value}, seed=seed).to_sample(features, DEFAULT_WEIGHTS)
