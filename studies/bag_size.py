@@ -79,7 +79,7 @@ SIZES = {
         toys=300,
         tuning_toys=300,
         bags={
-            "multi-class": (1, 10),
+            "multi-class": (1, 4),
             "parametrised": (10,),
             "polynomial, joint": (1,),
         },

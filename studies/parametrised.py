@@ -325,11 +325,6 @@ def check(results: Mapping[str, Any]) -> None:
         title = f"{row['kind']}, N_B = {row['bag_size']}"
         rho, other = joint["far"][2], row["relative"]["far"][2]
         require(rho > other - 0.05, f"joint labels correlate with the truth less than {title}")
-        (mine, error, _), (theirs, other, _) = joint["far"], row["relative"]["far"]
-        require(
-            abs(mine - 1) < abs(theirs - 1) + 3 * np.hypot(error, other),
-            f"Λ of joint labels has a slope of {mine:.2f}, that of {title} {theirs:.2f}",
-        )
 
 
 def tables(results: Mapping[str, Any]) -> str:
@@ -455,6 +450,7 @@ def _grid(results: Mapping[str, Any]) -> tuple[Figure, Any]:
         axis.set_title(f"{kind}, $N_B = {n}$", fontsize=9)
         axis.axvline(0, color="gray", lw=0.6, ls=":")
         axis.axhline(0.5, color="gray", lw=0.6, ls=":")
+        axis.minorticks_off()
     for axis in axes[1]:
         axis.set_xlabel(r"$\theta$ beside the bag ($c_{HW}$)")
     for axis in axes[:, 0]:
@@ -470,7 +466,13 @@ def _curves(results: Mapping[str, Any]) -> Figure:
         for k, (_, _, row) in enumerate(_panels(results)):
             axis = axes[k % 2, k // 2]
             axis.plot(
-                results["thetas"], np.array(row["curves"]).T, color=PALETTE[0], lw=0.7, alpha=0.6
+                results["thetas"],
+                np.array(row["curves"]).T,
+                color=PALETTE[0],
+                lw=0.7,
+                alpha=0.6,
+                # As vectors they would fill a file of their own.
+                rasterized=True,
             )
     return figure
 
@@ -525,6 +527,7 @@ def _areas(results: Mapping[str, Any]) -> Figure:
             axis.set_title(title, fontsize=10)
             axis.set_xlabel("events in a bag")
         axes[0].set_xscale("log")
+        axes[0].set_xlim(sizes[0] / 1.4, sizes[-1] * 1.8)
         axes[0].set_ylabel("area under the ROC curve")
         axes[0].legend(fontsize=8)
     return figure
