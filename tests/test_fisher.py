@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from milinfer.datasets import quadratic
+from milinfer.exceptions import CalibrationError
 from milinfer.fisher import information
 from milinfer.samples import Sample
 from milinfer.surface import Interpolation
@@ -131,3 +132,11 @@ def test_errors_of_variances_contain_the_pool():
         errors = np.array([getattr(f, f"{name}_error") for f in found])
         # The spread of 60 values is known to 9 %; without the pool the ratio is 1.7.
         assert 0.7 < values.std(ddof=1) / np.sqrt(np.mean(errors**2)) < 1.35, name
+
+
+def test_estimates_without_spread_have_no_information():
+    """Regression: maxima that all lie at the edge divided by zero."""
+    toys = throw(GaussianMean(shift=50.0), n_toys=50)
+    assert toys.extremum.at_edge.all()
+    with pytest.raises(CalibrationError, match="edge of the range"):
+        information(toys)

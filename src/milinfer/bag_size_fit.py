@@ -23,7 +23,7 @@ from milinfer.typing import FloatArray
 if TYPE_CHECKING:
     from iminuit import Minuit
 
-__all__ = ["fit_bag_sizes"]
+__all__ = ["fit_bag_sizes", "log_points"]
 
 _AT_LIMIT = 1e-3  # in χ²
 
@@ -86,7 +86,7 @@ def fit_bag_sizes(
     from iminuit import Minuit
     from iminuit.cost import LeastSquares, NormalConstraint
 
-    n, y, cholesky = _checked(sizes, info, info_error, covariance)
+    n, y, cholesky = log_points(sizes, info, info_error, covariance)
     if ansatz not in FORMS:
         msg = f"ansatz {ansatz!r} is not one of {', '.join(map(repr, FORMS))}"
         raise ConfigurationError(msg)
@@ -187,10 +187,27 @@ def fit_bag_sizes(
     )
 
 
-def _checked(
+def log_points(
     sizes: ArrayLike, info: ArrayLike, error: ArrayLike | None, covariance: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Sizes, ln I_eff, and the Cholesky factor of the covariance of the latter."""
+    """Bag sizes, ln I, and the Cholesky factor of the covariance of ln I.
+
+    Parameters
+    ----------
+    sizes, info, error, covariance
+        As of :func:`fit_bag_sizes`.
+
+    Raises
+    ------
+    ConfigurationError
+        If they are not informations with errors.
+
+    Examples
+    --------
+    >>> n, y, cholesky = log_points([1, 10], [100.0, 200.0], [5.0, 10.0], None)
+    >>> y.round(2), np.diag(cholesky)
+    (array([4.61, 5.3 ]), array([0.05, 0.05]))
+    """
     n, value = (np.asarray(a, dtype=np.float64) for a in (sizes, info))
     if (error is None) == (covariance is None):
         msg = "give the errors of the informations, or their covariance, and not both"

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from milinfer.exceptions import CalibrationError
 from milinfer.response import mean_response
 from milinfer.surface_box import ChebyshevBox
 from milinfer.toys import ToyEnsemble
@@ -124,6 +125,11 @@ def information(
     n_bootstrap, seed
         Resamplings of the toys, for the errors of `info_width` and `bartlett_ratio`.
 
+    Raises
+    ------
+    CalibrationError
+        If estimates have no spread.
+
     Examples
     --------
     >>> import numpy as np
@@ -139,13 +145,20 @@ def information(
     theta_hat = at.theta_hat.reshape(at.n_toys)
     curvature = at.extremum.curvature.reshape(at.n_toys)
     variance, variance_error = variance_with_error(theta_hat)
+    half_width = _half_width(theta_hat)
+    if not (variance > 0 and half_width > 0):
+        msg = (
+            f"{at.model}: most estimates at {at.truth:g} are alike, of mean {theta_hat.mean():g}; "
+            "a spread that is zero has no information: look whether maxima lie at the edge of the "
+            "range"
+        )
+        raise CalibrationError(msg)
     # The pool makes spreads uncertain, too; for models of bags it is not known by how much.
     pool = float(np.nan_to_num(at.pool_variance_error))
     relative = float(np.hypot(variance_error / variance, pool))
     relative_response = 2 * response_error / response
     info_eff = response**2 / variance
     info_curv, info_curv_error = _mean_with_error(curvature, at.reuse)
-    half_width = _half_width(theta_hat)
 
     rng = np.random.default_rng(seed)
     widths, products = np.empty(n_bootstrap), np.empty(n_bootstrap)

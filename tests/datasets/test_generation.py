@@ -15,6 +15,7 @@ from milinfer.datasets.generator import passes_cuts
 from milinfer.datasets.sampling import decay_channel
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.features import feature_set
+from milinfer.samples import Sample
 
 REFERENCE = json.loads(
     (Path(__file__).parent / "data" / "vbf_hww_distributions.json").read_text(encoding="utf-8")
@@ -183,3 +184,31 @@ def test_errors_say_what_to_do():
         vbf_hzz.generate(10, {"c_HW": 1.0}, seed=1)
     with pytest.raises(SampleError, match="at least one"):
         vbf_hww.generate(0, seed=1)
+
+
+def test_samples_are_those_of_the_files(tmp_path):
+    """Features, cross-section and weights are those of an event file that is read again."""
+    generated = vbf_hww.generate(200, {"c_HW": -1.0}, seed=5)
+    path = tmp_path / "events.lhe"
+    lhe.write(path, *generated.to_events(vbf_hww.DEFAULT_WEIGHTS))
+    read = Sample.from_file(path, features="vbf_2l2j")
+    made = generated.to_sample("vbf_2l2j", vbf_hww.DEFAULT_WEIGHTS)
+    assert made.point == read.point
+    assert made.feature_names == read.feature_names
+    np.testing.assert_allclose(made.features, read.features, rtol=1e-4, atol=1e-4)
+    assert made.cross_section == pytest.approx(read.cross_section)
+    for mine, theirs in zip(made.reweights.values(), read.reweights.values(), strict=True):
+        np.testing.assert_allclose(mine, theirs / read.weights, rtol=1e-5)
+    assert vbf_hzz.generate(5, seed=1).to_sample().point == {}
+
+
+def test_samples_do_not_depend_on_one_another():
+    heard = []
+    many = vbf_hww.samples(50, [0.0, 0.5], seed=3, on_sample=heard.append)
+    assert heard == [0.0, 0.5]
+    alone = vbf_hww.samples(50, [0.0], seed=3)
+    np.testing.assert_array_equal(many[0].features, alone[0].features)
+    assert list(many[1].reweight_points.values()) == list(vbf_hww.DEFAULT_WEIGHTS)
+    own = many[1].reweight_points
+    at = next(k for k, p in own.items() if p["c_HW"] == 0.5)
+    np.testing.assert_allclose(many[1].reweights[at], 1)

@@ -14,7 +14,9 @@ from milinfer.points import format_point, point_id
 from milinfer.typing import FloatArray, IntArray, Point
 
 if TYPE_CHECKING:
+    from milinfer.features import FeatureSet
     from milinfer.lhe.info import LHEInfo
+    from milinfer.samples import Sample
 
 __all__ = ["CrossSectionRatio", "GeneratedEvents"]
 
@@ -187,6 +189,50 @@ class GeneratedEvents:
             point=dict(self.point) if self.point else None,
         )
         return events, info
+
+    def to_sample(
+        self,
+        features: str | FeatureSet = "vbf_2l2j_invariant",
+        weights: Sequence[Point] | Mapping[str, Point] = (),
+    ) -> Sample:
+        """Features of the events as a sample, without the detour through files.
+
+        Parameters
+        ----------
+        features
+            As for :func:`milinfer.features.feature_set`.
+        weights
+            Points at which each event shall carry a weight, in units of its own; as for
+            :meth:`to_events`.
+
+        Raises
+        ------
+        ParameterError
+            If a point has another parameter than c_HW, or the process has none.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import vbf_hww
+        >>> vbf_hww.generate(10, {"c_HW": 0.5}, seed=1).to_sample("vbf_2l2j")
+        Sample(10 events, 36 features, vbf_hww at c_HW=0.5)
+        """
+        from milinfer.features import feature_set
+        from milinfer.samples import Sample
+
+        events, _ = self.to_events(weights)
+        table = feature_set(features).from_lhe(events)
+        own = self.joint_ratio(self.point.get("c_HW", 0.0))
+        points = weights if isinstance(weights, Mapping) else {point_id(p): p for p in weights}
+        return Sample(
+            table.array,
+            table.names,
+            point=dict(self.point),
+            process=self.process,
+            cross_section=self.cross_section,
+            cross_section_error=self.cross_section_error,
+            reweights={k: self.joint_ratio(p["c_HW"]) / own for k, p in points.items()},
+            reweight_points=dict(points),
+        )
 
     def _masses(self) -> FloatArray:
         """On-shell masses as they were generated: zero for fermions, √p² for bosons."""

@@ -8,12 +8,24 @@ Cuts: jets pT > 20 GeV, |η| < 5; leptons pT > 10 GeV, |η| < 2.5; ΔR > 0.4 amo
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import numpy as np
+
 from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.generator import check_point
 from milinfer.datasets.generator import generate as _generate
 from milinfer.typing import Point
 
-__all__ = ["DEFAULT_WEIGHTS", "PARAMETER", "PROCESS", "generate"]
+if TYPE_CHECKING:
+    from milinfer.features import FeatureSet
+    from milinfer.samples import Sample, SampleSet
+
+__all__ = ["DEFAULT_WEIGHTS", "PARAMETER", "PROCESS", "generate", "samples"]
 
 PROCESS = "vbf_hww"
 PARAMETER = "c_HW"
@@ -52,3 +64,57 @@ def generate(
     (50, 11, 4)
     """
     return _generate(PROCESS, "W", n_events, check_point(point), seed, workers)
+
+
+def samples(
+    n_events: int,
+    values: Sequence[float],
+    *,
+    seed: int,
+    features: str | FeatureSet = "vbf_2l2j_invariant",
+    workers: int = 1,
+    on_sample: Callable[[float], None] | None = None,
+) -> SampleSet:
+    """Samples at several values of c_HW, with features and the weights of :data:`DEFAULT_WEIGHTS`.
+
+    Parameters
+    ----------
+    n_events
+        In each sample.
+    values
+        Of c_HW, one for each sample.
+    seed
+        The same seed gives the same events, whatever `workers` is.
+    features
+        As for :func:`milinfer.features.feature_set`.
+    workers
+        Processes, each of which makes whole samples.
+    on_sample
+        Called with the value after each sample.
+
+    Examples
+    --------
+    >>> samples(10, [0.0, 0.5], seed=1)
+    SampleSet(2 points in c_HW, 20 events, 50 features)
+    """
+    from milinfer.samples import SampleSet
+
+    seeds = np.random.SeedSequence(seed).generate_state(len(values))
+    jobs = [(n_events, float(v), int(s), features) for v, s in zip(values, seeds, strict=True)]
+    made = []
+    with ExitStack() as stack:
+        found: Iterator[Sample] = map(_sample, jobs)
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+            found = pool.map(_sample, jobs)
+        for value, sample in zip(values, found, strict=True):
+            made.append(sample)
+            if on_sample is not None:
+                on_sample(float(value))
+    return SampleSet(tuple(made))
+
+
+def _sample(job: tuple[int, float, int, str | FeatureSet]) -> Sample:
+    n_events, value, seed, features = job
+    return generate(n_events, {PARAMETER: value}, seed=seed).to_sample(features, DEFAULT_WEIGHTS)
