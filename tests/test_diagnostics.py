@@ -18,10 +18,11 @@ from milinfer import diagnostic_figures as figures
 from milinfer.checks import Tolerances, weighted_mean, weighted_ratio
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
 from milinfer.held_out import hold_out
+from milinfer.roc import weighted_auc
 from milinfer.samples import Sample, SampleSet
 from milinfer.segments import dataset_surface
 from milinfer.surface import Interpolation
-from milinfer.two_sample import calibration_curve, feature_closure, separation, weighted_auc
+from milinfer.two_sample import calibration_curve, feature_closure, separation
 from models import GRID, GaussianMean, gaussian_samples
 
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]

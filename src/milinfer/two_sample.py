@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import chdtrc, chdtri
 
-from milinfer.checks import effective_size, weighted_mean
+from milinfer.checks import effective_size
+from milinfer.roc import weighted_auc
 from milinfer.samples import Sample
 from milinfer.typing import FloatArray, IntArray
 
@@ -26,7 +27,6 @@ __all__ = [
     "calibration_curve",
     "feature_closure",
     "separation",
-    "weighted_auc",
 ]
 
 _FEWEST = 10.0  # effective events of each sample in a bin, for χ² to follow its distribution
@@ -281,37 +281,6 @@ def separation(
             z1[~half1] @ direction, target.weights[~half1], z0[~half0] @ direction, w0[~half0]
         )
     return Separation(theta, *found)
-
-
-def weighted_auc(
-    signal: FloatArray,
-    signal_weights: FloatArray,
-    background: FloatArray,
-    background_weights: FloatArray,
-) -> tuple[float, float]:
-    """Area under the ROC curve of weighted events, with the error of DeLong et al. (1988).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> one = np.ones(2)
-    >>> weighted_auc(np.array([1.0, 2.0]), one, np.array([0.0, 2.0]), one)[0]
-    0.625
-    """
-    below = _fraction_below(signal, background, background_weights)
-    above = 1 - _fraction_below(background, signal, signal_weights)
-    auc, error = weighted_mean(below, signal_weights)
-    _, other = weighted_mean(above, background_weights)
-    return float(auc), float(np.hypot(error, other))
-
-
-def _fraction_below(values: FloatArray, others: FloatArray, weights: FloatArray) -> FloatArray:
-    """Weighted fraction of `others` below each value, equal ones counting half."""
-    order = np.argsort(others)
-    cumulative = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
-    ranks = [np.searchsorted(others[order], values, side=side) for side in ("left", "right")]
-    mean: FloatArray = (cumulative[ranks[0]] + cumulative[ranks[1]]) / 2
-    return mean
 
 
 def _inputs(z: FloatArray) -> FloatArray:
