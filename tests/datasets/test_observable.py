@@ -9,7 +9,14 @@ import pytest
 from scipy.optimize import brentq
 
 from milinfer.datasets import observable, vbf_hww, vbf_hzz
-from milinfer.datasets.amplitude import M_H, decay_ww, production, quadratic_of_invariants
+from milinfer.datasets.amplitude import (
+    M_H,
+    decay_ww,
+    decay_zz,
+    mean_decay_zz,
+    production,
+    quadratic_of_invariants,
+)
 from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.hidden import integrands
 from milinfer.datasets.observable import observable_coefficients, with_observable_weights
@@ -103,7 +110,7 @@ def test_integrands_are_the_amplitudes_at_each_rapidity(few):
     z = np.linspace(-0.8, 0.8, 3)
     rng = np.random.default_rng(2)
     shape = (len(seen), len(z))
-    produced, decayed = integrands(seen, np.tile(z, (2, 1)), rng.random((3, *shape)), 1_000)
+    produced, decayed, _ = integrands(seen, np.tile(z, (2, 1)), rng.random((3, *shape)), 1_000)
     # A product grid around the x axis, finer than the Breit–Wigner peaks.
     cos, phi = (np.arange(500) + 0.5) / 250 - 1, 2 * np.pi * (np.arange(500) + 0.5) / 500
     cos, phi = (k.ravel() for k in np.meshgrid(cos, phi))
@@ -294,13 +301,70 @@ def test_the_oracle_runs_on_the_visible(generated, marginal):
 
 
 def test_no_events_give_no_rows(few):
-    assert observable_coefficients(few.take(slice(0, 0))).coefficients.shape == (0, 5)
+    empty = observable_coefficients(few.take(slice(0, 0)))
+    assert empty.coefficients.shape == (0, 5)
+    assert empty.background.shape == (0,)
+
+
+def test_the_mean_over_neutrinos_is_that_of_the_amplitude(few):
+    """Directions uniform in the rest frame of the neutrino pair, by spinors."""
+    rng, n = np.random.default_rng(7), 200_000
+    for e_plus, _, e_minus, _ in few.momenta[:3, 5:9][..., ENERGY_FIRST]:
+        direction = rng.normal(size=(n, 3))
+        direction /= np.linalg.norm(direction, axis=1)[:, None]
+        q = np.broadcast_to(np.array([70.0, 10.0, -20.0, 30.0]), (n, 4))
+        q2 = q[0, 0] ** 2 - np.sum(q[0, 1:] ** 2)
+        half = np.full((n, 1), np.sqrt(q2) / 2)
+        neutrino = boost(np.concatenate([half, half * direction], axis=1)[:, None], q)[:, 0]
+        leptons = [np.broadcast_to(p, (n, 4)) for p in (e_plus, e_minus)]
+        squared = decay_zz(np.stack([*leptons, neutrino, q - neutrino], axis=1))
+        of_q = [twice(p, q[:1])[0] for p in (e_plus[None], e_minus[None])]
+        expected = mean_decay_zz(twice(e_plus[None], e_minus[None])[0], np.float64(q2), *of_q)
+        assert abs(squared.mean() - expected) < 4 * squared.std() / np.sqrt(n)
+
+
+def test_densities_of_signal_and_background_are_normalised():
+    """p_b/(f p_s + p_b), bounded, has the mean of f p_s/(f p_s + p_b) over the other process.
+
+    It is the same integral; a factor between the two densities would tear them apart.
+    """
+    signal, background = vbf_hww.generate(12_000, seed=31), vbf_hzz.generate(12_000, seed=32)
+    scale = signal.cross_section / background.cross_section
+    of_signal, of_background = (
+        scale * observable_coefficients(e, n_rapidity=64).background for e in (signal, background)
+    )
+    for f in (0.03, 0.3, 3.0, 30.0):
+        first, second = of_signal / (f + of_signal), 1 / (f + of_background)
+        error = np.hypot(first.std(), second.std()) / np.sqrt(12_000)
+        assert abs(first.mean() - second.mean()) < 4 * error
+        assert error < 0.04 * first.mean()
+
+
+def test_errors_of_the_background_are_those_of_the_integration(few):
+    one, two = (observable_coefficients(few, seed=s) for s in (1, 2))
+    pulls = (one.background - two.background) / np.hypot(one.background_error, two.background_error)
+    assert 0.7 < pulls.std() < 1.5
+    assert np.median(one.background_error / one.background) < 0.02
+
+
+def test_where_the_operator_acts_is_known_for_background_events_too():
+    """E of p_s(c)/p_s(0) over a mixture of both, weighted to the signal, is the cross-section."""
+    events = vbf_hzz.generate(4_000, seed=33)
+    found = observable_coefficients(events)
+    assert (found.coefficients[:, 0] == 1).all()
+    weights = 1 / found.background
+    mean = np.average(found.coefficients[:, 1], weights=weights)
+    effective = weights.sum() ** 2 / np.sum(weights**2)
+    expected = vbf_hww.generate(4_000, seed=34).coefficients[:, 1]
+    spread = np.sqrt(np.average((found.coefficients[:, 1] - mean) ** 2, weights=weights))
+    error = np.hypot(spread / np.sqrt(effective), expected.std() / np.sqrt(len(expected)))
+    assert abs(mean - expected.mean()) < 4 * error
 
 
 def test_errors_say_what_is_wrong(few):
-    background = vbf_hzz.generate(10, seed=1)
-    with pytest.raises(SampleError, match=r"no observable ratio of vbf_hzz"):
-        observable_coefficients(background)
+    other = dataclasses.replace(few, process="other")
+    with pytest.raises(SampleError, match=r"no observable ratio of other events"):
+        observable_coefficients(other)
     with pytest.raises(ParameterError, match="n_rapidity = 5 must be even"):
         observable_coefficients(few, n_rapidity=5)
     with pytest.raises(ParameterError, match="n_angles = 0"):
@@ -309,7 +373,7 @@ def test_errors_say_what_is_wrong(few):
     with pytest.raises(ParameterError, match="points of c_HW alone, not c_W=1"):
         with_observable_weights(sample, ones, [{"c_W": 1.0}])
     with pytest.raises(ParameterError, match=r"vbf_hzz: .* not none"):
-        with_observable_weights(as_sample(background), ones)
+        with_observable_weights(as_sample(vbf_hzz.generate(150, seed=1)), ones)
     with pytest.raises(SampleError, match=r"shape \(150, 4\)"):
         with_observable_weights(sample, ones[:, :4])
     bad = ones.copy()

@@ -1,4 +1,4 @@
-r"""Integrands over what a detector does not see of VBF H → WW* → e+ νe e− ν̄e.
+r"""Integrands over what a detector does not see of VBF H → WW* → e+ νe e− ν̄e, and of ZZ*.
 
 Given the charged leptons and the jets, those are the rapidity y_H of the Higgs boson, whose
 transverse momentum balances the jets, the direction of the νe in the rest frame of the neutrino
@@ -11,6 +11,7 @@ split into two parts,
 .. math:: B_1 B_2 = \frac{B_1 + B_2}{B_1^{-1} + B_2^{-1}},
 
 and s_i is sampled as B_i in part i.  What remains is smooth, as the two W cannot both be on shell.
+The propagators of Z Z* → e+ e− ν ν̄ do not depend on the direction, and its integral is elementary.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from milinfer.datasets.amplitude import M_H, M_W, WIDTH_W, quadratic_of_invariants
+from milinfer.datasets.amplitude import (
+    COUPLING_WW,
+    M_H,
+    M_W,
+    WIDTH_W,
+    mean_decay_zz,
+    quadratic_of_invariants,
+)
 from milinfer.datasets.sampling import SQRT_S, parton_densities
 from milinfer.typing import FloatArray
 
@@ -27,11 +35,12 @@ __all__ = ["integrands"]
 
 _GAMMA = M_W * WIDTH_W
 _GOLDEN = (np.sqrt(5) - 1) / 2
+_FLAVOURS = 3  # of the neutrinos from a Z
 
 
 def integrands(
     seen: FloatArray, z: FloatArray, shifts: Sequence[FloatArray], n_angles: int
-) -> tuple[list[FloatArray], list[FloatArray]]:
+) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
     """|M|² of production and decay, summed over protons and directions, with all weights.
 
     Parameters
@@ -51,15 +60,19 @@ def integrands(
     produced, decayed
         Coefficients of 1, c_HW, c_HW², each of shape (n, m), up to a factor for each event; the
         mean of their products over z is proportional to p(x|c).
+    background
+        What takes the place of `decayed` for H → Z Z* → e+ e− ν ν̄, with the same factor, so that
+        cross-sections can be compared; shape (n, m).
 
     Examples
     --------
     >>> from milinfer.datasets import vbf_hww
     >>> momenta = vbf_hww.generate(4, seed=1).momenta
     >>> seen = momenta[:, [5, 7, 9, 10]][..., [3, 0, 1, 2]]
-    >>> produced, decayed = integrands(seen, np.zeros((4, 1)), [np.full((4, 1), 0.5)] * 3, 8)
-    >>> len(produced), decayed[0].shape
-    (3, (4, 1))
+    >>> z, shifts = np.zeros((4, 1)), [np.full((4, 1), 0.5)] * 3
+    >>> produced, decayed, background = integrands(seen, z, shifts, 8)
+    >>> len(produced), decayed[0].shape, background.shape
+    (3, (4, 1), (4, 1))
     """
     # All that depends on the event alone has the shape (n, 1).
     positron, electron, down, up = np.moveaxis(seen, 1, 0)[..., None]
@@ -82,7 +95,12 @@ def integrands(
         return np.maximum(product, 1e-6)
 
     produced = _production(down, up, h_plus, h_minus)
-    return produced, _decay(m_ll2, q2, twice_q(positron), twice_q(electron), shifts, n_angles)
+    positron_q, electron_q = twice_q(positron), twice_q(electron)
+    decayed = _decay(m_ll2, q2, positron_q, electron_q, shifts, n_angles)
+    # Of the W there, |M|² is without constants (4: spinors), and times the width of B_i.
+    in_the_units_of_decayed = _FLAVOURS * _GAMMA / (4 * COUPLING_WW)
+    background = in_the_units_of_decayed * mean_decay_zz(m_ll2, q2, positron_q, electron_q)
+    return produced, decayed, background
 
 
 def _production(

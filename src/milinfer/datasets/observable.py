@@ -8,7 +8,8 @@ jets (with their flavours) and missing transverse momentum x do not, and
 
 over the rapidity y_H of the Higgs boson and the direction Ω* of the νe in the rest frame of the
 neutrino pair (see :mod:`milinfer.datasets.hidden`).  Its ratio to c = 0, over that of the
-cross-sections, is the bound of any estimator that sees x.
+cross-sections, is the bound of any estimator that sees x.  The same integral with the decay through
+Z Z* is the density of the background :mod:`milinfer.datasets.vbf_hzz`, in the same units.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from milinfer.datasets import vbf_hzz
 from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.hidden import integrands
 from milinfer.datasets.vbf_hww import DEFAULT_WEIGHTS, PARAMETER, PROCESS
@@ -30,17 +32,27 @@ from milinfer.typing import FloatArray, Point
 __all__ = ["ObservableRatio", "observable_coefficients", "with_observable_weights"]
 
 _BLOCK = 64
+_LEPTONS = {PROCESS: [5, 7], vbf_hzz.PROCESS: [5, 6]}  # e+ and e− among the particles
 
 
 class ObservableRatio(NamedTuple):
-    """p(x|c)/p(x|0) · σ(c)/σ(0) = Σ_j a_j c^j of each event, a_0 = 1.
+    """Densities of each event over that of the signal at c = 0, as they follow from dσ/dx.
 
-    `errors` are those of the numerical integration (one standard deviation); both have the shape
-    (n, 5), lowest power first.
+    Errors are those of the numerical integration, one standard deviation.
+
+    Parameters
+    ----------
+    coefficients, errors
+        p(x|c)/p(x|0) · σ(c)/σ(0) = Σ_j a_j c^j, shape (n, 5), lowest power first, a_0 = 1.
+    background, background_error
+        dσ/dx of the ZZ background over that of the signal at c = 0, shape (n,): p_b(x)/p(x|0) is
+        this times σ(0)/σ_b.
     """
 
     coefficients: FloatArray
     errors: FloatArray
+    background: FloatArray
+    background_error: FloatArray
 
 
 def observable_coefficients(
@@ -59,8 +71,8 @@ def observable_coefficients(
     Parameters
     ----------
     events
-        Of :mod:`milinfer.datasets.vbf_hww`, at any point.  Only both charged leptons and both
-        quarks are read.
+        Of :mod:`milinfer.datasets.vbf_hww`, at any point, or of :mod:`milinfer.datasets.vbf_hzz`.
+        Only both charged leptons and both quarks are read.
     n_rapidity
         Values of y_H, even: two in each of n_rapidity/2 strata, whose difference gives the error.
     n_angles
@@ -87,14 +99,17 @@ def observable_coefficients(
     >>> bool(np.median(ratio.errors[:, 1]) < 0.001 * events.coefficients[:, 1].std())
     True
     """
-    if events.process != PROCESS or set(events.point) != {PARAMETER}:
-        msg = f"no observable ratio of {events.process} events: it is known for {PROCESS} alone"
+    if events.process not in _LEPTONS:
+        msg = (
+            f"no observable ratio of {events.process} events: it is known for those of "
+            f"{' and '.join(_LEPTONS)}"
+        )
         raise SampleError(msg)
     if n_rapidity < 2 or n_rapidity % 2 or n_angles < 1:
         msg = f"n_rapidity = {n_rapidity} must be even and positive, n_angles = {n_angles} positive"
         raise ParameterError(msg)
     # e+, e−, d and u as [E, px, py, pz].
-    seen = events.momenta[:, [5, 7, 9, 10]][..., [3, 0, 1, 2]]
+    seen = events.momenta[:, [*_LEPTONS[events.process], 9, 10]][..., [3, 0, 1, 2]]
     starts = range(0, len(seen), -(-len(seen) // max(workers, 1))) if len(seen) else range(1)
     parts = [seen[a : a + starts.step] for a in starts]
     numbers = [(n_rapidity, n_angles, seed)] * len(parts)
@@ -168,32 +183,34 @@ def with_observable_weights(
 
 def _integrate(
     seen: FloatArray, start: int, numbers: tuple[int, int, int]
-) -> tuple[FloatArray, FloatArray]:
-    """Coefficients and errors of events start, start + 1, ..., block by block."""
+) -> tuple[FloatArray, ...]:
+    """Columns of an :class:`ObservableRatio` of events start, start + 1, ..., block by block."""
     blocks = [
         _block(seen[a : a + _BLOCK], start + a, *numbers)
         for a in range(0, max(len(seen), 1), _BLOCK)
     ]
-    coefficients, errors = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    return coefficients, errors
+    return tuple(np.concatenate(column) for column in zip(*blocks, strict=True))
 
 
 def _block(
     seen: FloatArray, start: int, n_rapidity: int, n_angles: int, seed: int
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, ...]:
     # Four numbers for each point are one step of Philox's counter: events have streams of their
     # own, whatever the block.
     generator = np.random.Generator(np.random.Philox(seed).advance(start * n_rapidity))
     jitter, *shifts = np.moveaxis(generator.random((len(seen), n_rapidity, 4)), -1, 0)
     stratum = np.repeat(np.arange(n_rapidity // 2), 2)
-    produced, decayed = integrands(seen, 4 * (stratum + jitter) / n_rapidity - 1, shifts, n_angles)
-    quartic = np.zeros((5, len(seen), n_rapidity))
+    z = 4 * (stratum + jitter) / n_rapidity - 1
+    produced, decayed, other = integrands(seen, z, shifts, n_angles)
+    # The quartic, and the background.
+    densities = np.zeros((6, len(seen), n_rapidity))
     for i, p in enumerate(produced):
         for j, d in enumerate(decayed):
-            quartic[i + j] += p * d
-    total = quartic.sum(axis=2)
-    coefficients = total / total[0]
+            densities[i + j] += p * d
+    densities[5] = produced[0] * other
+    total = densities.sum(axis=2)
+    ratios = total / total[0]
     # Both points of a stratum are independent: error of the ratio to first order.
-    residual = quartic - coefficients[..., None] * quartic[0]
+    residual = densities - ratios[..., None] * densities[0]
     errors = np.sqrt(((residual[..., ::2] - residual[..., 1::2]) ** 2).sum(axis=2)) / total[0]
-    return coefficients.T, errors.T
+    return ratios[:5].T, errors[:5].T, ratios[5], errors[5]
