@@ -96,6 +96,17 @@ def execute(study: Study, size: str, seed: int) -> dict[str, Any]:
     }
 
 
+def committed(name: str) -> dict[str, Any]:
+    """The result that a page is made from: that of the full size, or of the quick one until then."""
+    files = [RESULTS / f"{name}-{size}.json" for size in reversed(SIZES)]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        msg = f"{name} has no result in {RESULTS.name}; run it, and put its JSON there"
+        raise StudyError(msg)
+    record: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+    return record
+
+
 def block(study: Study, record: Mapping[str, Any]) -> str:
     """The part of a page that comes from a result."""
     minutes = record["seconds"] / 60

@@ -45,9 +45,9 @@ def test_the_quick_size_runs_and_its_statements_hold(frame, name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_is_made_from_the_committed_result(frame, name):
-    """Nobody edits a number by hand, and what the page says of the full size holds."""
+    """Nobody edits a number by hand, and what the page says holds."""
     study = load(name)
-    record = json.loads((frame.RESULTS / f"{name}-full.json").read_text("utf-8"))
+    record = frame.committed(name)
     study.check(record["results"])
     written = (frame.PAGES / f"{name}.md").read_text("utf-8")
     assert frame.page(study, record) == written

@@ -296,10 +296,11 @@ def composition_llr(llr: ArrayLike, log_background: ArrayLike, n_signal: int) ->
 def _log_symmetric(log_values: FloatArray, degree: int) -> FloatArray:
     """Logarithm of the elementary symmetric polynomial of each row, shape (n_rows,)."""
     n_rows, n = log_values.shape
-    powers = np.full((degree + 1, n_rows), -np.inf)
+    powers: FloatArray = np.full((degree + 1, n_rows), -np.inf)
     powers[0] = 0.0
     for k in range(n):
         # From the top: the polynomials of lower degree are those without this value.
         top = min(k + 1, degree)
         np.logaddexp(powers[1 : top + 1], powers[:top] + log_values[:, k], out=powers[1 : top + 1])
-    return powers[degree]
+    found: FloatArray = powers[degree]
+    return found
