@@ -34,6 +34,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def docs(session: nox.Session) -> None:
+    """Build the documentation; tutorials run, and a warning is an error."""
+    session.install(".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "docs", "site")
+
+
+@nox.session(python="3.11")
 def build(session: nox.Session) -> None:
     """Build wheel and sdist, and install the wheel."""
     session.install("build")
