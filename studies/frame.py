@@ -98,7 +98,7 @@ def execute(study: Study, size: str, seed: int) -> dict[str, Any]:
 
 
 def committed(name: str) -> dict[str, Any]:
-    """The result that a page is made from: that of the full size, or of the quick one until then."""
+    """Result that a page is made from: of the full size, or of the quick one until there is one."""
     files = [RESULTS / f"{name}-{size}.json" for size in reversed(SIZES)]
     found = next((file for file in files if file.is_file()), None)
     if found is None:
@@ -163,7 +163,7 @@ def _processor_seconds() -> float:
 
 def _draw(study: Study, record: Mapping[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    # Without a date, and with ids that are not drawn at random, the same results give the same file.
+    # Without a date and without random ids the same results give the same file.
     with mpl.rc_context({"svg.hashsalt": study.name}):
         for title, figure in study.figures(record["results"]).items():
             figure.savefig(folder / _file(study, title), metadata={"Date": None})
