@@ -57,7 +57,7 @@ def job(setting: Setting, replicate: int, *, bags: bool) -> Job:
     if bags:
         return Job(setting._replace(divisor=1.0), True, replicate)
     pooling = setting.pooling if setting.divisor != 1 else "sum"
-    return Job(setting._replace(bag_size=1, pooling=pooling), False, replicate)
+    return Job(setting._replace(bag_size=1, pooling=pooling, l2_of_bags=1.0), False, replicate)
 
 
 def _done(one: Job, plan: Plan) -> Trained:

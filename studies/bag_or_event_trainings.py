@@ -28,6 +28,7 @@ class Setting(NamedTuple):
     divisor: float = 1.0  # of the logit of the event's network
     loss: str | None = None
     l2: float = 0.0
+    l2_of_bags: float = 1.0  # times that, for bags
     dropout: float = 0.0
     batch_norm: bool = False
     stop: str = "held out"  # events that choose the epoch
@@ -66,6 +67,7 @@ def variations(base: Setting) -> list[tuple[str, str, dict[str, Any]]]:
         (SIGNAL, "300 % contamination", {"contamination": 3.0}),
         (REGULAR, "L2 1e-4", {"l2": 1e-4}),
         (REGULAR, "L2 1e-3", {"l2": 1e-3}),
+        (REGULAR, f"L2 1e-3, of bags × {n}", {"l2": 1e-3, "l2_of_bags": n}),
         (REGULAR, "L2 1e-2", {"l2": 1e-2}),
         (REGULAR, "dropout 0.1", {"dropout": 0.1}),
         (REGULAR, "dropout 0.3", {"dropout": 0.3}),
@@ -213,7 +215,8 @@ def train(s: Setting, replicate: int, plan: Plan, *, bags: bool) -> Trained:
     from milinfer.training import TrainingConfig
 
     given = problem(s, replicate, plan)
-    network = NetworkConfig(s.hidden, "elu", s.batch_norm, s.dropout, s.l2)
+    l2 = s.l2 * (s.l2_of_bags if bags else 1.0)
+    network = NetworkConfig(s.hidden, "elu", s.batch_norm, s.dropout, l2)
     training = TrainingConfig(
         s.epochs, 2_000, s.learning_rate, min(1e-5, s.learning_rate), schedule=s.schedule
     )
