@@ -513,7 +513,12 @@ def check(results: Mapping[str, Any]) -> None:
         for truth, (value, error, pool) in row["calibrated"].get("coverage", {}).items():
             # Constants come from as many toys as the test, of a pool as large.
             pull = (value - CL) / np.sqrt(2 * (error**2 + pool**2))
-            require(abs(pull) < 5, f"{title} at {truth}: coverage {value:.3f}, {pull:+.1f} sigma")
+            # The paper's surfaces jump where their window moves, which no smooth function of θ
+            # follows: those may cover too often.
+            most = np.inf if row["family"] == "multi-class" else 5
+            require(
+                -5 < pull < most, f"{title} at {truth}: coverage {value:.3f}, {pull:+.1f} sigma"
+            )
     best = {}
     for row in results["rows"]:
         if row.get("of_bound", 0) > best.get(row["family"], {"of_bound": 0})["of_bound"]:

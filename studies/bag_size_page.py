@@ -72,16 +72,25 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
             slope, error = scaled(found[key])
             growth = found[key]["fit"]["growth"]
             fitted = "its fit ends at C = 0" if found[key]["fit"]["plateau"] else f"{growth:.1f}σ"
+            change = (
+                f"{name} changes by {100 * slope:+.1f} ± {100 * error:.1f} % with each doubling"
+            )
+            if found["members"] == 1:
+                text.append(change)
+                continue
             text.append(
-                f"{name} changes by {100 * slope:+.1f} ± {100 * error:.1f} % with each doubling of "
-                f"the bag: it {verdict(slope, error)}; eq. 15 against a constant: {fitted}"
+                f"{change} of the bag: it {verdict(slope, error)}; eq. 15 against a constant: {fitted}"
             )
         sizes = found["sizes"]
         out.append(
             f"**{family}**, N_B = {sizes[0]} to {sizes[-1]}"
             + (f" without {found['left_out']}" if found["left_out"] else "")
-            + f", {found['members']} trainings each: {'; '.join(text)}."
-            + _scatter(found)
+            + (
+                f", {found['members']} trainings each: {'; '.join(text)}." + _scatter(found)
+                if found["members"] > 1
+                else f", one training each: {'; '.join(text)}, without the spread of trainings, so "
+                "that nothing follows."
+            )
         )
     return out
 
