@@ -79,7 +79,8 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
                 text.append(change)
                 continue
             text.append(
-                f"{change} of the bag: it {verdict(slope, error)}; eq. 15 against a constant: {fitted}"
+                f"{change} of the bag: it {verdict(slope, error)}; eq. 15 against a constant: "
+                f"{fitted}"
             )
         sizes = found["sizes"]
         out.append(
