@@ -125,3 +125,11 @@ def test_bins_that_make_no_sense_are_refused(samples):
         quantile_bins([np.zeros(10)], 3, "x")
     with pytest.raises(TemplateError, match="ascending"):
         binned_information(samples, "x0", [1.0, 1.0, 2.0], {"mu": 0.0}, degree=2)
+
+
+def test_few_events_have_fewer_fine_bins():
+    """Regression: fine bins of a few hundred events were empty, and the error named an option."""
+    few = gaussian.samples(300, [-0.3, 0.0, 0.3], seed=3)
+    edges = fisher_bins(few, "x0", 4, {"mu": 0.0}, degree=2)
+    assert len(edges) == 5
+    assert np.all(np.diff(edges) > 0)

@@ -148,6 +148,9 @@ def bins_with_enough(
         sums = np.delete(sums, drop, axis=2)
 
 
+_EMPTY = 1e-12  # an empty bin's share of the events, which rounding makes of either sign
+
+
 def fisher_bins(
     samples: SampleSet,
     observable: Observable,
@@ -178,7 +181,7 @@ def fisher_bins(
     n_fine
         Least number of bins of the fine histogram; it has quantiles of all samples, a multiple of
         `n_bins`, so that the result is never worse than as many quantiles that have enough events.
-        Default: 200, or less where the smallest sample would have fewer than 20 events in each.
+        Default: 200, halved while a fine bin is empty at `at`.
     min_effective
         Least number of effective events (Σw)²/Σw² of a bin in every sample.
 
@@ -214,11 +217,12 @@ def fisher_bins(
         msg = f"{name}: n_bins = {n_bins}, but a shape has two or more bins"
         raise TemplateError(msg)
     values = [observable_values(s, observable, name) for s in samples]
-    if n_fine is None:
-        n_fine = min(200, min(len(s) for s in samples) // 20)
-    n_fine = n_bins * max(1, -(-n_fine // n_bins))
-    edges = quantile_bins(values, n_fine, name)
-    share, slope = _shape(samples, values, edges, at, degree)
+    for wanted in (200, 100, 50, n_bins) if n_fine is None else (n_fine,):
+        fine = n_bins * max(1, -(-wanted // n_bins))
+        edges = quantile_bins(values, fine, name)
+        share, slope = _shape(samples, values, edges, at, degree)
+        if share.min() > _EMPTY:
+            break
     # Relative to the information of all fine bins, parameters of any scale count alike.
     full = np.einsum("pb,qb,b->pq", slope, slope, 1.0 / _positive(share, edges, at, name))
     slope = np.asarray(np.linalg.solve(np.linalg.cholesky(full), slope), dtype=np.float64)
@@ -227,9 +231,9 @@ def fisher_bins(
         [_cumulated(_effective(s.weights, x, edges)) for s, x in zip(samples, values, strict=True)]
     )
     # best[j]: the most information of the first j fine bins in k bins; came[k][j]: the last edge.
-    best = np.full(n_fine + 1, -np.inf)
+    best = np.full(fine + 1, -np.inf)
     best[0] = 0.0
-    came = np.zeros((n_bins, n_fine + 1), dtype=np.int64)
+    came = np.zeros((n_bins, fine + 1), dtype=np.int64)
     gain = _gains(sums[0][0], sums[1], events, min_effective)
     for k in range(n_bins):
         total = best[:, None] + gain
@@ -241,7 +245,7 @@ def fisher_bins(
             "sample; use fewer bins or more events"
         )
         raise TemplateError(msg)
-    chosen = [n_fine]
+    chosen = [fine]
     for k in reversed(range(n_bins)):
         chosen.append(int(came[k][chosen[-1]]))
     found: FloatArray = edges[np.array(chosen[::-1])]

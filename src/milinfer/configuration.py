@@ -310,7 +310,7 @@ def read_configuration(path: PathLikeStr) -> AnalysisConfig:
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = pathlib.Path(folder, "analysis.toml")
-    ...     _ = file.write_text('[data]\\npath = "d.root"\\n[samples]\\ntrain = []\\n')
+    ...     _ = file.write_text('[data]\npath = "d.root"\n[samples]\ntrain = []\n')
     ...     read_configuration(file)
     Traceback (most recent call last):
     ...
