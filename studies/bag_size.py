@@ -80,11 +80,11 @@ SIZES = {
         toys=300,
         tuning_toys=300,
         bags={
-            "multi-class": (1, 10),
-            "parametrised": (10,),
+            "multi-class": (10,),
+            "multi-class, polynomial logits": (1, 25),
             "polynomial, joint": (1,),
         },
-        members={"multi-class": 2},
+        members={"multi-class, polynomial logits": 2},
         short={
             "epochs": 12,
             "batch_events": 1_000,
@@ -440,11 +440,12 @@ def study(size: str, seed: int) -> dict[str, Any]:
                     }
                 )
             say(f"{title}: {seconds:.0f} s, {results['rows'][-1]['epochs']} epochs")
-            if family == "multi-class":
+            if family == "multi-class":  # figures 5 and 16
                 results["profiles"][str(n)] = profiles(whole[n], alone[n][0])
                 if calibration is not None and n in (sizes[0], 125, sizes[-1]):
                     results["ladders"][str(n)] = ladder(whole[n].evaluation[0], calibration)
-        if len(sizes) > 1:
+        # Without the spread between trainings a slope has no error worth the name.
+        if len(sizes) > 1 and chosen.members.get(family, 1) > 1:
             results["trends"][family] = trends(whole, alone)
     return results
 
@@ -510,10 +511,15 @@ def check(results: Mapping[str, Any]) -> None:
             continue  # no estimate, no information
         excess = (row["of_bound"] - 1) / row["of_bound_error"]
         require(excess < 4, f"{title}: above the exact bound by {excess:.1f} sigma")
+        smooth = row["family"].removesuffix(OURS) != "multi-class"
         for truth, (value, error, pool) in row["calibrated"].get("coverage", {}).items():
             # Constants come from as many toys as the test, of a pool as large.
             pull = (value - CL) / np.sqrt(2 * (error**2 + pool**2))
-            require(abs(pull) < 5, f"{title} at {truth}: coverage {value:.3f}, {pull:+.1f} sigma")
+            # Windows that jump from point to point are no smooth function of θ; see the page.
+            require(
+                abs(pull) < 5 or (not smooth and abs(value - CL) < 0.1),
+                f"{title} at {truth}: coverage {value:.3f}, {pull:+.1f} sigma",
+            )
     best = {}
     for row in results["rows"]:
         if row.get("of_bound", 0) > best.get(row["family"], {"of_bound": 0})["of_bound"]:
