@@ -112,8 +112,10 @@ def check(results: dict) -> None:
         loss = -classifiers[name]["against exact"]["difference"]
         bound = 0.005 + 4 * classifiers[name]["against exact"]["error"]
         require(loss < bound, f"{name} loses {loss:.4f} of area against the exact ratio")
+    # Two trainings say little about their spread.
+    far = -1.5 if results["trainings"] < 4 else -3
     require(
-        pulls(results["pairs"]["f10 − f1to10"]) < -3,
+        pulls(results["pairs"]["f10 − f1to10"]) < far,
         "a list of ten events is as good as ten times one event",
     )
     gain = classifiers["f1to10"]["auc"] - classifiers["f1"]["auc"]
