@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ class Setting(NamedTuple):
     divisor: float = 1.0  # of the logit of the event's network
     loss: str | None = None
     l2: float = 0.0
+    l2_of_bags: float = 1.0  # times that, for bags
     dropout: float = 0.0
     batch_norm: bool = False
     stop: str = "held out"  # events that choose the epoch
@@ -66,6 +68,7 @@ def variations(base: Setting) -> list[tuple[str, str, dict[str, Any]]]:
         (SIGNAL, "300 % contamination", {"contamination": 3.0}),
         (REGULAR, "L2 1e-4", {"l2": 1e-4}),
         (REGULAR, "L2 1e-3", {"l2": 1e-3}),
+        (REGULAR, f"L2 1e-3, of bags × {n}", {"l2": 1e-3, "l2_of_bags": n}),
         (REGULAR, "L2 1e-2", {"l2": 1e-2}),
         (REGULAR, "dropout 0.1", {"dropout": 0.1}),
         (REGULAR, "dropout 0.3", {"dropout": 0.3}),
@@ -138,21 +141,32 @@ def background(n: int, seed: int) -> tuple[mil.Sample, FloatArray]:
     return mil.Sample(x, tuple(f"x{k}" for k in range(quadratic.N_FEATURES))), x[:, -1] - 0.5
 
 
-@lru_cache(maxsize=2)
-def vbf(n_train: int, n_test: int, replicates: int, c: float, seed: int) -> tuple[Any, ...]:
-    """All events of vbf_hww: made once, and cut into replicates."""
+def make_vbf(s: Setting, plan: Plan) -> None:
+    """Write all events of vbf_hww, which replicates are cut from, to the folder of the plan."""
     from vbf_events import generated, sample, truth
 
-    seeds = np.random.SeedSequence([seed, 7]).generate_state(4).tolist()
-    train = [
-        sample(generated(n_train * replicates, v, k, workers=1), "vbf_2l2j")
-        for v, k in zip((0.0, c), seeds[:2], strict=True)
-    ]
-    tests = [generated(n_test, v, k, workers=1) for v, k in zip((0.0, c), seeds[2:], strict=True)]
-    exact = [truth(e, 1.0, workers=1) for e in tests]
+    seeds = np.random.SeedSequence([plan.seed, 7]).generate_state(4).tolist()
+    values, folder = hypotheses(s), Path(plan.folder)
+    for c, k in zip(values, seeds[:2], strict=True):
+        made = generated(s.n_events * plan.replicates, c, k)
+        sample(made, "vbf_2l2j").to_file(folder / f"train_{c:g}.parquet")
+    tests = [generated(plan.n_test, c, k) for c, k in zip(values, seeds[2:], strict=True)]
+    exact = [truth(e, 1.0) for e in tests]
     total = exact[0].coefficients.mean(axis=0)
-    llr = np.concatenate([e.llr(c, total) for e in exact])
-    return train, [sample(e, "vbf_2l2j") for e in tests], llr
+    np.save(folder / "llr.npy", np.concatenate([e.llr(values[1], total) for e in exact]))
+    for c, made in zip(values, tests, strict=True):
+        sample(made, "vbf_2l2j").to_file(folder / f"test_{c:g}.parquet")
+
+
+@lru_cache(maxsize=1)
+def vbf(s: Setting, folder: str) -> tuple[list[mil.Sample], list[mil.Sample], FloatArray]:
+    """Events to train on and to test with, and the exact log-ratio of the latter."""
+    here, values = Path(folder), hypotheses(s)
+    train, test = (
+        [mil.Sample.from_file(here / f"{kind}_{c:g}.parquet") for c in values]
+        for kind in ("train", "test")
+    )
+    return train, test, np.load(here / "llr.npy")
 
 
 def problem(s: Setting, replicate: int, plan: Plan) -> Problem:
@@ -160,7 +174,8 @@ def problem(s: Setting, replicate: int, plan: Plan) -> Problem:
     c = hypotheses(s)[1]
     own = plan.seed * 1000 + replicate
     if s.problem == "vbf_hww":
-        train, tests, llr = vbf(s.n_events, plan.n_test, plan.replicates, c, plan.seed)
+        events = Setting(s.problem, s.distance, n_events=s.n_events)
+        train, tests, llr = vbf(events, plan.folder)
         cut = slice(replicate * s.n_events, (replicate + 1) * s.n_events)
         data = mil.SampleSet(tuple(t.take(cut) for t in train))
         return Problem(data, _joined(tests), llr, 0.0)
@@ -195,6 +210,7 @@ class Plan(NamedTuple):
     replicates: int
     n_test: int
     seed: int
+    folder: str = ""
 
 
 class Trained(NamedTuple):
@@ -213,7 +229,8 @@ def train(s: Setting, replicate: int, plan: Plan, *, bags: bool) -> Trained:
     from milinfer.training import TrainingConfig
 
     given = problem(s, replicate, plan)
-    network = NetworkConfig(s.hidden, "elu", s.batch_norm, s.dropout, s.l2)
+    l2 = s.l2 * (s.l2_of_bags if bags else 1.0)
+    network = NetworkConfig(s.hidden, "elu", s.batch_norm, s.dropout, l2)
     training = TrainingConfig(
         s.epochs, 2_000, s.learning_rate, min(1e-5, s.learning_rate), schedule=s.schedule
     )
@@ -260,18 +277,20 @@ def divided(
     """
     from milinfer.evaluation import event_outputs
     from milinfer.heads import LinearHead
+    from milinfer.members import member_seeds
     from milinfer.networks import build_network
     from milinfer.targets import ClassBags
     from milinfer.training import train_network
 
-    weights, bags = np.random.SeedSequence(seed).spawn(2)
-    kept, rest = given.train.split([0.8, 0.2], seed=seed)
+    # Split and initial weights are those of the bags' network that it is compared with.
+    seeds = member_seeds(mil.BagLikelihood(seed=seed))[0]
+    kept, rest = given.train.split([0.8, 0.2], seed=seeds.split)
     x = np.concatenate([s.features for s in given.train]).astype(np.float64)
     head = LinearHead(np.eye(1) / divisor)
     variance = np.where(x.var(axis=0) > 0, x.var(axis=0), 1.0)
-    made = build_network(network, head, 1, x.mean(axis=0), variance, weights)
+    made = build_network(network, head, 1, x.mean(axis=0), variance, seeds.weights[0])
     history = train_network(
-        made, ClassBags(kept, 1), ClassBags(rest, 1), training, bags, loss_name="bce"
+        made, ClassBags(kept, 1), ClassBags(rest, 1), training, seeds.bags[0], loss_name="bce"
     )
     outputs = event_outputs(made.event_model, given.test.features)[:, 0]
     return outputs.astype(np.float64) / divisor, history

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milinfer.datasets import gaussian
@@ -42,6 +42,7 @@ def test_the_exact_log_ratio_fluctuates_less_than_means():
     assert relative_distance(noise, llr).value < 0.01
 
 
+@settings(max_examples=50, deadline=None)
 @given(scale=st.floats(0.01, 100), shift=st.floats(-5, 5), sign=st.sampled_from([1, -1]))
 def test_scale_and_shift_of_a_score_do_not_matter(scale, shift, sign):
     x, noise, llr = events(2, 500)

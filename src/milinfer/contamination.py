@@ -302,4 +302,5 @@ def _log_symmetric(log_values: FloatArray, degree: int) -> FloatArray:
         # From the top: the polynomials of lower degree are those without this value.
         top = min(k + 1, degree)
         np.logaddexp(powers[1 : top + 1], powers[:top] + log_values[:, k], out=powers[1 : top + 1])
-    return powers[degree]
+    whole: FloatArray = powers[degree]
+    return whole
