@@ -12,7 +12,7 @@ import numpy as np
 import milinfer as mil
 from milinfer.contamination import contaminate, mixture_llr
 from milinfer.datasets import gaussian, quadratic
-from milinfer.discrimination import relative_distance, squared_distance
+from milinfer.discrimination import largest_distance, relative_distance
 from milinfer.typing import FloatArray
 
 
@@ -257,7 +257,7 @@ def train(s: Setting, replicate: int, plan: Plan, *, bags: bool) -> Trained:
     return Trained(
         kept.value,
         kept.error,
-        squared_distance(given.llr, given.llr).value,
+        largest_distance(given.llr).value,
         float(score.std() / given.llr.std()),
         int(np.argmin(history["val_loss"])) + 1,
     )
