@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from bag_or_event_trainings import (
     Setting,
     Trained,
     gradients,
+    make_vbf,
     rows,
     train,
 )
@@ -84,9 +86,13 @@ def trained(chosen: Sequence[Row], plan: Plan, workers: int) -> dict[Job, Traine
 
 def study(size: str, seed: int) -> dict[str, Any]:
     quick = size == "quick"
-    plan = Plan(2, 20_000, seed) if quick else Plan(8, 100_000, seed)
     chosen = rows(size)
-    results = measured(chosen, plan, 1 if quick else WORKERS)
+    with TemporaryDirectory() as folder:
+        plan = Plan(2, 20_000, seed) if quick else Plan(10, 100_000, seed, folder)
+        for r in chosen:
+            if r.setting.problem == "vbf_hww" and r.title == "base":
+                make_vbf(r.setting, plan)
+        results = measured(chosen, plan, 1 if quick else WORKERS)
     at_start = gradients(chosen[0].setting, 20 if quick else 100, 2_000, seed)
     return {**results, "gradients": at_start._asdict()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 import milinfer as mil
 from milinfer.contamination import contaminate, mixture_llr
 from milinfer.datasets import gaussian, quadratic
-from milinfer.discrimination import relative_distance, squared_distance
+from milinfer.discrimination import largest_distance, relative_distance
 from milinfer.typing import FloatArray
 
 
@@ -21,7 +22,7 @@ class Setting(NamedTuple):
     problem: str = "quadratic"
     distance: float = 0.3  # between the hypotheses, in the parameter
     contamination: float = 0.0  # background events for each signal event
-    n_events: int = 20_000  # of each hypothesis, a fifth of them to stop by
+    n_events: int = 20_000  # of each hypothesis
     bag_size: int = 50  # signal events in the mean
     pooling: str = "sum"
     head: str = "binary"
@@ -31,7 +32,7 @@ class Setting(NamedTuple):
     l2_of_bags: float = 1.0  # times that, for bags
     dropout: float = 0.0
     batch_norm: bool = False
-    stop: str = "held out"  # events that choose the epoch
+    stop: str = "training"  # the events whose loss chooses the epoch
     epochs: int = 20
     learning_rate: float = 1e-3
     schedule: str = "cosine"
@@ -50,6 +51,7 @@ PAPER = {
     "dropout": 0.1,
     "batch_norm": True,
     "schedule": "plateau",
+    "stop": "held out",
     "epochs": 40,
 }
 SIGNAL, REGULAR, HEAD, SIZE = "signal to noise", "regularisation", "head and loss", "training"
@@ -73,8 +75,8 @@ def variations(base: Setting) -> list[tuple[str, str, dict[str, Any]]]:
         (REGULAR, "dropout 0.3", {"dropout": 0.3}),
         (REGULAR, "batch normalisation", {"batch_norm": True}),
         (REGULAR, "batch normalisation, L2 1e-3", {"batch_norm": True, "l2": 1e-3}),
-        (REGULAR, "stopped by the training loss", {"stop": "training"}),
-        (REGULAR, "stopped by 10 times the events", {"stop": "large"}),
+        (REGULAR, "stopped by held-out events", {"stop": "held out"}),
+        (REGULAR, "stopped by 10 times as many events", {"stop": "large"}),
         (HEAD, "mean pooling", {"pooling": "mean"}),
         (HEAD, f"mean pooling; event logit / {n}", {"pooling": "mean", "divisor": n}),
         (HEAD, "mean pooling, learning rate × 3", {"pooling": "mean", "learning_rate": 3e-3}),
@@ -140,21 +142,32 @@ def background(n: int, seed: int) -> tuple[mil.Sample, FloatArray]:
     return mil.Sample(x, tuple(f"x{k}" for k in range(quadratic.N_FEATURES))), x[:, -1] - 0.5
 
 
-@lru_cache(maxsize=2)
-def vbf(n_train: int, n_test: int, replicates: int, c: float, seed: int) -> tuple[Any, ...]:
-    """All events of vbf_hww: made once, and cut into replicates."""
+def make_vbf(s: Setting, plan: Plan) -> None:
+    """Write all events of vbf_hww, which replicates are cut from, to the folder of the plan."""
     from vbf_events import generated, sample, truth
 
-    seeds = np.random.SeedSequence([seed, 7]).generate_state(4).tolist()
-    train = [
-        sample(generated(n_train * replicates, v, k, workers=1), "vbf_2l2j")
-        for v, k in zip((0.0, c), seeds[:2], strict=True)
-    ]
-    tests = [generated(n_test, v, k, workers=1) for v, k in zip((0.0, c), seeds[2:], strict=True)]
-    exact = [truth(e, 1.0, workers=1) for e in tests]
+    seeds = np.random.SeedSequence([plan.seed, 7]).generate_state(4).tolist()
+    values, folder = hypotheses(s), Path(plan.folder)
+    for c, k in zip(values, seeds[:2], strict=True):
+        made = generated(s.n_events * plan.replicates, c, k)
+        sample(made, "vbf_2l2j").to_file(folder / f"train_{c:g}.parquet")
+    tests = [generated(plan.n_test, c, k) for c, k in zip(values, seeds[2:], strict=True)]
+    exact = [truth(e, 1.0) for e in tests]
     total = exact[0].coefficients.mean(axis=0)
-    llr = np.concatenate([e.llr(c, total) for e in exact])
-    return train, [sample(e, "vbf_2l2j") for e in tests], llr
+    np.save(folder / "llr.npy", np.concatenate([e.llr(values[1], total) for e in exact]))
+    for c, made in zip(values, tests, strict=True):
+        sample(made, "vbf_2l2j").to_file(folder / f"test_{c:g}.parquet")
+
+
+@lru_cache(maxsize=1)
+def vbf(s: Setting, folder: str) -> tuple[list[mil.Sample], list[mil.Sample], FloatArray]:
+    """Events to train on and to test with, and the exact log-ratio of the latter."""
+    here, values = Path(folder), hypotheses(s)
+    train, test = (
+        [mil.Sample.from_file(here / f"{kind}_{c:g}.parquet") for c in values]
+        for kind in ("train", "test")
+    )
+    return train, test, np.load(here / "llr.npy")
 
 
 def problem(s: Setting, replicate: int, plan: Plan) -> Problem:
@@ -162,7 +175,8 @@ def problem(s: Setting, replicate: int, plan: Plan) -> Problem:
     c = hypotheses(s)[1]
     own = plan.seed * 1000 + replicate
     if s.problem == "vbf_hww":
-        train, tests, llr = vbf(s.n_events, plan.n_test, plan.replicates, c, plan.seed)
+        events = Setting(s.problem, s.distance, n_events=s.n_events)
+        train, tests, llr = vbf(events, plan.folder)
         cut = slice(replicate * s.n_events, (replicate + 1) * s.n_events)
         data = mil.SampleSet(tuple(t.take(cut) for t in train))
         return Problem(data, _joined(tests), llr, 0.0)
@@ -197,6 +211,7 @@ class Plan(NamedTuple):
     replicates: int
     n_test: int
     seed: int
+    folder: str = ""
 
 
 class Trained(NamedTuple):
@@ -221,8 +236,9 @@ def train(s: Setting, replicate: int, plan: Plan, *, bags: bool) -> Trained:
         s.epochs, 2_000, s.learning_rate, min(1e-5, s.learning_rate), schedule=s.schedule
     )
     seed = plan.seed * 1000 + replicate
+    by = watched(s, given.train, seed)
     if s.divisor != 1 and not bags:
-        score, history = divided(given, network, training, s.divisor, seed)
+        score, history = divided(given, by, network, training, s.divisor, seed)
     else:
         model = mil.BagLikelihood(
             head=s.head,
@@ -234,28 +250,33 @@ def train(s: Setting, replicate: int, plan: Plan, *, bags: bool) -> Trained:
             seed=seed,
             network=network,
             training=training,
-        ).fit(given.train, watched(s, given.train, seed))
+        ).fit(given.train, by)
         score = model.event_llr(given.test)[:, -1]
         history = model.fitted.history[0]
     kept = relative_distance(score, given.llr)
     return Trained(
         kept.value,
         kept.error,
-        squared_distance(given.llr, given.llr).value,
+        largest_distance(given.llr).value,
         float(score.std() / given.llr.std()),
         int(np.argmin(history["val_loss"])) + 1,
     )
 
 
 def watched(s: Setting, data: mil.SampleSet, seed: int) -> mil.SampleSet | None:
-    """Events whose loss chooses the epoch; None: held out of those to train on."""
+    """Events whose loss chooses the epoch; None: a fifth of those given, held out of training."""
     if s.stop == "held out":
         return None
     return data if s.stop == "training" else signal(s, 2 * s.n_events, seed + 900)
 
 
 def divided(
-    given: Problem, network: Any, training: Any, divisor: float, seed: int
+    given: Problem,
+    by: mil.SampleSet | None,
+    network: Any,
+    training: Any,
+    divisor: float,
+    seed: int,
 ) -> tuple[FloatArray, dict[str, list[float]]]:
     """Train on single events whose logit is that of the network over `divisor`.
 
@@ -263,18 +284,22 @@ def divided(
     """
     from milinfer.evaluation import event_outputs
     from milinfer.heads import LinearHead
+    from milinfer.members import member_seeds
     from milinfer.networks import build_network
     from milinfer.targets import ClassBags
     from milinfer.training import train_network
 
-    weights, bags = np.random.SeedSequence(seed).spawn(2)
-    kept, rest = given.train.split([0.8, 0.2], seed=seed)
+    # Split and initial weights are those of the bags' network that it is compared with.
+    seeds = member_seeds(mil.BagLikelihood(seed=seed))[0]
+    kept, rest = (
+        given.train.split([0.8, 0.2], seed=seeds.split) if by is None else (given.train, by)
+    )
     x = np.concatenate([s.features for s in given.train]).astype(np.float64)
     head = LinearHead(np.eye(1) / divisor)
     variance = np.where(x.var(axis=0) > 0, x.var(axis=0), 1.0)
-    made = build_network(network, head, 1, x.mean(axis=0), variance, weights)
+    made = build_network(network, head, 1, x.mean(axis=0), variance, seeds.weights[0])
     history = train_network(
-        made, ClassBags(kept, 1), ClassBags(rest, 1), training, bags, loss_name="bce"
+        made, ClassBags(kept, 1), ClassBags(rest, 1), training, seeds.bags[0], loss_name="bce"
     )
     outputs = event_outputs(made.event_model, given.test.features)[:, 0]
     return outputs.astype(np.float64) / divisor, history

@@ -34,7 +34,7 @@ from contamination_events import (
 from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
 
-from milinfer.discrimination import area_of_bags, relative_distance, squared_distance
+from milinfer.discrimination import area_of_bags, largest_distance, relative_distance
 from milinfer.plotting import PALETTE, figure_of, styled
 from milinfer.roc import Estimate, auc_difference, roc_curve
 from milinfer.typing import FloatArray
@@ -50,7 +50,7 @@ GRID = np.round(np.linspace(0, 1, 41), 3)
 
 def plan_of(size: str, seed: int) -> Plan:
     if size == "quick":
-        return Plan({0.5: (0.0, 1.0)}, {0.5: 1}, 2_500, 3_000, 4, 2, 20, seed, 1)
+        return Plan({0.5: (0.0, 1.0)}, {0.5: 1}, 2_000, 2_400, 4, 2, 20, seed, 1)
     ratios = {0.1: (0.0, 0.2, 0.4, 1.0, 3.0), 0.3: (0.0, 1.0, 3.0)}
     return Plan(ratios, {0.1: 5, 0.3: 3}, 40_000, 60_000, 30, 50, 100, seed, 2)
 
@@ -94,7 +94,7 @@ def level(
     bags = bags_of(events, c, ratio, plan.seed)
     exact = exact_scores(events, c, ratio, bags)
     rows, llr = mixture_rows(events, c, ratio)
-    squared = squared_distance(llr, llr).value
+    squared = largest_distance(llr).value
     out: dict[str, Any] = {
         "ratio": ratio,
         "n_bags": len(bags[0].signal),
@@ -154,8 +154,8 @@ def survival(events: Events, c: float, ratio: float, seed: int) -> Estimate:
 
     def measured(of_signal: Any, of_background: Any) -> float:
         both = np.concatenate([mixed[of_signal], other[of_background]])
-        before = squared_distance(pure[of_signal], pure[of_signal]).value
-        return float((1 + ratio) * squared_distance(both, both).value / before)
+        before = largest_distance(pure[of_signal]).value
+        return float((1 + ratio) * largest_distance(both).value / before)
 
     rng = np.random.default_rng([seed, 5])
     replicas = [

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from vbf_events import Truth, generated, sample, truth
 
 import milinfer as mil
-from milinfer.discrimination import area_of_bags, relative_distance, squared_distance
+from milinfer.discrimination import area_of_bags, largest_distance, relative_distance
 from milinfer.plotting import PALETTE, styled
 from milinfer.roc import weighted_auc
 from milinfer.two_sample import feature_closure
@@ -118,7 +118,7 @@ def at_point(
             "p_value": closures[name].p_value,
             "p_value_reweighted": closed[name],
         }
-    squared = squared_distance(llr, llr)
+    squared = largest_distance(llr)
     one = np.ones(len(samples[0.0]))
     return {
         "features": features,

@@ -197,21 +197,12 @@ def test_exact_ratios_of_the_mixture_are_calibrated():
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(n)
 
 
-def test_a_model_trained_on_contaminated_bags_learns_the_mixture():
-    from milinfer.likelihood import BagLikelihood
-    from milinfer.networks import NetworkConfig
-    from milinfer.training import TrainingConfig
+def test_a_model_trained_on_contaminated_events_learns_the_mixture():
+    from milinfer.boosted import BoostedLikelihood
 
     background = gaussian.generate(24_000, 1.5, seed=8)
     pure = gaussian.samples(12_000, [0.0, 0.5], seed=7)
-    model = BagLikelihood(
-        head="binary",
-        bag_size=10,
-        pooling="sum",
-        network=NetworkConfig((16, 16), "silu", batch_norm=False, dropout=0.0, l2=0.0),
-        training=TrainingConfig(12, 2000, 1e-2, 1e-4, schedule="cosine"),
-        seed=1,
-    ).fit(contaminate(pure, background, 1.0))
+    model = BoostedLikelihood(seed=1).fit(contaminate(pure, background, 1.0))
     x = np.linspace(-1.5, 3, 10)
     found = model.event_llr(Sample(x[:, None], ("x0",)))[:, 1]
     llr, other = densities(x, 0.5)

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milinfer.datasets import gaussian
-from milinfer.discrimination import area_of_bags, relative_distance, squared_distance
+from milinfer.discrimination import (
+    area_of_bags,
+    largest_distance,
+    relative_distance,
+    squared_distance,
+)
 from milinfer.exceptions import SampleError
 from milinfer.roc import roc_curve
 
@@ -38,7 +43,8 @@ def test_the_exact_log_ratio_fluctuates_less_than_means():
     found = squared_distance(x, llr)
     direct_error = 2 * means[0] * np.sqrt(2 / (len(x) / 2))
     assert found.error < 0.3 * direct_error
-    np.testing.assert_allclose(relative_distance(x, llr), (1.0, 0.0), atol=1e-12)
+    np.testing.assert_allclose(relative_distance(np.tanh(llr / 2), llr), (1, 0), atol=1e-12)
+    assert relative_distance(x, llr).value > 0.999
     assert relative_distance(noise, llr).value < 0.01
 
 
@@ -51,6 +57,16 @@ def test_scale_and_shift_of_a_score_do_not_matter(scale, shift, sign):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@settings(max_examples=50, deadline=None)
+@given(mu=st.floats(0.05, 1.5), power=st.sampled_from([0.5, 1.0, 2.0, 3.0]))
+def test_no_score_is_farther_apart_than_the_best(mu, power):
+    x, noise, llr = events(6, 2_000, mu)
+    best = largest_distance(llr).value
+    for score in (llr, np.sign(llr) * np.abs(llr) ** power, x + noise):
+        assert relative_distance(score, llr).value < 1 + 1e-9
+        assert squared_distance(score, llr).value < best * (1 + 1e-9)
+
+
 def test_areas_are_those_of_bags():
     rng = np.random.default_rng(4)
     x, noise, llr = events(3, 100_000)
@@ -60,8 +76,8 @@ def test_areas_are_those_of_bags():
     assert abs(roc.auc - float(area_of_bags(found.value, 100))) < 4 * roc.auc_error
 
 
-def test_larger_distances_take_the_variance_between_the_hypotheses_out():
-    """Far hypotheses too: N(±1, 1), d² = 4."""
+def test_far_hypotheses_have_the_variance_between_them_taken_out():
+    """N(±1, 1), d² = 4 of the sum of x."""
     x, _, llr = events(5, 200_000, mu=1.0)
     found = squared_distance(x, llr)
     assert abs(found.value - 4) < 4 * found.error
