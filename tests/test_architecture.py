@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = Path(find_spec("milinfer").origin).parent
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def imported(path: Path) -> set[str]:
@@ -50,7 +51,7 @@ def test_pictures_and_commands_are_imported_by_nothing_else():
 
 
 def test_every_module_is_described():
-    text = Path(__file__).parents[1].joinpath("docs", "architecture.md").read_text(encoding="utf-8")
+    text = DOCS.joinpath("architecture.md").read_text(encoding="utf-8")
     top = {m.split(".")[1] for m in MODULES if m.count(".") >= 1} - {"__main__"}
     missing = sorted(m for m in top if f"`{m}`" not in text)
     assert not missing
@@ -62,3 +63,21 @@ def test_no_function_of_the_package_has_the_name_of_a_module():
 
     modules = {m.split(".")[1] for m in MODULES if m.count(".") == 1}
     assert not modules & set(milinfer.__all__)
+
+
+def test_every_public_name_is_in_the_reference():
+    import milinfer
+
+    text = DOCS.joinpath("api", "index.md").read_text(encoding="utf-8")
+    listed = {line.strip() for line in text.splitlines() if line.startswith("   ")}
+    assert not {n for n in milinfer.__all__ if n != "__version__"} - listed
+
+
+def test_type_checkers_see_every_public_name():
+    """Names are imported when first used; the same list stands once more for type checkers."""
+    import milinfer
+
+    tree = ast.parse(PACKAGE.joinpath("__init__.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname for node in block.body for alias in node.names}
+    assert seen | {"__version__"} == set(milinfer.__all__)

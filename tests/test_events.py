@@ -9,7 +9,7 @@ import uproot
 
 from milinfer import events, lhe
 from milinfer.events.columns import FileMetadata
-from milinfer.exceptions import ConfigurationError, SampleError
+from milinfer.exceptions import ConfigurationError, LHEError, SampleError
 
 IDS = ("c_HW=0.5", "c_HW-0.5", "1")
 INFO = lhe.LHEInfo(
@@ -177,7 +177,12 @@ def test_nanoaod_of_others_is_read_as_far_as_it_goes(tmp_path):
     assert record.LHEPart.pt[0, 1] == pytest.approx(30.0)
     assert record.LHEPart.eta[0, 1] == pytest.approx(1.0)
     assert record.LHEPart.mass[0, 1] == pytest.approx(1.5, abs=1e-4)
-    assert info.processes == ()
+    # Beams and cross-sections of the run are not invented.
+    assert info == lhe.LHEInfo.unknown()
+    with pytest.raises(LHEError, match=r"a\.lhe: .* beams and processes .* give an LHEInfo"):
+        events.write(tmp_path / "a.lhe", record, info)
+    assert not (tmp_path / "a.lhe").exists()
+    info = lhe.LHEInfo(processes=(), energies=(7000.0, 7000.0))
     events.write(tmp_path / "a.lhe", record, info)
     same(events.read(tmp_path / "a.lhe").events, record)
 

@@ -306,8 +306,21 @@ def test_unusable_input_says_what_to_do():
         fs.with_columns(bad=lambda _: 1.0)(leptons, jets)
     with pytest.raises(FeatureError, match="there is no object 'a0'"):
         fs.with_columns(bad=lambda o: o.a0.pt)(leptons, jets)
+    # The flavour that a generator knows is none that a detector sees.
     flavoured = ak.with_field(bare, jets.pdgId, "partonFlavour")
-    np.testing.assert_array_equal(fs(leptons, flavoured).array, fs(leptons, jets).array)
+    with pytest.raises(FeatureError, match=r"no field 'pdgId'.*\*_reco"):
+        fs(leptons, flavoured)
+
+
+@pytest.mark.parametrize("name", ["vbf_2l2j", "vbf_2l2j_invariant"])
+def test_reconstructed_objects_have_no_flavour_of_jets(name):
+    events = record(particles(30))
+    whole, reco = mil.feature_set(name), mil.feature_set(f"{name}_reco")
+    left = set(whole.names) - set(reco.names)
+    assert left == {"q0_id_dq", "q0_id_uq", "q1_id_dq", "q1_id_uq"}
+    np.testing.assert_array_equal(
+        reco.from_lhe(events).array, whole.select(reco.names).from_lhe(events).array
+    )
 
 
 def test_a_user_extends_and_selects():

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from milinfer.fisher_matrix import relative_information as relative_information
     from milinfer.hyperparameters import optuna_search as optuna_search
     from milinfer.hyperparameters import stepwise_search as stepwise_search
+    from milinfer.inspection import inspect_file as inspect_file
     from milinfer.intervals import profile_interval as profile_interval
     from milinfer.likelihood import BagLikelihood as BagLikelihood
     from milinfer.mixture import MixtureCost as MixtureCost
@@ -115,6 +116,7 @@ _WHERE = {
     "import_workspace": "workspace_morphing",
     "information": "fisher",
     "information_matrix": "fisher_matrix",
+    "inspect_file": "inspection",
     "relative_information": "fisher_matrix",
     "minuit": "combination",
     "mixture_cost": "mixture",

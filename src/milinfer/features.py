@@ -325,7 +325,18 @@ def _lookup(ids: NDArray[Any], wanted: Sequence[int] | frozenset[int]) -> BoolAr
     return found
 
 
-_SETS = {"vbf_2l2j": vbf_2l2j_columns, "vbf_2l2j_invariant": vbf_2l2j_invariant_columns}
+def _reconstructed(columns: dict[str, Column]) -> dict[str, Column]:
+    """Without the flavour of quarks, which no detector sees."""
+    flavours = tuple(f"{key}_id_" for key in JETS.keys)
+    return {name: column for name, column in columns.items() if not name.startswith(flavours)}
+
+
+_SETS: dict[str, Callable[[], dict[str, Column]]] = {
+    "vbf_2l2j": vbf_2l2j_columns,
+    "vbf_2l2j_invariant": vbf_2l2j_invariant_columns,
+    "vbf_2l2j_reco": lambda: _reconstructed(vbf_2l2j_columns()),
+    "vbf_2l2j_invariant_reco": lambda: _reconstructed(vbf_2l2j_invariant_columns()),
+}
 
 
 def feature_set(name: str | FeatureSet) -> FeatureSet:
@@ -335,6 +346,8 @@ def feature_set(name: str | FeatureSet) -> FeatureSet:
     pairs ordered by pT, in GeV and radians.  ``"vbf_2l2j_invariant"``: the same objects by
     columns that do not change when the event is rotated about the beam or seen from the other side,
     with logarithms of momenta and masses; networks learn more from fewer events.
+    ``"vbf_2l2j_reco"`` and ``"vbf_2l2j_invariant_reco"`` leave the flavour of the jets out, which
+    data do not have: take them for reconstructed objects.
 
     Raises
     ------
@@ -347,6 +360,8 @@ def feature_set(name: str | FeatureSet) -> FeatureSet:
     FeatureSet('vbf_2l2j', 36 columns of 2 leptons, 2 jets)
     >>> feature_set("vbf_2l2j").names[:4]
     ('l0_pt', 'l1_pt', 'q0_pt', 'q1_pt')
+    >>> len(feature_set("vbf_2l2j_reco"))
+    32
     """
     if isinstance(name, FeatureSet):
         return name

@@ -100,7 +100,7 @@ class Objects:
         Raises
         ------
         FeatureError
-            If the object has no such field.  ``pdgId`` falls back to ``partonFlavour`` for jets.
+            If the object has no such field.
         """
         key = f"{name}.{column}"
         if key not in self.cache:
@@ -108,10 +108,7 @@ class Objects:
                 with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                     self.cache[key] = self._kinematic(name, column)
             else:
-                particles, index = self.particles[name], self.index[name]
-                if column == "pdgId" and not particles.has("pdgId"):
-                    column = "partonFlavour" if particles.has("partonFlavour") else column
-                self.cache[key] = particles.column(column, index)
+                self.cache[key] = self.particles[name].column(column, self.index[name])
         values: NDArray[Any] = self.cache[key]
         return values
 

@@ -27,7 +27,7 @@ from milinfer.typing import FloatArray, PathLikeStr
 if TYPE_CHECKING:
     from milinfer.likelihood import BagLikelihood
 
-__all__ = ["FORMAT", "INPUT", "OUTPUT", "export_onnx"]
+__all__ = ["FORMAT", "INPUT", "OUTPUT", "export_onnx", "read_metadata"]
 
 FORMAT = 1
 INPUT, OUTPUT = "features", "log_ratio"
@@ -99,6 +99,41 @@ def export_onnx(model: BagLikelihood, path: PathLikeStr) -> None:
     onnx.checker.check_model(proto, full_check=True)
     with atomic_path(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
+
+
+def read_metadata(path: PathLikeStr) -> dict[str, Any]:
+    """What :func:`export_onnx` wrote beside the graph.
+
+    Raises
+    ------
+    ConfigurationError
+        If the package onnx is not installed.
+    ModelError
+        If this is no such file.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a.onnx")
+    ...     _ = file.write_bytes(b"no graph")
+    ...     read_metadata(file)
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: ... is no ONNX file that milinfer has written; export the ...
+    """
+    onnx = _require_onnx()
+    damaged = import_module("google.protobuf.message").DecodeError
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+        content = {p.key: json.loads(p.value) for p in proto.metadata_props}
+    except (damaged, ValueError) as error:
+        content, cause = {}, error
+    else:
+        cause = None
+    if content.get("format") != FORMAT:
+        msg = f"{path} is no ONNX file that milinfer has written; export the model again"
+        raise ModelError(msg) from cause
+    return content
 
 
 def _require_onnx() -> Any:

@@ -186,7 +186,8 @@ class Particles:
             if stored not in self._fields:
                 msg = (
                     f"{self.name} have no field {axis!r}; they have {sorted(self._fields)}: add it "
-                    "with awkward.with_field, or leave out the columns that need it with .select"
+                    "with awkward.with_field, or leave out the columns that need it (.select; the "
+                    "feature sets *_reco need no flavour of jets)"
                 )
                 raise FeatureError(msg)
             column = self._load(stored)

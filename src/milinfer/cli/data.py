@@ -192,7 +192,7 @@ def features(
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @json_option
 def inspect(path: Path, json_path: Path | None) -> None:
-    r"""Say in a screen what a file is: events, features, model, calibration, belt, workspace, plan.
+    r"""Say in a screen what a file is: events, features, model, calibration, workspace, results.
 
     \b
     milinfer inspect events.root
@@ -200,130 +200,11 @@ def inspect(path: Path, json_path: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    facts = _facts(path)
+    from milinfer.inspection import inspect_file
+
+    facts = inspect_file(path)
     table = Table(title=str(path), show_header=False)
     for key, value in facts.items():
         table.add_row(key, str(value))
     Console().print(table)
     write_json(json_path, facts)
-
-
-def _facts(path: Path) -> dict[str, object]:
-    if path.is_dir():
-        from milinfer.likelihood import BagLikelihood
-
-        model = BagLikelihood.load(path)
-        fitted = model.fitted
-        return {
-            "kind": f"model ({model.name})",
-            "parameters": ", ".join(model.parameters),
-            "points": len(fitted.points),
-            "range": ", ".join(
-                f"{name} in [{low:g}, {high:g}]"
-                for name, (low, high) in zip(
-                    model.parameters, model.interpolation.limits, strict=True
-                )
-            ),
-            "bag_size": model.events_in_bag,
-            "ensemble": model.ensemble,
-            "features": len(fitted.feature_names),
-            "training_events": sum(fitted.n_events.values()),
-            "epochs": [len(h["loss"]) for h in fitted.history],
-        }
-    if path.suffix == ".json":
-        return _json_facts(path)
-    if path.suffix == ".toml":
-        return _analysis_facts(path)
-    if not _is_event_file(path):
-        from milinfer.storage import read_sample
-
-        sample = read_sample(path)
-        return {
-            "kind": "features",
-            "process": sample.process,
-            "point": format_point(sample.point) or "none",
-            "events": len(sample),
-            "features": ", ".join(sample.feature_names),
-            "sum_of_weights": float(sample.weights.sum()),
-            "negative_weights": int((sample.weights < 0).sum()),
-            "cross_section_pb": f"{sample.cross_section:.5g} ± {sample.cross_section_error:.2g}",
-            "weights_at_other_points": ", ".join(sample.reweights) or "none",
-        }
-    from milinfer import events as event_files
-
-    with event_files.open_reader(path) as reader:
-        n = sum(len(chunk) for chunk in reader.chunks(50_000))
-        info = reader.info
-    return {
-        "kind": "events",
-        "process": info.process or "not given",
-        "point": format_point(info.point) if info.point else "not given",
-        "events": n,
-        "cross_section_pb": f"{info.cross_section:.5g} ± {info.cross_section_error:.2g}",
-        "beams": f"{info.beams[0]} at {info.energies[0]:g} GeV, {info.beams[1]} at "
-        f"{info.energies[1]:g} GeV",
-        "weights": ", ".join(f"{w.id} ({w.description})" for w in info.weights) or "none",
-    }
-
-
-def _analysis_facts(path: Path) -> dict[str, object]:
-    from milinfer.configuration import read_configuration
-
-    config = read_configuration(path)
-    facts: dict[str, object] = {"kind": "analysis", "title": config.analysis.title}
-    for role in ("train", "tune", "evaluate"):
-        sections = getattr(config.samples, role)
-        number = sum(len(config.files(s.path)) for s in sections)
-        facts[role] = f"{number} files" if sections else "split off train"
-    facts["data"] = f"{len(config.files(config.data.path))} files"
-    facts["models"] = ", ".join(m.title for m in config.model)
-    facts["results"] = f"{config.out}" + ("" if config.out.exists() else " (not there yet)")
-    return facts
-
-
-def _json_facts(path: Path) -> dict[str, object]:
-    from milinfer.belt_files import is_belt, load_belt
-    from milinfer.calibration_files import load_calibration
-    from milinfer.workspaces import is_workspace, read_workspace, workspace_facts
-
-    if is_workspace(path):
-        return workspace_facts(read_workspace(path))
-    if is_belt(path):
-        belt = load_belt(path)
-        return {
-            "kind": f"belt ({belt.ordering})",
-            "model": belt.tag.name,
-            "parameters": ", ".join(belt.parameters),
-            "levels": ", ".join(f"{cl:.2%}" for cl in belt.cl),
-            "at": len(belt.points),
-            "range": belt.limits,
-            "bounds": belt.bounds,
-            "events_per_toy": belt.n_events,
-            "toys_at_each": min(belt.n_toys),
-        }
-    calibration = load_calibration(path)
-    return {
-        "kind": "calibration",
-        "model": calibration.model,
-        "parameters": ", ".join(calibration.parameters),
-        "c_cicc": f"{calibration.scale:.3f} ± {calibration.scale_error:.3f}",
-        "determined_by": calibration.kind,
-        "levels": ", ".join(f"{cl:.2%}" for cl in calibration.cls),
-        "at": calibration.points.tolist(),
-        "bias": calibration.response.bias(calibration.points).round(4).tolist(),
-        "events_per_toy": calibration.n_events,
-        "toys_at_each": calibration.n_toys,
-    }
-
-
-def _is_event_file(path: Path) -> bool:
-    from milinfer import events as event_files
-    from milinfer.exceptions import SampleError
-
-    if event_files.kind_of(path) == "lhe":
-        return True
-    try:
-        with event_files.open_reader(path):
-            return True
-    except SampleError:  # no events in there: a file of features
-        return False

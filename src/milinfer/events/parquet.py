@@ -152,7 +152,7 @@ class ParquetReader:
         try:
             schema = self._file.schema_arrow
             text = (schema.metadata or {}).get(_KEY)
-            metadata = FileMetadata(LHEInfo(processes=()), {})
+            metadata = FileMetadata(LHEInfo.unknown(), {})
             if text is not None:
                 metadata = FileMetadata.from_json(text.decode(), self.name)
             self.info = metadata.info

@@ -187,7 +187,7 @@ class RootReader:
                 raise SampleError(msg)
             self._tree = self._file[tree]
             text = str(self._file[_KEY]) if _KEY in self._file else None
-            metadata = FileMetadata(LHEInfo(processes=()), {})
+            metadata = FileMetadata(LHEInfo.unknown(), {})
             if text is not None:
                 metadata = FileMetadata.from_json(text, self.name)
             self.info = metadata.info

@@ -56,6 +56,8 @@ class LHEInfo:
     process, point
         Process name and parameter point where the file carries them (milinfer's own files do).
 
+    Event files of others may say nothing of all this: :meth:`unknown`.
+
     Examples
     --------
     >>> info = LHEInfo(processes=(LHEProcess(1.5, 0.1, 1.0, 1), LHEProcess(0.5, 0.1, 1.0, 2)))
@@ -74,6 +76,17 @@ class LHEInfo:
     header: str = ""
     process: str | None = None
     point: Point | None = field(default=None)
+
+    @classmethod
+    def unknown(cls) -> LHEInfo:
+        """Of a file of events without a description of the run; LHE files cannot be made of it.
+
+        Examples
+        --------
+        >>> LHEInfo.unknown().beams
+        (0, 0)
+        """
+        return cls((), beams=(0, 0), energies=(0.0, 0.0))
 
     @property
     def cross_section(self) -> float:

@@ -236,6 +236,12 @@ def _number(value: float) -> str:
 
 def _preamble(info: LHEInfo, name: str) -> str:
     """Everything before the first event."""
+    if info.beams == (0, 0):
+        msg = (
+            f"{name}: LHE files begin with the beams and processes of the run, which these events "
+            "do not have; write ROOT or Parquet, or give an LHEInfo with beams and energies"
+        )
+        raise LHEError(msg)
     own: dict[str, Any] = {}
     if info.process is not None:
         own["process"] = info.process

@@ -1,0 +1,143 @@
+"""What `milinfer inspect` says of every kind of file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+import milinfer as mil
+from milinfer import events as event_files
+from milinfer.configuration_template import init_analysis
+from milinfer.datasets import gaussian, vbf_hww
+from milinfer.exceptions import ConfigurationError, MilinferError, ModelError
+from milinfer.histogram_files import save_histograms
+from milinfer.inspection import inspect_file
+
+
+def nano(path, **more):
+    pt = ak.Array([[30.0, 20.0], [], [50.0]])
+    columns = {"Jet": ak.zip({"pt": pt, "eta": pt / 10}), "MET_pt": np.ones(3), **more}
+    with uproot.recreate(path) as file:
+        tree = file.mktree("Events", {k: ak.type(v).content for k, v in columns.items()})
+        tree.extend(columns)
+    return path
+
+
+def test_reconstructed_events_of_others(tmp_path):
+    facts = inspect_file(nano(tmp_path / "data.root"))
+    assert facts["kind"] == "events of reconstructed objects (NanoAOD)"
+    assert (facts["events"], facts["collections"], facts["missing momentum"]) == (3, "Jet", "MET")
+    assert facts["generator weights"] == "none"
+    simulated = inspect_file(nano(tmp_path / "mc.root", genWeight=np.ones(3)))
+    assert simulated["generator weights"] == "genWeight"
+
+
+@pytest.mark.parametrize("name", ["a.lhe", "a.lhe.gz", "a.root", "a.parquet"])
+def test_events(tmp_path, name):
+    made = vbf_hww.generate(30, {"c_HW": 0.5}, seed=1)
+    event_files.write(tmp_path / name, *made.to_events())
+    facts = inspect_file(tmp_path / name)
+    assert (facts["kind"], facts["events"], facts["point"]) == ("events", 30, "c_HW=0.5")
+    assert facts["beams"] == "2212 at 6500 GeV, 2212 at 6500 GeV"
+    assert "not given" not in facts.values()
+
+
+def test_what_a_file_does_not_say_is_not_given(tmp_path):
+    """Regression: beams and cross-section of NanoAOD were 2212 at 6500 GeV, and 0 ± 0 pb."""
+    record, _ = vbf_hww.generate(30, {"c_HW": 0.5}, seed=1).to_events()
+    with uproot.recreate(tmp_path / "a.root") as file:
+        parts = record.LHEPart
+        names = ("pt", "eta", "phi", "mass", "pdgId", "status")
+        incoming = parts.status == -1
+        columns = {n: getattr(parts, n) for n in names}
+        columns["eta"] = ak.where(incoming, 0.0, columns["eta"])
+        columns["incomingpz"] = ak.where(incoming, parts.pz, 0.0)
+        zipped = ak.zip(columns)
+        tree = file.mktree("Events", {"LHEPart": zipped.type.content, "genWeight": "f4"})
+        tree.extend({"LHEPart": zipped, "genWeight": np.ones(30, np.float32)})
+    facts = inspect_file(tmp_path / "a.root")
+    assert facts["events"] == 30
+    assert facts["beams"] == facts["cross_section_pb"] == facts["point"] == "not given"
+    assert facts["collections"] == "LHEPart"
+
+
+def test_models(tmp_path):
+    samples = gaussian.samples(600, [-0.5, 0.5], seed=1)
+    boosted = mil.BoostedLikelihood(reference=-0.5).fit(samples)
+    boosted.save(tmp_path / "trees")
+    facts = inspect_file(tmp_path / "trees")
+    assert facts["kind"] == "model (xgboost)"
+    assert (facts["parameters"], facts["training_events"]) == ("mu", 1200)
+    ratio = mil.BackgroundRatio(mil.BoostedLikelihood(), seed=1).fit(*samples)
+    ratio.save(tmp_path / "ratio")
+    facts = inspect_file(tmp_path / "ratio")
+    assert facts["kind"].startswith("density of a background")
+    assert f"{ratio.fitted.slope:.4f}" in facts["slope"]
+
+
+def test_histograms(tmp_path):
+    samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
+    save_histograms(
+        mil.Templates.from_samples(samples, "x0", bins=4, degree=2), tmp_path / "h.json"
+    )
+    facts = inspect_file(tmp_path / "h.json")
+    assert (facts["kind"], facts["names"], facts["bins"]) == (
+        "histograms",
+        "mu_m0p5, mu_0, mu_0p5",
+        "4",
+    )
+
+
+def test_results(tmp_path):
+    method = {
+        "estimate": 0.1,
+        "interval68": [0.0, 0.2],
+        "coverage68": 0.68,
+        "coverage68_error": 0.01,
+    }
+    content = {"poi": "mu", "n_events": 100, "network": method, "seconds": {"train": 1.0}}
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    expected = {
+        "kind": "results",
+        "parameter": "mu",
+        "events": 100,
+        "network": "mu = 0.1, 68.3 % in [0, 0.2], coverage 68.0 ± 1.0 %",
+    }
+    assert inspect_file(tmp_path) == inspect_file(tmp_path / "summary.json") == expected
+    del method["estimate"]
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"summary\.json is not a whole summary .*'estimate'"):
+        inspect_file(tmp_path)
+
+
+def test_analysis(tmp_path):
+    init_analysis(tmp_path / "analysis.toml")
+    with pytest.raises(ConfigurationError, match=r"no file 'samples/cHW_m1\.lhe\.gz'"):
+        inspect_file(tmp_path / "analysis.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", "{", r"a\.json is no JSON file"),
+        ("a.json", "[1]", r"a\.json holds no JSON object"),
+        ("a.json", "{}", r"a\.json"),
+        ("a.onnx", "no graph", r"a\.onnx is no ONNX file"),
+        ("a.root", "no file", r"a\.root: this cannot be opened"),
+        ("a.txt", "text", r"a\.txt: unknown kind"),
+    ],
+)
+def test_what_is_none_of_these(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(MilinferError, match=message):
+        inspect_file(tmp_path / name)
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(ModelError, match=r"no model\.json.*no summary\.json"):
+        inspect_file(Path(tmp_path))
