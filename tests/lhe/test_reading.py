@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -179,16 +180,25 @@ def test_init_with_other_text_and_weights(maker):
     assert info.weights == (lhe.LHEWeight("a", "up"), lhe.LHEWeight("b"))
 
 
-def real_files():
-    """Files of pylhe's own tests, where they have been downloaded already."""
+GENERATORS = sorted(Path(__file__).with_name("generators").glob("*.lhe.gz"))
+
+
+def further_files():
+    """The larger files of pylhe's own tests, where they have been downloaded already."""
     if importlib.util.find_spec("skhep_testdata") is None:
         return []
     import skhep_testdata
 
-    return sorted(skhep_testdata.data.cache_path(None).glob("pylhe-test*.lhe*"))
+    found = skhep_testdata.data.cache_path(None).glob("pylhe-test*.lhe*")
+    here = {path.name.partition(".lhe")[0] for path in GENERATORS}
+    return sorted(f for f in found if f.name.partition(".lhe")[0].split("-", 2)[-1] not in here)
 
 
-@pytest.mark.parametrize("path", real_files(), ids=lambda path: path.name)
+def test_there_are_files_of_generators():
+    assert len(GENERATORS) == 7
+
+
+@pytest.mark.parametrize("path", [*GENERATORS, *further_files()], ids=lambda path: path.name)
 def test_files_of_generators(path):
     """Sherpa, POWHEG, Pythia, Whizard and MadGraph files agree with what pylhe finds in them."""
     if "pr29" in path.name:
@@ -197,8 +207,27 @@ def test_files_of_generators(path):
         return
     events = lhe.read(path).events
     plain = list(pylhe.LHEFile.fromfile(path).events)
-    assert len(events) == len(plain)
-    assert ak.flatten(events.LHEPart["px"]).tolist() == [x.px for e in plain for x in e.particles]
+    assert len(events) == len(plain) > 0
+    for name in ("px", "py", "pz", "e", "m", "id", "status"):
+        ours = {"e": "energy", "m": "mass", "id": "pdgId"}.get(name, name)
+        expected = [getattr(x, name) for e in plain for x in e.particles]
+        assert ak.flatten(events.LHEPart[ours]).tolist() == expected, name
+    assert ak.to_list(events.genWeight) == [e.eventinfo.weight for e in plain]
+
+
+@pytest.mark.parametrize("path", GENERATORS, ids=lambda path: path.name)
+def test_files_of_generators_survive_conversion(tmp_path, path):
+    from milinfer.convert import convert
+
+    convert(path, tmp_path / "a.root")
+    convert(tmp_path / "a.root", tmp_path / "b.parquet")
+    convert(tmp_path / "b.parquet", tmp_path / "c.lhe")
+    before, after = lhe.read(path), lhe.read(tmp_path / "c.lhe")
+    assert after.events.fields == before.events.fields
+    for name in before.events.fields:
+        assert ak.array_equal(after.events[name], before.events[name]), name
+    assert after.info.processes == before.info.processes
+    assert after.info.beams == before.info.beams
 
 
 def test_latin_1_header(maker):
