@@ -17,6 +17,9 @@ def test_example_runs(path):
     run = subprocess.run([sys.executable, path], check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout
+    if path.stem == "nanoaod":
+        assert "200 events, 36 with two jets, 4 with two leptons" in run.stdout
+        assert "llr:c_HW=0.5:jes_up" in run.stdout
 
 
 @pytest.mark.parametrize(("batch", "word"), [("htcondor", "condor_submit"), ("slurm", "#SBATCH")])
