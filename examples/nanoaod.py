@@ -99,7 +99,7 @@ def main(path: Path) -> None:
     print(f"rejected: {found['rejected']}")
     for name, column in found["columns"].items():
         print(f"{name:24s} mean {column.value.mean():+.4f}")
-    print(f"sum of weights in the histogram of the score: {found['score'].sum(flow=True).value:.5g}")
+    print(f"sum of weights of the score: {found['score'].sum(flow=True).value:.5g}")
 
 
 if __name__ == "__main__":
