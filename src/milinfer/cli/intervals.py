@@ -193,7 +193,7 @@ def neyman(
     out: Path,
     json_path: Path | None,
 ) -> None:
-    r"""Build a Neyman belt from toys; `milinfer fit --belt` takes intervals from it.
+    r"""Build a Neyman belt from toys; milinfer fit --belt takes intervals from it.
 
     \b
     milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \
