@@ -345,7 +345,10 @@ def test_detector_level_with_own_objects(tmp_path):
     fileset = {"data": {"files": {str(path): "Events"}, "metadata": {"point": {"mu": 1.0}}}}
     with pytest.raises(FeatureError, match="give FeatureProcessor objects="):
         run_features(fileset)
-    sample = run_features(fileset, objects=objects, on_missing="reject", chunksize=15)["data"]
+    own = {"features": "vbf_2l2j_reco", "objects": objects, "on_missing": "reject"}
+    with pytest.raises(FeatureError, match=r"no field 'pdgId'.*\*_reco"):
+        run_features(fileset, **{**own, "features": "vbf_2l2j"})
+    sample = run_features(fileset, **own, chunksize=15)["data"]
     counts = len(sample), sample.provenance["rejected"]
     leptons = ak.concatenate([branches["Electron"], branches["Muon"]], axis=1)
     leptons, jets = leptons[leptons.pt > 10], branches["Jet"][branches["Jet"].pt > 20]
@@ -366,7 +369,7 @@ def test_three_lines_in_a_users_processor(tmp_path):
         def process(self, events):
             leptons, jets, _ = objects(events)
             good = (ak.num(leptons) >= 2) & (ak.num(jets) >= 2)
-            table = mil.feature_set("vbf_2l2j")(leptons[good], jets[good], events[good])
+            table = mil.feature_set("vbf_2l2j_reco")(leptons[good], jets[good], events[good])
             return {"features": table.accumulate(events.genWeight[good])}
 
     with pytest.MonkeyPatch.context() as patch:
@@ -376,7 +379,10 @@ def test_three_lines_in_a_users_processor(tmp_path):
         )
         result = runner({"d": [str(path)]}, MyProcessor(), treename="Events")["features"]
     sample = run_features(
-        {"d": {"files": [path], "metadata": {"point": {}}}}, objects=objects, on_missing="reject"
+        {"d": {"files": [path], "metadata": {"point": {}}}},
+        features="vbf_2l2j_reco",
+        objects=objects,
+        on_missing="reject",
     )["d"]
     assert result["n_events"] == len(sample)
     assert result["sum_of_weights"] == pytest.approx(sample.weights.sum())
