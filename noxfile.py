@@ -1,6 +1,9 @@
-"""Sessions for development: ``nox -s tests``, ``nox -s minimums``, ``nox -s lint``."""
+"""Sessions for development: ``nox -s tests``, ``nox -s minimums``, ``nox -s canary``, …"""
 
 from __future__ import annotations
+
+import tomllib
+from pathlib import Path
 
 import nox
 
@@ -40,8 +43,35 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-W", "--keep-going", "docs", "site")
 
 
+# Those whose changes reach users of milinfer first, and the tests that would notice.
+CANARIES = {
+    "coffea": ("processor", "model_columns", "events", "features"),
+    "iminuit": ("cost", "intervals", "combination", "mixture"),
+    "pyhf": ("pyhf_cost", "templates", "template_cost", "workspaces"),
+}
+
+
+@nox.session(python="3.11", venv_backend="uv")
+@nox.parametrize("end", ["oldest", "newest"])
+def canary(session: nox.Session, end: str) -> None:
+    """Run what uses coffea, iminuit and pyhf with their oldest and newest releases."""
+    session.install(".[test]")
+    if end == "newest":
+        session.install("--upgrade", "--prerelease=allow", *CANARIES)
+    else:
+        content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+        bounds = [b for b in content["project"]["dependencies"] if b.split(">=")[0] in CANARIES]
+        session.install(*(bound.replace(">=", "==") for bound in bounds))
+    files = [Path("tests", f"test_{name}.py") for names in CANARIES.values() for name in names]
+    session.run("pytest", *map(str, files), *session.posargs)
+
+
 @nox.session(python="3.11")
 def build(session: nox.Session) -> None:
-    """Build wheel and sdist, and install the wheel."""
+    """Build sdist and, from it, the wheel; install that and use it."""
     session.install("build")
-    session.run("python", "-m", "build", "--outdir", session.create_tmp())
+    folder = Path(session.create_tmp(), "dist")
+    session.run("python", "-m", "build", "--outdir", str(folder))
+    session.install(*map(str, folder.glob("*.whl")))
+    session.run("milinfer", "init", str(folder / "analysis.toml"))
+    session.run("python", "-m", "pip", "check")
