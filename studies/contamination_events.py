@@ -9,6 +9,7 @@ import numpy as np
 from vbf_events import Truth, generated, sample, truth
 
 import milinfer as mil
+from milinfer.boosted import BoostedSettings
 from milinfer.contamination import (
     ContaminatedBags,
     composition_llr,
@@ -119,7 +120,7 @@ def scores(job: Job, plan: Plan, folder: Path) -> dict[str, Any]:
     mixed = contaminate(signal, load("train_background"), job.ratio, seed=plan.seed)
     model: mil.BagLikelihood | mil.BoostedLikelihood
     if job.method == "XGBoost":
-        settings = mil.boosted.BoostedSettings(n_estimators=plan.rounds)
+        settings = BoostedSettings(n_estimators=plan.rounds)
         model = mil.BoostedLikelihood(trials=plan.trials, seed=plan.seed, settings=settings)
     else:
         model = mil.BagLikelihood(
