@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
+from milinfer.display import brief
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.members import MemberTask, build_member, member_seeds
@@ -25,6 +26,7 @@ from milinfer.streaming import StreamedSamples
 from milinfer.typing import FloatArray
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from distributed import Client
 
     from milinfer.likelihood import BagLikelihood
@@ -108,6 +110,15 @@ class Fitted:
     history: list[dict[str, list[float]]]
     n_events: dict[str, int]
     effective_events: float
+
+    def __repr__(self) -> str:
+        return brief(self, leave_out=("where", "members", "history"))
+
+    def to_table(self) -> pa.Table:
+        """Losses of every network and epoch; see :func:`milinfer.model_display.history_table`."""
+        from milinfer.model_display import history_table
+
+        return history_table(self.history)
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -392,3 +392,8 @@ class BagLikelihood:
             f"BagLikelihood({self.name}, bag_size={self.events_in_bag}, "
             f"ensemble={self.ensemble}, {state})"
         )
+
+    def _repr_html_(self) -> str:
+        from milinfer.model_display import html_bag_likelihood
+
+        return html_bag_likelihood(self)
