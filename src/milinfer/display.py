@@ -116,6 +116,8 @@ def _short(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, (list, tuple, Mapping)) and len(value) > _FEW:
         return f"{type(value).__name__} of {len(value)}"
+    if type(value) is tuple:
+        return f"({', '.join(map(_short, value))}{',' * (len(value) == 1)})"
     text = repr(value)
     if len(text) <= _LONG:
         return text
