@@ -37,23 +37,8 @@ from milinfer.toys import Toys
 class Parser(html.parser.HTMLParser):
     """Tags in balance, and no element that a user could have made."""
 
-    allowed = frozenset(
-        [
-            "table",
-            "caption",
-            "thead",
-            "tbody",
-            "tr",
-            "th",
-            "td",
-            "div",
-            "p",
-            "svg",
-            "line",
-            "polyline",
-            "text",
-        ]
-    )
+    tables = ("table", "caption", "thead", "tbody", "tr", "th", "td")
+    allowed = frozenset({*tables, "div", "p", "svg", "line", "polyline", "text"})
 
     def __init__(self):
         super().__init__()
@@ -362,3 +347,5 @@ def test_a_workspace_is_shown_in_a_few_words(samples, tmp_path):
     assert table.num_rows == 6 * n_samples
     assert set(table["observed"].to_pylist()) == {100.0}
     assert isinstance(workspace, dict)
+    del workspace["observations"]
+    assert repr(workspace) == "Workspace(x0)"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from milinfer.exceptions import ConfigurationError
+from milinfer.exceptions import ConfigurationError, TrackingError
 from milinfer.trackers import MLflowTracker, TensorBoardTracker, WandbTracker
 from milinfer.tracking import GuardedTracker, Tracker
 
@@ -216,3 +216,15 @@ def test_values_are_those_of_floats(tmp_path):
     *_, last = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
     event = tf.compat.v1.Event.FromString(last)
     assert tf.make_ndarray(event.summary.value[0].tensor) == np.float32(value)
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrackingError, match=r"TensorBoardTracker\('.*file/run'\) failed"):
+        TensorBoardTracker(tmp_path / "file" / "run")
+
+
+def test_a_store_of_mlflow_that_cannot_be_is_named(tmp_path):
+    pytest.importorskip("mlflow")
+    with pytest.raises(TrackingError, match=r"MLflowTracker\('vbf', store='odd://here'\) failed"):
+        MLflowTracker("vbf", store="odd://here")

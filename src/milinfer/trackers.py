@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.tracking import png_bytes
+from milinfer.tracking import png_bytes, tracking_errors
 from milinfer.typing import PathLikeStr
 
 if TYPE_CHECKING:
@@ -45,11 +45,15 @@ class _Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        self._finish(failed=kind is not None)
+        self._end(failed=kind is not None)
 
     def close(self) -> None:
         """Finish the run as a success."""
-        self._finish(failed=False)
+        self._end(failed=False)
+
+    def _end(self, *, failed: bool) -> None:
+        with tracking_errors(f"{type(self).__name__}.close"):
+            self._finish(failed=failed)
 
     def _finish(self, *, failed: bool) -> None:
         raise NotImplementedError
@@ -66,6 +70,11 @@ class TensorBoardTracker(_Run):
     folder
         Of this run; made if it is not there.
 
+    Raises
+    ------
+    TrackingError
+        If the folder cannot be written to.
+
     Examples
     --------
     >>> import tempfile
@@ -80,7 +89,9 @@ class TensorBoardTracker(_Run):
         from milinfer.backend import tf
 
         self._tf, self.folder = tf, Path(folder)
-        self._writer = tf.summary.create_file_writer(str(self.folder))
+        with tracking_errors(f"TensorBoardTracker({str(folder)!r})"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._writer = tf.summary.create_file_writer(str(self.folder))
         self._n_texts = 0
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
@@ -138,6 +149,8 @@ class MLflowTracker(_Run):
     ------
     ConfigurationError
         If MLflow is not installed.
+    TrackingError
+        If the store cannot be reached.
 
     Examples
     --------
@@ -149,12 +162,13 @@ class MLflowTracker(_Run):
     ) -> None:
         mlflow = _imported("mlflow", "MLflowTracker", "mlflow")
         self._entities = import_module("mlflow.entities")
-        self._client = mlflow.MlflowClient(tracking_uri=store)
-        found = self._client.get_experiment_by_name(experiment)
-        number = (
-            self._client.create_experiment(experiment) if found is None else found.experiment_id
-        )
-        self.run_id: str = self._client.create_run(number, run_name=run).info.run_id
+        with tracking_errors(f"MLflowTracker({experiment!r}, store={store!r})"):
+            self._client = mlflow.MlflowClient(tracking_uri=store)
+            known = self._client.get_experiment_by_name(experiment)
+            number = (
+                self._client.create_experiment(experiment) if known is None else known.experiment_id
+            )
+            self.run_id: str = self._client.create_run(number, run_name=run).info.run_id
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log parameters; MLflow refuses another value for a name that it has."""
@@ -206,6 +220,8 @@ class WandbTracker(_Run):
     ------
     ConfigurationError
         If wandb is not installed.
+    TrackingError
+        If the run cannot begin.
 
     Examples
     --------
@@ -221,14 +237,15 @@ class WandbTracker(_Run):
         offline: bool = False,
     ) -> None:
         self._wandb = _imported("wandb", "WandbTracker", "wandb")
-        self.run = self._wandb.init(
-            project=project,
-            name=run,
-            dir=None if folder is None else str(folder),
-            mode="offline" if offline else None,
-            reinit="create_new",
-            settings=self._wandb.Settings(silent=True),
-        )
+        with tracking_errors(f"WandbTracker({project!r})"):
+            self.run = self._wandb.init(
+                project=project,
+                name=run,
+                dir=None if folder is None else str(folder),
+                mode="offline" if offline else None,
+                reinit="create_new",
+                settings=self._wandb.Settings(silent=True),
+            )
         self._known: set[str] = set()
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:

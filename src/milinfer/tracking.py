@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -31,6 +32,7 @@ __all__ = [
     "log_training",
     "png_bytes",
     "tracked_epochs",
+    "tracking_errors",
 ]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -128,17 +130,32 @@ class GuardedTracker:
         self._call("close")
 
     def _call(self, name: str, *values: Any) -> None:
-        try:
+        with tracking_errors(f"{type(self._tracker).__name__}.{name}"):
             getattr(self._tracker, name)(*values)
-        except MilinferError:
-            raise
-        except Exception as error:
-            kind = type(self._tracker).__name__
-            msg = (
-                f"{kind}.{name} failed: {type(error).__name__}: {error}; mend the tracker, or go "
-                "on without one"
-            )
-            raise TrackingError(msg) from error
+
+
+@contextmanager
+def tracking_errors(what: str) -> Iterator[None]:
+    """Turn an error of a tracker into one that says what failed.
+
+    Examples
+    --------
+    >>> with tracking_errors("Printed.close"):
+    ...     raise OSError("disk full")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.TrackingError: Printed.close failed: OSError: disk full; mend the tracker...
+    """
+    try:
+        yield
+    except MilinferError:
+        raise
+    except Exception as error:
+        msg = (
+            f"{what} failed: {type(error).__name__}: {error}; mend the tracker, or go on without "
+            "one"
+        )
+        raise TrackingError(msg) from error
 
 
 def tracked_epochs(

@@ -41,11 +41,12 @@ class Workspace(dict[str, Any]):
     --------
     >>> Workspace({"channels": [{"name": "SR", "samples": []}], "observations": [
     ...     {"name": "SR", "data": [7.0]}], "measurements": [], "version": "1.0.0"})
-    Workspace(SR (1 bin, 0 samples, 7 events))
+    Workspace(SR)
     """
 
     def __repr__(self) -> str:
-        return f"Workspace({workspace_facts(self)['channels']})"
+        # Also of one that its user has taken apart.
+        return f"Workspace({', '.join(str(c.get('name')) for c in self.get('channels', []))})"
 
     def _repr_html_(self) -> str:
         facts = workspace_facts(self)
