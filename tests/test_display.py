@@ -108,6 +108,7 @@ def test_measured_keeps_value_and_error(value, error):
         (1.5, math.nan, "1.5"),
         (1.5, 0.0, "1.5"),
         (1.5, math.inf, "1.5"),
+        (50.0, 7.7e-16, "50"),
         (-0.5, 0.25, "-0.50 ± 0.25"),
         (math.inf, None, "inf"),
         (3e9, 2e7, "3e+09 ± 2e+07"),
@@ -306,6 +307,17 @@ def test_an_empty_scan_has_all_columns_but_points():
     table = CoverageScan(()).to_table()
     assert table.num_rows == 0
     assert set(table.column_names) == {*Coverage._fields, "pull"} - {"point"}
+
+
+def test_joined_toys_keep_their_seeds(samples):
+    model = gaussian.MeanModel()
+    one, two = (
+        Toys(samples, n_events=50, seed=seed).run([model], 0.0, n)["mean"]
+        for seed, n in ((2, 3), (3, 2))
+    )
+    table = (one + two).to_table()
+    assert table["seed"].to_pylist() == [2, 2, 2, 3, 3]
+    assert table["toy"].to_pylist() == [0, 1, 2, 0, 1]
 
 
 def test_what_is_not_known_is_null():

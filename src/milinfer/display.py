@@ -58,7 +58,8 @@ def measured(value: float | None, error: float | None = None, unit: str = "") ->
     if value is None or math.isnan(value):
         return UNKNOWN
     unit = f" {unit}" if unit else ""
-    if error is None or not math.isfinite(error) or error <= 0:
+    # What arithmetic leaves of an error that is zero is none.
+    if error is None or not math.isfinite(error) or error <= 1e-12 * abs(value):
         return f"{value:.5g}{unit}"
     decimals = 1 - math.floor(math.log10(error))
     if decimals > 6 or abs(value) >= 1e7:

@@ -134,16 +134,18 @@ class ToyEnsemble:
     def to_table(self) -> pa.Table:
         """One row for each toy.
 
-        Columns: ``toy`` (its number in the sequence of the seed), ``n_events``,
+        Columns: ``seed``, ``toy`` (its number in the sequence of the seed), ``n_events``,
         ``estimate.PARAMETER``, and ``maximum``, Λ(θ̂).
         """
         import pyarrow as pa
 
+        seeds = [np.full(stop - start, seed) for seed, start, stop in self.pieces]
         numbers = [np.arange(start, stop) for _, start, stop in self.pieces]
         estimates = self.theta_hat.reshape(self.n_toys, -1)
         return pa.table(
             {
-                "toy": np.concatenate(numbers).astype(np.int64),
+                "seed": np.concatenate(seeds),
+                "toy": np.concatenate(numbers),
                 "n_events": self.counts,
                 **{f"estimate.{n}": estimates[:, k] for k, n in enumerate(self.point)},
                 "maximum": self.extremum.maximum,
