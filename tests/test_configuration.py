@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from milinfer.configuration import (
     ModelSection,
     SamplesSection,
     ToysSection,
+    TrackingSection,
     read_configuration,
 )
 from milinfer.exceptions import ConfigurationError, MilinferError
@@ -125,3 +128,39 @@ def test_patterns_find_files(tmp_path):
     for wrong in ("d.root", "*.lhe", ["a.root", "d.root"]):
         with pytest.raises(ConfigurationError, match="no file"):
             config.files(wrong)
+
+
+def test_tracking_is_checked_like_the_rest(tmp_path):
+    section = read(tmp_path, LEAST + '[tracking]\nto = "wandb"\noffline = true\n').tracking
+    assert (section.to, section.experiment, section.offline) == ("wandb", "milinfer", True)
+    assert read(tmp_path, LEAST).tracking is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[tracking]\n", "tracking.to: missing"),
+        ("[tracking]\nto = 'comet'\n", "tracking.to: 'comet' is not 'tensorboard', 'mlflow' or"),
+        (
+            "[tracking]\nto = 'mlflow'\nproject = 'a'\n",
+            "tracking.project: unknown key; known: to, ",
+        ),
+        ("[tracking]\nto = 'mlflow'\noffline = true\n", "tracking: offline = true is for to = 'wa"),
+        ("[tracking]\nto = 'mlflow'\nrun = '../a'\n", "tracking.run: "),
+    ],
+)
+def test_what_is_wrong_with_tracking_is_named(tmp_path, text, words):
+    with pytest.raises(ConfigurationError) as error:
+        read(tmp_path, text + LEAST)
+    assert words in str(error.value)
+
+
+def test_the_template_offers_every_key_of_tracking():
+    from importlib.resources import files
+
+    text = files("milinfer").joinpath("analysis_template.toml").read_text(encoding="utf-8")
+    after = text.split("# [tracking]\n")[1]
+    keys = [line.split()[1] for line in after.splitlines()]
+    assert keys == list(TrackingSection.model_fields)
+    plain = "\n".join(line.removeprefix("# ") for line in after.splitlines())
+    assert TrackingSection(**tomllib.loads(plain)).to == "tensorboard"

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import milinfer as mil
 from milinfer.cli import cli
 from milinfer.datasets import gaussian
-from milinfer.exceptions import MilinferError
+from milinfer.exceptions import MilinferError, TrackingError
 
 VALUES = (-1.0, 0.0, 1.0)
 CONFIGURATION = """
@@ -195,3 +195,76 @@ def test_errors_of_steps_come_through(inputs, tmp_path):
     with pytest.raises(MilinferError, match="y"):
         mil.run_analysis(copy(inputs, tmp_path, text))
     assert not list((tmp_path / "results" / "features").glob("*"))
+
+
+class Memory:
+    """A tracker that keeps what it is told."""
+
+    def __init__(self):
+        self.parameters, self.metrics, self.figures, self.files = {}, {}, [], []
+
+    def log_parameters(self, parameters):
+        self.parameters |= parameters
+
+    def log_metrics(self, metrics, step):
+        for name, value in metrics.items():
+            self.metrics.setdefault(name, []).append((step, value))
+
+    def log_figure(self, name, figure):
+        assert figure.suffix == ".png"
+        self.figures.append(name)
+
+    def log_artifact(self, path):
+        self.files.append(path.name)
+
+    def close(self):
+        raise AssertionError("a tracker that was handed over stays open")
+
+
+def test_a_tracker_hears_of_everything_and_changes_nothing(inputs, finished, tmp_path):
+    file = copy(inputs, tmp_path)
+    tracker = Memory()
+    summary = mil.run_analysis(file, tracker=tracker)
+    assert without_times(summary) == without_times(finished[1])
+    losses = tracker.metrics["multiclass/val_loss/network_0"]
+    history = mil.BagLikelihood.load(tmp_path / "results/models/multiclass").fitted.history
+    assert losses == list(enumerate(history[0]["val_loss"]))
+    estimate = summary["multiclass"]["interval68"]
+    assert tracker.metrics["summary/multiclass/interval68/low"] == [(0, estimate[0])]
+    assert tracker.metrics["summary/pyhf/coverage68"] == [(0, summary["pyhf"]["coverage68"])]
+    assert tracker.parameters["analysis.toys.number"] == 200
+    assert tracker.parameters["analysis.samples.train.0.path"] == "mc/*.parquet"
+    assert tracker.parameters["multiclass.training.epochs"] == 6
+    assert set(tracker.figures) == {p.stem for p in (tmp_path / "results/plots").glob("*.png")}
+    assert tracker.files == ["summary.json", "report.html"]
+    # A run that finds everything done tells a tracker the same.
+    again = Memory()
+    mil.run_analysis(file, tracker=again)
+    assert (again.metrics, again.figures) == (tracker.metrics, tracker.figures)
+
+
+def test_the_configuration_names_a_tracker(finished):
+    file, summary, _ = finished
+    text = file.read_text(encoding="utf-8")
+    try:
+        section = '[tracking]\nto = "tensorboard"\nexperiment = "vbf"\nrun = "first"\n'
+        file.write_text(text + section, encoding="utf-8")
+        # What is tracked is no part of what is done.
+        assert {s.kind for s in states(file).values()} == {"done"}
+        assert mil.run_analysis(file) == summary
+    finally:
+        file.write_text(text, encoding="utf-8")
+    folder = file.parent / "results" / "tensorboard" / "vbf" / "first"
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+    assert (folder / "artifacts" / "report.html").is_file()
+
+
+def test_a_tracker_that_fails_stops_the_run(inputs, tmp_path):
+    class Full(Memory):
+        def log_metrics(self, metrics, step):  # noqa: ARG002
+            raise OSError("disk full")
+
+    file = copy(inputs, tmp_path)
+    with pytest.raises(TrackingError, match=r"Full\.log_metrics failed: OSError: disk full"):
+        mil.run_analysis(file, tracker=Full())
+    assert states(file)["train"].kind == "new"

@@ -62,6 +62,11 @@ if TYPE_CHECKING:
     from milinfer.streaming import StreamedSamples as StreamedSamples
     from milinfer.templates import Templates as Templates
     from milinfer.toys import Toys as Toys
+    from milinfer.trackers import MLflowTracker as MLflowTracker
+    from milinfer.trackers import TensorBoardTracker as TensorBoardTracker
+    from milinfer.trackers import WandbTracker as WandbTracker
+    from milinfer.tracking import Tracker as Tracker
+    from milinfer.tracking import log_training as log_training
     from milinfer.workflow import plan_analysis as plan_analysis
     from milinfer.workflow import run_analysis as run_analysis
     from milinfer.workspace_export import export_workspace as export_workspace
@@ -101,7 +106,11 @@ _WHERE = {
     "SampleSet": "samples",
     "StreamedSamples": "streaming",
     "Templates": "templates",
+    "MLflowTracker": "trackers",
+    "TensorBoardTracker": "trackers",
     "Toys": "toys",
+    "Tracker": "tracking",
+    "WandbTracker": "trackers",
     "calibrate": "calibration_fit",
     "compare": "comparison",
     "CoverageScan": "coverages",
@@ -118,6 +127,7 @@ _WHERE = {
     "information_matrix": "fisher_matrix",
     "inspect_file": "inspection",
     "relative_information": "fisher_matrix",
+    "log_training": "tracking",
     "minuit": "combination",
     "mixture_cost": "mixture",
     "neyman": "belt_grid",

@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike
 
 from milinfer.bag_size_curve import Ansatz, BagSizeFit
 from milinfer.bag_size_fit import fit_bag_sizes
+from milinfer.display import html_table, rich_table
 from milinfer.exceptions import FitError
 from milinfer.typing import FloatArray
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.table import Table
 
 __all__ = ["AnsatzComparison", "compare_ansaetze"]
@@ -82,14 +84,22 @@ class AnsatzComparison:
 
     def to_rich(self) -> Table:
         """Table for the terminal."""
-        from rich.table import Table
+        return rich_table(self._title, self.header, self.rows())
 
-        table = Table(title="Effective information against bag size")
-        for i, name in enumerate(self.header):
-            table.add_column(name, justify="left" if i == 0 else "right")
-        for row in self.rows():
-            table.add_row(*row)
-        return table
+    def _repr_html_(self) -> str:
+        return html_table(self.header, self.rows(), title=self._title)
+
+    def __repr__(self) -> str:
+        return f"AnsatzComparison({', '.join(f.ansatz for f in self.fits)})"
+
+    _title: ClassVar = "Effective information against bag size"
+
+    def to_table(self) -> pa.Table:
+        """One row for each ansatz, lowest AIC first; see :meth:`BagSizeFit.to_table`."""
+        import pyarrow as pa
+
+        tables = [f.to_table() for f in self.fits]
+        return pa.concat_tables(tables, promote_options="default")
 
     def to_dict(self) -> dict[str, Any]:
         """Figures by name, for JSON."""

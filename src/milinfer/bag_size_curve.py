@@ -25,12 +25,17 @@ unless the true one is known from elsewhere (`bound`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from milinfer.display import html_facts, measured
+from milinfer.tables import arrow_table
 from milinfer.typing import FloatArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Ansatz", "BagSizeFit"]
 
@@ -164,6 +169,39 @@ class BagSizeFit(NamedTuple):
         gradient = np.stack(rows, axis=-1)
         variance = np.einsum("...i,ij,...j->...", gradient, self.covariance, gradient)
         return np.asarray(self.info(n) * np.sqrt(np.maximum(variance, 0.0)))
+
+    def __repr__(self) -> str:
+        return (
+            f"BagSizeFit({self.ansatz}, I_true = {measured(self.info_true, self.info_true_error)}, "
+            f"k = {measured(float(self.values[1]), float(self.errors[1].mean()))}, "
+            f"χ²/ndf = {self.chi2:.1f}/{self.ndf})"
+        )
+
+    def _repr_html_(self) -> str:
+        errors = self.errors.mean(axis=1)
+        facts: dict[str, Any] = {
+            name: measured(float(value), float(error)) + (" at its limit" * (name in self.at_limit))
+            for name, value, error in zip(self.parameters, self.values, errors, strict=True)
+        }
+        facts["I at infinity"] = measured(self.asymptote, self.asymptote_error)
+        facts["χ²/ndf"] = f"{self.chi2:.1f}/{self.ndf}, p = {measured(self.p_value)}"
+        facts["growth"] = "none" if self.plateau else f"{self.growth:.1f}σ"
+        return html_facts(f"Effective information against bag size: {self.ansatz}", facts)
+
+    def to_table(self) -> pa.Table:
+        """One row.
+
+        Columns: ``ansatz``; of each parameter its value, and ``_error_down`` and ``_error_up``;
+        ``asymptote``, ``asymptote_error``, ``plateau``, ``growth``, ``chi2``, ``ndf``, ``p_value``
+        and ``aic``.
+        """
+        row: dict[str, Any] = {"ansatz": self.ansatz}
+        for name, value, (down, up) in zip(self.parameters, self.values, self.errors, strict=True):
+            row |= {name: value, f"{name}_error_down": down, f"{name}_error_up": up}
+        types = {"ansatz": str, **dict.fromkeys(list(row)[1:], float)}
+        own = ("asymptote", "asymptote_error", "plateau", "growth", "chi2", "ndf", "p_value", "aic")
+        types |= {n: {"plateau": bool, "ndf": int}.get(n, float) for n in own}
+        return arrow_table(types, [row | {n: getattr(self, n) for n in own}])
 
     def to_dict(self) -> dict[str, Any]:
         """Figures by name, for JSON."""

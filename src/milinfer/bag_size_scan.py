@@ -10,22 +10,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 import numpy as np
 
 from milinfer.bag_size_compare import AnsatzComparison, compare_ansaetze
 from milinfer.bag_size_curve import Ansatz, BagSizeFit
 from milinfer.bag_size_fit import fit_bag_sizes
+from milinfer.display import html_table, measured, shortened
 from milinfer.exceptions import CalibrationError, ConfigurationError
 from milinfer.fisher import Information, information
 from milinfer.fisher_matrix import RelativeInformation, relative_information
 from milinfer.llr import Model, Renamed
 from milinfer.parallel import Workers
+from milinfer.tables import arrow_table
 from milinfer.toys import ToyEnsemble, Toys
 from milinfer.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from distributed import Client
 
     from milinfer.likelihood import BagLikelihood
@@ -119,6 +122,37 @@ class BagSizeScan:
             covariance=self.covariance,
             bound=self.bound if use_bound else None,
         )
+
+    def __repr__(self) -> str:
+        return f"BagSizeScan(sizes {shortened(list(map(str, self.sizes)))})"
+
+    def _repr_html_(self) -> str:
+        header = ("bag size", "trainings", "I_eff", "I_MLE")
+        errors = zip(self.info_eff_error, self.info_mle_error, strict=True)
+        rows = [
+            [str(size), str(len(self.at(int(size)))), measured(eff, a), measured(mle, b)]
+            for size, eff, mle, (a, b) in zip(
+                self.sizes, self.info_eff, self.info_mle, errors, strict=True
+            )
+        ]
+        return html_table(header, rows, title="Effective information against bag size")
+
+    def to_table(self) -> pa.Table:
+        """One row for each training.
+
+        Columns: ``size``, ``repeat``, the fields of :class:`~milinfer.fisher.Information`, and with
+        a reference those of :class:`~milinfer.fisher_matrix.RelativeInformation` as
+        ``relative.FIELD``.
+        """
+        own: dict[str, type] = {"size": int, "repeat": int, **get_type_hints(Information)}
+        relative = {f"relative.{n}": float for n in RelativeInformation._fields}
+        rows = []
+        for p in self.points:
+            row = {"size": p.size, "repeat": p.repeat, **p.information._asdict()}
+            if p.relative is not None:
+                row |= {f"relative.{n}": v for n, v in p.relative._asdict().items()}
+            rows.append(row)
+        return arrow_table(own | (relative if self.reference else {}), rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Figures by name, for JSON."""

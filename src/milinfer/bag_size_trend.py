@@ -6,7 +6,7 @@ needs a curve that may fall as well: a straight line of ln I against log₂ N_B.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,12 @@ from scipy.linalg import solve_triangular
 from scipy.stats import chi2 as chi2_distribution
 
 from milinfer.bag_size_fit import log_points
+from milinfer.display import html_facts, measured
 from milinfer.exceptions import FitError
+from milinfer.tables import tuples_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["BagSizeTrend", "bag_size_slope"]
 
@@ -40,6 +45,18 @@ class BagSizeTrend(NamedTuple):
     chi2: float
     ndf: int
     p_value: float
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "change of ln I with each doubling": measured(self.slope, self.slope_error),
+            "I at bags of one event": measured(self.level),
+            "χ²/ndf": f"{self.chi2:.1f}/{self.ndf}, p = {measured(self.p_value)}",
+        }
+        return html_facts("Information against bag size", facts)
+
+    def to_table(self) -> pa.Table:
+        """One row with the fields as columns."""
+        return tuples_table(BagSizeTrend, [self])
 
     @property
     def sigmas(self) -> float:

@@ -9,7 +9,7 @@ of χ² does not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -25,13 +25,18 @@ from milinfer.confidence import ConfidenceRegion, ConfidenceSet, confidence_set
 from milinfer.confidence_region import confidence_region
 from milinfer.cost import LikelihoodCost
 from milinfer.critical import CriticalCurve, InterpolatedCurve, PolynomialCurve, smooth_curve
+from milinfer.display import html_table, measured
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.llr import ModelTag
-from milinfer.points import only
+from milinfer.points import format_point, only
 from milinfer.surface import Limits, Surface
 from milinfer.surface_box import BoxSurface
+from milinfer.tables import arrow_table, point_cells, point_types
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Belt", "Smooth"]
 
@@ -39,6 +44,8 @@ Smooth = int | Literal["auto"] | None
 
 # Points between the ends of a belt at which an observed statistic is looked at.
 _FINE = 1001
+# Rows that a notebook shows.
+_SHOWN = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +105,49 @@ class Belt:
     pool_ids: tuple[str, ...]
     regression: tuple[tuple[PolynomialCurve | None, PolynomialCurve | None], ...] = ()
     calibration: Calibration | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Belt({self.tag.name}, {self.ordering} in {', '.join(self.parameters)}, "
+            f"{len(self.points)} points, {', '.join(f'{cl:.2%}' for cl in self.cl)})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                format_point({n: row[f"point.{n}"] for n in self.parameters}),
+                f"{row['cl']:.2%}",
+                *(measured(row[end], row[f"{end}_error"]) for end in ("lower", "upper")),
+            ]
+            for row in self.to_table().to_pylist()
+        ]
+        what = "q" if self.ordering == "likelihood-ratio" else "θ̂"
+        shown = rows[:_SHOWN]
+        more = f" (first {_SHOWN} of {len(rows)})" if len(rows) > _SHOWN else ""
+        title = (
+            f"Accepted {what} of {self.tag.name} by {self.ordering}, {self.n_events:g} events, "
+            f"{sum(self.n_toys)} toys{more}"
+        )
+        return html_table(("true value", "level", "from", "to"), shown, title=title)
+
+    def to_table(self) -> pa.Table:
+        """One row for each point and level.
+
+        Columns: ``point.PARAMETER``, ``cl``, ``lower``, ``lower_error``, ``upper``,
+        ``upper_error``; an end that does not exist is infinite.
+        """
+        names = ("lower", "lower_error", "upper", "upper_error")
+        types = {**point_types(self.parameters), "cl": float, **dict.fromkeys(names, float)}
+        rows = [
+            {
+                **point_cells(dict(zip(self.parameters, point, strict=True))),
+                "cl": cl,
+                **{n: getattr(self, n)[i, k] for n in names},
+            }
+            for i, point in enumerate(self.points.tolist())
+            for k, cl in enumerate(self.cl)
+        ]
+        return arrow_table(types, rows)
 
     @property
     def limits(self) -> Limits:

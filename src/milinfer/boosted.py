@@ -16,6 +16,7 @@ import numpy as np
 
 from milinfer import trees
 from milinfer.cost import LikelihoodCost, dataset_cost
+from milinfer.display import brief
 from milinfer.exceptions import ModelError
 from milinfer.samples import Sample, SampleSet, as_features
 from milinfer.segments import dataset_surface
@@ -25,6 +26,8 @@ from milinfer.trees import BoostedSettings, TrialReport
 from milinfer.typing import FloatArray, PathLikeStr
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from milinfer.rate import Rate
 
 __all__ = ["BoostedLikelihood", "BoostedSettings", "TrialReport"]
@@ -290,6 +293,11 @@ class BoostedLikelihood:
         rounds = f.booster.num_boosted_rounds()
         return f"BoostedLikelihood({len(f.grid)} points in {f.parameter}, {rounds} rounds)"
 
+    def _repr_html_(self) -> str:
+        from milinfer.model_display import html_boosted
+
+        return html_boosted(self)
+
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
@@ -301,3 +309,12 @@ class _Fitted:
     history: dict[str, list[float]]
     tried: list[dict[str, float]]
     n_events: dict[str, int]
+
+    def __repr__(self) -> str:
+        return brief(self, leave_out=("booster",))
+
+    def to_table(self) -> pa.Table:
+        """Validation loss of every round; see :func:`milinfer.model_display.history_table`."""
+        from milinfer.model_display import history_table
+
+        return history_table([self.history])

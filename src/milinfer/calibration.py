@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
 from milinfer.cost import LikelihoodCost
+from milinfer.display import measured
 from milinfer.exceptions import CalibrationError
 from milinfer.llr import ModelTag
 from milinfer.points import format_point, only
@@ -30,6 +31,9 @@ from milinfer.response import Response, truths
 from milinfer.smooth import SmoothPolynomial
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Calibration", "Correct", "Kind", "require_rate_of_toys", "size_differs"]
 
@@ -96,6 +100,24 @@ class Calibration:
     n_toys: int
     pool_ids: tuple[str, ...]
     limits: tuple[tuple[float, float], ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Calibration({self.model}, {self.kind}, {len(self.points)} points in "
+            f"{', '.join(self.parameters)}, c = {measured(self.scale, self.scale_error)}, "
+            f"{self.n_events:g} events)"
+        )
+
+    def _repr_html_(self) -> str:
+        from milinfer.calibration_table import html_calibration
+
+        return html_calibration(self)
+
+    def to_table(self) -> pa.Table:
+        """A row for each point; see :func:`milinfer.calibration_table.calibration_table`."""
+        from milinfer.calibration_table import calibration_table
+
+        return calibration_table(self)
 
     @property
     def model(self) -> str:

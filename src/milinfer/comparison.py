@@ -8,17 +8,20 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from milinfer.calibration import Calibration
 from milinfer.calibration_fit import calibrate
 from milinfer.coverages import CL68, CL95, Coverage, coverage, require_other_events
+from milinfer.display import html_table, measured, rich_table
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.fisher import Information, information
 from milinfer.intervals import Interval, profile_interval
+from milinfer.tables import arrow_table
 from milinfer.toys import ToyEnsemble
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from iminuit.cost import Cost
     from rich.table import Table
 
@@ -60,6 +63,20 @@ class MethodResult:
     def applied(self) -> Calibration | None:
         """The calibration, where it is applied."""
         return self.calibration if self.calibrated else None
+
+    def __repr__(self) -> str:
+        found = self.information
+        return (
+            f"MethodResult({self.name}, I_eff = {measured(found.info_eff, found.info_eff_error)}, "
+            f"coverage {self.coverages[0].coverage:.1%})"
+        )
+
+    def _repr_html_(self) -> str:
+        return Comparison((self,))._repr_html_()
+
+    def to_table(self) -> pa.Table:
+        """One row; see :meth:`Comparison.to_table`."""
+        return Comparison((self,)).to_table()
 
     def to_dict(self) -> dict[str, Any]:
         """Figures by the names of the summary's contract."""
@@ -118,6 +135,35 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
+_PAIRS = tuple(f"interval{k}{error}" for k in (68, 95) for error in ("", "_calibration_error"))
+_FITTED = ("estimate", "estimate_calibration_error", "fit_seconds")
+_WITH_ERROR = (
+    *("c_cicc", "bias", "info_mle", "response", "info_eff", "info_width", "info_score"),
+    *("info_curv", "bartlett_ratio", "coverage68", "coverage95", "coverage68_uncalibrated"),
+)
+_TYPES: Mapping[str, type] = {
+    "method": str,
+    **dict.fromkeys(_FITTED, float),
+    **{f"{pair}.{end}": float for pair in _PAIRS for end in ("low", "high")},
+    "calibrated": bool,
+    **{f"{name}{error}": float for name in _WITH_ERROR for error in ("", "_error")},
+    "info_per_event": float,
+    "coverage68_pool_error": float,
+    "n_toys": int,
+}
+
+
+def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures with two columns for each pair."""
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        if name in _PAIRS:
+            flat[f"{name}.low"], flat[f"{name}.high"] = value
+        else:
+            flat[name] = value
+    return flat
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Results of several methods, in order."""
@@ -173,16 +219,25 @@ class Comparison:
             for m in self.methods
         ]
 
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(m.name for m in self.methods)})"
+
     def to_rich(self) -> Table:
         """Table for the terminal."""
-        from rich.table import Table
+        return rich_table(self._title, self.header, self.rows())
 
-        table = Table(title="The same data and the same toys by each method")
-        for i, name in enumerate(self.header):
-            table.add_column(name, justify="left" if i == 0 else "right")
-        for row in self.rows():
-            table.add_row(*row)
-        return table
+    def _repr_html_(self) -> str:
+        return html_table(self.header, self.rows(), title=self._title)
+
+    _title: ClassVar = "The same data and the same toys by each method"
+
+    def to_table(self) -> pa.Table:
+        """One row for each method.
+
+        Columns: ``method`` and those of :meth:`MethodResult.to_dict`, an interval and its errors as
+        two columns, such as ``interval68.low`` and ``interval68.high``.
+        """
+        return arrow_table(_TYPES, [{"method": m.name, **_flat(m.to_dict())} for m in self.methods])
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Figures of every method by name."""

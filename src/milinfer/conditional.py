@@ -10,19 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import binomtest, chi2
 
 from milinfer.coverages import CL68, Asymptotic, IntervalMethod, require_other_events
+from milinfer.display import brief, html_table
 from milinfer.exceptions import CalibrationError, FitError, ParameterError
 from milinfer.morphing import PolynomialBasis
 from milinfer.response import require_one_kind, truths
 from milinfer.smooth import SmoothPolynomial
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["ConditionalCoverage", "CoverageFunction", "conditional_coverage", "coverage_function"]
 
@@ -62,6 +66,45 @@ class ConditionalCoverage(NamedTuple):
     n_toys: FloatArray
     p_value: float
 
+    def __repr__(self) -> str:
+        return (
+            f"ConditionalCoverage({self.method} by {self.by}, {len(self.centres)} bins, "
+            f"p = {self.p_value:.2g})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                f"[{r['low_edge']:.4g}, {r['high_edge']:.4g})",
+                f"{r['n_toys']:.0f}",
+                f"{r['coverage']:.2%}",
+                f"[{r['low']:.2%}, {r['high']:.2%}]",
+            ]
+            for r in self.to_table().to_pylist()
+        ]
+        title = f"Coverage of {self.method} at {self.cl:.2%}, p = {self.p_value:.2g} for all alike"
+        return html_table((self.by, "toys", "coverage", "68.27 % interval"), rows, title=title)
+
+    def to_table(self) -> pa.Table:
+        """One row for each bin.
+
+        Columns: ``low_edge``, ``high_edge``, ``centre``, ``coverage``, ``low``, ``high``,
+        ``n_toys``.
+        """
+        import pyarrow as pa
+
+        return pa.table(
+            {
+                "low_edge": self.edges[:-1],
+                "high_edge": self.edges[1:],
+                "centre": self.centres,
+                "coverage": self.coverage,
+                "low": self.low,
+                "high": self.high,
+                "n_toys": self.n_toys,
+            }
+        )
+
 
 class CoverageFunction(NamedTuple):
     """Coverage as a smooth function of θ, from a logistic fit.
@@ -76,6 +119,9 @@ class CoverageFunction(NamedTuple):
 
     logit: SmoothPolynomial
     cl: float
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def at(self, theta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Coverage at points (m, n_parameters) with its 68.27 % band: value, low, high."""

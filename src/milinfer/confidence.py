@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from milinfer.display import UNKNOWN, html_table, measured
 from milinfer.exceptions import ParameterError
+from milinfer.tables import arrow_table
 from milinfer.typing import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["ConfidenceRegion", "ConfidenceSet", "accepted_runs", "confidence_set"]
 
@@ -84,6 +90,35 @@ class ConfidenceSet:
         level = f"{self.cl * 100:.2f} % CL"
         return f"{self.parameter} = {self.estimate:.4g}, {ends or 'no value accepted'} at {level}"
 
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                measured(low, low_error) + " (bound)" * low_bound,
+                measured(high, high_error) + " (bound)" * high_bound,
+            ]
+            for (low, high), (low_error, high_error), (low_bound, high_bound) in zip(
+                self.intervals, self.errors, self.at_bound, strict=True
+            )
+        ]
+        return html_table(("from", "to"), rows, title=str(self))
+
+    def to_table(self) -> pa.Table:
+        """One row for each interval.
+
+        Columns: ``parameter``, ``cl``, ``estimate``, ``low``, ``low_error``, ``low_at_bound``,
+        and the same of the upper end.
+        """
+        types: dict[str, type] = {"parameter": str, "cl": float, "estimate": float}
+        for end in ("low", "high"):
+            types |= {end: float, f"{end}_error": float, f"{end}_at_bound": bool}
+        rows = []
+        for values, errors, bounds in zip(self.intervals, self.errors, self.at_bound, strict=True):
+            row = {"parameter": self.parameter, "cl": self.cl, "estimate": self.estimate}
+            for k, end in enumerate(("low", "high")):
+                row |= {end: values[k], f"{end}_error": errors[k], f"{end}_at_bound": bounds[k]}
+            rows.append(row)
+        return arrow_table(types, rows)
+
     def _require_values(self) -> None:
         if self.empty:
             msg = f"no value of {self.parameter} is accepted at {self.cl:.2%}; look at `intervals`"
@@ -118,6 +153,36 @@ class ConfidenceRegion:
     excess: FloatArray
     contours: tuple[FloatArray, ...]
     estimate: FloatArray
+
+    def __repr__(self) -> str:
+        x, y = self.parameters
+        return (
+            f"ConfidenceRegion({x} = {self.estimate[0]:.4g}, {y} = {self.estimate[1]:.4g}, "
+            f"{self.cl:.2%} CL, {len(self.contours)} contours)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for k, name in enumerate(self.parameters):
+            values = [contour[:, k] for contour in self.contours]
+            ends = (
+                f"[{min(v.min() for v in values):.4g}, {max(v.max() for v in values):.4g}]"
+                if values
+                else UNKNOWN
+            )
+            rows.append([name, measured(float(self.estimate[k])), ends])
+        title = f"{self.cl:.2%} region, {len(self.contours)} contours"
+        title += ", reaches the edge of the grid" if self.at_bound else ""
+        return html_table(("parameter", "estimate", "contours between"), rows, title=title)
+
+    def to_table(self) -> pa.Table:
+        """One row for each vertex of a contour: ``contour``, ``point.PARAMETER``."""
+        import pyarrow as pa
+
+        vertices = np.concatenate([np.empty((0, 2)), *self.contours])
+        number = np.repeat(np.arange(len(self.contours)), [len(c) for c in self.contours])
+        points = {f"point.{n}": vertices[:, k] for k, n in enumerate(self.parameters)}
+        return pa.table({"contour": number.astype(np.int64), **points})
 
     @property
     def accepted(self) -> BoolArray:

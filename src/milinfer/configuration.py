@@ -27,6 +27,7 @@ __all__ = [
     "SamplesSection",
     "TemplatesSection",
     "ToysSection",
+    "TrackingSection",
     "read_configuration",
 ]
 
@@ -226,12 +227,45 @@ class TemplatesSection(_Section):
     mc_stat: bool = True
 
 
+class TrackingSection(_Section):
+    """``[tracking]``: an experiment tracker that is told what a run does; none without.
+
+    Attributes
+    ----------
+    to
+        Which one; MLflow and Weights & Biases need the extras ``mlflow`` and ``wandb``.
+    experiment
+        Name of the experiment (MLflow), project (Weights & Biases) or folder (TensorBoard).
+    run
+        Name of the run; default: of the time, or one that the tracker makes up.
+    store
+        Folder of the runs, relative to the configuration file (TensorBoard: ``tensorboard`` in the
+        folder of the results, Weights & Biases: that folder), or tracking URI (MLflow: as MLflow is
+        configured).
+    offline
+        Keep runs of Weights & Biases in the folder, and send nothing.
+    """
+
+    to: Literal["tensorboard", "mlflow", "wandb"]
+    experiment: Name = "milinfer"
+    run: Name | None = None
+    store: str | None = None
+    offline: bool = False
+
+    @model_validator(mode="after")
+    def _offline_is_for_wandb(self) -> TrackingSection:
+        if self.offline and self.to != "wandb":
+            msg = f"offline = true is for to = 'wandb'; {self.to!r} writes where store says"
+            raise ValueError(msg)
+        return self
+
+
 class AnalysisConfig(_Section):
     """A whole analysis.
 
     Attributes
     ----------
-    analysis, samples, data, model, toys, templates
+    analysis, samples, data, model, toys, templates, tracking
         Sections.
     folder
         Relative paths start here.
@@ -252,6 +286,7 @@ class AnalysisConfig(_Section):
     model: Annotated[list[ModelSection], Field(min_length=1)] = [ModelSection()]
     toys: ToysSection = ToysSection()
     templates: TemplatesSection = TemplatesSection()
+    tracking: TrackingSection | None = None
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")

@@ -10,20 +10,23 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest, chi2
 
+from milinfer.display import html_facts, html_table, rich_table
 from milinfer.exceptions import CalibrationError, MilinferWarning, ParameterError
 from milinfer.points import format_point, only
 from milinfer.pools import share_events
 from milinfer.response import require_one_kind
+from milinfer.tables import tuples_table
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, Point
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.table import Table
 
 __all__ = [
@@ -119,6 +122,27 @@ class Coverage(NamedTuple):
         """Deviation from what is claimed, in binomial errors of the claim."""
         return (self.coverage - self.cl) / float(binomial_errors(self.cl, self.n_toys))
 
+    def __str__(self) -> str:
+        return (
+            f"{self.method} of {self.model} at {format_point(self.point)}: "
+            f"{self.coverage:.2%} ± {self.error:.2%} (claimed {self.cl:.2%}, {self.n_toys} toys)"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "truth": format_point(self.point),
+            "coverage": f"{self.coverage:.2%} ± {self.error:.2%}",
+            "claimed": f"{self.cl:.2%}",
+            "pull": f"{self.pull:+.1f}",
+            "toys": self.n_toys,
+            "error of the pool": "" if np.isnan(self.pool_error) else f"{self.pool_error:.2%}",
+        }
+        return html_facts(f"Coverage of {self.method}, {self.model}", facts)
+
+    def to_table(self) -> pa.Table:
+        """One row; see :meth:`CoverageScan.to_table`."""
+        return CoverageScan((self,)).to_table()
+
 
 @dataclass(frozen=True)
 class CoverageScan:
@@ -200,17 +224,33 @@ class CoverageScan:
                 )
         return out
 
+    def __repr__(self) -> str:
+        return f"CoverageScan({len(self.rows)} rows of {', '.join(self.methods) or 'no method'})"
+
     def to_rich(self) -> Table:
         """Table for the terminal."""
-        from rich import box
-        from rich.table import Table
+        from rich.box import SIMPLE_HEAD
 
-        table = Table(title="Coverage at all truths", box=box.SIMPLE_HEAD, collapse_padding=True)
-        for i, name in enumerate(self.header):
-            table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
-        for row in self.table_rows():
-            table.add_row(*row)
-        return table
+        return rich_table(
+            self._title,
+            self.header,
+            self.table_rows(),
+            no_wrap=True,
+            box=SIMPLE_HEAD,
+            collapse_padding=True,
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(self.header, self.table_rows(), title=self._title)
+
+    _title: ClassVar = "Coverage at all truths"
+
+    def to_table(self) -> pa.Table:
+        """One row for each method, level and truth.
+
+        Columns: the fields of :class:`Coverage`, the truth as ``point.PARAMETER``, and ``pull``.
+        """
+        return tuples_table(Coverage, self.rows, ["pull"])
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Plain numbers, for JSON; None where the error of the pool is not known."""

@@ -9,14 +9,14 @@ loss (§C.1, §C.4 and §C.5).
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import numpy as np
 
 from milinfer.checks import Check, Tolerances, jsonable
 from milinfer.closure import calibration_check, closure_check, separation_check
+from milinfer.display import html_table
 from milinfer.held_out import hold_out
 from milinfer.identities import (
     NormalisationScan,
@@ -27,16 +27,19 @@ from milinfer.identities import (
 )
 from milinfer.llr import LLRModel
 from milinfer.samples import SampleSet
+from milinfer.tables import arrow_table
 from milinfer.toy_checks import toy_checks
 from milinfer.two_sample import CalibrationCurve, FeatureClosure, Separation
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.table import Table
 
 __all__ = ["Diagnosis", "diagnose"]
 
 _STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
-_COLOURS = {"passed": "#007a4d", "failed": "#b3261e", "undecided": "#8a5a00", "skipped": "#5f6b7a"}
+# Read on white and on black alike.
+_COLOURS = {"passed": "#2e8b57", "failed": "#d64545", "undecided": "#a87b00", "skipped": "#7a7a7a"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,15 +144,12 @@ class Diagnosis:
         return self.to_rich()
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{h}</th>" for h in self.header)
-        body = "".join(
-            f'<tr style="color:{_COLOURS[row[4]]}">'
-            + "".join(f'<td style="text-align:left">{html.escape(c)}</td>' for c in row)
-            + "</tr>"
-            for row in self.rows()
-        )
-        caption = html.escape(self.title)
-        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
+        return html_table(self.header, self.rows(), title=self.title, marked=("outcome", _COLOURS))
+
+    def to_table(self) -> pa.Table:
+        """One row for each check, with the fields of :class:`~milinfer.checks.Check`."""
+        types = get_type_hints(Check) | {"outcome": str}
+        return arrow_table(types, [vars(c) for c in self.checks])
 
     def __repr__(self) -> str:
         return f"Diagnosis({self.title})"

@@ -12,6 +12,7 @@ import numpy as np
 
 from milinfer.confidence import ConfidenceSet, accepted_runs
 from milinfer.critical import critical_value
+from milinfer.display import brief
 from milinfer.exceptions import CalibrationError
 from milinfer.typing import BoolArray, FloatArray
 
@@ -44,6 +45,9 @@ class EnumeratedBelt:
     critical: FloatArray
     estimates: FloatArray
     coverage: FloatArray
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @property
     def excess(self) -> FloatArray:

@@ -19,6 +19,7 @@ __all__ = [
     "ParameterError",
     "SampleError",
     "TemplateError",
+    "TrackingError",
     "WorkspaceError",
 ]
 
@@ -72,6 +73,10 @@ class FitError(MilinferError, RuntimeError):
 
 class ConfigurationError(MilinferError, ValueError):
     """An option or a configuration key has a value that cannot work."""
+
+
+class TrackingError(MilinferError, RuntimeError):
+    """An experiment tracker failed; names it and what it was told."""
 
 
 class MilinferWarning(UserWarning):

@@ -13,15 +13,20 @@ from lost information, which I_eff alone does not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from milinfer.display import html_table, measured
 from milinfer.exceptions import CalibrationError
 from milinfer.response import mean_response
 from milinfer.surface_box import ChebyshevBox
+from milinfer.tables import tuples_table
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "Information",
@@ -88,6 +93,36 @@ class Information(NamedTuple):
     info_score_error: float
     curv_truth: float
     curv_truth_error: float
+
+    def __repr__(self) -> str:
+        return (
+            f"Information(at {self.theta:g}, {self.n_events:g} events, {self.n_toys} toys: "
+            f"I_eff = {measured(self.info_eff, self.info_eff_error)}, "
+            f"R = {measured(self.response, self.response_error)})"
+        )
+
+    def _repr_html_(self) -> str:
+        names = {
+            "info_mle": "1/Var(θ̂)",
+            "response": "response R",
+            "info_eff": "I_eff = R²/Var(θ̂)",
+            "info_width": "I_eff from the central 68.27 %",
+            "info_curv": "I_curv",
+            "bartlett_ratio": "I_curv/I_eff",
+            "score_mean": "mean score at the truth",
+            "info_score": "variance of the score",
+            "curv_truth": "curvature at the truth",
+        }
+        rows = [
+            [text, measured(getattr(self, n), getattr(self, f"{n}_error"))]
+            for n, text in names.items()
+        ]
+        title = f"Information at {self.theta:g}, {self.n_events:g} events, {self.n_toys} toys"
+        return html_table(("quantity", "value"), rows, title=title)
+
+    def to_table(self) -> pa.Table:
+        """One row with the fields as columns."""
+        return tuples_table(Information, [self])
 
 
 def variance_with_error(values: FloatArray) -> tuple[float, float]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from milinfer.display import html_table, measured
 from milinfer.exceptions import CalibrationError
 from milinfer.pool_influence import GROUPS
 from milinfer.response import require_one_kind, truths
+from milinfer.tables import arrow_table, tuples_table
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "InformationMatrix",
@@ -46,6 +51,34 @@ class InformationMatrix(NamedTuple):
     info_curv: FloatArray
     info_curv_error: FloatArray
 
+    def __repr__(self) -> str:
+        return f"InformationMatrix({', '.join(self.parameters)})"
+
+    def _repr_html_(self) -> str:
+        header = ("row", "column", "response", "I_eff", "I_curv")
+        rows = [
+            [
+                row["row"],
+                row["column"],
+                *(measured(row[n], row[f"{n}_error"]) for n in ("response", *_MATRICES)),
+            ]
+            for row in self.to_table().to_pylist()
+        ]
+        return html_table(header, rows, title=f"Information about {', '.join(self.parameters)}")
+
+    def to_table(self) -> pa.Table:
+        """One row for each element: ``row``, ``column``, and every matrix with its error."""
+        names = [f"{n}{error}" for n in ("response", *_MATRICES) for error in ("", "_error")]
+        rows = [
+            {"row": a, "column": b, **{n: getattr(self, n)[i, j] for n in names}}
+            for i, a in enumerate(self.parameters)
+            for j, b in enumerate(self.parameters)
+        ]
+        return arrow_table({"row": str, "column": str, **dict.fromkeys(names, float)}, rows)
+
+
+_MATRICES = ("info_eff", "info_curv")
+
 
 class RelativeInformation(NamedTuple):
     """Information of an estimator over that of a reference on the same toys.
@@ -64,6 +97,18 @@ class RelativeInformation(NamedTuple):
     bartlett_ratio_error: float
     bartlett_difference: float
     bartlett_difference_error: float
+
+    def _repr_html_(self) -> str:
+        names = ("ratio", "width_ratio", "response", "bartlett_ratio", "bartlett_difference")
+        rows = [
+            [n.replace("_", " "), measured(getattr(self, n), getattr(self, f"{n}_error"))]
+            for n in names
+        ]
+        return html_table(("quantity", "value"), rows, title="Relative to the reference")
+
+    def to_table(self) -> pa.Table:
+        """One row with the fields as columns."""
+        return tuples_table(RelativeInformation, [self])
 
 
 def information_matrix(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
+from milinfer.display import brief
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.members import MemberTask, build_member, member_seeds
@@ -22,21 +23,26 @@ from milinfer.reweighting import class_points
 from milinfer.samples import SampleSet
 from milinfer.streamed_sums import streamed_moments
 from milinfer.streaming import StreamedSamples
+from milinfer.tracking import tracked_epochs
 from milinfer.typing import FloatArray
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from distributed import Client
 
     from milinfer.likelihood import BagLikelihood
     from milinfer.networks import BagNetwork, NetworkConfig
     from milinfer.surface import Interpolation
     from milinfer.surface_box import ChebyshevBox
+    from milinfer.tracking import Tracker
     from milinfer.training import TrainingConfig
 
 __all__ = ["EpochReport", "Fitted", "fit"]
 
 _Samples = TypeVar("_Samples", bound=SampleSet | StreamedSamples)
 
+# Of every epoch.
+_LOGGED = ("loss", "val_loss", "learning_rate")
 _CHOICES = {
     "head": ("multiclass", "polynomial", "binary", "parametrised"),
     "labels": ("hard", "joint"),
@@ -54,7 +60,7 @@ class EpochReport:
         Number of the network, and of all: a binary head has several in each member of the ensemble.
     epoch, n_epochs
         Number of the epoch, and the largest possible.
-    loss, val_loss
+    loss, val_loss, learning_rate
         Of this epoch.
     network
         The network as it is now, to look at before training goes on; None where a cluster trains.
@@ -66,6 +72,7 @@ class EpochReport:
     n_epochs: int
     loss: float
     val_loss: float
+    learning_rate: float
     network: BagNetwork | None = field(default=None, compare=False, repr=False)
 
 
@@ -108,6 +115,15 @@ class Fitted:
     history: list[dict[str, list[float]]]
     n_events: dict[str, int]
     effective_events: float
+
+    def __repr__(self) -> str:
+        return brief(self, leave_out=("where", "members", "z", "history"))
+
+    def to_table(self) -> pa.Table:
+        """Losses of every network and epoch; see :func:`milinfer.model_display.history_table`."""
+        from milinfer.model_display import history_table
+
+        return history_table(self.history)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -165,6 +181,7 @@ def fit(
     validation: SampleSet | None,
     on_epoch: Callable[[EpochReport], None] | None,
     client: Client | None = None,
+    tracker: Tracker | None = None,
 ) -> tuple[BagLikelihood, Fitted]:
     """Train all members; see :meth:`milinfer.likelihood.BagLikelihood.fit`."""
     _require_consistent(model)
@@ -182,6 +199,8 @@ def fit(
     model = dataclasses.replace(model, network=network, training=training)
     given = None if validation is None else (samples, _matching(_ordered(validation), samples))
     job = _Job(model, where, samples, given, *_moments(samples))
+    if tracker is not None:
+        on_epoch = tracked_epochs(tracker, model, on_epoch)
     train = partial(_train_member, on_epoch=on_epoch) if client is None else _train_member
     members: list[Fitted] = []
     for member in Workers(client=client).map(train, range(model.ensemble), job):
@@ -262,8 +281,9 @@ def _reporter(
 ) -> Callable[[int, dict[str, float]], None]:
     def report(epoch: int, logs: dict[str, float]) -> None:
         if on_epoch is not None:
-            losses = float(logs["loss"]), float(logs["val_loss"])
-            on_epoch(EpochReport(number, n_networks, epoch, training.epochs, *losses, network))
+            loss, val_loss, rate = (float(logs[name]) for name in _LOGGED)
+            where = (number, n_networks, epoch, training.epochs)
+            on_epoch(EpochReport(*where, loss, val_loss, rate, network))
 
     return report
 
@@ -278,8 +298,8 @@ def _report_member(
     for k, history in enumerate(fitted.history):
         n = len(fitted.history)
         report = _reporter(on_epoch, number * n + k, model.ensemble * n, fitted.training)
-        for epoch, pair in enumerate(zip(history["loss"], history["val_loss"], strict=True)):
-            report(epoch, dict(zip(("loss", "val_loss"), pair, strict=True)))
+        for epoch, numbers in enumerate(zip(*(history[n] for n in _LOGGED), strict=True)):
+            report(epoch, dict(zip(_LOGGED, numbers, strict=True)))
 
 
 def _require_consistent(model: BagLikelihood) -> None:

@@ -9,15 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from milinfer.display import html_table, measured
 from milinfer.exceptions import ConfigurationError, ModelError
+from milinfer.tables import arrow_table
 from milinfer.typing import IntArray
 
 Folds = Sequence[tuple[IntArray, IntArray]]
 """Numbers of the bags to train on and to score with, for each fold."""
+
+# Settings of a search that a notebook shows.
+_SHOWN = 10
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["SearchResult", "SearchStep", "optuna_search", "stepwise_search"]
 
@@ -60,6 +68,42 @@ class SearchResult:
     best_settings: Mapping[str, Any]
     best_score: float
     history: tuple[SearchStep, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"SearchResult({dict(self.best_settings)}, score {self.best_score:.4g}, "
+            f"{len(self.history)} tried)"
+        )
+
+    def _repr_html_(self) -> str:
+        names = list(self.best_settings)
+        best = sorted(self.history, key=lambda s: -s.score)[:_SHOWN]
+        rows = [[*(str(s.settings[n]) for n in names), measured(s.score, s.error)] for s in best]
+        title = f"Best {len(rows)} of {len(self.history)} settings"
+        return html_table((*names, "score"), rows, title=title)
+
+    def to_table(self) -> pa.Table:
+        """One row for each setting that was tried, in order.
+
+        Columns: ``varied`` (the parameter that the search varied), ``settings.PARAMETER``, as
+        numbers where all values are numbers of one type and as text elsewhere, ``score`` and
+        ``error``.
+        """
+        types: dict[str, type] = {"varied": str}
+        for name in self.best_settings:
+            kinds = {type(s.settings[name]) for s in self.history}
+            (kind,) = kinds if len(kinds) == 1 else (str,)
+            types[f"settings.{name}"] = kind if kind in (bool, int, float) else str
+        rows = [
+            {
+                "varied": s.parameter,
+                **{f"settings.{n}": s.settings[n] for n in self.best_settings},
+                "score": s.score,
+                "error": s.error,
+            }
+            for s in self.history
+        ]
+        return arrow_table({**types, "score": float, "error": float}, rows)
 
 
 def stepwise_search(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from iminuit import Minuit
@@ -10,9 +10,14 @@ from iminuit.cost import Cost
 from scipy.stats import chi2
 
 from milinfer.calibration import Calibration
+from milinfer.display import brief, html_facts, measured, shortened
 from milinfer.exceptions import FitError
+from milinfer.tables import tuples_table
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Interval", "ToyIntervals", "profile_interval", "toy_intervals"]
 
@@ -33,6 +38,27 @@ class Interval(NamedTuple):
         """Full width."""
         return self.high - self.low
 
+    def __str__(self) -> str:
+        down, up = self.low - self.estimate, self.high - self.estimate
+        return f"{self.parameter} = {self.estimate:.4g} {down:+.2g} {up:+.2g} at {self.cl:.2%} CL"
+
+    def __repr__(self) -> str:
+        # Without the tables of Minuit, which `interval.minuit` shows.
+        return brief(self, leave_out=("minuit",))
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "estimate": measured(self.estimate, self.error),
+            f"{self.cl:.2%} interval": f"[{self.low:.4g}, {self.high:.4g}]",
+            "minimum": "valid" if self.minuit.valid else "not valid",
+            "fitted": shortened(list(self.minuit.parameters)),
+        }
+        return html_facts(self.parameter, facts)
+
+    def to_table(self) -> pa.Table:
+        """One row: ``parameter``, ``estimate``, ``low``, ``high``, ``cl``, ``error``."""
+        return tuples_table(Interval, [self])
+
 
 class ToyIntervals(NamedTuple):
     """Intervals of many toys, every array of shape (n_toys,)."""
@@ -42,6 +68,27 @@ class ToyIntervals(NamedTuple):
     low: FloatArray
     high: FloatArray
     covers: BoolArray
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+    def _repr_html_(self) -> str:
+        n = len(self.covers)
+        covered = float(np.mean(self.covers)) if n else float("nan")
+        facts = {
+            "truth": f"{self.truth:.4g}",
+            "toys": n,
+            "covered": measured(covered, float(np.sqrt(covered * (1 - covered) / max(n, 1)))),
+            "mean width": measured(float(np.mean(self.high - self.low)) if n else None),
+        }
+        return html_facts("Intervals of toys", facts)
+
+    def to_table(self) -> pa.Table:
+        """One row for each toy: ``estimate``, ``low``, ``high``, ``covers``."""
+        import pyarrow as pa
+
+        columns = ("estimate", "low", "high", "covers")
+        return pa.table({name: getattr(self, name) for name in columns})
 
 
 def profile_interval(cost: Cost, parameter: str, cl: float = 0.6827, **start: float) -> Interval:

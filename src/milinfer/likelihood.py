@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from milinfer.networks import NetworkConfig
     from milinfer.rate import Rate
     from milinfer.streaming import StreamedSamples
+    from milinfer.tracking import Tracker
     from milinfer.training import TrainingConfig
 
 __all__ = ["BagLikelihood"]
@@ -141,6 +142,7 @@ class BagLikelihood:
         *,
         on_epoch: Callable[[EpochReport], None] | None = None,
         client: Client | None = None,
+        tracker: Tracker | None = None,
     ) -> BagLikelihood:
         """Train, and return the trained likelihood (``self`` is not changed).
 
@@ -158,19 +160,24 @@ class BagLikelihood:
             Of a dask cluster, whose workers train the members of the ensemble, one task each; give
             workers one thread.  The weights are those of training here, to the bit, where the
             machines are alike: processors that differ, or GPUs, round differently.
+        tracker
+            Is told the settings, and losses and learning rate of every epoch of every network: as
+            they come, or from a cluster after each member.  It is not closed.
 
         Raises
         ------
         ConfigurationError
-            If the settings exclude each other, or `client` is none.
+            If the settings exclude each other, or `client` or `tracker` is none.
         ModelError
             If the samples do not fit the model, or training fails.
         SampleError
             If joint labels are asked of events that have none.
+        TrackingError
+            If the tracker fails.
         """
         from milinfer.fitting import fit
 
-        settings, fitted = fit(self, samples, validation, on_epoch, client)
+        settings, fitted = fit(self, samples, validation, on_epoch, client, tracker)
         return dataclasses.replace(settings, _fitted=fitted)
 
     @property
@@ -392,3 +399,8 @@ class BagLikelihood:
             f"BagLikelihood({self.name}, bag_size={self.events_in_bag}, "
             f"ensemble={self.ensemble}, {state})"
         )
+
+    def _repr_html_(self) -> str:
+        from milinfer.model_display import html_bag_likelihood
+
+        return html_bag_likelihood(self)

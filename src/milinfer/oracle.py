@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from milinfer.cost import LikelihoodCost, dataset_cost
+from milinfer.display import brief
 from milinfer.exceptions import SampleError
 from milinfer.log_polynomials import LogPolynomials
 from milinfer.morphing import PolynomialBasis
@@ -78,6 +79,9 @@ class Oracle:
     interpolation: Interpolation
     total: FloatArray
     reference: float = 0.0
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @classmethod
     def from_sample(

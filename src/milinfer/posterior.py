@@ -20,6 +20,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from milinfer.display import brief
 from milinfer.exceptions import ParameterError
 from milinfer.surface import Surface
 from milinfer.surface_box import BoxSurface
@@ -58,6 +59,9 @@ class Posterior:
 
     theta: FloatArray
     density: FloatArray
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @classmethod
     def from_log_ratios(

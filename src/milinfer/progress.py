@@ -1,17 +1,23 @@
-"""One progress bar for everything that takes long."""
+"""One progress bar for everything that takes long: on a terminal and in a notebook, else none."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["progress"]
+from milinfer.exceptions import MilinferWarning
+
+__all__ = ["in_notebook", "progress"]
 
 
 @contextmanager
 def progress(description: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar on standard error; silent where that is not a terminal.
+    """Show a progress bar: by rich on a terminal, by tqdm in a notebook.
+
+    Silent where standard error is neither, a file or a pipe, say.
 
     Parameters
     ----------
@@ -25,16 +31,27 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
     callable
         To be called with the number of further steps done.
 
+    Warns
+    -----
+    MilinferWarning
+        In a notebook without ipywidgets, where the bar is text.
+
     Examples
     --------
     >>> with progress("adding", total=3) as advance:
     ...     for _ in range(3):
     ...         advance(1)
     """
+    if in_notebook():
+        # What has been done stays with the output of the cell.
+        with _notebook_bar(description, total) as bar:
+            yield bar.update
+        return
     if not sys.stderr.isatty():
         yield lambda _steps: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -49,6 +66,40 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda steps: bar.advance(task, steps)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(escape(description), total=total)
+        yield lambda steps: shown.advance(task, steps)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook.
+
+    IPython is asked where it has been imported, as every kernel has, and is not imported here.
+
+    Examples
+    --------
+    >>> in_notebook()
+    False
+    """
+    asked = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if asked is None else asked()
+    # Google Colab has a subclass of it; IPython in a terminal has another class.
+    return any(c.__name__ == "ZMQInteractiveShell" for c in type(shell).__mro__)
+
+
+def _notebook_bar(description: str, total: float | None) -> Any:
+    try:
+        import ipywidgets  # noqa: F401  # tqdm needs it, and leaves half a bar behind without
+    except ImportError as error:
+        from tqdm import tqdm
+
+        msg = (
+            f"progress is shown as text ({error}): for a bar in the notebook, "
+            "pip install ipywidgets and reload the page"
+        )
+        # At the line of the caller of progress(): contextlib is in between.
+        warnings.warn(msg, MilinferWarning, stacklevel=4)
+        return tqdm(desc=description, total=total, file=sys.stderr)
+    from tqdm.notebook import tqdm_notebook
+
+    return tqdm_notebook(desc=description, total=total)

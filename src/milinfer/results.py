@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from iminuit import Minuit
 
+from milinfer.display import html_table, measured
 from milinfer.exceptions import FitError
+from milinfer.tables import arrow_table
 from milinfer.typing import FloatArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["FitResults", "fit_results"]
 
@@ -43,6 +48,33 @@ class FitResults(NamedTuple):
     best_twice_nll: float
     goodness_of_fit: float = -1.0
     minos_uncertainty: Mapping[str, tuple[float, float]] = {}
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [name, measured(float(value), float(error)), self._minos(name)]
+            for name, value, error in zip(self.labels, self.bestfit, self.uncertainty, strict=True)
+        ]
+        title = f"−2 ln L = {self.best_twice_nll:.4f} at the minimum"
+        return html_table(("parameter", "value", "MINOS"), rows, title=title)
+
+    def _minos(self, name: str) -> str:
+        if name not in self.minos_uncertainty:
+            return ""
+        down, up = self.minos_uncertainty[name]
+        return f"{down:+.3g} {up:+.3g}"
+
+    def to_table(self) -> pa.Table:
+        """One row for each parameter.
+
+        Columns: ``parameter``, ``value``, ``error``, ``minos_down`` (negative) and ``minos_up``.
+        """
+        types = {"parameter": str, "value": float, "error": float}
+        rows = []
+        for name, value, error in zip(self.labels, self.bestfit, self.uncertainty, strict=True):
+            down, up = self.minos_uncertainty.get(name, (None, None))
+            row = {"parameter": name, "value": value, "error": error}
+            rows.append(row | {"minos_down": down, "minos_up": up})
+        return arrow_table({**types, "minos_down": float, "minos_up": float}, rows)
 
 
 def fit_results(m: Minuit) -> FitResults:

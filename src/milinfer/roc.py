@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.checks import weighted_mean
+from milinfer.display import html_facts, measured
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.typing import FloatArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "Estimate",
@@ -66,6 +70,23 @@ class Roc:
     true_positive: FloatArray
     auc: float
     auc_error: float
+
+    def __repr__(self) -> str:
+        return f"Roc({len(self.false_positive)} points, AUC {measured(self.auc, self.auc_error)})"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "area under the curve": measured(self.auc, self.auc_error),
+            "points": len(self.false_positive),
+        }
+        return html_facts("ROC curve", facts)
+
+    def to_table(self) -> pa.Table:
+        """One row for each point of the curve: ``false_positive``, ``true_positive``."""
+        import pyarrow as pa
+
+        rates = (self.false_positive, self.true_positive)
+        return pa.table(dict(zip(("false_positive", "true_positive"), rates, strict=True)))
 
     def at(self, true_positive: ArrayLike) -> FloatArray:
         """False positive rate at true positive rates of any shape, between 0 and 1.

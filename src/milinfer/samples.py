@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.points import format_point
 from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point, Seed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Sample", "SampleSet"]
 
@@ -137,6 +140,11 @@ class Sample:
             f"Sample({self.n_events} events, {len(self.feature_names)} feature{plural}, "
             f"{self.label})"
         )
+
+    def _repr_html_(self) -> str:
+        from milinfer.sample_tables import html_sample
+
+        return html_sample(self)
 
     def column(self, name: str) -> Float32Array:
         """One feature, of shape (n_events,).
@@ -414,6 +422,17 @@ class SampleSet:
             f"SampleSet({len(self)} points in {', '.join(self.parameters) or 'no parameter'}, "
             f"{self.n_events} events, {len(self.feature_names)} features)"
         )
+
+    def _repr_html_(self) -> str:
+        from milinfer.sample_tables import html_samples
+
+        return html_samples(self)
+
+    def to_table(self) -> pa.Table:
+        """A row for each sample; see :func:`milinfer.sample_tables.samples_table`."""
+        from milinfer.sample_tables import samples_table
+
+        return samples_table(self)
 
 
 def as_features(sample: Sample | ArrayLike, names: Sequence[str]) -> Float32Array:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
+from milinfer.display import brief
 from milinfer.exceptions import CalibrationError
 from milinfer.morphing import PolynomialBasis
 from milinfer.series import Series
@@ -62,6 +63,9 @@ class SmoothPolynomial:
     beyond: Literal["tangent", "flat"]
     chi2: float
     ndf: int
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @classmethod
     def zero(

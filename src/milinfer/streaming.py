@@ -349,3 +349,8 @@ class StreamedSamples:
             f" {self.n_events} events, {len(self.feature_names)} features, "
             f"{self.events_in_memory} in memory)"
         )
+
+    def _repr_html_(self) -> str:
+        from milinfer.sample_tables import html_samples
+
+        return html_samples(self)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 
+from milinfer.display import brief
 from milinfer.exceptions import ParameterError
 from milinfer.log_polynomials import LogPolynomials
 from milinfer.series import PiecewiseCubic, Series
@@ -323,6 +324,9 @@ class Surface:
     interpolation: Interpolation
     values: FloatArray
     exact: LogPolynomials | None = None
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @property
     def range(self) -> tuple[float, float]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 
+from milinfer.display import brief
 from milinfer.exceptions import ParameterError
 from milinfer.log_polynomials import LogPolynomials
 from milinfer.series import Series
@@ -254,6 +255,9 @@ class BoxSurface:
     interpolation: ChebyshevBox
     values: FloatArray
     exact: LogPolynomials | None = None
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:

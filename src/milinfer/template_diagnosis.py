@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from milinfer.display import html_table, rich_table
 from milinfer.points import format_point
+from milinfer.tables import tuples_table
 from milinfer.typing import Point
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.table import Table
 
     from milinfer.templates import Templates
@@ -106,15 +109,12 @@ class TemplateDiagnosis:
             )
         return "\n".join(lines)
 
-    def to_rich(self) -> Table:
-        """Table for the terminal."""
-        from rich.table import Table
+    header = ("bin", "share", "expected", "effective", "least", "p-value", "problems")
 
-        table = Table(title=f"{self.title} at {format_point(self.reference)}")
-        for heading in ("bin", "share", "expected", "effective", "least", "p-value", "problems"):
-            table.add_column(heading, justify="left" if heading in {"bin", "problems"} else "right")
-        for r in self.rows:
-            table.add_row(
+    def table_rows(self) -> list[list[str]]:
+        """Cells of the table, as text."""
+        return [
+            [
                 f"{r.number} {r.name}",
                 f"{r.share:.1%}",
                 "—" if np.isnan(r.expected) else f"{r.expected:.1f}",
@@ -122,8 +122,33 @@ class TemplateDiagnosis:
                 f"{r.smallest_effective:.0f}",
                 "—" if np.isnan(r.p_value) else f"{r.p_value:.2g}",
                 "; ".join(r.problems) or "—",
-            )
-        return table
+            ]
+            for r in self.rows
+        ]
+
+    def __repr__(self) -> str:
+        bad = len(self.problems)
+        return f"TemplateDiagnosis({self._heading}, {len(self)} bins, {bad} problems)"
+
+    @property
+    def _heading(self) -> str:
+        return f"{self.title} at {format_point(self.reference)}"
+
+    def to_rich(self) -> Table:
+        """Table for the terminal."""
+        return rich_table(self._heading, self.header, self.table_rows(), left=["problems"])
+
+    def _repr_html_(self) -> str:
+        return html_table(self.header, self.table_rows(), title=self._heading)
+
+    def to_table(self) -> pa.Table:
+        """One row for each bin.
+
+        Columns: the fields of :class:`BinDiagnosis` that are numbers or text, and ``problems``
+        joined by semicolons.
+        """
+        numbers = tuples_table(BinDiagnosis, self.rows)
+        return numbers.append_column("problems", [["; ".join(r.problems) for r in self.rows]])
 
 
 def diagnose_templates(templates: Templates, n_events: float | None = None) -> TemplateDiagnosis:

@@ -20,6 +20,8 @@ from milinfer.template_axes import TemplateAxis, bin_index, bin_names, fill_hist
 from milinfer.typing import FloatArray, IntArray, Point
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from milinfer.template_cost import TemplateCost
     from milinfer.template_diagnosis import TemplateDiagnosis
 
@@ -149,6 +151,24 @@ class Templates:
             more = f" (and {len(problems) - 1} more: templates.diagnose())" if problems[1:] else ""
             warnings.warn(f"{problems[0]}{more}", MilinferWarning, stacklevel=2)
         return templates
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.basis.parameters)
+        return (
+            f"Templates({self.observable_name}, {self.n_bins} bins, degree {self.basis.degree} in "
+            f"{names}, {len(self.points)} samples)"
+        )
+
+    def _repr_html_(self) -> str:
+        from milinfer.template_table import html_templates
+
+        return html_templates(self)
+
+    def to_table(self) -> pa.Table:
+        """A row for each bin and sample; see :func:`milinfer.template_table.templates_table`."""
+        from milinfer.template_table import templates_table
+
+        return templates_table(self)
 
     @property
     def observable_name(self) -> str:

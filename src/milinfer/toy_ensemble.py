@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from milinfer.display import html_facts
 from milinfer.exceptions import SampleError
 from milinfer.llr import ModelTag
 from milinfer.points import format_point, only
@@ -19,6 +21,9 @@ from milinfer.pool_influence import PoolInfluence
 from milinfer.surface import Extremum, Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import FloatArray, IntArray, Point
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["ToyEnsemble"]
 
@@ -104,6 +109,48 @@ class ToyEnsemble:
                 f"of shape {self.counts.shape}; give one number for each toy"
             )
             raise SampleError(msg)
+
+    def __repr__(self) -> str:
+        return (
+            f"ToyEnsemble({self.model} at {format_point(self.point)}, {self.n_toys} toys of "
+            f"{self.n_events:g} events)"
+        )
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, object] = {
+            "toys": self.n_toys,
+            "events in a toy": f"{self.n_events:g}" + ", Poisson" * self.poisson,
+            "Λ": "with the rate term" if self.extended else "shape",
+            "pool": f"{self.pool_events} events, worth {self.n_effective:g}; each used "
+            f"{self.reuse:.2g} times",
+            "seed": self.seed,
+        }
+        estimates = self.theta_hat.reshape(self.n_toys, -1)
+        for k, name in enumerate(self.point if self.n_toys > 1 else ()):
+            mean, spread = estimates[:, k].mean(), estimates[:, k].std(ddof=1)
+            facts[f"estimates of {name}"] = f"{mean:.4g}, standard deviation {spread:.3g}"
+        return html_facts(f"Toys of {self.model} at {format_point(self.point)}", facts)
+
+    def to_table(self) -> pa.Table:
+        """One row for each toy.
+
+        Columns: ``seed``, ``toy`` (its number in the sequence of the seed), ``n_events``,
+        ``estimate.PARAMETER``, and ``maximum``, Λ(θ̂).
+        """
+        import pyarrow as pa
+
+        seeds = [np.full(stop - start, seed) for seed, start, stop in self.pieces]
+        numbers = [np.arange(start, stop) for _, start, stop in self.pieces]
+        estimates = self.theta_hat.reshape(self.n_toys, -1)
+        return pa.table(
+            {
+                "seed": np.concatenate(seeds),
+                "toy": np.concatenate(numbers),
+                "n_events": self.counts,
+                **{f"estimate.{n}": estimates[:, k] for k, n in enumerate(self.point)},
+                "maximum": self.extremum.maximum,
+            }
+        )
 
     @property
     def model(self) -> str:

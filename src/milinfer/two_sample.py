@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import chdtrc, chdtri
 
 from milinfer.checks import effective_size
+from milinfer.display import brief
 from milinfer.roc import weighted_auc
 from milinfer.samples import Sample
 from milinfer.typing import FloatArray, IntArray
@@ -103,6 +104,9 @@ class FeatureClosure(NamedTuple):
     after_error: FloatArray
     agreement: Agreement
 
+    def __repr__(self) -> str:
+        return brief(self)
+
 
 class Separation(NamedTuple):
     """Area under the ROC curve of a classifier between θ and θ0, before and after reweighting."""
@@ -122,6 +126,9 @@ class CalibrationCurve(NamedTuple):
     observed: FloatArray
     error: FloatArray
     agreement: Agreement
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def feature_closure(

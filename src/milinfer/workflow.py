@@ -11,12 +11,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from milinfer.analysis_tracking import log_results, open_tracker
 from milinfer.configuration import (
     AnalysisConfig,
     FilesSection,
@@ -27,6 +29,7 @@ from milinfer.configuration import (
 from milinfer.exceptions import ConfigurationError, ParameterError
 from milinfer.samples import Sample, SampleSet
 from milinfer.steps import Step, Steps, StepState, content_hash, file_hash
+from milinfer.tracking import Tracker, log_training
 from milinfer.typing import FloatArray, PathLikeStr
 
 __all__ = ["AnalysisPlan", "PlannedStep", "plan_analysis", "run_analysis"]
@@ -68,7 +71,14 @@ class AnalysisPlan:
         The analysis.
     on_file
         Called with each input file before its content is hashed.
+
+    Attributes
+    ----------
+    tracker
+        Is told of trainings; None for nobody.
     """
+
+    tracker: Tracker | None = None
 
     def __init__(
         self, config: AnalysisConfig, on_file: Callable[[Path], None] = lambda _: None
@@ -197,10 +207,19 @@ class AnalysisPlan:
         model = replace(model, training=replace(model.default_training, **chosen))
         epochs = section.ensemble * model.training.epochs  # type: ignore[union-attr]  # given above
         with progress(f"training {section.title}", epochs) as advance:
-            model = model.fit(train, on_epoch=lambda _: advance(1))
+            model = model.fit(train, on_epoch=lambda _: advance(1), tracker=self.tracker)
         model.save(self.config.out / self._model_folder(section))
         losses = ", ".join(f"{min(h['val_loss']):.4f}" for h in model.fitted.history)
         return f"{train.n_events} events, validation loss {losses}"
+
+    def log_done(self, step: Step) -> None:
+        """Tell the tracker of a training that was done before."""
+        from milinfer.likelihood import BagLikelihood
+
+        for section in self.config.model:
+            if self.tracker is not None and step.name == f"train-{section.title}":
+                folder = self.config.out / self._model_folder(section)
+                log_training(self.tracker, BagLikelihood.load(folder))
 
     def _infer(self) -> str:
         from milinfer.analysis import Analysis, analyse
@@ -345,6 +364,7 @@ def run_analysis(
     config: AnalysisConfig | PathLikeStr,
     *,
     echo: Callable[[str], None] = lambda _: None,
+    tracker: Tracker | None = None,
 ) -> dict[str, Any]:
     """Run an analysis, except for the steps that are done already.
 
@@ -354,6 +374,10 @@ def run_analysis(
         Configuration, or the path of its file.
     echo
         Receives one line for each step.
+    tracker
+        Is told what the run does, and not closed; default: as ``[tracking]`` says, else none.  It
+        hears of every epoch as it comes, and at the end of trainings done before, all settings, the
+        numbers of the summary, figures and report, also where nothing was left to do.
 
     Returns
     -------
@@ -364,6 +388,8 @@ def run_analysis(
     ------
     ConfigurationError
         If the configuration is wrong, a file is not there, or another run works in the folder.
+    TrackingError
+        If the tracker fails.
     MilinferError
         Whatever a step finds wrong with its input.
 
@@ -375,14 +401,21 @@ def run_analysis(
     milinfer.exceptions.ConfigurationError: cannot read analysis.toml: ...
     """
     plan = plan_analysis(config)
-    with plan.steps.locked():
+    section = plan.config.tracking
+    with plan.steps.locked(), ExitStack() as own:
+        plan.tracker = tracker
+        if tracker is None and section is not None:
+            plan.tracker = own.enter_context(open_tracker(plan.config, section))
         for step, state in plan.planned():
             if state.kind == "done":
                 echo(f"{step.name:<28} done before")
+                plan.log_done(step)
                 continue
             began = time.perf_counter()
             words = plan.steps.execute(step)
             echo(f"{step.name:<28} {time.perf_counter() - began:6.1f} s   {words}")
-    text = (plan.config.out / "summary.json").read_text(encoding="utf-8")
-    summary: dict[str, Any] = json.loads(text)
+        text = (plan.config.out / "summary.json").read_text(encoding="utf-8")
+        summary: dict[str, Any] = json.loads(text)
+        if plan.tracker is not None:
+            log_results(plan.tracker, plan.config, summary)
     return summary

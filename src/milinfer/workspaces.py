@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from milinfer.atomic import atomic_path
+from milinfer.display import html_facts
 from milinfer.exceptions import WorkspaceError
+from milinfer.tables import arrow_table
 from milinfer.typing import FloatArray, PathLikeStr
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "MORPHING",
+    "Workspace",
     "is_workspace",
     "model_and_data",
     "read_workspace",
@@ -28,12 +34,53 @@ MORPHING = "milinfer_morphing_"
 :mod:`milinfer.workspace_morphing`."""
 
 
+class Workspace(dict[str, Any]):
+    """What the JSON of a workspace holds, as pyhf takes it; shown in a few words.
+
+    Examples
+    --------
+    >>> Workspace({"channels": [{"name": "SR", "samples": []}], "observations": [
+    ...     {"name": "SR", "data": [7.0]}], "measurements": [], "version": "1.0.0"})
+    Workspace(SR)
+    """
+
+    def __repr__(self) -> str:
+        # Also of one that its user has taken apart.
+        return f"Workspace({', '.join(str(c.get('name')) for c in self.get('channels', []))})"
+
+    def _repr_html_(self) -> str:
+        facts = workspace_facts(self)
+        return html_facts(str(facts.pop("kind")), facts)
+
+    def to_table(self) -> pa.Table:
+        """One row for each bin of each sample.
+
+        Columns: ``channel``, ``sample``, ``bin``, ``nominal`` (expected events, before any
+        modifier), and ``observed``, that of the channel.
+        """
+        observed = {o["name"]: o["data"] for o in self["observations"]}
+        rows = [
+            {
+                "channel": channel["name"],
+                "sample": sample["name"],
+                "bin": b,
+                "nominal": value,
+                "observed": observed[channel["name"]][b],
+            }
+            for channel in self["channels"]
+            for sample in channel["samples"]
+            for b, value in enumerate(sample["data"])
+        ]
+        words = {"channel": str, "sample": str, "bin": int}
+        return arrow_table({**words, "nominal": float, "observed": float}, rows)
+
+
 def read_workspace(
     path: PathLikeStr,
     *,
     patch: PathLikeStr | None = None,
     signal: str | Sequence[float] | None = None,
-) -> dict[str, Any]:
+) -> Workspace:
     """Read a pyhf workspace, patched if wanted, and check it.
 
     Parameters
@@ -71,7 +118,7 @@ def read_workspace(
         msg = f"signal={signal!r} chooses from a patch set; give its file as patch="
         raise WorkspaceError(msg)
     require_workspace(spec, str(path) if patch is None else f"{path} with {patch}")
-    return dict(spec)
+    return Workspace(spec)
 
 
 def write_workspace(workspace: Mapping[str, Any], path: PathLikeStr) -> None:
