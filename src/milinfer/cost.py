@@ -15,7 +15,7 @@ import numpy as np
 from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import ParameterError
+from milinfer.exceptions import ParameterError, SampleError
 from milinfer.extended import finer, resampled
 from milinfer.llr import Model, ModelTag, model_tag
 from milinfer.points import only
@@ -72,7 +72,8 @@ def dataset_cost(
     Raises
     ------
     SampleError
-        If the events have the weights of simulation.
+        If the events have the weights of simulation; or if there are none, and no rate to say
+        what that means.
 
     Examples
     --------
@@ -84,6 +85,9 @@ def dataset_cost(
     ('c1',)
     """
     data.require_data()
+    if not len(data) and rate is None:
+        msg = f"{data.label} has no events, and their shape says nothing then; give rate="
+        raise SampleError(msg)
     return LikelihoodCost(
         dataset_surface(model, data),
         model.parameters,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from milinfer.display import brief
-from milinfer.exceptions import ConfigurationError, ModelError
+from milinfer.exceptions import ConfigurationError, ModelError, SampleError
 from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.members import MemberTask, build_member, member_seeds
 from milinfer.model_points import ModelPoints, training_points
@@ -43,6 +43,7 @@ _Samples = TypeVar("_Samples", bound=SampleSet | StreamedSamples)
 
 # Of every epoch.
 _LOGGED = ("loss", "val_loss", "learning_rate")
+_RESOLUTION = 4 * np.finfo(np.float32).eps  # of a feature, relative to its mean
 _CHOICES = {
     "head": ("multiclass", "polynomial", "binary", "parametrised"),
     "labels": ("hard", "joint"),
@@ -198,6 +199,7 @@ def fit(
     training = model.training or model.default_training
     model = dataclasses.replace(model, network=network, training=training)
     given = None if validation is None else (samples, _matching(_ordered(validation), samples))
+    _require_weights(samples)
     job = _Job(model, where, samples, given, *_moments(samples))
     if tracker is not None:
         on_epoch = tracked_epochs(tracker, model, on_epoch)
@@ -239,6 +241,8 @@ def _train_member(
     # Every member holds out events of its own, so that together they see all.
     held_out = model.validation_fraction
     train, rest = given or _split(samples, held_out, seeds.split)
+    for part, purpose in ((train, "train on"), (rest, "validate with")):
+        _require_bags(part, model.events_in_bag, purpose)
     task = MemberTask(model, where, train, rest)
     member = build_member(model, where, mean, variance, seeds, task)
     history = []
@@ -270,6 +274,38 @@ def _split(
     """Events to train on and to validate on."""
     train, rest = samples.split([1 - held_out, held_out], seed=seed)
     return train, rest
+
+
+def _require_weights(samples: SampleSet | StreamedSamples) -> None:
+    if isinstance(samples, StreamedSamples):
+        return  # summed, and refused, where the pieces are read
+    for s in samples:
+        total = float(s.weights.sum())
+        if not total > 0:
+            msg = (
+                f"{s.label}: the weights of its {len(s)} events sum to {total:g}; a sample to "
+                "train on needs a positive sum of weights"
+            )
+            raise SampleError(msg)
+
+
+def _require_bags(samples: SampleSet | StreamedSamples, bag_size: int, purpose: str) -> None:
+    if isinstance(samples, StreamedSamples):
+        return
+    for s in samples:
+        if len(s) < bag_size:
+            msg = (
+                f"{s.label} has {len(s)} events to {purpose}, which do not fill one bag of "
+                f"{bag_size}; use more events, smaller bags or another validation_fraction"
+            )
+            raise SampleError(msg)
+        if not s.weights.sum() > 0:
+            msg = (
+                f"{s.label}: the weights of the {len(s)} events to {purpose} sum to "
+                f"{s.weights.sum():g}, as negative ones outweigh the others; use more events, or "
+                "another seed"
+            )
+            raise SampleError(msg)
 
 
 def _reporter(
@@ -419,5 +455,11 @@ def _moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArr
         name = samples.feature_names[int(np.argmax(wide))]
         msg = f"feature {name!r} has values too large for float32; look for outliers in it"
         raise ModelError(msg)
+    # A spread that float32 does not resolve is rounding, which must not be blown up to one.
+    resolved = variance > (_RESOLUTION * np.abs(mean)) ** 2
+    if not resolved.any():
+        names = ", ".join(samples.feature_names)
+        msg = f"no feature varies from event to event ({names}): there is nothing to learn from"
+        raise SampleError(msg)
     # A constant feature carries nothing; a variance of one keeps it at zero after centring.
-    return mean, np.where(variance > 0, variance, 1.0)
+    return mean, np.where(resolved, variance, 1.0)

@@ -161,7 +161,7 @@ class PolynomialHead:
     def _unnormalised(self, outputs: Outputs, theta: FloatArray) -> FloatArray:
         design = self.design(theta)
         amplitudes = np.asarray(outputs, dtype=np.float64).reshape(
-            len(outputs), 1 + self.n_squares, -1
+            len(outputs), 1 + self.n_squares, self.n_monomials
         )
         total = np.square(1 + amplitudes[:, 0] @ design.T)
         for m in range(1, 1 + self.n_squares):
@@ -177,7 +177,7 @@ class PolynomialHead:
     def coefficients(self, outputs: Outputs) -> FloatArray:
         """Polynomial Z·r of each event in ``basis``, shape (n_events, n_coefficients)."""
         amplitudes = np.asarray(outputs, dtype=np.float64).reshape(
-            len(outputs), 1 + self.n_squares, -1
+            len(outputs), 1 + self.n_squares, self.n_monomials
         )
         constants = np.zeros((len(outputs), 1 + self.n_squares, 1))
         constants[:, 0] = 1

@@ -74,7 +74,8 @@ class Sample:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        features = np.ascontiguousarray(self.features, dtype=np.float32)
+        with np.errstate(over="ignore"):  # refused below
+            features = np.ascontiguousarray(self.features, dtype=np.float32)
         if features.ndim != 2 or features.shape[1] != len(self.feature_names):
             msg = (
                 f"{self.label}: features have shape {features.shape}, "
@@ -109,14 +110,16 @@ class Sample:
         if not good.all():
             column_index = int(np.argmin(good.all(axis=0)))
             self._require_finite(
-                good[:, column_index], f"feature {self.feature_names[column_index]!r}"
+                good[:, column_index],
+                f"feature {self.feature_names[column_index]!r}",
+                "is not finite, or too large for float32,",
             )
 
-    def _require_finite(self, good: BoolArray, what: str) -> None:
+    def _require_finite(self, good: BoolArray, what: str, wrong: str = "is not finite") -> None:
         if not good.all():
             event = int(np.argmin(good))
             msg = (
-                f"{self.label}: {what} is not finite in event {event} "
+                f"{self.label}: {what} {wrong} in event {event} "
                 f"({int((~good).sum())} such events); mend or reject these events explicitly"
             )
             raise SampleError(msg)

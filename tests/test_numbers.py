@@ -1,0 +1,147 @@
+"""Numbers at their limits: each has a defined answer, or an error that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import milinfer as mil
+from milinfer.datasets import gaussian
+from milinfer.exceptions import MilinferError, ModelError, ParameterError, SampleError
+from milinfer.fitting import _moments
+from milinfer.samples import Sample, SampleSet
+from milinfer.training import TrainingConfig
+
+POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+SAMPLES = SampleSet(
+    tuple(
+        replace(s, cross_section=0.01 * (1 + s.point["mu"] ** 2))
+        for s in gaussian.samples(2_000, POINTS, seed=1)
+    )
+)
+HEADS = {
+    "polynomial": {"head": "polynomial", "order": 1},
+    "multi-class": {"head": "multiclass"},
+    "free logits": {"head": "multiclass", "degree": None},
+    "parametrised": {"head": "parametrised"},
+    "binary": {"head": "binary"},
+    "attention": {"head": "multiclass", "pooling": "attention"},
+}
+
+
+def fit(samples: SampleSet, **options: object) -> mil.BagLikelihood:
+    given = {"head": "polynomial", "order": 1, "bag_size": 10, "training": TrainingConfig(2)}
+    return mil.BagLikelihood(seed=1, **(given | options)).fit(samples)
+
+
+def each(change: Callable[[Sample], Sample]) -> SampleSet:
+    return SampleSet(tuple(change(s) for s in SAMPLES))
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, mil.BagLikelihood]:
+    return {name: fit(SAMPLES, **options) for name, options in HEADS.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: replace(s, weights=-np.ones(len(s))), r"mu=-1: the weights of its 2000 .*-2000"),
+        (lambda s: replace(s, weights=np.zeros(len(s))), r"mu=-1: the weights .* sum to 0"),
+        (lambda s: s.take(slice(0, 1)), r"mu=-1 has 1 events to train on.* one bag of 10"),
+        (lambda s: s.take(slice(0, 12)), r"mu=-1 has 2 events to validate with.* one bag of 10"),
+        (
+            lambda s: replace(s, features=np.full_like(s.features, 7.0)),
+            r"no feature varies from event to event \(x0\)",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_on(change, message):
+    with pytest.raises(SampleError, match=message):
+        fit(each(change))
+
+
+@pytest.mark.parametrize("head", ["polynomial", "multi-class", "binary", "parametrised"])
+def test_a_loss_that_is_not_a_number_stops_the_training(head):
+    with pytest.raises(ModelError, match=r"training loss became .* lower learning_rate"):
+        fit(SAMPLES, **HEADS[head], training=TrainingConfig(3, learning_rate=1e12))
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, 0.10571289, 1e6])
+def test_the_rounding_of_a_constant_feature_is_not_blown_up(value):
+    """Regression: masses of muons, all the same, were divided by the rounding of their mean."""
+    flat = each(
+        lambda s: replace(
+            s,
+            features=np.column_stack([s.features, np.full(len(s), value)]),
+            feature_names=("x0", "mass"),
+        )
+    )
+    mean, variance = _moments(flat)
+    assert variance[1] == 1.0
+    assert mean[1] == pytest.approx(value, rel=1e-6)
+
+
+def test_copies_of_a_feature_do_no_harm():
+    twice = each(
+        lambda s: replace(
+            s, features=np.repeat(s.features, 2, axis=1), feature_names=("x0", "copy")
+        )
+    )
+    events = twice.at(mu=1.0)
+    llr = fit(twice, training=TrainingConfig(20)).event_llr(events)[:, -1]
+    # The exact log-ratio is a straight line in x.
+    assert np.corrcoef(llr, events.column("x0"))[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_dataset_without_events(models, head):
+    """Regression: a polynomial head could not be evaluated on no events."""
+    empty = SAMPLES.at(mu=0.0).take(slice(0, 0)).as_data()
+    rate = mil.Rate.from_samples(SAMPLES, luminosity=1.0, degree=2)
+    with pytest.raises(SampleError, match=r"has no events.*give rate="):
+        models[head].cost(empty)
+    cost = models[head].cost(empty, rate=rate)
+    expected = 2 * (rate(mu=0.3) - rate(mu=0.0))
+    assert cost(0.3) - cost(0.0) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_dataset_of_one_event(models, head):
+    cost = models[head].cost(SAMPLES.at(mu=0.0).take(slice(0, 1)).as_data())
+    assert np.isfinite([cost(x) for x in (-1.0, -0.3, 0.0, 1.0)]).all()
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("theta", [-1.01, 1.3, np.nan, np.inf])
+def test_values_outside_the_range_of_training(models, head, theta):
+    cost = models[head].cost(SAMPLES.at(mu=0.0).take(slice(0, 100)).as_data())
+    with pytest.raises(ParameterError, match=r"outside \[-1, 1\], where the surface was learned"):
+        cost(theta)
+
+
+def test_one_bag(models):
+    data = SAMPLES.at(mu=0.0).take(slice(0, 10)).as_data()
+    assert np.isfinite(models["attention"].cost(data)(0.2))
+
+
+def test_features_beyond_float32():
+    with pytest.raises(MilinferError, match=r"'x0' .* not finite, or too large"):
+        Sample(np.array([[1.0], [1e39]]), ("x0",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["polynomial", "multi-class", "free logits"])
+def test_minuit_does_not_stall_on_float32_networks(models, head):
+    """1000 datasets of 5 to 400 events: at least 999 minima are valid."""
+    rng = np.random.default_rng(5)
+    pool = gaussian.generate(100_000, 0.1, seed=9)
+    valid = 0
+    for n in rng.integers(5, 400, 1000).tolist():
+        first = int(rng.integers(0, len(pool) - n))
+        cost = models[head].cost(pool.take(slice(first, first + n)).as_data())
+        valid += mil.minuit(cost).migrad().valid
+    assert valid >= 999
