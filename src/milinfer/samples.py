@@ -74,6 +74,7 @@ class Sample:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
+        given_features = np.asarray(self.features)
         with np.errstate(over="ignore"):  # refused below
             features = np.ascontiguousarray(self.features, dtype=np.float32)
         if features.ndim != 2 or features.shape[1] != len(self.feature_names):
@@ -112,7 +113,9 @@ class Sample:
             self._require_finite(
                 good[:, column_index],
                 f"feature {self.feature_names[column_index]!r}",
-                "is not finite, or too large for float32,",
+                "is too large for float32"
+                if np.isfinite(given_features).all()
+                else "is not finite",
             )
 
     def _require_finite(self, good: BoolArray, what: str, wrong: str = "is not finite") -> None:
