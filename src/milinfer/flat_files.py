@@ -13,6 +13,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
+from milinfer.paths import require_file
 from milinfer.typing import PathLikeStr
 
 __all__ = ["KEY", "KIND", "TREE", "FlatTable", "ParquetTable", "RootTable", "RowGroupTable"]
@@ -104,11 +105,10 @@ class ParquetTable(FlatTable):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        require_file(path)
         try:
             schema = pq.read_schema(path)
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
             msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         text = (schema.metadata or {}).get(KEY.encode())
@@ -188,6 +188,8 @@ class RootTable(FlatTable):
     def __init__(self, path: PathLikeStr, tree: str | None) -> None:
         import uproot
 
+        if "://" not in str(path):
+            require_file(path)
         try:
             with uproot.open(path) as file:
                 text = str(file[KEY]) if KEY in file else None
@@ -206,7 +208,7 @@ class RootTable(FlatTable):
                     msg = f"{path} has {wanted}; name one with tree=: {', '.join(trees) or 'none'}"
                     raise SampleError(msg)
                 stored = [str(key) for key in file[name].keys()]  # noqa: SIM118
-        except (MilinferError, FileNotFoundError):
+        except MilinferError:
             raise
         except Exception as error:
             msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"

@@ -22,6 +22,7 @@ from milinfer.events.columns import (
 from milinfer.exceptions import SampleError
 from milinfer.lhe.event_columns import EventColumns
 from milinfer.lhe.info import LHEInfo
+from milinfer.paths import require_file
 from milinfer.typing import AwkwardArray, PathLikeStr
 
 __all__ = ["ParquetReader", "ParquetWriter"]
@@ -142,11 +143,10 @@ class ParquetReader:
         import pyarrow.parquet as pq
 
         self.name = str(path)
+        require_file(path)
         try:
             self._file = pq.ParquetFile(path)
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
             msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         try:

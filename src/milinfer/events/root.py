@@ -21,6 +21,7 @@ from milinfer.events.columns import (
 from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.lhe.event_columns import EventColumns, in_chunks
 from milinfer.lhe.info import LHEInfo
+from milinfer.paths import require_file
 from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
 
 __all__ = ["Ntuple", "RootReader", "RootWriter"]
@@ -169,12 +170,12 @@ class RootReader:
 
         self.name = str(path)
         self._tree_name = tree
+        if "://" not in self.name:
+            require_file(path)
         try:
             # mapped into memory it is read faster; what is read is kept nowhere twice
             local = {} if "://" in str(path) else {"handler": uproot.MemmapSource}
             self._file = uproot.open(path, array_cache=None, **local)
-        except FileNotFoundError:
-            raise
         except Exception as error:
             msg = (
                 f"{path}: this cannot be opened as a ROOT file ({error}); copy or produce it again"

@@ -6,15 +6,17 @@ import re
 from typing import Final
 
 from milinfer.exceptions import LHEError
+from milinfer.lhe.markup import elements, without_elements
 
 __all__ = ["CLOSE", "END", "EVENT", "check_gap", "clean_events"]
 
 EVENT: Final = re.compile(rb"<event(?=[\s>])[^>]*>")
 CLOSE: Final = re.compile(rb"</event\s*>")
 END: Final = re.compile(rb"</LesHouchesEvents\s*>")
-_ELEMENT: Final = re.compile(rb"<([A-Za-z_][\w.:-]*)(?:\s[^>]*?)?(?:/>|>.*?</\1\s*>)", re.DOTALL)
 _GROUP: Final = re.compile(rb"</?eventgroup(?=[\s>])[^>]*>")
 _HASH: Final = re.compile(rb"^\s*#.*$", re.MULTILINE)
+_FORTRAN: Final = re.compile(rb"(?<=[\d.])[dD](?=[+-]?\d)")  # 1.0D+02
+_TEXT: Final = re.compile(rb">[^<>]*<")
 _STRAY_AND: Final = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
 
 
@@ -80,6 +82,10 @@ def _clean(chunk: bytes, name: str, number: int) -> tuple[bytes, bytes]:
     if cut >= 0:
         body, kept = _elements(body, cut, name, number)
     text = body.strip()
+    if b"D" in text or b"d" in text:
+        text = _FORTRAN.sub(b"e", text)
+    if b"D" in kept:
+        kept = _TEXT.sub(lambda match: _FORTRAN.sub(b"e", match.group()), kept)
     if b"#" in text or b"\r" in text or b"\n\n" in text:
         rows = [row.strip() for row in text.splitlines()]
         text = b"\n".join([row for row in rows if row and not row.startswith(b"#")])
@@ -113,11 +119,11 @@ def _elements(body: bytes, cut: int, name: str, number: int) -> tuple[bytes, byt
     if plain and rest.count(b"<") == 2 + 2 * rest.count(b"<wgt"):
         return body[:cut], rest
     lines, kept, position = [], [], 0
-    for element in _ELEMENT.finditer(body, cut):
-        lines.append(body[position : element.start()])
-        position = element.end()
-        if element.group(1) in (b"rwgt", b"weights"):
-            kept.append(element.group())
+    for element in elements(body, cut):
+        lines.append(body[position : element.start])
+        position = element.end
+        if element.name in (b"rwgt", b"weights"):
+            kept.append(body[element.start : element.end])
     lines.append(body[position:])
     text, weights = b"\n".join(lines), b"".join(kept)
     if b"<" in _HASH.sub(b"", text):
@@ -151,7 +157,16 @@ def check_gap(gap: bytes, name: str, number: int) -> None:
             "from 0): LHE files were joined; split them, since their <init> may differ"
         )
         raise LHEError(msg)
-    left = _HASH.sub(b"", _GROUP.sub(b"", _ELEMENT.sub(b"", gap))).strip()
+    left, whole = without_elements(_GROUP.sub(b"", gap))
+    for element in whole:
+        if element.startswith((b"<init>", b"<init ", b"<header>", b"<header ")):
+            what = element[1 : 1 + element[1:].index(b">")].split()[0].decode()
+            msg = (
+                f"has a second <{what}> before it: LHE files were joined, and their beams and "
+                "cross-sections may differ; split them"
+            )
+            raise _fail(name, number, msg)
+    left = _HASH.sub(b"", left).strip()
     if left:
         text = left[:60].decode(errors="replace")
         msg = f"has {text!r} before it, outside any event; correct the file"
