@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from milinfer.features import FeatureSet, OnMissing
     from milinfer.lhe.event_columns import EventColumns
     from milinfer.lhe.info import LHEInfo
+    from milinfer.lhe.limits import Limits
 
 __all__ = [
     "resolve_point",
@@ -160,6 +161,7 @@ def sample_from_events(
     tree: str = "Events",
     keep_reweights: bool = True,
     workers: int = 1,
+    limits: Limits | None = None,
 ) -> Sample:
     """Read an event file in chunks and compute features; see :func:`milinfer.storage.read_sample`.
 
@@ -199,7 +201,7 @@ def sample_from_events(
             start, first = first, first + len(columns.counts)
             yield start, columns
 
-    with events.open_reader(path, tree=tree, workers=workers) as reader:
+    with events.open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
         parts = list(in_order(compute, numbered(reader.columns(chunk_size)), workers))
         info = reader.info
     if not parts:

@@ -22,6 +22,7 @@ from milinfer.typing import PathLikeStr, Point
 
 if TYPE_CHECKING:
     from milinfer.features import FeatureSet, OnMissing
+    from milinfer.lhe.limits import Limits
 
 __all__ = ["ROW_GROUP", "RowGroups", "read_sample", "write_sample"]
 
@@ -158,6 +159,7 @@ def read_sample(
     chunk_size: int = 50_000,
     tree: str | None = None,
     workers: int = 1,
+    limits: Limits | None = None,
 ) -> Sample:
     """Read a sample: features from a file, or computed from the events of a file.
 
@@ -187,6 +189,8 @@ def read_sample(
         Name of the TTree or RNTuple in a ROOT file.
     workers
         Threads that parse LHE files and compute features; the sample does not depend on it.
+    limits
+        Largest sizes of the parts of an LHE file; see :class:`milinfer.lhe.Limits`.
 
     Raises
     ------
@@ -226,6 +230,7 @@ def read_sample(
             tree=tree or "Events",
             keep_reweights=keep_reweights,
             workers=workers,
+            limits=limits,
         )
     else:
         if isinstance(features, str | FeatureSet):

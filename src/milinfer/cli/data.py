@@ -97,17 +97,32 @@ def generate(
     show_default=True,
     help="Kind of ROOT file.",
 )
+@click.option(
+    "--size-limit",
+    type=click.IntRange(1),
+    metavar="MIB",
+    help="Largest header, event and line of an LHE file; default: 64, 16 and 1 MiB.",
+)
 @workers_option
 @json_option
-def convert(source: Path, out: Path, ntuple: str, workers: int, json_path: Path | None) -> None:
+def convert(
+    source: Path,
+    out: Path,
+    ntuple: str,
+    size_limit: int | None,
+    workers: int,
+    json_path: Path | None,
+) -> None:
     r"""Convert event files (LHE, ROOT, Parquet) into one another without loss.
 
     \b
     milinfer convert events.lhe.gz --out events.root
     """
     from milinfer.convert import convert as convert_file
+    from milinfer.lhe import Limits
 
-    done = convert_file(source, out, ntuple=ntuple, workers=workers)  # type: ignore[arg-type]
+    limits = None if size_limit is None else Limits(*3 * [size_limit << 20])
+    done = convert_file(source, out, ntuple=ntuple, workers=workers, limits=limits)  # type: ignore[arg-type]  # click has checked the choice
     click.echo(
         f"{source} → {out}: {done.n_events_in} events in, {done.n_events_out} out, "
         f"{done.n_events_in / done.seconds:.0f} events/s"

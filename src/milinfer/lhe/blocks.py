@@ -207,7 +207,7 @@ class _NeverClosed:
         return (
             f"event {n_events} (counted from 0) is never closed by </event>, or has more than "
             f"{self.limit} bytes; the file is damaged, produce it again, or allow larger events "
-            "with limits=Limits(event=...)"
+            "with limits=Limits(event=...) or convert --size-limit"
         )
 
 

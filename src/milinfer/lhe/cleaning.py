@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -16,11 +17,15 @@ END: Final = re.compile(rb"</LesHouchesEvents\s*>")
 _GROUP: Final = re.compile(rb"</?eventgroup(?=[\s>])[^>]*>")
 _HASH: Final = re.compile(rb"^\s*#.*$", re.MULTILINE)
 _FORTRAN: Final = re.compile(rb"(?<=[\d.])[dD](?=[+-]?\d)")  # 1.0D+02
+_HEAD: Final = re.compile(rb"(?:[+-]?\d+\s+){2}")
+_IDS: Final = re.compile(rb"\s*(?:[+-]?\d+\s+){6}")  # and all but the momenta of a particle
+_NUMBERS: Final = 13
+_UNUSUAL: Final = re.compile(rb">([^<>]*[_\x80-\xff][^<>]*)<")
 _TEXT: Final = re.compile(rb">[^<>]*<")
 _STRAY_AND: Final = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
 
 
-def clean_events(text: bytes, name: str, first: int) -> tuple[bytes, list[int]]:
+def clean_events(text: bytes, name: str, first: int) -> tuple[bytes, list[tuple[int, int]]]:
     r"""Keep the lines and weights of events, and check that none can vanish.
 
     ``<mgrwt>``, ``<scales>`` and other elements that carry no data of the event record are left
@@ -38,8 +43,8 @@ def clean_events(text: bytes, name: str, first: int) -> tuple[bytes, list[int]]:
     Returns
     -------
     tuple
-        The clean text, and for each event the number of its ``<wgt>`` elements, or −1 if it uses
-        ``<weights>``.
+        The clean text, and for each event the number of its ``<wgt>`` elements and that of the
+        numbers in ``<weights>``, −1 if there is none.
 
     Raises
     ------
@@ -50,15 +55,22 @@ def clean_events(text: bytes, name: str, first: int) -> tuple[bytes, list[int]]:
     --------
     >>> text = b"<event>\n 0 1 1.0 91.2 0.007 0.118\n<mgrwt> x </mgrwt>\n# y\n</event>\n"
     >>> clean_events(text, "a.lhe", 0)
-    (b'<event>\n0 1 1.0 91.2 0.007 0.118\n</event>\n', [0])
+    (b'<event>\n0 1 1.0 91.2 0.007 0.118\n</event>\n', [(0, -1)])
     """
     cleaned: list[bytes] = []
-    n_weights: list[int] = []
+    n_weights: list[tuple[int, int]] = []
     for number, chunk in enumerate(CLOSE.split(text)[:-1], first):
         lines, weights = _clean(chunk, name, number)
-        n_weights.append(-1 if b"<weights" in weights else weights.count(b"<wgt"))
+        n_weights.append((weights.count(b"<wgt"), _listed(weights)))
         cleaned.append(b"<event>\n" + lines + b"\n" + weights + b"</event>\n")
     return b"".join(cleaned), n_weights
+
+
+def _listed(weights: bytes) -> int:
+    if b"<weights" not in weights:
+        return -1
+    lists = [e.inside for e in elements(weights) if e.name == b"weights"]
+    return sum(len(weights[inside].split()) for inside in lists)
 
 
 def _fail(name: str, number: int, what: str) -> LHEError:
@@ -90,6 +102,11 @@ def _clean(chunk: bytes, name: str, number: int) -> tuple[bytes, bytes]:
         rows = [row.strip() for row in text.splitlines()]
         text = b"\n".join([row for row in rows if row and not row.startswith(b"#")])
     _check_count(text, name, number)
+    _check_numbers(text, name, number)
+    unusual = _UNUSUAL.search(kept) if b"_" in kept or not kept.isascii() else None
+    if unusual is not None:
+        msg = f"has the weight {unusual.group(1).strip().decode(errors='replace')!r}, which is no "
+        raise _fail(name, number, msg + "number of LHE; correct it")
     return _STRAY_AND.sub(b"&amp;", text) if b"&" in text else text, kept
 
 
@@ -110,6 +127,33 @@ def _check_count(text: bytes, name: str, number: int) -> None:
             "produce the file again, or correct the event"
         )
         raise _fail(name, number, msg)
+
+
+def _check_numbers(text: bytes, name: str, number: int) -> None:
+    """Refuse what Python would take for numbers, and LHE does not know: 0.5 for an id, 1_000."""
+    lines = text.split(b"\n")
+    usual = b"_" not in text and text.isascii()
+    if usual and _HEAD.match(text) and all(map(_IDS.match, lines[1:])):
+        return
+    for i, line in enumerate(lines):
+        for k, word in enumerate(line.split()[:_NUMBERS]):
+            if not usual and (b"_" in word or not word.isascii()):
+                what = "no number of LHE"
+            elif k < (6 if i else 2) and _fractional(word):
+                what = "no whole number"
+            else:
+                continue
+            where = f"particle {i} (counted from 1)" if i else "its event line"
+            msg = f"has {word.decode(errors='replace')!r} in {where}, which is {what}; correct it"
+            raise _fail(name, number, msg)
+
+
+def _fractional(word: bytes) -> bool:
+    try:
+        value = float(word)
+    except ValueError:
+        return False  # refused by the parser
+    return math.isfinite(value) and not value.is_integer()
 
 
 def _elements(body: bytes, cut: int, name: str, number: int) -> tuple[bytes, bytes]:

@@ -73,7 +73,7 @@ class Limits:
                 msg = (
                     f"{name}: line {number} of {where} has more than {self.line} bytes; the file "
                     "is damaged, produce it again, or allow longer lines with "
-                    "limits=Limits(line=...)"
+                    "limits=Limits(line=...) or convert --size-limit"
                 )
                 raise LHEError(msg)
             number += text.count(b"\n", start, end + 1)

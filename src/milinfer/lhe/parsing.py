@@ -57,6 +57,7 @@ class BlockParser:
         self.name = name
         self.ids: tuple[str, ...] = ()
         self._opening = preamble.for_pylhe()
+        self._n_declared = len(preamble.weights)
         self._tags: tuple[bytes, ...] | None = None
         try:
             with _parse_warnings_as_errors():
@@ -120,7 +121,7 @@ class BlockParser:
                     flat.extend(chain.from_iterable(map(_PARTICLE, event.particles)))
                     heads.extend(_EVENT(event.eventinfo))
                     given: dict[str, float] = event.weights
-                    if given or expected or self.ids:
+                    if given or expected != (0, -1) or self.ids:
                         weights.extend(self._weights(given, expected, number + len(counts) - 1))
         except LHEError:
             raise
@@ -137,12 +138,20 @@ class BlockParser:
 
         return pylhe.LHEFile.frombuffer(BytesIO(self._opening + events + b"</LesHouchesEvents>\n"))
 
-    def _weights(self, given: dict[str, float], expected: int, number: int) -> Any:
+    def _weights(self, given: dict[str, float], expected: tuple[int, int], number: int) -> Any:
         if number == 0:
             self.ids = tuple(given)
             self.info = self.info.with_weights(self.ids)
-        if expected >= 0 and expected != len(given):
-            what = f"has {expected} <wgt> but {len(given)} different ids; rename the duplicates"
+        n_elements, n_listed = expected
+        if n_listed < 0 and n_elements != len(given):
+            what = f"has {n_elements} <wgt> but {len(given)} different ids; rename the duplicates"
+            raise self._fail(number, what)
+        # where an event has both, they may say the same weights
+        if n_listed >= 0 and n_elements == 0 and n_listed != self._n_declared:
+            what = (
+                f"has {n_listed} numbers in <weights>, but <initrwgt> declares "
+                f"{self._n_declared}; correct one of them"
+            )
             raise self._fail(number, what)
         if tuple(given) == self.ids:
             return given.values()

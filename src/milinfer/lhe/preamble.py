@@ -30,6 +30,7 @@ _CDATA: Final = re.compile(r"<!\[CDATA\[(.*)\]\]>(?:\r?\n)?", re.DOTALL)
 _NOT_LHE_AFTER: Final = 1 << 20
 _LARGEST_PIECE: Final = 1 << 22
 _INIT_NUMBERS: Final = 10
+_RUN: Final = range(_INIT_NUMBERS)
 _PROCESS_NUMBERS: Final = 4
 _PROCESS_WORDS: Final = ("cross-section", "error of the cross-section", "maximum weight", "number")
 
@@ -102,7 +103,7 @@ class _Growing:
             msg = (
                 f"{self.name}: there is no end of <init> within {self.limits.header} bytes of the "
                 "header; the file is damaged, produce it again, or allow larger headers with "
-                "limits=Limits(header=...)"
+                "limits=Limits(header=...) or convert --size-limit"
             )
             raise LHEError(msg)
         # twice as much each time, as all that is there is copied
@@ -258,7 +259,8 @@ def _init_lines(inside: bytes, name: str) -> tuple[str, ...]:
         if len(run) < _INIT_NUMBERS:
             msg = f"its first line has {len(run)} numbers, not {_INIT_NUMBERS}"
             raise ValueError(msg)
-        n_processes = [int(float(word)) for word in run].pop()
+        # whole numbers all but the energies, which pylhe would round
+        n_processes = [_whole(run[i]) if i not in (2, 3) else int(float(run[i])) for i in _RUN][-1]
     except IndexError as error:
         msg = f"{name}: the <init> block is empty; produce the file again"
         raise LHEError(msg) from error
@@ -280,7 +282,20 @@ def _init_lines(inside: bytes, name: str) -> tuple[str, ...]:
                     "correct the line, or produce the file again"
                 )
                 raise LHEError(msg)
+        if not float(line.split()[3]).is_integer():
+            msg = (
+                f"{name}: <init>: process {number} (counted from 0) has the id {line.split()[3]}, "
+                "which is no whole number; correct the line"
+            )
+            raise LHEError(msg)
     return tuple(lines[: 1 + found])  # the accord allows other text after them
+
+
+def _whole(word: str) -> int:
+    if not float(word).is_integer():
+        msg = f"{word} in its first line is no whole number"
+        raise ValueError(msg)
+    return int(float(word))
 
 
 def _is_process(line: str) -> bool:

@@ -237,8 +237,12 @@ def first_not_finite(
     >>> first_not_finite(np.array([0, 2]), four, {"genWeight": np.ones(2)}, {})
     (1, 'px of a particle is inf')
     """
-    columns = [(f"{name} of a particle", particles[name], True) for name in MOMENTUM_FIELDS]
+    names = [*MOMENTUM_FIELDS, "lifetime", "spin"]
+    columns = [(f"{n} of a particle", particles[n], True) for n in names if n in particles]
     columns.append(("the event weight genWeight", event["genWeight"], False))
+    columns += [
+        (name, event[name], False) for name in _EVENT_DEFAULTS if name in event
+    ]
     columns += [(f"the weight {key!r}", values, False) for key, values in weights.items()]
     for what, values, of_particles in columns:
         good = np.isfinite(values)
