@@ -115,7 +115,10 @@ def convert(
                         advance(len(chunk))
                         chunk = next(chunks, None)
             except MilinferError as error:
-                raise type(error)(str(error).replace(str(temporary), str(target))) from error
+                text = str(error).replace(str(temporary), str(target))
+                if str(src) not in text:
+                    text = f"{src} cannot be converted: {text}"
+                raise type(error)(text) from error
         n_out = events.count(temporary)
         expected = reader.n_events
         if not n_in == n_out == expected:

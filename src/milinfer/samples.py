@@ -74,7 +74,8 @@ class Sample:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        features = np.ascontiguousarray(self.features, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is infinite then is refused
+            features = np.ascontiguousarray(self.features, dtype=np.float32)
         if features.ndim != 2 or features.shape[1] != len(self.feature_names):
             msg = (
                 f"{self.label}: features have shape {features.shape}, "

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from milinfer.atomic import atomic_path
 from milinfer.exceptions import ConfigurationError, MilinferError, ParameterError, SampleError
-from milinfer.flat_files import KEY, KIND, TREE, FlatTable, ParquetTable, RootTable, RowGroupTable
+from milinfer.flat_files import (
+    FORMAT,
+    KEY,
+    KIND,
+    TREE,
+    FlatTable,
+    ParquetTable,
+    RootTable,
+    RowGroupTable,
+)
 from milinfer.ingest import resolve_point, sample_from_events
 from milinfer.samples import Sample
 from milinfer.typing import PathLikeStr, Point
@@ -100,7 +109,7 @@ def write_sample(sample: Sample, path: PathLikeStr) -> None:
 def _metadata(sample: Sample, target: Path) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "kind": KIND,
-        "format": 1,
+        "format": FORMAT,
         "features": list(sample.feature_names),
         "reweights": list(sample.reweights),
         "point": dict(sample.point),
@@ -331,8 +340,9 @@ def _read_table(
     empty = np.empty((0, 0), dtype=np.float32)
     n = len(next(iter(arrays.values()), empty))
     data = np.empty((n, len(names)), dtype=np.float32)
-    for i, name in enumerate(names):
-        data[:, i] = arrays[name]
+    with np.errstate(over="ignore"):  # what is infinite then is refused
+        for i, name in enumerate(names):
+            data[:, i] = arrays[name]
 
     def number(key: str) -> float:
         value = metadata.get(key)

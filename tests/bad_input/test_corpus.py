@@ -6,10 +6,15 @@ from collections import Counter
 
 import pytest
 
-from bad_input import lhe_cases
+from bad_input import columns_cases, lhe_cases
 from bad_input.harness import Case, check_call, check_command, check_debug
 
-TABLES = {"lhe": (lhe_cases.CASES, 70)}
+# and how many there have to be
+TABLES = {
+    "lhe": (lhe_cases.CASES, 70),
+    "root": (columns_cases.ROOT, 15),
+    "parquet": (columns_cases.PARQUET, 15),
+}
 CASES = [case for cases, _ in TABLES.values() for case in cases]
 COMMANDS = [case for case in CASES if case.command is not None]
 

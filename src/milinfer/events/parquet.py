@@ -193,15 +193,20 @@ class ParquetReader:
             If a column cannot be read.
         """
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         done = 0
         try:
             for batch in self._file.iter_batches(chunk_size, columns=self._branches):
-                lengths = pc.list_value_length(batch[PART + "pdgId"])
-                counts = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+                load = functools.partial(self._load, batch, done)
+                counts, _ = load(PART + "pdgId")
+                if counts is None:
+                    msg = (
+                        f"{self.name}: {PART}pdgId is one number for each event, not a list for "
+                        "its particles; produce the file again"
+                    )
+                    raise SampleError(msg)
                 yield from_branches(
-                    self._branches, self._weights, functools.partial(_flat, batch), counts
+                    self._branches, self._weights, load, counts, source=self.name, first=done
                 )
                 done += len(counts)
         except (pa.ArrowException, OSError) as error:
@@ -211,7 +216,33 @@ class ParquetReader:
             )
             raise SampleError(msg) from error
 
+    def _load(
+        self, batch: Any, first: int, name: str
+    ) -> tuple[NDArray[np.int64] | None, NDArray[Any]]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-def _flat(batch: Any, name: str) -> NDArray[Any]:
-    column = batch[name].flatten() if name.startswith(PART) else batch[name]
-    return np.asarray(column.to_numpy(zero_copy_only=False))
+        column = batch[name]
+        kind = column.type
+        lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+        if not any(is_list(kind) for is_list in lists):
+            self._require_present(column, name, first)
+            return None, np.asarray(column.to_numpy(zero_copy_only=False))
+        self._require_present(column, name, first)
+        counts = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+        flat = column.flatten()
+        self._require_present(flat, name, first, counts)
+        return counts, np.asarray(flat.to_numpy(zero_copy_only=False))
+
+    def _require_present(
+        self, column: Any, name: str, first: int, counts: NDArray[np.int64] | None = None
+    ) -> None:
+        if column.null_count:
+            row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+            if counts is not None:
+                row = int(np.searchsorted(np.cumsum(counts), row, "right"))
+            msg = (
+                f"{self.name}: event {first + row} (counted from 0) has a missing value in {name}; "
+                "produce the file again"
+            )
+            raise SampleError(msg)
