@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from bad_input import columns_cases, lhe_cases
+from bad_input import columns_cases, configuration_cases, lhe_cases
 from bad_input.harness import Case, check_call, check_command, check_debug
 
 # and how many there have to be
@@ -14,6 +14,7 @@ TABLES = {
     "lhe": (lhe_cases.CASES, 70),
     "root": (columns_cases.ROOT, 15),
     "parquet": (columns_cases.PARQUET, 15),
+    "toml": (configuration_cases.CASES, 25),
 }
 CASES = [case for cases, _ in TABLES.values() for case in cases]
 COMMANDS = [case for case in CASES if case.command is not None]
