@@ -383,7 +383,9 @@ def read_configuration(path: PathLikeStr) -> AnalysisConfig:
     deep = _DEEP.search(text)
     if deep is not None:
         line = text.count("\n", 0, deep.start()) + 1
-        msg = f"{source}: line {line} has a key nested too deep; nothing known needs that, correct it"
+        msg = (
+            f"{source}: line {line} has a key nested too deep; nothing known needs that, correct it"
+        )
         raise ConfigurationError(msg)
     try:
         content = tomllib.loads(text)

@@ -6,19 +6,28 @@ schema metadata of Parquet, and in a string beside the tree of ROOT.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
+from milinfer.json_text import parse_json
 from milinfer.lhe.info import checked_point
 from milinfer.paths import require_file
 from milinfer.root_files import open_root
 from milinfer.typing import PathLikeStr
 
-__all__ = ["FORMAT", "KEY", "KIND", "TREE", "FlatTable", "ParquetTable", "RootTable", "RowGroupTable"]
+__all__ = [
+    "FORMAT",
+    "KEY",
+    "KIND",
+    "TREE",
+    "FlatTable",
+    "ParquetTable",
+    "RootTable",
+    "RowGroupTable",
+]
 
 TREE: Final = "Features"
 KEY: Final = "milinfer"
@@ -242,7 +251,7 @@ def _sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | No
     if text is None:
         return None
     try:
-        metadata = json.loads(text)
+        metadata = parse_json(text)
         if metadata.get("kind") != KIND:
             return None
         if metadata.get("format", FORMAT) != FORMAT:

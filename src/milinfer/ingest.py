@@ -229,6 +229,9 @@ def sample_from_events(
         "features": features.name,
         "milinfer": __version__,
     }
+    if info.processes:  # else the file does not know
+        beams = zip(info.beams, info.energies, strict=True)
+        provenance["beams"] = [[int(beam), float(energy)] for beam, energy in beams]
     if rejected:
         provenance["rejected"] = rejected
     array = np.concatenate([part.array for part in parts])

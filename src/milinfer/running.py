@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from milinfer.exceptions import ConfigurationError, FeatureError, MilinferError, SampleError
 from milinfer.feature_table import side_by_side
 from milinfer.ingest import own_point, resolve_point, reweight_points, selected_cross_section
+from milinfer.json_text import parse_json
 from milinfer.parallel import require_client
 from milinfer.samples import Sample
 
@@ -197,8 +198,6 @@ def _group(name: str, entry: Any) -> dict[str, Any]:
 
 def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, Any] | None]:
     """What milinfer has written into each file: of events, or of a sample (a dict)."""
-    import json
-
     import uproot
 
     from milinfer.events.columns import FileMetadata
@@ -215,8 +214,8 @@ def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, A
             raise SampleError(msg) from error
         if text is None:
             found[path] = None
-        elif '"kind"' in text and json.loads(text).get("kind") == "sample":
-            found[path] = json.loads(text)
+        elif '"kind"' in text and parse_json(text).get("kind") == "sample":
+            found[path] = parse_json(text)
         else:
             found[path] = FileMetadata.from_json(text, path)
     return found

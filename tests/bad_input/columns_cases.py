@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import uproot
 
 from bad_input.harness import Case
-from milinfer import Sample, events, lhe
+from milinfer import Sample, lhe
 from milinfer.convert import convert
 from milinfer.events.columns import FileMetadata
 from milinfer.exceptions import (
@@ -160,8 +160,8 @@ def both(suffix: str) -> list[Case]:
     c = case
     far = particles("pdgId", 2.0**40)
     return [
-        c(suffix, "empty", nothing, "whole Parquet|ROOT", damage=lambda d: b""),
-        c(suffix, "text", nothing, "whole Parquet|ROOT", damage=lambda d: b"x,y\n" * 99),
+        c(suffix, "empty", nothing, "whole Parquet|ROOT", damage=lambda _: b""),
+        c(suffix, "text", nothing, "whole Parquet|ROOT", damage=lambda _: b"x,y\n" * 99),
         c(suffix, "cut in the middle", nothing, "whole Parquet|ROOT|read|tree",
           damage=lambda d: d[: len(d) // 2]),
         c(suffix, "cut after ten bytes", nothing, "whole Parquet|ROOT", damage=lambda d: d[:10]),
@@ -200,7 +200,7 @@ def both(suffix: str) -> list[Case]:
         c(suffix, "a weight without a name", nothing, "metadata",
           metadata=whole(weights={"LHEWeight_a": 5})),
         # features
-        c(suffix, "text", nothing, "whole Parquet|ROOT", of="features", damage=lambda d: b"a" * 99),
+        c(suffix, "text", nothing, "whole Parquet|ROOT", of="features", damage=lambda _: b"a" * 99),
         c(suffix, "cut in the middle", nothing, "whole Parquet|ROOT|read|damaged", of="features",
           damage=lambda d: d[: len(d) // 2]),
         c(suffix, "a column lost", without("y"), r"no columns \['y'\]", of="features"),
@@ -241,12 +241,12 @@ def both(suffix: str) -> list[Case]:
           metadata=None, error=ParameterError),
         c(suffix, "no point", nothing, "does not say at which parameter point", of="features",
           metadata=None, error=ParameterError, command=None,
-          call=lambda path, out: read_sample(path, features=["x"])),
+          call=lambda path, _: read_sample(path, features=["x"])),
         c(suffix, "another point than the one given", nothing, "is at c=0.5, but point says c=1",
-          of="features", error=ParameterError, call=lambda path, out: Sample.from_file(
+          of="features", error=ParameterError, call=lambda path, _: Sample.from_file(
               path, point={"c": 1.0}), command=None),
         c(suffix, "events in the place of features", nothing, "fewer than 2 leptons",
-          error=FeatureError, call=lambda path, out: read_sample(path),
+          error=FeatureError, call=lambda path, _: read_sample(path),
           command=lambda path, out: ["features", path, "--out", out / "f.parquet"]),
     ]  # fmt: skip
 
@@ -259,7 +259,7 @@ ROOT = [
     case(".root", "cut in its last bytes", nothing, "ROOT|read|tree",
          damage=lambda d: d[: len(d) - len(d) // 10]),
     case(".root", "two trees", nothing, "no tree 'Feat'", of="features",
-         call=lambda path, out: read_sample(path, tree="Feat"), command=None),
+         call=lambda path, _: read_sample(path, tree="Feat"), command=None),
 ]  # fmt: skip
 
 
@@ -284,5 +284,5 @@ PARQUET = [
     case(".parquet", "missing features", strange(ak.Array([1.0, None, 2.0])),
          "'x' is not finite in event 1|'x' .*missing", of="features"),
     case(".parquet", "no row groups, streamed", without("x"), r"no columns \['x'\]", of="features",
-         call=lambda path, out: StreamedSample.from_file(path).read(0), command=None),
+         call=lambda path, _: StreamedSample.from_file(path).read(0), command=None),
 ]  # fmt: skip

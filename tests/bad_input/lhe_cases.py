@@ -370,7 +370,7 @@ CASES = [
         "name it",
         file="broken.lhf",
         error=ConfigurationError,
-        call=lambda path, out: events.read(path),
+        call=lambda path, _: events.read(path),
     ),
     case(
         "converted into a folder that is not there",
@@ -397,7 +397,7 @@ CASES = [
         "does not say",
         "give",
         error=ParameterError,
-        call=lambda path, out: read_sample(path, features="vbf_2l2j"),
+        call=lambda path, _: read_sample(path, features="vbf_2l2j"),
         command=lambda path, out: ["features", path, "--out", out / "f.parquet"],
     ),
     case(
@@ -406,7 +406,7 @@ CASES = [
         "no collections",
         "give",
         error=FeatureError,
-        call=lambda path, out: read_sample(path, features=MASS, point={}),
+        call=lambda path, _: read_sample(path, features=MASS, point={}),
         command=None,
     ),
 ]

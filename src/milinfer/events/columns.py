@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import LHEError, SampleError
+from milinfer.json_text import parse_json
 from milinfer.lhe.event_columns import EventColumns
 from milinfer.lhe.info import LHEInfo
 from milinfer.lhe.record import EVENT_FIELDS, PARTICLE_FIELDS, flatten_events
@@ -77,7 +78,7 @@ class FileMetadata:
             If the text is not what :meth:`to_json` writes.
         """
         try:
-            content = json.loads(text)
+            content = parse_json(text)
             weights = content["weights"]
             if not all(isinstance(name, str) for name in weights.values()):
                 msg = f"the weights {weights} are no names"

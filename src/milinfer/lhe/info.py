@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from milinfer.exceptions import LHEError
+from milinfer.json_text import parse_json
 from milinfer.typing import Point
 
 __all__ = ["LHEInfo", "LHEProcess", "LHEWeight", "checked_point"]
@@ -158,7 +159,7 @@ class LHEInfo:
             If the text is not what :meth:`to_json` writes.
         """
         try:
-            content = json.loads(text)
+            content = parse_json(text)
             for name, kind in (
                 ("beams", int),
                 ("energies", float),

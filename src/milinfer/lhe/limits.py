@@ -51,7 +51,7 @@ class Limits:
                 raise ConfigurationError(msg)
 
     def require_lines(self, text: bytes, name: str, where: str) -> None:
-        """Refuse a text with a line that is too long.
+        r"""Refuse a text with a line that is too long.
 
         Raises
         ------
@@ -60,7 +60,7 @@ class Limits:
 
         Examples
         --------
-        >>> Limits(line=3).require_lines(b"ab\\ncdef\\n", "a.lhe", "the header")
+        >>> Limits(line=3).require_lines(b"ab\ncdef\n", "a.lhe", "the header")
         Traceback (most recent call last):
         milinfer.exceptions.LHEError: a.lhe: line 2 of the header has more than 3 bytes; ...
         """

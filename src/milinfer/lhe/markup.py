@@ -1,6 +1,6 @@
-"""Elements and comments in text that is only nearly XML, found in one pass.
+r"""Elements and comments in text that is only nearly XML, found in one pass.
 
-Patterns such as ``<(\\w+)>.*?</\\1>`` look to the end of the text for every tag that is never
+Patterns such as ``<(\w+)>.*?</\1>`` look to the end of the text for every tag that is never
 closed: a damaged or hostile file of some megabytes would take hours.
 """
 

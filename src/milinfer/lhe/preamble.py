@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -13,6 +12,7 @@ from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 from milinfer.exceptions import LHEError
+from milinfer.json_text import parse_json
 from milinfer.lhe.info import LHEInfo, LHEProcess, LHEWeight, checked_point
 from milinfer.lhe.limits import Limits
 from milinfer.lhe.markup import without_comments, without_elements
@@ -340,7 +340,7 @@ def _header(
 def _own(block: bytes, name: str) -> dict[str, Any]:
     """What milinfer's own block says: ``process`` (text), ``point`` (numbers by name)."""
     try:
-        own = json.loads(_decode(block).removeprefix("<milinfer>").removesuffix("</milinfer>"))
+        own = parse_json(_decode(block).removeprefix("<milinfer>").removesuffix("</milinfer>"))
         process, point = own.get("process"), own.get("point")
         if point is not None:
             own["point"] = checked_point(point)
