@@ -27,6 +27,7 @@ __all__ = [
     "ParquetTable",
     "RootTable",
     "RowGroupTable",
+    "sample_metadata",
 ]
 
 TREE: Final = "Features"
@@ -124,7 +125,7 @@ class ParquetTable(FlatTable):
             msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         text = (schema.metadata or {}).get(KEY.encode())
-        metadata = _sample_metadata(text.decode() if text else None, path)
+        metadata = sample_metadata(text.decode() if text else None, path)
         super().__init__(path, {name: name for name in schema.names}, metadata)
 
     def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
@@ -201,7 +202,7 @@ class RootTable(FlatTable):
         try:
             with open_root(path) as file:
                 text = str(file[KEY]) if KEY in file else None
-                metadata = _sample_metadata(text, path)
+                metadata = sample_metadata(text, path)
                 trees = list(
                     dict.fromkeys(
                         name.partition(";")[0]
@@ -247,7 +248,19 @@ def _numbers(array: NDArray[Any], name: str, path: PathLikeStr) -> NDArray[Any]:
     return array
 
 
-def _sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | None:
+def sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | None:
+    """What milinfer's own files say of their sample; None for other files.
+
+    Raises
+    ------
+    SampleError
+        If it is damaged, or of another format.
+
+    Examples
+    --------
+    >>> sample_metadata('{"kind": "sample", "point": {"c_HW": 0.5}}', "a.root")["point"]
+    {'c_HW': 0.5}
+    """
     if text is None:
         return None
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from milinfer.balance import event_balance
 from milinfer.exceptions import MilinferError, ParameterError, SampleError
 from milinfer.points import format_point, parse_point
 from milinfer.samples import Sample
@@ -235,9 +236,7 @@ def sample_from_events(
     if rejected:
         provenance["rejected"] = rejected
     array = np.concatenate([part.array for part in parts])
-    if len(array) + sum(rejected.values()) != first:
-        msg = f"{path}: {first} events read, {len(array)} computed, {rejected} rejected; report it"
-        raise SampleError(msg)
+    event_balance(first, len(array), rejected, str(path))
     try:
         return Sample(
             array,

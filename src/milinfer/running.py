@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from milinfer.exceptions import ConfigurationError, FeatureError, MilinferError, SampleError
 from milinfer.feature_table import side_by_side
 from milinfer.ingest import own_point, resolve_point, reweight_points, selected_cross_section
-from milinfer.json_text import parse_json
 from milinfer.parallel import require_client
 from milinfer.samples import Sample
 
@@ -198,26 +197,25 @@ def _group(name: str, entry: Any) -> dict[str, Any]:
 
 def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, Any] | None]:
     """What milinfer has written into each file: of events, or of a sample (a dict)."""
-    import uproot
-
     from milinfer.events.columns import FileMetadata
+    from milinfer.flat_files import sample_metadata
+    from milinfer.root_files import open_root
 
     found: dict[str, FileMetadata | dict[str, Any] | None] = {}
     for path in paths:
         try:
-            with uproot.open(path) as file:
+            with open_root(path) as file:
                 text = str(file["milinfer"]) if "milinfer" in file else None
-        except FileNotFoundError:
+        except MilinferError:
             raise
         except Exception as error:
             msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         if text is None:
             found[path] = None
-        elif '"kind"' in text and parse_json(text).get("kind") == "sample":
-            found[path] = parse_json(text)
         else:
-            found[path] = FileMetadata.from_json(text, path)
+            sample = sample_metadata(text, path)
+            found[path] = FileMetadata.from_json(text, path) if sample is None else sample
     return found
 
 

@@ -176,7 +176,11 @@ class Steps:
         ConfigurationError
             If another run works here; names its process.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            msg = f"{self.folder} cannot be a folder of results: a file is in its way; move it"
+            raise ConfigurationError(msg) from error
         path = self.folder / ".lock"
         with path.open("a+", encoding="utf-8") as file:
             if not _lock(file):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.atomic import atomic_path
+from milinfer.balance import event_balance
 from milinfer.exceptions import ConfigurationError, MilinferError, ParameterError, SampleError
 from milinfer.flat_files import (
     FORMAT,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from milinfer.features import FeatureSet, OnMissing
     from milinfer.lhe.limits import Limits
 
-__all__ = ["ROW_GROUP", "RowGroups", "read_sample", "write_sample"]
+__all__ = ["ROW_GROUP", "RowGroups", "read_sample", "sample_balance", "write_sample"]
 
 WEIGHT: Final = "weight"
 ROW_GROUP: Final = 65_536
@@ -248,6 +249,25 @@ def read_sample(
     known = {"cross_section": cross_section, "cross_section_error": cross_section_error}
     given = {name: value for name, value in known.items() if value is not None}
     return dataclasses.replace(sample, **given) if given else sample  # type: ignore[arg-type]
+
+
+def sample_balance(sample: Sample, source: str) -> str:
+    """Say how many events were read for a sample, and how many of them were rejected, and why.
+
+    Raises
+    ------
+    SampleError
+        If they do not add up.
+
+    Examples
+    --------
+    >>> sample_balance(Sample(np.ones((2, 1)), ("x",)), "a.parquet")
+    '2 events in, 2 out, 0 rejected'
+    """
+    rejected = sample.provenance.get("rejected", {})
+    return event_balance(
+        sample.provenance.get("n_events", len(sample)), len(sample), rejected, source
+    )
 
 
 class RowGroups:

@@ -174,7 +174,7 @@ class AnalysisPlan:
     # --- what the steps do ---------------------------------------------------------------------
 
     def _features(self, source: _Input) -> str:
-        from milinfer.storage import read_sample, write_sample
+        from milinfer.storage import read_sample, sample_balance, write_sample
 
         samples = self.config.samples
         options: dict[str, Any] = {
@@ -193,8 +193,7 @@ class AnalysisPlan:
         target = self.config.out / source.output
         target.parent.mkdir(parents=True, exist_ok=True)
         write_sample(sample, target)
-        rejected = sum(sample.provenance.get("rejected", {}).values())
-        return f"{len(sample) + rejected} events in, {len(sample)} out, {rejected} rejected"
+        return sample_balance(sample, str(source.path))
 
     def _train(self, section: ModelSection) -> str:
         from milinfer.likelihood import BagLikelihood

@@ -8,6 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from bad_input.mutations import (
     LHE_SEEDS,
     check_configuration,
@@ -15,8 +18,6 @@ from bad_input.mutations import (
     random_configuration,
     random_lhe,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 quick = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

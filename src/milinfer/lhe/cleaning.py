@@ -96,7 +96,7 @@ def _clean(chunk: bytes, name: str, number: int) -> tuple[bytes, bytes]:
     text = body.strip()
     if b"D" in text or b"d" in text:
         text = _FORTRAN.sub(b"e", text)
-    if b"D" in kept:
+    if b"D" in kept or b"d+" in kept or b"d-" in kept:
         kept = _TEXT.sub(lambda match: _FORTRAN.sub(b"e", match.group()), kept)
     if b"#" in text or b"\r" in text or b"\n\n" in text:
         rows = [row.strip() for row in text.splitlines()]
