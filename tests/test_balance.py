@@ -34,7 +34,7 @@ reuse = settings(
 def test_what_is_said_adds_up(n_out, rejected, error):
     n_in = n_out + sum(rejected.values()) + error
     if error:
-        with pytest.raises(SampleError, match="a.lhe: "):
+        with pytest.raises(SampleError, match=r"a\.lhe: "):
             event_balance(n_in, n_out, rejected, "a.lhe")
         return
     said = event_balance(n_in, n_out, rejected, "a.lhe")

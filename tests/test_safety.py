@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import pickle
+import xml.etree.ElementTree as ET
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,9 +90,7 @@ def test_xml_is_parsed_where_no_entities_can_be():
         if isinstance(node, ast.Call) and dotted(node.func).startswith(("ET.", "xml."))
     }
     assert parsers == {"lhe/preamble.py", "lhe/writing.py"}
-    with pytest.raises(Exception, match="not well-formed|syntax error|mismatched"):
-        import xml.etree.ElementTree as ET
-
+    with pytest.raises(ET.ParseError):
         ET.fromstring('<header><!DOCTYPE x [<!ENTITY e "a">]>&e;</header>')
 
 
@@ -109,7 +108,7 @@ class Touch:
 def test_a_pickle_is_not_opened(tmp_path, suffix):
     file = tmp_path / f"a{suffix}"
     file.write_bytes(pickle.dumps(Touch(tmp_path / "touched")))
-    with pytest.raises(ValueError, match="copy|produce|not an LHE"):
+    with pytest.raises(ValueError, match=r"copy|produce|not an LHE"):
         read_sample(file, point={})
     assert not (tmp_path / "touched").exists()
 
@@ -134,19 +133,19 @@ def packed():
     return pack_model(model.fit(gaussian_samples([-0.5, 0.0, 0.5], 300, 1)))
 
 
+def array_kinds(data: bytes) -> set[str]:
+    items = []
+    with h5py.File(io.BytesIO(data)) as file:
+        file.visititems(lambda _, item: items.append(item))
+        return {item.dtype.kind for item in items if isinstance(item, h5py.Dataset)}
+
+
 def test_a_saved_model_is_numbers_and_settings(packed):
     """No serialised layers, which Keras would build, and no code."""
     assert {name.rpartition(".")[2] for name in packed} == {"json", "h5"}
     for name, data in packed.items():
         if name.endswith(".h5"):
-            kinds = set()
-            with h5py.File(io.BytesIO(data)) as file:
-                file.visititems(
-                    lambda _, item: (
-                        kinds.add(item.dtype.kind) if isinstance(item, h5py.Dataset) else None
-                    )
-                )
-            assert kinds <= set("fiu")
+            assert array_kinds(data) <= set("fiu")
     assert b"class_name" not in packed["model.json"]
 
 

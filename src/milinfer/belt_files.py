@@ -10,7 +10,8 @@ from typing import Any, get_args
 import numpy as np
 
 from milinfer.atomic import atomic_path
-from milinfer.belt import Belt, Ordering
+from milinfer.belt import Belt
+from milinfer.belt_toys import Ordering
 from milinfer.calibration_files import (
     calibration_from_dict,
     calibration_to_dict,

@@ -109,8 +109,8 @@ class Sample:
         unknown = set(self.reweight_points) - set(self.reweights)
         if unknown:
             msg = (
-                f"{self.label}: reweight_points names unknown weights {sorted(unknown)}; give these "
-                "reweights too"
+                f"{self.label}: reweight_points names unknown weights {sorted(unknown)}; give "
+                "these reweights too"
             )
             raise SampleError(msg)
         if self.cross_section_error < 0:

@@ -146,5 +146,5 @@ CASES = [
     *(case(k, t, p) for k, (t, p) in TEXTS.items()),
     *(case(k, t, p, plan, "d.root") for k, (t, p) in FILES.items()),
     Case("toml: no file", absent, read, ConfigurationError, "cannot read", "No such", dry_run),
-    Case("toml: a folder", folder_instead, read, ConfigurationError, "cannot read", "[Ii]s a direct"),
+    Case("toml: a folder", folder_instead, read, ConfigurationError, "cannot read", "[Ii]s a direct"),  # noqa: E501
 ]  # fmt: skip

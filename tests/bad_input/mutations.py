@@ -19,17 +19,17 @@ from milinfer.lhe import LHEReader
 from milinfer.lhe.parsing import BlockParser
 
 TOKENS = (
-    b"", b"0", b"-1", b"1", b"4", b"1e999", b"nan", b"-inf", b"1_0", b"0x1p3", b"1.5", b"99999999999",
+    b"", b"0", b"-1", b"1", b"4", b"1e999", b"nan", b"-inf", b"1_0", b"0x1p3", b"1.5", b"99999999999",  # noqa: E501
     b"1D+02", b"+-1", b"<event>", b"</event>", b"<init>", b"</init>", b"</header>", b"<rwgt>",
-    b"</rwgt>", b"<wgt id='a'>", b"</wgt>", b"<weights>", b"<!--", b"-->", b"#", b"&", b"&amp;", b"<",
+    b"</rwgt>", b"<wgt id='a'>", b"</wgt>", b"<weights>", b"<!--", b"-->", b"#", b"&", b"&amp;", b"<",  # noqa: E501
     b">", b"'", b'"', b"<![CDATA[", b"]]>", b"</LesHouchesEvents>", b"<!DOCTYPE x [", b"\r", b"\n",
-    b"\x00", b"\xff", b"\xc3\xa9", b"\xef\xbb\xbf", b"<initrwgt>", b"</initrwgt>", b"<weight id='a'/>",
+    b"\x00", b"\xff", b"\xc3\xa9", b"\xef\xbb\xbf", b"<initrwgt>", b"</initrwgt>", b"<weight id='a'/>",  # noqa: E501
     b"<milinfer>{}</milinfer>", b"<eventgroup>", b"<a/>", b"<a>", b"</a>",
 )  # fmt: skip
 WORDS = (
-    b"", b"=", b"[", b"]", b"[[", b"]]", b"{", b"}", b'"', b"'", b'"""', b",", b".", b"#", b"\n", b"\x00",
+    b"", b"=", b"[", b"]", b"[[", b"]]", b"{", b"}", b'"', b"'", b'"""', b",", b".", b"#", b"\n", b"\x00",  # noqa: E501
     b"nan", b"inf", b"-1", b"0", b"1e999", b"0.5", b"true", b"1979-05-27", b"0xff", b"[[model]]",
-    b"[toys]", b"[samples]", b"model = []", b"a.b.c = 1", b"\\u0000", b"\\ud800", b"\xff", b"*", b"***",
+    b"[toys]", b"[samples]", b"model = []", b"a.b.c = 1", b"\\u0000", b"\\ud800", b"\xff", b"*", b"***",  # noqa: E501
     b"9" * 30, b"9" * 5000, b"[" * 2000,
 )  # fmt: skip
 TEMPLATE = Path(__import__("milinfer").__file__).with_name("analysis_template.toml").read_bytes()
@@ -118,6 +118,12 @@ def random_configuration(random: Random) -> bytes:
     return mutated(random, TEMPLATE, WORDS)
 
 
+def _named(error: MilinferError, kind: type[MilinferError], path: Path) -> str:
+    assert type(error) is kind, repr(error)
+    assert path.name in str(error)
+    return str(error)
+
+
 def _events(path: Path) -> Any:
     """Columns of all events, or what the reader says against them."""
     try:
@@ -125,9 +131,7 @@ def _events(path: Path) -> Any:
             parts = list(reader.columns(1000))
             info = reader.info
     except MilinferError as error:
-        assert isinstance(error, LHEError), repr(error)
-        assert path.name in str(error)
-        return str(error)
+        return _named(error, LHEError, path)
     columns = {
         (group, name): np.concatenate([getattr(part, group)[name] for part in parts])
         for group in ("particles", "event", "weights")
@@ -161,11 +165,11 @@ def check_configuration(path: Path) -> bool:
     """A configuration, or one error that names the file; whether it was read."""
     try:
         config = read_configuration(path)
-    except ConfigurationError as error:
-        assert path.name in str(error)
+    except MilinferError as error:
+        _named(error, ConfigurationError, path)
         return False
     try:
         config.files(config.data.path)
-    except ConfigurationError as error:
-        assert path.name in str(error)
+    except MilinferError as error:
+        _named(error, ConfigurationError, path)
     return True

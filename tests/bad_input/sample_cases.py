@@ -50,7 +50,7 @@ def events(counts: list[int], **changes: Any) -> object:
 
 CASES = [
     case("one row of features", lambda _: Sample(np.zeros(3), ("x",)), "signal: .*shape", "given"),
-    case("more names than columns", lambda _: Sample(X, ("x", "y")), "signal: .*2 feature", "given"),
+    case("more names than columns", lambda _: Sample(X, ("x", "y")), "signal: .*2 feature", "given"),  # noqa: E501
     case("a name twice", lambda _: Sample(np.zeros((3, 2)), ("x", "x")), "signal: .*'x'", "unique"),
     case("features of words", lambda _: Sample(np.array([["a"]]), ("x",)), "signal: features",
          "numbers"),
@@ -61,21 +61,21 @@ CASES = [
          "'x' is not finite in event 1", "mend or reject"),
     case("features beyond single precision", lambda _: Sample(np.array([[0.0], [1e39]]), ("x",)),
          "'x' is not finite in event 1", "mend or reject"),
-    case("fewer weights", lambda _: one(weights=np.ones(2)), "mu=0: 'weight' has shape", "3 events"),
+    case("fewer weights", lambda _: one(weights=np.ones(2)), "mu=0: 'weight' has shape", "3 events"),  # noqa: E501
     case("weights of words", lambda _: one(weights=np.array(["a", "b", "c"])), "mu=0: 'weight'",
          "numbers"),
     case("infinite weights", lambda _: one(weights=np.array([1.0, np.inf, 1.0])),
          "weight 'weight' is not finite in event 1", "mend or reject"),
     case("a reweight of NaN", lambda _: one(reweights={"a": np.array([np.nan, 1, 1])}),
          "weight 'a' is not finite in event 0", "mend or reject"),
-    case("fewer reweights", lambda _: one(reweights={"a": np.ones(1)}), "'a' has shape", "3 events"),
+    case("fewer reweights", lambda _: one(reweights={"a": np.ones(1)}), "'a' has shape", "3 events"),  # noqa: E501
     case("a point of NaN", lambda _: one(np.nan), "point", "finite"),
     case("a point of words", lambda _: Sample(X, ("x",), point={"mu": "big"}), "point", "finite"),
     case("a point of unknown reweights", lambda _: one(reweight_points={"a": {"mu": 1.0}}),
          "unknown weights .*'a'", "reweight"),
     case("a negative error", lambda _: one(cross_section_error=-1.0), "cross_section_error",
          "not negative|positive"),
-    case("fractions above one", lambda _: one().split([0.7, 0.7], seed=1), "fractions", "at most 1"),
+    case("fractions above one", lambda _: one().split([0.7, 0.7], seed=1), "fractions", "at most 1"),  # noqa: E501
     case("fractions of nothing", lambda _: one().split([], seed=1), "fractions", "positive"),
     case("fractions of NaN", lambda _: one().split([np.nan], seed=1), "fractions", "positive"),
     case("an unknown column", lambda _: one().column("y"), "no feature 'y'", "it has x"),

@@ -112,7 +112,7 @@ def swap(folder: Path) -> None:
 
 JSON = "model.json"
 MODELS = [
-    model("no model.json", same, "no model.json", command=inspect, files=lambda f: (f / JSON).unlink()),
+    model("no model.json", same, "no model.json", command=inspect, files=lambda f: (f / JSON).unlink()),  # noqa: E501
     model("an empty model.json", same, "model.json is damaged", text=""),
     model("a model.json that is cut", same, "model.json is damaged", text='{"format": 2, "se'),
     model("a model.json of a list", same, "model.json does not hold", text="[1]"),
@@ -141,7 +141,7 @@ MODELS = [
     model("weights that were changed", same, f"{WEIGHTS} differs", files=swap),
     model("weights that are cut", same, WEIGHTS, files=weights(lambda d: d[: len(d) // 2])),
     model("weights that are a text", same, WEIGHTS, files=weights(lambda _: b"weights")),
-    model("weights of another network", put("network", "units", value=[7]), f"{WEIGHTS}|model.json"),
+    model("weights of another network", put("network", "units", value=[7]), f"{WEIGHTS}|model.json"),  # noqa: E501
     model("a model of another class", same, "model format 2", load=BoostedLikelihood.load,
           command=None),
 ]  # fmt: skip
@@ -231,7 +231,7 @@ def outside(folder: Path) -> Path:
 PACKED = [
     Case(
         "model: packed with a path that leaves its folder", outside,
-        lambda path, _: unpack_model({**model_files(), "../outside": b"x"}), ModelError,
+        lambda *_: unpack_model({**model_files(), "../outside": b"x"}), ModelError,
         "outside", "pack", None,
     )
 ]  # fmt: skip

@@ -108,7 +108,7 @@ def test_files_that_are_no_dijets_are_refused(tmp_path):
 def test_a_pickle_in_a_file_is_not_opened(tmp_path):
     """Pandas writes texts as a pickle, which may hold anything."""
     path = write_lhco(tmp_path / "v2.h5", {**jets(20), "label": 0.0, "note": "a text"})
-    with pytest.raises(SampleError, match="events of signal|label"):
+    with pytest.raises(SampleError, match=r"events of signal|label"):
         lhco_dijets(path)
     path = write_lhco(tmp_path / "words.h5", {**jets(20), "label": "signal"})
     with pytest.raises(SampleError, match="no columns label"):

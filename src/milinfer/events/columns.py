@@ -261,25 +261,24 @@ def from_branches(
         When a column is read: if it has other lengths, is no numbers, or no whole ones where they
         have to be.
     """
-    read = load
 
-    def load(name: str) -> NDArray[Any]:  # type: ignore[no-redef]  # the same, checked
-        lengths, values = read(name)
+    def checked(name: str) -> NDArray[Any]:
+        lengths, values = load(name)
         return _checked(name, lengths, values, counts, source, first)
 
     names = set(branches)
     event: Mapping[str, NDArray[Any]]
-    event = LazyColumns({name: name for name in EVENT_FIELDS if name in names}, load)
+    event = LazyColumns({name: name for name in EVENT_FIELDS if name in names}, checked)
     particles: Mapping[str, NDArray[Any]]
     if PART + "exact_px" in names:
         stored = {name: PART + _EXACT.get(name, name) for name in PARTICLE_FIELDS}
-        particles = LazyColumns({k: v for k, v in stored.items() if v in names}, load)
+        particles = LazyColumns({k: v for k, v in stored.items() if v in names}, checked)
     else:
-        given = {name.removeprefix(PART): load(name) for name in names if name.startswith(PART)}
+        given = {name.removeprefix(PART): checked(name) for name in names if name.startswith(PART)}
         particles = _from_nanoaod(given)
         event = {"LHE_processId": np.zeros(len(counts), dtype=np.int32), **event}
     return EventColumns(
-        counts, particles, event, LazyColumns({key: name for name, key in weights.items()}, load)
+        counts, particles, event, LazyColumns({key: name for name, key in weights.items()}, checked)
     )
 
 

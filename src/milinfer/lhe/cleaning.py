@@ -25,7 +25,9 @@ _TEXT: Final = re.compile(rb">[^<>]*<")
 _STRAY_AND: Final = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
 
 
-def clean_events(text: bytes, name: str, first: int) -> tuple[bytes, list[tuple[int, int]]]:
+def clean_events(
+    text: bytes, name: str, first: int, *, numbers: bool = True
+) -> tuple[bytes, list[tuple[int, int]]]:
     r"""Keep the lines and weights of events, and check that none can vanish.
 
     ``<mgrwt>``, ``<scales>`` and other elements that carry no data of the event record are left
@@ -39,6 +41,8 @@ def clean_events(text: bytes, name: str, first: int) -> tuple[bytes, list[tuple[
         Of the file, for messages.
     first
         Number of the first event in the file, counted from 0.
+    numbers
+        Whether to refuse numbers that LHE does not know and Python does, such as ``1_000``.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def clean_events(text: bytes, name: str, first: int) -> tuple[bytes, list[tuple[
     cleaned: list[bytes] = []
     n_weights: list[tuple[int, int]] = []
     for number, chunk in enumerate(CLOSE.split(text)[:-1], first):
-        lines, weights = _clean(chunk, name, number)
+        lines, weights = _clean(chunk, name, number, numbers)
         n_weights.append((weights.count(b"<wgt"), _listed(weights)))
         cleaned.append(b"<event>\n" + lines + b"\n" + weights + b"</event>\n")
     return b"".join(cleaned), n_weights
@@ -77,7 +81,7 @@ def _fail(name: str, number: int, what: str) -> LHEError:
     return LHEError(f"{name}: event {number} (counted from 0) {what}")
 
 
-def _clean(chunk: bytes, name: str, number: int) -> tuple[bytes, bytes]:
+def _clean(chunk: bytes, name: str, number: int, numbers: bool) -> tuple[bytes, bytes]:
     """Lines and weight elements of one event, given as all up to its closing tag."""
     opening = EVENT.search(chunk)
     if opening is None:
@@ -102,11 +106,8 @@ def _clean(chunk: bytes, name: str, number: int) -> tuple[bytes, bytes]:
         rows = [row.strip() for row in text.splitlines()]
         text = b"\n".join([row for row in rows if row and not row.startswith(b"#")])
     _check_count(text, name, number)
-    _check_numbers(text, name, number)
-    unusual = _UNUSUAL.search(kept) if b"_" in kept or not kept.isascii() else None
-    if unusual is not None:
-        msg = f"has the weight {unusual.group(1).strip().decode(errors='replace')!r}, which is no "
-        raise _fail(name, number, msg + "number of LHE; correct it")
+    if numbers:
+        _check_numbers(text, kept, name, number)
     return _STRAY_AND.sub(b"&amp;", text) if b"&" in text else text, kept
 
 
@@ -129,8 +130,12 @@ def _check_count(text: bytes, name: str, number: int) -> None:
         raise _fail(name, number, msg)
 
 
-def _check_numbers(text: bytes, name: str, number: int) -> None:
+def _check_numbers(text: bytes, weights: bytes, name: str, number: int) -> None:
     """Refuse what Python would take for numbers, and LHE does not know: 0.5 for an id, 1_000."""
+    unusual = _UNUSUAL.search(weights) if b"_" in weights or not weights.isascii() else None
+    if unusual is not None:
+        msg = f"has the weight {unusual.group(1).strip().decode(errors='replace')!r}, which is no "
+        raise _fail(name, number, msg + "number of LHE; correct it")
     lines = text.split(b"\n")
     usual = b"_" not in text and text.isascii()
     if usual and _HEAD.match(text) and all(map(_IDS.match, lines[1:])):

@@ -59,6 +59,9 @@ class BlockParser:
         self._opening = preamble.for_pylhe()
         self._n_declared = len(preamble.weights)
         self._tags: tuple[bytes, ...] | None = None
+        # before the block: what is wrong with an installation is not wrong with the file
+        import pylhe  # noqa: F401
+
         try:
             with _parse_warnings_as_errors():
                 self.info: LHEInfo = preamble.info(self._pylhe(b"").init)
@@ -91,7 +94,8 @@ class BlockParser:
         columns = parse_columns(text, self._tags, self.ids)
         if columns is None:
             try:
-                cleaned, _ = clean_events(text, self.name, 0)
+                # parse_columns reads no numbers but those of LHE
+                cleaned, _ = clean_events(text, self.name, 0, numbers=False)
                 columns = parse_columns(cleaned, self._tags, self.ids)
             except LHEError:
                 return None  # read again by `slow`, which can say the number of the event

@@ -171,7 +171,7 @@ def read_preamble(
     """
     text = _Growing(more, name, limits or Limits())
     position, version = _root(text, name)
-    headers: list[str] = []
+    headers: list[bytes] = []
     while True:
         tag = text.search(_TAG, position)
         if tag is None:
