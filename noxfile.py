@@ -75,3 +75,18 @@ def build(session: nox.Session) -> None:
     session.install(*map(str, folder.glob("*.whl")))
     session.run("milinfer", "init", str(folder / "analysis.toml"))
     session.run("python", "-m", "pip", "check")
+
+
+@nox.session(python="3.11")
+def audit(session: nox.Session) -> None:
+    """Look for known weaknesses in what an installation brings along."""
+    session.install("-e", ".", "pip-audit")
+    # Strict: what the database does not know is no reason to call everything clean.
+    session.run("pip-audit", "--local", "--skip-editable", "--strict", *session.posargs)
+
+
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Damage LHE files and configurations at random for an hour."""
+    session.install(".[test]")
+    session.run("python", "benchmarks/fuzz.py", *(session.posargs or ["--minutes", "60"]))

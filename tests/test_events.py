@@ -39,6 +39,7 @@ def make(n: int = 20, ids: tuple[str, ...] = IDS, seed: int = 1):
     part["status"] = rng.choice([-1, 1, 2], total)
     part["px"][::3] = part["py"][::3] = 0.0
     event = {name: rng.normal(size=n) * 10 for name in lhe.record.EVENT_FIELDS}
+    event["LHE_processId"] = np.rint(event["LHE_processId"])
     return lhe.make_events(counts, part, event, {key: rng.normal(size=n) for key in ids})
 
 

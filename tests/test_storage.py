@@ -46,7 +46,7 @@ def any_sample(draw):
         point=draw(st.dictionaries(st.sampled_from(["c_HW", "c_W"]), finite)),
         process=draw(st.text(max_size=5)),
         cross_section=draw(finite | st.just(float("nan"))),
-        cross_section_error=draw(finite | st.just(float("nan"))),
+        cross_section_error=draw(finite.map(abs) | st.just(float("nan"))),
         reweights={name: weights() for name in ids},
         reweight_points={name: {"c_HW": draw(finite)} for name in ids[:1]},
         provenance=draw(st.dictionaries(st.text(max_size=3), finite | st.text() | st.none())),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from milinfer.exceptions import MissingFileError
 from milinfer.typing import PathLikeStr
 
 __all__ = ["atomic_path"]
@@ -22,7 +23,7 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
 
     Raises
     ------
-    FileNotFoundError
+    MissingFileError
         If the directory does not exist.
 
     Examples
@@ -39,7 +40,7 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
     target = Path(path)
     if not target.parent.is_dir():
         msg = f"cannot write {target}: the directory {target.parent} does not exist; make it first"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     temporary = target.with_name(f".partial-{secrets.token_hex(4)}-{target.name}")
     try:
         yield temporary

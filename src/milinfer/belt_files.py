@@ -5,14 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from milinfer.atomic import atomic_path
 from milinfer.belt import Belt
-from milinfer.calibration_files import calibration_from_dict, calibration_to_dict
+from milinfer.belt_toys import Ordering
+from milinfer.calibration_files import (
+    calibration_from_dict,
+    calibration_to_dict,
+    require_shapes,
+)
 from milinfer.critical import PolynomialCurve
 from milinfer.exceptions import CalibrationError
+from milinfer.json_text import parse_json
 from milinfer.llr import ModelTag
 from milinfer.smooth import SmoothPolynomial
 from milinfer.typing import PathLikeStr
@@ -43,7 +50,8 @@ def save_belt(belt: Belt, path: PathLikeStr) -> None:
     fields["calibration"] = None if own is None else calibration_to_dict(own)
     fields["regression"] = [[_curve_to_dict(c) for c in level] for level in belt.regression]
     text = json.dumps({"milinfer_belt": _FORMAT, **fields}, indent=1, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def load_belt(path: PathLikeStr) -> Belt:
@@ -55,7 +63,7 @@ def load_belt(path: PathLikeStr) -> Belt:
         If the file is not a belt of this format.
     """
     try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        fields = parse_json(Path(path).read_text(encoding="utf-8"))
         if fields.pop("milinfer_belt") != _FORMAT:
             msg = f"{path} is a belt of another format; make it again"
             raise CalibrationError(msg)
@@ -74,7 +82,18 @@ def load_belt(path: PathLikeStr) -> Belt:
         )
         own = fields["calibration"]
         fields["calibration"] = None if own is None else calibration_from_dict(own)
-        return Belt(**fields)
+        belt = Belt(**fields)
+        n, p, n_cl = len(belt.points), len(belt.parameters), len(belt.cl)
+        ends = {name: (getattr(belt, name), (n, n_cl)) for name in _ARRAYS if name != "points"}
+        bounds = {"bounds": (np.array(belt.bounds), (p, 2))}
+        require_shapes({"points": (belt.points, (n, p)), **ends, **bounds})
+        if belt.ordering not in get_args(Ordering):
+            msg = f"the ordering {belt.ordering!r} is unknown"
+            raise ValueError(msg)
+        if not all(0 < cl < 1 for cl in belt.cl):
+            msg = f"the confidence levels cl are {belt.cl}, which are not between 0 and 1"
+            raise ValueError(msg)
+        return belt
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, CalibrationError):
             raise
@@ -95,7 +114,7 @@ def is_belt(path: PathLikeStr) -> bool:
     False
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = parse_json(Path(path).read_text(encoding="utf-8"))
     except ValueError:
         return False
     return isinstance(content, dict) and "milinfer_belt" in content

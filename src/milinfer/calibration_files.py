@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from milinfer.calibration import Calibration
+from milinfer.atomic import atomic_path
+from milinfer.calibration import Calibration, Correct, Kind
 from milinfer.exceptions import CalibrationError
+from milinfer.json_text import parse_json
 from milinfer.llr import ModelTag
 from milinfer.response import Response
 from milinfer.smooth import SmoothPolynomial
-from milinfer.typing import PathLikeStr
+from milinfer.typing import FloatArray, PathLikeStr
 
 __all__ = [
     "calibration_from_dict",
     "calibration_to_dict",
     "load_calibration",
+    "require_shapes",
     "save_calibration",
 ]
 
@@ -43,7 +47,8 @@ def save_calibration(calibration: Calibration, path: PathLikeStr) -> None:
     See ``tests/test_calibration.py``.
     """
     text = json.dumps(calibration_to_dict(calibration), indent=1)
-    _file(path).write_text(text + "\n", encoding="utf-8")
+    with atomic_path(_file(path)) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def load_calibration(path: PathLikeStr) -> Calibration:
@@ -61,7 +66,7 @@ def load_calibration(path: PathLikeStr) -> Calibration:
     """
     file = _file(path)
     try:
-        return calibration_from_dict(json.loads(file.read_text(encoding="utf-8")))
+        return calibration_from_dict(parse_json(file.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         msg = f"there is no calibration {file}; make one with milinfer.calibrate"
         raise CalibrationError(msg) from error
@@ -105,7 +110,55 @@ def calibration_from_dict(content: dict[str, Any]) -> Calibration:
     for name in ("parameters", "cls", "pool_ids"):
         fields[name] = tuple(fields[name])
     fields["limits"] = tuple((float(a), float(b)) for a, b in fields["limits"])
-    return Calibration(**fields)
+    calibration = Calibration(**fields)
+    _require_consistent(calibration)
+    return calibration
+
+
+def _require_consistent(calibration: Calibration) -> None:
+    """Raise ``ValueError`` unless arrays and functions have the sizes that belong together."""
+    n, p, n_cl = len(calibration.points), len(calibration.parameters), len(calibration.cls)
+    require_shapes(
+        {
+            "points": (calibration.points, (n, p)),
+            "c_bartlett": (calibration.c_bartlett, (n,)),
+            "c_bartlett_error": (calibration.c_bartlett_error, (n,)),
+            "c_coverage": (calibration.c_coverage, (n, n_cl)),
+            "c_coverage_error": (calibration.c_coverage_error, (n, n_cl)),
+            "limits": (np.array(calibration.limits), (p, 2)),
+            "response": (np.zeros(len(calibration.response.shifts)), (p,)),
+        }
+    )
+    if calibration.kind not in get_args(Kind) or calibration.correct not in get_args(Correct):
+        msg = f"the kind {calibration.kind!r} or correction {calibration.correct!r} is unknown"
+        raise ValueError(msg)
+    if not all(0 < cl < 1 for cl in calibration.cls):
+        msg = f"the confidence levels cls are {calibration.cls}, which are not between 0 and 1"
+        raise ValueError(msg)
+    if len(calibration.log_scales) not in (
+        {0, 1, n_cl}
+        if calibration.correct == "bias"
+        else {1}
+        if calibration.kind == "bartlett"
+        else {n_cl}
+    ):
+        msg = f"there are {len(calibration.log_scales)} log_scales for {n_cl} levels"
+        raise ValueError(msg)
+
+
+def require_shapes(arrays: Mapping[str, tuple[FloatArray, tuple[int, ...]]]) -> None:
+    """Raise ``ValueError`` unless each array has its shape.
+
+    Examples
+    --------
+    >>> require_shapes({"points": (np.zeros(2), (2, 1))})
+    Traceback (most recent call last):
+    ValueError: points have shape (2,), and not (2, 1)
+    """
+    for name, (array, shape) in arrays.items():
+        if array.shape != shape:
+            msg = f"{name} have shape {array.shape}, and not {shape}"
+            raise ValueError(msg)
 
 
 def _file(path: PathLikeStr) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Paths = str | Annotated[list[str], Field(min_length=1)]
 
 
+_LARGEST = 1 << 20
+_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
+_DEEP = re.compile(rf"(?<![\w-])(?:{_PART}){{32}}")
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -57,7 +63,7 @@ class AnalysisSection(_Section):
     """
 
     title: str = "Analysis"
-    out: str = "results"
+    out: Annotated[str, Field(pattern=r"^[^\x00]+$")] = "results"
     seed: Annotated[int, Field(ge=0)] = 1
     workers: Positive = 2
 
@@ -116,7 +122,7 @@ class SamplesSection(_Section):
             msg = f"has no files in {missing!r}; give both tune and evaluate, or neither"
             raise ValueError(msg)
         if sum(self.fractions) >= 1:
-            msg = f"fractions {list(self.fractions)} leave nothing to train on"
+            msg = f"fractions {list(self.fractions)} leave nothing to train on; give smaller ones"
             raise ValueError(msg)
         return self
 
@@ -269,6 +275,8 @@ class AnalysisConfig(_Section):
         Sections.
     folder
         Relative paths start here.
+    source
+        The file, for messages.
 
     Examples
     --------
@@ -288,11 +296,13 @@ class AnalysisConfig(_Section):
     templates: TemplatesSection = TemplatesSection()
     tracking: TrackingSection | None = None
     folder: Path = Field(default=Path(), exclude=True)
+    source: Path | None = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _names_differ(self) -> AnalysisConfig:
-        titles = [m.title for m in self.model]
-        twice = sorted({t for t in titles if titles.count(t) > 1})
+        # Names of folders, and some file systems do not tell A from a.
+        titles = [m.title.lower() for m in self.model]
+        twice = sorted({m.title for m in self.model if titles.count(m.title.lower()) > 1})
         if twice:
             msg = f"two models are called {', '.join(twice)}; give each a name of its own"
             raise ValueError(msg)
@@ -312,16 +322,24 @@ class AnalysisConfig(_Section):
             If there is none.
         """
         found: list[Path] = []
+        of = "" if self.source is None else f"{self.source}: "
         for text in [paths] if isinstance(paths, str) else paths:
             given = self.folder / text
+            if "\0" in text:
+                msg = f"{of}the path {text!r} has a zero byte; correct it"
+                raise ConfigurationError(msg)
             if not any(c in text for c in "*?["):
                 matches = [given] if given.is_file() else []
             else:
                 start = Path(given.anchor) if given.is_absolute() else Path()
                 pattern = str(given.relative_to(start))
-                matches = sorted(p for p in start.glob(pattern) if p.is_file())
+                try:
+                    matches = sorted(p for p in start.glob(pattern) if p.is_file())
+                except (ValueError, NotImplementedError) as error:
+                    msg = f"{of}{text!r} is no pattern of files ({error}); correct the path"
+                    raise ConfigurationError(msg) from error
             if not matches:
-                msg = f"no file {text!r} in {self.folder.resolve()}; correct the path"
+                msg = f"{of}no file {text!r} in {self.folder.resolve()}; correct the path"
                 raise ConfigurationError(msg)
             found += matches
         return tuple(found)
@@ -358,17 +376,40 @@ def read_configuration(path: PathLikeStr) -> AnalysisConfig:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"cannot read {source}: {error}"
         raise ConfigurationError(msg) from error
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{source} is not TOML: {error}"
-        raise ConfigurationError(msg) from error
-    if "folder" in content:
-        msg = f"{source}:\n  folder: unknown key; paths are relative to the file"
+    if len(text) > _LARGEST:
+        msg = f"{source} has {len(text)} characters, and a configuration at most {_LARGEST}: "
+        raise ConfigurationError(msg + "correct the path")
+    # The memory of tomllib grows with the square of the parts of a key: 100 000 take 40 GB.
+    deep = _DEEP.search(text)
+    if deep is not None:
+        line = text.count("\n", 0, deep.start()) + 1
+        msg = (
+            f"{source}: line {line} has a key nested too deep; nothing known needs that, correct it"
+        )
         raise ConfigurationError(msg)
     try:
+        content = tomllib.loads(text)
+    except RecursionError as error:
+        msg = f"{source}: lists or tables are nested too deep; nothing known needs that, correct it"
+        raise ConfigurationError(msg) from error
+    except ValueError as error:  # also of numbers with too many digits
+        msg = f"{source} is not TOML: {error}; correct it"
+        raise ConfigurationError(msg) from error
+    for own in ("folder", "source"):
+        if own in content:
+            msg = f"{source}:\n  {own}: unknown key; paths are relative to the file"
+            raise ConfigurationError(msg)
+    try:
         # As JSON, where an array may be a tuple; dates, which JSON does not have, fit no key.
-        plain = json.dumps({**content, "folder": str(source.parent)}, default=str)
+        own_keys = {"folder": str(source.parent), "source": str(source)}
+        plain = json.dumps({**content, **own_keys}, default=str)
+    except (RecursionError, ValueError) as error:
+        msg = (
+            f"{source}: tables nested too deep, or a number of too many digits ({error}); "
+            "correct it"
+        )
+        raise ConfigurationError(msg) from error
+    try:
         return AnalysisConfig.model_validate_json(plain)
     except ValidationError as error:
         lines = [f"  {_problem(problem)}" for problem in error.errors()]
@@ -408,7 +449,7 @@ def _known(place: Sequence[int | str]) -> list[str]:
     for part in place:
         if isinstance(part, str):
             section = _section_of(section.model_fields[part].annotation)
-    return [name for name in section.model_fields if name != "folder"]
+    return [name for name in section.model_fields if name not in ("folder", "source")]
 
 
 def _section_of(annotation: Any) -> type[BaseModel]:

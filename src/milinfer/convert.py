@@ -16,6 +16,7 @@ from milinfer.typing import PathLikeStr
 
 if TYPE_CHECKING:
     from milinfer.events.root import Ntuple
+    from milinfer.lhe.limits import Limits
 
 __all__ = ["ConversionSummary", "convert", "convert_many"]
 
@@ -37,6 +38,7 @@ def convert(
     chunk_size: int = 50_000,
     ntuple: Ntuple = "ttree",
     workers: int = 1,
+    limits: Limits | None = None,
 ) -> ConversionSummary:
     """Convert an event file; the kinds follow from the suffixes.
 
@@ -55,6 +57,8 @@ def convert(
         ``"ttree"`` or ``"rntuple"``, for ROOT files.
     workers
         Threads that parse an LHE file; the new file is the same whatever their number.
+    limits
+        Largest sizes of the parts of an LHE file; see :class:`milinfer.lhe.Limits`.
 
     Raises
     ------
@@ -92,7 +96,10 @@ def convert(
         msg = f"chunk_size must be at least 1, but it is {chunk_size}"
         raise ConfigurationError(msg)
     n_in = 0
-    with events.open_reader(src, workers=workers) as reader, atomic_path(target) as temporary:
+    with (
+        events.open_reader(src, workers=workers, limits=limits) as reader,
+        atomic_path(target) as temporary,
+    ):
         total = None if events.kind_of(src) == "lhe" else reader.n_events
         with progress(f"{Path(src).name} → {target.name}", total) as advance:
             chunks = reader.chunks(chunk_size)
@@ -108,7 +115,10 @@ def convert(
                         advance(len(chunk))
                         chunk = next(chunks, None)
             except MilinferError as error:
-                raise type(error)(str(error).replace(str(temporary), str(target))) from error
+                text = str(error).replace(str(temporary), str(target))
+                if str(src) not in text:
+                    text = f"{src} cannot be converted: {text}"
+                raise type(error)(text) from error
         n_out = events.count(temporary)
         expected = reader.n_events
         if not n_in == n_out == expected:

@@ -15,6 +15,7 @@ __all__ = [
     "LHEError",
     "MilinferError",
     "MilinferWarning",
+    "MissingFileError",
     "ModelError",
     "ParameterError",
     "SampleError",
@@ -37,6 +38,10 @@ class MilinferError(Exception):
 
 class LHEError(MilinferError, ValueError):
     """An LHE file is damaged or says something inconsistent; names the file and the event."""
+
+
+class MissingFileError(MilinferError, FileNotFoundError):
+    """A file to be read, or the folder of one to be written, is not there; names the path."""
 
 
 class SampleError(MilinferError, ValueError):

@@ -243,7 +243,7 @@ class FeatureSet:
         first_event: int | IntArray,
     ) -> FeatureTable:
         visible = _visible(parts)
-        ids = np.abs(visible.column("pdgId"))
+        ids = np.abs(visible.column("pdgId"), dtype=np.int64)
         particles = [visible.subset(_lookup(ids, c.pdg_ids), c.name) for c in self.collections]
         met = missing_momentum([visible], None, _visible_of)
         return self._table(particles, met, on_missing, source, first_event)
@@ -258,6 +258,12 @@ class FeatureSet:
     ) -> FeatureTable:
         if on_missing not in ("raise", "reject"):
             msg = f"on_missing is {on_missing!r}; it can be 'raise' or 'reject'"
+            raise FeatureError(msg)
+        if not particles:
+            msg = (
+                f"{self.name} names no collections of particles, so it cannot be computed from "
+                f"{source or 'events'}; give it collections, or read columns with these names"
+            )
             raise FeatureError(msg)
         kept = np.ones(len(particles[0]), dtype=np.bool_)
         rejected: dict[str, int] = {}
@@ -310,7 +316,7 @@ class FeatureSet:
 
 
 def _visible(parts: Particles) -> Particles:
-    ids = np.abs(parts.column("pdgId"))
+    ids = np.abs(parts.column("pdgId"), dtype=np.int64)  # −2³¹ has no int32
     return parts.subset((parts.column("status") == 1) & ~_lookup(ids, _NEUTRINOS), "LHEPart")
 
 

@@ -6,20 +6,34 @@ schema metadata of Parquet, and in a string beside the tree of ROOT.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
+from milinfer.json_text import parse_json
+from milinfer.lhe.info import checked_point
+from milinfer.paths import require_file
+from milinfer.root_files import open_root
 from milinfer.typing import PathLikeStr
 
-__all__ = ["KEY", "KIND", "TREE", "FlatTable", "ParquetTable", "RootTable", "RowGroupTable"]
+__all__ = [
+    "FORMAT",
+    "KEY",
+    "KIND",
+    "TREE",
+    "FlatTable",
+    "ParquetTable",
+    "RootTable",
+    "RowGroupTable",
+    "sample_metadata",
+]
 
 TREE: Final = "Features"
 KEY: Final = "milinfer"
 KIND: Final = "sample"
+FORMAT: Final = 1
 
 
 class FlatTable:
@@ -104,15 +118,14 @@ class ParquetTable(FlatTable):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        require_file(path)
         try:
             schema = pq.read_schema(path)
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
             msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         text = (schema.metadata or {}).get(KEY.encode())
-        metadata = _sample_metadata(text.decode() if text else None, path)
+        metadata = sample_metadata(text.decode() if text else None, path)
         super().__init__(path, {name: name for name in schema.names}, metadata)
 
     def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
@@ -186,12 +199,10 @@ class RootTable(FlatTable):
     """
 
     def __init__(self, path: PathLikeStr, tree: str | None) -> None:
-        import uproot
-
         try:
-            with uproot.open(path) as file:
+            with open_root(path) as file:
                 text = str(file[KEY]) if KEY in file else None
-                metadata = _sample_metadata(text, path)
+                metadata = sample_metadata(text, path)
                 trees = list(
                     dict.fromkeys(
                         name.partition(";")[0]
@@ -206,7 +217,7 @@ class RootTable(FlatTable):
                     msg = f"{path} has {wanted}; name one with tree=: {', '.join(trees) or 'none'}"
                     raise SampleError(msg)
                 stored = [str(key) for key in file[name].keys()]  # noqa: SIM118
-        except (MilinferError, FileNotFoundError):
+        except MilinferError:
             raise
         except Exception as error:
             msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
@@ -217,11 +228,9 @@ class RootTable(FlatTable):
 
     def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         """Some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
-        import uproot
-
         wanted = list(names)
         try:
-            with uproot.open(self.path) as file:
+            with open_root(self.path) as file:
                 branches = {self.columns[name] for name in wanted}
                 arrays = file[self.tree].arrays(
                     filter_name=lambda branch: branch in branches, library="np"
@@ -239,13 +248,55 @@ def _numbers(array: NDArray[Any], name: str, path: PathLikeStr) -> NDArray[Any]:
     return array
 
 
-def _sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | None:
+def sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | None:
+    """What milinfer's own files say of their sample; None for other files.
+
+    Raises
+    ------
+    SampleError
+        If it is damaged, or of another format.
+
+    Examples
+    --------
+    >>> sample_metadata('{"kind": "sample", "point": {"c_HW": 0.5}}', "a.root")["point"]
+    {'c_HW': 0.5}
+    """
     if text is None:
         return None
     try:
-        metadata = json.loads(text)
-        kind = metadata.get("kind")
-    except (ValueError, AttributeError) as error:
-        msg = f"{path}: its milinfer metadata cannot be read ({error!r}); write it again"
+        metadata = parse_json(text)
+        if metadata.get("kind") != KIND:
+            return None
+        if metadata.get("format", FORMAT) != FORMAT:
+            msg = f"format {metadata['format']}, this milinfer reads {FORMAT}"
+            raise ValueError(msg)
+        for name, is_right in _METADATA.items():
+            if name in metadata and not is_right(metadata[name]):
+                msg = f"{name} is {metadata[name]!r}"
+                raise ValueError(msg)
+        for point in (metadata.get("point", {}), *metadata.get("reweight_points", {}).values()):
+            checked_point(point)
+    except (ValueError, AttributeError, RecursionError) as error:
+        msg = f"{path}: its milinfer metadata cannot be read ({error}); write it again"
         raise SampleError(msg) from error
-    return metadata if kind == KIND else None
+    return dict(metadata)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+_METADATA: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "features": _texts,
+    "reweights": _texts,
+    "process": lambda value: isinstance(value, str),
+    "cross_section": _number,
+    "cross_section_error": _number,
+    "reweight_points": lambda value: isinstance(value, dict),
+    "provenance": lambda value: isinstance(value, dict),
+    "branches": lambda value: isinstance(value, dict) and _texts(list(value.values())),
+}

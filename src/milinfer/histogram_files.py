@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from milinfer.atomic import atomic_path
 from milinfer.exceptions import TemplateError
+from milinfer.json_text import parse_json
 from milinfer.points import format_point, point_id
 from milinfer.typing import PathLikeStr
 
@@ -92,13 +93,13 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
     import uhi.io.json as uhi_json
 
     try:
-        content = json.loads(
+        content = parse_json(
             Path(path).read_text(encoding="utf-8"), object_hook=uhi_json.object_hook
         )
         # UHI allows a file of one histogram as well as one of several by name.
         named = {Path(path).stem: content} if "uhi_schema" in content else dict(content)
     except (OSError, ValueError, TypeError) as error:
-        msg = f"{path} is no JSON object of histograms: {error}"
+        msg = f"{path} is no JSON object of histograms: {error}; write it again"
         raise TemplateError(msg) from error
     histograms = {}
     for name, item in named.items():
@@ -108,6 +109,6 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
         try:
             histograms[name] = hist.Hist(item)
         except (KeyError, TypeError, ValueError) as error:
-            msg = f"{path}: the histogram {name!r} is damaged: {error!r}"
+            msg = f"{path}: the histogram {name!r} is damaged: {error!r}; write it again"
             raise TemplateError(msg) from error
     return histograms

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from milinfer.balance import event_balance
 from milinfer.exceptions import MilinferError, ParameterError, SampleError
 from milinfer.points import format_point, parse_point
 from milinfer.samples import Sample
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from milinfer.features import FeatureSet, OnMissing
     from milinfer.lhe.event_columns import EventColumns
     from milinfer.lhe.info import LHEInfo
+    from milinfer.lhe.limits import Limits
 
 __all__ = [
     "resolve_point",
@@ -160,6 +162,7 @@ def sample_from_events(
     tree: str = "Events",
     keep_reweights: bool = True,
     workers: int = 1,
+    limits: Limits | None = None,
 ) -> Sample:
     """Read an event file in chunks and compute features; see :func:`milinfer.storage.read_sample`.
 
@@ -199,7 +202,7 @@ def sample_from_events(
             start, first = first, first + len(columns.counts)
             yield start, columns
 
-    with events.open_reader(path, tree=tree, workers=workers) as reader:
+    with events.open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
         parts = list(in_order(compute, numbered(reader.columns(chunk_size)), workers))
         info = reader.info
     if not parts:
@@ -227,12 +230,13 @@ def sample_from_events(
         "features": features.name,
         "milinfer": __version__,
     }
+    if info.processes:  # else the file does not know
+        beams = zip(info.beams, info.energies, strict=True)
+        provenance["beams"] = [[int(beam), float(energy)] for beam, energy in beams]
     if rejected:
         provenance["rejected"] = rejected
     array = np.concatenate([part.array for part in parts])
-    if len(array) + sum(rejected.values()) != first:
-        msg = f"{path}: {first} events read, {len(array)} computed, {rejected} rejected; report it"
-        raise SampleError(msg)
+    event_balance(first, len(array), rejected, str(path))
     try:
         return Sample(
             array,

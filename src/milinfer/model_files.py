@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milinfer.exceptions import ModelError
+from milinfer.exceptions import MilinferError, ModelError
 from milinfer.model_folder import checksum, new_model_folder, read_json, require_unchanged
-from milinfer.typing import PathLikeStr
+from milinfer.typing import FloatArray, PathLikeStr
 
 if TYPE_CHECKING:
     from milinfer.likelihood import BagLikelihood
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["load_model", "pack_model", "save_model", "unpack_model"]
 
 _FORMAT = 2
+# What numpy, Keras and h5py make of a damaged file.
+_DAMAGED = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, Warning)
 _OWN = ("network", "training", "_fitted")  # written in a form of their own
 
 
@@ -91,7 +94,8 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
     from milinfer.training import TrainingConfig
 
     folder = Path(path)
-    content = read_json(folder / "model.json")
+    file = folder / "model.json"
+    content = read_json(file)
     if content.get("format") != _FORMAT:
         msg = f"{folder} has model format {content.get('format')}, this milinfer reads {_FORMAT}"
         raise ModelError(msg)
@@ -99,13 +103,17 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
         network = NetworkConfig(**_tuples(content["network"]))
         training = TrainingConfig(**content["training"])
         model = BagLikelihood(**_tuples(content["settings"]), network=network, training=training)
-        mean, variance = (np.array(content[k]) for k in ("mean", "variance"))
+        mean, variance = _moments(content)
         where = ModelPoints.of_model(model, content["parameters"], np.array(content["points"]))
         members = build_members(model, where, mean, variance)
+        _require_members(content, len(members))
         for name, part in _parts(members).items():
             file = folder / name
             require_unchanged(file, content["weights"][name])
-            part.load_weights(file)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # Keras only warns of weights that it cannot place
+                part.load_weights(file)
+        file = folder / "model.json"
         fitted = Fitted(
             where,
             members,
@@ -120,12 +128,34 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
             content["n_events"],
             content["effective_events"],
         )
-        return dataclasses.replace(model, _fitted=fitted)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ModelError):
-            raise
-        msg = f"{folder / 'model.json'} is not a complete model: {error}; train again"
+        loaded = dataclasses.replace(model, _fitted=fitted)
+        _ = loaded.interpolation  # refuses points between which there is no curve
+        return loaded
+    except ModelError:
+        raise
+    except (MilinferError, *_DAMAGED) as error:
+        msg = f"{file} is not as a model is written: {error!r}; restore it or train again"
         raise ModelError(msg) from error
+
+
+def _moments(content: Mapping[str, Any]) -> tuple[FloatArray, FloatArray]:
+    """Means and variances of the features."""
+    n = len(content["feature_names"])
+    found = []
+    for name in ("mean", "variance"):
+        values = np.array(content[name], dtype=np.float64)
+        if values.shape != (n,) or not np.isfinite(values).all():
+            msg = f"{name} is not one finite number for each of {n} features"
+            raise ValueError(msg)
+        found.append(values)
+    return found[0], found[1]
+
+
+def _require_members(content: Mapping[str, Any], n: int) -> None:
+    for name in ("z", "scale"):
+        if len(content[name]) != n:
+            msg = f"{name} has {len(content[name])} entries for {n} members"
+            raise ValueError(msg)
 
 
 def pack_model(model: BagLikelihood) -> dict[str, bytes]:
@@ -152,6 +182,9 @@ def unpack_model(files: Mapping[str, bytes]) -> BagLikelihood:
     """
     with tempfile.TemporaryDirectory() as parent:
         for name, content in files.items():
+            if Path(name).name != name:
+                msg = f"{name!r} leaves the folder of the model; pack it again"
+                raise ModelError(msg)
             Path(parent, name).write_bytes(content)
         return load_model(parent)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from milinfer.exceptions import ModelError
+from milinfer.json_text import parse_json
 from milinfer.typing import PathLikeStr
 
 __all__ = ["checksum", "new_model_folder", "read_json", "require_format", "require_unchanged"]
@@ -128,7 +128,7 @@ def read_json(path: Path) -> dict[str, Any]:
     milinfer.exceptions.ModelError: nowhere is not a milinfer model: it has no model.json
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         msg = f"{path.parent} is not a milinfer model: it has no {path.name}"
         raise ModelError(msg) from error

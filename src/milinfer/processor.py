@@ -17,6 +17,7 @@ import numpy as np
 from coffea.nanoevents import NanoAODSchema
 from coffea.processor import ProcessorABC, column_accumulator
 
+from milinfer.balance import event_balance
 from milinfer.exceptions import FeatureError, SampleError
 from milinfer.feature_table import FeatureTable, weight_sums
 from milinfer.features import FeatureSet, OnMissing, feature_set
@@ -151,9 +152,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         rejected.update(table.rejected)
         rows = np.flatnonzero(kept)[table.kept]
         cutflow["features"] = weight_sums(weights[rows])
-        if len(table) + sum(rejected.values()) != n:
-            msg = f"{source}: {n} events, {len(table)} rows and {rejected} rejected; report this"
-            raise SampleError(msg)
+        event_balance(n, len(table), rejected, source or "the events")
         key = (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
         columns = np.stack(list(table.columns.values())) if table.columns else np.empty((0, 0))
         chunk = _Chunk(
@@ -191,9 +190,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             output["cutflow"] = _join([c.cutflow for c in chunks])
             output.update(output["cutflow"]["features"])
             n_in = output["cutflow"]["all"]["n_events"]
-            if data.shape[1] + sum(output["rejected"].values()) != n_in:
-                msg = f"{dataset}: {n_in} events in, {data.shape[1]} out, {output['rejected']}"
-                raise SampleError(msg)
+            event_balance(n_in, data.shape[1], output["rejected"], str(dataset))
             names = list(chunks[0].reweights)
             if any(set(c.reweights) != set(names) for c in chunks):
                 other = next(c for c in chunks if set(c.reweights) != set(names))

@@ -197,28 +197,25 @@ def _group(name: str, entry: Any) -> dict[str, Any]:
 
 def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, Any] | None]:
     """What milinfer has written into each file: of events, or of a sample (a dict)."""
-    import json
-
-    import uproot
-
     from milinfer.events.columns import FileMetadata
+    from milinfer.flat_files import sample_metadata
+    from milinfer.root_files import open_root
 
     found: dict[str, FileMetadata | dict[str, Any] | None] = {}
     for path in paths:
         try:
-            with uproot.open(path) as file:
+            with open_root(path) as file:
                 text = str(file["milinfer"]) if "milinfer" in file else None
-        except FileNotFoundError:
+        except MilinferError:
             raise
         except Exception as error:
             msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         if text is None:
             found[path] = None
-        elif '"kind"' in text and json.loads(text).get("kind") == "sample":
-            found[path] = json.loads(text)
         else:
-            found[path] = FileMetadata.from_json(text, path)
+            sample = sample_metadata(text, path)
+            found[path] = FileMetadata.from_json(text, path) if sample is None else sample
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.points import format_point
@@ -74,9 +74,9 @@ class Sample:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        given_features = np.asarray(self.features)
+        given_features = self.features
         with np.errstate(over="ignore"):  # refused below
-            features = np.ascontiguousarray(self.features, dtype=np.float32)
+            features = _numbers(given_features, "features", np.float32, self.process)
         if features.ndim != 2 or features.shape[1] != len(self.feature_names):
             msg = (
                 f"{self.label}: features have shape {features.shape}, "
@@ -88,15 +88,20 @@ class Sample:
             raise SampleError(msg)
         n = len(features)
         given: ArrayLike | None = self.weights
-        weights = np.ones(n) if given is None else np.asarray(given, dtype=np.float64)
+        weights = (
+            np.ones(n) if given is None else _numbers(given, "'weight'", np.float64, self.label)
+        )
         put(self, "features", features)
         put(self, "feature_names", tuple(self.feature_names))
         put(self, "weights", weights)
-        put(self, "point", {str(k): float(v) for k, v in self.point.items()})
+        put(self, "point", _point(self.point, self.process))
         put(
             self,
             "reweights",
-            {k: np.asarray(v, dtype=np.float64) for k, v in self.reweights.items()},
+            {
+                k: _numbers(v, f"weight {k!r}", np.float64, self.label)
+                for k, v in self.reweights.items()
+            },
         )
         for name, column in {"weight": weights, **self.reweights}.items():
             if column.shape != (n,):
@@ -105,7 +110,16 @@ class Sample:
             self._require_finite(np.isfinite(column), f"weight {name!r}")
         unknown = set(self.reweight_points) - set(self.reweights)
         if unknown:
-            msg = f"{self.label}: reweight_points names unknown weights {sorted(unknown)}"
+            msg = (
+                f"{self.label}: reweight_points names unknown weights {sorted(unknown)}; give "
+                "these reweights too"
+            )
+            raise SampleError(msg)
+        if self.cross_section_error < 0:
+            msg = (
+                f"{self.label}: cross_section_error is {self.cross_section_error:g}; give one that "
+                "is not negative"
+            )
             raise SampleError(msg)
         good = np.isfinite(features)
         if not good.all():
@@ -247,8 +261,12 @@ class Sample:
         SampleError
             If they are not alike.
         """
+        if not samples:
+            msg = "there is nothing to concatenate; give at least one sample"
+            raise SampleError(msg)
         first = samples[0]
         for other in samples[1:]:
+            _require_same_beams(first, other)
             same = (
                 other.feature_names == first.feature_names
                 and other.point == first.point
@@ -279,6 +297,44 @@ class Sample:
         from milinfer.storage import read_sample
 
         return read_sample(path, **options)
+
+
+def _numbers(
+    given: ArrayLike, what: str, dtype: type[np.floating[Any]], label: str
+) -> NDArray[np.floating[Any]]:
+    """A contiguous array of real numbers."""
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            msg = f"they are of type {array.dtype}"
+            raise TypeError(msg)
+        with np.errstate(over="ignore"):  # what is infinite then is refused
+            return np.ascontiguousarray(array, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        msg = f"{label}: {what} must be an array of real numbers ({error})"
+        raise SampleError(msg) from error
+
+
+def _point(point: Point, label: str) -> dict[str, float]:
+    try:
+        checked = {str(k): float(v) for k, v in point.items()}
+        if all(np.isfinite(v) for v in checked.values()):
+            return checked
+    except (TypeError, ValueError, AttributeError):
+        pass
+    msg = f"{label}: the point {point!r} must be finite numbers by name, as in {{'c_HW': 0.5}}"
+    raise SampleError(msg)
+
+
+def _require_same_beams(a: Sample, b: Sample) -> None:
+    """Refuse samples of different beams, where both know theirs."""
+    mine, others = a.provenance.get("beams"), b.provenance.get("beams")
+    if mine is not None and others is not None and mine != others:
+        msg = (
+            f"{a.label} and {b.label} were made with different beams ({mine} and {others}, PDG id "
+            "and energy in GeV); keep them apart"
+        )
+        raise SampleError(msg)
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,6 +378,7 @@ class SampleSet:
                     "give every sample the same parameter names, in the same order"
                 )
                 raise SampleError(msg)
+            _require_same_beams(sample, first)
             key = tuple(sample.point.items())
             if key in seen:
                 msg = f"two samples for {sample.label}; join them with Sample.concatenate"

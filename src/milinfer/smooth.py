@@ -148,17 +148,34 @@ class SmoothPolynomial:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> SmoothPolynomial:
-        """The polynomial that :meth:`to_dict` has written."""
+        """The polynomial that :meth:`to_dict` has written.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is something else.
+        """
+        degree = int(content["degree"])
+        if degree < 0:
+            msg = f"the degree {degree} is negative"
+            raise ValueError(msg)
+        if content["beyond"] not in ("tangent", "flat"):
+            msg = f"beyond is {content['beyond']!r}"
+            raise ValueError(msg)
+        basis = PolynomialBasis(tuple(content["parameters"]), degree)
+        n, p = len(basis.exponents), len(basis.parameters)
+        arrays = {}
+        for name, shape in {
+            "coefficients": (n,), "covariance": (n, n), "low": (p,), "high": (p,)
+        }.items():  # fmt: skip
+            arrays[name] = np.array(content[name], dtype=np.float64)
+            if arrays[name].shape != shape:
+                msg = f"{name} have shape {arrays[name].shape}, and not {shape}"
+                raise ValueError(msg)
         return cls(
-            PolynomialBasis(tuple(content["parameters"]), int(content["degree"])),
-            np.array(content["coefficients"]),
-            np.array(content["covariance"]),
-            np.array(content["low"]),
-            np.array(content["high"]),
-            content["beyond"],
-            float(content["chi2"]),
-            int(content["ndf"]),
-        )
+            basis, **arrays, beyond=content["beyond"], chi2=float(content["chi2"]),
+            ndf=int(content["ndf"]),
+        )  # fmt: skip
 
     def _scaled(self, theta: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Points inside the box in scaled parameters, how far they are beyond, and d scaled/dθ."""

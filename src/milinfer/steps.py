@@ -19,6 +19,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 from milinfer.atomic import atomic_path
 from milinfer.exceptions import ConfigurationError
+from milinfer.json_text import parse_json
 from milinfer.typing import PathLikeStr
 
 __all__ = ["Step", "StepState", "Steps", "content_hash", "file_hash"]
@@ -126,7 +127,7 @@ class Steps:
         if not path.exists():
             return StepState("new")
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = parse_json(path.read_text(encoding="utf-8"))
             depends, files = record["depends"], record["files"]
         except (ValueError, KeyError, TypeError):
             return StepState("damaged", f"{path} is no record of a step")
@@ -175,7 +176,11 @@ class Steps:
         ConfigurationError
             If another run works here; names its process.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            msg = f"{self.folder} cannot be a folder of results: a file is in its way; move it"
+            raise ConfigurationError(msg) from error
         path = self.folder / ".lock"
         with path.open("a+", encoding="utf-8") as file:
             if not _lock(file):

@@ -14,16 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.atomic import atomic_path
+from milinfer.balance import event_balance
 from milinfer.exceptions import ConfigurationError, MilinferError, ParameterError, SampleError
-from milinfer.flat_files import KEY, KIND, TREE, FlatTable, ParquetTable, RootTable, RowGroupTable
+from milinfer.flat_files import (
+    FORMAT,
+    KEY,
+    KIND,
+    TREE,
+    FlatTable,
+    ParquetTable,
+    RootTable,
+    RowGroupTable,
+)
 from milinfer.ingest import resolve_point, sample_from_events
 from milinfer.samples import Sample
 from milinfer.typing import PathLikeStr, Point
 
 if TYPE_CHECKING:
     from milinfer.features import FeatureSet, OnMissing
+    from milinfer.lhe.limits import Limits
 
-__all__ = ["ROW_GROUP", "RowGroups", "read_sample", "write_sample"]
+__all__ = ["ROW_GROUP", "RowGroups", "read_sample", "sample_balance", "write_sample"]
 
 WEIGHT: Final = "weight"
 ROW_GROUP: Final = 65_536
@@ -99,7 +110,7 @@ def write_sample(sample: Sample, path: PathLikeStr) -> None:
 def _metadata(sample: Sample, target: Path) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "kind": KIND,
-        "format": 1,
+        "format": FORMAT,
         "features": list(sample.feature_names),
         "reweights": list(sample.reweights),
         "point": dict(sample.point),
@@ -158,6 +169,7 @@ def read_sample(
     chunk_size: int = 50_000,
     tree: str | None = None,
     workers: int = 1,
+    limits: Limits | None = None,
 ) -> Sample:
     """Read a sample: features from a file, or computed from the events of a file.
 
@@ -187,6 +199,8 @@ def read_sample(
         Name of the TTree or RNTuple in a ROOT file.
     workers
         Threads that parse LHE files and compute features; the sample does not depend on it.
+    limits
+        Largest sizes of the parts of an LHE file; see :class:`milinfer.lhe.Limits`.
 
     Raises
     ------
@@ -226,6 +240,7 @@ def read_sample(
             tree=tree or "Events",
             keep_reweights=keep_reweights,
             workers=workers,
+            limits=limits,
         )
     else:
         if isinstance(features, str | FeatureSet):
@@ -234,6 +249,25 @@ def read_sample(
     known = {"cross_section": cross_section, "cross_section_error": cross_section_error}
     given = {name: value for name, value in known.items() if value is not None}
     return dataclasses.replace(sample, **given) if given else sample  # type: ignore[arg-type]
+
+
+def sample_balance(sample: Sample, source: str) -> str:
+    """Say how many events were read for a sample, and how many of them were rejected, and why.
+
+    Raises
+    ------
+    SampleError
+        If they do not add up.
+
+    Examples
+    --------
+    >>> sample_balance(Sample(np.ones((2, 1)), ("x",)), "a.parquet")
+    '2 events in, 2 out, 0 rejected'
+    """
+    rejected = sample.provenance.get("rejected", {})
+    return event_balance(
+        sample.provenance.get("n_events", len(sample)), len(sample), rejected, source
+    )
 
 
 class RowGroups:
@@ -326,8 +360,9 @@ def _read_table(
     empty = np.empty((0, 0), dtype=np.float32)
     n = len(next(iter(arrays.values()), empty))
     data = np.empty((n, len(names)), dtype=np.float32)
-    for i, name in enumerate(names):
-        data[:, i] = arrays[name]
+    with np.errstate(over="ignore"):  # what is infinite then is refused
+        for i, name in enumerate(names):
+            data[:, i] = arrays[name]
 
     def number(key: str) -> float:
         value = metadata.get(key)

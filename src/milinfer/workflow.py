@@ -26,7 +26,7 @@ from milinfer.configuration import (
     ToysSection,
     read_configuration,
 )
-from milinfer.exceptions import ConfigurationError, ParameterError
+from milinfer.exceptions import ConfigurationError, FeatureError, ParameterError
 from milinfer.samples import Sample, SampleSet
 from milinfer.steps import Step, Steps, StepState, content_hash, file_hash
 from milinfer.tracking import Tracker, log_training
@@ -84,6 +84,7 @@ class AnalysisPlan:
         self, config: AnalysisConfig, on_file: Callable[[Path], None] = lambda _: None
     ) -> None:
         self.config = config
+        _require_features(config)
         self.steps = Steps(config.out)
         self._inputs: dict[str, list[_Input]] = {}
         hashes: dict[Path, str] = {}
@@ -173,7 +174,7 @@ class AnalysisPlan:
     # --- what the steps do ---------------------------------------------------------------------
 
     def _features(self, source: _Input) -> str:
-        from milinfer.storage import read_sample, write_sample
+        from milinfer.storage import read_sample, sample_balance, write_sample
 
         samples = self.config.samples
         options: dict[str, Any] = {
@@ -192,8 +193,7 @@ class AnalysisPlan:
         target = self.config.out / source.output
         target.parent.mkdir(parents=True, exist_ok=True)
         write_sample(sample, target)
-        rejected = sum(sample.provenance.get("rejected", {}).values())
-        return f"{len(sample) + rejected} events in, {len(sample)} out, {rejected} rejected"
+        return sample_balance(sample, str(source.path))
 
     def _train(self, section: ModelSection) -> str:
         from milinfer.likelihood import BagLikelihood
@@ -302,6 +302,34 @@ class AnalysisPlan:
             [1 - part, part], seed=self.config.analysis.seed
         )
         return train, held_out
+
+
+def _require_features(config: AnalysisConfig) -> None:
+    """Refuse, before hours of training, a histogram of something that is no feature.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the key.
+    """
+    from milinfer.features import feature_set
+
+    of = "" if config.source is None else f"{config.source}:\n  "
+    names = config.samples.features
+    if isinstance(names, str):
+        try:
+            names = list(feature_set(names).names)
+        except FeatureError as error:
+            msg = f"{of}samples.features: {error}"
+            raise ConfigurationError(msg) from error
+    for key in ("observable", "second_observable"):
+        name = getattr(config.templates, key)
+        if name is not None and name not in names:
+            msg = (
+                f"{of}templates.{key}: {name!r} is not one of the features; choose from "
+                f"{', '.join(names)}"
+            )
+            raise ConfigurationError(msg)
 
 
 def _truths(

@@ -12,6 +12,7 @@ import numpy as np
 from milinfer.atomic import atomic_path
 from milinfer.display import html_facts
 from milinfer.exceptions import WorkspaceError
+from milinfer.json_text import parse_json
 from milinfer.tables import arrow_table
 from milinfer.typing import FloatArray, PathLikeStr
 
@@ -154,7 +155,7 @@ def is_workspace(path: PathLikeStr) -> bool:
     True
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = parse_json(Path(path).read_text(encoding="utf-8"))
     except ValueError:
         return False
     return isinstance(content, dict) and {"channels", "measurements"} <= set(content)
@@ -302,12 +303,17 @@ def _load(path: PathLikeStr) -> Any:
         msg = f"{path} cannot be read: {error}"
         raise WorkspaceError(msg) from error
     try:
-        return json.loads(text, parse_constant=refuse)
+        return parse_json(text, parse_constant=refuse)
     except json.JSONDecodeError as error:
         msg = (
             f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}; "
             "it may be cut off"
         )
+        raise WorkspaceError(msg) from error
+    except ValueError as error:
+        if isinstance(error, WorkspaceError):
+            raise
+        msg = f"{path} is not JSON: {error}; correct it, or write it again"
         raise WorkspaceError(msg) from error
 
 
@@ -322,6 +328,9 @@ def _patched(spec: Any, path: Path, patch: Path, signal: str | Sequence[float] |
                 msg = f"{patch} is one JSON patch, not a set to choose signal={signal!r} from"
                 raise WorkspaceError(msg)
             return jsonpatch.JsonPatch(content).apply(spec)
+        if not isinstance(content, dict):
+            msg = f"{patch} is neither a JSON patch (a list) nor a patch set of pyhf; give one"
+            raise WorkspaceError(msg)
         patches = pyhf.PatchSet(content)
         if signal is None:
             names = ", ".join(p.name for p in patches)
@@ -330,7 +339,8 @@ def _patched(spec: Any, path: Path, patch: Path, signal: str | Sequence[float] |
         key = signal if isinstance(signal, str) else tuple(signal)
         return patches.apply(spec, key)
     except pyhf.exceptions.InvalidSpecification as error:
-        _fail(str(patch), list(error.parent.absolute_path), error.parent.message)
+        what = f"{error.parent.message}; see the schema of patch sets"
+        _fail(str(patch), list(error.parent.absolute_path), what)
     except (
         jsonpatch.JsonPatchException,
         jsonpatch.JsonPointerException,
@@ -338,7 +348,7 @@ def _patched(spec: Any, path: Path, patch: Path, signal: str | Sequence[float] |
         pyhf.exceptions.InvalidPatchLookup,
         pyhf.exceptions.PatchSetVerificationError,
     ) as error:
-        msg = f"{patch} cannot be applied to {path}: {error}"
+        msg = f"{patch} cannot be applied to {path}: {error}; correct it, or give its workspace"
         raise WorkspaceError(msg) from error
 
 
@@ -362,7 +372,7 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
             for end, values in _arrays(sample):
                 if len(values) != len(counts):
                     what = f"{len(values)} bins, but {len(counts)} in the observation of "
-                    _fail(name, [*here, *end], what + f"channel {channel['name']!r}")
+                    _fail(name, [*here, *end], what + f"channel {channel['name']!r}; correct one")
                 if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
                     _fail(name, [*here, *end], f"sample {sample['name']!r}: not finite: {values}")
             for m, modifier in enumerate(sample["modifiers"]):

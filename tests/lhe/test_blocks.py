@@ -7,7 +7,7 @@ import gzip
 import pytest
 
 from milinfer.exceptions import LHEError
-from milinfer.lhe import blocks
+from milinfer.lhe import Limits, blocks
 from milinfer.lhe.blocks import BlockReader
 
 
@@ -72,10 +72,9 @@ def test_a_gzip_file_is_read_up_to_where_it_is_cut(maker, small_pieces):
 
 
 def test_an_event_without_end(maker, monkeypatch):
-    monkeypatch.setattr(blocks, "_LARGEST_EVENT", 1000)
     monkeypatch.setattr(blocks, "_PIECE", 100)
     text = maker.document(maker.event(), "<event>\n", "1 2 3\n" * 1000)
-    with BlockReader(maker.file(text)) as reader:
+    with BlockReader(maker.file(text), Limits(event=1000)) as reader:
         assert len([reader.first_event(), *reader.blocks(100)]) == 1
         with pytest.raises(LHEError, match=r"event 1 .* never closed"):
             reader.finish(1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import errno
 from importlib import import_module
+from typing import IO, Any
 
 import click
 
@@ -31,7 +32,27 @@ _COMMANDS = {
 }
 
 
+class _Failure(click.ClickException):
+    """An error that milinfer knows: one message, and code 2 as for wrong options."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.secho(f"Error: {self.message}", file=file, fg="red", err=file is None)
+
+
 class _LazyGroup(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (MilinferError, OSError) as error:
+            if ctx.params["debug"] or getattr(error, "errno", None) == errno.EPIPE:
+                raise
+            text = str(error)
+            if not isinstance(error, MilinferError):  # permissions, a full disk
+                text = f"{text}; see to that file or folder, and try again"
+            raise _Failure(text) from error
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
 
@@ -60,11 +81,4 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; errors that milinfer knows end with code 2 and one message."""
-    # --debug is read here too, because an error may come before click has parsed anything.
-    try:
-        cli(standalone_mode=True)
-    except MilinferError as error:
-        if "--debug" in sys.argv:
-            raise
-        click.secho(f"Error: {error}", fg="red", err=True)
-        sys.exit(2)
+    cli()

@@ -97,19 +97,36 @@ def generate(
     show_default=True,
     help="Kind of ROOT file.",
 )
+@click.option(
+    "--size-limit",
+    type=click.IntRange(1),
+    metavar="MIB",
+    help="Largest header, event and line of an LHE file; default: 64, 16 and 1 MiB.",
+)
 @workers_option
 @json_option
-def convert(source: Path, out: Path, ntuple: str, workers: int, json_path: Path | None) -> None:
+def convert(
+    source: Path,
+    out: Path,
+    ntuple: str,
+    size_limit: int | None,
+    workers: int,
+    json_path: Path | None,
+) -> None:
     r"""Convert event files (LHE, ROOT, Parquet) into one another without loss.
 
     \b
     milinfer convert events.lhe.gz --out events.root
     """
+    from milinfer.balance import event_balance
     from milinfer.convert import convert as convert_file
+    from milinfer.lhe import Limits
 
-    done = convert_file(source, out, ntuple=ntuple, workers=workers)  # type: ignore[arg-type]
+    limits = None if size_limit is None else Limits(*3 * [size_limit << 20])
+    done = convert_file(source, out, ntuple=ntuple, workers=workers, limits=limits)  # type: ignore[arg-type]  # click has checked the choice
     click.echo(
-        f"{source} → {out}: {done.n_events_in} events in, {done.n_events_out} out, "
+        f"{source} → {out}: "
+        f"{event_balance(done.n_events_in, done.n_events_out, {}, str(source))}, "
         f"{done.n_events_in / done.seconds:.0f} events/s"
     )
     write_json(json_path, done._asdict())
@@ -151,7 +168,7 @@ def features(
     \b
     milinfer features events.lhe.gz --out features.parquet
     """
-    from milinfer.storage import read_sample, write_sample
+    from milinfer.storage import read_sample, sample_balance, write_sample
 
     start = time.perf_counter()
     sample = read_sample(
@@ -165,9 +182,9 @@ def features(
     )
     seconds = time.perf_counter() - start
     write_sample(sample, out)
-    rejected = sum(sample.provenance.get("rejected", {}).values())
+    rejected = sample.provenance.get("rejected", {})
     click.echo(
-        f"{source} → {out}: {len(sample)} events of {sample.label}, {rejected} rejected, "
+        f"{source} → {out}: {sample_balance(sample, str(source))}; {sample.label}, "
         f"{len(sample.feature_names)} features and the weight, {len(sample) / seconds:.0f} events/s"
     )
     if not keep_weights:
@@ -177,7 +194,8 @@ def features(
         {
             "file": out,
             "n_events": len(sample),
-            "n_rejected": rejected,
+            "n_rejected": sum(rejected.values()),
+            "rejected": dict(rejected),
             "features": list(sample.feature_names),
             "point": dict(sample.point),
             "process": sample.process,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from milinfer.cli.options import (
     values_spec,
     write_json,
 )
+from milinfer.json_text import parse_json
 
 if TYPE_CHECKING:
     from milinfer.samples import SampleSet
@@ -374,7 +374,7 @@ def report(directory: Path, json_path: Path | None) -> None:
     if not path.exists():
         msg = f"{directory} has no summary.json; run `milinfer demo` or `milinfer compare` into it"
         raise ConfigurationError(msg)
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    summary: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
     Console().print(summary_table(summary))
     click.echo(f"{directory / 'report.html'}")
     write_json(json_path, summary)

@@ -17,7 +17,6 @@ All give events with features as a :class:`~milinfer.SampleSet`, the parameter b
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -90,17 +89,17 @@ def lhco_dijets(
     """
     if background is None:
         frame = _read_frame(Path(path), ("label",))
-        labels = np.asarray(frame["label"], dtype=np.float64)
+        labels = frame["label"]
         if not np.all(np.isin(labels, (0, 1))):
             msg = f"{path}: column 'label' has other values than 0 (background) and 1 (signal)"
             raise SampleError(msg)
-        parts = [(Path(path), frame[labels == k]) for k in (0, 1)]
+        parts = [(Path(path), {n: c[labels == k] for n, c in frame.items()}) for k in (0, 1)]
     else:
         files = (Path(background), Path(path))
         parts = [(file, _read_frame(file)) for file in files]
     samples = []
     for signal, (file, frame) in enumerate(parts):
-        columns = {name: np.asarray(frame[name], dtype=np.float64) for name in LHCO_COLUMNS}
+        columns = {name: frame[name] for name in LHCO_COLUMNS}
         features, mass = _dijet_features(columns)
         if window is not None:
             features = features[(mass > window[0]) & (mass < window[1])]
@@ -252,29 +251,32 @@ def _dijet_features(columns: dict[str, FloatArray]) -> tuple[FloatArray, FloatAr
     return np.column_stack([light / 1e3, (heavy - light) / 1e3, *shapes]), dijet / 1e3
 
 
-def _read_frame(file: Path, more: tuple[str, ...] = ()) -> Any:
-    """A table of derived features, as a DataFrame."""
+def _read_frame(file: Path, more: tuple[str, ...] = ()) -> dict[str, FloatArray]:
+    """A table of derived features, by column, each (n_events,).
+
+    Pandas' own reader would unpickle what a file says it should.
+    """
+    import h5py
+
     _require_file(file)
+    columns: dict[str, FloatArray] = {}
     try:
-        import pandas as pd
-        import tables  # noqa: F401  # what pandas reads HDF5 with
-    except ImportError as error:
-        msg = (
-            "HDF5 files of the LHC Olympics are read by pandas and PyTables; install them with: "
-            'pip install "milinfer[lhco]"'
-        )
-        raise ConfigurationError(msg) from error
-    try:
-        frame = pd.read_hdf(file)
-    except Exception as error:  # PyTables, HDF5 and pandas have errors of their own
-        msg = f"{file} is not a table that pandas wrote: {error}"
+        with h5py.File(file, "r") as store:
+            (group,) = store.values()
+            for i in range(int(group.attrs["nblocks"])):
+                values = np.asarray(group[f"block{i}_values"][()])
+                if values.dtype.kind in "fiub":
+                    names = [name.decode() for name in group[f"block{i}_items"][()]]
+                    columns |= dict(zip(names, values.astype(np.float64).T, strict=True))
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        msg = f"{file} is not one table that pandas wrote with format='fixed': {error}"
         raise SampleError(msg) from error
-    missing = [name for name in (*LHCO_COLUMNS, *more) if name not in frame.columns]
+    missing = [name for name in (*LHCO_COLUMNS, *more) if name not in columns]
     if missing:
         hint = "; give a file of background too" if missing == ["label"] else ""
         msg = f"{file} has no columns {', '.join(missing)}{hint}"
         raise SampleError(msg)
-    return frame
+    return columns
 
 
 def _read_array(file: Path, key: str | None = None) -> FloatArray:

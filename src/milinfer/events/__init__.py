@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from milinfer.events.parquet import ParquetReader, ParquetWriter
     from milinfer.events.root import Ntuple, RootReader, RootWriter
     from milinfer.lhe.info import LHEInfo
+    from milinfer.lhe.limits import Limits
 
 __all__ = ["count", "iterate", "kind_of", "open_reader", "open_writer", "read", "write"]
 
@@ -45,11 +46,12 @@ def kind_of(path: PathLikeStr) -> str:
 
 
 def open_reader(
-    path: PathLikeStr, *, tree: str = "Events", workers: int = 1
+    path: PathLikeStr, *, tree: str = "Events", workers: int = 1, limits: Limits | None = None
 ) -> LHEReader | RootReader | ParquetReader:
     """Open an event file: a context manager with ``info``, ``chunks(chunk_size)`` and ``columns``.
 
-    ``workers`` threads parse LHE files; the others are decompressed in one.
+    ``workers`` threads parse LHE files, up to the sizes in ``limits``; the others are
+    decompressed in one.
 
     Examples
     --------
@@ -60,7 +62,7 @@ def open_reader(
     """
     kind = kind_of(path)
     if kind == "lhe":
-        return LHEReader(path, workers)
+        return LHEReader(path, workers, limits=limits)
     if kind == "root":
         from milinfer.events.root import RootReader
 
@@ -94,7 +96,12 @@ def open_writer(
 
 
 def iterate(
-    path: PathLikeStr, chunk_size: int = 50_000, *, tree: str = "Events", workers: int = 1
+    path: PathLikeStr,
+    chunk_size: int = 50_000,
+    *,
+    tree: str = "Events",
+    workers: int = 1,
+    limits: Limits | None = None,
 ) -> Iterator[AwkwardArray]:
     """Event records of a file in chunks, in bounded memory.
 
@@ -108,6 +115,8 @@ def iterate(
         Name of the TTree or RNTuple in a ROOT file.
     workers
         Threads that parse an LHE file; the events are the same whatever their number.
+    limits
+        Largest sizes of the parts of an LHE file; see :class:`milinfer.lhe.Limits`.
 
     Yields
     ------
@@ -128,12 +137,17 @@ def iterate(
     if chunk_size < 1:
         msg = f"chunk_size must be at least 1, but it is {chunk_size}"
         raise ConfigurationError(msg)
-    with open_reader(path, tree=tree, workers=workers) as reader:
+    with open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
         yield from reader.chunks(chunk_size)
 
 
 def read(
-    path: PathLikeStr, chunk_size: int = 50_000, *, tree: str = "Events", workers: int = 1
+    path: PathLikeStr,
+    chunk_size: int = 50_000,
+    *,
+    tree: str = "Events",
+    workers: int = 1,
+    limits: Limits | None = None,
 ) -> LHEFile:
     """Read a whole event file; parameters and errors as for :func:`iterate`.
 
@@ -148,7 +162,7 @@ def read(
     """
     import awkward as ak
 
-    with open_reader(path, tree=tree, workers=workers) as reader:
+    with open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
         chunks: list[Any] = list(reader.chunks(chunk_size))
         if not chunks:
             msg = f"{path}: there are no events in this file; produce it again"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import LHEError, SampleError
+from milinfer.json_text import parse_json
 from milinfer.lhe.event_columns import EventColumns
 from milinfer.lhe.info import LHEInfo
 from milinfer.lhe.record import EVENT_FIELDS, PARTICLE_FIELDS, flatten_events
@@ -77,9 +78,13 @@ class FileMetadata:
             If the text is not what :meth:`to_json` writes.
         """
         try:
-            content = json.loads(text)
-            return cls(LHEInfo.from_json(content["info"]), content["weights"])
-        except (ValueError, KeyError, TypeError) as error:
+            content = parse_json(text)
+            weights = content["weights"]
+            if not all(isinstance(name, str) for name in weights.values()):
+                msg = f"the weights {weights} are no names"
+                raise TypeError(msg)
+            return cls(LHEInfo.from_json(content["info"]), weights)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             msg = f"{source}: its milinfer metadata cannot be read ({error!r}); convert it again"
             raise SampleError(msg) from error
 
@@ -147,6 +152,44 @@ def _nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {"pt": pt, "eta": eta, "phi": phi, "incomingpz": pz}
 
 
+def _checked(
+    name: str,
+    lengths: NDArray[np.int64] | None,
+    values: NDArray[Any],
+    counts: NDArray[np.int64],
+    source: str,
+    first: int,
+) -> NDArray[Any]:
+    """A branch of the right shape and kind."""
+
+    def fail(what: str, event: int | None = None) -> NoReturn:
+        where = "" if event is None else f"event {first + event} (counted from 0): "
+        msg = f"{source}: {where}{name} {what}; correct it, or produce the file again"
+        raise SampleError(msg)
+
+    of_particles = name.startswith(PART)
+    if of_particles != (lengths is not None):
+        kinds = ("one number for each event", "a list for the particles of each event")
+        fail(f"is {kinds[not of_particles]}, not {kinds[of_particles]}")
+    if lengths is not None and not np.array_equal(lengths, counts):
+        event = int(np.argmax(lengths != counts))
+        fail(f"has {lengths[event]} numbers for {counts[event]} particles", event)
+    if values.dtype.kind not in "fiub":
+        fail("has no numbers")
+    field = name.removeprefix(PART)
+    kind = PARTICLE_FIELDS.get(field) if of_particles else EVENT_FIELDS.get(field)
+    if kind is np.int32 and values.dtype != np.int32:
+        limits = np.iinfo(np.int32)
+        good = (values >= limits.min) & (values <= limits.max)
+        if values.dtype.kind == "f":
+            good &= np.where(good, values, 0.0) == np.trunc(np.where(good, values, 0.0))
+        if not good.all():
+            row = int(np.argmin(good))
+            event = int(np.searchsorted(np.cumsum(counts), row, "right")) if of_particles else row
+            fail(f"is {values[row]}, no whole number of 32 bits", event)
+    return values
+
+
 class LazyColumns(Mapping[str, NDArray[Any]]):
     """Columns that are read from a file when they are asked for, once.
 
@@ -187,8 +230,11 @@ class LazyColumns(Mapping[str, NDArray[Any]]):
 def from_branches(
     branches: Iterable[str],
     weights: Mapping[str, str],
-    load: Callable[[str], NDArray[Any]],
+    load: Callable[[str], tuple[NDArray[np.int64] | None, NDArray[Any]]],
     counts: NDArray[np.int64],
+    *,
+    source: str,
+    first: int,
 ) -> EventColumns:
     """Columns of the event record from those of a file; the record itself undoes `to_branches`.
 
@@ -202,23 +248,37 @@ def from_branches(
     weights
         Weight id of each weight branch.
     load
-        Reads a branch: shape (n_particles,) for particles, else (n_events,).
+        Reads a branch: the length of the list of each event, (n_events,), or None if it has one
+        number for each event; and all numbers in a row.
     counts
         Number of particles of each event.
+    source, first
+        Name of the file and number of the first of these events in it, for messages.
+
+    Raises
+    ------
+    SampleError
+        When a column is read: if it has other lengths, is no numbers, or no whole ones where they
+        have to be.
     """
+
+    def checked(name: str) -> NDArray[Any]:
+        lengths, values = load(name)
+        return _checked(name, lengths, values, counts, source, first)
+
     names = set(branches)
     event: Mapping[str, NDArray[Any]]
-    event = LazyColumns({name: name for name in EVENT_FIELDS if name in names}, load)
+    event = LazyColumns({name: name for name in EVENT_FIELDS if name in names}, checked)
     particles: Mapping[str, NDArray[Any]]
     if PART + "exact_px" in names:
         stored = {name: PART + _EXACT.get(name, name) for name in PARTICLE_FIELDS}
-        particles = LazyColumns({k: v for k, v in stored.items() if v in names}, load)
+        particles = LazyColumns({k: v for k, v in stored.items() if v in names}, checked)
     else:
-        given = {name.removeprefix(PART): load(name) for name in names if name.startswith(PART)}
+        given = {name.removeprefix(PART): checked(name) for name in names if name.startswith(PART)}
         particles = _from_nanoaod(given)
         event = {"LHE_processId": np.zeros(len(counts), dtype=np.int32), **event}
     return EventColumns(
-        counts, particles, event, LazyColumns({key: name for name, key in weights.items()}, load)
+        counts, particles, event, LazyColumns({key: name for name, key in weights.items()}, checked)
     )
 
 

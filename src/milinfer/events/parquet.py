@@ -22,6 +22,7 @@ from milinfer.events.columns import (
 from milinfer.exceptions import SampleError
 from milinfer.lhe.event_columns import EventColumns
 from milinfer.lhe.info import LHEInfo
+from milinfer.paths import require_file
 from milinfer.typing import AwkwardArray, PathLikeStr
 
 __all__ = ["ParquetReader", "ParquetWriter"]
@@ -142,11 +143,10 @@ class ParquetReader:
         import pyarrow.parquet as pq
 
         self.name = str(path)
+        require_file(path)
         try:
             self._file = pq.ParquetFile(path)
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
             msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         try:
@@ -193,15 +193,20 @@ class ParquetReader:
             If a column cannot be read.
         """
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         done = 0
         try:
             for batch in self._file.iter_batches(chunk_size, columns=self._branches):
-                lengths = pc.list_value_length(batch[PART + "pdgId"])
-                counts = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+                load = functools.partial(self._load, batch, done)
+                counts, _ = load(PART + "pdgId")
+                if counts is None:
+                    msg = (
+                        f"{self.name}: {PART}pdgId is one number for each event, not a list for "
+                        "its particles; produce the file again"
+                    )
+                    raise SampleError(msg)
                 yield from_branches(
-                    self._branches, self._weights, functools.partial(_flat, batch), counts
+                    self._branches, self._weights, load, counts, source=self.name, first=done
                 )
                 done += len(counts)
         except (pa.ArrowException, OSError) as error:
@@ -211,7 +216,33 @@ class ParquetReader:
             )
             raise SampleError(msg) from error
 
+    def _load(
+        self, batch: Any, first: int, name: str
+    ) -> tuple[NDArray[np.int64] | None, NDArray[Any]]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-def _flat(batch: Any, name: str) -> NDArray[Any]:
-    column = batch[name].flatten() if name.startswith(PART) else batch[name]
-    return np.asarray(column.to_numpy(zero_copy_only=False))
+        column = batch[name]
+        kind = column.type
+        lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+        if not any(is_list(kind) for is_list in lists):
+            self._require_present(column, name, first)
+            return None, np.asarray(column.to_numpy(zero_copy_only=False))
+        self._require_present(column, name, first)
+        counts = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+        flat = column.flatten()
+        self._require_present(flat, name, first, counts)
+        return counts, np.asarray(flat.to_numpy(zero_copy_only=False))
+
+    def _require_present(
+        self, column: Any, name: str, first: int, counts: NDArray[np.int64] | None = None
+    ) -> None:
+        if column.null_count:
+            row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+            if counts is not None:
+                row = int(np.searchsorted(np.cumsum(counts), row, "right"))
+            msg = (
+                f"{self.name}: event {first + row} (counted from 0) has a missing value in {name}; "
+                "produce the file again"
+            )
+            raise SampleError(msg)

@@ -18,9 +18,10 @@ from milinfer.events.columns import (
     needed_branches,
     to_branches,
 )
-from milinfer.exceptions import ConfigurationError, SampleError
+from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.lhe.event_columns import EventColumns, in_chunks
 from milinfer.lhe.info import LHEInfo
+from milinfer.root_files import open_root
 from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
 
 __all__ = ["Ntuple", "RootReader", "RootWriter"]
@@ -165,25 +166,16 @@ class RootReader:
     """
 
     def __init__(self, path: PathLikeStr, tree: str = "Events") -> None:
-        import uproot
-
         self.name = str(path)
         self._tree_name = tree
-        try:
-            # mapped into memory it is read faster; what is read is kept nowhere twice
-            local = {} if "://" in str(path) else {"handler": uproot.MemmapSource}
-            self._file = uproot.open(path, array_cache=None, **local)
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            msg = (
-                f"{path}: this cannot be opened as a ROOT file ({error}); copy or produce it again"
-            )
-            raise SampleError(msg) from error
+        self._file = open_root(path)
         try:
             if tree not in self._file:
                 there = ", ".join(self._file.keys(cycle=False)) or "nothing"
-                msg = f"{path}: there is no tree {tree!r} in this file, only {there}"
+                msg = (
+                    f"{path}: there is no tree {tree!r} in this file, only {there}; name another "
+                    "with tree="
+                )
                 raise SampleError(msg)
             self._tree = self._file[tree]
             text = str(self._file[_KEY]) if _KEY in self._file else None
@@ -194,9 +186,13 @@ class RootReader:
             self._weights = metadata.weights
             self._branches = needed_branches(self._tree.keys(), self._weights, self.name)
             self.n_events = int(self._tree.num_entries)
-        except BaseException:
+        except MilinferError:
             self._file.close()
             raise
+        except Exception as error:
+            self._file.close()
+            msg = f"{path}: this ROOT file is damaged ({error}); copy or produce it again"
+            raise SampleError(msg) from error
 
     def __enter__(self) -> Self:
         return self
@@ -247,27 +243,34 @@ class RootReader:
         return np.unique([*offsets, 0, self.n_events])
 
     def _read(self, start: int, stop: int) -> EventColumns:
+        # the particles of every file have it
+        counts, ids = self._load(PART + "pdgId", start, stop)
+        if counts is None:
+            msg = (
+                f"{self.name}: {PART}pdgId is one number for each event, not a list for its "
+                "particles; produce the file again"
+            )
+            raise SampleError(msg)
+
+        def load(name: str) -> tuple[IntArray | None, NDArray[Any]]:
+            return (counts, ids) if name == PART + "pdgId" else self._load(name, start, stop)
+
+        return from_branches(
+            self._branches, self._weights, load, counts, source=self.name, first=start
+        )
+
+    def _load(self, name: str, start: int, stop: int) -> tuple[IntArray | None, NDArray[Any]]:
         import awkward as ak
 
-        # the particles of every file have it
-        ids = self._array(PART + "pdgId", start, stop)
-        counts = np.diff(np.asarray(ids.layout.offsets.data)).astype(np.int64)
-        total = int(counts.sum())
-
-        def load(name: str) -> NDArray[Any]:
-            array = ids if name == PART + "pdgId" else self._array(name, start, stop)
-            if not name.startswith(PART):
-                return np.asarray(array)
-            column = np.asarray(ak.to_numpy(ak.flatten(array, axis=1)))
-            if len(column) != total:
-                msg = (
-                    f"{self.name}: events {start} to {stop - 1} (counted from 0) have {total} "
-                    f"particles, but {name} has {len(column)}; produce the file again"
-                )
-                raise SampleError(msg)
-            return column
-
-        return from_branches(self._branches, self._weights, load, counts)
+        array = self._array(name, start, stop)
+        if array.ndim == 1:
+            return None, np.asarray(ak.to_numpy(array))
+        counts = np.asarray(ak.num(array, axis=1), dtype=np.int64)
+        flat = ak.flatten(array, axis=1)
+        if flat.ndim != 1:
+            msg = f"{self.name}: {name} is not a list of numbers for each event; produce it again"
+            raise SampleError(msg)
+        return counts, np.asarray(ak.to_numpy(flat))
 
     def _array(self, name: str, start: int, stop: int) -> Any:
         try:

@@ -2,6 +2,7 @@
 
 from milinfer.lhe.event_columns import EventColumns
 from milinfer.lhe.info import LHEInfo, LHEProcess, LHEWeight
+from milinfer.lhe.limits import Limits
 from milinfer.lhe.reading import LHEFile, LHEReader, iterate, read, read_info
 from milinfer.lhe.record import flatten_events, make_events
 from milinfer.lhe.writing import LHEWriter, write
@@ -14,6 +15,7 @@ __all__ = [
     "LHEReader",
     "LHEWeight",
     "LHEWriter",
+    "Limits",
     "flatten_events",
     "iterate",
     "make_events",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,15 +11,16 @@ from typing import Final, Self
 
 from milinfer.exceptions import LHEError
 from milinfer.lhe.cleaning import CLOSE, END, EVENT, check_gap
+from milinfer.lhe.limits import Limits
+from milinfer.lhe.markup import without_comments
 from milinfer.lhe.preamble import read_preamble
+from milinfer.paths import require_file
 from milinfer.typing import PathLikeStr
 
 __all__ = ["BlockReader"]
 
 _PIECE: Final = 1 << 16
-_LARGEST_EVENT: Final = 1 << 24
 _GZIP: Final = b"\x1f\x8b"
-_COMMENT: Final = re.compile(rb"<!--.*?-->", re.DOTALL)
 
 
 class BlockReader:
@@ -30,6 +30,8 @@ class BlockReader:
     ----------
     path
         File, plain or gzip (told by its content).
+    limits
+        Largest sizes of its parts.
 
     Attributes
     ----------
@@ -60,18 +62,20 @@ class BlockReader:
     (b'<event>1</event>', [b'<event>2</event><event>3</event>'])
     """
 
-    def __init__(self, path: PathLikeStr) -> None:
+    def __init__(self, path: PathLikeStr, limits: Limits | None = None) -> None:
         self.name = str(path)
+        self.limits = limits or Limits()
         self._rest = b""  # without comments
         self._held = b""  # a comment that has not been closed
         self._damage: Callable[[int], str] | None = None
+        require_file(path)
         with Path(path).open("rb") as file:
             compressed = file.read(2) == _GZIP
         # what one call reads is lost where a gzip file is cut
         self._piece = _PIECE if compressed else sys.maxsize
         self._raw = gzip.open(path, "rb") if compressed else Path(path).open("rb")  # noqa: SIM115
         try:
-            self.preamble, beyond = read_preamble(self._first_pieces, self.name)
+            self.preamble, beyond = read_preamble(self._first_pieces, self.name, self.limits)
         except BaseException:
             self._raw.close()
             raise
@@ -106,6 +110,7 @@ class BlockReader:
             end = _last_close(self._rest)
             if end:
                 text, self._rest = self._rest[:end], self._rest[end:]
+                self.limits.require_lines(text, self.name, "a block of events")
                 yield text
 
     def finish(self, n_events: int) -> None:
@@ -151,8 +156,8 @@ class BlockReader:
 
     def _grow(self, size: int) -> bool:
         """Read on; whether there is more to come."""
-        if len(self._rest) + len(self._held) > _LARGEST_EVENT:
-            self._damage = _never_closed
+        if len(self._rest) + len(self._held) > self.limits.event:
+            self._damage = _NeverClosed(self.limits.event)
         piece = self._read(size)
         self._append(piece)
         return bool(piece)
@@ -163,11 +168,7 @@ class BlockReader:
         if b"!" not in text and not self._rest.endswith((b"<!", b"<!-")):
             self._rest += text
             return
-        text = _COMMENT.sub(b"", self._rest + text)
-        opened = text.find(b"<!--")
-        if opened >= 0:
-            text, self._held = text[:opened], text[opened:]
-        self._rest = text
+        self._rest, self._held = without_comments(self._rest + text)
 
     def _read(self, size: int) -> bytes:
         """Next bytes; empty at the end of the file, and where the rest cannot be read."""
@@ -198,11 +199,16 @@ def _last_close(buffer: bytes) -> int:
     return end
 
 
-def _never_closed(n_events: int) -> str:
-    return (
-        f"event {n_events} (counted from 0) is never closed by </event>; the file is damaged, "
-        "produce it again"
-    )
+class _NeverClosed:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def __call__(self, n_events: int) -> str:
+        return (
+            f"event {n_events} (counted from 0) is never closed by </event>, or has more than "
+            f"{self.limit} bytes; the file is damaged, produce it again, or allow larger events "
+            "with limits=Limits(event=...) or convert --size-limit"
+        )
 
 
 def _cut(n_events: int) -> str:

@@ -225,5 +225,8 @@ def _typed(
         whole = np.issubdtype(dtype, np.integer)
         if whole and column.size and max(column.max(), -column.min()) >= _INT32:
             return None
-        columns[name] = column.astype(dtype, copy=False)
+        typed = column.astype(dtype, copy=False)
+        if whole and (typed != column).any():
+            return None
+        columns[name] = typed
     return columns

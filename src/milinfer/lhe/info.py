@@ -9,9 +9,35 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from milinfer.exceptions import LHEError
+from milinfer.json_text import parse_json
 from milinfer.typing import Point
 
-__all__ = ["LHEInfo", "LHEProcess", "LHEWeight"]
+__all__ = ["LHEInfo", "LHEProcess", "LHEWeight", "checked_point"]
+
+
+def checked_point(point: Any) -> dict[str, float]:
+    """A parameter point that a file says, if it is one.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite numbers by name.
+
+    Examples
+    --------
+    >>> checked_point({"c_HW": 1})
+    {'c_HW': 1.0}
+    >>> checked_point({"c_HW": "big"})
+    Traceback (most recent call last):
+    ValueError: the point {'c_HW': 'big'} is not finite numbers by name
+    """
+    numbers = point.values() if isinstance(point, dict) else [None]
+    if not all(
+        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers
+    ):
+        msg = f"the point {point!r} is not finite numbers by name"
+        raise ValueError(msg)
+    return {name: float(value) for name, value in point.items()}
 
 
 class LHEProcess(NamedTuple):
@@ -133,12 +159,36 @@ class LHEInfo:
             If the text is not what :meth:`to_json` writes.
         """
         try:
-            content = json.loads(text)
-            for name in ("beams", "energies", "pdf_groups", "pdf_sets"):
-                content[name] = tuple(content[name])
-            content["processes"] = tuple(LHEProcess(*p) for p in content["processes"])
-            content["weights"] = tuple(LHEWeight(*w) for w in content["weights"])
+            content = parse_json(text)
+            for name, kind in (
+                ("beams", int),
+                ("energies", float),
+                ("pdf_groups", int),
+                ("pdf_sets", int),
+            ):
+                first, second = content[name]
+                content[name] = (kind(first), kind(second))
+            content["processes"] = tuple(
+                LHEProcess(float(x), float(error), float(largest), int(number))
+                for x, error, largest, number in content["processes"]
+            )
+            content["weights"] = tuple(
+                LHEWeight(*map(_text, weight)) for weight in content["weights"]
+            )
+            for name in ("version", "header"):
+                _text(content[name])
+            if content["process"] is not None:
+                _text(content["process"])
+            if content["point"] is not None:
+                content["point"] = checked_point(content["point"])
             return cls(**content)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             msg = f"this is not the description of an LHE file that milinfer writes: {error!r}"
             raise LHEError(msg) from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        msg = f"{value!r} is no text"
+        raise TypeError(msg)
+    return value

@@ -57,7 +57,11 @@ class BlockParser:
         self.name = name
         self.ids: tuple[str, ...] = ()
         self._opening = preamble.for_pylhe()
+        self._n_declared = len(preamble.weights)
         self._tags: tuple[bytes, ...] | None = None
+        # before the block: what is wrong with an installation is not wrong with the file
+        import pylhe  # noqa: F401
+
         try:
             with _parse_warnings_as_errors():
                 self.info: LHEInfo = preamble.info(self._pylhe(b"").init)
@@ -90,7 +94,8 @@ class BlockParser:
         columns = parse_columns(text, self._tags, self.ids)
         if columns is None:
             try:
-                cleaned, _ = clean_events(text, self.name, 0)
+                # parse_columns reads no numbers but those of LHE
+                cleaned, _ = clean_events(text, self.name, 0, numbers=False)
                 columns = parse_columns(cleaned, self._tags, self.ids)
             except LHEError:
                 return None  # read again by `slow`, which can say the number of the event
@@ -120,7 +125,7 @@ class BlockParser:
                     flat.extend(chain.from_iterable(map(_PARTICLE, event.particles)))
                     heads.extend(_EVENT(event.eventinfo))
                     given: dict[str, float] = event.weights
-                    if given or expected or self.ids:
+                    if given or expected != (0, -1) or self.ids:
                         weights.extend(self._weights(given, expected, number + len(counts) - 1))
         except LHEError:
             raise
@@ -137,12 +142,20 @@ class BlockParser:
 
         return pylhe.LHEFile.frombuffer(BytesIO(self._opening + events + b"</LesHouchesEvents>\n"))
 
-    def _weights(self, given: dict[str, float], expected: int, number: int) -> Any:
+    def _weights(self, given: dict[str, float], expected: tuple[int, int], number: int) -> Any:
         if number == 0:
             self.ids = tuple(given)
             self.info = self.info.with_weights(self.ids)
-        if expected >= 0 and expected != len(given):
-            what = f"has {expected} <wgt> but {len(given)} different ids; rename the duplicates"
+        n_elements, n_listed = expected
+        if n_listed < 0 and n_elements != len(given):
+            what = f"has {n_elements} <wgt> but {len(given)} different ids; rename the duplicates"
+            raise self._fail(number, what)
+        # where an event has both, they may say the same weights
+        if n_listed >= 0 and n_elements == 0 and n_listed != self._n_declared:
+            what = (
+                f"has {n_listed} numbers in <weights>, but <initrwgt> declares "
+                f"{self._n_declared}; correct one of them"
+            )
             raise self._fail(number, what)
         if tuple(given) == self.ids:
             return given.values()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 from milinfer.exceptions import LHEError
-from milinfer.lhe.info import LHEInfo, LHEProcess, LHEWeight
+from milinfer.json_text import parse_json
+from milinfer.lhe.info import LHEInfo, LHEProcess, LHEWeight, checked_point
+from milinfer.lhe.limits import Limits
+from milinfer.lhe.markup import without_comments, without_elements
 
 __all__ = ["Preamble", "read_preamble"]
 
@@ -20,12 +24,15 @@ _TAG: Final = re.compile(rb"<(!--|/?[A-Za-z_][\w.:-]*)")
 _FIRST_EVENT: Final = re.compile(rb"^[ \t]*<event[\s>]", re.MULTILINE)
 _STRAY_AND: Final = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
 _STRAY_LESS: Final = re.compile(r"<(?!/?(?:initrwgt|weightgroup|weight)(?=[\s/>]))")
-_INITRWGT: Final = re.compile(r"<initrwgt(?=[\s>])[^>]*>.*?</initrwgt\s*>(?:\r?\n)?", re.DOTALL)
-_MILINFER: Final = re.compile(r"<milinfer>(.*?)</milinfer>(?:\r?\n)?", re.DOTALL)
+_DTD: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)")
+_FORTRAN: Final = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")  # 1.0D+02
 _CDATA: Final = re.compile(r"<!\[CDATA\[(.*)\]\]>(?:\r?\n)?", re.DOTALL)
 _NOT_LHE_AFTER: Final = 1 << 20
+_LARGEST_PIECE: Final = 1 << 22
 _INIT_NUMBERS: Final = 10
+_RUN: Final = range(_INIT_NUMBERS)
 _PROCESS_NUMBERS: Final = 4
+_PROCESS_WORDS: Final = ("cross-section", "error of the cross-section", "maximum weight", "number")
 
 
 @dataclass(frozen=True)
@@ -83,16 +90,30 @@ class Preamble:
 
 
 class _Growing:
-    """Bytes of a file that grow on demand."""
+    """Bytes of a file that grow on demand, up to a limit."""
 
-    def __init__(self, more: Callable[[], bytes]) -> None:
+    def __init__(self, more: Callable[[], bytes], name: str, limits: Limits) -> None:
         self.more = more
+        self.name = name
+        self.limits = limits
         self.data = b""
 
     def grow(self) -> bool:
-        block = self.more()
-        self.data += block
-        return bool(block)
+        if len(self.data) > self.limits.header:
+            msg = (
+                f"{self.name}: there is no end of <init> within {self.limits.header} bytes of the "
+                "header; the file is damaged, produce it again, or allow larger headers with "
+                "limits=Limits(header=...) or convert --size-limit"
+            )
+            raise LHEError(msg)
+        # twice as much each time, as all that is there is copied
+        blocks = [self.more()]
+        size = len(blocks[0])
+        while blocks[-1] and size < min(len(self.data), _LARGEST_PIECE):
+            blocks.append(self.more())
+            size += len(blocks[-1])
+        self.data = b"".join([self.data, *blocks])
+        return size > 0
 
     def search(
         self, pattern: re.Pattern[bytes], start: int, stop: re.Pattern[bytes] | None = None
@@ -111,7 +132,9 @@ class _Growing:
                 return pattern.search(self.data, at)
 
 
-def read_preamble(more: Callable[[], bytes], name: str) -> tuple[Preamble, bytes]:
+def read_preamble(
+    more: Callable[[], bytes], name: str, limits: Limits | None = None
+) -> tuple[Preamble, bytes]:
     r"""Read up to the end of ``<init>``.
 
     Parameters
@@ -120,6 +143,8 @@ def read_preamble(more: Callable[[], bytes], name: str) -> tuple[Preamble, bytes
         Gives the next block of the file, empty at the end.
     name
         Of the file, for messages.
+    limits
+        Largest sizes; the defaults if None.
 
     Returns
     -------
@@ -144,9 +169,9 @@ def read_preamble(more: Callable[[], bytes], name: str) -> tuple[Preamble, bytes
     >>> preamble.header, len(preamble.init), rest
     ('a & b', 2, b'\n<event>')
     """
-    text = _Growing(more)
+    text = _Growing(more, name, limits or Limits())
     position, version = _root(text, name)
-    headers: list[str] = []
+    headers: list[bytes] = []
     while True:
         tag = text.search(_TAG, position)
         if tag is None:
@@ -169,14 +194,15 @@ def read_preamble(more: Callable[[], bytes], name: str) -> tuple[Preamble, bytes
             raise LHEError(msg)
         position = end.end()
         if opening == b"header":
-            headers.append(_decode(inside))
+            headers.append(inside)
         elif opening == b"init":
-            init_text = _decode(inside)
+            init_text = inside
             break
+    text.limits.require_lines(text.data[:position], name, "the header")
     init = _init_lines(init_text, name)
     # some generators declare the weights in <init>
-    declared = _INITRWGT.findall(init_text)
-    header, weights, own = _header("".join(headers), declared, name)
+    _, declared = without_elements(init_text, b"initrwgt")
+    header, weights, own = _header(b"".join(headers), declared, name)
     return Preamble(header, init, weights, version, own), text.data[position:]
 
 
@@ -194,6 +220,12 @@ def _root(text: _Growing, name: str) -> tuple[int, str]:
     before = text.data[: match.start()].removeprefix(b"\xef\xbb\xbf").strip()
     if before and not before.startswith(b"<"):
         msg = f"{name}: this is not an LHE file, it does not begin with <LesHouchesEvents>"
+        raise LHEError(msg)
+    if _DTD.search(without_comments(before)[0]):
+        msg = (
+            f"{name}: a document type definition stands before <LesHouchesEvents>; its entities "
+            "are not read, remove it"
+        )
         raise LHEError(msg)
     version = re.search(rb"version\s*=\s*[\"']([^\"']*)[\"']", match.group())
     return match.end(), _decode(version.group(1)) if version else "1.0"
@@ -218,16 +250,21 @@ def _decode(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def _init_lines(inside: str, name: str) -> tuple[str, ...]:
-    plain = re.sub(r"<!--.*?-->", "", inside, flags=re.DOTALL)
-    plain = re.sub(r"<([\w:.-]+)[^>]*?(?:/>|>.*?</\1\s*>)", "", plain, flags=re.DOTALL)
-    lines = [line.strip() for line in plain.splitlines()]
+def _init_lines(inside: bytes, name: str) -> tuple[str, ...]:
+    plain, _ = without_elements(without_comments(inside)[0])
+    lines = [_FORTRAN.sub("e", line.strip()) for line in _decode(plain).splitlines()]
     lines = [line.split("#")[0] for line in lines if line and not line.startswith("#")]
     try:
-        if len(lines[0].split()) < _INIT_NUMBERS:
-            raise ValueError(lines[0])
-        n_processes = int(float(lines[0].split()[_INIT_NUMBERS - 1]))
-    except (ValueError, IndexError, OverflowError) as error:
+        run = lines[0].split()[:_INIT_NUMBERS]
+        if len(run) < _INIT_NUMBERS:
+            msg = f"its first line has {len(run)} numbers, not {_INIT_NUMBERS}"
+            raise ValueError(msg)
+        # whole numbers all but the energies, which pylhe would round
+        n_processes = [_whole(run[i]) if i not in (2, 3) else int(float(run[i])) for i in _RUN][-1]
+    except IndexError as error:
+        msg = f"{name}: the <init> block is empty; produce the file again"
+        raise LHEError(msg) from error
+    except (ValueError, OverflowError) as error:
         msg = f"{name}: the <init> block cannot be read ({error}); produce the file again"
         raise LHEError(msg) from error
     found = next((i for i, line in enumerate(lines[1:]) if not _is_process(line)), len(lines) - 1)
@@ -237,7 +274,28 @@ def _init_lines(inside: str, name: str) -> tuple[str, ...]:
             "process lines; correct the number (NPRUP) or the lines"
         )
         raise LHEError(msg)
+    for number, line in enumerate(lines[1 : 1 + found]):
+        for word, what in zip(line.split(), _PROCESS_WORDS, strict=False):
+            if not math.isfinite(float(word)):
+                msg = (
+                    f"{name}: <init>: the {what} of process {number} (counted from 0) is {word}; "
+                    "correct the line, or produce the file again"
+                )
+                raise LHEError(msg)
+        if not float(line.split()[3]).is_integer():
+            msg = (
+                f"{name}: <init>: process {number} (counted from 0) has the id {line.split()[3]}, "
+                "which is no whole number; correct the line"
+            )
+            raise LHEError(msg)
     return tuple(lines[: 1 + found])  # the accord allows other text after them
+
+
+def _whole(word: str) -> int:
+    if not float(word).is_integer():
+        msg = f"{word} in its first line is no whole number"
+        raise ValueError(msg)
+    return int(float(word))
 
 
 def _is_process(line: str) -> bool:
@@ -249,32 +307,27 @@ def _is_process(line: str) -> bool:
 
 
 def _header(
-    inside: str, elsewhere: list[str], name: str
+    inside: bytes, elsewhere: list[bytes], name: str
 ) -> tuple[str, tuple[LHEWeight, ...], dict[str, Any]]:
     """Split the text of the header into its own text, the weights and milinfer's block."""
-    header = inside.removeprefix("\r").removeprefix("\n")
-    own: dict[str, Any] = {}
-    block = _MILINFER.search(header)
-    if block is not None:
-        try:
-            own = dict(json.loads(block.group(1)))
-        except (ValueError, TypeError) as error:
-            msg = f"{name}: the <milinfer> block of the header is not JSON ({error}); remove it"
-            raise LHEError(msg) from error
-        header = header[: block.start()] + header[block.end() :]
+    text = inside.removeprefix(b"\r").removeprefix(b"\n")
+    text, blocks = without_elements(text, b"milinfer", with_line_end=True)
+    own = _own(blocks[0], name) if blocks else {}
+    text, declarations = without_elements(text, b"initrwgt", with_line_end=True)
     weights: list[LHEWeight] = []
-    for declared in _INITRWGT.findall(header):
+    for declared in declarations:
         weights += _weights(declared, name)
     known = {weight.id for weight in weights}
     for declared in elsewhere:  # often a copy of what the header has
-        weights += [weight for weight in _weights(declared, name) if weight.id not in known]
-    header = _INITRWGT.sub("", header)
+        found = _weights(declared, name)
+        weights += [weight for weight in found if weight.id not in known]
+    header = _decode(text)
     if own.pop("cdata", False):
         wrapped = _CDATA.fullmatch(header)
         if wrapped is not None:
             header = wrapped.group(1).replace("]]]]><![CDATA[>", "]]>")
     ids = [weight.id for weight in weights]
-    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+    twice = sorted(i for i, n in Counter(ids).items() if n > 1)
     if twice:
         msg = (
             f"{name}: <initrwgt> declares the weight ids {', '.join(map(repr, twice))} more than "
@@ -284,8 +337,25 @@ def _header(
     return header, tuple(weights), own
 
 
-def _weights(text: str, name: str) -> list[LHEWeight]:
-    clean = _STRAY_LESS.sub("&lt;", _STRAY_AND.sub("&amp;", re.sub(r"(?s)<!--.*?-->", "", text)))
+def _own(block: bytes, name: str) -> dict[str, Any]:
+    """What milinfer's own block says: ``process`` (text), ``point`` (numbers by name)."""
+    try:
+        own = parse_json(_decode(block).removeprefix("<milinfer>").removesuffix("</milinfer>"))
+        process, point = own.get("process"), own.get("point")
+        if point is not None:
+            own["point"] = checked_point(point)
+        if not (process is None or isinstance(process, str)):
+            msg = f"the process {process!r} is no text"
+            raise TypeError(msg)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        msg = f"{name}: the <milinfer> block of the header cannot be read ({error}); remove it"
+        raise LHEError(msg) from error
+    return dict(own)
+
+
+def _weights(element: bytes, name: str) -> list[LHEWeight]:
+    text = _decode(without_comments(element)[0])
+    clean = _STRAY_LESS.sub("&lt;", _STRAY_AND.sub("&amp;", text))
     try:
         root = ET.fromstring(clean)
     except ET.ParseError as error:

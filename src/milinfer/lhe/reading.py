@@ -9,6 +9,7 @@ from milinfer.exceptions import ConfigurationError, LHEError
 from milinfer.lhe.blocks import BlockReader
 from milinfer.lhe.event_columns import EventColumns, in_chunks
 from milinfer.lhe.info import LHEInfo
+from milinfer.lhe.limits import Limits
 from milinfer.lhe.parsing import BlockParser
 from milinfer.threads import in_order, require_workers
 from milinfer.typing import AwkwardArray, PathLikeStr
@@ -36,6 +37,8 @@ class LHEReader:
         LHE file, plain or gzip.
     workers
         Threads that parse; the events and errors are the same whatever their number.
+    limits
+        Largest sizes of header, events and lines; the defaults of :class:`Limits` if None.
 
     Attributes
     ----------
@@ -70,13 +73,15 @@ class LHEReader:
     ('3.0', 1)
     """
 
-    def __init__(self, path: PathLikeStr, workers: int = 1) -> None:
+    def __init__(
+        self, path: PathLikeStr, workers: int = 1, *, limits: Limits | None = None
+    ) -> None:
         require_workers(workers)
         self.n_events = 0
         self.workers = workers
         self._source: Generator[EventColumns] | None = None
         self._chunks: Iterator[EventColumns] = iter(())
-        self._file = BlockReader(path)
+        self._file = BlockReader(path, limits)
         try:
             self._parser = BlockParser(self._file.preamble, self._file.name)
         except BaseException:
@@ -154,7 +159,11 @@ class LHEReader:
 
 
 def iterate(
-    path: PathLikeStr, chunk_size: int = 50_000, *, workers: int = 1
+    path: PathLikeStr,
+    chunk_size: int = 50_000,
+    *,
+    workers: int = 1,
+    limits: Limits | None = None,
 ) -> Iterator[AwkwardArray]:
     """Events of an LHE file in chunks, in bounded memory.
 
@@ -166,6 +175,8 @@ def iterate(
         Events a chunk; the last one is smaller.
     workers
         Threads that parse.
+    limits
+        Largest sizes of header, events and lines; see :class:`Limits`.
 
     Yields
     ------
@@ -197,11 +208,17 @@ def iterate(
     ...     [chunk.LHEPart.pt.tolist() for chunk in lhe.iterate(file, chunk_size=2)]
     [[[50.0], [50.0]], [[50.0]]]
     """
-    with LHEReader(path, workers) as reader:
+    with LHEReader(path, workers, limits=limits) as reader:
         yield from reader.chunks(chunk_size)
 
 
-def read(path: PathLikeStr, chunk_size: int = 50_000, *, workers: int = 1) -> LHEFile:
+def read(
+    path: PathLikeStr,
+    chunk_size: int = 50_000,
+    *,
+    workers: int = 1,
+    limits: Limits | None = None,
+) -> LHEFile:
     """Read a whole LHE file; :func:`iterate` takes less memory.
 
     Parameters
@@ -212,6 +229,8 @@ def read(path: PathLikeStr, chunk_size: int = 50_000, *, workers: int = 1) -> LH
         Events made into a record at a time.
     workers
         Threads that parse.
+    limits
+        Largest sizes of header, events and lines; see :class:`Limits`.
 
     Returns
     -------
@@ -246,13 +265,20 @@ def read(path: PathLikeStr, chunk_size: int = 50_000, *, workers: int = 1) -> LH
     """
     import awkward as ak
 
-    with LHEReader(path, workers) as reader:
+    with LHEReader(path, workers, limits=limits) as reader:
         chunks = list(reader.chunks(chunk_size))
         return LHEFile(chunks[0] if len(chunks) == 1 else ak.concatenate(chunks), reader.info)
 
 
-def read_info(path: PathLikeStr) -> LHEInfo:
+def read_info(path: PathLikeStr, *, limits: Limits | None = None) -> LHEInfo:
     """Read what an LHE file says of itself: header, init, and the weights of its first event.
+
+    Parameters
+    ----------
+    path
+        LHE file, plain or gzip.
+    limits
+        Largest sizes of header, events and lines; see :class:`Limits`.
 
     Raises
     ------
@@ -275,6 +301,6 @@ def read_info(path: PathLikeStr) -> LHEInfo:
     ...     lhe.read_info(file).energies
     (6500.0, 6500.0)
     """
-    with LHEReader(path) as reader:
+    with LHEReader(path, limits=limits) as reader:
         next(reader._blocks(1), None)
         return reader.info

@@ -119,7 +119,7 @@ def make_events(
     Raises
     ------
     LHEError
-        If a column is missing or has another length.
+        If a column is missing, has another length or is no numbers.
 
     Examples
     --------
@@ -134,6 +134,9 @@ def make_events(
 
     register_behavior()
     n_particles = np.asarray(counts, dtype=np.int64)
+    if n_particles.ndim != 1 or (n_particles < 0).any():
+        msg = f"counts must be one number for each event and not negative, not {counts!r}"
+        raise LHEError(msg)
     total = int(n_particles.sum())
     columns = {
         name: as_column(name, particles, _PARTICLE_DEFAULTS, dtype, total)
@@ -237,8 +240,10 @@ def first_not_finite(
     >>> first_not_finite(np.array([0, 2]), four, {"genWeight": np.ones(2)}, {})
     (1, 'px of a particle is inf')
     """
-    columns = [(f"{name} of a particle", particles[name], True) for name in MOMENTUM_FIELDS]
+    names = [*MOMENTUM_FIELDS, "lifetime", "spin"]
+    columns = [(f"{n} of a particle", particles[n], True) for n in names if n in particles]
     columns.append(("the event weight genWeight", event["genWeight"], False))
+    columns += [(name, event[name], False) for name in _EVENT_DEFAULTS if name in event]
     columns += [(f"the weight {key!r}", values, False) for key, values in weights.items()]
     for what, values, of_particles in columns:
         good = np.isfinite(values)
@@ -275,12 +280,17 @@ def as_column(
             raise LHEError(msg)
         return np.full(length, defaults[name], dtype=dtype)
     given = np.asarray(columns[name])
+    if given.dtype.kind not in "fiub":
+        msg = f"column {name!r} is of type {given.dtype}; give numbers"
+        raise LHEError(msg)
     if given.shape != (length,):
         msg = f"column {name!r} has shape {given.shape}, but ({length},) is needed"
         raise LHEError(msg)
     if np.issubdtype(dtype, np.integer) and given.dtype != dtype and given.size:
         limits = np.iinfo(dtype)  # type: ignore[type-var]
         bad = ~((given >= limits.min) & (given <= limits.max))
+        if given.dtype.kind == "f":
+            bad |= given != np.trunc(given)
         if bad.any():
             msg = (
                 f"column {name!r} has {given[np.argmax(bad)]!r}, which is not a 32-bit integer; "

@@ -1,0 +1,111 @@
+"""Damage LHE files and configurations at random, for as long as wanted.
+
+    python benchmarks/fuzz.py --minutes 60 --seed 1
+    python benchmarks/fuzz.py --engine atheris --reader lhe --minutes 60     # coverage-guided
+
+The damage and the checks are those of ``tests/bad_input/test_fuzz.py``: both ways of reading an LHE
+file must agree, no event may be missing, and nothing but milinfer's own errors may come out.  A
+file that breaks this is kept in ``--keep``, with its traceback.  ``--engine atheris`` needs the
+extra ``fuzz``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from pathlib import Path
+from random import Random
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+
+def readers():
+    from bad_input import mutations as m
+
+    return {
+        "lhe": (m.random_lhe, m.check_lhe, "fuzzed.lhe", m.LHE_SEEDS),
+        "toml": (m.random_configuration, m.check_configuration, "fuzzed.toml", (m.TEMPLATE,)),
+    }
+
+
+def run_random(names: list[str], minutes: float, seed: int, keep: Path) -> dict[str, object]:
+    """Random damage from seeds that count up from ``seed``."""
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    table = readers()
+    figures = {
+        n: {"runs": 0, "read": 0, "refused": 0, "findings": 0, "slowest_s": 0.0} for n in names
+    }
+    stop = time.monotonic() + 60 * minutes
+    with tempfile.TemporaryDirectory() as folder:
+        while time.monotonic() < stop:
+            for name in names:
+                damage, check, file, _ = table[name]
+                path = Path(folder, file)
+                path.write_bytes(damage(Random(seed)))
+                own = figures[name]
+                own["runs"] += 1
+                began = time.perf_counter()
+                try:
+                    own["read" if check(path) else "refused"] += 1
+                except Exception:
+                    own["findings"] += 1
+                    keep.mkdir(parents=True, exist_ok=True)
+                    (keep / f"{name}-{seed}{path.suffix}").write_bytes(path.read_bytes())
+                    (keep / f"{name}-{seed}.txt").write_text(traceback.format_exc())
+                own["slowest_s"] = max(own["slowest_s"], time.perf_counter() - began)
+            seed += 1
+    return {"minutes": minutes, "next_seed": seed, **figures}
+
+
+def run_atheris(name: str, minutes: float, keep: Path) -> None:
+    """Coverage-guided; libFuzzer's own output, and a crash file in ``keep``."""
+    import atheris
+
+    with atheris.instrument_imports(include=["milinfer"]):
+        pass
+    _, check, file, seeds = readers()[name]
+    folder = Path(tempfile.mkdtemp())
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    keep.mkdir(parents=True, exist_ok=True)
+    for i, data in enumerate(seeds):
+        (corpus / str(i)).write_bytes(data)
+
+    def one(data: bytes) -> None:
+        (folder / file).write_bytes(data)
+        check(folder / file)
+
+    arguments = [sys.argv[0], f"-max_total_time={60 * minutes:.0f}", f"-artifact_prefix={keep}/"]
+    atheris.Setup([*arguments, "-max_len=20000", str(corpus)], one)
+    atheris.Fuzz()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--reader", choices=["lhe", "toml", "both"], default="both")
+    parser.add_argument("--engine", choices=["random", "atheris"], default="random")
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"))
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    names = ["lhe", "toml"] if given.reader == "both" else [given.reader]
+    if given.engine == "atheris":
+        run_atheris(names[0], given.minutes, given.keep)
+        return
+    figures = run_random(names, given.minutes, given.seed, given.keep)
+    print(json.dumps(figures, indent=1))
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+    sys.exit(1 if any(figures[n]["findings"] for n in names) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""Damaged models, calibrations, belts and histograms."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bad_input.harness import Case
+from milinfer import BagLikelihood
+from milinfer.belt_files import load_belt, save_belt
+from milinfer.belt_grid import neyman
+from milinfer.boosted import BoostedLikelihood
+from milinfer.calibration_files import load_calibration, save_calibration
+from milinfer.calibration_fit import calibrate
+from milinfer.exceptions import CalibrationError, MilinferError, ModelError, TemplateError
+from milinfer.histogram_files import load_histograms
+from milinfer.model_files import pack_model, unpack_model
+from milinfer.toys import Toys
+from milinfer.training import TrainingConfig
+from models import GaussianMean, gaussian_samples
+
+Change = Callable[[dict[str, Any]], object]
+WEIGHTS = "member_0.weights.h5"
+
+
+@functools.cache
+def model_files() -> dict[str, bytes]:
+    """Files of a small trained model, made once."""
+    samples = gaussian_samples([-0.5, 0.0, 0.5], 300, 1)
+    model = BagLikelihood(bag_size=5, degree=2, training=TrainingConfig(epochs=1, batch_events=300))
+    return pack_model(model.fit(samples))
+
+
+@functools.cache
+def texts() -> tuple[str, str]:
+    """A calibration and a belt, as they are in their files."""
+    import tempfile
+
+    truths = [-0.3, 0.0, 0.3]
+    toys = Toys(gaussian_samples(truths, 3000, 1), 50, seed=5)
+    thrown = [toys.run([GaussianMean()], t, 200)["gaussian"] for t in truths]
+    with tempfile.TemporaryDirectory() as folder:
+        save_calibration(calibrate(thrown), Path(folder, "c.json"))
+        save_belt(neyman(thrown), Path(folder, "b.json"))
+        return Path(folder, "c.json").read_text(), Path(folder, "b.json").read_text()
+
+
+def inspect(path: Path, out: Path) -> list[object]:
+    return ["inspect", path, "--json", out / "f.json"]
+
+
+def model(
+    name: str, change: Change, place: str, *, files: Callable[[Path], object] = lambda _: None,
+    load: Callable[..., object] = BagLikelihood.load, text: str | None = None, command: Any = None,
+) -> Case:  # fmt: skip
+    def build(folder: Path) -> Path:
+        target = folder / "broken"
+        target.mkdir()
+        for file, data in model_files().items():
+            (target / file).write_bytes(data)
+        content = json.loads((target / "model.json").read_text())
+        change(content)
+        written = json.dumps(content) if text is None else text
+        (target / "model.json").write_text(written)
+        files(target)
+        return target
+
+    return Case(
+        f"model: {name}", build, lambda path, _: load(path), ModelError, place,
+        "train again|restore|load it|reads|it has no model.json", command,
+    )  # fmt: skip
+
+
+def put(*place: Any, value: Any) -> Change:
+    def change(content: dict[str, Any]) -> None:
+        item = content
+        for key in place[:-1]:
+            item = item[key]
+        item[place[-1]] = value
+
+    return change
+
+
+def drop(key: str) -> Change:
+    return lambda content: content.pop(key)
+
+
+def same(content: dict[str, Any]) -> None:
+    """Leave it as it is."""
+
+
+def weights(data: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """Other weights, with the checksum that belongs to them."""
+
+    def change(folder: Path) -> None:
+        file = folder / WEIGHTS
+        file.write_bytes(data(file.read_bytes()))
+        content = json.loads((folder / "model.json").read_text())
+        content["weights"][WEIGHTS] = hashlib.sha256(file.read_bytes()).hexdigest()
+        (folder / "model.json").write_text(json.dumps(content))
+
+    return change
+
+
+def swap(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1] + b"x")
+
+
+JSON = "model.json"
+MODELS = [
+    model("no model.json", same, "no model.json", command=inspect, files=lambda f: (f / JSON).unlink()),  # noqa: E501
+    model("an empty model.json", same, "model.json is damaged", text=""),
+    model("a model.json that is cut", same, "model.json is damaged", text='{"format": 2, "se'),
+    model("a model.json of a list", same, "model.json does not hold", text="[1]"),
+    model("a model.json too deep", same, "model.json is damaged", text="[" * 100_000),
+    model("a model.json in UTF-16", same, "model.json is damaged",
+          files=lambda f: (f / JSON).write_bytes("{}".encode("utf-16"))),
+    model("a format of the future", put("format", value=99), "model format 99"),
+    model("no format", drop("format"), "model format None"),
+    model("no settings", drop("settings"), "settings"),
+    model("no network", drop("network"), "network"),
+    model("no points", drop("points"), "points"),
+    model("an unknown setting", put("settings", "of the future", value=1), "future"),
+    model("an unknown head", put("settings", "head", value="x"), "broken"),
+    model("an unknown layer", put("network", "of the future", value=1), "future"),
+    model("points of two parameters", put("points", value=[[0.0, 1.0], [1.0, 1.0]]), "model.json"),
+    model("points of words", put("points", value=[["a"], ["b"]]), "model.json"),
+    model("points twice", put("points", value=[[0.0], [0.0], [0.5]]), "model.json"),
+    model("more features than means", put("feature_names", value=["x0", "x1"]), "feature"),
+    model("means of two features", put("mean", value=[0.0, 0.0]), "mean|model.json"),
+    model("means of words", put("mean", value=["a"]), "model.json"),
+    model("variances of NaN", put("variance", value=[None]), "variance|model.json"),
+    model("no scales", put("scale", value=[]), "scale"),
+    model("weights without a checksum", put("weights", value={}), WEIGHTS),
+    model("weights that are missing", same, f"{WEIGHTS} is missing",
+          files=lambda f: (f / WEIGHTS).unlink()),
+    model("weights that were changed", same, f"{WEIGHTS} differs", files=swap),
+    model("weights that are cut", same, WEIGHTS, files=weights(lambda d: d[: len(d) // 2])),
+    model("weights that are a text", same, WEIGHTS, files=weights(lambda _: b"weights")),
+    model("weights of another network", put("network", "units", value=[7]), f"{WEIGHTS}|model.json"),  # noqa: E501
+    model("a model of another class", same, "model format 2", load=BoostedLikelihood.load,
+          command=None),
+]  # fmt: skip
+
+
+def text_case(
+    kind: str, name: str, change: Change | str, place: str, error: type[MilinferError],
+    load: Callable[[Path], object], good: Callable[[], str], remedy: str, command: Any = inspect,
+) -> Case:  # fmt: skip
+    def build(folder: Path) -> Path:
+        path = folder / "broken.json"
+        if isinstance(change, str):
+            path.write_text(change)
+        else:
+            content = json.loads(good())
+            change(content)
+            path.write_text(json.dumps(content))
+        return path
+
+    return Case(f"{kind}: {name}", build, lambda path, _: load(path), error, place, remedy, command)
+
+
+def calibration(name: str, change: Change | str, place: str) -> Case:
+    return text_case("calibration", name, change, place, CalibrationError, load_calibration,
+                     lambda: texts()[0], "calibrate again")  # fmt: skip
+
+
+def belt(name: str, change: Change | str, place: str, command: Any = inspect) -> Case:
+    return text_case("belt", name, change, place, CalibrationError, load_belt,
+                     lambda: texts()[1], "make it again", command)  # fmt: skip
+
+
+CALIBRATIONS = [
+    calibration("empty", "", "broken.json"),
+    calibration("cut", '{"milinfer_calibration": 2, "ta', "broken.json"),
+    calibration("too deep", "[" * 100_000, "deep"),
+    calibration("a list", "[1]", "broken.json"),
+    calibration("a format of the future", put("milinfer_calibration", value=99), "format 99"),
+    calibration("no tag", drop("tag"), "tag"),
+    calibration("an unknown key", put("of the future", value=1), "future"),
+    calibration("points of words", put("points", value=[["a"]]), "broken.json"),
+    calibration("fewer points", put("points", value=[[0.0]]), "points|c_bartlett"),
+    calibration("points of two parameters", put("points", value=[[0.0, 1.0]] * 3), "points"),
+    calibration("fewer constants", put("c_coverage", value=[[1.0]]), "c_coverage"),
+    calibration("levels without a function", put("log_scales", value=[]), "log_scales"),
+    calibration("no response", put("response", value=[]), "response"),
+    calibration("coefficients of another degree",
+                put("log_scales", 0, "coefficients", value=[1.0] * 9), "coefficients"),
+    calibration("a degree below zero", put("log_scales", 0, "degree", value=-1), "degree"),
+    calibration("limits of one number", put("limits", value=[[0.0]]), "broken.json"),
+    calibration("an unknown kind", put("kind", value="x"), "kind"),
+    calibration("a level above one", put("cls", value=[2.0, 3.0]), "cls"),
+]  # fmt: skip
+BELTS = [
+    belt("a format of the future", put("milinfer_belt", value=99), "format"),
+    belt("cut", '{"milinfer_belt": 1, "ta', "broken.json", None),
+    belt("no ends", drop("upper"), "upper"),
+    belt("ends of fewer points", put("upper", value=[[1.0]]), "upper"),
+    belt("ends of words", put("upper", value=[["a", "b"]] * 3), "broken.json"),
+    belt("an unknown ordering", put("ordering", value="x"), "ordering"),
+    belt("bounds of one number", put("bounds", value=[[0.0]]), "broken.json"),
+    belt("levels of words", put("cl", value=["a", "b"]), "broken.json"),
+    belt("a tag of two parts", put("tag", value=["a", 1]), "broken.json"),
+    belt("a calibration that is damaged", put("calibration", value={"x": 1}), "broken.json"),
+]
+
+
+def histograms(name: str, text: str, place: str) -> Case:
+    return text_case("histograms", name, text, place, TemplateError, load_histograms,
+                     lambda: "", "UHI|write|correct", None)  # fmt: skip
+
+
+HISTOGRAMS = [
+    histograms("not JSON", "x", "broken.json"),
+    histograms("too deep", "[" * 100_000, "deep"),
+    histograms("a list", "[1, 2]", "broken.json"),
+    histograms("an item that is a number", '{"h": 1}', "'h'"),
+    histograms("an unknown axis", '{"h": {"uhi_schema": 1, "axes": [{"type": "x"}]}}', "'h'"),
+    histograms("no axes", '{"h": {"uhi_schema": 1}}', "'h'"),
+]
+
+
+def outside(folder: Path) -> Path:
+    return folder
+
+
+PACKED = [
+    Case(
+        "model: packed with a path that leaves its folder", outside,
+        lambda *_: unpack_model({**model_files(), "../outside": b"x"}), ModelError,
+        "outside", "pack", None,
+    )
+]  # fmt: skip
+CASES = [*MODELS, *PACKED, *CALIBRATIONS, *BELTS, *HISTOGRAMS]

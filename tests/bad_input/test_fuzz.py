@@ -1,0 +1,54 @@
+"""Whatever is done to a valid file, it is read rightly or refused by an error of milinfer's own.
+
+The same for as long as wanted: ``python benchmarks/fuzz.py --minutes 60``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bad_input.mutations import (
+    LHE_SEEDS,
+    check_configuration,
+    check_lhe,
+    random_configuration,
+    random_lhe,
+)
+
+quick = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def test_the_files_before_the_damage_are_right(tmp_path):
+    for i, data in enumerate(LHE_SEEDS):
+        file = tmp_path / f"{i}.lhe"
+        file.write_bytes(data)
+        assert check_lhe(file)
+
+
+@quick
+@given(random=st.randoms(use_true_random=False))
+def test_damaged_lhe_files(tmp_path, random):
+    file = Path(tmp_path, "fuzzed.lhe")
+    file.write_bytes(random_lhe(random))
+    check_lhe(file)
+
+
+@quick
+@given(random=st.randoms(use_true_random=False))
+def test_damaged_configurations(tmp_path, random):
+    file = Path(tmp_path, "fuzzed.toml")
+    file.write_bytes(random_configuration(random))
+    check_configuration(file)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_seed_gives_the_same_damage(seed):
+    from random import Random
+
+    assert random_lhe(Random(seed)) == random_lhe(Random(seed))
