@@ -29,7 +29,8 @@ def test_the_figure_shows_them_in_order():
     left, right = plot_impacts(found, "mu").axes
     widths = [[bar.get_width() for bar in group] for group in left.containers]
     np.testing.assert_allclose(widths, [[i.down for i in found], [i.up for i in found]])
-    np.testing.assert_allclose(right.lines[0].get_xdata(), [i.value for i in found])
+    drawn = np.asarray(right.lines[0].get_xdata(), dtype=np.float64)
+    np.testing.assert_allclose(drawn, [i.value for i in found])
     assert len(plot_impacts(found, "mu", n_largest=1).axes[0].get_yticks()) == 1
 
 
