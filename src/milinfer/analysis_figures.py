@@ -178,7 +178,7 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         )
     out["bias"] = (
         plotting.plot_response(result.calibration_toys[model.name], calibration),
-        f"Bias of {method_title(model.name)} on the calibration toys, and the fit that corrects it.",
+        f"Bias of {method_title(model.name)} on the calibration toys, and its fit.",
     )
     diagnosis = result.diagnoses.get(model.name)
     if isinstance(diagnosis, Diagnosis):

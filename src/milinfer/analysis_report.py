@@ -129,8 +129,8 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
         result.analysis.model.parameter,
         f"{CL68:.2%} interval",
         f"{CL95:.2%} interval",
-        f"coverage of {CL68:.2%}",
-        f"coverage of {CL95:.2%}",
+        f"coverage {CL68:.2%}",
+        f"coverage {CL95:.2%}",
         "I_eff",
         of,
         "diagnostics",
@@ -149,7 +149,11 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
 def _verdict(result: AnalysisResult, name: str) -> str:
     if name in result.diagnoses:
         found = result.diagnoses[name]
-        return found.verdict if isinstance(found, Diagnosis) else found
+        if not isinstance(found, Diagnosis):
+            return found
+        if found.failures or not found.undecided:
+            return found.verdict
+        return f"nothing wrong found, {len(found.undecided)} of {len(found.checks)} undecided"
     if name in result.templates:
         problems = sum(
             bool(b.problems) for b in result.templates[name].diagnose(len(result.analysis.data))
@@ -304,6 +308,5 @@ def _belt_text(result: AnalysisResult) -> str:
     return (
         f"Toys at {len(belt.points)} values of {belt.parameters[0]} between {belt.limits[0][0]:g} "
         f"and {belt.limits[0][1]:g}, {min(belt.n_toys)} at each, ordered by likelihood ratio "
-        f"(Feldman and Cousins). No formula for the surface enters. {CL68:.2%}: {inner}; "
-        f"{CL95:.2%}: {outer}."
+        f"(Feldman and Cousins). No formula for the surface enters. {inner}; {outer}."
     )

@@ -135,7 +135,8 @@ def plot_calibrated(
         axis.set_ylim(0, 3 * threshold)
         axis.set_xlabel(parameter_label(cost.parameter))
         axis.set_ylabel(r"$-2\,\Delta \ln L$")
-        figure.legend(title=f"{level:.2%} interval", loc="outside upper center", ncols=3)
+        title = f"{level:.2%} interval"
+        figure.legend(title=title, loc="outside upper center", ncols=2, fontsize=8)
     return figure
 
 

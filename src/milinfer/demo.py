@@ -162,7 +162,7 @@ def run_demo(
     directory = Path(out)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     seconds: dict[str, float] = {}
-    done: dict[str, str] = {}
+    words_of: dict[str, str] = {}
 
     @contextmanager
     def step(name: str) -> Iterator[Callable[[str], None]]:
@@ -170,8 +170,8 @@ def run_demo(
         words: list[str] = []
         yield words.append
         seconds[name] = time.perf_counter() - start
-        done[name] = " ".join(words)
-        echo(f"{name:<9} {seconds[name]:6.1f} s   {done[name]}")
+        words_of[name] = " ".join(words)
+        echo(f"{name:<9} {seconds[name]:6.1f} s   {words_of[name]}")
 
     files = _files(config)
     total = sum(f.n_events for f in files)
@@ -259,7 +259,7 @@ def run_demo(
                     for f, path in zip(files, lhe_paths, strict=True)
                 ),
                 {"generation of events": config.seed, "split of the training events": config.seed},
-                tuple(StepRun(k, "run", round(v, 2), done[k]) for k, v in seconds.items()),
+                tuple(StepRun(k, "run", round(v, 2), words_of[k]) for k, v in seconds.items()),
                 started,
             ),
         )

@@ -38,15 +38,15 @@ figure svg {{ width: 100%; max-width: 52rem; min-width: 30rem; height: auto; dis
              margin: auto; }}
 figcaption {{ color: #4a5565; font-size: .9rem; max-width: 46rem; margin: .25rem auto 0; }}
 .scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem;
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .84rem;
         margin: .8rem 0; }}
 caption {{ color: #4a5565; font-size: .9rem; text-align: left; padding-bottom: .4rem;
-          max-width: 60rem; }}
+          max-width: min(60rem, 100vw - 3rem); }}
 th, td {{ padding: .32rem .5rem; text-align: right; border-bottom: 1px solid #e5e9ef;
          white-space: nowrap; }}
 th {{ font-weight: 600; background: #f4f6f9; }}
 th:first-child, td.text {{ text-align: left; }}
-td.text {{ white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }}
+td.text {{ white-space: normal; overflow-wrap: break-word; min-width: 9rem; }}
 td.hash {{ font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: .78rem;
           text-align: left; }}
 tbody th {{ font-weight: 400; background: none; }}
