@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["build_report"]
 
 
-def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -> Report:
+def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str, str]]) -> Report:
     """The report of an analysis.
 
     Parameters
@@ -28,7 +29,7 @@ def build_report(result: AnalysisResult, drawn: dict[str, tuple[Figure, str]]) -
     result
         Of :func:`milinfer.analysis.analyse`.
     drawn
-        Its figures with captions, by name.
+        Its figures, or their SVG, with captions, by name.
     """
     analysis, comparison = result.analysis, result.comparison
     model = analysis.model

@@ -223,13 +223,16 @@ class AnalysisResult:
     def write(self, directory: PathLikeStr) -> None:
         """Write ``summary.json``, ``report.html`` and the figures (PNG and SVG)."""
         from milinfer.analysis_report import build_report
+        from milinfer.report import svg_text
 
         out = Path(directory)
         (out / "plots").mkdir(parents=True, exist_ok=True)
-        drawn = self.figures()
-        for name, (figure, _) in drawn.items():
-            figure.savefig(out / "plots" / f"{name}.svg", metadata={"Date": None})
+        drawn: dict[str, tuple[Figure | str, str]] = {}
+        for name, (figure, caption) in self.figures().items():
+            svg = svg_text(figure)
+            (out / "plots" / f"{name}.svg").write_text(svg, encoding="utf-8")
             figure.savefig(out / "plots" / f"{name}.png", dpi=150)
+            drawn[name] = svg, caption
         (out / "summary.json").write_text(
             json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8"
         )

@@ -15,7 +15,7 @@ from milinfer.typing import PathLikeStr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Report"]
+__all__ = ["Report", "svg_text"]
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -42,11 +42,11 @@ table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-siz
         margin: .8rem 0; }}
 caption {{ color: #4a5565; font-size: .9rem; text-align: left; padding-bottom: .4rem;
           max-width: min(60rem, 100vw - 3rem); }}
-th, td {{ padding: .32rem .5rem; text-align: right; border-bottom: 1px solid #e5e9ef;
+th, td {{ padding: .32rem .42rem; text-align: right; border-bottom: 1px solid #e5e9ef;
          white-space: nowrap; }}
 th {{ font-weight: 600; background: #f4f6f9; }}
 th:first-child, td.text {{ text-align: left; }}
-td.text {{ white-space: normal; overflow-wrap: break-word; min-width: 9rem; }}
+td.text {{ white-space: normal; overflow-wrap: break-word; min-width: 8rem; }}
 td.hash {{ font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: .78rem;
           text-align: left; }}
 tbody th {{ font-weight: 400; background: none; }}
@@ -153,9 +153,9 @@ class Report:
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
         )
 
-    def figure(self, figure: Figure, caption: str) -> None:
-        """Add a figure as inline SVG."""
-        svg = svg_text(figure)
+    def figure(self, figure: Figure | str, caption: str) -> None:
+        """Add a figure as inline SVG: a Matplotlib figure, or what `svg_text` made of one."""
+        svg = figure if isinstance(figure, str) else svg_text(figure)
         # Ids must be unique in a page that holds several figures.
         prefix = f"f{len(self._parts)}-"
         svg = re.sub(r'\bid="', f'id="{prefix}', svg)
@@ -186,8 +186,22 @@ class Report:
 
 
 def svg_text(figure: Figure) -> str:
-    """A figure as an ``<svg>`` element, without prologue and date (equal runs, equal bytes)."""
+    """A figure as an ``<svg>`` element, without prologue and date (equal runs, equal bytes).
+
+    It is a whole SVG file, too, once it is written to one.
+
+    Examples
+    --------
+    >>> from milinfer.plotting import plot_training
+    >>> history = [{"loss": [2.0, 1.5], "val_loss": [2.1, 1.7]}]
+    >>> svg_text(plot_training(history)) == svg_text(plot_training(history))
+    True
+    """
+    import matplotlib as mpl
+
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    # Ids are drawn at random without a salt, whatever the settings were when it was drawn.
+    with mpl.rc_context({"svg.hashsalt": "milinfer", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
