@@ -9,10 +9,29 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
+from iminuit.cost import NormalConstraint
+
+import milinfer as mil
+from milinfer import impacts
+from milinfer.analysis import Analysis, analyse, classifier_output
+from milinfer.bag_size_scan import BagSizeScan
+from milinfer.conditional import conditional_coverage
+from milinfer.datasets import gaussian, quadratic, vbf_hww
+from milinfer.exceptions import MilinferWarning
+from milinfer.intervals import toy_intervals
+from milinfer.llr import model_tag
+from milinfer.posterior import Posterior
+from milinfer.report import svg_text
+from milinfer.samples import SampleSet
+from milinfer.segments import dataset_surface
+from milinfer.surface_box import ChebyshevBox
+from milinfer.training import TrainingConfig
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "gallery"
@@ -74,15 +93,15 @@ SECTIONS = (
             Picture(
                 "normalisation",
                 "milinfer.diagnostic_figures",
-                "Whether the ratio is normalised: its mean over events of the reference is 1 for an "
-                "exact one, within bands of one and two errors.",
+                "Whether the ratio is normalised: its mean over events of the reference is 1 for "
+                "an exact one, within bands of one and two errors.",
                 "plot_normalisation(diagnosis)",
             ),
             Picture(
                 "closure",
                 "milinfer.diagnostic_figures",
-                "Whether reference events become those of another value once they are weighted with "
-                "the ratio, in the features where it works worst.",
+                "Whether reference events become those of another value once they are weighted "
+                "with the ratio, in the features where it works worst.",
                 "plot_closure(diagnosis)",
             ),
             Picture(
@@ -130,7 +149,7 @@ SECTIONS = (
             Picture(
                 "posterior",
                 "milinfer.likelihood_figures",
-                "What the prior does to the answer: medians and central intervals of the same data.",
+                "What the prior does to the answer: medians and intervals of the same data.",
                 'plot_posterior(posteriors, "c_HW", truth=0.0)',
             ),
         ),
@@ -270,23 +289,15 @@ class ExactPlane:
     @property
     def interpolation(self) -> Any:
         """Polynomials of degree 8 on the square [−0.5, 0.5]²."""
-        from milinfer.surface_box import ChebyshevBox
-
         return ChebyshevBox(np.array([-0.5, -0.5]), np.array([0.5, 0.5]), 8)
 
     def event_llr(self, sample: Any) -> Any:
         """Λ of each event, shape (n_events, 81)."""
-        from milinfer.datasets import quadratic
-
         return quadratic.log_likelihood_ratio(sample.features, self.interpolation.grid)
 
 
 def job(seed: int = 1) -> dict[str, Any]:
     """All results that are drawn, by the names in the calls."""
-    import milinfer as mil
-    from milinfer.analysis import Analysis, analyse, classifier_output
-    from milinfer.datasets import vbf_hww
-    from milinfer.training import TrainingConfig
 
     def events(n: int, value: float, number: int) -> Any:
         generated = vbf_hww.generate(n, {"c_HW": value}, seed=seed + number)
@@ -295,20 +306,20 @@ def job(seed: int = 1) -> dict[str, Any]:
     def several(n: int, values: Any, number: int) -> Any:
         return mil.SampleSet(tuple(events(n, v, number + i) for i, v in enumerate(values)))
 
-    simulated = several(2500, (-1.0, -0.5, 0.0, 0.5, 1.0), 10)
+    simulated = several(2500, (-1.0, -0.5, 0.0, 0.5, 1.0), 9)
     train, held_out = simulated.split([0.8, 0.2], seed=seed)
-    settings = TrainingConfig(epochs=8, batch_events=1000)
+    settings = TrainingConfig(epochs=10, batch_events=1000)
     model = mil.BagLikelihood(head="polynomial", labels="joint", seed=seed, training=settings)
     model = model.fit(train)
-    pool = several(5000, (-0.3, 0.0, 0.3), 20)
+    pool = several(6000, (-0.3, 0.0, 0.3), 19)
     result = analyse(
         Analysis(
             models=(model,),
-            data=events(2000, 0.0, 40).as_data(),
+            data=events(1000, 0.0, 39).as_data(),
             templates=train,
             classifier_templates=held_out,
             calibration=pool,
-            evaluation=several(5000, (-0.3, 0.0, 0.3), 30),
+            evaluation=several(6000, (-0.3, 0.0, 0.3), 29),
             truth=0.0,
             simulated=True,
             weight_degree=4,
@@ -326,11 +337,6 @@ def job(seed: int = 1) -> dict[str, Any]:
 
 
 def _one_parameter(result: Any, output: Any, held_out: Any) -> dict[str, Any]:
-    from milinfer.conditional import conditional_coverage
-    from milinfer.intervals import toy_intervals
-    from milinfer.posterior import Posterior
-    from milinfer.samples import SampleSet
-    from milinfer.segments import dataset_surface
 
     analysis, comparison = result.analysis, result.comparison
     model, data = analysis.model, analysis.data
@@ -382,11 +388,6 @@ def _one_parameter(result: Any, output: Any, held_out: Any) -> dict[str, Any]:
 
 def _two_parameters(seed: int) -> dict[str, Any]:
     """Fit and Neyman regions of the quadratic problem with its exact ratio."""
-    import milinfer as mil
-    from milinfer.datasets import quadratic
-    from milinfer.llr import model_tag
-    from milinfer.segments import dataset_surface
-
     model, n = ExactPlane(), 500
     points = [{"c1": a, "c2": b} for a in (-0.1, 0.1) for b in (-0.1, 0.1)]
     pool = quadratic.samples(10_000, points, seed=seed)
@@ -404,18 +405,12 @@ def _two_parameters(seed: int) -> dict[str, Any]:
 
 def _mixture(seed: int) -> dict[str, Any]:
     """A signal over two backgrounds of uncertain normalisation."""
-    from iminuit.cost import NormalConstraint
-
-    import milinfer as mil
-    from milinfer.datasets import gaussian
 
     def ratio(mean: float) -> Any:
         return lambda sample: gaussian.log_likelihood_ratio(sample.column("x0"), mean)
 
     parts = [(800, 0.1), (300, 1.5), (100, -1.0)]
-    features = [
-        gaussian.generate(n, mu, seed=seed + k).features for k, (n, mu) in enumerate(parts)
-    ]
+    features = [gaussian.generate(n, mu, seed=seed + k).features for k, (n, mu) in enumerate(parts)]
     cost = mil.mixture_cost(
         gaussian.MeanModel(),
         mil.Sample(np.concatenate(features), ("x0",)),
@@ -423,7 +418,9 @@ def _mixture(seed: int) -> dict[str, Any]:
         reference=0.0,
         backgrounds={"top": (ratio(1.5), 300.0), "diboson": (ratio(-1.0), 100.0)},
     )
-    cost = cost + NormalConstraint("top_norm", 1.0, 0.1) + NormalConstraint("diboson_norm", 1.0, 0.3)
+    cost = (
+        cost + NormalConstraint("top_norm", 1.0, 0.1) + NormalConstraint("diboson_norm", 1.0, 0.3)
+    )
     m = mil.minuit(cost)
     m.migrad()
     m.hesse()
@@ -432,8 +429,6 @@ def _mixture(seed: int) -> dict[str, Any]:
 
 def _bag_sizes() -> Any:
     """What the study of bag sizes has measured with the multi-class head."""
-    from milinfer.bag_size_scan import BagSizeScan
-
     path = HERE.parent / "studies" / "results" / "bag_size-full.json"
     study = json.loads(path.read_text(encoding="utf-8"))["results"]
     rows = [r for r in study["rows"] if r["family"] == "multi-class"]
@@ -461,14 +456,6 @@ def pictures() -> list[Picture]:
 
 def draw(folder: Path, seed: int = 1) -> None:
     """Run the job and draw everything into a folder."""
-    from importlib import import_module
-
-    import matplotlib as mpl
-
-    from milinfer import impacts
-    from milinfer.exceptions import MilinferWarning
-    from milinfer.report import svg_text
-
     folder.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         # The pools of so small a job are small, which it is warned of.
@@ -477,7 +464,7 @@ def draw(folder: Path, seed: int = 1) -> None:
         for picture in pictures():
             function = getattr(import_module(picture.module), picture.function)
             with mpl.rc_context():
-                figure = eval(picture.call, names | {picture.function: function})  # noqa: S307
+                figure = eval(picture.call, names | {picture.function: function})
             text = svg_text(figure)
             if len(text) > LIMIT:
                 msg = f"{picture.name}.svg has {len(text)} bytes, more than {LIMIT}"
@@ -490,9 +477,9 @@ def page() -> str:
     lines = [
         "# Gallery",
         "",
-        "Every figure that the package draws, from one small seeded job on embedded data (2000",
-        "events, 300 toys: errors are large). `python docs/gallery.py` draws them again; under each",
-        "picture is the call that drew it, on results of that script.",
+        "Every figure that the package draws, from one small seeded job on embedded data (1000",
+        "events, 300 toys: errors are large). `python docs/gallery.py` draws them again; under",
+        "each picture is the call that drew it, on results of that script.",
         "",
         "All functions return a `matplotlib.figure.Figure` and leave pyplot alone. Vector graphics",
         'come from `figure.savefig("scan.pdf")` or `"scan.svg"`;',
@@ -519,8 +506,8 @@ def page() -> str:
                 "",
             ]
     lines += [
-        "`milinfer.diagnostic_figures.diagnostic_figures(diagnosis)` draws the four of a diagnosis",
-        "at once; `milinfer.analysis_figures.figures(result)` all of an analysis, as in its report.",
+        "`milinfer.diagnostic_figures.diagnostic_figures(diagnosis)` draws the four of a diagnosis at",
+        "once; `milinfer.analysis_figures.figures(result)` all of an analysis, as in its report.",
         "",
     ]
     return "\n".join(lines)

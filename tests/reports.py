@@ -13,7 +13,6 @@ from milinfer.llr import model_tag
 from milinfer.provenance import InputFile, Provenance, StepRun
 from milinfer.samples import Sample, SampleSet
 from milinfer.segments import dataset_surface
-from milinfer.surface import Interpolation
 from models import GaussianMean
 
 
@@ -21,7 +20,6 @@ from models import GaussianMean
 class Trained(GaussianMean):
     """What the report asks of a trained network, of the exact ratio of a Gaussian mean."""
 
-    interpolation: Interpolation = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
     seed: int = 7
     ensemble: int = 1
     events_in_bag: int = 1
@@ -40,9 +38,7 @@ class Trained(GaussianMean):
 
     def cost(self, data):
         surface = dataset_surface(self, data)
-        return LikelihoodCost(
-            surface, self.parameter, n_events=len(data), tag=model_tag(self)
-        )
+        return LikelihoodCost(surface, self.parameter, n_events=len(data), tag=model_tag(self))
 
 
 def small_result(

@@ -189,7 +189,7 @@ def _provenance(report: Report, summary: dict[str, Any]) -> None:
     run = facts["run"]
     report.text(
         (f"Command: {facts['command']}. " if facts["command"] else "")
-        + f"Written by a run that began at {run['started']} (UTC)"
+        + f"Written by a run that began at {run['started']}"
         + (f" and took {run['seconds']:.1f} s until the report." if run["steps"] else ".")
     )
     if run["steps"]:

@@ -120,7 +120,7 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
         columns = min(len(shown), 2)
         rows = -(-len(shown) // columns)
         figure, axes = figure_of(
-            3.2 + 3.2 * columns, 0.6 + 2.6 * rows, nrows=rows, ncols=columns, squeeze=False
+            1.2 + 3.2 * columns, 0.6 + 2.6 * rows, nrows=rows, ncols=columns, squeeze=False
         )
         for axis, c in zip(axes.flat, shown, strict=False):
             at = np.arange(len(c.target) + 1)

@@ -149,7 +149,7 @@ def method_style(name: str, position: int) -> MethodStyle:
     known = _METHODS.index(base) if base in _METHODS else position
     i = known % len(PALETTE)
     if name.endswith(", as trained"):
-        return MethodStyle(PALETTE[i], "_", "--")
+        return MethodStyle(PALETTE[i], "p", "--")
     if name.endswith(", Neyman"):
         return MethodStyle(PALETTE[i], "*", ":")
     return MethodStyle(PALETTE[i], MARKERS[i], LINES[i])

@@ -45,7 +45,7 @@ caption {{ color: #4a5565; font-size: .9rem; text-align: left; padding-bottom: .
 th, td {{ padding: .32rem .42rem; text-align: right; border-bottom: 1px solid #e5e9ef;
          white-space: nowrap; }}
 th {{ font-weight: 600; background: #f4f6f9; }}
-th:first-child, td.text {{ text-align: left; }}
+th:first-child, th.text, th.hash, td.text {{ text-align: left; }}
 td.text {{ white-space: normal; overflow-wrap: break-word; min-width: 8rem; }}
 td.hash {{ font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: .78rem;
           text-align: left; }}
@@ -136,7 +136,10 @@ class Report:
             Columns that are not numbers: text, which may wrap, or hashes.
         """
         classes = [(kinds or {}).get(h, "") for h in header]
-        head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in header)
+        head = "".join(
+            f'<th scope="col"{f" class={k!r}" if k else ""}>{html.escape(h)}</th>'
+            for h, k in zip(header, classes, strict=True)
+        )
         lines = []
         for row in rows:
             first, *rest = (html.escape(str(c)) for c in row)
