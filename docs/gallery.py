@@ -506,8 +506,8 @@ def page() -> str:
                 "",
             ]
     lines += [
-        "`milinfer.diagnostic_figures.diagnostic_figures(diagnosis)` draws the four of a diagnosis at",
-        "once; `milinfer.analysis_figures.figures(result)` all of an analysis, as in its report.",
+        "`milinfer.diagnostic_figures.diagnostic_figures(diagnosis)` draws the four of a diagnosis",
+        "at once, `milinfer.analysis_figures.figures(result)` all of an analysis, as in a report.",
         "",
     ]
     return "\n".join(lines)
