@@ -264,9 +264,9 @@ SECTIONS = (
             Picture(
                 "cabinetry_pulls",
                 "cabinetry.visualize",
-                "Pulls of the nuisance parameters of an unbinned fit, by "
+                "Nuisance parameters of an unbinned fit, in units of their constraints, by "
                 "[cabinetry](workspaces.md).",
-                "pulls(fit, exclude='mu', save_figure=False)",
+                'pulls(pulled, exclude="mu", save_figure=False)',
             ),
             Picture(
                 "cabinetry_correlations",
@@ -288,8 +288,8 @@ class ExactPlane:
 
     @property
     def interpolation(self) -> Any:
-        """Polynomials of degree 8 on the square [−0.5, 0.5]²."""
-        return ChebyshevBox(np.array([-0.5, -0.5]), np.array([0.5, 0.5]), 8)
+        """Polynomials of degree 8 on the square [−0.8, 0.8]²."""
+        return ChebyshevBox(np.array([-0.8, -0.8]), np.array([0.8, 0.8]), 8)
 
     def event_llr(self, sample: Any) -> Any:
         """Λ of each event, shape (n_events, 81)."""
@@ -323,9 +323,9 @@ def job(seed: int = 1) -> dict[str, Any]:
             truth=0.0,
             simulated=True,
             weight_degree=4,
-            calibrate_at=(-0.2, -0.1, 0.0, 0.1, 0.2),
+            calibrate_at=(-0.2, 0.0, 0.2),
             cover_at=(-0.2, 0.0, 0.2),
-            belt_at=(-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3),
+            belt_at=(-0.3, -0.15, 0.0, 0.15, 0.3),
             oracle_pool=pool.at(c_HW=0.0),
             n_toys=300,
             bins=8,
@@ -388,8 +388,8 @@ def _one_parameter(result: Any, output: Any, held_out: Any) -> dict[str, Any]:
 
 def _two_parameters(seed: int) -> dict[str, Any]:
     """Fit and Neyman regions of the quadratic problem with its exact ratio."""
-    model, n = ExactPlane(), 500
-    points = [{"c1": a, "c2": b} for a in (-0.1, 0.1) for b in (-0.1, 0.1)]
+    model, n = ExactPlane(), 2000
+    points = [{"c1": a, "c2": b} for a in (-0.4, 0.4) for b in (-0.4, 0.4)]
     pool = quadratic.samples(10_000, points, seed=seed)
     toys = mil.Toys(pool, n, seed=seed)
     belt = mil.neyman([toys.run([model], p, 200)["exact"] for p in points], smooth=0)
@@ -418,13 +418,20 @@ def _mixture(seed: int) -> dict[str, Any]:
         reference=0.0,
         backgrounds={"top": (ratio(1.5), 300.0), "diboson": (ratio(-1.0), 100.0)},
     )
-    cost = (
-        cost + NormalConstraint("top_norm", 1.0, 0.1) + NormalConstraint("diboson_norm", 1.0, 0.3)
-    )
+    constraints = {"top_norm": 0.1, "diboson_norm": 0.3}
+    for name, width in constraints.items():
+        cost = cost + NormalConstraint(name, 1.0, width)
     m = mil.minuit(cost)
     m.migrad()
     m.hesse()
-    return {"mixture": cost, "fit": mil.fit_results(m)}
+    fit = mil.fit_results(m)
+    # cabinetry counts from 0 in units of the constraint.
+    widths = np.array([constraints.get(name, 1.0) for name in fit.labels])
+    centres = np.array([float(name in constraints) for name in fit.labels])
+    pulled = fit._replace(
+        bestfit=(fit.bestfit - centres) / widths, uncertainty=fit.uncertainty / widths
+    )
+    return {"mixture": cost, "fit": fit, "pulled": pulled}
 
 
 def _bag_sizes() -> Any:

@@ -12,7 +12,8 @@ from milinfer.figure_style import (
     LINES,
     MARKERS,
     PALETTE,
-    method_style,
+    method_styles,
+    method_title,
     observable_label,
     observable_unit,
     parameter_label,
@@ -83,12 +84,25 @@ def test_the_bound_refuses_a_grey_that_deuteranopes_take_for_purple():
 def test_methods_differ_without_colour():
     assert len(set(MARKERS)) == len(set(map(str, LINES))) == len(set(PALETTE)) == 8
     known = ("polynomial, joint", "polynomial", "pyhf, feature", "pyhf, score", "oracle")
-    for styles in zip(*(method_style(name, 0) for name in known), strict=True):
-        assert len(set(map(str, styles))) == len(known)
-    one, raw, belt = (method_style(f"oracle{v}", 0) for v in ("", ", as trained", ", Neyman"))
+    for column in zip(*method_styles(known).values(), strict=True):
+        assert len(set(map(str, column))) == len(known)
+    variants = [f"oracle{v}" for v in ("", ", as trained", ", Neyman")]
+    one, raw, belt = method_styles(variants).values()
     assert one.color == raw.color == belt.color
     assert len({one.marker, raw.marker, belt.marker}) == 3
     assert len({str(s.ls) for s in (one, raw, belt)}) == 3
+
+
+def test_a_method_looks_the_same_in_every_figure():
+    """Regression: in some figures colours followed the order of the rows."""
+    names = ["polynomial-joint", "pyhf", "pyhf_score", "oracle"]
+    together = method_styles(names)
+    assert together == {n: method_styles([n])[n] for n in names}
+    assert together == {n: method_styles([method_title(n)])[method_title(n)] for n in names}
+    # Others do not take their colours, as long as there are some left.
+    more = method_styles([*names, "mine", "mine, as trained", "yours"])
+    assert len({s.color for s in more.values()}) == 6
+    assert len(method_styles([f"m{k}" for k in range(20)])) == 20
 
 
 def test_every_feature_has_the_unit_of_its_kind():

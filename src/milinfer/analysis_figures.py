@@ -12,6 +12,7 @@ from milinfer.cost import LikelihoodCost
 from milinfer.coverages import CL68, CoverageScan
 from milinfer.diagnostic_figures import diagnostic_figures
 from milinfer.diagnostics import Diagnosis
+from milinfer.figure_style import method_title
 from milinfer.information_figures import plot_relative_widths
 from milinfer.intervals import toy_intervals
 from milinfer.points import format_point
@@ -22,23 +23,7 @@ if TYPE_CHECKING:
 
     from milinfer.analysis import AnalysisResult
 
-__all__ = ["figures", "method_title"]
-
-_TITLES = {
-    "multiclass": "multi-class bags",
-    "polynomial": "polynomial",
-    "polynomial-joint": "polynomial, joint",
-    "pyhf": "pyhf, feature",
-    "pyhf_2d": "pyhf, two features",
-    "pyhf_classifier": "pyhf, classifier",
-    "pyhf_score": "pyhf, score",
-    "oracle": "oracle",
-}
-
-
-def method_title(name: str) -> str:
-    """Name of a method as figures and tables show it."""
-    return _TITLES.get(name, name)
+__all__ = ["figures"]
 
 
 def _titled(scan: CoverageScan) -> CoverageScan:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milinfer.analysis_figures import method_title
 from milinfer.coverages import CL68, CL95
 from milinfer.diagnostics import Diagnosis
+from milinfer.figure_style import method_title
 from milinfer.report import Report
 
 if TYPE_CHECKING:

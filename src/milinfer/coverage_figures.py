@@ -15,7 +15,7 @@ from milinfer.figure_style import (
     MARKERS,
     PALETTE,
     figure_of,
-    method_style,
+    method_styles,
     parameter_label,
     plain,
     styled,
@@ -50,6 +50,7 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
         figure, axes = figure_of(
             7.0, 1.2 + 2.4 * len(scan.cls), nrows=len(scan.cls), sharex=True, squeeze=False
         )
+        styles = method_styles(scan.methods)
         truths = np.unique([r.theta for r in scan])
         gap = np.min(np.diff(truths)) if len(truths) > 1 else 1.0
         for axis, cl in zip(axes[:, 0], scan.cls, strict=True):
@@ -66,7 +67,7 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
                 step = min(0.12, 0.7 / len(scan.methods)) * gap
                 x = [r.theta + step * (i - (len(scan.methods) - 1) / 2) for r in rows]
                 y = np.array([r.coverage for r in rows])
-                style = method_style(method, i)
+                style = styles[method]
                 axis.errorbar(
                     x,
                     y,

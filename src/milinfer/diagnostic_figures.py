@@ -86,11 +86,13 @@ def plot_normalisation(diagnosis: Diagnosis) -> Figure:
         for k, alpha in ((2, 0.15), (1, 0.3)):
             band = (mean - k * error, mean + k * error)
             top.fill_between(grid, *band, color=PALETTE[0], alpha=alpha, lw=0, label=f"{k}σ")
-        top.plot(grid, mean, "o-", ms=4, label=plain(diagnosis.model))
+        # Points of a fine grid would hide the band.
+        every = max(len(grid) // 20, 1)
+        top.plot(grid, mean, "o-", ms=4, markevery=every, label=plain(diagnosis.model))
         top.axvline(diagnosis.reference, color="gray", lw=0.8, ls=":")
         top.set_ylabel(r"$E_{\theta_0}[r(x|\theta)]$")
         top.legend(loc="best")
-        bottom.semilogy(grid, np.maximum(effective, 0.1), ".-")
+        bottom.semilogy(grid, np.maximum(effective, 0.1), ".-", markevery=every)
         bottom.set_ylabel("effective\nevents")
         bottom.set_xlabel(parameter_label(diagnosis.parameter))
     return figure

@@ -7,7 +7,7 @@ readers.  In grey print they are not, so that methods have markers and lines of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -21,7 +21,8 @@ __all__ = [
     "PALETTE",
     "MethodStyle",
     "figure_of",
-    "method_style",
+    "method_styles",
+    "method_title",
     "observable_label",
     "observable_unit",
     "parameter_label",
@@ -46,16 +47,18 @@ LINES: tuple[Any, ...] = (
 
 _LABELS = {"c_HW": r"$c_{HW}$"}
 # Methods that every report shows, and the titles under which it shows them.
-_METHODS = (
-    "polynomial, joint",
-    "polynomial",
-    "multi-class bags",
-    "pyhf, feature",
-    "pyhf, two features",
-    "pyhf, classifier",
-    "pyhf, score",
-    "oracle",
-)
+_TITLES = {
+    "polynomial-joint": "polynomial, joint",
+    "polynomial": "polynomial",
+    "multiclass": "multi-class bags",
+    "pyhf": "pyhf, feature",
+    "pyhf_2d": "pyhf, two features",
+    "pyhf_classifier": "pyhf, classifier",
+    "pyhf_score": "pyhf, score",
+    "oracle": "oracle",
+}
+_METHODS = tuple(_TITLES.values())
+_VARIANTS = (", as trained", ", Neyman")
 _KINDS = {
     "pt": ("p_\\mathrm{{T}}({0})", "GeV"),
     "phi": (r"\phi({0})", "rad"),
@@ -125,32 +128,59 @@ def figure_of(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Fig
     return figure, figure.subplots(**grid)
 
 
-def method_style(name: str, position: int) -> MethodStyle:
-    """Colour, marker and line of a method: its own if it is a known one, else by position.
-
-    Parameters
-    ----------
-    name
-        Title of the method; what follows ``", as trained"`` or ``", Neyman"`` makes the same
-        method, in the same colour.
-    position
-        Among the methods of the figure.
+def method_title(name: str) -> str:
+    """Name of a method as figures and tables show it.
 
     Examples
     --------
-    >>> method_style("oracle", 0).color == method_style("oracle", 3).color
-    True
-    >>> method_style("polynomial, as trained", 0).ls
-    '--'
+    >>> method_title("polynomial-joint"), method_title("my model")
+    ('polynomial, joint', 'my model')
     """
-    base = name
-    for variant in (", as trained", ", Neyman"):
-        base = base.removesuffix(variant)
-    known = _METHODS.index(base) if base in _METHODS else position
-    i = known % len(PALETTE)
-    if name.endswith(", as trained"):
+    return _TITLES.get(name, name)
+
+
+def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
+    """Colour, marker and line of each method of a figure.
+
+    Methods that every report shows have their own, in all figures alike; the others take those
+    that are left, in order.
+
+    Parameters
+    ----------
+    names
+        Methods or their titles, in the order in which they are drawn.  ``"a"``,
+        ``"a, as trained"`` and ``"a, Neyman"`` are one method in one colour.
+
+    Examples
+    --------
+    >>> styles = method_styles(["mine, as trained", "mine", "polynomial-joint", "oracle"])
+    >>> styles["mine"].color == styles["mine, as trained"].color
+    True
+    >>> len({s.color for s in styles.values()})
+    3
+    >>> styles["oracle"] == method_styles(["oracle"])["oracle"]
+    True
+    """
+    given = list(names)
+    bases = {name: _base(name) for name in given}
+    own = {b: _METHODS.index(b) for b in bases.values() if b in _METHODS}
+    left = [i for i in range(len(PALETTE)) if i not in own.values()] or list(range(len(PALETTE)))
+    others = [b for b in dict.fromkeys(bases.values()) if b not in own]
+    own |= {b: left[k % len(left)] for k, b in enumerate(others)}
+    return {name: _style(name, own[bases[name]]) for name in given}
+
+
+def _base(name: str) -> str:
+    """Title of the method without what was done to it."""
+    for variant in _VARIANTS:
+        name = name.removesuffix(variant)
+    return method_title(name)
+
+
+def _style(name: str, i: int) -> MethodStyle:
+    if name.endswith(_VARIANTS[0]):
         return MethodStyle(PALETTE[i], "p", "--")
-    if name.endswith(", Neyman"):
+    if name.endswith(_VARIANTS[1]):
         return MethodStyle(PALETTE[i], "*", ":")
     return MethodStyle(PALETTE[i], MARKERS[i], LINES[i])
 

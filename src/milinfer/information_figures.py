@@ -156,7 +156,7 @@ def plot_relative_widths(widths: Sequence[RelativeWidth]) -> Figure:
             # In a column of their own: beside the bars they would lie on lines.
             axis.annotate(
                 f"{w.ratio:.2f} ± {w.error:.2f}",
-                (0.985, i),
+                (0.965, i),
                 xycoords=axis.get_yaxis_transform(),
                 ha="right",
                 va="center",

@@ -15,7 +15,7 @@ from milinfer.figure_style import (
     LINES,
     PALETTE,
     figure_of,
-    method_style,
+    method_styles,
     parameter_label,
     plain,
     styled,
@@ -68,11 +68,12 @@ def plot_contour(
     """
     with styled():
         figure, axis = figure_of(5.4, 4.8)
-        for i, (name, m) in enumerate(fits.items()):
+        styles = method_styles(fits)
+        for name, m in fits.items():
             if not m.valid:
                 msg = f"the fit {name!r} is not valid; call migrad() and look at its limits"
                 raise FitError(msg)
-            style = method_style(name, i)
+            style = styles[name]
             for k, level in enumerate(sorted(cl)):
                 outline = m.mncontour(x, y, cl=level, size=60, interpolated=120)
                 axis.plot(
@@ -135,7 +136,7 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
                 color=colour,
                 alpha=0.7,
                 hatch=hatch,
-                ec=colour,
+                ec="white",
                 label=f"nuisance parameter at its {words}",
             )
         left.axvline(0, color="black", lw=0.8)
@@ -197,11 +198,12 @@ def plot_posterior(
     with styled():
         figure, axis = figure_of(6.4, 4.4)
         low, high = np.inf, -np.inf
-        for i, (name, p) in enumerate(posteriors.items()):
+        styles = method_styles(posteriors)
+        for name, p in posteriors.items():
             if p.density.ndim != 1:
                 msg = f"{name!r} holds the posteriors of {len(p.density)} datasets; give one"
                 raise ParameterError(msg)
-            style = method_style(name, i)
+            style = styles[name]
             a, b = (float(v) for v in p.interval(probability))
             inside = np.concatenate([[a], p.theta[(p.theta > a) & (p.theta < b)], [b]])
             axis.plot(

@@ -18,7 +18,7 @@ from milinfer.figure_style import (
     MARKERS,
     PALETTE,
     figure_of,
-    method_style,
+    method_styles,
     parameter_label,
     plain,
     styled,
@@ -117,9 +117,10 @@ def plot_scans(
     theta = np.linspace(*window, 201)
     with styled():
         figure, axis = figure_of()
-        for i, (name, cost) in enumerate(scans.items()):
+        styles = method_styles(scans)
+        for name, cost in scans.items():
             values = np.array([cost(t) for t in theta])
-            colour, _, line = method_style(name, i)
+            colour, _, line = styles[name]
             axis.plot(
                 theta,
                 values - values.min(),
@@ -164,8 +165,9 @@ def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: fl
     """
     with styled():
         figure, axis = figure_of(6.4, 0.8 + 0.45 * len(intervals))
+        styles = method_styles(intervals)
         for i, (name, (inner, outer)) in enumerate(intervals.items()):
-            colour, marker, _ = method_style(name, i)
+            colour, marker, _ = styles[name]
             axis.plot([outer.low, outer.high], [i, i], color=colour, lw=1.2)
             axis.plot([inner.low, inner.high], [i, i], color=colour, lw=4, solid_capstyle="butt")
             axis.plot(inner.estimate, i, marker, color=colour, mec="white", ms=8)
@@ -255,9 +257,10 @@ def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
         pooled = np.concatenate([e.theta_hat for e in toys.values()])
         low, high = (float(q) for q in np.quantile(pooled, [0.001, 0.999]))
         edges = np.linspace(low, high, bins + 1)
-        for i, (name, e) in enumerate(toys.items()):
+        styles = method_styles(toys)
+        for name, e in toys.items():
             counts, _ = np.histogram(e.theta_hat, edges)
-            colour, _, line = method_style(name, i)
+            colour, _, line = styles[name]
             numbers = f"{e.theta_hat.mean():+.3f} ± {e.theta_hat.std(ddof=1):.3f}"
             axis.stairs(
                 counts / e.n_toys / np.diff(edges),
@@ -293,6 +296,7 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
     'coverage of 68.27% intervals'
     """
     levels = sorted({c.cl for row in coverages.values() for c in row})
+    styles = method_styles(coverages)
     with styled():
         figure, axes = figure_of(
             7.0, 1.2 + 0.35 * len(coverages), ncols=len(levels), sharey=True, squeeze=False
@@ -305,9 +309,9 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
                             c.coverage,
                             i,
                             xerr=[[c.coverage - c.low], [c.high - c.coverage]],
-                            fmt=method_style(name, i).marker,
+                            fmt=styles[name].marker,
                             ms=5,
-                            color=method_style(name, i).color,
+                            color=styles[name].color,
                         )
             axis.axvline(cl, color="gray", lw=0.8, ls="--")
             # No coverage is above one.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milinfer.figure_style import figure_of, method_style, plain, styled
+from milinfer.figure_style import figure_of, method_styles, plain, styled
 from milinfer.roc import false_positive_rate, roc_curve
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ def plot_roc(scores: Mapping[str, Scores], weights: Weights = None) -> Figure:
     with styled():
         figure, axis = figure_of(5.6, 4.8)
         axis.plot([0, 1], [0, 1], color="gray", lw=0.8, ls=":")
+        styles = method_styles(scores)
         for i, (name, (signal, background)) in enumerate(scores.items()):
-            style = method_style(name, i)
+            style = styles[name]
             roc = roc_curve(signal, background, *(weights or (None, None)))
             axis.plot(fine, roc.at(fine), color=style.color, ls=style.ls)
             # Points of two curves beside each other.
