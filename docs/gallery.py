@@ -505,7 +505,7 @@ def page() -> str:
                 "",
                 f"![{p.function}](figures/gallery/{p.name}.svg)",
                 "",
-                "```python",
+                "```{code-block} python",
                 f"from {p.module} import {p.function}",
                 "",
                 p.call,
