@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from milinfer.confidence import ConfidenceSet
 from milinfer.cost import LikelihoodCost
 from milinfer.coverages import CL68, CL95, CoverageScan
 from milinfer.diagnostics import Diagnosis
+from milinfer.display import html_table, measured
 from milinfer.likelihood import BagLikelihood
 from milinfer.provenance import Provenance, sample_facts
 from milinfer.relative_widths import InformationRatio, RelativeWidth
@@ -23,6 +25,7 @@ from milinfer.toys import ToyEnsemble
 from milinfer.typing import PathLikeStr
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from iminuit.cost import Cost
     from matplotlib.figure import Figure
     from rich.table import Table
@@ -149,6 +152,24 @@ class AnalysisResult:
     diagnoses: dict[str, Diagnosis | str] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"AnalysisResult({', '.join(m.name for m in self.comparison)})"
+
+    def _repr_html_(self) -> str:
+        title = f"{self.analysis.model.parameter}, truth {self.truth:g}"
+        rows = [[w.name, measured(w.ratio, w.error)] for w in self.widths]
+        header = ("method", "width over that of the best histogram")
+        parts = [self.comparison._repr_html_(), self.coverage._repr_html_()]
+        parts += [html_table(header, rows)] if rows else []
+        return f"<div><p>{html.escape(title)}</p>{''.join(parts)}</div>"
+
+    def to_table(self) -> pa.Table:
+        """One row for each method; see :meth:`milinfer.Comparison.to_table`.
+
+        Coverage at all truths is ``coverage.to_table()``.
+        """
+        return self.comparison.to_table()
 
     def neyman_interval(self, name: str, cl: float) -> ConfidenceSet | None:
         """Neyman interval of the data by one method, where it has a belt."""

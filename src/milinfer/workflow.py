@@ -308,7 +308,8 @@ class AnalysisPlan:
         }
         return Provenance(
             "milinfer run analysis.toml",
-            config.model_dump(mode="json"),
+            # An address of a tracker may carry a password.
+            config.model_dump(mode="json", exclude={"tracking"}),
             tuple(files),
             seeds,
             tuple(steps),
