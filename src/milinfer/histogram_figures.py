@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from milinfer.figure_style import (
     LINES,
@@ -72,6 +73,8 @@ def plot_features(samples: SampleSet, names: Sequence[str], bins: int = 30) -> F
                 )
             axis.set_xlim(low, high)
             axis.set_ylim(bottom=0)
+            # The layout follows the digits of ticks, and their number the layout, if it is free.
+            axis.yaxis.set_major_locator(MaxNLocator(5))
             unit = observable_unit(name)
             axis.set_xlabel(observable_label(name))
             axis.set_ylabel(f"density [1/{unit}]" if unit else "density")
