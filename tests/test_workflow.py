@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -146,9 +147,37 @@ def test_damage_is_repaired(finished):
 
 
 def without_times(value):
+    """Without what is of one run: its times, and which of its steps were done before."""
     if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if not k.endswith("seconds")}
+        return {
+            k: without_times(v)
+            for k, v in value.items()
+            if not k.endswith("seconds") and k != "run"
+        }
     return value
+
+
+def test_a_result_says_where_it_comes_from(finished):
+    file, summary, _ = finished
+    facts = summary["provenance"]
+    inputs = {i["path"]: i for i in facts["inputs"]}
+    assert set(inputs) == {"mc/mu0.parquet", "mc/mu1.parquet", "mc/mu2.parquet", "data.parquet"}
+    for name, found in inputs.items():
+        content = (file.parent / name).read_bytes()
+        assert found["sha256"] == hashlib.sha256(content).hexdigest()
+        assert found["n_bytes"] == len(content)
+        assert found["n_events"] == (300 if name == "data.parquet" else 4000)
+    assert inputs["data.parquet"]["role"] == "data"
+    assert facts["configuration"]["toys"]["number"] == 200
+    assert facts["seeds"]["splits of samples"] == facts["seed"] == 1
+    steps = facts["run"]["steps"]
+    assert [s["state"] for s in steps] == ["run"] * 5
+    assert facts["run"]["seconds"] == pytest.approx(sum(s["seconds"] for s in steps))
+    sources = {s["role"]: s["source"] for s in facts["samples"]}
+    assert sources["data"] == "milinfer.datasets.gaussian, seed 9"
+    page = (file.parent / "results" / "report.html").read_text(encoding="utf-8")
+    assert all(i["sha256"] in page for i in facts["inputs"])
+    assert "templates" in sources
 
 
 @pytest.mark.slow
@@ -169,7 +198,11 @@ def test_a_run_that_was_killed_goes_on(finished, inputs, tmp_path):
     assert first.returncode == -signal.SIGKILL
     kinds = [s.state.kind for s in mil.plan_analysis(file).planned()]
     assert kinds == ["done"] * 5 + ["new"]
-    assert without_times(mil.run_analysis(file)) == without_times(summary)
+    resumed = mil.run_analysis(file)
+    assert without_times(resumed) == without_times(summary)
+    run = resumed["provenance"]["run"]
+    assert [s["state"] for s in run["steps"]] == ["cached"] * 5
+    assert run["seconds"] == 0
 
 
 def test_the_commands(finished, inputs, tmp_path):

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from milinfer.mixture import MixtureCost as MixtureCost
     from milinfer.mixture import mixture_cost as mixture_cost
     from milinfer.model_columns import ModelColumns as ModelColumns
+    from milinfer.nuisances import impacts as impacts
     from milinfer.oracle import Oracle as Oracle
     from milinfer.pools import Background as Background
     from milinfer.pools import EventPool as EventPool
@@ -122,6 +123,7 @@ _WHERE = {
     "feature_set": "features",
     "fit_bag_sizes": "bag_size_fit",
     "fit_results": "results",
+    "impacts": "nuisances",
     "import_workspace": "workspace_morphing",
     "information": "fisher",
     "information_matrix": "fisher_matrix",

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from milinfer.bounded_fit import bounded_minimum, cost_value
-from milinfer.plotting import PALETTE, figure_of, parameter_label, styled
+from milinfer.figure_style import LINES, PALETTE, figure_of, parameter_label, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,9 @@ def _critical_curve(
         axis.errorbar(*ends, fmt="o", ms=3.5, color=PALETTE[0], label=name)
     top = 1.6 * max(float(np.max(belt.upper[:, k] + belt.upper_error[:, k])), chi2.ppf(cl, 1))
     axis.set_ylim(0, top)
-    axis.set_xlim(theta[0], theta[-1])
+    # Points at the ends are shown whole.
+    margin = 0.03 * (theta[-1] - theta[0])
+    axis.set_xlim(theta[0] - margin, theta[-1] + margin)
     if observed is None:
         return
     found = belt.interval(observed, cl)
@@ -90,7 +92,7 @@ def _critical_curve(
     shown = belt.statistic_of(observed)
     lowest = bounded_minimum(shown, belt.bounds).value
     q = np.array([cost_value(shown, np.array([t])) for t in theta]) - lowest
-    axis.plot(theta, q, color=PALETTE[1], label="observed")
+    axis.plot(theta, q, color=PALETTE[1], ls=LINES[3], label="observed")
 
 
 def _acceptance_band(
@@ -119,7 +121,8 @@ def _acceptance_band(
         if not belt.regression:
             axis.errorbar(values, belt.points[:, 0], xerr=errors, fmt="o", ms=3, color=PALETTE[0])
     axis.set_xlim(*window)
-    axis.set_ylim(theta[0], theta[-1])
+    margin = 0.03 * (theta[-1] - theta[0])
+    axis.set_ylim(theta[0] - margin, theta[-1] + margin)
     if observed is not None:
         found = belt.interval(observed, cl)
         axis.axvline(found.estimate, color=PALETTE[1], lw=1, label="observed estimate")
@@ -179,7 +182,7 @@ def plot_region(*regions: ConfidenceRegion) -> Figure:
             for j, outline in enumerate(region.contours):
                 label = f"{region.cl:.2%}" if j == 0 else None
                 axis.fill(*outline.T, color=colour, alpha=0.15, lw=0)
-                axis.plot(*outline.T, color=colour, label=label)
+                axis.plot(*outline.T, color=colour, ls=LINES[i % len(LINES)], label=label)
             offset = 0.015 * (i + 1)
             for low, high in region.projection(region.parameters[0]):
                 where = axis.get_xaxis_transform()

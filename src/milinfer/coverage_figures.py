@@ -6,9 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import chi2
 
 from milinfer.coverages import binomial_errors
-from milinfer.plotting import PALETTE, figure_of, parameter_label, styled
+from milinfer.figure_style import (
+    LINES,
+    MARKERS,
+    PALETTE,
+    figure_of,
+    method_styles,
+    parameter_label,
+    plain,
+    styled,
+)
+from milinfer.typing import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,8 +31,6 @@ if TYPE_CHECKING:
     from milinfer.coverages import CoverageScan
 
 __all__ = ["plot_calibrated", "plot_conditional", "plot_coverage_scan", "plot_scale"]
-
-_MARKERS = "os^Dv<>"
 
 
 def plot_coverage_scan(scan: CoverageScan) -> Figure:
@@ -40,6 +50,7 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
         figure, axes = figure_of(
             7.0, 1.2 + 2.4 * len(scan.cls), nrows=len(scan.cls), sharex=True, squeeze=False
         )
+        styles = method_styles(scan.methods)
         truths = np.unique([r.theta for r in scan])
         gap = np.min(np.diff(truths)) if len(truths) > 1 else 1.0
         for axis, cl in zip(axes[:, 0], scan.cls, strict=True):
@@ -56,18 +67,20 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
                 step = min(0.12, 0.7 / len(scan.methods)) * gap
                 x = [r.theta + step * (i - (len(scan.methods) - 1) / 2) for r in rows]
                 y = np.array([r.coverage for r in rows])
+                style = styles[method]
                 axis.errorbar(
                     x,
                     y,
                     yerr=[y - [r.low for r in rows], [r.high for r in rows] - y],
-                    fmt=_MARKERS[i % len(_MARKERS)],
-                    ms=4,
+                    fmt=style.marker,
+                    ms=5,
                     lw=1.0,
-                    color=PALETTE[i % len(PALETTE)],
-                    # Colours begin anew after the seventh method.
-                    mfc="white" if i >= len(PALETTE) else None,
-                    label=method,
+                    color=style.color,
+                    label=plain(method),
                 )
+            # No coverage is above one.
+            bottom, top = axis.get_ylim()
+            axis.set_ylim(bottom, min(top, 1.02))
             axis.set_ylabel(f"coverage of {cl:.2%}")
             axis.set_xlim(truths[0] - 0.6 * gap, truths[-1] + 0.6 * gap)
         parameter = next(iter(scan.rows[0].point))
@@ -94,8 +107,6 @@ def plot_calibrated(
     See ``tests/test_coverage_figures.py``.
     """
     level = calibration.cls[0] if cl is None else cl
-    from scipy.stats import chi2
-
     threshold = float(chi2.ppf(level, 1))
     curves = {"as trained": cost, "calibrated": calibration(cost, cl)}
     with styled():
@@ -103,31 +114,53 @@ def plot_calibrated(
         shown = []
         for i, (name, c) in enumerate(curves.items()):
             theta = np.linspace(*c.limits, 1201)
-            q = np.array([c(t) for t in theta])
-            q -= q.min()
+            best, ends, q = _interval(c, theta, threshold)
             near = q < 3 * threshold
             shown.append(theta[near])
-            inside = theta[q <= threshold]
             axis.plot(theta[near], q[near], color=PALETTE[i], ls=("--", "-")[i])
-            axis.axvspan(inside[0], inside[-1], color=PALETTE[i], alpha=0.12, lw=0)
+            axis.axvspan(*ends, color=PALETTE[i], alpha=0.12, lw=0)
             axis.plot(
-                [inside[0], inside[-1]],
+                ends,
                 [threshold, threshold],
                 "|",
                 ms=12,
                 color=PALETTE[i],
-                label=f"{name}: {theta[np.argmin(q)]:+.3f} [{inside[0]:+.3f}, {inside[-1]:+.3f}]",
+                ls=("--", "-")[i],
+                label=f"{name}: {best:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]",
             )
         axis.axhline(threshold, color="gray", lw=0.8, ls="--")
         if truth is not None:
-            axis.axvline(truth, color="black", lw=0.8)
+            axis.axvline(truth, color="black", lw=0.8, label=f"truth: {truth:+.3f}")
         everything = np.concatenate(shown)
         axis.set_xlim(everything.min(), everything.max())
-        axis.set_ylim(0, 4.4 * threshold)
+        axis.set_ylim(0, 3 * threshold)
         axis.set_xlabel(parameter_label(cost.parameter))
         axis.set_ylabel(r"$-2\,\Delta \ln L$")
-        axis.legend(title=f"{level:.2%} interval", loc="upper center")
+        title = f"{level:.2%} interval"
+        figure.legend(title=title, loc="outside upper center", ncols=2, fontsize=8)
     return figure
+
+
+def _interval(
+    cost: LikelihoodCost, theta: FloatArray, threshold: float
+) -> tuple[float, tuple[float, float], FloatArray]:
+    """Minimum, the crossings of the threshold next to it, and q at the points."""
+    values = np.array([cost(t) for t in theta])
+    k = int(np.argmin(values))
+    around = theta[max(k - 1, 0)], theta[min(k + 1, len(theta) - 1)]
+    found = minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-9})
+    lowest = float(min(found.fun, values[k]))
+    q = values - lowest
+
+    def end(step: int) -> float:
+        j = k
+        while 0 <= j < len(theta) and q[j] <= threshold:
+            j += step
+        if not 0 <= j < len(theta):
+            return float(theta[0] if step < 0 else theta[-1])
+        return float(brentq(lambda t: cost(t) - lowest - threshold, theta[j], theta[j - step]))
+
+    return float(found.x), (end(-1), end(1)), q
 
 
 def plot_scale(calibration: Calibration) -> Figure:
@@ -142,7 +175,7 @@ def plot_scale(calibration: Calibration) -> Figure:
                 theta + 0.1 * gap * (k - 1),
                 calibration.c_coverage[:, k],
                 yerr=calibration.c_coverage_error[:, k],
-                fmt=_MARKERS[k],
+                fmt=MARKERS[k],
                 ms=4,
                 color=PALETTE[k],
                 label=f"by {cl:.2%} coverage",
@@ -162,10 +195,9 @@ def plot_scale(calibration: Calibration) -> Figure:
             _band(axis, calibration, fine, None, PALETTE[6])
         axis.axhline(1, color="gray", lw=0.8, ls="--")
         axis.set_xlim(theta.min() - 0.5 * gap, theta.max() + 0.5 * gap)
-        axis.set_ylim(axis.get_ylim()[0], axis.get_ylim()[1] + 0.35 * np.ptp(axis.get_ylim()))
         axis.set_xlabel(f"true {parameter_label(calibration.parameter)}")
         axis.set_ylabel(r"$c_\mathrm{cicc}$")
-        axis.legend()
+        figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 
@@ -184,14 +216,15 @@ def plot_conditional(results: Sequence[ConditionalCoverage], xlabel: str | None 
                 r.centres,
                 r.coverage,
                 yerr=[r.coverage - r.low, r.high - r.coverage],
-                fmt=f"{_MARKERS[i % len(_MARKERS)]}-",
-                ms=4,
+                fmt=MARKERS[i % len(MARKERS)],
+                ls=LINES[i % len(LINES)],
+                ms=5,
                 lw=1.0,
                 color=PALETTE[i % len(PALETTE)],
-                label=f"{r.method or 'intervals'} (p = {r.p_value:.2g})",
+                label=f"{plain(r.method) or 'intervals'} (p = {r.p_value:.2g})",
             )
         axis.axhline(results[0].cl, color="gray", lw=0.8, ls="--")
         axis.set_xlabel(xlabel or f"{results[0].by} of the dataset")
         axis.set_ylabel(f"coverage of {results[0].cl:.2%}")
-        axis.legend()
+        figure.legend(loc="outside upper center", ncols=2)
     return figure

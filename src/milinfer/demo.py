@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from milinfer.exceptions import ConfigurationError
 from milinfer.points import format_point, point_id
 from milinfer.progress import progress
+from milinfer.provenance import Provenance, StepRun, input_file
 from milinfer.samples import SampleSet
 from milinfer.typing import PathLikeStr
 
@@ -99,6 +101,17 @@ class _File:
         return f"{self.role}_{point_id({'c_HW': self.value})}"
 
 
+_ROLES = {"train": "training", "calib": "calibration", "eval": "evaluation", "data": "data"}
+
+
+def _command(config: DemoConfig) -> str:
+    """What to type for the same result; sizes that the command does not know are defaults."""
+    return (
+        f"milinfer demo --events {config.events} --truth {config.truth:g} --toys {config.n_toys} "
+        f"--seed {config.seed} --workers {config.workers}"
+    )
+
+
 def _files(config: DemoConfig) -> list[_File]:
     wanted = [("train", v, config.events) for v in config.training_values]
     wanted += [("calib", v, config.calibration_events) for v in config.pool_values]
@@ -147,7 +160,9 @@ def run_demo(
         msg = f"truth {config.truth:g} is too close to the ends of the training range [-1, 1]"
         raise ConfigurationError(msg)
     directory = Path(out)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     seconds: dict[str, float] = {}
+    words_of: dict[str, str] = {}
 
     @contextmanager
     def step(name: str) -> Iterator[Callable[[str], None]]:
@@ -155,7 +170,8 @@ def run_demo(
         words: list[str] = []
         yield words.append
         seconds[name] = time.perf_counter() - start
-        echo(f"{name:<9} {seconds[name]:6.1f} s   {' '.join(words)}")
+        words_of[name] = " ".join(words)
+        echo(f"{name:<9} {seconds[name]:6.1f} s   {words_of[name]}")
 
     files = _files(config)
     total = sum(f.n_events for f in files)
@@ -227,6 +243,25 @@ def run_demo(
     with step("report") as say:
         result.extra.update(
             {"process": "vbf_hww", "training_events": train.n_events, "seconds": seconds}
+        )
+        result = replace(
+            result,
+            provenance=Provenance(
+                _command(config),
+                asdict(config),
+                tuple(
+                    input_file(
+                        _ROLES[f.role],
+                        path,
+                        samples[f.name],
+                        content=f"vbf_hww at {format_point({'c_HW': f.value})}, seed {f.seed}",
+                    )._replace(path=str(path.relative_to(directory)))
+                    for f, path in zip(files, lhe_paths, strict=True)
+                ),
+                {"generation of events": config.seed, "split of the training events": config.seed},
+                tuple(StepRun(k, "run", round(v, 2), words_of[k]) for k, v in seconds.items()),
+                started,
+            ),
         )
         result.write(directory)
         say(f"{directory / 'report.html'}")

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.exceptions import SampleError
-from milinfer.plotting import PALETTE, figure_of, parameter_label, styled
+from milinfer.figure_style import (
+    LINES,
+    MARKERS,
+    PALETTE,
+    figure_of,
+    observable_label,
+    parameter_label,
+    plain,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,11 +86,13 @@ def plot_normalisation(diagnosis: Diagnosis) -> Figure:
         for k, alpha in ((2, 0.15), (1, 0.3)):
             band = (mean - k * error, mean + k * error)
             top.fill_between(grid, *band, color=PALETTE[0], alpha=alpha, lw=0, label=f"{k}σ")
-        top.plot(grid, mean, "o-", ms=4, label=diagnosis.model)
+        # Points of a fine grid would hide the band.
+        every = max(len(grid) // 20, 1)
+        top.plot(grid, mean, "o-", ms=4, markevery=every, label=plain(diagnosis.model))
         top.axvline(diagnosis.reference, color="gray", lw=0.8, ls=":")
         top.set_ylabel(r"$E_{\theta_0}[r(x|\theta)]$")
         top.legend(loc="best")
-        bottom.semilogy(grid, np.maximum(effective, 0.1), ".-")
+        bottom.semilogy(grid, np.maximum(effective, 0.1), ".-", markevery=every)
         bottom.set_ylabel("effective\nevents")
         bottom.set_xlabel(parameter_label(diagnosis.parameter))
     return figure
@@ -111,7 +122,7 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
         columns = min(len(shown), 2)
         rows = -(-len(shown) // columns)
         figure, axes = figure_of(
-            3.2 + 3.2 * columns, 0.6 + 2.6 * rows, nrows=rows, ncols=columns, squeeze=False
+            1.2 + 3.2 * columns, 0.6 + 2.6 * rows, nrows=rows, ncols=columns, squeeze=False
         )
         for axis, c in zip(axes.flat, shown, strict=False):
             at = np.arange(len(c.target) + 1)
@@ -124,7 +135,7 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
             )  # fmt: skip
             axis.set_xticks(at, [f"{e:.3g}" for e in c.edges], rotation=60, fontsize=7)
             axis.minorticks_off()
-            axis.set_xlabel(c.feature)
+            axis.set_xlabel(observable_label(c.feature))
             axis.set_ylabel(f"reference / target\nat {_at(diagnosis, c.theta)}")
             axis.set_title(f"p = {c.agreement.p_value:.2g}", fontsize=9)
         for axis in axes.flat[len(shown) :]:
@@ -192,7 +203,13 @@ def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
         top.plot([min(ends), max(ends)], [min(ends), max(ends)], color="gray", lw=0.8, ls="--")
         bottom.axhline(0, color="gray", lw=0.8, ls="--")
         for k, c in enumerate(shown):
-            style: dict[str, Any] = {"fmt": "o-", "ms": 4, "lw": 0.8, "color": PALETTE[k % 7]}
+            style: dict[str, Any] = {
+                "fmt": MARKERS[k % 8],
+                "ls": LINES[k % 8],
+                "ms": 4,
+                "lw": 0.8,
+                "color": PALETTE[k % 8],
+            }
             label = f"{_at(diagnosis, c.theta)}, p = {c.agreement.p_value:.2g}"
             top.errorbar(c.predicted, c.observed, c.error, label=label, **style)
             bottom.errorbar(c.predicted, c.observed - c.predicted, c.error, **style)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milinfer.plotting import PALETTE, figure_of, styled
+from milinfer.figure_style import LINES, PALETTE, figure_of, plain, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,9 +77,12 @@ def plot_bag_sizes(
             axis.fill_between(fine, curve - band, curve + band, color=colour, alpha=0.18, lw=0)
             # Fits that agree lie on top of each other: the later ones are thinner.
             width = max(3.0 - i, 1.0)
-            axis.plot(fine[inside], curve[inside], color=colour, lw=width, label=label)
-            # Dashed where it extrapolates.
-            axis.plot(fine[~inside], curve[~inside], color=colour, lw=width, ls=(0, (3, 2)))
+            line = LINES[i % len(LINES)]
+            axis.plot(fine[inside], curve[inside], color=colour, lw=width, ls=line, label=label)
+            # Thin where it extrapolates.
+            axis.plot(
+                fine[~inside], curve[~inside], color=colour, lw=0.7 * width, alpha=0.6, ls=line
+            )
             top = max(top, float(np.max(curve[inside] + band[inside])))
         limit = 1.15 * top
         high = scan.info_mle > limit
@@ -150,18 +153,19 @@ def plot_relative_widths(widths: Sequence[RelativeWidth]) -> Figure:
         for i, w in enumerate(widths):
             axis.barh(i, w.ratio, height=0.6, color=PALETTE[0], alpha=0.35)
             axis.errorbar(w.ratio, i, xerr=w.error, fmt="none", color=PALETTE[0])
+            # In a column of their own: beside the bars they would lie on lines.
             axis.annotate(
                 f"{w.ratio:.2f} ± {w.error:.2f}",
-                (w.ratio + w.error, i),
-                xytext=(6, 0),
-                textcoords="offset points",
+                (0.965, i),
+                xycoords=axis.get_yaxis_transform(),
+                ha="right",
                 va="center",
                 fontsize=9,
             )
         axis.axvline(1, color="gray", lw=0.8, ls="--")
-        axis.set_yticks(range(len(widths)), [w.name for w in widths])
+        axis.set_yticks(range(len(widths)), [plain(w.name) for w in widths])
         axis.minorticks_off()
         axis.set_ylim(len(widths) - 0.5, -0.5)
-        axis.set_xlim(0, 1.25 * max(w.ratio + w.error for w in widths))
+        axis.set_xlim(0, 1.35 * max(w.ratio + w.error for w in widths))
         axis.set_xlabel("width over that of the best histogram")
     return figure

@@ -1,146 +1,51 @@
 """Figures from results.  Every function returns a :class:`matplotlib.figure.Figure`.
 
 Nothing is computed here that a result does not hold, and pyplot's global state is not touched: the
-figures can be made in a server, a notebook or a worker.  Colours are Okabe and Ito's, safe for
-colour-blind readers; each method keeps its colour in all figures.
+figures can be made in a server, a notebook or a worker.  Each method keeps its colour, marker and
+line in all figures (:mod:`milinfer.figure_style`), so that none needs its colour to be told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
 from matplotlib.figure import Figure
+from scipy.stats import chi2
 
-from milinfer.typing import FloatArray
+from milinfer.figure_style import (
+    MARKERS,
+    PALETTE,
+    figure_of,
+    method_styles,
+    parameter_label,
+    plain,
+    styled,
+)
 
 if TYPE_CHECKING:
     from milinfer.calibration import Calibration
     from milinfer.coverages import Coverage
     from milinfer.intervals import Interval, ToyIntervals
-    from milinfer.samples import SampleSet
     from milinfer.toys import ToyEnsemble
 
+# The style is offered from here, too: figures of a user's own look alike with it.
 __all__ = [
+    "PALETTE",
+    "figure_of",
+    "parameter_label",
     "plot_coverage",
     "plot_estimates",
-    "plot_features",
     "plot_intervals",
     "plot_ladder",
     "plot_response",
     "plot_scans",
-    "plot_templates",
     "plot_training",
+    "styled",
 ]
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
-_LABELS = {"c_HW": r"$c_{HW}$"}
-# Methods that every report shows, and the titles under which it shows them.
-_METHODS = (
-    "polynomial, joint",
-    "polynomial",
-    "multi-class bags",
-    "pyhf, feature",
-    "pyhf, two features",
-    "pyhf, classifier",
-    "pyhf, score",
-    "oracle",
-)
-
-
-@contextmanager
-def styled() -> Iterator[None]:
-    """Style of all figures."""
-    import mplhep
-
-    # mplhep's style for axes and ticks; its sizes are made for slides, ours for a page.
-    base: dict[str, Any] = {
-        k: v for k, v in mplhep.style.ATLAS.items() if not k.startswith(("font", "figure"))
-    }
-    own: dict[str, Any] = {
-        "font.family": ["DejaVu Sans"],
-        "font.size": 10,
-        "axes.labelsize": 11,
-        "axes.titlesize": 11,
-        "axes.prop_cycle": cycler(color=PALETTE),
-        "xtick.labelsize": 9,
-        "ytick.labelsize": 9,
-        "xtick.major.size": 6,
-        "ytick.major.size": 6,
-        "xtick.minor.size": 3,
-        "ytick.minor.size": 3,
-        "legend.fontsize": 9,
-        "legend.frameon": False,
-        "lines.linewidth": 1.6,
-        "mathtext.fontset": "dejavusans",
-        "svg.fonttype": "path",
-        # A fixed salt makes the ids inside an SVG, and so the report, the same in every run.
-        "svg.hashsalt": "milinfer",
-    }
-    settings: Any = {**base, **own}
-    with mpl.rc_context(settings):
-        yield
-
-
-def figure_of(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Figure, Any]:
-    """An empty figure with axes; `grid` as for ``Figure.subplots``."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(**grid)
-
-
-def _colour(name: str, position: int) -> str:
-    """Colour of a method: its own if it is a known one, calibrated or not, else by position."""
-    base = name.removesuffix(", as trained")
-    known = _METHODS.index(base) if base in _METHODS else len(_METHODS) + position
-    return PALETTE[known % len(PALETTE)]
-
-
-def parameter_label(parameter: str) -> str:
-    """A parameter's name as it stands on axes."""
-    return _LABELS.get(parameter, parameter.replace("_", " "))
-
-
-def plot_features(samples: SampleSet, names: Sequence[str], bins: int = 30) -> Figure:
-    """Normalised feature distributions at each parameter point.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from milinfer.samples import Sample, SampleSet
-    >>> x = np.random.default_rng(1).normal(size=(100, 1))
-    >>> figure = plot_features(SampleSet((Sample(x, ("m_ll",), point={"c_HW": 0.0}),)), ["m_ll"])
-    >>> len(figure.axes)
-    1
-    """
-    from milinfer.points import format_point
-
-    with styled():
-        columns = min(len(names), 3)
-        rows = -(-len(names) // columns)
-        figure, axes = figure_of(
-            3.6 * columns, 3.0 * rows, nrows=rows, ncols=columns, squeeze=False
-        )
-        for axis, name in zip(axes.flat, names, strict=False):
-            pooled = np.concatenate([s.column(name) for s in samples])
-            low, high = (float(q) for q in np.quantile(pooled, [0.002, 0.995]))
-            edges = np.linspace(low, high, bins + 1)
-            for sample in samples:
-                counts, _ = np.histogram(sample.column(name), edges, weights=sample.weights)
-                axis.stairs(
-                    counts / (sample.weights.sum() * np.diff(edges)),
-                    edges,
-                    label=format_point(sample.point) or sample.process,
-                )
-            axis.set_xlabel(name)
-            axis.set_ylabel("density")
-        for axis in axes.flat[len(names) :]:
-            axis.set_visible(False)
-        axes.flat[0].legend()
-    return figure
+# Those of all intervals of the package: one and two standard deviations.
+_LEVELS = (0.6827, 0.9545)
 
 
 def plot_training(history: Sequence[Mapping[str, Sequence[float]]]) -> Figure:
@@ -158,7 +63,17 @@ def plot_training(history: Sequence[Mapping[str, Sequence[float]]]) -> Figure:
             colour = PALETTE[i % len(PALETTE)]
             epochs = np.arange(1, len(member["loss"]) + 1)
             axis.plot(epochs, member["loss"], color=colour, ls="--", lw=1)
-            axis.plot(epochs, member["val_loss"], color=colour, label=f"network {i + 1}")
+            every = max(len(epochs) // 8, 1)
+            axis.plot(
+                epochs,
+                member["val_loss"],
+                color=colour,
+                marker=MARKERS[i % len(MARKERS)],
+                ms=4,
+                # Shifted, so that the markers of two networks do not lie on each other.
+                markevery=(i % every, every),
+                label=f"network {i + 1}",
+            )
         axis.plot([], [], color="gray", ls="--", lw=1, label="training")
         axis.plot([], [], color="gray", label="validation")
         # The first epochs are far above the rest and hide it.
@@ -178,7 +93,7 @@ def plot_scans(
     truth: float | None = None,
     dashed: Sequence[str] = (),
 ) -> Figure:
-    """−2ΔlnL of one dataset by several methods, with the 68 % and 95 % thresholds.
+    """−2ΔlnL of one dataset by several methods, with the thresholds of 68.27 % and 95.45 %.
 
     Parameters
     ----------
@@ -202,18 +117,22 @@ def plot_scans(
     theta = np.linspace(*window, 201)
     with styled():
         figure, axis = figure_of()
-        for i, (name, cost) in enumerate(scans.items()):
+        styles = method_styles(scans)
+        for name, cost in scans.items():
             values = np.array([cost(t) for t in theta])
+            colour, _, line = styles[name]
             axis.plot(
                 theta,
                 values - values.min(),
-                label=name,
-                color=_colour(name, i),
-                ls="--" if name in dashed else "-",
+                label=plain(name),
+                color=colour,
+                ls="--" if name in dashed else line,
             )
-        for level, text in ((1.0, "68%"), (3.84, "95%")):
+        for cl in _LEVELS:
+            level = float(chi2.ppf(cl, 1))
             axis.axhline(level, color="gray", lw=0.8, ls=":")
-            axis.text(window[1], level, f" {text}", va="center", fontsize=8, color="gray")
+            text = f" {cl:.2%}"
+            axis.text(window[1], level, text, va="center", fontsize=8, color=PALETTE[7])
         if truth is not None:
             axis.axvline(truth, color="gray", lw=0.8, label="truth")
         axis.set_xlim(*window)
@@ -226,24 +145,54 @@ def plot_scans(
 
 
 def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: float) -> Figure:
-    """Estimates with 68 % (thick) and 95 % (thin) intervals, one line for each method."""
+    """Estimates with 68.27 % (thick) and 95.45 % (thin) intervals, one line for each method.
+
+    Parameters
+    ----------
+    intervals
+        68.27 % and 95.45 % interval by method.
+    truth
+        Drawn as a dashed line.
+
+    Examples
+    --------
+    >>> from iminuit.cost import NormalConstraint
+    >>> from milinfer.intervals import profile_interval
+    >>> cost = NormalConstraint("mu", 0.1, 0.1)
+    >>> both = profile_interval(cost, "mu", 0.6827), profile_interval(cost, "mu", 0.9545)
+    >>> plot_intervals({"exact": both}, truth=0.0).axes[0].get_xlabel()
+    'mu'
+    """
     with styled():
         figure, axis = figure_of(6.4, 0.8 + 0.45 * len(intervals))
+        styles = method_styles(intervals)
         for i, (name, (inner, outer)) in enumerate(intervals.items()):
-            colour = _colour(name, i)
+            colour, marker, _ = styles[name]
             axis.plot([outer.low, outer.high], [i, i], color=colour, lw=1.2)
             axis.plot([inner.low, inner.high], [i, i], color=colour, lw=4, solid_capstyle="butt")
-            axis.plot(inner.estimate, i, "o", color=colour, mec="white", ms=7)
+            axis.plot(inner.estimate, i, marker, color=colour, mec="white", ms=8)
         axis.axvline(truth, color="gray", lw=0.8, ls="--")
-        axis.set_yticks(range(len(intervals)), list(intervals))
+        axis.set_yticks(range(len(intervals)), [plain(name) for name in intervals])
+        axis.margins(x=0.06)
         axis.minorticks_off()
         axis.set_ylim(len(intervals) - 0.5, -0.5)
         axis.set_xlabel(parameter_label(next(iter(intervals.values()))[0].parameter))
     return figure
 
 
-def plot_ladder(before: ToyIntervals, after: ToyIntervals, n_toys: int = 50) -> Figure:
+def plot_ladder(
+    before: ToyIntervals, after: ToyIntervals, n_toys: int = 50, parameter: str = ""
+) -> Figure:
     """Intervals of many toys before and after calibration (seed 001, fig. 16).
+
+    Parameters
+    ----------
+    before, after
+        Intervals of the same toys.
+    n_toys
+        Drawn at most.
+    parameter
+        Name, for the axis.
 
     Examples
     --------
@@ -261,55 +210,93 @@ def plot_ladder(before: ToyIntervals, after: ToyIntervals, n_toys: int = 50) -> 
             n = min(n_toys, len(toys.low))
             rows = np.arange(n)
             inside = toys.covers[:n]
-            for mask, colour, text in (
-                (inside, PALETTE[0], "covers"),
-                (~inside, PALETTE[1], "misses"),
+            for mask, colour, text, marker, width in (
+                (inside, PALETTE[0], "covers", ".", 1.2),
+                (~inside, PALETTE[1], "misses", "D", 2.2),
             ):
                 axis.hlines(
                     rows[mask],
                     toys.low[:n][mask],
                     toys.high[:n][mask],
                     color=colour,
-                    lw=1.5,
-                    label=text,
+                    lw=width,
                 )
-                axis.plot(toys.estimate[:n][mask], rows[mask], ".", color=colour, ms=4)
+                axis.plot(
+                    toys.estimate[:n][mask], rows[mask], marker, color=colour, ms=4, label=text
+                )
             axis.axvline(toys.truth, color="black", lw=0.8)
             axis.set_title(f"{title}: {toys.covers.mean():.1%} of {len(toys.covers)} toys cover")
-            axis.set_xlabel("68.27 % interval")
-        axes[0].set_ylim(-1, min(n_toys, len(after.low)) + 6)
+            axis.set_xlabel(f"interval of {parameter_label(parameter) or 'the parameter'}")
+        axes[0].set_ylim(-1, min(n_toys, len(after.low)))
         axes[0].set_ylabel("pseudo-experiment")
-        axes[0].legend(loc="upper left", fontsize=8)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure
 
 
 def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
-    """Distribution of θ̂ over the same toys, one line for each method."""
+    """Distribution of θ̂ over the same toys, one line for each method.
+
+    Parameters
+    ----------
+    toys
+        Ensembles at one truth, by method.
+    bins
+        Between the quantiles 0.1 % and 99.9 % of all estimates together.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys import Toys
+    >>> toys = Toys(gaussian.samples(20_000, [0.0], seed=1), n_events=100, seed=2)
+    >>> plot_estimates(toys.run([gaussian.MeanModel()], 0.0, 200)).axes[0].get_xlabel()
+    'estimate of mu'
+    """
     with styled():
-        figure, axis = figure_of()
+        figure, axis = figure_of(6.4, 4.6)
         pooled = np.concatenate([e.theta_hat for e in toys.values()])
         low, high = (float(q) for q in np.quantile(pooled, [0.001, 0.999]))
         edges = np.linspace(low, high, bins + 1)
-        for i, (name, e) in enumerate(toys.items()):
+        styles = method_styles(toys)
+        for name, e in toys.items():
             counts, _ = np.histogram(e.theta_hat, edges)
+            colour, _, line = styles[name]
+            numbers = f"{e.theta_hat.mean():+.3f} ± {e.theta_hat.std(ddof=1):.3f}"
             axis.stairs(
                 counts / e.n_toys / np.diff(edges),
                 edges,
-                color=_colour(name, i),
-                label=f"{name}: {e.theta_hat.mean():+.3f} ± {e.theta_hat.std(ddof=1):.3f}",
+                color=colour,
+                ls=line,
+                lw=1.4,
+                label=f"{plain(name)}: {numbers}".replace("-0.", "−0."),
             )
         first = next(iter(toys.values()))
         axis.axvline(first.truth, color="gray", lw=0.8, ls="--")
         axis.set_xlabel(f"estimate of {parameter_label(first.parameter)}")
         axis.set_ylabel("density")
-        axis.set_ylim(0, axis.get_ylim()[1] * 1.35)
-        axis.legend(title="method: mean ± standard deviation", loc="upper left", fontsize=8)
+        axis.set_ylim(bottom=0)
+        title = "method: mean ± standard deviation"
+        figure.legend(title=title, loc="outside upper center", ncols=2, fontsize=8)
     return figure
 
 
 def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
-    """Measured coverage of each method with binomial errors, beside what is claimed."""
+    """Measured coverage of each method with binomial errors, beside what is claimed.
+
+    Parameters
+    ----------
+    coverages
+        At one truth, by method; any number of levels.
+
+    Examples
+    --------
+    >>> from milinfer.coverages import Coverage
+    >>> row = Coverage("m", "m", {"mu": 0.0}, 0.6827, 0.70, 0.01, 0.69, 0.71, 2000, 0.0)
+    >>> plot_coverage({"m": [row]}).axes[0].get_xlabel()
+    'coverage of 68.27% intervals'
+    """
     levels = sorted({c.cl for row in coverages.values() for c in row})
+    styles = method_styles(coverages)
     with styled():
         figure, axes = figure_of(
             7.0, 1.2 + 0.35 * len(coverages), ncols=len(levels), sharey=True, squeeze=False
@@ -322,20 +309,43 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
                             c.coverage,
                             i,
                             xerr=[[c.coverage - c.low], [c.high - c.coverage]],
-                            fmt="o",
-                            ms=4,
-                            color=_colour(name, i),
+                            fmt=styles[name].marker,
+                            ms=5,
+                            color=styles[name].color,
                         )
             axis.axvline(cl, color="gray", lw=0.8, ls="--")
+            # No coverage is above one.
+            low, high = axis.get_xlim()
+            span = 0.06 * (high - low)
+            axis.set_xlim(low - span, min(high + span, 1.01))
             axis.set_xlabel(f"coverage of {cl:.2%} intervals")
-            axis.set_yticks(range(len(coverages)), list(coverages))
+            axis.set_yticks(range(len(coverages)), [plain(name) for name in coverages])
             axis.minorticks_off()
             axis.set_ylim(len(coverages) - 0.5, -0.5)
     return figure
 
 
 def plot_response(ensembles: Sequence[ToyEnsemble], calibration: Calibration) -> Figure:
-    """Bias of θ̂ against the truth, with the fit that corrects it."""
+    """Bias of θ̂ against the truth, with the fit that corrects it.
+
+    Parameters
+    ----------
+    ensembles
+        Toys that tuned the calibration.
+    calibration
+        With the fit.
+
+    Examples
+    --------
+    >>> from milinfer.calibration_fit import calibrate
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys import Toys
+    >>> truths = [-0.2, 0.0, 0.2]
+    >>> toys = Toys(gaussian.samples(20_000, truths, seed=1), n_events=100, seed=2)
+    >>> ensembles = toys.scan([gaussian.MeanModel(shift=0.05)], truths, 200)["mean"]
+    >>> plot_response(ensembles, calibrate(ensembles)).axes[0].get_xlabel()
+    'true mu'
+    """
     truths = np.array([e.truth for e in ensembles])
     means = np.array([e.theta_hat.mean() for e in ensembles])
     errors = np.array([e.mean_error for e in ensembles])
@@ -356,52 +366,4 @@ def plot_response(ensembles: Sequence[ToyEnsemble], calibration: Calibration) ->
         axis.set_xlabel(f"true {parameter}")
         axis.set_ylabel(f"bias of the estimate of {parameter}")
         axis.legend()
-    return figure
-
-
-def plot_templates(
-    edges: FloatArray,
-    expected: Mapping[str, FloatArray],
-    counts: FloatArray,
-    observable: str,
-) -> Figure:
-    """Data and morphed templates, with the ratio to the first one.
-
-    Parameters
-    ----------
-    edges
-        Bin edges, shape (n_bins + 1,).
-    expected
-        Expected counts by label, each of shape (n_bins,).
-    counts
-        Observed counts, shape (n_bins,).
-    observable
-        Axis label.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> figure = plot_templates(np.array([0.0, 1.0, 2.0]), {"SM": np.array([9.0, 11.0])},
-    ...                         np.array([8.0, 12.0]), "d_phi_qq")
-    >>> len(figure.axes)
-    2
-    """
-    centres = (edges[1:] + edges[:-1]) / 2
-    width = np.diff(edges)
-    reference = next(iter(expected.values()))
-    with styled():
-        figure, (top, bottom) = figure_of(
-            6.4, 4.8, nrows=2, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
-        )
-        for name, values in expected.items():
-            top.stairs(values / width, edges, label=name)
-            bottom.stairs(values / reference, edges, baseline=None)
-        errors = np.sqrt(counts)
-        top.errorbar(centres, counts / width, errors / width, fmt="ko", ms=4, label="data")
-        bottom.errorbar(centres, counts / reference, errors / reference, fmt="ko", ms=4)
-        top.set_ylabel("events / bin width")
-        top.set_ylim(0, top.get_ylim()[1] * 1.3)
-        top.legend(ncols=2)
-        bottom.set_ylabel("ratio")
-        bottom.set_xlabel(observable)
     return figure

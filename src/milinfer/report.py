@@ -5,17 +5,17 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from milinfer.typing import PathLikeStr
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Report"]
+__all__ = ["Report", "svg_text"]
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -33,25 +33,48 @@ h2 {{ font-size: 1.2rem; margin: 2.4rem 0 .4rem; padding-top: .6rem;
      border-top: 1px solid #d8dee6; }}
 .lead {{ color: #4a5565; margin-top: 0; }}
 figure {{ margin: 1rem 0; }}
-figure svg {{ max-width: 100%; height: auto; display: block; margin: auto; }}
+/* Below its smallest width a figure scrolls, as a table does: its text stays readable. */
+figure svg {{ width: 100%; max-width: 52rem; min-width: 30rem; height: auto; display: block;
+             margin: auto; }}
 figcaption {{ color: #4a5565; font-size: .9rem; max-width: 46rem; margin: .25rem auto 0; }}
 .scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .86rem;
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .84rem;
         margin: .8rem 0; }}
-.caption {{ color: #4a5565; font-size: .9rem; }}
-th, td {{ padding: .32rem .5rem; text-align: right; border-bottom: 1px solid #e5e9ef;
+caption {{ color: #4a5565; font-size: .9rem; text-align: left; padding-bottom: .4rem;
+          max-width: min(60rem, 100vw - 3rem); }}
+th, td {{ padding: .32rem .42rem; text-align: right; border-bottom: 1px solid #e5e9ef;
          white-space: nowrap; }}
 th {{ font-weight: 600; background: #f4f6f9; }}
-th:first-child, td:first-child {{ text-align: left; }}
-nav a {{ margin-right: 1rem; color: #0060a8; text-decoration: none; }}
-@media print {{ nav {{ display: none; }} figure {{ break-inside: avoid; }} }}
+th:first-child, th.text, th.hash, td.text {{ text-align: left; }}
+td.text {{ white-space: normal; overflow-wrap: break-word; min-width: 8rem; }}
+td.hash {{ font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: .78rem;
+          text-align: left; }}
+tbody th {{ font-weight: 400; background: none; }}
+h1, h2, p, figcaption, nav {{ overflow-wrap: anywhere; }}
+nav a {{ display: inline-block; margin-right: 1rem; padding: .15rem 0; color: #0060a8; }}
+:focus-visible {{ outline: 2px solid #0060a8; outline-offset: 2px; }}
+@media (max-width: 40rem) {{ body {{ padding: 1rem .8rem 3rem; }} }}
+@media print {{
+  nav {{ display: none; }}
+  body {{ max-width: none; padding: 0; font-size: 11px; }}
+  figure, tr {{ break-inside: avoid; }}
+  h2 {{ break-after: avoid; }}
+  .scroll {{ overflow: visible; }}
+  figure svg {{ min-width: 0; max-width: 40rem; }}
+  th, td {{ white-space: normal; padding: .15rem .3rem; overflow-wrap: anywhere; }}
+  table {{ font-size: 9px; }}
+}}
 </style>
 </head>
 <body>
+<header>
 <h1>{title}</h1>
 <p class="lead">{lead}</p>
-<nav>{contents}</nav>
+</header>
+<nav aria-label="Sections">{contents}</nav>
+<main>
 {body}
+</main>
 </body>
 </html>
 """
@@ -82,7 +105,9 @@ class Report:
 
     def section(self, heading: str) -> None:
         """Start a section."""
-        anchor = re.sub(r"\W+", "-", heading.lower()).strip("-")
+        anchor = re.sub(r"\W+", "-", heading.lower()).strip("-") or "section"
+        taken = sum(a == anchor or a.startswith(f"{anchor}-") for a, _ in self._sections)
+        anchor = f"{anchor}-{taken + 1}" if taken else anchor
         self._sections.append((anchor, heading))
         self._parts.append(f'<h2 id="{html.escape(anchor)}">{html.escape(heading)}</h2>')
 
@@ -91,23 +116,49 @@ class Report:
         self._parts.append(f"<p>{html.escape(paragraph)}</p>")
 
     def table(
-        self, header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = ""
+        self,
+        header: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        caption: str = "",
+        kinds: Mapping[str, Literal["text", "hash"]] | None = None,
     ) -> None:
-        """Add a table; it scrolls by itself where the window is narrow."""
-        head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in header)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>"
-            for row in rows
+        """Add a table; it scrolls by itself where the window is narrow.
+
+        Parameters
+        ----------
+        header
+            Names of the columns.
+        rows
+            Cells; the first of each row names it.
+        caption
+            Above the table.
+        kinds
+            Columns that are not numbers: text, which may wrap, or hashes.
+        """
+        classes = [(kinds or {}).get(h, "") for h in header]
+        head = "".join(
+            f'<th scope="col"{f" class={k!r}" if k else ""}>{html.escape(h)}</th>'
+            for h, k in zip(header, classes, strict=True)
         )
-        title = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
+        lines = []
+        for row in rows:
+            first, *rest = (html.escape(str(c)) for c in row)
+            cells = "".join(
+                f'<td class="{k}">{c}</td>' if k else f"<td>{c}</td>"
+                for c, k in zip(rest, classes[1:], strict=True)
+            )
+            lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+        title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+        label = html.escape(caption or f"Table of {', '.join(header)}")
+        # Who has no mouse scrolls what has the focus.
         self._parts.append(
-            f'{title}<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
+            f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table>{title}'
+            f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
         )
 
-    def figure(self, figure: Figure, caption: str) -> None:
-        """Add a figure as inline SVG."""
-        svg = svg_text(figure)
+    def figure(self, figure: Figure | str, caption: str) -> None:
+        """Add a figure as inline SVG: a Matplotlib figure, or what `svg_text` made of one."""
+        svg = figure if isinstance(figure, str) else svg_text(figure)
         # Ids must be unique in a page that holds several figures.
         prefix = f"f{len(self._parts)}-"
         svg = re.sub(r'\bid="', f'id="{prefix}', svg)
@@ -115,7 +166,9 @@ class Report:
         svg = re.sub(r'xlink:href="#', f'xlink:href="#{prefix}', svg)
         label = html.escape(caption)
         svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-        self._parts.append(f"<figure>{svg}<figcaption>{label}</figcaption></figure>")
+        self._parts.append(
+            f'<figure><div class="scroll">{svg}</div><figcaption>{label}</figcaption></figure>'
+        )
 
     def to_html(self) -> str:
         """The whole page."""
@@ -136,8 +189,22 @@ class Report:
 
 
 def svg_text(figure: Figure) -> str:
-    """A figure as an ``<svg>`` element, without prologue and date (equal runs, equal bytes)."""
+    """A figure as an ``<svg>`` element, without prologue and date (equal runs, equal bytes).
+
+    It is a whole SVG file, too, once it is written to one.
+
+    Examples
+    --------
+    >>> from milinfer.plotting import plot_training
+    >>> history = [{"loss": [2.0, 1.5], "val_loss": [2.1, 1.7]}]
+    >>> svg_text(plot_training(history)) == svg_text(plot_training(history))
+    True
+    """
+    import matplotlib as mpl
+
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    # Ids are drawn at random without a salt, whatever the settings were when it was drawn.
+    with mpl.rc_context({"svg.hashsalt": "milinfer", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]

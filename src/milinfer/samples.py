@@ -75,8 +75,7 @@ class Sample:
     def __post_init__(self) -> None:
         put = object.__setattr__
         given_features = self.features
-        with np.errstate(over="ignore"):  # refused below
-            features = _numbers(given_features, "features", np.float32, self.process)
+        features = _numbers(given_features, "features", np.float32, self.process)
         if features.ndim != 2 or features.shape[1] != len(self.feature_names):
             msg = (
                 f"{self.label}: features have shape {features.shape}, "
@@ -128,7 +127,7 @@ class Sample:
                 good[:, column_index],
                 f"feature {self.feature_names[column_index]!r}",
                 "is too large for float32"
-                if np.isfinite(given_features).all()
+                if np.isfinite(np.asarray(given_features, np.float64)).all()
                 else "is not finite",
             )
 

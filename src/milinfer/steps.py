@@ -143,6 +143,11 @@ class Steps:
                 return StepState("damaged", f"{name} is not as it was written")
         return StepState("done")
 
+    def record(self, step: Step) -> dict[str, Any]:
+        """What the record of a step that is done says, such as ``done`` and ``seconds``."""
+        found: dict[str, Any] = json.loads(self._record(step).read_text(encoding="utf-8"))
+        return found
+
     def execute(self, step: Step) -> str:
         """Do a step, and keep a record of it.
 

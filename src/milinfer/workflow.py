@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,10 +28,14 @@ from milinfer.configuration import (
     read_configuration,
 )
 from milinfer.exceptions import ConfigurationError, FeatureError, ParameterError
+from milinfer.provenance import Provenance, StepRun, input_file
 from milinfer.samples import Sample, SampleSet
 from milinfer.steps import Step, Steps, StepState, content_hash, file_hash
 from milinfer.tracking import Tracker, log_training
 from milinfer.typing import FloatArray, PathLikeStr
+
+if TYPE_CHECKING:
+    from milinfer.likelihood import BagLikelihood
 
 __all__ = ["AnalysisPlan", "PlannedStep", "plan_analysis", "run_analysis"]
 
@@ -51,6 +56,7 @@ class _Input:
     path: Path
     section: FilesSection
     depends: Mapping[str, Any]
+    sha256: str
 
     @property
     def name(self) -> str:
@@ -87,6 +93,8 @@ class AnalysisPlan:
         _require_features(config)
         self.steps = Steps(config.out)
         self._inputs: dict[str, list[_Input]] = {}
+        self._ran: set[str] = set()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
         hashes: dict[Path, str] = {}
         for role in _ROLES:
             self._inputs[role] = []
@@ -96,7 +104,7 @@ class AnalysisPlan:
                         on_file(path)
                         hashes[path] = file_hash(path)
                     depends = self._feature_inputs(section, hashes[path], role)
-                    self._inputs[role].append(_Input(path, section, depends))
+                    self._inputs[role].append(_Input(path, section, depends, hashes[path]))
 
     def _sections(self, role: str) -> Sequence[FilesSection]:
         if role == "data":
@@ -138,6 +146,12 @@ class AnalysisPlan:
             for m in self.config.model
         ]
         return [*steps, self._inference()]
+
+    def execute(self, step: Step) -> str:
+        """Do a step; those that no call has done are cached for the report."""
+        words = self.steps.execute(step)
+        self._ran.add(step.name)
+        return words
 
     def _training_inputs(self, model: ModelSection) -> dict[str, Any]:
         config = self.config
@@ -261,6 +275,7 @@ class AnalysisPlan:
             )
         )
         result.extra.update({"training_events": train.n_events})
+        result = replace(result, provenance=self._provenance(models))
         # The results of an earlier run stay until all of the new ones are there.
         with tempfile.TemporaryDirectory(dir=out, prefix=".results-") as parent:
             fresh = Path(parent)
@@ -275,6 +290,31 @@ class AnalysisPlan:
             for name in self._results:
                 _put(fresh / name, out / name)
         return f"{len(data)} events of data, {toys.number} toys at each truth"
+
+    def _provenance(self, models: Sequence[BagLikelihood]) -> Provenance:
+        """Files as they were hashed for the plan, and the steps before the inference."""
+        config, files = self.config, []
+        for role in _ROLES:
+            for source, sample in zip(self._inputs[role], self._read(role), strict=True):
+                found = input_file(role, source.path, sample, sha256=source.sha256)
+                files.append(found._replace(path=_shown(source.path, config.folder)))
+        steps = []
+        for step in self._all()[:-1]:
+            record = self.steps.record(step)
+            state: Literal["run", "cached"] = "run" if step.name in self._ran else "cached"
+            steps.append(StepRun(step.name, state, record["seconds"], record["done"]))
+        seeds = {f"members of {m.name}": m.seed for m in models} | {
+            "splits of samples": config.analysis.seed
+        }
+        return Provenance(
+            "milinfer run analysis.toml",
+            # An address of a tracker may carry a password.
+            config.model_dump(mode="json", exclude={"tracking"}),
+            tuple(files),
+            seeds,
+            tuple(steps),
+            self._started,
+        )
 
     # --- samples -------------------------------------------------------------------------------
 
@@ -351,6 +391,11 @@ def _truths(
         )
         raise ConfigurationError(msg)
     return tuple(inside.tolist())
+
+
+def _shown(path: Path, folder: Path) -> str:
+    """A path as the configuration's folder sees it; outside of it, as it is."""
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
 def _put(source: Path, target: Path) -> None:
@@ -440,7 +485,7 @@ def run_analysis(
                 plan.log_done(step)
                 continue
             began = time.perf_counter()
-            words = plan.steps.execute(step)
+            words = plan.execute(step)
             echo(f"{step.name:<28} {time.perf_counter() - began:6.1f} s   {words}")
         text = (plan.config.out / "summary.json").read_text(encoding="utf-8")
         summary: dict[str, Any] = json.loads(text)

@@ -28,7 +28,9 @@ from milinfer.cli.options import (
 from milinfer.json_text import parse_json
 
 if TYPE_CHECKING:
-    from milinfer.samples import SampleSet
+    from collections.abc import Callable
+
+    from milinfer.samples import Sample, SampleSet
     from milinfer.streaming import StreamedSamples
 
 __all__ = ["compare", "fit", "report", "train"]
@@ -328,17 +330,29 @@ def compare(
     """
     from milinfer.analysis import Analysis, analyse
     from milinfer.likelihood import BagLikelihood
+    from milinfer.provenance import InputFile, Provenance, input_file
 
     models = tuple(BagLikelihood.load(path) for path in model_paths)
     parameter = models[0].parameter
-    evaluation = read_samples(evaluation_files, features=feature_set, parameter=parameter)
+    inputs: list[InputFile] = []
+
+    def note(role: str) -> Callable[[Path, Sample], None]:
+        return lambda path, sample: inputs.append(input_file(role, path, sample))
+
+    evaluation = read_samples(
+        evaluation_files, features=feature_set, parameter=parameter, on_file=note("evaluation")
+    )
+    fitted = _read_data(data, feature_set)
+    note("data")(split_spec(data)[1], fitted)
     at = tuple(values_spec(truths)) if truths else ()
     result = analyse(
         Analysis(
             models=models,
-            data=_read_data(data, feature_set),
-            templates=read_samples(template_files, features=feature_set),
-            calibration=read_samples(calibration_files, features=feature_set),
+            data=fitted,
+            templates=read_samples(template_files, features=feature_set, on_file=note("templates")),
+            calibration=read_samples(
+                calibration_files, features=feature_set, on_file=note("calibration")
+            ),
             evaluation=evaluation,
             truth=truth,
             weight_degree=weight_degree,
@@ -351,6 +365,16 @@ def compare(
             n_toys=n_toys,
             seed=seed,
         )
+    )
+    settings = dict(click.get_current_context().params)
+    result = replace(
+        result,
+        provenance=Provenance(
+            "milinfer compare",
+            {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
+            | {"model_paths": [str(p) for p in model_paths]},
+            tuple(inputs),
+        ),
     )
     result.write(out)
     Console().print(result.comparison.to_rich())

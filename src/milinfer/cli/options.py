@@ -196,13 +196,21 @@ def streamed_samples(specs: Sequence[str], events_in_memory: int) -> StreamedSam
 
 
 def read_samples(
-    specs: Sequence[str], *, features: str | None = None, parameter: str | None = None
+    specs: Sequence[str],
+    *,
+    features: str | None = None,
+    parameter: str | None = None,
+    on_file: Callable[[Path, Sample], None] = lambda _path, _sample: None,
 ) -> SampleSet:
-    """Read samples given on the command line; several files of one point are joined."""
+    """Read samples given on the command line; several files of one point are joined.
+
+    `on_file` is called with each file and what came out of it.
+    """
     by_point: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
     for spec in specs:
         point, path = split_spec(spec)
         sample = Sample.from_file(path, point=point, features=features)
+        on_file(path, sample)
         by_point.setdefault(tuple(sample.point.items()), []).append(sample)
     samples = SampleSet(tuple(Sample.concatenate(group) for group in by_point.values()))
     if parameter is not None and parameter not in samples.parameters:

@@ -232,6 +232,7 @@ class GeneratedEvents:
             cross_section_error=self.cross_section_error,
             reweights={k: self.joint_ratio(p["c_HW"]) / own for k, p in points.items()},
             reweight_points=dict(points),
+            provenance={"generator": f"milinfer.datasets.{self.process}", "seed": self.seed},
         )
 
     def _masses(self) -> FloatArray:

@@ -1,0 +1,525 @@
+"""The gallery: every figure function of the package once, drawn from one small seeded job.
+
+``python docs/gallery.py`` writes ``docs/figures/gallery/*.svg`` and ``docs/gallery.md``.  What the
+page shows as the call is what is evaluated here, so that it cannot be wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from iminuit.cost import NormalConstraint
+
+import milinfer as mil
+from milinfer import impacts
+from milinfer.analysis import Analysis, analyse, classifier_output
+from milinfer.bag_size_scan import BagSizeScan
+from milinfer.conditional import conditional_coverage
+from milinfer.datasets import gaussian, quadratic, vbf_hww
+from milinfer.exceptions import MilinferWarning
+from milinfer.intervals import toy_intervals
+from milinfer.llr import model_tag
+from milinfer.posterior import Posterior
+from milinfer.report import svg_text
+from milinfer.samples import SampleSet
+from milinfer.segments import dataset_surface
+from milinfer.surface_box import ChebyshevBox
+from milinfer.training import TrainingConfig
+
+HERE = Path(__file__).parent
+FIGURES = HERE / "figures" / "gallery"
+LIMIT = 150_000
+"""Bytes of a figure, at most."""
+
+
+class Picture(NamedTuple):
+    """One figure: where its function is, what one reads off it, and the call."""
+
+    name: str
+    module: str
+    caption: str
+    call: str
+
+    @property
+    def function(self) -> str:
+        """Name of the function that draws it."""
+        return self.call.split("(")[0].split(".")[-1]
+
+
+class Section(NamedTuple):
+    """Pictures under one heading."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+SECTIONS = (
+    Section(
+        "Samples and training",
+        (
+            Picture(
+                "features",
+                "milinfer.histogram_figures",
+                "Where in a feature the parameter is to be seen, and whether the samples are large "
+                "enough to show it: bands are statistical errors.",
+                'plot_features(ends, ["d_phi_qq", "q0_pt", "m_ll"])',
+            ),
+            Picture(
+                "training",
+                "milinfer.plotting",
+                "Whether training has converged, and whether it learns its own events by heart: "
+                "the validation loss then turns up while that of training falls.",
+                "plot_training(model.fitted.history)",
+            ),
+            Picture(
+                "roc",
+                "milinfer.roc_figures",
+                "How much better than one feature the learned ratio separates two values of the "
+                "parameter; bars are statistical errors, beside the areas under the curves.",
+                "plot_roc(scores)",
+            ),
+        ),
+    ),
+    Section(
+        "Diagnostics",
+        (
+            Picture(
+                "normalisation",
+                "milinfer.diagnostic_figures",
+                "Whether the ratio is normalised: its mean over events of the reference is 1 for "
+                "an exact one, within bands of one and two errors.",
+                "plot_normalisation(diagnosis)",
+            ),
+            Picture(
+                "closure",
+                "milinfer.diagnostic_figures",
+                "Whether reference events become those of another value once they are weighted "
+                "with the ratio, in the features where it works worst.",
+                "plot_closure(diagnosis)",
+            ),
+            Picture(
+                "separation",
+                "milinfer.diagnostic_figures",
+                "Whether a classifier still finds a difference after weighting: 0.5 is none.",
+                "plot_separation(diagnosis)",
+            ),
+            Picture(
+                "calibration_curves",
+                "milinfer.diagnostic_figures",
+                "Whether probabilities are what they say, and by how much they are not.",
+                "plot_calibration_curves(diagnosis)",
+            ),
+        ),
+    ),
+    Section(
+        "Likelihoods and intervals",
+        (
+            Picture(
+                "scans",
+                "milinfer.plotting",
+                "Estimate and interval of one dataset by every method, where curves cross the "
+                "dotted thresholds.",
+                'plot_scans(scans, "c_HW", (-0.6, 0.6), truth=0.0)',
+            ),
+            Picture(
+                "intervals",
+                "milinfer.plotting",
+                "The same as numbers: 68.27 % intervals thick, 95.45 % thin.",
+                "plot_intervals(intervals, truth=0.0)",
+            ),
+            Picture(
+                "contour",
+                "milinfer.likelihood_figures",
+                "Which pairs of two parameters the data allow, all others at their maximum.",
+                'plot_contour({"exact ratio": plane_fit}, "c1", "c2", truth=(0.0, 0.0))',
+            ),
+            Picture(
+                "impacts",
+                "milinfer.likelihood_figures",
+                "Which nuisance parameter moves the result, by how much, and where the fit put it.",
+                'plot_impacts(impacts(mixture, "mu"), "mu")',
+            ),
+            Picture(
+                "posterior",
+                "milinfer.likelihood_figures",
+                "What the prior does to the answer: medians and intervals of the same data.",
+                'plot_posterior(posteriors, "c_HW", truth=0.0)',
+            ),
+        ),
+    ),
+    Section(
+        "Calibration",
+        (
+            Picture(
+                "calibrated",
+                "milinfer.coverage_figures",
+                "What calibration does to the surface and the interval of one dataset.",
+                "plot_calibrated(cost, calibration, truth=0.0)",
+            ),
+            Picture(
+                "scale",
+                "milinfer.coverage_figures",
+                "By how much Λ was too steep (below 1) or too flat, as toys say at each truth, and "
+                "the functions that are applied.",
+                "plot_scale(calibration)",
+            ),
+            Picture(
+                "response",
+                "milinfer.plotting",
+                "Bias of the estimate against the truth; its slope is the response less 1.",
+                "plot_response(calibration_toys, calibration)",
+            ),
+            Picture(
+                "ladder",
+                "milinfer.plotting",
+                "Intervals of fifty toys before and after calibration: those with a diamond miss "
+                "the truth.",
+                'plot_ladder(before, after, parameter="c_HW")',
+            ),
+        ),
+    ),
+    Section(
+        "Coverage",
+        (
+            Picture(
+                "coverage",
+                "milinfer.plotting",
+                "Whether intervals contain the truth as often as they claim (dashed).",
+                "plot_coverage(coverages)",
+            ),
+            Picture(
+                "coverage_scan",
+                "milinfer.coverage_figures",
+                "The same against the truth; the bands are one and two binomial errors.",
+                "plot_coverage_scan(result.coverage)",
+            ),
+            Picture(
+                "conditional",
+                "milinfer.coverage_figures",
+                "Whether coverage depends on what the dataset shows, here the curvature of its "
+                "surface; p is that of no dependence.",
+                "plot_conditional(conditional)",
+            ),
+            Picture(
+                "estimates",
+                "milinfer.plotting",
+                "Spread and bias of all methods on the same toys.",
+                "plot_estimates(result.evaluation_toys)",
+            ),
+        ),
+    ),
+    Section(
+        "Neyman belts",
+        (
+            Picture(
+                "belt",
+                "milinfer.belt_figures",
+                "Accepted is where the observed statistic lies below the critical value of toys.",
+                "plot_belt(belt, observed=cost)",
+            ),
+            Picture(
+                "region",
+                "milinfer.belt_figures",
+                "The accepted region of two parameters; bars are its projections.",
+                "plot_region(region, wide_region)",
+            ),
+        ),
+    ),
+    Section(
+        "Information and comparison",
+        (
+            Picture(
+                "bag_sizes",
+                "milinfer.information_figures",
+                "How much information a bag size keeps; numbers of the study of bag sizes, on "
+                "vbf_hww.",
+                'plot_bag_sizes(bag_scan, [bag_scan.fit("sqrt")])',
+            ),
+            Picture(
+                "relative_widths",
+                "milinfer.information_figures",
+                "What the learned likelihood gains over the best histogram, in widths of intervals "
+                "that cover.",
+                "plot_relative_widths(result.widths)",
+            ),
+            Picture(
+                "templates",
+                "milinfer.histogram_figures",
+                "Data and morphed templates with the error of the simulation; bins that keep the "
+                "most information are drawn equally wide.",
+                'plot_templates(edges, expected, counts, "classifier_output", errors)',
+            ),
+        ),
+    ),
+    Section(
+        "With cabinetry",
+        (
+            Picture(
+                "cabinetry_pulls",
+                "cabinetry.visualize",
+                "Nuisance parameters of an unbinned fit, in units of their constraints, by "
+                "[cabinetry](workspaces.md).",
+                'pulls(pulled, exclude="mu", save_figure=False)',
+            ),
+            Picture(
+                "cabinetry_correlations",
+                "cabinetry.visualize",
+                "Correlations of its parameters.",
+                "correlation_matrix(fit, save_figure=False)",
+            ),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ExactPlane:
+    """The exact ratio of the quadratic problem in two parameters, as a model."""
+
+    name: str = "exact"
+    parameters: tuple[str, str] = ("c1", "c2")
+
+    @property
+    def interpolation(self) -> Any:
+        """Polynomials of degree 8 on the square [−0.8, 0.8]²."""
+        return ChebyshevBox(np.array([-0.8, -0.8]), np.array([0.8, 0.8]), 8)
+
+    def event_llr(self, sample: Any) -> Any:
+        """Λ of each event, shape (n_events, 81)."""
+        return quadratic.log_likelihood_ratio(sample.features, self.interpolation.grid)
+
+
+def job(seed: int = 1) -> dict[str, Any]:
+    """All results that are drawn, by the names in the calls."""
+
+    def events(n: int, value: float, number: int) -> Any:
+        generated = vbf_hww.generate(n, {"c_HW": value}, seed=seed + number)
+        return generated.to_sample("vbf_2l2j", vbf_hww.DEFAULT_WEIGHTS)
+
+    def several(n: int, values: Any, number: int) -> Any:
+        return mil.SampleSet(tuple(events(n, v, number + i) for i, v in enumerate(values)))
+
+    simulated = several(2500, (-1.0, -0.5, 0.0, 0.5, 1.0), 9)
+    train, held_out = simulated.split([0.8, 0.2], seed=seed)
+    settings = TrainingConfig(epochs=10, batch_events=1000)
+    model = mil.BagLikelihood(head="polynomial", labels="joint", seed=seed, training=settings)
+    model = model.fit(train)
+    pool = several(6000, (-0.3, 0.0, 0.3), 19)
+    result = analyse(
+        Analysis(
+            models=(model,),
+            data=events(1000, 0.0, 39).as_data(),
+            templates=train,
+            classifier_templates=held_out,
+            calibration=pool,
+            evaluation=several(6000, (-0.3, 0.0, 0.3), 29),
+            truth=0.0,
+            simulated=True,
+            weight_degree=4,
+            calibrate_at=(-0.2, 0.0, 0.2),
+            cover_at=(-0.2, 0.0, 0.2),
+            belt_at=(-0.3, -0.15, 0.0, 0.15, 0.3),
+            oracle_pool=pool.at(c_HW=0.0),
+            n_toys=300,
+            bins=8,
+            seed=seed,
+        )
+    )
+    found = _one_parameter(result, classifier_output(model), held_out)
+    return found | _two_parameters(seed) | _mixture(seed) | {"bag_scan": _bag_sizes()}
+
+
+def _one_parameter(result: Any, output: Any, held_out: Any) -> dict[str, Any]:
+
+    analysis, comparison = result.analysis, result.comparison
+    model, data = analysis.model, analysis.data
+    learned, toys = comparison[model.name], result.evaluation_toys[model.name]
+    calibration, cost = learned.calibration, result.costs[model.name]
+    signal, background = held_out.at(c_HW=1.0), held_out.at(c_HW=0.0)
+    templates = result.templates["pyhf_classifier"]
+    best = {"c_HW": comparison["pyhf_classifier"].intervals[0].estimate}
+    surface = dataset_surface(model, data)
+    return {
+        "result": result,
+        "model": model,
+        "diagnosis": result.diagnoses[model.name],
+        "calibration": calibration,
+        "cost": cost,
+        "belt": result.belts[model.name],
+        "ends": SampleSet((analysis.templates[0], analysis.templates[2], analysis.templates[4])),
+        "scores": {
+            "learned ratio": (output(signal), output(background)),
+            "leading quark's pT": (signal.column("q0_pt"), background.column("q0_pt")),
+        },
+        "scans": {f"{model.name}, as trained": cost, model.name: calibration(cost)}
+        | {name: c for name, c in result.costs.items() if name != model.name},
+        "intervals": {m.name: m.intervals for m in comparison},
+        "posteriors": {
+            "flat prior": Posterior.from_surface(surface),
+            "Gaussian prior of width 0.1": Posterior.from_surface(
+                surface, lambda t: np.exp(-0.5 * (t / 0.1) ** 2)
+            ),
+        },
+        "calibration_toys": result.calibration_toys[model.name],
+        "before": toy_intervals(toys),
+        "after": toy_intervals(toys, calibration),
+        "coverages": {f"{model.name}, as trained": learned.coverages_raw}
+        | {m.name: m.coverages for m in comparison},
+        "conditional": [
+            conditional_coverage([toys], method, name=name)
+            for name, method in (("as trained", None), ("calibrated", calibration))
+        ],
+        "edges": templates.axes[0].edges,
+        "expected": {
+            f"{name}: c_HW={point['c_HW']:.2f}": len(data) * templates.fractions(point)
+            for name, point in (("truth", {"c_HW": 0.0}), ("best fit", best))
+        },
+        "counts": templates.counts(data),
+        "errors": templates.relative_errors({"c_HW": 0.0}),
+    }
+
+
+def _two_parameters(seed: int) -> dict[str, Any]:
+    """Fit and Neyman regions of the quadratic problem with its exact ratio."""
+    model, n = ExactPlane(), 2000
+    points = [{"c1": a, "c2": b} for a in (-0.4, 0.4) for b in (-0.4, 0.4)]
+    pool = quadratic.samples(10_000, points, seed=seed)
+    toys = mil.Toys(pool, n, seed=seed)
+    belt = mil.neyman([toys.run([model], p, 200)["exact"] for p in points], smooth=0)
+    data = quadratic.generate(n, {"c1": 0.0, "c2": 0.0}, seed=seed + 1)
+    surface = dataset_surface(model, data)
+    cost = mil.LikelihoodCost(surface, model.parameters, n_events=n, tag=model_tag(model))
+    return {
+        "plane_fit": mil.minuit(cost).migrad(),
+        "region": belt.region(cost, 0.6827, n_grid=61),
+        "wide_region": belt.region(cost, 0.9545, n_grid=61),
+    }
+
+
+def _mixture(seed: int) -> dict[str, Any]:
+    """A signal over two backgrounds of uncertain normalisation."""
+
+    def ratio(mean: float) -> Any:
+        return lambda sample: gaussian.log_likelihood_ratio(sample.column("x0"), mean)
+
+    parts = [(800, 0.1), (300, 1.5), (100, -1.0)]
+    features = [gaussian.generate(n, mu, seed=seed + k).features for k, (n, mu) in enumerate(parts)]
+    cost = mil.mixture_cost(
+        gaussian.MeanModel(),
+        mil.Sample(np.concatenate(features), ("x0",)),
+        rate=800.0,
+        reference=0.0,
+        backgrounds={"top": (ratio(1.5), 300.0), "diboson": (ratio(-1.0), 100.0)},
+    )
+    constraints = {"top_norm": 0.1, "diboson_norm": 0.3}
+    for name, width in constraints.items():
+        cost = cost + NormalConstraint(name, 1.0, width)
+    m = mil.minuit(cost)
+    m.migrad()
+    m.hesse()
+    fit = mil.fit_results(m)
+    # cabinetry counts from 0 in units of the constraint.
+    widths = np.array([constraints.get(name, 1.0) for name in fit.labels])
+    centres = np.array([float(name in constraints) for name in fit.labels])
+    pulled = fit._replace(
+        bestfit=(fit.bestfit - centres) / widths, uncertainty=fit.uncertainty / widths
+    )
+    return {"mixture": cost, "fit": fit, "pulled": pulled}
+
+
+def _bag_sizes() -> Any:
+    """What the study of bag sizes has measured with the multi-class head."""
+    path = HERE.parent / "studies" / "results" / "bag_size-full.json"
+    study = json.loads(path.read_text(encoding="utf-8"))["results"]
+    rows = [r for r in study["rows"] if r["family"] == "multi-class"]
+
+    def column(key: str) -> Any:
+        return np.array([r[key] for r in rows])
+
+    bound = study["bound"]["info_eff"], study["bound"]["info_eff_error"]
+    return BagSizeScan(
+        column("bag_size"),
+        (),
+        column("info_eff"),
+        column("info_mle"),
+        column("info_mle_error"),
+        np.diag(column("info_eff_error") ** 2),
+        float("nan"),
+        bound,
+    )
+
+
+def pictures() -> list[Picture]:
+    """All of them, in order."""
+    return [p for section in SECTIONS for p in section.pictures]
+
+
+def draw(folder: Path, seed: int = 1) -> None:
+    """Run the job and draw everything into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        # The pools of so small a job are small, which it is warned of.
+        warnings.simplefilter("ignore", MilinferWarning)
+        names = job(seed) | {"impacts": impacts}
+        for picture in pictures():
+            function = getattr(import_module(picture.module), picture.function)
+            with mpl.rc_context():
+                figure = eval(picture.call, names | {picture.function: function})
+            text = svg_text(figure)
+            if len(text) > LIMIT:
+                msg = f"{picture.name}.svg has {len(text)} bytes, more than {LIMIT}"
+                raise ValueError(msg)
+            (folder / f"{picture.name}.svg").write_text(text, encoding="utf-8")
+
+
+def page() -> str:
+    """The page of the documentation."""
+    lines = [
+        "# Gallery",
+        "",
+        "Every figure that the package draws, from one small seeded job on embedded data (1000",
+        "events, 300 toys: errors are large). `python docs/gallery.py` draws them again; under",
+        "each picture is the call that drew it, on results of that script.",
+        "",
+        "All functions return a `matplotlib.figure.Figure` and leave pyplot alone. Vector graphics",
+        'come from `figure.savefig("scan.pdf")` or `"scan.svg"`;',
+        "`milinfer.report.svg_text(figure)` gives the same bytes in every run. Colours are told",
+        "apart by colour-blind readers, and methods have markers and lines of their own, for print",
+        "in grey. Features carry their units; c_HW is without one, at a scale Λ of 1 TeV.",
+        "",
+    ]
+    for section in SECTIONS:
+        lines += [f"## {section.title}", ""]
+        for p in section.pictures:
+            lines += [
+                f"### {p.function}",
+                "",
+                p.caption,
+                "",
+                f"![{p.function}](figures/gallery/{p.name}.svg)",
+                "",
+                "```{code-block} python",
+                f"from {p.module} import {p.function}",
+                "",
+                p.call,
+                "```",
+                "",
+            ]
+    lines += [
+        "`milinfer.diagnostic_figures.diagnostic_figures(diagnosis)` draws the four of a diagnosis",
+        "at once, `milinfer.analysis_figures.figures(result)` all of an analysis, as in a report.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    draw(FIGURES)
+    (HERE / "gallery.md").write_text(page(), encoding="utf-8")

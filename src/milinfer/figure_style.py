@@ -1,0 +1,247 @@
+"""What all figures have in common: style, colours, markers and lines of methods, labels with units.
+
+Colours are those of Okabe and Ito, with a dark grey: any two of them are told apart by colour-blind
+readers.  In grey print they are not, so that methods have markers and lines of their own, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from cycler import cycler
+from matplotlib.figure import Figure
+
+__all__ = [
+    "LINES",
+    "MARKERS",
+    "PALETTE",
+    "MethodStyle",
+    "figure_of",
+    "method_styles",
+    "method_title",
+    "observable_label",
+    "observable_unit",
+    "parameter_label",
+    "plain",
+    "styled",
+]
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#555555")
+MARKERS = "os^DvPX<"
+"""One for each colour."""
+LINES: tuple[Any, ...] = (
+    "-",
+    (0, (7, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (3, 1)),
+    (0, (9, 1.5, 1, 1.5, 1, 1.5)),
+    (0, (12, 2)),
+    (0, (2, 2.5)),
+)
+"""One for each colour; short dashes alone are left for what is not calibrated."""
+
+_LABELS = {"c_HW": r"$c_{HW}$"}
+# Methods that every report shows, and the titles under which it shows them.
+_TITLES = {
+    "polynomial-joint": "polynomial, joint",
+    "polynomial": "polynomial",
+    "multiclass": "multi-class bags",
+    "pyhf": "pyhf, feature",
+    "pyhf_2d": "pyhf, two features",
+    "pyhf_classifier": "pyhf, classifier",
+    "pyhf_score": "pyhf, score",
+    "oracle": "oracle",
+}
+_METHODS = tuple(_TITLES.values())
+_VARIANTS = (", as trained", ", Neyman")
+_KINDS = {
+    "pt": ("p_\\mathrm{{T}}({0})", "GeV"),
+    "phi": (r"\phi({0})", "rad"),
+    "eta": (r"\eta({0})", ""),
+    "m": ("m({0})", "GeV"),
+    "e": ("E({0})", "GeV"),
+}
+_PAIRS = {
+    "met_et": (r"E_\mathrm{T}^\mathrm{miss}", "GeV"),
+    "met_phi": (r"\phi(E_\mathrm{T}^\mathrm{miss})", "rad"),
+    "m_ll": (r"m_{\ell\ell}", "GeV"),
+    "m_qq": ("m_{qq}", "GeV"),
+    "pt_ll": (r"p_\mathrm{T}^{\ell\ell}", "GeV"),
+    "pt_qq": (r"p_\mathrm{T}^{qq}", "GeV"),
+    "d_phi_ll": (r"\Delta\phi_{\ell\ell}", "rad"),
+    "d_phi_qq": (r"\Delta\phi_{qq}", "rad"),
+}
+
+
+class MethodStyle(NamedTuple):
+    """How a method is drawn, in every figure alike."""
+
+    color: str
+    marker: str
+    ls: Any
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Style of all figures."""
+    import mplhep
+
+    # mplhep's style for axes and ticks; its sizes are made for slides, ours for a page.
+    base: dict[str, Any] = {
+        k: v for k, v in mplhep.style.ATLAS.items() if not k.startswith(("font", "figure"))
+    }
+    own: dict[str, Any] = {
+        "font.family": ["DejaVu Sans"],
+        "font.size": 10,
+        "axes.labelsize": 11,
+        "axes.titlesize": 11,
+        "axes.prop_cycle": cycler(color=PALETTE),
+        # A common factor in the corner of an axis is easily missed.
+        "axes.formatter.limits": (-3, 4),
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+        "xtick.major.size": 6,
+        "ytick.major.size": 6,
+        "xtick.minor.size": 3,
+        "ytick.minor.size": 3,
+        "legend.fontsize": 9,
+        "legend.frameon": False,
+        "lines.linewidth": 1.6,
+        "mathtext.fontset": "dejavusans",
+        "svg.fonttype": "path",
+        # A fixed salt makes the ids inside an SVG, and so the report, the same in every run.
+        "svg.hashsalt": "milinfer",
+    }
+    settings: Any = {**base, **own}
+    with mpl.rc_context(settings):
+        yield
+
+
+def figure_of(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Figure, Any]:
+    """An empty figure with axes; `grid` as for ``Figure.subplots``."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(**grid)
+
+
+def method_title(name: str) -> str:
+    """Name of a method as figures and tables show it.
+
+    Examples
+    --------
+    >>> method_title("polynomial-joint"), method_title("my model")
+    ('polynomial, joint', 'my model')
+    """
+    return _TITLES.get(name, name)
+
+
+def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
+    """Colour, marker and line of each method of a figure.
+
+    Methods that every report shows have their own, in all figures alike; the others take those
+    that are left, in order.
+
+    Parameters
+    ----------
+    names
+        Methods or their titles, in the order in which they are drawn.  ``"a"``,
+        ``"a, as trained"`` and ``"a, Neyman"`` are one method in one colour.
+
+    Examples
+    --------
+    >>> styles = method_styles(["mine, as trained", "mine", "polynomial-joint", "oracle"])
+    >>> styles["mine"].color == styles["mine, as trained"].color
+    True
+    >>> len({s.color for s in styles.values()})
+    3
+    >>> styles["oracle"] == method_styles(["oracle"])["oracle"]
+    True
+    """
+    given = list(names)
+    bases = {name: _base(name) for name in given}
+    own = {b: _METHODS.index(b) for b in bases.values() if b in _METHODS}
+    left = [i for i in range(len(PALETTE)) if i not in own.values()] or list(range(len(PALETTE)))
+    others = [b for b in dict.fromkeys(bases.values()) if b not in own]
+    own |= {b: left[k % len(left)] for k, b in enumerate(others)}
+    return {name: _style(name, own[bases[name]]) for name in given}
+
+
+def _base(name: str) -> str:
+    """Title of the method without what was done to it."""
+    for variant in _VARIANTS:
+        name = name.removesuffix(variant)
+    return method_title(name)
+
+
+def _style(name: str, i: int) -> MethodStyle:
+    if name.endswith(_VARIANTS[0]):
+        return MethodStyle(PALETTE[i], "p", "--")
+    if name.endswith(_VARIANTS[1]):
+        return MethodStyle(PALETTE[i], "*", ":")
+    return MethodStyle(PALETTE[i], MARKERS[i], LINES[i])
+
+
+def plain(text: str) -> str:
+    """Text of a user as it stands: a dollar does not begin a formula."""
+    return text.replace("$", r"\$")
+
+
+def parameter_label(parameter: str) -> str:
+    """A parameter's name as it stands on axes.
+
+    Examples
+    --------
+    >>> parameter_label("c_HW"), parameter_label("bkg_norm")
+    ('$c_{HW}$', 'bkg norm')
+    """
+    return _LABELS.get(parameter, plain(parameter).replace("_", " "))
+
+
+def observable_unit(name: str) -> str:
+    """Unit of one of the package's features, empty where it has none or the name is unknown.
+
+    Examples
+    --------
+    >>> observable_unit("m_ll"), observable_unit("d_phi_qq"), observable_unit("l0_eta")
+    ('GeV', 'rad', '')
+    """
+    return _symbol(name)[1]
+
+
+def observable_label(name: str) -> str:
+    r"""A feature's name as it stands on axes, with its unit.
+
+    Parameters
+    ----------
+    name
+        One of the columns of ``feature_set("vbf_2l2j")`` or an observable of a model; any other
+        name stands as it is.
+
+    Examples
+    --------
+    >>> print(observable_label("m_ll"), observable_label("l0_pt"), observable_label("my_mva"))
+    $m_{\ell\ell}$ [GeV] $p_\mathrm{T}(\ell_0)$ [GeV] my_mva
+    """
+    symbol, unit = _symbol(name)
+    return f"{symbol} [{unit}]" if unit else symbol
+
+
+def _symbol(name: str) -> tuple[str, str]:
+    if name in _PAIRS:
+        symbol, unit = _PAIRS[name]
+        return f"${symbol}$", unit
+    match = re.fullmatch(r"([lq])(\d)_(pt|phi|eta|m|e)", name)
+    if match:
+        kind, unit = _KINDS[match[3]]
+        particle = ("\\ell" if match[1] == "l" else "q") + f"_{match[2]}"
+        return f"${kind.format(particle)}$", unit
+    if name == "classifier_output":
+        return "classifier output (log-ratio)", ""
+    if name.startswith("score_"):
+        parameter = name.removeprefix("score_")
+        return f"score, dΛ/d{parameter_label(parameter)}", ""
+    return plain(name), ""
