@@ -241,8 +241,8 @@ def _train_member(
     # Every member holds out events of its own, so that together they see all.
     held_out = model.validation_fraction
     train, rest = given or _split(samples, held_out, seeds.split)
-    for part, purpose in ((train, "train on"), (rest, "validate with")):
-        _require_bags(part, model.events_in_bag, purpose)
+    for events, purpose in ((train, "train on"), (rest, "validate with")):
+        _require_bags(events, model.events_in_bag, purpose)
     task = MemberTask(model, where, train, rest)
     member = build_member(model, where, mean, variance, seeds, task)
     history = []
