@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milinfer.atomic import atomic_path, write_whole
 from milinfer.belt import Belt
 from milinfer.comparison import Comparison
 from milinfer.confidence import ConfidenceSet
@@ -251,12 +252,11 @@ class AnalysisResult:
         drawn: dict[str, tuple[Figure | str, str]] = {}
         for name, (figure, caption) in self.figures().items():
             svg = svg_text(figure)
-            (out / "plots" / f"{name}.svg").write_text(svg, encoding="utf-8")
-            figure.savefig(out / "plots" / f"{name}.png", dpi=150)
+            write_whole(out / "plots" / f"{name}.svg", svg)
+            with atomic_path(out / "plots" / f"{name}.png") as temporary:
+                figure.savefig(temporary, dpi=150)
             drawn[name] = svg, caption
-        (out / "summary.json").write_text(
-            json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8"
-        )
+        write_whole(out / "summary.json", json.dumps(self.summary(), indent=2) + "\n")
         build_report(self, drawn).write(out / "report.html")
 
 

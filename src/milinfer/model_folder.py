@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from milinfer.atomic import named_errors
 from milinfer.exceptions import ModelError
 from milinfer.json_text import parse_json
 from milinfer.typing import PathLikeStr
@@ -47,11 +48,12 @@ def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        yield folder
-        folder.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        folder.rename(target)
+        with named_errors(target):
+            yield folder
+            folder.chmod(0o755)
+            if target.exists():
+                shutil.rmtree(target)
+            folder.rename(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

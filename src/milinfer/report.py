@@ -7,9 +7,9 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from milinfer.atomic import write_whole
 from milinfer.typing import PathLikeStr
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Report:
 
     def write(self, path: PathLikeStr) -> None:
         """Write the page to a file."""
-        Path(path).write_text(self.to_html(), encoding="utf-8")
+        write_whole(path, self.to_html())
 
 
 def svg_text(figure: Figure) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from milinfer.atomic import atomic_path
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
@@ -238,7 +239,8 @@ def fit(
         reach = 1.3 * max(outer.high - inner.estimate, inner.estimate - outer.low)
         low, high = costs[0].limits
         window = (max(low, inner.estimate - reach), min(high, inner.estimate + reach))
-        plot_scans({model.name: costs[0]}, model.parameter, window).savefig(out)
+        with atomic_path(out) as temporary:
+            plot_scans({model.name: costs[0]}, model.parameter, window).savefig(temporary)
     write_json(
         json_path,
         {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from milinfer.atomic import atomic_path
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
@@ -282,7 +283,8 @@ def coverage(
         )
     Console().print(scan.to_rich())
     if out is not None:
-        plot_coverage_scan(scan).savefig(out)
+        with atomic_path(out) as temporary:
+            plot_coverage_scan(scan).savefig(temporary)
     write_json(
         json_path,
         {
