@@ -271,7 +271,7 @@ SECTIONS = (
             Picture(
                 "cabinetry_correlations",
                 "cabinetry.visualize",
-                "Correlations of its parameters, from the covariance of the fit.",
+                "How far the parameters of that fit stand in for each other.",
                 "correlation_matrix(fit, save_figure=False)",
             ),
         ),
