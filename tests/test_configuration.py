@@ -107,7 +107,7 @@ def test_defaults_of_the_template_are_those_of_the_sections(tmp_path):
             assert value == default.model_dump()[name], name
     for section in (AnalysisConfig, SamplesSection, ModelSection, ToysSection):
         for name in section.model_fields:
-            assert name in text or name == "folder"
+            assert name in text or name in ("folder", "source")
     with pytest.raises(ConfigurationError, match="is there already"):
         mil.init_analysis(tmp_path / "analysis.toml")
     mil.init_analysis(tmp_path / "analysis.toml", overwrite=True)

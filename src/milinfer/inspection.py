@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from milinfer.exceptions import ModelError, SampleError
+from milinfer.json_text import parse_json
 from milinfer.points import format_point
 from milinfer.typing import PathLikeStr
 
@@ -136,12 +136,12 @@ def _json(path: Path) -> Facts:
     if is_belt(path):
         return _belt(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         msg = f"{path} is no JSON file ({error}); restore it or produce it again"
         raise ModelError(msg) from error
     if not isinstance(content, dict):
-        msg = f"{path} holds no JSON object; milinfer writes no such file"
+        msg = f"{path} holds no JSON object, and milinfer writes no such file; correct the path"
         raise ModelError(msg)
     if "poi" in content:
         return _summary(path)
@@ -210,7 +210,7 @@ def _calibration(path: Path) -> Facts:
 
 def _summary(path: Path) -> Facts:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         poi = content["poi"]
         facts: Facts = {"kind": "results", "parameter": poi, "events": content["n_events"]}
         for name, method in content.items():

@@ -165,8 +165,9 @@ def text_case(
 
 
 def calibration(name: str, change: Change | str, place: str) -> Case:
+    remedy = "calibrate again|produce it again|correct the path"
     return text_case("calibration", name, change, place, CalibrationError, load_calibration,
-                     lambda: texts()[0], "calibrate again")  # fmt: skip
+                     lambda: texts()[0], remedy)  # fmt: skip
 
 
 def belt(name: str, change: Change | str, place: str, command: Any = inspect) -> Case:
