@@ -18,6 +18,7 @@ from milinfer.exceptions import ConfigurationError, ModelError, SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.networks import NetworkConfig
 from milinfer.samples import Sample, SampleSet
+from milinfer.targets import ClassBags
 from milinfer.training import TrainingConfig
 
 PLAIN = NetworkConfig((8,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
@@ -133,13 +134,15 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_members_share_a_graph_and_are_as_those_trained_alone(traced, name):
-    """A graph that has trained others, with other settings, trains as a new one does."""
+def test_one_graph_trains_all_and_as_a_new_one_does(traced, name):
+    """Members, other data, other settings: what a graph did before leaves no trace."""
     samples = SAMPLES if name in ("multiclass", "attention") else QUADRATIC
     training = TrainingConfig(3, 500, 1e-2, 1e-3, schedule="cosine")
     pair = fitted(training, samples, ensemble=2, **OPTIONS[name])
     assert sorted(traced) == ["_one_epoch", "_one_score"]
-    fitted(TrainingConfig(2, 500, 3e-2), samples, seed=2, **OPTIONS[name])
+    others = SampleSet(tuple(dataclasses.replace(s, features=2 * s.features) for s in samples))
+    other = fitted(TrainingConfig(2, 500, 3e-2), others, seed=2, **OPTIONS[name])
+    assert other.digest != pair.digest
     again = fitted(training, samples, ensemble=2, **OPTIONS[name])
     assert len(traced) == 2
     assert again.digest == pair.digest
@@ -151,30 +154,34 @@ def test_members_share_a_graph_and_are_as_those_trained_alone(traced, name):
 
 
 def test_what_a_graph_has_inside_makes_another(traced):
-    """Losses, widths, moments of the features: each needs a graph of its own."""
+    """Sizes of bags, regularisation, losses, points of the logits: each needs its own."""
     training = TrainingConfig(1, 500)
-    shifted = gaussian.samples(1000, [-0.4, 0.0, 0.5], seed=1)
-    fitted(training)
-    for count, (samples, options) in enumerate(
-        [
-            (SAMPLES, {"bag_size": 4}),
-            (SAMPLES, {"network": dataclasses.replace(PLAIN, l2=1e-3)}),
-            (shifted, {}),
-        ],
-        start=2,
-    ):
-        fitted(training, samples, **options)
+    points = gaussian.samples(1000, [-0.5, 0.0, 0.7], seed=1)
+    options = {"bag_size": 5, "degree": 2}
+    regularised = dataclasses.replace(PLAIN, l2=1e-3)
+    others = [
+        {},
+        {"bag_size": 4},
+        {"network": regularised},
+        {"loss": "ratio-mse"},
+        {"degree": None},
+    ]
+    for count, other in enumerate(others, start=1):
+        fitted(training, **options | other)
         assert len(traced) == 2 * count
+    fitted(training, points, **options)
+    assert len(traced) == 2 * len(others) + 2
 
 
 def test_graphs_that_are_kept_keep_no_data(traced):
     samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=7)
     alive = [weakref.ref(s.features) for s in samples]
-    model = fitted(TrainingConfig(1, 500), samples)
-    assert any(training_module._idle.cache_info()[-1:])
-    del samples, model
+    fitted(TrainingConfig(1, 500), samples)
+    assert training_module._idle.cache_info().currsize == 1
+    del samples
     gc.collect()
     assert [ref() for ref in alive] == [None] * 3
+    assert not [x for x in gc.get_objects() if type(x) is ClassBags]
 
 
 def test_trainings_at_the_same_time_do_not_share():

@@ -104,6 +104,29 @@ class _Known(keras.layers.Layer):  # type: ignore[misc]  # keras has no type inf
         return x - self.value
 
 
+class _Standardised(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """Keras's normalisation with mean and width as variables, so that no graph has them inside."""
+
+    def __init__(self, mean: FloatArray, variance: FloatArray) -> None:
+        super().__init__(name="standardised", trainable=False)
+        width = np.maximum(np.sqrt(variance.astype(np.float32)), np.float32(1e-7))
+        self._start = {"mean": mean.astype(np.float32), "width": width}
+
+    def build(self, _: Any) -> None:
+        self.mean, self.width = (
+            self.add_weight(
+                shape=values.shape,
+                initializer=keras.initializers.Constant(values),
+                trainable=False,
+                name=name,
+            )
+            for name, values in self._start.items()
+        )
+
+    def call(self, x: Any) -> Any:
+        return (x - self.mean) / self.width
+
+
 class _Offsets(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
     """ln Z at the training points, learned as one number each."""
 
@@ -179,17 +202,16 @@ def build_network(
         "score_offset": None if score_offset is None else np.zeros_like(score_offset),
     }
     twin = partial(
-        *(build_network, config, head, bag_size, mean, variance),
+        *(build_network, config, head, bag_size, np.zeros_like(mean), np.ones_like(variance)),
         **{"points": points, "pooling": pooling, **blank},
     )
     n_layers = len(config.hidden) + len(config.bag_hidden)
     seeds = iter(seed.generate_state(2 * n_layers + 2).tolist())
     n_inputs = len(mean)
-    layers = [
-        keras.layers.Normalization(
-            mean=mean.astype(np.float32), variance=variance.astype(np.float32), name="normalization"
-        )
-    ]
+    normalisation = keras.layers.Normalization(
+        mean=mean.astype(np.float32), variance=variance.astype(np.float32), name="normalization"
+    )
+    layers: list[Any] = []
     for i, width in enumerate(config.hidden):
         layers += _hidden(config, width, i, seeds)
     # A polynomial head starts near r = 1: amplitudes that cancel by chance have scores without
@@ -208,7 +230,8 @@ def build_network(
     events = keras.Input((n_inputs,), name="events")
     bags = keras.Input((bag_size, n_inputs), name="bags")
     # Embed the events as one flat batch: the same kernels as for single events, whatever N_B.
-    embedded = embed(keras.ops.reshape(bags, (-1, n_inputs)))
+    rows = keras.ops.reshape(bags, (-1, n_inputs))
+    embedded = embed(_Standardised(mean, variance)(rows))
     if isinstance(head, PolynomialHead):
         if points is None:
             msg = "a polynomial head needs its training points"
@@ -224,13 +247,13 @@ def build_network(
             score = keras.ops.sum(in_bags(head.score_tensor(points)(outputs)), axis=1)
             shift = bag_size * score_offset.reshape(-1).astype(np.float32)
             seen = keras.ops.concatenate([seen, _Known(shift, "known_score")(score)], axis=1)
-        event_model = keras.Model(events, output(embed(events)), name="event_model")
+        event_model = keras.Model(events, output(embed(normalisation(events))), name="event_model")
         return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model, twin)
     if pooling in ADDITIVE_POOLINGS and not config.bag_hidden:
         seen = head.tensor(output(keras.ops.mean(in_bags(embedded), axis=1)))
         if pooling == "sum":  # of the events' outputs, so that each has its share of the bias
             seen = seen * float(bag_size)
-        event_model = keras.Model(events, output(embed(events)), name="event_model")
+        event_model = keras.Model(events, output(embed(normalisation(events))), name="event_model")
         return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model, twin)
     width = config.hidden[-1] if config.hidden else n_inputs
     pool = BagPooling(pooling, width, seed=next(seeds))
@@ -246,7 +269,9 @@ def build_network(
         return output(x)
 
     bag_model = keras.Model(bags, head.tensor(finish(pool(in_bags(embedded)))), name="bag_model")
-    event_model = keras.Model(events, _Half(pool, "summarise")(embed(events)), name="event_model")
+    event_model = keras.Model(
+        events, _Half(pool, "summarise")(embed(normalisation(events))), name="event_model"
+    )
     reduced = keras.Input((pool.summary_width,), name="reduced")
     counts = keras.Input((), name="counts")
     pooled = _Half(pool, "finish")(reduced, counts)

@@ -4,7 +4,7 @@ Batches are made by index from tensors that stay in place: no Python per batch, 
 copied but the batch itself.  Importing this module imports Keras.
 
 A small network trains in less time than TensorFlow and XLA need for its graph.  Networks that
-differ in nothing but their variables (the members of an ensemble, the same data once more) are
+differ in nothing but their variables (members of an ensemble, other data of as many events) are
 therefore trained by one graph, and the last few graphs are kept.
 """
 
