@@ -197,13 +197,17 @@ def build_network(
     >>> network.bag_model.output_shape, network.event_model.output_shape
     ((None, 3), (None, 3))
     """
-    blank = {
-        "log_z": None if log_z is None else np.zeros_like(log_z),
-        "score_offset": None if score_offset is None else np.zeros_like(score_offset),
-    }
     twin = partial(
-        *(build_network, config, head, bag_size, np.zeros_like(mean), np.ones_like(variance)),
-        **{"points": points, "pooling": pooling, **blank},
+        build_network,
+        config,
+        head,
+        bag_size,
+        np.zeros_like(mean),
+        np.ones_like(variance),
+        points=points,
+        log_z=None if log_z is None else np.zeros_like(log_z),
+        score_offset=None if score_offset is None else np.zeros_like(score_offset),
+        pooling=pooling,
     )
     n_layers = len(config.hidden) + len(config.bag_hidden)
     seeds = iter(seed.generate_state(2 * n_layers + 2).tolist())
