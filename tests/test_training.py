@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import subprocess
 import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from milinfer import training as training_module
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ModelError, SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.networks import NetworkConfig
 from milinfer.samples import Sample, SampleSet
+from milinfer.targets import ClassBags
 from milinfer.training import TrainingConfig
 
 PLAIN = NetworkConfig((8,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
@@ -101,6 +106,103 @@ def test_the_same_seed_gives_the_same_polynomial_model(labels):
     np.testing.assert_array_equal(llr[0], llr[1])
     assert not any(np.array_equal(llr[0], other) for other in llr[2:])
     assert models[0].fitted.history == models[1].fitted.history
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Names of the graphs that were made; none is there at the start."""
+    training_module._idle.cache_clear()
+    names = []
+    make = training_module._Loop._graph
+
+    def counted(loop, function, *rest):
+        before = loop.n_shapes
+        result = make(loop, function, *rest)
+        names.extend([function.__name__] * (loop.n_shapes - before))
+        return result
+
+    monkeypatch.setattr(training_module._Loop, "_graph", counted)
+    return names
+
+
+OPTIONS = {
+    "multiclass": {"network": NetworkConfig((8,), dropout=0.2)},
+    "attention": {"pooling": "attention", "network": NetworkConfig((8,), dropout=0.2)},
+    "joint": {"head": "polynomial", "order": 1, "labels": "joint", "bag_size": 1},
+    "scores": {"head": "polynomial", "order": 1, "bag_size": 1, "score_weight": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_one_graph_trains_all_and_as_a_new_one_does(traced, name):
+    """Members, other data, other settings: what a graph did before leaves no trace."""
+    samples = SAMPLES if name in ("multiclass", "attention") else QUADRATIC
+    training = TrainingConfig(3, 500, 1e-2, 1e-3, schedule="cosine")
+    pair = fitted(training, samples, ensemble=2, **OPTIONS[name])
+    assert sorted(traced) == ["_one_epoch", "_one_score"]
+    others = SampleSet(tuple(dataclasses.replace(s, features=2 * s.features) for s in samples))
+    other = fitted(TrainingConfig(2, 500, 3e-2), others, seed=2, **OPTIONS[name])
+    assert other.digest != pair.digest
+    again = fitted(training, samples, ensemble=2, **OPTIONS[name])
+    assert len(traced) == 2
+    assert again.digest == pair.digest
+    assert again.fitted.history == pair.fitted.history
+    assert len({tuple(h["loss"]) for h in pair.fitted.history}) == 2
+    training_module._idle.cache_clear()
+    assert fitted(training, samples, ensemble=2, **OPTIONS[name]).digest == pair.digest
+    assert len(traced) == 4
+
+
+def test_what_a_graph_has_inside_makes_another(traced):
+    """Sizes of bags, regularisation, losses, points of the logits: each needs its own."""
+    training = TrainingConfig(1, 500)
+    points = gaussian.samples(1000, [-0.5, 0.0, 0.7], seed=1)
+    options = {"bag_size": 5, "degree": 2}
+    regularised = dataclasses.replace(PLAIN, l2=1e-3)
+    others = [
+        {},
+        {"bag_size": 4},
+        {"network": regularised},
+        {"loss": "ratio-mse"},
+        {"degree": None},
+    ]
+    for count, other in enumerate(others, start=1):
+        fitted(training, **options | other)
+        assert len(traced) == 2 * count
+    fitted(training, points, **options)
+    assert len(traced) == 2 * len(others) + 2
+
+
+def test_graphs_that_are_kept_keep_no_data(traced):
+    samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=7)
+    alive = [weakref.ref(s.features) for s in samples]
+    fitted(TrainingConfig(1, 500), samples)
+    assert training_module._idle.cache_info().currsize == 1
+    del samples
+    gc.collect()
+    assert [ref() for ref in alive] == [None] * 3
+    assert not [x for x in gc.get_objects() if type(x) is ClassBags]
+
+
+def test_trainings_at_the_same_time_do_not_share():
+    """Threads of one process: each has a graph of its own while it trains."""
+    training = TrainingConfig(4, 300, 1e-2)
+    alone = [fitted(training, seed=s).digest for s in (1, 2, 3)]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda s: fitted(training, seed=s).digest, (1, 2, 3)))
+    assert together == alone
+
+
+def test_the_network_can_be_looked_at_after_every_epoch():
+    seen = []
+
+    def look(report):
+        bags = SAMPLES[0].features[:5][None]
+        seen.append(np.asarray(report.network.bag_model(bags, training=False)).tobytes())
+
+    settings = BagLikelihood(bag_size=5, seed=1, network=PLAIN, training=TrainingConfig(3, 500))
+    settings.fit(SAMPLES, on_epoch=look)
+    assert len(set(seen)) == 3
 
 
 @pytest.mark.parametrize(

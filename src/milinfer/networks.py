@@ -14,8 +14,9 @@ Importing this module imports Keras.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -69,6 +70,9 @@ class BagNetwork(NamedTuple):
     event_model
         (n_events, n_inputs) → outputs for the head (n_events, n_outputs), or summaries
         (n_events, S) where there is a bag head.
+    twin
+        Builds, from a seed, an untrained network whose variables are all that tells it from this
+        one: a graph that trains the one trains the other.
     bag_head
         Reduced summaries (n_bags, S) and counts (n_bags,) → outputs for the head; None where
         Λ is a sum over events.
@@ -78,8 +82,49 @@ class BagNetwork(NamedTuple):
 
     bag_model: Any
     event_model: Any
+    twin: Callable[[np.random.SeedSequence], BagNetwork]
     bag_head: Any = None
     reduction: Literal["sum", "max"] = "sum"
+
+
+class _Known(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """Subtracts known numbers (n,), which are a variable so that no graph has them inside."""
+
+    def __init__(self, values: Any, name: str) -> None:
+        super().__init__(name=name, trainable=False)
+        self._start = keras.initializers.Constant(np.asarray(values, np.float32))
+        self._width = len(values)
+
+    def build(self, _: Any) -> None:
+        self.value = self.add_weight(
+            shape=(self._width,), initializer=self._start, trainable=False, name="known"
+        )
+
+    def call(self, x: Any) -> Any:
+        return x - self.value
+
+
+class _Standardised(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """Keras's normalisation with mean and width as variables, so that no graph has them inside."""
+
+    def __init__(self, mean: FloatArray, variance: FloatArray) -> None:
+        super().__init__(name="standardised", trainable=False)
+        width = np.maximum(np.sqrt(variance.astype(np.float32)), np.float32(1e-7))
+        self._start = {"mean": mean.astype(np.float32), "width": width}
+
+    def build(self, _: Any) -> None:
+        self.mean, self.width = (
+            self.add_weight(
+                shape=values.shape,
+                initializer=keras.initializers.Constant(values),
+                trainable=False,
+                name=name,
+            )
+            for name, values in self._start.items()
+        )
+
+    def call(self, x: Any) -> Any:
+        return (x - self.mean) / self.width
 
 
 class _Offsets(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
@@ -152,14 +197,25 @@ def build_network(
     >>> network.bag_model.output_shape, network.event_model.output_shape
     ((None, 3), (None, 3))
     """
+    twin = partial(
+        build_network,
+        config,
+        head,
+        bag_size,
+        np.zeros_like(mean),
+        np.ones_like(variance),
+        points=points,
+        log_z=None if log_z is None else np.zeros_like(log_z),
+        score_offset=None if score_offset is None else np.zeros_like(score_offset),
+        pooling=pooling,
+    )
     n_layers = len(config.hidden) + len(config.bag_hidden)
     seeds = iter(seed.generate_state(2 * n_layers + 2).tolist())
     n_inputs = len(mean)
-    layers = [
-        keras.layers.Normalization(
-            mean=mean.astype(np.float32), variance=variance.astype(np.float32), name="normalization"
-        )
-    ]
+    normalisation = keras.layers.Normalization(
+        mean=mean.astype(np.float32), variance=variance.astype(np.float32), name="normalization"
+    )
+    layers: list[Any] = []
     for i, width in enumerate(config.hidden):
         layers += _hidden(config, width, i, seeds)
     # A polynomial head starts near r = 1: amplitudes that cancel by chance have scores without
@@ -178,7 +234,8 @@ def build_network(
     events = keras.Input((n_inputs,), name="events")
     bags = keras.Input((bag_size, n_inputs), name="bags")
     # Embed the events as one flat batch: the same kernels as for single events, whatever N_B.
-    embedded = embed(keras.ops.reshape(bags, (-1, n_inputs)))
+    rows = keras.ops.reshape(bags, (-1, n_inputs))
+    embedded = embed(_Standardised(mean, variance)(rows))
     if isinstance(head, PolynomialHead):
         if points is None:
             msg = "a polynomial head needs its training points"
@@ -188,20 +245,20 @@ def build_network(
         seen = (
             _Offsets(len(points), bag_size)(seen)
             if log_z is None
-            else seen - bag_size * log_z.astype(np.float32)
+            else _Known(bag_size * log_z.astype(np.float32), "known_log_z")(seen)
         )
         if score_offset is not None:
             score = keras.ops.sum(in_bags(head.score_tensor(points)(outputs)), axis=1)
             shift = bag_size * score_offset.reshape(-1).astype(np.float32)
-            seen = keras.ops.concatenate([seen, score - shift], axis=1)
-        event_model = keras.Model(events, output(embed(events)), name="event_model")
-        return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model)
+            seen = keras.ops.concatenate([seen, _Known(shift, "known_score")(score)], axis=1)
+        event_model = keras.Model(events, output(embed(normalisation(events))), name="event_model")
+        return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model, twin)
     if pooling in ADDITIVE_POOLINGS and not config.bag_hidden:
         seen = head.tensor(output(keras.ops.mean(in_bags(embedded), axis=1)))
         if pooling == "sum":  # of the events' outputs, so that each has its share of the bias
             seen = seen * float(bag_size)
-        event_model = keras.Model(events, output(embed(events)), name="event_model")
-        return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model)
+        event_model = keras.Model(events, output(embed(normalisation(events))), name="event_model")
+        return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model, twin)
     width = config.hidden[-1] if config.hidden else n_inputs
     pool = BagPooling(pooling, width, seed=next(seeds))
     after = [
@@ -216,12 +273,14 @@ def build_network(
         return output(x)
 
     bag_model = keras.Model(bags, head.tensor(finish(pool(in_bags(embedded)))), name="bag_model")
-    event_model = keras.Model(events, _Half(pool, "summarise")(embed(events)), name="event_model")
+    event_model = keras.Model(
+        events, _Half(pool, "summarise")(embed(normalisation(events))), name="event_model"
+    )
     reduced = keras.Input((pool.summary_width,), name="reduced")
     counts = keras.Input((), name="counts")
     pooled = _Half(pool, "finish")(reduced, counts)
     bag_head = keras.Model([reduced, counts], finish(pooled), name="bag_head")
-    return BagNetwork(bag_model, event_model, bag_head, pool.reduction)
+    return BagNetwork(bag_model, event_model, twin, bag_head, pool.reduction)
 
 
 def _dense(width: int, seed: int, name: str, start: float = 1.0, **options: Any) -> Any:

@@ -2,12 +2,19 @@
 
 Batches are made by index from tensors that stay in place: no Python per batch, and nothing is
 copied but the batch itself.  Importing this module imports Keras.
+
+A small network trains in less time than TensorFlow and XLA need for its graph.  Networks that
+differ in nothing but their variables (members of an ensemble, other data of as many events) are
+therefore trained by one graph, and the last few graphs are kept.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +26,12 @@ from milinfer.networks import BagNetwork
 from milinfer.targets import EpochBags, StreamedBags, TrainingBags
 
 __all__ = ["TrainingConfig", "train_network"]
+
+_KEPT = 8
+"""Kinds of networks whose graphs are kept."""
+
+_SHAPES = 16
+"""Shapes of data beyond which the graphs of a kind are not kept."""
 
 _SCHEDULES = ("plateau", "anneal", "cosine")
 
@@ -122,12 +135,15 @@ def train_network(
     """
     train_seed, validation_seed = seed.spawn(2)
     held_out = validation.draw(np.random.default_rng(validation_seed))
-    model = network.bag_model
-    optimizer = keras.optimizers.Adam(config.learning_rate)
-    optimizer.build(model.trainable_variables)
-    ratio_loss = None if loss_name == "score" else loss(loss_name)
-    total_loss = _total_loss(ratio_loss, validation.n_classes, score_weight)
-    loop = _Loop(model, optimizer, total_loss)
+    idle = _idle(_kind(network, validation, loss_name, score_weight))
+    try:
+        loop = idle.pop()
+    except IndexError:
+        ratio_loss = None if loss_name == "score" else loss(loss_name)
+        total_loss = _total_loss(ratio_loss, validation.n_classes, score_weight)
+        loop = _Loop(network.twin(np.random.SeedSequence(0)).bag_model, total_loss)
+    loop.start(network.bag_model, config.learning_rate)
+    model, optimizer = loop.model, loop.optimizer
     history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
     best, best_weights, waited = np.inf, model.get_weights(), 0
     for epoch in range(config.epochs):
@@ -144,6 +160,7 @@ def train_network(
             )
             raise ModelError(msg)
         if on_epoch is not None:
+            _copy_variables(model, network.bag_model)
             on_epoch(epoch, logs)
         if val_loss < best:
             best, best_weights, waited = val_loss, model.get_weights(), 0
@@ -161,7 +178,39 @@ def train_network(
             optimizer.learning_rate.assign(rates[1] / 3)
             waited = 0
     model.set_weights(best_weights)
+    _copy_variables(model, network.bag_model)
+    if loop.n_shapes <= _SHAPES:
+        idle.append(loop)
     return history
+
+
+@lru_cache(maxsize=_KEPT)
+def _idle(kind: bytes) -> list[_Loop]:
+    """Loops of one kind with which nothing is trained now; who trains takes one out."""
+    del kind
+    return []
+
+
+def _kind(network: BagNetwork, bags: TrainingBags, loss_name: str, score_weight: float) -> bytes:
+    """All that a graph has inside: what is equal here, one graph can train."""
+    twin: Any = network.twin
+    # Not what a head has computed since it was made.
+    fixed = [
+        [getattr(part, f.name) for f in dataclasses.fields(part)]
+        if dataclasses.is_dataclass(part)
+        else part
+        for part in twin.args
+    ]
+    variables = network.bag_model.variables
+    places = [(tuple(v.shape), str(v.dtype), v.value.device) for v in variables]
+    data = (type(bags).__name__, sorted(bags.data), bags.n_classes, bags.bag_size)
+    return pickle.dumps((fixed, twin.keywords, places, data, loss_name, score_weight))
+
+
+def _copy_variables(source: Any, target: Any) -> None:
+    """Weights, moving averages and the states of dropout."""
+    for value, variable in zip(source.variables, target.variables, strict=True):
+        variable.assign(value)
 
 
 def _rates(config: TrainingConfig, epoch: int, current: float) -> tuple[float, float]:
@@ -202,15 +251,24 @@ class _Loop:
     compiled as a whole.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        optimizer: Any,
-        total_loss: Callable[[Any, Any], Any],
-    ) -> None:
-        self._model, self._optimizer, self._total_loss = model, optimizer, total_loss
+    def __init__(self, model: Any, total_loss: Callable[[Any, Any], Any]) -> None:
+        self.model, self._total_loss = model, total_loss
+        self.optimizer = keras.optimizers.Adam()
+        self.optimizer.build(model.trainable_variables)
         self._step = tf.function(self._one_step, jit_compile=True)
         self._graphs: dict[str, Any] = {}
+
+    @property
+    def n_shapes(self) -> int:
+        """Number of graphs."""
+        return len(self._graphs)
+
+    def start(self, model: Any, learning_rate: float) -> None:
+        """Begin anew, from the variables of a model of the same kind."""
+        _copy_variables(model, self.model)
+        for variable in self.optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        self.optimizer.learning_rate.assign(learning_rate)
 
     def train(
         self, bags: TrainingBags, drawn: EpochBags, batch_events: int, rates: tuple[float, float]
@@ -233,7 +291,7 @@ class _Loop:
         for start in range(0, len(drawn.index), size):
             part = [tf.constant(x[start : start + size]) for x in drawn]
             total += float(self._graph(self._one_score, bags, part))
-        regularisation = float(sum(self._model.losses, start=0.0))
+        regularisation = float(sum(self.model.losses, start=0.0))
         return total / float(np.sum(drawn.weights, dtype=np.float64)) + regularisation
 
     def _graph(self, function: Callable[..., Any], bags: TrainingBags, tensors: list[Any]) -> Any:
@@ -261,16 +319,16 @@ class _Loop:
         total = tf.constant(0.0, tf.float64)
         for b in tf.range(tf.shape(index)[0]):
             inputs, targets = bags.batch(index[b], labels[b], theta[b], data)
-            self._optimizer.learning_rate.assign(rates[b])
+            self.optimizer.learning_rate.assign(rates[b])
             total += tf.cast(self._step(inputs, targets, weights[b]), tf.float64)
         return total / tf.cast(tf.shape(index)[0], tf.float64)
 
     def _one_step(self, inputs: Any, targets: Any, weights: Any) -> Any:
-        variables = self._model.trainable_variables
+        variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            losses = self._total_loss(targets, self._model(inputs, training=True))
-            value = tf.reduce_mean(losses * weights) + sum(self._model.losses)
-        self._optimizer.apply(tape.gradient(value, variables), variables)
+            losses = self._total_loss(targets, self.model(inputs, training=True))
+            value = tf.reduce_mean(losses * weights) + sum(self.model.losses)
+        self.optimizer.apply(tape.gradient(value, variables), variables)
         return value
 
     def _one_score(
@@ -283,7 +341,7 @@ class _Loop:
         theta: Any,
     ) -> Any:
         inputs, targets = bags.batch(index, labels, theta, data)
-        losses = self._total_loss(targets, self._model(inputs, training=False))
+        losses = self._total_loss(targets, self.model(inputs, training=False))
         return tf.reduce_sum(tf.cast(losses * weights, tf.float64))
 
 
