@@ -11,8 +11,7 @@ therefore trained by one graph, and the last few graphs are kept.
 from __future__ import annotations
 
 import dataclasses
-import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -185,26 +184,34 @@ def train_network(
 
 
 @lru_cache(maxsize=_KEPT)
-def _idle(kind: bytes) -> list[_Loop]:
+def _idle(kind: Hashable) -> list[_Loop]:
     """Loops of one kind with which nothing is trained now; who trains takes one out."""
     del kind
     return []
 
 
-def _kind(network: BagNetwork, bags: TrainingBags, loss_name: str, score_weight: float) -> bytes:
+def _kind(network: BagNetwork, bags: TrainingBags, loss_name: str, score_weight: float) -> Hashable:
     """All that a graph has inside: what is equal here, one graph can train."""
     twin: Any = network.twin
-    # Not what a head has computed since it was made.
-    fixed = [
-        [getattr(part, f.name) for f in dataclasses.fields(part)]
-        if dataclasses.is_dataclass(part)
-        else part
-        for part in twin.args
-    ]
-    variables = network.bag_model.variables
-    places = [(tuple(v.shape), str(v.dtype), v.value.device) for v in variables]
+    places = [(tuple(v.shape), str(v.dtype), v.value.device) for v in network.bag_model.variables]
     data = (type(bags).__name__, sorted(bags.data), bags.n_classes, bags.bag_size)
-    return pickle.dumps((fixed, twin.keywords, places, data, loss_name, score_weight))
+    return _plain((twin.args, twin.keywords, places, data, loss_name, score_weight))
+
+
+def _plain(value: Any) -> Hashable:
+    """The content of settings, to compare and to look up."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if dataclasses.is_dataclass(value):
+        # Its fields, and not what it has computed since it was made.
+        fields = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
+        return type(value).__qualname__, _plain(fields)
+    if isinstance(value, Mapping):
+        return tuple((key, _plain(v)) for key, v in sorted(value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(_plain(v) for v in value)
+    kept: Hashable = value
+    return kept
 
 
 def _copy_variables(source: Any, target: Any) -> None:
