@@ -78,7 +78,7 @@ def infos(draw):
     pair = st.tuples(INT, INT)
     return lhe.LHEInfo(
         processes=tuple(draw(st.lists(process, max_size=2))),
-        beams=draw(pair),
+        beams=draw(pair.filter(any)),  # (0, 0): not known, and not written
         energies=draw(st.tuples(FINITE, FINITE)),
         pdf_groups=draw(pair),
         pdf_sets=draw(pair),
