@@ -169,6 +169,24 @@ def several(folder: Path) -> dict[str, object]:
     return {"points": points, "data": data}
 
 
+def results(_folder: Path) -> dict[str, object]:
+    import pyarrow.parquet
+
+    shown = intervals(_folder)
+    ensembles = shown["evaluation_ensembles"]
+    calibration = mil.calibrate(shown["evaluation_ensembles"])
+    samples = gaussian.samples(300, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1)
+    return {
+        "samples": samples,
+        "comparison": shown["cost"],
+        "calibration": calibration,
+        "model": shown["model"],
+        "pyarrow": pyarrow,
+        "scan": calibration,
+        "toys": ensembles,
+    }
+
+
 PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "README.md": files,
     "docs/start.md": files,
@@ -177,6 +195,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/intervals.md": intervals,
     "docs/background.md": background,
     "docs/bag_estimators.md": labelled_bags,
+    "docs/howto/notebooks_and_tracking.md": results,
     "docs/many_events.md": lambda _folder: None,
     "docs/models.md": saved,
     "docs/workspaces.md": workspaces,

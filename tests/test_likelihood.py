@@ -237,7 +237,7 @@ def test_incomplete_descriptions_are_refused(change, model, tmp_path):
     model.save(tmp_path / "m")
     path = tmp_path / "m" / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ModelError, match=r"model\.json is not a complete model"):
+    with pytest.raises(ModelError, match=r"(model\.json|weights\.h5) is not as a model is written"):
         BagLikelihood.load(tmp_path / "m")
 
 

@@ -295,7 +295,7 @@ def _require_bags(samples: SampleSet | StreamedSamples, bag_size: int, purpose: 
     for s in samples:
         if len(s) < bag_size:
             msg = (
-                f"{s.label} has {len(s)} events to {purpose}, which do not fill one bag of "
+                f"{s.label} has {len(s)} events to {purpose}, which cannot fill one bag of "
                 f"{bag_size}; use more events, smaller bags or another validation_fraction"
             )
             raise SampleError(msg)

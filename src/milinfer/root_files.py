@@ -41,8 +41,8 @@ def open_root(path: PathLikeStr) -> Any:
     ...     try:
     ...         open_root(file)
     ...     except SampleError as error:
-    ...         print(str(error).replace(folder, "").splitlines()[0])
-    /a.root: this cannot be opened as a ROOT file (not a ROOT file: first four bytes are b'some'
+    ...         print(str(error).replace(folder, "").partition(" (")[0])
+    /a.root: this cannot be opened as a ROOT file
     """
     import uproot
 

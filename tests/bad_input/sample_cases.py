@@ -60,7 +60,7 @@ CASES = [
     case("a NaN among features", lambda _: Sample(np.array([[0.0], [np.nan]]), ("x",)),
          "'x' is not finite in event 1", "mend or reject"),
     case("features beyond single precision", lambda _: Sample(np.array([[0.0], [1e39]]), ("x",)),
-         "'x' is not finite in event 1", "mend or reject"),
+         "'x' is too large for float32 in event 1", "mend or reject"),
     case("fewer weights", lambda _: one(weights=np.ones(2)), "mu=0: 'weight' has shape", "3 events"),  # noqa: E501
     case("weights of words", lambda _: one(weights=np.array(["a", "b", "c"])), "mu=0: 'weight'",
          "numbers"),
