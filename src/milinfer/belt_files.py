@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from milinfer.atomic import atomic_path
+from milinfer.atomic import write_whole
 from milinfer.belt import Belt
 from milinfer.belt_toys import Ordering
 from milinfer.calibration_files import (
@@ -50,8 +50,7 @@ def save_belt(belt: Belt, path: PathLikeStr) -> None:
     fields["calibration"] = None if own is None else calibration_to_dict(own)
     fields["regression"] = [[_curve_to_dict(c) for c in level] for level in belt.regression]
     text = json.dumps({"milinfer_belt": _FORMAT, **fields}, indent=1, allow_nan=False)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")
 
 
 def load_belt(path: PathLikeStr) -> Belt:

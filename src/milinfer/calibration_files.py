@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from milinfer.atomic import atomic_path
+from milinfer.atomic import write_whole
 from milinfer.calibration import Calibration, Correct, Kind
 from milinfer.exceptions import CalibrationError
 from milinfer.json_text import parse_json
@@ -47,8 +47,7 @@ def save_calibration(calibration: Calibration, path: PathLikeStr) -> None:
     See ``tests/test_calibration.py``.
     """
     text = json.dumps(calibration_to_dict(calibration), indent=1)
-    with atomic_path(_file(path)) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_whole(_file(path), text + "\n")
 
 
 def load_calibration(path: PathLikeStr) -> Calibration:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from milinfer.atomic import atomic_path
+from milinfer.atomic import write_whole
 from milinfer.exceptions import ConfigurationError
 from milinfer.typing import PathLikeStr
 
@@ -49,6 +49,5 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
         msg = f"cannot write {target}: there is no folder {target.parent}; make it first"
         raise ConfigurationError(msg)
     text = files("milinfer").joinpath("analysis_template.toml").read_text(encoding="utf-8")
-    with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_whole(target, text)
     return target

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milinfer.atomic import atomic_path
+from milinfer.atomic import write_whole
 from milinfer.exceptions import TemplateError
 from milinfer.json_text import parse_json
 from milinfer.points import format_point, point_id
@@ -54,9 +54,7 @@ def save_histograms(templates: Templates, path: PathLikeStr) -> None:
         item = h._to_uhi_()
         notes = {**item.get("metadata", {}), "point": format_point(point), "unit": "pb"}
         content[point_id(point)] = {**item, "metadata": notes}
-    with atomic_path(path) as temporary:
-        text = json.dumps(content, default=uhi_json.default, indent=1)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, default=uhi_json.default, indent=1) + "\n")
 
 
 def load_histograms(path: PathLikeStr) -> dict[str, Any]:

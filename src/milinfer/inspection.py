@@ -295,10 +295,11 @@ def _events(path: Path) -> Facts:
 
 def _nanoaod(path: Path) -> Facts:
     """Collections of a file in NanoAOD's layout; empty if it is none."""
-    import uproot
+    from milinfer.objects import MET_NAMES
+    from milinfer.root_files import open_root
 
     try:
-        with uproot.open(path) as file:
+        with open_root(path) as file:
             if "Events" not in file:
                 return {}
             tree = file["Events"]
@@ -310,7 +311,7 @@ def _nanoaod(path: Path) -> Facts:
     counted = [
         k[1:] for k in names if k[:1] == "n" and any(m.startswith(k[1:] + "_") for m in names)
     ]
-    missing = [k for k in ("MET", "PuppiMET", "PFMET") if f"{k}_pt" in names]
+    missing = [k for k in MET_NAMES if f"{k}_pt" in names]
     if not counted:
         return {}
     return {

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from milinfer.particles import KINEMATICS, Particles
 from milinfer.typing import AwkwardArray, FloatArray, IntArray
 
-__all__ = ["Collection", "Objects", "invariant_mass", "missing_momentum"]
+__all__ = ["MET_NAMES", "Collection", "Objects", "invariant_mass", "missing_momentum"]
 
-_MET_NAMES = ("MET", "PuppiMET", "PFMET")
+MET_NAMES = ("MET", "PuppiMET", "PFMET")
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def missing_momentum(
     """
     if events_or_met is not None:
         fields = set(ak.fields(events_or_met))
-        for name in _MET_NAMES:
+        for name in MET_NAMES:
             if name in fields:
                 return missing_momentum(visible, events_or_met[name], generator)
         if fields >= {"pt", "phi"}:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milinfer.atomic import atomic_path
+from milinfer.atomic import write_whole
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.losses import MAX_EXPONENT, MIN_LINEAR_RATIO
 from milinfer.onnx_graph import Graph, network
@@ -97,8 +97,7 @@ def export_onnx(model: BagLikelihood, path: PathLikeStr) -> None:
     }
     helper.set_model_props(proto, {name: json.dumps(value) for name, value in metadata.items()})
     onnx.checker.check_model(proto, full_check=True)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(proto.SerializeToString())
+    write_whole(path, proto.SerializeToString())
 
 
 def read_metadata(path: PathLikeStr) -> dict[str, Any]:

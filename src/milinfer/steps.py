@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
-from milinfer.atomic import atomic_path
+from milinfer.atomic import write_whole
 from milinfer.exceptions import ConfigurationError
 from milinfer.json_text import parse_json
 from milinfer.typing import PathLikeStr
@@ -168,8 +168,7 @@ class Steps:
             "depends": dict(step.depends),
             "files": {str(f.relative_to(self.folder)): file_hash(f) for f in self._files(step)},
         }
-        with atomic_path(self._record(step)) as temporary:
-            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_whole(self._record(step), json.dumps(record, indent=1) + "\n")
         return words
 
     @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from milinfer.atomic import atomic_path
+from milinfer.atomic import write_whole
 from milinfer.display import html_facts
 from milinfer.exceptions import WorkspaceError
 from milinfer.json_text import parse_json
@@ -137,9 +137,7 @@ def write_workspace(workspace: Mapping[str, Any], path: PathLikeStr) -> None:
     milinfer.exceptions.WorkspaceError: ws.json, at /channels: ...
     """
     require_workspace(workspace, str(path))
-    with atomic_path(path) as temporary:
-        text = json.dumps(workspace, indent=1, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(workspace, indent=1, allow_nan=False) + "\n")
 
 
 def is_workspace(path: PathLikeStr) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import numpy as np
 
-from milinfer.atomic import atomic_path
+from milinfer.atomic import write_whole
 from milinfer.exceptions import ParameterError
 from milinfer.points import parse_point
 from milinfer.samples import Sample, SampleSet
@@ -123,8 +123,7 @@ def write_json(path: Path | None, figures: dict[str, Any]) -> None:
     """Write figures where ``--json`` asks for it; plain numbers, sorted by nothing."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(_plain(figures), indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(_plain(figures), indent=2) + "\n")
 
 
 def _plain(value: Any) -> Any:
