@@ -1,14 +1,21 @@
-"""What goes wrong around a program: full disks."""
+"""What goes wrong around a program: full disks, and kills while it writes."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
+import awkward as ak
 import pytest
+from click.testing import CliRunner
 
-from milinfer import lhe
+from milinfer import events, lhe
+from milinfer.cli import cli
 from milinfer.datasets import vbf_hww
+
+CONVERTED = ("b.root", "b.parquet", "b.lhe", "b.lhe.gz")
+TARGETS = (*CONVERTED, "f.parquet", "g.lhe")
 
 # A limit on the size of files stands for the disk; a write beyond it fails as on a full one.
 LIMITED = """
@@ -45,3 +52,59 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path):
     for name in [*targets, "f.root", "f.parquet", "g.lhe"]:
         assert f"'{tmp_path / name}'; see to that file or folder" in run.stderr, name
     assert {p.name: p.stat().st_size for p in tmp_path.iterdir()} == before
+
+
+# Beyond the limit, the signal of which ends the process at once, as SIGKILL does.
+KILLED = """
+import os, resource, signal, sys
+import milinfer.convert, milinfer.features, milinfer.storage, milinfer.datasets.vbf_hww
+from milinfer.cli import main
+for arguments in sys.argv[1:]:
+    sys.argv = ["milinfer", *arguments.split("|")]
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        main()
+        os._exit(0)
+    print(-os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of resources are those of Unix")
+def test_a_kill_while_a_file_is_written(tmp_path):
+    """The older file stays, the next run is as if nothing had been, and what was left is gone."""
+    generated = vbf_hww.generate(2000, {"c_HW": 0.5}, seed=1)
+    lhe.write(tmp_path / "a.lhe", *generated.to_events(vbf_hww.DEFAULT_WEIGHTS))
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    out.mkdir()
+    undisturbed.mkdir()
+
+    def calls(folder):
+        converted = [f"convert|{tmp_path}/a.lhe|--out|{folder}/{t}" for t in CONVERTED]
+        features = f"features|{tmp_path}/a.lhe|--out|{folder}/f.parquet"
+        return [*converted, features, f"generate|--events|500|--workers|1|--out|{folder}/g.lhe"]
+
+    for name in TARGETS:
+        (out / name).write_text("an older file")
+    command = [sys.executable, "-c", KILLED, *calls(out)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert run.stdout.split() == [str(int(signal.SIGXFSZ))] * len(TARGETS), run.stderr
+    for name in TARGETS:
+        assert (out / name).read_text() == "an older file"
+    left = [p for p in out.iterdir() if p.name not in TARGETS]
+    assert {p.name.rpartition("-")[2] for p in left} == set(TARGETS)
+    assert sum(0 < p.stat().st_size <= 50_000 for p in left) == len(TARGETS)
+    for folder in (out, undisturbed):
+        for arguments in calls(folder):
+            result = CliRunner().invoke(cli, arguments.split("|"), catch_exceptions=False)
+            assert result.exit_code == 0, result.output
+    assert {p.name for p in out.iterdir()} == set(TARGETS)
+    for name in TARGETS:
+        if name.endswith(".root"):  # these have their time in them
+            assert ak.array_equal(
+                events.read(out / name).events, events.read(undisturbed / name).events
+            )
+        else:
+            assert (out / name).read_bytes() == (undisturbed / name).read_bytes()

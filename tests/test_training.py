@@ -115,10 +115,10 @@ def traced(monkeypatch):
     names = []
     make = training_module._Loop._graph
 
-    def counted(loop, function, *rest):
-        before = loop.n_shapes
-        result = make(loop, function, *rest)
-        names.extend([function.__name__] * (loop.n_shapes - before))
+    def counted(loop, function, *rest, **options):
+        before = len(loop._graphs)
+        result = make(loop, function, *rest, **options)
+        names.extend([function.__name__] * (len(loop._graphs) - before))
         return result
 
     monkeypatch.setattr(training_module._Loop, "_graph", counted)
@@ -140,7 +140,10 @@ def test_one_graph_trains_all_and_as_a_new_one_does(traced, name):
     training = TrainingConfig(3, 500, 1e-2, 1e-3, schedule="cosine")
     pair = fitted(training, samples, ensemble=2, **OPTIONS[name])
     assert sorted(traced) == ["_one_epoch", "_one_score"]
+    # As many events, and fewer.
     others = SampleSet(tuple(dataclasses.replace(s, features=2 * s.features) for s in samples))
+    fewer = SampleSet(tuple(s.take(slice(0, 3 * len(s) // 4)) for s in samples))
+    few = fitted(training, fewer, **OPTIONS[name])
     other = fitted(TrainingConfig(2, 500, 3e-2), others, seed=2, **OPTIONS[name])
     assert other.digest != pair.digest
     again = fitted(training, samples, ensemble=2, **OPTIONS[name])
@@ -151,6 +154,9 @@ def test_one_graph_trains_all_and_as_a_new_one_does(traced, name):
     training_module._idle.cache_clear()
     assert fitted(training, samples, ensemble=2, **OPTIONS[name]).digest == pair.digest
     assert len(traced) == 4
+    training_module._idle.cache_clear()
+    assert fitted(training, fewer, **OPTIONS[name]).digest == few.digest
+    assert len(traced) == 6
 
 
 def test_what_a_graph_has_inside_makes_another(traced):

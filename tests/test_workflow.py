@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,6 +204,52 @@ def test_a_run_that_was_killed_goes_on(finished, inputs, tmp_path):
     run = resumed["provenance"]["run"]
     assert [s["state"] for s in run["steps"]] == ["cached"] * 5
     assert run["seconds"] == 0
+
+
+# Kills its own process when a function is called for the nth time.
+KILLS_ITSELF = """
+import importlib, os, signal, sys
+from milinfer.cli import main
+module, name, call = sys.argv[1], sys.argv[2], int(sys.argv[3])
+sys.argv = ["milinfer", *sys.argv[4:]]
+owner = importlib.import_module(module)
+inside, calls = getattr(owner, name), []
+def deadly(*args, **kwargs):
+    calls.append(None)
+    if len(calls) == call:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return inside(*args, **kwargs)
+setattr(owner, name, deadly)
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_within_a_step_costs_that_step_alone(finished, tmp_path):
+    """What such a run has left is no result, and the next one ends as if nothing had been."""
+    file, summary, _ = finished
+    folder = tmp_path / "copy"
+    shutil.copytree(file.parent, folder, symlinks=True)
+    results = folder / "results"
+    (results / "steps" / "inference.json").unlink()
+    whole = {p.name for p in results.iterdir()}
+    # While it throws toys; when half of the results are in their places.
+    for name, call in (("milinfer.toys.throw", 2), ("milinfer.workflow._put", 3)):
+        module, _, function = name.rpartition(".")
+        arguments = [module, function, str(call), "run", str(folder / file.name)]
+        run = subprocess.run(
+            [sys.executable, "-c", KILLS_ITSELF, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == -signal.SIGKILL, run.stderr
+        found = mil.plan_analysis(folder / file.name).planned()
+        assert [s.state.kind for s in found] == ["done"] * 5 + ["new"]
+    assert [p for p in results.iterdir() if p.name.startswith(".results-")]
+    assert without_times(mil.run_analysis(folder / file.name)) == without_times(summary)
+    assert {p.name for p in results.iterdir()} == whole
+    assert not [p for p in folder.rglob(".*") if p.name != ".lock"]
 
 
 def test_the_commands(finished, inputs, tmp_path):

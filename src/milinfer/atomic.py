@@ -1,18 +1,20 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 from milinfer.exceptions import MissingFileError
 from milinfer.typing import PathLikeStr
 
-__all__ = ["atomic_path", "named_errors", "write_whole"]
+__all__ = ["atomic_folder", "atomic_path", "named_errors", "try_lock", "write_whole"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -22,7 +24,8 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place if the block succeeds.
 
     The temporary file has the same suffix, so that writers which look at it choose the same
-    format.  If the block raises, the temporary file is removed and an older ``path`` stays.
+    format.  If the block raises, the temporary file is removed and an older ``path`` stays.  What
+    a process that was killed left of ``path`` is removed; what one that is alive writes is not.
 
     Raises
     ------
@@ -41,16 +44,128 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
     (False, 'whole')
     """
     target = Path(path)
+    _require_parent(target)
+    temporary = _beside(target)
+    try:
+        with named_errors(target):
+            _remove_left_over(target)
+            temporary.touch()
+            # Writers open the path again, which keeps the lock: it is of the file, not of the name.
+            with _locked(temporary):
+                yield temporary
+                os.replace(temporary, target)  # noqa: PTH105 - the intent is in the name
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
+    """Give a temporary folder beside ``path`` that takes its place if the block succeeds.
+
+    Otherwise as :func:`atomic_path`.
+
+    Raises
+    ------
+    MissingFileError
+        If the directory in which it is to be does not exist.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     target = pathlib.Path(parent, "model")
+    ...     for word in ("older", "newer"):
+    ...         with atomic_folder(target) as folder:
+    ...             _ = (folder / "a.txt").write_text(word)
+    ...     (target / "a.txt").read_text(), len(list(pathlib.Path(parent).iterdir()))
+    ('newer', 1)
+    """
+    target = Path(path)
+    _require_parent(target)
+    temporary, older = _beside(target), _beside(target)
+    try:
+        with named_errors(target):
+            _remove_left_over(target)
+            temporary.mkdir()
+            with _locked(temporary):
+                yield temporary
+                # Two renames, so that a kill leaves a hole for as short as can be.
+                if target.exists():
+                    target.rename(older)
+                temporary.rename(target)
+    finally:
+        if older.exists() and not target.exists():
+            older.rename(target)
+        for left in (temporary, older):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _require_parent(target: Path) -> None:
     if not target.parent.is_dir():
         msg = f"cannot write {target}: the directory {target.parent} does not exist; make it first"
         raise MissingFileError(msg)
-    temporary = target.with_name(f".partial-{secrets.token_hex(4)}-{target.name}")
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".partial-{secrets.token_hex(4)}-{target.name}")
+
+
+def _remove_left_over(target: Path) -> None:
+    """Remove what processes that were killed left of ``target``: nobody has it locked."""
+    entries: list[Path] = []
+    with suppress(PermissionError):  # a folder that may be written and not be listed
+        entries += target.parent.iterdir()  # not glob: a name may have characters of patterns
+    for entry in entries:
+        # A writer inside a writer has two such beginnings.
+        if not (entry.name.startswith(".partial-") and entry.name.endswith(f"-{target.name}")):
+            continue
+        # Another process may remove it first, or own it.
+        with suppress(FileNotFoundError, PermissionError), _locked(entry) as lock:
+            if lock and entry.is_dir():
+                shutil.rmtree(entry)
+            elif lock:
+                entry.unlink()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool | None]:
+    """Lock a file or folder that is there, which Windows cannot."""
+    if os.name == "nt":  # pragma: no cover
+        yield None
+        return
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with named_errors(target):
-            yield temporary
-            os.replace(temporary, target)  # noqa: PTH105 - the same, and the intent is in the name
+        yield try_lock(descriptor)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def try_lock(file: IO[Any] | int) -> bool | None:
+    """Lock an open file, or a descriptor, until it is closed or the process ends.
+
+    Returns
+    -------
+    bool or None
+        Whether nobody else holds it; None where there are no locks of files.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file, open(file.name) as again:
+    ...     try_lock(file), try_lock(again)
+    (True, False)
+    """
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover  # Windows
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some file systems of networks
+        return None
+    return True
 
 
 @contextmanager

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from milinfer.atomic import named_errors
+from milinfer.atomic import atomic_folder
 from milinfer.exceptions import ModelError
 from milinfer.json_text import parse_json
 from milinfer.typing import PathLikeStr
@@ -46,16 +44,8 @@ def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
         msg = f"{target} exists and is not a milinfer model; choose another directory"
         raise ModelError(msg)
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        with named_errors(target):
-            yield folder
-            folder.chmod(0o755)
-            if target.exists():
-                shutil.rmtree(target)
-            folder.rename(target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with atomic_folder(target) as folder:
+        yield folder
 
 
 def checksum(path: Path) -> str:

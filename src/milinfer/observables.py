@@ -58,7 +58,7 @@ class _Score:
         llr = np.asarray(self.model.event_llr(sample), dtype=np.float64)
         interpolation = self.model.interpolation
         assert isinstance(interpolation, Interpolation)
-        return interpolation.evaluate(llr, np.full(len(llr), self.theta0), 1)
+        return interpolation.values_at(llr, self.theta0, 1)[:, 0]
 
 
 def log_ratio_observable(

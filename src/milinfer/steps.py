@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from milinfer.atomic import write_whole
+from milinfer.atomic import try_lock, write_whole
 from milinfer.exceptions import ConfigurationError
 from milinfer.json_text import parse_json
 from milinfer.typing import PathLikeStr
@@ -187,7 +187,7 @@ class Steps:
             raise ConfigurationError(msg) from error
         path = self.folder / ".lock"
         with path.open("a+", encoding="utf-8") as file:
-            if not _lock(file):
+            if try_lock(file) is False:
                 file.seek(0)
                 msg = (
                     f"another run (process {file.read().strip() or 'unknown'}) works in "
@@ -212,15 +212,3 @@ class Steps:
                 raise ConfigurationError(msg)
             found += inside
         return found
-
-
-def _lock(file: IO[str]) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # pragma: no cover  # Windows has no fcntl; two runs there are not refused
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

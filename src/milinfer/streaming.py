@@ -8,7 +8,6 @@ files; the events are read a row group at a time.  Each piece of an epoch is an 
 from __future__ import annotations
 
 import dataclasses
-import gc
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -311,9 +310,6 @@ class StreamedSamples:
                 piece.append(joined)
             yield SampleSet(tuple(piece))
             del piece, joined  # not beside the next one
-        # pyarrow leaves what it knows of a file in circular references: megabytes, where row
-        # groups and columns are many, that the collector of Python takes for a few small objects.
-        gc.collect()
 
     def in_order(self, *, keep_reweights: bool = False) -> Iterator[tuple[int, Sample]]:
         """All events once, a row group at a time, with the number of their sample."""

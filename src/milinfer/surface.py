@@ -204,11 +204,39 @@ class Interpolation:
         maximum = self._evaluate(coefficients, theta[:, None])[:, 0]
         return Extremum(theta, maximum, curvature, (best == 0) | (best == len(fine) - 1))
 
-    def values_at(self, values: FloatArray, theta: ArrayLike) -> FloatArray:
-        """Λ of all surfaces (n_surfaces, K) at common parameter values (m,): (n_surfaces, m)."""
-        return self._on_common(
-            self._coefficients(np.asarray(values)), np.atleast_1d(np.asarray(theta, np.float64))
-        )
+    def values_at(self, values: FloatArray, theta: ArrayLike, derivative: int = 0) -> FloatArray:
+        """Λ of many surfaces, or a derivative of it, at common parameter values.
+
+        Parameters
+        ----------
+        values
+            Λ at the K points, shape (n_surfaces, K).
+        theta
+            Shape (m,).
+        derivative
+            0, 1 or 2.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_surfaces, m).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> grid = np.linspace(-1, 1, 21)
+        >>> Interpolation(grid, "spline").values_at(grid[None] ** 2, [0.5], 1).round(12)
+        array([[1.]])
+        """
+        points = np.atleast_1d(np.asarray(theta, np.float64))
+        values = np.asarray(values)
+        if self.kind == "parabola":  # which points it goes through, the values decide
+            everywhere = np.broadcast_to(points, (len(values), len(points)))
+            return self._evaluate(self._coefficients(values), everywhere, derivative)
+        # Linear in Λ at the K points: one product of matrices, not coefficients for each surface.
+        unit = self._coefficients(np.eye(len(self.grid)))
+        everywhere = np.broadcast_to(points, (len(self.grid), len(points)))
+        return np.asarray(values @ self._evaluate(unit, everywhere, derivative), dtype=np.float64)
 
     def evaluate(self, values: FloatArray, theta: FloatArray, derivative: int = 0) -> FloatArray:
         """Evaluate many surfaces.

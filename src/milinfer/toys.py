@@ -255,7 +255,7 @@ class Toys:
                         counts,
                         np.inf if self.disjoint else draws.pool.n_effective,
                         self.rate is not None,
-                        *self._influence(model, table, draws, log_rate),
+                        *self._influence(model, table, draws, log_rate, tables),
                     )
                 )
         return found
@@ -327,7 +327,12 @@ class Toys:
         return fine, values, own
 
     def _influence(
-        self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
+        self,
+        model: Model,
+        table: Table,
+        draws: Draws,
+        log_rate: FloatArray | None,
+        tables: Tables,
     ) -> tuple[float, PoolInfluence | None]:
         """Error of Var(θ̂) from the finite pool, and what each part of the pool does to toys."""
         if scores_bags(model) or has_rate(model):
@@ -336,7 +341,7 @@ class Toys:
             return 0.0, None
         if isinstance(model, LLRModel) and not is_additive(model):
             # Of counts: without the errors of its templates Λ is a sum over events.
-            table = np.concatenate([model.event_llr(s) for s in draws.pool.samples])
+            table = tables.ratios_of(model, draws.pool.samples)
         point = np.array([draws.point[name] for name in model.parameters])
         found = pool_influence(model.interpolation, table, draws.pool.weights, point, log_rate)
         return (float("nan"), None) if found is None else (found.variance_error, found)

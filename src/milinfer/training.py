@@ -4,8 +4,8 @@ Batches are made by index from tensors that stay in place: no Python per batch, 
 copied but the batch itself.  Importing this module imports Keras.
 
 A small network trains in less time than TensorFlow and XLA need for its graph.  Networks that
-differ in nothing but their variables (members of an ensemble, other data of as many events) are
-therefore trained by one graph, and the last few graphs are kept.
+differ in nothing but their variables (members of an ensemble, other data) are therefore trained by
+one graph, and the last few graphs are kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEPT = 8
 """Kinds of networks whose graphs are kept."""
 
 _SHAPES = 16
-"""Shapes of data beyond which the graphs of a kind are not kept."""
+"""Sizes of batches beyond which what was compiled for a kind is not kept."""
 
 _SCHEDULES = ("plateau", "anneal", "cosine")
 
@@ -262,13 +262,14 @@ class _Loop:
         self.model, self._total_loss = model, total_loss
         self.optimizer = keras.optimizers.Adam()
         self.optimizer.build(model.trainable_variables)
-        self._step = tf.function(self._one_step, jit_compile=True)
+        self._step = tf.function(self._one_step, jit_compile=True, autograph=False)
         self._graphs: dict[str, Any] = {}
+        self._batches: set[int] = set()
 
     @property
     def n_shapes(self) -> int:
-        """Number of graphs."""
-        return len(self._graphs)
+        """Number of compilations of a step: one for each number of bags in a batch."""
+        return len(self._batches)
 
     def start(self, model: Any, learning_rate: float) -> None:
         """Begin anew, from the variables of a model of the same kind."""
@@ -285,10 +286,11 @@ class _Loop:
         # Batches of one size, so that one compilation serves all; the few bags beyond, fewer than
         # there are batches, are others in every epoch.
         batch = len(drawn.index) // n_batches
+        self._batches.add(batch)
         rows = slice(0, n_batches * batch)
         grouped = [tf.reshape(x[rows], (n_batches, batch, *x.shape[1:])) for x in drawn]
         learning_rates = tf.constant(np.linspace(*rates, n_batches), dtype=tf.float32)
-        value = self._graph(self._one_epoch, bags, [*grouped, learning_rates])
+        value = self._graph(self._one_epoch, bags, [*grouped, learning_rates], open_axes=2)
         return float(value), n_batches
 
     def evaluate(self, bags: TrainingBags, drawn: EpochBags, batch_events: int) -> float:
@@ -301,16 +303,23 @@ class _Loop:
         regularisation = float(sum(self.model.losses, start=0.0))
         return total / float(np.sum(drawn.weights, dtype=np.float64)) + regularisation
 
-    def _graph(self, function: Callable[..., Any], bags: TrainingBags, tensors: list[Any]) -> Any:
-        """Trace a function once for each set of shapes, and run it.
+    def _graph(
+        self,
+        function: Callable[..., Any],
+        bags: TrainingBags,
+        tensors: list[Any],
+        open_axes: int = 1,
+    ) -> Any:
+        """Trace a function once for all numbers of events, bags and batches, and run it.
 
         The data are arguments: a graph that had them inside could not serve the next piece.
         """
-        shapes = [x.shape for x in (*tensors, *bags.data.values())]
-        key = f"{function.__name__} {type(bags).__name__} {shapes}"
+        given = {name: _open(x, 1) for name, x in bags.data.items()}
+        specs = [_open(x, open_axes) for x in tensors]
+        key = f"{function.__name__} {type(bags).__name__} {[*given.items()]} {specs}"
         if key not in self._graphs:
-            graph = tf.function(lambda data, *rest: function(bags, data, *rest))
-            self._graphs[key] = graph.get_concrete_function(bags.data, *tensors)
+            graph = tf.function(lambda data, *rest: function(bags, data, *rest), autograph=False)
+            self._graphs[key] = graph.get_concrete_function(given, *specs)
         return self._graphs[key](bags.data, *tensors)
 
     def _one_epoch(
@@ -323,12 +332,19 @@ class _Loop:
         theta: Any,
         rates: Any,
     ) -> Any:
-        total = tf.constant(0.0, tf.float64)
-        for b in tf.range(tf.shape(index)[0]):
+        def one_batch(b: Any, total: Any) -> tuple[Any, Any]:
             inputs, targets = bags.batch(index[b], labels[b], theta[b], data)
             self.optimizer.learning_rate.assign(rates[b])
-            total += tf.cast(self._step(inputs, targets, weights[b]), tf.float64)
-        return total / tf.cast(tf.shape(index)[0], tf.float64)
+            value = self._step(inputs, targets, weights[b])
+            return b + 1, total + tf.cast(value, tf.float64)
+
+        n_batches = tf.shape(index)[0]
+        start = (tf.constant(0), tf.constant(0.0, tf.float64))
+        # One after the other: each begins with the variables that the one before has left.
+        _, total = tf.while_loop(
+            lambda b, _: b < n_batches, one_batch, start, parallel_iterations=1
+        )
+        return total / tf.cast(n_batches, tf.float64)
 
     def _one_step(self, inputs: Any, targets: Any, weights: Any) -> Any:
         variables = self.model.trainable_variables
@@ -350,6 +366,13 @@ class _Loop:
         inputs, targets = bags.batch(index, labels, theta, data)
         losses = self._total_loss(targets, self.model(inputs, training=False))
         return tf.reduce_sum(tf.cast(losses * weights, tf.float64))
+
+
+def _open(tensor: Any, axes: int) -> Any:
+    """The kind of a tensor whose first axes may have any length."""
+    shape = tuple(tensor.shape)
+    open_shape = (*[None] * min(axes, len(shape)), *shape[axes:])
+    return tf.TensorSpec(open_shape, tf.as_dtype(tensor.dtype))
 
 
 def _total_loss(

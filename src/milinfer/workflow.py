@@ -276,6 +276,8 @@ class AnalysisPlan:
         )
         result.extra.update({"training_events": train.n_events})
         result = replace(result, provenance=self._provenance(models))
+        for left in out.glob(".results-*"):  # of a run that was killed; no other works here
+            shutil.rmtree(left)
         # The results of an earlier run stay until all of the new ones are there.
         with tempfile.TemporaryDirectory(dir=out, prefix=".results-") as parent:
             fresh = Path(parent)
