@@ -1,6 +1,11 @@
 """Run the demo over several seeds: do its intervals contain the truth as often as they claim?
 
     python benchmarks/demo_seeds.py --seeds 10 --table docs/demo_seeds.md
+    python benchmarks/demo_seeds.py --seeds 10 --first-seed 101 --events 2500 --toys 300 \\
+        --golden tests/golden/demo.json
+
+The second line makes what ``tests/test_cli.py`` compares the demo of seed 1 with: mean and standard
+deviation over other seeds of each figure.
 
 Prints one JSON line last: how often the 68.27 % and 95.45 % interval of each method contained the
 truth, and the mean of the coverages measured on toys.
@@ -10,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,12 +23,15 @@ import time
 from pathlib import Path
 
 
-def run(seed: int, events: int, truth: float) -> dict:
+GOLDEN = ("estimate", "info_eff", "response", "c_cicc", "coverage68", "coverage95")
+
+
+def run(seed: int, events: int, truth: float, toys: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "s.json"
         start = time.perf_counter()
         arguments = ["--out", folder + "/d", "--json", str(figures), "--seed", str(seed)]
-        arguments += ["--events", str(events), "--truth", str(truth)]
+        arguments += ["--events", str(events), "--truth", str(truth), "--toys", str(toys)]
         subprocess.run(
             [sys.executable, "-m", "milinfer", "demo", *arguments], check=True, stdout=sys.stderr
         )
@@ -49,6 +58,21 @@ def summary(results: list[dict]) -> dict[str, dict]:
         }
         for m in methods(results)
     }
+
+
+def golden(results: list[dict]) -> dict[str, dict]:
+    """Mean and standard deviation of every figure of every method."""
+    found: dict[str, dict] = {}
+    for m in methods(results):
+        columns = {key: [r[m][key] for r in results] for key in GOLDEN}
+        columns["half_width68"] = [
+            (r[m]["interval68"][1] - r[m]["interval68"][0]) / 2 for r in results
+        ]
+        found[m] = {
+            key: [round(statistics.mean(v), 6), round(statistics.stdev(v), 6)]
+            for key, v in columns.items()
+        }
+    return found
 
 
 def summary_table(results: list[dict]) -> str:
@@ -102,18 +126,26 @@ def table(results: list[dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--toys", type=int, default=2_000)
     parser.add_argument("--truth", type=float, default=0.0)
     parser.add_argument("--table", type=Path, default=None)
+    parser.add_argument("--golden", type=Path, default=None)
     options = parser.parse_args()
     results = []
-    for seed in range(1, options.seeds + 1):
-        results.append(run(seed, options.events, options.truth))
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        results.append(run(seed, options.events, options.truth, options.toys))
         if options.table is not None:
             text = summary_table(results) + "\n" + table(results)
             options.table.write_text(text, encoding="utf-8")
     n = len(results)
-    out: dict = {"n_seeds": n, "events": options.events, "truth": options.truth}
+    out: dict = {"n_seeds": n, "first_seed": options.first_seed}
+    out |= {"events": options.events, "truth": options.truth, "toys": options.toys}
+    if options.golden is not None:
+        content = out | {"mean_and_deviation": golden(results)}
+        options.golden.parent.mkdir(parents=True, exist_ok=True)
+        options.golden.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     out |= summary(results)
     out["mean_seconds"] = sum(r["wall"] for r in results) / n
     print(json.dumps(out))

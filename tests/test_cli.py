@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from milinfer import cli as cli_module
 from milinfer import lhe
 from milinfer.datasets import vbf_hww
 from milinfer.features import feature_set
+
+# Made by benchmarks/demo_seeds.py, as its first lines say.
+GOLDEN = Path(__file__).parent / "golden" / "demo.json"
 
 METHOD_KEYS = {
     "estimate",
@@ -185,6 +189,17 @@ def test_a_users_own_files_go_all_the_way(tmp_path):
     assert "multiclass" in call("report", out)
 
 
+def check_golden(summary):
+    """Every figure is what other seeds gave, within six standard deviations of a new one."""
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    spread = math.sqrt(1 + 1 / golden["n_seeds"])
+    for method, figures in golden["mean_and_deviation"].items():
+        found = summary[method]
+        found["half_width68"] = (found["interval68"][1] - found["interval68"][0]) / 2
+        for name, (mean, deviation) in figures.items():
+            assert abs(found[name] - mean) < 6 * spread * deviation, (method, name, found[name])
+
+
 @pytest.mark.slow
 def test_the_demo_meets_its_contract(tmp_path):
     figures = tmp_path / "s.json"
@@ -202,6 +217,7 @@ def test_the_demo_meets_its_contract(tmp_path):
             # error, 0.5 at 2.5 σ, costs 5 %. The templates of pyhf are made of 2500 events a
             # point here, and without their statistics in the fit it need not cover.
             assert abs(summary[method]["coverage68"] - 0.6827) < 4 * 0.027 + 0.05, method
+    check_golden(summary)
     # The exact likelihood ratio is the bound.
     assert summary["oracle"]["info_eff"] > summary["pyhf"]["info_eff"]
     assert json.loads((tmp_path / "d" / "summary.json").read_text())["poi"] == "c_HW"

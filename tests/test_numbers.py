@@ -9,10 +9,19 @@ import numpy as np
 import pytest
 
 import milinfer as mil
+from milinfer import training
+from milinfer.cost import dataset_cost
 from milinfer.datasets import gaussian
-from milinfer.exceptions import MilinferError, ModelError, ParameterError, SampleError
+from milinfer.exceptions import (
+    ConfigurationError,
+    MilinferError,
+    ModelError,
+    ParameterError,
+    SampleError,
+)
 from milinfer.fitting import _moments
 from milinfer.samples import Sample, SampleSet
+from milinfer.surface import Interpolation
 from milinfer.training import TrainingConfig
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -68,6 +77,30 @@ def test_what_cannot_be_trained_on(change, message):
 def test_a_loss_that_is_not_a_number_stops_the_training(head):
     with pytest.raises(ModelError, match=r"training loss became .* lower learning_rate"):
         fit(SAMPLES, **HEADS[head], training=TrainingConfig(3, learning_rate=1e12))
+
+
+@pytest.mark.parametrize("head", ["polynomial", "multi-class", "binary", "parametrised"])
+def test_a_dead_network_is_refused(head, monkeypatch):
+    """Weights that have become zero: whatever the event, the ratios are the same."""
+
+    copy = training._copy_variables
+
+    def zeros(source, target):
+        copy(source, target)
+        for variable in target.trainable_variables:
+            variable.assign(np.zeros(variable.shape))
+
+    monkeypatch.setattr(training, "_copy_variables", zeros)
+    with pytest.raises(ModelError, match=r"is dead: it gives all bags the same output; lower"):
+        fit(SAMPLES, **HEADS[head])
+
+
+def test_a_flat_cost_says_so():
+    """Minuit answers a cost without any slope with a parameter that is not a number."""
+    grid = np.linspace(-1, 1, 21)
+    cost = mil.LikelihoodCost(Interpolation(grid, "spline").surface(np.zeros(21)), "mu", n_events=1)
+    with pytest.raises(ParameterError, match=r"nan where a cost is flat: look whether .* on mu"):
+        mil.minuit(cost).migrad()
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 0.10571289, 1e6])
@@ -131,6 +164,41 @@ def test_one_bag(models):
 def test_features_beyond_float32():
     with pytest.raises(MilinferError, match=r"feature 'x0' is too large for float32 in event 1"):
         Sample(np.array([[1.0], [1e39]]), ("x0",))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "error", "message"),
+    [
+        (lambda s: s, 0.0, ConfigurationError, r"must be positive, not 0; leave out a background"),
+        (lambda s: s.take(slice(0, 0)), 5.0, SampleError, r"its 0 events sum to 0, and toys of 5"),
+        (
+            lambda s: replace(s, weights=np.zeros(len(s))),
+            5.0,
+            SampleError,
+            r"its 50 events sum to 0",
+        ),
+    ],
+)
+def test_no_background_is_no_background(change, expected, error, message):
+    """Regression: of a background without events toys were drawn, with weights that are nan."""
+    background = mil.Background(change(gaussian.generate(50, 0.0, seed=7)), expected)
+    with pytest.raises(error, match=message):
+        mil.Toys(mil.EventPool(SAMPLES), 100, seed=1, background=(background,)).scan(
+            [gaussian.MeanModel()], [0.0], 10
+        )
+
+
+def test_ten_million_events():
+    """Sums are float64: Λ of 10⁷ events is that of 10⁴, a thousand times."""
+    few = gaussian.generate(10_000, 0.1, seed=3)
+    many = Sample(np.tile(few.features, (1000, 1)), few.feature_names, np.ones(10**7))
+    model = gaussian.MeanModel()
+    one, all_of_them = (dataset_cost(model, s.as_data(), reference=0.0) for s in (few, many))
+    for theta in (-0.7, 0.1, 0.9):
+        assert all_of_them(theta) == pytest.approx(1000 * one(theta), rel=1e-10)
+    found = mil.minuit(all_of_them).migrad()
+    assert found.valid
+    assert found.errors[0] == pytest.approx(1e7**-0.5, rel=1e-4)
 
 
 @pytest.mark.slow

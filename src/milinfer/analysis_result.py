@@ -253,6 +253,7 @@ class AnalysisResult:
         for name, (figure, caption) in self.figures().items():
             svg = svg_text(figure)
             write_whole(out / "plots" / f"{name}.svg", svg)
+            figure.set_layout_engine("none")  # as it was laid out; again would take as long
             with atomic_path(out / "plots" / f"{name}.png") as temporary:
                 figure.savefig(temporary, dpi=150)
             drawn[name] = svg, caption

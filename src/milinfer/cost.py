@@ -125,9 +125,14 @@ def within_limits(
     outside = (theta < low - slack) | (theta > high + slack) | np.isnan(theta)
     if outside.any():
         k = int(np.argmax(outside))
+        remedy = (
+            f"Minuit asks for nan where a cost is flat: look whether it depends on {names[k]}"
+            if np.isnan(theta[k])
+            else "keep the limits that Minuit takes from this cost"
+        )
         msg = (
             f"{names[k]} = {theta[k]:g} is outside [{low[k]:g}, {high[k]:g}], where the surface "
-            "was learned; keep the limits that Minuit takes from this cost"
+            f"was learned; {remedy}"
         )
         raise ParameterError(msg)
     clipped: FloatArray = np.clip(theta, low, high)

@@ -112,7 +112,7 @@ class PointPool(NamedTuple):
         ------
         SampleError
             If events have negative weights: the share of a process among the events drawn would
-            not be its share of the expectation.
+            not be its share of the expectation.  If a process has no events, or none of weight.
         """
         if not backgrounds:
             return self
@@ -124,6 +124,13 @@ class PointPool(NamedTuple):
                 msg = (
                     f"{label}: event {int(np.argmax(w < 0))} has a negative weight, and toys of "
                     "several processes draw from positive ones; use events of positive weight"
+                )
+                raise SampleError(msg)
+            if not w.sum() > 0:
+                msg = (
+                    f"{label}: the weights of its {len(w)} events sum to {w.sum():g}, and toys of "
+                    f"{expected:g} events cannot be drawn from them; give events of positive "
+                    "weight, or leave out the process"
                 )
                 raise SampleError(msg)
             weights.append(w * (expected / w.sum()))

@@ -111,7 +111,10 @@ class Toys:
         samples = self._pool.samples
         for sample, expected in self.background:
             if not (np.isfinite(expected) and expected > 0):
-                msg = f"{sample.label}: n_expected must be positive, not {expected:g}"
+                msg = (
+                    f"{sample.label}: n_expected must be positive, not {expected:g}; leave out a "
+                    "background that is not there"
+                )
                 raise ConfigurationError(msg)
             if sample.feature_names != samples.feature_names:
                 differ = sorted(set(sample.feature_names) ^ set(samples.feature_names))

@@ -130,7 +130,7 @@ def train_network(
     Raises
     ------
     ModelError
-        If the loss is not finite.
+        If the loss is not finite, or the network ends with one output for all bags.
     """
     train_seed, validation_seed = seed.spawn(2)
     held_out = validation.draw(np.random.default_rng(validation_seed))
@@ -178,9 +178,24 @@ def train_network(
             waited = 0
     model.set_weights(best_weights)
     _copy_variables(model, network.bag_model)
+    _require_alive(network, validation, held_out)
     if loop.n_shapes <= _SHAPES:
         idle.append(loop)
     return history
+
+
+def _require_alive(network: BagNetwork, bags: TrainingBags, drawn: EpochBags) -> None:
+    """Refuse a network for which all bags are the same: its likelihood would be flat."""
+    index, labels, _, theta = (x[:64] for x in drawn)
+    # The same θ for all, where it is an input: the output is to depend on the events.
+    inputs, _ = bags.batch(index, labels, np.full_like(theta, theta[0]))
+    outputs = np.asarray(network.bag_model(inputs, training=False))
+    if len(outputs) > 1 and not np.ptp(outputs, axis=0).any():
+        msg = (
+            "the network is dead: it gives all bags the same output; lower learning_rate, choose "
+            "another activation or seed, or a weaker regularisation"
+        )
+        raise ModelError(msg)
 
 
 @lru_cache(maxsize=_KEPT)
