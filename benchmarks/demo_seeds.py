@@ -22,7 +22,6 @@ import tempfile
 import time
 from pathlib import Path
 
-
 GOLDEN = ("estimate", "info_eff", "response", "c_cicc", "coverage68", "coverage95")
 
 

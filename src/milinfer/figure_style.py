@@ -101,6 +101,8 @@ def styled() -> Iterator[None]:
         "axes.labelsize": 11,
         "axes.titlesize": 11,
         "axes.prop_cycle": cycler(color=PALETTE),
+        # Numbers need no mathematics, which takes a third of the time of a figure to set.
+        "axes.formatter.use_mathtext": False,
         # A common factor in the corner of an axis is easily missed.
         "axes.formatter.limits": (-3, 4),
         "xtick.labelsize": 9,

@@ -60,11 +60,18 @@ class Channel:
         """Weighted points; the mean of the weights is the integral."""
         uniform = rng.random((n, len(self.grids[0].edges)))
         parts = np.array_split(uniform, len(self.grids))
-        points = np.concatenate(
-            [grid.map(part)[0] for grid, part in zip(self.grids, parts, strict=True)]
+        mapped = [grid.map(part) for grid, part in zip(self.grids, parts, strict=True)]
+        points = np.concatenate([m[0] for m in mapped])
+        # The density of the mixture; the grid that a point comes from knows its own already.
+        density = np.concatenate(
+            [
+                sum(
+                    len(part) / n * (1 / jacobian if other is own else other.density(x))
+                    for other, part in zip(self.grids, parts, strict=True)
+                )
+                for own, (x, jacobian) in zip(self.grids, mapped, strict=True)
+            ]
         )
-        shares = np.array([len(part) / n for part in parts])
-        density = shares @ np.stack([grid.density(points) for grid in self.grids])
         momenta, coefficients = self.evaluate(points)
         return Weighted(momenta, coefficients / density[:, None])
 
@@ -73,6 +80,7 @@ class Channel:
         weights = self.explored @ _powers(c)
         return float(weights.mean()), float(weights.std() / np.sqrt(len(weights)))
 
+    @lru_cache(maxsize=64)  # noqa: B019 - there are three channels, which live as long as this
     def largest(self, c: float) -> float:
         """Weight above which only 1e-3 of the integral lies; see :meth:`unweighted`."""
         weights = np.sort(self.explored @ _powers(c))[::-1]
@@ -212,7 +220,9 @@ def _production_weights(x: FloatArray) -> Weighted:
     factor = np.where(inside, densities * volume / (8 * (2 * np.pi) ** 5 * s_hat**2), 0.0)
     # Both beam assignments: u from either proton.
     factor *= 2 * _GEV2_TO_PB
-    return Weighted(momenta, amplitude.production(momenta) * factor[:, None])
+    coefficients = np.zeros((len(x), 3))
+    coefficients[inside] = amplitude.production(momenta[inside]) * factor[inside, None]
+    return Weighted(momenta, coefficients)
 
 
 def _decay_weights(x: FloatArray, boson: Literal["W", "Z"]) -> Weighted:
