@@ -243,3 +243,19 @@ def test_every_page_runs_or_is_shown_by_an_example():
     assert set(PAGES) == set(PREPARE) | set(ELSEWHERE)
     for place in ELSEWHERE.values():
         assert (ROOT / place).is_file()
+
+
+def test_messages_that_pages_quote_are_in_the_source():
+    """Of the page on calibrations that fail: what it explains is what is said."""
+    said = set()
+    for path in (ROOT / "src" / "milinfer").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
+                said.add("".join(map(str, parts)))
+    page = (ROOT / "docs/howto/calibration_failed.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"\*([^*\n]*…[^*]*)\*", page)
+    assert len(quoted) > 4
+    for text in quoted:
+        pieces = [re.escape(p.strip()) for p in text.split("…") if p.strip()]
+        assert any(re.search(".*".join(pieces), s) for s in said), text

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import warnings
 from importlib import import_module
 from typing import IO, Any
 
 import click
 
 from milinfer import __version__
-from milinfer.exceptions import MilinferError
+from milinfer.exceptions import MilinferError, MilinferWarning
 
 __all__ = ["cli", "main"]
 
@@ -41,8 +42,15 @@ class _Failure(click.ClickException):
         click.secho(f"Error: {self.message}", file=file, fg="red", err=file is None)
 
 
+def _one_line(message: Warning | str, category: type[Warning], *_: object, **__: object) -> str:
+    kind = "Warning" if issubclass(category, MilinferWarning) else category.__name__
+    return f"{kind}: {message}\n"
+
+
 class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
+        # Where in the package a warning comes from says nothing to who types a command.
+        shown, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
             return super().invoke(ctx)
         except (MilinferError, OSError) as error:
@@ -52,6 +60,8 @@ class _LazyGroup(click.Group):
             if not isinstance(error, MilinferError):  # permissions, a full disk
                 text = f"{text}; see to that file or folder, and try again"
             raise _Failure(text) from error
+        finally:
+            warnings.formatwarning = shown
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -69,7 +79,7 @@ class _LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
-    r"""Learned likelihoods for collider data, with intervals that cover.
+    """Learned likelihoods for collider data, with intervals that cover.
 
     \b
     milinfer demo --out demo            the whole job on embedded data

@@ -46,7 +46,7 @@ def generate(
     workers: int,
     json_path: Path | None,
 ) -> None:
-    r"""Generate embedded data with exact truth.
+    """Generate embedded data with exact truth.
 
     \b
     milinfer generate --process vbf_hww --point c_HW=0.5 --events 1000 --out f.lhe.gz
@@ -113,7 +113,7 @@ def convert(
     workers: int,
     json_path: Path | None,
 ) -> None:
-    r"""Convert event files (LHE, ROOT, Parquet) into one another without loss.
+    """Convert event files (LHE, ROOT, Parquet) into one another without loss.
 
     \b
     milinfer convert events.lhe.gz --out events.root
@@ -163,7 +163,7 @@ def features(
     workers: int,
     json_path: Path | None,
 ) -> None:
-    r"""Compute kinematic features of the events of a file.
+    """Compute kinematic features of the events of a file.
 
     \b
     milinfer features events.lhe.gz --out features.parquet
@@ -210,7 +210,7 @@ def features(
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @json_option
 def inspect(path: Path, json_path: Path | None) -> None:
-    r"""Say in a screen what a file is: events, features, model, calibration, workspace, results.
+    """Say in a screen what a file is: events, features, model, calibration, workspace, results.
 
     \b
     milinfer inspect events.root

@@ -22,10 +22,11 @@ __all__ = ["demo"]
 @output_option("Directory for files, figures, summary.json and report.html.")
 @click.option(
     "--events",
-    type=click.IntRange(500),
+    type=click.IntRange(2500),
     default=10_000,
     show_default=True,
-    help="Training events at each of 21 parameter values.",
+    help="Training events at each of 21 parameter values; with few, a network may be too rough to "
+    "be calibrated.",
 )
 @click.option("--truth", type=float, default=0.0, show_default=True, help="c_HW of the data.")
 @click.option("--toys", "n_toys", type=click.IntRange(100), default=2000, show_default=True)
@@ -41,7 +42,7 @@ def demo(
     workers: int,
     json_path: Path | None,
 ) -> None:
-    r"""Run the whole main job on embedded data: LHE files to calibrated intervals and a report.
+    """Run the whole main job on embedded data: LHE files to calibrated intervals and a report.
 
     \b
     milinfer demo --out demo

@@ -14,6 +14,7 @@ from milinfer.atomic import atomic_path
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    figure_option,
     json_option,
     model_option,
     n_toys_option,
@@ -96,7 +97,7 @@ def train(
     scheduler: str | None,
     json_path: Path | None,
 ) -> None:
-    r"""Train a bag network on samples at several points of one parameter.
+    """Train a bag network on samples at several points of one parameter.
 
     \b
     milinfer train points/*.parquet --out model
@@ -177,7 +178,7 @@ def train(
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
-@output_option("Figure of the scan (.svg, .pdf, .png).", required=False)
+@figure_option("Figure of the scan")
 @json_option
 def fit(
     data: str,
@@ -190,7 +191,7 @@ def fit(
     out: Path | None,
     json_path: Path | None,
 ) -> None:
-    r"""Fit a dataset: estimate with 68.27 % and 95.45 % intervals (MIGRAD, HESSE, MINOS).
+    """Fit a dataset: estimate with 68.27 % and 95.45 % intervals (MIGRAD, HESSE, MINOS).
 
     \b
     milinfer fit data.lhe.gz --model model --calibration calibration.json
@@ -233,6 +234,7 @@ def fit(
             click.echo(f"Neyman, {cl:.2%}: {found}")
             belt_figures[key] = found.intervals
             belt_figures[f"{key}_error"] = found.errors
+            belt_figures[f"{key}_at_bound"] = found.at_bound
     if out is not None:
         from milinfer.plotting import plot_scans
 
@@ -324,13 +326,13 @@ def compare(
     seed: int,
     json_path: Path | None,
 ) -> None:
-    r"""Fit the same data by the network and by pyhf on histograms; measure both on the same toys.
+    """Fit the same data by the network and by pyhf on histograms; measure both on the same toys.
 
     \b
-    milinfer compare data.parquet --model model --templates a.parquet --templates b.parquet … \
+    milinfer compare data.parquet --model model --templates a.parquet --templates b.parquet … \\
         --calibrate-on calib.parquet --evaluate-on eval.parquet --out comparison
     """
-    from milinfer.analysis import Analysis, analyse
+    from milinfer.analysis import Analysis, analyse, summary_table
     from milinfer.likelihood import BagLikelihood
     from milinfer.provenance import InputFile, Provenance, input_file
 
@@ -379,16 +381,17 @@ def compare(
         ),
     )
     result.write(out)
-    Console().print(result.comparison.to_rich())
+    summary = result.summary()
+    Console().print(summary_table(summary))
     click.echo(f"{out / 'report.html'}")
-    write_json(json_path, result.summary())
+    write_json(json_path, summary)
 
 
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @json_option
 def report(directory: Path, json_path: Path | None) -> None:
-    r"""Print the table of a finished run and say where its report lies.
+    """Print the table of a finished run and say where its report lies.
 
     \b
     milinfer report demo

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 from rich.console import Console
 
 from milinfer.atomic import atomic_path
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    figure_option,
     json_option,
     model_option,
     n_events_option,
@@ -29,6 +31,7 @@ from milinfer.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from milinfer.coverages import Coverage
     from milinfer.likelihood import BagLikelihood
     from milinfer.toys import ToyEnsemble
 
@@ -133,10 +136,10 @@ def calibrate(
     out: Path,
     json_path: Path | None,
 ) -> None:
-    r"""Calibrate curvature (c_cicc) and bias with toys at several true values.
+    """Calibrate curvature (c_cicc) and bias with toys at several true values.
 
     \b
-    milinfer calibrate calib/*.parquet --model model --events-per-toy 1000 \
+    milinfer calibrate calib/*.parquet --model model --events-per-toy 1000 \\
         --truths -0.5:0.5:11 --weight-degree 4 --out calibration.json
     """
     from milinfer.calibration_files import save_calibration
@@ -194,10 +197,10 @@ def neyman(
     out: Path,
     json_path: Path | None,
 ) -> None:
-    r"""Build a Neyman belt from toys; milinfer fit --belt takes intervals from it.
+    """Build a Neyman belt from toys; milinfer fit --belt takes intervals from it.
 
     \b
-    milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \
+    milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \\
         --truths -0.6:0.6:41 --weight-degree 4 --toys 10000 --out belt.json
     """
     from milinfer.belt_files import save_belt
@@ -245,7 +248,7 @@ def neyman(
     default=None,
     help="Neyman belt to test beside it.",
 )
-@output_option("Figure (.svg, .pdf, .png).", required=False)
+@figure_option("Figure")
 @json_option
 def coverage(
     options: ToyOptions,
@@ -254,10 +257,10 @@ def coverage(
     out: Path | None,
     json_path: Path | None,
 ) -> None:
-    r"""Measure coverage with toys from events that did not tune calibration or belt.
+    """Measure coverage with toys from events that did not tune calibration or belt.
 
     \b
-    milinfer coverage eval/*.parquet --model model --calibration calibration.json \
+    milinfer coverage eval/*.parquet --model model --calibration calibration.json \\
         --events-per-toy 1000 --truths -0.4:0.4:9 --weight-degree 4
     """
     from milinfer.belt_files import load_belt
@@ -278,7 +281,7 @@ def coverage(
     for inner, outer in pairs:
         click.echo(
             f"{model.parameter} = {inner.theta:g}: "
-            + ", ".join(f"{c.coverage:.2%} ± {c.error:.2%} of {c.cl:.2%}" for c in (inner, outer))
+            + ", ".join(_claim(c) for c in (inner, outer))
             + f" ({chosen}, {options.n_toys} toys)"
         )
     Console().print(scan.to_rich())
@@ -306,3 +309,9 @@ def coverage(
             "seed": options.seed,
         },
     )
+
+
+def _claim(found: Coverage) -> str:
+    """Coverage with the error of the toys, that of their pool where it is known, and the claim."""
+    pool = "" if np.isnan(found.pool_error) else f" ± {found.pool_error:.2%} (pool)"
+    return f"{found.coverage:.2%} ± {found.error:.2%}{pool} for {found.cl:.2%} claimed"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FILES_HELP",
     "calibration_option",
+    "figure_option",
     "json_option",
     "model_option",
     "n_events_option",
@@ -93,6 +94,26 @@ def json_option(function: F) -> F:
 def output_option(help_text: str, *, required: bool = True) -> Callable[[F], F]:
     """``--out PATH``."""
     return click.option("--out", type=click.Path(path_type=Path), required=required, help=help_text)
+
+
+_FIGURES = (".svg", ".pdf", ".png")
+
+
+def figure_option(help_text: str) -> Callable[[F], F]:
+    """``--out FIGURE``, refused before the work where its kind cannot be drawn."""
+
+    def checked(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None and path.suffix.lower() not in _FIGURES:
+            msg = f"{path}: a figure is one of {', '.join(_FIGURES)}; choose another suffix"
+            raise click.BadParameter(msg)
+        return path
+
+    return click.option(
+        "--out",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=checked,
+        help=f"{help_text} ({', '.join(_FIGURES)}).",
+    )
 
 
 def seed_option(function: F) -> F:

@@ -22,7 +22,7 @@ __all__ = ["init", "run"]
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="analysis.toml")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 def init(path: Path, overwrite: bool) -> None:
-    r"""Write a commented configuration of an analysis, to be edited.
+    """Write a commented configuration of an analysis, to be edited.
 
     \b
     milinfer init analysis.toml
@@ -37,7 +37,7 @@ def init(path: Path, overwrite: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say which steps would be done, and why; do nothing.")
 @json_option
 def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
-    r"""Run an analysis from its configuration; steps that are done already stay as they are.
+    """Run an analysis from its configuration; steps that are done already stay as they are.
 
     A run that was stopped, by Ctrl-C or otherwise, goes on where it was; its result is that of one
     that was not stopped.
@@ -60,7 +60,11 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
         ]
         write_json(json_path, {"steps": steps})
         return
-    summary = run_analysis(config, echo=click.echo)
+    try:
+        summary = run_analysis(config, echo=click.echo)
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on after the last finished step", err=True)
+        raise
     Console().print(summary_table(summary))
     click.echo(f"report: {config.out / 'report.html'}")
     write_json(json_path, summary)
