@@ -88,18 +88,7 @@ class ConfidenceSet:
     def __str__(self) -> str:
         ends = " ∪ ".join(f"[{low:.4g}, {high:.4g}]" for low, high in self.intervals)
         level = f"{self.cl * 100:.2f} % CL"
-        where = [
-            name
-            for name, reached in zip(("lower", "upper"), self._outer_at_bound, strict=True)
-            if reached
-        ]
-        more = f"; {' and '.join(where)} end where nothing was searched beyond" if where else ""
-        ends = ends or "no value accepted"
-        return f"{self.parameter} = {self.estimate:.4g}, {ends} at {level}{more}"
-
-    @property
-    def _outer_at_bound(self) -> tuple[bool, bool]:
-        return (self.at_bound[0][0], self.at_bound[-1][1]) if self.at_bound else (False, False)
+        return f"{self.parameter} = {self.estimate:.4g}, {ends or 'no value accepted'} at {level}"
 
     def _repr_html_(self) -> str:
         rows = [

@@ -232,6 +232,8 @@ def fit(
         for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
             found = belt.interval(cost, cl)
             click.echo(f"Neyman, {cl:.2%}: {found}")
+            if any(any(ends) for ends in found.at_bound):
+                click.echo("  an end of it is the end of the belt: make one of more true values")
             belt_figures[key] = found.intervals
             belt_figures[f"{key}_error"] = found.errors
             belt_figures[f"{key}_at_bound"] = found.at_bound
