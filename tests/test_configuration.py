@@ -115,6 +115,14 @@ def test_defaults_of_the_template_are_those_of_the_sections(tmp_path):
         mil.init_analysis(tmp_path / "no" / "analysis.toml")
 
 
+@pytest.mark.parametrize("path", ["9" * 3000, "*/" + "9" * 3000])
+def test_a_name_that_is_too_long_is_no_file(tmp_path, path):
+    """Regression: an error of the system came out, found by damaging configurations at random."""
+    config = read(tmp_path, LEAST)
+    with pytest.raises(ConfigurationError, match=r"9.*; correct the path"):
+        config.files(path)
+
+
 def test_patterns_find_files(tmp_path):
     for name in ("b.root", "a.root", "c.txt"):
         (tmp_path / name).touch()

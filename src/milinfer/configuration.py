@@ -328,16 +328,20 @@ class AnalysisConfig(_Section):
             if "\0" in text:
                 msg = f"{of}the path {text!r} has a zero byte; correct it"
                 raise ConfigurationError(msg)
-            if not any(c in text for c in "*?["):
-                matches = [given] if given.is_file() else []
-            else:
-                start = Path(given.anchor) if given.is_absolute() else Path()
-                pattern = str(given.relative_to(start))
-                try:
+            try:
+                if not any(c in text for c in "*?["):
+                    matches = [given] if given.is_file() else []
+                else:
+                    start = Path(given.anchor) if given.is_absolute() else Path()
+                    pattern = str(given.relative_to(start))
                     matches = sorted(p for p in start.glob(pattern) if p.is_file())
-                except (ValueError, NotImplementedError) as error:
-                    msg = f"{of}{text!r} is no pattern of files ({error}); correct the path"
-                    raise ConfigurationError(msg) from error
+            except (ValueError, NotImplementedError) as error:
+                msg = f"{of}{text!r} is no pattern of files ({error}); correct the path"
+                raise ConfigurationError(msg) from error
+            except OSError as error:  # a name that is too long, a folder that may not be read
+                shown = text if len(text) < 200 else f"{text[:200]}…"
+                msg = f"{of}cannot look for {shown!r} ({error.strerror}); correct the path"
+                raise ConfigurationError(msg) from error
             if not matches:
                 msg = f"{of}no file {text!r} in {self.folder.resolve()}; correct the path"
                 raise ConfigurationError(msg)
