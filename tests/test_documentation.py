@@ -174,7 +174,7 @@ def results(_folder: Path) -> dict[str, object]:
 
     shown = intervals(_folder)
     ensembles = shown["evaluation_ensembles"]
-    calibration = mil.calibrate(shown["evaluation_ensembles"])
+    calibration = mil.calibrate(ensembles)
     samples = gaussian.samples(300, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1)
     return {
         "samples": samples,

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -44,18 +44,12 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
     (False, 'whole')
     """
     target = Path(path)
-    _require_parent(target)
-    temporary = _beside(target)
-    try:
-        with named_errors(target):
-            _remove_left_over(target)
-            temporary.touch()
-            # Writers open the path again, which keeps the lock: it is of the file, not of the name.
-            with _locked(temporary):
-                yield temporary
-                os.replace(temporary, target)  # noqa: PTH105 - the intent is in the name
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _reserved(target, Path.touch) as temporary:
+        try:
+            yield temporary
+            os.replace(temporary, target)  # noqa: PTH105 - the intent is in the name
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -81,29 +75,34 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
     ('newer', 1)
     """
     target = Path(path)
-    _require_parent(target)
-    temporary, older = _beside(target), _beside(target)
-    try:
-        with named_errors(target):
-            _remove_left_over(target)
-            temporary.mkdir()
-            with _locked(temporary):
-                yield temporary
-                # Two renames, so that a kill leaves a hole for as short as can be.
-                if target.exists():
-                    target.rename(older)
-                temporary.rename(target)
-    finally:
-        if older.exists() and not target.exists():
-            older.rename(target)
-        for left in (temporary, older):
-            shutil.rmtree(left, ignore_errors=True)
+    with _reserved(target, Path.mkdir) as temporary:
+        older = _beside(target)
+        try:
+            yield temporary
+            # Two renames, so that a kill leaves a hole for as short as can be.
+            if target.exists():
+                target.rename(older)
+            temporary.rename(target)
+        finally:
+            if older.exists() and not target.exists():
+                older.rename(target)
+            for left in (temporary, older):
+                shutil.rmtree(left, ignore_errors=True)
 
 
-def _require_parent(target: Path) -> None:
+@contextmanager
+def _reserved(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Make something to write into, locked, beside ``target``, and remove what is left there."""
     if not target.parent.is_dir():
         msg = f"cannot write {target}: the directory {target.parent} does not exist; make it first"
         raise MissingFileError(msg)
+    temporary = _beside(target)
+    with named_errors(target):
+        _remove_left_over(target)
+        make(temporary)
+        # Writers open the path again, which keeps the lock: it is of the file, not of the name.
+        with _locked(temporary):
+            yield temporary
 
 
 def _beside(target: Path) -> Path:
@@ -129,13 +128,16 @@ def _remove_left_over(target: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[bool | None]:
-    """Lock a file or folder that is there, which Windows cannot."""
+    """Lock a file or folder that is there; None where the system or the file system cannot."""
     if os.name == "nt":  # pragma: no cover
         yield None
         return
     descriptor = os.open(path, os.O_RDONLY)
+    locked = None
     try:
-        yield try_lock(descriptor)
+        with suppress(OSError):  # some file systems of networks
+            locked = try_lock(descriptor)
+        yield locked
     finally:
         os.close(descriptor)
 
@@ -146,7 +148,12 @@ def try_lock(file: IO[Any] | int) -> bool | None:
     Returns
     -------
     bool or None
-        Whether nobody else holds it; None where there are no locks of files.
+        Whether nobody else holds it; None on Windows.
+
+    Raises
+    ------
+    OSError
+        If the file system has no locks.
 
     Examples
     --------
@@ -163,8 +170,6 @@ def try_lock(file: IO[Any] | int) -> bool | None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # some file systems of networks
-        return None
     return True
 
 

@@ -120,7 +120,7 @@ class BinnedLLR:
         """
         counts = np.asarray(counts, dtype=np.float64)
         if not self.mc_stat:
-            return counts @ self._bin_llr
+            return counts @ self.bin_llr
         if np.any(counts < 0):
             row, b = np.argwhere(counts < 0)[0]
             msg = (
@@ -141,10 +141,11 @@ class BinnedLLR:
         TemplateError
             If a bin is not positive at a point of the grid.
         """
-        return self._bin_llr[self.event_bins(sample)]
+        return self.bin_llr[self.event_bins(sample)]
 
     @cached_property
-    def _bin_llr(self) -> FloatArray:
+    def bin_llr(self) -> FloatArray:
+        """Ln f_b(θ_k)/f_b(θ0) of each bin, of fixed templates, shape (n_bins, K)."""
         logs = np.log(self._fractions)
         found: FloatArray = (logs[:-1] - logs[-1]).T
         return found

@@ -119,6 +119,10 @@ class CountModel(_Described, Protocol):
     def n_bins(self) -> int:
         """Number of bins."""
 
+    @property
+    def bin_llr(self) -> FloatArray:
+        """Log-likelihood ratio of an event in each bin, were Λ a sum over events, (n_bins, K)."""
+
     def event_bins(self, sample: Sample) -> IntArray:
         """Bin of every event, shape (n_events,)."""
 

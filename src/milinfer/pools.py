@@ -126,14 +126,15 @@ class PointPool(NamedTuple):
                     "several processes draw from positive ones; use events of positive weight"
                 )
                 raise SampleError(msg)
-            if not w.sum() > 0:
+            total = w.sum()
+            if not total > 0:
                 msg = (
-                    f"{label}: the weights of its {len(w)} events sum to {w.sum():g}, and toys of "
+                    f"{label}: the weights of its {len(w)} events sum to {total:g}, and toys of "
                     f"{expected:g} events cannot be drawn from them; give events of positive "
                     "weight, or leave out the process"
                 )
                 raise SampleError(msg)
-            weights.append(w * (expected / w.sum()))
+            weights.append(w * (expected / total))
         samples = (*self.samples, *(b.sample for b in backgrounds))
         mixed = np.concatenate(weights)
         return PointPool(samples, mixed, effective_number(mixed), sketch(samples))

@@ -21,7 +21,7 @@ from milinfer.display import brief
 from milinfer.exceptions import ParameterError
 from milinfer.log_polynomials import LogPolynomials
 from milinfer.series import PiecewiseCubic, Series
-from milinfer.typing import FloatArray
+from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["Bounds", "Extremum", "Interpolation", "Limits", "Surface", "restricted"]
 
@@ -231,12 +231,10 @@ class Interpolation:
         points = np.atleast_1d(np.asarray(theta, np.float64))
         values = np.asarray(values)
         if self.kind == "parabola":  # which points it goes through, the values decide
-            everywhere = np.broadcast_to(points, (len(values), len(points)))
-            return self._evaluate(self._coefficients(values), everywhere, derivative)
+            return self._on_common(self._coefficients(values), points, derivative)
         # Linear in Λ at the K points: one product of matrices, not coefficients for each surface.
         unit = self._coefficients(np.eye(len(self.grid)))
-        everywhere = np.broadcast_to(points, (len(self.grid), len(points)))
-        return np.asarray(values @ self._evaluate(unit, everywhere, derivative), dtype=np.float64)
+        return np.asarray(values @ self._on_common(unit, points, derivative), dtype=np.float64)
 
     def evaluate(self, values: FloatArray, theta: FloatArray, derivative: int = 0) -> FloatArray:
         """Evaluate many surfaces.
@@ -300,39 +298,54 @@ class Interpolation:
             out[rows] = values[rows][:, near] @ np.linalg.pinv(vander).T
         return out
 
-    def _on_common(self, coefficients: FloatArray, theta: FloatArray) -> FloatArray:
+    def _on_common(
+        self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
+    ) -> FloatArray:
         """Surfaces at the same points (m,): one product of matrices, not a basis for each."""
         if self.kind == "spline":
-            cell = np.clip(np.searchsorted(self.grid, theta) - 1, 0, len(self.grid) - 2)
-            offset = (theta - self.grid[cell])[:, None]
-            c3, c2, c1, c0 = coefficients[:, cell]
-            along: FloatArray = (((c3 * offset + c2) * offset + c1) * offset + c0).T
-            return along
+            cell, offset = self._cells(theta)
+            return _cubic(coefficients[:, cell], offset[:, None], derivative).T
+        coefficients = self._derived(coefficients, derivative)
         basis = chebyshev.chebvander(self._scaled(theta), coefficients.shape[1] - 1)
         return np.asarray(coefficients @ basis.T, dtype=np.float64)
 
     def _evaluate(
         self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
     ) -> FloatArray:
+        """Surfaces at points of their own (n, m)."""
         if self.kind == "spline":
-            cell = np.clip(np.searchsorted(self.grid, theta) - 1, 0, len(self.grid) - 2)
-            offset = theta - self.grid[cell]
-            rows = np.arange(len(theta))[:, None]
-            c3, c2, c1, c0 = coefficients[:, cell, rows]
-            value: FloatArray = (
-                ((c3 * offset + c2) * offset + c1) * offset + c0,
-                (3 * c3 * offset + 2 * c2) * offset + c1,
-                6 * c3 * offset + 2 * c2,
-            )[derivative]
-            return value
-        low, high = self.range
-        if derivative:
-            derived = chebyshev.chebder(coefficients, derivative, axis=1)
-            coefficients = np.asarray(derived * (2 / (high - low)) ** derivative, dtype=np.float64)
-        scaled = self._scaled(theta)
-        basis = chebyshev.chebvander(scaled, coefficients.shape[1] - 1)
+            cell, offset = self._cells(theta)
+            return _cubic(coefficients[:, cell, np.arange(len(theta))[:, None]], offset, derivative)
+        coefficients = self._derived(coefficients, derivative)
+        basis = chebyshev.chebvander(self._scaled(theta), coefficients.shape[1] - 1)
         total: FloatArray = np.einsum("nj,nmj->nm", coefficients, basis)
         return total
+
+    def _cells(self, theta: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Intervals of the grid, and how far into them."""
+        cell = np.clip(np.searchsorted(self.grid, theta) - 1, 0, len(self.grid) - 2)
+        return cell, theta - self.grid[cell]
+
+    def _derived(self, coefficients: FloatArray, derivative: int) -> FloatArray:
+        """Chebyshev coefficients of a derivative with respect to θ."""
+        if not derivative:
+            return coefficients
+        low, high = self.range
+        derived = chebyshev.chebder(coefficients, derivative, axis=1)
+        return np.asarray(derived * (2 / (high - low)) ** derivative, dtype=np.float64)
+
+
+def _cubic(coefficients: FloatArray, offset: FloatArray, derivative: int) -> FloatArray:
+    """A piecewise cubic, or a derivative of it, so far into its intervals."""
+    c3, c2, c1, c0 = coefficients
+    value: FloatArray
+    if derivative == 0:
+        value = ((c3 * offset + c2) * offset + c1) * offset + c0
+    elif derivative == 1:
+        value = (3 * c3 * offset + 2 * c2) * offset + c1
+    else:
+        value = 6 * c3 * offset + 2 * c2
+    return value
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from milinfer.llr import LLRModel, Model, is_additive, scores_bags
+from milinfer.llr import Model, is_additive, scores_bags
 from milinfer.parallel import Workers
 from milinfer.samples import Sample
 from milinfer.segments import event_table, segment_llr
@@ -51,7 +51,6 @@ class Tables:
         self.reduced = tuple(_as_sum(m) for m in models)
         self._known: dict[int, list[Table]] = {}
         self._joined: list[Table] = []
-        self._ratios: dict[tuple[str, int], FloatArray] = {}
 
     def of(self, samples: tuple[Sample, ...]) -> list[Table]:
         """One table for each model, with the events of all samples; the same list for the same."""
@@ -64,16 +63,7 @@ class Tables:
             }
             columns = zip(*self._known.values(), strict=True)
             self._joined = [c[0] if len(c) == 1 else np.concatenate(c) for c in columns]
-            self._ratios = {key: r for key, r in self._ratios.items() if key[1] in self._known}
         return self._joined
-
-    def ratios_of(self, model: LLRModel, samples: tuple[Sample, ...]) -> FloatArray:
-        """Ratios of single events by a model whose table is something else, shape (n_events, K)."""
-        for sample in samples:
-            key = (model.name, id(sample))
-            if key not in self._ratios:
-                self._ratios[key] = model.event_llr(sample)
-        return np.concatenate([self._ratios[model.name, id(s)] for s in samples])
 
 
 def _table(model: Model, sample: Sample) -> Table:

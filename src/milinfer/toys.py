@@ -20,7 +20,7 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.extended import finer, resampled
-from milinfer.llr import LLRModel, Model, has_rate, is_additive, model_tag, scores_bags
+from milinfer.llr import Model, count_model, has_rate, model_tag, scores_bags
 from milinfer.parallel import Workers, require_client
 from milinfer.points import only
 from milinfer.pool_influence import PoolInfluence, pool_influence
@@ -258,7 +258,7 @@ class Toys:
                         counts,
                         np.inf if self.disjoint else draws.pool.n_effective,
                         self.rate is not None,
-                        *self._influence(model, table, draws, log_rate, tables),
+                        *self._influence(model, table, draws, log_rate),
                     )
                 )
         return found
@@ -330,21 +330,16 @@ class Toys:
         return fine, values, own
 
     def _influence(
-        self,
-        model: Model,
-        table: Table,
-        draws: Draws,
-        log_rate: FloatArray | None,
-        tables: Tables,
+        self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
     ) -> tuple[float, PoolInfluence | None]:
         """Error of Var(θ̂) from the finite pool, and what each part of the pool does to toys."""
         if scores_bags(model) or has_rate(model):
             return float("nan"), None
         if self.disjoint:
             return 0.0, None
-        if isinstance(model, LLRModel) and not is_additive(model):
-            # Of counts: without the errors of its templates Λ is a sum over events.
-            table = tables.ratios_of(model, draws.pool.samples)
+        if (counts := count_model(model)) is not None:
+            # Without the errors of its templates Λ is a sum over events.
+            table = counts.bin_llr[table[:, 0].astype(np.int64)]
         point = np.array([draws.point[name] for name in model.parameters])
         found = pool_influence(model.interpolation, table, draws.pool.weights, point, log_rate)
         return (float("nan"), None) if found is None else (found.variance_error, found)

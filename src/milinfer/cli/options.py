@@ -91,9 +91,9 @@ def json_option(function: F) -> F:
     )(function)
 
 
-def output_option(help_text: str, *, required: bool = True) -> Callable[[F], F]:
+def output_option(help_text: str) -> Callable[[F], F]:
     """``--out PATH``."""
-    return click.option("--out", type=click.Path(path_type=Path), required=required, help=help_text)
+    return click.option("--out", type=click.Path(path_type=Path), required=True, help=help_text)
 
 
 _FIGURES = (".svg", ".pdf", ".png")
