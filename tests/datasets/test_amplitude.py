@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from milinfer.datasets.amplitude import decay_ww, decay_zz, production
-from milinfer.datasets.sampling import boost
+from milinfer.datasets.phase_space import boost
 
 REFERENCE = json.loads(
     (Path(__file__).parent / "data" / "matrix_elements.json").read_text(encoding="utf-8")

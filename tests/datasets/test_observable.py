@@ -20,7 +20,7 @@ from milinfer.datasets.amplitude import (
 from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.hidden import integrands
 from milinfer.datasets.observable import observable_coefficients, with_observable_weights
-from milinfer.datasets.sampling import SQRT_S, boost, parton_densities
+from milinfer.datasets.phase_space import SQRT_S, boost, parton_densities
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.oracle import Oracle, reweight_coefficients
 from milinfer.samples import Sample

@@ -27,9 +27,12 @@ __all__ = [
     "WIDTH_W",
     "WIDTH_Z",
     "decay_ww",
+    "decay_ww_of_invariants",
     "decay_zz",
+    "decay_zz_of_invariants",
     "mean_decay_zz",
     "production",
+    "production_of_invariants",
     "quadratic_of_invariants",
 ]
 
@@ -163,9 +166,32 @@ def production(p: FloatArray) -> FloatArray:
     q1, q2 = p[:, 0] - p[:, 2], p[:, 1] - p[:, 3]
     quadratic = _quadratic(_current(p[:, 2], p[:, 0]), _current(p[:, 3], p[:, 1]), q1, q2)
     propagators = ((_square(q1) - M_W**2) * (_square(q2) - M_W**2)) ** 2
-    coupling = (G_W**2 / 2) ** 2 * (2 * M_W**2 / VEV) ** 2 / 4
-    squared: FloatArray = quadratic * (coupling / propagators)[:, None]
+    squared: FloatArray = quadratic * (COUPLING_WW / 4 / propagators)[:, None]
     return squared
+
+
+def production_of_invariants(
+    s12: FloatArray,
+    s34: FloatArray,
+    s13: FloatArray,
+    s24: FloatArray,
+    s14: FloatArray,
+    s23: FloatArray,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """As :func:`production`, from invariants numbered as in :func:`quadratic_of_invariants`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = np.array([[[100.0, 0, 0, 100], [100, 0, 0, -100], [50, 0, 30, 40], [30, 0, -18, -24]]])
+    >>> s12, s34, s13, s24 = np.array([-2000.0, -1200, -10800, -18000])
+    >>> found = production_of_invariants(s12, s34, s13, s24, np.array(40000.0), np.array(6000.0))
+    >>> bool(np.allclose(found, production(p)[0]))
+    True
+    """
+    factor = COUPLING_WW / ((s12 - M_W**2) * (s34 - M_W**2)) ** 2
+    a0, a1, a2 = quadratic_of_invariants(s12, s34, s13, s24, s14, s23)
+    return a0 * factor, a1 * factor, a2 * factor
 
 
 def decay_ww(p: FloatArray) -> FloatArray:
@@ -195,6 +221,29 @@ def decay_ww(p: FloatArray) -> FloatArray:
     return squared
 
 
+def decay_ww_of_invariants(
+    s12: FloatArray,
+    s34: FloatArray,
+    s13: FloatArray,
+    s24: FloatArray,
+    s14: FloatArray,
+    s23: FloatArray,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """As :func:`decay_ww`, from invariants numbered as in :func:`quadratic_of_invariants`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = np.array([[[30.0, 0, 0, 30], [30, 0, 30, 0], [30, 0, 0, -30], [30, 0, -30, 0]]])
+    >>> s = np.array([1800.0, 1800, 3600, 3600, 1800, 1800])
+    >>> bool(np.allclose(decay_ww_of_invariants(*s), decay_ww(p)[0]))
+    True
+    """
+    factor = 4 * COUPLING_WW * _breit_wigners(s12, s34, M_W, WIDTH_W)
+    a0, a1, a2 = quadratic_of_invariants(s12, s34, s13, s24, s14, s23)
+    return a0 * factor, a1 * factor, a2 * factor
+
+
 def decay_zz(p: FloatArray) -> FloatArray:
     """|M|² of H → Z Z* → e+ e− ν ν̄ for one neutrino flavour, summed over electron helicities.
 
@@ -222,6 +271,29 @@ def decay_zz(p: FloatArray) -> FloatArray:
     out: FloatArray = (_ZZ_LEFT * left + _ZZ_RIGHT * right) * _breit_wigners(
         _square(q1), _square(q2), M_Z, WIDTH_Z
     )
+    return out
+
+
+def decay_zz_of_invariants(
+    s12: FloatArray,
+    s34: FloatArray,
+    s13: FloatArray,
+    s24: FloatArray,
+    s14: FloatArray,
+    s23: FloatArray,
+) -> FloatArray:
+    """As :func:`decay_zz`, from invariants numbered as in :func:`quadratic_of_invariants`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = np.array([[[30.0, 0, 0, 30], [30, 0, 30, 0], [30, 0, 0, -30], [30, 0, -30, 0]]])
+    >>> s = np.array([1800.0, 1800, 3600, 3600, 1800, 1800])
+    >>> bool(np.allclose(decay_zz_of_invariants(*s), decay_zz(p)))
+    True
+    """
+    helicities = _ZZ_LEFT * s14 * s23 + _ZZ_RIGHT * s13 * s24
+    out: FloatArray = 4 * helicities * _breit_wigners(s12, s34, M_Z, WIDTH_Z)
     return out
 
 

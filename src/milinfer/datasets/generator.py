@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from milinfer.datasets.generated import GeneratedEvents
-from milinfer.datasets.sampling import JET_PT, boost, decay_channel, production_channel
+from milinfer.datasets.phase_space import JET_PT, boost
+from milinfer.datasets.sampling import decay_channel, production_channel
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.typing import BoolArray, FloatArray, IntArray, Point
 

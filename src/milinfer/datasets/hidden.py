@@ -28,7 +28,7 @@ from milinfer.datasets.amplitude import (
     mean_decay_zz,
     quadratic_of_invariants,
 )
-from milinfer.datasets.sampling import SQRT_S, parton_densities
+from milinfer.datasets.phase_space import SQRT_S, parton_densities
 from milinfer.typing import FloatArray
 
 __all__ = ["integrands"]

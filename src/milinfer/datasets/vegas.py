@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from milinfer.typing import FloatArray
+from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["Grid", "adapt"]
+
+_PARTS = 4096  # of each dimension, for looking up cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,23 +41,43 @@ class Grid:
         """A grid that changes nothing."""
         return cls(np.tile(np.linspace(0, 1, n_cells + 1), (n_dim, 1)))
 
+    @cached_property
+    def _widths(self) -> FloatArray:
+        return np.diff(self.edges)
+
+    @cached_property
+    def _first(self) -> IntArray:
+        """First cell that meets each of many equal parts of a dimension, (n_dim, _PARTS)."""
+        starts = np.arange(_PARTS) / _PARTS
+        return np.stack([np.searchsorted(e, starts, side="right") - 1 for e in self.edges])
+
     def map(self, uniform: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Map uniform numbers (n, n_dim) to points and the Jacobian (n,)."""
         n_cells = self.edges.shape[1] - 1
-        scaled = uniform * n_cells
-        cell = np.minimum(scaled.astype(np.int64), n_cells - 1)
-        rows = np.arange(len(self.edges))
-        low, high = self.edges[rows, cell], self.edges[rows, cell + 1]
-        points = low + (scaled - cell) * (high - low)
-        return points, np.prod((high - low) * n_cells, axis=1)
+        points, jacobian = np.empty_like(uniform), np.ones(len(uniform))
+        for d, (edges, widths) in enumerate(zip(self.edges, self._widths, strict=True)):
+            scaled = uniform[:, d] * n_cells
+            cell = np.minimum(scaled.astype(np.int64), n_cells - 1)
+            width = widths[cell]
+            points[:, d] = edges[cell] + (scaled - cell) * width
+            jacobian *= width * n_cells
+        return points, jacobian
 
     def density(self, points: FloatArray) -> FloatArray:
         """Probability density of mapped points, shape (n,); the inverse of the Jacobian."""
         n_cells = self.edges.shape[1] - 1
         out = np.ones(len(points))
-        for d, edges in enumerate(self.edges):
-            cell = np.clip(np.searchsorted(edges, points[:, d], side="right") - 1, 0, n_cells - 1)
-            out /= (edges[cell + 1] - edges[cell]) * n_cells
+        for d, (edges, widths) in enumerate(zip(self.edges, self._widths, strict=True)):
+            x = np.ascontiguousarray(points[:, d])
+            # From the first cell of its part of the axis a point is a few cells away at most: most
+            # parts have one edge or none, which is much faster than a search.
+            cell = self._first[d][np.minimum((x * _PARTS).astype(np.int64), _PARTS - 1)]
+            while (late := np.flatnonzero(x >= edges[cell + 1])).size:
+                late = late[cell[late] < n_cells - 1]
+                if not late.size:
+                    break
+                cell[late] += 1
+            out /= widths[cell] * n_cells
         return out
 
     def refined(self, uniform: FloatArray, values: FloatArray, damping: float = 0.7) -> Grid:

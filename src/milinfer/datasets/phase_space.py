@@ -1,0 +1,329 @@
+"""Phase space of production and decay: points of the unit cube to weights, and to momenta.
+
+Weights come from invariants alone, which cost a fraction of the spinors: of twenty points that are
+weighed one becomes an event, and only that one needs momenta.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from milinfer.datasets import amplitude
+from milinfer.typing import BoolArray, FloatArray
+
+__all__ = [
+    "JET_ETA",
+    "JET_PT",
+    "SQRT_S",
+    "boost",
+    "decay_momenta",
+    "decay_weights",
+    "parton_densities",
+    "production_momenta",
+    "production_weights",
+]
+
+SQRT_S = 13_000.0
+JET_PT, JET_ETA = 20.0, 5.0
+_GEV2_TO_PB = 0.3893793721e9
+_PT_MAX = 3000.0
+_SPAN = np.log(_PT_MAX / JET_PT)
+_MAX_RAPIDITY, _MAX_DISTANCE = 5.0, 8.0
+
+
+class _Jets(NamedTuple):
+    """Two jets and a Higgs boson by pT, exp(η), Δφ and exp(y), and what the partons have.
+
+    Parameters
+    ----------
+    pt, exp_eta
+        Of each jet, shape (n,) each.
+    cos, sin
+        Of Δφ.
+    exp_y, mt
+        Rapidity and transverse mass of H.
+    x1, x2
+        Fractions of the beams' momenta.
+    """
+
+    pt: tuple[FloatArray, FloatArray]
+    exp_eta: tuple[FloatArray, FloatArray]
+    cos: FloatArray
+    sin: FloatArray
+    exp_y: FloatArray
+    mt: FloatArray
+    x1: FloatArray
+    x2: FloatArray
+
+    @property
+    def allowed(self) -> BoolArray:
+        """Whether the beams have the energy and both jets |η| < 5."""
+        largest = np.exp(JET_ETA)
+        first, second = self.exp_eta
+        found: BoolArray = (
+            (np.maximum(self.x1, self.x2) < 1)
+            & (np.maximum(first, second) < largest)
+            & (np.minimum(first, second) > 1 / largest)
+        )
+        return found
+
+
+def _jets(x: FloatArray) -> _Jets:
+    """Sample ln pT, η of both jets, their Δφ and the rapidity of H; the partons follow."""
+    u = np.ascontiguousarray(x.T)
+    pt = JET_PT * np.exp(_SPAN * u[0]), JET_PT * np.exp(_SPAN * u[1])
+    # |M|² depends on the distances of the jets from H, the parton densities on the common boost.
+    exp_y = np.exp(_MAX_RAPIDITY * (2 * u[5] - 1))
+    away = [
+        np.exp(_MAX_DISTANCE * (2 * d - 1)) * np.sqrt(60.0 / p)
+        for d, p in zip(u[2:4], pt, strict=True)
+    ]
+    exp_eta = exp_y * away[0], exp_y / away[1]
+    phi = 2 * np.pi * u[4]
+    cos, sin = np.cos(phi), np.sin(phi)
+    mt = np.sqrt(amplitude.M_H**2 + pt[0] ** 2 + pt[1] ** 2 + 2 * pt[0] * pt[1] * cos)
+    x1 = (pt[0] * exp_eta[0] + pt[1] * exp_eta[1] + mt * exp_y) / SQRT_S
+    x2 = (pt[0] / exp_eta[0] + pt[1] / exp_eta[1] + mt / exp_y) / SQRT_S
+    return _Jets(pt, exp_eta, cos, sin, exp_y, mt, x1, x2)
+
+
+def production_weights(x: FloatArray) -> FloatArray:
+    """Weights of U d → d u H on the unit cube, quadratics in c_HW; the integral is in pb.
+
+    dσ = x1 f(x1) x2 f(x2) |M|² / (8 (2π)^5 ŝ²) d²pT1 d²pT2 dy1 dy2 dyH.
+
+    Parameters
+    ----------
+    x
+        Points, shape (n, 6).
+
+    Returns
+    -------
+    ndarray
+        Shape (n, 3); zero where the cuts on jets fail.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> production_weights(np.full((1, 6), 0.5)).shape
+    (1, 3)
+    """
+    every = _jets(x)
+    allowed = np.flatnonzero(every.allowed)
+    (pt1, pt2), (e1, e2) = (tuple(a[allowed] for a in pair) for pair in every[:2])
+    cos, x1, x2 = every.cos[allowed], every.x1[allowed], every.x2[allowed]
+    # Numbers as in `quadratic_of_invariants`: u, d from it, u from the d, d.
+    s12, s13 = -x1 * SQRT_S * pt1 / e1, -x1 * SQRT_S * pt2 / e2
+    s24, s34 = -x2 * SQRT_S * pt1 * e1, -x2 * SQRT_S * pt2 * e2
+    s14, s23 = x1 * x2 * SQRT_S**2, pt1 * pt2 * (e1 / e2 + e2 / e1 - 2 * cos)
+    quadratic = amplitude.production_of_invariants(s12, s34, s13, s24, s14, s23)
+    # d²pT1 d²pT2 = 2π (overall azimuth) · pT1² pT2² dln pT1 dln pT2 dΔφ.
+    volume = (2 * np.pi) ** 2 * _SPAN**2 * (2 * _MAX_DISTANCE) ** 2 * 2 * _MAX_RAPIDITY
+    # Both beam assignments: u from either proton.
+    constant = 2 * _GEV2_TO_PB * volume / (8 * (2 * np.pi) ** 5)
+    factor = constant * parton_densities(x1, x2) * (pt1 * pt2 / s14) ** 2
+    weights = np.zeros((len(x), 3))
+    for k, term in enumerate(quadratic):
+        weights[allowed, k] = term * factor
+    return weights
+
+
+def production_momenta(x: FloatArray) -> FloatArray:
+    """Momenta of u, d, d, u and H at points of the unit cube (n, 6), shape (n, 5, 4), GeV.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = production_momenta(np.full((1, 6), 0.5))
+    >>> bool(np.allclose(p[:, :2].sum(axis=1), p[:, 2:].sum(axis=1)))
+    True
+    """
+    jets = _jets(x)
+    momenta = np.zeros((len(x), 5, 4))
+    momenta[:, 0, 0] = momenta[:, 0, 3] = jets.x1 * SQRT_S / 2
+    momenta[:, 1, 0] = jets.x2 * SQRT_S / 2
+    momenta[:, 1, 3] = -momenta[:, 1, 0]
+    momenta[:, 2, 1] = jets.pt[0]
+    momenta[:, 3, 1], momenta[:, 3, 2] = jets.pt[1] * jets.cos, jets.pt[1] * jets.sin
+    momenta[:, 4, 1:3] = -momenta[:, 2, 1:3] - momenta[:, 3, 1:3]
+    boosts = (*jets.exp_eta, jets.exp_y)
+    for k, (pt, e) in enumerate(zip((*jets.pt, jets.mt), boosts, strict=True), start=2):
+        momenta[:, k, 0], momenta[:, k, 3] = pt * (e + 1 / e) / 2, pt * (e - 1 / e) / 2
+    return momenta
+
+
+def parton_densities(x_up: FloatArray, x_down: FloatArray) -> FloatArray:
+    """Toy densities x u(x) · x d(x) of a u and a d with these fractions of their momenta.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> parton_densities(np.array([0.1]), np.array([0.1])).round(2)
+    array([5.52])
+    """
+    densities: FloatArray = (
+        2.0 * x_up**-0.35 * (1 - x_up) ** 3.2 * 1.2 * x_down**-0.35 * (1 - x_down) ** 4.2
+    )
+    return densities
+
+
+class _Pairs(NamedTuple):
+    """Two bosons in the rest frame of H, along z, and the angles of their leptons.
+
+    Parameters
+    ----------
+    s
+        Virtualities of both.
+    density
+        With which they were sampled.
+    momentum
+        Of either boson.
+    cos, phi
+        Of the first lepton of each pair, in the rest frame of its boson, shape (n,) each.
+    """
+
+    s: tuple[FloatArray, FloatArray]
+    density: FloatArray
+    momentum: FloatArray
+    cos: tuple[FloatArray, FloatArray]
+    phi: tuple[FloatArray, FloatArray]
+
+
+def _pairs(x: FloatArray, boson: Literal["W", "Z"]) -> _Pairs:
+    """Sample both virtualities (the larger first, Breit–Wigner) and the decay angles.
+
+    The fifth number is not used; it stays, so that a seed gives the events that it always gave.
+    """
+    mass, width = (
+        (amplitude.M_W, amplitude.WIDTH_W) if boson == "W" else (amplitude.M_Z, amplitude.WIDTH_Z)
+    )
+    m_h, gamma = amplitude.M_H, mass * width
+    u = np.ascontiguousarray(x.T)
+    s1, density1 = _breit_wigner(u[0], np.full(len(x), m_h**2), mass, gamma)
+    upper = np.minimum(s1, (m_h - np.sqrt(s1)) ** 2)
+    # Which boson is the heavier one: folded into the second number.
+    swap = u[1] < 0.5
+    s2, density2 = _breit_wigner(np.where(swap, 2 * u[1], 2 * u[1] - 1), upper, mass, gamma)
+    sa, sb = np.where(swap, s2, s1), np.where(swap, s1, s2)
+    kallen = np.maximum((m_h**2 - sa - sb) ** 2 - 4 * sa * sb, 0.0)
+    return _Pairs(
+        (sa, sb),
+        density1 * density2,
+        np.sqrt(kallen) / (2 * m_h),
+        (2 * u[2] - 1, 2 * u[3] - 1),
+        (2 * np.pi * u[5], 2 * np.pi * u[6]),
+    )
+
+
+def decay_weights(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
+    """Weights of H → 4 leptons on the unit cube, quadratics in c_HW; the integral is in GeV.
+
+    dΓ = |M|² / (2 m_H) · Φ2(H → V V*) Φ2(V) Φ2(V*) ds1 ds2 / (2π)².
+
+    Parameters
+    ----------
+    x
+        Points, shape (n, 7).
+    boson
+        Of the pair.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, 3); of Z bosons, which the operator leaves alone, the first alone is not zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> decay_weights(np.full((1, 7), 0.4), "Z")[:, 1:]
+    array([[0., 0.]])
+    """
+    (sa, sb), density, momentum, cos, phi = _pairs(x, boson)
+    m_h = amplitude.M_H
+    # Light-cone components E ± pz of the first and second lepton of each pair, which go along ±z:
+    # (1 ± cos)/2 of E ± p of the boson.
+    plus_a, plus_b = np.sqrt(sa + momentum**2) + momentum, np.sqrt(sb + momentum**2) + momentum
+    minus_a, minus_b = sa / plus_a, sb / plus_b
+    up, down = [(1 + c) / 2 for c in cos], [(1 - c) / 2 for c in cos]
+    transverse = np.sqrt(sa * sb * up[0] * down[0] * up[1] * down[1])
+    angle = 2 * transverse * np.cos(phi[0] - phi[1])
+    # s_ij = (E+pz)_i (E−pz)_j + (E−pz)_i (E+pz)_j − 2 pT_i · pT_j; the second pair goes along −z.
+    one, two = (plus_a * plus_b, minus_a * minus_b)
+    s13 = one * up[0] * down[1] + two * down[0] * up[1] - angle
+    s14 = one * up[0] * up[1] + two * down[0] * down[1] + angle
+    s23 = one * down[0] * down[1] + two * up[0] * up[1] + angle
+    s24 = one * down[0] * up[1] + two * up[0] * down[1] - angle
+    # Φ2 = |p| / (4π m) for each step, angles uniform; massless pairs give 1/(8π).
+    phase_space = momentum / (4 * np.pi * m_h) / (8 * np.pi) ** 2 / (2 * np.pi) ** 2
+    factor = 2 * phase_space / (2 * m_h) / density
+    weights = np.zeros((len(x), 3))
+    if boson == "W":
+        for k, term in enumerate(amplitude.decay_ww_of_invariants(sa, sb, s13, s24, s14, s23)):
+            weights[:, k] = term * factor
+    else:
+        weights[:, 0] = amplitude.decay_zz_of_invariants(sa, sb, s13, s24, s14, s23) * factor
+    return weights
+
+
+def decay_momenta(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
+    """Momenta of the four leptons in the rest frame of H at points of the unit cube (n, 7).
+
+    The axis of the pair and one azimuth are fixed: H has no spin, a rotation comes later.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, 4, 4), GeV.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> decay_momenta(np.full((1, 7), 0.4), "W").sum(axis=1).round(9) + 0.0
+    array([[125.,   0.,   0.,   0.]])
+    """
+    found = _pairs(x, boson)
+    leptons = []
+    for s, cos, phi, sign in zip(found.s, found.cos, found.phi, (1.0, -1.0), strict=True):
+        frame = np.zeros((len(x), 4))
+        frame[:, 0], frame[:, 3] = np.sqrt(s + found.momentum**2), sign * found.momentum
+        leptons.append(boost(_two_body(s, cos, phi), frame))
+    return np.concatenate(leptons, axis=1)
+
+
+def _breit_wigner(
+    u: FloatArray, upper: FloatArray, mass: float, gamma: float
+) -> tuple[FloatArray, FloatArray]:
+    """Virtuality from a Breit–Wigner density on (0, upper), and that density."""
+    low = np.arctan(-(mass**2) / gamma)
+    high = np.arctan((upper - mass**2) / gamma)
+    s = np.clip(mass**2 + gamma * np.tan(low + u * (high - low)), 1e-6, upper)
+    return s, gamma / ((s - mass**2) ** 2 + gamma**2) / (high - low)
+
+
+def _two_body(s: FloatArray, cos: FloatArray, phi: FloatArray) -> FloatArray:
+    """Two massless momenta back to back with invariant mass² s, shape (n, 2, 4)."""
+    half, sin = np.sqrt(s) / 2, np.sqrt(1 - cos**2)
+    direction = np.stack([sin * np.cos(phi), sin * np.sin(phi), cos], axis=1) * half[:, None]
+    return np.stack(
+        [np.column_stack([half, direction]), np.column_stack([half, -direction])], axis=1
+    )
+
+
+def boost(p: FloatArray, frame: FloatArray) -> FloatArray:
+    """Boost momenta (n, k, 4) from the rest frame of `frame` (n, 4) to where it has that momentum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> boost(np.array([[[1.0, 0.0, 0.0, 0.0]]]), np.array([[5.0, 0.0, 0.0, 3.0]])).round(6)
+    array([[[1.25, 0.  , 0.  , 0.75]]])
+    """
+    mass = np.sqrt(frame[:, 0] ** 2 - np.sum(frame[:, 1:] ** 2, axis=1))[:, None]
+    along = np.einsum("nkj,nj->nk", p[..., 1:], frame[:, 1:])
+    energy = (frame[:, :1] * p[..., 0] + along) / mass
+    factor = (p[..., 0] + energy) / (frame[:, :1] + mass)
+    return np.concatenate(
+        [energy[..., None], p[..., 1:] + factor[..., None] * frame[:, None, 1:]], axis=-1
+    )
