@@ -45,6 +45,24 @@ def small_result(
     parameter: str = "mu", process: str = "signal", title: str | None = None, label: str = "exact"
 ) -> AnalysisResult:
     """Result of 200 events and 300 toys at each truth; about three seconds."""
+    result = analyse(small_analysis(parameter, process, title, label))
+    return replace(
+        result,
+        provenance=Provenance(
+            f"milinfer run {process}.toml",
+            {"analysis": {"seed": 11, "title": title}, "samples": [{"path": f"{process}.root"}]},
+            (InputFile("training", f"{process}.root", "0" * 64, 123456, 8000, process),),
+            {"splits of samples": 11},
+            (StepRun(f"features-{process}", "cached", 1.5, "8000 events"),),
+            "2026-01-01T00:00:00+00:00",
+        ),
+    )
+
+
+def small_analysis(
+    parameter: str = "mu", process: str = "signal", title: str | None = None, label: str = "exact"
+) -> Analysis:
+    """What goes into it."""
 
     def samples(values, n, seed):
         rng = np.random.default_rng(seed)
@@ -64,32 +82,19 @@ def small_result(
 
     model = Trained(scale=0.8, shift=0.03, parameter=parameter, name=label)
     truths = (-0.3, 0.0, 0.3)
-    result = analyse(
-        Analysis(
-            models=(model,),
-            data=samples([0.1], 200, 3)[0].as_data(),
-            templates=samples([-1.0, -0.5, 0.0, 0.5, 1.0], 8000, 4),
-            calibration=samples(truths, 40_000, 5),
-            evaluation=samples(truths, 40_000, 6),
-            truth=0.0,
-            belt_at=truths,
-            observable="x",
-            bins=8,
-            degree=4,
-            n_toys=300,
-            seed=11,
-            title=title,
-            drawn_features=("x", "m_ll"),
-        )
-    )
-    return replace(
-        result,
-        provenance=Provenance(
-            f"milinfer run {process}.toml",
-            {"analysis": {"seed": 11, "title": title}, "samples": [{"path": f"{process}.root"}]},
-            (InputFile("training", f"{process}.root", "0" * 64, 123456, 8000, process),),
-            {"splits of samples": 11},
-            (StepRun(f"features-{process}", "cached", 1.5, "8000 events"),),
-            "2026-01-01T00:00:00+00:00",
-        ),
+    return Analysis(
+        models=(model,),
+        data=samples([0.1], 200, 3)[0].as_data(),
+        templates=samples([-1.0, -0.5, 0.0, 0.5, 1.0], 8000, 4),
+        calibration=samples(truths, 40_000, 5),
+        evaluation=samples(truths, 40_000, 6),
+        truth=0.0,
+        belt_at=truths,
+        observable="x",
+        bins=8,
+        degree=4,
+        n_toys=300,
+        seed=11,
+        title=title,
+        drawn_features=("x", "m_ll"),
     )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from milinfer.analysis_result import Analysis, AnalysisResult, summary_table
+from milinfer.belt import Belt
 from milinfer.belt_grid import neyman
 from milinfer.binned import BinnedLLR
 from milinfer.binning import fisher_bins
-from milinfer.comparison import compare
+from milinfer.comparison import Comparison, MethodResult, assess
 from milinfer.coverages import CoverageScan, IntervalMethod, coverage_scan
 from milinfer.diagnostics import Diagnosis, diagnose
 from milinfer.exceptions import SampleError
@@ -32,6 +33,8 @@ from milinfer.surface import Interpolation
 from milinfer.templates import Templates
 from milinfer.toys import ToyEnsemble, Toys
 from milinfer.typing import FloatArray
+from milinfer.unavailable import Attempts
+from milinfer.unseen import require_unseen
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -65,81 +68,132 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     Raises
     ------
     SampleError
-        If the data are empty, or there are several evaluation samples and no `truth`.
+        If the data are empty, there are several evaluation samples and no `truth`, or the first
+        model was trained on the events of `classifier_templates`.
+    MilinferError
+        If the first model fails; a note of the error says which settings bear on that.
+
+    Warns
+    -----
+    MilinferWarning
+        If another method fails; it is in `unavailable` of the result then, with the reason.
     """
     model, seed = analysis.model, analysis.seed
-    parameter = model.parameter
     if not len(analysis.data):
         msg = f"{analysis.data.label}: a dataset without events cannot be fitted"
         raise SampleError(msg)
-    truth = analysis.truth
-    if truth is None:
-        if len(analysis.evaluation) != 1:
-            msg = (
-                f"evaluation samples are at {analysis.evaluation.values(parameter)}: say at which "
-                "value the methods are to be compared, with truth="
-            )
-            raise SampleError(msg)
-        truth = float(analysis.evaluation.values(parameter)[0])
-    n_events = len(analysis.data)
-    low, high = model.interpolation.limits[0]
-    fine = Interpolation(np.linspace(low, high, 81), "spline")
-    binned = _histograms(analysis)
-    models: list[Model] = list(analysis.models)
-    models += [
-        BinnedLLR(name, t, parameter, fine, mc_stat=analysis.mc_stat) for name, t in binned.items()
-    ]
-    costs: dict[str, Cost] = {m.name: m.cost(analysis.data) for m in analysis.models}
-    costs |= {name: t.cost(analysis.data, mc_stat=analysis.mc_stat) for name, t in binned.items()}
-    bound = ""
-    if analysis.oracle_pool is not None:
-        oracle = Oracle.from_sample(analysis.oracle_pool, parameter, fine.grid)
-        models.append(oracle)
-        costs[oracle.name] = oracle.cost(analysis.data)
-        bound = oracle.name
-    toys, evaluated, belt_toys = _throw(analysis, models, n_events, truth)
+    truth = _truth(analysis)
+    attempts = Attempts(required=[model.name])
+    binned = _histograms(analysis, attempts)
+    models, costs = _methods(analysis, binned, attempts)
+    toys, evaluated, belt_toys = _throw(analysis, models, len(analysis.data), truth)
     at_truth = {
         name: next(e for e in found if e.truth == truth) for name, found in evaluated.items()
     }
     # pyhf and the oracle stay as their users run them; the learned surface needs its calibration.
     learned = {m.name for m in analysis.models}
-    untouched = [m.name for m in models if m.name not in learned]
-    comparison = compare(toys, at_truth, costs, uncalibrated=untouched, seed=seed)
-    belts = {
-        name: neyman(found, calibration=comparison[name].calibration)
-        for name, found in belt_toys.items()
-    }
+    methods: dict[str, MethodResult] = {}
+    belts: dict[str, Belt] = {}
+    for name, found in toys.items():
+        with attempts(name, "calibration"):
+            result = assess(
+                name,
+                found,
+                at_truth[name],
+                cost=costs[name],
+                calibrated=name in learned,
+                seed=seed,
+            )
+            methods[name] = result
+    for name, found in belt_toys.items():
+        if name in methods:
+            with attempts(name, "belt"):
+                belts[name] = neyman(found, calibration=methods[name].calibration)
+    methods = {name: m for name, m in methods.items() if name not in attempts.failed}
     scan = CoverageScan(())
-    for name, found in evaluated.items():
-        methods: dict[str, IntervalMethod | None] = {}
+    for name, method in methods.items():
+        shown: dict[str, IntervalMethod | None] = {}
         if name == model.name:
-            methods[f"{name}, as trained"] = None
-        methods[name] = comparison[name].applied
+            shown[f"{name}, as trained"] = None
+        shown[name] = method.applied
         if name == model.name and name in belts:
-            methods[f"{name}, Neyman"] = belts[name]
-        scan += coverage_scan(found, methods, warn_of_pool=False)
-    widths: tuple[RelativeWidth, ...] = ()
-    ratios: tuple[InformationRatio, ...] = ()
+            shown[f"{name}, Neyman"] = belts[name]
+        scan += coverage_scan(evaluated[name], shown, warn_of_pool=False)
     # The toys that the comparison takes I_eff from, so that ratios are those of its numbers.
-    ordered = {name: [at_truth[name], *toys[name]] for name in at_truth}
-    if len({e.truth for e in next(iter(ordered.values()))}) > 1:
-        widths = relative_widths(ordered, list(binned), seed=seed)
-        best = min((w for w in widths if w.name in binned), key=lambda w: w.ratio).name
-        ratios = information_ratios(ordered, bound or best, seed=seed)
+    ordered = {name: [at_truth[name], *toys[name]] for name in methods}
+    widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
     return AnalysisResult(
         analysis,
-        comparison,
-        costs,
-        binned,
-        toys,
-        at_truth,
+        Comparison(tuple(methods.values())),
+        {name: costs[name] for name in methods},
+        {name: t for name, t in binned.items() if name in methods},
+        {name: toys[name] for name in methods},
+        {name: at_truth[name] for name in methods},
         scan,
         widths,
         belts,
         truth,
         ratios,
-        {m.name: _diagnosis(m, analysis, n_events) for m in analysis.models},
+        {m.name: _diagnosis(m, analysis, len(analysis.data)) for m in analysis.models},
+        unavailable=attempts.failed,
     )
+
+
+def _truth(analysis: Analysis) -> float:
+    """Where the methods are compared."""
+    if analysis.truth is not None:
+        return analysis.truth
+    values = analysis.evaluation.values(analysis.model.parameter)
+    if len(analysis.evaluation) != 1:
+        msg = (
+            f"evaluation samples are at {', '.join(f'{v:g}' for v in values)}: say at which value "
+            "the methods are to be compared, with truth"
+        )
+        raise SampleError(msg)
+    return float(values[0])
+
+
+def _methods(
+    analysis: Analysis, binned: dict[str, Templates], attempts: Attempts
+) -> tuple[list[Model], dict[str, Cost]]:
+    """Every method as a model for toys and as a cost of the data."""
+    parameter = analysis.model.parameter
+    low, high = analysis.model.interpolation.limits[0]
+    fine = Interpolation(np.linspace(low, high, 81), "spline")
+    models: list[Model] = []
+    costs: dict[str, Cost] = {}
+    for model in analysis.models:
+        with attempts(model.name, "fit"):
+            costs[model.name] = model.cost(analysis.data)
+            models.append(model)
+    for name, templates in binned.items():
+        with attempts(name, "fit"):
+            costs[name] = templates.cost(analysis.data, mc_stat=analysis.mc_stat)
+            models.append(BinnedLLR(name, templates, parameter, fine, mc_stat=analysis.mc_stat))
+    if analysis.oracle_pool is not None:
+        with attempts("oracle", "oracle"):
+            oracle = Oracle.from_sample(analysis.oracle_pool, parameter, fine.grid)
+            costs[oracle.name] = oracle.cost(analysis.data)
+            models.append(oracle)
+    return models, costs
+
+
+def _relative(
+    toys: dict[str, list[ToyEnsemble]], histograms: list[str], seed: int
+) -> tuple[tuple[RelativeWidth, ...], tuple[InformationRatio, ...]]:
+    """Widths over that of the best histogram, information over that of the oracle, or else of it.
+
+    Without toys at a second truth there is no response, and nothing to compare with.
+    """
+    widths: tuple[RelativeWidth, ...] = ()
+    if len({e.truth for e in next(iter(toys.values()))}) == 1:
+        return widths, ()
+    if histograms:
+        widths = relative_widths(toys, histograms, seed=seed)
+    reference = "oracle" if "oracle" in toys else None
+    if reference is None and histograms:
+        reference = min((w for w in widths if w.name in histograms), key=lambda w: w.ratio).name
+    return widths, () if reference is None else information_ratios(toys, reference, seed=seed)
 
 
 def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagnosis | str:
@@ -162,31 +216,34 @@ def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagn
     return f"not diagnosed: no other events at the reference {model.parameter} = {reference:g}"
 
 
-def _histograms(analysis: Analysis) -> dict[str, Templates]:
+def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     """Templates of one feature, of two, and of what the network makes of an event.
 
     Bins of one observable keep the most information at the reference, those of two are quantiles.
     """
     model, degree = analysis.model, analysis.degree
     at = {model.parameter: float(np.ravel(model.reference)[0])}
+    found: dict[str, Templates] = {}
 
-    def of(samples: SampleSet, observable: Observable) -> Templates:
-        edges = fisher_bins(samples, observable, analysis.bins, at, degree=degree)
-        return Templates.from_samples(samples, observable, bins=edges, degree=degree)
+    def add(name: str, samples: SampleSet, observable: Callable[[], Observable]) -> None:
+        with attempts(name, "templates"):
+            of = observable()
+            edges = fisher_bins(samples, of, analysis.bins, at, degree=degree)
+            found[name] = Templates.from_samples(samples, of, bins=edges, degree=degree)
 
-    found = {"pyhf": of(analysis.templates, analysis.observable)}
+    add("pyhf", analysis.templates, lambda: analysis.observable)
     if analysis.second_observable is not None:
-        found["pyhf_2d"] = Templates.from_samples(
-            analysis.templates,
-            (analysis.observable, analysis.second_observable),
-            bins=analysis.bins_2d,
-            degree=degree,
-        )
-    if analysis.classifier_templates is not None:
-        found["pyhf_classifier"] = of(analysis.classifier_templates, classifier_output(model))
-        found["pyhf_score"] = of(
-            analysis.classifier_templates, score_observable(model, at[model.parameter])
-        )
+        with attempts("pyhf_2d", "templates"):
+            found["pyhf_2d"] = Templates.from_samples(
+                analysis.templates,
+                (analysis.observable, analysis.second_observable),
+                bins=analysis.bins_2d,
+                degree=degree,
+            )
+    if (held_out := analysis.classifier_templates) is not None:
+        require_unseen(model, held_out, "a histogram of what it makes of an event")
+        add("pyhf_classifier", held_out, lambda: classifier_output(model))
+        add("pyhf_score", held_out, lambda: score_observable(model, at[model.parameter]))
     return found
 
 
@@ -202,7 +259,7 @@ def _throw(
     )
     calibrate_at = analysis.calibrate_at or _values(analysis.calibration, parameter)
     cover_at = tuple(sorted({truth, *(analysis.cover_at or _values(other.samples, parameter))}))
-    learned = list(analysis.models)
+    learned = [m for m in models if m in analysis.models]
     jobs = (
         (tuning, seed, models, calibrate_at),
         (other, seed + 1, models, cover_at),

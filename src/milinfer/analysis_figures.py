@@ -62,9 +62,8 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         f"{method_title(model.name)}, as trained": raw,
         method_title(model.name): calibration(raw),
     }
-    others = [m.name for m in analysis.models[1:]]
     scans |= {
-        method_title(n): comparison[n].calibration(c) if n in others else c
+        method_title(n): comparison[n].calibration(c) if comparison[n].calibrated else c
         for n, c in result.costs.items()
         if n != model.name
     }

@@ -124,6 +124,10 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
                 _verdict(result, m.name),
             ]
         )
+    rows += [
+        [method_title(name), *["—"] * 7, f"not available: {found.reason}"]
+        for name, found in result.unavailable.items()
+    ]
     of = f"I_eff / {method_title(reference)}" if reference else "I_eff, relative"
     header = [
         "method",

@@ -24,6 +24,7 @@ from milinfer.samples import Sample, SampleSet
 from milinfer.templates import Templates
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import PathLikeStr
+from milinfer.unavailable import Unavailable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -133,6 +134,8 @@ class AnalysisResult:
     diagnoses
         Of each learned model, on events that did not train it; a text where there could be none
         says why.
+    unavailable
+        Methods that failed, by name, and why; they are nowhere else in the result.
     provenance
         Files, seeds, settings and steps, as far as the caller of :func:`analyse` knows them.
     extra
@@ -151,6 +154,7 @@ class AnalysisResult:
     truth: float
     information: tuple[InformationRatio, ...] = ()
     diagnoses: dict[str, Diagnosis | str] = field(default_factory=dict)
+    unavailable: dict[str, Unavailable] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -163,6 +167,10 @@ class AnalysisResult:
         header = ("method", "width over that of the best histogram")
         parts = [self.comparison._repr_html_(), self.coverage._repr_html_()]
         parts += [html_table(header, rows)] if rows else []
+        parts += [
+            f"<p>{html.escape(f'{name} is not available: {found.reason}')}</p>"
+            for name, found in self.unavailable.items()
+        ]
         return f"<div><p>{html.escape(title)}</p>{''.join(parts)}</div>"
 
     def to_table(self) -> pa.Table:
@@ -197,6 +205,10 @@ class AnalysisResult:
             "truth": self.truth,
             "n_events": len(self.analysis.data),
             **methods,
+            "not_available": {
+                name: {"stage": found.stage, "reason": found.reason}
+                for name, found in self.unavailable.items()
+            },
             "coverage_scan": self.coverage.to_dict(),
             "width_over_best_histogram": {w.name: [w.ratio, w.error] for w in self.widths},
             "diagnostics": {
@@ -293,4 +305,6 @@ def summary_table(summary: dict[str, Any]) -> Table:
     for method, figures in summary.items():
         if isinstance(figures, dict) and "coverage68" in figures:
             table.add_row(method, *(show(figures.get(key)) for key, show in columns.values()))
+    for method in summary.get("not_available", {}):
+        table.add_row(method, "—", "not available", "—", "—", "—", "—")
     return table

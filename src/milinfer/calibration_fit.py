@@ -13,10 +13,17 @@ from scipy.stats import chi2
 from milinfer.calibration import Calibration, Correct, Kind
 from milinfer.exceptions import CalibrationError
 from milinfer.points import format_point
-from milinfer.response import Response, mean_response, require_one_kind, spread_covariance, truths
+from milinfer.response import (
+    Response,
+    mean_response,
+    require_one_kind,
+    spread_covariance,
+    truths,
+)
 from milinfer.smooth import SmoothPolynomial, fit_smooth
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
+from milinfer.unseen import require_unseen_toys
 
 __all__ = ["calibrate"]
 
@@ -75,15 +82,17 @@ def calibrate(
     True
     """
     require_one_kind(ensembles)
+    require_unseen_toys(ensembles)
     cls = (float(cl),) if isinstance(cl, (int, float)) else tuple(float(c) for c in cl)
     _require_enough(ensembles, cls, n_bootstrap)
     for e in ensembles:
         at_edge = float(e.extremum.at_edge.mean())
         if at_edge > _MAX_AT_EDGE:
+            ranges = " × ".join(f"[{a:g}, {b:g}]" for a, b in e.interpolation.limits)
             msg = (
                 f"{e.model}: {at_edge:.1%} of the toys at {format_point(e.point)} have their "
-                f"maximum at the edge of {e.interpolation.limits}; widen the range of the training "
-                "points or use larger datasets"
+                f"maximum at the edge of {ranges}; calibrate nearer to the middle, widen the range "
+                "of the training points, train better or use larger datasets"
             )
             raise CalibrationError(msg)
     response = mean_response(ensembles, bias_degree)

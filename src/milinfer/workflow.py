@@ -17,22 +17,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-
+from milinfer.analysis_checks import require_features, truths, warn_of_bins
 from milinfer.analysis_tracking import log_results, open_tracker
 from milinfer.configuration import (
     AnalysisConfig,
     FilesSection,
     ModelSection,
-    ToysSection,
     read_configuration,
 )
-from milinfer.exceptions import ConfigurationError, FeatureError, ParameterError
+from milinfer.exceptions import ParameterError
 from milinfer.provenance import Provenance, StepRun, input_file
 from milinfer.samples import Sample, SampleSet
 from milinfer.steps import Step, Steps, StepState, content_hash, file_hash
 from milinfer.tracking import Tracker, log_training
-from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.typing import PathLikeStr
 
 if TYPE_CHECKING:
     from milinfer.likelihood import BagLikelihood
@@ -90,7 +88,7 @@ class AnalysisPlan:
         self, config: AnalysisConfig, on_file: Callable[[Path], None] = lambda _: None
     ) -> None:
         self.config = config
-        _require_features(config)
+        require_features(config)
         self.steps = Steps(config.out)
         self._inputs: dict[str, list[_Input]] = {}
         self._ran: set[str] = set()
@@ -213,7 +211,9 @@ class AnalysisPlan:
         from milinfer.likelihood import BagLikelihood
         from milinfer.progress import progress
 
-        train, _ = self._training_samples()
+        train, held_out = self._training_samples()
+        if section == self.config.model[0]:
+            warn_of_bins(self.config, train, held_out)
         fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
         model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
         given = {"epochs": section.epochs, "batch_events": section.batch_events}
@@ -259,8 +259,8 @@ class AnalysisPlan:
                 truth=toys.truth,
                 title=config.analysis.title,
                 weight_degree=toys.weight_degree,
-                calibrate_at=_truths(toys, "calibrate_at", tune.values(parameter), limits, 7),
-                cover_at=_truths(toys, "cover_at", evaluate.values(parameter), limits, 5),
+                calibrate_at=truths(toys, "calibrate_at", tune.values(parameter), limits, 7),
+                cover_at=truths(toys, "cover_at", evaluate.values(parameter), limits, 5),
                 belt_at=tuple(toys.belt_at),
                 observable=templates.observable,
                 bins=templates.bins,
@@ -285,6 +285,8 @@ class AnalysisPlan:
             (fresh / "calibrations").mkdir()
             (fresh / "belts").mkdir()
             for model in models:
+                if model.name in result.unavailable:
+                    continue
                 calibration = result.comparison[model.name].calibration
                 save_calibration(calibration, fresh / "calibrations" / f"{model.name}.json")
                 if model.name in result.belts:
@@ -344,55 +346,6 @@ class AnalysisPlan:
             [1 - part, part], seed=self.config.analysis.seed
         )
         return train, held_out
-
-
-def _require_features(config: AnalysisConfig) -> None:
-    """Refuse, before hours of training, a histogram of something that is no feature.
-
-    Raises
-    ------
-    ConfigurationError
-        Names the key.
-    """
-    from milinfer.features import feature_set
-
-    of = "" if config.source is None else f"{config.source}:\n  "
-    names = config.samples.features
-    if isinstance(names, str):
-        try:
-            names = list(feature_set(names).names)
-        except FeatureError as error:
-            msg = f"{of}samples.features: {error}"
-            raise ConfigurationError(msg) from error
-    for key in ("observable", "second_observable"):
-        name = getattr(config.templates, key)
-        if name is not None and name not in names:
-            msg = (
-                f"{of}templates.{key}: {name!r} is not one of the features; choose from "
-                f"{', '.join(names)}"
-            )
-            raise ConfigurationError(msg)
-
-
-def _truths(
-    toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float], number: int
-) -> tuple[float, ...]:
-    """True values as given, or in the inner half of the range, where estimates are off its ends."""
-    given: list[float] = getattr(toys, key)
-    if given:
-        return tuple(given)
-    centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
-    if toys.weight_degree is not None:
-        # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
-        spaced = np.linspace(centre - reach, centre + reach, number).round(10) + 0.0
-        return tuple(spaced.tolist())
-    inside = np.sort(values[np.abs(values - centre) <= reach * (1 + 1e-9)])
-    if not len(inside):
-        msg = (
-            f"toys.{key}: no sample is in the inner half of {list(limits)}; say where to throw toys"
-        )
-        raise ConfigurationError(msg)
-    return tuple(inside.tolist())
 
 
 def _shown(path: Path, folder: Path) -> str:

@@ -56,7 +56,7 @@ class _LazyGroup(click.Group):
         except (MilinferError, OSError) as error:
             if ctx.params["debug"] or getattr(error, "errno", None) == errno.EPIPE:
                 raise
-            text = str(error)
+            text = "\n".join([str(error), *getattr(error, "__notes__", [])])
             if not isinstance(error, MilinferError):  # permissions, a full disk
                 text = f"{text}; see to that file or folder, and try again"
             raise _Failure(text) from error

@@ -1,0 +1,94 @@
+"""What is known of an analysis before hours of training: settings that cannot work, or hardly."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from milinfer.configuration import AnalysisConfig, ToysSection
+from milinfer.exceptions import ConfigurationError, FeatureError, MilinferWarning
+from milinfer.samples import Sample, SampleSet
+from milinfer.typing import FloatArray
+
+__all__ = ["require_features", "truths", "warn_of_bins"]
+
+# Effective events that a bin of a histogram has to have in every sample; as `fisher_bins` demands.
+_IN_A_BIN = 10.0
+
+
+def require_features(config: AnalysisConfig) -> None:
+    """Refuse, before hours of training, a histogram of something that is no feature.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the key.
+    """
+    from milinfer.features import feature_set
+
+    of = "" if config.source is None else f"{config.source}:\n  "
+    names = config.samples.features
+    if isinstance(names, str):
+        try:
+            names = list(feature_set(names).names)
+        except FeatureError as error:
+            msg = f"{of}samples.features: {error}"
+            raise ConfigurationError(msg) from error
+    for key in ("observable", "second_observable"):
+        name = getattr(config.templates, key)
+        if name is not None and name not in names:
+            msg = (
+                f"{of}templates.{key}: {name!r} is not one of the features; choose from "
+                f"{', '.join(names)}"
+            )
+            raise ConfigurationError(msg)
+
+
+def truths(
+    toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float], number: int
+) -> tuple[float, ...]:
+    """True values as given, or in the inner half of the range, where estimates are off its ends."""
+    given: list[float] = getattr(toys, key)
+    if given:
+        return tuple(given)
+    centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
+    if toys.weight_degree is not None:
+        # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
+        spaced = np.linspace(centre - reach, centre + reach, number).round(10) + 0.0
+        return tuple(spaced.tolist())
+    inside = np.sort(values[np.abs(values - centre) <= reach * (1 + 1e-9)])
+    if not len(inside):
+        msg = (
+            f"toys.{key}: no sample is in the inner half of {list(limits)}; say where to throw toys"
+        )
+        raise ConfigurationError(msg)
+    return tuple(inside.tolist())
+
+
+def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) -> None:
+    """Say that a histogram cannot have as many bins as it shall, while nothing is trained yet.
+
+    Warns
+    -----
+    MilinferWarning
+        If a sample has too few effective events (Σw)²/Σw²; names the keys.
+    """
+    for samples, methods in (
+        (train, "histograms of features"),
+        (held_out, "histograms of what the network makes of an event"),
+    ):
+        poorest = min(samples, key=_effective)
+        bins, found = config.templates.bins, _effective(poorest)
+        if found < bins * _IN_A_BIN:
+            msg = (
+                f"templates.bins = {bins}: {poorest.label} has {found:.0f} effective events for "
+                f"the {methods}, and {bins} bins need {bins * _IN_A_BIN:.0f} or more; they will "
+                "not be available. Use fewer bins, a larger samples.held_out or more events"
+            )
+            warnings.warn(msg, MilinferWarning, stacklevel=2)
+
+
+def _effective(sample: Sample) -> float:
+    total = float(np.sum(sample.weights**2))
+    return float(np.sum(sample.weights)) ** 2 / total if total else 0.0
