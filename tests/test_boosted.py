@@ -255,7 +255,7 @@ def test_a_saved_model_gives_the_same_numbers(model, binary, tmp_path):
 def test_damaged_models_are_refused(binary, tmp_path):
     folder = tmp_path / "m"
     binary.save(folder)
-    with pytest.raises(ModelError, match="xgboost-1"):
+    with pytest.raises(ModelError, match="xgboost-2"):
         BagLikelihood.load(folder)
     trees, text = folder / "trees.ubj", (folder / "model.json").read_text()
     whole = trees.read_bytes()

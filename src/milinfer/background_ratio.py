@@ -218,6 +218,11 @@ class BackgroundRatio:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Sketches of the events that the classifier has learned from."""
+        return self._trained.trained_on
+
+    @property
     def _trained(self) -> Classifier:
         self.fitted  # noqa: B018  # complains if there is none
         assert self.classifier is not None

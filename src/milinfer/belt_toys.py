@@ -15,6 +15,7 @@ from milinfer.response import require_one_kind
 from milinfer.surface import Bounds, Limits, restricted
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray
+from milinfer.unseen import require_unseen_toys
 
 __all__ = [
     "Ordering",
@@ -42,6 +43,7 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
         msg = f"ordering {ordering!r} is not one of {', '.join(map(repr, _ORDERINGS))}"
         raise CalibrationError(msg)
     require_one_kind(ensembles)
+    require_unseen_toys(ensembles)
     first = ensembles[0]
     for e in ensembles:
         if e.interpolation.limits != first.interpolation.limits:

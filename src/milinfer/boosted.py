@@ -20,6 +20,7 @@ from milinfer.display import brief
 from milinfer.exceptions import ModelError
 from milinfer.samples import Sample, SampleSet, as_features
 from milinfer.segments import dataset_surface
+from milinfer.sketches import sketch_each
 from milinfer.surface import Interpolation, Kind, Surface
 from milinfer.surface_box import BoxSurface
 from milinfer.trees import BoostedSettings, TrialReport
@@ -144,6 +145,7 @@ class BoostedLikelihood:
             history,
             tried,
             {s.label: len(s) for s in samples},
+            sketch_each(samples),
         )
         return dataclasses.replace(self, _fitted=fitted)
 
@@ -207,6 +209,11 @@ class BoostedLikelihood:
     def digest(self) -> str:
         """Hash of the trees, the same after saving and loading."""
         return hashlib.blake2b(self.fitted.booster.save_raw("ubj"), digest_size=8).hexdigest()
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Sketches of the events of training and early stopping; toys need others."""
+        return self.fitted.trained_on
 
     @property
     def interpolation(self) -> Interpolation:
@@ -309,9 +316,10 @@ class _Fitted:
     history: dict[str, list[float]]
     tried: list[dict[str, float]]
     n_events: dict[str, int]
+    trained_on: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return brief(self, leave_out=("booster",))
+        return brief(self, leave_out=("booster", "trained_on"))
 
     def to_table(self) -> pa.Table:
         """Validation loss of every round; see :func:`milinfer.model_display.history_table`."""

@@ -23,10 +23,10 @@ from milinfer.typing import PathLikeStr
 
 __all__ = ["load_boosted", "save_boosted"]
 
-_FORMAT = "xgboost-1"
+_FORMAT = "xgboost-2"
 _TREES = "trees.ubj"
 _SETTINGS = ("reference", "trials", "seed", "interpolation_kind", "window", "validation_fraction")
-_PLAIN = ("parameter", "feature_names", "history", "tried", "n_events")
+_PLAIN = ("parameter", "feature_names", "history", "tried", "n_events", "trained_on")
 
 
 def save_boosted(model: BoostedLikelihood, path: PathLikeStr) -> None:
@@ -80,7 +80,7 @@ def load_boosted(path: PathLikeStr) -> BoostedLikelihood:
             used,
             np.array(content["grid"]),
             **{name: content[name] for name in _PLAIN}
-            | {"feature_names": tuple(content["feature_names"])},
+            | {name: tuple(content[name]) for name in ("feature_names", "trained_on")},
         )
         return BoostedLikelihood(
             **content["settings"],

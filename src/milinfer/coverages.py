@@ -24,6 +24,7 @@ from milinfer.response import require_one_kind
 from milinfer.tables import tuples_table
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, Point
+from milinfer.unseen import require_unseen_toys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -430,13 +431,14 @@ def warn_of_pools(rows: Sequence[Coverage]) -> None:
 
 
 def require_other_events(ensemble: ToyEnsemble, pool_ids: Sequence[str], method: str) -> None:
-    """Raise if toys were drawn from the events that tuned a method.
+    """Raise if toys were drawn from the events that trained a model or tuned a method.
 
     Raises
     ------
     CalibrationError
         If they share events.
     """
+    require_unseen_toys([ensemble])
     if any(share_events(ensemble.pool_id, other) for other in pool_ids):
         msg = (
             f"these toys of {ensemble.model} at {format_point(ensemble.point)} come from the same "

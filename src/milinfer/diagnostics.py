@@ -215,7 +215,8 @@ def diagnose(
     ParameterError
         If there is no sample at θ0, or one is outside the range of the model.
     SampleError
-        If the weights of a sample do not sum to something positive.
+        If the weights of a sample do not sum to something positive, or the model was trained on
+        its events.
     ModelError
         If the model gives something that is not a finite number.
     ConfigurationError

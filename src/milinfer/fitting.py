@@ -21,7 +21,8 @@ from milinfer.model_points import ModelPoints, training_points
 from milinfer.parallel import Workers
 from milinfer.reweighting import class_points
 from milinfer.samples import SampleSet
-from milinfer.streamed_sums import streamed_moments
+from milinfer.sketches import sketch_each
+from milinfer.streamed_sums import streamed_moments, streamed_sketches
 from milinfer.streaming import StreamedSamples
 from milinfer.tracking import tracked_epochs
 from milinfer.typing import FloatArray
@@ -102,6 +103,9 @@ class Fitted:
     effective_events
         Events without weights that have the same statistical power: with joint labels, of the even
         mixture of the training points.  Negative weights lower it, the more the larger the bags.
+    trained_on
+        Sketches of the events that training and early stopping have seen, of each sample and of
+        all; see :func:`milinfer.sketches.sketch_each`.
     """
 
     where: ModelPoints
@@ -116,9 +120,10 @@ class Fitted:
     history: list[dict[str, list[float]]]
     n_events: dict[str, int]
     effective_events: float
+    trained_on: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return brief(self, leave_out=("where", "members", "z", "history"))
+        return brief(self, leave_out=("where", "members", "z", "history", "trained_on"))
 
     def to_table(self) -> pa.Table:
         """Losses of every network and epoch; see :func:`milinfer.model_display.history_table`."""
@@ -200,7 +205,7 @@ def fit(
     model = dataclasses.replace(model, network=network, training=training)
     given = None if validation is None else (samples, _matching(_ordered(validation), samples))
     _require_weights(samples)
-    job = _Job(model, where, samples, given, *_moments(samples))
+    job = _Job(model, where, samples, given, *_moments(samples), _seen(samples, validation))
     if tracker is not None:
         on_epoch = tracked_epochs(tracker, model, on_epoch)
     train = partial(_train_member, on_epoch=on_epoch) if client is None else _train_member
@@ -228,13 +233,14 @@ class _Job(NamedTuple):
     given: tuple[SampleSet | StreamedSamples, SampleSet] | None
     mean: FloatArray
     variance: FloatArray
+    trained_on: tuple[str, ...]
 
 
 def _train_member(
     number: int, job: _Job, on_epoch: Callable[[EpochReport], None] | None = None
 ) -> BagLikelihood:
     """Train one member, as an ensemble of its own."""
-    model, where, samples, given, mean, variance = job
+    model, where, samples, given, mean, variance, trained_on = job
     assert model.network is not None
     assert model.training is not None
     seeds = member_seeds(model)[number]
@@ -264,8 +270,17 @@ def _train_member(
         history,
         {s.label: len(s) for s in samples},
         task.effective_events,
+        trained_on,
     )
     return dataclasses.replace(model, ensemble=1, _fitted=fitted)
+
+
+def _seen(samples: SampleSet | StreamedSamples, validation: SampleSet | None) -> tuple[str, ...]:
+    """Sketches of all events that decide on the weights of a network."""
+    events = (
+        streamed_sketches(samples) if isinstance(samples, StreamedSamples) else sketch_each(samples)
+    )
+    return events if validation is None else (*events, *sketch_each(validation))
 
 
 def _split(

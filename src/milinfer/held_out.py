@@ -14,6 +14,7 @@ from milinfer.points import only
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.typing import FloatArray
+from milinfer.unseen import require_unseen
 
 __all__ = ["HeldOut", "hold_out"]
 
@@ -134,6 +135,7 @@ def hold_out(
         raise ConfigurationError(msg)
     if reference is None:
         reference = float(np.ravel(getattr(model, "reference", 0.0))[0])
+    require_unseen(model, samples, "a diagnosis")
     if len(samples.parameters) > 1:
         msg = f"diagnose() needs samples in {parameter} alone, not {samples.parameters}"
         raise ParameterError(msg)

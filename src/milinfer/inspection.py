@@ -72,7 +72,7 @@ def _folder(path: Path) -> Facts:
     from milinfer.model_folder import read_json
 
     kind = read_json(path / "model.json").get("format")
-    return {"xgboost-1": _boosted, "background-1": _background}.get(str(kind), _network)(path)
+    return {"xgboost-2": _boosted, "background-1": _background}.get(str(kind), _network)(path)
 
 
 def _network(path: Path) -> Facts:

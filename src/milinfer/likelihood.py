@@ -254,6 +254,11 @@ class BagLikelihood:
         return weights_digest(self)
 
     @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Sketches of the events of training and early stopping; toys need others."""
+        return self.fitted.trained_on
+
+    @property
     def additive(self) -> bool:
         """Whether Λ is a sum over events, whatever the bags."""
         return self.fitted.members[0][0].bag_head is None

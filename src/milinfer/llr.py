@@ -21,6 +21,7 @@ from milinfer.samples import Sample
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import Float32Array, FloatArray, IntArray
+from milinfer.unseen import trained_on
 
 __all__ = [
     "BagModel",
@@ -323,6 +324,11 @@ class Renamed:
     def digest(self) -> str:
         """Hash of what was learned."""
         return model_tag(self.model).digest
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Sketches of the events that the model has learned from."""
+        return trained_on(self.model)
 
     @property
     def reduction(self) -> Literal["sum", "max"]:

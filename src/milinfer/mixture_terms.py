@@ -17,6 +17,7 @@ from milinfer.llr import LLRModel, Model, is_additive, model_tag
 from milinfer.rate import Rate
 from milinfer.samples import Sample
 from milinfer.typing import FloatArray
+from milinfer.unseen import trained_on
 
 __all__ = ["Backgrounds", "Component", "EventRatio", "MixtureTerms", "mixture_terms"]
 
@@ -145,6 +146,12 @@ class MixtureTerms:
         total: FloatArray = np.logaddexp.reduce([signal, *rows], axis=0)
         relative = np.array(rows).reshape(len(rows), len(sample)) - total
         return total, relative
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Sketches of the events that the model and the ratios have learned from."""
+        ratios = (word for c in self.components for word in trained_on(c.ratio))
+        return (*trained_on(self.model), *ratios)
 
     @cached_property
     def digest(self) -> str:

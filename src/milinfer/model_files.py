@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_model", "pack_model", "save_model", "unpack_model"]
 
-_FORMAT = 2
+_FORMAT = 3
 # What numpy, Keras and h5py make of a damaged file.
 _DAMAGED = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, Warning)
 _OWN = ("network", "training", "_fitted")  # written in a form of their own
@@ -71,6 +71,7 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
             "history": fitted.history,
             "n_events": fitted.n_events,
             "effective_events": fitted.effective_events,
+            "trained_on": fitted.trained_on,
             "weights": checksums,
             "versions": {p: version(p) for p in ("milinfer", "keras", "tensorflow", "numpy")},
         }
@@ -127,6 +128,7 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
             content["history"],
             content["n_events"],
             content["effective_events"],
+            tuple(content["trained_on"]),
         )
         loaded = dataclasses.replace(model, _fitted=fitted)
         _ = loaded.interpolation  # refuses points between which there is no curve

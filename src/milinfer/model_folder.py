@@ -93,7 +93,7 @@ def require_format(folder: Path, content: dict[str, Any], known: str, reader: st
 
     Examples
     --------
-    >>> require_format(Path("model"), {"format": 2}, "xgboost-1", "BoostedLikelihood")
+    >>> require_format(Path("model"), {"format": 2}, "xgboost-2", "BoostedLikelihood")
     Traceback (most recent call last):
     milinfer.exceptions.ModelError: model has model format 2, ...
     """

@@ -131,6 +131,11 @@ class ProfiledMixture:
         """Features that the model of the signal reads."""
         return model_tag(self.model).feature_names
 
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Sketches of the events that the models of signal and backgrounds have learned from."""
+        return self.terms.trained_on
+
     @cached_property
     def digest(self) -> str:
         """Hash of signal, backgrounds, yields and constraints."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from milinfer.samples import Sample
 from milinfer.typing import Float32Array, FloatArray
 
-__all__ = ["overlap", "share_events", "sketch"]
+__all__ = ["joined", "overlap", "share_events", "sketch", "sketch_each"]
 
 _SIZE = 128
 _DIGEST = 32  # characters
@@ -70,6 +71,36 @@ def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str
     return " ".join([*sorted(digests), *(f"{h:016x}" for h in smallest)])
 
 
+def joined(sketches: Iterable[str]) -> str:
+    """Sketch of the union of sets, from theirs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(1).normal(size=(1000, 2))
+    >>> joined([sketch(x[:600]), sketch(x[400:])]) == sketch(x)
+    True
+    """
+    words = {word for one in sketches for word in one.split()}
+    digests = {word for word in words if len(word) == _DIGEST}
+    return " ".join([*sorted(digests), *sorted(words - digests)[:_SIZE]])
+
+
+def sketch_each(samples: Iterable[Sample]) -> tuple[str, ...]:
+    """Sketches of each of several samples, and of all together where there are more than one.
+
+    A pool may hold one of the samples or all: a set is found in one that is of its size.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> len(sketch_each(gaussian.samples(1000, [0.0, 0.5], seed=1)))
+    3
+    """
+    each = [sketch(s) for s in samples]
+    return tuple(dict.fromkeys([*each, joined(each)]))
+
+
 def overlap(a: str, b: str) -> float:
     """Events in both of two sets over events in either (Jaccard), estimated from their sketches.
 
@@ -91,6 +122,7 @@ def overlap(a: str, b: str) -> float:
     return max(len(both.intersection(part)) / max(len(part), 1) for part in (digests, smallest))
 
 
+@lru_cache(maxsize=4096)  # of toys at many truths, which share their pools
 def share_events(a: str, b: str) -> bool:
     """Whether two sets have more than 4 % of their events in common.
 

@@ -22,6 +22,7 @@ from milinfer.heads import PolynomialHead
 from milinfer.morphing import PolynomialBasis
 from milinfer.reweighting import class_points, joint_density
 from milinfer.samples import SampleSet
+from milinfer.sketches import joined, sketch
 from milinfer.streaming import StreamedSamples
 from milinfer.typing import Float32Array, FloatArray
 
@@ -30,6 +31,7 @@ __all__ = [
     "streamed_joint_total",
     "streamed_moments",
     "streamed_normalisation",
+    "streamed_sketches",
     "streamed_weights",
 ]
 
@@ -102,6 +104,14 @@ def streamed_moments(samples: StreamedSamples) -> tuple[FloatArray, FloatArray]:
     first, second = sums[1:] / sums[0]
     mean = first.mean(axis=0)
     return mean + origin, np.maximum(second.mean(axis=0) - mean**2, 0.0)
+
+
+def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
+    """Sketches of each sample and of all; see :func:`milinfer.sketches.sketch_each`."""
+    each = [""] * len(samples)
+    for k, part in samples.in_order():
+        each[k] = joined([each[k], sketch(part)])
+    return tuple(dict.fromkeys([*each, joined(each)]))
 
 
 def streamed_joint_total(

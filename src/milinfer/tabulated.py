@@ -18,6 +18,7 @@ from milinfer.samples import Sample
 from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import FloatArray
+from milinfer.unseen import trained_on
 
 __all__ = ["Tabulated"]
 
@@ -38,6 +39,8 @@ class Tabulated:
         Log-ratios of the events of each, shape (n_events, K) each.
     events_in_bag, feature_names, digest
         As in :class:`~milinfer.llr.ModelTag`.
+    trained_on
+        Sketches of the events that the model has learned from.
 
     Examples
     --------
@@ -56,6 +59,7 @@ class Tabulated:
     events_in_bag: int = 1
     feature_names: tuple[str, ...] = ()
     digest: str = ""
+    trained_on: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: LLRModel, samples: Sequence[Sample], name: str | None = None) -> Tabulated:
@@ -88,6 +92,7 @@ class Tabulated:
             tag.events_in_bag,
             tag.feature_names,
             tag.digest,
+            trained_on(model),
         )
 
     @classmethod
@@ -131,6 +136,7 @@ class Tabulated:
             name=name,
             tables=tuple(np.mean(t, axis=0) for t in zip(*(m.tables for m in models), strict=True)),
             digest=hashlib.blake2b(digests.encode(), digest_size=8).hexdigest(),
+            trained_on=tuple(dict.fromkeys(s for m in models for s in m.trained_on)),
         )
 
     def event_llr(self, sample: Sample) -> FloatArray:

@@ -71,6 +71,9 @@ class ToyEnsemble:
     pool_influence
         What each part of the pool does to mean and spread of θ̂, from which the correlation of
         toys at two truths follows; None where it is not known (models of bags).
+    seen
+        Whether the model was trained on events of the pool: such toys say nothing of data, and no
+        calibration, belt or coverage is made of them.
     pieces
         Seed, start and stop of the runs that were joined; default: one run.
     """
@@ -90,6 +93,7 @@ class ToyEnsemble:
     extended: bool = False
     pool_variance_error: float = float("nan")
     pool_influence: PoolInfluence | None = None
+    seen: bool = False
     pieces: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:

@@ -33,6 +33,7 @@ from milinfer.toy_draws import STREAM, Draws
 from milinfer.toy_ensemble import ToyEnsemble
 from milinfer.toy_sums import Table, Tables, throw
 from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.unseen import has_seen
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -259,6 +260,7 @@ class Toys:
                         np.inf if self.disjoint else draws.pool.n_effective,
                         self.rate is not None,
                         *self._influence(model, table, draws, log_rate),
+                        seen=has_seen(model, draws.pool.pool_id),
                     )
                 )
         return found
