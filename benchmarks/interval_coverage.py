@@ -146,7 +146,7 @@ def measure(
             at_zero = [e for e in own if abs(e.truth) < 1e-9]
             methods |= {
                 "bias corrected": calibrate(own, correct="bias"),
-                "seed 001 (at 0)": calibrate(at_zero, cl=0.6827, kind="bartlett"),
+                "[AS] (at 0)": calibrate(at_zero, cl=0.6827, kind="bartlett"),
                 "c_cicc alone": calibrate(own, correct="scale"),
             }
             methods["calibrated"] = calibrated = calibrate(own)

@@ -2,7 +2,7 @@
 
 python benchmarks/training.py [--events 200000] [--batch 10000] [--repeats 6] [--quick]
 
-The network of seed 001 (36 features → 3 × (Dense 64, BatchNorm, ELU, Dropout 0.1, L2 1e-3) → mean
+The network of [AS] (36 features → 3 × (Dense 64, BatchNorm, ELU, Dropout 0.1, L2 1e-3) → mean
 over the bag → softmax over 5 points; Adam) on bags of 1, 50 and 250 events.  The reference is what
 public code of such analyses does: for each class a ``tf.data`` pipeline of events (shuffle, batch
 into bags, label), the classes taken in turns, shuffled, batched, and ``model.fit`` with its

@@ -181,7 +181,7 @@ def tables(results: Mapping[str, Any]) -> str:
 TITLES = {
     "quadratic": "quadratic: 8 features, exact likelihood ratio",
     "gaussian": "two Gaussians, ε = 0.1",
-    "vbf_hww": "vbf_hww: c_HW = 0.5 against 0, the features of seed 001",
+    "vbf_hww": "vbf_hww: c_HW = 0.5 against 0, the features of [AS]",
 }
 
 

@@ -90,7 +90,7 @@ def variations(base: Setting) -> list[tuple[str, str, dict[str, Any]]]:
         (SIZE, "60 epochs", {"epochs": 60}),
         (SIZE, "4 times fewer events", {"n_events": base.n_events // 4}),
         (SIZE, "4 times more events", {"n_events": base.n_events * 4}),
-        ("all", "as seed 001", PAPER),
+        ("all", "as in [AS]", PAPER),
     ]
 
 
@@ -102,7 +102,7 @@ def rows(size: str) -> list[Row]:
         return [Row("base", "base", base), *_made(base, chosen)]
     base = Setting()
     out = [Row("base", "base", base), *_made(base, variations(base))]
-    few = {"L2 1e-3", "mean pooling", f"mean pooling; event logit / {base.bag_size}", "as seed 001"}
+    few = {"L2 1e-3", "mean pooling", f"mean pooling; event logit / {base.bag_size}", "as in [AS]"}
     for problem, distance in (("gaussian", 0.2), ("vbf_hww", 0.5)):
         other = base._replace(problem=problem, distance=distance)
         chosen = [v for v in variations(other) if v[1] in few]

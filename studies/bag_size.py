@@ -1,4 +1,4 @@
-"""Does the information rise with the bag size? Seed 001's tables 2 and 3, figures 2, 3a, 5 and 16.
+"""Does the information rise with the bag size? [AS]'s tables 2 and 3, figures 2, 3a, 5 and 16.
 
 python studies/bag_size.py [--size quick|full] [--seed 0]
 

@@ -1,4 +1,4 @@
-"""Tables and figures of the study of bag sizes, and what seed 001 says in tables 2 and 3."""
+"""Tables and figures of the study of bag sizes, and what [AS] says in tables 2 and 3."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from milinfer.plotting import PALETTE, figure_of, styled
 
-# Seed 001, tables 2 and 3: c_cicc, coverage in % and mean Fisher information before calibration,
+# [AS], tables 2 and 3: c_cicc, coverage in % and mean Fisher information before calibration,
 # mean Fisher information after, bias, MSE before.
 PAPER: dict[str, dict[int, tuple[float, ...]]] = {
     "multi-class": {
@@ -293,7 +293,7 @@ def _information(results: Mapping[str, Any], family: str) -> Figure:
                 list(theirs.values()),
                 "x",
                 color=PALETTE[7],
-                label="seed 001 (other events)",
+                label="[AS] (other events)",
             )
             top = max(top, 1.1 * max(theirs.values()))
         axes[0].set_xscale("log")

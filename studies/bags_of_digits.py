@@ -68,7 +68,7 @@ MODELS = {
         *(Model("mean", p, _REGRESSOR, _MEAN) for p in ("mean", "attention")),
     ),
 }
-# Of seed 003, on MNIST; ours for the key instances of the three.  (score, key instances)
+# Of [ML], on MNIST; ours for the key instances of the three.  (score, key instances)
 BARS = {"three": (0.96, 0.95), "mean": (0.73, 0.89)}
 SCORES = {"three": "accuracy", "mean": "R²"}
 

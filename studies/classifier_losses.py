@@ -1,4 +1,4 @@
-"""The ratio of two Gaussians as five losses learn it: bulk and tails (seed 004, fig. 10).
+"""The ratio of two Gaussians as five losses learn it: bulk and tails ([NT], fig. 10).
 
 python studies/classifier_losses.py [--size quick|full] [--seed 0] [--out DIR]
 

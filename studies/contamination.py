@@ -2,7 +2,7 @@
 
 python studies/contamination.py [--size quick|full] [--seed 0] [--out DIR] [--page JSON]
 
-Figures 1, 6 and 7 of seed 001, on the embedded VBF H → WW with H → ZZ as background.
+Figures 1, 6 and 7 of [AS], on the embedded VBF H → WW with H → ZZ as background.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sets, lists and single events on the dijets of the paper (seed 004, figs. 2c and 6).
+"""Sets, lists and single events on the dijets of the paper ([NT], figs. 2c and 6).
 
 MILINFER_ENSEMBLE_LEARNING=DIR python studies/dijet_sets.py [--size quick|full] [--out DIR]
 

@@ -2,7 +2,7 @@
 
 python studies/distributions.py [--size quick|full] [--seed 0] [--out DIR] [--page JSON]
 
-Figure 24 of seed 001 with ratio panels, and for every feature what its best function alone tells
+Figure 24 of [AS] with ratio panels, and for every feature what its best function alone tells
 of c_HW, beside the exact likelihood ratio of all that is visible.
 """
 

@@ -1,4 +1,4 @@
-"""Sets, lists and single events: classifiers of twenty collider events (seed 004, figs. 2c to 6).
+"""Sets, lists and single events: classifiers of twenty collider events ([NT], figs. 2c to 6).
 
 python studies/event_sets.py [--size quick|full] [--seed 0] [--out DIR]
 

@@ -1,4 +1,4 @@
-"""Two Gaussians: classifiers of one event and of ten, made from each other (seed 004, figs. 1, 5).
+"""Two Gaussians: classifiers of one event and of ten, made from each other ([NT], figs. 1, 5).
 
 python studies/gaussian_classifiers.py [--size quick|full] [--seed 0] [--out DIR]
 

@@ -1,4 +1,4 @@
-"""Regression of a Gaussian mean from a hundred events, in three ways (seed 004, fig. 7).
+"""Regression of a Gaussian mean from a hundred events, in three ways ([NT], fig. 7).
 
 python studies/gaussian_regression.py [--size quick|full] [--seed 0] [--out DIR]
 

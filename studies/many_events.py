@@ -1,4 +1,4 @@
-"""Classifiers of many events at once, as the studies of seed 004 train and score them.
+"""Classifiers of many events at once, as the studies of [NT] train and score them.
 
 All are a :class:`milinfer.BagLikelihood` between two points; what differs is what it sees:
 

@@ -1,4 +1,4 @@
-"""Mutual information of a Gaussian feature and its label, by two classifiers (seed 004, fig. 9).
+"""Mutual information of a Gaussian feature and its label, by two classifiers ([NT], fig. 9).
 
 python studies/mutual_information.py [--size quick|full] [--seed 0] [--out DIR]
 

@@ -1,4 +1,4 @@
-"""What goes wrong in parametrised networks, and what mends it: seed 001's figures 3b and 18 to 20.
+"""What goes wrong in parametrised networks, and what mends it: [AS]'s figures 3b and 18 to 20.
 
 python studies/parametrised.py [--size quick|full] [--seed 0]
 

@@ -1,4 +1,4 @@
-"""Regression of c_HW from a hundred VBF H → WW* events, and scans of Λ (seed 004, fig. 8).
+"""Regression of c_HW from a hundred VBF H → WW* events, and scans of Λ ([NT], fig. 8).
 
 python studies/vbf_regression.py [--size quick|full] [--seed 0] [--out DIR]
 

@@ -161,7 +161,7 @@ def test_bias_matters_more_the_more_events_a_dataset_has():
 @pytest.mark.parametrize(
     ("step", "kind"),
     [
-        (lambda t, x: 2 * x * np.tanh(t / 0.1), "spline"),  # seed 001, Fig. 3b
+        (lambda t, x: 2 * x * np.tanh(t / 0.1), "spline"),  # [AS], Fig. 3b
         (lambda t, x: 2 * x * np.tanh((t - 0.3) / 0.1), "polynomial"),
         # Exact, but constant over steps of 0.2; θ0 is in the middle of one.
         (lambda t, x: np.round(t / 0.2) * 0.2 * x - (np.round(t / 0.2) * 0.2) ** 2 / 2, "spline"),
@@ -228,7 +228,7 @@ def test_a_missed_correlation_is_seen_by_the_classifier():
 
 
 def test_a_ratio_that_ignores_the_events_does_not_pass():
-    # The direct map from θ to the label of seed 001, §C.5.
+    # The direct map from θ to the label of [AS], §C.5.
     memorised = mil.diagnose(Ratio(lambda t, **_: -(t**2) / 2), SAMPLES, n_events=100)
     assert {"normalisation", "score", "event Bartlett", "closure", "calibration"} <= failed(
         memorised

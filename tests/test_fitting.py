@@ -291,7 +291,7 @@ def caught(model, samples):
 
 
 def test_a_network_that_reads_the_label_off_theta_is_caught(held_out, monkeypatch):
-    """Seed 001, §C.5: a direct map from θ to the label, whatever the events."""
+    """[AS], §C.5: a direct map from θ to the label, whatever the events."""
     draw = PairBags.draw
 
     def telltale(self, rng):

@@ -2,6 +2,13 @@
 
 Names are imported when first used, so that ``import milinfer`` stays fast and TensorFlow is
 loaded only by what needs it.
+
+References
+----------
+[AS] A. Azakli, B. Stelzer, "Increasing Information Extraction in Low-Signal Regimes via Multiple
+Instance Learning".  [NT] B. Nachman, J. Thaler, "E Pluribus Unum Ex Machina", Phys. Rev. D 103
+(2021) 116013.  [ML] "milearn: A Python Package for Multi-Instance Machine Learning",
+arXiv:2512.01287.  [MI] "Why Multi-Instance Learning is Actually Beautiful".
 """
 
 from __future__ import annotations

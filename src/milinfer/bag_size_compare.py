@@ -1,4 +1,4 @@
-"""Several ansätze for the error of a bag, fitted to the same informations (seed 001, §C.6)."""
+"""Several ansätze for the error of a bag, fitted to the same informations ([AS], §C.6)."""
 
 from __future__ import annotations
 

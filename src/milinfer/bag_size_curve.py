@@ -1,4 +1,4 @@
-r"""How the effective information depends on the bag size (seed 001, eq. 15), and a fit of that.
+r"""How the effective information depends on the bag size ([AS], eq. 15), and a fit of that.
 
 .. math:: I_\text{eff}(N_B) = \frac{I_\text{true}}{1 + g(N_B)},\qquad
           g(N_B) = \frac{\sigma^2_\epsilon(N_B)}{N_B\,I_1\,\Delta\theta^2}

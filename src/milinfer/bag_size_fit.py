@@ -1,4 +1,4 @@
-"""Fits of effective information against bag size (seed 001, eq. 15, fig. 2).
+"""Fits of effective information against bag size ([AS], eq. 15, fig. 2).
 
 The curves are in :mod:`milinfer.bag_size_curve`.
 """

@@ -1,4 +1,4 @@
-"""Effective information of one estimator against the size of its bags (seed 001, §3.2 and fig. 2).
+"""Effective information of one estimator against the size of its bags ([AS], §3.2 and fig. 2).
 
 The same network is trained on the same events at every bag size, and all trainings are run on the
 same pseudo-experiments.  What the sizes have in common (the toys) is then in the covariance of the

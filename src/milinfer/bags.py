@@ -1,7 +1,7 @@
 """Bags: groups of events that one prediction is made for.
 
 Splits come first (:meth:`milinfer.SampleSet.split`, by event), bags second, so that no event is
-ever on both sides.  *Dynamic* bags are drawn anew in every epoch (seed 001, §B.2.2).
+ever on both sides.  *Dynamic* bags are drawn anew in every epoch ([AS], §B.2.2).
 """
 
 from __future__ import annotations

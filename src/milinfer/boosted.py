@@ -1,7 +1,7 @@
 """`BoostedLikelihood`: a likelihood ratio of single events, learned by boosted trees.
 
-The event-level baseline of seed 001 (§B.2.3 and §C.3): XGBoost tells apart single events, and Λ of
-a bag or a dataset is the sum over its events, the composition f_{1→N} of seed 004 (eq. 13).
+The event-level baseline of [AS] (§B.2.3 and §C.3): XGBoost tells apart single events, and Λ of
+a bag or a dataset is the sum over its events, the composition f_{1→N} of [NT] (eq. 13).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class BoostedLikelihood:
     reference
         Parameter value θ0; must be one of the training points.
     trials
-        Trials of a search for hyperparameters with Optuna (50 in seed 001); see
+        Trials of a search for hyperparameters with Optuna (50 in [AS]); see
         :func:`milinfer.trees.search`.  0: `settings` as they are.
     seed
         Fixes splits, search and subsamples.

@@ -1,8 +1,8 @@
 """Calibration of a surface: curvature (c_cicc) and bias, from pseudo-experiments.
 
 The calibrated surface is c(θ)·[Λ(m(θ)) − Λ(θ̂)].  m(θ) = E[θ̂] at truth θ undoes the bias and the
-response as functions of θ; c(θ) scales the curvature, by the Bartlett ratio (seed 001, eq. 34) or
-so that the interval covers θ as often as it claims.  Seed 001 has one number for each of the two,
+response as functions of θ; c(θ) scales the curvature, by the Bartlett ratio ([AS], eq. 34) or
+so that the interval covers θ as often as it claims.  [AS] has one number for each of the two,
 found at θ = 0.  Because c belongs to the θ that is tested, not to the estimate, the coverage is
 right at every θ where toys were thrown, and the result is still a cost for iminuit.
 

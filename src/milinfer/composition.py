@@ -1,14 +1,14 @@
 r"""Bags from events, and events from bags.
 
 For independent events the likelihood ratio of a bag is the product of those of its events
-(seed 004, eq. 2), so that classifiers of events and of bags can be turned into one another:
+([NT], eq. 2), so that classifiers of events and of bags can be turned into one another:
 
-:math:`f_{1\to N}` (seed 004, eq. 13; seed 001, §C.3)
+:math:`f_{1\to N}` ([NT], eq. 13; [AS], §C.3)
     From a classifier of single events: :func:`bag_log_ratio` sums its log-ratios over each bag.
-    The output of that classifier for the bag is ``scipy.special.expit`` of the sum (seed 001,
+    The output of that classifier for the bag is ``scipy.special.expit`` of the sum ([AS],
     eq. 38).
 
-:math:`f_{N\to 1}` (seed 004, eqs. 14 and 32)
+:math:`f_{N\to 1}` ([NT], eqs. 14 and 32)
     From a classifier of bags whose logit is a sum over events, Σφ(x_i): φ(x_i) is the log-ratio
     of the event.  A :class:`~milinfer.likelihood.BagLikelihood` is of this form, for each class at
     once: with the mean embedding and a linear last layer, the log-ratio of a bag is
@@ -87,7 +87,7 @@ def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sa
     """Bags of consecutive events, each as one row with the features of its events side by side.
 
     A network over such rows is a classifier of bags that knows nothing of their symmetry, and with
-    `sort_by` one that has an order given to it: the list and the sorted classifier of seed 004.
+    `sort_by` one that has an order given to it: the list and the sorted classifier of [NT].
 
     Parameters
     ----------

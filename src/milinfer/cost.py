@@ -145,7 +145,7 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
     .. math:: -2\,[\,\Lambda_\mathrm{shape}(\theta) + \nu(\theta_0) - \nu(\theta)
               + N \ln(\nu(\theta)/\nu(\theta_0))\,]
 
-    (seed 001, eq. 1).  The parameters carry the range of the training points as their limits, which
+    ([AS], eq. 1).  The parameters carry the range of the training points as their limits, which
     Minuit takes over, so that a fit never extrapolates.  With a calibration the shape is
     :math:`c(\theta)\,[\Lambda(m(\theta)) - \Lambda(\hat\theta)]`, whose maximum is zero.
 

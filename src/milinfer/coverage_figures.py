@@ -100,7 +100,7 @@ def plot_calibrated(
     cl: float | None = None,
     truth: float | None = None,
 ) -> Figure:
-    """Surface of one dataset with its interval before and after calibration (seed 001, fig. 14).
+    """Surface of one dataset with its interval before and after calibration ([AS], fig. 14).
 
     Examples
     --------

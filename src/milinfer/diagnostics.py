@@ -3,7 +3,7 @@ r"""When not to trust a learned likelihood ratio: identities, closure and surfac
 With :math:`\lambda = \ln r(x|\theta)` of an exact ratio, :math:`E_{\theta_0}[r] = 1` at every θ,
 :math:`E_\theta[\partial_\theta\lambda] = 0` and
 :math:`E_\theta[-\partial^2_\theta\lambda] = E_\theta[(\partial_\theta\lambda)^2]` (the Bartlett
-identities; seed 001, eq. 17 and §C.2).  Learned ratios break them without any sign in the training
+identities; [AS], eq. 17 and §C.2).  Learned ratios break them without any sign in the training
 loss (§C.1, §C.4 and §C.5).
 """
 

@@ -8,7 +8,7 @@ hypotheses are :math:`d\sqrt N` standard deviations apart,
 whatever the size of the bags.  With the exact log-ratio λ no score has a larger d² than
 :math:`g = 2\tanh(λ/2)`, which is λ itself for neighbouring hypotheses; there :math:`d^2 = I_1 Δθ^2`
 with the Fisher information :math:`I_1` of one event, and the part of it that a learned score keeps
-is :math:`1/(1 + σ_ε^2/(N_B I_1 Δθ^2))`, with the variance of the learned error (seed 001, eq. 15).
+is :math:`1/(1 + σ_ε^2/(N_B I_1 Δθ^2))`, with the variance of the learned error ([AS], eq. 15).
 The area under the ROC curve of bags is :math:`Φ(d \sqrt{N/2})`.  (For far hypotheses and small bags
 the sum of λ separates better than that of g, as it is not normal.)
 

@@ -1,6 +1,6 @@
 r"""Distances between two samples, and mutual information, from a learned likelihood ratio.
 
-The value of a loss at its minimum is a divergence of the two densities (seed 004, eq. 9 and
+The value of a loss at its minimum is a divergence of the two densities ([NT], eq. 9 and
 table I):
 
 ==================== ============================================= ==============================

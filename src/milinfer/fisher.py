@@ -2,7 +2,7 @@
 
 I_MLE = 1/Var(θ̂) flatters an estimator that is pulled towards the middle.  Cramér–Rao for a biased
 estimator gives I_eff = R²/Var(θ̂) with the response R = dE[θ̂]/dθ; every claim about sensitivity
-uses I_eff.  I_curv = E[−d²T/dθ²] at θ̂ is what the surface itself claims (seed 001, eq. 17).
+uses I_eff.  I_curv = E[−d²T/dθ²] at θ̂ is what the surface itself claims ([AS], eq. 17).
 
 At the true value an exact surface obeys the Bartlett identities: the score dΛ/dθ has mean zero, and
 its variance is the mean of −d²Λ/dθ², and both are the Fisher information.  A surface of the wrong
@@ -51,7 +51,7 @@ class Information(NamedTuple):
     n_events, n_toys
         Events in a toy, and toys.
     info_mle, info_mle_error
-        1/Var(θ̂) (seed 001, §C.2).
+        1/Var(θ̂) ([AS], §C.2).
     response, response_error
         R = dE[θ̂]/dθ.
     info_eff, info_eff_error

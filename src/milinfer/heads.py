@@ -1,7 +1,7 @@
 r"""Heads: what the last layer of a network means as a function of the parameters θ.
 
 * :class:`LinearHead`: log-ratios at the K training points, linear in the outputs.  With the
-  identity each point has a logit of its own (multi-class network of seed 001, §B.2.4); with
+  identity each point has a logit of its own (multi-class network of [AS], §B.2.4); with
   polynomials in θ the surface is smooth by construction.
 * :class:`PolynomialHead`: the ratio of squared amplitudes itself,
 

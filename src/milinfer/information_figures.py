@@ -34,7 +34,7 @@ def plot_bag_sizes(
     fits: Sequence[BagSizeFit] = (),
     bound: tuple[float, float] | float | None = None,
 ) -> Figure:
-    """Effective information against bag size (seed 001, fig. 2), with fits and the exact bound.
+    """Effective information against bag size ([AS], fig. 2), with fits and the exact bound.
 
     Parameters
     ----------

@@ -44,14 +44,14 @@ class BagLikelihood:
     With mean pooling and a linear last layer the logits of a bag of :math:`N_B` events are
     :math:`W\bar\phi + b`.  So Λ of a dataset is a sum over events of
     :math:`\lambda_i(\theta_k) = [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B`, which equals the sum
-    over bags of seed 001 (eq. 10) for any grouping into full bags, and needs no special case for
+    over bags of [AS] (eq. 10) for any grouping into full bags, and needs no special case for
     the events left over by :math:`N \bmod N_B`.  A polynomial head is a sum over events by
     construction.  Other poolings score bags of consecutive events.
 
     Parameters
     ----------
     head
-        ``"multiclass"``: a class for each training point (seed 001, §B.2.4).  ``"polynomial"``:
+        ``"multiclass"``: a class for each training point ([AS], §B.2.4).  ``"polynomial"``:
         the ratio of squared amplitudes as a polynomial in θ, see
         :class:`milinfer.heads.PolynomialHead`.  ``"binary"``: an independent network for each
         point against the reference (§C.3).  ``"parametrised"``: θ is an input of the network

@@ -91,7 +91,7 @@ class LLRModel(_Described, Protocol):
 class BagModel(_Described, Protocol):
     """Log-likelihood ratios of bags from summaries of their events.
 
-    Λ of a dataset is the sum over its bags (seed 001, eq. 10).
+    Λ of a dataset is the sum over its bags ([AS], eq. 10).
     """
 
     @property

@@ -1,6 +1,6 @@
 """Bag networks in Keras: event embedding φ(x), pooling over the bag, head.
 
-The network of seed 001, §B.2.1: normalisation → 3 × (Dense 64, BatchNorm, ELU, Dropout 0.1,
+The network of [AS], §B.2.1: normalisation → 3 × (Dense 64, BatchNorm, ELU, Dropout 0.1,
 L2 1e-3) → mean over the bag (the "Asimov vector") → linear layer, whose softmax gives the class
 probabilities.  Because the last layer is linear, the logits of a bag are the mean of the logits
 of its events: a dataset needs one pass of :attr:`BagNetwork.event_model` and sums after that.

@@ -1,6 +1,6 @@
-"""How far surfaces are from the parabolas that are put in their place (seed 001, §C.4).
+"""How far surfaces are from the parabolas that are put in their place ([AS], §C.4).
 
-With free logits Λ at neighbouring points is learned independently, and is rough.  Seed 001 takes
+With free logits Λ at neighbouring points is learned independently, and is rough.  [AS] takes
 estimate, interval and information from a parabola through the points near the highest one, and
 quotes the mean squared distance of the points from it.
 """

@@ -183,7 +183,7 @@ def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: fl
 def plot_ladder(
     before: ToyIntervals, after: ToyIntervals, n_toys: int = 50, parameter: str = ""
 ) -> Figure:
-    """Intervals of many toys before and after calibration (seed 001, fig. 16).
+    """Intervals of many toys before and after calibration ([AS], fig. 16).
 
     Parameters
     ----------

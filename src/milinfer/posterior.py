@@ -1,7 +1,7 @@
 r"""From likelihood ratios to the posterior of a parameter: what direct regression estimates.
 
 A regression that is trained with the squared error on bags of known θ learns the mean of the
-posterior, with the absolute error its median, for the prior that θ had in training (seed 004,
+posterior, with the absolute error its median, for the prior that θ had in training ([NT],
 eqs. 28 and 29).  Both follow from any learned Λ(θ) without such a training:
 
 .. math:: p(\theta|D) = \frac{e^{\Lambda(\theta)}\,p(\theta)}

@@ -265,7 +265,7 @@ class Rate:
         return self._series.gradient(np.asarray(theta, dtype=np.float64).reshape(-1))
 
     def rate_term(self, theta: ArrayLike, reference: ArrayLike, n_events: float) -> float:
-        """ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)) (seed 001, eq. 1).
+        """ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)) ([AS], eq. 1).
 
         Parameters
         ----------

@@ -2,7 +2,7 @@
 
 A regularised network pulls its estimates towards the middle, and a curved model has a bias of order
 1/N: E[θ̂] = m(θ) is measured with toys at several truths.  The response is dm/dθ, the bias is
-m(θ) − θ, and m⁻¹ undoes both, at every θ and not at θ = 0 alone (seed 001, eq. 35).
+m(θ) − θ, and m⁻¹ undoes both, at every θ and not at θ = 0 alone ([AS], eq. 35).
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class Interpolation:
         ``"spline"``: cubic spline through all points.  ``"polynomial"``: Chebyshev polynomial of
         degree `degree`, least squares over all points; smooths what a classifier leaves rough.
         ``"parabola"``: least-squares parabola through the points within `window` of the highest
-        one (seed 001, §C.4).  ``"points"``: no continuation, Λ is known at the points alone.
+        one ([AS], §C.4).  ``"points"``: no continuation, Λ is known at the points alone.
     degree, window
         See above.
 

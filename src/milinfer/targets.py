@@ -26,7 +26,7 @@ __all__ = ["ClassBags", "EpochBags", "PairBags", "StreamedBags", "TrainingBags"]
 ops = keras.ops
 
 # Share of the bags in the negatives at θ0 of its nearest and second-nearest neighbours on either
-# side (seed 001, §C.5).
+# side ([AS], §C.5).
 _NEIGHBOURS = (0.3, 0.2)
 
 
@@ -182,7 +182,7 @@ class PairBags:
 
     Negatives are bags of the reference beside every other θ, and, with ``symmetric``, bags of
     neighbouring points beside the reference (30 % from each of the nearest, 20 % from each of the
-    second nearest: seed 001, §C.5), so that θ alone never tells the label.
+    second nearest: [AS], §C.5), so that θ alone never tells the label.
 
     Parameters
     ----------

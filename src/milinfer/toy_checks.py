@@ -1,6 +1,6 @@
 """Checks on pseudo-experiments: response, I_curv against I_eff, and the shape of surfaces.
 
-For datasets the second Bartlett identity reads I_curv = I_eff (seed 001, eq. 17; §C.2 finds it
+For datasets the second Bartlett identity reads I_curv = I_eff ([AS], eq. 17; §C.2 finds it
 violated by every learned ratio).  Surfaces with steps are what §4.3 (Fig. 3) and §C.4 (Fig. 5)
 report of parametrised and of multi-class networks.
 """

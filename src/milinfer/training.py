@@ -51,7 +51,7 @@ class TrainingConfig:
     patience
         Epochs without a better validation loss before the learning rate is lowered.
     schedule
-        ``"plateau"`` (seed 001, §B.2.2): halved on each plateau; training stops after
+        ``"plateau"`` ([AS], §B.2.2): halved on each plateau; training stops after
         ``2 * patience``.  ``"anneal"``: on each plateau the best weights come back, and the rate is
         lowered by a factor of three until it is below its minimum; this neither undertrains where
         there are many events nor overtrains where there are few.  ``"cosine"``: the rate falls to

@@ -201,7 +201,7 @@ def search(
     seed: np.random.SeedSequence,
     on_trial: Callable[[TrialReport], None] | None,
 ) -> tuple[BoostedSettings, list[dict[str, float]]]:
-    """Search hyperparameters by stratified cross-validation (seed 001, §B.2.3).
+    """Search hyperparameters by stratified cross-validation ([AS], §B.2.3).
 
     Two samples maximise the area under the ROC curve, as in the paper; more minimise the log loss.
 

@@ -1,6 +1,6 @@
 """Two-sample tests: does the weight r(x|θ) turn events of θ0 into events of θ.
 
-An exact ratio does (seed 004, §III C 2 and Fig. 3a): events of θ0 with weights r(x|θ) have the
+An exact ratio does ([NT], §III C 2 and Fig. 3a): events of θ0 with weights r(x|θ) have the
 distribution of the events of θ in every feature, and no classifier tells the two apart (Cranmer,
 Pavez and Louppe, arXiv:1506.02169).  The same comparison without the weights says how much there
 was to see.  Weights may be negative.

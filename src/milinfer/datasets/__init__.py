@@ -9,7 +9,7 @@
 `gaussian`
     Closed-form examples.
 `public`
-    Readers of the public samples of seed 004, which are not part of the package.
+    Readers of the public samples of [NT], which are not part of the package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gaussian examples with closed-form likelihood ratios (seed 004, §III).
+"""Gaussian examples with closed-form likelihood ratios ([NT], §III).
 
 ``x ~ N(mu, 1)`` in one or more independent dimensions, of which the first carries the parameter.
 """
@@ -64,7 +64,7 @@ def samples(n_events: int, values: Sequence[float], *, seed: int, n_features: in
 
 
 def two_gaussians(n_events: int, *, epsilon: float = 0.1, seed: int) -> SampleSet:
-    """The two Gaussians N(±ε, 1) of seed 004, §III A 1.
+    """The two Gaussians N(±ε, 1) of [NT], §III A 1.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-r"""Public samples of seed 004, for a user who has the files: dijets and top quarks.
+r"""Public samples of [NT], for a user who has the files: dijets and top quarks.
 
 ================ ======================================== =====================================
 function         files                                    format
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 DIJET_FEATURES = ("m_lighter", "delta_m", "tau21_lighter", "tau21_heavier")
-"""Of seed 004, §III A 2: mass of the lighter jet and difference of both, in TeV; τ21 of both."""
+"""Of [NT], §III A 2: mass of the lighter jet and difference of both, in TeV; τ21 of both."""
 
 LHCO_COLUMNS = tuple(
     f"{name}{jet}"
@@ -57,7 +57,7 @@ def lhco_dijets(
     *,
     window: tuple[float, float] | None = (3.3, 3.7),
 ) -> SampleSet:
-    """Dijets of the LHC Olympics 2020 R&D data set with the four features of seed 004.
+    """Dijets of the LHC Olympics 2020 R&D data set with the four features of [NT].
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def lhco_dijets(
 
 
 def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, SampleSet]:
-    """Dijets of figs. 2 and 6 of seed 004 as the authors published them, to train and to test.
+    """Dijets of figs. 2 and 6 of [NT] as the authors published them, to train and to test.
 
     The features are standardised: what they were divided by is not in the files.  Bags have been
     standardised for each of their three places by itself; the scales differ by less than 1 %.
@@ -189,7 +189,7 @@ def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, Sam
 
 
 def top_quarks(folder: PathLikeStr, *, level: str = "simulation") -> SampleSet:
-    """Top quark pairs at two masses (seed 004, §III A 3).
+    """Top quark pairs at two masses ([NT], §III A 3).
 
     Not tried on the published files, which the authors' notebook reads as this does.
 
@@ -234,7 +234,7 @@ def top_quarks(folder: PathLikeStr, *, level: str = "simulation") -> SampleSet:
 
 
 def _dijet_features(columns: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
-    """Features of seed 004 (n, 4) and the dijet mass in TeV (n,), from columns in GeV."""
+    """Features of [NT] (n, 4) and the dijet mass in TeV (n,), from columns in GeV."""
     momenta = {j: [columns[f"p{axis}{j}"] for axis in "xyz"] for j in ("j1", "j2")}
     masses = np.stack([columns["mj1"], columns["mj2"]])
     energies = [
