@@ -14,7 +14,7 @@ import milinfer as mil
 from milinfer import events as event_files
 from milinfer.configuration_template import init_analysis
 from milinfer.datasets import gaussian, vbf_hww
-from milinfer.exceptions import ConfigurationError, MilinferError, ModelError
+from milinfer.exceptions import ConfigurationError, MilinferError, ModelError, SampleError
 from milinfer.histogram_files import save_histograms
 from milinfer.inspection import inspect_file
 
@@ -63,7 +63,23 @@ def test_what_a_file_does_not_say_is_not_given(tmp_path):
     facts = inspect_file(tmp_path / "a.root")
     assert facts["events"] == 30
     assert facts["beams"] == facts["cross_section_pb"] == facts["point"] == "not given"
-    assert facts["collections"] == "LHEPart"
+    # Of generated particles alone: nothing for features of reconstructed objects.
+    assert "collections" not in facts
+
+
+@pytest.mark.parametrize("name", ["report.html", "scan.SVG", "scan.pdf", "scan.png"])
+def test_pictures_are_not_inspected(tmp_path, name):
+    (tmp_path / name).write_text("<html>")
+    with pytest.raises(SampleError, match=r"is there to be looked at.*summary\.json"):
+        inspect_file(tmp_path / name)
+
+
+def test_facts_are_printed_in_words():
+    from milinfer.cli.data import _text
+
+    assert _text([[-0.30000000000000004], [0.0]]) == "-0.3, 0"
+    assert _text(((-1.0, 1.0), (-2.0, 2.5))) == "[-1, 1], [-2, 2.5]"
+    assert (_text([3, 4]), _text(0.5), _text("none")) == ("3, 4", "0.5", "none")
 
 
 def test_models(tmp_path):

@@ -122,7 +122,23 @@ class SamplesSection(_Section):
             msg = f"has no files in {missing!r}; give both tune and evaluate, or neither"
             raise ValueError(msg)
         if sum(self.fractions) >= 1:
-            msg = f"fractions {list(self.fractions)} leave nothing to train on; give smaller ones"
+            shares = ", ".join(f"{f:g}" for f in self.fractions)
+            msg = f"fractions [{shares}] leave nothing to train on; give smaller ones"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _same_parameters(self) -> SamplesSection:
+        known: dict[frozenset[str], str] = {}
+        for role in ("train", "tune", "evaluate"):
+            for k, section in enumerate(getattr(self, role), start=1):
+                if section.point is not None:
+                    known.setdefault(frozenset(section.point), f"{role}[{k}].point")
+        if len(known) > 1:
+            given = "; ".join(
+                f"{key} has {', '.join(sorted(names)) or 'none'}" for names, key in known.items()
+            )
+            msg = f"points have different parameters: {given}; give the same to all"
             raise ValueError(msg)
         return self
 

@@ -15,6 +15,9 @@ __all__ = ["inspect_file"]
 
 Facts = dict[str, object]
 
+_TO_LOOK_AT = (".html", ".svg", ".png", ".pdf")
+_SIMULATED = ("LHE", "Gen")  # collections that simulation has before any detector
+
 
 def inspect_file(path: PathLikeStr) -> Facts:
     """Say what something on disk is, and what is in it.
@@ -52,6 +55,12 @@ def inspect_file(path: PathLikeStr) -> Facts:
     place = Path(path)
     if place.is_dir():
         return _folder(place)
+    if place.suffix.lower() in _TO_LOOK_AT:
+        msg = (
+            f"{path} is there to be looked at; what it shows is in the summary.json or in the "
+            "--json of the run that drew it"
+        )
+        raise SampleError(msg)
     readers: dict[str, Callable[[Path], Facts]] = {
         ".json": _json,
         ".toml": _analysis,
@@ -312,7 +321,7 @@ def _nanoaod(path: Path) -> Facts:
         k[1:] for k in names if k[:1] == "n" and any(m.startswith(k[1:] + "_") for m in names)
     ]
     missing = [k for k in MET_NAMES if f"{k}_pt" in names]
-    if not counted:
+    if all(k.startswith(_SIMULATED) for k in counted):
         return {}
     return {
         "kind": "events of reconstructed objects (NanoAOD)",

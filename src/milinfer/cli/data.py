@@ -223,6 +223,16 @@ def inspect(path: Path, json_path: Path | None) -> None:
     facts = inspect_file(path)
     table = Table(title=str(path), show_header=False)
     for key, value in facts.items():
-        table.add_row(key, str(value))
+        table.add_row(key, _text(value))
     Console().print(table)
     write_json(json_path, facts)
+
+
+def _text(value: object) -> str:
+    """A fact in words: lists without the brackets of Python, ranges in those of mathematics."""
+    if isinstance(value, (list, tuple)):
+        parts = [_text(v[0]) if isinstance(v, list) and len(v) == 1 else v for v in value]
+        return ", ".join(
+            f"[{_text(list(v))}]" if isinstance(v, (list, tuple)) else _text(v) for v in parts
+        )
+    return f"{value:g}" if isinstance(value, float) else str(value)
