@@ -204,6 +204,18 @@ def test_a_figure_of_an_unknown_kind_is_refused_before_the_work(command, tmp_pat
     assert "a figure is one of .svg, .pdf, .png" in " ".join(printed.split())
 
 
+def test_errors_name_options_and_not_arguments(tmp_path):
+    files = [tmp_path / f"{k}.parquet" for k in range(3)]
+    made = vbf_hww.samples(100, [0.0, 0.5, 1.0], seed=1, features="vbf_2l2j")
+    for file, sample in zip(files, made, strict=True):
+        sample.to_file(file)
+    train = ("train", *files, "--out", tmp_path / "m", "--head", "polynomial")
+    printed = " ".join(call(*train, "--pooling", "sum", code=2).split())
+    assert "a polynomial head is a sum over events and takes no --pooling" in printed
+    printed = " ".join(call(*train, "--reference", "3", code=2).split())
+    assert "--reference" in printed
+
+
 @pytest.mark.slow
 def test_the_demo_meets_its_contract(tmp_path):
     figures = tmp_path / "s.json"

@@ -67,9 +67,9 @@ def test_what_is_wrong_is_named(tmp_path, text, words):
         ('[[samples.tune]]\npath="t"\n' + LEAST, ["samples: has no files in 'evaluate'"]),
         ("[samples]\nfractions = [0.5, 0.5]\n" + LEAST, ["samples: fractions [0.5, 0.5] leave"]),
         (
-            "[[samples.train]]\npath = 'b'\npoint = { c_HW = 1.0 }\n"
-            "[[samples.train]]\npath = 'c'\npoint = { cHW = 0.0 }\n[data]\npath = 'd'\n",
-            ["train[1].point has c_HW; train[2].point has cHW; give the same to all"],
+            LEAST + "[[samples.train]]\npath = 'b'\npoint = { c_HW = 1.0 }\n"
+            "[[samples.train]]\npath = 'c'\npoint = { cHW = 0.0 }\n",
+            ["train[2].point has c_HW; train[3].point has cHW; give the same to all"],
         ),
     ],
 )

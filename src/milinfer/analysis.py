@@ -147,7 +147,7 @@ def _truth(analysis: Analysis) -> float:
     if len(analysis.evaluation) != 1:
         msg = (
             f"evaluation samples are at {', '.join(f'{v:g}' for v in values)}: say at which value "
-            "the methods are to be compared, with truth"
+            "the methods are to be compared, with truth="
         )
         raise SampleError(msg)
     return float(values[0])

@@ -59,9 +59,8 @@ def truths(
         return tuple(spaced.tolist())
     inside = np.sort(values[np.abs(values - centre) <= reach * (1 + 1e-9)])
     if not len(inside):
-        msg = (
-            f"toys.{key}: no sample is in the inner half of {list(limits)}; say where to throw toys"
-        )
+        inner = f"[{limits[0]:g}, {limits[1]:g}]"
+        msg = f"toys.{key}: no sample is in the inner half of {inner}; say where to throw toys"
         raise ConfigurationError(msg)
     return tuple(inside.tolist())
 

@@ -121,7 +121,7 @@ class FeatureSet:
         """
         unknown = [name for name in names if name not in self.columns]
         if unknown:
-            msg = f"{self.name} has no columns {unknown}; it has {', '.join(self.names)}"
+            msg = f"{self.name} has no columns {', '.join(unknown)}; it has {', '.join(self.names)}"
             raise FeatureError(msg)
         return dataclasses.replace(
             self,

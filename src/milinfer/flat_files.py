@@ -82,7 +82,7 @@ class FlatTable:
         missing = [name for name in names if name not in self.columns]
         if missing:
             msg = (
-                f"{self.path} has no columns {missing}; it has "
+                f"{self.path} has no columns {', '.join(missing)}; it has "
                 f"{', '.join(self.columns) or 'none'}: compute them again, or name others"
             )
             raise SampleError(msg)

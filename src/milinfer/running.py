@@ -159,7 +159,7 @@ def run_features(
         raise mine from error
     missing = [name for name in groups if name not in output]
     if missing:
-        msg = f"the datasets {missing} have no events; leave them out"
+        msg = f"the datasets {', '.join(missing)} have no events; leave them out"
         raise SampleError(msg)
     return {
         name: _sample(name, output[name], processor.features, files[name], known[name])

@@ -365,10 +365,10 @@ class SampleSet:
         seen: set[tuple[tuple[str, float], ...]] = set()
         for sample in samples:
             if sample.feature_names != first.feature_names:
-                missing = set(first.feature_names) ^ set(sample.feature_names)
+                missing = sorted(set(first.feature_names) ^ set(sample.feature_names))
                 msg = (
                     f"{sample.label} and {first.label} have different features "
-                    f"({sorted(missing) or 'another order'})"
+                    f"({', '.join(missing) or 'another order'})"
                 )
                 raise SampleError(msg)
             if tuple(sample.point) != tuple(first.point):
@@ -510,7 +510,8 @@ def as_features(sample: Sample | ArrayLike, names: Sequence[str]) -> Float32Arra
             return sample.features
         missing = [n for n in names if n not in sample.feature_names]
         if missing:
-            msg = f"{sample.label} lacks the features {missing} that the model was trained on"
+            absent = ", ".join(missing)
+            msg = f"{sample.label} lacks the features {absent} that the model was trained on"
             raise SampleError(msg)
         return np.column_stack([sample.column(n) for n in names])
     array = np.asarray(sample, dtype=np.float32)

@@ -118,7 +118,7 @@ class Toys:
                 )
                 raise ConfigurationError(msg)
             if sample.feature_names != samples.feature_names:
-                differ = sorted(set(sample.feature_names) ^ set(samples.feature_names))
+                differ = ", ".join(sorted(set(sample.feature_names) ^ set(samples.feature_names)))
                 msg = (
                     f"background {sample.label} and {samples[0].label} have different features "
                     f"({differ or 'another order'})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import warnings
 from importlib import import_module
 from typing import IO, Any
@@ -47,6 +48,28 @@ def _one_line(message: Warning | str, category: type[Warning], *_: object, **__:
     return f"{kind}: {message}\n"
 
 
+# Arguments of functions that a command offers under other names.
+_ALIASES = {"n_events": "events_per_toy", "client": "scheduler", "n_toys": "toys"}
+
+
+def _in_options(text: str, command: click.Command) -> str:
+    """A message with the options of a command in the place of the arguments of its functions.
+
+    Examples
+    --------
+    >>> command = click.Command("fit", params=[click.Option(["--bag-size"])])
+    >>> _in_options("use bag_size=1, or another seed=", command)
+    'use --bag-size=1, or another seed='
+    """
+    options = {p.name: max(p.opts, key=len) for p in command.params if isinstance(p, click.Option)}
+    options |= {name: options[other] for name, other in _ALIASES.items() if other in options}
+    return re.sub(
+        r"(?<![\w-])([a-z_]+)=(?!=)(?=([^\s,;:.)]?))",
+        lambda m: options[m[1]] + ("=" if m[2] else "") if m[1] in options else m[0],
+        text,
+    )
+
+
 class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         # Where in the package a warning comes from says nothing to who types a command.
@@ -57,6 +80,8 @@ class _LazyGroup(click.Group):
             if ctx.params["debug"] or getattr(error, "errno", None) == errno.EPIPE:
                 raise
             text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            text = text if command is None else _in_options(text, command)
             if not isinstance(error, MilinferError):  # permissions, a full disk
                 text = f"{text}; see to that file or folder, and try again"
             raise _Failure(text) from error
