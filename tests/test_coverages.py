@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import beta, chi2, norm
 
 from milinfer.belt_grid import neyman
-from milinfer.coverages import Asymptotic, CoverageScan, coverage, coverage_scan
+from milinfer.coverages import Asymptotic, Coverage, CoverageScan, coverage, coverage_scan
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.toys import Toys
 from models import GaussianMean, gaussian_samples
@@ -72,6 +72,18 @@ def test_the_p_values_of_a_right_method_are_uniform():
         p_values.append(scan.chi2("x", 0.6827)[2])
     assert 0.2 < np.mean(p_values) < 0.8
     assert min(p_values) > 1e-4
+
+
+def test_the_p_value_knows_the_pool():
+    """Regression: a pool that shifts a coverage by 2 % made 3σ of a right method with 5000 toys."""
+    toys, pool = np.sqrt(0.6827 * 0.3173 / 5000), 0.02
+    for error, expected in ((pool, np.hypot(toys, pool)), (0.0, toys), (np.nan, toys)):
+        row = Coverage("m", "x", {"mu": 0.0}, 0.6827, 0.6627, 0.0067, 0.656, 0.669, 5000, error)
+        scan = CoverageScan((row, row._replace(point={"mu": 0.3})))
+        assert row.pull == pytest.approx(-0.02 / toys)
+        assert row.total_pull == pytest.approx(-0.02 / expected)
+        assert scan.chi2("x", 0.6827)[0] == pytest.approx(2 * row.total_pull**2)
+        assert len(scan.outside("x", 0.6827)) == (0 if error == pool else 2)
 
 
 def test_toys_of_tuning_events_are_refused():

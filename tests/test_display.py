@@ -278,6 +278,7 @@ def test_tables_have_the_numbers_of_the_results(results, samples):
     assert [r["coverage"] for r in rows] == [r.coverage for r in scan]
     assert [r["point.mu"] for r in rows] == [r.theta for r in scan]
     assert [r["pull"] for r in rows] == [r.pull for r in scan]
+    assert [r["total_pull"] for r in rows] == [r.total_pull for r in scan]
     toys = results["toys"].to_table()
     assert np.array_equal(toys["estimate.mu"].to_numpy(), results["toys"].theta_hat)
     assert toys["toy"].to_pylist() == list(range(400))
@@ -306,7 +307,7 @@ def test_tables_have_the_numbers_of_the_results(results, samples):
 def test_an_empty_scan_has_all_columns_but_points():
     table = CoverageScan(()).to_table()
     assert table.num_rows == 0
-    assert set(table.column_names) == {*Coverage._fields, "pull"} - {"point"}
+    assert set(table.column_names) == {*Coverage._fields, "pull", "total_pull"} - {"point"}
 
 
 def test_joined_toys_keep_their_seeds(samples):

@@ -123,6 +123,13 @@ class Coverage(NamedTuple):
         """Deviation from what is claimed, in binomial errors of the claim."""
         return (self.coverage - self.cl) / float(binomial_errors(self.cl, self.n_toys))
 
+    @property
+    def total_pull(self) -> float:
+        """The same in errors of toys and pool, added in quadrature where the latter is known."""
+        toys = float(binomial_errors(self.cl, self.n_toys))
+        pool = 0.0 if np.isnan(self.pool_error) else self.pool_error
+        return (self.coverage - self.cl) / float(np.hypot(toys, pool))
+
     def __str__(self) -> str:
         return (
             f"{self.method} of {self.model} at {format_point(self.point)}: "
@@ -192,15 +199,17 @@ class CoverageScan:
     def chi2(self, method: str, cl: float) -> tuple[float, int, float]:
         """χ² of all truths against the claim, degrees of freedom and p-value.
 
-        Toys at different truths from one pool share its fluctuation; this is for binomial errors.
+        Errors are those of toys and pool, where the latter is known.  Toys at different truths from
+        one pool share its fluctuation: the mean of χ²/n is one all the same, but it varies more
+        than that of as many independent numbers.
         """
-        pulls = np.array([r.pull for r in self.of(method, cl)])
+        pulls = np.array([r.total_pull for r in self.of(method, cl)])
         value = float(pulls @ pulls)
         return value, len(pulls), float(chi2.sf(value, len(pulls)))
 
     def outside(self, method: str, cl: float, sigmas: float = 2.0) -> tuple[Coverage, ...]:
-        """Rows further from the claim than so many binomial errors."""
-        return tuple(r for r in self.of(method, cl) if abs(r.pull) > sigmas)
+        """Rows further from the claim than so many errors of toys and pool."""
+        return tuple(r for r in self.of(method, cl) if abs(r.total_pull) > sigmas)
 
     header = ("method", "level", "truths", "lowest", "highest", "χ²/n", "p-value", "beyond 2σ")
 
@@ -249,9 +258,10 @@ class CoverageScan:
     def to_table(self) -> pa.Table:
         """One row for each method, level and truth.
 
-        Columns: the fields of :class:`Coverage`, the truth as ``point.PARAMETER``, and ``pull``.
+        Columns: the fields of :class:`Coverage`, the truth as ``point.PARAMETER``, ``pull`` and
+        ``total_pull``.
         """
-        return tuples_table(Coverage, self.rows, ["pull"])
+        return tuples_table(Coverage, self.rows, ["pull", "total_pull"])
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Plain numbers, for JSON; None where the error of the pool is not known."""
@@ -260,6 +270,7 @@ class CoverageScan:
                 **r._asdict(),
                 "point": dict(r.point),
                 "pull": r.pull,
+                "total_pull": r.total_pull,
                 "pool_error": None if np.isnan(r.pool_error) else r.pool_error,
             }
             for r in self.rows
