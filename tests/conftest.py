@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from itertools import groupby, islice
+
+import pytest
 
 # Tests run side by side: threads that wait for each other take processors from the other tests, and
 # small networks run faster without.  Read when numpy and TensorFlow are imported, here and in the
@@ -14,3 +17,25 @@ for name in (
     "TF_NUM_INTEROP_THREADS",
 ):
     os.environ.setdefault(name, "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every worker begin with its share of the modules that have slow tests.
+
+    Workers get equal parts of the list, and whoever is done takes from the end of another's: what
+    is left for the end is then quick, and no worker waits long for the others.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    modules = [list(group) for _, group in groupby(items, key=lambda item: item.path)]
+    slow, quick = [], []
+    for module in modules:
+        is_slow = any(item.get_closest_marker("slow") for item in module)
+        (slow if is_slow else quick).append(module)
+    rest = iter([item for module in quick for item in module])
+    ordered: list[pytest.Item] = []
+    for k in range(workers):
+        ordered += [item for module in slow[k::workers] for item in module]
+        ordered += islice(rest, max(len(items) * (k + 1) // workers - len(ordered), 0))
+    items[:] = [*ordered, *rest]

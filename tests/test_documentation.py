@@ -73,9 +73,14 @@ def vbf() -> mil.SampleSet:
     return vbf_hww.samples(500, POINTS, seed=1)
 
 
+@cache
+def other_vbf() -> mil.SampleSet:
+    return vbf_hww.samples(500, POINTS, seed=2)
+
+
 def of_vbf(_folder: Path) -> dict[str, object]:
     data = vbf().at(c_HW=0.0).take(slice(0, 300)).as_data()
-    return {"samples": vbf(), "train": vbf(), "held_out": vbf(), "data": data}
+    return {"samples": vbf(), "train": vbf(), "held_out": other_vbf(), "data": data}
 
 
 def intervals(_folder: Path) -> dict[str, object]:
@@ -95,9 +100,14 @@ def intervals(_folder: Path) -> dict[str, object]:
 
 
 def background(_folder: Path) -> dict[str, object]:
-    signal = gaussian.samples(1500, [-1.0, -0.3, 0.0, 0.3, 1.0], seed=1)
-    signal = mil.SampleSet(
-        tuple(replace(s, cross_section=0.06 * (1 + s.point["mu"] ** 2)) for s in signal)
+    signal, pool = (
+        mil.SampleSet(
+            tuple(
+                replace(s, cross_section=0.06 * (1 + s.point["mu"] ** 2))
+                for s in gaussian.samples(1500, [-1.0, -0.3, 0.0, 0.3, 1.0], seed=seed)
+            )
+        )
+        for seed in (1, 3)
     )
     other = gaussian.generate(2000, 1.5, seed=2)
     model = mil.BagLikelihood(head="polynomial", order=1, bag_size=1, seed=1).fit(signal)
@@ -108,7 +118,8 @@ def background(_folder: Path) -> dict[str, object]:
         "model": model,
         "rate": mil.Rate.from_samples(signal, luminosity=1.0, degree=2),
         "data": mil.Sample(np.concatenate(events), other.feature_names),
-        "pool": signal,
+        "pool": pool,
+        "other_background": gaussian.generate(2000, 1.5, seed=4),
     }
 
 

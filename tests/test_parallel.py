@@ -172,20 +172,23 @@ def test_a_scheduler_by_its_address_or_file(client, tmp_path, monkeypatch):
 def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
     names, rng = mil.feature_set("vbf_2l2j").names, np.random.default_rng(8)
     for k, c in enumerate((-1.0, 0.0, 1.0)):
-        features = rng.normal(0.1 * c, 1, (2000, len(names)))
+        features = rng.normal(0.3 * c, 1, (2000, len(names)))
         write_sample(mil.Sample(features, names, point={"c": c}), tmp_path / f"{k}.parquet")
+        features = rng.normal(0.3 * c, 1, (2000, len(names)))
+        write_sample(mil.Sample(features, names, point={"c": c}), tmp_path / f"other{k}.parquet")
     files = [str(tmp_path / f"{k}.parquet") for k in range(3)]
+    other = [str(tmp_path / f"other{k}.parquet") for k in range(3)]
     found = {}
     for where, scheduler in (("here", []), ("there", ["--scheduler", client.scheduler.address])):
         model, result = tmp_path / where, tmp_path / f"{where}.json"
-        train = ["--ensemble", 2, "--epochs", 4, "--batch-events", 500, "--out", model]
+        train = ["--ensemble", 2, "--epochs", 12, "--batch-events", 500, "--out", model]
         toys = ["--events-per-toy", 1000, "--toys", 150, "--truths", 0, "--model", model]
         call("train", *files, *train, *scheduler)
-        call("calibrate", *files, *toys, "--out", result, *scheduler)
+        call("calibrate", *other, *toys, "--out", result, *scheduler)
         found[where] = json.loads(result.read_text())
     assert found["there"] == found["here"]
     monkeypatch.setattr("milinfer.parallel._CONNECT_SECONDS", 0.5)
-    failed = call("calibrate", *files, *toys, "--out", result, "--scheduler", "no:1", code=2)
+    failed = call("calibrate", *other, *toys, "--out", result, "--scheduler", "no:1", code=2)
     assert "no dask scheduler answers at no:1" in failed
 
 

@@ -160,7 +160,7 @@ def test_as_features():
     assert as_features(sample, ("a", "b")) is sample.features
     np.testing.assert_array_equal(as_features(sample, ("b",)), sample.features[:, 1:])
     np.testing.assert_array_equal(as_features([[1.0, 2.0]], ("a", "b")), [[1.0, 2.0]])
-    with pytest.raises(SampleError, match=r"lacks the features \['c'\]"):
+    with pytest.raises(SampleError, match=r"lacks the features c that"):
         as_features(sample, ("a", "c"))
     with pytest.raises(SampleError, match="the model expects"):
         as_features([[1.0]], ("a", "b"))

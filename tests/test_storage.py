@@ -105,7 +105,7 @@ def test_part_of_the_features(tmp_path):
     write_sample(small(), tmp_path / "a.root")
     sample = read_sample(tmp_path / "a.root", features=["y"])
     np.testing.assert_array_equal(sample.features[:, 0], small().column("y"))
-    with pytest.raises(SampleError, match=r"a\.root has no columns \['z'\]"):
+    with pytest.raises(SampleError, match=r"a\.root has no columns z;"):
         read_sample(tmp_path / "a.root", features=["z"])
     with pytest.raises(SampleError, match="twice"):
         read_sample(tmp_path / "a.root", features=["y", "y"])

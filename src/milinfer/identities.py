@@ -185,7 +185,8 @@ def range_check(held: HeldOut) -> Check:
         value = float(np.mean([m for m, _ in pairs]))
         error = float(np.sqrt(sum(e**2 for _, e in pairs)) / len(pairs))
         outcome = judge(value, error, tolerance, critical)
-        looks.append(Look(f"fraction of {name} far out", value, error, 0.0, tolerance, outcome))
+        # No fraction is expected, so none is so many errors away from it.
+        looks.append(Look(f"fraction of {name} far out", value, error, np.nan, tolerance, outcome))
     look = max(looks, key=lambda one: (one.outcome == "failed", one.value))
     outcome = worst(looks, ALL).outcome
     meaning = {

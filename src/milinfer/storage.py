@@ -103,6 +103,7 @@ def write_sample(sample: Sample, path: PathLikeStr) -> None:
                 table.replace_schema_metadata({KEY.encode(): text}),
                 temporary,
                 compression="zstd",
+                use_dictionary=False,  # of numbers that hardly ever come twice: slow, and larger
                 row_group_size=ROW_GROUP,
             )
 

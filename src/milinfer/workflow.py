@@ -242,7 +242,7 @@ class AnalysisPlan:
         from milinfer.likelihood import BagLikelihood
 
         config, toys, templates = self.config, self.config.toys, self.config.templates
-        out = config.out
+        out, start = config.out, time.perf_counter()
         models = tuple(BagLikelihood.load(out / self._model_folder(m)) for m in config.model)
         train, held_out = self._training_samples()
         tune, evaluate = (self._split()[role] for role in ("tune", "evaluate"))
@@ -275,7 +275,9 @@ class AnalysisPlan:
             )
         )
         result.extra.update({"training_events": train.n_events})
-        result = replace(result, provenance=self._provenance(models))
+        words = f"{len(data)} events of data, {toys.number} toys at each truth"
+        inference = StepRun("inference", "run", round(time.perf_counter() - start, 2), words)
+        result = replace(result, provenance=self._provenance(models, inference))
         for left in out.glob(".results-*"):  # of a run that was killed; no other works here
             shutil.rmtree(left)
         # The results of an earlier run stay until all of the new ones are there.
@@ -293,10 +295,10 @@ class AnalysisPlan:
                     save_belt(result.belts[model.name], fresh / "belts" / f"{model.name}.json")
             for name in self._results:
                 _put(fresh / name, out / name)
-        return f"{len(data)} events of data, {toys.number} toys at each truth"
+        return words
 
-    def _provenance(self, models: Sequence[BagLikelihood]) -> Provenance:
-        """Files as they were hashed for the plan, and the steps before the inference."""
+    def _provenance(self, models: Sequence[BagLikelihood], inference: StepRun) -> Provenance:
+        """Files as they were hashed for the plan, and the steps before the report."""
         config, files = self.config, []
         for role in _ROLES:
             for source, sample in zip(self._inputs[role], self._read(role), strict=True):
@@ -316,7 +318,7 @@ class AnalysisPlan:
             config.model_dump(mode="json", exclude={"tracking"}),
             tuple(files),
             seeds,
-            tuple(steps),
+            (*steps, inference),
             self._started,
         )
 

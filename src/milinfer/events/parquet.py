@@ -112,7 +112,10 @@ class ParquetWriter:
             info = self.info.with_weights(self._weights.values())
             metadata = FileMetadata(info, self._weights).to_json().encode()
             schema = table.schema.with_metadata({_KEY: metadata})
-            writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
+            # Numbers that hardly ever come twice make large dictionaries, and slow ones.
+            writer = pq.ParquetWriter(
+                self._temporary, schema, compression="zstd", use_dictionary=False
+            )
             self._writer = self._stack.enter_context(writer)
         self._writer.write_table(table.replace_schema_metadata(self._writer.schema.metadata))
         self.n_events += len(counts)
