@@ -4,7 +4,8 @@
     python benchmarks/demo_seeds.py --seeds 8 --first-seed 101 --events 2500 --toys 300 \\
         --golden demo.json
 
-The second line keeps the mean and the standard deviation over seeds of each figure.
+The second line keeps the mean and the standard deviation over seeds of each figure.  A method that
+a seed has not (see ``not_available`` of its summary) counts where it is there.
 
 Prints one JSON line last: how often the 68.27 % and 95.45 % interval of each method contained the
 truth, and the mean of the coverages measured on toys.
@@ -41,18 +42,30 @@ def inside(interval: list[float], truth: float) -> bool:
 
 
 def methods(results: list[dict]) -> list[str]:
-    return [k for k, v in results[0].items() if isinstance(v, dict) and "coverage68" in v]
+    names = [k for r in results for k, v in r.items() if isinstance(v, dict) and "coverage68" in v]
+    return list(dict.fromkeys(names))
+
+
+def having(results: list[dict], method: str) -> list[dict]:
+    return [r for r in results if method in r]
+
+
+def mean(results: list[dict], method: str, key: str) -> float:
+    return statistics.mean(r[method][key] for r in having(results, method))
 
 
 def summary(results: list[dict]) -> dict[str, dict]:
-    n = len(results)
     return {
         m: {
-            "inside68": sum(inside(r[m]["interval68"], r["truth"]) for r in results),
-            "inside95": sum(inside(r[m]["interval95"], r["truth"]) for r in results),
-            "mean_coverage68": sum(r[m]["coverage68"] for r in results) / n,
-            "mean_coverage95": sum(r[m]["coverage95"] for r in results) / n,
-            "mean_info_eff": sum(r[m]["info_eff"] for r in results) / n,
+            "n": len(having(results, m)),
+            "inside68": sum(inside(r[m]["interval68"], r["truth"]) for r in having(results, m)),
+            "inside95": sum(inside(r[m]["interval95"], r["truth"]) for r in having(results, m)),
+            "mean_coverage68": mean(results, m, "coverage68"),
+            "mean_coverage95": mean(results, m, "coverage95"),
+            "mean_info_eff": mean(results, m, "info_eff"),
+            "mean_half_width68": statistics.mean(
+                (r[m]["interval68"][1] - r[m]["interval68"][0]) / 2 for r in having(results, m)
+            ),
         }
         for m in methods(results)
     }
@@ -62,29 +75,32 @@ def golden(results: list[dict]) -> dict[str, dict]:
     """Mean and standard deviation of every figure of every method."""
     found: dict[str, dict] = {}
     for m in methods(results):
-        columns = {key: [r[m][key] for r in results] for key in GOLDEN}
+        there = having(results, m)
+        if len(there) < 2:  # no deviation
+            continue
+        columns = {key: [r[m][key] for r in there] for key in GOLDEN}
         columns["half_width68"] = [
-            (r[m]["interval68"][1] - r[m]["interval68"][0]) / 2 for r in results
+            (r[m]["interval68"][1] - r[m]["interval68"][0]) / 2 for r in there
         ]
         found[m] = {
             key: [round(statistics.mean(v), 6), round(statistics.stdev(v), 6)]
             for key, v in columns.items()
-        }
+        } | {"n_seeds": len(there)}
     return found
 
 
 def summary_table(results: list[dict]) -> str:
-    n = len(results)
     lines = [
         (
             "| method | truth in 68.27 % interval | truth in 95.45 % interval "
-            "| coverage on toys (68.27 %) | coverage on toys (95.45 %) | I_eff |"
+            "| coverage on toys (68.27 %) | coverage on toys (95.45 %) | half width | I_eff |"
         ),
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {m} | {f['inside68']} of {n} | {f['inside95']} of {n} | {f['mean_coverage68']:.1%} "
-        f"| {f['mean_coverage95']:.1%} | {f['mean_info_eff']:.0f} |"
+        f"| {m} | {f['inside68']} of {f['n']} | {f['inside95']} of {f['n']} "
+        f"| {f['mean_coverage68']:.1%} | {f['mean_coverage95']:.1%} "
+        f"| {f['mean_half_width68']:.3f} | {f['mean_info_eff']:.0f} |"
         for m, f in summary(results).items()
     ]
     return "\n".join(lines) + "\n"
@@ -105,7 +121,7 @@ def table(results: list[dict]) -> str:
     )
     lines = ["| " + " | ".join(columns) + " |", "| ---: | --- |" + " ---: |" * 8]
     for r in results:
-        for m in methods(results):
+        for m in methods([r]):
             f = r[m]
             low, high = f["interval68"]
             marks = " / ".join(

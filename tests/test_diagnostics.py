@@ -522,3 +522,12 @@ def test_figures_show_what_was_found(exact):
     assert len(figures.plot_closure(exact, n_features=1).axes) == 1
     labels = [t.get_text() for t in drawn["calibration_curves"][0].axes[0].get_legend().texts]
     assert [t.split(",")[0] for t in labels] == [f"mu = {v}" for v in ("-0.5", "-0.25", 0.25, 0.5)]
+
+
+def test_one_sample_may_be_diagnosed():
+    """Regression: an AttributeError of Python."""
+    sample = SAMPLES.at(mu=0.0)
+    found = mil.diagnose(GaussianMean(), sample, n_toys=0)
+    assert found["normalisation"].outcome == "passed"
+    with pytest.raises(ParameterError, match="mu"):
+        mil.diagnose(GaussianMean(), SAMPLES[0], n_toys=0)

@@ -48,6 +48,14 @@ def test_columns_are_what_the_model_says(saved):
     assert found["score:mu=0"] == pytest.approx((near[:, 1] - near[:, 0]) / (2 * step), abs=1e-5)
 
 
+def test_a_point_of_one_parameter_is_a_number(saved):
+    """Regression: a TypeError of Python."""
+    folder, _ = saved
+    columns = mil.ModelColumns(folder, points=[0.5, -0.25])
+    assert columns.points == ({"mu": 0.5}, {"mu": -0.25})
+    assert columns.names == ("llr:mu=0.5", "llr:mu=-0.25")
+
+
 def test_a_processor_carries_a_place_and_not_a_model(saved, monkeypatch):
     folder, _ = saved
     columns = mil.ModelColumns(folder, score_at=0.0)

@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from milinfer.bag_size_fit import fit_bag_sizes as fit_bag_sizes
     from milinfer.bag_size_scan import scan_bag_sizes as scan_bag_sizes
     from milinfer.belt import Belt as Belt
+    from milinfer.belt_files import load_belt as load_belt
+    from milinfer.belt_files import save_belt as save_belt
     from milinfer.belt_grid import neyman as neyman
     from milinfer.belt_regression import regression_belt as regression_belt
     from milinfer.boosted import BoostedLikelihood as BoostedLikelihood
     from milinfer.calibration import Calibration as Calibration
+    from milinfer.calibration_files import load_calibration as load_calibration
+    from milinfer.calibration_files import save_calibration as save_calibration
     from milinfer.calibration_fit import calibrate as calibrate
     from milinfer.combination import minuit as minuit
     from milinfer.combination import shared_parameters as shared_parameters
@@ -136,6 +140,8 @@ _WHERE = {
     "information_matrix": "fisher_matrix",
     "inspect_file": "inspection",
     "relative_information": "fisher_matrix",
+    "load_belt": "belt_files",
+    "load_calibration": "calibration_files",
     "log_training": "tracking",
     "minuit": "combination",
     "mixture_cost": "mixture",
@@ -144,6 +150,8 @@ _WHERE = {
     "regression_belt": "belt_regression",
     "profile_interval": "intervals",
     "read_workspace": "workspaces",
+    "save_belt": "belt_files",
+    "save_calibration": "calibration_files",
     "scan_bag_sizes": "bag_size_scan",
     "shared_parameters": "combination",
     "stepwise_search": "hyperparameters",

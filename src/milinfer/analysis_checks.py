@@ -11,7 +11,7 @@ from milinfer.exceptions import ConfigurationError, FeatureError, MilinferWarnin
 from milinfer.samples import Sample, SampleSet
 from milinfer.typing import FloatArray
 
-__all__ = ["require_features", "truths", "warn_of_bins"]
+__all__ = ["require_features", "require_files", "truths", "warn_of_bins"]
 
 # Effective events that a bin of a histogram has to have in every sample; as `fisher_bins` demands.
 _IN_A_BIN = 10.0
@@ -43,6 +43,26 @@ def require_features(config: AnalysisConfig) -> None:
                 f"{', '.join(names)}"
             )
             raise ConfigurationError(msg)
+
+
+def require_files(config: AnalysisConfig) -> None:
+    """Refuse an analysis whose files are not there, and name all that are missing.
+
+    Raises
+    ------
+    ConfigurationError
+        With one line for each.
+    """
+    samples = config.samples
+    sections = [*samples.train, *samples.tune, *samples.evaluate]
+    missing = []
+    for path in (*(s.path for s in sections), config.data.path):
+        try:
+            config.files(path)
+        except ConfigurationError as error:
+            missing.append(str(error))
+    if missing:
+        raise ConfigurationError("\n".join(dict.fromkeys(missing)))
 
 
 def truths(

@@ -26,7 +26,7 @@ from milinfer.identities import (
     score_check,
 )
 from milinfer.llr import LLRModel
-from milinfer.samples import SampleSet
+from milinfer.samples import Sample, SampleSet
 from milinfer.tables import arrow_table
 from milinfer.toy_checks import toy_checks
 from milinfer.two_sample import CalibrationCurve, FeatureClosure, Separation
@@ -174,7 +174,7 @@ class Diagnosis:
 
 def diagnose(
     model: LLRModel,
-    samples: SampleSet,
+    samples: SampleSet | Sample,
     *,
     reference: float | None = None,
     n_events: int | None = None,
@@ -237,6 +237,7 @@ def diagnose(
     >>> print(diagnosis["event Bartlett"].measured())
     E[−λ″]/E[λ′²] at mu=0 = ... ± ...
     """
+    samples = SampleSet((samples,)) if isinstance(samples, Sample) else samples
     held = hold_out(model, samples, reference, n_events, sigma, tolerances or Tolerances(), outside)
     scan, normalisation = normalisation_check(held)
     closures, closure = closure_check(held)

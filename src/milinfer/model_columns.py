@@ -68,7 +68,7 @@ class ModelColumns:
         self,
         path: PathLikeStr,
         *,
-        points: Sequence[Point] = (),
+        points: Sequence[Point | float] = (),
         score_at: float | None = None,
         embed: bool = False,
     ) -> None:
@@ -78,13 +78,16 @@ class ModelColumns:
             msg = f"{path} is not the folder of a model: it has no model.json; save one there"
             raise ModelError(msg)
         self.digest = checksum(content)
-        self.points = tuple(dict(p) for p in points)
+        given = tuple(points)
         self.score_at = score_at
         self._files: tuple[tuple[str, bytes], ...] = ()
-        if not self.points and score_at is None:
+        if not given and score_at is None:
             msg = "give points= or score_at=: there is nothing to compute"
             raise ParameterError(msg)
         model = self.model
+        self.points = tuple(
+            dict(p) if isinstance(p, Mapping) else {model.parameter: float(p)} for p in given
+        )
         for point in self.points:
             if set(point) != set(model.parameters):
                 msg = f"the model has the parameters {model.parameters}, not {format_point(point)}"

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from milinfer.analysis_checks import require_features, truths, warn_of_bins
+from milinfer.analysis_checks import require_features, require_files, truths, warn_of_bins
 from milinfer.analysis_tracking import log_results, open_tracker
 from milinfer.configuration import (
     AnalysisConfig,
@@ -91,6 +91,7 @@ class AnalysisPlan:
         require_features(config)
         self.steps = Steps(config.out)
         self._inputs: dict[str, list[_Input]] = {}
+        require_files(config)
         self._ran: set[str] = set()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         hashes: dict[Path, str] = {}

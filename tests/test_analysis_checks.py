@@ -1,0 +1,53 @@
+"""What is said of an analysis before hours of training."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from milinfer.analysis_checks import require_files, warn_of_bins
+from milinfer.configuration import AnalysisConfig, DataSection, FilesSection, SamplesSection
+from milinfer.datasets import gaussian
+from milinfer.exceptions import ConfigurationError, MilinferWarning
+
+SAMPLES = gaussian.samples(1000, [-0.5, 0.5], seed=1)
+
+
+def config(folder, **templates):
+    return AnalysisConfig(
+        samples=SamplesSection(
+            train=[FilesSection(path="a.parquet"), FilesSection(path=["b/*.root", "c.root"])]
+        ),
+        data=DataSection(path="d.root"),
+        templates=templates,
+        folder=folder,
+    )
+
+
+def test_every_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigurationError) as error:
+        require_files(config(tmp_path))
+    lines = str(error.value).splitlines()
+    assert [line.split("'")[1] for line in lines] == ["a.parquet", "b/*.root", "d.root"]
+    for name in ("a.parquet", "c.root", "d.root"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x.root").write_text("")
+    require_files(config(tmp_path))
+
+
+def test_too_many_bins_are_warned_of(tmp_path):
+    train, held_out = SAMPLES.split([0.8, 0.2], seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_bins(config(tmp_path, bins=20), train, held_out)  # ten events in each
+    with pytest.warns(MilinferWarning) as warned:
+        warn_of_bins(config(tmp_path, bins=21), train, held_out)
+    (message,) = (str(w.message) for w in warned)
+    assert message.startswith("templates.bins = 21: gaussian at mu=-0.5 has 200 effective events")
+    assert "what the network makes of an event" in message
+    assert "21 bins need 210 or more" in message
+    with pytest.warns(MilinferWarning) as warned:
+        warn_of_bins(config(tmp_path, bins=81), train, held_out)
+    assert len(warned) == 2
