@@ -28,7 +28,8 @@ import milinfer as mil
 from milinfer.binned import BinnedLLR
 from milinfer.calibration_fit import calibrate
 from milinfer.coverage_figures import plot_coverage_scan, plot_scale
-from milinfer.coverages import CoverageScan, coverage_scan
+from milinfer.coverage_results import CoverageScan
+from milinfer.coverages import coverage_scan
 from milinfer.datasets import vbf_hww
 from milinfer.pools import EventPool
 from milinfer.surface import Interpolation

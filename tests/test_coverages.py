@@ -11,7 +11,8 @@ import pytest
 from scipy.stats import beta, chi2, norm
 
 from milinfer.belt_grid import neyman
-from milinfer.coverages import Asymptotic, Coverage, CoverageScan, coverage, coverage_scan
+from milinfer.coverage_results import Coverage, CoverageScan
+from milinfer.coverages import Asymptotic, coverage, coverage_scan
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.toys import Toys
 from models import GaussianMean, gaussian_samples

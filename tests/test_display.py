@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import milinfer as mil
 from milinfer.bag_size_compare import compare_ansaetze
 from milinfer.bag_size_trend import bag_size_slope
-from milinfer.coverages import Coverage, CoverageScan
+from milinfer.coverage_results import Coverage, CoverageScan
 from milinfer.datasets import gaussian
 from milinfer.display import (
     brief,

@@ -19,10 +19,10 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.fitting import _moments
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.training import TrainingConfig
+from milinfer.training_samples import moments
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 SAMPLES = SampleSet(
@@ -113,7 +113,7 @@ def test_the_rounding_of_a_constant_feature_is_not_blown_up(value):
             feature_names=("x0", "mass"),
         )
     )
-    mean, variance = _moments(flat)
+    mean, variance = moments(flat)
     assert variance[1] == 1.0
     assert mean[1] == pytest.approx(value, rel=1e-6)
 

@@ -13,7 +13,6 @@ import milinfer as mil
 from milinfer import storage
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
-from milinfer.fitting import _moments
 from milinfer.likelihood import BagLikelihood
 from milinfer.members import MemberTask, build_member, member_seeds
 from milinfer.model_points import ModelPoints
@@ -22,6 +21,7 @@ from milinfer.samples import Sample, SampleSet
 from milinfer.streaming import StreamedSample, StreamedSamples
 from milinfer.targets import ClassBags
 from milinfer.training import TrainingConfig
+from milinfer.training_samples import moments
 
 MEANS = (-0.5, 0.0, 0.5)
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
@@ -136,7 +136,7 @@ def test_moments_are_those_of_all_events(to_disk):
             for s in GAUSSIANS
         )
     )
-    for streamed, exact in zip(_moments(to_disk(weighted)), _moments(weighted), strict=True):
+    for streamed, exact in zip(moments(to_disk(weighted)), moments(weighted), strict=True):
         np.testing.assert_allclose(streamed, exact, rtol=1e-6)
 
 
@@ -173,7 +173,7 @@ def test_normalisations_are_those_of_all_events(to_disk, weights):
     effective = [MemberTask(hard, where, t, held_out).effective_events for t in (train, in_memory)]
     assert effective[0] == pytest.approx(effective[1], rel=1e-9)
     seeds = member_seeds(model)[0]
-    mean, variance = _moments(in_memory)
+    mean, variance = moments(in_memory)
     member = build_member(model, where, mean, variance, seeds, tasks[0])
     (z, scale), (z_memory, scale_memory) = (t.normalisation(member) for t in tasks)
     np.testing.assert_allclose(z, z_memory, rtol=1e-6)

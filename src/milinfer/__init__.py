@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from milinfer.configuration import read_configuration as read_configuration
     from milinfer.configuration_template import init_analysis as init_analysis
     from milinfer.cost import LikelihoodCost as LikelihoodCost
-    from milinfer.coverages import CoverageScan as CoverageScan
+    from milinfer.coverage_results import CoverageScan as CoverageScan
     from milinfer.coverages import coverage as coverage
     from milinfer.coverages import coverage_scan as coverage_scan
     from milinfer.diagnostics import Diagnosis as Diagnosis
@@ -125,7 +125,7 @@ _WHERE = {
     "WandbTracker": "trackers",
     "calibrate": "calibration_fit",
     "compare": "comparison",
-    "CoverageScan": "coverages",
+    "CoverageScan": "coverage_results",
     "compare_ansaetze": "bag_size_compare",
     "coverage": "coverages",
     "coverage_scan": "coverages",

@@ -13,7 +13,8 @@ from milinfer.belt_grid import neyman
 from milinfer.binned import BinnedLLR
 from milinfer.binning import fisher_bins
 from milinfer.comparison import Comparison, MethodResult, assess
-from milinfer.coverages import CoverageScan, IntervalMethod, coverage_scan
+from milinfer.coverage_results import CoverageScan
+from milinfer.coverages import IntervalMethod, coverage_scan
 from milinfer.diagnostics import Diagnosis, diagnose
 from milinfer.exceptions import SampleError
 from milinfer.likelihood import BagLikelihood

@@ -9,7 +9,8 @@ import numpy as np
 from milinfer import coverage_figures, histogram_figures, plotting
 from milinfer.belt_figures import plot_belt
 from milinfer.cost import LikelihoodCost
-from milinfer.coverages import CL68, CoverageScan
+from milinfer.coverage_results import CoverageScan
+from milinfer.coverages import CL68
 from milinfer.diagnostic_figures import diagnostic_figures
 from milinfer.diagnostics import Diagnosis
 from milinfer.figure_style import method_title

@@ -14,7 +14,8 @@ from milinfer.belt import Belt
 from milinfer.comparison import Comparison
 from milinfer.confidence import ConfidenceSet
 from milinfer.cost import LikelihoodCost
-from milinfer.coverages import CL68, CL95, CoverageScan
+from milinfer.coverage_results import CoverageScan
+from milinfer.coverages import CL68, CL95
 from milinfer.diagnostics import Diagnosis
 from milinfer.display import html_table, measured
 from milinfer.likelihood import BagLikelihood

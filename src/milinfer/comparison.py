@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from milinfer.calibration import Calibration
 from milinfer.calibration_fit import calibrate
-from milinfer.coverages import CL68, CL95, Coverage, coverage, require_other_events
+from milinfer.coverage_results import Coverage
+from milinfer.coverages import CL68, CL95, coverage, require_other_events
 from milinfer.display import html_table, measured, rich_table
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.fisher import Information, information

@@ -43,7 +43,7 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
     """
     target = Path(path)
     if target.exists() and not overwrite:
-        msg = f"{target} is there already; give another name, or --overwrite to replace it"
+        msg = f"{target} is there already; give another name, or overwrite=True to replace it"
         raise ConfigurationError(msg)
     if not target.parent.is_dir():
         msg = f"cannot write {target}: there is no folder {target.parent}; make it first"

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import chi2
 
-from milinfer.coverages import binomial_errors
+from milinfer.coverage_results import binomial_errors
 from milinfer.figure_style import (
     LINES,
     MARKERS,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from milinfer.calibration import Calibration
     from milinfer.conditional import ConditionalCoverage
     from milinfer.cost import LikelihoodCost
-    from milinfer.coverages import CoverageScan
+    from milinfer.coverage_results import CoverageScan
 
 __all__ = ["plot_calibrated", "plot_conditional", "plot_coverage_scan", "plot_scale"]
 
@@ -41,7 +41,7 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
 
     Examples
     --------
-    >>> from milinfer.coverages import Coverage, CoverageScan
+    >>> from milinfer.coverage_results import Coverage, CoverageScan
     >>> row = Coverage("m", "belt", {"mu": 0.0}, 0.6827, 0.70, 0.01, 0.69, 0.71, 2000, 0.0)
     >>> len(plot_coverage_scan(CoverageScan((row,))).axes)
     1

@@ -9,22 +9,27 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from milinfer.display import brief
-from milinfer.exceptions import ConfigurationError, ModelError, SampleError
+from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.members import MemberTask, build_member, member_seeds
 from milinfer.model_points import ModelPoints, training_points
 from milinfer.parallel import Workers
-from milinfer.reweighting import class_points
 from milinfer.samples import SampleSet
-from milinfer.sketches import sketch_each
-from milinfer.streamed_sums import streamed_moments, streamed_sketches
 from milinfer.streaming import StreamedSamples
 from milinfer.tracking import tracked_epochs
+from milinfer.training_samples import (
+    matching,
+    moments,
+    ordered,
+    require_bags,
+    require_weights,
+    seen,
+)
 from milinfer.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -40,11 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EpochReport", "Fitted", "fit"]
 
-_Samples = TypeVar("_Samples", bound=SampleSet | StreamedSamples)
-
 # Of every epoch.
 _LOGGED = ("loss", "val_loss", "learning_rate")
-_RESOLUTION = 4 * np.finfo(np.float32).eps  # of a feature, relative to its mean
 _CHOICES = {
     "head": ("multiclass", "polynomial", "binary", "parametrised"),
     "labels": ("hard", "joint"),
@@ -197,15 +199,15 @@ def fit(
         raise ConfigurationError(msg)
     if model.loss == "score" and not model.score_weight:
         model = dataclasses.replace(model, score_weight=1.0)
-    samples = _ordered(samples)
+    samples = ordered(samples)
     model = dataclasses.replace(model, degree=_degree(model, samples))
     where = ModelPoints.of(model, samples)
     network = model.network or model.default_network
     training = model.training or model.default_training
     model = dataclasses.replace(model, network=network, training=training)
-    given = None if validation is None else (samples, _matching(_ordered(validation), samples))
-    _require_weights(samples)
-    job = _Job(model, where, samples, given, *_moments(samples), _seen(samples, validation))
+    given = None if validation is None else (samples, matching(ordered(validation), samples))
+    require_weights(samples)
+    job = _Job(model, where, samples, given, *moments(samples), seen(samples, validation))
     if tracker is not None:
         on_epoch = tracked_epochs(tracker, model, on_epoch)
     train = partial(_train_member, on_epoch=on_epoch) if client is None else _train_member
@@ -248,7 +250,7 @@ def _train_member(
     held_out = model.validation_fraction
     train, rest = given or _split(samples, held_out, seeds.split)
     for events, purpose in ((train, "train on"), (rest, "validate with")):
-        _require_bags(events, model.events_in_bag, purpose)
+        require_bags(events, model.events_in_bag, purpose)
     task = MemberTask(model, where, train, rest)
     member = build_member(model, where, mean, variance, seeds, task)
     history = []
@@ -275,52 +277,12 @@ def _train_member(
     return dataclasses.replace(model, ensemble=1, _fitted=fitted)
 
 
-def _seen(samples: SampleSet | StreamedSamples, validation: SampleSet | None) -> tuple[str, ...]:
-    """Sketches of all events that decide on the weights of a network."""
-    events = (
-        streamed_sketches(samples) if isinstance(samples, StreamedSamples) else sketch_each(samples)
-    )
-    return events if validation is None else (*events, *sketch_each(validation))
-
-
 def _split(
     samples: SampleSet | StreamedSamples, held_out: float, seed: int
 ) -> tuple[SampleSet | StreamedSamples, SampleSet]:
     """Events to train on and to validate on."""
     train, rest = samples.split([1 - held_out, held_out], seed=seed)
     return train, rest
-
-
-def _require_weights(samples: SampleSet | StreamedSamples) -> None:
-    if isinstance(samples, StreamedSamples):
-        return  # summed, and refused, where the pieces are read
-    for s in samples:
-        total = float(s.weights.sum())
-        if not total > 0:
-            msg = (
-                f"{s.label}: the weights of its {len(s)} events sum to {total:g}; a sample to "
-                "train on needs a positive sum of weights"
-            )
-            raise SampleError(msg)
-
-
-def _require_bags(samples: SampleSet | StreamedSamples, bag_size: int, purpose: str) -> None:
-    if isinstance(samples, StreamedSamples):
-        return
-    for s in samples:
-        if len(s) < bag_size:
-            msg = (
-                f"{s.label} has {len(s)} events to {purpose}, which cannot fill one bag of "
-                f"{bag_size}; use more events, smaller bags or another validation_fraction"
-            )
-            raise SampleError(msg)
-        if not s.weights.sum() > 0:
-            msg = (
-                f"{s.label}: the weights of the {len(s)} events to {purpose} sum to "
-                f"{s.weights.sum():g}, as negative ones outweigh the others; use more events, or "
-                "another seed"
-            )
-            raise SampleError(msg)
 
 
 def _reporter(
@@ -399,29 +361,6 @@ def _require_consistent(model: BagLikelihood) -> None:
             raise ConfigurationError(problem)
 
 
-def _ordered(samples: _Samples) -> _Samples:
-    """Samples in ascending order of their points."""
-    if not samples.parameters:
-        msg = "the samples have no parameter; give them parameter points"
-        raise ModelError(msg)
-    order = sorted(range(len(samples)), key=lambda i: tuple(samples[i].point.values()))
-    ordered = tuple(samples[i] for i in order)
-    return dataclasses.replace(samples, samples=ordered)  # type: ignore[arg-type]  # of its kind
-
-
-def _matching(validation: SampleSet, samples: SampleSet | StreamedSamples) -> SampleSet:
-    """Validation samples, if they are of the same features and points as the training samples."""
-    if validation.feature_names != samples.feature_names:
-        msg = f"validation= has features {validation.feature_names}, not {samples.feature_names}"
-        raise ModelError(msg)
-    mine, theirs = class_points(samples), class_points(validation)
-    same = validation.parameters == samples.parameters and mine.shape == theirs.shape
-    if not same or not np.allclose(mine, theirs, rtol=0, atol=1e-9):
-        msg = f"validation= has samples at {theirs.tolist()}, not at {mine.tolist()}"
-        raise ModelError(msg)
-    return validation
-
-
 def _degree(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> int | None:
     """Degree of the logits; ``"auto"``: two points for each coefficient, or degree 2."""
     from milinfer.morphing import PolynomialBasis
@@ -454,27 +393,3 @@ def _degree(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> int |
         )
         raise ModelError(msg)
     return degree
-
-
-def _moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArray]:
-    """Mean and variance of each feature over all samples, each sample counting alike."""
-    if isinstance(samples, StreamedSamples):
-        mean, variance = streamed_moments(samples)
-    else:
-        weights = np.concatenate([np.abs(s.weights) / np.abs(s.weights).sum() for s in samples])
-        features = np.concatenate([s.features for s in samples])
-        mean = np.average(features, axis=0, weights=weights)
-        variance = np.average((features - mean) ** 2, axis=0, weights=weights)
-    wide = variance > np.finfo(np.float32).max
-    if wide.any():
-        name = samples.feature_names[int(np.argmax(wide))]
-        msg = f"feature {name!r} has values too large for float32; look for outliers in it"
-        raise ModelError(msg)
-    # A spread that float32 does not resolve is rounding, which must not be blown up to one.
-    resolved = variance > (_RESOLUTION * np.abs(mean)) ** 2
-    if not resolved.any():
-        names = ", ".join(samples.feature_names)
-        msg = f"no feature varies from event to event ({names}): there is nothing to learn from"
-        raise SampleError(msg)
-    # A constant feature carries nothing; a variance of one keeps it at zero after centring.
-    return mean, np.where(resolved, variance, 1.0)

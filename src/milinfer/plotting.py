@@ -26,7 +26,7 @@ from milinfer.figure_style import (
 
 if TYPE_CHECKING:
     from milinfer.calibration import Calibration
-    from milinfer.coverages import Coverage
+    from milinfer.coverage_results import Coverage
     from milinfer.intervals import Interval, ToyIntervals
     from milinfer.toys import ToyEnsemble
 
@@ -290,7 +290,7 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
 
     Examples
     --------
-    >>> from milinfer.coverages import Coverage
+    >>> from milinfer.coverage_results import Coverage
     >>> row = Coverage("m", "m", {"mu": 0.0}, 0.6827, 0.70, 0.01, 0.69, 0.71, 2000, 0.0)
     >>> plot_coverage({"m": [row]}).axes[0].get_xlabel()
     'coverage of 68.27% intervals'

@@ -63,11 +63,14 @@ def _in_options(text: str, command: click.Command) -> str:
     """
     options = {p.name: max(p.opts, key=len) for p in command.params if isinstance(p, click.Option)}
     options |= {name: options[other] for name, other in _ALIASES.items() if other in options}
-    return re.sub(
-        r"(?<![\w-])([a-z_]+)=(?!=)(?=([^\s,;:.)]?))",
-        lambda m: options[m[1]] + ("=" if m[2] else "") if m[1] in options else m[0],
-        text,
-    )
+
+    def in_options(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        if name not in options:
+            return match[0]
+        return options[name] if value in ("", "True") else f"{options[name]}={value}"
+
+    return re.sub(r"(?<![\w-])([a-z_]+)=(?!=)([^\s,;:.)]*)", in_options, text)
 
 
 class _LazyGroup(click.Group):

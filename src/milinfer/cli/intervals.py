@@ -31,7 +31,7 @@ from milinfer.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from milinfer.coverages import Coverage
+    from milinfer.coverage_results import Coverage
     from milinfer.likelihood import BagLikelihood
     from milinfer.toys import ToyEnsemble
 
