@@ -492,7 +492,7 @@ def test_the_events_of_a_toy_never_change():
         (
             {"background": (Background(Sample(np.zeros((5, 1)), ("y",)), 1.0),)},
             SampleError,
-            r"different features \(\['x', 'y'\]\)",
+            r"different features \(x, y\)",
         ),
     ],
 )

@@ -144,11 +144,22 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
         header,
         rows,
         f"The same {len(result.analysis.data)} events, and the same {result.analysis.n_toys} "
-        "toys, by each method. Coverages carry binomial errors; I_eff is the information of a "
-        "dataset of this size"
+        f"toys, by each method. Coverages carry binomial errors{_of_pool(result)}; I_eff is the "
+        "information of a dataset of this size"
         + (f", beside that of {method_title(reference)} on the same toys." if reference else "."),
         {"diagnostics": "text"},
     )
+
+
+def _of_pool(result: AnalysisResult) -> str:
+    """What the finite pool of events may do to the coverages beside."""
+    errors = [c.pool_error for m in result.comparison for c in m.coverages]
+    largest = max((e for e in errors if not np.isnan(e)), default=0.0)
+    if not largest:
+        return ""
+    own = max(c.error for m in result.comparison for c in m.coverages)
+    more = ", which is more: use more events" if largest > own else ""
+    return f", and the events that the toys share may shift them by up to {largest:.1%}{more}"
 
 
 def _verdict(result: AnalysisResult, name: str) -> str:

@@ -291,7 +291,7 @@ def summary_table(summary: dict[str, Any]) -> Table:
 
     columns: dict[str, tuple[str, Callable[[Any], str]]] = {
         "estimate": ("estimate", lambda v: "—" if v is None else f"{v:+.3f}"),
-        "68% interval": ("interval68", signed),
+        "68.27% interval": ("interval68", signed),
         "I_eff": ("info_eff", lambda v: "—" if v is None else f"{v:.0f}"),
         "R": ("response", lambda v: "—" if v is None else f"{v:.2f}"),
         "c_cicc": ("c_cicc", lambda v: "—" if v is None else f"{v:.2f}"),

@@ -184,14 +184,14 @@ class Comparison:
     header = (
         "method",
         "estimate",
-        "68% interval",
+        "68.27% interval",
         "I_eff",
         "response",
         "Bartlett",
         "c_cicc",
         "applied",
-        "coverage 68%",
-        "coverage 95%",
+        "coverage 68.27%",
+        "coverage 95.45%",
         "ms",
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from milinfer.checks import Check, Tolerances, jsonable
 from milinfer.closure import calibration_check, closure_check, separation_check
-from milinfer.display import html_table
+from milinfer.display import UNKNOWN, html_table
 from milinfer.held_out import hold_out
 from milinfer.identities import (
     NormalisationScan,
@@ -112,8 +112,8 @@ class Diagnosis:
             [
                 c.name,
                 c.measured(),
-                f"{c.expected:g}" if np.isfinite(c.expected) else "",
-                "" if np.isnan(c.pull) else f"{c.pull:.1f}",
+                f"{c.expected:g}" if np.isfinite(c.expected) else UNKNOWN,
+                UNKNOWN if np.isnan(c.pull) else f"{c.pull:.1f}",
                 c.outcome,
                 c.meaning,
             ]

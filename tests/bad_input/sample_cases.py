@@ -86,7 +86,7 @@ CASES = [
     case("other parameters", lambda _: SampleSet((one(), Sample(X, ("x",), point={"a": 1.0}))),
          "a=1.*mu=0", "same parameter names"),
     case("other features", lambda _: SampleSet((one(), Sample(X, ("y",), point={"mu": 1.0}))),
-         "different features", "'x', 'y'"),
+         "different features", r"\(x, y\)"),
     case("mixed beams", lambda _: SampleSet((one(provenance=beams(6500.0)),
                                              one(1.0, provenance=beams(7000.0)))),
          "mu=1 and .*mu=0 .*beams.*7000.*6500", "apart|same"),
