@@ -123,6 +123,17 @@ def background(_folder: Path) -> dict[str, object]:
     }
 
 
+def own_columns(folder: Path) -> dict[str, object]:
+    import uproot
+
+    rng = np.random.default_rng(1)
+    for k in range(3):
+        columns = {"m_ll": rng.normal(k, 1, 100), "d_phi": rng.normal(size=100)}
+        with uproot.recreate(folder / f"m{k}.root") as file:
+            file["events"] = columns | {"w": np.ones(100)}
+    return {}
+
+
 def labelled_bags(_folder: Path) -> dict[str, object]:
     rng = np.random.default_rng(1)
     bags = [rng.normal(size=(rng.integers(2, 6), 3)) for _ in range(120)]
@@ -210,6 +221,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/many_events.md": lambda _folder: None,
     "docs/models.md": saved,
     "docs/workspaces.md": workspaces,
+    "docs/howto/own_columns.md": own_columns,
     "docs/howto/several_parameters.md": several,
 }
 # Numbers of events and toys that only a measurement needs.

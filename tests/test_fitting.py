@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +12,13 @@ from iminuit import Minuit
 import milinfer as mil
 from milinfer.bags import effective_sample_size
 from milinfer.datasets import gaussian, quadratic
-from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
+from milinfer.exceptions import (
+    ConfigurationError,
+    MilinferWarning,
+    ModelError,
+    ParameterError,
+    SampleError,
+)
 from milinfer.likelihood import BagLikelihood
 from milinfer.networks import NetworkConfig
 from milinfer.reweighting import joint_targets
@@ -443,3 +450,19 @@ def test_validation_samples_must_match():
         settings.fit(samples, gaussian.samples(100, MEANS[:4], seed=2))
     with pytest.raises(ModelError, match="validation= has features"):
         settings.fit(samples, gaussian.samples(100, MEANS, seed=2, n_features=2))
+
+
+@pytest.mark.parametrize(
+    ("options", "free"),
+    [({"order": 2}, True), ({"order": 1}, False), ({"order": 1, "labels": "joint"}, False)],
+)
+def test_points_that_leave_a_polynomial_free_are_warned_of(options, free):
+    """Three points fix a parabola, not a quartic; labels that know all points fix both."""
+    samples = quadratic.samples(300, [{"c1": c} for c in (-1.0, 0.0, 1.0)], seed=1)
+    short = TrainingConfig(1, 500, 1e-3)
+    model = BagLikelihood(head="polynomial", network=SMOOTH, training=short, **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MilinferWarning)
+        model.fit(samples)
+    messages = [str(w.message) for w in caught if issubclass(w.category, MilinferWarning)]
+    assert any("3 points fix 3 of the 5 coefficients" in m for m in messages) is free

@@ -6,6 +6,7 @@ Importing this module does not import Keras; :func:`fit` does.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from milinfer.display import brief
-from milinfer.exceptions import ConfigurationError, ModelError
+from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError
 from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.members import MemberTask, build_member, member_seeds
 from milinfer.model_points import ModelPoints, training_points
@@ -207,6 +208,7 @@ def fit(
     model = dataclasses.replace(model, network=network, training=training)
     given = None if validation is None else (samples, matching(ordered(validation), samples))
     require_weights(samples)
+    _warn_of_free_coefficients(model, where)
     job = _Job(model, where, samples, given, *moments(samples), seen(samples, validation))
     if tracker is not None:
         on_epoch = tracked_epochs(tracker, model, on_epoch)
@@ -359,6 +361,31 @@ def _require_consistent(model: BagLikelihood) -> None:
     for problem, found in problems.items():
         if found:
             raise ConfigurationError(problem)
+
+
+def _warn_of_free_coefficients(model: BagLikelihood, where: ModelPoints) -> None:
+    """Say that hard labels at few points leave a polynomial head free between them.
+
+    Warns
+    -----
+    MilinferWarning
+        If the points do not fix |amplitude|² of the order of the head.
+    """
+    from milinfer.morphing import PolynomialBasis
+
+    if model.head != "polynomial" or model.labels == "joint":
+        return
+    basis = PolynomialBasis(where.parameters, 2 * model.order)
+    scaled = (where.points - where.points.mean(axis=0)) / np.ptp(where.points, axis=0)
+    fixed = int(np.linalg.matrix_rank(basis.design(scaled)))
+    if fixed < len(basis):
+        msg = (
+            f"samples at {len(where.points)} points fix {fixed} of the {len(basis)} coefficients "
+            f"of a squared amplitude of order={model.order} in {', '.join(where.parameters)}: "
+            "between the points Λ is what the network makes of it. Add points, use order=1, or "
+            "labels='joint' where events have weights at other points"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=4)
 
 
 def _degree(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> int | None:
