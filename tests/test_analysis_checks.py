@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 
-from milinfer.analysis_checks import require_files, warn_of_bins
+from milinfer.analysis_checks import require_files, require_one_parameter, warn_of_bins
 from milinfer.configuration import AnalysisConfig, DataSection, FilesSection, SamplesSection
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, MilinferWarning
+from milinfer.samples import SampleSet
 
 SAMPLES = gaussian.samples(1000, [-0.5, 0.5], seed=1)
 
@@ -35,6 +37,13 @@ def test_every_missing_file_is_named(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.root").write_text("")
     require_files(config(tmp_path))
+
+
+def test_several_parameters_are_for_python():
+    two = SampleSet(tuple(replace(s, point={"a": s.point["mu"], "b": 0.0}) for s in SAMPLES))
+    require_one_parameter(SAMPLES)
+    with pytest.raises(ConfigurationError, match=r"the parameters are a, b, and an analysis from"):
+        require_one_parameter(two)
 
 
 def test_too_many_bins_are_warned_of(tmp_path):

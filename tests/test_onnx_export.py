@@ -100,7 +100,7 @@ CASES = {
     "multiclass, sum": (SHORT, {"bag_size": 5, "pooling": "sum", "reference": 0.5}),
     "multiclass, two parameters": (PLANE, {"bag_size": 5, "degree": 2, "ensemble": 2}),
     "polynomial, hard": (CURVE, POLYNOMIAL | {"network": GELU}),
-    "polynomial, order 2": (CURVE, POLYNOMIAL | {"order": 2, "network": FULL}),
+    "polynomial, order 2": (LINE, POLYNOMIAL | {"order": 2, "network": FULL}),
     "polynomial, joint": (CURVE, POLYNOMIAL | {"labels": "joint", "score_weight": 0.1}),
     "polynomial, hard, two parameters": (PLANE, POLYNOMIAL | {"ensemble": 2}),
     "polynomial, joint, two parameters": (PLANE, POLYNOMIAL | {"labels": "joint"}),

@@ -221,7 +221,7 @@ def test_a_loss_that_is_not_finite_is_refused(head, samples):
     training = TrainingConfig(6, 500, 1e30, 1.0)
     deep = NetworkConfig((8, 8), "elu", batch_norm=False, dropout=0.0, l2=0.0)
     with pytest.raises(ModelError, match=r"loss became .* in epoch \d+; .*learning_rate"):
-        fitted(training, samples, head=head, network=deep)
+        fitted(training, samples, head=head, order=1, network=deep)
 
 
 def test_features_that_cannot_train_are_refused():

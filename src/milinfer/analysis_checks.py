@@ -11,7 +11,13 @@ from milinfer.exceptions import ConfigurationError, FeatureError, MilinferWarnin
 from milinfer.samples import Sample, SampleSet
 from milinfer.typing import FloatArray
 
-__all__ = ["require_features", "require_files", "truths", "warn_of_bins"]
+__all__ = [
+    "require_features",
+    "require_files",
+    "require_one_parameter",
+    "truths",
+    "warn_of_bins",
+]
 
 # Effective events that a bin of a histogram has to have in every sample; as `fisher_bins` demands.
 _IN_A_BIN = 10.0
@@ -63,6 +69,23 @@ def require_files(config: AnalysisConfig) -> None:
             missing.append(str(error))
     if missing:
         raise ConfigurationError("\n".join(dict.fromkeys(missing)))
+
+
+def require_one_parameter(samples: SampleSet) -> None:
+    """Refuse, before the training, samples with several parameters, or with none.
+
+    Raises
+    ------
+    ConfigurationError
+        Names them.
+    """
+    if len(samples.parameters) != 1:
+        names = ", ".join(samples.parameters) or "none"
+        msg = (
+            f"samples.train: the parameters are {names}, and an analysis from a file has one; give "
+            "every sample a point of one parameter, or fit several from Python"
+        )
+        raise ConfigurationError(msg)
 
 
 def truths(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ _DUPLICATES = 0.005
 _SHARED = 0.04
 
 _Hashes = NDArray[np.uint64]
+
+# Samples do not change, and toys ask for the same again and again.
+_KNOWN: WeakKeyDictionary[Sample, str] = WeakKeyDictionary()
 
 
 def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str:
@@ -51,24 +55,22 @@ def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str
     >>> len(sketch(np.zeros((1000, 2))).split())
     1
     """
-    tables: list[Float32Array | FloatArray]
-    if isinstance(events, Sample):
-        tables = [events.features]
-    elif isinstance(events, np.ndarray):
-        tables = [events]
-    else:
-        tables = [s.features for s in events]
-    digests, hashes = [], [np.zeros(0, dtype=np.uint64)]
-    for table in tables:
-        every = _hashes(table)
-        distinct = np.unique(every)
-        if len(every) - len(distinct) > _DUPLICATES * len(every):
-            # Twice as long as a hash, so that it cannot be taken for one.
-            digests.append(hashlib.blake2b(np.sort(every).tobytes(), digest_size=16).hexdigest())
-        else:
-            hashes.append(distinct[:_SIZE])
-    smallest = np.unique(np.concatenate(hashes))[:_SIZE].tolist()
-    return " ".join([*sorted(digests), *(f"{h:016x}" for h in smallest)])
+    if isinstance(events, np.ndarray):
+        return _of_table(events)
+    if not isinstance(events, Sample):
+        return joined(sketch(s) for s in events)
+    if events not in _KNOWN:
+        _KNOWN[events] = _of_table(events.features)
+    return _KNOWN[events]
+
+
+def _of_table(features: Float32Array | FloatArray) -> str:
+    every = _hashes(features)
+    distinct = np.unique(every)
+    if len(every) - len(distinct) > _DUPLICATES * len(every):
+        # Twice as long as a hash, so that it cannot be taken for one.
+        return hashlib.blake2b(np.sort(every).tobytes(), digest_size=16).hexdigest()
+    return " ".join(f"{h:016x}" for h in distinct[:_SIZE].tolist())
 
 
 def joined(sketches: Iterable[str]) -> str:

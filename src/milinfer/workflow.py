@@ -17,7 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from milinfer.analysis_checks import require_features, require_files, truths, warn_of_bins
+from milinfer.analysis_checks import (
+    require_features,
+    require_files,
+    require_one_parameter,
+    truths,
+    warn_of_bins,
+)
 from milinfer.analysis_tracking import log_results, open_tracker
 from milinfer.configuration import (
     AnalysisConfig,
@@ -213,6 +219,7 @@ class AnalysisPlan:
         from milinfer.progress import progress
 
         train, held_out = self._training_samples()
+        require_one_parameter(train)
         if section == self.config.model[0]:
             warn_of_bins(self.config, train, held_out)
         fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
