@@ -18,7 +18,7 @@ extensions = [
     "sphinx_click",
     "sphinx_design",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "demo_seeds.md"]  # the latter is a part of demo.md
 source_suffix = {".md": "myst-nb"}
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3
