@@ -18,6 +18,7 @@ from milinfer import lhe
 from milinfer.datasets import vbf_hww
 from milinfer.features import feature_set
 
+GOLDEN = Path(__file__).parent / "golden" / "demo.json"
 METHOD_KEYS = {
     "estimate",
     "interval68",
@@ -241,3 +242,27 @@ def test_the_demo_meets_its_contract(tmp_path):
     # Nothing is loaded from elsewhere (names of XML namespaces are not loaded).
     assert not re.search(r"""(src|href)=["']https?:|url\(["']?https?:|@import""", report)
     assert len(list((tmp_path / "d" / "plots").glob("*.png"))) >= 8
+    is_golden(summary)
+
+
+def is_golden(summary):
+    """Figures of the demo are those of other seeds, in standard deviations from seed to seed.
+
+    `benchmarks/demo_seeds.py --golden` has made them.
+    """
+    golden = json.loads(GOLDEN.read_text())
+    assert (golden["events"], golden["truth"], golden["toys"]) == (2500, 0.0, 300)
+    seeds = range(golden["first_seed"], golden["first_seed"] + golden["n_seeds"])
+    assert summary["provenance"]["seed"] not in seeds
+    for method, figures in golden["mean_and_deviation"].items():
+        n = figures.pop("n_seeds")
+        if method not in summary:
+            assert n < golden["n_seeds"], f"{method} is in all seeds, and not here"
+            assert method in summary["not_available"]
+            continue
+        low, high = summary[method]["interval68"]
+        found = summary[method] | {"half_width68": (high - low) / 2}
+        for name, (mean, deviation) in figures.items():
+            # The mean has an error too.  6 σ: of some sixty figures that are not all Gaussian.
+            allowed = 6 * deviation * np.sqrt(1 + 1 / n)
+            assert abs(found[name] - mean) < allowed, (method, name, found[name], mean, deviation)
