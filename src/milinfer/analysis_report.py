@@ -125,8 +125,7 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
             ]
         )
     rows += [
-        [method_title(name), *["—"] * 7, f"not available: {found.reason}"]
-        for name, found in result.unavailable.items()
+        [method_title(name), *["—"] * 7, "not available, see below"] for name in result.unavailable
     ]
     of = f"I_eff / {method_title(reference)}" if reference else "I_eff, relative"
     header = [
@@ -149,6 +148,8 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
         + (f", beside that of {method_title(reference)} on the same toys." if reference else "."),
         {"diagnostics": "text"},
     )
+    for name, found in result.unavailable.items():
+        report.text(f"{method_title(name)} is not available: {found.reason} ({found.advice}).")
 
 
 def _of_pool(result: AnalysisResult) -> str:
