@@ -168,7 +168,10 @@ def _verdict(result: AnalysisResult, name: str) -> str:
         found = result.diagnoses[name]
         if not isinstance(found, Diagnosis):
             return found
-        if found.failures or not found.undecided:
+        if found.failures:
+            failed = f"{len(found.failures)} of {len(found.checks)} checks failed"
+            return f"do not trust as it is: {failed}"
+        if not found.undecided:
             return found.verdict
         return f"nothing wrong found, {len(found.undecided)} of {len(found.checks)} undecided"
     if name in result.templates:
