@@ -7,7 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from milinfer.analysis_checks import require_files, require_one_parameter, warn_of_bins
+from milinfer.analysis_checks import (
+    require_files,
+    require_one_parameter,
+    require_other_files,
+    require_points,
+    warn_of_bins,
+)
 from milinfer.configuration import AnalysisConfig, DataSection, FilesSection, SamplesSection
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, MilinferWarning
@@ -37,6 +43,38 @@ def test_every_missing_file_is_named(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.root").write_text("")
     require_files(config(tmp_path))
+
+
+def test_truths_beyond_the_training_are_refused_before_it(tmp_path):
+    """Regression: an analysis trained first, and failed then."""
+    points = [FilesSection(path="a", point={"mu": m}) for m in (-1.0, 0.0, 1.0)]
+    given = {"samples": SamplesSection(train=points), "data": DataSection(path="d")}
+    fine = AnalysisConfig(**given, templates={"degree": 2}, toys={"calibrate_at": [-1.0, 0.5]})
+    require_points(fine)
+    wrong = AnalysisConfig(
+        **given,
+        toys={"truth": 3.0, "calibrate_at": [0.0, -1.5]},
+        templates={"degree": 3},
+        source=tmp_path / "analysis.toml",
+    )
+    with pytest.raises(ConfigurationError) as error:
+        require_points(wrong)
+    assert str(error.value).splitlines() == [
+        f"{tmp_path / 'analysis.toml'}:",
+        "  toys.truth: 3 is outside of the training points, from -1 to 1",
+        "  toys.calibrate_at: -1.5 is outside of the training points, from -1 to 1",
+        "  templates.degree = 3 needs samples at 4 points, and there are 3",
+    ]
+    # Points that only the files say are looked at when these are read.
+    silent = [FilesSection(path="a")]
+    require_points(AnalysisConfig(samples=SamplesSection(train=silent), data=DataSection(path="d")))
+
+
+def test_a_file_has_one_role(tmp_path):
+    one, same, other = ((tmp_path / n, h) for n, h in (("a", "1"), ("b", "1"), ("c", "2")))
+    require_other_files(config(tmp_path), {"train": [one, same], "tune": [other]})
+    with pytest.raises(ConfigurationError, match=r"samples\.train and samples\.tune have the same"):
+        require_other_files(config(tmp_path), {"train": [one], "tune": [same], "evaluate": [other]})
 
 
 def test_several_parameters_are_for_python():

@@ -14,7 +14,7 @@ from milinfer.calibration_fit import calibrate
 from milinfer.comparison import compare
 from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.coverages import coverage
-from milinfer.exceptions import CalibrationError
+from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals import profile_interval
 from milinfer.pools import Background
 from milinfer.rate import Rate
@@ -380,3 +380,12 @@ def test_a_rate_without_the_backgrounds_of_the_toys_is_an_error():
         assert (interval.low <= truth <= interval.high) == covers[k]
     with pytest.raises(CalibrationError, match=r"with_background"):
         calibration(dataset_cost(model, data, reference=0.0, rate=rate))
+
+
+def test_a_pool_smaller_than_its_toys_is_warned_of():
+    small = gaussian_samples(TRUTHS, 300, 5)
+    toys = Toys(small, N_EVENTS, seed=1).scan([GaussianMean()], TRUTHS, 300)["gaussian"]
+    with pytest.warns(
+        MilinferWarning, match=r"100 events from a pool that counts as 300:"
+    ):
+        calibrate(toys)

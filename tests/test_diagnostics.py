@@ -531,3 +531,10 @@ def test_one_sample_may_be_diagnosed():
     assert found["normalisation"].outcome == "passed"
     with pytest.raises(ParameterError, match="mu"):
         mil.diagnose(GaussianMean(), SAMPLES[0], n_toys=0)
+
+
+def test_a_diagnosis_prints_what_failed():
+    lines = str(mil.diagnose(GaussianMean(scale=2.0), SAMPLES, n_toys=0)).splitlines()
+    assert lines[0].startswith("gaussian, datasets of")
+    failed = [line for line in lines if line.startswith("  failed")]
+    assert any("Bartlett" in line and "c_cicc" in line for line in failed)

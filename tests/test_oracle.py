@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from milinfer.datasets import quadratic
 from milinfer.exceptions import SampleError
 from milinfer.oracle import Oracle, reweight_coefficients
 from milinfer.samples import Sample
@@ -64,3 +65,25 @@ def test_negative_weights_have_no_log():
         Oracle.from_sample(sample([[2.0, 0, 0, 0, 0]] * 2), "c", np.linspace(-1, 1, 5)).event_llr(
             sample([[2.0, 0, 0, 0, 0], [-1.0, 0, 0, 0, 0]])
         )
+
+
+def test_samples_at_several_points_normalise_as_one():
+    """Regression: far from the point of a small sample the ratio had the noise of few events."""
+    values = [{"c1": c} for c in (-0.6, 0.0, 0.6)]
+    grid = np.linspace(-0.6, 0.6, 13)
+    truth = quadratic.samples(400_000, [{"c1": 0.0}], seed=1)[0]
+    exact = Oracle.from_sample(truth, "c1", grid, degree=2)
+
+    def errors(choose):
+        found = []
+        for seed in range(20):
+            samples = quadratic.samples(500, values, seed=100 + seed)
+            oracle = Oracle.from_sample(choose(samples), "c1", grid, degree=2)
+            sigma = [np.polynomial.polynomial.polyval(grid, o.total) for o in (oracle, exact)]
+            sigma = [v / v[6] for v in sigma]
+            found.append(np.log(sigma[0] / sigma[1])[[0, -1]])
+        return np.array(found)
+
+    together, edge = errors(lambda s: s), errors(lambda s: s[0])
+    assert np.all(np.abs(together.mean(axis=0)) < 4 * together.std(axis=0) / np.sqrt(20))
+    assert together[:, 1].std() < 0.7 * edge[:, 1].std()

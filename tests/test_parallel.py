@@ -169,6 +169,7 @@ def test_a_scheduler_by_its_address_or_file(client, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
 def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
     names, rng = mil.feature_set("vbf_2l2j").names, np.random.default_rng(8)
     for k, c in enumerate((-1.0, 0.0, 1.0)):

@@ -19,6 +19,9 @@ from milinfer.cli import cli
 from milinfer.datasets import gaussian
 from milinfer.exceptions import MilinferError, TrackingError
 
+# Pools of few events, which make a test short; that they are small is tested elsewhere.
+pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
+
 VALUES = (-1.0, 0.0, 1.0)
 CONFIGURATION = """
 [analysis]
@@ -269,6 +272,32 @@ def test_the_commands(finished, inputs, tmp_path):
     made = runner.invoke(cli, ["init", str(tmp_path / "new.toml")])
     assert made.exit_code == 0
     assert mil.read_configuration(tmp_path / "new.toml").model[0].head == "polynomial"
+
+
+def test_flat_files_of_others(inputs, tmp_path):
+    """Columns with weights and trees of other names, whose cross-section the configuration says."""
+    import uproot
+
+    file = copy(inputs, tmp_path)
+    blocks = []
+    for k, path in enumerate(sorted((tmp_path / "mc").glob("*.parquet"))):
+        sample = mil.Sample.from_file(path)
+        columns = {n: sample.column(n) for n in sample.feature_names}
+        with uproot.recreate(tmp_path / f"{k}.root") as out:
+            out["events"] = columns | {"w": sample.weights}
+        mu = sample.point["mu"]
+        blocks.append(
+            f'[[samples.train]]\npath = "{k}.root"\npoint = {{ mu = {mu} }}\n'
+            'cross_section = 0.5\nweight = "w"\ntree = "events"\n'
+        )
+    text = CONFIGURATION.replace('[[samples.train]]\npath = "mc/*.parquet"\n', "".join(blocks))
+    file.write_text(text, encoding="utf-8")
+    plan = mil.plan_analysis(file)
+    for step, _ in plan.planned()[:3]:
+        plan.execute(step)
+    found = [mil.Sample.from_file(p) for p in (tmp_path / "results" / "features").iterdir()]
+    assert {s.cross_section for s in found} == {0.5}
+    assert sorted(s.point["mu"] for s in found) == list(VALUES)
 
 
 def test_errors_of_steps_come_through(inputs, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +17,9 @@ __all__ = [
     "require_features",
     "require_files",
     "require_one_parameter",
+    "require_other_files",
+    "require_points",
+    "require_truths",
     "truths",
     "warn_of_bins",
 ]
@@ -86,6 +91,87 @@ def require_one_parameter(samples: SampleSet) -> None:
             "every sample a point of one parameter, or fit several from Python"
         )
         raise ConfigurationError(msg)
+
+
+def require_points(config: AnalysisConfig) -> None:
+    """Check truths against the points that the configuration itself gives; files may have others.
+
+    Raises
+    ------
+    ConfigurationError
+        As :func:`require_truths`.
+    """
+    points = [section.point for section in config.samples.train]
+    if all(p is not None and len(p) == 1 for p in points):
+        require_truths(config, np.array([next(iter(p.values())) for p in points if p]))
+
+
+def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
+    """Refuse true values that the training does not reach, and too high a degree of templates.
+
+    Parameters
+    ----------
+    config
+        The analysis.
+    values
+        Of the parameter, of the training samples, shape (n_samples,).
+
+    Raises
+    ------
+    ConfigurationError
+        Names the keys.
+    """
+    low, high = float(values.min()), float(values.max())
+    toys = config.toys
+    given = {"truth": [toys.truth]} | {
+        key: getattr(toys, key) for key in ("calibrate_at", "cover_at", "belt_at")
+    }
+    problems = [
+        f"toys.{key}: {value:g} is outside of the training points, from {low:g} to {high:g}"
+        for key, wanted in given.items()
+        for value in wanted
+        if not low <= value <= high
+    ]
+    distinct = len(np.unique(values))
+    if config.templates.degree >= distinct:
+        problems.append(
+            f"templates.degree = {config.templates.degree} needs samples at "
+            f"{config.templates.degree + 1} points, and there are {distinct}"
+        )
+    if problems:
+        of = "" if config.source is None else f"{config.source}:\n  "
+        raise ConfigurationError(of + "\n  ".join(problems))
+
+
+def require_other_files(
+    config: AnalysisConfig, files: Mapping[str, Sequence[tuple[Path, str]]]
+) -> None:
+    """Refuse a file of the same content in two roles: what it trains it cannot tune or measure.
+
+    Parameters
+    ----------
+    config
+        The analysis.
+    files
+        By role, path and hash of each file.
+
+    Raises
+    ------
+    ConfigurationError
+        Names file and roles.
+    """
+    known: dict[str, tuple[str, Path]] = {}
+    for role, found in files.items():
+        for path, content in found:
+            first, other = known.setdefault(content, (role, path))
+            if first != role:
+                of = "" if config.source is None else f"{config.source}: "
+                msg = (
+                    f"{of}samples.{first} and samples.{role} have the same events ({other}, "
+                    f"{path}); every part needs events of its own: give other files, or split one "
+                    "by samples.fractions"
+                )
+                raise ConfigurationError(msg)
 
 
 def truths(

@@ -78,7 +78,7 @@ class Analysis:
     classifier_templates
         Held-out samples for the histogram of the classifier output; None leaves that method out.
     oracle_pool
-        Sample that normalises the exact likelihood ratio; None leaves the oracle out.
+        Sample or samples that normalise the exact likelihood ratio; None leaves the oracle out.
     drawn_features
         Features to draw in the report; the first three where there are none of these.
     title
@@ -107,7 +107,7 @@ class Analysis:
     seed: int = 1
     workers: int = 1
     classifier_templates: SampleSet | None = None
-    oracle_pool: Sample | None = None
+    oracle_pool: Sample | SampleSet | None = None
     drawn_features: tuple[str, ...] = ("d_phi_qq", "q0_pt", "m_ll")
     title: str | None = None
     simulated: bool = False
@@ -241,7 +241,8 @@ class AnalysisResult:
         if a.classifier_templates is not None:
             roles["templates of the classifier"] = a.classifier_templates.samples
         if a.oracle_pool is not None:
-            roles["normalisation of the oracle"] = [a.oracle_pool]
+            pool = a.oracle_pool
+            roles["normalisation of the oracle"] = [pool] if isinstance(pool, Sample) else [*pool]
         return {
             "seed": a.seed,
             **known,
@@ -274,6 +275,17 @@ class AnalysisResult:
         build_report(self, drawn).write(out / "report.html")
 
 
+def _coverage_errors(summary: dict[str, Any]) -> str:
+    """Errors of the coverages, of the toys and of the events that they share."""
+    methods = [m for m in summary.values() if isinstance(m, dict) and "coverage68_error" in m]
+    if not methods:
+        return ""
+    toys = max(m["coverage68_error"] for m in methods)
+    pool = max((m.get("coverage68_pool_error") or 0.0 for m in methods), default=0.0)
+    more = "; more than the toys: use more events" if pool > toys else ""
+    return f"errors of the coverages: toys {toys:.1%}, their events up to {pool:.1%}{more}"
+
+
 def summary_table(summary: dict[str, Any]) -> Table:
     """Terminal table of a ``summary.json``.
 
@@ -299,12 +311,15 @@ def summary_table(summary: dict[str, Any]) -> Table:
     }
     # Fits 80 columns with the longest names.
     title = f"{summary['poi']}, truth {summary['truth']:g}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True)
+    caption = _coverage_errors(summary)
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, collapse_padding=True)
     table.add_column("method", no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for method, figures in summary.items():
         if isinstance(figures, dict) and "coverage68" in figures:
+            if not figures.get("calibrated", True):
+                figures = {**figures, "c_cicc": None}  # noqa: PLW2901  # not applied
             table.add_row(method, *(show(figures.get(key)) for key, show in columns.values()))
     for method in summary.get("not_available", {}):
         table.add_row(method, "—", "not available", "—", "—", "—", "—")

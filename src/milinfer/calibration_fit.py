@@ -5,13 +5,14 @@ See :mod:`milinfer.calibration` for what it does to a surface.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.stats import chi2
 
 from milinfer.calibration import Calibration, Correct, Kind
-from milinfer.exceptions import CalibrationError
+from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.points import format_point
 from milinfer.response import (
     Response,
@@ -29,6 +30,9 @@ __all__ = ["calibrate"]
 
 # Share of toys with their maximum at the edge of the range beyond which moments mean nothing.
 _MAX_AT_EDGE = 0.01
+# Shift of all toys by the fluctuation of their pool, in standard errors of an estimate, from which
+# on it is said: 6 % of coverage.
+_MAX_SHIFT = 0.5
 
 
 def calibrate(
@@ -60,6 +64,12 @@ def calibrate(
         toys.
     n_bootstrap, seed
         For the errors of the constants.
+
+    Warns
+    -----
+    MilinferWarning
+        If the pool of the toys is so small that its fluctuation shifts them all by half of a
+        standard error or more.
 
     Raises
     ------
@@ -95,6 +105,7 @@ def calibrate(
                 "of the training points, train better or use larger datasets"
             )
             raise CalibrationError(msg)
+    _warn_of_small_pools(ensembles)
     response = mean_response(ensembles, bias_degree)
     points, names = truths(ensembles), tuple(ensembles[0].point)
     surface_limits = ensembles[0].interpolation.limits
@@ -155,6 +166,20 @@ def _require_enough(
             "better twenty times that"
         )
         raise CalibrationError(msg)
+
+
+def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
+    """The errors of the constants have the pool in them; intervals of the data have not."""
+    worst = max(ensembles, key=lambda e: e.n_events / e.n_effective)
+    shift = float(np.sqrt(worst.n_events / worst.n_effective))
+    if shift >= _MAX_SHIFT:
+        msg = (
+            f"the toys of {worst.model} at {format_point(worst.point)} have {worst.n_events:g} "
+            f"events from a pool that counts as {worst.n_effective:.0f}: its fluctuation shifts "
+            f"all of them together by about {shift:.1f} standard errors, and the calibration with "
+            f"them; use {20 * worst.n_events:.0f} events or more"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=3)
 
 
 def _bartlett_of(e: ToyEnsemble) -> Callable[[IntArray], FloatArray]:

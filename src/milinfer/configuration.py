@@ -79,11 +79,19 @@ class FilesSection(_Section):
         Parameter point; not needed where the file says it.
     process
         Name of the process; likewise.
+    cross_section
+        In pb, after the selection; for flat files of columns, which do not say it.
+    weight, tree
+        Names of the column of weights and of the tree in flat files; ``weight = ""`` where events
+        have none.
     """
 
     path: Paths
     point: dict[str, float] | None = None
     process: str | None = None
+    cross_section: Annotated[float, Field(gt=0)] | None = None
+    weight: str | None = None
+    tree: str | None = None
 
 
 class SamplesSection(_Section):
@@ -150,9 +158,13 @@ class DataSection(_Section):
     ----------
     path
         File, list of files, or pattern with ``*``.
+    weight, tree
+        As for samples.
     """
 
     path: Paths
+    weight: str | None = None
+    tree: str | None = None
 
 
 class ModelSection(_Section):

@@ -106,6 +106,13 @@ class Diagnosis:
         """Model, range of use and verdict."""
         return f"{self.model}, datasets of {self.n_events} events: {self.verdict}"
 
+    def __str__(self) -> str:
+        lines = [self.title]
+        for c in self.checks:
+            meaning = f". {c.meaning}" if c.outcome == "failed" else ""
+            lines.append(f"  {c.outcome:<9} {c.name}: {c.measured() or UNKNOWN}{meaning}")
+        return "\n".join(lines)
+
     def rows(self) -> list[list[str]]:
         """Cells of the table, as text."""
         return [

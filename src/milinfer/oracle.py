@@ -16,8 +16,9 @@ from milinfer.display import brief
 from milinfer.exceptions import SampleError
 from milinfer.log_polynomials import LogPolynomials
 from milinfer.morphing import PolynomialBasis
-from milinfer.reweighting import reweight_polynomial
-from milinfer.samples import Sample
+from milinfer.pools import effective_number
+from milinfer.reweighting import joint_density, reweight_polynomial
+from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
 from milinfer.typing import FloatArray
 
@@ -86,7 +87,7 @@ class Oracle:
     @classmethod
     def from_sample(
         cls,
-        sample: Sample,
+        sample: Sample | SampleSet,
         parameter: str,
         grid: FloatArray,
         *,
@@ -95,9 +96,14 @@ class Oracle:
     ) -> Oracle:
         """Build the oracle; `sample` supplies the cross-section as a function of θ.
 
-        The larger the sample, the better the normalisation: use all events of one point.
+        The more events, the better the normalisation: far from the point of a sample few events
+        carry the weight, and samples at several points fix it everywhere.
         """
-        total = reweight_coefficients(sample, parameter, degree).sum(axis=0)
+        if isinstance(sample, SampleSet):
+            sizes = np.array([effective_number(s.weights) for s in sample])
+            total = joint_density(sample, degree, shares=sizes / sizes.sum()).total
+        else:
+            total = reweight_coefficients(sample, parameter, degree).sum(axis=0)
         return cls(parameter, Interpolation(grid, "spline"), total, reference)
 
     @property

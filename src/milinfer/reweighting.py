@@ -81,6 +81,13 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
     ids = [k for k, point in sample.reweight_points.items() if set(point) == set(names)]
     points = [sample.reweight_points[k] for k in ids]
     distinct = {tuple(p[name] for name in names) for p in points}
+    if not sample.reweights:
+        msg = (
+            f"{sample.label}: its events have no weights at other points (<rwgt>), which joint "
+            "labels, the exact ratio and reweighted pools need; use labels='hard', and pools "
+            "without a degree"
+        )
+        raise SampleError(msg)
     if len(distinct) < len(basis):
         msg = (
             f"{sample.label}: weights at {len(distinct)} values of {', '.join(names)}, but a "

@@ -15,7 +15,7 @@ Stage = Literal["templates", "fit", "oracle", "calibration", "belt", "coverage"]
 
 # Settings of an analysis, by what they bear on.
 _SETTINGS: dict[Stage, str] = {
-    "templates": "observable, bins, bins_2d, degree, and the sizes of the samples",
+    "templates": "observable, bins, bins_2d, degree, held_out, and the sizes of the samples",
     "fit": "observable, bins, mc_stat, and the range of the training points",
     "oracle": "oracle",
     "calibration": "calibrate_at, the number of toys, and the range of the training points",

@@ -21,6 +21,9 @@ from milinfer.analysis_checks import (
     require_features,
     require_files,
     require_one_parameter,
+    require_other_files,
+    require_points,
+    require_truths,
     truths,
     warn_of_bins,
 )
@@ -98,6 +101,7 @@ class AnalysisPlan:
         self.steps = Steps(config.out)
         self._inputs: dict[str, list[_Input]] = {}
         require_files(config)
+        require_points(config)
         self._ran: set[str] = set()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         hashes: dict[Path, str] = {}
@@ -110,10 +114,14 @@ class AnalysisPlan:
                         hashes[path] = file_hash(path)
                     depends = self._feature_inputs(section, hashes[path], role)
                     self._inputs[role].append(_Input(path, section, depends, hashes[path]))
+        require_other_files(
+            config, {r: [(i.path, i.sha256) for i in self._inputs[r]] for r in _ROLES[:3]}
+        )
 
     def _sections(self, role: str) -> Sequence[FilesSection]:
         if role == "data":
-            return [FilesSection(path=self.config.data.path)]
+            data = self.config.data
+            return [FilesSection(path=data.path, weight=data.weight, tree=data.tree)]
         sections: Sequence[FilesSection] = getattr(self.config.samples, role)
         return sections
 
@@ -128,6 +136,9 @@ class AnalysisPlan:
             "samples.on_missing": samples.on_missing,
             "point": section.point,
             "process": section.process,
+            "cross_section": section.cross_section,
+            "weight": section.weight,
+            "tree": section.tree,
             "data": role == "data",
         }
 
@@ -202,7 +213,11 @@ class AnalysisPlan:
             "on_missing": samples.on_missing,
             "workers": self.config.analysis.workers,
         }
-        point = source.section.point
+        given = source.section
+        if given.weight is not None:
+            options["weight"] = given.weight or None
+        options |= {"tree": given.tree, "cross_section": given.cross_section}
+        point = given.point
         try:
             sample = read_sample(source.path, point=point, **options)
         except ParameterError:
@@ -220,6 +235,7 @@ class AnalysisPlan:
 
         train, held_out = self._training_samples()
         require_one_parameter(train)
+        require_truths(self.config, train.values(train.parameters[0]))
         if section == self.config.model[0]:
             warn_of_bins(self.config, train, held_out)
         fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
@@ -276,7 +292,7 @@ class AnalysisPlan:
                 bins_2d=templates.bins_2d,
                 degree=templates.degree,
                 mc_stat=templates.mc_stat,
-                oracle_pool=tune[0] if toys.oracle else None,
+                oracle_pool=tune if toys.oracle else None,
                 n_toys=toys.number,
                 seed=config.analysis.seed,
                 workers=config.analysis.workers,
