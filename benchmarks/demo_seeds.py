@@ -50,6 +50,11 @@ def having(results: list[dict], method: str) -> list[dict]:
     return [r for r in results if method in r]
 
 
+def half_width(figures: dict) -> float:
+    low, high = figures["interval68"]
+    return (high - low) / 2
+
+
 def mean(results: list[dict], method: str, key: str) -> float:
     return statistics.mean(r[method][key] for r in having(results, method))
 
@@ -63,9 +68,7 @@ def summary(results: list[dict]) -> dict[str, dict]:
             "mean_coverage68": mean(results, m, "coverage68"),
             "mean_coverage95": mean(results, m, "coverage95"),
             "mean_info_eff": mean(results, m, "info_eff"),
-            "mean_half_width68": statistics.mean(
-                (r[m]["interval68"][1] - r[m]["interval68"][0]) / 2 for r in having(results, m)
-            ),
+            "mean_half_width68": statistics.mean(half_width(r[m]) for r in having(results, m)),
         }
         for m in methods(results)
     }
@@ -79,9 +82,7 @@ def golden(results: list[dict]) -> dict[str, dict]:
         if len(there) < 2:  # no deviation
             continue
         columns = {key: [r[m][key] for r in there] for key in GOLDEN}
-        columns["half_width68"] = [
-            (r[m]["interval68"][1] - r[m]["interval68"][0]) / 2 for r in there
-        ]
+        columns["half_width68"] = [half_width(r[m]) for r in there]
         found[m] = {
             key: [round(statistics.mean(v), 6), round(statistics.stdev(v), 6)]
             for key, v in columns.items()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from milinfer.checks import effective_size
 from milinfer.configuration import AnalysisConfig, ToysSection
 from milinfer.exceptions import ConfigurationError, FeatureError, MilinferWarning
-from milinfer.samples import Sample, SampleSet
+from milinfer.samples import SampleSet
 from milinfer.typing import FloatArray
 
 __all__ = [
@@ -206,8 +207,9 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
         (train, "histograms of features"),
         (held_out, "histograms of what the network makes of an event"),
     ):
-        poorest = min(samples, key=_effective)
-        bins, found = config.templates.bins, _effective(poorest)
+        sizes = [float(effective_size(s.weights)) for s in samples]
+        poorest = samples[int(np.argmin(sizes))]
+        bins, found = config.templates.bins, min(sizes)
         if found < bins * _IN_A_BIN:
             msg = (
                 f"templates.bins = {bins}: {poorest.label} has {found:.0f} effective events for "
@@ -215,8 +217,3 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
                 "not be available. Use fewer bins, a larger samples.held_out or more events"
             )
             warnings.warn(msg, MilinferWarning, stacklevel=2)
-
-
-def _effective(sample: Sample) -> float:
-    total = float(np.sum(sample.weights**2))
-    return float(np.sum(sample.weights)) ** 2 / total if total else 0.0

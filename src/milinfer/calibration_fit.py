@@ -14,13 +14,7 @@ from scipy.stats import chi2
 from milinfer.calibration import Calibration, Correct, Kind
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.points import format_point
-from milinfer.response import (
-    Response,
-    mean_response,
-    require_one_kind,
-    spread_covariance,
-    truths,
-)
+from milinfer.response import Response, mean_response, require_one_kind, spread_covariance, truths
 from milinfer.smooth import SmoothPolynomial, fit_smooth
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray

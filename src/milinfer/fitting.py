@@ -371,21 +371,26 @@ def _warn_of_free_coefficients(model: BagLikelihood, where: ModelPoints) -> None
     MilinferWarning
         If the points do not fix |amplitude|² of the order of the head.
     """
-    from milinfer.morphing import PolynomialBasis
-
     if model.head != "polynomial" or model.labels == "joint":
         return
-    basis = PolynomialBasis(where.parameters, 2 * model.order)
-    scaled = (where.points - where.points.mean(axis=0)) / np.ptp(where.points, axis=0)
-    fixed = int(np.linalg.matrix_rank(basis.design(scaled)))
-    if fixed < len(basis):
+    fixed, number = _fixed(where.parameters, where.points, 2 * model.order)
+    if fixed < number:
         msg = (
-            f"samples at {len(where.points)} points fix {fixed} of the {len(basis)} coefficients "
+            f"samples at {len(where.points)} points fix {fixed} of the {number} coefficients "
             f"of a squared amplitude of order={model.order} in {', '.join(where.parameters)}: "
             "between the points Λ is what the network makes of it. Add points, use order=1, or "
             "labels='joint' where events have weights at other points"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=4)
+
+
+def _fixed(names: tuple[str, ...], points: FloatArray, degree: int) -> tuple[int, int]:
+    """Coefficients of a polynomial of some degree that points fix, and how many it has."""
+    from milinfer.morphing import PolynomialBasis
+
+    basis = PolynomialBasis(names, degree)
+    scaled = (points - points.mean(axis=0)) / np.ptp(points, axis=0)
+    return int(np.linalg.matrix_rank(basis.design(scaled))), len(basis)
 
 
 def _degree(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> int | None:
@@ -395,11 +400,10 @@ def _degree(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> int |
     if model.head != "multiclass" or model.degree is None:
         return None if model.degree == "auto" else model.degree
     names, points = samples.parameters, training_points(model, samples)
-    scaled = (points - points.mean(axis=0)) / np.ptp(points, axis=0)
 
     def determined(degree: int) -> bool:
-        design = PolynomialBasis(names, degree).design(scaled)
-        return bool(np.linalg.matrix_rank(design) == design.shape[1])
+        fixed, number = _fixed(names, points, degree)
+        return fixed == number
 
     degree = model.degree
     if degree == "auto":

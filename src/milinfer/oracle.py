@@ -16,7 +16,7 @@ from milinfer.display import brief
 from milinfer.exceptions import SampleError
 from milinfer.log_polynomials import LogPolynomials
 from milinfer.morphing import PolynomialBasis
-from milinfer.pools import effective_number
+from milinfer.pools import mixture_shares
 from milinfer.reweighting import joint_density, reweight_polynomial
 from milinfer.samples import Sample, SampleSet
 from milinfer.surface import Interpolation
@@ -100,8 +100,7 @@ class Oracle:
         carry the weight, and samples at several points fix it everywhere.
         """
         if isinstance(sample, SampleSet):
-            sizes = np.array([effective_number(s.weights) for s in sample])
-            total = joint_density(sample, degree, shares=sizes / sizes.sum()).total
+            total = joint_density(sample, degree, shares=mixture_shares(sample)).total
         else:
             total = reweight_coefficients(sample, parameter, degree).sum(axis=0)
         return cls(parameter, Interpolation(grid, "spline"), total, reference)

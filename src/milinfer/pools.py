@@ -28,6 +28,7 @@ __all__ = [
     "EventPool",
     "PointPool",
     "effective_number",
+    "mixture_shares",
     "overlap",
     "share_events",
     "sketch",
@@ -175,9 +176,8 @@ class EventPool:
     @cached_property
     def _density(self) -> JointDensity:
         assert self.degree is not None
-        # The share of a sample is what its events are worth, their number where weights are equal.
-        sizes = np.array([effective_number(s.weights) for s in self.samples])
-        return joint_density(self.samples, self.degree, shares=sizes / sizes.sum(), remedy=_REMEDY)
+        shares = mixture_shares(self.samples)
+        return joint_density(self.samples, self.degree, shares=shares, remedy=_REMEDY)
 
     @cached_property
     def _sketch(self) -> str:
@@ -213,6 +213,21 @@ class EventPool:
             ]
         )
         return PointPool(self.samples.samples, weights, effective_number(weights), self._sketch)
+
+
+def mixture_shares(samples: SampleSet) -> FloatArray:
+    """Shares of samples in their mixture, by what their events are worth; (n_samples,), sum 1.
+
+    Where weights are equal that is their number.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> mixture_shares(gaussian.samples(10, [0.0, 0.5], seed=1))
+    array([0.5, 0.5])
+    """
+    sizes = np.array([effective_number(s.weights) for s in samples])
+    return np.asarray(sizes / sizes.sum(), dtype=np.float64)
 
 
 def effective_number(weights: FloatArray) -> float:

@@ -8,7 +8,7 @@ every pool that has the event (bottom-k sketch; Cohen and Kaplan, PODC 2007).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from milinfer.samples import Sample
 from milinfer.typing import Float32Array, FloatArray
 
-__all__ = ["joined", "overlap", "share_events", "sketch", "sketch_each"]
+__all__ = ["joined", "overlap", "share_events", "sketch", "sketch_each", "with_union"]
 
 _SIZE = 128
 _DIGEST = 32  # characters
@@ -99,8 +99,20 @@ def sketch_each(samples: Iterable[Sample]) -> tuple[str, ...]:
     >>> len(sketch_each(gaussian.samples(1000, [0.0, 0.5], seed=1)))
     3
     """
-    each = [sketch(s) for s in samples]
-    return tuple(dict.fromkeys([*each, joined(each)]))
+    return with_union([sketch(s) for s in samples])
+
+
+def with_union(sketches: Sequence[str]) -> tuple[str, ...]:
+    """Sketches of sets and of their union, each once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = sketch(np.random.default_rng(1).normal(size=(1000, 2)))
+    >>> with_union([one]) == (one,)
+    True
+    """
+    return tuple(dict.fromkeys([*sketches, joined(sketches)]))
 
 
 def overlap(a: str, b: str) -> float:

@@ -22,7 +22,7 @@ from milinfer.heads import PolynomialHead
 from milinfer.morphing import PolynomialBasis
 from milinfer.reweighting import class_points, joint_density
 from milinfer.samples import SampleSet
-from milinfer.sketches import joined, sketch
+from milinfer.sketches import joined, sketch, with_union
 from milinfer.streaming import StreamedSamples
 from milinfer.typing import Float32Array, FloatArray
 
@@ -111,7 +111,7 @@ def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
     each = [""] * len(samples)
     for k, part in samples.in_order():
         each[k] = joined([each[k], sketch(part)])
-    return tuple(dict.fromkeys([*each, joined(each)]))
+    return with_union(each)
 
 
 def streamed_joint_total(

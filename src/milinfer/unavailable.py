@@ -11,7 +11,7 @@ from milinfer.exceptions import MilinferError, MilinferWarning
 
 __all__ = ["Attempts", "Stage", "Unavailable"]
 
-Stage = Literal["templates", "fit", "oracle", "calibration", "belt", "coverage"]
+Stage = Literal["templates", "fit", "oracle", "calibration", "belt"]
 
 # Settings of an analysis, by what they bear on.
 _SETTINGS: dict[Stage, str] = {
@@ -20,7 +20,6 @@ _SETTINGS: dict[Stage, str] = {
     "oracle": "oracle",
     "calibration": "calibrate_at, the number of toys, and the range of the training points",
     "belt": "belt_at, calibrate_at and the number of toys",
-    "coverage": "cover_at and the number of toys",
 }
 
 

@@ -13,6 +13,8 @@ contributes.  The hWW vertex is
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ from milinfer.typing import FloatArray
 
 __all__ = [
     "COUPLING_WW",
+    "Invariants",
     "M_H",
     "M_W",
     "M_Z",
@@ -97,6 +100,17 @@ def _quadratic(j1: Complex, j2: Complex, q1: FloatArray, q2: FloatArray) -> Floa
     )
 
 
+class Invariants(NamedTuple):
+    """Invariants s_ij in GeV², numbered as in :func:`quadratic_of_invariants`."""
+
+    s12: FloatArray
+    s34: FloatArray
+    s13: FloatArray
+    s24: FloatArray
+    s14: FloatArray
+    s23: FloatArray
+
+
 def quadratic_of_invariants(
     s12: FloatArray,
     s34: FloatArray,
@@ -170,27 +184,19 @@ def production(p: FloatArray) -> FloatArray:
     return squared
 
 
-def production_of_invariants(
-    s12: FloatArray,
-    s34: FloatArray,
-    s13: FloatArray,
-    s24: FloatArray,
-    s14: FloatArray,
-    s23: FloatArray,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """As :func:`production`, from invariants numbered as in :func:`quadratic_of_invariants`.
+def production_of_invariants(s: Invariants) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """As :func:`production`, from invariants alone.
 
     Examples
     --------
     >>> import numpy as np
     >>> p = np.array([[[100.0, 0, 0, 100], [100, 0, 0, -100], [50, 0, 30, 40], [30, 0, -18, -24]]])
-    >>> s12, s34, s13, s24 = np.array([-2000.0, -1200, -10800, -18000])
-    >>> found = production_of_invariants(s12, s34, s13, s24, np.array(40000.0), np.array(6000.0))
-    >>> bool(np.allclose(found, production(p)[0]))
+    >>> s = np.array([-2000.0, -1200, -10800, -18000, 40000, 6000])
+    >>> bool(np.allclose(production_of_invariants(Invariants(*s)), production(p)[0]))
     True
     """
-    factor = COUPLING_WW / ((s12 - M_W**2) * (s34 - M_W**2)) ** 2
-    a0, a1, a2 = quadratic_of_invariants(s12, s34, s13, s24, s14, s23)
+    factor = COUPLING_WW / ((s.s12 - M_W**2) * (s.s34 - M_W**2)) ** 2
+    a0, a1, a2 = quadratic_of_invariants(*s)
     return a0 * factor, a1 * factor, a2 * factor
 
 
@@ -221,26 +227,19 @@ def decay_ww(p: FloatArray) -> FloatArray:
     return squared
 
 
-def decay_ww_of_invariants(
-    s12: FloatArray,
-    s34: FloatArray,
-    s13: FloatArray,
-    s24: FloatArray,
-    s14: FloatArray,
-    s23: FloatArray,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """As :func:`decay_ww`, from invariants numbered as in :func:`quadratic_of_invariants`.
+def decay_ww_of_invariants(s: Invariants) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """As :func:`decay_ww`, from invariants alone.
 
     Examples
     --------
     >>> import numpy as np
     >>> p = np.array([[[30.0, 0, 0, 30], [30, 0, 30, 0], [30, 0, 0, -30], [30, 0, -30, 0]]])
     >>> s = np.array([1800.0, 1800, 3600, 3600, 1800, 1800])
-    >>> bool(np.allclose(decay_ww_of_invariants(*s), decay_ww(p)[0]))
+    >>> bool(np.allclose(decay_ww_of_invariants(Invariants(*s)), decay_ww(p)[0]))
     True
     """
-    factor = 4 * COUPLING_WW * _breit_wigners(s12, s34, M_W, WIDTH_W)
-    a0, a1, a2 = quadratic_of_invariants(s12, s34, s13, s24, s14, s23)
+    factor = 4 * COUPLING_WW * _breit_wigners(s.s12, s.s34, M_W, WIDTH_W)
+    a0, a1, a2 = quadratic_of_invariants(*s)
     return a0 * factor, a1 * factor, a2 * factor
 
 
@@ -274,26 +273,19 @@ def decay_zz(p: FloatArray) -> FloatArray:
     return out
 
 
-def decay_zz_of_invariants(
-    s12: FloatArray,
-    s34: FloatArray,
-    s13: FloatArray,
-    s24: FloatArray,
-    s14: FloatArray,
-    s23: FloatArray,
-) -> FloatArray:
-    """As :func:`decay_zz`, from invariants numbered as in :func:`quadratic_of_invariants`.
+def decay_zz_of_invariants(s: Invariants) -> FloatArray:
+    """As :func:`decay_zz`, from invariants alone.
 
     Examples
     --------
     >>> import numpy as np
     >>> p = np.array([[[30.0, 0, 0, 30], [30, 0, 30, 0], [30, 0, 0, -30], [30, 0, -30, 0]]])
     >>> s = np.array([1800.0, 1800, 3600, 3600, 1800, 1800])
-    >>> bool(np.allclose(decay_zz_of_invariants(*s), decay_zz(p)))
+    >>> bool(np.allclose(decay_zz_of_invariants(Invariants(*s)), decay_zz(p)))
     True
     """
-    helicities = _ZZ_LEFT * s14 * s23 + _ZZ_RIGHT * s13 * s24
-    out: FloatArray = 4 * helicities * _breit_wigners(s12, s34, M_Z, WIDTH_Z)
+    helicities = _ZZ_LEFT * s.s14 * s.s23 + _ZZ_RIGHT * s.s13 * s.s24
+    out: FloatArray = 4 * helicities * _breit_wigners(s.s12, s.s34, M_Z, WIDTH_Z)
     return out
 
 

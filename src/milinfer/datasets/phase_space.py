@@ -118,7 +118,9 @@ def production_weights(x: FloatArray) -> FloatArray:
     s12, s13 = -x1 * SQRT_S * pt1 / e1, -x1 * SQRT_S * pt2 / e2
     s24, s34 = -x2 * SQRT_S * pt1 * e1, -x2 * SQRT_S * pt2 * e2
     s14, s23 = x1 * x2 * SQRT_S**2, pt1 * pt2 * (e1 / e2 + e2 / e1 - 2 * cos)
-    quadratic = amplitude.production_of_invariants(s12, s34, s13, s24, s14, s23)
+    quadratic = amplitude.production_of_invariants(
+        amplitude.Invariants(s12, s34, s13, s24, s14, s23)
+    )
     # d²pT1 d²pT2 = 2π (overall azimuth) · pT1² pT2² dln pT1 dln pT2 dΔφ.
     volume = (2 * np.pi) ** 2 * _SPAN**2 * (2 * _MAX_DISTANCE) ** 2 * 2 * _MAX_RAPIDITY
     # Both beam assignments: u from either proton.
@@ -258,12 +260,13 @@ def decay_weights(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
     # Φ2 = |p| / (4π m) for each step, angles uniform; massless pairs give 1/(8π).
     phase_space = momentum / (4 * np.pi * m_h) / (8 * np.pi) ** 2 / (2 * np.pi) ** 2
     factor = 2 * phase_space / (2 * m_h) / density
+    invariants = amplitude.Invariants(sa, sb, s13, s24, s14, s23)
     weights = np.zeros((len(x), 3))
     if boson == "W":
-        for k, term in enumerate(amplitude.decay_ww_of_invariants(sa, sb, s13, s24, s14, s23)):
+        for k, term in enumerate(amplitude.decay_ww_of_invariants(invariants)):
             weights[:, k] = term * factor
     else:
-        weights[:, 0] = amplitude.decay_zz_of_invariants(sa, sb, s13, s24, s14, s23) * factor
+        weights[:, 0] = amplitude.decay_zz_of_invariants(invariants) * factor
     return weights
 
 

@@ -72,10 +72,7 @@ class Grid:
             # From the first cell of its part of the axis a point is a few cells away at most: most
             # parts have one edge or none, which is much faster than a search.
             cell = self._first[d][np.minimum((x * _PARTS).astype(np.int64), _PARTS - 1)]
-            while (late := np.flatnonzero(x >= edges[cell + 1])).size:
-                late = late[cell[late] < n_cells - 1]
-                if not late.size:
-                    break
+            while np.any(late := (x >= edges[cell + 1]) & (cell < n_cells - 1)):
                 cell[late] += 1
             out /= widths[cell] * n_cells
         return out
