@@ -5,7 +5,8 @@
         --golden demo.json
 
 The second line keeps the mean and the standard deviation over seeds of each figure.  A method that
-a seed has not (see ``not_available`` of its summary) counts where it is there.
+a seed has not, or not calibrated (see ``not_available`` and ``problems`` of its summary), counts
+where it is there.
 
 Prints one JSON line last: how often the 68.27 % and 95.45 % interval of each method contained the
 truth, and the mean of the coverages measured on toys.
@@ -43,11 +44,11 @@ def inside(interval: list[float], truth: float) -> bool:
 
 def methods(results: list[dict]) -> list[str]:
     names = [k for r in results for k, v in r.items() if isinstance(v, dict) and "coverage68" in v]
-    return list(dict.fromkeys(names))
+    return [name for name in dict.fromkeys(names) if having(results, name)]
 
 
 def having(results: list[dict], method: str) -> list[dict]:
-    return [r for r in results if method in r]
+    return [r for r in results if method in r and not r[method].get("problems")]
 
 
 def half_width(figures: dict) -> float:

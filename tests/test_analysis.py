@@ -43,12 +43,12 @@ def test_a_method_that_fails_does_not_end_the_others(analysis, crippled):
     result, messages = crippled
     assert set(result.unavailable) == {"<astray>", "pyhf_2d"}
     edge, bins = result.unavailable["<astray>"], result.unavailable["pyhf_2d"]
-    assert (edge.stage, bins.stage) == ("calibration", "templates")
-    assert re.match(r".*% of the toys at mu=-0.3 have their maximum at", edge.reason)
+    assert (edge.stage, bins.stage) == ("toys", "templates")
+    assert re.match(r"most estimates at 0 are alike, of mean 1; a spread", edge.reason)
     assert re.match(r"bin \d+ .* is empty at .*; use fewer or wider bins", bins.reason)
     assert len(messages) == 2
     for message, found, setting in zip(
-        messages, (bins, edge), ("bins_2d", "calibrate_at"), strict=True
+        messages, (bins, edge), ("bins_2d", "cover_at"), strict=True
     ):
         assert message.startswith(f"{found.name} is not available: {found.reason} (settings")
         assert setting in message
@@ -72,7 +72,7 @@ def test_what_failed_is_shown(crippled):
     page = build_report(result, {}).to_html()
     assert "<astray>" not in page
     table = page[: page.index("Surfaces</h2>")]
-    for words in ("is not available: 100.0% of the toys", "is not available: bin "):
+    for words in ("is not available: most estimates at 0 are alike", "is not available: bin "):
         assert words in table
         assert words in result._repr_html_()
     names, _, cells = (list(c.cells) for c in summary_table(summary).columns[:3])
@@ -80,11 +80,64 @@ def test_what_failed_is_shown(crippled):
     assert cells[2:] == ["not available"] * 2
 
 
-def test_the_method_that_the_report_is_about_must_work(analysis):
-    with pytest.raises(CalibrationError, match="maximum at the edge") as caught:
+def test_the_method_that_the_report_is_about_must_have_toys(analysis):
+    with pytest.raises(CalibrationError, match="estimates at 0 are alike") as caught:
         analyse(replace(analysis, models=(ASTRAY, *analysis.models)))
     (note,) = caught.value.__notes__
-    assert note.startswith("settings that bear on the calibration: calibrate_at, ")
+    assert note.startswith("settings that bear on the toys: truth, ")
+
+
+def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
+    # A quarter of its toys at 0.3 ends at 1, where the training points do.
+    off = Trained(scale=0.8, shift=0.65, name="<off>")
+    with pytest.warns(MilinferWarning, match="^<off>: not calibrated: .*calibrate_at") as warned:
+        result = analyse(replace(analysis, models=(off,)))
+    assert len([w for w in warned if "<off>" in str(w.message)]) == 1
+    learned = result.comparison["<off>"]
+    assert learned.calibration is learned.applied is None
+    assert not learned.calibrated
+    (problem,) = learned.problems
+    assert re.match(r"not calibrated: \d+\.\d% of the toys at mu=0.3 have their max", problem)
+    assert learned.intervals[0].estimate == pytest.approx(0.75, abs=0.25)
+    assert learned.coverages == learned.coverages_raw
+    assert learned.coverages[0].coverage < 0.1
+    assert learned.information.info_eff == pytest.approx(200, rel=0.3)
+    assert result.belts["<off>"].calibration is None
+    assert not result.unavailable
+    summary = json.loads(json.dumps(result.summary()))
+    assert summary["<off>"]["problems"] == [problem]
+    assert summary["<off>"]["c_cicc"] is summary["<off>"]["bias"] is None
+    assert "problems" not in summary["pyhf"]
+    table = summary_table(summary)
+    assert problem in table.caption
+    assert [next(iter(c.cells)) for c in table.columns][5] == "—"
+    figures = result.figures()
+    assert {"scans", "intervals", "coverage", "estimates", "belt", "training"} <= set(figures)
+    assert not {"scale", "bias", "ladder", "surface"} & set(figures)
+    page = build_report(result, figures).to_html()
+    assert "as trained: such intervals cover in" in page
+    assert page.count(f"&lt;off&gt;: {problem} (settings that bear on") == 1
+    assert "There is none, for the reason below the first table" in page
+    assert result.comparison.to_table()["c_cicc"].to_pylist()[0] is None
+
+
+def test_data_without_an_interval_do_not_end_an_analysis(analysis):
+    # Its estimate of the data is near 0.9, and the range ends at 1.
+    off = Trained(scale=0.8, shift=0.8, name="off")
+    with pytest.warns(MilinferWarning, match="off: ") as warned:
+        result = analyse(replace(analysis, models=(off,), belt_at=()))
+    messages = [str(w.message) for w in warned if issubclass(w.category, MilinferWarning)]
+    assert [m.partition(": ")[2].partition(":")[0] for m in messages] == [
+        "not calibrated",
+        "no interval of the data",
+    ]
+    learned = result.comparison["off"]
+    assert learned.intervals is None
+    assert learned.problems[-1].startswith("no interval of the data: MINOS found no")
+    assert "\n" not in learned.problems[-1]
+    assert "estimate" not in result.summary()["off"]
+    assert "No interval of mu from the learned likelihood" in build_report(result, {}).to_html()
+    assert {"scans", "intervals"} <= set(result.figures())
 
 
 def test_an_analysis_without_histograms_has_a_report(analysis):

@@ -156,7 +156,7 @@ def test_relative_errors_are_the_spread():
 def test_diagnosis_names_bin_and_remedy(samples):
     few = gaussian.samples(150, MEANS, seed=3)
     with pytest.warns(MilinferWarning, match=r"bin \d x0 \[.*effective.*use fewer or wider bins"):
-        poor = Templates.from_samples(few, "x0", bins=[-9, -1.4, 0, 1.4, 9], degree=4)
+        poor = Templates.from_samples(few, "x0", bins=[-9, -1.4, 0, 1.5, 9], degree=4)
     assert not poor.diagnose().passed
     assert poor.diagnose().to_rich().row_count == 4
     good = Templates.from_samples(samples, "x0", bins=8, degree=2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,7 @@ from milinfer.comparison import Comparison, MethodResult, assess
 from milinfer.coverage_results import CoverageScan
 from milinfer.coverages import IntervalMethod, coverage_scan
 from milinfer.diagnostics import Diagnosis, diagnose
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import CalibrationError, MilinferWarning, SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.llr import Model, is_additive
 from milinfer.observables import Observable, log_ratio_observable, score_observable
@@ -34,7 +36,7 @@ from milinfer.surface import Interpolation
 from milinfer.templates import Templates
 from milinfer.toys import ToyEnsemble, Toys
 from milinfer.typing import FloatArray
-from milinfer.unavailable import Attempts
+from milinfer.unavailable import Attempts, advice
 from milinfer.unseen import require_unseen
 
 if TYPE_CHECKING:
@@ -72,12 +74,15 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         If the data are empty, there are several evaluation samples and no `truth`, or the first
         model was trained on the events of `classifier_templates`.
     MilinferError
-        If the first model fails; a note of the error says which settings bear on that.
+        If the first model cannot be evaluated at all; a note of the error says which settings bear
+        on that.
 
     Warns
     -----
     MilinferWarning
-        If another method fails; it is in `unavailable` of the result then, with the reason.
+        If another method fails; it is in `unavailable` of the result then, with the reason.  If one
+        cannot be calibrated, or has no interval of the data or no belt; `problems` of its result
+        say why, and the rest of it is as trained.
     """
     model, seed = analysis.model, analysis.seed
     if not len(analysis.data):
@@ -96,27 +101,31 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     methods: dict[str, MethodResult] = {}
     belts: dict[str, Belt] = {}
     for name, found in toys.items():
-        with attempts(name, "calibration"):
-            result = assess(
+        with attempts(name, "toys"):
+            methods[name] = assess(
                 name,
                 found,
                 at_truth[name],
                 cost=costs[name],
                 calibrated=name in learned,
+                required=False,
                 seed=seed,
             )
-            methods[name] = result
     for name, found in belt_toys.items():
         if name in methods:
-            with attempts(name, "belt"):
+            try:
                 belts[name] = neyman(found, calibration=methods[name].calibration)
-    methods = {name: m for name, m in methods.items() if name not in attempts.failed}
+            except CalibrationError as error:
+                problems = (*methods[name].problems, f"no belt: {error}")
+                methods[name] = replace(methods[name], problems=problems)
+    _warn_of_problems(methods.values())
     scan = CoverageScan(())
     for name, method in methods.items():
         shown: dict[str, IntervalMethod | None] = {}
         if name == model.name:
             shown[f"{name}, as trained"] = None
-        shown[name] = method.applied
+        if name != model.name or method.applied is not None:
+            shown[name] = method.applied
         if name == model.name and name in belts:
             shown[f"{name}, Neyman"] = belts[name]
         scan += coverage_scan(evaluated[name], shown, warn_of_pool=False)
@@ -177,6 +186,13 @@ def _methods(
             costs[oracle.name] = oracle.cost(analysis.data)
             models.append(oracle)
     return models, costs
+
+
+def _warn_of_problems(methods: Iterable[MethodResult]) -> None:
+    for method in methods:
+        for problem in method.problems:
+            msg = f"{method.name}: {problem} ({advice('calibration')})"
+            warnings.warn(msg, MilinferWarning, stacklevel=3)
 
 
 def _relative(

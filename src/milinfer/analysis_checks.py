@@ -10,7 +10,8 @@ import numpy as np
 
 from milinfer.checks import effective_size
 from milinfer.configuration import AnalysisConfig, ToysSection
-from milinfer.exceptions import ConfigurationError, FeatureError, MilinferWarning
+from milinfer.exceptions import ConfigurationError, FeatureError, MilinferWarning, SampleError
+from milinfer.pools import EventPool
 from milinfer.samples import SampleSet
 from milinfer.typing import FloatArray
 
@@ -20,6 +21,7 @@ __all__ = [
     "require_one_parameter",
     "require_other_files",
     "require_points",
+    "require_pools",
     "require_truths",
     "truths",
     "warn_of_bins",
@@ -173,6 +175,51 @@ def require_other_files(
                     "by samples.fractions"
                 )
                 raise ConfigurationError(msg)
+
+
+def require_pools(config: AnalysisConfig, tune: SampleSet, evaluate: SampleSet) -> None:
+    """Refuse true values for which there will be no events to draw toys from.
+
+    Parameters
+    ----------
+    config
+        The analysis.
+    tune, evaluate
+        Events for the toys of calibrations and belts, and of coverages.
+
+    Raises
+    ------
+    ConfigurationError
+        Without `toys.weight_degree`, if no sample is at a true value; names key and value.
+    SampleError
+        With it, if the weights of an event are no polynomial of that degree.
+    """
+    toys, parameter = config.toys, tune.parameters[0]
+    if toys.weight_degree is not None:
+        for key, samples in (("tune", tune), ("evaluate", evaluate)):
+            try:
+                EventPool(samples, toys.weight_degree)
+            except SampleError as error:
+                msg = f"toys.weight_degree = {toys.weight_degree}, events to {key} with: {error}"
+                raise SampleError(msg) from error
+        return
+    problems = [
+        f"toys.{key}: there is no sample at {value:g} to draw toys from, but at "
+        f"{', '.join(f'{v:g}' for v in np.sort(values))}; choose among these, or set "
+        "toys.weight_degree where events have weights at other points"
+        for key, samples in (
+            ("truth", evaluate),
+            ("cover_at", evaluate),
+            ("calibrate_at", tune),
+            ("belt_at", tune),
+        )
+        for values in [samples.values(parameter)]
+        for value in np.ravel(getattr(toys, key)).tolist()
+        if not np.isclose(values, value, rtol=0, atol=1e-9).any()
+    ]
+    if problems:
+        of = "" if config.source is None else f"{config.source}:\n  "
+        raise ConfigurationError(of + "\n  ".join(problems))
 
 
 def truths(

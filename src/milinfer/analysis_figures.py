@@ -20,9 +20,11 @@ from milinfer.points import format_point
 from milinfer.samples import SampleSet
 
 if TYPE_CHECKING:
+    from iminuit.cost import Cost
     from matplotlib.figure import Figure
 
     from milinfer.analysis import AnalysisResult
+    from milinfer.calibration import Calibration
 
 __all__ = ["figures"]
 
@@ -36,12 +38,81 @@ def _titled(scan: CoverageScan) -> CoverageScan:
     return CoverageScan(tuple(rows))
 
 
+def _of_data(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
+    """Scans and intervals of the data by every method that has intervals."""
+    analysis, comparison = result.analysis, result.comparison
+    model, raw = analysis.model, result.costs[analysis.model.name]
+    fitted = {m.name: m.intervals for m in comparison if m.intervals is not None}
+    if not fitted:
+        return {}
+    first = method_title(model.name)
+    scans: dict[str, Cost] = {f"{first}, as trained": raw}
+    for name, cost in result.costs.items():
+        if (applied := comparison[name].applied) is not None:
+            assert isinstance(cost, LikelihoodCost)
+            scans[method_title(name)] = applied(cost)
+        elif name != model.name:
+            scans[method_title(name)] = cost
+    low = min(outer.low for _, outer in fitted.values())
+    high = max(outer.high for _, outer in fitted.values())
+    margin = 0.15 * (high - low)
+    limits = [c._parameters[model.parameter] for c in scans.values()]
+    window = (
+        max(low - margin, *(a for a, _ in limits)),
+        min(high + margin, *(b for _, b in limits)),
+    )
+    return {
+        "scans": (
+            plotting.plot_scans(
+                scans, model.parameter, window, result.truth, dashed=[f"{first}, as trained"]
+            ),
+            "The same dataset by every method. Dashed: the learned surface before calibration.",
+        ),
+        "intervals": (
+            plotting.plot_intervals(
+                {method_title(name): found for name, found in fitted.items()}, result.truth
+            ),
+            "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals; dashed: the truth.",
+        ),
+    }
+
+
+def _of_calibration(
+    result: AnalysisResult, calibration: Calibration
+) -> dict[str, tuple[Figure, str]]:
+    """What the calibration of the first model does, and what it comes from."""
+    model, raw = result.analysis.model, result.costs[result.analysis.model.name]
+    assert isinstance(raw, LikelihoodCost)
+    toys, title = result.evaluation_toys[model.name], method_title(model.name)
+    return {
+        "ladder": (
+            plotting.plot_ladder(
+                toy_intervals(toys), toy_intervals(toys, calibration), parameter=model.parameter
+            ),
+            "Intervals of the first 50 evaluation toys, before and after calibration.",
+        ),
+        "surface": (
+            coverage_figures.plot_calibrated(raw, calibration, truth=result.truth),
+            f"{title}: surface and 68.27 % interval before and after calibration.",
+        ),
+        "scale": (
+            coverage_figures.plot_scale(calibration),
+            "The constant that makes intervals cover, at each true value, and what is applied.",
+        ),
+        "bias": (
+            plotting.plot_response(result.calibration_toys[model.name], calibration),
+            f"Bias of {title} on the calibration toys, and its fit.",
+        ),
+    }
+
+
 def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     """All figures of an analysis with their captions, by name."""
     analysis, comparison = result.analysis, result.comparison
     model = analysis.model
     learned = comparison[model.name]
-    calibration = learned.calibration
+    calibration = learned.applied
+    raw = result.costs[model.name]
     out: dict[str, tuple[Figure, str]] = {}
 
     values = analysis.templates.values(model.parameter)
@@ -58,50 +129,16 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         plotting.plot_training(model.fitted.history),
         "Loss of each network of the ensemble; the weights of the best validation loss are kept.",
     )
-    raw = result.costs[model.name]
-    scans = {
-        f"{method_title(model.name)}, as trained": raw,
-        method_title(model.name): calibration(raw),
-    }
-    scans |= {
-        method_title(n): comparison[n].calibration(c) if comparison[n].calibrated else c
-        for n, c in result.costs.items()
-        if n != model.name
-    }
-    fitted = [m.intervals for m in comparison if m.intervals is not None]
-    low = min(outer.low for _, outer in fitted)
-    high = max(outer.high for _, outer in fitted)
-    margin = 0.15 * (high - low)
-    limits = [c._parameters[model.parameter] for c in scans.values()]
-    window = (
-        max(low - margin, *(a for a, _ in limits)),
-        min(high + margin, *(b for _, b in limits)),
-    )
-    out["scans"] = (
-        plotting.plot_scans(
-            scans,
-            model.parameter,
-            window,
-            result.truth,
-            dashed=[f"{method_title(model.name)}, as trained"],
-        ),
-        "The same dataset by every method. Dashed: the learned surface before calibration.",
-    )
-    out["intervals"] = (
-        plotting.plot_intervals(
-            {method_title(m.name): m.intervals for m in comparison if m.intervals is not None},
-            result.truth,
-        ),
-        "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals; dashed: the truth.",
-    )
+    out |= _of_data(result)
     for name, templates in result.templates.items():
         truth = {model.parameter: result.truth}
-        best = {model.parameter: comparison[name].intervals[0].estimate}  # type: ignore[index]
         n = len(analysis.data)
         reference = {model.parameter: float(np.ravel(model.reference)[0])}
-        points = {"reference": reference, "truth": truth, "best fit": best}
-        if reference == truth:
-            points = {"truth": truth, "best fit": best}
+        points = (
+            {"truth": truth} if reference == truth else {"reference": reference, "truth": truth}
+        )
+        if (intervals := comparison[name].intervals) is not None:
+            points["best fit"] = {model.parameter: intervals[0].estimate}
         expected = {
             f"{label}: {format_point({k: round(v, 3) for k, v in p.items()})}": n
             * templates.fractions(p)
@@ -129,27 +166,18 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         plotting.plot_estimates({method_title(n): e for n, e in result.evaluation_toys.items()}),
         "Estimates of every method on the same evaluation toys, before bias correction.",
     )
-    toys = result.evaluation_toys[model.name]
-    out["ladder"] = (
-        plotting.plot_ladder(
-            toy_intervals(toys), toy_intervals(toys, calibration), parameter=model.parameter
-        ),
-        "Intervals of the first 50 evaluation toys, before and after calibration.",
-    )
     rows = {f"{method_title(model.name)}, as trained": learned.coverages_raw}
-    rows |= {method_title(m.name): m.coverages for m in comparison}
+    rows |= {
+        method_title(m.name): m.coverages
+        for m in comparison
+        if m is not learned or calibration is not None
+    }
     out["coverage"] = (
         plotting.plot_coverage(rows),
         "Coverage on evaluation toys, with Clopper–Pearson errors; dashed: what is claimed.",
     )
-    out["surface"] = (
-        coverage_figures.plot_calibrated(raw, calibration, truth=result.truth),
-        f"{method_title(model.name)}: surface and 68.27 % interval before and after calibration.",
-    )
-    out["scale"] = (
-        coverage_figures.plot_scale(calibration),
-        "The constant that makes intervals cover, at each true value, and the functions applied.",
-    )
+    if calibration is not None:
+        out |= _of_calibration(result, calibration)
     if len({r.theta for r in result.coverage}) > 1:
         out["coverage_scan"] = (
             coverage_figures.plot_coverage_scan(_titled(result.coverage)),
@@ -161,10 +189,6 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
             plot_belt(result.belts[model.name], CL68, raw),
             "Neyman construction: accepted is where the data lie below the critical value of toys.",
         )
-    out["bias"] = (
-        plotting.plot_response(result.calibration_toys[model.name], calibration),
-        f"Bias of {method_title(model.name)} on the calibration toys, and its fit.",
-    )
     diagnosis = result.diagnoses.get(model.name)
     if isinstance(diagnosis, Diagnosis):
         out |= {f"diagnosis_{name}": drawn for name, drawn in diagnostic_figures(diagnosis).items()}

@@ -11,6 +11,7 @@ from milinfer.coverages import CL68, CL95
 from milinfer.diagnostics import Diagnosis
 from milinfer.figure_style import method_title
 from milinfer.report import Report
+from milinfer.unavailable import advice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,16 +35,8 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     analysis, comparison = result.analysis, result.comparison
     model = analysis.model
     learned = comparison[model.name]
-    assert learned.intervals is not None
-    inner = learned.intervals[0]
     n = len(analysis.data)
-    where = f"{model.parameter} = {result.truth:g}"
-    report = Report(
-        analysis.title or f"{model.parameter} from {n} events",
-        f"{model.parameter} = {inner.estimate:+.3f}, {inner.cl:.2%} interval "
-        f"[{inner.low:+.3f}, {inner.high:+.3f}] from a learned likelihood, calibrated on toys. "
-        + (f"Truth: {where}." if analysis.simulated else f"Methods are compared at {where}."),
-    )
+    report = Report(analysis.title or f"{model.parameter} from {n} events", _headline(result))
 
     def show(*names: str) -> None:
         for name in names:
@@ -54,8 +47,9 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     _executive_table(report, result)
     report.section("Surfaces")
     report.text(
-        f"−2ΔlnL of the same {n} events by each method, and what the calibration does to the "
-        "learned one. Dotted: the thresholds of the intervals."
+        f"−2ΔlnL of the same {n} events by each method"
+        + (", and what the calibration does to the learned one" if learned.calibrated else "")
+        + ". Dotted: the thresholds of the intervals."
     )
     show("scans", "surface")
     report.section("Intervals")
@@ -101,6 +95,24 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     report.section("Provenance")
     _provenance(report, result.summary())
     return report
+
+
+def _headline(result: AnalysisResult) -> str:
+    """The result in a sentence or two."""
+    analysis = result.analysis
+    parameter = analysis.model.parameter
+    learned = result.comparison[analysis.model.name]
+    where = f"{parameter} = {result.truth:g}"
+    compared = f"Truth: {where}." if analysis.simulated else f"Methods are compared at {where}."
+    if learned.intervals is None:
+        return f"No interval of {parameter} from the learned likelihood, see below. {compared}"
+    inner = learned.intervals[0]
+    covered = f"as trained: such intervals cover in {learned.coverages[0].coverage:.1%} of the toys"
+    kind = "calibrated on toys" if learned.calibrated else covered
+    return (
+        f"{parameter} = {inner.estimate:+.3f}, {inner.cl:.2%} interval "
+        f"[{inner.low:+.3f}, {inner.high:+.3f}] from a learned likelihood, {kind}. {compared}"
+    )
 
 
 def _executive_table(report: Report, result: AnalysisResult) -> None:
@@ -150,6 +162,9 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
     )
     for name, found in result.unavailable.items():
         report.text(f"{method_title(name)} is not available: {found.reason} ({found.advice}).")
+    for m in comparison:
+        for problem in m.problems:
+            report.text(f"{method_title(m.name)}: {problem} ({advice('calibration')}).")
 
 
 def _of_pool(result: AnalysisResult) -> str:
@@ -299,7 +314,12 @@ def _coverage_text(result: AnalysisResult) -> str:
 
 
 def _calibration_text(learned: MethodResult) -> str:
-    calibration = learned.calibration
+    calibration = learned.applied
+    if calibration is None:
+        return (
+            "There is none, for the reason below the first table: intervals and coverages of "
+            f"{method_title(learned.name)} are those of the network as it was trained."
+        )
     theta = learned.information.theta
     levels = []
     for cl in calibration.cls:

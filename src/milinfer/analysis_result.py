@@ -172,6 +172,11 @@ class AnalysisResult:
             f"<p>{html.escape(f'{name} is not available: {found.reason}')}</p>"
             for name, found in self.unavailable.items()
         ]
+        parts += [
+            f"<p>{html.escape(f'{m.name}: {problem}')}</p>"
+            for m in self.comparison
+            for problem in m.problems
+        ]
         return f"<div><p>{html.escape(title)}</p>{''.join(parts)}</div>"
 
     def to_table(self) -> pa.Table:
@@ -197,6 +202,9 @@ class AnalysisResult:
                 assert found is not None
                 methods[name][key] = [list(pair) for pair in found.intervals]
                 methods[name][f"{key}_error"] = [list(pair) for pair in found.errors]
+        for m in self.comparison:
+            if m.problems:
+                methods[m.name]["problems"] = list(m.problems)
         for r in self.information:
             methods[r.name]["info_relative"] = r.ratio
             methods[r.name]["info_relative_error"] = r.error
@@ -311,8 +319,8 @@ def summary_table(summary: dict[str, Any]) -> Table:
     }
     # Fits 80 columns with the longest names.
     title = f"{summary['poi']}, truth {summary['truth']:g}"
-    caption = _coverage_errors(summary)
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, collapse_padding=True)
+    problems: list[str] = []
+    table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True)
     table.add_column("method", no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -321,6 +329,8 @@ def summary_table(summary: dict[str, Any]) -> Table:
             if not figures.get("calibrated", True):
                 figures = {**figures, "c_cicc": None}  # noqa: PLW2901  # not applied
             table.add_row(method, *(show(figures.get(key)) for key, show in columns.values()))
+            problems += [f"{method}: {problem}" for problem in figures.get("problems", ())]
     for method in summary.get("not_available", {}):
         table.add_row(method, "—", "not available", "—", "—", "—", "—")
+    table.caption = "\n".join(line for line in (_coverage_errors(summary), *problems) if line)
     return table

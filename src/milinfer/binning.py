@@ -324,7 +324,7 @@ def _positive(share: FloatArray, edges: FloatArray, at: Point, name: str) -> Flo
         b = int(np.argmin(share))
         msg = (
             f"{name}: bin [{edges[b]:.4g}, {edges[b + 1]:.4g}) is morphed to {share[b]:.2g} of the "
-            f"events at {format_point(at)}; use fewer bins (n_fine=), or more events"
+            f"events at {format_point(at)}; use fewer bins, or more events"
         )
         raise TemplateError(msg)
     return share

@@ -15,11 +15,12 @@ from milinfer.calibration_fit import calibrate
 from milinfer.coverage_results import Coverage
 from milinfer.coverages import CL68, CL95, coverage, require_other_events
 from milinfer.display import html_table, measured, rich_table
-from milinfer.exceptions import CalibrationError, MilinferWarning
+from milinfer.exceptions import CalibrationError, FitError, MilinferWarning
 from milinfer.fisher import Information, information
 from milinfer.intervals import Interval, profile_interval
 from milinfer.tables import arrow_table
 from milinfer.toys import ToyEnsemble
+from milinfer.unseen import require_unseen_toys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,23 +43,27 @@ class MethodResult:
     calibrated
         Whether c_cicc and bias were applied to intervals and coverage.
     calibration
-        Constants and bias from the calibration toys (reported also where not applied).
+        Constants and bias from the calibration toys (reported also where not applied); None where
+        there can be none.
     information
         From the evaluation toys.
     coverages, coverages_raw
         On the evaluation toys, as applied and without calibration; 68.27 % and 95.45 %.
     fit_seconds
         Of both intervals of the dataset (MIGRAD, HESSE, MINOS twice); NaN without a dataset.
+    problems
+        Why there is no calibration or belt, or there are no intervals of the dataset.
     """
 
     name: str
     intervals: tuple[Interval, Interval] | None
     calibrated: bool
-    calibration: Calibration
+    calibration: Calibration | None
     information: Information
     coverages: tuple[Coverage, Coverage]
     coverages_raw: tuple[Coverage, Coverage]
     fit_seconds: float = float("nan")
+    problems: tuple[str, ...] = ()
 
     @property
     def applied(self) -> Calibration | None:
@@ -81,7 +86,6 @@ class MethodResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Figures by the names of the summary's contract."""
-        bias, bias_error = self.calibration.bias(self.information.theta)
         fitted: dict[str, Any] = {}
         if self.intervals is not None:
             inner, outer = self.intervals
@@ -91,21 +95,22 @@ class MethodResult:
                 "interval95": [outer.low, outer.high],
                 "fit_seconds": self.fit_seconds,
             }
-            if self.calibrated:
-                fitted["estimate_calibration_error"] = self.calibration.estimate_error(
-                    inner.estimate
-                )
+            if self.applied is not None:
+                fitted["estimate_calibration_error"] = self.applied.estimate_error(inner.estimate)
                 for key, found in (("interval68", inner), ("interval95", outer)):
                     ends = (found.low, found.high)
                     fitted[f"{key}_calibration_error"] = list(
-                        self.calibration.end_errors(found.estimate, ends, found.cl)
+                        self.applied.end_errors(found.estimate, ends, found.cl)
                     )
-        return fitted | {
+        constants: dict[str, float | None] = dict.fromkeys(_CONSTANTS)
+        if self.calibration is not None:
+            bias = self.calibration.bias(self.information.theta)
+            scale = self.calibration.scale, self.calibration.scale_error
+            constants = dict(zip(_CONSTANTS, (*scale, *bias), strict=True))
+        return {
+            **fitted,
             "calibrated": self.calibrated,
-            "c_cicc": self.calibration.scale,
-            "c_cicc_error": self.calibration.scale_error,
-            "bias": bias,
-            "bias_error": bias_error,
+            **constants,
             "info_mle": self.information.info_mle,
             "info_mle_error": self.information.info_mle_error,
             "response": self.information.response,
@@ -136,6 +141,7 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
+_CONSTANTS = ("c_cicc", "c_cicc_error", "bias", "bias_error")
 _PAIRS = tuple(f"interval{k}{error}" for k in (68, 95) for error in ("", "_calibration_error"))
 _FITTED = ("estimate", "estimate_calibration_error", "fit_seconds")
 _WITH_ERROR = (
@@ -211,7 +217,9 @@ class Comparison:
                 f"{m.information.info_eff:.0f} ± {m.information.info_eff_error:.0f}",
                 f"{m.information.response:.2f} ± {m.information.response_error:.2f}",
                 f"{m.information.bartlett_ratio:.2f} ± {m.information.bartlett_ratio_error:.2f}",
-                f"{m.calibration.scale:.2f} ± {m.calibration.scale_error:.2f}",
+                "—"
+                if m.calibration is None
+                else f"{m.calibration.scale:.2f} ± {m.calibration.scale_error:.2f}",
                 "yes" if m.calibrated else "no",
                 f"{m.coverages[0].coverage:.1%} ± {m.coverages[0].error:.1%}",
                 f"{m.coverages[1].coverage:.1%} ± {m.coverages[1].error:.1%}",
@@ -256,6 +264,7 @@ def assess(
     *,
     cost: Cost | None = None,
     calibrated: bool = True,
+    required: bool = True,
     seed: int = 0,
 ) -> MethodResult:
     """Calibrate a method on one set of toys, measure it on another, and fit the data.
@@ -273,38 +282,48 @@ def assess(
     calibrated
         Whether to apply the calibration to intervals and coverage.  False leaves the method as
         its users run it: pyhf with asymptotic intervals, the oracle as it is.
+    required
+        Whether calibration and fit must succeed.  If not, a method that cannot be calibrated stays
+        as it is, one that cannot be fitted has no intervals, and `problems` of the result say why.
     seed
         Of the bootstrap.
 
     Raises
     ------
     CalibrationError
-        If calibration and evaluation toys share events.
+        If toys share events with those of training or with each other, the estimates have no
+        spread, or the method is `required` and cannot be calibrated.
+    FitError
+        If it is `required`, and the data have no interval inside the range.
     """
+    require_unseen_toys(calibration_toys)
+    require_other_events(evaluation_toys, [e.pool_id for e in calibration_toys], name)
+    problems: list[str] = []
+    calibration: Calibration | None = None
     with warnings.catch_warnings():
         if not calibrated:
             # Only reported: a histogram of few events may well have a response that turns around,
             # and is then described by a line.
             warnings.simplefilter("ignore", MilinferWarning)
-        calibration = calibrate(calibration_toys, seed=seed)
+        try:
+            calibration = calibrate(calibration_toys, seed=seed)
+        except CalibrationError as error:
+            if required:
+                raise
+            problems.append(f"not calibrated: {str(error).removeprefix(f'{name}: ')}")
         measured = information(evaluation_toys, [*calibration_toys, evaluation_toys])
     applied = calibration if calibrated else None
-    require_other_events(evaluation_toys, calibration.pool_ids, name)
     intervals, seconds = None, float("nan")
     if cost is not None:
-        from milinfer.cost import LikelihoodCost
-
-        if calibrated and not isinstance(cost, LikelihoodCost):
-            msg = f"{name}: only a LikelihoodCost can be calibrated, not {type(cost).__name__}"
-            raise CalibrationError(msg)
-        parameter = evaluation_toys.parameter
         start = time.perf_counter()
-        inner, outer = (
-            profile_interval(calibration(cost, cl) if calibrated else cost, parameter, cl)
-            for cl in (CL68, CL95)
-        )
-        intervals = (inner, outer)
-        seconds = time.perf_counter() - start
+        try:
+            intervals = _intervals(name, cost, evaluation_toys.parameter, applied)
+        except FitError as error:
+            if required:
+                raise
+            problems.append(f"no interval of the data: {error}")
+        else:
+            seconds = time.perf_counter() - start
 
     def coverages(method: Calibration | None) -> tuple[Coverage, Coverage]:
         # The pool errors are in the result; who compares methods reads them there.
@@ -316,13 +335,30 @@ def assess(
     return MethodResult(
         name,
         intervals,
-        calibrated,
+        applied is not None,
         calibration,
         measured,
         coverages(applied),
         coverages(None),
         seconds,
+        tuple(problems),
     )
+
+
+def _intervals(
+    name: str, cost: Cost, parameter: str, applied: Calibration | None
+) -> tuple[Interval, Interval]:
+    """Both intervals of the data."""
+    from milinfer.cost import LikelihoodCost
+
+    if applied is None:
+        inner, outer = (profile_interval(cost, parameter, cl) for cl in (CL68, CL95))
+    elif isinstance(cost, LikelihoodCost):
+        inner, outer = (profile_interval(applied(cost, cl), parameter, cl) for cl in (CL68, CL95))
+    else:
+        msg = f"{name}: only a LikelihoodCost can be calibrated, not {type(cost).__name__}"
+        raise CalibrationError(msg)
+    return inner, outer
 
 
 def compare(

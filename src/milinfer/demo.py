@@ -237,8 +237,11 @@ def run_demo(
                 seed=config.seed,
             )
         )
-        save_calibration(result.comparison[model.name].calibration, directory / "calibration.json")
-        save_belt(result.belts[model.name], directory / "belt.json")
+        constants = result.comparison[model.name].calibration
+        if constants is not None:
+            save_calibration(constants, directory / "calibration.json")
+        if model.name in result.belts:
+            save_belt(result.belts[model.name], directory / "belt.json")
         say(f"{config.n_toys} toys at each of 37 truths, {len(result.costs)} methods")
     with step("report") as say:
         result.extra.update(

@@ -153,7 +153,10 @@ def profile_interval(cost: Cost, parameter: str, cl: float = 0.6827, **start: fl
 
 def _require(valid: bool, m: Minuit, what: str) -> None:
     if not valid:
-        msg = f"{what}: {m.fmin}; look at the surface, its range and the starting values"
+        msg = (
+            f"{what} ({m.nfcn} calls, EDM {m.fmin.edm:.2g} for a goal of {m.fmin.edm_goal:.2g}); "
+            "look at the surface, its range and the starting values"
+        )
         raise FitError(msg)
 
 

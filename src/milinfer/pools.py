@@ -173,6 +173,10 @@ class EventPool:
     samples: SampleSet
     degree: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.degree is not None:
+            _ = self._density  # refuses what cannot be reweighted, before toys are asked for
+
     @cached_property
     def _density(self) -> JointDensity:
         assert self.degree is not None

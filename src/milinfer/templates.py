@@ -132,7 +132,7 @@ class Templates:
             k, b = np.argwhere(~(variances > 0))[0]
             msg = (
                 f"bin {b} {bin_names(axes)[b]} is empty at {samples[int(k)].label}; use fewer or "
-                "wider bins, or min_effective="
+                "wider bins, or more events"
             )
             raise TemplateError(msg)
         basis = PolynomialBasis(samples.parameters, degree)

@@ -145,8 +145,8 @@ def _obstacle(held: HeldOut, n_toys: int, pool: float) -> Check | None:
         return Check("", "skipped", why)
     if pool < _SMALLEST_POOL * held.n_events:
         why = (
-            f"No toys of {held.n_events} events from {pool:.0f}; "
-            f"{_SMALLEST_POOL} times as many are needed."
+            f"The events that trained nothing count as {pool:.0f}: too few for toys of "
+            f"{held.n_events}, which need {_SMALLEST_POOL} times as many to draw from."
         )
         return Check("", "undecided", why)
     if held.confinement < _CONFINED:

@@ -9,18 +9,29 @@ from typing import Literal, NamedTuple
 
 from milinfer.exceptions import MilinferError, MilinferWarning
 
-__all__ = ["Attempts", "Stage", "Unavailable"]
+__all__ = ["Attempts", "Stage", "Unavailable", "advice"]
 
-Stage = Literal["templates", "fit", "oracle", "calibration", "belt"]
+Stage = Literal["templates", "fit", "oracle", "calibration", "toys"]
 
 # Settings of an analysis, by what they bear on.
 _SETTINGS: dict[Stage, str] = {
     "templates": "observable, bins, bins_2d, degree, held_out, and the sizes of the samples",
     "fit": "observable, bins, mc_stat, and the range of the training points",
     "oracle": "oracle",
-    "calibration": "calibrate_at, the number of toys, and the range of the training points",
-    "belt": "belt_at, calibrate_at and the number of toys",
+    "calibration": "calibrate_at, belt_at, number of toys, and the range of the training points",
+    "toys": "truth, cover_at, number of toys, and the range of the training points",
 }
+
+
+def advice(stage: Stage) -> str:
+    """Which settings bear on a part of a method.
+
+    Examples
+    --------
+    >>> advice("oracle")
+    'settings that bear on the oracle: oracle'
+    """
+    return f"settings that bear on the {stage}: {_SETTINGS[stage]}"
 
 
 class Unavailable(NamedTuple):
@@ -43,7 +54,7 @@ class Unavailable(NamedTuple):
     @property
     def advice(self) -> str:
         """Which settings bear on it."""
-        return f"settings that bear on the {self.stage}: {_SETTINGS[self.stage]}"
+        return advice(self.stage)
 
 
 class Attempts:

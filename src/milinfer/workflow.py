@@ -23,6 +23,7 @@ from milinfer.analysis_checks import (
     require_one_parameter,
     require_other_files,
     require_points,
+    require_pools,
     require_truths,
     truths,
     warn_of_bins,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["AnalysisPlan", "PlannedStep", "plan_analysis", "run_analysis"]
 
 _ROLES = ("train", "tune", "evaluate", "data")
+_SUFFIXES = (".gz", ".lhe", ".parquet", ".root")
 
 
 class PlannedStep(NamedTuple):
@@ -67,8 +69,7 @@ class _Input:
 
     @property
     def name(self) -> str:
-        stem = self.path.name.split(".")[0]
-        return f"{stem}-{content_hash(self.depends)[:8]}"
+        return f"{_stem(self.path)}-{content_hash(self.depends)[:8]}"
 
     @property
     def output(self) -> str:
@@ -238,6 +239,8 @@ class AnalysisPlan:
         require_truths(self.config, train.values(train.parameters[0]))
         if section == self.config.model[0]:
             warn_of_bins(self.config, train, held_out)
+            pools = self._split()
+            require_pools(self.config, pools["tune"], pools["evaluate"])
         fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
         model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
         given = {"epochs": section.epochs, "batch_events": section.batch_events}
@@ -314,7 +317,8 @@ class AnalysisPlan:
                 if model.name in result.unavailable:
                     continue
                 calibration = result.comparison[model.name].calibration
-                save_calibration(calibration, fresh / "calibrations" / f"{model.name}.json")
+                if calibration is not None:
+                    save_calibration(calibration, fresh / "calibrations" / f"{model.name}.json")
                 if model.name in result.belts:
                     save_belt(result.belts[model.name], fresh / "belts" / f"{model.name}.json")
             for name in self._results:
@@ -372,6 +376,14 @@ class AnalysisPlan:
             [1 - part, part], seed=self.config.analysis.seed
         )
         return train, held_out
+
+
+def _stem(path: Path) -> str:
+    """Name of a file of events without what says its format."""
+    name = path.name
+    while Path(name).suffix.lower() in _SUFFIXES:
+        name = Path(name).stem
+    return name
 
 
 def _shown(path: Path, folder: Path) -> str:
