@@ -138,7 +138,7 @@ def test_a_ratio_off_its_scale_is_noticed(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classifier": BagLikelihood()}, "head='multiclass' with bag_size=50"),
+        ({"classifier": BagLikelihood()}, "head='multiclass' with bag_size=10"),
         ({"classifier": BoostedLikelihood(reference=1.0)}, "must be 0"),
         ({"held_out": 1.0}, "between 0 and 1"),
     ],

@@ -438,7 +438,7 @@ def test_samples_that_cannot_work_are_named():
     with pytest.raises(ModelError, match="no parameter"):
         BagLikelihood().fit(SampleSet((Sample(np.zeros((9, 1)), ("x",)),)))
     with pytest.raises(SampleError, match="cannot fill one bag of 50"):
-        BagLikelihood().fit(gaussian.samples(60, MEANS, seed=1))
+        BagLikelihood(bag_size=50).fit(gaussian.samples(60, MEANS, seed=1))
 
 
 def test_validation_samples_must_match():

@@ -26,7 +26,7 @@ def test_batch_normalisation_is_that_of_keras(offset):
     # Widths from 0.1 to 10: float32 itself loses digits of the narrow ones far from zero.
     x = (RNG.normal(size=(500, 7)) * np.logspace(-1, 1, 7) + offset).astype(np.float32)
     upstream = RNG.normal(size=x.shape).astype(np.float32)
-    layers = BatchNormalization(), keras.layers.BatchNormalization()
+    layers = BatchNormalization(), keras.layers.BatchNormalization(momentum=0.9)
     gamma, beta = RNG.normal(size=(2, 7)).astype(np.float32)
     for layer in layers:
         layer.build(x.shape)

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import subprocess
 import sys
+import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +15,7 @@ import pytest
 
 from milinfer import training as training_module
 from milinfer.datasets import gaussian, quadratic
-from milinfer.exceptions import ConfigurationError, ModelError, SampleError
+from milinfer.exceptions import ConfigurationError, ConvergenceWarning, ModelError, SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.networks import NetworkConfig
 from milinfer.samples import Sample, SampleSet
@@ -303,3 +304,47 @@ def test_training_runs_on_the_device_that_tensorflow_gives():
     assert first.startswith("{'CPU:0'}")
     assert second.startswith("{'CPU:1'}")
     assert first.split()[1] == second.split()[1]
+
+
+def test_the_validation_loss_is_that_of_the_network_as_it_is():
+    """Regression: averages over the last hundred batches were those of a network long gone.
+
+    The validation loss rose from the first epoch on (1.1 to 1.5), and its weights were kept.
+    """
+    samples = gaussian.samples(5000, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=5000)
+    seen = history(
+        TrainingConfig(6, batch_events=1000), samples=samples, bag_size=50, network=NetworkConfig()
+    )
+    assert (np.diff(seen["val_loss"]) < 0).sum() >= 4
+    assert seen["val_loss"][-1] < 0.85 * seen["val_loss"][0]
+
+
+def test_an_epoch_has_twenty_steps_unless_bags_or_events_are_few():
+    automatic = TrainingConfig()
+    for n_bags, bag_size, steps in ((12_000, 1, 20), (4_000, 50, 20), (100, 50, 5), (400, 1, 6)):
+        found = n_bags * bag_size // automatic.batch_for(n_bags, bag_size)
+        assert found == steps, (n_bags, bag_size)
+    assert automatic.batch_for(10_000_000, 1) == automatic.batch_for(10_000, 250) == 10_000
+    assert TrainingConfig(batch_events=7).batch_for(10_000_000, 1) == 7
+
+
+def test_defaults_learn_from_few_events():
+    """Regression: 1500 events a point made three steps an epoch, and the slope of Λ half of it."""
+    samples = gaussian.samples(1500, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1500)
+    model = BagLikelihood(seed=1).fit(samples)
+    x = gaussian.generate(4000, 0.0, seed=2)
+    exact = gaussian.log_likelihood_ratio(x.column("x0"), 0.5)
+    learned = model.event_llr(x)[:, int(np.argmin(np.abs(model.fitted.grid - 0.5)))]
+    slope, _ = np.polyfit(exact, learned, 1)
+    assert slope == pytest.approx(1, abs=0.2)
+    assert np.corrcoef(exact, learned)[0, 1] > 0.98
+
+
+def test_a_training_that_could_go_on_says_so():
+    with pytest.warns(ConvergenceWarning, match="of 1 of 1 networks .* after 3 epochs; train for"):
+        fitted(TrainingConfig(3, 500, learning_rate=1e-3, patience=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # A cosine ends where it shall, and a plateau is the end of learning.
+        fitted(TrainingConfig(3, 500, schedule="cosine"))
+        fitted(TrainingConfig(60, 500, 2e-2, 6e-3, patience=2))

@@ -285,11 +285,7 @@ def _train(train: SampleSet, config: DemoConfig) -> tuple[BagLikelihood, ...]:
             bag_size=config.bag_size,
             ensemble=config.ensemble,
             seed=config.seed,
-            # About 20 steps an epoch for the default size, and never fewer than a few bags a batch.
-            training=TrainingConfig(
-                epochs=config.epochs,
-                batch_events=max(20 * config.bag_size, min(10_000, train.n_events // 17)),
-            ),
+            training=TrainingConfig(epochs=config.epochs),
         ),
     )
     trained = []

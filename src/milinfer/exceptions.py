@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = [
     "CalibrationError",
     "ConfigurationError",
+    "ConvergenceWarning",
     "FeatureError",
     "FitError",
     "LHEError",
@@ -86,3 +87,7 @@ class TrackingError(MilinferError, RuntimeError):
 
 class MilinferWarning(UserWarning):
     """Something works but deserves attention."""
+
+
+class ConvergenceWarning(MilinferWarning):
+    """A training ended by its number of epochs while its loss was still falling."""

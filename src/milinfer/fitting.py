@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from milinfer.display import brief
-from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError
+from milinfer.exceptions import (
+    ConfigurationError,
+    ConvergenceWarning,
+    MilinferWarning,
+    ModelError,
+)
 from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.members import MemberTask, build_member, member_seeds
 from milinfer.model_points import ModelPoints, training_points
@@ -218,6 +223,7 @@ def fit(
         if client is not None:
             _report_member(on_epoch, model, len(members), member.fitted)
         members.append(member.fitted)
+    _warn_of_short_training(training, [h for m in members for h in m.history])
     fitted = dataclasses.replace(
         members[-1],
         members=tuple(m.members[0] for m in members),
@@ -361,6 +367,27 @@ def _require_consistent(model: BagLikelihood) -> None:
     for problem, found in problems.items():
         if found:
             raise ConfigurationError(problem)
+
+
+def _warn_of_short_training(
+    training: TrainingConfig, history: Sequence[Mapping[str, Sequence[float]]]
+) -> None:
+    """Say that networks would have learned more in more epochs.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the loss of one was falling when its epochs were over.
+    """
+    from milinfer.training import still_falling
+
+    short = sum(still_falling(h, training) for h in history)
+    if short:
+        msg = (
+            f"the validation loss of {short} of {len(history)} networks was still falling after "
+            f"{training.epochs} epochs; train for more, with TrainingConfig(epochs=…), or --epochs"
+        )
+        warnings.warn(msg, ConvergenceWarning, stacklevel=4)
 
 
 def _warn_of_free_coefficients(model: BagLikelihood, where: ModelPoints) -> None:

@@ -20,7 +20,14 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     Both moments come from one pass, about the moving mean so that no digits cancel, and the
     gradient needs two sums and one pass, where automatic differentiation keeps and reads again
     every intermediate result.  Weights, moving averages and outputs are those of
-    ``keras.layers.BatchNormalization``.
+    ``keras.layers.BatchNormalization`` of the same momentum.
+
+    Parameters
+    ----------
+    momentum
+        Of the moving averages.  Keras's own 0.99 remembers a hundred steps, which for a hundred
+        thousand events are several epochs: the validation loss is then that of a network long gone,
+        and stops the training at its worst.
 
     Examples
     --------
@@ -30,6 +37,9 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     array([[-1.],
            [ 1.]], dtype=float32)
     """
+
+    def __init__(self, momentum: float = 0.9, **options: Any) -> None:
+        super().__init__(momentum=momentum, **options)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise rows (n, width): in training by their own moments, else by the moving ones."""

@@ -66,7 +66,7 @@ class BagLikelihood:
     points
         With joint labels: parameter points to learn the ratio between; default: of the samples.
     bag_size
-        Events in a training bag; default 1 for a polynomial head, else 50.
+        Events in a training bag; default 1 for a polynomial head, else 10.
     ensemble
         Number of networks, trained from different seeds.
     average
@@ -174,6 +174,13 @@ class BagLikelihood:
             If joint labels are asked of events that have none.
         TrackingError
             If the tracker fails.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a loss was still falling when the epochs were over.
+        MilinferWarning
+            If the points leave a polynomial head free between them.
         """
         from milinfer.fitting import fit
 
@@ -184,7 +191,7 @@ class BagLikelihood:
     def events_in_bag(self) -> int:
         """Events in a training bag."""
         if self.bag_size is None:
-            return 1 if self.head == "polynomial" else 50
+            return 1 if self.head == "polynomial" else 10
         return self.bag_size
 
     @property

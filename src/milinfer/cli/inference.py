@@ -64,7 +64,7 @@ __all__ = ["compare", "fit", "report", "train"]
 )
 @click.option("--pooling", default="mean", show_default=True, help="How a bag is summarised.")
 @click.option(
-    "--bag-size", type=click.IntRange(1), help="Default: 1 for a polynomial head, else 50."
+    "--bag-size", type=click.IntRange(1), help="Default: 1 for a polynomial head, else 10."
 )
 @click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--epochs", type=click.IntRange(1), help="At most; default: of the head.")
