@@ -17,8 +17,8 @@ from milinfer.configuration import (
     SamplesSection,
     ToysSection,
     TrackingSection,
-    read_configuration,
 )
+from milinfer.configuration_file import read_configuration
 from milinfer.exceptions import ConfigurationError, MilinferError
 
 LEAST = '[[samples.train]]\npath = "a.root"\n[data]\npath = "d.root"\n'

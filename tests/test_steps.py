@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.steps import Step, Steps, content_hash, file_hash
+from milinfer.paths import file_hash
+from milinfer.steps import Step, Steps, content_hash
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from milinfer import training as training_module
+from milinfer import training_loop
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ConvergenceWarning, ModelError, SampleError
 from milinfer.likelihood import BagLikelihood
@@ -114,7 +115,7 @@ def traced(monkeypatch):
     """Names of the graphs that were made; none is there at the start."""
     training_module._idle.cache_clear()
     names = []
-    make = training_module._Loop._graph
+    make = training_loop.TrainingLoop._graph
 
     def counted(loop, function, *rest, **options):
         before = len(loop._graphs)
@@ -122,7 +123,7 @@ def traced(monkeypatch):
         names.extend([function.__name__] * (len(loop._graphs) - before))
         return result
 
-    monkeypatch.setattr(training_module._Loop, "_graph", counted)
+    monkeypatch.setattr(training_loop.TrainingLoop, "_graph", counted)
     return names
 
 

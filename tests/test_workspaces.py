@@ -22,9 +22,10 @@ from milinfer.histogram_files import load_histograms, save_histograms
 from milinfer.pyhf_cost import PyhfCost
 from milinfer.results import fit_results
 from milinfer.templates import Templates
+from milinfer.workspace_checks import require_workspace
 from milinfer.workspace_export import BackgroundYields, Systematic, export_workspace
 from milinfer.workspace_morphing import import_workspace, workspace_morphings
-from milinfer.workspaces import read_workspace, require_workspace, write_workspace
+from milinfer.workspaces import read_workspace, write_workspace
 
 EDGES = [-4.0, -1.0, -0.3, 0.3, 1.0, 4.0]
 COUNTS = np.array([12.0, 21.0, 30.0, 25.0, 20.0])

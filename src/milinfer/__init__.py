@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from milinfer.comparison import Comparison as Comparison
     from milinfer.comparison import compare as compare
     from milinfer.configuration import AnalysisConfig as AnalysisConfig
-    from milinfer.configuration import read_configuration as read_configuration
+    from milinfer.configuration_file import read_configuration as read_configuration
     from milinfer.configuration_template import init_analysis as init_analysis
     from milinfer.cost import LikelihoodCost as LikelihoodCost
     from milinfer.coverage_results import CoverageScan as CoverageScan
@@ -90,7 +90,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "ModelColumns": "model_columns",
     "run_analysis": "workflow",
-    "read_configuration": "configuration",
+    "read_configuration": "configuration_file",
     "plan_analysis": "workflow",
     "init_analysis": "configuration_template",
     "AnalysisConfig": "configuration",

@@ -27,9 +27,10 @@ from milinfer.cost import LikelihoodCost
 from milinfer.critical import CriticalCurve, InterpolatedCurve, PolynomialCurve, smooth_curve
 from milinfer.display import html_table, measured
 from milinfer.exceptions import CalibrationError, ParameterError
+from milinfer.extrema import Limits
 from milinfer.llr import ModelTag
 from milinfer.points import format_point, only
-from milinfer.surface import Limits, Surface
+from milinfer.surface import Surface
 from milinfer.surface_box import BoxSurface
 from milinfer.tables import arrow_table, point_cells, point_types
 from milinfer.toys import ToyEnsemble

@@ -11,7 +11,7 @@ from milinfer.belt_toys import Ordering, accepted_ends, levels_of, true_points
 from milinfer.calibrated_toys import calibrated_toys
 from milinfer.calibration import Calibration
 from milinfer.exceptions import CalibrationError
-from milinfer.surface import Bounds
+from milinfer.extrema import Bounds
 from milinfer.toys import ToyEnsemble
 
 __all__ = ["neyman"]

@@ -20,8 +20,8 @@ from milinfer.calibrated_toys import calibrated_toys
 from milinfer.calibration import Calibration
 from milinfer.critical import PolynomialCurve
 from milinfer.exceptions import CalibrationError
+from milinfer.extrema import Bounds, Limits
 from milinfer.quantile_regression import quantile_regression
-from milinfer.surface import Bounds, Limits
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray
 

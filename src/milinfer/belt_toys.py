@@ -10,9 +10,9 @@ import numpy as np
 
 from milinfer.critical import critical_value
 from milinfer.exceptions import CalibrationError
+from milinfer.extrema import Bounds, Limits, restricted
 from milinfer.points import format_point
 from milinfer.response import require_one_kind
-from milinfer.surface import Bounds, Limits, restricted
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import FloatArray
 from milinfer.unseen import require_unseen_toys

@@ -11,13 +11,8 @@ import numpy as np
 
 from milinfer.boosted import BoostedLikelihood, _Fitted
 from milinfer.exceptions import MilinferError, ModelError
-from milinfer.model_folder import (
-    checksum,
-    new_model_folder,
-    read_json,
-    require_format,
-    require_unchanged,
-)
+from milinfer.model_folder import new_model_folder, read_json, require_format, require_unchanged
+from milinfer.paths import file_hash
 from milinfer.trees import BoostedSettings, require
 from milinfer.typing import PathLikeStr
 
@@ -50,7 +45,7 @@ def save_boosted(model: BoostedLikelihood, path: PathLikeStr) -> None:
             "used": dataclasses.asdict(fitted.settings),
             "grid": fitted.grid.tolist(),
             **{name: getattr(fitted, name) for name in _PLAIN},
-            "weights": {_TREES: checksum(folder / _TREES)},
+            "weights": {_TREES: file_hash(folder / _TREES)},
             "versions": {
                 "milinfer": version("milinfer"),
                 "numpy": np.__version__,

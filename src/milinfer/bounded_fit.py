@@ -13,7 +13,8 @@ from scipy.optimize import minimize_scalar
 
 from milinfer.box_search import lowest_in_box
 from milinfer.cost import LikelihoodCost
-from milinfer.surface import Limits, Surface
+from milinfer.extrema import Limits
+from milinfer.surface import Surface
 from milinfer.surface_box import BoxSurface
 from milinfer.typing import FloatArray
 

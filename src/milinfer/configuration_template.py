@@ -35,7 +35,7 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from milinfer.configuration import read_configuration
+    >>> from milinfer.configuration_file import read_configuration
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = init_analysis(pathlib.Path(folder, "analysis.toml"))
     ...     read_configuration(file).model[0].head

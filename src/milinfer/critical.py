@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import CalibrationError, ParameterError
+from milinfer.extrema import Limits
 from milinfer.smooth import SmoothPolynomial, fit_smooth
-from milinfer.surface import Limits
 from milinfer.typing import FloatArray
 
 __all__ = [

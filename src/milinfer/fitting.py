@@ -12,18 +12,15 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from milinfer.display import brief
 from milinfer.exceptions import (
     ConfigurationError,
     ConvergenceWarning,
-    MilinferWarning,
-    ModelError,
 )
+from milinfer.fit_settings import logit_degree, require_consistent, warn_of_free_coefficients
 from milinfer.heads import LinearHead, PolynomialHead
 from milinfer.members import MemberTask, build_member, member_seeds
-from milinfer.model_points import ModelPoints, training_points
+from milinfer.model_points import ModelPoints
 from milinfer.parallel import Workers
 from milinfer.samples import SampleSet
 from milinfer.streaming import StreamedSamples
@@ -53,11 +50,6 @@ __all__ = ["EpochReport", "Fitted", "fit"]
 
 # Of every epoch.
 _LOGGED = ("loss", "val_loss", "learning_rate")
-_CHOICES = {
-    "head": ("multiclass", "polynomial", "binary", "parametrised"),
-    "labels": ("hard", "joint"),
-    "average": ("log-ratio", "ratio", "probability"),
-}
 
 
 @dataclass(frozen=True)
@@ -198,7 +190,7 @@ def fit(
     tracker: Tracker | None = None,
 ) -> tuple[BagLikelihood, Fitted]:
     """Train all members; see :meth:`milinfer.likelihood.BagLikelihood.fit`."""
-    _require_consistent(model)
+    require_consistent(model)
     if validation is not None and not isinstance(validation, SampleSet):
         # Typed callers cannot come here.
         msg = "validation= must be in memory: give a SampleSet"  # type: ignore[unreachable]
@@ -206,14 +198,14 @@ def fit(
     if model.loss == "score" and not model.score_weight:
         model = dataclasses.replace(model, score_weight=1.0)
     samples = ordered(samples)
-    model = dataclasses.replace(model, degree=_degree(model, samples))
+    model = dataclasses.replace(model, degree=logit_degree(model, samples))
     where = ModelPoints.of(model, samples)
     network = model.network or model.default_network
     training = model.training or model.default_training
     model = dataclasses.replace(model, network=network, training=training)
     given = None if validation is None else (samples, matching(ordered(validation), samples))
     require_weights(samples)
-    _warn_of_free_coefficients(model, where)
+    warn_of_free_coefficients(model, where)
     job = _Job(model, where, samples, given, *moments(samples), seen(samples, validation))
     if tracker is not None:
         on_epoch = tracked_epochs(tracker, model, on_epoch)
@@ -323,52 +315,6 @@ def _report_member(
             report(epoch, dict(zip(_LOGGED, numbers, strict=True)))
 
 
-def _require_consistent(model: BagLikelihood) -> None:
-    """Refuse settings that are unknown or exclude each other."""
-    from milinfer.losses import loss
-
-    for option, known in _CHOICES.items():
-        value = getattr(model, option)
-        if value not in known:
-            msg = f"{option}={value!r} is not one of {', '.join(map(repr, known))}"
-            raise ConfigurationError(msg)
-    two = model.head in ("binary", "parametrised")
-    by_score = model.loss == "score"
-    classes = (
-        None if by_score else loss(model.loss or ("bce" if two else "cross-entropy")).n_classes
-    )
-    problems = {
-        f"loss={model.loss!r} does not fit head={model.head!r}": (classes == 2) is not two,
-        "a polynomial head is a sum over events and takes no pooling=": model.head == "polynomial"
-        and model.pooling != "mean",
-        f"head={model.head!r} knows pooling='mean' and 'sum' only": two
-        and model.pooling not in ("mean", "sum"),
-        f"labels='joint' needs head='multiclass' or 'polynomial', not {model.head!r}": two
-        and model.labels == "joint",
-        "loss='score' and score_weight= need head='polynomial'": (
-            by_score or model.score_weight != 0
-        )
-        and model.head != "polynomial",
-        "points= needs labels='joint'": model.points is not None and model.labels != "joint",
-        "points= needs bag_size=1: bags are simulated at the samples' points": model.points
-        is not None
-        and model.events_in_bag != 1,
-        "loss='mlc-linear' makes Λ no sum over events; use bag_size=1": model.loss == "mlc-linear"
-        and model.events_in_bag != 1,
-        "ensemble= and bag_size= must be at least 1": min(model.ensemble, model.events_in_bag) < 1,
-        f"order={model.order} must be at least 1": model.order < 1,
-        f"score_weight={model.score_weight:g} must not be negative": not model.score_weight >= 0,
-        f"validation_fraction={model.validation_fraction:g} must be between 0 and 1": not (
-            0 < model.validation_fraction < 1
-        ),
-        "bag_hidden= of the network needs head='multiclass'": model.head != "multiclass"
-        and bool((model.network or model.default_network).bag_hidden),
-    }
-    for problem, found in problems.items():
-        if found:
-            raise ConfigurationError(problem)
-
-
 def _warn_of_short_training(
     training: TrainingConfig, history: Sequence[Mapping[str, Sequence[float]]]
 ) -> None:
@@ -379,7 +325,7 @@ def _warn_of_short_training(
     ConvergenceWarning
         If the loss of one was falling when its epochs were over.
     """
-    from milinfer.training import still_falling
+    from milinfer.training_config import still_falling
 
     short = sum(still_falling(h, training) for h in history)
     if short:
@@ -388,66 +334,3 @@ def _warn_of_short_training(
             f"{training.epochs} epochs; train for more, with TrainingConfig(epochs=…), or --epochs"
         )
         warnings.warn(msg, ConvergenceWarning, stacklevel=4)
-
-
-def _warn_of_free_coefficients(model: BagLikelihood, where: ModelPoints) -> None:
-    """Say that hard labels at few points leave a polynomial head free between them.
-
-    Warns
-    -----
-    MilinferWarning
-        If the points do not fix |amplitude|² of the order of the head.
-    """
-    if model.head != "polynomial" or model.labels == "joint":
-        return
-    fixed, number = _fixed(where.parameters, where.points, 2 * model.order)
-    if fixed < number:
-        msg = (
-            f"samples at {len(where.points)} points fix {fixed} of the {number} coefficients "
-            f"of a squared amplitude of order={model.order} in {', '.join(where.parameters)}: "
-            "between the points Λ is what the network makes of it. Add points, use order=1, or "
-            "labels='joint' where events have weights at other points"
-        )
-        warnings.warn(msg, MilinferWarning, stacklevel=4)
-
-
-def _fixed(names: tuple[str, ...], points: FloatArray, degree: int) -> tuple[int, int]:
-    """Coefficients of a polynomial of some degree that points fix, and how many it has."""
-    from milinfer.morphing import PolynomialBasis
-
-    basis = PolynomialBasis(names, degree)
-    scaled = (points - points.mean(axis=0)) / np.ptp(points, axis=0)
-    return int(np.linalg.matrix_rank(basis.design(scaled))), len(basis)
-
-
-def _degree(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> int | None:
-    """Degree of the logits; ``"auto"``: two points for each coefficient, or degree 2."""
-    from milinfer.morphing import PolynomialBasis
-
-    if model.head != "multiclass" or model.degree is None:
-        return None if model.degree == "auto" else model.degree
-    names, points = samples.parameters, training_points(model, samples)
-
-    def determined(degree: int) -> bool:
-        fixed, number = _fixed(names, points, degree)
-        return fixed == number
-
-    degree = model.degree
-    if degree == "auto":
-        fits = [
-            d
-            for d in (4, 3, 2)
-            if len(PolynomialBasis(names, d)) - 1 <= (len(points) - 1) // 2 and determined(d)
-        ]
-        # Without a square Λ has no maximum; two points are two hypotheses, which need none.
-        lowest = 1 if len(names) == 1 and len(points) == 2 else 2
-        degree = fits[0] if fits else lowest
-    if degree < 1 or not determined(degree):
-        # Points along the axes, say, leave the coefficient of a cross term to chance.
-        msg = (
-            f"logits of degree {degree} in {', '.join(names)} do not fit {len(points)} points that "
-            f"lie as they do: they need {len(PolynomialBasis(names, max(degree, 1)))} or more that "
-            "fix every coefficient; lower degree= or add points"
-        )
-        raise ModelError(msg)
-    return degree

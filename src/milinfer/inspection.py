@@ -239,7 +239,7 @@ def _summary(path: Path) -> Facts:
 
 
 def _analysis(path: Path) -> Facts:
-    from milinfer.configuration import read_configuration
+    from milinfer.configuration_file import read_configuration
 
     config = read_configuration(path)
     facts: Facts = {"kind": "analysis", "title": config.analysis.title}

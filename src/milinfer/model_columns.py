@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ModelError, ParameterError
 from milinfer.feature_table import FeatureTable
-from milinfer.model_folder import checksum
 from milinfer.observables import log_ratio_observable, score_observable
+from milinfer.paths import file_hash
 from milinfer.points import format_point
 from milinfer.samples import Sample
 from milinfer.typing import FloatArray, PathLikeStr, Point
@@ -77,7 +77,7 @@ class ModelColumns:
         if not content.is_file():
             msg = f"{path} is not the folder of a model: it has no model.json; save one there"
             raise ModelError(msg)
-        self.digest = checksum(content)
+        self.digest = file_hash(content)
         given = tuple(points)
         self.score_at = score_at
         self._files: tuple[tuple[str, bytes], ...] = ()
@@ -207,7 +207,7 @@ def _load(path: Path, digest: str, files: tuple[tuple[str, bytes], ...]) -> BagL
     if files:
         return unpack_model(dict(files))
     content = path / "model.json"
-    if not content.is_file() or checksum(content) != digest:
+    if not content.is_file() or file_hash(content) != digest:
         msg = f"{path} is not the model it was when the processor was made; make the columns again"
         raise ModelError(msg)
     return BagLikelihood.load(path)

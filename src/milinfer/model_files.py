@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.exceptions import MilinferError, ModelError
-from milinfer.model_folder import checksum, new_model_folder, read_json, require_unchanged
+from milinfer.model_folder import new_model_folder, read_json, require_unchanged
+from milinfer.paths import file_hash
 from milinfer.typing import FloatArray, PathLikeStr
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
         checksums = {}
         for name, part in _parts(fitted.members).items():
             part.save_weights(folder / name)
-            checksums[name] = checksum(folder / name)
+            checksums[name] = file_hash(folder / name)
         content = {
             "format": _FORMAT,
             "settings": {

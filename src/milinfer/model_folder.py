@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 from milinfer.atomic import atomic_folder
 from milinfer.exceptions import ModelError
 from milinfer.json_text import parse_json
+from milinfer.paths import file_hash
 from milinfer.typing import PathLikeStr
 
-__all__ = ["checksum", "new_model_folder", "read_json", "require_format", "require_unchanged"]
+__all__ = ["new_model_folder", "read_json", "require_format", "require_unchanged"]
 
 
 @contextmanager
@@ -48,21 +48,6 @@ def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
         yield folder
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "a")
-    ...     _ = file.write_bytes(b"")
-    ...     checksum(file)[:8]
-    'e3b0c442'
-    """
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def require_unchanged(file: Path, saved: str) -> None:
     """Refuse a file that is missing or has another checksum than the one `saved` with it.
 
@@ -77,7 +62,7 @@ def require_unchanged(file: Path, saved: str) -> None:
     Traceback (most recent call last):
     milinfer.exceptions.ModelError: trees.ubj is missing; restore it or train again
     """
-    if not file.exists() or checksum(file) != saved:
+    if not file.exists() or file_hash(file) != saved:
         what = "differs from what was saved" if file.exists() else "is missing"
         msg = f"{file} {what}; restore it or train again"
         raise ModelError(msg)

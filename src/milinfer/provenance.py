@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from milinfer.paths import file_hash
 from milinfer.points import format_point
 from milinfer.samples import Sample
-from milinfer.steps import file_hash
 from milinfer.typing import PathLikeStr
 
 __all__ = ["InputFile", "Provenance", "StepRun", "input_file", "sample_facts", "versions"]

@@ -18,9 +18,9 @@ from scipy.stats import norm
 
 from milinfer.critical import MAX_DEGREE, PolynomialCurve
 from milinfer.exceptions import CalibrationError
+from milinfer.extrema import Limits
 from milinfer.morphing import PolynomialBasis
 from milinfer.smooth import SmoothPolynomial
-from milinfer.surface import Limits
 from milinfer.typing import FloatArray
 
 __all__ = ["quantile_regression"]

@@ -20,25 +20,10 @@ from typing import Any, Literal, NamedTuple
 from milinfer.atomic import try_lock, write_whole
 from milinfer.exceptions import ConfigurationError
 from milinfer.json_text import parse_json
+from milinfer.paths import file_hash
 from milinfer.typing import PathLikeStr
 
-__all__ = ["Step", "StepState", "Steps", "content_hash", "file_hash"]
-
-
-def file_hash(path: PathLikeStr) -> str:
-    """SHA-256 of the content of a file, read in blocks.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "a")
-    ...     _ = file.write_bytes(b"")
-    ...     file_hash(file)[:8]
-    'e3b0c442'
-    """
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+__all__ = ["Step", "StepState", "Steps", "content_hash"]
 
 
 def content_hash(content: Any) -> str:

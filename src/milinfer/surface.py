@@ -8,10 +8,9 @@ pseudo-experiments at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -19,85 +18,16 @@ from numpy.typing import ArrayLike
 
 from milinfer.display import brief
 from milinfer.exceptions import ParameterError
+from milinfer.extrema import Bounds, Extremum, blocks, restricted
 from milinfer.log_polynomials import LogPolynomials
 from milinfer.series import PiecewiseCubic, Series
 from milinfer.typing import FloatArray, IntArray
 
-__all__ = ["Bounds", "Extremum", "Interpolation", "Limits", "Surface", "restricted"]
+__all__ = ["Interpolation", "Surface"]
 
 Kind = Literal["spline", "polynomial", "parabola", "points"]
-Limits: TypeAlias = tuple[tuple[float, float], ...]
-Bounds: TypeAlias = tuple[float, float] | Sequence[tuple[float, float]]
-
 # Points at which surfaces that are known at few are searched for the maximum.
 _FINE = 320
-# Surfaces whose maxima are searched at once.
-_BLOCK = 10_000
-
-
-class Extremum(NamedTuple):
-    """Maximum of many surfaces; every array has shape (n_surfaces,).
-
-    Parameters
-    ----------
-    theta_hat
-        Position of the maximum.
-    maximum
-        Λ there.
-    curvature
-        −d²Λ/dθ² there.
-    at_edge
-        Whether the maximum lies at an end of the range, where it says little.
-    """
-
-    theta_hat: FloatArray
-    maximum: FloatArray
-    curvature: FloatArray
-    at_edge: np.ndarray[tuple[int], np.dtype[np.bool_]]
-
-
-def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
-    """Physical bounds of each parameter inside the limits of a surface.
-
-    Parameters
-    ----------
-    limits
-        Range of each parameter.
-    bounds
-        ``(low, high)`` of each parameter, or of the one; an infinite end is that of the range, and
-        None leaves all of it.
-
-    Raises
-    ------
-    ParameterError
-        If the bounds are not as many as the parameters, empty, or outside the range.
-
-    Examples
-    --------
-    >>> restricted(((-1.0, 1.0),), (0.0, np.inf))
-    ((0.0, 1.0),)
-    """
-    if bounds is None:
-        return limits
-    wanted = np.asarray(bounds, dtype=np.float64)
-    if wanted.size != 2 * len(limits):
-        msg = f"bounds = {bounds} are not (low, high) of each of {len(limits)} parameter(s)"
-        raise ParameterError(msg)
-    out = []
-    for (low, high), (start, stop) in zip(wanted.reshape(-1, 2).tolist(), limits, strict=True):
-        found = (start if low == -np.inf else low, stop if high == np.inf else high)
-        if not start <= found[0] < found[1] <= stop:
-            msg = (
-                f"bounds ({low:g}, {high:g}) are not inside [{start:g}, {stop:g}], where the "
-                "surface was learned; use an infinite end for one without a bound"
-            )
-            raise ParameterError(msg)
-        out.append(found)
-    return tuple(out)
-
-
-def _blocks(values: FloatArray) -> list[FloatArray]:
-    return [values[i : i + _BLOCK] for i in range(0, max(len(values), 1), _BLOCK)]
 
 
 @dataclass(frozen=True)
@@ -185,8 +115,8 @@ class Interpolation:
         n_fine = min(16 * n_known, max(4 * n_known, _FINE)) * share
         fine = np.linspace(low, high, max(int(np.ceil(n_fine)), 16) + 1)
         # In blocks: the table of all surfaces on the fine grid would not fit for 100 000 of them.
-        blocks = [self._maximise(v, fine) for v in _blocks(np.asarray(values))]
-        return Extremum(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
+        parts = [self._maximise(v, fine) for v in blocks(np.asarray(values))]
+        return Extremum(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _maximise(self, values: FloatArray, fine: FloatArray) -> Extremum:
         coefficients = self._coefficients(values)

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike
 
 from milinfer.display import brief
 from milinfer.exceptions import ParameterError
+from milinfer.extrema import Bounds, Extremum, blocks, restricted
 from milinfer.log_polynomials import LogPolynomials
 from milinfer.series import Series
-from milinfer.surface import Bounds, Extremum, _blocks, restricted
 from milinfer.typing import FloatArray
 
 __all__ = ["BoxSurface", "ChebyshevBox"]
@@ -149,8 +149,8 @@ class ChebyshevBox:
         ParameterError
             For bounds outside the box.
         """
-        blocks = [self._maximise(v, bounds) for v in _blocks(np.asarray(values))]
-        return Extremum(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
+        parts = [self._maximise(v, bounds) for v in blocks(np.asarray(values))]
+        return Extremum(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _maximise(self, values: FloatArray, bounds: Bounds | None) -> Extremum:
         low, high = np.array(restricted(self.limits, bounds)).T

@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike
 
 from milinfer.display import html_facts
 from milinfer.exceptions import SampleError
+from milinfer.extrema import Extremum
 from milinfer.llr import ModelTag
 from milinfer.points import format_point, only
 from milinfer.pool_influence import PoolInfluence
-from milinfer.surface import Extremum, Interpolation
+from milinfer.surface import Interpolation
 from milinfer.surface_box import ChebyshevBox
 from milinfer.typing import FloatArray, IntArray, Point
 

@@ -1,7 +1,6 @@
 """Training of bag networks with dynamic bags.
 
-Batches are made by index from tensors that stay in place: no Python per batch, and nothing is
-copied but the batch itself.  Importing this module imports Keras.
+Importing this module imports Keras.
 
 A small network trains in less time than TensorFlow and XLA need for its graph.  Networks that
 differ in nothing but their variables (members of an ensemble, other data) are therefore trained by
@@ -11,127 +10,26 @@ one graph, and the last few graphs are kept.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from milinfer.backend import keras, tf
-from milinfer.exceptions import ConfigurationError, ModelError
-from milinfer.losses import RatioLoss, loss
+from milinfer.exceptions import ModelError
+from milinfer.losses import loss
 from milinfer.networks import BagNetwork
 from milinfer.targets import EpochBags, StreamedBags, TrainingBags
+from milinfer.training_config import BATCH_EVENTS, TrainingConfig
+from milinfer.training_loop import TrainingLoop, copy_variables, total_loss
 
-__all__ = ["TrainingConfig", "still_falling", "train_network"]
+__all__ = ["TrainingConfig", "train_network"]
 
 _KEPT = 8
 """Kinds of networks whose graphs are kept."""
 
 _SHAPES = 16
 """Sizes of batches beyond which what was compiled for a kind is not kept."""
-
-# Steps of an epoch, bags in a batch, and events in it, where no number of events is given.
-_STEPS, _BATCH_BAGS, _BATCH_EVENTS = 20, 20, (64, 10_000)
-
-# Of 24 trainings of the default network (two problems, three sizes, bags of 10 and 50) those of 20
-# epochs have lowered their loss by 6 to 16 % in the last six, those of up to 60 by 3 % or less.
-_FALLING = 0.05
-
-_SCHEDULES = ("plateau", "anneal", "cosine")
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Optimiser settings.
-
-    Parameters
-    ----------
-    epochs
-        Upper limit; with ``schedule="plateau"`` early stopping usually ends sooner.
-    batch_events
-        Events in a batch, whatever the bag size.  None: as many as make 20 steps of an epoch, but
-        at least 20 bags and at most 10 000 events.  (The paper's 80 000 belong to its 13 million.)
-    learning_rate, min_learning_rate
-        Adam's, first and last.
-    patience
-        Epochs without a better validation loss before the learning rate is lowered.
-    schedule
-        ``"plateau"`` ([AS], §B.2.2): halved on each plateau; training stops after
-        ``2 * patience``.  ``"anneal"``: on each plateau the best weights come back, and the rate is
-        lowered by a factor of three until it is below its minimum; this neither undertrains where
-        there are many events nor overtrains where there are few.  ``"cosine"``: the rate falls to
-        its minimum over all epochs as half a cosine.
-
-    Raises
-    ------
-    ConfigurationError
-        If a value cannot work.
-
-    Examples
-    --------
-    >>> TrainingConfig().learning_rate
-    0.001
-    """
-
-    epochs: int = 60
-    batch_events: int | None = None
-    learning_rate: float = 1e-3
-    min_learning_rate: float = 1e-4
-    patience: int = 6
-    schedule: Literal["plateau", "anneal", "cosine"] = "plateau"
-
-    def __post_init__(self) -> None:
-        rates = (self.min_learning_rate, self.learning_rate)
-        problems = {
-            f"epochs={self.epochs} must be at least 1": self.epochs < 1,
-            f"batch_events={self.batch_events} must be at least 1": self.batch_events is not None
-            and self.batch_events < 1,
-            f"patience={self.patience} must be at least 1": self.patience < 1,
-            f"learning_rate={rates[1]:g} must not be below min_learning_rate={rates[0]:g}, and "
-            "neither below 0": not 0 <= rates[0] <= rates[1],
-            f"schedule={self.schedule!r} is not one of {', '.join(_SCHEDULES)}": self.schedule
-            not in _SCHEDULES,
-        }
-        for problem, found in problems.items():
-            if found:
-                raise ConfigurationError(problem)
-
-    def batch_for(self, n_bags: int, bag_size: int) -> int:
-        """Events in a batch, for so many bags of a size in an epoch.
-
-        Examples
-        --------
-        >>> config = TrainingConfig()
-        >>> config.batch_for(1_000_000, 1), config.batch_for(800, 50), config.batch_for(160, 250)
-        (10000, 2000, 5000)
-        """
-        if self.batch_events is not None:
-            return self.batch_events
-        fewest = max(_BATCH_BAGS * bag_size, _BATCH_EVENTS[0])
-        return max(fewest, min(n_bags * bag_size // _STEPS, _BATCH_EVENTS[1]))
-
-
-def still_falling(history: Mapping[str, Sequence[float]], config: TrainingConfig) -> bool:
-    """Whether a training ended by its number of epochs while its validation loss was falling.
-
-    That is so if the last `patience` epochs have lowered it by more than 5 % of what all have.  A
-    cosine ends where it shall.
-
-    Examples
-    --------
-    >>> config = TrainingConfig(epochs=12)
-    >>> still_falling({"val_loss": [1 / n for n in range(1, 13)]}, config)
-    True
-    >>> still_falling({"val_loss": [1 / n**3 for n in range(1, 13)]}, config)
-    False
-    """
-    losses = history["val_loss"]
-    if config.schedule == "cosine" or len(losses) < config.epochs:
-        return False
-    before = min(losses[: -config.patience], default=losses[0])
-    return before - min(losses) > _FALLING * (losses[0] - min(losses))
 
 
 def train_network(
@@ -182,8 +80,8 @@ def train_network(
         loop = idle.pop()
     except IndexError:
         ratio_loss = None if loss_name == "score" else loss(loss_name)
-        total_loss = _total_loss(ratio_loss, validation.n_classes, score_weight)
-        loop = _Loop(network.twin(np.random.SeedSequence(0)).bag_model, total_loss)
+        combined = total_loss(ratio_loss, validation.n_classes, score_weight)
+        loop = TrainingLoop(network.twin(np.random.SeedSequence(0)).bag_model, combined)
     loop.start(network.bag_model, config.learning_rate)
     model, optimizer = loop.model, loop.optimizer
     history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
@@ -191,7 +89,7 @@ def train_network(
     for epoch in range(config.epochs):
         rates = _rates(config, epoch, float(optimizer.learning_rate.numpy()))
         value = _one_epoch(loop, train, config, rates, train_seed.spawn(1)[0])
-        val_loss = loop.evaluate(validation, held_out, config.batch_events or _BATCH_EVENTS[1])
+        val_loss = loop.evaluate(validation, held_out, config.batch_events or BATCH_EVENTS[1])
         logs = {"loss": value, "val_loss": val_loss, "learning_rate": rates[1]}
         for name, number in logs.items():
             history[name].append(number)
@@ -202,7 +100,7 @@ def train_network(
             )
             raise ModelError(msg)
         if on_epoch is not None:
-            _copy_variables(model, network.bag_model)
+            copy_variables(model, network.bag_model)
             on_epoch(epoch, logs)
         if val_loss < best:
             best, best_weights, waited = val_loss, model.get_weights(), 0
@@ -220,7 +118,7 @@ def train_network(
             optimizer.learning_rate.assign(rates[1] / 3)
             waited = 0
     model.set_weights(best_weights)
-    _copy_variables(model, network.bag_model)
+    copy_variables(model, network.bag_model)
     _require_alive(network, validation, held_out)
     if loop.n_shapes <= _SHAPES:
         idle.append(loop)
@@ -242,7 +140,7 @@ def _require_alive(network: BagNetwork, bags: TrainingBags, drawn: EpochBags) ->
 
 
 @lru_cache(maxsize=_KEPT)
-def _idle(kind: Hashable) -> list[_Loop]:
+def _idle(kind: Hashable) -> list[TrainingLoop]:
     """Loops of one kind with which nothing is trained now; who trains takes one out."""
     del kind
     return []
@@ -272,12 +170,6 @@ def _plain(value: Any) -> Hashable:
     return kept
 
 
-def _copy_variables(source: Any, target: Any) -> None:
-    """Weights, moving averages and the states of dropout."""
-    for value, variable in zip(source.variables, target.variables, strict=True):
-        variable.assign(value)
-
-
 def _rates(config: TrainingConfig, epoch: int, current: float) -> tuple[float, float]:
     """Learning rate at the start and the end of an epoch."""
     if config.schedule != "cosine":
@@ -288,7 +180,7 @@ def _rates(config: TrainingConfig, epoch: int, current: float) -> tuple[float, f
 
 
 def _one_epoch(
-    loop: _Loop,
+    loop: TrainingLoop,
     train: TrainingBags | StreamedBags,
     config: TrainingConfig,
     rates: tuple[float, float],
@@ -310,147 +202,3 @@ def _one_epoch(
         losses.append(value)
         sizes.append(n_batches)
     return float(np.average(losses, weights=sizes))
-
-
-class _Loop:
-    """The optimiser's steps of an epoch as one graph: Python runs once an epoch, not once a batch.
-
-    Batches are gathered by index from tensors that stay where the network runs, and each step is
-    compiled as a whole.
-    """
-
-    def __init__(self, model: Any, total_loss: Callable[[Any, Any], Any]) -> None:
-        self.model, self._total_loss = model, total_loss
-        self.optimizer = keras.optimizers.Adam()
-        self.optimizer.build(model.trainable_variables)
-        self._step = tf.function(self._one_step, jit_compile=True, autograph=False)
-        self._graphs: dict[str, Any] = {}
-        self._batches: set[int] = set()
-
-    @property
-    def n_shapes(self) -> int:
-        """Number of compilations of a step: one for each number of bags in a batch."""
-        return len(self._batches)
-
-    def start(self, model: Any, learning_rate: float) -> None:
-        """Begin anew, from the variables of a model of the same kind."""
-        _copy_variables(model, self.model)
-        for variable in self.optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
-        self.optimizer.learning_rate.assign(learning_rate)
-
-    def train(
-        self, bags: TrainingBags, drawn: EpochBags, batch_events: int, rates: tuple[float, float]
-    ) -> tuple[float, int]:
-        """Run an epoch, or a piece of it; returns the mean loss and the number of batches."""
-        n_batches = min(max(1, drawn.index.size // batch_events), len(drawn.index))
-        # Batches of one size, so that one compilation serves all; the few bags beyond, fewer than
-        # there are batches, are others in every epoch.
-        batch = len(drawn.index) // n_batches
-        self._batches.add(batch)
-        rows = slice(0, n_batches * batch)
-        grouped = [tf.reshape(x[rows], (n_batches, batch, *x.shape[1:])) for x in drawn]
-        learning_rates = tf.constant(np.linspace(*rates, n_batches), dtype=tf.float32)
-        value = self._graph(self._one_epoch, bags, [*grouped, learning_rates], open_axes=2)
-        return float(value), n_batches
-
-    def evaluate(self, bags: TrainingBags, drawn: EpochBags, batch_events: int) -> float:
-        """Mean loss over all bags, without dropout, and with the regularisation as in training."""
-        size = max(1, 16 * batch_events // drawn.index.shape[1])
-        total = 0.0
-        for start in range(0, len(drawn.index), size):
-            part = [tf.constant(x[start : start + size]) for x in drawn]
-            total += float(self._graph(self._one_score, bags, part))
-        regularisation = float(sum(self.model.losses, start=0.0))
-        return total / float(np.sum(drawn.weights, dtype=np.float64)) + regularisation
-
-    def _graph(
-        self,
-        function: Callable[..., Any],
-        bags: TrainingBags,
-        tensors: list[Any],
-        open_axes: int = 1,
-    ) -> Any:
-        """Trace a function once for all numbers of events, bags and batches, and run it.
-
-        The data are arguments: a graph that had them inside could not serve the next piece.
-        """
-        given = {name: _open(x, 1) for name, x in bags.data.items()}
-        specs = [_open(x, open_axes) for x in tensors]
-        key = f"{function.__name__} {type(bags).__name__} {[*given.items()]} {specs}"
-        if key not in self._graphs:
-            graph = tf.function(lambda data, *rest: function(bags, data, *rest), autograph=False)
-            self._graphs[key] = graph.get_concrete_function(given, *specs)
-        return self._graphs[key](bags.data, *tensors)
-
-    def _one_epoch(
-        self,
-        bags: TrainingBags,
-        data: Mapping[str, Any],
-        index: Any,
-        labels: Any,
-        weights: Any,
-        theta: Any,
-        rates: Any,
-    ) -> Any:
-        def one_batch(b: Any, total: Any) -> tuple[Any, Any]:
-            inputs, targets = bags.batch(index[b], labels[b], theta[b], data)
-            self.optimizer.learning_rate.assign(rates[b])
-            value = self._step(inputs, targets, weights[b])
-            return b + 1, total + tf.cast(value, tf.float64)
-
-        n_batches = tf.shape(index)[0]
-        start = (tf.constant(0), tf.constant(0.0, tf.float64))
-        # One after the other: each begins with the variables that the one before has left.
-        _, total = tf.while_loop(
-            lambda b, _: b < n_batches, one_batch, start, parallel_iterations=1
-        )
-        return total / tf.cast(n_batches, tf.float64)
-
-    def _one_step(self, inputs: Any, targets: Any, weights: Any) -> Any:
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            losses = self._total_loss(targets, self.model(inputs, training=True))
-            value = tf.reduce_mean(losses * weights) + sum(self.model.losses)
-        self.optimizer.apply(tape.gradient(value, variables), variables)
-        return value
-
-    def _one_score(
-        self,
-        bags: TrainingBags,
-        data: Mapping[str, Any],
-        index: Any,
-        labels: Any,
-        weights: Any,
-        theta: Any,
-    ) -> Any:
-        inputs, targets = bags.batch(index, labels, theta, data)
-        losses = self._total_loss(targets, self.model(inputs, training=False))
-        return tf.reduce_sum(tf.cast(losses * weights, tf.float64))
-
-
-def _open(tensor: Any, axes: int) -> Any:
-    """The kind of a tensor whose first axes may have any length."""
-    shape = tuple(tensor.shape)
-    open_shape = (*[None] * min(axes, len(shape)), *shape[axes:])
-    return tf.TensorSpec(open_shape, tf.as_dtype(tensor.dtype))
-
-
-def _total_loss(
-    ratio: RatioLoss | None, n_classes: int, score_weight: float
-) -> Callable[[Any, Any], Any]:
-    """Loss of each bag, with the error of the score if that has a weight."""
-    ops = keras.ops
-
-    def total(targets: Any, outputs: Any) -> Any:
-        if not score_weight and ratio is not None:
-            return ratio(outputs, targets)
-        labels, scores = targets[:, :n_classes], targets[:, n_classes:]
-        value = 0.0 if ratio is None else ratio(outputs[:, :n_classes], labels)
-        # At each point in proportion to the probability that the event comes from there.
-        squared = ops.square(outputs[:, n_classes:] - scores)
-        n_parameters = squared.shape[1] // n_classes
-        weights = ops.repeat(labels, n_parameters, axis=1)
-        return value + score_weight * ops.sum(weights * squared, axis=1)
-
-    return total

@@ -10,35 +10,26 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from milinfer.analysis_checks import (
-    require_features,
-    require_files,
     require_one_parameter,
-    require_other_files,
-    require_points,
     require_pools,
     require_truths,
     truths,
     warn_of_bins,
 )
+from milinfer.analysis_inputs import ROLES, AnalysisInputs
 from milinfer.analysis_tracking import log_results, open_tracker
-from milinfer.configuration import (
-    AnalysisConfig,
-    FilesSection,
-    ModelSection,
-    read_configuration,
-)
-from milinfer.exceptions import ParameterError
-from milinfer.provenance import Provenance, StepRun, input_file
-from milinfer.samples import Sample, SampleSet
-from milinfer.steps import Step, Steps, StepState, content_hash, file_hash
+from milinfer.configuration import AnalysisConfig, ModelSection
+from milinfer.configuration_file import read_configuration
+from milinfer.provenance import Provenance, StepRun
+from milinfer.steps import Step, Steps, StepState, content_hash
 from milinfer.tracking import Tracker, log_training
 from milinfer.typing import PathLikeStr
 
@@ -47,33 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AnalysisPlan", "PlannedStep", "plan_analysis", "run_analysis"]
 
-_ROLES = ("train", "tune", "evaluate", "data")
-_SUFFIXES = (".gz", ".lhe", ".parquet", ".root")
-
 
 class PlannedStep(NamedTuple):
     """A step, and whether it has to be done."""
 
     step: Step
     state: StepState
-
-
-@dataclass(frozen=True)
-class _Input:
-    """One file of events, and the columns it becomes."""
-
-    path: Path
-    section: FilesSection
-    depends: Mapping[str, Any]
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        return f"{_stem(self.path)}-{content_hash(self.depends)[:8]}"
-
-    @property
-    def output(self) -> str:
-        return f"features/{self.name}.parquet"
 
 
 class AnalysisPlan:
@@ -98,60 +68,20 @@ class AnalysisPlan:
         self, config: AnalysisConfig, on_file: Callable[[Path], None] = lambda _: None
     ) -> None:
         self.config = config
-        require_features(config)
+        self._inputs = AnalysisInputs(config, on_file)
         self.steps = Steps(config.out)
-        self._inputs: dict[str, list[_Input]] = {}
-        require_files(config)
-        require_points(config)
         self._ran: set[str] = set()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
-        hashes: dict[Path, str] = {}
-        for role in _ROLES:
-            self._inputs[role] = []
-            for section in self._sections(role):
-                for path in config.files(section.path):
-                    if path not in hashes:
-                        on_file(path)
-                        hashes[path] = file_hash(path)
-                    depends = self._feature_inputs(section, hashes[path], role)
-                    self._inputs[role].append(_Input(path, section, depends, hashes[path]))
-        require_other_files(
-            config, {r: [(i.path, i.sha256) for i in self._inputs[r]] for r in _ROLES[:3]}
-        )
-
-    def _sections(self, role: str) -> Sequence[FilesSection]:
-        if role == "data":
-            data = self.config.data
-            return [FilesSection(path=data.path, weight=data.weight, tree=data.tree)]
-        sections: Sequence[FilesSection] = getattr(self.config.samples, role)
-        return sections
-
-    def _feature_inputs(self, section: FilesSection, content: str, role: str) -> dict[str, Any]:
-        from milinfer import __version__
-
-        samples = self.config.samples
-        return {
-            "file": content,
-            "milinfer": __version__,
-            "samples.features": samples.features,
-            "samples.on_missing": samples.on_missing,
-            "point": section.point,
-            "process": section.process,
-            "cross_section": section.cross_section,
-            "weight": section.weight,
-            "tree": section.tree,
-            "data": role == "data",
-        }
 
     def planned(self) -> list[PlannedStep]:
         """All steps, in order.  What follows a step that has to be done has to be done too."""
         return [PlannedStep(step, self.steps.state(step)) for step in self._all()]
 
     def _all(self) -> list[Step]:
-        unique = {i.name: i for role in _ROLES for i in self._inputs[role]}
+        make = self._inputs.make_features
         steps = [
-            Step(f"features-{i.name}", i.depends, (i.output,), lambda i=i: self._features(i))  # type: ignore[misc]  # a default of a lambda has no type
-            for i in unique.values()
+            Step(f"features-{f.name}", f.depends, (f.output,), lambda f=f: make(f))  # type: ignore[misc]  # a default of a lambda has no type
+            for f in self._inputs.unique()
         ]
         steps += [
             Step(
@@ -177,14 +107,12 @@ class AnalysisPlan:
             "analysis.seed": config.analysis.seed,
             "samples.fractions": None if config.samples.tune else config.samples.fractions,
             "samples.held_out": config.samples.held_out,
-            "samples.train": [i.name for i in self._inputs["train"]],
+            "samples.train": self._inputs.names("train"),
         }
 
     def _inference(self) -> Step:
         config = self.config
-        depends: dict[str, Any] = {
-            f"samples.{r}": [i.name for i in self._inputs[r]] for r in _ROLES
-        }
+        depends: dict[str, Any] = {f"samples.{r}": self._inputs.names(r) for r in ROLES}
         depends |= {
             f"model {m.title}": content_hash(self._training_inputs(m)) for m in config.model
         }
@@ -204,43 +132,17 @@ class AnalysisPlan:
 
     # --- what the steps do ---------------------------------------------------------------------
 
-    def _features(self, source: _Input) -> str:
-        from milinfer.storage import read_sample, sample_balance, write_sample
-
-        samples = self.config.samples
-        options: dict[str, Any] = {
-            "features": samples.features,
-            "process": source.section.process,
-            "on_missing": samples.on_missing,
-            "workers": self.config.analysis.workers,
-        }
-        given = source.section
-        if given.weight is not None:
-            options["weight"] = given.weight or None
-        options |= {"tree": given.tree, "cross_section": given.cross_section}
-        point = given.point
-        try:
-            sample = read_sample(source.path, point=point, **options)
-        except ParameterError:
-            if not source.depends["data"]:
-                raise
-            sample = read_sample(source.path, point={}, **options)  # data are at no point
-        target = self.config.out / source.output
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_sample(sample, target)
-        return sample_balance(sample, str(source.path))
-
     def _train(self, section: ModelSection) -> str:
         from milinfer.likelihood import BagLikelihood
         from milinfer.progress import progress
 
-        train, held_out = self._training_samples()
+        parts = self._inputs.split()
+        train = parts["train"]
         require_one_parameter(train)
         require_truths(self.config, train.values(train.parameters[0]))
         if section == self.config.model[0]:
-            warn_of_bins(self.config, train, held_out)
-            pools = self._split()
-            require_pools(self.config, pools["tune"], pools["evaluate"])
+            warn_of_bins(self.config, train, parts["held_out"])
+            require_pools(self.config, parts["tune"], parts["evaluate"])
         fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
         model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
         given = {"epochs": section.epochs, "batch_events": section.batch_events}
@@ -271,16 +173,15 @@ class AnalysisPlan:
         config, toys, templates = self.config, self.config.toys, self.config.templates
         out, start = config.out, time.perf_counter()
         models = tuple(BagLikelihood.load(out / self._model_folder(m)) for m in config.model)
-        train, held_out = self._training_samples()
-        tune, evaluate = (self._split()[role] for role in ("tune", "evaluate"))
-        data = Sample.concatenate(self._read("data")).as_data()
+        parts, data = self._inputs.split(), self._inputs.data()
+        train, tune, evaluate = parts["train"], parts["tune"], parts["evaluate"]
         parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
         result = analyse(
             Analysis(
                 models=models,
                 data=data,
                 templates=train,
-                classifier_templates=held_out,
+                classifier_templates=parts["held_out"],
                 calibration=tune,
                 evaluation=evaluate,
                 truth=toys.truth,
@@ -327,11 +228,7 @@ class AnalysisPlan:
 
     def _provenance(self, models: Sequence[BagLikelihood], inference: StepRun) -> Provenance:
         """Files as they were hashed for the plan, and the steps before the report."""
-        config, files = self.config, []
-        for role in _ROLES:
-            for source, sample in zip(self._inputs[role], self._read(role), strict=True):
-                found = input_file(role, source.path, sample, sha256=source.sha256)
-                files.append(found._replace(path=_shown(source.path, config.folder)))
+        config = self.config
         steps = []
         for step in self._all()[:-1]:
             record = self.steps.record(step)
@@ -344,51 +241,11 @@ class AnalysisPlan:
             "milinfer run analysis.toml",
             # An address of a tracker may carry a password.
             config.model_dump(mode="json", exclude={"tracking"}),
-            tuple(files),
+            self._inputs.facts(),
             seeds,
             (*steps, inference),
             self._started,
         )
-
-    # --- samples -------------------------------------------------------------------------------
-
-    def _read(self, role: str) -> list[Sample]:
-        return [Sample.from_file(self.config.out / i.output) for i in self._inputs[role]]
-
-    def _set(self, role: str) -> SampleSet:
-        by_point: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
-        for sample in self._read(role):
-            by_point.setdefault(tuple(sample.point.items()), []).append(sample)
-        return SampleSet(tuple(Sample.concatenate(group) for group in by_point.values()))
-
-    def _split(self) -> dict[str, SampleSet]:
-        """Events to train on (with those held out), to tune and to evaluate with."""
-        train = self._set("train")
-        if self.config.samples.tune:
-            return {"train": train, "tune": self._set("tune"), "evaluate": self._set("evaluate")}
-        tune, evaluate = self.config.samples.fractions
-        parts = train.split([1 - tune - evaluate, tune, evaluate], seed=self.config.analysis.seed)
-        return dict(zip(("train", "tune", "evaluate"), parts, strict=True))
-
-    def _training_samples(self) -> tuple[SampleSet, SampleSet]:
-        part = self.config.samples.held_out
-        train, held_out = self._split()["train"].split(
-            [1 - part, part], seed=self.config.analysis.seed
-        )
-        return train, held_out
-
-
-def _stem(path: Path) -> str:
-    """Name of a file of events without what says its format."""
-    name = path.name
-    while Path(name).suffix.lower() in _SUFFIXES:
-        name = Path(name).stem
-    return name
-
-
-def _shown(path: Path, folder: Path) -> str:
-    """A path as the configuration's folder sees it; outside of it, as it is."""
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
 def _put(source: Path, target: Path) -> None:

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.samples import Sample
 from milinfer.typing import FloatArray, Point
+from milinfer.workspace_checks import require_workspace
 from milinfer.workspace_morphing import WorkspaceMorphing
-from milinfer.workspaces import require_workspace
 
 if TYPE_CHECKING:
     from milinfer.templates import Templates

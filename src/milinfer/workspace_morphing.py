@@ -27,7 +27,8 @@ from milinfer.exceptions import TemplateError, WorkspaceError
 from milinfer.morphing import PolynomialBasis
 from milinfer.pyhf_cost import PyhfCost, asimov_data
 from milinfer.typing import FloatArray, PathLikeStr, Point
-from milinfer.workspaces import MORPHING, model_and_data, read_workspace
+from milinfer.workspace_checks import MORPHING
+from milinfer.workspaces import model_and_data, read_workspace
 
 __all__ = ["WorkspaceMorphing", "import_workspace", "workspace_morphings"]
 

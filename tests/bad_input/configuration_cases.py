@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bad_input.harness import Case
-from milinfer.configuration import read_configuration
+from milinfer.configuration_file import read_configuration
 from milinfer.exceptions import ConfigurationError
 from milinfer.workflow import plan_analysis
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from bad_input.lhe_cases import HEADER, WEIGHTED, WHOLE
 from lhe.conftest import RWGT, document, event
-from milinfer.configuration import read_configuration
+from milinfer.configuration_file import read_configuration
 from milinfer.exceptions import ConfigurationError, LHEError, MilinferError
 from milinfer.lhe import LHEReader
 from milinfer.lhe.parsing import BlockParser

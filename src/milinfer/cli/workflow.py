@@ -47,7 +47,7 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     milinfer run analysis.toml
     """
     from milinfer.analysis import summary_table
-    from milinfer.configuration import read_configuration
+    from milinfer.configuration_file import read_configuration
     from milinfer.workflow import plan_analysis, run_analysis
 
     config = read_configuration(path)
