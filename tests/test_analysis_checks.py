@@ -12,11 +12,12 @@ from milinfer.analysis_checks import (
     require_one_parameter,
     require_other_files,
     require_points,
+    require_pools,
     warn_of_bins,
 )
 from milinfer.configuration import AnalysisConfig, DataSection, FilesSection, SamplesSection
-from milinfer.datasets import gaussian
-from milinfer.exceptions import ConfigurationError, MilinferWarning
+from milinfer.datasets import gaussian, quadratic
+from milinfer.exceptions import ConfigurationError, MilinferWarning, SampleError
 from milinfer.samples import SampleSet
 
 SAMPLES = gaussian.samples(1000, [-0.5, 0.5], seed=1)
@@ -98,3 +99,29 @@ def test_too_many_bins_are_warned_of(tmp_path):
     with pytest.warns(MilinferWarning) as warned:
         warn_of_bins(config(tmp_path, bins=81), train, held_out)
     assert len(warned) == 2
+
+
+def test_true_values_without_events_are_refused_before_the_training(tmp_path):
+    """Regression: an analysis trained first, and found no sample to draw toys from then."""
+    given = config(tmp_path).model_dump(exclude={"toys", "source", "folder", "templates"})
+    tune, evaluate = SAMPLES, gaussian.samples(1000, [0.0, 0.5], seed=2)
+    require_pools(AnalysisConfig(**given, toys={"calibrate_at": [-0.5]}), tune, evaluate)
+    wrong = AnalysisConfig(**given, toys={"truth": 0.5, "cover_at": [0.0, 0.2], "belt_at": [0.0]})
+    with pytest.raises(ConfigurationError) as error:
+        require_pools(wrong, tune, evaluate)
+    assert [line.strip().partition(", but")[0] for line in str(error.value).splitlines()] == [
+        "toys.cover_at: there is no sample at 0.2 to draw toys from",
+        "toys.belt_at: there is no sample at 0 to draw toys from",
+    ]
+
+
+def test_weights_that_are_no_polynomial_are_refused_before_the_training(tmp_path):
+    """Regression: an analysis trained first, and could not reweight its toys then."""
+    given = config(tmp_path).model_dump(exclude={"toys", "source", "folder", "templates"})
+    known = quadratic.samples(300, [{"c1": c} for c in (-1.0, 0.0, 1.0)], seed=3)
+    require_pools(AnalysisConfig(**given, toys={"weight_degree": 2}), known, known)
+    for degree, message in ((1, "not a polynomial of degree 1"), (9, "needs 10")):
+        wrong = AnalysisConfig(**given, toys={"weight_degree": degree})
+        with pytest.raises(SampleError, match=message) as error:
+            require_pools(wrong, known, known)
+        assert str(error.value).startswith(f"toys.weight_degree = {degree}, events to tune with: ")

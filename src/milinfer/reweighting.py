@@ -113,7 +113,8 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
         msg = (
             f"{sample.label}: the weights of event {worst} are not a polynomial of degree "
             f"{basis.degree} in {', '.join(names)} (relative misfit "
-            f"{misfit[worst] / scale[worst]:.2g})"
+            f"{misfit[worst] / scale[worst]:.2g}); take a higher degree, or leave out the weights "
+            "of other operators"
         )
         raise SampleError(msg)
     coefficients /= size
