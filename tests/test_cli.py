@@ -120,7 +120,7 @@ def _flat(events):
 
 @pytest.mark.slow
 # Coverage is measured all the same, with the small pools that a quick test has.
-@pytest.mark.filterwarnings("default:.*use a larger pool:milinfer.exceptions.MilinferWarning")
+@pytest.mark.filterwarnings("ignore:.*use a larger pool:milinfer.exceptions.MilinferWarning")
 def test_a_users_own_files_go_all_the_way(tmp_path):
     """Other flavours and particle order, gzip, points on the command line: to the comparison."""
     values = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -184,6 +184,34 @@ def test_a_users_own_files_go_all_the_way(tmp_path):
         assert set(summary[method]) >= METHOD_KEYS
     assert "multi-class bags" in (out / "report.html").read_text()
     assert "multiclass" in call("report", out)
+
+
+def test_a_belt_by_regression(tmp_path):
+    files = [tmp_path / f"{k}.parquet" for k in range(3)]
+    made = vbf_hww.samples(4000, [-1.0, 0.0, 1.0], seed=1, features="vbf_2l2j")
+    parts = [s.split([0.5, 0.5], seed=2) for s in made]
+    for file, (train, calib) in zip(files, parts, strict=True):
+        train.to_file(file)
+        calib.to_file(file.with_suffix(".calib.parquet"))
+    model = tmp_path / "model"
+    options = ("--head", "polynomial", "--labels", "joint", "--epochs", 4, "--seed", 1)
+    call("train", *files, "--out", model, *options)
+    calib = [f.with_suffix(".calib.parquet") for f in files]
+    neyman = ("neyman", *calib, "--model", model, "--events-per-toy", 500, "--regression", 600)
+    belt, figures = tmp_path / "belt.json", tmp_path / "figures.json"
+    assert "needs --weight-degree" in call(*neyman, "--out", belt, code=2)
+    printed = call(
+        *(*neyman, "--truths", "-0.3,0.3", "--weight-degree", 4),
+        *("--out", belt, "--json", figures),
+    )
+    assert "600 toys at values of c_HW of their own" in " ".join(printed.split())
+    found = json.loads(figures.read_text())
+    assert (found["n_toys"], found["regression"]) == (1, 600)
+    assert -0.3 <= min(found["theta"]) < -0.29 < 0.29 < max(found["theta"]) <= 0.3
+    upper = np.array(found["upper"])[:, 0]
+    # Near χ²: the quantile of 600 toys, by a network that has hardly learned.
+    assert 0.5 < np.median(upper) < 2.0
+    assert "likelihood-ratio" in call("inspect", belt)
 
 
 def test_help_shows_examples_as_they_are_written():

@@ -31,6 +31,7 @@ from milinfer.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from milinfer.belt import Belt
     from milinfer.coverage_results import Coverage
     from milinfer.likelihood import BagLikelihood
     from milinfer.toys import ToyEnsemble
@@ -53,8 +54,8 @@ class ToyOptions:
     workers: int
     scheduler: str | None
 
-    def throw(self) -> tuple[BagLikelihood, list[ToyEnsemble]]:
-        """The model, and its toys at all truths that the options ask for."""
+    def throw(self, one_each: int | None = None) -> tuple[BagLikelihood, list[ToyEnsemble]]:
+        """The model, and its toys at all truths, or one at each of many between the outermost."""
         from milinfer.likelihood import BagLikelihood
         from milinfer.parallel import connected
         from milinfer.pools import EventPool
@@ -66,14 +67,19 @@ class ToyOptions:
         values = sorted(samples.values(model.parameter).tolist())
         if self.truths:
             values = values_spec(self.truths)
+        n_toys = self.n_toys
+        if one_each is not None:
+            # A stream of its own: that of the toys begins with the same seed.
+            rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1,)))
+            values, n_toys = rng.uniform(min(values), max(values), one_each).tolist(), 1
         toys = Toys(EventPool(samples, self.degree), self.events_per_toy, self.seed)
         workers = self.workers if self.scheduler is None else 1
         with (
             connected(self.scheduler) as client,
-            progress("toys", self.n_toys * len(values)) as advance,
+            progress("toys", n_toys * len(values)) as advance,
         ):
             thrown = toys.scan(
-                [model], values, self.n_toys, workers=workers, client=client, on_toys=advance
+                [model], values, n_toys, workers=workers, client=client, on_toys=advance
             )
         return model, thrown[model.name]
 
@@ -186,6 +192,14 @@ def calibrate(
 @click.option(
     "--bounds", type=float, nargs=2, default=None, help="Physical range of the parameter."
 )
+@click.option(
+    "--regression",
+    type=click.IntRange(100),
+    default=None,
+    metavar="N",
+    help="One toy at each of N values drawn evenly between the outermost of --truths, and a fit "
+    "through what is accepted, in place of --toys at each. Needs --weight-degree.",
+)
 @calibration_option
 @output_option("JSON file for the belt.")
 @json_option
@@ -193,6 +207,7 @@ def neyman(
     options: ToyOptions,
     ordering: str,
     bounds: tuple[float, float] | None,
+    regression: int | None,
     calibration_path: Path | None,
     out: Path,
     json_path: Path | None,
@@ -202,24 +217,29 @@ def neyman(
     \b
     milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \\
         --truths -0.6:0.6:41 --weight-degree 4 --toys 10000 --out belt.json
+    milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \\
+        --truths -0.6,0.6 --weight-degree 4 --regression 5000 --out belt.json
     """
     from milinfer.belt_files import save_belt
     from milinfer.belt_grid import neyman as make_belt
+    from milinfer.belt_regression import regression_belt
     from milinfer.calibration_files import load_calibration
 
-    model, ensembles = options.throw()
+    if regression is not None and options.degree is None:
+        msg = "--regression throws toys between the samples, and needs --weight-degree"
+        raise click.UsageError(msg)
+    model, ensembles = options.throw(regression)
     calibration = None if calibration_path is None else load_calibration(calibration_path)
-    belt = make_belt(
-        ensembles,
-        ordering=ordering,  # type: ignore[arg-type]
-        bounds=bounds,
-        calibration=calibration,
-    )
+    make: Callable[..., Belt] = make_belt if regression is None else regression_belt
+    belt = make(ensembles, ordering=ordering, bounds=bounds, calibration=calibration)
     save_belt(belt, out)
-    click.echo(
-        f"{out}: {len(belt.points)} values of {model.parameter} between {belt.limits[0][0]:g} and "
-        f"{belt.limits[0][1]:g}, {options.n_toys} toys at each, {ordering} ordering"
+    thrown = (
+        f"{len(belt.points)} values of {model.parameter}, {options.n_toys} toys at each,"
+        if regression is None
+        else f"{regression} toys at values of {model.parameter} of their own,"
     )
+    low, high = belt.limits[0]
+    click.echo(f"{out}: {thrown} between {low:g} and {high:g}, {ordering} ordering")
     write_json(
         json_path,
         {
@@ -231,7 +251,8 @@ def neyman(
             "upper": belt.upper,
             "upper_error": belt.upper_error,
             "ordering": ordering,
-            "n_toys": options.n_toys,
+            "n_toys": options.n_toys if regression is None else 1,
+            "regression": regression,
             "n_events": options.events_per_toy,
             "seed": options.seed,
         },
