@@ -290,6 +290,19 @@ def test_members_are_the_same_everywhere(client, options):
     assert there.surface(data).values.tobytes() == here.surface(data).values.tobytes()
 
 
+def test_members_of_streamed_samples_are_the_same_everywhere(client, tmp_path):
+    files = {}
+    for k, sample in enumerate(TRAIN):
+        files[sample.point["mu"]] = tmp_path / f"{k}.parquet"
+        sample.to_file(files[sample.point["mu"]])
+    samples = mil.StreamedSamples.from_files(files, "mu", events_in_memory=20_000)
+    settings = network(ensemble=2)
+    here, there = settings.fit(samples), settings.fit(samples, client=client)
+    assert there.digest == here.digest
+    assert there.fitted.history == here.fitted.history
+    assert there.trained_on == here.trained_on
+
+
 def test_errors_of_training_come_home(client):
     samples = SampleSet((TRAIN[1], replace(TRAIN[2], weights=-TRAIN[2].weights)))
     with pytest.raises(mil.exceptions.MilinferError) as here:
