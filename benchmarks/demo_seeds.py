@@ -48,7 +48,12 @@ def methods(results: list[dict]) -> list[str]:
 
 
 def having(results: list[dict], method: str) -> list[dict]:
-    return [r for r in results if method in r and not r[method].get("problems")]
+    lacks = ("not calibrated", "no interval")
+    return [
+        r
+        for r in results
+        if method in r and not any(p.startswith(lacks) for p in r[method].get("problems", ()))
+    ]
 
 
 def half_width(figures: dict) -> float:
@@ -82,11 +87,12 @@ def golden(results: list[dict]) -> dict[str, dict]:
         there = having(results, m)
         if len(there) < 2:  # no deviation
             continue
-        columns = {key: [r[m][key] for r in there] for key in GOLDEN}
+        columns = {key: [r[m][key] for r in there if r[m][key] is not None] for key in GOLDEN}
         columns["half_width68"] = [half_width(r[m]) for r in there]
         found[m] = {
             key: [round(statistics.mean(v), 6), round(statistics.stdev(v), 6)]
             for key, v in columns.items()
+            if len(v) > 1
         } | {"n_seeds": len(there)}
     return found
 

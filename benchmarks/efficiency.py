@@ -193,7 +193,6 @@ def heads(problem: Problem, n: int) -> dict[str, mil.BagLikelihood]:
     hard = replace(joint, labels="hard", validation_fraction=0.1, **smooth)
     out = {"polynomial-joint": joint, "polynomial": hard}
     out |= {f"multiclass-{k}": mil.BagLikelihood(bag_size=k, seed=1) for k in (1, 10, 50)}
-    out["multiclass"] = out.pop("multiclass-50")
     return out
 
 

@@ -289,7 +289,7 @@ def heads(size: Size, seed: int) -> dict[str, mil.BagLikelihood]:
         return {"polynomial, joint labels": dataclasses.replace(joint, training=short)}
     return {
         "multi-class, N_B = 1": dataclasses.replace(base, head="multiclass", bag_size=1),
-        "multi-class, N_B = 50": dataclasses.replace(base, head="multiclass"),
+        "multi-class, N_B = 50": dataclasses.replace(base, head="multiclass", bag_size=50),
         "polynomial": base,
         "polynomial, joint labels": joint,
     }

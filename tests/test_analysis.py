@@ -12,6 +12,7 @@ import pytest
 from milinfer.analysis import analyse, summary_table
 from milinfer.analysis_report import build_report
 from milinfer.exceptions import CalibrationError, MilinferWarning
+from milinfer.samples import SampleSet
 from reports import Trained, small_analysis
 
 # Its estimates are beyond the range of its training points, as those of a bad training are.
@@ -149,3 +150,35 @@ def test_an_analysis_without_histograms_has_a_report(analysis):
     assert "intervals" in result.figures()
     assert "exact" in build_report(result, {}).to_html()
     assert np.isfinite(result.summary()["exact"]["info_eff"])
+
+
+def shifted(sample, mean):
+    """The same events at another mean; x is the first feature."""
+    features = sample.features.copy()
+    features[:, 0] += mean - sample.point["mu"]
+    return replace(sample, features=features, point={"mu": mean})
+
+
+def test_a_belt_narrower_than_the_truths_of_coverage_says_so(analysis):
+    """Regression: the analysis ended, after training and toys."""
+    samples = analysis.calibration
+    near = [shifted(samples.at(mu=0.0), v) for v in (-0.1, 0.1)]
+    tuning = SampleSet((*samples, *near))
+    with pytest.warns(MilinferWarning, match="exact: no coverage of exact, Neyman at -0.3, 0.3"):
+        result = analyse(replace(analysis, calibration=tuning, belt_at=(-0.1, 0.0, 0.1)))
+    at = {r.theta for r in result.coverage if r.method == "exact, Neyman"}
+    assert at == {0.0}
+    assert {r.theta for r in result.coverage if r.method == "exact"} == {-0.3, 0.0, 0.3}
+
+
+def test_a_truth_beyond_the_calibration_leaves_the_method_as_trained(analysis):
+    """Regression: the analysis ended, after training and toys."""
+    # The estimate of a truth of 0.4 is at 1, where the surface ends.
+    off = Trained(scale=0.8, shift=0.6, name="off")
+    tuning = SampleSet((analysis.calibration.at(mu=-0.3), analysis.calibration.at(mu=0.0)))
+    evaluation = SampleSet((shifted(analysis.evaluation.at(mu=0.3), 0.45),))
+    beyond = {"calibration": tuning, "evaluation": evaluation, "truth": 0.45, "belt_at": ()}
+    with pytest.warns(MilinferWarning, match="off: not calibrated") as warned:
+        result = analyse(replace(analysis, models=(off,), **beyond))
+    assert len([w for w in warned if issubclass(w.category, MilinferWarning)]) == 1
+    assert result.comparison["off"].calibration is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from milinfer.analysis_checks import (
@@ -17,8 +18,8 @@ from milinfer.analysis_checks import (
 )
 from milinfer.configuration import AnalysisConfig, DataSection, FilesSection, SamplesSection
 from milinfer.datasets import gaussian, quadratic
-from milinfer.exceptions import ConfigurationError, MilinferWarning, SampleError
-from milinfer.samples import SampleSet
+from milinfer.exceptions import ConfigurationError, MilinferWarning
+from milinfer.samples import Sample, SampleSet
 
 SAMPLES = gaussian.samples(1000, [-0.5, 0.5], seed=1)
 
@@ -101,27 +102,48 @@ def test_too_many_bins_are_warned_of(tmp_path):
     assert len(warned) == 2
 
 
+LIMITS = (-1.0, 1.0)
+
+
+def toys(folder, **given):
+    plain = config(folder).model_dump(exclude={"toys", "source", "folder", "templates"})
+    return AnalysisConfig(**plain, toys=given)
+
+
 def test_true_values_without_events_are_refused_before_the_training(tmp_path):
     """Regression: an analysis trained first, and found no sample to draw toys from then."""
-    given = config(tmp_path).model_dump(exclude={"toys", "source", "folder", "templates"})
     tune, evaluate = SAMPLES, gaussian.samples(1000, [0.0, 0.5], seed=2)
-    require_pools(AnalysisConfig(**given, toys={"calibrate_at": [-0.5]}), tune, evaluate)
-    wrong = AnalysisConfig(**given, toys={"truth": 0.5, "cover_at": [0.0, 0.2], "belt_at": [0.0]})
+    require_pools(toys(tmp_path, calibrate_at=[-0.5]), tune, evaluate, LIMITS)
+    wrong = toys(tmp_path, truth=0.5, cover_at=[0.0, 0.2], belt_at=[0.0])
     with pytest.raises(ConfigurationError) as error:
-        require_pools(wrong, tune, evaluate)
-    assert [line.strip().partition(", but")[0] for line in str(error.value).splitlines()] == [
-        "toys.cover_at: there is no sample at 0.2 to draw toys from",
-        "toys.belt_at: there is no sample at 0 to draw toys from",
+        require_pools(wrong, tune, evaluate, LIMITS)
+    assert [line.strip().partition(";")[0] for line in str(error.value).splitlines()] == [
+        "toys.belt_at, toys at 0: no sample at mu=0",
+        "toys.cover_at, toys at 0.2: no sample at mu=0.2",
     ]
+    # What is not given is looked at, too.
+    far = gaussian.samples(100, [-1.0, 1.0], seed=3)
+    with pytest.raises(ConfigurationError, match=r"^toys\.calibrate_at: no sample is in the inner"):
+        require_pools(toys(tmp_path), far, evaluate, LIMITS)
 
 
-def test_weights_that_are_no_polynomial_are_refused_before_the_training(tmp_path):
+def test_weights_that_cannot_be_used_are_refused_before_the_training(tmp_path):
     """Regression: an analysis trained first, and could not reweight its toys then."""
-    given = config(tmp_path).model_dump(exclude={"toys", "source", "folder", "templates"})
     known = quadratic.samples(300, [{"c1": c} for c in (-1.0, 0.0, 1.0)], seed=3)
-    require_pools(AnalysisConfig(**given, toys={"weight_degree": 2}), known, known)
+    require_pools(toys(tmp_path, weight_degree=2), known, known, LIMITS)
     for degree, message in ((1, "not a polynomial of degree 1"), (9, "needs 10")):
-        wrong = AnalysisConfig(**given, toys={"weight_degree": degree})
-        with pytest.raises(SampleError, match=message) as error:
-            require_pools(wrong, known, known)
-        assert str(error.value).startswith(f"toys.weight_degree = {degree}, events to tune with: ")
+        with pytest.raises(ConfigurationError, match=message) as error:
+            require_pools(toys(tmp_path, weight_degree=degree), known, known, LIMITS)
+        first = str(error.value).splitlines()[0]
+        assert first.startswith(f"toys.weight_degree = {degree}, events to tune with: ")
+    # 1 − 1.2 c is no density at c = 0.9.
+    linear = Sample(
+        np.zeros((50, 1)),
+        ("x",),
+        point={"c": 0.0},
+        reweights={"a": np.full(50, 1.0), "b": np.full(50, 0.4)},
+        reweight_points={"a": {"c": 0.0}, "b": {"c": 0.5}},
+    )
+    below = toys(tmp_path, weight_degree=1, calibrate_at=[0.1, 0.9])
+    with pytest.raises(ConfigurationError, match=r"^toys\.calibrate_at, toys at 0\.9: .* weight"):
+        require_pools(below, SampleSet((linear,)), SampleSet((linear,)), (-0.5, 0.5))

@@ -83,14 +83,14 @@ def test_a_loss_that_is_not_a_number_stops_the_training(head):
 def test_a_dead_network_is_refused(head, monkeypatch):
     """Weights that have become zero: whatever the event, the ratios are the same."""
 
-    copy = training._copy_variables
+    copy = training.copy_variables
 
     def zeros(source, target):
         copy(source, target)
         for variable in target.trainable_variables:
             variable.assign(np.zeros(variable.shape))
 
-    monkeypatch.setattr(training, "_copy_variables", zeros)
+    monkeypatch.setattr(training, "copy_variables", zeros)
     with pytest.raises(ModelError, match=r"is dead: it gives all bags the same output; lower"):
         fit(SAMPLES, **HEADS[head])
 

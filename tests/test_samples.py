@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples import Sample, SampleSet, as_features
+from milinfer.sample import as_features
+from milinfer.samples import Sample, SampleSet
 
 
 def numbered(n, **options):

@@ -14,11 +14,12 @@ from milinfer.belt import Belt
 from milinfer.belt_grid import neyman
 from milinfer.binned import BinnedLLR
 from milinfer.binning import fisher_bins
+from milinfer.calibration import Calibration
 from milinfer.comparison import Comparison, MethodResult, assess
 from milinfer.coverage_results import CoverageScan
-from milinfer.coverages import IntervalMethod, coverage_scan
+from milinfer.coverages import coverage_scan
 from milinfer.diagnostics import Diagnosis, diagnose
-from milinfer.exceptions import CalibrationError, MilinferWarning, SampleError
+from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
 from milinfer.likelihood import BagLikelihood
 from milinfer.llr import Model, is_additive
 from milinfer.observables import Observable, log_ratio_observable, score_observable
@@ -115,20 +116,23 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         if name in methods:
             try:
                 belts[name] = neyman(found, calibration=methods[name].calibration)
-            except CalibrationError as error:
-                problems = (*methods[name].problems, f"no belt: {error}")
-                methods[name] = replace(methods[name], problems=problems)
-    _warn_of_problems(methods.values())
+            except MilinferError as error:
+                methods[name] = _with_problem(methods[name], f"no belt: {error}")
     scan = CoverageScan(())
     for name, method in methods.items():
-        shown: dict[str, IntervalMethod | None] = {}
+        shown: dict[str, Calibration | Belt | None] = {}
         if name == model.name:
             shown[f"{name}, as trained"] = None
         if name != model.name or method.applied is not None:
             shown[name] = method.applied
         if name == model.name and name in belts:
             shown[f"{name}, Neyman"] = belts[name]
-        scan += coverage_scan(evaluated[name], shown, warn_of_pool=False)
+        for label, used in shown.items():
+            inside, problem = _inside(evaluated[name], used, label)
+            scan += coverage_scan(inside, {label: used}, warn_of_pool=False)
+            if problem:
+                methods[name] = _with_problem(methods[name], problem)
+    _warn_of_problems(methods.values())
     # The toys that the comparison takes I_eff from, so that ratios are those of its numbers.
     ordered = {name: [at_truth[name], *toys[name]] for name in methods}
     widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
@@ -186,6 +190,23 @@ def _methods(
             costs[oracle.name] = oracle.cost(analysis.data)
             models.append(oracle)
     return models, costs
+
+
+def _with_problem(method: MethodResult, problem: str) -> MethodResult:
+    return replace(method, problems=(*method.problems, problem))
+
+
+def _inside(
+    ensembles: Sequence[ToyEnsemble], used: Calibration | Belt | None, label: str
+) -> tuple[list[ToyEnsemble], str]:
+    """Toys at truths where a calibration or belt is known, and which others there are."""
+    if used is None:
+        return list(ensembles), ""
+    low, high = used.limits[0]
+    inside = [e for e in ensembles if low <= e.truth <= high]
+    beyond = ", ".join(f"{e.truth:g}" for e in ensembles if e not in inside)
+    known = f"no coverage of {label} at {beyond}: it is known from {low:.4g} to {high:.4g}"
+    return inside, known if beyond else ""
 
 
 def _warn_of_problems(methods: Iterable[MethodResult]) -> None:

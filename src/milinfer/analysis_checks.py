@@ -10,7 +10,13 @@ import numpy as np
 
 from milinfer.checks import effective_size
 from milinfer.configuration import AnalysisConfig, ToysSection
-from milinfer.exceptions import ConfigurationError, FeatureError, MilinferWarning, SampleError
+from milinfer.exceptions import (
+    ConfigurationError,
+    FeatureError,
+    MilinferWarning,
+    ParameterError,
+    SampleError,
+)
 from milinfer.pools import EventPool
 from milinfer.samples import SampleSet
 from milinfer.typing import FloatArray
@@ -177,7 +183,9 @@ def require_other_files(
                 raise ConfigurationError(msg)
 
 
-def require_pools(config: AnalysisConfig, tune: SampleSet, evaluate: SampleSet) -> None:
+def require_pools(
+    config: AnalysisConfig, tune: SampleSet, evaluate: SampleSet, limits: tuple[float, float]
+) -> None:
     """Refuse true values for which there will be no events to draw toys from.
 
     Parameters
@@ -187,36 +195,37 @@ def require_pools(config: AnalysisConfig, tune: SampleSet, evaluate: SampleSet) 
     tune, evaluate
         Events for the toys of calibrations and belts, and of coverages.
 
+    limits
+        Range of the training points, in which truths are where none are given.
+
     Raises
     ------
     ConfigurationError
-        Without `toys.weight_degree`, if no sample is at a true value; names key and value.
-    SampleError
-        With it, if the weights of an event are no polynomial of that degree.
+        If there is no sample at a true value, no event has a density there, or the weights of an
+        event are no polynomial of `toys.weight_degree`; names key and value.
     """
     toys, parameter = config.toys, tune.parameters[0]
-    if toys.weight_degree is not None:
-        for key, samples in (("tune", tune), ("evaluate", evaluate)):
-            try:
-                EventPool(samples, toys.weight_degree)
-            except SampleError as error:
-                msg = f"toys.weight_degree = {toys.weight_degree}, events to {key} with: {error}"
-                raise SampleError(msg) from error
-        return
-    problems = [
-        f"toys.{key}: there is no sample at {value:g} to draw toys from, but at "
-        f"{', '.join(f'{v:g}' for v in np.sort(values))}; choose among these, or set "
-        "toys.weight_degree where events have weights at other points"
-        for key, samples in (
-            ("truth", evaluate),
-            ("cover_at", evaluate),
-            ("calibrate_at", tune),
-            ("belt_at", tune),
-        )
-        for values in [samples.values(parameter)]
-        for value in np.ravel(getattr(toys, key)).tolist()
-        if not np.isclose(values, value, rtol=0, atol=1e-9).any()
-    ]
+    problems = []
+    for role, samples, keys in (
+        ("tune", tune, ("calibrate_at", "belt_at")),
+        ("evaluate", evaluate, ("truth", "cover_at")),
+    ):
+        values = samples.values(parameter)
+        wanted: dict[str, Sequence[float]] = {"truth": [toys.truth], "belt_at": toys.belt_at}
+        try:
+            pool = EventPool(samples, toys.weight_degree)
+            wanted["calibrate_at"] = truths(toys, "calibrate_at", values, limits, 7)
+            wanted["cover_at"] = truths(toys, "cover_at", values, limits, 5)
+        except (ConfigurationError, SampleError) as error:
+            degree = f"toys.weight_degree = {toys.weight_degree}, events to {role} with: "
+            problems.append(f"{degree if isinstance(error, SampleError) else ''}{error}")
+            continue
+        for key in keys:
+            for value in wanted[key]:
+                try:
+                    pool.at({parameter: value})
+                except (ParameterError, SampleError) as error:
+                    problems.append(f"toys.{key}, toys at {value:g}: {error}")
     if problems:
         of = "" if config.source is None else f"{config.source}:\n  "
         raise ConfigurationError(of + "\n  ".join(problems))

@@ -66,7 +66,8 @@ def _of_data(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
             plotting.plot_scans(
                 scans, model.parameter, window, result.truth, dashed=[f"{first}, as trained"]
             ),
-            "The same dataset by every method. Dashed: the learned surface before calibration.",
+            "The same dataset by every method. Dashed: the learned surface "
+            + ("before calibration." if comparison[model.name].calibrated else "as trained."),
         ),
         "intervals": (
             plotting.plot_intervals(

@@ -159,17 +159,23 @@ class AnalysisInputs:
         """The dataset."""
         return Sample.concatenate(self._read("data")).as_data()
 
-    def split(self) -> dict[str, SampleSet]:
-        """Events to train on, those of them held out, and those to tune and to evaluate with."""
-        seed, part = self.config.analysis.seed, self.config.samples.held_out
-        train = self._set("train")
+    def training(self) -> tuple[SampleSet, SampleSet]:
+        """Events to train on, and those of them that are held out."""
+        part = self.config.samples.held_out
+        train = self._set("train") if self.config.samples.tune else self._parts()[0]
+        train, held_out = train.split([1 - part, part], seed=self.config.analysis.seed)
+        return train, held_out
+
+    def pools(self) -> tuple[SampleSet, SampleSet]:
+        """Events to tune and to evaluate with."""
         if self.config.samples.tune:
-            tune, evaluate = self._set("tune"), self._set("evaluate")
-        else:
-            x, y = self.config.samples.fractions
-            train, tune, evaluate = train.split([1 - x - y, x, y], seed=seed)
-        train, held_out = train.split([1 - part, part], seed=seed)
-        return {"train": train, "held_out": held_out, "tune": tune, "evaluate": evaluate}
+            return self._set("tune"), self._set("evaluate")
+        _, tune, evaluate = self._parts()
+        return tune, evaluate
+
+    def _parts(self) -> tuple[SampleSet, ...]:
+        x, y = self.config.samples.fractions
+        return self._set("train").split([1 - x - y, x, y], seed=self.config.analysis.seed)
 
     def facts(self) -> tuple[InputFile, ...]:
         """What the provenance says of each file; paths as the configuration's folder sees them."""

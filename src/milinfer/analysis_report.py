@@ -46,10 +46,12 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     report.section("Result")
     _executive_table(report, result)
     report.section("Surfaces")
+    more = ", and what the calibration does to the learned one" if learned.calibrated else ""
     report.text(
-        f"−2ΔlnL of the same {n} events by each method"
-        + (", and what the calibration does to the learned one" if learned.calibrated else "")
-        + ". Dotted: the thresholds of the intervals."
+        f"−2ΔlnL of the same {n} events by each method{more}. Dotted: the thresholds of the "
+        "intervals."
+        if any(m.intervals is not None for m in comparison)
+        else "No method has an interval of these data inside the range."
     )
     show("scans", "surface")
     report.section("Intervals")

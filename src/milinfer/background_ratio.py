@@ -290,7 +290,7 @@ def default_classifier(seed: int = 0) -> BagLikelihood:
     BagLikelihood(binary, bag_size=1, ensemble=1, not trained)
     """
     from milinfer.networks import NetworkConfig
-    from milinfer.training import TrainingConfig
+    from milinfer.training_config import TrainingConfig
 
     return BagLikelihood(
         head="binary",

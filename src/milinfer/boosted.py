@@ -18,7 +18,8 @@ from milinfer import trees
 from milinfer.cost import LikelihoodCost, dataset_cost
 from milinfer.display import brief
 from milinfer.exceptions import ModelError
-from milinfer.samples import Sample, SampleSet, as_features
+from milinfer.sample import as_features
+from milinfer.samples import Sample, SampleSet
 from milinfer.segments import dataset_surface
 from milinfer.sketches import sketch_each
 from milinfer.surface import Interpolation, Kind, Surface

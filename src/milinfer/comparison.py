@@ -307,10 +307,13 @@ def assess(
             warnings.simplefilter("ignore", MilinferWarning)
         try:
             calibration = calibrate(calibration_toys, seed=seed)
+            covered = _coverages(evaluation_toys, calibration if calibrated else None)
         except CalibrationError as error:
             if required:
                 raise
-            problems.append(f"not calibrated: {str(error).removeprefix(f'{name}: ')}")
+            calibration, covered = None, _coverages(evaluation_toys, None)
+            if calibrated:  # of others it is only reported
+                problems.append(f"not calibrated: {str(error).removeprefix(f'{name}: ')}")
         measured = information(evaluation_toys, [*calibration_toys, evaluation_toys])
     applied = calibration if calibrated else None
     intervals, seconds = None, float("nan")
@@ -325,24 +328,23 @@ def assess(
         else:
             seconds = time.perf_counter() - start
 
-    def coverages(method: Calibration | None) -> tuple[Coverage, Coverage]:
-        # The pool errors are in the result; who compares methods reads them there.
-        inner, outer = (
-            coverage(evaluation_toys, method, cl, warn_of_pool=False) for cl in (CL68, CL95)
-        )
-        return inner, outer
-
     return MethodResult(
         name,
         intervals,
         applied is not None,
         calibration,
         measured,
-        coverages(applied),
-        coverages(None),
+        covered,
+        _coverages(evaluation_toys, None),
         seconds,
         tuple(problems),
     )
+
+
+def _coverages(toys: ToyEnsemble, applied: Calibration | None) -> tuple[Coverage, Coverage]:
+    # The pool errors are in the result; who compares methods reads them there.
+    inner, outer = (coverage(toys, applied, cl, warn_of_pool=False) for cl in (CL68, CL95))
+    return inner, outer
 
 
 def _intervals(

@@ -166,7 +166,8 @@ class ModelSection(_Section):
     head, labels, order, pooling, bag_size, ensemble, reference
         See :class:`milinfer.BagLikelihood`.
     epochs, batch_events
-        Of the training; default: of the head.
+        Of the training; default: of the head, and where that has none, batches that make 20 steps
+        of an epoch.
     """
 
     name: Name | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from scipy.stats import binomtest, chi2
@@ -23,9 +23,6 @@ from milinfer.response import require_one_kind
 from milinfer.toys import ToyEnsemble
 from milinfer.typing import BoolArray
 from milinfer.unseen import require_unseen_toys
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "Asymptotic",

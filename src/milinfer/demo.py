@@ -6,6 +6,7 @@ coffea processor; the network trains on the columns, and everything after that i
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -237,6 +238,8 @@ def run_demo(
                 seed=config.seed,
             )
         )
+        for older in ("calibration.json", "belt.json"):
+            (directory / older).unlink(missing_ok=True)
         constants = result.comparison[model.name].calibration
         if constants is not None:
             save_calibration(constants, directory / "calibration.json")
@@ -266,6 +269,7 @@ def run_demo(
                 started,
             ),
         )
+        shutil.rmtree(directory / "plots", ignore_errors=True)
         result.write(directory)
         say(f"{directory / 'report.html'}")
     truth = format_point({"c_HW": config.truth})
@@ -276,7 +280,7 @@ def run_demo(
 def _train(train: SampleSet, config: DemoConfig) -> tuple[BagLikelihood, ...]:
     """The polynomial head with what reweighted events know and without, and the paper's network."""
     from milinfer.likelihood import BagLikelihood
-    from milinfer.training import TrainingConfig
+    from milinfer.training_config import TrainingConfig
 
     estimators = (
         BagLikelihood(head="polynomial", labels="joint", seed=config.seed),

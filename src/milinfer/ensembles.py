@@ -32,7 +32,7 @@ def single_models(model: BagLikelihood) -> tuple[BagLikelihood, ...]:
     --------
     >>> from milinfer.datasets import gaussian
     >>> from milinfer.likelihood import BagLikelihood
-    >>> from milinfer.training import TrainingConfig
+    >>> from milinfer.training_config import TrainingConfig
     >>> samples = gaussian.samples(100, [-0.5, 0.0, 0.5], seed=1)
     >>> model = BagLikelihood(ensemble=2, bag_size=5, training=TrainingConfig(epochs=1))
     >>> single_models(model.fit(samples))[1]

@@ -15,7 +15,7 @@ from scipy.special import log_softmax, logsumexp
 
 from milinfer.exceptions import ModelError
 from milinfer.losses import loss
-from milinfer.samples import Sample, as_features
+from milinfer.sample import Sample, as_features
 from milinfer.typing import Float32Array, FloatArray, IntArray
 
 if TYPE_CHECKING:

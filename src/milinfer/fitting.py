@@ -25,6 +25,7 @@ from milinfer.parallel import Workers
 from milinfer.samples import SampleSet
 from milinfer.streaming import StreamedSamples
 from milinfer.tracking import tracked_epochs
+from milinfer.training_config import TrainingConfig, still_falling
 from milinfer.training_samples import (
     matching,
     moments,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from milinfer.surface import Interpolation
     from milinfer.surface_box import ChebyshevBox
     from milinfer.tracking import Tracker
-    from milinfer.training import TrainingConfig
 
 __all__ = ["EpochReport", "Fitted", "fit"]
 
@@ -202,7 +202,9 @@ def fit(
     where = ModelPoints.of(model, samples)
     network = model.network or model.default_network
     training = model.training or model.default_training
-    model = dataclasses.replace(model, network=network, training=training)
+    # What a default is may change; what was trained may not.
+    size = model.events_in_bag
+    model = dataclasses.replace(model, network=network, training=training, bag_size=size)
     given = None if validation is None else (samples, matching(ordered(validation), samples))
     require_weights(samples)
     warn_of_free_coefficients(model, where)
@@ -325,12 +327,11 @@ def _warn_of_short_training(
     ConvergenceWarning
         If the loss of one was falling when its epochs were over.
     """
-    from milinfer.training_config import still_falling
-
     short = sum(still_falling(h, training) for h in history)
     if short:
         msg = (
             f"the validation loss of {short} of {len(history)} networks was still falling after "
-            f"{training.epochs} epochs; train for more, with TrainingConfig(epochs=…), or --epochs"
+            f"{training.epochs} epochs; train for more: TrainingConfig(epochs=…), --epochs, or "
+            "epochs of [[model]]"
         )
         warnings.warn(msg, ConvergenceWarning, stacklevel=4)

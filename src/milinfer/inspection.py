@@ -223,15 +223,19 @@ def _summary(path: Path) -> Facts:
         poi = content["poi"]
         facts: Facts = {"kind": "results", "parameter": poi, "events": content["n_events"]}
         for name, method in content.items():
-            if not (isinstance(method, dict) and "interval68" in method):
+            if not (isinstance(method, dict) and {"interval68", "problems"} & set(method)):
                 continue
-            low, high = method["interval68"]
-            facts[name] = f"{poi} = {method['estimate']:.4g}, 68.3 % in [{low:.4g}, {high:.4g}]"
+            facts[name] = "no interval"
+            if "interval68" in method:
+                low, high = method["interval68"]
+                facts[name] = f"{poi} = {method['estimate']:.4g}, 68.3 % in [{low:.4g}, {high:.4g}]"
             if method.get("coverage68") is not None:
                 facts[name] = (
                     f"{facts[name]}, coverage {100 * method['coverage68']:.1f} ± "
                     f"{100 * method['coverage68_error']:.1f} %"
                 )
+            for problem in method.get("problems", ()):
+                facts[name] = f"{facts[name]}; {problem}"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{path} is not a whole summary ({error!r}); run the analysis again"
         raise ModelError(msg) from error

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from milinfer.rate import Rate
     from milinfer.streaming import StreamedSamples
     from milinfer.tracking import Tracker
-    from milinfer.training import TrainingConfig
+    from milinfer.training_config import TrainingConfig
 
 __all__ = ["BagLikelihood"]
 
@@ -209,7 +209,7 @@ class BagLikelihood:
     @property
     def default_training(self) -> TrainingConfig:
         """Optimiser settings where none are given."""
-        from milinfer.training import TrainingConfig
+        from milinfer.training_config import TrainingConfig
 
         if self.head != "polynomial":
             return TrainingConfig()

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from milinfer.likelihood import BagLikelihood
     from milinfer.networks import BagNetwork
 
-__all__ = ["load_model", "pack_model", "save_model", "unpack_model"]
+__all__ = ["FORMAT", "load_model", "pack_model", "save_model", "unpack_model"]
 
-_FORMAT = 3
+FORMAT = 4
 # What numpy, Keras and h5py make of a damaged file.
 _DAMAGED = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, Warning)
 _OWN = ("network", "training", "_fitted")  # written in a form of their own
@@ -54,7 +54,7 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
             part.save_weights(folder / name)
             checksums[name] = file_hash(folder / name)
         content = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "settings": {
                 f.name: getattr(model, f.name)
                 for f in dataclasses.fields(model)
@@ -93,13 +93,13 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
     from milinfer.members import build_members
     from milinfer.model_points import ModelPoints
     from milinfer.networks import NetworkConfig
-    from milinfer.training import TrainingConfig
+    from milinfer.training_config import TrainingConfig
 
     folder = Path(path)
     file = folder / "model.json"
     content = read_json(file)
-    if content.get("format") != _FORMAT:
-        msg = f"{folder} has model format {content.get('format')}, this milinfer reads {_FORMAT}"
+    if content.get("format") != FORMAT:
+        msg = f"{folder} has model format {content.get('format')}, this milinfer reads {FORMAT}"
         raise ModelError(msg)
     try:
         network = NetworkConfig(**_tuples(content["network"]))

@@ -11,13 +11,13 @@ import numpy as np
 
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.points import format_point
-from milinfer.sample import Sample, as_features, require_same_beams
+from milinfer.sample import Sample, require_same_beams
 from milinfer.typing import FloatArray, PathLikeStr
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Sample", "SampleSet", "as_features"]
+__all__ = ["Sample", "SampleSet"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,8 @@ class TrainingConfig:
         Upper limit; with ``schedule="plateau"`` early stopping usually ends sooner.
     batch_events
         Events in a batch, whatever the bag size.  None: as many as make 20 steps of an epoch, but
-        at least 20 bags and at most 10 000 events.  (The paper's 80 000 belong to its 13 million.)
+        at least 20 bags, and at most 10 000 events or one bag.  (The paper's 80 000 belong to its
+        13 million.)
     learning_rate, min_learning_rate
         Adam's, first and last.
     patience
@@ -87,8 +88,9 @@ class TrainingConfig:
         """
         if self.batch_events is not None:
             return self.batch_events
-        fewest = max(_BATCH_BAGS * bag_size, BATCH_EVENTS[0])
-        return max(fewest, min(n_bags * bag_size // _STEPS, BATCH_EVENTS[1]))
+        least, most = BATCH_EVENTS[0], max(BATCH_EVENTS[1], bag_size)
+        wanted = max(n_bags * bag_size // _STEPS, _BATCH_BAGS * bag_size, least)
+        return min(wanted, most)
 
 
 def still_falling(history: Mapping[str, Sequence[float]], config: TrainingConfig) -> bool:
@@ -108,5 +110,7 @@ def still_falling(history: Mapping[str, Sequence[float]], config: TrainingConfig
     losses = history["val_loss"]
     if config.schedule == "cosine" or len(losses) < config.epochs:
         return False
+    if len(losses) == 1:  # nobody knows
+        return True
     before = min(losses[: -config.patience], default=losses[0])
     return before - min(losses) > _FALLING * (losses[0] - min(losses))

@@ -28,6 +28,7 @@ from milinfer.analysis_inputs import ROLES, AnalysisInputs
 from milinfer.analysis_tracking import log_results, open_tracker
 from milinfer.configuration import AnalysisConfig, ModelSection
 from milinfer.configuration_file import read_configuration
+from milinfer.model_files import FORMAT
 from milinfer.provenance import Provenance, StepRun
 from milinfer.steps import Step, Steps, StepState, content_hash
 from milinfer.tracking import Tracker, log_training
@@ -103,6 +104,7 @@ class AnalysisPlan:
     def _training_inputs(self, model: ModelSection) -> dict[str, Any]:
         config = self.config
         return {
+            "format": FORMAT,  # of models; changes of defaults change it, too
             **{f"model.{k}": v for k, v in model.model_dump().items() if k != "name"},
             "analysis.seed": config.analysis.seed,
             "samples.fractions": None if config.samples.tune else config.samples.fractions,
@@ -136,13 +138,14 @@ class AnalysisPlan:
         from milinfer.likelihood import BagLikelihood
         from milinfer.progress import progress
 
-        parts = self._inputs.split()
-        train = parts["train"]
+        train, held_out = self._inputs.training()
         require_one_parameter(train)
         require_truths(self.config, train.values(train.parameters[0]))
         if section == self.config.model[0]:
-            warn_of_bins(self.config, train, parts["held_out"])
-            require_pools(self.config, parts["tune"], parts["evaluate"])
+            warn_of_bins(self.config, train, held_out)
+            values = train.values(train.parameters[0])
+            limits = (float(values.min()), float(values.max()))
+            require_pools(self.config, *self._inputs.pools(), limits)
         fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
         model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
         given = {"epochs": section.epochs, "batch_events": section.batch_events}
@@ -173,15 +176,15 @@ class AnalysisPlan:
         config, toys, templates = self.config, self.config.toys, self.config.templates
         out, start = config.out, time.perf_counter()
         models = tuple(BagLikelihood.load(out / self._model_folder(m)) for m in config.model)
-        parts, data = self._inputs.split(), self._inputs.data()
-        train, tune, evaluate = parts["train"], parts["tune"], parts["evaluate"]
+        (train, held_out), (tune, evaluate) = self._inputs.training(), self._inputs.pools()
+        data = self._inputs.data()
         parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
         result = analyse(
             Analysis(
                 models=models,
                 data=data,
                 templates=train,
-                classifier_templates=parts["held_out"],
+                classifier_templates=held_out,
                 calibration=tune,
                 evaluation=evaluate,
                 truth=toys.truth,

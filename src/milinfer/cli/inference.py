@@ -68,7 +68,11 @@ __all__ = ["compare", "fit", "report", "train"]
 )
 @click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--epochs", type=click.IntRange(1), help="At most; default: of the head.")
-@click.option("--batch-events", type=click.IntRange(1), help="Default: of the head.")
+@click.option(
+    "--batch-events",
+    type=click.IntRange(1),
+    help="Default: of a polynomial head, else as many as make 20 steps of an epoch.",
+)
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @click.option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 from rich.console import Console
 
 from milinfer.atomic import atomic_path
@@ -69,6 +70,9 @@ class ToyOptions:
             values = values_spec(self.truths)
         n_toys = self.n_toys
         if one_each is not None:
+            if min(values) == max(values):
+                msg = "--regression draws true values between two --truths, or points of samples"
+                raise click.UsageError(msg)
             # A stream of its own: that of the toys begins with the same seed.
             rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1,)))
             values, n_toys = rng.uniform(min(values), max(values), one_each).tolist(), 1
@@ -227,6 +231,10 @@ def neyman(
 
     if regression is not None and options.degree is None:
         msg = "--regression throws toys between the samples, and needs --weight-degree"
+        raise click.UsageError(msg)
+    source = click.get_current_context().get_parameter_source("n_toys")
+    if regression is not None and source is not ParameterSource.DEFAULT:
+        msg = "give --toys at each of the truths, or --regression for one at each of its own"
         raise click.UsageError(msg)
     model, ensembles = options.throw(regression)
     calibration = None if calibration_path is None else load_calibration(calibration_path)
