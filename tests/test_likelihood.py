@@ -132,6 +132,15 @@ def test_a_saved_model_gives_the_same_numbers(model, tmp_path):
     assert repr(back) == repr(model)
 
 
+def test_a_saved_model_does_not_depend_on_defaults(samples, tmp_path):
+    """Regression: bags of the default size came back as those of another version's default."""
+    short = TrainingConfig(epochs=1, batch_events=4_000)
+    model = BagLikelihood(training=short).fit(samples)
+    model.save(tmp_path / "m")
+    settings = json.loads((tmp_path / "m" / "model.json").read_text())["settings"]
+    assert settings["bag_size"] == model.events_in_bag == 10
+
+
 def test_damaged_models_are_refused(model, tmp_path):
     with pytest.raises(ModelError, match=r"no model\.json"):
         BagLikelihood.load(tmp_path)

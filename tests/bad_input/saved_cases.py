@@ -114,7 +114,7 @@ JSON = "model.json"
 MODELS = [
     model("no model.json", same, "no model.json", command=inspect, files=lambda f: (f / JSON).unlink()),  # noqa: E501
     model("an empty model.json", same, "model.json is damaged", text=""),
-    model("a model.json that is cut", same, "model.json is damaged", text='{"format": 3, "se'),
+    model("a model.json that is cut", same, "model.json is damaged", text='{"format": 4, "se'),
     model("a model.json of a list", same, "model.json does not hold", text="[1]"),
     model("a model.json too deep", same, "model.json is damaged", text="[" * 100_000),
     model("a model.json in UTF-16", same, "model.json is damaged",
@@ -142,7 +142,7 @@ MODELS = [
     model("weights that are cut", same, WEIGHTS, files=weights(lambda d: d[: len(d) // 2])),
     model("weights that are a text", same, WEIGHTS, files=weights(lambda _: b"weights")),
     model("weights of another network", put("network", "units", value=[7]), f"{WEIGHTS}|model.json"),  # noqa: E501
-    model("a model of another class", same, "model format 3", load=BoostedLikelihood.load,
+    model("a model of another class", same, "model format 4", load=BoostedLikelihood.load,
           command=None),
 ]  # fmt: skip
 
