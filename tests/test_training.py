@@ -330,7 +330,7 @@ def test_an_epoch_has_twenty_steps_unless_bags_or_events_are_few():
 
 
 def test_defaults_learn_from_few_events():
-    """Regression: 1500 events a point made three steps an epoch, and the slope of Λ half of it."""
+    """Regression: 1500 events a point made one step an epoch, and Λ was far too flat."""
     samples = gaussian.samples(1500, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1500)
     model = BagLikelihood(seed=1).fit(samples)
     x = gaussian.generate(4000, 0.0, seed=2)
