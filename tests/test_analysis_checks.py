@@ -121,6 +121,13 @@ def test_true_values_without_events_are_refused_before_the_training(tmp_path):
         "toys.belt_at, toys at 0: no sample at mu=0",
         "toys.cover_at, toys at 0.2: no sample at mu=0.2",
     ]
+    # Truths of coverage are those of the events for coverage: regression, a false refusal.
+    require_pools(
+        toys(tmp_path, calibrate_at=[-1.0, 1.0]),
+        gaussian.samples(100, [-1.0, 1.0], seed=3),
+        evaluate,
+        LIMITS,
+    )
     # What is not given is looked at, too.
     far = gaussian.samples(100, [-1.0, 1.0], seed=3)
     with pytest.raises(ConfigurationError, match=r"^toys\.calibrate_at: no sample is in the inner"):

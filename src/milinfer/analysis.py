@@ -204,7 +204,7 @@ def _inside(
         return list(ensembles), ""
     low, high = used.limits[0]
     inside = [e for e in ensembles if low <= e.truth <= high]
-    beyond = ", ".join(f"{e.truth:g}" for e in ensembles if e not in inside)
+    beyond = ", ".join(f"{e.truth:g}" for e in ensembles if not low <= e.truth <= high)
     known = f"no coverage of {label} at {beyond}: it is known from {low:.4g} to {high:.4g}"
     return inside, known if beyond else ""
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from milinfer.checks import effective_size
 from milinfer.configuration import AnalysisConfig, ToysSection
 from milinfer.exceptions import (
     ConfigurationError,
@@ -17,7 +16,6 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.pools import EventPool
 from milinfer.samples import SampleSet
 from milinfer.typing import FloatArray
 
@@ -33,6 +31,9 @@ __all__ = [
     "warn_of_bins",
 ]
 
+# True values where none are given and events serve all of them.
+_TRUTHS = {"calibrate_at": 7, "cover_at": 5}
+
 # Effective events that a bin of a histogram has to have in every sample; as `fisher_bins` demands.
 _IN_A_BIN = 10.0
 
@@ -47,22 +48,20 @@ def require_features(config: AnalysisConfig) -> None:
     """
     from milinfer.features import feature_set
 
-    of = "" if config.source is None else f"{config.source}:\n  "
     names = config.samples.features
     if isinstance(names, str):
         try:
             names = list(feature_set(names).names)
         except FeatureError as error:
-            msg = f"{of}samples.features: {error}"
-            raise ConfigurationError(msg) from error
+            raise _refusal(config, [f"samples.features: {error}"]) from error
     for key in ("observable", "second_observable"):
         name = getattr(config.templates, key)
         if name is not None and name not in names:
             msg = (
-                f"{of}templates.{key}: {name!r} is not one of the features; choose from "
+                f"templates.{key}: {name!r} is not one of the features; choose from "
                 f"{', '.join(names)}"
             )
-            raise ConfigurationError(msg)
+            raise _refusal(config, [msg])
 
 
 def require_files(config: AnalysisConfig) -> None:
@@ -148,8 +147,7 @@ def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
             f"{config.templates.degree + 1} points, and there are {distinct}"
         )
     if problems:
-        of = "" if config.source is None else f"{config.source}:\n  "
-        raise ConfigurationError(of + "\n  ".join(problems))
+        raise _refusal(config, problems)
 
 
 def require_other_files(
@@ -194,7 +192,6 @@ def require_pools(
         The analysis.
     tune, evaluate
         Events for the toys of calibrations and belts, and of coverages.
-
     limits
         Range of the training points, in which truths are where none are given.
 
@@ -204,35 +201,46 @@ def require_pools(
         If there is no sample at a true value, no event has a density there, or the weights of an
         event are no polynomial of `toys.weight_degree`; names key and value.
     """
+    from milinfer.pools import EventPool
+
     toys, parameter = config.toys, tune.parameters[0]
     problems = []
-    for role, samples, keys in (
-        ("tune", tune, ("calibrate_at", "belt_at")),
-        ("evaluate", evaluate, ("truth", "cover_at")),
+    for role, samples, key, listed in (
+        ("tune", tune, "calibrate_at", {"belt_at": toys.belt_at}),
+        ("evaluate", evaluate, "cover_at", {"truth": [toys.truth]}),
     ):
-        values = samples.values(parameter)
-        wanted: dict[str, Sequence[float]] = {"truth": [toys.truth], "belt_at": toys.belt_at}
         try:
             pool = EventPool(samples, toys.weight_degree)
-            wanted["calibrate_at"] = truths(toys, "calibrate_at", values, limits, 7)
-            wanted["cover_at"] = truths(toys, "cover_at", values, limits, 5)
-        except (ConfigurationError, SampleError) as error:
-            degree = f"toys.weight_degree = {toys.weight_degree}, events to {role} with: "
-            problems.append(f"{degree if isinstance(error, SampleError) else ''}{error}")
+        except SampleError as error:
+            degree = f"toys.weight_degree = {toys.weight_degree}"
+            problems.append(f"{degree}, events to {role} with: {error}")
             continue
-        for key in keys:
-            for value in wanted[key]:
+        try:
+            wanted: Mapping[str, Sequence[float]] = {
+                key: truths(toys, key, samples.values(parameter), limits),
+                **listed,
+            }
+        except ConfigurationError as error:
+            wanted = listed
+            problems.append(str(error))
+        for name, values in wanted.items():
+            for value in values:
                 try:
                     pool.at({parameter: value})
                 except (ParameterError, SampleError) as error:
-                    problems.append(f"toys.{key}, toys at {value:g}: {error}")
+                    problems.append(f"toys.{name}, toys at {value:g}: {error}")
     if problems:
-        of = "" if config.source is None else f"{config.source}:\n  "
-        raise ConfigurationError(of + "\n  ".join(problems))
+        raise _refusal(config, problems)
+
+
+def _refusal(config: AnalysisConfig, problems: Sequence[str]) -> ConfigurationError:
+    """The error with a line for each problem, below the name of the file."""
+    of = "" if config.source is None else f"{config.source}:\n  "
+    return ConfigurationError(of + "\n  ".join(problems))
 
 
 def truths(
-    toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float], number: int
+    toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float]
 ) -> tuple[float, ...]:
     """True values as given, or in the inner half of the range, where estimates are off its ends."""
     given: list[float] = getattr(toys, key)
@@ -241,7 +249,7 @@ def truths(
     centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
     if toys.weight_degree is not None:
         # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
-        spaced = np.linspace(centre - reach, centre + reach, number).round(10) + 0.0
+        spaced = np.linspace(centre - reach, centre + reach, _TRUTHS[key]).round(10) + 0.0
         return tuple(spaced.tolist())
     inside = np.sort(values[np.abs(values - centre) <= reach * (1 + 1e-9)])
     if not len(inside):
@@ -259,6 +267,8 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
     MilinferWarning
         If a sample has too few effective events (Σw)²/Σw²; names the keys.
     """
+    from milinfer.checks import effective_size
+
     for samples, methods in (
         (train, "histograms of features"),
         (held_out, "histograms of what the network makes of an event"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from milinfer.analysis_checks import (
     require_features,
@@ -20,7 +20,7 @@ from milinfer.provenance import InputFile, input_file
 from milinfer.samples import Sample, SampleSet
 from milinfer.steps import content_hash
 
-__all__ = ["ROLES", "AnalysisInputs", "SourceFile"]
+__all__ = ["ROLES", "AnalysisInputs", "Parts", "SourceFile"]
 
 ROLES = ("train", "tune", "evaluate", "data")
 """What events are for."""
@@ -59,6 +59,15 @@ class SourceFile:
     def output(self) -> str:
         """File of its columns, in the folder of the results."""
         return f"features/{self.name}.parquet"
+
+
+class Parts(NamedTuple):
+    """Simulated events by what they are for: held out is what no training has seen."""
+
+    train: SampleSet
+    held_out: SampleSet
+    tune: SampleSet
+    evaluate: SampleSet
 
 
 class AnalysisInputs:
@@ -159,23 +168,25 @@ class AnalysisInputs:
         """The dataset."""
         return Sample.concatenate(self._read("data")).as_data()
 
+    def split(self) -> Parts:
+        """All simulated events, by what they are for."""
+        if self.config.samples.tune:
+            return Parts(*self.training(), self._set("tune"), self._set("evaluate"))
+        x, y = self.config.samples.fractions
+        seed = self.config.analysis.seed
+        train, tune, evaluate = self._set("train").split([1 - x - y, x, y], seed=seed)
+        return Parts(*self._hold_out(train), tune, evaluate)
+
     def training(self) -> tuple[SampleSet, SampleSet]:
-        """Events to train on, and those of them that are held out."""
+        """Events to train on, and those held out; files of other roles are not read."""
+        if self.config.samples.tune:
+            return self._hold_out(self._set("train"))
+        return self.split()[:2]
+
+    def _hold_out(self, train: SampleSet) -> tuple[SampleSet, SampleSet]:
         part = self.config.samples.held_out
-        train = self._set("train") if self.config.samples.tune else self._parts()[0]
         train, held_out = train.split([1 - part, part], seed=self.config.analysis.seed)
         return train, held_out
-
-    def pools(self) -> tuple[SampleSet, SampleSet]:
-        """Events to tune and to evaluate with."""
-        if self.config.samples.tune:
-            return self._set("tune"), self._set("evaluate")
-        _, tune, evaluate = self._parts()
-        return tune, evaluate
-
-    def _parts(self) -> tuple[SampleSet, ...]:
-        x, y = self.config.samples.fractions
-        return self._set("train").split([1 - x - y, x, y], seed=self.config.analysis.seed)
 
     def facts(self) -> tuple[InputFile, ...]:
         """What the provenance says of each file; paths as the configuration's folder sees them."""

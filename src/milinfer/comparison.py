@@ -300,6 +300,7 @@ def assess(
     require_other_events(evaluation_toys, [e.pool_id for e in calibration_toys], name)
     problems: list[str] = []
     calibration: Calibration | None = None
+    raw = covered = _coverages(evaluation_toys, None)
     with warnings.catch_warnings():
         if not calibrated:
             # Only reported: a histogram of few events may well have a response that turns around,
@@ -307,11 +308,12 @@ def assess(
             warnings.simplefilter("ignore", MilinferWarning)
         try:
             calibration = calibrate(calibration_toys, seed=seed)
-            covered = _coverages(evaluation_toys, calibration if calibrated else None)
+            if calibrated:
+                covered = _coverages(evaluation_toys, calibration)
         except CalibrationError as error:
             if required:
                 raise
-            calibration, covered = None, _coverages(evaluation_toys, None)
+            calibration = None
             if calibrated:  # of others it is only reported
                 problems.append(f"not calibrated: {str(error).removeprefix(f'{name}: ')}")
         measured = information(evaluation_toys, [*calibration_toys, evaluation_toys])
@@ -335,7 +337,7 @@ def assess(
         calibration,
         measured,
         covered,
-        _coverages(evaluation_toys, None),
+        raw,
         seconds,
         tuple(problems),
     )

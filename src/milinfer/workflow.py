@@ -30,6 +30,7 @@ from milinfer.configuration import AnalysisConfig, ModelSection
 from milinfer.configuration_file import read_configuration
 from milinfer.model_files import FORMAT
 from milinfer.provenance import Provenance, StepRun
+from milinfer.samples import SampleSet
 from milinfer.steps import Step, Steps, StepState, content_hash
 from milinfer.tracking import Tracker, log_training
 from milinfer.typing import PathLikeStr
@@ -138,14 +139,7 @@ class AnalysisPlan:
         from milinfer.likelihood import BagLikelihood
         from milinfer.progress import progress
 
-        train, held_out = self._inputs.training()
-        require_one_parameter(train)
-        require_truths(self.config, train.values(train.parameters[0]))
-        if section == self.config.model[0]:
-            warn_of_bins(self.config, train, held_out)
-            values = train.values(train.parameters[0])
-            limits = (float(values.min()), float(values.max()))
-            require_pools(self.config, *self._inputs.pools(), limits)
+        train = self._training_samples(first=section == self.config.model[0])
         fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
         model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
         given = {"epochs": section.epochs, "batch_events": section.batch_events}
@@ -157,6 +151,19 @@ class AnalysisPlan:
         model.save(self.config.out / self._model_folder(section))
         losses = ", ".join(f"{min(h['val_loss']):.4f}" for h in model.fitted.history)
         return f"{train.n_events} events, validation loss {losses}"
+
+    def _training_samples(self, *, first: bool) -> SampleSet:
+        """Events to train on; with the first training, all others are looked at, and let go."""
+        parts = self._inputs.split() if first else None
+        train = self._inputs.training()[0] if parts is None else parts.train
+        require_one_parameter(train)
+        values = train.values(train.parameters[0])
+        require_truths(self.config, values)
+        if parts is not None:
+            warn_of_bins(self.config, train, parts.held_out)
+            limits = (float(values.min()), float(values.max()))
+            require_pools(self.config, parts.tune, parts.evaluate, limits)
+        return train
 
     def log_done(self, step: Step) -> None:
         """Tell the tracker of a training that was done before."""
@@ -176,7 +183,7 @@ class AnalysisPlan:
         config, toys, templates = self.config, self.config.toys, self.config.templates
         out, start = config.out, time.perf_counter()
         models = tuple(BagLikelihood.load(out / self._model_folder(m)) for m in config.model)
-        (train, held_out), (tune, evaluate) = self._inputs.training(), self._inputs.pools()
+        train, held_out, tune, evaluate = self._inputs.split()
         data = self._inputs.data()
         parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
         result = analyse(
@@ -190,8 +197,8 @@ class AnalysisPlan:
                 truth=toys.truth,
                 title=config.analysis.title,
                 weight_degree=toys.weight_degree,
-                calibrate_at=truths(toys, "calibrate_at", tune.values(parameter), limits, 7),
-                cover_at=truths(toys, "cover_at", evaluate.values(parameter), limits, 5),
+                calibrate_at=truths(toys, "calibrate_at", tune.values(parameter), limits),
+                cover_at=truths(toys, "cover_at", evaluate.values(parameter), limits),
                 belt_at=tuple(toys.belt_at),
                 observable=templates.observable,
                 bins=templates.bins,
