@@ -19,8 +19,8 @@ from scipy.stats import norm
 
 import milinfer as mil
 from milinfer.datasets import gaussian
-from milinfer.llr import Renamed
-from milinfer.morphing import PolynomialBasis
+from milinfer.likelihood.models import Renamed
+from milinfer.utils.polynomials import PolynomialBasis
 
 MODEL = gaussian.MeanModel()
 SIGNAL, BACKGROUND, WIDTH = 160.0, 40.0, 0.2

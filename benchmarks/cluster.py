@@ -15,9 +15,9 @@ from distributed import Client, LocalCluster
 
 import milinfer as mil
 from milinfer.datasets import quadratic
-from milinfer.oracle import Oracle
-from milinfer.parallel import Workers
-from milinfer.training import TrainingConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.oracle import Oracle
+from milinfer.utils.parallel import Workers
 
 
 def nothing(item: int) -> int:

@@ -21,11 +21,11 @@ import numpy as np
 from iminuit import Minuit
 
 import milinfer as mil
-from milinfer.cost import dataset_cost
 from milinfer.datasets import quadratic
-from milinfer.networks import NetworkConfig
-from milinfer.oracle import reweight_coefficients
-from milinfer.training import TrainingConfig
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.cost import dataset_cost
+from milinfer.likelihood.oracle import reweight_coefficients
 
 POINTS = [{"c1": float(v)} for v in np.linspace(-1, 1, 9)]
 THETA = np.linspace(-0.3, 0.3, 61)

@@ -25,14 +25,14 @@ import numpy as np
 from vbf_samples import vbf_sample
 
 import milinfer as mil
-from milinfer.binned import BinnedLLR
-from milinfer.calibration_fit import calibrate
-from milinfer.coverage_figures import plot_coverage_scan, plot_scale
-from milinfer.coverage_results import CoverageScan
-from milinfer.coverages import coverage_scan
+from milinfer.binned.binned_model import BinnedLLR
 from milinfer.datasets import vbf_hww
-from milinfer.pools import EventPool
-from milinfer.surface import Interpolation
+from milinfer.intervals.calibration_fit import calibrate
+from milinfer.intervals.coverage import coverage_scan
+from milinfer.intervals.coverage_results import CoverageScan
+from milinfer.likelihood.surface import Interpolation
+from milinfer.plotting.coverage import plot_coverage_scan, plot_scale
+from milinfer.toys.pool import EventPool
 
 GRID = tuple(float(v) + 0.0 for v in np.round(np.linspace(-1, 1, 21), 1))
 POOL_POINTS = (-0.8, -0.4, 0.0, 0.4, 0.8)

@@ -58,7 +58,7 @@ def with_pylhe_awkward(path: Path) -> Any:
 
 
 def with_milinfer(path: Path, workers: int) -> list[Any]:
-    from milinfer import lhe
+    from milinfer.io import lhe
 
     return list(lhe.iterate(path, workers=workers))
 
@@ -67,7 +67,7 @@ def check(path: Path) -> None:
     """Nothing is worth its speed if the numbers differ."""
     import awkward as ak
 
-    from milinfer import lhe
+    from milinfer.io import lhe
 
     counts, particles, heads, weights = with_pylhe(path)
     events = lhe.read(path, workers=2).events
@@ -127,8 +127,8 @@ def padded(columns: Any, names: tuple[str, ...]) -> Iterator[str]:
 
 
 def make_files(folder: Path, n: int, n_root: int, seed: int) -> dict[str, Path]:
-    from milinfer import events, lhe
     from milinfer.datasets import vbf_hww
+    from milinfer.io import events, lhe
 
     generated = vbf_hww.generate(n, {"c_HW": 0.5}, seed=seed)
     files = {name: folder / f"{name}.lhe" for name in ("own", "own_weights")}
@@ -166,9 +166,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    from milinfer import __version__, events
-    from milinfer.processor import run_features
-    from milinfer.storage import read_sample
+    from milinfer.features.processor import run_features
+    from milinfer.io import events
+    from milinfer.samples.sample_files import read_sample
+    from milinfer.version import __version__
 
     figures: dict[str, Any] = {
         "milinfer": __version__,

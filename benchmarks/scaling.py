@@ -39,7 +39,7 @@ _BLOCK = 1_000_000
 def model(n_features: int, points: Any = (-0.5, 0.0, 0.5)) -> Any:
     """A small multi-class network; what it has learned does not matter here."""
     import milinfer as mil
-    from milinfer.training import TrainingConfig
+    from milinfer.learning.networks.training import TrainingConfig
 
     return mil.BagLikelihood(
         head="multiclass", bag_size=50, degree=2, seed=1, training=TrainingConfig(epochs=1)
@@ -64,7 +64,7 @@ class Known:
     name, parameters = "known", ("mu",)
 
     def __init__(self, n_points: int) -> None:
-        from milinfer.surface import Interpolation
+        from milinfer.likelihood.surface import Interpolation
 
         self.interpolation = Interpolation(np.linspace(-1, 1, n_points), "polynomial", 2)
 
@@ -91,7 +91,7 @@ def toys_of(n_toys: int, n_events: int, n_points: int, n_pool: int = 100_000) ->
 
 
 def one(name: str, x: int) -> float:
-    from milinfer.cost import dataset_cost
+    from milinfer.likelihood.cost import dataset_cost
 
     if name == "events: read from LHE":
         return read_lhe(x)
@@ -117,8 +117,8 @@ def one(name: str, x: int) -> float:
 
 def read_lhe(n: int) -> float:
     import milinfer as mil
-    from milinfer import events as files
     from milinfer.datasets import vbf_hww
+    from milinfer.io import events as files
 
     record, info = vbf_hww.generate(1000, {"c_HW": 0.0}, seed=1).to_events()
     with tempfile.TemporaryDirectory() as folder:
@@ -134,7 +134,7 @@ def read_lhe(n: int) -> float:
 def epoch(n: int) -> float:
     """Median time from the end of an epoch to the end of the next."""
     import milinfer as mil
-    from milinfer.training import TrainingConfig
+    from milinfer.learning.networks.training import TrainingConfig
 
     samples = mil.SampleSet(tuple(events(n // 3, 8, p) for p in (-0.5, 0.0, 0.5)))
     ends: list[float] = []

@@ -19,19 +19,19 @@ from iminuit.cost import NormalConstraint
 
 import milinfer as mil
 from milinfer import impacts
-from milinfer.analysis import Analysis, analyse, classifier_output
-from milinfer.bag_size_scan import BagSizeScan
-from milinfer.conditional import conditional_coverage
 from milinfer.datasets import gaussian, quadratic, vbf_hww
+from milinfer.diagnostics.bag_size_scan import BagSizeScan
 from milinfer.exceptions import MilinferWarning
-from milinfer.intervals import toy_intervals
-from milinfer.llr import model_tag
-from milinfer.posterior import Posterior
-from milinfer.report import svg_text
-from milinfer.samples import SampleSet
-from milinfer.segments import dataset_surface
-from milinfer.surface_box import ChebyshevBox
-from milinfer.training import TrainingConfig
+from milinfer.intervals.conditional_coverage import conditional_coverage
+from milinfer.intervals.toy_intervals import toy_intervals
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.models import model_tag
+from milinfer.likelihood.posterior import Posterior
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.samples import SampleSet
+from milinfer.workflow.analysis import Analysis, analyse, classifier_output
+from milinfer.workflow.html_report import svg_text
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "gallery"
@@ -66,21 +66,21 @@ SECTIONS = (
         (
             Picture(
                 "features",
-                "milinfer.histogram_figures",
+                "milinfer.plotting.samples",
                 "Where in a feature the parameter is to be seen, and whether the samples are large "
                 "enough to show it: bands are statistical errors.",
                 'plot_features(ends, ["d_phi_qq", "q0_pt", "m_ll"])',
             ),
             Picture(
                 "training",
-                "milinfer.plotting",
+                "milinfer.plotting.results",
                 "Whether training has converged, and whether it learns its own events by heart: "
                 "the validation loss then turns up while that of training falls.",
                 "plot_training(model.fitted.history)",
             ),
             Picture(
                 "roc",
-                "milinfer.roc_figures",
+                "milinfer.plotting.roc_figures",
                 "How much better than one feature the learned ratio separates two values of the "
                 "parameter; bars are statistical errors, beside the areas under the curves.",
                 "plot_roc(scores)",
@@ -92,27 +92,27 @@ SECTIONS = (
         (
             Picture(
                 "normalisation",
-                "milinfer.diagnostic_figures",
+                "milinfer.plotting.diagnostics",
                 "Whether the ratio is normalised: its mean over events of the reference is 1 for "
                 "an exact one, within bands of one and two errors.",
                 "plot_normalisation(diagnosis)",
             ),
             Picture(
                 "closure",
-                "milinfer.diagnostic_figures",
+                "milinfer.plotting.diagnostics",
                 "Whether reference events become those of another value once they are weighted "
                 "with the ratio, in the features where it works worst.",
                 "plot_closure(diagnosis)",
             ),
             Picture(
                 "separation",
-                "milinfer.diagnostic_figures",
+                "milinfer.plotting.diagnostics",
                 "Whether a classifier still finds a difference after weighting: 0.5 is none.",
                 "plot_separation(diagnosis)",
             ),
             Picture(
                 "calibration_curves",
-                "milinfer.diagnostic_figures",
+                "milinfer.plotting.diagnostics",
                 "Whether probabilities are what they say, and by how much they are not.",
                 "plot_calibration_curves(diagnosis)",
             ),
@@ -123,32 +123,32 @@ SECTIONS = (
         (
             Picture(
                 "scans",
-                "milinfer.plotting",
+                "milinfer.plotting.results",
                 "Estimate and interval of one dataset by every method, where curves cross the "
                 "dotted thresholds.",
                 'plot_scans(scans, "c_HW", (-0.6, 0.6), truth=0.0)',
             ),
             Picture(
                 "intervals",
-                "milinfer.plotting",
+                "milinfer.plotting.results",
                 "The same as numbers: 68.27 % intervals thick, 95.45 % thin.",
                 "plot_intervals(intervals, truth=0.0)",
             ),
             Picture(
                 "contour",
-                "milinfer.likelihood_figures",
+                "milinfer.plotting.likelihood",
                 "Which pairs of two parameters the data allow, all others at their maximum.",
                 'plot_contour({"exact ratio": plane_fit}, "c1", "c2", truth=(0.0, 0.0))',
             ),
             Picture(
                 "impacts",
-                "milinfer.likelihood_figures",
+                "milinfer.plotting.likelihood",
                 "Which nuisance parameter moves the result, by how much, and where the fit put it.",
                 'plot_impacts(impacts(mixture, "mu"), "mu")',
             ),
             Picture(
                 "posterior",
-                "milinfer.likelihood_figures",
+                "milinfer.plotting.likelihood",
                 "What the prior does to the answer: medians and intervals of the same data.",
                 'plot_posterior(posteriors, "c_HW", truth=0.0)',
             ),
@@ -159,26 +159,26 @@ SECTIONS = (
         (
             Picture(
                 "calibrated",
-                "milinfer.coverage_figures",
+                "milinfer.plotting.coverage",
                 "What calibration does to the surface and the interval of one dataset.",
                 "plot_calibrated(cost, calibration, truth=0.0)",
             ),
             Picture(
                 "scale",
-                "milinfer.coverage_figures",
+                "milinfer.plotting.coverage",
                 "By how much Λ was too steep (below 1) or too flat, as toys say at each truth, and "
                 "the functions that are applied.",
                 "plot_scale(calibration)",
             ),
             Picture(
                 "response",
-                "milinfer.plotting",
+                "milinfer.plotting.results",
                 "Bias of the estimate against the truth; its slope is the response less 1.",
                 "plot_response(calibration_toys, calibration)",
             ),
             Picture(
                 "ladder",
-                "milinfer.plotting",
+                "milinfer.plotting.results",
                 "Intervals of fifty toys before and after calibration: those with a diamond miss "
                 "the truth.",
                 'plot_ladder(before, after, parameter="c_HW")',
@@ -190,26 +190,26 @@ SECTIONS = (
         (
             Picture(
                 "coverage",
-                "milinfer.plotting",
+                "milinfer.plotting.results",
                 "Whether intervals contain the truth as often as they claim (dashed).",
                 "plot_coverage(coverages)",
             ),
             Picture(
                 "coverage_scan",
-                "milinfer.coverage_figures",
+                "milinfer.plotting.coverage",
                 "The same against the truth; the bands are one and two binomial errors.",
                 "plot_coverage_scan(result.coverage)",
             ),
             Picture(
                 "conditional",
-                "milinfer.coverage_figures",
+                "milinfer.plotting.coverage",
                 "Whether coverage depends on what the dataset shows, here the curvature of its "
                 "surface; p is that of no dependence.",
                 "plot_conditional(conditional)",
             ),
             Picture(
                 "estimates",
-                "milinfer.plotting",
+                "milinfer.plotting.results",
                 "Spread and bias of all methods on the same toys.",
                 "plot_estimates(result.evaluation_toys)",
             ),
@@ -220,13 +220,13 @@ SECTIONS = (
         (
             Picture(
                 "belt",
-                "milinfer.belt_figures",
+                "milinfer.plotting.belt_figures",
                 "Accepted is where the observed statistic lies below the critical value of toys.",
                 "plot_belt(belt, observed=cost)",
             ),
             Picture(
                 "region",
-                "milinfer.belt_figures",
+                "milinfer.plotting.belt_figures",
                 "The accepted region of two parameters; bars are its projections.",
                 "plot_region(region, wide_region)",
             ),
@@ -237,21 +237,21 @@ SECTIONS = (
         (
             Picture(
                 "bag_sizes",
-                "milinfer.information_figures",
+                "milinfer.plotting.information_figures",
                 "How much information a bag size keeps; numbers of the study of bag sizes, on "
                 "vbf_hww.",
                 'plot_bag_sizes(bag_scan, [bag_scan.fit("sqrt")])',
             ),
             Picture(
                 "relative_widths",
-                "milinfer.information_figures",
+                "milinfer.plotting.information_figures",
                 "What the learned likelihood gains over the best histogram, in widths of intervals "
                 "that cover.",
                 "plot_relative_widths(result.widths)",
             ),
             Picture(
                 "templates",
-                "milinfer.histogram_figures",
+                "milinfer.plotting.samples",
                 "Data and morphed templates with the error of the simulation; bins that keep the "
                 "most information are drawn equally wide.",
                 'plot_templates(edges, expected, counts, "classifier_output", errors)',
@@ -490,7 +490,7 @@ def page() -> str:
         "",
         "All functions return a `matplotlib.figure.Figure` and leave pyplot alone. Vector graphics",
         'come from `figure.savefig("scan.pdf")` or `"scan.svg"`;',
-        "`milinfer.report.svg_text(figure)` gives the same bytes in every run. Colours are told",
+        "`milinfer.workflow.html_report.svg_text(figure)` gives the same bytes in every run. Colours are told",
         "apart by colour-blind readers, and methods have markers and lines of their own, for print",
         "in grey. Features carry their units; c_HW is without one, at a scale Λ of 1 TeV.",
         "",
@@ -513,8 +513,8 @@ def page() -> str:
                 "",
             ]
     lines += [
-        "`milinfer.diagnostic_figures.diagnostic_figures(diagnosis)` draws the four of a diagnosis",
-        "at once, `milinfer.analysis_figures.figures(result)` all of an analysis, as in a report.",
+        "`milinfer.plotting.diagnostics.diagnostic_figures(diagnosis)` draws the four of a diagnosis",
+        "at once, `milinfer.workflow.analysis_figures.figures(result)` all of an analysis, as in a report.",
         "",
     ]
     return "\n".join(lines)

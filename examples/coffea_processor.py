@@ -11,9 +11,9 @@ from pathlib import Path
 from coffea import processor
 
 import milinfer as mil
-from milinfer import events as event_files
 from milinfer.datasets import vbf_hww
-from milinfer.processor import EventSchema
+from milinfer.features.processor import EventSchema
+from milinfer.io import events as event_files
 
 
 class MyProcessor(processor.ProcessorABC):

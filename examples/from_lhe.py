@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 import milinfer as mil
-from milinfer import lhe
 from milinfer.datasets import vbf_hww
+from milinfer.io import lhe
 
 
 def write_files(folder: Path) -> dict[float, Path]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 import milinfer as mil
-from milinfer.conditional import conditional_coverage
 from milinfer.datasets import quadratic
+from milinfer.intervals.conditional_coverage import conditional_coverage
 
 N_EVENTS = 1000
 POOL = [{"c1": c} for c in (-0.6, 0.0, 0.6)]

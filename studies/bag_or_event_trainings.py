@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import milinfer as mil
-from milinfer.contamination import contaminate, mixture_llr
 from milinfer.datasets import gaussian, quadratic
-from milinfer.discrimination import largest_distance, relative_distance
+from milinfer.datasets.contamination import contaminate, mixture_llr
+from milinfer.diagnostics.separation import largest_distance, relative_distance
 from milinfer.typing import FloatArray
 
 
@@ -226,8 +226,8 @@ class Trained(NamedTuple):
 
 def train(s: Setting, replicate: int, plan: Plan, *, bags: bool) -> Trained:
     """Train one classifier, and see what its event scores keep."""
-    from milinfer.networks import NetworkConfig
-    from milinfer.training import TrainingConfig
+    from milinfer.learning.networks.network import NetworkConfig
+    from milinfer.learning.networks.training import TrainingConfig
 
     given = problem(s, replicate, plan)
     l2 = s.l2 * (s.l2_of_bags if bags else 1.0)
@@ -282,12 +282,12 @@ def divided(
 
     It is what mean pooling does to the logit of each event of a bag, without the bag.
     """
-    from milinfer.evaluation import event_outputs
-    from milinfer.heads import LinearHead
-    from milinfer.members import member_seeds
-    from milinfer.networks import build_network
-    from milinfer.targets import ClassBags
-    from milinfer.training import train_network
+    from milinfer.learning.fitted import event_outputs
+    from milinfer.learning.members import member_seeds
+    from milinfer.learning.networks.heads import LinearHead
+    from milinfer.learning.networks.network import build_network
+    from milinfer.learning.networks.targets import ClassBags
+    from milinfer.learning.networks.training import train_network
 
     # Split and initial weights are those of the bags' network that it is compared with.
     seeds = member_seeds(mil.BagLikelihood(seed=seed))[0]
@@ -325,10 +325,10 @@ def gradients(s: Setting, n_batches: int, batch: int, seed: int) -> Gradients:
     The sum over bags of (p − y) φ̄ is that over events where p is one number: to this order the two
     losses cannot differ, neither in signal nor in noise.
     """
-    from milinfer.backend import keras, tf
-    from milinfer.heads import LinearHead
-    from milinfer.losses import loss
-    from milinfer.networks import NetworkConfig, build_network
+    from milinfer.learning.networks.backend import keras, tf
+    from milinfer.learning.networks.heads import LinearHead
+    from milinfer.learning.networks.losses import loss
+    from milinfer.learning.networks.network import NetworkConfig, build_network
 
     config = NetworkConfig(s.hidden, "elu", batch_norm=False, dropout=0.0, l2=0.0)
     n = n_batches * batch // 2

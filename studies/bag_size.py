@@ -23,20 +23,20 @@ from bag_size_page import CURVE, bag_size_figures, bag_size_tables
 from frame import Study, require, run
 
 import milinfer as mil
-from milinfer.bag_size_fit import fit_bag_sizes
-from milinfer.bag_size_scan import information_covariance
-from milinfer.bag_size_trend import bag_size_slope
-from milinfer.calibration import Calibration
 from milinfer.datasets import vbf_hww
 from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.observable import observable_coefficients
-from milinfer.ensembles import single_models
+from milinfer.diagnostics.bag_size import fit_bag_sizes
+from milinfer.diagnostics.bag_size_scan import information_covariance
+from milinfer.diagnostics.bag_size_trend import bag_size_slope
 from milinfer.exceptions import CalibrationError, MilinferWarning
-from milinfer.intervals import toy_intervals
-from milinfer.parabola import parabola_error
-from milinfer.surface import Interpolation
-from milinfer.tabulated import Tabulated
-from milinfer.toys import ToyEnsemble, Toys
+from milinfer.intervals.calibration import Calibration
+from milinfer.intervals.toy_intervals import toy_intervals
+from milinfer.learning.ensembles import single_models
+from milinfer.likelihood.parabola import parabola_error
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.tabulated_model import Tabulated
+from milinfer.toys.toys import ToyEnsemble, Toys
 
 CL = 0.6827
 AT_EDGE = 0.01

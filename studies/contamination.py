@@ -34,9 +34,9 @@ from contamination_events import (
 from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
 
-from milinfer.discrimination import area_of_bags, largest_distance, relative_distance
-from milinfer.plotting import PALETTE, figure_of, styled
-from milinfer.roc import Estimate, auc_difference, roc_curve
+from milinfer.diagnostics.roc import Estimate, auc_difference, roc_curve
+from milinfer.diagnostics.separation import area_of_bags, largest_distance, relative_distance
+from milinfer.plotting.results import PALETTE, figure_of, styled
 from milinfer.typing import FloatArray
 
 METHODS = ("MIL", "MLP", "XGBoost")

@@ -9,14 +9,14 @@ import numpy as np
 from vbf_events import Truth, generated, sample, truth
 
 import milinfer as mil
-from milinfer.boosted import BoostedSettings
-from milinfer.contamination import (
+from milinfer.datasets.contamination import (
     ContaminatedBags,
     composition_llr,
     contaminate,
     contaminated_bags,
     mixture_llr,
 )
+from milinfer.learning.boosted_trees import BoostedSettings
 from milinfer.typing import FloatArray
 
 N_SIGNAL = 100  # signal events in a bag
@@ -111,7 +111,7 @@ def save(events: Events, folder: Path) -> None:
 
 def scores(job: Job, plan: Plan, folder: Path) -> dict[str, Any]:
     """Train, and score the test events: of c = 0, of c and of the background, one array."""
-    from milinfer.training import TrainingConfig
+    from milinfer.learning.networks.training import TrainingConfig
 
     def load(name: str) -> mil.Sample:
         return mil.Sample.from_file(folder / f"{name}.parquet")

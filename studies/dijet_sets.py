@@ -26,8 +26,8 @@ from many_events import (
 from matplotlib.figure import Figure
 
 from milinfer.datasets.public import paper_dijets
-from milinfer.plotting import PALETTE, styled
-from milinfer.roc import roc_curve
+from milinfer.diagnostics.roc import roc_curve
+from milinfer.plotting.results import PALETTE, styled
 
 FOLDER = "MILINFER_ENSEMBLE_LEARNING"
 N = 3

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from vbf_events import Truth, generated, sample, truth
 
 import milinfer as mil
-from milinfer.discrimination import area_of_bags, largest_distance, relative_distance
-from milinfer.plotting import PALETTE, styled
-from milinfer.roc import weighted_auc
-from milinfer.two_sample import feature_closure
+from milinfer.diagnostics.roc import weighted_auc
+from milinfer.diagnostics.separation import area_of_bags, largest_distance, relative_distance
+from milinfer.diagnostics.two_sample import feature_closure
+from milinfer.plotting.results import PALETTE, styled
 from milinfer.typing import FloatArray
 
 POINTS = (0.1, 0.5, 1.0)

@@ -18,11 +18,11 @@ from scipy.stats import truncnorm
 
 import milinfer as mil
 from milinfer.datasets import gaussian
-from milinfer.networks import NetworkConfig
-from milinfer.plotting import PALETTE, styled
-from milinfer.posterior import Posterior
-from milinfer.roc import Estimate, mean_over_trainings
-from milinfer.training import TrainingConfig
+from milinfer.diagnostics.roc import Estimate, mean_over_trainings
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.posterior import Posterior
+from milinfer.plotting.results import PALETTE, styled
 
 N, EDGE = 100, 0.5
 TRUTHS = np.linspace(-EDGE, EDGE, 11).round(6)

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import milinfer as mil
-from milinfer.bags import bag_offsets
-from milinfer.composition import listed_bags
-from milinfer.evaluation import event_outputs
-from milinfer.networks import BagNetwork, NetworkConfig
-from milinfer.roc import Estimate, Roc, auc_difference, mean_over_trainings
-from milinfer.segments import event_table, segment_llr
-from milinfer.training import TrainingConfig
+from milinfer.diagnostics.roc import Estimate, Roc, auc_difference, mean_over_trainings
+from milinfer.learning.fitted import event_outputs
+from milinfer.learning.networks.network import BagNetwork, NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.segments import event_table, segment_llr
+from milinfer.samples.bags import bag_offsets
+from milinfer.samples.composition import listed_bags
 
 RATES = np.linspace(0, 1, 101)  # true positive rates at which curves are kept
 

@@ -17,11 +17,11 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 import milinfer as mil
-from milinfer.divergences import divergence, joint_and_product
-from milinfer.networks import NetworkConfig
-from milinfer.plotting import PALETTE, styled
-from milinfer.roc import Estimate, mean_over_trainings
-from milinfer.training import TrainingConfig
+from milinfer.diagnostics.divergences import divergence, joint_and_product
+from milinfer.diagnostics.roc import Estimate, mean_over_trainings
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.plotting.results import PALETTE, styled
 
 SIZES = {  # events of each class to train on and to test with, epochs, trainings, values of ε
     "quick": (20_000, 100_000, 8, 2, (0.5, 2.0)),

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from scipy.special import expit, logit, xlogy
 
 import milinfer as mil
-from milinfer.pooling import POOLINGS
+from milinfer.learning.networks.pooling import POOLINGS
 
 BAG = 10
 SHIFT = 0.7  # of each event, in standard deviations
@@ -253,7 +253,7 @@ def _heat_map(results: Mapping[str, Any]) -> Figure:
     from matplotlib.colors import LogNorm
     from matplotlib.patches import Rectangle
 
-    from milinfer.plotting import PALETTE, styled
+    from milinfer.plotting.results import PALETTE, styled
 
     names = list(results["tasks"])
     missing = np.full((len(names), len(POOLINGS)), np.nan)

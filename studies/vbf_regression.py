@@ -20,13 +20,13 @@ from many_events import over_trainings
 from matplotlib.figure import Figure
 
 import milinfer as mil
-from milinfer.bennett import bennett
 from milinfer.datasets import vbf_hww
 from milinfer.datasets.observable import observable_coefficients
-from milinfer.networks import NetworkConfig
-from milinfer.plotting import PALETTE, styled
-from milinfer.roc import Estimate
-from milinfer.training import TrainingConfig
+from milinfer.diagnostics.roc import Estimate
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.plotting.results import PALETTE, styled
+from milinfer.samples.bennett import bennett
 
 N = 100
 SCANNED = (0.0, 0.4)  # truths whose Λ is drawn, as 172.5 and 175 GeV

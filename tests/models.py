@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from milinfer.rate import Rate
-from milinfer.samples import Sample, SampleSet
-from milinfer.surface import Interpolation
+from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.surface import Interpolation
+from milinfer.samples.samples import Sample, SampleSet
 from milinfer.typing import FloatArray, IntArray
 
 GRID = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)

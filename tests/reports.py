@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from milinfer.analysis import Analysis, AnalysisResult, analyse
-from milinfer.cost import LikelihoodCost
-from milinfer.llr import model_tag
-from milinfer.provenance import InputFile, Provenance, StepRun
-from milinfer.samples import Sample, SampleSet
-from milinfer.segments import dataset_surface
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.models import model_tag
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.workflow.analysis import Analysis, AnalysisResult, analyse
+from milinfer.workflow.provenance import InputFile, Provenance, StepRun
 from models import GaussianMean
 
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from milinfer.analysis import analyse, summary_table
-from milinfer.analysis_report import build_report
 from milinfer.exceptions import CalibrationError, MilinferWarning
-from milinfer.samples import SampleSet
+from milinfer.samples.samples import SampleSet
+from milinfer.workflow.analysis import analyse, summary_table
+from milinfer.workflow.report import build_report
 from reports import Trained, small_analysis
 
 # Its estimates are beyond the range of its training points, as those of a bad training are.

@@ -8,7 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from milinfer.analysis_checks import (
+from milinfer.datasets import gaussian, quadratic
+from milinfer.exceptions import ConfigurationError, MilinferWarning
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.workflow.analysis_checks import (
     require_files,
     require_one_parameter,
     require_other_files,
@@ -16,10 +19,12 @@ from milinfer.analysis_checks import (
     require_pools,
     warn_of_bins,
 )
-from milinfer.configuration import AnalysisConfig, DataSection, FilesSection, SamplesSection
-from milinfer.datasets import gaussian, quadratic
-from milinfer.exceptions import ConfigurationError, MilinferWarning
-from milinfer.samples import Sample, SampleSet
+from milinfer.workflow.configuration import (
+    AnalysisConfig,
+    DataSection,
+    FilesSection,
+    SamplesSection,
+)
 
 SAMPLES = gaussian.samples(1000, [-0.5, 0.5], seed=1)
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from milinfer.background_ratio import BackgroundRatio, _regression
-from milinfer.boosted import BoostedLikelihood
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError, SampleError
-from milinfer.likelihood import BagLikelihood
-from milinfer.mixture import mixture_cost
-from milinfer.networks import NetworkConfig
-from milinfer.samples import Sample, SampleSet
-from milinfer.training import TrainingConfig
+from milinfer.learning.background_ratio import BackgroundRatio, _regression
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.boosted_trees import BoostedLikelihood
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.mixture import mixture_cost
+from milinfer.samples.samples import Sample, SampleSet
 
 SMALL = BagLikelihood(
     head="binary",
@@ -127,7 +127,7 @@ def test_it_goes_into_the_cost(trees):
 
 def test_a_ratio_off_its_scale_is_noticed(monkeypatch):
     wrong = (1.5, 0.0, np.eye(2) * 1e-4)
-    monkeypatch.setattr("milinfer.background_ratio._regression", lambda *_: wrong)
+    monkeypatch.setattr("milinfer.learning.background_ratio._regression", lambda *_: wrong)
     with pytest.warns(MilinferWarning, match="not one; train") as caught:
         BackgroundRatio(BoostedLikelihood(), held_out=0.5, seed=1).fit(
             gaussian.generate(20_000, 0.0, seed=1), background(20_000, 2)

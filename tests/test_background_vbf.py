@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from milinfer.background_ratio import BackgroundRatio
-from milinfer.coverages import Asymptotic
 from milinfer.datasets import vbf_hww, vbf_hzz
-from milinfer.features import feature_set
-from milinfer.likelihood import BagLikelihood
-from milinfer.llr import Renamed
-from milinfer.points import point_id
-from milinfer.pools import Background
-from milinfer.profiled_mixture import ProfiledMixture
-from milinfer.samples import Sample, SampleSet
-from milinfer.toys import Toys
-from milinfer.training import TrainingConfig
+from milinfer.features.feature_set import feature_set
+from milinfer.intervals.coverage import Asymptotic
+from milinfer.learning.background_ratio import BackgroundRatio
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.models import Renamed
+from milinfer.likelihood.profiled_mixture import ProfiledMixture
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.toys.pool import Background
+from milinfer.toys.toys import Toys
+from milinfer.utils.points import point_id
 
 SIGNAL, BACKGROUND = 400.0, 100.0
 POINTS = tuple({"c_HW": c} for c in (-1.0, -0.5, 0.0, 0.5, 1.0))

@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import milinfer as mil
 from milinfer.exceptions import ConfigurationError, ModelError, SampleError
-from milinfer.pooling import POOLINGS
+from milinfer.learning.networks.pooling import POOLINGS
 
 SMALL = {"hidden": (16,), "epochs": 60, "learning_rate": 0.02}
 few_examples = settings(max_examples=20, deadline=None)
@@ -145,8 +145,8 @@ def test_order_and_company_are_irrelevant(classifiers, regressors, data):
 @pytest.mark.parametrize("kind", POOLINGS)
 def test_padded_training_batches_give_what_predictions_give(kind):
     """What the loss sees, padded and in float32, is what is predicted without padding."""
-    from milinfer.bag_network import LabelledNetwork, LabelledNetworkSpec
-    from milinfer.ragged import bag_rows, ragged_bags
+    from milinfer.learning.labelled_bags.network import LabelledNetwork, LabelledNetworkSpec
+    from milinfer.learning.labelled_bags.ragged import bag_rows, ragged_bags
 
     bags = ragged_bags(TEST[:20])
     spec = LabelledNetworkSpec(2, 1, (4,), "tanh", 0.5, kind, 3, 2.0, seed=3)

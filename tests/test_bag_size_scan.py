@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from milinfer.bag_size_compare import compare_ansaetze
-from milinfer.bag_size_fit import fit_bag_sizes
-from milinfer.bag_size_scan import information_covariance, scan_bag_sizes
 from milinfer.datasets import quadratic
+from milinfer.diagnostics.bag_size import fit_bag_sizes
+from milinfer.diagnostics.bag_size_compare import compare_ansaetze
+from milinfer.diagnostics.bag_size_scan import information_covariance, scan_bag_sizes
 from milinfer.exceptions import CalibrationError, ConfigurationError, FitError
-from milinfer.information_figures import plot_bag_sizes
-from milinfer.likelihood import BagLikelihood
-from milinfer.llr import Renamed
-from milinfer.networks import NetworkConfig
-from milinfer.surface import Interpolation
-from milinfer.toys import Toys
-from milinfer.training import TrainingConfig
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.models import Renamed
+from milinfer.likelihood.surface import Interpolation
+from milinfer.plotting.information_figures import plot_bag_sizes
+from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
 SIZES = np.array([1, 5, 10, 20, 25, 50, 100, 125, 250])

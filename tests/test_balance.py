@@ -11,14 +11,14 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from milinfer import lhe
-from milinfer.balance import event_balance
 from milinfer.cli import cli
-from milinfer.convert import convert
 from milinfer.exceptions import SampleError
-from milinfer.features import feature_set
-from milinfer.processor import FeatureProcessor
-from milinfer.storage import read_sample, sample_balance
+from milinfer.features.balance import event_balance
+from milinfer.features.feature_set import feature_set
+from milinfer.features.processor import FeatureProcessor
+from milinfer.io import lhe
+from milinfer.io.convert import convert
+from milinfer.samples.sample_files import read_sample, sample_balance
 
 INFO = lhe.LHEInfo(processes=(lhe.LHEProcess(1.5, 0.1, 1.0, 1),), process="p", point={"c": 0.0})
 reuse = settings(

@@ -9,23 +9,23 @@ import pytest
 from scipy.stats import chi2, norm
 
 import milinfer
-from milinfer.belt_figures import plot_belt, plot_region
-from milinfer.belt_files import load_belt, save_belt
-from milinfer.belt_grid import neyman
-from milinfer.calibration_fit import calibrate
-from milinfer.cost import LikelihoodCost, dataset_cost
-from milinfer.counting import bounded_gaussian
-from milinfer.coverages import coverage
 from milinfer.datasets import gaussian
 from milinfer.datasets.gaussian import MeanModel
 from milinfer.exceptions import CalibrationError, ParameterError
-from milinfer.llr import model_tag
-from milinfer.pools import Background
-from milinfer.samples import Sample, SampleSet
-from milinfer.segments import dataset_surface
-from milinfer.surface import Interpolation
-from milinfer.surface_box import ChebyshevBox
-from milinfer.toys import Toys
+from milinfer.intervals.belt_files import load_belt, save_belt
+from milinfer.intervals.calibration_fit import calibrate
+from milinfer.intervals.counting import bounded_gaussian
+from milinfer.intervals.coverage import coverage
+from milinfer.intervals.neyman import neyman
+from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
+from milinfer.likelihood.models import model_tag
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.plotting.belt_figures import plot_belt, plot_region
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.toys.pool import Background
+from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples, linear_rate
 
 N_EVENTS, N_TOYS = 100, 4000

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from milinfer.binning import binned_information, bins_with_enough, fisher_bins, quantile_bins
+from milinfer.binned.binning import binned_information, bins_with_enough, fisher_bins, quantile_bins
+from milinfer.binned.templates import Templates
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import TemplateError
-from milinfer.templates import Templates
 
 # Share of the information about a Gaussian mean that the best n bins keep: one minus the distortion
 # of Lloyd and Max's quantiser (Max 1960, table I).

@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from milinfer.boosted import BoostedLikelihood, BoostedSettings
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, ModelError, SampleError
-from milinfer.likelihood import BagLikelihood
-from milinfer.llr import LLRModel
-from milinfer.samples import Sample, SampleSet
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.boosted_trees import BoostedLikelihood, BoostedSettings
+from milinfer.likelihood.models import LLRModel
+from milinfer.samples.samples import Sample, SampleSet
 
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]
 FEW = BoostedSettings(n_estimators=20, early_stopping=5)

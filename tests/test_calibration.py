@@ -9,20 +9,20 @@ import pytest
 from iminuit import Minuit
 from scipy.stats import chi2, ncx2
 
-from milinfer.calibration_files import load_calibration, save_calibration
-from milinfer.calibration_fit import calibrate
-from milinfer.comparison import compare
-from milinfer.cost import LikelihoodCost, dataset_cost
-from milinfer.coverages import coverage
 from milinfer.exceptions import CalibrationError, MilinferWarning
-from milinfer.intervals import profile_interval
-from milinfer.pools import Background
-from milinfer.rate import Rate
-from milinfer.samples import Sample, SampleSet
-from milinfer.segments import dataset_surface
-from milinfer.surface import Interpolation
-from milinfer.surface_box import ChebyshevBox
-from milinfer.toys import Toys
+from milinfer.intervals.calibration_fit import calibrate
+from milinfer.intervals.coverage import coverage
+from milinfer.intervals.saved_files import load_calibration, save_calibration
+from milinfer.intervals.toy_intervals import profile_interval
+from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
+from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.toys.pool import Background
+from milinfer.toys.toys import Toys
+from milinfer.workflow.comparison import compare
 from models import GRID, GaussianMean, gaussian_samples
 
 N_EVENTS, N_TOYS = 100, 2000

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from milinfer import cli as cli_module
-from milinfer import lhe
 from milinfer.datasets import vbf_hww
-from milinfer.features import feature_set
+from milinfer.features.feature_set import feature_set
+from milinfer.io import lhe
 
 GOLDEN = Path(__file__).parent / "golden" / "demo.json"
 METHOD_KEYS = {

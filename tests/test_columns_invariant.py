@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milinfer.features import feature_set
+from milinfer.features.feature_set import feature_set
 
 INVARIANT, STANDARD = feature_set("vbf_2l2j_invariant"), feature_set("vbf_2l2j")
 HALF_TURN = np.diag([1.0, -1.0, -1.0])

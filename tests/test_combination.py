@@ -8,12 +8,12 @@ import pytest
 from iminuit import Minuit
 from iminuit.cost import NormalConstraint
 
-from milinfer.combination import minuit, shared_parameters
-from milinfer.cost import LikelihoodCost
+from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.exceptions import FitError, ParameterError
-from milinfer.pyhf_cost import PyhfCost
-from milinfer.results import FitResults, fit_results
-from milinfer.surface import Interpolation
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.fits import minuit, shared_parameters
+from milinfer.likelihood.results import FitResults, fit_results
+from milinfer.likelihood.surface import Interpolation
 
 N, MEAN = 400, 0.9
 GRID = np.linspace(-2, 4, 31)

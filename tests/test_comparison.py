@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from milinfer.comparison import compare
-from milinfer.cost import LikelihoodCost
-from milinfer.segments import dataset_surface
-from milinfer.toys import Toys
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.toys.toys import Toys
+from milinfer.workflow.comparison import compare
 from models import GaussianMean, gaussian_samples
 
 N_EVENTS = 100

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from milinfer.bags import bag_offsets
-from milinfer.composition import bag_log_ratio, listed_bags
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.likelihood import BagLikelihood
-from milinfer.networks import NetworkConfig
-from milinfer.samples import Sample
-from milinfer.training import TrainingConfig
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.samples.bags import bag_offsets
+from milinfer.samples.composition import bag_log_ratio, listed_bags
+from milinfer.samples.samples import Sample
 
 
 def test_a_bag_is_the_sum_over_its_events():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from milinfer.conditional import conditional_coverage, coverage_function
 from milinfer.exceptions import CalibrationError, FitError
-from milinfer.toys import Toys
+from milinfer.intervals.conditional_coverage import conditional_coverage, coverage_function
+from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
 TRUTHS = [round(float(t), 2) + 0.0 for t in np.linspace(-0.4, 0.4, 17)]

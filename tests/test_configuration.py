@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import milinfer as mil
-from milinfer.configuration import (
+from milinfer.exceptions import ConfigurationError, MilinferError
+from milinfer.workflow.configuration import (
     AnalysisConfig,
     DataSection,
     FilesSection,
@@ -18,8 +19,7 @@ from milinfer.configuration import (
     ToysSection,
     TrackingSection,
 )
-from milinfer.configuration_file import read_configuration
-from milinfer.exceptions import ConfigurationError, MilinferError
+from milinfer.workflow.configuration_file import read_configuration
 
 LEAST = '[[samples.train]]\npath = "a.root"\n[data]\npath = "d.root"\n'
 
@@ -171,7 +171,7 @@ def test_what_is_wrong_with_tracking_is_named(tmp_path, text, words):
 def test_the_template_offers_every_key_of_tracking():
     from importlib.resources import files
 
-    text = files("milinfer").joinpath("analysis_template.toml").read_text(encoding="utf-8")
+    text = files("milinfer.workflow").joinpath("analysis_template.toml").read_text(encoding="utf-8")
     after = text.split("# [tracking]\n")[1]
     keys = [line.split()[1] for line in after.splitlines()]
     assert keys == list(TrackingSection.model_fields)

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milinfer.contamination import (
+from milinfer.datasets import gaussian
+from milinfer.datasets.contamination import (
     composition_llr,
     contaminate,
     contaminated_bags,
     mixture_llr,
 )
-from milinfer.datasets import gaussian
+from milinfer.diagnostics.roc import auc_difference, roc_curve
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.roc import auc_difference, roc_curve
-from milinfer.samples import Sample, SampleSet
+from milinfer.samples.samples import Sample, SampleSet
 
 
 def numbered(n, first=0, weights=None, **options):
@@ -198,7 +198,7 @@ def test_exact_ratios_of_the_mixture_are_calibrated():
 
 
 def test_a_model_trained_on_contaminated_events_learns_the_mixture():
-    from milinfer.boosted import BoostedLikelihood
+    from milinfer.learning.boosted_trees import BoostedLikelihood
 
     background = gaussian.generate(24_000, 1.5, seed=8)
     pure = gaussian.samples(12_000, [0.0, 0.5], seed=7)

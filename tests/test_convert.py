@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from milinfer import convert as module
-from milinfer import events, lhe
-from milinfer.convert import convert, convert_many
 from milinfer.exceptions import ConfigurationError, LHEError, SampleError
-from milinfer.progress import progress
+from milinfer.io import convert as module
+from milinfer.io import events, lhe
+from milinfer.io.convert import convert, convert_many
+from milinfer.utils.progress import progress
 
 TEXT = """<LesHouchesEvents version="3.0">
 <header>

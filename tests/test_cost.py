@@ -10,11 +10,11 @@ import pytest
 from iminuit import Minuit
 from iminuit.cost import ExtendedBinnedNLL, NormalConstraint
 
-from milinfer.cost import LikelihoodCost
 from milinfer.exceptions import ParameterError
-from milinfer.rate import Rate
-from milinfer.samples import Sample, SampleSet
-from milinfer.segments import dataset_surface
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.samples.samples import Sample, SampleSet
 from models import GaussianMean, gaussian_samples
 
 N = 400

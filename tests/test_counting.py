@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm, poisson
 
-from milinfer.counting import bounded_gaussian, feldman_cousins
-from milinfer.enumerated import belt_from_outcomes
 from milinfer.exceptions import CalibrationError, ParameterError
+from milinfer.intervals.counting import bounded_gaussian, feldman_cousins
+from milinfer.intervals.enumerated import belt_from_outcomes
 
 # Tables II to IX, first rows and columns: ends by observed count.
 TABLES = {

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from milinfer.calibration_fit import calibrate
-from milinfer.conditional import conditional_coverage
-from milinfer.cost import LikelihoodCost
-from milinfer.coverage_figures import (
+from milinfer.intervals.calibration_fit import calibrate
+from milinfer.intervals.conditional_coverage import conditional_coverage
+from milinfer.intervals.coverage import coverage_scan
+from milinfer.intervals.toy_intervals import profile_interval
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.plotting.coverage import (
     plot_calibrated,
     plot_conditional,
     plot_coverage_scan,
     plot_scale,
 )
-from milinfer.coverages import coverage_scan
-from milinfer.intervals import profile_interval
-from milinfer.segments import dataset_surface
-from milinfer.toys import Toys
+from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
 TRUTHS = [-0.3, 0.0, 0.3]

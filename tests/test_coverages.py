@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.stats import beta, chi2, norm
 
-from milinfer.belt_grid import neyman
-from milinfer.coverage_results import Coverage, CoverageScan
-from milinfer.coverages import Asymptotic, coverage, coverage_scan
 from milinfer.exceptions import CalibrationError, MilinferWarning
-from milinfer.toys import Toys
+from milinfer.intervals.coverage import Asymptotic, coverage, coverage_scan
+from milinfer.intervals.coverage_results import Coverage, CoverageScan
+from milinfer.intervals.neyman import neyman
+from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
 N_EVENTS, N_TOYS = 100, 2000
@@ -91,7 +91,7 @@ def test_toys_of_tuning_events_are_refused():
     toys = throw(GaussianMean(), 100)
     # The same events, all of them or a part, in another order.
     part = POOL[0].take(np.random.default_rng(1).permutation(200_000)[:60_000])
-    from milinfer.pools import sketch
+    from milinfer.toys.pool import sketch
 
     for pool_id in (toys[0].pool_id, sketch(part)):
         with pytest.raises(CalibrationError, match="tuned the calibration"):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chi2
 
-from milinfer.critical import InterpolatedCurve, critical_value, smooth_curve
 from milinfer.exceptions import CalibrationError, ParameterError
-from milinfer.quantile_regression import quantile_regression
+from milinfer.intervals.critical_values import InterpolatedCurve, critical_value, smooth_curve
+from milinfer.intervals.quantile_regression import quantile_regression
 
 LEVELS = [0.6827, 0.9, 0.9545]
 

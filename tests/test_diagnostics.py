@@ -14,15 +14,15 @@ from rich.console import Console
 from scipy.stats import chi2, kstest
 
 import milinfer as mil
-from milinfer import diagnostic_figures as figures
-from milinfer.checks import Tolerances, weighted_mean, weighted_ratio
+from milinfer.diagnostics.checks import Tolerances, weighted_mean, weighted_ratio
+from milinfer.diagnostics.held_out import hold_out
+from milinfer.diagnostics.roc import weighted_auc
+from milinfer.diagnostics.two_sample import calibration_curve, feature_closure, separation
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
-from milinfer.held_out import hold_out
-from milinfer.roc import weighted_auc
-from milinfer.samples import Sample, SampleSet
-from milinfer.segments import dataset_surface
-from milinfer.surface import Interpolation
-from milinfer.two_sample import calibration_curve, feature_closure, separation
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.surface import Interpolation
+from milinfer.plotting import diagnostics as figures
+from milinfer.samples.samples import Sample, SampleSet
 from models import GRID, GaussianMean, gaussian_samples
 
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milinfer.datasets import gaussian
-from milinfer.discrimination import (
+from milinfer.diagnostics.roc import roc_curve
+from milinfer.diagnostics.separation import (
     area_of_bags,
     largest_distance,
     relative_distance,
     squared_distance,
 )
 from milinfer.exceptions import SampleError
-from milinfer.roc import roc_curve
 
 
 def events(seed, n=4000, mu=0.1):

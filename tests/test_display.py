@@ -14,11 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import milinfer as mil
-from milinfer.bag_size_compare import compare_ansaetze
-from milinfer.bag_size_trend import bag_size_slope
-from milinfer.coverage_results import Coverage, CoverageScan
 from milinfer.datasets import gaussian
-from milinfer.display import (
+from milinfer.diagnostics.bag_size_compare import compare_ansaetze
+from milinfer.diagnostics.bag_size_trend import bag_size_slope
+from milinfer.diagnostics.roc import roc_curve
+from milinfer.intervals.coverage_results import Coverage, CoverageScan
+from milinfer.intervals.toy_intervals import toy_intervals
+from milinfer.learning.labelled_bags.search import SearchResult, SearchStep
+from milinfer.likelihood.surface import Interpolation
+from milinfer.toys.toys import Toys
+from milinfer.utils.display import (
     brief,
     html_facts,
     html_histogram,
@@ -27,11 +32,6 @@ from milinfer.display import (
     rich_table,
     shortened,
 )
-from milinfer.hyperparameters import SearchResult, SearchStep
-from milinfer.intervals import toy_intervals
-from milinfer.roc import roc_curve
-from milinfer.surface import Interpolation
-from milinfer.toys import Toys
 
 
 class Parser(html.parser.HTMLParser):
@@ -169,7 +169,7 @@ def results(samples):
     data = other.dataset({"mu": 0.0})
     cost = model.cost(data) if hasattr(model, "cost") else None
     if cost is None:
-        from milinfer.cost import dataset_cost
+        from milinfer.likelihood.cost import dataset_cost
 
         cost = dataset_cost(model, data, reference=0.0)
     comparison = mil.compare({"mean": tuning}, {"mean": evaluation}, {"mean": cost})
@@ -327,7 +327,7 @@ def test_what_is_not_known_is_null():
 
 
 def test_a_trained_model_shows_its_history(samples):
-    from milinfer.training import TrainingConfig
+    from milinfer.learning.networks.training import TrainingConfig
 
     model = mil.BagLikelihood(bag_size=5, seed=1, training=TrainingConfig(2, 2000)).fit(samples)
     text = parsed(model._repr_html_()).text
@@ -348,7 +348,7 @@ def test_trained_trees_show_their_rounds(samples):
 
 
 def test_a_workspace_is_shown_in_a_few_words(samples, tmp_path):
-    from milinfer.workspaces import write_workspace
+    from milinfer.binned.workspaces import write_workspace
 
     templates = mil.Templates.from_samples(samples, "x0", bins=6, degree=2, luminosity=1.0)
     write_workspace(templates.workspace(np.full(6, 100.0)), tmp_path / "ws.json")

@@ -22,10 +22,10 @@ from iminuit import Minuit
 from iminuit.cost import NormalConstraint
 
 import milinfer as mil
-from milinfer import events as event_files
-from milinfer import lhe
 from milinfer.datasets import gaussian, vbf_hww
 from milinfer.exceptions import MilinferWarning
+from milinfer.io import events as event_files
+from milinfer.io import lhe
 
 ROOT = Path(__file__).parents[1]
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)

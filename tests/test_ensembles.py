@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from milinfer.datasets import gaussian, quadratic
-from milinfer.ensembles import single_models
 from milinfer.exceptions import ModelError
-from milinfer.likelihood import BagLikelihood
-from milinfer.networks import NetworkConfig
-from milinfer.training import TrainingConfig
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.ensembles import single_models
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
 
 NETWORK = NetworkConfig(hidden=(8,), batch_norm=False, dropout=0.0, l2=0.0)
 TRAINING = TrainingConfig(epochs=2, batch_events=500)

@@ -10,14 +10,14 @@ from iminuit import Minuit
 from scipy.special import softmax
 
 from milinfer.datasets import gaussian, quadratic
-from milinfer.evaluation import average_log_ratio, event_outputs
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.likelihood import BagLikelihood
-from milinfer.networks import NetworkConfig
-from milinfer.samples import Sample, SampleSet
-from milinfer.segments import dataset_surface
-from milinfer.toys import Toys
-from milinfer.training import TrainingConfig
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.fitted import average_log_ratio, event_outputs
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.toys.toys import Toys
 
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
 TRAINING = TrainingConfig(12, 1000, 5e-3, 1e-4, schedule="cosine")

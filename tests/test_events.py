@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import uproot
 
-from milinfer import events, lhe
-from milinfer.events.columns import FileMetadata
 from milinfer.exceptions import ConfigurationError, LHEError, SampleError
+from milinfer.io import events, lhe
+from milinfer.io.event.branches import FileMetadata
 
 IDS = ("c_HW=0.5", "c_HW-0.5", "1")
 INFO = lhe.LHEInfo(
@@ -278,7 +278,7 @@ def test_flat_columns_are_those_of_the_record(tmp_path, name, ntuple, workers):
 
 @pytest.mark.parametrize("ntuple", ["ttree", "rntuple"])
 def test_only_what_is_asked_for_is_read_and_once(tmp_path, ntuple, monkeypatch):
-    from milinfer.events.root import RootReader
+    from milinfer.io.root import RootReader
 
     file = tmp_path / "a.root"
     with events.open_writer(file, INFO, ntuple=ntuple) as writer:

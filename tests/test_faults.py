@@ -10,9 +10,9 @@ import awkward as ak
 import pytest
 from click.testing import CliRunner
 
-from milinfer import events, lhe
 from milinfer.cli import cli
 from milinfer.datasets import vbf_hww
+from milinfer.io import events, lhe
 
 CONVERTED = ("b.root", "b.parquet", "b.lhe", "b.lhe.gz")
 TARGETS = (*CONVERTED, "f.parquet", "g.lhe")
@@ -57,7 +57,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path):
 # Beyond the limit, the signal of which ends the process at once, as SIGKILL does.
 KILLED = """
 import os, resource, signal, sys
-import milinfer.convert, milinfer.features, milinfer.storage, milinfer.datasets.vbf_hww
+import milinfer.io.convert, milinfer.features.feature_set, milinfer.samples.sample_files, milinfer.datasets.vbf_hww
 from milinfer.cli import main
 for arguments in sys.argv[1:]:
     sys.argv = ["milinfer", *arguments.split("|")]

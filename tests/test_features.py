@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import milinfer as mil
 from milinfer.exceptions import FeatureError
-from milinfer.features import Collection, FeatureSet, feature_set
-from milinfer.lhe.record import make_events
+from milinfer.features.feature_set import Collection, FeatureSet, feature_set
+from milinfer.io.event.record import make_events
 
 NAMES = (
     "l0_pt l1_pt q0_pt q1_pt l0_phi l1_phi q0_phi q1_phi l0_eta l1_eta q0_eta q1_eta "

@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from milinfer.features import feature_set
-from milinfer.figure_style import (
+from milinfer.features.feature_set import feature_set
+from milinfer.plotting.style import (
     LINES,
     MARKERS,
     PALETTE,

@@ -9,11 +9,11 @@ import pytest
 
 from milinfer.datasets import quadratic
 from milinfer.exceptions import CalibrationError
-from milinfer.fisher import information
-from milinfer.samples import Sample
-from milinfer.surface import Interpolation
-from milinfer.surface_box import ChebyshevBox
-from milinfer.toys import Toys
+from milinfer.intervals.information import information
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.samples import Sample
+from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
 N_EVENTS, N_TOYS, SIGMAS = 100, 2000, 3.5

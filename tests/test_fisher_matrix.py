@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from milinfer.exceptions import CalibrationError
-from milinfer.fisher_matrix import information_matrix, relative_information
-from milinfer.samples import Sample, SampleSet
-from milinfer.surface_box import ChebyshevBox
-from milinfer.toys import Toys
+from milinfer.intervals.fisher_matrix import information_matrix, relative_information
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
 SIGMAS = 4

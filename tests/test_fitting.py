@@ -10,7 +10,6 @@ import pytest
 from iminuit import Minuit
 
 import milinfer as mil
-from milinfer.bags import effective_sample_size
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import (
     ConfigurationError,
@@ -19,12 +18,13 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.likelihood import BagLikelihood
-from milinfer.networks import NetworkConfig
-from milinfer.reweighting import joint_targets
-from milinfer.samples import Sample, SampleSet
-from milinfer.targets import ClassBags, PairBags
-from milinfer.training import TrainingConfig
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.targets import ClassBags, PairBags
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.samples.bags import effective_sample_size
+from milinfer.samples.reweighting import joint_targets
+from milinfer.samples.samples import Sample, SampleSet
 
 SMOOTH = NetworkConfig((32,), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)

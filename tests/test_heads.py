@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from milinfer.backend import keras
-from milinfer.heads import LinearHead, PolynomialHead
+from milinfer.learning.networks.backend import keras
+from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 
 FLOOR = 1e-7
 REFERENCE, SCALE = np.array([0.1, -0.2]), np.array([0.5, 2.0])

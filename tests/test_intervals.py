@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from iminuit.cost import NormalConstraint
 
-from milinfer.calibration_fit import calibrate
-from milinfer.cost import LikelihoodCost
-from milinfer.coverages import coverage
 from milinfer.exceptions import FitError
-from milinfer.intervals import profile_interval, toy_intervals
-from milinfer.surface import Interpolation
-from milinfer.toys import Toys
+from milinfer.intervals.calibration_fit import calibrate
+from milinfer.intervals.coverage import coverage
+from milinfer.intervals.toy_intervals import profile_interval, toy_intervals
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.surface import Interpolation
+from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
 N_EVENTS, N_TOYS = 100, 1000

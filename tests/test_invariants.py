@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import milinfer as mil
 from milinfer.datasets import gaussian, quadratic, vbf_hww
-from milinfer.samples import Sample, SampleSet
-from milinfer.training import TrainingConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.samples.samples import Sample, SampleSet
 from models import GRID, GaussianMean
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -158,7 +158,7 @@ class Shifted(GaussianMean):
 def test_a_constant_in_the_surface():
     events = gaussian.generate(80, 0.3, seed=4)
     events = replace(events, feature_names=("x",)).as_data()
-    from milinfer.cost import dataset_cost
+    from milinfer.likelihood.cost import dataset_cost
 
     plain, shifted = (dataset_cost(m(), events, reference=0.0) for m in (GaussianMean, Shifted))
     a, b = (mil.profile_interval(c, "mu") for c in (plain, shifted))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chi2
 
-from milinfer.backend import keras, tf
-from milinfer.layers import BatchNormalization, Dropout
+from milinfer.learning.networks.backend import keras, tf
+from milinfer.learning.networks.layers import BatchNormalization, Dropout
 
 RNG = np.random.default_rng(1)
 

@@ -10,10 +10,10 @@ import pytest
 
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.likelihood import BagLikelihood
-from milinfer.networks import NetworkConfig
-from milinfer.samples import Sample
-from milinfer.training import TrainingConfig
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.samples.samples import Sample
 
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]
 NETWORK = NetworkConfig(hidden=(16,), batch_norm=False, dropout=0.0, l2=0.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from milinfer.exceptions import ParameterError
-from milinfer.llr import (
+from milinfer.likelihood.models import (
     Renamed,
     bag_model,
     count_model,
@@ -16,7 +16,7 @@ from milinfer.llr import (
     model_tag,
     scores_bags,
 )
-from milinfer.surface_box import ChebyshevBox
+from milinfer.likelihood.surface_box import ChebyshevBox
 from models import GRID, Bags, GaussianMean
 
 
@@ -44,8 +44,8 @@ def test_a_curve_needs_one_parameter():
 
 def test_a_tag_tells_models_apart_and_survives_saving(tmp_path):
     from milinfer.datasets import gaussian
-    from milinfer.likelihood import BagLikelihood
-    from milinfer.training import TrainingConfig
+    from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.learning.networks.training import TrainingConfig
 
     samples = gaussian.samples(300, [-0.5, 0.0, 0.5], seed=1)
     training = TrainingConfig(epochs=1)

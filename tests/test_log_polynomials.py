@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from milinfer.datasets import quadratic
-from milinfer.llr import Renamed
-from milinfer.log_polynomials import LogPolynomials
-from milinfer.morphing import PolynomialBasis
-from milinfer.oracle import Oracle
-from milinfer.segments import dataset_surface
+from milinfer.likelihood.log_polynomials import LogPolynomials
+from milinfer.likelihood.models import Renamed
+from milinfer.likelihood.oracle import Oracle
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.utils.polynomials import PolynomialBasis
 
 ONE = np.ones(1)
 

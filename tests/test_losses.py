@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, ModelError
-from milinfer.losses import LOSSES, loss
+from milinfer.learning.networks.losses import LOSSES, loss
 
 TWO_CLASSES = [name for name, item in LOSSES.items() if item.n_classes == 2]
 EPSILON = 0.1
@@ -199,7 +199,7 @@ def hermite(x):
 
 def fitted_slope(name, features, targets):
     """Train one linear layer, and project its log-ratio on x under N(0, 1)."""
-    from milinfer.backend import keras
+    from milinfer.learning.networks.backend import keras
 
     item = loss(name)
     layer = keras.layers.Dense(1 if item.n_classes else 2, kernel_initializer="zeros")
@@ -273,5 +273,5 @@ def test_mistakes_are_named():
 
 
 def test_importing_losses_does_not_import_keras():
-    code = "import sys, milinfer.losses; sys.exit('keras' in sys.modules)"
+    code = "import sys, milinfer.learning.networks.losses; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

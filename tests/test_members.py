@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from milinfer import members
 from milinfer.datasets import quadratic
-from milinfer.likelihood import BagLikelihood
-from milinfer.members import member_seeds
-from milinfer.training import TrainingConfig
+from milinfer.learning import members
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.members import member_seeds
+from milinfer.learning.networks.training import TrainingConfig
 
 
 def states(seeds):

@@ -10,15 +10,15 @@ from scipy.optimize import check_grad
 from scipy.stats import norm
 
 from milinfer.datasets import gaussian, quadratic
-from milinfer.event_surfaces import EventSurfaces
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
-from milinfer.mixture import mixture_cost
-from milinfer.morphing import PolynomialBasis
-from milinfer.oracle import Oracle
-from milinfer.rate import Rate
-from milinfer.samples import Sample, SampleSet
-from milinfer.surface import Interpolation
-from milinfer.surface_box import ChebyshevBox
+from milinfer.likelihood.event_surfaces import EventSurfaces
+from milinfer.likelihood.mixture import mixture_cost
+from milinfer.likelihood.oracle import Oracle
+from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.utils.polynomials import PolynomialBasis
 
 MODEL = gaussian.MeanModel()
 SIGNAL, BACKGROUND = 700.0, 300.0

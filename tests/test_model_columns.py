@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import milinfer as mil
-from milinfer import model_columns
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ModelError, ParameterError, SampleError
-from milinfer.feature_table import FeatureTable
-from milinfer.training import TrainingConfig
+from milinfer.features.feature_table import FeatureTable
+from milinfer.learning import model_columns
+from milinfer.learning.networks.training import TrainingConfig
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milinfer.exceptions import ParameterError, TemplateError
-from milinfer.morphing import PolynomialBasis, point_matrix
+from milinfer.utils.polynomials import PolynomialBasis, point_matrix
 
 cases = given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 2))
 

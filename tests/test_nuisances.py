@@ -8,7 +8,7 @@ from iminuit.cost import NormalConstraint
 
 import milinfer as mil
 from milinfer.exceptions import ParameterError
-from milinfer.likelihood_figures import plot_impacts
+from milinfer.plotting.likelihood import plot_impacts
 
 COVARIANCE = np.array([[0.04, 0.012, -0.002], [0.012, 0.09, 0.0], [-0.002, 0.0, 0.01]])
 COST = NormalConstraint(["mu", "large", "small"], [0.3, 1.0, 2.0], COVARIANCE)

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 import milinfer as mil
-from milinfer import training
-from milinfer.cost import dataset_cost
 from milinfer.datasets import gaussian
 from milinfer.exceptions import (
     ConfigurationError,
@@ -19,10 +17,12 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.samples import Sample, SampleSet
-from milinfer.surface import Interpolation
-from milinfer.training import TrainingConfig
-from milinfer.training_samples import moments
+from milinfer.learning.networks import training
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.training_data import moments
+from milinfer.likelihood.cost import dataset_cost
+from milinfer.likelihood.surface import Interpolation
+from milinfer.samples.samples import Sample, SampleSet
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 SAMPLES = SampleSet(

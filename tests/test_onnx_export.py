@@ -14,12 +14,12 @@ import pytest
 
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ModelError
-from milinfer.likelihood import BagLikelihood
-from milinfer.members import build_members
-from milinfer.networks import NetworkConfig
-from milinfer.onnx_export import FORMAT
-from milinfer.onnx_graph import _ACTIVATIONS
-from milinfer.training import TrainingConfig
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.members import build_members
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.onnx import FORMAT
+from milinfer.learning.onnx_graph import _ACTIVATIONS
 
 TRAINING = TrainingConfig(epochs=1, batch_events=500, learning_rate=3e-3)
 PLAIN = NetworkConfig((8,), batch_norm=False, dropout=0.0, l2=0.0)

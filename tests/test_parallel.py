@@ -18,24 +18,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import milinfer as mil
-from milinfer.bag_size_scan import scan_bag_sizes
-from milinfer.binned import BinnedLLR
+from milinfer.binned.binned_model import BinnedLLR
 from milinfer.cli import cli
 from milinfer.datasets import gaussian, quadratic
+from milinfer.diagnostics.bag_size_scan import scan_bag_sizes
 from milinfer.exceptions import ConfigurationError, MilinferWarning, SampleError
-from milinfer.llr import Renamed
-from milinfer.networks import NetworkConfig
-from milinfer.oracle import Oracle
-from milinfer.parallel import Workers, _batch_size, connected
-from milinfer.pools import Background, EventPool
-from milinfer.profiled_mixture import ProfiledMixture
-from milinfer.samples import SampleSet
-from milinfer.storage import write_sample
-from milinfer.surface import Interpolation
-from milinfer.toy_draws import STREAM
-from milinfer.toy_sums import _parts
-from milinfer.toys import Toys
-from milinfer.training import TrainingConfig
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.models import Renamed
+from milinfer.likelihood.oracle import Oracle
+from milinfer.likelihood.profiled_mixture import ProfiledMixture
+from milinfer.likelihood.surface import Interpolation
+from milinfer.samples.sample_files import write_sample
+from milinfer.samples.samples import SampleSet
+from milinfer.toys.draws import STREAM
+from milinfer.toys.pool import Background, EventPool
+from milinfer.toys.toy_sums import _parts
+from milinfer.toys.toys import Toys
+from milinfer.utils.parallel import Workers, _batch_size, connected
 from models import GaussianMean, gaussian_samples
 from pieces import Unsendable, complain, die, plus, ratio, slow, sums, warn
 
@@ -162,7 +162,7 @@ def test_a_scheduler_by_its_address_or_file(client, tmp_path, monkeypatch):
     for where in (client.scheduler.address, str(file)):
         with connected(where) as other:
             assert list(Workers(client=other).map(plus, [1], 1)) == [2]
-    monkeypatch.setattr("milinfer.parallel._CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("milinfer.utils.parallel._CONNECT_SECONDS", 0.5)
     for where in ("tcp://127.0.0.1:1", "no-such-file.json"):
         with pytest.raises(ConfigurationError, match="no dask scheduler answers"), connected(where):
             pass
@@ -188,7 +188,7 @@ def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
         call("calibrate", *other, *toys, "--out", result, *scheduler)
         found[where] = json.loads(result.read_text())
     assert found["there"] == found["here"]
-    monkeypatch.setattr("milinfer.parallel._CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("milinfer.utils.parallel._CONNECT_SECONDS", 0.5)
     failed = call("calibrate", *other, *toys, "--out", result, "--scheduler", "no:1", code=2)
     assert "no dask scheduler answers at no:1" in failed
 
@@ -388,7 +388,7 @@ def test_a_task_that_kills_its_workers_is_an_error(victim):
 
 
 def test_a_cluster_that_dies_again_and_again_is_an_error(monkeypatch):
-    monkeypatch.setattr("milinfer.parallel._ATTEMPTS", 2)
+    monkeypatch.setattr("milinfer.utils.parallel._ATTEMPTS", 2)
     with (
         cluster_of(1) as cluster,
         distributed.Client(cluster) as client,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milinfer.exceptions import ParameterError
-from milinfer.points import format_point, parse_point, point_id
+from milinfer.utils.points import format_point, parse_point, point_id
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True).filter(
     lambda name: not keyword.iskeyword(name)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milinfer.backend import keras
-from milinfer.bags import bag_offsets
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.pooling import POOLINGS, BagPooling, segment_reduce
+from milinfer.learning.networks.backend import keras
+from milinfer.learning.networks.pooling import POOLINGS, BagPooling, segment_reduce
+from milinfer.samples.bags import bag_offsets
 
 WIDTH = 3
 ATTENTIONS = ("attention", "gated-attention")

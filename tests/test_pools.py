@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from milinfer.datasets import quadratic
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.oracle import Oracle
-from milinfer.pool_influence import GROUPS, pool_influence
-from milinfer.pools import (
+from milinfer.likelihood.oracle import Oracle
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.toys.pool import (
     EventPool,
     effective_number,
     overlap,
     share_events,
     sketch,
 )
-from milinfer.samples import Sample, SampleSet
-from milinfer.surface import Interpolation
-from milinfer.surface_box import ChebyshevBox
-from milinfer.toys import Toys
+from milinfer.toys.pool_influence import GROUPS, pool_influence
+from milinfer.toys.toys import Toys
 from models import GRID, GaussianMean, gaussian_samples
 
 

@@ -10,8 +10,8 @@ from scipy.stats import norm, truncnorm
 
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ParameterError
-from milinfer.posterior import Posterior
-from milinfer.segments import dataset_surface
+from milinfer.likelihood.posterior import Posterior
+from milinfer.likelihood.segments import dataset_surface
 
 GRID = np.linspace(-1, 1, 2001)
 
@@ -113,7 +113,7 @@ def test_bad_probabilities_and_several_parameters_are_refused():
     posterior = Posterior.from_log_ratios(np.arange(9), np.zeros(9))
     with pytest.raises(ParameterError, match=r"not 1\.5"):
         posterior.quantile(1.5)
-    from milinfer.surface_box import ChebyshevBox
+    from milinfer.likelihood.surface_box import ChebyshevBox
 
     box = ChebyshevBox(np.zeros(2), np.ones(2), 2)
     with pytest.raises(ParameterError, match="2 parameters"):

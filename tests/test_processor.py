@@ -14,17 +14,17 @@ from coffea import processor
 from coffea.nanoevents import BaseSchema, NanoAODSchema, NanoEventsFactory
 
 import milinfer as mil
-from milinfer import events as event_files
-from milinfer import lhe
-from milinfer.convert import convert
 from milinfer.datasets import vbf_hww
 from milinfer.exceptions import ConfigurationError, FeatureError, ParameterError, SampleError
-from milinfer.features import FeatureSet, feature_set
-from milinfer.lhe.info import LHEInfo, LHEProcess, LHEWeight
-from milinfer.lhe.record import make_events
-from milinfer.processor import EventSchema, FeatureProcessor, run_features
-from milinfer.running import make_executor
-from milinfer.storage import read_sample, write_sample
+from milinfer.features.feature_set import FeatureSet, feature_set
+from milinfer.features.processor import EventSchema, FeatureProcessor, run_features
+from milinfer.io import events as event_files
+from milinfer.io import lhe
+from milinfer.io.convert import convert
+from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
+from milinfer.io.event.record import make_events
+from milinfer.samples.run_features import make_executor
+from milinfer.samples.sample_files import read_sample, write_sample
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
 

@@ -8,19 +8,19 @@ from iminuit import Minuit
 from iminuit.cost import NormalConstraint
 from scipy.stats import norm
 
-from milinfer.calibration_fit import calibrate
-from milinfer.coverages import coverage
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.llr import Renamed
-from milinfer.mixture import mixture_cost
-from milinfer.morphing import PolynomialBasis
-from milinfer.pools import Background
-from milinfer.profiled_mixture import ProfiledMixture
-from milinfer.profiling import profile_norms
-from milinfer.rate import Rate
-from milinfer.samples import Sample
-from milinfer.toys import Toys
+from milinfer.intervals.calibration_fit import calibrate
+from milinfer.intervals.coverage import coverage
+from milinfer.likelihood.mixture import mixture_cost
+from milinfer.likelihood.models import Renamed
+from milinfer.likelihood.profiled_mixture import ProfiledMixture
+from milinfer.likelihood.profiling import profile_norms
+from milinfer.likelihood.rate import Rate
+from milinfer.samples.samples import Sample
+from milinfer.toys.pool import Background
+from milinfer.toys.toys import Toys
+from milinfer.utils.polynomials import PolynomialBasis
 
 MODEL = gaussian.MeanModel()
 SIGNAL, BACKGROUND, WIDTH = 160.0, 40.0, 0.2

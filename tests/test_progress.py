@@ -11,10 +11,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from milinfer.progress import in_notebook, progress
+from milinfer.utils.progress import in_notebook, progress
 
 RUN = """
-from milinfer.progress import in_notebook, progress
+from milinfer.utils.progress import in_notebook, progress
 with progress("adding <up> [red]", total=3) as advance:
     for _ in range(3):
         advance(1)

@@ -8,10 +8,10 @@ import pytest
 from iminuit import Minuit
 from scipy.stats import norm, poisson
 
-from milinfer.combination import minuit
+from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
-from milinfer.intervals import profile_interval
-from milinfer.pyhf_cost import PyhfCost
+from milinfer.intervals.toy_intervals import profile_interval
+from milinfer.likelihood.fits import minuit
 
 
 def normfactor(name):

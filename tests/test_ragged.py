@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milinfer.exceptions import SampleError
-from milinfer.ragged import bag_rows, is_bags, ragged_bags
+from milinfer.learning.labelled_bags.ragged import bag_rows, is_bags, ragged_bags
 
 few_examples = settings(max_examples=30, deadline=None)
 sizes_of_bags = st.lists(st.integers(1, 6), min_size=1, max_size=6)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ParameterError, SampleError
-from milinfer.rate import Rate
-from milinfer.samples import Sample, SampleSet
+from milinfer.likelihood.rate import Rate
+from milinfer.samples.samples import Sample, SampleSet
 
 VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 

@@ -9,20 +9,20 @@ import pytest
 from scipy.stats import chi2, norm
 
 import milinfer
-from milinfer.belt_figures import plot_belt
-from milinfer.belt_files import load_belt, save_belt
-from milinfer.belt_grid import neyman
-from milinfer.belt_regression import regression_belt
-from milinfer.coverages import coverage
 from milinfer.datasets import quadratic
 from milinfer.exceptions import CalibrationError, ParameterError
-from milinfer.llr import ModelTag
-from milinfer.oracle import Oracle
-from milinfer.pools import EventPool
-from milinfer.surface import Interpolation
-from milinfer.surface_box import ChebyshevBox
-from milinfer.toy_ensemble import ToyEnsemble
-from milinfer.toys import Toys
+from milinfer.intervals.belt_files import load_belt, save_belt
+from milinfer.intervals.belt_regression import regression_belt
+from milinfer.intervals.coverage import coverage
+from milinfer.intervals.neyman import neyman
+from milinfer.likelihood.models import ModelTag
+from milinfer.likelihood.oracle import Oracle
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.plotting.belt_figures import plot_belt
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.pool import EventPool
+from milinfer.toys.toys import Toys
 from models import GRID
 
 N_EVENTS, SIGMA = 100, 0.1

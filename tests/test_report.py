@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from milinfer.fisher_matrix import relative_information
-from milinfer.report import Report, svg_text
+from milinfer.intervals.fisher_matrix import relative_information
+from milinfer.workflow.html_report import Report, svg_text
 from reports import small_result
 
 EVIL = "<script>alert('x')</script>&\"$"

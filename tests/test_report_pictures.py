@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from browser import find_browser, open_page
-from milinfer.analysis_report import build_report
+from milinfer.workflow.report import build_report
 from reports import small_result
 
 WIDTHS = (1280, 420)

@@ -7,13 +7,13 @@ import pytest
 
 from milinfer.datasets import quadratic
 from milinfer.exceptions import CalibrationError
-from milinfer.fisher_matrix import information_matrix
-from milinfer.oracle import Oracle
-from milinfer.pools import EventPool
-from milinfer.response import Response, mean_response
-from milinfer.smooth import fit_smooth
-from milinfer.surface import Interpolation
-from milinfer.toys import Toys
+from milinfer.intervals.fisher_matrix import information_matrix
+from milinfer.intervals.response import Response, mean_response
+from milinfer.likelihood.oracle import Oracle
+from milinfer.likelihood.surface import Interpolation
+from milinfer.toys.pool import EventPool
+from milinfer.toys.toys import Toys
+from milinfer.utils.smooth_polynomials import fit_smooth
 from models import GaussianMean, gaussian_samples
 
 TRUTHS = [-0.3, 0.0, 0.3]

@@ -10,9 +10,9 @@ from scipy.special import softmax
 
 from milinfer.datasets import quadratic
 from milinfer.exceptions import MilinferWarning, SampleError
-from milinfer.morphing import PolynomialBasis
-from milinfer.reweighting import bennett, class_points, joint_targets, reweight_polynomial
-from milinfer.samples import Sample, SampleSet
+from milinfer.samples.reweighting import bennett, class_points, joint_targets, reweight_polynomial
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.utils.polynomials import PolynomialBasis
 
 SIGMAS = 4
 ONE, TWO = PolynomialBasis(("c1",), 2), PolynomialBasis(("c1", "c2"), 2)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import norm
 
-from milinfer.exceptions import ParameterError, SampleError
-from milinfer.roc import (
+from milinfer.diagnostics.roc import (
     Estimate,
     auc_difference,
     false_positive_difference,
@@ -19,6 +18,7 @@ from milinfer.roc import (
     roc_curve,
     weighted_auc,
 )
+from milinfer.exceptions import ParameterError, SampleError
 
 SHIFT = 0.8  # between two Gaussians of unit width
 

@@ -16,10 +16,10 @@ import pytest
 
 from milinfer import BagLikelihood
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.model_files import pack_model, unpack_model
-from milinfer.report import Report
-from milinfer.storage import read_sample
-from milinfer.training import TrainingConfig
+from milinfer.learning.model_files import pack_model, unpack_model
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.samples.sample_files import read_sample
+from milinfer.workflow.html_report import Report
 from models import gaussian_samples
 
 PACKAGE = Path(find_spec("milinfer").origin).parent

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from milinfer.series import PiecewiseCubic, Series
-from milinfer.smooth import fit_smooth
-from milinfer.surface import Interpolation
-from milinfer.surface_box import ChebyshevBox
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.utils.series import PiecewiseCubic, Series
+from milinfer.utils.smooth_polynomials import fit_smooth
 
 VALUES = st.floats(-1e3, 1e3)
 

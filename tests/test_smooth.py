@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milinfer.exceptions import CalibrationError
-from milinfer.smooth import SmoothPolynomial, fit_smooth
+from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
 
 X = np.linspace(-0.5, 0.5, 9)[:, None]
 

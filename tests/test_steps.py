@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.paths import file_hash
-from milinfer.steps import Step, Steps, content_hash
+from milinfer.utils.paths import file_hash
+from milinfer.workflow.steps import Step, Steps, content_hash
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_step_that_writes_nothing_is_an_error(tmp_path):
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):
     code = (
-        "import sys\nfrom milinfer.steps import Steps\n"
+        "import sys\nfrom milinfer.workflow.steps import Steps\n"
         f"with Steps({str(tmp_path)!r}).locked():\n"
         "    print('in', flush=True)\n    sys.stdin.read()\n"
     )

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import milinfer as mil
-from milinfer import events as event_files
 from milinfer.exceptions import (
     ConfigurationError,
     FeatureError,
     ParameterError,
     SampleError,
 )
-from milinfer.features import feature_set
-from milinfer.lhe.info import LHEInfo, LHEProcess, LHEWeight
-from milinfer.lhe.record import make_events
-from milinfer.samples import Sample
-from milinfer.storage import read_sample, write_sample
+from milinfer.features.feature_set import feature_set
+from milinfer.io import events as event_files
+from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
+from milinfer.io.event.record import make_events
+from milinfer.samples.sample_files import read_sample, write_sample
+from milinfer.samples.samples import Sample
 
 NAMES = ("l0_pt", "l0_id_e-", "l0_id_e+", "a/b:c.d", "n", "Δφ")
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 import milinfer as mil
-from milinfer import storage
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
-from milinfer.likelihood import BagLikelihood
-from milinfer.members import MemberTask, build_member, member_seeds
-from milinfer.model_points import ModelPoints
-from milinfer.networks import NetworkConfig
-from milinfer.samples import Sample, SampleSet
-from milinfer.streaming import StreamedSample, StreamedSamples
-from milinfer.targets import ClassBags
-from milinfer.training import TrainingConfig
-from milinfer.training_samples import moments
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.members import MemberTask, build_member, member_seeds
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.targets import ClassBags
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.training_data import moments
+from milinfer.learning.training_points import ModelPoints
+from milinfer.samples import sample_files as storage
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.streaming import StreamedSample, StreamedSamples
 
 MEANS = (-0.5, 0.0, 0.5)
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
@@ -349,8 +349,8 @@ PEAK = """
 import sys
 from pathlib import Path
 import milinfer as mil
-from milinfer.networks import NetworkConfig
-from milinfer.training import TrainingConfig
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
 folder, bound = Path(sys.argv[1]), int(sys.argv[2])
 files = {float(p.stem): p for p in folder.glob("*.parquet")}
 samples = mil.StreamedSamples.from_files(files, "mu", events_in_memory=bound)

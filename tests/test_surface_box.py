@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from iminuit import Minuit
 from scipy.optimize import minimize
 
-from milinfer.cost import LikelihoodCost
 from milinfer.datasets import quadratic
 from milinfer.exceptions import ParameterError
-from milinfer.surface_box import BoxSurface, ChebyshevBox
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.surface_box import BoxSurface, ChebyshevBox
 
 LOW, HIGH = np.array([-1.0, 0.5, 10.0]), np.array([1.0, 0.9, 30.0])
 few_examples = settings(max_examples=15, deadline=None)

@@ -9,11 +9,11 @@ import pytest
 
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.fisher_matrix import relative_information
-from milinfer.llr import Renamed, model_tag
-from milinfer.surface import Interpolation
-from milinfer.tabulated import Tabulated
-from milinfer.toys import Toys
+from milinfer.intervals.fisher_matrix import relative_information
+from milinfer.likelihood.models import Renamed, model_tag
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.tabulated_model import Tabulated
+from milinfer.toys.toys import Toys
 from models import Bags, GaussianMean, gaussian_samples
 
 POOL = gaussian_samples([-0.3, 0.0, 0.3], 2000, seed=1)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from milinfer.backend import keras
 from milinfer.datasets import quadratic
-from milinfer.reweighting import joint_targets
-from milinfer.samples import Sample, SampleSet
-from milinfer.targets import ClassBags, PairBags
+from milinfer.learning.networks.backend import keras
+from milinfer.learning.networks.targets import ClassBags, PairBags
+from milinfer.samples.reweighting import joint_targets
+from milinfer.samples.samples import Sample, SampleSet
 
 SIGMAS = 4
 

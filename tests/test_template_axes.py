@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milinfer.binned import BinnedLLR
+from milinfer.binned.binned_model import BinnedLLR
+from milinfer.binned.templates import Templates
 from milinfer.datasets import gaussian
 from milinfer.exceptions import MilinferWarning, ParameterError, SampleError, TemplateError
-from milinfer.observables import log_ratio_observable, score_observable
-from milinfer.samples import Sample, SampleSet
-from milinfer.surface import Interpolation
-from milinfer.surface_box import ChebyshevBox
-from milinfer.templates import Templates
+from milinfer.likelihood.observables import log_ratio_observable, score_observable
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.samples import Sample, SampleSet
 
 MEANS = [-0.4, -0.2, 0.0, 0.2, 0.4]
 

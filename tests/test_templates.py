@@ -8,12 +8,12 @@ from iminuit import Minuit
 from iminuit.cost import NormalConstraint
 from scipy.stats import poisson
 
-from milinfer.binned import BinnedLLR
+from milinfer.binned.binned_model import BinnedLLR
+from milinfer.binned.templates import Templates
 from milinfer.datasets import gaussian
 from milinfer.exceptions import TemplateError
-from milinfer.segments import dataset_surface
-from milinfer.surface import Interpolation
-from milinfer.templates import Templates
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.surface import Interpolation
 
 MEANS = [-0.6, -0.3, 0.0, 0.3, 0.6]
 

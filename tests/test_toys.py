@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milinfer.cost import dataset_cost
 from milinfer.datasets import quadratic
 from milinfer.exceptions import (
     ConfigurationError,
@@ -18,14 +17,15 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.oracle import Oracle
-from milinfer.pools import EventPool, share_events, sketch
-from milinfer.samples import Sample, SampleSet
-from milinfer.segments import dataset_surface
-from milinfer.surface import Interpolation
-from milinfer.toy_draws import Draws, WeightedSearch
-from milinfer.toy_ensemble import ToyEnsemble
-from milinfer.toys import Background, Toys
+from milinfer.likelihood.cost import dataset_cost
+from milinfer.likelihood.oracle import Oracle
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.surface import Interpolation
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.toys.draws import Draws, WeightedSearch
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.pool import EventPool, share_events, sketch
+from milinfer.toys.toys import Background, Toys
 from models import GRID, GaussianMean, gaussian_samples, linear_rate
 
 POOL = gaussian_samples([0.0, 0.2], 50_000, 3)

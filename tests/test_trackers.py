@@ -10,8 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from milinfer.exceptions import ConfigurationError, TrackingError
-from milinfer.trackers import MLflowTracker, TensorBoardTracker, WandbTracker
-from milinfer.tracking import GuardedTracker, Tracker
+from milinfer.learning.trackers import MLflowTracker, TensorBoardTracker, WandbTracker
+from milinfer.learning.tracking import GuardedTracker, Tracker
 
 
 def figure():
@@ -37,7 +37,7 @@ def tell(tracker, tmp_path):
 @pytest.fixture
 def events(tmp_path):
     """Values by tag and step, from the event file of a TensorBoardTracker."""
-    from milinfer.backend import tf
+    from milinfer.learning.networks.backend import tf
 
     with TensorBoardTracker(tmp_path / "run") as tracker:
         tell(tracker, tmp_path)
@@ -83,7 +83,7 @@ def test_tensorboard_itself_reads_it(tmp_path):
 
 
 def test_tensorboard_shows_numbers_before_the_end(tmp_path):
-    from milinfer.backend import tf
+    from milinfer.learning.networks.backend import tf
 
     tracker = TensorBoardTracker(tmp_path)
     tracker.log_metrics({"loss": 0.5}, 0)
@@ -207,7 +207,7 @@ def test_what_is_not_installed_is_named(monkeypatch, module, make, extra):
 
 def test_values_are_those_of_floats(tmp_path):
     """Scalars of event files are float32: what is read back is the nearest of these."""
-    from milinfer.backend import tf
+    from milinfer.learning.networks.backend import tf
 
     value = 1.0 + 1e-9
     with TensorBoardTracker(tmp_path) as tracker:

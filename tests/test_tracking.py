@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 import milinfer as mil
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, ModelError, TrackingError
-from milinfer.tracking import (
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.tracking import (
     GuardedTracker,
     Tracker,
     flat_numbers,
@@ -21,7 +22,6 @@ from milinfer.tracking import (
     log_training,
     png_bytes,
 )
-from milinfer.training import TrainingConfig
 
 
 class Memory:

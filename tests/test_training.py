@@ -13,15 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from milinfer import training as training_module
-from milinfer import training_loop
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ConvergenceWarning, ModelError, SampleError
-from milinfer.likelihood import BagLikelihood
-from milinfer.networks import NetworkConfig
-from milinfer.samples import Sample, SampleSet
-from milinfer.targets import ClassBags
-from milinfer.training import TrainingConfig
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.networks import training as training_module
+from milinfer.learning.networks import training_loop
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.targets import ClassBags
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.samples.samples import Sample, SampleSet
 
 PLAIN = NetworkConfig((8,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
 SAMPLES = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
@@ -282,9 +282,9 @@ import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from milinfer.datasets import gaussian
-from milinfer.likelihood import BagLikelihood
-from milinfer.networks import NetworkConfig
-from milinfer.training import TrainingConfig
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
 samples = gaussian.samples(600, [-0.5, 0.0, 0.5], seed=1)
 settings = BagLikelihood(bag_size=5, network=NetworkConfig((8,)), training=TrainingConfig(2, 500))
 for device in ("CPU:0", "CPU:1"):

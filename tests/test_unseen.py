@@ -7,27 +7,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from milinfer import storage
-from milinfer.background_ratio import BackgroundRatio
-from milinfer.belt_grid import neyman
-from milinfer.boosted import BoostedLikelihood, BoostedSettings
-from milinfer.calibration_fit import calibrate
-from milinfer.conditional import conditional_coverage
-from milinfer.coverages import coverage
 from milinfer.datasets import gaussian
-from milinfer.diagnostics import diagnose
+from milinfer.diagnostics.diagnosis import diagnose
 from milinfer.exceptions import CalibrationError, SampleError
-from milinfer.likelihood import BagLikelihood
-from milinfer.llr import Renamed
-from milinfer.networks import NetworkConfig
-from milinfer.pools import EventPool
-from milinfer.profiled_mixture import ProfiledMixture
-from milinfer.samples import SampleSet
-from milinfer.sketches import sketch
-from milinfer.streaming import StreamedSamples
-from milinfer.toys import Toys
-from milinfer.training import TrainingConfig
-from milinfer.unseen import has_seen, trained_on
+from milinfer.intervals.calibration_fit import calibrate
+from milinfer.intervals.conditional_coverage import conditional_coverage
+from milinfer.intervals.coverage import coverage
+from milinfer.intervals.neyman import neyman
+from milinfer.learning.background_ratio import BackgroundRatio
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.boosted_trees import BoostedLikelihood, BoostedSettings
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.models import Renamed
+from milinfer.likelihood.profiled_mixture import ProfiledMixture
+from milinfer.likelihood.unseen import has_seen, trained_on
+from milinfer.samples import sample_files as storage
+from milinfer.samples.fingerprints import sketch
+from milinfer.samples.samples import SampleSet
+from milinfer.samples.streaming import StreamedSamples
+from milinfer.toys.pool import EventPool
+from milinfer.toys.toys import Toys
 
 VALUES = [-0.5, 0.0, 0.5]
 TRAINED = gaussian.samples(2000, VALUES, seed=1)

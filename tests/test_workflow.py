@@ -238,7 +238,7 @@ def test_a_kill_within_a_step_costs_that_step_alone(finished, tmp_path):
     (results / "steps" / "inference.json").unlink()
     whole = {p.name for p in results.iterdir()}
     # While it throws toys; when half of the results are in their places.
-    for name, call in (("milinfer.toys.throw", 2), ("milinfer.workflow._put", 3)):
+    for name, call in (("milinfer.toys.toys.throw", 2), ("milinfer.workflow.run._put", 3)):
         module, _, function = name.rpartition(".")
         arguments = [module, function, str(call), "run", str(folder / file.name)]
         run = subprocess.run(

@@ -16,145 +16,147 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from milinfer.background_ratio import BackgroundRatio as BackgroundRatio
-    from milinfer.bag_estimators import BagClassifier as BagClassifier
-    from milinfer.bag_estimators import BagRegressor as BagRegressor
-    from milinfer.bag_estimators import InstanceTransformer as InstanceTransformer
-    from milinfer.bag_size_compare import compare_ansaetze as compare_ansaetze
-    from milinfer.bag_size_fit import fit_bag_sizes as fit_bag_sizes
-    from milinfer.bag_size_scan import scan_bag_sizes as scan_bag_sizes
-    from milinfer.belt import Belt as Belt
-    from milinfer.belt_files import load_belt as load_belt
-    from milinfer.belt_files import save_belt as save_belt
-    from milinfer.belt_grid import neyman as neyman
-    from milinfer.belt_regression import regression_belt as regression_belt
-    from milinfer.boosted import BoostedLikelihood as BoostedLikelihood
-    from milinfer.calibration import Calibration as Calibration
-    from milinfer.calibration_files import load_calibration as load_calibration
-    from milinfer.calibration_files import save_calibration as save_calibration
-    from milinfer.calibration_fit import calibrate as calibrate
-    from milinfer.combination import minuit as minuit
-    from milinfer.combination import shared_parameters as shared_parameters
-    from milinfer.comparison import Comparison as Comparison
-    from milinfer.comparison import compare as compare
-    from milinfer.configuration import AnalysisConfig as AnalysisConfig
-    from milinfer.configuration_file import read_configuration as read_configuration
-    from milinfer.configuration_template import init_analysis as init_analysis
-    from milinfer.cost import LikelihoodCost as LikelihoodCost
-    from milinfer.coverage_results import CoverageScan as CoverageScan
-    from milinfer.coverages import coverage as coverage
-    from milinfer.coverages import coverage_scan as coverage_scan
-    from milinfer.diagnostics import Diagnosis as Diagnosis
-    from milinfer.diagnostics import diagnose as diagnose
-    from milinfer.features import FeatureSet as FeatureSet
-    from milinfer.features import feature_set as feature_set
-    from milinfer.fisher import information as information
-    from milinfer.fisher_matrix import information_matrix as information_matrix
-    from milinfer.fisher_matrix import relative_information as relative_information
-    from milinfer.hyperparameters import optuna_search as optuna_search
-    from milinfer.hyperparameters import stepwise_search as stepwise_search
-    from milinfer.inspection import inspect_file as inspect_file
-    from milinfer.intervals import profile_interval as profile_interval
-    from milinfer.likelihood import BagLikelihood as BagLikelihood
-    from milinfer.mixture import MixtureCost as MixtureCost
-    from milinfer.mixture import mixture_cost as mixture_cost
-    from milinfer.model_columns import ModelColumns as ModelColumns
-    from milinfer.nuisances import impacts as impacts
-    from milinfer.oracle import Oracle as Oracle
-    from milinfer.pools import Background as Background
-    from milinfer.pools import EventPool as EventPool
-    from milinfer.processor import FeatureProcessor as FeatureProcessor
-    from milinfer.profiled_mixture import ProfiledMixture as ProfiledMixture
-    from milinfer.pyhf_cost import PyhfCost as PyhfCost
-    from milinfer.rate import Rate as Rate
-    from milinfer.results import fit_results as fit_results
-    from milinfer.samples import Sample as Sample
-    from milinfer.samples import SampleSet as SampleSet
-    from milinfer.streaming import StreamedSamples as StreamedSamples
-    from milinfer.templates import Templates as Templates
-    from milinfer.toys import Toys as Toys
-    from milinfer.trackers import MLflowTracker as MLflowTracker
-    from milinfer.trackers import TensorBoardTracker as TensorBoardTracker
-    from milinfer.trackers import WandbTracker as WandbTracker
-    from milinfer.tracking import Tracker as Tracker
-    from milinfer.tracking import log_training as log_training
-    from milinfer.workflow import plan_analysis as plan_analysis
-    from milinfer.workflow import run_analysis as run_analysis
-    from milinfer.workspace_export import export_workspace as export_workspace
-    from milinfer.workspace_morphing import import_workspace as import_workspace
-    from milinfer.workspaces import read_workspace as read_workspace
+from milinfer.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from milinfer.binned.pyhf_cost import PyhfCost as PyhfCost
+    from milinfer.binned.templates import Templates as Templates
+    from milinfer.binned.workspace_export import export_workspace as export_workspace
+    from milinfer.binned.workspace_morphing import import_workspace as import_workspace
+    from milinfer.binned.workspaces import read_workspace as read_workspace
+    from milinfer.diagnostics.bag_size import fit_bag_sizes as fit_bag_sizes
+    from milinfer.diagnostics.bag_size_compare import compare_ansaetze as compare_ansaetze
+    from milinfer.diagnostics.bag_size_scan import scan_bag_sizes as scan_bag_sizes
+    from milinfer.diagnostics.diagnosis import Diagnosis as Diagnosis
+    from milinfer.diagnostics.diagnosis import diagnose as diagnose
+    from milinfer.features.feature_set import FeatureSet as FeatureSet
+    from milinfer.features.feature_set import feature_set as feature_set
+    from milinfer.features.processor import FeatureProcessor as FeatureProcessor
+    from milinfer.intervals.belt import Belt as Belt
+    from milinfer.intervals.belt_files import load_belt as load_belt
+    from milinfer.intervals.belt_files import save_belt as save_belt
+    from milinfer.intervals.belt_regression import regression_belt as regression_belt
+    from milinfer.intervals.calibration import Calibration as Calibration
+    from milinfer.intervals.calibration_fit import calibrate as calibrate
+    from milinfer.intervals.coverage import coverage as coverage
+    from milinfer.intervals.coverage import coverage_scan as coverage_scan
+    from milinfer.intervals.coverage_results import CoverageScan as CoverageScan
+    from milinfer.intervals.fisher_matrix import information_matrix as information_matrix
+    from milinfer.intervals.fisher_matrix import relative_information as relative_information
+    from milinfer.intervals.information import information as information
+    from milinfer.intervals.neyman import neyman as neyman
+    from milinfer.intervals.saved_files import load_calibration as load_calibration
+    from milinfer.intervals.saved_files import save_calibration as save_calibration
+    from milinfer.intervals.toy_intervals import profile_interval as profile_interval
+    from milinfer.learning.background_ratio import BackgroundRatio as BackgroundRatio
+    from milinfer.learning.bag_likelihood import BagLikelihood as BagLikelihood
+    from milinfer.learning.boosted_trees import BoostedLikelihood as BoostedLikelihood
+    from milinfer.learning.labelled_bags.estimators import BagClassifier as BagClassifier
+    from milinfer.learning.labelled_bags.estimators import BagRegressor as BagRegressor
+    from milinfer.learning.labelled_bags.estimators import (
+        InstanceTransformer as InstanceTransformer,
+    )
+    from milinfer.learning.labelled_bags.search import optuna_search as optuna_search
+    from milinfer.learning.labelled_bags.search import stepwise_search as stepwise_search
+    from milinfer.learning.model_columns import ModelColumns as ModelColumns
+    from milinfer.learning.trackers import MLflowTracker as MLflowTracker
+    from milinfer.learning.trackers import TensorBoardTracker as TensorBoardTracker
+    from milinfer.learning.trackers import WandbTracker as WandbTracker
+    from milinfer.learning.tracking import Tracker as Tracker
+    from milinfer.learning.tracking import log_training as log_training
+    from milinfer.likelihood.cost import LikelihoodCost as LikelihoodCost
+    from milinfer.likelihood.fits import minuit as minuit
+    from milinfer.likelihood.fits import shared_parameters as shared_parameters
+    from milinfer.likelihood.mixture import MixtureCost as MixtureCost
+    from milinfer.likelihood.mixture import mixture_cost as mixture_cost
+    from milinfer.likelihood.nuisances import impacts as impacts
+    from milinfer.likelihood.oracle import Oracle as Oracle
+    from milinfer.likelihood.profiled_mixture import ProfiledMixture as ProfiledMixture
+    from milinfer.likelihood.rate import Rate as Rate
+    from milinfer.likelihood.results import fit_results as fit_results
+    from milinfer.samples.samples import Sample as Sample
+    from milinfer.samples.samples import SampleSet as SampleSet
+    from milinfer.samples.streaming import StreamedSamples as StreamedSamples
+    from milinfer.toys.pool import Background as Background
+    from milinfer.toys.pool import EventPool as EventPool
+    from milinfer.toys.toys import Toys as Toys
+    from milinfer.workflow.comparison import Comparison as Comparison
+    from milinfer.workflow.comparison import compare as compare
+    from milinfer.workflow.configuration import AnalysisConfig as AnalysisConfig
+    from milinfer.workflow.configuration_file import read_configuration as read_configuration
+    from milinfer.workflow.configuration_template import init_analysis as init_analysis
+    from milinfer.workflow.inspection import inspect_file as inspect_file
+    from milinfer.workflow.run import plan_analysis as plan_analysis
+    from milinfer.workflow.run import run_analysis as run_analysis
 
 _WHERE = {
-    "ModelColumns": "model_columns",
-    "run_analysis": "workflow",
-    "read_configuration": "configuration_file",
-    "plan_analysis": "workflow",
-    "init_analysis": "configuration_template",
-    "AnalysisConfig": "configuration",
-    "Background": "pools",
-    "BackgroundRatio": "background_ratio",
-    "BagClassifier": "bag_estimators",
-    "BagLikelihood": "likelihood",
-    "BagRegressor": "bag_estimators",
-    "Belt": "belt",
-    "BoostedLikelihood": "boosted",
-    "Calibration": "calibration",
-    "Comparison": "comparison",
-    "Diagnosis": "diagnostics",
-    "EventPool": "pools",
-    "FeatureProcessor": "processor",
-    "FeatureSet": "features",
-    "InstanceTransformer": "bag_estimators",
-    "LikelihoodCost": "cost",
-    "MixtureCost": "mixture",
-    "Oracle": "oracle",
-    "PyhfCost": "pyhf_cost",
-    "ProfiledMixture": "profiled_mixture",
-    "Rate": "rate",
-    "Sample": "samples",
-    "SampleSet": "samples",
-    "StreamedSamples": "streaming",
-    "Templates": "templates",
-    "MLflowTracker": "trackers",
-    "TensorBoardTracker": "trackers",
-    "Toys": "toys",
-    "Tracker": "tracking",
-    "WandbTracker": "trackers",
-    "calibrate": "calibration_fit",
-    "compare": "comparison",
-    "CoverageScan": "coverage_results",
-    "compare_ansaetze": "bag_size_compare",
-    "coverage": "coverages",
-    "coverage_scan": "coverages",
-    "diagnose": "diagnostics",
-    "export_workspace": "workspace_export",
-    "feature_set": "features",
-    "fit_bag_sizes": "bag_size_fit",
-    "fit_results": "results",
-    "impacts": "nuisances",
-    "import_workspace": "workspace_morphing",
-    "information": "fisher",
-    "information_matrix": "fisher_matrix",
-    "inspect_file": "inspection",
-    "relative_information": "fisher_matrix",
-    "load_belt": "belt_files",
-    "load_calibration": "calibration_files",
-    "log_training": "tracking",
-    "minuit": "combination",
-    "mixture_cost": "mixture",
-    "neyman": "belt_grid",
-    "optuna_search": "hyperparameters",
-    "regression_belt": "belt_regression",
-    "profile_interval": "intervals",
-    "read_workspace": "workspaces",
-    "save_belt": "belt_files",
-    "save_calibration": "calibration_files",
-    "scan_bag_sizes": "bag_size_scan",
-    "shared_parameters": "combination",
-    "stepwise_search": "hyperparameters",
+    "ModelColumns": "learning.model_columns",
+    "run_analysis": "workflow.run",
+    "read_configuration": "workflow.configuration_file",
+    "plan_analysis": "workflow.run",
+    "init_analysis": "workflow.configuration_template",
+    "AnalysisConfig": "workflow.configuration",
+    "Background": "toys.pool",
+    "BackgroundRatio": "learning.background_ratio",
+    "BagClassifier": "learning.labelled_bags.estimators",
+    "BagLikelihood": "learning.bag_likelihood",
+    "BagRegressor": "learning.labelled_bags.estimators",
+    "Belt": "intervals.belt",
+    "BoostedLikelihood": "learning.boosted_trees",
+    "Calibration": "intervals.calibration",
+    "Comparison": "workflow.comparison",
+    "Diagnosis": "diagnostics.diagnosis",
+    "EventPool": "toys.pool",
+    "FeatureProcessor": "features.processor",
+    "FeatureSet": "features.feature_set",
+    "InstanceTransformer": "learning.labelled_bags.estimators",
+    "LikelihoodCost": "likelihood.cost",
+    "MixtureCost": "likelihood.mixture",
+    "Oracle": "likelihood.oracle",
+    "PyhfCost": "binned.pyhf_cost",
+    "ProfiledMixture": "likelihood.profiled_mixture",
+    "Rate": "likelihood.rate",
+    "Sample": "samples.samples",
+    "SampleSet": "samples.samples",
+    "StreamedSamples": "samples.streaming",
+    "Templates": "binned.templates",
+    "MLflowTracker": "learning.trackers",
+    "TensorBoardTracker": "learning.trackers",
+    "Toys": "toys.toys",
+    "Tracker": "learning.tracking",
+    "WandbTracker": "learning.trackers",
+    "calibrate": "intervals.calibration_fit",
+    "compare": "workflow.comparison",
+    "CoverageScan": "intervals.coverage_results",
+    "compare_ansaetze": "diagnostics.bag_size_compare",
+    "coverage": "intervals.coverage",
+    "coverage_scan": "intervals.coverage",
+    "diagnose": "diagnostics.diagnosis",
+    "export_workspace": "binned.workspace_export",
+    "feature_set": "features.feature_set",
+    "fit_bag_sizes": "diagnostics.bag_size",
+    "fit_results": "likelihood.results",
+    "impacts": "likelihood.nuisances",
+    "import_workspace": "binned.workspace_morphing",
+    "information": "intervals.information",
+    "information_matrix": "intervals.fisher_matrix",
+    "inspect_file": "workflow.inspection",
+    "relative_information": "intervals.fisher_matrix",
+    "load_belt": "intervals.belt_files",
+    "load_calibration": "intervals.saved_files",
+    "log_training": "learning.tracking",
+    "minuit": "likelihood.fits",
+    "mixture_cost": "likelihood.mixture",
+    "neyman": "intervals.neyman",
+    "optuna_search": "learning.labelled_bags.search",
+    "regression_belt": "intervals.belt_regression",
+    "profile_interval": "intervals.toy_intervals",
+    "read_workspace": "binned.workspaces",
+    "save_belt": "intervals.belt_files",
+    "save_calibration": "intervals.saved_files",
+    "scan_bag_sizes": "diagnostics.bag_size_scan",
+    "shared_parameters": "likelihood.fits",
+    "stepwise_search": "learning.labelled_bags.search",
 }
 
 __all__ = [*sorted(_WHERE), "__version__"]  # noqa: PLE0604  # all of them are strings

@@ -14,9 +14,7 @@ import pyarrow.parquet as pq
 import uproot
 
 from bad_input.harness import Case
-from milinfer import Sample, lhe
-from milinfer.convert import convert
-from milinfer.events.columns import FileMetadata
+from milinfer import Sample
 from milinfer.exceptions import (
     FeatureError,
     LHEError,
@@ -24,8 +22,11 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.storage import read_sample
-from milinfer.streaming import StreamedSample
+from milinfer.io import lhe
+from milinfer.io.convert import convert
+from milinfer.io.event.branches import FileMetadata
+from milinfer.samples.sample_files import read_sample
+from milinfer.samples.streaming import StreamedSample
 
 INFO = lhe.LHEInfo(processes=(lhe.LHEProcess(1.5, 0.1, 1.0, 1),), process="signal", point={"c": 0})
 COUNTS = [2, 3, 1]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bad_input.harness import Case
-from milinfer.configuration_file import read_configuration
 from milinfer.exceptions import ConfigurationError
-from milinfer.workflow import plan_analysis
+from milinfer.workflow.configuration_file import read_configuration
+from milinfer.workflow.run import plan_analysis
 
 LEAST = '[[samples.train]]\npath = "a.root"\n[data]\npath = "d.root"\n'
 REMEDY = "missing|known|is not|valid|give|at least|correct|should|cannot|less|allowed|line|change"

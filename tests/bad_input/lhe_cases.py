@@ -8,8 +8,6 @@ from typing import Any
 
 from bad_input.harness import Case
 from lhe.conftest import INIT, PARTICLES, RWGT, document, event
-from milinfer import events, lhe
-from milinfer.convert import convert
 from milinfer.exceptions import (
     ConfigurationError,
     FeatureError,
@@ -18,8 +16,10 @@ from milinfer.exceptions import (
     MissingFileError,
     ParameterError,
 )
-from milinfer.features import FeatureSet
-from milinfer.storage import read_sample
+from milinfer.features.feature_set import FeatureSet
+from milinfer.io import events, lhe
+from milinfer.io.convert import convert
+from milinfer.samples.sample_files import read_sample
 
 PRODUCE = r"produce|correct"
 FOUR = tuple(

@@ -13,10 +13,10 @@ import numpy as np
 
 from bad_input.lhe_cases import HEADER, WEIGHTED, WHOLE
 from lhe.conftest import RWGT, document, event
-from milinfer.configuration_file import read_configuration
 from milinfer.exceptions import ConfigurationError, LHEError, MilinferError
-from milinfer.lhe import LHEReader
-from milinfer.lhe.parsing import BlockParser
+from milinfer.io.lhe import LHEReader
+from milinfer.io.lhe.parsing import BlockParser
+from milinfer.workflow.configuration_file import read_configuration
 
 TOKENS = (
     b"", b"0", b"-1", b"1", b"4", b"1e999", b"nan", b"-inf", b"1_0", b"0x1p3", b"1.5", b"99999999999",  # noqa: E501
@@ -32,7 +32,12 @@ WORDS = (
     b"[toys]", b"[samples]", b"model = []", b"a.b.c = 1", b"\\u0000", b"\\ud800", b"\xff", b"*", b"***",  # noqa: E501
     b"9" * 30, b"9" * 5000, b"[" * 2000,
 )  # fmt: skip
-TEMPLATE = Path(__import__("milinfer").__file__).with_name("analysis_template.toml").read_bytes()
+TEMPLATE = (
+    Path(__import__("milinfer").__file__)
+    .with_name("workflow")
+    .joinpath("analysis_template.toml")
+    .read_bytes()
+)
 LHE_SEEDS = tuple(
     text.encode()
     for text in (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bad_input.harness import Case
-from milinfer import Sample, SampleSet, lhe
+from milinfer import Sample, SampleSet
 from milinfer.exceptions import (
     ConfigurationError,
     LHEError,
@@ -16,8 +16,9 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.points import parse_point
-from milinfer.storage import write_sample
+from milinfer.io import lhe
+from milinfer.samples.sample_files import write_sample
+from milinfer.utils.points import parse_point
 
 X = np.zeros((3, 1))
 

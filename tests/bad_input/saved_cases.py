@@ -11,16 +11,16 @@ from typing import Any
 
 from bad_input.harness import Case
 from milinfer import BagLikelihood
-from milinfer.belt_files import load_belt, save_belt
-from milinfer.belt_grid import neyman
-from milinfer.boosted import BoostedLikelihood
-from milinfer.calibration_files import load_calibration, save_calibration
-from milinfer.calibration_fit import calibrate
+from milinfer.binned.histogram_files import load_histograms
 from milinfer.exceptions import CalibrationError, MilinferError, ModelError, TemplateError
-from milinfer.histogram_files import load_histograms
-from milinfer.model_files import pack_model, unpack_model
-from milinfer.toys import Toys
-from milinfer.training import TrainingConfig
+from milinfer.intervals.belt_files import load_belt, save_belt
+from milinfer.intervals.calibration_fit import calibrate
+from milinfer.intervals.neyman import neyman
+from milinfer.intervals.saved_files import load_calibration, save_calibration
+from milinfer.learning.boosted_trees import BoostedLikelihood
+from milinfer.learning.model_files import pack_model, unpack_model
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
 Change = Callable[[dict[str, Any]], object]

@@ -11,7 +11,7 @@ import pytest
 from bad_input.lhe_cases import HEADER, WEIGHTED
 from lhe.conftest import INIT, RWGT, document, event
 from milinfer.exceptions import ConfigurationError, LHEError
-from milinfer.lhe import LHEReader, Limits, iterate, read
+from milinfer.io.lhe import LHEReader, Limits, iterate, read
 
 OTHER = event(weight="-1.25e+02", after=RWGT.replace("+1.0e+00", "3.5e+00"))
 PLAIN = document(WEIGHTED, OTHER, WEIGHTED, header=HEADER)

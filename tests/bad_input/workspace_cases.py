@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bad_input.harness import Case
+from milinfer.binned.workspaces import read_workspace
 from milinfer.exceptions import WorkspaceError
-from milinfer.workspaces import read_workspace
 
 REMEDY = "schema|cut|replace|twice|must|needs|choose|give|correct|there are|not|no modifier|outside"
 GOOD: dict[str, Any] = {

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from milinfer import lhe
 from milinfer.datasets import vbf_hww, vbf_hzz
 from milinfer.datasets.amplitude import M_H, decay_ww, production
 from milinfer.datasets.generator import passes_cuts
 from milinfer.datasets.sampling import decay_channel
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.features import feature_set
-from milinfer.samples import Sample
+from milinfer.features.feature_set import feature_set
+from milinfer.io import lhe
+from milinfer.samples.samples import Sample
 
 REFERENCE = json.loads(
     (Path(__file__).parent / "data" / "vbf_hww_distributions.json").read_text(encoding="utf-8")

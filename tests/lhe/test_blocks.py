@@ -7,8 +7,8 @@ import gzip
 import pytest
 
 from milinfer.exceptions import LHEError
-from milinfer.lhe import Limits, blocks
-from milinfer.lhe.blocks import BlockReader
+from milinfer.io.lhe import Limits, blocks
+from milinfer.io.lhe.blocks import BlockReader
 
 
 def taken(file, size: int) -> list[bytes]:

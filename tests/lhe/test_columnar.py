@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from milinfer import lhe
 from milinfer.exceptions import LHEError
-from milinfer.lhe import parsing
-from milinfer.lhe.columnar import parse_columns, repeated_tags
+from milinfer.io import lhe
+from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
+from milinfer.io.lhe import parsing
+from milinfer.io.lhe.columnar import parse_columns, repeated_tags
 
 PARTICLE = attrgetter(
     "id", "status", "mother1", "mother2", "color1", "color2",
@@ -82,7 +83,7 @@ def same_bits(a, b) -> bool:
 def check_against_pylhe(events, expected) -> None:
     assert ak.num(events.LHEPart).tolist() == [len(rows) for rows, _, _ in expected]
     flat = list(chain.from_iterable(rows for rows, _, _ in expected))
-    for i, name in enumerate(lhe.record.PARTICLE_FIELDS):
+    for i, name in enumerate(PARTICLE_FIELDS):
         assert same_bits(ak.to_numpy(ak.flatten(events.LHEPart[name])), [r[i] for r in flat]), name
     for i, name in enumerate(("LHE_processId", "genWeight", "LHE_scale")):
         assert same_bits(events[name].to_numpy(), [head[i] for _, head, _ in expected]), name
@@ -129,7 +130,7 @@ def assert_same(one, two) -> None:
             a, b = (ak.flatten(x.events[name][field], axis=None) for x in (one, two))
             assert a.to_numpy().tobytes() == b.to_numpy().tobytes(), field
     assert ak.num(one.events.LHEPart).tolist() == ak.num(two.events.LHEPart).tolist()
-    for name in lhe.record.EVENT_FIELDS:
+    for name in EVENT_FIELDS:
         assert one.events[name].to_numpy().tobytes() == two.events[name].to_numpy().tobytes()
 
 
@@ -171,7 +172,7 @@ def test_plain_blocks_are_read_at_once(maker):
     assert columns.counts.tolist() == [4] * 5
     assert columns.weights["b"].tolist() == [-0.25] * 5
     assert {name: c.dtype for name, c in columns.particles.items()} == {
-        name: np.dtype(dtype) for name, dtype in lhe.record.PARTICLE_FIELDS.items()
+        name: np.dtype(dtype) for name, dtype in PARTICLE_FIELDS.items()
     }
 
 
@@ -272,7 +273,7 @@ def test_arrow_rounds_as_python_does():
     lines = [" ".join(["1"] * 6 + numbers[i : i + 7]) for i in range(0, len(numbers) - 7, 7)]
     text = "".join(f"<event>\n1 1 1 1 1 1\n{line}\n</event>\n" for line in lines)
     columns = parse_columns(text.encode(), PLAIN)
-    names = list(lhe.record.PARTICLE_FIELDS)[6:]
+    names = list(PARTICLE_FIELDS)[6:]
     ours = np.stack([columns.particles[name] for name in names], axis=1)
     expected = np.array([[float(x) for x in line.split()[6:]] for line in lines])
     assert ours.tobytes() == expected.tobytes()

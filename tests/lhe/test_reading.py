@@ -13,8 +13,9 @@ import numpy as np
 import pylhe
 import pytest
 
-from milinfer import lhe
 from milinfer.exceptions import ConfigurationError, LHEError, MilinferError
+from milinfer.io import lhe
+from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
 
 MADGRAPH = """
 <!--
@@ -67,8 +68,8 @@ def test_numbers_and_fields(maker, good):
     events, info = lhe.read(maker.file(good))
     assert len(events) == 5
     part = events.LHEPart
-    assert part.fields == list(lhe.record.PARTICLE_FIELDS)
-    for name, dtype in {**lhe.record.PARTICLE_FIELDS, **lhe.record.EVENT_FIELDS}.items():
+    assert part.fields == list(PARTICLE_FIELDS)
+    for name, dtype in {**PARTICLE_FIELDS, **EVENT_FIELDS}.items():
         column = ak.flatten(part[name]) if name in part.fields else events[name]
         assert ak.to_numpy(column).dtype == dtype, name
     assert part["px"][4].tolist() == [0.0, 0.0, 300.0, -300.0]
@@ -217,7 +218,7 @@ def test_files_of_generators(path):
 
 @pytest.mark.parametrize("path", GENERATORS, ids=lambda path: path.name)
 def test_files_of_generators_survive_conversion(tmp_path, path):
-    from milinfer.convert import convert
+    from milinfer.io.convert import convert
 
     convert(path, tmp_path / "a.root")
     convert(tmp_path / "a.root", tmp_path / "b.parquet")
@@ -426,7 +427,7 @@ def test_errors_are_milinfer_errors(maker):
 
 def test_importing_is_light():
     code = (
-        "import sys, milinfer.lhe, milinfer.events, milinfer.convert\n"
+        "import sys, milinfer.io.lhe, milinfer.io.events, milinfer.io.convert\n"
         "heavy = {'awkward', 'pylhe', 'vector', 'uproot', 'pyarrow', 'rich', 'tensorflow'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)))"
     )

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from milinfer import lhe
 from milinfer.exceptions import LHEError
+from milinfer.io import lhe
+from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 INT = st.integers(-(2**31), 2**31 - 1)
@@ -42,7 +43,7 @@ def make(n: int = 3, n_particles: int = 2, weights: tuple[str, ...] = (), seed: 
     total = n * n_particles
     part = {
         name: rng.normal(size=total) * 100 if dtype == np.float64 else rng.integers(-30, 600, total)
-        for name, dtype in lhe.record.PARTICLE_FIELDS.items()
+        for name, dtype in PARTICLE_FIELDS.items()
     }
     event = {"genWeight": rng.normal(size=n), "LHE_processId": np.ones(n), "LHE_scale": np.ones(n)}
     return lhe.make_events(
@@ -65,8 +66,8 @@ def event_records(draw):
     ids = draw(st.lists(TEXT.filter(bool), unique=True, max_size=3))
     return lhe.make_events(
         counts,
-        {k: column(d, total) for k, d in lhe.record.PARTICLE_FIELDS.items()},
-        {k: column(d, n) for k, d in lhe.record.EVENT_FIELDS.items()},
+        {k: column(d, total) for k, d in PARTICLE_FIELDS.items()},
+        {k: column(d, n) for k, d in EVENT_FIELDS.items()},
         {key: column(np.float64, n) for key in ids},
     )
 

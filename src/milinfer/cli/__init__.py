@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import click
 
-from milinfer import __version__
 from milinfer.exceptions import MilinferError, MilinferWarning
+from milinfer.version import __version__
 
 __all__ = ["cli", "main"]
 

@@ -14,7 +14,7 @@ from milinfer.cli.options import (
     workers_option,
     write_json,
 )
-from milinfer.points import format_point, parse_point
+from milinfer.utils.points import format_point, parse_point
 
 __all__ = ["convert", "features", "generate", "inspect"]
 
@@ -53,8 +53,8 @@ def generate(
     """
     from importlib import import_module
 
-    from milinfer import events as event_files
     from milinfer.datasets import vbf_hww
+    from milinfer.io import events as event_files
 
     module = import_module(f"milinfer.datasets.{process}")
     start = time.perf_counter()
@@ -118,9 +118,9 @@ def convert(
     \b
     milinfer convert events.lhe.gz --out events.root
     """
-    from milinfer.balance import event_balance
-    from milinfer.convert import convert as convert_file
-    from milinfer.lhe import Limits
+    from milinfer.features.balance import event_balance
+    from milinfer.io.convert import convert as convert_file
+    from milinfer.io.lhe import Limits
 
     limits = None if size_limit is None else Limits(*3 * [size_limit << 20])
     done = convert_file(source, out, ntuple=ntuple, workers=workers, limits=limits)  # type: ignore[arg-type]  # click has checked the choice
@@ -168,7 +168,7 @@ def features(
     \b
     milinfer features events.lhe.gz --out features.parquet
     """
-    from milinfer.storage import read_sample, sample_balance, write_sample
+    from milinfer.samples.sample_files import read_sample, sample_balance, write_sample
 
     start = time.perf_counter()
     sample = read_sample(
@@ -218,7 +218,7 @@ def inspect(path: Path, json_path: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from milinfer.inspection import inspect_file
+    from milinfer.workflow.inspection import inspect_file
 
     facts = inspect_file(path)
     table = Table(title=str(path), show_header=False)

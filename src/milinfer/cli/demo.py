@@ -47,8 +47,8 @@ def demo(
     \b
     milinfer demo --out demo
     """
-    from milinfer.analysis import summary_table
-    from milinfer.demo import DemoConfig, run_demo
+    from milinfer.workflow.analysis import summary_table
+    from milinfer.workflow.demo import DemoConfig, run_demo
 
     config = DemoConfig(events=events, truth=truth, n_toys=n_toys, seed=seed, workers=workers)
     summary = run_demo(out, config, echo=click.echo)

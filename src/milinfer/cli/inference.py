@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from milinfer.atomic import atomic_path
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
@@ -27,13 +26,14 @@ from milinfer.cli.options import (
     values_spec,
     write_json,
 )
-from milinfer.json_text import parse_json
+from milinfer.utils.files import atomic_path
+from milinfer.utils.json_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from milinfer.samples import Sample, SampleSet
-    from milinfer.streaming import StreamedSamples
+    from milinfer.samples.samples import Sample, SampleSet
+    from milinfer.samples.streaming import StreamedSamples
 
 __all__ = ["compare", "fit", "report", "train"]
 
@@ -106,9 +106,9 @@ def train(
     \b
     milinfer train points/*.parquet --out model
     """
-    from milinfer.likelihood import BagLikelihood
-    from milinfer.parallel import connected
-    from milinfer.progress import progress
+    from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.utils.parallel import connected
+    from milinfer.utils.progress import progress
 
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:
@@ -200,13 +200,13 @@ def fit(
     \b
     milinfer fit data.lhe.gz --model model --calibration calibration.json
     """
-    from milinfer.belt_files import load_belt
-    from milinfer.calibration_files import load_calibration
-    from milinfer.coverages import CL68, CL95
     from milinfer.exceptions import ConfigurationError
-    from milinfer.intervals import profile_interval
-    from milinfer.likelihood import BagLikelihood
-    from milinfer.rate import Rate
+    from milinfer.intervals.belt_files import load_belt
+    from milinfer.intervals.coverage import CL68, CL95
+    from milinfer.intervals.saved_files import load_calibration
+    from milinfer.intervals.toy_intervals import profile_interval
+    from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.likelihood.rate import Rate
 
     model = BagLikelihood.load(model_path)
     sample = _read_data(data, feature_set)
@@ -242,7 +242,7 @@ def fit(
             belt_figures[f"{key}_error"] = found.errors
             belt_figures[f"{key}_at_bound"] = found.at_bound
     if out is not None:
-        from milinfer.plotting import plot_scans
+        from milinfer.plotting.results import plot_scans
 
         reach = 1.3 * max(outer.high - inner.estimate, inner.estimate - outer.low)
         low, high = costs[0].limits
@@ -338,9 +338,9 @@ def compare(
     milinfer compare data.parquet --model model --templates a.parquet --templates b.parquet … \\
         --calibrate-on calib.parquet --evaluate-on eval.parquet --out comparison
     """
-    from milinfer.analysis import Analysis, analyse, summary_table
-    from milinfer.likelihood import BagLikelihood
-    from milinfer.provenance import InputFile, Provenance, input_file
+    from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.workflow.analysis import Analysis, analyse, summary_table
+    from milinfer.workflow.provenance import InputFile, Provenance, input_file
 
     models = tuple(BagLikelihood.load(path) for path in model_paths)
     parameter = models[0].parameter
@@ -402,8 +402,8 @@ def report(directory: Path, json_path: Path | None) -> None:
     \b
     milinfer report demo
     """
-    from milinfer.analysis import summary_table
     from milinfer.exceptions import ConfigurationError
+    from milinfer.workflow.analysis import summary_table
 
     path = directory / "summary.json"
     if not path.exists():
@@ -418,7 +418,7 @@ def report(directory: Path, json_path: Path | None) -> None:
 def _read_data(spec: str, feature_set: str) -> Any:
     """A dataset; the point does not matter, data have none."""
     from milinfer.exceptions import ParameterError
-    from milinfer.samples import Sample
+    from milinfer.samples.samples import Sample
 
     point, path = split_spec(spec)
     try:

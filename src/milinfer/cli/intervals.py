@@ -13,7 +13,6 @@ import numpy as np
 from click.core import ParameterSource
 from rich.console import Console
 
-from milinfer.atomic import atomic_path
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
@@ -30,12 +29,13 @@ from milinfer.cli.options import (
     workers_option,
     write_json,
 )
+from milinfer.utils.files import atomic_path
 
 if TYPE_CHECKING:
-    from milinfer.belt import Belt
-    from milinfer.coverage_results import Coverage
-    from milinfer.likelihood import BagLikelihood
-    from milinfer.toys import ToyEnsemble
+    from milinfer.intervals.belt import Belt
+    from milinfer.intervals.coverage_results import Coverage
+    from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.toys.toys import ToyEnsemble
 
 __all__ = ["calibrate", "coverage", "neyman"]
 
@@ -57,11 +57,11 @@ class ToyOptions:
 
     def throw(self, one_each: int | None = None) -> tuple[BagLikelihood, list[ToyEnsemble]]:
         """The model, and its toys at all truths, or one at each of many between the outermost."""
-        from milinfer.likelihood import BagLikelihood
-        from milinfer.parallel import connected
-        from milinfer.pools import EventPool
-        from milinfer.progress import progress
-        from milinfer.toys import Toys
+        from milinfer.learning.bag_likelihood import BagLikelihood
+        from milinfer.toys.pool import EventPool
+        from milinfer.toys.toys import Toys
+        from milinfer.utils.parallel import connected
+        from milinfer.utils.progress import progress
 
         model = BagLikelihood.load(self.model_path)
         samples = read_samples(self.files, features=self.feature_set, parameter=model.parameter)
@@ -152,8 +152,8 @@ def calibrate(
     milinfer calibrate calib/*.parquet --model model --events-per-toy 1000 \\
         --truths -0.5:0.5:11 --weight-degree 4 --out calibration.json
     """
-    from milinfer.calibration_files import save_calibration
-    from milinfer.calibration_fit import calibrate as make_calibration
+    from milinfer.intervals.calibration_fit import calibrate as make_calibration
+    from milinfer.intervals.saved_files import save_calibration
 
     model, ensembles = options.throw()
     calibration = make_calibration(ensembles, kind=kind, seed=options.seed)  # type: ignore[arg-type]
@@ -224,10 +224,10 @@ def neyman(
     milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \\
         --truths -0.6,0.6 --weight-degree 4 --regression 5000 --out belt.json
     """
-    from milinfer.belt_files import save_belt
-    from milinfer.belt_grid import neyman as make_belt
-    from milinfer.belt_regression import regression_belt
-    from milinfer.calibration_files import load_calibration
+    from milinfer.intervals.belt_files import save_belt
+    from milinfer.intervals.belt_regression import regression_belt
+    from milinfer.intervals.neyman import neyman as make_belt
+    from milinfer.intervals.saved_files import load_calibration
 
     if regression is not None and options.degree is None:
         msg = "--regression throws toys between the samples, and needs --weight-degree"
@@ -292,10 +292,10 @@ def coverage(
     milinfer coverage eval/*.parquet --model model --calibration calibration.json \\
         --events-per-toy 1000 --truths -0.4:0.4:9 --weight-degree 4
     """
-    from milinfer.belt_files import load_belt
-    from milinfer.calibration_files import load_calibration
-    from milinfer.coverage_figures import plot_coverage_scan
-    from milinfer.coverages import CL68, CL95, IntervalMethod, coverage_scan
+    from milinfer.intervals.belt_files import load_belt
+    from milinfer.intervals.coverage import CL68, CL95, IntervalMethod, coverage_scan
+    from milinfer.intervals.saved_files import load_calibration
+    from milinfer.plotting.coverage import plot_coverage_scan
 
     methods: dict[str, IntervalMethod | None] = {"as trained": None}
     if calibration_path is not None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import numpy as np
 
-from milinfer.atomic import write_whole
 from milinfer.exceptions import ParameterError
-from milinfer.points import parse_point
-from milinfer.samples import Sample, SampleSet
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.utils.files import write_whole
+from milinfer.utils.points import parse_point
 
 if TYPE_CHECKING:
-    from milinfer.streaming import StreamedSamples
+    from milinfer.samples.streaming import StreamedSamples
 
 __all__ = [
     "FILES_HELP",
@@ -206,7 +206,7 @@ def values_spec(spec: str) -> list[float]:
 
 def streamed_samples(specs: Sequence[str], events_in_memory: int) -> StreamedSamples:
     """Parquet files given on the command line, one for each point, to be read in pieces."""
-    from milinfer.streaming import StreamedSample, StreamedSamples
+    from milinfer.samples.streaming import StreamedSample, StreamedSamples
 
     parts = [split_spec(spec) for spec in specs]
     return StreamedSamples(

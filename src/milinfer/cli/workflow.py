@@ -13,7 +13,7 @@ from milinfer.cli.options import json_option, write_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from milinfer.workflow import AnalysisPlan
+    from milinfer.workflow.run import AnalysisPlan
 
 __all__ = ["init", "run"]
 
@@ -27,7 +27,7 @@ def init(path: Path, overwrite: bool) -> None:
     \b
     milinfer init analysis.toml
     """
-    from milinfer.configuration_template import init_analysis
+    from milinfer.workflow.configuration_template import init_analysis
 
     click.echo(f"{init_analysis(path, overwrite=overwrite)}: edit it, then `milinfer run {path}`")
 
@@ -46,9 +46,9 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     milinfer run analysis.toml --dry-run
     milinfer run analysis.toml
     """
-    from milinfer.analysis import summary_table
-    from milinfer.configuration_file import read_configuration
-    from milinfer.workflow import plan_analysis, run_analysis
+    from milinfer.workflow.analysis import summary_table
+    from milinfer.workflow.configuration_file import read_configuration
+    from milinfer.workflow.run import plan_analysis, run_analysis
 
     config = read_configuration(path)
     if dry_run:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.samples import Sample, SampleSet
-from milinfer.surface import Interpolation
+from milinfer.likelihood.surface import Interpolation
+from milinfer.samples.samples import Sample, SampleSet
 from milinfer.typing import FloatArray
 
 __all__ = [

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.points import format_point, point_id
 from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.points import format_point, point_id
 
 if TYPE_CHECKING:
-    from milinfer.features import FeatureSet
-    from milinfer.lhe.info import LHEInfo
-    from milinfer.samples import Sample
+    from milinfer.features.feature_set import FeatureSet
+    from milinfer.io.event.info import LHEInfo
+    from milinfer.samples.samples import Sample
 
 __all__ = ["CrossSectionRatio", "GeneratedEvents"]
 
@@ -121,7 +121,7 @@ class GeneratedEvents:
         )
 
     def to_events(self, weights: Sequence[Point] | Mapping[str, Point] = ()) -> tuple[Any, LHEInfo]:
-        """Awkward events as :func:`milinfer.lhe.read` gives them, and what goes with them.
+        """Awkward events as :func:`milinfer.io.lhe.read` gives them, and what goes with them.
 
         Every event has the cross-section in pb as its weight, so that the mean of the weights is
         the cross-section (IDWTUP = −4).
@@ -130,14 +130,14 @@ class GeneratedEvents:
         ----------
         weights
             Points at which each event shall carry a weight: genWeight · |M(c)|²/|M(c_gen)|².
-            Ids come from the mapping, or from :func:`milinfer.points.point_id`.
+            Ids come from the mapping, or from :func:`milinfer.utils.points.point_id`.
 
         Raises
         ------
         ParameterError
             If a point has another parameter than c_HW, or the process has none.
         """
-        from milinfer.lhe import LHEInfo, LHEProcess, LHEWeight, make_events
+        from milinfer.io.lhe import LHEInfo, LHEProcess, LHEWeight, make_events
 
         named = weights if isinstance(weights, Mapping) else {point_id(p): p for p in weights}
         for point in named.values():
@@ -216,8 +216,8 @@ class GeneratedEvents:
         >>> vbf_hww.generate(10, {"c_HW": 0.5}, seed=1).to_sample("vbf_2l2j")
         Sample(10 events, 36 features, vbf_hww at c_HW=0.5)
         """
-        from milinfer.features import feature_set
-        from milinfer.samples import Sample
+        from milinfer.features.feature_set import feature_set
+        from milinfer.samples.samples import Sample
 
         events, _ = self.to_events(weights)
         table = feature_set(features).from_lhe(events)

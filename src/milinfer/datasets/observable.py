@@ -25,9 +25,9 @@ from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.hidden import integrands
 from milinfer.datasets.vbf_hww import DEFAULT_WEIGHTS, PARAMETER, PROCESS
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.points import format_point, point_id
-from milinfer.samples import Sample
+from milinfer.samples.samples import Sample
 from milinfer.typing import FloatArray, Point
+from milinfer.utils.points import format_point, point_id
 
 __all__ = ["ObservableRatio", "observable_coefficients", "with_observable_weights"]
 

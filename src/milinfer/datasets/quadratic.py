@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
-from milinfer.points import format_point, point_id
-from milinfer.samples import Sample, SampleSet
+from milinfer.samples.samples import Sample, SampleSet
 from milinfer.typing import FloatArray, Point
+from milinfer.utils.points import format_point, point_id
 
 __all__ = ["N_FEATURES", "fisher_information", "generate", "log_likelihood_ratio", "samples"]
 

@@ -1,0 +1,1 @@
+"""Histogram templates and pyhf workspaces."""

@@ -1,0 +1,151 @@
+"""A histogram as an LLR model, so that it goes through the same toys as a network.
+
+With fixed templates the shape likelihood is a product over events of bin probabilities, so each
+event contributes ``ln f_b(θ)/f_b(θ0)`` of its bin.  With Monte-Carlo errors the factors of the bins
+are profiled, which couples events: Λ is then a function of the counts, computed for many toys at
+once.  Either way it is what :class:`milinfer.binned.template_cost.TemplateCost` gives for one dataset with
+pyhf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milinfer.binned.barlow_beeston import profile_log_likelihood
+from milinfer.exceptions import TemplateError
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.samples import Sample
+from milinfer.typing import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from milinfer.binned.templates import Templates
+
+__all__ = ["BinnedLLR"]
+
+
+@dataclass(frozen=True, eq=False)
+class BinnedLLR:
+    """Shape likelihood ratio of a histogram.
+
+    Parameters
+    ----------
+    name
+        Name of the method.
+    templates
+        The templates.
+    parameter
+        Name of the parameter, or names of several.
+    interpolation
+        Grid on which the ratio is tabulated (a spline between), or a box for several parameters.
+    reference
+        θ0: a number, or one for each parameter; a number stands for all.
+    mc_stat
+        Whether the Monte-Carlo errors of the templates count, as in
+        :meth:`milinfer.Templates.cost`.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.binned.templates import Templates
+    >>> from milinfer.toys.toys import Toys
+    >>> samples = gaussian.samples(2000, [-0.5, 0.0, 0.5], seed=1)
+    >>> templates = Templates.from_samples(samples, "x0", bins=8, degree=2)
+    >>> grid = Interpolation(np.linspace(-0.5, 0.5, 21), "spline")
+    >>> histogram = BinnedLLR("pyhf", templates, "mu", grid)
+    >>> toys = Toys(samples, n_events=200, seed=2).run([histogram], 0.0, 50)
+    >>> toys["pyhf"].values.shape
+    (50, 21)
+    """
+
+    name: str
+    templates: Templates
+    parameter: str | tuple[str, ...]
+    interpolation: Interpolation | ChebyshevBox
+    reference: float | tuple[float, ...] = 0.0
+    mc_stat: bool = True
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return (self.parameter,) if isinstance(self.parameter, str) else self.parameter
+
+    @property
+    def additive(self) -> bool:
+        """Whether Λ is a sum over events: without Monte-Carlo errors."""
+        return not self.mc_stat
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return self.templates.n_bins
+
+    @cached_property
+    def _fractions(self) -> FloatArray:
+        """Shares of the bins at the points of the grid and, last, at θ0: (K + 1, n_bins)."""
+        names = self.parameters
+        points = np.reshape(self.interpolation.grid, (-1, len(names)))
+        reference = np.broadcast_to(np.asarray(self.reference, dtype=np.float64), (1, len(names)))
+        return np.stack(
+            [
+                self.templates.fractions(dict(zip(names, row.tolist(), strict=True)))
+                for row in np.concatenate([points, reference])
+            ]
+        )
+
+    @cached_property
+    def _relative(self) -> FloatArray:
+        return self.templates.relative_errors(self.templates.reference)
+
+    def event_bins(self, sample: Sample) -> IntArray:
+        """Bin of each event, shape (n_events,)."""
+        return self.templates.bin_index(sample)
+
+    def counts_llr(self, counts: FloatArray) -> FloatArray:
+        """Λ of many histograms at the points of the grid, shape (n_sets, K).
+
+        Parameters
+        ----------
+        counts
+            Shape (n_sets, n_bins).
+
+        Raises
+        ------
+        TemplateError
+            If a count is negative where Monte-Carlo errors are profiled.
+        """
+        counts = np.asarray(counts, dtype=np.float64)
+        if not self.mc_stat:
+            return counts @ self.bin_llr
+        if np.any(counts < 0):
+            row, b = np.argwhere(counts < 0)[0]
+            msg = (
+                f"{self.name}: {counts[row, b]:g} events in bin {b} {self.templates.bin_names[b]} "
+                f"of set {row}; the Poisson likelihood needs counts that are not negative: use "
+                "events of positive weight, or wider bins"
+            )
+            raise TemplateError(msg)
+        values = profile_log_likelihood(counts, self._fractions, self._relative, rate=False)
+        found: FloatArray = values[:, :-1] - values[:, -1:]
+        return found
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """Ln f_b(θ_k)/f_b(θ0) of each event's bin, of fixed templates, shape (n_events, K).
+
+        Raises
+        ------
+        TemplateError
+            If a bin is not positive at a point of the grid.
+        """
+        return self.bin_llr[self.event_bins(sample)]
+
+    @cached_property
+    def bin_llr(self) -> FloatArray:
+        """Ln f_b(θ_k)/f_b(θ0) of each bin, of fixed templates, shape (n_bins, K)."""
+        logs = np.log(self._fractions)
+        found: FloatArray = (logs[:-1] - logs[-1]).T
+        return found

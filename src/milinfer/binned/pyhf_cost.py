@@ -1,0 +1,389 @@
+"""Any pyhf model as an iminuit cost, its normalisation factors tied to parameters if wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from iminuit.cost import CHISQUARE, Cost
+from numpy.typing import ArrayLike
+from scipy.special import gammaln, xlogy
+
+from milinfer.binned.workspaces import model_and_data
+from milinfer.exceptions import ParameterError, TemplateError
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.points import format_point
+
+__all__ = ["PyhfCost", "Weights"]
+
+Weights = Callable[[FloatArray], Mapping[str, float]]
+"""θ of shape (n_parameters,) → value of each tied normalisation factor."""
+
+Limits = Mapping[str, tuple[float, float]]
+
+# More parameters than this make a message unreadable.
+_SHOWN = 8
+
+
+class _Tie(NamedTuple):
+    """Parameters that take the place of normalisation factors."""
+
+    parameters: tuple[str, ...]
+    weights: Weights
+    limits: Limits
+    start: Point
+
+
+class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
+    r"""Cost :math:`-2 \ln L` of a pyhf model, constraint terms included.
+
+    It is ``pyhf.infer.mle.twice_nll``, with all constants of the Poisson and Gaussian terms, and
+    ``errordef`` 1; the Poisson terms are summed so that they do not lose digits in bins with many
+    events.  Parameters are pyhf's, by
+    name and as scalars; those with an entry for each bin are ``name[0]``, ``name[1]``, ….  Their
+    bounds are the limits, which Minuit takes over.  Minuit does not ask a cost for starting values
+    or for what is fixed: :func:`milinfer.likelihood.fits.minuit` sets both.
+
+    pyhf's numpy backend has no derivatives, so there is no gradient.
+
+    Parameters
+    ----------
+    model
+        A ``pyhf.Model``; its constraint terms take part.
+    data
+        Counts in the order of ``model.config.channels``, shape (n_bins,), or with the auxiliary
+        data after them, shape (n_bins + n_auxdata,); default for the latter: of the model.
+
+    Raises
+    ------
+    TemplateError
+        If the data do not fit the model, or are negative or not finite.  A call where the expected
+        yield of a bin is negative or not a number raises too: pyhf gives NaN there, or, in a bin
+        without events, a likelihood that means nothing.
+
+    Examples
+    --------
+    >>> import pyhf
+    >>> from milinfer.likelihood.fits import minuit
+    >>> model = pyhf.simplemodels.uncorrelated_background(
+    ...     signal=[12.0, 11.0], bkg=[50.0, 52.0], bkg_uncertainty=[3.0, 7.0])
+    >>> cost = PyhfCost(model, [62.0, 63.0])
+    >>> list(cost.start)
+    ['mu', 'uncorr_bkguncrt[0]', 'uncorr_bkguncrt[1]']
+    >>> m = minuit(cost).migrad()
+    >>> print(f"{m.values['mu']:.2f} ± {m.errors['mu']:.2f}")
+    1.00 ± 0.56
+    """
+
+    def __init__(self, model: Any, data: ArrayLike) -> None:
+        self._set(model, data, None)
+
+    @classmethod
+    def tied(
+        cls,
+        model: Any,
+        data: ArrayLike,
+        *,
+        parameters: Sequence[str],
+        weights: Weights,
+        limits: Limits | None = None,
+        start: Point | None = None,
+        fixed: Sequence[str] = (),
+    ) -> PyhfCost:
+        """Cost in which parameters take the place of normalisation factors.
+
+        pyhf 0.7 cannot make a factor a function of others, as EFT morphing needs: a sample for
+        each point of the basis, with the factors w_k(θ).
+
+        Parameters
+        ----------
+        model
+            A ``pyhf.Model``.
+        data
+            As of the class.
+        parameters
+            Names of θ; they come first among the parameters of the cost.
+        weights
+            Function of θ (n_parameters,) that gives the value of each tied factor by name.
+        limits
+            Of each of θ.
+        start
+            Starting values of θ; default 0, moved inside the limits.
+        fixed
+            Further parameters to fix at their starting values.
+
+        Raises
+        ------
+        TemplateError
+            As of the class; and if a tied factor is no free ``normfactor`` of the model.
+        ParameterError
+            If a name is at once one of θ and one of the remaining parameters of the model.
+
+        Examples
+        --------
+        >>> import pyhf
+        >>> model = pyhf.Model({"channels": [{"name": "SR", "samples": [
+        ...     {"name": name, "data": data, "modifiers": [
+        ...         {"name": f"w_{name}", "type": "normfactor", "data": None}]}
+        ...     for name, data in (("sm", [20.0, 10.0]), ("bsm", [1.0, 5.0]))]}]}, poi_name=None)
+        >>> cost = PyhfCost.tied(model, [20, 12], parameters=["c"],
+        ...                      weights=lambda c: {"w_sm": 1.0, "w_bsm": c[0] ** 2})
+        >>> list(cost.start), cost.expected(1.0)["SR"].tolist()
+        (['c'], [21.0, 15.0])
+        """
+        names = tuple(parameters)
+        inside = {n: (limits or {}).get(n, (-np.inf, np.inf)) for n in names}
+        values = {n: float(np.clip((start or {}).get(n, 0.0), *inside[n])) for n in names}
+        cost = cls.__new__(cls)
+        cost._set(model, data, _Tie(names, weights, inside, values))
+        unknown = [name for name in fixed if name not in cost.start]
+        if unknown:
+            msg = f"{unknown[0]} cannot be fixed: the cost has {', '.join(cost.start)}"
+            raise ParameterError(msg)
+        cost._fixed = tuple(dict.fromkeys([*cost._fixed, *fixed]))
+        return cost
+
+    @classmethod
+    def from_workspace(
+        cls,
+        workspace: Mapping[str, Any],
+        *,
+        measurement: str | None = None,
+        asimov: Point | None = None,
+    ) -> PyhfCost:
+        """Cost of a workspace with its own data, or with what is expected at a point.
+
+        Parameters
+        ----------
+        workspace
+            HistFactory JSON; :func:`milinfer.binned.workspaces.read_workspace` reads and checks a file.
+        measurement
+            Name of the measurement; default: the first.
+        asimov
+            Parameter values at which to take the expected data for the observed, auxiliary data
+            included; those not given are at their starting values, so that ``{}`` is the nominal
+            Asimov dataset.
+
+        Raises
+        ------
+        WorkspaceError
+            If the workspace is wrong, or pyhf cannot build the model of that measurement.
+        TemplateError
+            As of the class.
+        ParameterError
+            If the point has parameters that the model has not, or one starts outside its bounds.
+
+        Examples
+        --------
+        >>> sample = {"name": "s", "data": [5.0], "modifiers": [
+        ...     {"name": "mu", "type": "normfactor", "data": None}]}
+        >>> workspace = {"channels": [{"name": "SR", "samples": [sample]}],
+        ...              "observations": [{"name": "SR", "data": [7.0]}],
+        ...              "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        ...              "version": "1.0.0"}
+        >>> PyhfCost.from_workspace(workspace).data.tolist()
+        [7.0]
+        >>> PyhfCost.from_workspace(workspace, asimov={"mu": 2.0}).data.tolist()
+        [10.0]
+        """
+        model, data = model_and_data(workspace, measurement)
+        if asimov is not None:
+            data = asimov_data(cls(model, data), asimov)
+        return cls(model, data)
+
+    def _set(self, model: Any, data: ArrayLike, tie: _Tie | None) -> None:
+        if model.batch_size is not None:
+            msg = "a pyhf model with batch_size is many likelihoods; build it without"
+            raise TemplateError(msg)
+        self.model = model
+        self.data = _checked_data(model, data)
+        self._tie = tie
+        n_bins = model.config.nmaindata
+        self._counts, self._auxiliary = self.data[:n_bins], self.data[n_bins:]
+        logs = xlogy(self._counts, self._counts) - self._counts - gammaln(self._counts + 1.0)
+        self._saturated = -2.0 * float(logs.sum())
+        config = model.config
+        names = list(config.par_names)
+        self._init = np.array(config.suggested_init(), dtype=np.float64)
+        limits = [(float(low), float(high)) for low, high in config.suggested_bounds()]
+        self._tied = tied = () if tie is None else self._tied_names(tie, names)
+        self._tied_index = np.array([names.index(n) for n in tied], dtype=np.int64)
+        free = [k for k, name in enumerate(names) if name not in tied]
+        self._free_index = np.array(free, dtype=np.int64)
+        self._fixed = tuple(names[k] for k in free if config.suggested_fixed()[k])
+        self._limits: dict[str, tuple[float, float]] = dict(tie.limits) if tie else {}
+        self._limits |= {names[k]: limits[k] for k in free}
+        self._start = dict(tie.start) if tie else {}
+        self._start |= {names[k]: float(self._init[k]) for k in free}
+        for name, (low, high) in self._limits.items():
+            if not low <= self._start[name] <= high:
+                msg = f"{name} starts at {self._start[name]:g}, outside its bounds [{low}, {high}]"
+                raise ParameterError(msg)
+        super().__init__(dict(self._limits), 0)
+
+    def _tied_names(self, tie: _Tie, names: Sequence[str]) -> tuple[str, ...]:
+        config = self.model.config
+        tied = tuple(tie.weights(np.array([tie.start[n] for n in tie.parameters])))
+        factors = {name for name, kind in config.modifiers if kind == "normfactor"}
+        for name in tied:
+            if name not in factors:
+                msg = (
+                    f"the tie gives a value to {name!r}, which is no normfactor of the model; it "
+                    f"has {', '.join(sorted(factors)) or 'none'}"
+                )
+                raise TemplateError(msg)
+        for name in tie.parameters:
+            if name in names and name not in tied:
+                msg = (
+                    f"{name} is a parameter of the pyhf model and one of the tie's; rename one "
+                    "of them"
+                )
+                raise ParameterError(msg)
+        return tied
+
+    @property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Limits of every parameter, by name: pyhf's bounds, and those of the tie."""
+        return dict(self._limits)
+
+    @property
+    def start(self) -> dict[str, float]:
+        """Starting value of every parameter, by name: pyhf's inits, and those of the tie."""
+        return dict(self._start)
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Parameters that the model wants fixed at their starting values."""
+        return self._fixed
+
+    def pyhf_parameters(self, *args: float) -> FloatArray:
+        """Parameters in pyhf's order, with the tied factors, shape (n_pyhf_parameters,)."""
+        values = np.array(args, dtype=np.float64)
+        if self._tie is None:
+            return values
+        n = len(self._tie.parameters)
+        full = self._init.copy()
+        full[self._free_index] = values[n:]
+        weights = self._tie.weights(values[:n])
+        full[self._tied_index] = [weights[name] for name in self._tied]
+        return full
+
+    def expected(self, *args: float) -> dict[str, FloatArray]:
+        """Expected counts of each channel, by name, each of shape (n_bins of the channel,).
+
+        Raises
+        ------
+        TemplateError
+            If a bin is negative or not a number; the message names channel, bin and parameters.
+        """
+        rates = self._rates(self.model.make_pdf(self.pyhf_parameters(*args)), args)
+        return {name: rates[s] for name, s in self.model.config.channel_slices.items()}
+
+    def _rates(self, pdf: Any, args: Sequence[float]) -> FloatArray:
+        rates = np.asarray(pdf[0].expected_data(), dtype=np.float64)
+        bad = ~(rates >= 0)
+        if bad.any():
+            k = int(np.argmax(bad))
+            msg = (
+                f"{_bin(self.model, k)} expects {rates[k]:g} events at {self._where(args)}; keep "
+                "the parameters in tighter limits, or use wider bins or smaller variations"
+            )
+            raise TemplateError(msg)
+        return rates
+
+    def _where(self, args: Sequence[float]) -> str:
+        """The parameters that are away from their start, of many those that are farthest."""
+        point = dict(zip(self._start, map(float, args), strict=True))
+        moved = {n: v for n, v in point.items() if v != self._start[n] or len(point) <= _SHOWN}
+        shown = sorted(moved, key=lambda n: -abs(moved[n] - self._start[n]))[:_SHOWN]
+        text = format_point({n: moved[n] for n in moved if n in shown})
+        return text + (" and others" if len(moved) > len(shown) else "")
+
+    def _errordef(self) -> float:
+        return float(CHISQUARE)
+
+    def _ndata(self) -> int:
+        return int(self.model.config.nmaindata)
+
+    def _has_grad(self) -> bool:
+        return False
+
+    def _grad(self, args: Sequence[float]) -> FloatArray:
+        msg = f"a pyhf model in numpy has no gradient (asked for {len(args)} parameters)"
+        raise NotImplementedError(msg)
+
+    def _value(self, args: Sequence[float]) -> float:
+        # One evaluation of the yields serves the check and the likelihood.
+        pdf = self.model.make_pdf(self.pyhf_parameters(*args))
+        rates = self._rates(pdf, args)
+        value = self._saturated + float(_deviance(self._counts, rates).sum())
+        if self._auxiliary.size:
+            value -= 2.0 * float(np.asarray(pdf[1].log_prob(self._auxiliary)))
+        if np.isnan(value):
+            msg = f"the pyhf likelihood is not a number at {self._where(args)}; check the workspace"
+            raise TemplateError(msg)
+        return value
+
+
+def asimov_data(cost: PyhfCost, point: Point) -> FloatArray:
+    """Expected data of a cost at a point, with the auxiliary data, shape (n_data,).
+
+    Raises
+    ------
+    ParameterError
+        If the point has parameters that the cost has not.
+    """
+    unknown = set(point) - set(cost.start)
+    if unknown:
+        msg = (
+            f"{', '.join(sorted(unknown))} is no parameter of the model, which has "
+            f"{', '.join(cost.start)}"
+        )
+        raise ParameterError(msg)
+    args = [*(cost.start | dict(point)).values()]
+    cost.expected(*args)
+    return np.asarray(cost.model.expected_data(cost.pyhf_parameters(*args)), dtype=np.float64)
+
+
+def _deviance(counts: FloatArray, rates: FloatArray) -> FloatArray:
+    """Twice the log-likelihood of each bin below that of rates equal to the counts, (n_bins,).
+
+    pyhf subtracts terms of the size n ln n, whose rounding of 1e-8 at a million events in a bin is
+    far above what Minuit assumes, and spoils its covariance; here the terms are as small as the
+    deviance itself.
+    """
+    excess = rates - counts
+    with np.errstate(divide="ignore"):  # no expected events, but observed: infinite
+        log = np.log1p(np.divide(excess, counts, out=np.zeros_like(rates), where=counts > 0))
+    return 2.0 * (excess - np.where(counts > 0, counts * log, 0.0))
+
+
+def _bin(model: Any, k: int) -> str:
+    """Channel and bin of an index into the data."""
+    for name, s in model.config.channel_slices.items():
+        if s.start <= k < s.stop:
+            return f"channel {name}, bin {k - s.start},"
+    return f"auxiliary datum {k - model.config.nmaindata}"
+
+
+def _checked_data(model: Any, data: ArrayLike) -> FloatArray:
+    config = model.config
+    values = np.array(data, dtype=np.float64)
+    if values.shape == (config.nmaindata,):
+        values = np.concatenate([values, np.asarray(config.auxdata, dtype=np.float64)])
+    if values.shape != (config.nmaindata + config.nauxdata,):
+        bins = ", ".join(f"{name} {n}" for name, n in config.channel_nbins.items())
+        msg = (
+            f"data of shape {values.shape} given; the model has {config.nmaindata} bins ({bins}) "
+            f"and {config.nauxdata} auxiliary data, which may be left out"
+        )
+        raise TemplateError(msg)
+    main = values[: config.nmaindata]
+    bad = ~np.isfinite(values)
+    bad[: config.nmaindata] |= main < 0
+    if bad.any():
+        k = int(np.argmax(bad))
+        msg = f"{_bin(model, k)} has {values[k]:g} observed; counts must be finite and not negative"
+        raise TemplateError(msg)
+    return values

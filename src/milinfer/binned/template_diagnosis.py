@@ -1,0 +1,240 @@
+"""What is wrong with bins of templates: few events, negative yields, a polynomial that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from milinfer.typing import Point
+from milinfer.utils.display import html_table, rich_table
+from milinfer.utils.points import format_point
+from milinfer.utils.tables import tuples_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.table import Table
+
+    from milinfer.binned.templates import Templates
+
+__all__ = ["BinDiagnosis", "TemplateDiagnosis", "diagnose_templates"]
+
+# Below this, the Poisson likelihood of a bin is far from a parabola.
+FEW_EXPECTED = 5.0
+# Below this, the error of a bin is above 32 % and far from Gaussian.
+FEW_EFFECTIVE = 10.0
+_MIN_P_VALUE = 1e-6
+
+
+class BinDiagnosis(NamedTuple):
+    """One bin.
+
+    Parameters
+    ----------
+    number, name
+        Of the bin.
+    share
+        Of the events at the reference.
+    expected
+        Events at the reference; NaN where neither a luminosity nor a number of events is known.
+    effective
+        Effective simulated events behind the morphed yield at the reference, 1/δ².
+    smallest_effective
+        Effective events (Σw)²/Σw² of the sample with the fewest; for information, as the
+        polynomial borrows from all samples.
+    p_value
+        Of the polynomial's fit to the samples; NaN without degrees of freedom.
+    negative_at
+        A point in the range of the samples where the morphed yield is not positive, or None.
+    problems
+        What is wrong, in words; empty where nothing is.
+    """
+
+    number: int
+    name: str
+    share: float
+    expected: float
+    effective: float
+    smallest_effective: float
+    p_value: float
+    negative_at: Point | None
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TemplateDiagnosis:
+    """All bins; iterate, print, or show as a table.
+
+    Parameters
+    ----------
+    title
+        Name of the observable.
+    reference
+        The point that yields and errors are quoted at.
+    rows
+        One for each bin.
+    """
+
+    title: str
+    reference: Point
+    rows: tuple[BinDiagnosis, ...]
+
+    def __iter__(self) -> Iterator[BinDiagnosis]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Every problem, with the name of its bin."""
+        return tuple(f"bin {r.number} {r.name}: {p}" for r in self.rows for p in r.problems)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no bin has a problem."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        """Lines of text, one for each bin."""
+        lines = [f"{self.title} at {format_point(self.reference)}"]
+        for r in self.rows:
+            expected = "" if np.isnan(r.expected) else f", {r.expected:.1f} expected"
+            verdict = "; ".join(r.problems) or "ok"
+            lines.append(
+                f"  bin {r.number} {r.name}: {r.share:.1%}{expected}, {r.effective:.0f} effective "
+                f"events: {verdict}"
+            )
+        return "\n".join(lines)
+
+    header = ("bin", "share", "expected", "effective", "least", "p-value", "problems")
+
+    def table_rows(self) -> list[list[str]]:
+        """Cells of the table, as text."""
+        return [
+            [
+                f"{r.number} {r.name}",
+                f"{r.share:.1%}",
+                "—" if np.isnan(r.expected) else f"{r.expected:.1f}",
+                f"{r.effective:.0f}",
+                f"{r.smallest_effective:.0f}",
+                "—" if np.isnan(r.p_value) else f"{r.p_value:.2g}",
+                "; ".join(r.problems) or "—",
+            ]
+            for r in self.rows
+        ]
+
+    def __repr__(self) -> str:
+        bad = len(self.problems)
+        return f"TemplateDiagnosis({self._heading}, {len(self)} bins, {bad} problems)"
+
+    @property
+    def _heading(self) -> str:
+        return f"{self.title} at {format_point(self.reference)}"
+
+    def to_rich(self) -> Table:
+        """Table for the terminal."""
+        return rich_table(self._heading, self.header, self.table_rows(), left=["problems"])
+
+    def _repr_html_(self) -> str:
+        return html_table(self.header, self.table_rows(), title=self._heading)
+
+    def to_table(self) -> pa.Table:
+        """One row for each bin.
+
+        Columns: the fields of :class:`BinDiagnosis` that are numbers or text, and ``problems``
+        joined by semicolons.
+        """
+        numbers = tuples_table(BinDiagnosis, self.rows)
+        return numbers.append_column("problems", [["; ".join(r.problems) for r in self.rows]])
+
+
+def diagnose_templates(templates: Templates, n_events: float | None = None) -> TemplateDiagnosis:
+    """Check every bin of templates.
+
+    Parameters
+    ----------
+    templates
+        The templates.
+    n_events
+        Events of the dataset; default: what the luminosity gives at the reference.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.binned.templates import Templates
+    >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
+    >>> templates = Templates.from_samples(samples, "x0", bins=[-9, -0.5, 0.5, 9], degree=2)
+    >>> found = diagnose_templates(templates, n_events=12)
+    >>> found.passed, found.problems[0]
+    (False, 'bin 0 x0 [-9, -0.5): 3.6 events expected, below 5: check the coverage with toys')
+    """
+    from scipy.stats import chi2
+
+    at = templates.reference
+    values = templates.basis.value(templates.fit, templates.basis.array(at))[0]
+    total = float(values.sum())
+    share = values / total
+    expected = np.full(templates.n_bins, np.nan)
+    if n_events is not None:
+        expected = n_events * share
+    elif templates.luminosity is not None:
+        expected = 1000.0 * templates.luminosity * values
+    variance = templates.basis.variance(templates.fit, templates.basis.array(at))[0]
+    # A bin that is negative at the reference has no effective events.
+    effective = np.maximum(values, 0.0) ** 2 / variance
+    squares = np.stack([h.variances().ravel() for h in templates.histograms])
+    sums = np.stack([h.values().ravel() for h in templates.histograms])
+    smallest = (np.maximum(sums, 0.0) ** 2 / np.where(squares > 0, squares, 1.0)).min(axis=0)
+    ndf = templates.fit.ndf
+    p_values = chi2.sf(templates.fit.chi2, ndf) if ndf else np.full(templates.n_bins, np.nan)
+    scan = templates.scan_points
+    negative = templates.basis.value(templates.fit, scan) <= 0
+    rows = []
+    for b, name in enumerate(templates.bin_names):
+        where = None
+        if negative[:, b].any():
+            # The one nearest to the reference, where it matters first.
+            bad = scan[negative[:, b]]
+            span = np.maximum(np.ptp(scan, axis=0), 1e-300)
+            distance = np.linalg.norm((bad - templates.basis.array(at)) / span, axis=1)
+            nearest = bad[int(np.argmin(distance))].tolist()
+            where = dict(zip(templates.basis.parameters, nearest, strict=True))
+        problems = []
+        if expected[b] < FEW_EXPECTED:
+            problems.append(
+                f"{expected[b]:.2g} events expected, below {FEW_EXPECTED:g}: check the coverage "
+                "with toys"
+            )
+        # Ten events are ten on every machine, whatever the fit of the morphing rounds them to.
+        if effective[b] < FEW_EFFECTIVE * (1 - 1e-9):
+            problems.append(
+                f"{effective[b]:.2g} effective simulated events, below "
+                f"{FEW_EFFECTIVE:g}: use fewer or wider bins, or more events"
+            )
+        if where is not None:
+            problems.append(
+                f"morphed to a yield that is not positive at {format_point(where)}: use wider "
+                "bins, a lower degree or more events"
+            )
+        if p_values[b] < _MIN_P_VALUE:
+            problems.append(
+                f"not a polynomial of degree {templates.basis.degree} (p = {p_values[b]:.1g}): "
+                "raise the degree, or check the weights"
+            )
+        rows.append(
+            BinDiagnosis(
+                b,
+                name,
+                float(share[b]),
+                float(expected[b]),
+                float(effective[b]),
+                float(smallest[b]),
+                float(p_values[b]),
+                where,
+                tuple(problems),
+            )
+        )
+    return TemplateDiagnosis(templates.observable_name, at, tuple(rows))

@@ -1,0 +1,306 @@
+r"""Bags of signal events among background: samples to train on, bags to test with, exact answers.
+
+A contaminated bag holds :math:`n_s` events of a signal that depends on θ and :math:`n_b` of a
+background that does not.  With :math:`b = p_b(x)/p_s(x|\theta_0)` and :math:`\lambda` the signal's
+log-ratio there are three exact answers to the question whether the bag is of θ or of θ0:
+
+* who knows which events are signal adds up their λ, and loses nothing to the background;
+* who knows the number of signal events alone has to sum over all ways to choose them
+  (:func:`composition_llr`);
+* who takes each event for one of a mixture adds up :func:`mixture_llr`, which is exact where the
+  number of signal events fluctuates (binomially).
+
+The first is no bound for classifiers: unless the background is disjoint from the signal, no
+function of the features reaches it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError, SampleError
+from milinfer.samples.bags import draw_bags
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.typing import FloatArray, IntArray, Seed
+
+__all__ = [
+    "ContaminatedBags",
+    "composition_llr",
+    "contaminate",
+    "contaminated_bags",
+    "mixture_llr",
+]
+
+
+def contaminate(
+    samples: SampleSet, background: Sample, ratio: float, *, seed: int = 0
+) -> SampleSet:
+    """Mix background into every sample: `ratio` events of it for each signal event.
+
+    The background is first split by event, at random, so that no event of it is in two samples.
+    A bag of N events of such a sample has N/(1 + ratio) signal events in the mean.
+
+    Parameters
+    ----------
+    samples
+        Signal at each parameter point.
+    background
+        With the same features.
+    ratio
+        Background events for each signal event, not negative; the number of events is rounded.
+    seed
+        Of the split.
+
+    Returns
+    -------
+    SampleSet
+        The mixtures, at the same points.  In each, the weights of either process have a mean of
+        one.  What belongs to the signal alone, such as weights at other points, is not kept.
+
+    Raises
+    ------
+    ParameterError
+        If the ratio is negative or no number.
+    SampleError
+        If features differ, the background has too few events, or weights have no positive mean.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> background = gaussian.generate(60, 3.0, seed=1)
+    >>> mixed = contaminate(gaussian.samples(50, [0.0, 0.5], seed=2), background, 0.4)
+    >>> [len(sample) for sample in mixed]
+    [70, 70]
+    """
+    if not 0 <= ratio < np.inf:
+        msg = f"ratio={ratio} of background to signal events must be a number of 0 or more"
+        raise ParameterError(msg)
+    if background.feature_names != samples.feature_names:
+        msg = (
+            f"{background.label} has features {background.feature_names}, the signal has "
+            f"{samples.feature_names}; give both the same, in the same order"
+        )
+        raise SampleError(msg)
+    wanted = [round(ratio * len(s)) for s in samples]
+    if sum(wanted) > len(background):
+        msg = (
+            f"{background.label}: {sum(wanted)} events are needed, {ratio:g} for each of "
+            f"{samples.n_events} signal events, but there are {len(background)}"
+        )
+        raise SampleError(msg)
+    order = np.random.default_rng(seed).permutation(len(background))
+    stops = np.cumsum(wanted)
+    return SampleSet(
+        tuple(
+            _mixture(signal, background.take(order[stop - n : stop]))
+            for signal, stop, n in zip(samples, stops, wanted, strict=True)
+        )
+    )
+
+
+def _mixture(signal: Sample, background: Sample) -> Sample:
+    parts = (signal, background) if len(background) else (signal,)
+    weights = []
+    for part in parts:
+        mean = part.weights.mean()
+        if not mean > 0:
+            msg = f"{part.label}: the mean weight is {mean:g}; a mixture needs a positive one"
+            raise SampleError(msg)
+        weights.append(part.weights / mean)
+    return Sample(
+        np.concatenate([p.features for p in parts]),
+        signal.feature_names,
+        np.concatenate(weights),
+        signal.point,
+        " + ".join(p.process for p in parts),
+        provenance={"mixture": {p.label: len(p) for p in parts}},
+    )
+
+
+class ContaminatedBags(NamedTuple):
+    """Bags with fixed numbers of signal and of background events.
+
+    Parameters
+    ----------
+    signal
+        Rows of the signal sample, shape (n_bags, n_signal).
+    background
+        Rows of the background sample, shape (n_bags, n_background).
+    weights
+        One for each bag, shape (n_bags,); all 1 where events have one weight.
+    """
+
+    signal: IntArray
+    background: IntArray
+    weights: FloatArray
+
+    def with_background(self, n_background: int) -> ContaminatedBags:
+        """The same bags with less background: the first events of each.
+
+        Raises
+        ------
+        ParameterError
+            If they have less.
+        """
+        if not 0 <= n_background <= self.background.shape[1]:
+            most = self.background.shape[1]
+            msg = f"these bags have {most} background events each, not {n_background}"
+            raise ParameterError(msg)
+        return self._replace(background=self.background[:, :n_background])
+
+    def gather(self, signal: FloatArray, background: FloatArray) -> FloatArray:
+        """What each event of the bags has, given that of the samples' events; (n_bags, n)."""
+        return np.concatenate([signal[self.signal], background[self.background]], axis=1)
+
+
+def contaminated_bags(
+    signal: Sample,
+    background: Sample,
+    n_signal: int,
+    n_background: int,
+    *,
+    n_bags: int | None = None,
+    seed: Seed = 0,
+) -> ContaminatedBags:
+    """Group events into bags of `n_signal` signal and `n_background` background events.
+
+    Events of one weight are in one bag at most; otherwise see :func:`milinfer.samples.bags.draw_bags`.
+
+    Parameters
+    ----------
+    signal, background
+        Events that no classifier was trained on.
+    n_signal, n_background
+        Numbers in each bag; `n_background` may be 0.
+    n_bags
+        Default: as many as both samples can fill.
+    seed
+        Of the grouping.
+
+    Raises
+    ------
+    SampleError
+        If there are too few events.
+    ParameterError
+        If a number cannot be.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> signal, background = gaussian.samples(100, [0.0, 3.0], seed=1)
+    >>> bags = contaminated_bags(signal, background, 10, 20)
+    >>> bags.signal.shape, bags.background.shape
+    ((5, 10), (5, 20))
+    >>> bags.gather(signal.features[:, 0], background.features[:, 0]).shape
+    (5, 30)
+    """
+    if n_signal < 1 or n_background < 0 or (n_bags is not None and n_bags < 1):
+        msg = (
+            f"bags of n_signal={n_signal} and n_background={n_background} events, n_bags={n_bags}: "
+            "bags and signal events are 1 at least, background 0"
+        )
+        raise ParameterError(msg)
+    asked = [(signal, n_signal), *([(background, n_background)] if n_background else [])]
+    filled = min(len(sample) // n for sample, n in asked)
+    wanted = max(filled, 1) if n_bags is None else n_bags
+    for sample, n in asked:
+        if wanted * n > len(sample):
+            msg = (
+                f"{sample.label}: {len(sample)} events do not fill {wanted} bags with {n} each; "
+                "use more events or fewer bags"
+            )
+            raise SampleError(msg)
+    rng = np.random.default_rng(seed)
+    first = draw_bags(signal.weights, n_signal, rng, n_bags=wanted)
+    empty = np.zeros((wanted, 0), dtype=np.int64)
+    if not n_background:
+        return ContaminatedBags(first.index, empty, first.weights)
+    second = draw_bags(background.weights, n_background, rng, n_bags=wanted)
+    return ContaminatedBags(first.index, second.index, first.weights * second.weights)
+
+
+def mixture_llr(llr: ArrayLike, log_background: ArrayLike, ratio: float) -> FloatArray:
+    r"""Log-likelihood ratio of an event of the mixture, ln[(e^λ + f b)/(1 + f b)].
+
+    Parameters
+    ----------
+    llr
+        λ = ln p_s(x|θ)/p_s(x|θ0) of the signal, of any shape.
+    log_background
+        ln b = ln p_b(x)/p_s(x|θ0), of the same shape.
+    ratio
+        f, expected background events for each signal event.
+
+    Returns
+    -------
+    ndarray
+        Of the same shape.
+
+    Examples
+    --------
+    >>> mixture_llr([0.5, 0.5], [-9.0, 0.0], 1.0).round(3)
+    array([0.5  , 0.281])
+    """
+    signal, other = np.asarray(llr, dtype=np.float64), np.asarray(log_background, dtype=np.float64)
+    if ratio == 0:
+        return signal.copy()
+    shifted = other + np.log(ratio)
+    out: FloatArray = np.logaddexp(signal, shifted) - np.logaddexp(0.0, shifted)
+    return out
+
+
+def composition_llr(llr: ArrayLike, log_background: ArrayLike, n_signal: int) -> FloatArray:
+    r"""Exact log-likelihood ratio of bags that are known to hold `n_signal` signal events.
+
+    All choices of the signal events are equally likely, so that the likelihood of a bag is
+    proportional to the elementary symmetric polynomial :math:`e_{n_s}` of the ratios
+    :math:`p_s(x_i|\theta)/p_b(x_i)`; it is built up event by event.
+
+    Parameters
+    ----------
+    llr, log_background
+        As for :func:`mixture_llr`, shape (n_bags, n).
+    n_signal
+        Number of signal events in each bag, from 1 to n.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_bags,).
+
+    Raises
+    ------
+    ParameterError
+        If the shapes or the number do not fit.
+
+    Examples
+    --------
+    One of two events is signal; both look the same to the background:
+
+    >>> composition_llr([[1.0, -1.0]], [[0.0, 0.0]], 1).round(4)  # ln cosh 1
+    array([0.4338])
+    """
+    signal, other = np.asarray(llr, dtype=np.float64), np.asarray(log_background, dtype=np.float64)
+    if signal.ndim != 2 or signal.shape != other.shape or not 1 <= n_signal <= signal.shape[1]:
+        msg = (
+            f"log-ratios of shape {signal.shape} and backgrounds of shape {other.shape} with "
+            f"{n_signal} signal events; give (n_bags, n) twice, and a number from 1 to n"
+        )
+        raise ParameterError(msg)
+    return _log_symmetric(signal - other, n_signal) - _log_symmetric(-other, n_signal)
+
+
+def _log_symmetric(log_values: FloatArray, degree: int) -> FloatArray:
+    """Logarithm of the elementary symmetric polynomial of each row, shape (n_rows,)."""
+    n_rows, n = log_values.shape
+    powers: FloatArray = np.full((degree + 1, n_rows), -np.inf)
+    powers[0] = 0.0
+    for k in range(n):
+        # From the top: the polynomials of lower degree are those without this value.
+        top = min(k + 1, degree)
+        np.logaddexp(powers[1 : top + 1], powers[:top] + log_values[:, k], out=powers[1 : top + 1])
+    found: FloatArray = powers[degree]
+    return found

@@ -1,0 +1,1 @@
+"""Check whether a learned ratio can be trusted and how well it separates."""

@@ -1,0 +1,395 @@
+"""Effective information of one estimator against the size of its bags ([AS], §3.2 and fig. 2).
+
+The same network is trained on the same events at every bag size, and all trainings are run on the
+same pseudo-experiments.  What the sizes have in common (the toys) is then in the covariance of the
+informations, and drops out of the ratio to a reference on these toys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+
+import numpy as np
+
+from milinfer.diagnostics.bag_size import fit_bag_sizes
+from milinfer.diagnostics.bag_size_compare import AnsatzComparison, compare_ansaetze
+from milinfer.diagnostics.bag_size_curve import Ansatz, BagSizeFit
+from milinfer.exceptions import CalibrationError, ConfigurationError
+from milinfer.intervals.fisher_matrix import RelativeInformation, relative_information
+from milinfer.intervals.information import Information, information
+from milinfer.likelihood.models import Model, Renamed
+from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.display import html_table, measured, shortened
+from milinfer.utils.parallel import Workers
+from milinfer.utils.tables import arrow_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from distributed import Client
+
+    from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.samples.samples import SampleSet
+
+__all__ = ["BagSizeScan", "ScanPoint", "information_covariance", "scan_bag_sizes"]
+
+
+class ScanPoint(NamedTuple):
+    """One training at one bag size.
+
+    Parameters
+    ----------
+    size
+        Events in a training bag.
+    repeat
+        Which of the trainings at this size.
+    information
+        On the toys.
+    relative
+        Relative to the reference on the same toys; None without one.
+    """
+
+    size: int
+    repeat: int
+    information: Information
+    relative: RelativeInformation | None
+
+
+@dataclass(frozen=True, eq=False)
+class BagSizeScan:
+    """Effective information at several bag sizes.
+
+    Parameters
+    ----------
+    sizes
+        Shape (S,), ascending.
+    points
+        One for each size and repeat.
+    info_eff, info_mle
+        Means over the repeats, shape (S,).
+    info_mle_error
+        Standard error of `info_mle`, shape (S,), with the spread of the trainings.
+    covariance
+        Of `info_eff`, shape (S, S): the toys, which all sizes share, and the spread from one
+        training to the next, if there are several.
+    training_spread
+        Relative standard deviation of I_eff from one training to the next, pooled over the sizes;
+        NaN if there is one training at each.  It contains what of the toys' fluctuation differs
+        between trainings, which the covariance then counts twice: errors are rather too large.
+    bound
+        True information and its error, where the caller knows it.
+    reference
+        Name of the reference; empty without one.
+    """
+
+    sizes: IntArray
+    points: tuple[ScanPoint, ...]
+    info_eff: FloatArray
+    info_mle: FloatArray
+    info_mle_error: FloatArray
+    covariance: FloatArray
+    training_spread: float
+    bound: tuple[float, float] | None = None
+    reference: str = ""
+
+    @property
+    def info_eff_error(self) -> FloatArray:
+        """Standard error of `info_eff`, shape (S,)."""
+        return np.asarray(np.sqrt(np.diag(self.covariance)))
+
+    def at(self, size: int) -> tuple[ScanPoint, ...]:
+        """The trainings at one size."""
+        return tuple(p for p in self.points if p.size == size)
+
+    def fit(self, ansatz: Ansatz = "sqrt", *, use_bound: bool = False) -> BagSizeFit:
+        """Fit an ansatz with the covariance; see :func:`milinfer.diagnostics.bag_size.fit_bag_sizes`."""
+        return fit_bag_sizes(
+            self.sizes,
+            self.info_eff,
+            ansatz=ansatz,
+            covariance=self.covariance,
+            bound=self.bound if use_bound else None,
+        )
+
+    def compare(self, *, use_bound: bool = False) -> AnsatzComparison:
+        """Fit all ansätze; see :func:`milinfer.diagnostics.bag_size_compare.compare_ansaetze`."""
+        return compare_ansaetze(
+            self.sizes,
+            self.info_eff,
+            covariance=self.covariance,
+            bound=self.bound if use_bound else None,
+        )
+
+    def __repr__(self) -> str:
+        return f"BagSizeScan(sizes {shortened(list(map(str, self.sizes)))})"
+
+    def _repr_html_(self) -> str:
+        header = ("bag size", "trainings", "I_eff", "I_MLE")
+        errors = zip(self.info_eff_error, self.info_mle_error, strict=True)
+        rows = [
+            [str(size), str(len(self.at(int(size)))), measured(eff, a), measured(mle, b)]
+            for size, eff, mle, (a, b) in zip(
+                self.sizes, self.info_eff, self.info_mle, errors, strict=True
+            )
+        ]
+        return html_table(header, rows, title="Effective information against bag size")
+
+    def to_table(self) -> pa.Table:
+        """One row for each training.
+
+        Columns: ``size``, ``repeat``, the fields of :class:`~milinfer.intervals.information.Information`, and with
+        a reference those of :class:`~milinfer.intervals.fisher_matrix.RelativeInformation` as
+        ``relative.FIELD``.
+        """
+        own: dict[str, type] = {"size": int, "repeat": int, **get_type_hints(Information)}
+        relative = {f"relative.{n}": float for n in RelativeInformation._fields}
+        rows = []
+        for p in self.points:
+            row = {"size": p.size, "repeat": p.repeat, **p.information._asdict()}
+            if p.relative is not None:
+                row |= {f"relative.{n}": v for n, v in p.relative._asdict().items()}
+            rows.append(row)
+        return arrow_table(own | (relative if self.reference else {}), rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures by name, for JSON."""
+        return {
+            "sizes": self.sizes.tolist(),
+            "info_eff": self.info_eff.tolist(),
+            "info_eff_error": self.info_eff_error.tolist(),
+            "info_mle": self.info_mle.tolist(),
+            "info_mle_error": self.info_mle_error.tolist(),
+            "covariance": self.covariance.tolist(),
+            "training_spread": None if np.isnan(self.training_spread) else self.training_spread,
+            "bound": None if self.bound is None else list(self.bound),
+            "reference": self.reference,
+            "points": [
+                {"size": p.size, "repeat": p.repeat, **p.information._asdict()}
+                | ({} if p.relative is None else {"relative": p.relative._asdict()})
+                for p in self.points
+            ],
+        }
+
+
+def scan_bag_sizes(
+    estimator: BagLikelihood,
+    train: SampleSet,
+    toys: Toys,
+    *,
+    sizes: Sequence[int],
+    truth: float,
+    neighbours: Sequence[float],
+    n_toys: int,
+    repeats: int = 1,
+    reference: Model | None = None,
+    bound: tuple[float, float] | None = None,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+    on_training: Callable[[int, int], None] | None = None,
+    on_toys: Callable[[int], None] | None = None,
+    client: Client | None = None,
+) -> BagSizeScan:
+    """Train at each bag size, and measure the effective information on the same toys.
+
+    Parameters
+    ----------
+    estimator
+        Settings of the network; its seed is that of the first training at each size, and further
+        ones count up from it.
+    train
+        Events to train on, the same at every size.
+    toys
+        Pools of events that trained nothing, at `truth` and at `neighbours`, and the seed.
+    sizes
+        Bag sizes.
+    truth
+        True value of the parameter at which to measure.
+    neighbours
+        True values beside it, which give the response; two or more, best on both sides.
+    n_toys
+        At each true value.
+    repeats
+        Trainings at each size.  With one, errors are those of the toys for the networks as they
+        are; with two or more they also have the spread from one training to the next, which is
+        often larger.
+    reference
+        A model to compare with on the same toys, such as the oracle.
+    bound
+        True information and its error (0 where exact), to keep with the result.
+    n_bootstrap, seed
+        Of the bootstrap.
+    on_training
+        Called with size and repeat after each training.
+    on_toys
+        Called with the number of toys done since the last call, at each true value.
+    client
+        Of a dask cluster, whose workers train, one task for each size and repeat, and throw the
+        toys; the result is the same, as far as :meth:`BagLikelihood.fit
+        <milinfer.learning.bag_likelihood.BagLikelihood.fit>` says so of the training.
+
+    Returns
+    -------
+    BagSizeScan
+        Informations with their covariance; ``.fit()`` and ``.compare()`` extrapolate.
+
+    Raises
+    ------
+    ConfigurationError
+        If sizes repeat, or there is nothing to measure the response with.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.learning.bag_likelihood import BagLikelihood
+    >>> pool = gaussian.samples(1000, [-0.2, 0.0, 0.2], seed=1)
+    >>> scan_bag_sizes(BagLikelihood(), pool, Toys(pool, 100, seed=2), sizes=[10, 10], truth=0.0,
+    ...                neighbours=[-0.2, 0.2], n_toys=100)
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: bag sizes [10, 10] must differ
+    """
+    ordered = sorted(int(n) for n in sizes)
+    if len(set(ordered)) < len(ordered) or not ordered or ordered[0] < 1:
+        msg = f"bag sizes {list(sizes)} must differ" + ("" if ordered else " and be there")
+        raise ConfigurationError(msg)
+    beside = sorted({float(t) for t in neighbours} - {float(truth)})
+    if not beside or repeats < 1:
+        msg = f"the response needs true values beside {truth:g}, and repeats={repeats} be 1 or more"
+        raise ConfigurationError(msg)
+    models: dict[tuple[int, int], Renamed] = {}
+    trainings = [(n, k) for n in ordered for k in range(repeats)]
+    settings = [
+        dataclasses.replace(estimator, bag_size=n, seed=estimator.seed + k) for n, k in trainings
+    ]
+    trained = Workers(client=client).map(_trained, settings, train)
+    for (n, k), fitted in zip(trainings, trained, strict=True):
+        models[n, k] = Renamed(fitted, f"{fitted.name}, N_B = {n}, training {k + 1}")
+        if on_training is not None:
+            on_training(n, k)
+    everyone: list[Model] = [*models.values(), *([] if reference is None else [reference])]
+    thrown = [
+        toys.run(everyone, t, n_toys, client=client, on_toys=on_toys) for t in (truth, *beside)
+    ]
+
+    def of(model: Model) -> list[ToyEnsemble]:
+        return [run[model.name] for run in thrown]
+
+    points = tuple(
+        ScanPoint(
+            n,
+            k,
+            information(of(model)[0], of(model), n_bootstrap=n_bootstrap, seed=seed),
+            None
+            if reference is None
+            else relative_information(of(model), of(reference), n_bootstrap=n_bootstrap, seed=seed),
+        )
+        for (n, k), model in models.items()
+    )
+    shape = (len(ordered), repeats)
+    info = np.array([p.information.info_eff for p in points]).reshape(shape)
+    every = information_covariance(
+        {m.name: of(m) for m in models.values()},
+        [p.information.info_eff_error for p in points],
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+    )
+    covariance = every.reshape(*shape, *shape).mean(axis=(1, 3))
+    spread = float("nan")
+    if repeats > 1:
+        # A spread from a few trainings is itself uncertain; all sizes together know it better.
+        spread = float(np.sqrt(np.mean(np.var(np.log(info), axis=1, ddof=1))))
+        covariance = covariance + np.diag((spread * info.mean(axis=1)) ** 2 / repeats)
+    mle = np.array([p.information.info_mle for p in points]).reshape(shape)
+    mle_error = np.array([p.information.info_mle_error for p in points]).reshape(shape).mean(axis=1)
+    if repeats > 1:
+        mle_error = np.hypot(mle_error, mle.std(axis=1, ddof=1) / np.sqrt(repeats))
+    return BagSizeScan(
+        np.array(ordered),
+        points,
+        info.mean(axis=1),
+        mle.mean(axis=1),
+        mle_error,
+        covariance,
+        spread,
+        bound,
+        "" if reference is None else reference.name,
+    )
+
+
+def _trained(settings: BagLikelihood, train: SampleSet) -> BagLikelihood:
+    return settings.fit(train)
+
+
+def information_covariance(
+    ensembles: Mapping[str, Sequence[ToyEnsemble]],
+    info_error: Sequence[float],
+    *,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+) -> FloatArray:
+    """Covariance of the effective informations of several models on the same toys.
+
+    Errors are as given; correlations are those of ln(R²/Var(θ̂)) when the toys are resampled, the
+    same ones for all models.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of each model: the first at the point in question, the others at neighbouring values.
+    info_error
+        Standard error of the effective information of each.
+    n_bootstrap, seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_models, n_models).
+
+    Raises
+    ------
+    CalibrationError
+        If the toys are not the same, or errors are missing.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> model = gaussian.MeanModel()
+    >>> toys = Toys(gaussian.samples(5000, [0.0, 0.2], seed=1), n_events=100, seed=2)
+    >>> run = [toys.run([model, Renamed(model, "same")], t, 200) for t in (0.0, 0.2)]
+    >>> both = {name: [r[name] for r in run] for name in run[0]}
+    >>> information_covariance(both, [10, 10]).round(6)
+    array([[100., 100.],
+           [100., 100.]])
+    """
+    groups = list(ensembles.values())
+    keys = [[(e.point, e.pool_id, e.seed, e.n_toys, e.n_events) for e in g] for g in groups]
+    if any(k != keys[0] for k in keys):
+        msg = f"{', '.join(ensembles)} were not run on the same toys; pass all to Toys.run"
+        raise CalibrationError(msg)
+    first = groups[0]
+    truths = np.array([e.truth for e in first])
+    # Slope at the first value of the polynomial through the means, as a sum over them.
+    order = min(2, len(np.unique(truths)) - 1)
+    slope = np.zeros(len(first))
+    if order > 0:
+        slope = np.linalg.pinv(np.vander(truths - truths[0], order + 1, increasing=True))[1]
+    estimates = [np.stack([g[i].theta_hat for g in groups]) for i in range(len(first))]
+    centres = np.stack([t.mean(axis=1) for t in estimates])
+    rng = np.random.default_rng(seed)
+    replicas = np.empty((n_bootstrap, len(groups)))
+    for b in range(n_bootstrap):
+        drawn = [t[:, rng.integers(t.shape[1], size=t.shape[1])] for t in estimates]
+        means = np.stack([t.mean(axis=1) for t in drawn])
+        # Finite pools move means further than the toys do; see ToyEnsemble.mean_error.
+        inflated = np.sqrt([1 + e.reuse for e in first])[:, None]
+        response = slope @ (centres + (means - centres) * inflated) if order > 0 else 1.0
+        replicas[b] = 2 * np.log(np.abs(response)) - np.log(drawn[0].var(axis=1, ddof=1))
+    correlation = np.atleast_2d(np.corrcoef(replicas.T))
+    errors = np.asarray(info_error, dtype=np.float64)
+    if len(errors) != len(groups):
+        msg = f"{len(groups)} models, but {len(errors)} errors"
+        raise CalibrationError(msg)
+    return np.asarray(correlation * np.outer(errors, errors))

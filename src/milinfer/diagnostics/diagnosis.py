@@ -1,0 +1,273 @@
+r"""When not to trust a learned likelihood ratio: identities, closure and surfaces.
+
+With :math:`\lambda = \ln r(x|\theta)` of an exact ratio, :math:`E_{\theta_0}[r] = 1` at every θ,
+:math:`E_\theta[\partial_\theta\lambda] = 0` and
+:math:`E_\theta[-\partial^2_\theta\lambda] = E_\theta[(\partial_\theta\lambda)^2]` (the Bartlett
+identities; [AS], eq. 17 and §C.2).  Learned ratios break them without any sign in the training
+loss (§C.1, §C.4 and §C.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+import numpy as np
+
+from milinfer.diagnostics.checks import Check, Tolerances, jsonable
+from milinfer.diagnostics.closure import calibration_check, closure_check, separation_check
+from milinfer.diagnostics.event_checks import (
+    NormalisationScan,
+    bartlett_check,
+    normalisation_check,
+    range_check,
+    score_check,
+)
+from milinfer.diagnostics.held_out import hold_out
+from milinfer.diagnostics.toy_checks import toy_checks
+from milinfer.diagnostics.two_sample import CalibrationCurve, FeatureClosure, Separation
+from milinfer.likelihood.models import LLRModel
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.utils.display import UNKNOWN, html_table
+from milinfer.utils.tables import arrow_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.table import Table
+
+__all__ = ["Diagnosis", "diagnose"]
+
+_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
+# Read on white and on black alike.
+_COLOURS = {"passed": "#2e8b57", "failed": "#d64545", "undecided": "#a87b00", "skipped": "#7a7a7a"}
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """All checks of one model.
+
+    Parameters
+    ----------
+    model, parameter, reference
+        What was checked.
+    n_events
+        Size of the datasets that bias and toys refer to.
+    checks
+        The results.
+    normalisation, closures, separations, curves
+        What :mod:`milinfer.plotting.diagnostics` draws.
+    """
+
+    model: str
+    parameter: str
+    reference: float
+    n_events: int
+    checks: tuple[Check, ...]
+    normalisation: NormalisationScan
+    closures: tuple[FeatureClosure, ...] = ()
+    separations: tuple[Separation, ...] = ()
+    curves: tuple[CalibrationCurve, ...] = ()
+
+    header = ("check", "measured", "exact", "pull", "outcome", "meaning")
+
+    def __getitem__(self, name: str) -> Check:
+        for check in self.checks:
+            if check.name == name:
+                return check
+        msg = f"no check {name!r}; there are {', '.join(c.name for c in self.checks)}"
+        raise KeyError(msg)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check that applies has passed; undecided ones have not."""
+        return all(c.outcome in ("passed", "skipped") for c in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """Checks that failed."""
+        return tuple(c for c in self.checks if c.outcome == "failed")
+
+    @property
+    def undecided(self) -> tuple[Check, ...]:
+        """Checks for which the events were too few."""
+        return tuple(c for c in self.checks if c.outcome == "undecided")
+
+    @property
+    def verdict(self) -> str:
+        """One line on the whole."""
+        if self.failures:
+            return f"do not trust as it is: {', '.join(c.name for c in self.failures)}"
+        if self.undecided:
+            return f"nothing wrong found, undecided: {', '.join(c.name for c in self.undecided)}"
+        return "nothing wrong found"
+
+    @property
+    def title(self) -> str:
+        """Model, range of use and verdict."""
+        return f"{self.model}, datasets of {self.n_events} events: {self.verdict}"
+
+    def __str__(self) -> str:
+        lines = [self.title]
+        for c in self.checks:
+            meaning = f". {c.meaning}" if c.outcome == "failed" else ""
+            lines.append(f"  {c.outcome:<9} {c.name}: {c.measured() or UNKNOWN}{meaning}")
+        return "\n".join(lines)
+
+    def rows(self) -> list[list[str]]:
+        """Cells of the table, as text."""
+        return [
+            [
+                c.name,
+                c.measured(),
+                f"{c.expected:g}" if np.isfinite(c.expected) else UNKNOWN,
+                UNKNOWN if np.isnan(c.pull) else f"{c.pull:.1f}",
+                c.outcome,
+                c.meaning,
+            ]
+            for c in self.checks
+        ]
+
+    def to_rich(self) -> Table:
+        """Table for the terminal."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(self.title), title_justify="left", box=SIMPLE_HEAD)
+        for name in self.header:
+            right = name in ("exact", "pull")
+            table.add_column(
+                name,
+                justify="right" if right else "left",
+                no_wrap=name not in ("measured", "meaning"),
+            )
+        for row in self.rows():
+            cells = [c.replace(" = ", "\n= ") if k == 1 else c for k, c in enumerate(row)]
+            # Text, not markup: E[r] is no style.
+            table.add_row(*map(Text, cells), style=_STYLES[row[4]], end_section=True)
+        return table
+
+    def __rich__(self) -> Table:
+        return self.to_rich()
+
+    def _repr_html_(self) -> str:
+        return html_table(self.header, self.rows(), title=self.title, marked=("outcome", _COLOURS))
+
+    def to_table(self) -> pa.Table:
+        """One row for each check, with the fields of :class:`~milinfer.diagnostics.checks.Check`."""
+        types = get_type_hints(Check) | {"outcome": str}
+        return arrow_table(types, [vars(c) for c in self.checks])
+
+    def __repr__(self) -> str:
+        return f"Diagnosis({self.title})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything by name, ready for JSON."""
+        out: dict[str, Any] = {
+            "model": self.model,
+            "parameter": self.parameter,
+            "reference": self.reference,
+            "n_events": self.n_events,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "checks": [c.to_dict() for c in self.checks],
+            "normalisation": self.normalisation,
+            "closures": list(self.closures),
+            "separations": list(self.separations),
+            "curves": list(self.curves),
+        }
+        return {k: jsonable(v) for k, v in out.items()}
+
+
+def diagnose(
+    model: LLRModel,
+    samples: SampleSet | Sample,
+    *,
+    reference: float | None = None,
+    n_events: int | None = None,
+    n_toys: int = 4000,
+    seed: int = 0,
+    sigma: float = 3.0,
+    tolerances: Tolerances | None = None,
+    outside: Literal["raise", "drop"] = "raise",
+) -> Diagnosis:
+    """Check a learned likelihood ratio on held-out events.
+
+    Parameters
+    ----------
+    model
+        Any source of per-event log-likelihood ratios in one parameter.
+    samples
+        Events that did not train the model, at θ0 and other values; weights of any sign.
+    reference
+        θ0; default that of the model, or 0.
+    n_events
+        Events in the datasets that the model is for: sets how much bias matters, and the size of
+        the toys.  Default: a 500th of the smallest sample, or up to a 50th where so few events
+        would not confine an estimate to the range.
+    n_toys
+        Toys at each of up to three values; 0 skips what needs them.
+    seed
+        Of the toys and of the halves of the classifier test.
+    sigma
+        Significance that a failure needs.  An exact ratio fails a check with the probability of
+        such a fluctuation (0.3 % for 3σ) or less.
+    tolerances
+        Deviations that do no harm.
+    outside
+        What to do with samples outside the range of the model: ``"raise"`` or ``"drop"``.
+
+    Raises
+    ------
+    ParameterError
+        If there is no sample at θ0, or one is outside the range of the model.
+    SampleError
+        If the weights of a sample do not sum to something positive, or the model was trained on
+        its events.
+    ModelError
+        If the model gives something that is not a finite number.
+    ConfigurationError
+        If datasets have less than one event.
+
+    Notes
+    -----
+    A check is undecided where the events could not have shown a deviation of the tolerated size,
+    and skipped where it does not apply.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> model = gaussian.MeanModel()
+    >>> diagnosis = diagnose(model, gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1))
+    >>> diagnosis.failures
+    ()
+    >>> print(diagnosis["event Bartlett"].measured())
+    E[−λ″]/E[λ′²] at mu=0 = ... ± ...
+    """
+    samples = SampleSet((samples,)) if isinstance(samples, Sample) else samples
+    held = hold_out(model, samples, reference, n_events, sigma, tolerances or Tolerances(), outside)
+    scan, normalisation = normalisation_check(held)
+    closures, closure = closure_check(held)
+    separations, separable = separation_check(held, seed)
+    curves, calibrated = calibration_check(held)
+    checks = (
+        normalisation,
+        score_check(held),
+        bartlett_check(held),
+        closure,
+        separable,
+        calibrated,
+        *toy_checks(held, n_toys, seed),
+        range_check(held),
+    )
+    return Diagnosis(
+        model.name,
+        held.parameter,
+        held.reference,
+        held.n_events,
+        checks,
+        scan,
+        closures,
+        separations,
+        curves,
+    )

@@ -1,0 +1,213 @@
+r"""Identities that an exact likelihood ratio obeys, measured event by event.
+
+E_θ0[r(x|θ)] = 1 holds because p(x|θ) is normalised; one and two derivatives of it are the Bartlett
+identities E_θ[∂λ] = 0 and E_θ[−∂²λ] = E_θ[(∂λ)²].
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from milinfer.diagnostics.checks import (
+    ALL,
+    MINIMUM,
+    Check,
+    Look,
+    Outcome,
+    critical_pull,
+    effective_size,
+    judge,
+    weighted_mean,
+    weighted_ratio,
+    worst,
+)
+from milinfer.diagnostics.held_out import HeldOut
+from milinfer.typing import FloatArray
+
+__all__ = [
+    "NormalisationScan",
+    "bartlett_check",
+    "normalisation_check",
+    "range_check",
+    "score_check",
+    "width_meaning",
+]
+
+_AT_REFERENCE = 1e-9
+_LARGEST_LOG = 300.0  # squares of larger ratios overflow; their effective size is nil long before
+
+
+class NormalisationScan(NamedTuple):
+    """E_θ0[r(x|θ_k)] at the points of the grid, and the effective number of events behind it."""
+
+    grid: FloatArray
+    mean: FloatArray
+    error: FloatArray
+    effective: FloatArray
+
+
+def normalisation_check(held: HeldOut) -> tuple[NormalisationScan, Check]:
+    """E_θ0[r(x|θ_k)] = 1 at every point of the grid."""
+    grid, weights = held.interpolation.grid, held.samples[held.origin].weights
+    log_ratio = np.stack([held.value(held.origin, float(t)) for t in grid], axis=1)
+    ratio = np.exp(np.minimum(log_ratio, _LARGEST_LOG))
+    mean, error = weighted_mean(ratio, weights)
+    effective = effective_size(weights[:, None] * ratio)
+    critical = critical_pull(held.sigma, len(grid) - 1)
+    tolerance = held.tolerances.normalisation
+    looks = [
+        Look(
+            f"E[r] at {held.label(t)}",
+            float(m),
+            float(e),
+            1.0,
+            tolerance,
+            judge(m - 1, e, tolerance, critical, enough=n >= MINIMUM),
+        )
+        for t, m, e, n in zip(grid, mean, error, effective, strict=True)
+        if abs(t - held.reference) > _AT_REFERENCE  # where r is one without a test
+    ]
+    away = grid[np.abs(grid - held.reference) > _AT_REFERENCE]
+    seen = [float(t) for t, look in zip(away, looks, strict=True) if look.outcome == "passed"]
+    reach = f"; it is seen only in [{min(seen):g}, {max(seen):g}]" if seen else ""
+    fewest = float(effective.min())
+    look = worst(looks, ALL)
+    meaning = {
+        "passed": "r(x|θ) is the ratio of two normalised densities.",
+        "failed": "r(x|θ) is not normalised, so Λ(θ) is distorted. Use toys for intervals "
+        "(mil.calibrate), and do not reweight with it.",
+    }.get(
+        look.outcome,
+        f"Weights r spread over too few events (effectively {fewest:.0f} at worst){reach}. "
+        "More events at θ0, or a smaller range.",
+    )
+    return (
+        NormalisationScan(grid, mean, error, effective),
+        look.check("normalisation", critical, meaning, look.outcome),
+    )
+
+
+def score_check(held: HeldOut) -> Check:
+    """E_θ[∂λ/∂θ] = 0 at θ0 and at the values of all other samples (first Bartlett identity).
+
+    The mean score is given as the bias of θ̂ that it causes, in standard errors of one dataset:
+    sqrt(n_events) E[∂λ]/sd(∂λ), whatever the curvature.
+    """
+    critical = critical_pull(held.sigma, len(held.samples))
+    tolerance = held.tolerances.bias
+    looks = []
+    for i, theta in enumerate(held.thetas):
+        weights = held.samples[i].weights
+        score = held.value(i, theta, 1)
+        mean, error = (float(a) for a in weighted_mean(score, weights))
+        spread = np.sqrt(max(float(weighted_mean((score - mean) ** 2, weights)[0]), 0.0))
+        enough = bool(effective_size(weights) >= MINIMUM)
+        if spread <= held.rounding:
+            blind: Outcome = "failed" if abs(mean) > held.rounding else "undecided"
+            looks.append(
+                Look(
+                    f"score without spread at {held.label(theta)}",
+                    np.nan,
+                    np.nan,
+                    0.0,
+                    tolerance,
+                    blind,
+                )
+            )
+            continue
+        scale = np.sqrt(held.n_events) / spread
+        looks.append(
+            Look(
+                f"bias/σ at {held.label(theta)}",
+                scale * mean,
+                scale * error,
+                0.0,
+                tolerance,
+                judge(scale * mean, scale * error, tolerance, critical, enough=enough),
+            )
+        )
+    look = worst(looks, ALL)
+    meaning = {
+        "passed": f"Estimates from {held.n_events} events are unbiased.",
+        "failed": f"Estimates from {held.n_events} events are biased. Correct them with toys "
+        "(mil.calibrate), or train with more events.",
+    }.get(look.outcome, f"Too few events to see a bias of {tolerance:g} standard errors.")
+    if np.isnan(look.value):
+        meaning = "The slope of the ratio is the same for every event: it ignores the data."
+    return look.check("score", critical, meaning, look.outcome)
+
+
+def bartlett_check(held: HeldOut) -> Check:
+    """E[−∂²λ] = E[(∂λ)²] at θ0, event by event (second Bartlett identity).
+
+    Their ratio is the inverse of I_curv/I_eff for an estimator of response 1, since
+    Var(θ̂) = E[(∂λ)²] / (n_events E[−∂²λ]²).
+    """
+    theta, weights = held.reference, held.samples[held.origin].weights
+    square = np.square(held.value(held.origin, theta, 1))
+    bend = -held.value(held.origin, theta, 2)
+    name, quantity = "event Bartlett", f"E[−λ″]/E[λ′²] at {held.label(theta)}"
+    tolerance = held.tolerances.bartlett
+    enough = bool(effective_size(weights) >= MINIMUM)
+    if np.sqrt(square.max()) <= held.rounding:
+        return Check(
+            name,
+            "failed" if np.abs(bend).max() > held.rounding else "undecided",
+            "The slope of λ at θ0 is zero for every event: the ratio ignores the data there.",
+            quantity,
+        )
+    ratio, error = weighted_ratio(bend, square, weights)
+    outcome = judge(ratio - 1, error, tolerance, held.sigma, enough=enough)
+    look = Look(quantity, ratio, error, 1.0, tolerance, outcome)
+    meaning = width_meaning(look, 1 / ratio if ratio > 0 else 0.0)
+    return look.check(name, held.sigma, meaning, outcome)
+
+
+def range_check(held: HeldOut) -> Check:
+    """Fraction of events more than five standard deviations from the mean of the training data."""
+    fitted = getattr(held.model, "fitted", None)
+    if not all(hasattr(fitted, name) for name in ("mean", "variance", "feature_names")):
+        why = "The model does not tell the mean and variance of its training data."
+        return Check("training range", "skipped", why)
+    names = list(fitted.feature_names)  # type: ignore[union-attr]  # checked above
+    mean, variance = (np.asarray(getattr(fitted, n), dtype=float) for n in ("mean", "variance"))
+    critical = critical_pull(held.sigma, len(names))
+    tolerance = held.tolerances.outside
+    looks = []
+    for k, name in enumerate(names):
+        far = [np.abs(s.column(name) - mean[k]) > 5 * np.sqrt(variance[k]) for s in held.samples]
+        pairs = [
+            weighted_mean(f.astype(np.float64), s.weights)
+            for f, s in zip(far, held.samples, strict=True)
+        ]
+        value = float(np.mean([m for m, _ in pairs]))
+        error = float(np.sqrt(sum(e**2 for _, e in pairs)) / len(pairs))
+        outcome = judge(value, error, tolerance, critical)
+        # No fraction is expected, so none is so many errors away from it.
+        looks.append(Look(f"fraction of {name} far out", value, error, np.nan, tolerance, outcome))
+    look = max(looks, key=lambda one: (one.outcome == "failed", one.value))
+    outcome = worst(looks, ALL).outcome
+    meaning = {
+        "passed": "The events lie where the model was trained.",
+        "failed": f"The model was trained on other values of {look.quantity.split()[2]} than "
+        "these events have. Check units and selection.",
+    }.get(outcome, "Too few events to tell whether they lie where the model was trained.")
+    return look.check("training range", critical, meaning, outcome)
+
+
+def width_meaning(look: Look, excess: float) -> str:
+    """What a Bartlett ratio means; `excess` is the claimed over the true information."""
+    if look.outcome == "passed":
+        return "The curvature of Λ is the spread of the estimates: intervals have the right width."
+    if look.outcome == "undecided":
+        return f"Too few events or toys to measure the width of intervals to {look.tolerance:g}."
+    if not excess > 0:
+        return "Λ is not concave at θ0, so it gives no interval. Train again."
+    size = (
+        f"{excess**0.5:.2g} times too narrow"
+        if excess > 1
+        else f"{excess**-0.5:.2g} times too wide"
+    )
+    return f"Intervals where Λ falls by ½ are {size}. Scale Λ by c_cicc (mil.calibrate)."

@@ -1,0 +1,187 @@
+"""Held-out events of a model under test, and what the model says of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from milinfer.diagnostics.checks import Tolerances, effective_size, weighted_mean
+from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
+from milinfer.likelihood.models import LLRModel, curve
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.unseen import require_unseen
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.typing import FloatArray
+from milinfer.utils.points import only
+
+__all__ = ["HeldOut", "hold_out"]
+
+_DEFAULT_CONFINEMENT = 10.0  # standard errors between θ0 and the nearer end of the range
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out events and what the model says of them; the model runs once for each sample.
+
+    It is an LLR model itself, of these samples only.
+    """
+
+    model: LLRModel
+    samples: tuple[Sample, ...]
+    thetas: FloatArray
+    reference: float
+    tables: tuple[FloatArray, ...]
+    n_events: int
+    sigma: float
+    tolerances: Tolerances
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.model.name
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter."""
+        return only(self.model.parameters)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The same, as a tuple."""
+        return self.model.parameters
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """Grid and continuation."""
+        return curve(self.model)
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """The stored ratios of one of the samples."""
+        return next(t for s, t in zip(self.samples, self.tables, strict=True) if s is sample)
+
+    @property
+    def origin(self) -> int:
+        """Position of the sample at θ0."""
+        return int(np.argmin(np.abs(self.thetas - self.reference)))
+
+    @property
+    def others(self) -> list[int]:
+        """Positions of the other samples."""
+        return [i for i in range(len(self.samples)) if i != self.origin]
+
+    @property
+    def rounding(self) -> float:
+        """Slopes below this are rounding errors."""
+        largest = max(float(np.abs(t).max()) for t in self.tables)
+        return 1e-9 * largest / float(np.ptp(self.interpolation.grid))
+
+    def value(self, index: int, theta: float, derivative: int = 0) -> FloatArray:
+        """λ of each event of a sample relative to θ0, or a derivative, shape (n_events,).
+
+        On the grid this is what the model gives; between, and for derivatives, its continuation.
+        """
+        weights = self._functional(theta, derivative)
+        if derivative == 0:
+            weights = weights - self._functional(self.reference)
+        return self.tables[index] @ weights
+
+    @property
+    def confinement(self) -> float:
+        """Distance of θ0 from the nearer end of the range, in standard errors of a dataset.
+
+        By E[(∂λ)²], which is the information of one event if the ratio is right.
+        """
+        low, high = self.interpolation.range
+        square = np.square(self.value(self.origin, self.reference, 1))
+        info = max(float(weighted_mean(square, self.samples[self.origin].weights)[0]), 0.0)
+        margin = min(self.reference - low, high - self.reference)
+        return margin * float(np.sqrt(self.n_events * info))
+
+    def label(self, theta: float) -> str:
+        """Parameter and value."""
+        return f"{self.parameter}={theta:g}"
+
+    def _functional(self, theta: float, derivative: int = 0) -> FloatArray:
+        """Weights of the grid points in λ(θ): the continuation is linear in the values."""
+        grid = self.interpolation.grid
+        unit = np.eye(len(grid))
+        hit = np.flatnonzero(np.isclose(grid, theta, rtol=0, atol=1e-9))
+        if derivative == 0 and len(hit):
+            row: FloatArray = unit[hit[0]]
+            return row
+        continuation = self.interpolation
+        if continuation.kind == "parabola":  # of the points around θ, for an expected maximum there
+            near = np.abs(grid - theta) <= continuation.window * (1 + 1e-9)
+            continuation = Interpolation(grid[near], "polynomial", 2)
+            unit = unit[:, near]
+        return continuation.evaluate(unit, np.full(len(grid), theta), derivative)
+
+
+def hold_out(
+    model: LLRModel,
+    samples: SampleSet,
+    reference: float | None,
+    n_events: int | None,
+    sigma: float,
+    tolerances: Tolerances,
+    outside: Literal["raise", "drop"],
+) -> HeldOut:
+    """Run the model once on every sample; arguments and errors as of :func:`milinfer.diagnose`."""
+    parameter, grid = only(model.parameters), curve(model).grid
+    if n_events is not None and n_events < 1:
+        msg = f"n_events = {n_events}: a dataset has one event or more"
+        raise ConfigurationError(msg)
+    if reference is None:
+        reference = float(np.ravel(getattr(model, "reference", 0.0))[0])
+    require_unseen(model, samples, "a diagnosis")
+    if len(samples.parameters) > 1:
+        msg = f"diagnose() needs samples in {parameter} alone, not {samples.parameters}"
+        raise ParameterError(msg)
+    values = samples.values(parameter)
+    low, high = curve(model).range
+    inside = (values >= low - 1e-9) & (values <= high + 1e-9)
+    if not inside.all() and outside == "raise":
+        msg = (
+            f"{samples[int(np.argmin(inside))].label} is outside [{low:g}, {high:g}], where "
+            f'{model.name} was learned; leave it out, or use outside="drop"'
+        )
+        raise ParameterError(msg)
+    origin = samples.at(**{parameter: reference})
+    if not low - 1e-9 <= reference <= high + 1e-9:
+        msg = f"the reference {reference:g} is outside [{low:g}, {high:g}]"
+        raise ParameterError(msg)
+    order = [int(i) for i in np.argsort(values) if inside[i]]
+    kept = tuple(samples[i] for i in order)
+    for sample in kept:
+        if not sample.weights.sum() > 0:
+            msg = f"{sample.label}: the weights sum to {sample.weights.sum():g}, not more than 0"
+            raise SampleError(msg)
+    tables = []
+    for sample in kept:
+        table = np.asarray(model.event_llr(sample), dtype=np.float64)
+        if table.shape != (len(sample), len(grid)) or not np.isfinite(table).all():
+            msg = (
+                f"{model.name} gives an array of shape {table.shape} for {sample!r}, with "
+                f"{int((~np.isfinite(table)).sum())} numbers that are not finite; "
+                f"({len(sample)}, {len(grid)}) finite ones are needed"
+            )
+            raise ModelError(msg)
+        tables.append(table)
+    smallest = min(float(effective_size(s.weights)) for s in kept)
+    held = HeldOut(
+        model,
+        kept,
+        values[order],
+        float(origin.point[parameter]),
+        tuple(tables),
+        n_events or 1,
+        sigma,
+        tolerances,
+    )
+    if n_events is None:
+        confined = (_DEFAULT_CONFINEMENT / max(held.confinement, 1e-9)) ** 2
+        few, many = max(smallest / 500, 20), max(smallest / 50, 20)
+        held = replace(held, n_events=round(min(max(confined, few), many)))
+    return held

@@ -1,0 +1,381 @@
+r"""Receiver operating characteristics of weighted scores, with errors, alone and in pairs.
+
+Scores separate a signal (large scores) from a background.  Everything here is a smooth functional
+of the two samples, so its error follows from what each event contributes to first order; for the
+area that is the error of DeLong, DeLong and Clarke-Pearson (1988).  Two classifiers that score the
+*same* events are compared event by event: what both gain from a lucky sample drops out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.diagnostics.checks import weighted_mean
+from milinfer.exceptions import ParameterError, SampleError
+from milinfer.typing import FloatArray
+from milinfer.utils.display import html_facts, measured
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "Estimate",
+    "Roc",
+    "auc_difference",
+    "false_positive_difference",
+    "false_positive_rate",
+    "mean_over_trainings",
+    "roc_curve",
+    "weighted_auc",
+]
+
+Scores: TypeAlias = tuple[ArrayLike, ArrayLike]
+"""Scores of the signal and of the background."""
+
+Weights: TypeAlias = tuple[ArrayLike, ArrayLike] | None
+"""Weights of the signal and of the background; None: all 1."""
+
+# Half width in the true positive rate over which the slope of a curve is taken: at most the first,
+# and at most this part of the distance from 0 or 1, where curves bend.
+_WINDOW, _PART = 0.05, 0.25
+_RANGE = (0.01, 0.99)
+
+
+class Estimate(NamedTuple):
+    """A number and its standard error."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Roc:
+    """A receiver operating characteristic.
+
+    Parameters
+    ----------
+    false_positive, true_positive
+        Parts of background and signal with a score of at least each threshold, thresholds
+        descending: shape (n_thresholds + 1,), from 0 to 1.  Equal scores are one threshold.
+    auc, auc_error
+        Area under the curve, equal scores counting half, and its standard error.
+    """
+
+    false_positive: FloatArray
+    true_positive: FloatArray
+    auc: float
+    auc_error: float
+
+    def __repr__(self) -> str:
+        return f"Roc({len(self.false_positive)} points, AUC {measured(self.auc, self.auc_error)})"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "area under the curve": measured(self.auc, self.auc_error),
+            "points": len(self.false_positive),
+        }
+        return html_facts("ROC curve", facts)
+
+    def to_table(self) -> pa.Table:
+        """One row for each point of the curve: ``false_positive``, ``true_positive``."""
+        import pyarrow as pa
+
+        rates = (self.false_positive, self.true_positive)
+        return pa.table(dict(zip(("false_positive", "true_positive"), rates, strict=True)))
+
+    def at(self, true_positive: ArrayLike) -> FloatArray:
+        """False positive rate at true positive rates of any shape, between 0 and 1.
+
+        Raises
+        ------
+        SampleError
+            If negative weights make the true positive rate fall somewhere.
+        ParameterError
+            If a rate is outside [0, 1].
+        """
+        wanted = np.asarray(true_positive, dtype=np.float64)
+        if not np.all((wanted >= 0) & (wanted <= 1)):
+            msg = f"true positive rates are between 0 and 1, not {wanted}"
+            raise ParameterError(msg)
+        if np.any(np.diff(self.true_positive) < 0):
+            msg = (
+                "negative weights make the true positive rate fall with the threshold, so that a "
+                "rate has no unique threshold; use the points of the curve"
+            )
+            raise SampleError(msg)
+        return np.asarray(np.interp(wanted, self.true_positive, self.false_positive))
+
+
+def roc_curve(
+    signal: ArrayLike,
+    background: ArrayLike,
+    signal_weights: ArrayLike | None = None,
+    background_weights: ArrayLike | None = None,
+) -> Roc:
+    """Receiver operating characteristic of weighted scores.
+
+    Parameters
+    ----------
+    signal, background
+        Scores, larger for the signal: shapes (n_signal,), (n_background,).
+    signal_weights, background_weights
+        Of the same shapes, negative ones allowed; default: all 1.
+
+    Raises
+    ------
+    SampleError
+        If shapes disagree, a score is NaN, or weights do not sum to a positive number.
+
+    Examples
+    --------
+    >>> roc = roc_curve([2.0, 1.0], [2.0, 0.0])
+    >>> roc.false_positive, roc.true_positive, roc.auc
+    (array([0. , 0.5, 0.5, 1. ]), array([0. , 0.5, 1. , 1. ]), 0.625)
+    >>> roc.at(0.25)
+    array(0.25)
+    """
+    first, second = (
+        _sample("signal", signal, signal_weights),
+        _sample("background", background, background_weights),
+    )
+    thresholds = np.unique(np.concatenate([first[0], second[0]]))[::-1]
+    rates = []
+    for scores, weights in (second, first):
+        order = np.argsort(-scores, kind="stable")
+        cumulative = np.concatenate([[0.0], np.cumsum(weights[order])])
+        passed = np.searchsorted(-scores[order], -thresholds, side="right")
+        rates.append(np.concatenate([[0.0], cumulative[passed] / cumulative[-1]]))
+    return Roc(rates[0], rates[1], *weighted_auc(*first, *second))
+
+
+def weighted_auc(
+    signal: FloatArray,
+    signal_weights: FloatArray,
+    background: FloatArray,
+    background_weights: FloatArray,
+) -> tuple[float, float]:
+    """Area under the ROC curve of weighted events, with the error of DeLong et al. (1988).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.ones(2)
+    >>> weighted_auc(np.array([1.0, 2.0]), one, np.array([0.0, 2.0]), one)[0]
+    0.625
+    """
+    below, above = _placements(signal, signal_weights, background, background_weights)
+    auc, error = weighted_mean(below, signal_weights)
+    _, other = weighted_mean(above, background_weights)
+    return float(auc), float(np.hypot(error, other))
+
+
+def auc_difference(first: Scores, second: Scores, weights: Weights = None) -> Estimate:
+    """Area of one classifier minus that of another on the same events (DeLong et al. 1988).
+
+    Parameters
+    ----------
+    first, second
+        Scores (signal, background) by each classifier, event by event.
+    weights
+        Of the signal and of the background; default: all 1.
+
+    Returns
+    -------
+    Estimate
+        The difference and its error, in which the correlation of the two is taken into account.
+
+    Raises
+    ------
+    SampleError
+        As :func:`roc_curve`, or if the two did not score the same number of events.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> one, zero = rng.normal(0.5, 1, 9000), rng.normal(0, 1, 9000)
+    >>> noisy = (one + rng.normal(0, 0.5, 9000), zero + rng.normal(0, 0.5, 9000))
+    >>> difference = auc_difference((one, zero), noisy)
+    >>> 0.01 < difference.value < 0.03, difference.error < 0.6 * roc_curve(one, zero).auc_error
+    (True, True)
+    """
+    pairs, (w1, w0) = _paired(first, second, weights)
+    (below, above), (other_below, other_above) = (_placements(s, w1, b, w0) for s, b in pairs)
+    value, error = weighted_mean(below - other_below, w1)
+    _, rest = weighted_mean(above - other_above, w0)
+    return Estimate(float(value), float(np.hypot(error, rest)))
+
+
+def false_positive_rate(
+    scores: Scores, true_positive: float = 0.5, weights: Weights = None
+) -> Estimate:
+    """False positive rate at a given true positive rate.
+
+    The error counts the background above the threshold and, by the slope of the curve, the signal
+    that fixes the threshold.
+
+    Parameters
+    ----------
+    scores
+        Of signal and background.
+    true_positive
+        Between 0.01 and 0.99.  Its slope needs some ten signal events on either side.
+    weights
+        Of the signal and of the background, none negative; default: all 1.
+
+    Raises
+    ------
+    SampleError
+        As :func:`roc_curve`, or if a weight is negative.
+    ParameterError
+        If the true positive rate is not in this range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.linspace(0, 1, 1001)
+    >>> rate = false_positive_rate((np.sqrt(x), x), 0.5)  # exact: 1 − √½
+    >>> round(rate.value, 3), round(rate.error, 3)
+    (0.293, 0.018)
+    """
+    parts, rate = _rate_parts(scores, true_positive, weights)
+    return Estimate(rate, float(np.hypot(*(weighted_mean(p, w)[1] for p, w in parts))))
+
+
+def false_positive_difference(
+    first: Scores, second: Scores, true_positive: float = 0.5, weights: Weights = None
+) -> Estimate:
+    """False positive rate of one classifier minus that of another, on the same events.
+
+    Parameters
+    ----------
+    first, second
+        Scores (signal, background) by each classifier, event by event.
+    true_positive, weights
+        As for :func:`false_positive_rate`.
+
+    Raises
+    ------
+    SampleError, ParameterError
+        As :func:`false_positive_rate`, or if the two did not score the same number of events.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.linspace(0, 1, 1001)
+    >>> round(false_positive_difference((np.sqrt(x), x), (x, x)).value, 3)
+    -0.207
+    """
+    pairs, both = _paired(first, second, weights)
+    (one, rate), (two, other) = (_rate_parts(pair, true_positive, both) for pair in pairs)
+    errors = (weighted_mean(a - b, w)[1] for (a, w), (b, _) in zip(one, two, strict=True))
+    return Estimate(rate - other, float(np.hypot(*errors)))
+
+
+def mean_over_trainings(estimates: Sequence[Estimate]) -> Estimate:
+    """Mean of what trainings from different seeds gave on the same test events.
+
+    The error has two parts: the spread of the trainings over the root of their number, and the
+    error from the test events, which more trainings do not lower.
+
+    Raises
+    ------
+    SampleError
+        If there are fewer than two.
+
+    Examples
+    --------
+    >>> found = mean_over_trainings([Estimate(0.7, 0.003), Estimate(0.708, 0.003)])
+    >>> round(found.value, 3), round(found.error, 3)
+    (0.704, 0.005)
+    """
+    if len(estimates) < 2:
+        msg = f"{len(estimates)} trainings have no spread; give two or more"
+        raise SampleError(msg)
+    values, errors = np.array(estimates, dtype=np.float64).T
+    spread = values.std(ddof=1) / np.sqrt(len(values))
+    return Estimate(float(values.mean()), float(np.hypot(spread, errors.mean())))
+
+
+def _rate_parts(
+    scores: Scores, true_positive: float, weights: Weights
+) -> tuple[tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]], float]:
+    """What each event of signal and background adds to the rate, its weight, and the rate."""
+    if not _RANGE[0] <= true_positive <= _RANGE[1]:
+        msg = f"true_positive={true_positive} is not between {_RANGE[0]} and {_RANGE[1]}"
+        raise ParameterError(msg)
+    w1, w0 = (None, None) if weights is None else weights
+    (s, w1), (b, w0) = _sample("signal", scores[0], w1), _sample("background", scores[1], w0)
+    if min(w1.min(), w0.min()) < 0:
+        msg = "weights are negative: the signal has no unique threshold; use auc_difference"
+        raise SampleError(msg)
+    roc = roc_curve(s, b, w1, w0)
+    window = min(_WINDOW, _PART * true_positive, _PART * (1 - true_positive))
+    low, high = roc.at([true_positive - window, true_positive + window])
+    slope = (high - low) / (2 * window)
+    order = np.argsort(-s, kind="stable")
+    above = np.searchsorted(np.cumsum(w1[order]) / w1.sum(), true_positive)
+    threshold = s[order[min(int(above), len(s) - 1)]]
+    passed = [np.asarray(x >= threshold, dtype=np.float64) for x in (s, b)]
+    return ((-slope * passed[0], w1), (passed[1], w0)), float(roc.at(true_positive))
+
+
+def _placements(
+    signal: FloatArray,
+    signal_weights: FloatArray,
+    background: FloatArray,
+    background_weights: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Part of the background below each signal event, and of the signal above each background."""
+    below = _fraction_below(signal, background, background_weights)
+    return below, 1 - _fraction_below(background, signal, signal_weights)
+
+
+def _fraction_below(values: FloatArray, others: FloatArray, weights: FloatArray) -> FloatArray:
+    """Weighted fraction of `others` below each value, equal ones counting half."""
+    order = np.argsort(others)
+    cumulative = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
+    ranks = [np.searchsorted(others[order], values, side=side) for side in ("left", "right")]
+    mean: FloatArray = (cumulative[ranks[0]] + cumulative[ranks[1]]) / 2
+    return mean
+
+
+def _paired(
+    first: Scores, second: Scores, weights: Weights
+) -> tuple[list[tuple[FloatArray, FloatArray]], tuple[FloatArray, FloatArray]]:
+    """Scores by both classifiers, checked, and the weights that they have in common."""
+    w1, w0 = (None, None) if weights is None else weights
+    checked = [(_sample("signal", s, w1), _sample("background", b, w0)) for s, b in (first, second)]
+    sizes = [[len(scores) for scores, _ in pair] for pair in checked]
+    if sizes[0] != sizes[1]:
+        msg = (
+            f"the classifiers scored {sizes[0]} and {sizes[1]} events of signal and background; a "
+            "paired comparison needs scores of the same events in the same order"
+        )
+        raise SampleError(msg)
+    return [(s[0], b[0]) for s, b in checked], (checked[0][0][1], checked[0][1][1])
+
+
+def _sample(
+    name: str, scores: ArrayLike, weights: ArrayLike | None
+) -> tuple[FloatArray, FloatArray]:
+    values = np.asarray(scores, dtype=np.float64)
+    given = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2 or given.shape != values.shape:
+        msg = (
+            f"scores of the {name} have shape {values.shape}, its weights {given.shape}; give both "
+            "for two events or more, in one dimension"
+        )
+        raise SampleError(msg)
+    if np.isnan(values).any():
+        msg = f"the score of {name} event {int(np.argmax(np.isnan(values)))} is NaN"
+        raise SampleError(msg)
+    if not (np.isfinite(given).all() and given.sum() > 0):
+        msg = f"the weights of the {name} sum to {given.sum():g}; they need a positive sum"
+        raise SampleError(msg)
+    return values, given

@@ -1,0 +1,224 @@
+"""Checks on pseudo-experiments: response, I_curv against I_eff, and the shape of surfaces.
+
+For datasets the second Bartlett identity reads I_curv = I_eff ([AS], eq. 17; §C.2 finds it
+violated by every learned ratio).  Surfaces with steps are what §4.3 (Fig. 3) and §C.4 (Fig. 5)
+report of parametrised and of multi-class networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from milinfer.diagnostics.checks import (
+    Check,
+    Look,
+    Outcome,
+    critical_pull,
+    effective_size,
+    judge,
+    weighted_mean,
+)
+from milinfer.diagnostics.event_checks import width_meaning
+from milinfer.diagnostics.held_out import HeldOut
+from milinfer.intervals.information import information
+from milinfer.samples.samples import SampleSet
+from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.typing import BoolArray
+
+__all__ = ["surface_is_bad", "toy_checks"]
+
+_NEAR = 4.5  # Λ below the maximum that still enters a 3σ interval
+_ROUGH = 0.5  # Λ that moves the end of a 1σ interval by one half of it
+_AT_EDGE = 0.01
+_SAME = 1e-6  # of the range: no spread of estimates
+_CONFINED = 8.0  # standard errors between θ0 and the nearer end of the range
+_FEWEST_TOYS = 100
+_SMALLEST_POOL = 20  # datasets in a pool, for toys to be more than the same events again
+
+
+def toy_checks(held: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check, Check]:
+    """Response, I_curv/I_eff and surfaces of pseudo-experiments at θ0."""
+    pools = [float(effective_size(s.weights)) for s in held.samples]
+    obstacle = _obstacle(held, n_toys, pools[held.origin])
+    if obstacle is not None:
+        return _named(obstacle, _surface_check(held, obstacle))
+    thrower = Toys(SampleSet(held.samples), held.n_events, seed)
+    toys = thrower.run([held], held.reference, n_toys)[held.name]
+    surfaces = _surface_check(held, toys)
+    spread = float(np.std(toys.theta_hat, ddof=1))
+    edge = float(np.mean(toys.extremum.at_edge))
+    if spread <= _SAME * np.ptp(held.interpolation.grid):
+        why = "Every dataset gives the same estimate: the surface does not depend on the data."
+        return _named(Check("", "failed", why), surfaces)
+    if edge > _AT_EDGE:
+        why = f"In {edge:.0%} of the toys the estimate is an end of the range and says nothing."
+        return _named(Check("", "undecided", why), surfaces)
+    near = []
+    for i in _neighbours(held, spread, pools):
+        ensemble = thrower.run([held], held.thetas[i], n_toys)[held.name]
+        moves = np.std(ensemble.theta_hat) > _SAME * np.ptp(held.interpolation.grid)
+        if moves and np.mean(ensemble.extremum.at_edge) <= _AT_EDGE:
+            near.append(ensemble)
+    found = information(toys, [toys, *near] if near else [])
+    look = Look(
+        f"dE[θ̂]/dθ at {held.label(held.reference)}",
+        found.response,
+        found.response_error,
+        1.0,
+        held.tolerances.response,
+        judge(found.response - 1, found.response_error, held.tolerances.response, held.sigma),
+    )
+    meaning = {
+        "passed": "Estimates follow the truth.",
+        "failed": "Estimates are pulled towards the middle (below 1) or away from it. Correct "
+        "them with mil.calibrate; intervals as they are do not cover away from θ0.",
+    }.get(look.outcome, "Too few toys or events to measure the response.")
+    response = look.check("response", held.sigma, meaning, look.outcome)
+    if not near:
+        why = "No other sample far enough from the ends of the range for toys."
+        response = Check("response", "undecided", why)
+    ratio, error = found.bartlett_ratio, found.bartlett_ratio_error
+    look = Look(
+        f"I_curv/{'I_eff' if near else 'I_MLE'} of {held.n_events} events",
+        ratio,
+        error,
+        1.0,
+        held.tolerances.bartlett,
+        judge(ratio - 1, error, held.tolerances.bartlett, held.sigma),
+    )
+    return (
+        response,
+        look.check("toy Bartlett", held.sigma, width_meaning(look, ratio), look.outcome),
+        surfaces,
+    )
+
+
+def surface_is_bad(toys: ToyEnsemble) -> BoolArray:
+    """Which surfaces have no single, smooth maximum inside the range, shape (n_toys,).
+
+    A surface is bad if, within Λ = 4.5 of its maximum (what enters a 3σ interval), it has more
+    than one local maximum, or if Λ at the grid points differs by more than 0.5 from the
+    continuation between them; or if its maximum is an end of the range.
+
+    Examples
+    --------
+    >>> from milinfer.likelihood.models import ModelTag
+    >>> from milinfer.likelihood.surface import Interpolation
+    >>> grid = Interpolation(np.linspace(-1, 1, 9), "spline")
+    >>> values = np.array([-20 * grid.grid**2, -20 * np.abs(grid.grid**2 - 0.25), 9 * grid.grid])
+    >>> toys = ToyEnsemble(ModelTag("m"), {"mu": 0.0}, grid, values, 100, False, 100, "", 0)
+    >>> surface_is_bad(toys)
+    array([False,  True,  True])
+    """
+    continuation, raw = toys.interpolation, toys.values
+    low, high = toys.range
+    fine = np.linspace(low, high, 16 * len(continuation.grid) + 1)
+    bad = np.empty(toys.n_toys, dtype=np.bool_)
+    for start in range(0, toys.n_toys, 500):
+        rows = slice(start, start + 500)
+        n = len(raw[rows])
+        on_fine = continuation.evaluate(raw[rows], np.broadcast_to(fine, (n, len(fine))))
+        on_grid = continuation.evaluate(
+            raw[rows], np.broadcast_to(continuation.grid, (n, len(continuation.grid)))
+        )
+        wall = np.full((n, 1), -np.inf)
+        padded = np.concatenate([wall, on_fine, wall], axis=1)
+        # Neighbours that are equal count as two: a plateau has no single maximum.
+        peak = (on_fine >= padded[:, :-2]) & (on_fine >= padded[:, 2:])
+        peak &= on_fine >= on_fine.max(axis=1, keepdims=True) - _NEAR
+        near = raw[rows] >= raw[rows].max(axis=1, keepdims=True) - _NEAR
+        rough = near & (np.abs(on_grid - raw[rows]) > _ROUGH)
+        bad[rows] = (peak.sum(axis=1) > 1) | rough.any(axis=1)
+    return bad | toys.extremum.at_edge
+
+
+def _obstacle(held: HeldOut, n_toys: int, pool: float) -> Check | None:
+    """Why there can be no toys, if so."""
+    if n_toys == 0:
+        return Check("", "skipped", "No toys were asked for (n_toys=0).")
+    if n_toys < _FEWEST_TOYS:
+        return Check("", "undecided", f"{n_toys} toys are too few; {_FEWEST_TOYS} are needed.")
+    if np.any(held.samples[held.origin].weights < 0):
+        why = "Some events have negative weights: toys of them fluctuate more than data do."
+        return Check("", "skipped", why)
+    if pool < _SMALLEST_POOL * held.n_events:
+        why = (
+            f"The events that trained nothing count as {pool:.0f}: too few for toys of "
+            f"{held.n_events}, which need {_SMALLEST_POOL} times as many to draw from."
+        )
+        return Check("", "undecided", why)
+    if held.confinement < _CONFINED:
+        # Exact surfaces of so few events have several maxima, too, and maxima at the ends.
+        why = (
+            f"Datasets of {held.n_events} events do not confine an estimate to the range, so no "
+            "asymptotic interval holds. More events (n_events=), or a wider range."
+        )
+        return Check("", "undecided", why)
+    return None
+
+
+def _surface_check(held: HeldOut, toys: ToyEnsemble | Check) -> Check:
+    """A concave mean surface, and single smooth maxima of the toys where there are any."""
+    remedy = "Use logits that are polynomials in θ (degree=), or a wider range."
+    misshapen = _mean_is_misshapen(held)
+    if isinstance(toys, Check):
+        if not misshapen:
+            return replace(toys, name="surfaces")
+        why = f"The mean surface at θ0 has no concave maximum inside the range. {remedy}"
+        return Check("surfaces", "failed", why)
+    bad = surface_is_bad(toys)
+    fraction, n = float(bad.mean()), toys.n_toys
+    error = float(np.sqrt(max(fraction * (1 - fraction), 1 / n) / n))
+    tolerance = held.tolerances.surfaces
+    outcome: Outcome = "failed" if misshapen else judge(fraction, error, tolerance, held.sigma)
+    meaning = {
+        "passed": "One smooth maximum inside the range, as a likelihood has.",
+        "failed": "Surfaces with steps, several maxima or a maximum at an end of the range: no "
+        f"parabola, no interval. {remedy}",
+    }.get(outcome, "Too few toys to tell.")
+    look = Look("fraction of bad surfaces", fraction, error, 0.0, tolerance, outcome)
+    return look.check("surfaces", held.sigma, meaning, outcome)
+
+
+def _mean_is_misshapen(held: HeldOut) -> bool:
+    """Whether E_θ0[λ] significantly has its maximum at an end, or is not concave around it.
+
+    Slopes must fall along the five grid points about the maximum.  A rise by a fifth of the
+    steepest one is allowed: far from θ0 an exact mean surface flattens.
+    """
+    grid, weights = held.interpolation.grid, held.samples[held.origin].weights
+    slopes = np.diff(held.tables[held.origin], axis=1) / np.diff(grid)
+    mean, error = weighted_mean(slopes, weights)
+    critical = critical_pull(held.sigma, 5)
+    surface, _ = weighted_mean(held.tables[held.origin], weights)
+    best = int(np.argmax(surface))
+    if best in (0, len(grid) - 1):
+        last = 0 if best == 0 else -1
+        return bool(abs(mean[last]) > max(critical * error[last], held.rounding))
+    around = slice(max(best - 2, 0), best + 2)
+    rise, error = weighted_mean(np.diff(slopes[:, around], axis=1), weights)
+    allowed = 0.2 * np.abs(mean[around]).max() + critical * error + held.rounding
+    return bool(np.any(rise > allowed))
+
+
+def _neighbours(held: HeldOut, spread: float, pools: list[float]) -> list[int]:
+    """On each side of θ0 the nearest sample at four standard errors or more, or the farthest."""
+    chosen = []
+    for side in (-1, 1):
+        usable = [
+            i
+            for i in held.others
+            if side * (held.thetas[i] - held.reference) > 0
+            and pools[i] >= _SMALLEST_POOL * held.n_events
+            and not np.any(held.samples[i].weights < 0)
+        ]
+        usable.sort(key=lambda i: abs(held.thetas[i] - held.reference))
+        far = [i for i in usable if abs(held.thetas[i] - held.reference) >= 4 * spread]
+        chosen += far[:1] or usable[-1:]
+    return chosen
+
+
+def _named(check: Check, surfaces: Check) -> tuple[Check, Check, Check]:
+    return replace(check, name="response"), replace(check, name="toy Bartlett"), surfaces

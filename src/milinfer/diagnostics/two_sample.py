@@ -1,0 +1,363 @@
+"""Two-sample tests: does the weight r(x|θ) turn events of θ0 into events of θ.
+
+An exact ratio does ([NT], §III C 2 and Fig. 3a): events of θ0 with weights r(x|θ) have the
+distribution of the events of θ in every feature, and no classifier tells the two apart (Cranmer,
+Pavez and Louppe, arXiv:1506.02169).  The same comparison without the weights says how much there
+was to see.  Weights may be negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import chdtrc, chdtri
+
+from milinfer.diagnostics.checks import effective_size
+from milinfer.diagnostics.roc import weighted_auc
+from milinfer.samples.samples import Sample
+from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.display import brief
+
+__all__ = [
+    "Agreement",
+    "CalibrationCurve",
+    "FeatureClosure",
+    "Separation",
+    "calibration_curve",
+    "feature_closure",
+    "separation",
+]
+
+_FEWEST = 10.0  # effective events of each sample in a bin, for χ² to follow its distribution
+_PRODUCTS = 12  # features up to which the classifier also sees products of two
+_RIDGE = 1e-3
+_FOR_EDGES = 20_000  # events that are enough to place the edges of bins
+_MOST = 200_000  # events of a sample that the classifier looks at
+
+
+class Agreement(NamedTuple):
+    """χ² between two samples.
+
+    Parameters
+    ----------
+    chi2, dof
+        After reweighting.
+    original
+        What the difference before reweighting amounts to in the same metric.
+    """
+
+    chi2: float
+    dof: int
+    original: float
+
+    @property
+    def p_value(self) -> float:
+        """Probability of a larger χ² where the two agree."""
+        return float(chdtrc(self.dof, self.chi2)) if self.dof else 1.0
+
+    @property
+    def difference(self) -> float:
+        """Difference before reweighting, squared, in standard errors after it."""
+        return max(self.original - self.dof, 0.0)
+
+    def remaining(self, difference: float) -> float:
+        """Part of a difference that is left, with the expected noise taken off.
+
+        Examples
+        --------
+        >>> Agreement(34.0, 9, 100.0).remaining(100.0)
+        0.5
+        """
+        left = max(self.chi2 - self.dof, 0.0)
+        if left == 0:
+            return 0.0
+        return float(np.sqrt(left / difference)) if difference > 0 else float("inf")
+
+    def would_show(self, part: float, difference: float, p_value: float) -> bool:
+        """Whether `part` of a difference would give a smaller `p_value` in nine cases of ten.
+
+        Examples
+        --------
+        >>> agreement = Agreement(9.0, 9, 5000.0)
+        >>> agreement.would_show(0.2, 5000.0, 0.0027), agreement.would_show(0.01, 5000.0, 0.0027)
+        (True, False)
+        """
+        if self.dof == 0:
+            return False
+        expected = part**2 * difference
+        spread = np.sqrt(2 * (self.dof + 2 * expected))
+        return bool(self.dof + expected - 1.28 * spread > chdtri(self.dof, p_value))
+
+
+class FeatureClosure(NamedTuple):
+    """One feature at θ, and that of θ0 before and after reweighting, as normalised histograms."""
+
+    theta: float
+    feature: str
+    edges: FloatArray
+    target: FloatArray
+    target_error: FloatArray
+    before: FloatArray
+    after: FloatArray
+    after_error: FloatArray
+    agreement: Agreement
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+
+class Separation(NamedTuple):
+    """Area under the ROC curve of a classifier between θ and θ0, before and after reweighting."""
+
+    theta: float
+    before: float
+    before_error: float
+    after: float
+    after_error: float
+
+
+class CalibrationCurve(NamedTuple):
+    """Predicted probability r/(1 + r) of an event to be of θ, and the fraction that is."""
+
+    theta: float
+    predicted: FloatArray
+    observed: FloatArray
+    error: FloatArray
+    agreement: Agreement
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+
+def feature_closure(
+    theta: float, target: Sample, source: Sample, ratio: FloatArray, n_bins: int = 10
+) -> list[FeatureClosure]:
+    """Compare every feature of the target with the reweighted source.
+
+    Both are normalised to one.  χ² uses the full covariance of the two histograms, which holds
+    for weights of any sign; constant features are left out.
+
+    Parameters
+    ----------
+    theta
+        Parameter value of the target.
+    target, source
+        Events at θ and θ0.
+    ratio
+        r(x|θ) of the source events, shape (n,).
+    n_bins
+        At most; bins are quantiles of all events, joined where few.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> source, target = gaussian.samples(5_000, [0.0, 0.5], seed=1)
+    >>> exact = np.exp(gaussian.log_likelihood_ratio(source.column("x0"), 0.5))
+    >>> (closure,) = feature_closure(0.5, target, source, exact)
+    >>> closure.agreement.p_value > 0.01, closure.agreement.original > 500
+    (True, True)
+    """
+    weights = source.weights * ratio
+    out = []
+    for k, name in enumerate(target.feature_names):
+        x1 = target.features[:, k].astype(np.float64)
+        x0 = source.features[:, k].astype(np.float64)
+        edges = _edges(np.concatenate([x1, x0]), n_bins)
+        edges = _joined(edges, [(x1, target.weights), (x0, source.weights), (x0, weights)])
+        if len(edges) < 3:
+            continue
+        i1, i0 = (np.searchsorted(edges[1:-1], x, side="right") for x in (x1, x0))
+        n = len(edges) - 1
+        h1, c1 = _binned_mean(i1, target.weights, np.ones(len(x1)), n)
+        before, _ = _binned_mean(i0, source.weights, np.ones(len(x0)), n)
+        after, c0 = _binned_mean(i0, weights, np.ones(len(x0)), n)
+        out.append(
+            FeatureClosure(
+                theta,
+                name,
+                edges,
+                h1,
+                np.sqrt(np.diag(c1)),
+                before,
+                after,
+                np.sqrt(np.diag(c0)),
+                _agreement(after - h1, before - h1, c1 + c0),
+            )
+        )
+    return out
+
+
+def calibration_curve(
+    theta: float, target: Sample, source: Sample, llr: Sequence[FloatArray], n_bins: int = 10
+) -> CalibrationCurve:
+    """Observed against predicted fraction of θ among as many events of θ and θ0.
+
+    Parameters
+    ----------
+    theta
+        Parameter value of the target.
+    target, source
+        Events at θ and θ0.
+    llr
+        λ(x|θ) of the events of both, each of shape (n,).
+    n_bins
+        At most; quantiles of the predicted probability.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> source, target = gaussian.samples(5_000, [0.0, 0.5], seed=1)
+    >>> llr = [gaussian.log_likelihood_ratio(s.column("x0"), 0.5) for s in (target, source)]
+    >>> curve = calibration_curve(0.5, target, source, llr)
+    >>> curve.agreement.p_value > 0.01, bool(curve.predicted[0] < 0.3)
+    (True, True)
+    """
+    p1, p0 = (0.5 * (1 + np.tanh(0.5 * values)) for values in llr)
+    edges = _edges(np.concatenate([p1, p0]), n_bins)
+    edges = _joined(edges, [(p1, target.weights), (p0, source.weights)])
+    n = max(len(edges) - 1, 1)
+    i1, i0 = (np.searchsorted(edges[1:-1], p, side="right") for p in (p1, p0))
+    # E_θ[1 − p] = E_θ0[p] in every bin of p, since p/(1 − p) = r.
+    m1, c1 = _binned_mean(i1, target.weights, 1 - p1, n)
+    m0, c0 = _binned_mean(i0, source.weights, p0, n)
+    s, cs = _binned_mean(i1, target.weights, np.ones(len(p1)), n)
+    b, cb = _binned_mean(i0, source.weights, np.ones(len(p0)), n)
+    both = s + b
+    error = np.sqrt(b**2 * np.diag(cs) + s**2 * np.diag(cb)) / both**2
+    predicted = (s - m1 + m0) / both
+    return CalibrationCurve(
+        theta, predicted, s / both, error, _agreement(m1 - m0, (s - b) / 2, c1 + c0)
+    )
+
+
+def separation(
+    theta: float, target: Sample, source: Sample, ratio: FloatArray, seed: int = 0
+) -> Separation | None:
+    """Classifier two-sample test (Lopez-Paz and Oquab, ICLR 2017) before and after reweighting.
+
+    Fisher's linear discriminant of the features, their squares and (up to 12 features) products:
+    trained on half of the events (of up to 200 000), evaluated on the other half.  It is the first
+    step of a logistic regression, has a closed form, and takes weights of any sign.
+
+    Parameters
+    ----------
+    theta
+        Parameter value of the target.
+    target, source
+        Events at θ and θ0.
+    ratio
+        r(x|θ) of the source events, shape (n,).
+    seed
+        Of the halves.
+
+    Returns
+    -------
+    Separation or None
+        None where there are fewer than ten training events for each input of the classifier.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> source, target = gaussian.samples(5_000, [0.0, 0.5], seed=1)
+    >>> exact = np.exp(gaussian.log_likelihood_ratio(source.column("x0"), 0.5))
+    >>> found = separation(0.5, target, source, exact)
+    >>> round(found.before, 1), abs(found.after - 0.5) < 3 * found.after_error
+    (0.6, True)
+    """
+    rng = np.random.default_rng(seed)
+    if len(target) > _MOST:
+        target = target.take(rng.permutation(len(target))[:_MOST])
+    if len(source) > _MOST:
+        chosen = rng.permutation(len(source))[:_MOST]
+        source, ratio = source.take(chosen), ratio[chosen]
+    half1, half0 = (rng.permutation(len(s)) % 2 == 0 for s in (target, source))
+    together = np.concatenate([target.features[half1], source.features[half0]]).astype(np.float64)
+    centre, width = together.mean(axis=0), together.std(axis=0)
+    width = np.where(width > 0, width, 1.0)
+    z1, z0 = (_inputs((s.features - centre) / width) for s in (target, source))
+    weights = source.weights * ratio
+    train = [target.weights[half1], source.weights[half0], weights[half0]]
+    if min(float(effective_size(w)) for w in train) < 10 * z1.shape[1]:
+        return None
+    found: list[float] = []
+    for w0 in (source.weights, weights):
+        direction = _discriminant(z1[half1], target.weights[half1], z0[half0], w0[half0])
+        found += weighted_auc(
+            z1[~half1] @ direction, target.weights[~half1], z0[~half0] @ direction, w0[~half0]
+        )
+    return Separation(theta, *found)
+
+
+def _inputs(z: FloatArray) -> FloatArray:
+    """Standardised features, clipped, with squares and products."""
+    z = np.clip(z, -5, 5)
+    first, second = np.triu_indices(z.shape[1])
+    if z.shape[1] > _PRODUCTS:
+        first = second = np.arange(z.shape[1])
+    return np.concatenate([z, z[:, first] * z[:, second]], axis=1)
+
+
+def _discriminant(z1: FloatArray, w1: FloatArray, z0: FloatArray, w0: FloatArray) -> FloatArray:
+    """Direction that separates two weighted samples best, by Fisher's criterion."""
+    means, total = [], np.zeros((z1.shape[1], z1.shape[1]))
+    for z, w in ((z1, w1 / w1.sum()), (z0, w0 / w0.sum())):
+        means.append(w @ z)
+        total += (z - means[-1]).T @ (w[:, None] * (z - means[-1])) / 2
+    total += _RIDGE * np.eye(len(total))
+    direction: FloatArray = np.linalg.solve(total, means[0] - means[1])
+    return direction
+
+
+def _edges(x: FloatArray, n_bins: int) -> FloatArray:
+    """Quantiles as edges; a value of its own bin where most events have it."""
+    low, high = float(x.min()), float(x.max())
+    some = x[:: max(len(x) // _FOR_EDGES, 1)]
+    inner = np.unique(np.quantile(some, np.arange(1, n_bins) / n_bins, method="higher"))
+    inner = inner[inner > low]
+    if len(inner) == 0 and high > low:
+        inner = np.array([x[x > low].min()])
+    return np.concatenate([[low], inner, [high]]) if high > low else np.array([low, high])
+
+
+def _joined(edges: FloatArray, samples: Sequence[tuple[FloatArray, FloatArray]]) -> FloatArray:
+    """The same edges without those that leave few effective events in a bin."""
+    if len(edges) < 3:
+        return edges
+    n = len(edges) - 1
+    sums, squares = np.empty((len(samples), n)), np.empty((len(samples), n))
+    for k, (x, w) in enumerate(samples):
+        index = np.searchsorted(edges[1:-1], x, side="right")
+        sums[k] = np.bincount(index, w, minlength=n)
+        squares[k] = np.bincount(index, w * w, minlength=n)
+    kept, start = [float(edges[0])], 0
+    for stop in range(1, n + 1):
+        total = np.maximum(sums[:, start:stop].sum(axis=1), 0.0)
+        if np.all(total**2 >= _FEWEST * squares[:, start:stop].sum(axis=1)) and np.all(total > 0):
+            kept.append(float(edges[stop]))
+            start = stop
+    if start < n:  # too few in the last bin: join it to the one before
+        kept[max(len(kept) - 1, 1) :] = [float(edges[-1])]
+    return np.array(kept)
+
+
+def _binned_mean(
+    index: IntArray, weights: FloatArray, values: FloatArray, n_bins: int
+) -> tuple[FloatArray, FloatArray]:
+    """E[value; bin] in each bin, and the covariance of these means."""
+    total = weights.sum()
+    mean = np.bincount(index, weights * values, minlength=n_bins) / total
+    first = np.bincount(index, weights**2 * values, minlength=n_bins)
+    second = np.bincount(index, weights**2 * values**2, minlength=n_bins)
+    cross = np.outer(first, mean)
+    covariance = np.diag(second) - cross - cross.T + np.square(weights).sum() * np.outer(mean, mean)
+    return mean, covariance / total**2
+
+
+def _agreement(after: FloatArray, before: FloatArray, covariance: FloatArray) -> Agreement:
+    values, vectors = np.linalg.eigh(covariance)
+    good = values > 1e-10 * max(values[-1], 1e-300)
+    directions = vectors[:, good] / np.sqrt(values[good])
+    chi2, original = (float(np.square(d @ directions).sum()) for d in (after, before))
+    return Agreement(chi2, int(good.sum()), original)

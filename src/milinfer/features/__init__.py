@@ -1,0 +1,1 @@
+"""Compute kinematic columns from events, alone or in a coffea processor."""

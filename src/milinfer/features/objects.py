@@ -1,0 +1,206 @@
+"""What features are made of: the leading objects of events as scikit-hep vectors.
+
+:class:`Objects` gives the leading leptons and jets of each event, and the missing momentum, to the
+functions that compute features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import vector
+from numpy.typing import NDArray
+
+from milinfer.features.momenta import KINEMATICS, Particles
+from milinfer.typing import AwkwardArray, FloatArray, IntArray
+
+__all__ = ["MET_NAMES", "Collection", "Objects", "invariant_mass", "missing_momentum"]
+
+MET_NAMES = ("MET", "PuppiMET", "PFMET")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """One kind of object that features are made of.
+
+    Parameters
+    ----------
+    name
+        Name of the collection, such as ``"leptons"``.
+    prefix
+        The leading objects are called ``prefix + "0"``, ``prefix + "1"``, ….
+    count
+        How many of them every event must have.
+    pdg_ids
+        Absolute PDG ids by which the collection is picked from generator particles.
+
+    Examples
+    --------
+    >>> Collection("photons", "a", 2, frozenset({22})).keys
+    ('a0', 'a1')
+    """
+
+    name: str
+    prefix: str
+    count: int
+    pdg_ids: frozenset[int] = frozenset()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the leading objects."""
+        return tuple(f"{self.prefix}{i}" for i in range(self.count))
+
+
+@dataclass
+class Objects:
+    """What a column function gets: the leading objects of each event as vectors.
+
+    ``o.l0``, ``o.l1``, ``o.q0``, … are scikit-hep ``Momentum4D`` arrays of shape (n_events,),
+    by decreasing pT; ``o.ll``, ``o.qq`` their sums, and ``o.met`` the missing transverse momentum
+    as ``Momentum2D``.  ``o.get("q0", "btag")`` is any other field of an object.
+    """
+
+    particles: Mapping[str, Particles]
+    index: Mapping[str, IntArray]
+    missing: tuple[FloatArray, FloatArray]
+    sums: Mapping[str, tuple[str, ...]]
+    cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __getattr__(self, name: str) -> AwkwardArray:
+        if name.startswith("__") or "cache" not in self.__dict__:
+            raise AttributeError(name)
+        if name not in self.cache:
+            self.cache[name] = self._make(name)
+        return self.cache[name]
+
+    def _make(self, name: str) -> AwkwardArray:
+        if name == "met":
+            return ak.zip({"px": self.missing[0], "py": self.missing[1]}, with_name="Momentum2D")
+        if name in self.index:
+            return self.particles[name].vectors(self.index[name])
+        if name in self.sums:
+            first, *others = (getattr(self, key) for key in self.sums[name])
+            for other in others:
+                first = first + other
+            return first
+        known = ", ".join([*self.index, *self.sums, "met"])
+        msg = f"there is no object {name!r}; there are {known}"
+        raise AttributeError(msg)
+
+    def get(self, name: str, column: str) -> NDArray[Any]:
+        """One stored field of an object, or a kinematic quantity of it, of shape (n_events,).
+
+        ``px``, ``py``, ``pz``, ``pt``, ``eta``, ``phi``, ``mass`` and ``energy`` are those of the
+        vectors, of sums (``"ll"``) and missing momentum (``"met"``) too, and much faster.
+
+        Raises
+        ------
+        FeatureError
+            If the object has no such field.
+        """
+        key = f"{name}.{column}"
+        if key not in self.cache:
+            if column in KINEMATICS:
+                with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                    self.cache[key] = self._kinematic(name, column)
+            else:
+                self.cache[key] = self.particles[name].column(column, self.index[name])
+        values: NDArray[Any] = self.cache[key]
+        return values
+
+    def _kinematic(self, name: str, axis: str) -> FloatArray:
+        """What the vectors would say, in plain arrays; by far the most time goes in here."""
+        if name in self.index:
+            particles, index = self.particles[name], self.index[name]
+            own = ("px", "py", "pz") if particles.cartesian else ("pt", "eta", "phi")
+            temporal = next((a for a in ("mass", "energy") if particles.has(a)), None)
+            if axis in (*own, temporal):
+                return particles.column(axis, index)
+            if axis == "mass" and temporal is None:
+                return np.zeros(len(index))
+        elif name in self.sums:
+            if axis in ("px", "py", "pz", "energy"):
+                first, *others = (self.get(key, axis) for key in self.sums[name])
+                return np.sum(others, axis=0) + first if others else first
+        elif name != "met":
+            return np.asarray(getattr(getattr(self, name), axis))
+        elif axis in ("px", "py"):
+            return self.missing[0 if axis == "px" else 1]
+
+        def get(other: str) -> FloatArray:
+            return self.get(name, other)
+
+        result: FloatArray
+        match axis:
+            case "pt":
+                result = np.sqrt(get("px") ** 2 + get("py") ** 2)
+            case "phi":
+                result = np.arctan2(get("py"), get("px"))
+            case "eta":
+                result = np.arcsinh(get("pz") / get("pt"))
+                result[np.isnan(result)] = 0.0
+            case "px":
+                result = get("pt") * np.cos(get("phi"))
+            case "py":
+                result = get("pt") * np.sin(get("phi"))
+            case "pz":
+                result = get("pt") * np.sinh(get("eta"))
+            case "energy":
+                mass = get("mass")
+                squared = np.copysign(mass**2, mass) + get("pt") ** 2 + get("pz") ** 2
+                result = np.sqrt(np.maximum(squared, 0.0))
+            case _:
+                result = invariant_mass(*(get(a) for a in ("energy", "px", "py", "pz")))
+        return result
+
+
+def invariant_mass(
+    energy: FloatArray, px: FloatArray, py: FloatArray, pz: FloatArray
+) -> FloatArray:
+    """Mass in GeV, of shape (n_events,); negative where the momentum is space-like.
+
+    Examples
+    --------
+    >>> invariant_mass(np.array([5.0, 3.0]), np.array([3.0, 5.0]), np.zeros(2), np.zeros(2))
+    array([ 4., -4.])
+    """
+    squared = energy**2 - (px**2 + py**2 + pz**2)
+    mass: FloatArray = np.copysign(np.sqrt(np.abs(squared)), squared)
+    return mass
+
+
+def missing_momentum(
+    visible: Sequence[Particles], events_or_met: AwkwardArray | None, generator: Callable[..., Any]
+) -> tuple[FloatArray, FloatArray]:
+    """Missing transverse momentum (px, py) in GeV, each of shape (n_events,).
+
+    From a record of momenta (``pt``, ``phi`` or ``px``, ``py``) as it is; from events, their
+    ``MET`` (``PuppiMET``, ``PFMET``) or else their visible ``LHEPart``; else minus the sum of the
+    visible particles given.
+    """
+    if events_or_met is not None:
+        fields = set(ak.fields(events_or_met))
+        for name in MET_NAMES:
+            if name in fields:
+                return missing_momentum(visible, events_or_met[name], generator)
+        if fields >= {"pt", "phi"}:
+            pt, phi = (_column(events_or_met, name) for name in ("pt", "phi"))
+            return pt * np.cos(phi), pt * np.sin(phi)
+        for px, py in (("px", "py"), ("x", "y")):
+            if fields >= {px, py}:
+                return _column(events_or_met, px), _column(events_or_met, py)
+        if isinstance(events_or_met, vector.Vector):
+            return np.asarray(events_or_met.px), np.asarray(events_or_met.py)
+        if "LHEPart" in fields:
+            visible = [generator(events_or_met["LHEPart"])]
+    sums = [particles.transverse() for particles in visible]
+    # 0 − Σ rather than −Σ, so that no −0.0 puts φ at −π
+    return 0.0 - np.sum([s[0] for s in sums], axis=0), 0.0 - np.sum([s[1] for s in sums], axis=0)
+
+
+def _column(array: AwkwardArray, name: str) -> FloatArray:
+    return np.asarray(ak.to_numpy(array[name], allow_missing=False), dtype=np.float64)

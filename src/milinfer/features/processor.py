@@ -1,0 +1,317 @@
+"""Features inside coffea: a processor that runs unchanged under every executor.
+
+Chunks stay apart until :meth:`FeatureProcessor.postprocess` joins them by file and entry, so that
+the order of events does not depend on the executor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import awkward as ak
+import numpy as np
+from coffea.nanoevents import NanoAODSchema
+from coffea.processor import ProcessorABC, column_accumulator
+
+from milinfer.exceptions import FeatureError, SampleError
+from milinfer.features.balance import event_balance
+from milinfer.features.feature_set import FeatureSet, OnMissing, feature_set
+from milinfer.features.feature_table import FeatureTable, weight_sums
+from milinfer.samples.run_features import run_features
+from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
+
+__all__ = ["EventSchema", "FeatureProcessor", "run_features"]
+
+Selection = Callable[[AwkwardArray], Any]
+ObjectBuilder = Callable[[AwkwardArray], tuple[AwkwardArray, ...]]
+
+
+class EventSchema(NanoAODSchema):  # type: ignore[misc]  # coffea has no types
+    """``NanoAODSchema`` for files without event numbers and cross-references, such as LHE events.
+
+    A class of its own, so that the switches of ``NanoAODSchema`` stay as they are.
+    """
+
+    error_missing_event_ids = False
+    warn_missing_crossrefs = False
+    event_ids: ClassVar[list[str]] = []
+
+
+@dataclass(eq=False)
+class _Chunk:
+    """Rows of one chunk; two of the same key mean that a file is read twice."""
+
+    key: tuple[str, int]
+    features: Float32Array  # (n_features, n_events)
+    weights: FloatArray
+    reweights: dict[str, FloatArray]
+    cutflow: dict[str, dict[str, float | int]]
+
+    def __add__(self, other: _Chunk) -> _Chunk:
+        msg = (
+            f"events from {self.key[1]} of {self.key[0]} come twice in one dataset; list each "
+            "file once"
+        )
+        raise SampleError(msg)
+
+    __iadd__ = __add__
+
+
+class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no types
+    """Compute features of selected events.
+
+    It reads NanoAOD (``NanoAODSchema`` or :class:`EventSchema`) and flat files whose columns are
+    the features already (``BaseSchema``), eager or virtual.
+
+    Parameters
+    ----------
+    features
+        Feature set or its name.
+    selection
+        Called with the events; gives a mask of shape (n_events,) or a dict of named masks, applied
+        one after the other and counted in the cut flow.
+    objects
+        Called with the selected events; gives the objects of the feature set in its order
+        (leptons, jets) and, optionally, MET (a record with pt and phi); default: those of
+        ``LHEPart``.
+    weight
+        Event weight; ``"auto"``: ``genWeight`` or ``weight``; None: all 1.
+    reweights
+        Whether the weights in ``LHEWeight`` (or ``weight:…`` columns) come along.
+    on_missing
+        ``"raise"`` or ``"reject"`` for selected events that lack what the features need.
+
+    Examples
+    --------
+    >>> import awkward as ak
+    >>> events = ak.Array({"x": [0.5, 1.5, 2.5], "weight": [1.0, 1.0, -1.0]})
+    >>> flat = FeatureSet("flat", {"x": lambda o: o.x}, collections=())
+    >>> processor = FeatureProcessor(flat, selection=lambda events: {"x > 1": events.x > 1})
+    >>> output = processor.postprocess(processor.process(events))["dataset"]
+    >>> output["columns"]["x"].value, output["sum_of_weights"]
+    (array([1.5, 2.5], dtype=float32), 0.0)
+    >>> {name: step["n_events"] for name, step in output["cutflow"].items()}
+    {'all': 3, 'x > 1': 2, 'features': 2}
+    """
+
+    def __init__(
+        self,
+        features: str | FeatureSet = "vbf_2l2j",
+        *,
+        selection: Selection | None = None,
+        objects: ObjectBuilder | None = None,
+        weight: str | None = "auto",
+        reweights: bool = True,
+        on_missing: OnMissing = "raise",
+    ) -> None:
+        self.features = feature_set(features)
+        self.selection = selection
+        self.objects = objects
+        self.weight = weight
+        self.reweights = reweights
+        self.on_missing = on_missing
+
+    def process(self, events: AwkwardArray) -> dict[str, Any]:
+        """Process one chunk.
+
+        Returns
+        -------
+        dict
+            By dataset: ``cutflow`` (``n_events``, ``sum_of_weights``, ``sum_of_squared_weights``,
+            ``n_negative`` after each step), the same sums of the rows, ``rejected`` by reason and
+            ``chunks``, which :meth:`postprocess` turns into ``columns``, ``weight`` and
+            ``reweights``.
+
+        Raises
+        ------
+        FeatureError
+            If events lack what the features need.
+        SampleError
+            If there is no weight, or a mask has the wrong shape.
+        """
+        metadata = _metadata(events)
+        source = str(metadata.get("filename", "")) or None
+        start = int(metadata.get("entrystart", 0))
+        n = len(events)
+        weights = self._weights(events, source)
+        cutflow = {"all": weight_sums(weights)}
+        rejected: dict[str, int] = {}
+        kept = np.ones(n, dtype=np.bool_)
+        for name, mask in self._masks(events).items():
+            before = int(np.count_nonzero(kept))
+            kept &= mask
+            rejected[name] = before - int(np.count_nonzero(kept))
+            cutflow[name] = weight_sums(weights[kept])
+        everything = bool(kept.all())
+        numbers = start + np.flatnonzero(kept)
+        table = self._table(events if everything else events[kept], source, numbers)
+        rejected.update(table.rejected)
+        rows = np.flatnonzero(kept)[table.kept]
+        cutflow["features"] = weight_sums(weights[rows])
+        event_balance(n, len(table), rejected, source or "the events")
+        key = (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
+        columns = np.stack(list(table.columns.values())) if table.columns else np.empty((0, 0))
+        chunk = _Chunk(
+            key,
+            columns.astype(np.float32, copy=False),
+            weights[rows],
+            {name: column[rows] for name, column in self._reweights(events).items()},
+            {step: dict(sums) for step, sums in cutflow.items()},  # coffea adds in place
+        )
+        return {
+            str(metadata.get("dataset", "dataset")): {
+                "cutflow": cutflow,
+                "rejected": rejected,
+                **cutflow["features"],
+                "chunks": {key: chunk},
+            }
+        }
+
+    def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
+        """Join the chunks, by file name and entry.
+
+        Raises
+        ------
+        SampleError
+            If events in are not events out and rejected, or reweights differ between files.
+        """
+        for dataset, output in accumulator.items():
+            if "chunks" not in output:
+                continue
+            chunks = [chunk for _, chunk in sorted(output.pop("chunks").items())]
+            if any(set(c.cutflow) != set(chunks[0].cutflow) for c in chunks):
+                msg = f"{dataset}: selection must give masks of the same names in all chunks"
+                raise SampleError(msg)
+            data = np.concatenate([c.features for c in chunks], axis=1)
+            output["cutflow"] = _join([c.cutflow for c in chunks])
+            output.update(output["cutflow"]["features"])
+            n_in = output["cutflow"]["all"]["n_events"]
+            event_balance(n_in, data.shape[1], output["rejected"], str(dataset))
+            names = list(chunks[0].reweights)
+            if any(set(c.reweights) != set(names) for c in chunks):
+                other = next(c for c in chunks if set(c.reweights) != set(names))
+                difference = sorted(set(other.reweights) ^ set(names))
+                msg = f"{dataset}: not all files have the weights {difference}; read them apart"
+                raise SampleError(msg)
+            output["columns"] = {
+                name: column_accumulator(column)
+                for name, column in zip(self.features.names, data, strict=True)
+            }
+            output["weight"] = column_accumulator(np.concatenate([c.weights for c in chunks]))
+            output["reweights"] = {
+                name: column_accumulator(np.concatenate([c.reweights[name] for c in chunks]))
+                for name in names
+            }
+            output["rejected"] = {k: v for k, v in output["rejected"].items() if v}
+        return accumulator
+
+    def _masks(self, events: AwkwardArray) -> dict[str, BoolArray]:
+        if self.selection is None:
+            return {}
+        result = self.selection(events)
+        masks = result if isinstance(result, Mapping) else {"selection": result}
+        checked: dict[str, BoolArray] = {}
+        for name, mask in masks.items():
+            if name in ("all", "features"):
+                msg = f"the cut flow has its own step {name!r}; name the selection otherwise"
+                raise SampleError(msg)
+            array = np.asarray(ak.to_numpy(ak.fill_none(mask, value=False)))
+            if array.shape != (len(events),) or array.dtype != np.bool_:
+                msg = (
+                    f"selection {name!r} is {array.dtype} of shape {array.shape}, but a mask is "
+                    f"bool of shape ({len(events)},)"
+                )
+                raise SampleError(msg)
+            checked[str(name)] = array
+        return checked
+
+    def _table(self, events: AwkwardArray, source: str | None, numbers: IntArray) -> FeatureTable:
+        options: dict[str, Any] = {
+            "on_missing": self.on_missing,
+            "source": source,
+            "first_event": numbers,
+        }
+        if self.objects is not None:
+            return self.features(*self.objects(events), **options)
+        fields = set(ak.fields(events))
+        if fields.issuperset(self.features.names):
+            return _flat_table(events, self.features.names)
+        if "LHEPart" in fields:
+            return self.features.from_lhe(events, **options)
+        msg = (
+            f"{source or 'the events'} have neither LHEPart nor the columns of "
+            f"{self.features.name}; give FeatureProcessor objects=, a function of the events that "
+            "returns leptons and jets"
+        )
+        raise FeatureError(msg)
+
+    def _weights(self, events: AwkwardArray, source: str | None) -> FloatArray:
+        if self.weight is None:
+            return np.ones(len(events))
+        fields = ak.fields(events)
+        names = ("genWeight", "weight") if self.weight == "auto" else (self.weight,)
+        found = next((name for name in names if name in fields), None)
+        if found is None:
+            msg = (
+                f"{source or 'the events'} have no weight {' or '.join(names)}; name it with "
+                "weight=, or say weight=None if all weights are 1"
+            )
+            raise SampleError(msg)
+        return np.asarray(ak.to_numpy(events[found]), dtype=np.float64)
+
+    def _reweights(self, events: AwkwardArray) -> dict[str, FloatArray]:
+        """Weights by the part of the branch name after ``LHEWeight_`` (or ``weight:``)."""
+        if not self.reweights:
+            return {}
+        fields = ak.fields(events)
+        if "LHEWeight" in fields:
+            record = events["LHEWeight"]
+            columns = {name: record[name] for name in ak.fields(record)}
+        else:
+            columns = {
+                name.removeprefix(prefix): events[name]
+                for prefix in ("LHEWeight_", "weight:", "weight_")
+                for name in fields
+                if name.startswith(prefix)
+            }
+        return {
+            name: np.asarray(ak.to_numpy(column), dtype=np.float64)
+            for name, column in columns.items()
+            if name != "originalXWGTUP" and column.ndim == 1
+        }
+
+
+def _join(
+    cutflows: Sequence[Mapping[str, Mapping[str, float | int]]],
+) -> dict[str, dict[str, float | int]]:
+    """Sum cut flows exactly, so that rounding does not depend on the order either."""
+    joined: dict[str, dict[str, float | int]] = {}
+    for step, sums in cutflows[0].items():
+        joined[step] = {
+            key: math.fsum(c[step][key] for c in cutflows)
+            if isinstance(value, float)
+            else sum(c[step][key] for c in cutflows)
+            for key, value in sums.items()
+        }
+    return joined
+
+
+def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:
+    columns: dict[str, Float32Array] = {}
+    for name in names:
+        column = np.asarray(ak.to_numpy(events[name]))
+        if column.ndim != 1:
+            msg = f"column {name!r} is not one number for each event; give objects= instead"
+            raise FeatureError(msg)
+        columns[name] = column.astype(np.float32)
+    return FeatureTable(columns, np.ones(len(events), dtype=np.bool_))
+
+
+def _metadata(events: AwkwardArray) -> Mapping[str, Any]:
+    """Metadata of NanoEvents; nothing for other arrays."""
+    metadata = getattr(events, "metadata", None) if "metadata" not in ak.fields(events) else None
+    return metadata if isinstance(metadata, Mapping) else {}

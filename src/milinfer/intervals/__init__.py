@@ -1,0 +1,1 @@
+"""Calibration, confidence belts, coverage and information, measured with toys."""

@@ -1,0 +1,400 @@
+"""Neyman construction with pseudo-experiments: belts that give confidence sets.
+
+Toys at a grid of true points give, at each, the values of a statistic that are accepted; a dataset
+accepts the true points whose toys accept it.  Such sets cover as often as they claim whatever is
+wrong with the surface, near physical bounds and for surfaces with several maxima, where a threshold
+of χ² does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from milinfer.exceptions import CalibrationError, ParameterError
+from milinfer.intervals.belt_toys import (
+    Ordering,
+    bounded_estimates,
+    bounded_statistic,
+)
+from milinfer.intervals.bounded_fit import bounded_minimum, cost_value
+from milinfer.intervals.calibrated_toys import calibrated_toys
+from milinfer.intervals.calibration import Calibration, require_rate_of_toys, size_differs
+from milinfer.intervals.confidence_region import confidence_region
+from milinfer.intervals.confidence_sets import ConfidenceRegion, ConfidenceSet, confidence_set
+from milinfer.intervals.critical_values import (
+    CriticalCurve,
+    InterpolatedCurve,
+    PolynomialCurve,
+    smooth_curve,
+)
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.extrema import Limits
+from milinfer.likelihood.models import ModelTag
+from milinfer.likelihood.surface import Surface
+from milinfer.likelihood.surface_box import BoxSurface
+from milinfer.toys.toys import ToyEnsemble
+from milinfer.typing import BoolArray, FloatArray
+from milinfer.utils.display import html_table, measured
+from milinfer.utils.points import format_point, only
+from milinfer.utils.tables import arrow_table, point_cells, point_types
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Belt", "Smooth"]
+
+Smooth = int | Literal["auto"] | None
+
+# Points between the ends of a belt at which an observed statistic is looked at.
+_FINE = 1001
+# Rows that a notebook shows.
+_SHOWN = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Belt:
+    """Accepted values of a statistic at a grid of true points.
+
+    Made by :func:`milinfer.neyman`.
+
+    Parameters
+    ----------
+    tag
+        The model whose toys it was made with.
+    parameters
+        Names of the parameters.
+    ordering
+        ``"likelihood-ratio"``: accepted is q(θ) = 2 [max Λ − Λ(θ)] up to ``upper``.  The others:
+        accepted is θ̂ from ``lower`` to ``upper``, one of which may be infinite.
+    points
+        True values at which the ends are listed, shape (n, n_parameters).
+    cl
+        Confidence levels.
+    lower, lower_error, upper, upper_error
+        Ends of what is accepted and their standard errors, shape (n, n_cl).
+    bounds
+        Of each parameter, between which θ̂ was searched: physical bounds, or the range of the
+        surface.
+    smooth
+        Degree of the polynomial through the ends, ``"auto"``, or None for linear interpolation.
+    n_events
+        Mean number of events of a toy.
+    extended
+        Whether the toys have the rate term.
+    n_toys, pool_ids
+        Numbers of toys and fingerprints of their events: one for each point, or for all toys of a
+        regression.
+    regression
+        Lower and upper end of each level as functions of θ, from
+        :func:`~milinfer.intervals.belt_regression.regression_belt`; the ends at the points are then theirs.
+    calibration
+        Applied to the surfaces of the toys, and to those of datasets.
+    """
+
+    tag: ModelTag
+    parameters: tuple[str, ...]
+    ordering: Ordering
+    points: FloatArray
+    cl: tuple[float, ...]
+    lower: FloatArray
+    lower_error: FloatArray
+    upper: FloatArray
+    upper_error: FloatArray
+    bounds: Limits
+    smooth: Smooth
+    n_events: float
+    extended: bool
+    n_toys: tuple[int, ...]
+    pool_ids: tuple[str, ...]
+    regression: tuple[tuple[PolynomialCurve | None, PolynomialCurve | None], ...] = ()
+    calibration: Calibration | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Belt({self.tag.name}, {self.ordering} in {', '.join(self.parameters)}, "
+            f"{len(self.points)} points, {', '.join(f'{cl:.2%}' for cl in self.cl)})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                format_point({n: row[f"point.{n}"] for n in self.parameters}),
+                f"{row['cl']:.2%}",
+                *(measured(row[end], row[f"{end}_error"]) for end in ("lower", "upper")),
+            ]
+            for row in self.to_table().to_pylist()
+        ]
+        what = "q" if self.ordering == "likelihood-ratio" else "θ̂"
+        shown = rows[:_SHOWN]
+        more = f" (first {_SHOWN} of {len(rows)})" if len(rows) > _SHOWN else ""
+        title = (
+            f"Accepted {what} of {self.tag.name} by {self.ordering}, {self.n_events:g} events, "
+            f"{sum(self.n_toys)} toys{more}"
+        )
+        return html_table(("true value", "level", "from", "to"), shown, title=title)
+
+    def to_table(self) -> pa.Table:
+        """One row for each point and level.
+
+        Columns: ``point.PARAMETER``, ``cl``, ``lower``, ``lower_error``, ``upper``,
+        ``upper_error``; an end that does not exist is infinite.
+        """
+        names = ("lower", "lower_error", "upper", "upper_error")
+        types = {**point_types(self.parameters), "cl": float, **dict.fromkeys(names, float)}
+        rows = [
+            {
+                **point_cells(dict(zip(self.parameters, point, strict=True))),
+                "cl": cl,
+                **{n: getattr(self, n)[i, k] for n in names},
+            }
+            for i, point in enumerate(self.points.tolist())
+            for k, cl in enumerate(self.cl)
+        ]
+        return arrow_table(types, rows)
+
+    @property
+    def limits(self) -> Limits:
+        """Range of each parameter that the points span; nothing is known outside."""
+        low, high = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
+        return tuple(zip(low, high, strict=True))
+
+    def critical(self, cl: float = 0.6827) -> CriticalCurve:
+        """Critical value c(θ) of q, for likelihood-ratio ordering."""
+        if self.ordering != "likelihood-ratio":
+            msg = f"a belt of ordering {self.ordering!r} has no critical value; use acceptance(cl)"
+            raise CalibrationError(msg)
+        curve = self._curve(1, cl)
+        assert curve is not None
+        return curve
+
+    def acceptance(self, cl: float = 0.6827) -> tuple[CriticalCurve | None, CriticalCurve | None]:
+        """Lowest and highest accepted θ̂ as functions of θ, None where there is no such end."""
+        if self.ordering == "likelihood-ratio":
+            msg = "a belt of likelihood-ratio ordering accepts no range of estimates; use critical"
+            raise CalibrationError(msg)
+        return (
+            None if self.ordering == "lower" else self._curve(0, cl),
+            None if self.ordering == "upper" else self._curve(1, cl),
+        )
+
+    def _curve(self, end: int, cl: float) -> CriticalCurve | None:
+        match = [k for k, level in enumerate(self.cl) if abs(level - cl) < 1e-9]
+        if not match:
+            msg = f"this belt was made for cl in {self.cl}, not {cl}; make it with cl=({cl},)"
+            raise CalibrationError(msg)
+        k = match[0]
+        if self.regression:
+            return self.regression[k][end]
+        values = (self.lower, self.upper)[end][:, k]
+        errors = (self.lower_error, self.upper_error)[end][:, k]
+        ends = self.points, values, errors
+        if self.smooth is None or (self.smooth == "auto" and not np.all(errors > 0)):
+            return InterpolatedCurve(*ends)
+        positive = self.ordering == "likelihood-ratio" and bool(np.all(values > 0))
+        degree = None if self.smooth == "auto" else self.smooth
+        curve = smooth_curve(self.parameters, *ends, degree, logarithmic=positive)
+        described = degree is not None or (curve.polynomial.good and curve.polynomial.ndf > 0)
+        return curve if described else InterpolatedCurve(*ends)
+
+    def interval(self, observed: LikelihoodCost | Surface, cl: float = 0.6827) -> ConfidenceSet:
+        """Confidence set of one dataset in one parameter.
+
+        Parameters
+        ----------
+        observed
+            The cost of the dataset, not calibrated, or its surface alone (which cannot be checked
+            to belong to the belt).
+        cl
+            One of the belt's levels.
+
+        Returns
+        -------
+        ConfidenceSet
+            Several intervals, or none, where the data say so.
+
+        Raises
+        ------
+        CalibrationError
+            If the cost is of another model, calibrated, or of a dataset of another size (by more
+            than a quarter); or the belt has no such level.
+        ParameterError
+            For several parameters; use :meth:`region`.
+        """
+        parameter = only(self.parameters)
+        shown = self.statistic_of(observed)
+        best = bounded_minimum(shown, self.bounds)
+        estimate = float(best.theta[0])
+        (low, high), fine = self.limits[0], self.points[:, 0]
+        inside = [estimate] if low <= estimate <= high else []
+        grid = np.unique(np.concatenate([np.linspace(low, high, _FINE), fine, inside]))
+        if self.ordering == "likelihood-ratio":
+            curve = self.critical(cl)
+
+            def excess(theta: float) -> float:
+                q = cost_value(shown, np.array([theta])) - best.value
+                return max(q, 0.0) - float(curve(theta)[0])
+
+            def error(theta: float) -> float:
+                return float(curve.error(theta)[0])
+
+        else:
+            ends = self.acceptance(cl)
+
+            def distances(theta: float) -> list[tuple[float, CriticalCurve]]:
+                return [
+                    (sign * (estimate - float(c(theta)[0])), c)
+                    for c, sign in zip(ends, (-1, 1), strict=True)
+                    if c is not None
+                ]
+
+            def excess(theta: float) -> float:
+                return max(d for d, _ in distances(theta))
+
+            def error(theta: float) -> float:
+                return float(max(distances(theta), key=lambda pair: pair[0])[1].error(theta)[0])
+
+        return confidence_set(
+            excess, grid, parameter=parameter, cl=cl, estimate=estimate, error=error
+        )
+
+    def region(
+        self, observed: LikelihoodCost | BoxSurface, cl: float = 0.6827, n_grid: int = 101
+    ) -> ConfidenceRegion:
+        """Confidence region of one dataset in two parameters.
+
+        Parameters
+        ----------
+        observed
+            As for :meth:`interval`.
+        cl
+            One of the belt's levels.
+        n_grid
+            Points of the grid in each parameter; it closes in on the region.
+
+        Raises
+        ------
+        CalibrationError
+            As for :meth:`interval`.
+        ParameterError
+            If the parameters are not two.
+        """
+        if len(self.parameters) != 2:
+            msg = f"a region needs two parameters, not {', '.join(self.parameters)}; use interval"
+            raise ParameterError(msg)
+        shown = self.statistic_of(observed)
+        best = bounded_minimum(shown, self.bounds)
+        return confidence_region(
+            lambda theta: cost_value(shown, theta) - best.value,
+            self.critical(cl),
+            (self.parameters[0], self.parameters[1]),
+            best.theta,
+            cl=cl,
+            n_grid=n_grid,
+        )
+
+    def contains_truth(self, ensemble: ToyEnsemble, cl: float = 0.6827) -> BoolArray:
+        """Whether the set of each toy contains its truth, shape (n_toys,).
+
+        For coverage studies; the toys must come from other events than the belt's (compare
+        ``ensemble.pool_id`` with :attr:`pool_ids`), which is left to the caller.  The truth may be
+        anywhere in the range of the belt, not at its points only.
+
+        Raises
+        ------
+        CalibrationError
+            If the toys are of another model or size.
+        ParameterError
+            If the truth is outside the range of the belt.
+        """
+        if ensemble.tag != self.tag or tuple(ensemble.point) != self.parameters:
+            msg = f"a belt of {self.tag} cannot serve toys of {ensemble.tag}; make a belt of theirs"
+            raise CalibrationError(msg)
+        self._require_size(ensemble.n_events, ensemble.extended)
+        if self.calibration is not None:
+            ensemble = calibrated_toys(self.calibration, ensemble)
+        truth = np.array([tuple(ensemble.point.values())])
+        if self.ordering == "likelihood-ratio":
+            q = bounded_statistic(ensemble, self.bounds)
+            return np.asarray(q <= self.critical(cl)(truth)[0])
+        lower, upper = self.acceptance(cl)
+        theta_hat = bounded_estimates(ensemble, self.bounds)
+        accepted = np.ones(len(theta_hat), dtype=np.bool_)
+        if lower is not None:
+            accepted &= theta_hat >= lower(truth)[0]
+        if upper is not None:
+            accepted &= theta_hat <= upper(truth)[0]
+        return accepted
+
+    def statistic_of(
+        self, observed: LikelihoodCost | Surface | BoxSurface
+    ) -> LikelihoodCost | Surface | BoxSurface:
+        """What the belt compares with its toys: a cost that is its own, calibrated as they are.
+
+        Parameters
+        ----------
+        observed
+            The cost of a dataset, not calibrated, or its surface alone.
+
+        Raises
+        ------
+        CalibrationError
+            If it does not belong to the belt; see :meth:`interval`.
+        """
+        self._require_own(observed)
+        if self.calibration is None:
+            return observed
+        if not isinstance(observed, LikelihoodCost):
+            msg = "the toys of this belt are calibrated: give it the cost of the data"
+            raise CalibrationError(msg)
+        return self.calibration(observed)
+
+    def _require_own(self, observed: LikelihoodCost | Surface | BoxSurface) -> None:
+        surface = observed.surface if isinstance(observed, LikelihoodCost) else observed
+        limits: Limits = surface.interpolation.limits
+        if isinstance(observed, LikelihoodCost):
+            if observed.parameters != self.parameters:
+                msg = f"a belt of {self.parameters} cannot serve a cost of {observed.parameters}"
+                raise CalibrationError(msg)
+            if observed.tag is not None and observed.tag != self.tag:
+                msg = f"a belt of {self.tag} cannot serve {observed.tag}; make a belt of that model"
+                raise CalibrationError(msg)
+            if observed.correction is not None:
+                msg = (
+                    "this cost is calibrated: give the belt the cost without the calibration, "
+                    "which it applies itself if it was made with one"
+                )
+                raise CalibrationError(msg)
+            self._require_size(observed.n_events, observed.rate is not None)
+            # Toys of a regression are at many points, none of which is one of those listed.
+            if self.extended and observed.rate is not None and not self.regression:
+                require_rate_of_toys(
+                    "belt", observed.rate, self.parameters, self.points[0], self.n_events
+                )
+        if self.calibration is not None:
+            return
+        if len(limits) != len(self.parameters) or any(
+            low < start - 1e-9 or high > stop + 1e-9
+            for (low, high), (start, stop) in zip(self.bounds, limits, strict=True)
+        ):
+            msg = (
+                f"the surface is known in {limits} only, but the toys were fitted in {self.bounds}"
+            )
+            raise CalibrationError(msg)
+
+    def _require_size(self, n_events: float, extended: bool) -> None:
+        # With the rate term the number of events is part of the measurement.
+        if not self.extended and size_differs(n_events, self.n_events):
+            msg = (
+                f"the belt is of toys of {self.n_events:g} events, but this has {n_events:g}; make "
+                f"one with n_events={n_events:g}"
+            )
+            raise CalibrationError(msg)
+        if extended != self.extended:
+            msg = (
+                f"the belt is of toys {'with' if self.extended else 'without'} the rate term, but "
+                f"this is {'with' if extended else 'without'} it; make both alike"
+            )
+            raise CalibrationError(msg)

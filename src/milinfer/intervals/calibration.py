@@ -1,0 +1,409 @@
+"""Calibration of a surface: curvature (c_cicc) and bias, from pseudo-experiments.
+
+The calibrated surface is c(θ)·[Λ(m(θ)) − Λ(θ̂)].  m(θ) = E[θ̂] at truth θ undoes the bias and the
+response as functions of θ; c(θ) scales the curvature, by the Bartlett ratio ([AS], eq. 34) or
+so that the interval covers θ as often as it claims.  [AS] has one number for each of the two,
+found at θ = 0.  Because c belongs to the θ that is tested, not to the estimate, the coverage is
+right at every θ where toys were thrown, and the result is still a cost for iminuit.
+
+Calibrations are made by :func:`milinfer.calibrate`, in ``calibration_fit``.  Calibrate on one set
+of events, measure coverage on another: :func:`milinfer.coverage` refuses the events used here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import chi2
+
+from milinfer.exceptions import CalibrationError
+from milinfer.intervals.response import Response, truths
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.models import ModelTag
+from milinfer.likelihood.rate import Rate
+from milinfer.toys.toys import ToyEnsemble
+from milinfer.typing import BoolArray, FloatArray
+from milinfer.utils.display import measured
+from milinfer.utils.points import format_point, only
+from milinfer.utils.smooth_polynomials import SmoothPolynomial
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Calibration", "Correct", "Kind", "require_rate_of_toys", "size_differs"]
+
+# A thousandth of the rate is a tenth of the Poisson error of ten thousand events.
+_SAME_RATE = 1e-3
+
+Kind = Literal["coverage", "bartlett"]
+Correct = Literal["both", "scale", "bias"]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Curvature and bias calibration of one model for datasets of one size.
+
+    Parameters
+    ----------
+    tag
+        The model it belongs to.
+    parameters
+        Names.
+    kind
+        Which of the two constants is applied.
+    correct
+        ``"both"``, or the ``"scale"`` or the ``"bias"`` alone.
+    points
+        True points at which toys were thrown, shape (n, n_parameters).
+    c_bartlett, c_bartlett_error
+        I_MLE / I_curv at each point (for several parameters by the n-th roots of the
+        determinants), with bootstrap errors, shape (n,).
+    cls
+        Confidence levels with a constant of their own.
+    c_coverage, c_coverage_error
+        The constants that give these coverages at each point, likewise, shape (n, n_cls).
+    log_scales
+        The function ln c(θ) that is applied, for each of `cls`, or one for all by Bartlett.
+    response
+        E[θ̂] as a function of θ.
+    n_events
+        Expected events of the datasets (with the rate term: at the first point).
+    extended
+        Whether Λ contains the rate term.
+    n_toys
+        Number of toys at each point.
+    pool_ids
+        Sketches of the events used.
+    limits
+        Range of each parameter that the surface can serve after correction.
+    """
+
+    tag: ModelTag
+    parameters: tuple[str, ...]
+    kind: Kind
+    correct: Correct
+    points: FloatArray
+    c_bartlett: FloatArray
+    c_bartlett_error: FloatArray
+    cls: tuple[float, ...]
+    c_coverage: FloatArray
+    c_coverage_error: FloatArray
+    log_scales: tuple[SmoothPolynomial, ...]
+    response: Response
+    n_events: float
+    extended: bool
+    n_toys: int
+    pool_ids: tuple[str, ...]
+    limits: tuple[tuple[float, float], ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Calibration({self.model}, {self.kind}, {len(self.points)} points in "
+            f"{', '.join(self.parameters)}, c = {measured(self.scale, self.scale_error)}, "
+            f"{self.n_events:g} events)"
+        )
+
+    def _repr_html_(self) -> str:
+        from milinfer.intervals.calibration_table import html_calibration
+
+        return html_calibration(self)
+
+    def to_table(self) -> pa.Table:
+        """A row for each point; see :func:`milinfer.intervals.calibration_table.calibration_table`."""
+        from milinfer.intervals.calibration_table import calibration_table
+
+        return calibration_table(self)
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.tag.name
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter; a ParameterError if there are several."""
+        return only(self.parameters)
+
+    @property
+    def thetas(self) -> FloatArray:
+        """True values of the one parameter, shape (n,); a ParameterError if there are several."""
+        only(self.parameters)
+        return self.points[:, 0]
+
+    @property
+    def scale(self) -> float:
+        """The constant at the mean of the calibration points, for the first level."""
+        return self.scale_at(self.points.mean(axis=0))[0]
+
+    @property
+    def scale_error(self) -> float:
+        """Error of :attr:`scale`."""
+        return self.scale_at(self.points.mean(axis=0))[1]
+
+    def scale_at(self, theta: ArrayLike, cl: float | None = None) -> tuple[float, float]:
+        """The constant c(θ) for a confidence level (default: the first), and its error.
+
+        Raises
+        ------
+        CalibrationError
+            If this level was not calibrated.
+        """
+        if self.correct == "bias":
+            return 1.0, 0.0
+        log_scale = self.log_scale(cl)
+        c = float(np.exp(log_scale(theta)[0]))
+        return c, c * float(log_scale.error(theta)[0])
+
+    def log_scale(self, cl: float | None = None) -> SmoothPolynomial:
+        """The fitted function ln c(θ) for a confidence level (default: the first).
+
+        Raises
+        ------
+        CalibrationError
+            If this level was not calibrated.
+        """
+        if len(self.log_scales) == 1 and self.kind == "bartlett":
+            return self.log_scales[0]
+        if cl is None:
+            return self.log_scales[0]
+        for level, log_scale in zip(self.cls, self.log_scales, strict=True):
+            if abs(level - cl) < 1e-9:
+                return log_scale
+        msg = (
+            f"{self.model} was calibrated for the confidence levels "
+            f"{', '.join(f'{level:g}' for level in self.cls)}, not for {cl:g}; calibrate with "
+            f"cl=({cl:g},)"
+        )
+        raise CalibrationError(msg)
+
+    def bias(self, theta: float) -> tuple[float, float]:
+        """Bias b(θ) = E[θ̂] − θ in one parameter, and its error."""
+        only(self.parameters)
+        return float(self.response.bias([theta])[0]), float(self.response.bias_error([theta])[0])
+
+    def correct_estimate(self, theta_hat: ArrayLike) -> FloatArray:
+        """Bias-corrected estimates m⁻¹(θ̂), kept inside `limits`; of the shape of `theta_hat`."""
+        if self.correct == "scale":
+            return np.asarray(theta_hat, dtype=np.float64)
+        return self.response.invert(theta_hat, self.limits)
+
+    def estimate_error(self, theta: float) -> float:
+        """Standard error that the bias correction adds to an estimate θ in one parameter."""
+        only(self.parameters)
+        if self.correct == "scale":
+            return 0.0
+        return self.bias(theta)[1] / abs(self.response.slope(theta)[0])
+
+    def end_errors(
+        self, estimate: float, ends: Sequence[float], cl: float | None = None
+    ) -> tuple[float, ...]:
+        """Standard errors that the calibration itself adds to the ends of an interval.
+
+        They come from the finite number of toys and the finite pool: of the bias at the end, and of
+        c, which stretches the distance to the estimate by half of its relative error.
+
+        Parameters
+        ----------
+        estimate
+            Corrected estimate.
+        ends
+            Ends of the interval.
+        cl
+            Its confidence level.
+        """
+        errors = []
+        for end in ends:
+            c, c_error = self.scale_at(end, cl)
+            stretch = (end - estimate) * c_error / (2 * c)
+            errors.append(float(np.hypot(self.estimate_error(end), stretch)))
+        return tuple(errors)
+
+    def statistic(self, ensemble: ToyEnsemble, theta: ArrayLike, cl: float) -> FloatArray:
+        """Calibrated 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy, shape (n_toys,).
+
+        Raises
+        ------
+        CalibrationError
+            If the toys are of another model or another kind of dataset, or θ is outside of
+            :attr:`limits`, where no calibrated interval reaches.
+        """
+        self.require_like(ensemble)
+        point = np.asarray(theta, dtype=np.float64).reshape(1, -1)
+        low, high = np.array(self.limits).T
+        slack = 1e-9 * (high - low)
+        if np.any((point < low - slack) | (point > high + slack)):
+            where = format_point(dict(zip(self.parameters, point[0].tolist(), strict=True)))
+            msg = (
+                f"the calibration of {self.model} serves {self.parameters} in {self.limits}, and "
+                f"{where} is outside: no calibrated interval contains it; stay inside, or train "
+                "over a wider range"
+            )
+            raise CalibrationError(msg)
+        mapped = point if self.correct == "scale" else self.response.mean(point).reshape(1, -1)
+        argument = mapped[0, 0] if len(self.parameters) == 1 else mapped[0]
+        return self.scale_at(point, cl)[0] * ensemble.test_statistic(argument)
+
+    def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
+        """Whether the calibrated interval of each toy contains its truth, shape (n_toys,)."""
+        truth = truths([ensemble])[0]
+        threshold = chi2.ppf(cl, len(self.parameters))
+        return np.asarray(self.statistic(ensemble, truth, cl) <= threshold)
+
+    def require_like(self, ensemble: ToyEnsemble) -> None:
+        """Raise unless toys are of the model and the kind of dataset calibrated.
+
+        Raises
+        ------
+        CalibrationError
+            If they are not.
+        """
+        if ensemble.tag != self.tag:
+            raise CalibrationError(_another_model(self.tag, ensemble.tag, "toys"))
+        same_size = ensemble.n_events == self.n_events or self.extended
+        if not same_size or ensemble.extended != self.extended:
+            msg = (
+                f"a calibration of {self.model} for {self.n_events:g} events "
+                f"{'with' if self.extended else 'without'} rate term cannot serve toys of "
+                f"{ensemble.n_events:g} events "
+                f"{'with' if ensemble.extended else 'without'} it"
+            )
+            raise CalibrationError(msg)
+
+    def __call__(self, cost: LikelihoodCost, cl: float | None = None) -> LikelihoodCost:
+        """The calibrated cost of a dataset.
+
+        Parameters
+        ----------
+        cost
+            Of the dataset, not calibrated.
+        cl
+            Confidence level of the intervals that will be taken; default: the first calibrated.
+
+        Raises
+        ------
+        CalibrationError
+            If the cost has other parameters, belongs to another model (another training, bag size
+            or set of features), was calibrated before, has a rate term where the toys had none or
+            the other way round, a rate that is not that of the toys (to 0.1 %), or if its dataset
+            has another size than the toys: by more than a quarter and five standard deviations.
+        """
+        if cost.parameters != self.parameters:
+            msg = f"a calibration of {self.parameters} cannot serve a cost of {cost.parameters}"
+            raise CalibrationError(msg)
+        if cost.correction is not None:
+            msg = "this cost is calibrated already"
+            raise CalibrationError(msg)
+        if cost.tag is not None and cost.tag != self.tag:
+            raise CalibrationError(_another_model(self.tag, cost.tag, "a dataset"))
+        expected = self.n_events
+        if self.extended and cost.rate is None:
+            msg = (
+                "the toys of this calibration had the rate term, the cost has none; make the cost "
+                "with rate="
+            )
+            raise CalibrationError(msg)
+        if self.extended and cost.rate is not None:
+            require_rate_of_toys(
+                "calibration", cost.rate, self.parameters, self.points[0], expected
+            )
+        if not self.extended and size_differs(cost.n_events, expected):
+            msg = (
+                f"calibrated on toys of {expected:g} events, but the dataset has "
+                f"{cost.n_events:g}; calibrate with n_events={cost.n_events:g}"
+            )
+            raise CalibrationError(msg)
+        log_scale = None if self.correct == "bias" else self.log_scale(cl)
+        return cost.corrected(_Correction(self, log_scale), with_rate=self.extended)
+
+
+@dataclass(frozen=True, eq=False)
+class _Correction:
+    """The functions that a calibrated cost evaluates, at one point (n_parameters,)."""
+
+    calibration: Calibration
+    log_scale: SmoothPolynomial | None
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        return self.calibration.limits
+
+    def forward(self, theta: FloatArray) -> FloatArray:
+        if self.calibration.correct == "scale":
+            return theta
+        return self.calibration.response.mean_at(theta)
+
+    def jacobian(self, theta: FloatArray) -> FloatArray:
+        if self.calibration.correct == "scale":
+            return np.eye(len(theta))
+        return self.calibration.response.jacobian_at(theta)
+
+    def scale(self, theta: FloatArray) -> float:
+        return 1.0 if self.log_scale is None else math.exp(self.log_scale.at(theta))
+
+    def scale_gradient(self, theta: FloatArray) -> FloatArray:
+        if self.log_scale is None:
+            return np.zeros(len(theta))
+        return self.scale(theta) * self.log_scale.gradient_at(theta)
+
+
+def size_differs(n_events: float, expected: float) -> bool:
+    """Whether a dataset has another size than toys: by a quarter and five standard deviations.
+
+    Examples
+    --------
+    >>> size_differs(120, 100), size_differs(200, 100)
+    (False, True)
+    """
+    return bool(abs(n_events - expected) > max(0.25 * expected, 5 * np.sqrt(expected)))
+
+
+def require_rate_of_toys(
+    what: str, rate: Rate, parameters: Sequence[str], point: FloatArray, expected: float
+) -> None:
+    """Refuse a rate that gives another number of events at a point than the toys had there.
+
+    Parameters
+    ----------
+    what
+        That was made with the toys, for the message.
+    rate
+        Of a cost.
+    parameters, point
+        Where, shape (n_parameters,).
+    expected
+        Mean number of events of the toys.
+
+    Raises
+    ------
+    CalibrationError
+        If they differ by more than 0.1 %.
+    """
+    yielded = float(rate.value(point[None])[0])
+    if abs(yielded - expected) > _SAME_RATE * expected:
+        where = format_point(dict(zip(parameters, point.tolist(), strict=True)))
+        msg = (
+            f"the toys of this {what} had {expected:g} events on average at {where}, but the rate "
+            f"of the cost says {yielded:g}; give the cost the rate of the toys, with their "
+            "backgrounds: rate=rate.with_background(n_expected)"
+        )
+        raise CalibrationError(msg)
+
+
+def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
+    """Why a calibration does not serve a model, naming the first difference."""
+    differences = {
+        "model": (mine.name, other.name),
+        "bag size": (mine.events_in_bag, other.events_in_bag),
+        "features": (", ".join(mine.feature_names), ", ".join(other.feature_names)),
+        "training": (mine.digest, other.digest),
+    }
+    name, (a, b) = next((k, v) for k, v in differences.items() if v[0] != v[1])
+    return (
+        f"a calibration of {mine.name} cannot serve {what} of another {name}: it was made for "
+        f"{a!r}, not for {b!r}; calibrate this model with toys of its own"
+    )

@@ -1,0 +1,285 @@
+"""How a calibration is found: means, Bartlett ratios and quantiles of toys at several points.
+
+See :mod:`milinfer.intervals.calibration` for what it does to a surface.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.stats import chi2
+
+from milinfer.exceptions import CalibrationError, MilinferWarning
+from milinfer.intervals.calibration import Calibration, Correct, Kind
+from milinfer.intervals.response import (
+    Response,
+    mean_response,
+    require_one_kind,
+    spread_covariance,
+    truths,
+)
+from milinfer.likelihood.unseen import require_unseen_toys
+from milinfer.toys.toys import ToyEnsemble
+from milinfer.typing import BoolArray, FloatArray, IntArray
+from milinfer.utils.points import format_point
+from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
+
+__all__ = ["calibrate"]
+
+# Share of toys with their maximum at the edge of the range beyond which moments mean nothing.
+_MAX_AT_EDGE = 0.01
+# Shift of all toys by the fluctuation of their pool, in standard errors of an estimate, from which
+# on it is said: 6 % of coverage.
+_MAX_SHIFT = 0.5
+
+
+def calibrate(
+    ensembles: Sequence[ToyEnsemble],
+    *,
+    kind: Kind = "coverage",
+    cl: float | Sequence[float] = (0.6827, 0.9545),
+    correct: Correct = "both",
+    bias_degree: int | None = None,
+    scale_degree: int | None = None,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+) -> Calibration:
+    """Calibrate curvature and bias from toys at several true points.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model, one ensemble for each true point.
+    kind
+        ``"coverage"``: c gives the coverage `cl`, by the quantile of the test statistic at the
+        bias-corrected truth.  ``"bartlett"``: c = I_MLE / I_curv, the same for all levels.
+    cl
+        Confidence levels.  Where θ̂ is not Gaussian one constant cannot serve several.
+    correct
+        ``"scale"`` leaves the estimate as it is, ``"bias"`` the curvature.
+    bias_degree, scale_degree
+        Degrees of the bias and of ln c as polynomials in θ; default: the lowest that describe the
+        toys.
+    n_bootstrap, seed
+        For the errors of the constants.
+
+    Warns
+    -----
+    MilinferWarning
+        If the pool of the toys is so small that its fluctuation shifts them all by half of a
+        standard error or more.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys do not belong together, they are too few for the levels, more than 1 % of them
+        have their maximum at the edge of the range, or the estimator does not follow θ (response
+        not positive).
+
+    Examples
+    --------
+    A surface whose curvature is half of what it should be:
+
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys.toys import Toys
+    >>> model = gaussian.MeanModel(scale=0.5)
+    >>> toys = Toys(gaussian.samples(50_000, [-0.3, 0.0, 0.3], seed=1), n_events=100, seed=2)
+    >>> calibration = calibrate([toys.run([model], t, 1000)["mean"]
+    ...                          for t in (-0.3, 0.0, 0.3)])
+    >>> abs(calibration.scale - 2) < 4 * calibration.scale_error
+    True
+    """
+    require_one_kind(ensembles)
+    require_unseen_toys(ensembles)
+    cls = (float(cl),) if isinstance(cl, (int, float)) else tuple(float(c) for c in cl)
+    _require_enough(ensembles, cls, n_bootstrap)
+    for e in ensembles:
+        at_edge = float(e.extremum.at_edge.mean())
+        if at_edge > _MAX_AT_EDGE:
+            ranges = " × ".join(f"[{a:g}, {b:g}]" for a, b in e.interpolation.limits)
+            msg = (
+                f"{e.model}: {at_edge:.1%} of the toys at {format_point(e.point)} have their "
+                f"maximum at the edge of {ranges}; calibrate nearer to the middle, widen the range "
+                "of the training points, train better or use larger datasets"
+            )
+            raise CalibrationError(msg)
+    _warn_of_small_pools(ensembles)
+    response = mean_response(ensembles, bias_degree)
+    points, names = truths(ensembles), tuple(ensembles[0].point)
+    surface_limits = ensembles[0].interpolation.limits
+    limits = (
+        surface_limits if correct == "scale" else _limits(response, surface_limits, points, names)
+    )
+    rng = np.random.default_rng(seed)
+    bartlett, by_coverage = [], []
+    for e, point in zip(ensembles, points, strict=True):
+        mapped = point if correct == "scale" else response.mean(point[None]).reshape(-1)
+        q = e.test_statistic(mapped[0] if len(names) == 1 else mapped)
+        bartlett.append(_with_bootstrap(_bartlett_of(e), e.n_toys, n_bootstrap, rng))
+        by_coverage.append(_with_bootstrap(_coverage_of(q, cls, names), e.n_toys, n_bootstrap, rng))
+    c_bartlett, c_coverage = np.array(bartlett), np.array(by_coverage)
+    # What is fitted: one function for all levels, or one for each.
+    chosen = c_bartlett if kind == "bartlett" else c_coverage
+    log_scales = tuple(
+        _smooth_scale(ensembles, names, points, chosen[:, 0, k], chosen[:, 1, k], scale_degree)
+        for k in range(chosen.shape[2])
+    )
+    return Calibration(
+        ensembles[0].tag,
+        names,
+        kind,
+        correct,
+        points,
+        c_bartlett[:, 0, 0],
+        c_bartlett[:, 1, 0],
+        cls,
+        c_coverage[:, 0],
+        c_coverage[:, 1],
+        log_scales,
+        response,
+        ensembles[0].n_events,
+        ensembles[0].extended,
+        min(e.n_toys for e in ensembles),
+        tuple(sorted({e.pool_id for e in ensembles})),
+        limits,
+    )
+
+
+def _require_enough(
+    ensembles: Sequence[ToyEnsemble], cls: Sequence[float], n_bootstrap: int
+) -> None:
+    if not cls or not all(0 < c < 1 for c in cls) or n_bootstrap < 2:
+        msg = (
+            f"cl = {tuple(cls)} must be between 0 and 1, and n_bootstrap = {n_bootstrap} be 2 or "
+            "more, for errors"
+        )
+        raise CalibrationError(msg)
+    # A quantile with less than one toy beyond it, on average, is the largest of them.
+    needed = int(np.ceil(max(1 / (1 - max(cls)), 1 / min(cls), 2) - 1e-6))
+    fewest = min(ensembles, key=lambda e: e.n_toys)
+    if fewest.n_toys < needed:
+        msg = (
+            f"{fewest.n_toys} toys of {fewest.model} at {format_point(fewest.point)} are too few "
+            f"for cl = {', '.join(f'{c:g}' for c in cls)}; throw {needed} or more, "
+            "better twenty times that"
+        )
+        raise CalibrationError(msg)
+
+
+def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
+    """The errors of the constants have the pool in them; intervals of the data have not."""
+    worst = max(ensembles, key=lambda e: e.n_events / e.n_effective)
+    shift = float(np.sqrt(worst.n_events / worst.n_effective))
+    if shift >= _MAX_SHIFT:
+        msg = (
+            f"the toys of {worst.model} at {format_point(worst.point)} have {worst.n_events:g} "
+            f"events from a pool that counts as {worst.n_effective:.0f}: its fluctuation shifts "
+            f"all of them together by about {shift:.1f} standard errors, and the calibration with "
+            f"them; use {20 * worst.n_events:.0f} events or more"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=3)
+
+
+def _bartlett_of(e: ToyEnsemble) -> Callable[[IntArray], FloatArray]:
+    p = len(e.point)
+    estimates = e.theta_hat.reshape(e.n_toys, p)
+    curvature = e.extremum.curvature.reshape(e.n_toys, p, p)
+
+    def ratio(rows: IntArray) -> FloatArray:
+        # I_MLE/I_curv; in several parameters the ratio of the volumes, as a length squared.
+        spread = np.atleast_2d(np.cov(estimates[rows].T))
+        product = np.linalg.det(spread) * np.linalg.det(curvature[rows].mean(axis=0))
+        return np.array([max(product, 1e-300) ** (-1 / p)])
+
+    return ratio
+
+
+def _coverage_of(
+    q: FloatArray, cls: Sequence[float], parameters: Sequence[str]
+) -> Callable[[IntArray], FloatArray]:
+    threshold = chi2.ppf(cls, len(parameters))
+
+    def scales(rows: IntArray) -> FloatArray:
+        # The quantile of q is the threshold once q is scaled by c.
+        found: FloatArray = threshold / np.quantile(q[rows], cls)
+        return found
+
+    return scales
+
+
+def _with_bootstrap(
+    statistic: Callable[[IntArray], FloatArray],
+    n: int,
+    n_bootstrap: int,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Values and bootstrap errors, shape (2, n_values)."""
+    replicas = [statistic(rng.integers(n, size=n)) for _ in range(n_bootstrap)]
+    return np.stack([statistic(np.arange(n)), np.std(replicas, axis=0, ddof=1)])
+
+
+def _smooth_scale(
+    ensembles: Sequence[ToyEnsemble],
+    names: tuple[str, ...],
+    points: FloatArray,
+    scales: FloatArray,
+    errors: FloatArray,
+    degree: int | None,
+) -> SmoothPolynomial:
+    """Ln c(θ); the finite pools make the spread of the estimates, and so c, uncertain as well."""
+    covariance = np.diag((errors / scales) ** 2) + spread_covariance(ensembles)
+    single = len(np.unique(points, axis=0)) == 1
+    return fit_smooth(
+        names,
+        points,
+        np.log(scales),
+        covariance,
+        # Beyond the calibration points the constant is not known; keep that of the nearest.
+        beyond="flat",
+        degree=0 if single else degree,
+    )
+
+
+def _limits(
+    response: Response,
+    surface: tuple[tuple[float, float], ...],
+    points: FloatArray,
+    names: tuple[str, ...],
+) -> tuple[tuple[float, float], ...]:
+    """Range of each parameter that m(θ) maps into the range of the surface, one to one."""
+    low, high = np.array(surface).T
+    centre = np.clip(points.mean(axis=0), low, high)
+    determinants = np.linalg.det(response.jacobian(points))
+    if determinants.min() <= 0:
+        worst = dict(zip(names, points[int(np.argmin(determinants))].tolist(), strict=True))
+        msg = (
+            f"the estimator of {', '.join(names)} does not follow the truth at "
+            f"{format_point(worst)} (response {determinants.min():.2f}); train longer or on more "
+            "events"
+        )
+        raise CalibrationError(msg)
+
+    def fits(theta: FloatArray) -> BoolArray:
+        mapped = response.mean(theta).reshape(theta.shape)
+        inside = np.all((mapped >= low - 1e-12) & (mapped <= high + 1e-12), axis=1)
+        return np.asarray(inside & (np.linalg.det(response.jacobian(theta)) > 0))
+
+    reach = np.linspace(0, 1, 1001)
+    limits = np.stack([centre, centre], axis=1)
+    for k in range(len(names)):
+        for side, end in enumerate((low, high)):
+            line = np.tile(centre, (len(reach), 1))
+            line[:, k] += reach * (end[k] - centre[k])
+            good = fits(line)
+            last = len(reach) if good.all() else int(np.argmin(good))
+            limits[k, side] = line[max(last - 1, 0), k]
+    if len(names) > 1:
+        # The corners of the box may still stick out: shrink it until none does.
+        corners = np.stack(np.meshgrid(*limits, indexing="ij"), axis=-1).reshape(-1, len(names))
+        for share in reach[::-1]:
+            if fits(centre + share * (corners - centre)).all():
+                limits = centre[:, None] + share * (limits - centre[:, None])
+                break
+    return tuple((float(a), float(b)) for a, b in limits)

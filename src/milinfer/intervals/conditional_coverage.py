@@ -1,0 +1,312 @@
+"""Where intervals fail: coverage as a function of what the data show, and of θ.
+
+An interval that covers on average may cover too often for datasets that look precise and too rarely
+for others.  :func:`conditional_coverage` measures coverage in bins of a property of the dataset;
+:func:`coverage_function` fits it as a smooth function of θ to toys thrown at many truths, one or
+more at each, as in Dalmasso et al., arXiv:2107.03920 (LF2I).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from scipy.special import expit, logit
+from scipy.stats import binomtest, chi2
+
+from milinfer.exceptions import CalibrationError, FitError, ParameterError
+from milinfer.intervals.coverage import CL68, Asymptotic, IntervalMethod, require_other_events
+from milinfer.intervals.response import require_one_kind, truths
+from milinfer.toys.toys import ToyEnsemble
+from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.display import brief, html_table
+from milinfer.utils.polynomials import PolynomialBasis
+from milinfer.utils.smooth_polynomials import SmoothPolynomial
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ConditionalCoverage", "CoverageFunction", "conditional_coverage", "coverage_function"]
+
+By = Literal["curvature", "estimate", "events"]
+_NEWTON_STEPS = 50
+# Condition of the information from which on a logistic fit runs away.
+_SINGULAR = 1e12
+
+
+class ConditionalCoverage(NamedTuple):
+    """Coverage in bins of a property of the dataset; arrays of shape (n_bins,).
+
+    Parameters
+    ----------
+    method, by, cl
+        Which interval, which property, which level.
+    edges
+        Of the bins, shape (n_bins + 1,).
+    centres
+        Mean of the property in each bin.
+    coverage, low, high
+        With Clopper–Pearson 68.27 % intervals.
+    n_toys
+        In each bin.
+    p_value
+        Of the hypothesis that all bins have the coverage of all toys together.
+    """
+
+    method: str
+    by: str
+    cl: float
+    edges: FloatArray
+    centres: FloatArray
+    coverage: FloatArray
+    low: FloatArray
+    high: FloatArray
+    n_toys: FloatArray
+    p_value: float
+
+    def __repr__(self) -> str:
+        return (
+            f"ConditionalCoverage({self.method} by {self.by}, {len(self.centres)} bins, "
+            f"p = {self.p_value:.2g})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                f"[{r['low_edge']:.4g}, {r['high_edge']:.4g})",
+                f"{r['n_toys']:.0f}",
+                f"{r['coverage']:.2%}",
+                f"[{r['low']:.2%}, {r['high']:.2%}]",
+            ]
+            for r in self.to_table().to_pylist()
+        ]
+        title = f"Coverage of {self.method} at {self.cl:.2%}, p = {self.p_value:.2g} for all alike"
+        return html_table((self.by, "toys", "coverage", "68.27 % interval"), rows, title=title)
+
+    def to_table(self) -> pa.Table:
+        """One row for each bin.
+
+        Columns: ``low_edge``, ``high_edge``, ``centre``, ``coverage``, ``low``, ``high``,
+        ``n_toys``.
+        """
+        import pyarrow as pa
+
+        return pa.table(
+            {
+                "low_edge": self.edges[:-1],
+                "high_edge": self.edges[1:],
+                "centre": self.centres,
+                "coverage": self.coverage,
+                "low": self.low,
+                "high": self.high,
+                "n_toys": self.n_toys,
+            }
+        )
+
+
+class CoverageFunction(NamedTuple):
+    """Coverage as a smooth function of θ, from a logistic fit.
+
+    Parameters
+    ----------
+    logit
+        The fitted polynomial of ln p/(1−p).
+    cl
+        Level claimed.
+    """
+
+    logit: SmoothPolynomial
+    cl: float
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+    def at(self, theta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Coverage at points (m, n_parameters) with its 68.27 % band: value, low, high."""
+        centre, error = self.logit(theta), self.logit.error(theta)
+        return expit(centre), expit(centre - error), expit(centre + error)
+
+
+def conditional_coverage(
+    ensembles: Sequence[ToyEnsemble],
+    method: IntervalMethod | None = None,
+    cl: float = CL68,
+    *,
+    by: By | Callable[[ToyEnsemble], FloatArray] = "curvature",
+    n_bins: int = 5,
+    name: str = "",
+) -> ConditionalCoverage:
+    """Coverage in bins of a property of the dataset.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model, from events that did not tune the method.
+    method
+        What makes the intervals; None takes the surface at its word.
+    cl
+        Confidence level.
+    by
+        ``"curvature"`` of the surface at its maximum (how precise the dataset believes to be),
+        ``"estimate"`` less the truth, number of ``"events"``, or a function of an ensemble that
+        gives one number for each toy.  In several parameters a function is needed.
+    n_bins
+        Of equal content.
+    name
+        Of the method.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys tuned the method, or the property is the same for all.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys.toys import Toys
+    >>> model = gaussian.MeanModel()
+    >>> toys = Toys(gaussian.samples(100_000, [0.0], seed=1), 100, seed=2, poisson=True)
+    >>> conditional = conditional_coverage([toys.run([model], 0.0, 2000)["mean"]], by="events")
+    >>> conditional.p_value > 0.001
+    True
+    """
+    require_one_kind(ensembles)
+    chosen = Asymptotic() if method is None else method
+    inside, values = [], []
+    for e in ensembles:
+        require_other_events(e, chosen.pool_ids, name or "conditional coverage")
+        inside.append(chosen.contains_truth(e, cl))
+        values.append(_property(e, by))
+    covered, value = np.concatenate(inside), np.concatenate(values)
+    edges = np.unique(np.quantile(value, np.linspace(0, 1, n_bins + 1)))
+    label = by if isinstance(by, str) else getattr(by, "__name__", type(by).__name__)
+    if len(edges) < 3:
+        msg = f"all toys have nearly the same {label} ({edges[0]:g}): there is nothing to bin by"
+        raise CalibrationError(msg)
+    index, n = _binned(value, edges)
+    if np.any(n == 0):
+        # Of a whole number, quantiles in between make bins that hold none.
+        edges = np.append(edges[:-1][n > 0], edges[-1])
+        index, n = _binned(value, edges)
+    k = np.bincount(index, covered, len(edges) - 1)
+    bounds = [
+        binomtest(int(a), int(b)).proportion_ci(0.6827, method="exact")
+        for a, b in zip(k, n, strict=True)
+    ]
+    p = covered.mean()
+    deviation = float(np.sum((k - n * p) ** 2 / (n * max(p * (1 - p), 1e-12))))
+    return ConditionalCoverage(
+        name,
+        label,
+        cl,
+        edges,
+        np.bincount(index, value, len(edges) - 1) / n,
+        k / n,
+        np.array([b.low for b in bounds]),
+        np.array([b.high for b in bounds]),
+        n,
+        float(chi2.sf(deviation, len(n) - 1)),
+    )
+
+
+def _binned(value: FloatArray, edges: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Bin of each value, the last closed above, and how many are in each bin."""
+    index = np.clip(np.searchsorted(edges, value, side="right") - 1, 0, len(edges) - 2)
+    return index, np.bincount(index, minlength=len(edges) - 1).astype(np.float64)
+
+
+def _property(e: ToyEnsemble, by: By | Callable[[ToyEnsemble], FloatArray]) -> FloatArray:
+    if callable(by):
+        return np.asarray(by(e), dtype=np.float64)
+    if by == "events":
+        return np.asarray(e.counts, dtype=np.float64)
+    if by == "estimate":
+        return e.theta_hat - e.truth
+    if len(e.point) > 1:
+        msg = (
+            f"by='curvature' needs one parameter, not {', '.join(e.point)}; give a function of the "
+            "ensemble, such as lambda e: np.linalg.det(e.extremum.curvature)"
+        )
+        raise ParameterError(msg)
+    return e.extremum.curvature
+
+
+def coverage_function(
+    ensembles: Sequence[ToyEnsemble],
+    method: IntervalMethod | None = None,
+    cl: float = CL68,
+    *,
+    degree: int = 2,
+) -> CoverageFunction:
+    """Fit coverage as a function of θ by logistic regression on all toys.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model at many truths; a few at each suffice.
+    method, cl
+        See :func:`conditional_coverage`.
+    degree
+        Of the polynomial of the logit in θ.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys tuned the method.
+    FitError
+        If all toys cover or none does, or the truths do not determine the polynomial.
+
+    Examples
+    --------
+    See ``tests/test_conditional.py`` for a surface whose coverage is a known function of θ.
+    """
+    require_one_kind(ensembles)
+    chosen = Asymptotic() if method is None else method
+    for e in ensembles:
+        require_other_events(e, chosen.pool_ids, "coverage function")
+    points = truths(ensembles)
+    n = np.array([float(e.n_toys) for e in ensembles])
+    k = np.array([float(chosen.contains_truth(e, cl).sum()) for e in ensembles])
+    names = tuple(ensembles[0].point)
+    basis = PolynomialBasis(names, degree)
+    zero = SmoothPolynomial.zero(basis, points)
+    design = zero.terms(points)
+    share = float(k.sum() / n.sum())
+    if not 0 < share < 1 or np.linalg.matrix_rank(design) < len(basis):
+        distinct = len(np.unique(points, axis=0))
+        msg = (
+            f"{k.sum():.0f} of {n.sum():.0f} toys at {distinct} truths cover: that does "
+            f"not determine a polynomial of degree {degree}; throw toys at more truths"
+        )
+        raise FitError(msg)
+    coefficients = np.zeros(len(basis))
+    coefficients[0] = logit(share)
+    for _ in range(_NEWTON_STEPS):
+        p = expit(design @ coefficients)
+        information = design.T @ (design * (n * p * (1 - p))[:, None])
+        if np.linalg.cond(information) > _SINGULAR:
+            msg = (
+                f"{k.astype(int).tolist()} of {n.astype(int).tolist()} toys cover at the truths: a "
+                f"polynomial of degree {degree} describes that with infinite coefficients; throw "
+                "more toys, or lower the degree"
+            )
+            raise FitError(msg)
+        step = np.linalg.solve(information, design.T @ (k - n * p))
+        coefficients = coefficients + step
+        if np.abs(step).max() < 1e-10:
+            break
+    else:
+        msg = f"the logistic fit of the coverage did not converge at degree {degree}; lower it"
+        raise FitError(msg)
+    p = expit(design @ coefficients)
+    deviation = float(np.sum((k - n * p) ** 2 / (n * p * (1 - p))))
+    fitted = replace(
+        zero,
+        coefficients=coefficients,
+        covariance=np.asarray(np.linalg.inv(information), dtype=np.float64),
+        chi2=deviation,
+        ndf=len(points) - len(basis),
+    )
+    return CoverageFunction(fitted, cl)

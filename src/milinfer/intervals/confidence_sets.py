@@ -1,0 +1,314 @@
+"""Confidence sets: where a function of the parameters says "accepted".
+
+A Neyman construction gives a function h(θ) of the data, not positive where θ is accepted.  The
+accepted values may be one interval, several or none; this module finds and describes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError
+from milinfer.typing import BoolArray, FloatArray
+from milinfer.utils.display import UNKNOWN, html_table, measured
+from milinfer.utils.tables import arrow_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ConfidenceRegion", "ConfidenceSet", "accepted_runs", "confidence_set"]
+
+
+@dataclass(frozen=True)
+class ConfidenceSet:
+    """Accepted values of one parameter.
+
+    Parameters
+    ----------
+    parameter
+        Its name.
+    cl
+        Confidence level.
+    intervals
+        ``(low, high)`` of each interval, ascending; several for a surface with several maxima, none
+        if no value is accepted.
+    errors
+        Standard error of each end from the finite number of toys; 0 at a bound.
+    at_bound
+        For each end, whether it is that of the belt or a physical bound: the set may go on there.
+    estimate
+        Maximum-likelihood estimate inside the physical bounds.
+
+    Examples
+    --------
+    >>> found = ConfidenceSet("mu", 0.9, ((0.0, 1.5),), ((0.0, 0.1),), ((True, False),), 0.2)
+    >>> 1.0 in found, 2.0 in found
+    (True, False)
+    >>> print(found)
+    mu = 0.2, [0, 1.5] at 90.00 % CL
+    """
+
+    parameter: str
+    cl: float
+    intervals: tuple[tuple[float, float], ...]
+    errors: tuple[tuple[float, float], ...]
+    at_bound: tuple[tuple[bool, bool], ...]
+    estimate: float
+
+    @property
+    def empty(self) -> bool:
+        """Whether no value is accepted."""
+        return not self.intervals
+
+    @property
+    def low(self) -> float:
+        """Lowest accepted value; a ParameterError if there is none."""
+        self._require_values()
+        return self.intervals[0][0]
+
+    @property
+    def high(self) -> float:
+        """Highest accepted value; a ParameterError if there is none."""
+        self._require_values()
+        return self.intervals[-1][1]
+
+    @property
+    def width(self) -> float:
+        """Sum of the widths of the intervals."""
+        return float(sum(high - low for low, high in self.intervals))
+
+    def __contains__(self, theta: float) -> bool:
+        return any(low <= theta <= high for low, high in self.intervals)
+
+    def __str__(self) -> str:
+        ends = " ∪ ".join(f"[{low:.4g}, {high:.4g}]" for low, high in self.intervals)
+        level = f"{self.cl * 100:.2f} % CL"
+        return f"{self.parameter} = {self.estimate:.4g}, {ends or 'no value accepted'} at {level}"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                measured(low, low_error) + " (bound)" * low_bound,
+                measured(high, high_error) + " (bound)" * high_bound,
+            ]
+            for (low, high), (low_error, high_error), (low_bound, high_bound) in zip(
+                self.intervals, self.errors, self.at_bound, strict=True
+            )
+        ]
+        return html_table(("from", "to"), rows, title=str(self))
+
+    def to_table(self) -> pa.Table:
+        """One row for each interval.
+
+        Columns: ``parameter``, ``cl``, ``estimate``, ``low``, ``low_error``, ``low_at_bound``,
+        and the same of the upper end.
+        """
+        types: dict[str, type] = {"parameter": str, "cl": float, "estimate": float}
+        for end in ("low", "high"):
+            types |= {end: float, f"{end}_error": float, f"{end}_at_bound": bool}
+        rows = []
+        for values, errors, bounds in zip(self.intervals, self.errors, self.at_bound, strict=True):
+            row = {"parameter": self.parameter, "cl": self.cl, "estimate": self.estimate}
+            for k, end in enumerate(("low", "high")):
+                row |= {end: values[k], f"{end}_error": errors[k], f"{end}_at_bound": bounds[k]}
+            rows.append(row)
+        return arrow_table(types, rows)
+
+    def _require_values(self) -> None:
+        if self.empty:
+            msg = f"no value of {self.parameter} is accepted at {self.cl:.2%}; look at `intervals`"
+            raise ParameterError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class ConfidenceRegion:
+    """Accepted values of two parameters.
+
+    Parameters
+    ----------
+    parameters
+        Their names.
+    cl
+        Confidence level.
+    axes
+        Grid of each parameter, shapes (n_x,) and (n_y,).
+    excess
+        q(θ) − c(θ) on the grid, shape (n_x, n_y); accepted where it is not positive, NaN where the
+        critical value is not known.
+    contours
+        Outlines of the region, each of shape (n_vertices, 2), closed (the last vertex is the first)
+        unless they run into the edge of the grid.
+    estimate
+        Maximum-likelihood estimate inside the physical bounds, shape (2,).
+    """
+
+    parameters: tuple[str, str]
+    cl: float
+    axes: tuple[FloatArray, FloatArray]
+    excess: FloatArray
+    contours: tuple[FloatArray, ...]
+    estimate: FloatArray
+
+    def __repr__(self) -> str:
+        x, y = self.parameters
+        return (
+            f"ConfidenceRegion({x} = {self.estimate[0]:.4g}, {y} = {self.estimate[1]:.4g}, "
+            f"{self.cl:.2%} CL, {len(self.contours)} contours)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for k, name in enumerate(self.parameters):
+            values = [contour[:, k] for contour in self.contours]
+            ends = (
+                f"[{min(v.min() for v in values):.4g}, {max(v.max() for v in values):.4g}]"
+                if values
+                else UNKNOWN
+            )
+            rows.append([name, measured(float(self.estimate[k])), ends])
+        title = f"{self.cl:.2%} region, {len(self.contours)} contours"
+        title += ", reaches the edge of the grid" if self.at_bound else ""
+        return html_table(("parameter", "estimate", "contours between"), rows, title=title)
+
+    def to_table(self) -> pa.Table:
+        """One row for each vertex of a contour: ``contour``, ``point.PARAMETER``."""
+        import pyarrow as pa
+
+        vertices = np.concatenate([np.empty((0, 2)), *self.contours])
+        number = np.repeat(np.arange(len(self.contours)), [len(c) for c in self.contours])
+        points = {f"point.{n}": vertices[:, k] for k, n in enumerate(self.parameters)}
+        return pa.table({"contour": number.astype(np.int64), **points})
+
+    @property
+    def accepted(self) -> BoolArray:
+        """Accepted points of the grid, shape (n_x, n_y)."""
+        return np.asarray(self.excess <= 0)
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether the region reaches the edge of the grid, or of where c(θ) is known."""
+        known = np.isfinite(self.excess)
+        core = known.copy()
+        core[[0, -1], :] = core[:, [0, -1]] = False
+        core[1:-1, 1:-1] &= known[:-2, 1:-1] & known[2:, 1:-1] & known[1:-1, :-2] & known[1:-1, 2:]
+        return bool(np.any(self.accepted & ~core))
+
+    @property
+    def area(self) -> float:
+        """Area of the accepted cells."""
+        cell = [axis[1] - axis[0] for axis in self.axes]
+        return float(self.accepted.sum() * cell[0] * cell[1])
+
+    def projection(self, parameter: str) -> tuple[tuple[float, float], ...]:
+        """Intervals of one parameter for which some value of the other is accepted.
+
+        They cover at least as often as the region does.  Ends are interpolated between points of
+        the grid.
+
+        Raises
+        ------
+        ParameterError
+            If the parameter is not one of the region.
+        """
+        if parameter not in self.parameters:
+            msg = f"{parameter!r} is not one of the parameters {self.parameters} of this region"
+            raise ParameterError(msg)
+        k = self.parameters.index(parameter)
+        lowest = np.min(np.where(np.isnan(self.excess), np.inf, self.excess), axis=1 - k)
+        axis = self.axes[k]
+        out = []
+        for first, last in accepted_runs(lowest <= 0):
+            low = _between(axis, lowest, first, first - 1)
+            out.append((low, _between(axis, lowest, last, last + 1)))
+        return tuple(out)
+
+
+def _between(axis: FloatArray, excess: FloatArray, inside: int, outside: int) -> float:
+    """Linear zero of the excess between two neighbours; the inner one at the edge of the grid."""
+    if not 0 <= outside < len(axis) or not np.isfinite(excess[outside]):
+        return float(axis[inside])
+    share = excess[inside] / (excess[inside] - excess[outside])
+    return float(axis[inside] + share * (axis[outside] - axis[inside]))
+
+
+def accepted_runs(accepted: ArrayLike) -> list[tuple[int, int]]:
+    """First and last index of every run of accepted points.
+
+    Examples
+    --------
+    >>> accepted_runs([True, True, False, True])
+    [(0, 1), (3, 3)]
+    """
+    padded = np.concatenate([[False], np.asarray(accepted, dtype=bool), [False]])
+    change = np.flatnonzero(padded[1:] != padded[:-1])
+    return [(int(a), int(b) - 1) for a, b in zip(change[::2], change[1::2], strict=True)]
+
+
+def _last_accepted(excess: Callable[[float], float], inside: float, outside: float) -> float:
+    # Bisection on "accepted", where a root finder would stop at the first zero: with enumerated
+    # outcomes h is exactly 0 on whole stretches, and jumps at their ends.
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        if middle in (inside, outside):
+            break
+        inside, outside = (middle, outside) if excess(middle) <= 0 else (inside, middle)
+    return inside
+
+
+def confidence_set(
+    excess: Callable[[float], float],
+    grid: FloatArray,
+    *,
+    parameter: str,
+    cl: float,
+    estimate: float,
+    error: Callable[[float], float],
+) -> ConfidenceSet:
+    """Find the accepted values of one parameter.
+
+    Parameters
+    ----------
+    excess
+        h(θ), not positive where θ is accepted; it may jump, and stay at 0.
+    grid
+        Ascending values at which to look; intervals and gaps narrower than its steps may be missed.
+        Its ends are those of the belt or physical bounds.
+    parameter, cl, estimate
+        As in :class:`ConfidenceSet`.
+    error
+        Standard error of h(θ); that of an end is this over the slope of h there.
+
+    Examples
+    --------
+    >>> found = confidence_set(lambda t: t**2 - 1, np.linspace(-0.5, 2, 101), parameter="mu",
+    ...     cl=0.68, estimate=0.0, error=lambda t: 0.02)
+    >>> found.intervals, found.at_bound
+    (((-0.5, 1.0),), ((True, False),))
+    >>> round(found.errors[0][1], 6)
+    0.01
+    """
+    values = np.array([excess(float(t)) for t in grid])
+    step = float(np.median(np.diff(grid))) / 10
+
+    def end(inside: int, outside: int) -> tuple[float, float, bool]:
+        if not 0 <= outside < len(grid):
+            return float(grid[inside]), 0.0, True
+        root = _last_accepted(excess, float(grid[inside]), float(grid[outside]))
+        left, right = max(root - step, float(grid[0])), min(root + step, float(grid[-1]))
+        slope = abs(excess(right) - excess(left)) / (right - left)
+        return root, error(root) / slope if slope > 0 else np.inf, False
+
+    ends = [(end(a, a - 1), end(b, b + 1)) for a, b in accepted_runs(values <= 0)]
+    return ConfidenceSet(
+        parameter,
+        cl,
+        tuple((low[0], high[0]) for low, high in ends),
+        tuple((low[1], high[1]) for low, high in ends),
+        tuple((low[2], high[2]) for low, high in ends),
+        estimate,
+    )

@@ -1,0 +1,299 @@
+"""Critical values of a test statistic, and how they depend on the parameters.
+
+A Neyman construction accepts the values θ whose test statistic is not above its critical value
+c(θ), the quantile of the statistic over pseudo-experiments at θ.  This module takes the quantiles,
+with the error that a finite number of pseudo-experiments leaves, and continues them between the
+points at which they are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import CalibrationError, ParameterError
+from milinfer.likelihood.extrema import Limits
+from milinfer.typing import FloatArray
+from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
+
+__all__ = [
+    "MAX_DEGREE",
+    "CriticalCurve",
+    "CriticalValue",
+    "InterpolatedCurve",
+    "PolynomialCurve",
+    "critical_value",
+    "smooth_curve",
+]
+
+# Sums of probabilities round; what is this close to the confidence level has reached it.
+_ROUNDING = 1e-12
+# Of a polynomial that is to describe critical values by itself.
+MAX_DEGREE = 6
+
+
+class CriticalValue(NamedTuple):
+    """A quantile of a statistic and its standard error (0 where the probabilities are exact)."""
+
+    value: float
+    error: float
+
+
+def critical_value(
+    statistic: ArrayLike, cl: float, weights: ArrayLike | None = None
+) -> CriticalValue:
+    r"""Smallest value c with P(q ≤ c) ≥ `cl`.
+
+    For pseudo-experiments this is the order statistic of rank :math:`k = \lceil n\,cl \rceil`.  The
+    number of them below the true quantile is binomial, with standard deviation
+    :math:`s = \sqrt{n\,cl\,(1 - cl)}`, so that the error is half the distance between the order
+    statistics of ranks :math:`n\,cl \pm s` (David and Nagaraja, *Order Statistics*, §7.1), linear
+    between neighbours.
+
+    Parameters
+    ----------
+    statistic
+        Shape (n,).
+    cl
+        Confidence level, between 0 and 1.
+    weights
+        Exact probabilities of enumerated outcomes, shape (n,), instead of pseudo-experiments.  The
+        accepted outcomes then hold at least `cl`: more for discrete ones, which makes the test
+        conservative.
+
+    Raises
+    ------
+    CalibrationError
+        If the statistic is empty or not finite, `cl` is not a probability, the weights are none, or
+        there are too few pseudo-experiments for an error.
+
+    Examples
+    --------
+    >>> critical_value([0.0, 1.0, 2.0], 0.7, weights=[0.5, 0.3, 0.2])
+    CriticalValue(value=1.0, error=0.0)
+    >>> q = np.random.default_rng(1).chisquare(1, 10_000)
+    >>> c = critical_value(q, 0.6827)
+    >>> print(f"{c.value:.2f} ± {c.error:.2f}")
+    0.99 ± 0.02
+    """
+    q = np.asarray(statistic, dtype=np.float64)
+    if q.ndim != 1 or len(q) == 0 or not np.all(np.isfinite(q)):
+        msg = f"statistic must be finite numbers of shape (n,), not of shape {q.shape}; look at Λ"
+        raise CalibrationError(msg)
+    if not 0 < cl < 1:
+        msg = f"cl = {cl} is not a confidence level; give one between 0 and 1"
+        raise CalibrationError(msg)
+    if weights is not None:
+        p = np.asarray(weights, dtype=np.float64)
+        if p.shape != q.shape or not np.all(p >= 0) or not np.isfinite(p.sum()) or p.sum() <= 0:
+            msg = f"weights must be {len(q)} probabilities, not negative and not all 0"
+            raise CalibrationError(msg)
+        order = np.argsort(q, kind="stable")
+        cumulative = np.cumsum(p[order])
+        reached = np.searchsorted(cumulative, cl * cumulative[-1] * (1 - _ROUNDING))
+        return CriticalValue(float(q[order[min(int(reached), len(q) - 1)]]), 0.0)
+    n = len(q)
+    spread = np.sqrt(n * cl * (1 - cl))
+    if n * cl - spread < 1 or n * cl + spread > n:
+        need = int(np.ceil(max(cl / (1 - cl), (1 - cl) / cl))) + 2
+        msg = f"{n} toys are too few for the error of the {cl:.2%} quantile; throw {need} or more"
+        raise CalibrationError(msg)
+    ordered = np.sort(q)
+    rank = int(np.ceil(n * cl * (1 - _ROUNDING)))
+    below, above = np.interp([n * cl - spread, n * cl + spread], np.arange(1, n + 1), ordered)
+    return CriticalValue(float(ordered[rank - 1]), float(above - below) / 2)
+
+
+class CriticalCurve(Protocol):
+    """Critical value as a function of the parameters.
+
+    Both methods take θ of shape (m,) for one parameter, or (m, n_parameters), give shape (m,), and
+    raise a ParameterError where the critical value is not known.
+    """
+
+    @property
+    def limits(self) -> Limits:
+        """Range of each parameter in which it is known."""
+
+    def __call__(self, theta: ArrayLike) -> FloatArray:
+        """Critical values."""
+
+    def error(self, theta: ArrayLike) -> FloatArray:
+        """Their standard errors."""
+
+
+def _points(theta: ArrayLike, limits: Limits) -> FloatArray:
+    points = np.asarray(theta, dtype=np.float64).reshape(-1, len(limits))
+    low, high = np.array(limits).T
+    slack = 1e-9 * (high - low)
+    outside = ~np.all((points >= low - slack) & (points <= high + slack), axis=1)
+    if outside.any():
+        msg = (
+            f"the critical value at θ = {points[outside][0]} is not known: its range is {limits}; "
+            "throw toys at points further out"
+        )
+        raise ParameterError(msg)
+    return np.clip(points, low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolatedCurve:
+    """Critical values between the points where they are known, linear.
+
+    With several parameters linear over the triangles of Delaunay.  The error is interpolated, too;
+    half-way between two points this is more than their independent errors give.
+
+    Parameters
+    ----------
+    points
+        Shape (n, n_parameters).
+    values, errors
+        Critical values at the points, and their errors, shape (n,).
+
+    Examples
+    --------
+    >>> curve = InterpolatedCurve(np.array([[0.0], [1.0]]), np.array([1.0, 2.0]), np.full(2, 0.1))
+    >>> float(curve(0.25)[0]), float(curve.error(0.25)[0])
+    (1.25, 0.1)
+    """
+
+    points: FloatArray
+    values: FloatArray
+    errors: FloatArray
+
+    def __post_init__(self) -> None:
+        n, n_parameters = self.points.shape
+        if len(np.unique(self.points, axis=0)) < n or n < n_parameters + 1:
+            msg = f"{n} points do not span {n_parameters} parameter(s), or one of them comes twice"
+            raise CalibrationError(msg)
+
+    @property
+    def limits(self) -> Limits:
+        """Range of each parameter that the points span."""
+        low, high = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
+        return tuple(zip(low, high, strict=True))
+
+    def __call__(self, theta: ArrayLike) -> FloatArray:
+        """Critical values, shape (m,)."""
+        return np.asarray(self._at(theta)[0])
+
+    def error(self, theta: ArrayLike) -> FloatArray:
+        """Standard errors, shape (m,)."""
+        return np.asarray(self._at(theta)[1])
+
+    def _at(self, theta: ArrayLike) -> FloatArray:
+        points = _points(theta, self.limits)
+        if points.shape[1] == 1:
+            order = np.argsort(self.points[:, 0])
+            known = self.points[order, 0]
+            return np.array(
+                [np.interp(points[:, 0], known, y[order]) for y in (self.values, self.errors)]
+            )
+        return np.asarray(self._triangles(points), dtype=np.float64).T
+
+    @cached_property
+    def _triangles(self) -> Any:
+        from scipy.interpolate import LinearNDInterpolator
+
+        return LinearNDInterpolator(self.points, np.stack([self.values, self.errors], axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialCurve:
+    """Critical value as a polynomial in θ, known in the box where it was fitted.
+
+    Parameters
+    ----------
+    polynomial
+        c(θ), or ln c(θ).
+    logarithmic
+        Whether it is ln c.
+
+    Examples
+    --------
+    >>> theta = np.linspace(-1, 1, 9)[:, None]
+    >>> curve = smooth_curve(("mu",), theta, np.exp(theta[:, 0]), np.full(9, 0.01))
+    >>> print(curve(0.3).round(6), curve.polynomial.basis.degree, curve.polynomial.ndf)
+    [1.349859] 1 7
+    """
+
+    polynomial: SmoothPolynomial
+    logarithmic: bool = False
+
+    @property
+    def limits(self) -> Limits:
+        """Range of each parameter in which it was fitted."""
+        low, high = self.polynomial.low.tolist(), self.polynomial.high.tolist()
+        return tuple(zip(low, high, strict=True))
+
+    def __call__(self, theta: ArrayLike) -> FloatArray:
+        """Critical values, shape (m,)."""
+        value = self.polynomial(_points(theta, self.limits))
+        return np.exp(value) if self.logarithmic else value
+
+    def error(self, theta: ArrayLike) -> FloatArray:
+        """Standard errors, shape (m,)."""
+        error = self.polynomial.error(_points(theta, self.limits))
+        return error * self(theta) if self.logarithmic else error
+
+
+def smooth_curve(
+    parameters: Sequence[str],
+    points: FloatArray,
+    values: FloatArray,
+    errors: FloatArray,
+    degree: int | None = None,
+    *,
+    logarithmic: bool = True,
+) -> PolynomialCurve:
+    """Fit critical values by a polynomial in θ, by least squares weighted with their errors.
+
+    Parameters
+    ----------
+    parameters
+        Names.
+    points
+        Shape (n, n_parameters).
+    values, errors
+        Shape (n,).
+    degree
+        Total degree; default: the lowest, up to 6, that describes the values
+        (:func:`~milinfer.utils.smooth_polynomials.fit_smooth`).
+    logarithmic
+        Fit ln c, which keeps c positive, rather than c.
+
+    Raises
+    ------
+    CalibrationError
+        If there are too few points for the degree, an error is not positive, or the logarithm is
+        wanted of a value that is not.
+
+    Examples
+    --------
+    >>> theta = np.linspace(-1, 1, 9)[:, None]
+    >>> curve = smooth_curve(("mu",), theta, 1 + np.abs(theta[:, 0]), np.full(9, 1e-4))
+    >>> curve.polynomial.good
+    False
+    """
+    if not np.all(errors > 0) or (logarithmic and not np.all(values > 0)):
+        msg = (
+            "smooth needs critical values and errors above 0, which they are not where toys "
+            "pile up at a bound; use smooth=None"
+        )
+        raise CalibrationError(msg)
+    target, sigma = (np.log(values), errors / values) if logarithmic else (values, errors)
+    fitted = fit_smooth(
+        parameters,
+        points,
+        target,
+        np.diag(sigma**2),
+        beyond="flat",
+        degree=degree,
+        highest=MAX_DEGREE,
+    )
+    return PolynomialCurve(fitted, logarithmic)

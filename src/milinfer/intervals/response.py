@@ -1,0 +1,251 @@
+"""Mean estimate as a function of the truth: response and bias, in one parameter or several.
+
+A regularised network pulls its estimates towards the middle, and a curved model has a bias of order
+1/N: E[θ̂] = m(θ) is measured with toys at several truths.  The response is dm/dθ, the bias is
+m(θ) − θ, and m⁻¹ undoes both, at every θ and not at θ = 0 alone ([AS], eq. 35).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import CalibrationError, MilinferWarning
+from milinfer.toys.toys import ToyEnsemble
+from milinfer.typing import FloatArray
+from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
+
+__all__ = [
+    "Response",
+    "mean_response",
+    "pool_covariance",
+    "require_one_kind",
+    "spread_covariance",
+    "truths",
+]
+
+_NEWTON_STEPS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """m(θ) = E[θ̂], one smooth function for each component of the estimate.
+
+    Arrays of parameter values have shape (m, n_parameters), or (m,) for one parameter; so have the
+    results.
+
+    Parameters
+    ----------
+    shifts
+        Bias m(θ) − θ of each component.
+    """
+
+    shifts: tuple[SmoothPolynomial, ...]
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters."""
+        return len(self.shifts)
+
+    def bias(self, theta: ArrayLike) -> FloatArray:
+        """Bias E[θ̂] − θ."""
+        return self._shape(np.stack([s(theta) for s in self.shifts], axis=1))
+
+    def bias_error(self, theta: ArrayLike) -> FloatArray:
+        """Standard error of :meth:`bias`."""
+        return self._shape(np.stack([s.error(theta) for s in self.shifts], axis=1))
+
+    def mean(self, theta: ArrayLike) -> FloatArray:
+        """E[θ̂] at θ."""
+        points = np.asarray(theta, dtype=np.float64).reshape(-1, self.n_parameters)
+        return self._shape(points) + self.bias(points)
+
+    def jacobian(self, theta: ArrayLike) -> FloatArray:
+        """Response dE[θ̂_j]/dθ_k, shape (m, n_parameters, n_parameters)."""
+        slopes = np.stack([s.gradient(theta) for s in self.shifts], axis=1)
+        return slopes + np.eye(self.n_parameters)
+
+    def mean_at(self, point: FloatArray) -> FloatArray:
+        """E[θ̂] at one point (n_parameters,), of its shape; faster than :meth:`mean`."""
+        moved: FloatArray = point + np.array([s.at(point) for s in self.shifts])
+        return moved
+
+    def jacobian_at(self, point: FloatArray) -> FloatArray:
+        """dE[θ̂_j]/dθ_k at one point (n_parameters,), shape (n_parameters, n_parameters)."""
+        slopes: FloatArray = np.array([s.gradient_at(point) for s in self.shifts])
+        return slopes + np.eye(len(point))
+
+    def slope(self, theta: float) -> tuple[float, float]:
+        """Response in one parameter, and its error."""
+        (shift,) = self.shifts
+        return (
+            1.0 + float(shift.gradient([theta])[0, 0]),
+            float(shift.gradient_error([theta])[0, 0]),
+        )
+
+    def invert(self, theta_hat: ArrayLike, limits: Sequence[tuple[float, float]]) -> FloatArray:
+        """Bias-corrected estimates m⁻¹(θ̂), kept inside `limits`."""
+        target = np.asarray(theta_hat, dtype=np.float64).reshape(-1, self.n_parameters)
+        low, high = np.array(limits, dtype=np.float64).T
+        theta = np.clip(target, low, high)
+        for _ in range(_NEWTON_STEPS):
+            miss = target - self.mean(theta).reshape(target.shape)
+            step = np.linalg.solve(self.jacobian(theta), miss[:, :, None])[:, :, 0]
+            moved = np.clip(theta + step, low, high)
+            settled = np.abs(moved - theta).max(initial=0.0) < 1e-12 * np.max(high - low)
+            theta = moved
+            if settled:
+                break
+        return self._shape(theta)
+
+    def _shape(self, values: FloatArray) -> FloatArray:
+        return values[:, 0] if self.n_parameters == 1 else values
+
+
+def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -> Response:
+    """Fit E[θ̂] against θ, with the errors of the means and of the finite pools.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model at different true points.
+    degree
+        Of the bias as a polynomial in θ; default: the lowest from 1 on that describes the toys.
+        With a single truth the response is taken as 1 and only the shift is fitted, as in seed
+        001, eq. 35.
+
+    Raises
+    ------
+    CalibrationError
+        If the ensembles are of different models, or too few for the degree.
+
+    Warns
+    -----
+    MilinferWarning
+        If a curved fit turns around among the truths; it is then replaced by a linear one.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys.toys import Toys
+    >>> model = gaussian.MeanModel()
+    >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.2], seed=1), n_events=100, seed=2)
+    >>> response = mean_response([toys.run([model], t, 500)["mean"] for t in (-0.2, 0.2)])
+    >>> slope, error = response.slope(0.0)
+    >>> abs(slope - 1) < 4 * error
+    True
+    """
+    require_one_kind(ensembles)
+    points = truths(ensembles)
+    names = tuple(ensembles[0].point)
+    estimates = [e.theta_hat.reshape(e.n_toys, -1) for e in ensembles]
+    single = len(np.unique(points, axis=0)) == 1
+    shifts = []
+    for k in range(len(names)):
+        values = np.array([t[:, k].mean() for t in estimates]) - points[:, k]
+        spread = np.array([t[:, k].std(ddof=1) for t in estimates])
+        # Where the estimator is constant to rounding, its spread is no error.
+        floor = 1e-12 * (1 + np.abs(points[:, k]))
+        own = spread**2 / [e.n_toys for e in ensembles] + floor**2
+        shifts.append(
+            fit_smooth(
+                names,
+                points,
+                values,
+                np.diag(own) + pool_covariance(ensembles, k),
+                beyond="tangent",
+                degree=0 if single and degree is None else degree,
+                lowest=1,
+            )
+        )
+    response = Response(tuple(shifts))
+    turns = not single and np.linalg.det(response.jacobian(points)).min() <= 0
+    if turns and degree is None and max(s.basis.degree for s in shifts) > 1:
+        msg = (
+            f"{ensembles[0].model}: the mean estimate as a curve in the truth turns around among "
+            f"the truths {points.tolist()}; a linear function is fitted instead. Larger pools for "
+            "the toys make the means more precise"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=2)
+        return mean_response(ensembles, degree=1)
+    return response
+
+
+def truths(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
+    """True points of ensembles, shape (n_ensembles, n_parameters)."""
+    return np.array([list(e.point.values()) for e in ensembles], dtype=np.float64)
+
+
+def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatArray:
+    """Covariance of mean estimates that comes from the pools, shape (n_ensembles, n_ensembles).
+
+    Toys at two truths from one pool move together as far as the same events count in both; see
+    :mod:`milinfer.toys.pool_influence`.  For models of bags, whose events have no influence of their
+    own, they are taken as independent, which overestimates the error of a response.
+
+    Parameters
+    ----------
+    ensembles
+        Toys.
+    component
+        Of the estimate.
+    """
+    spread = np.array(
+        [e.theta_hat.reshape(e.n_toys, -1)[:, component].std(ddof=1) for e in ensembles]
+    )
+    scale = spread * np.sqrt([e.n_events for e in ensembles])
+    shifts = [None if e.pool_influence is None else e.pool_influence.shift for e in ensembles]
+    correlated = _correlated(ensembles, shifts, component)
+    alone = np.array([e.reuse / e.n_toys / e.n_events for e in ensembles])
+    return np.outer(scale, scale) * np.where(np.isnan(correlated), np.diag(alone), correlated)
+
+
+def spread_covariance(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
+    """Covariance of the relative errors of Var(θ̂) that come from the pools, likewise."""
+    spreads = [None if e.pool_influence is None else e.pool_influence.spread for e in ensembles]
+    number = len(ensembles[0].point)
+    found = np.stack([_correlated(ensembles, spreads, k) for k in range(number)]).mean(axis=0)
+    alone = np.nan_to_num([e.pool_variance_error**2 for e in ensembles])
+    covariance: FloatArray = np.where(np.isnan(found), np.diag(alone), found)
+    return covariance
+
+
+def _correlated(
+    ensembles: Sequence[ToyEnsemble], influences: Sequence[FloatArray | None], component: int
+) -> FloatArray:
+    """Sums of products of influences; 0 between different pools, NaN where not known."""
+    n = len(ensembles)
+    out = np.zeros((n, n))
+    for a, b in product(range(n), repeat=2):
+        first, second = influences[a], influences[b]
+        if first is None or second is None:
+            out[a, b] = np.nan
+        elif ensembles[a].pool_id == ensembles[b].pool_id:
+            out[a, b] = first[:, component] @ second[:, component]
+    return out
+
+
+def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
+    """Raise unless toys are of one model, the same parameters and one kind of dataset.
+
+    Raises
+    ------
+    CalibrationError
+        If they are not, or if there are none.
+    """
+    if not ensembles:
+        msg = "there are no toys; throw some at several true points with Toys.scan"
+        raise CalibrationError(msg)
+    kinds = {(e.tag, tuple(e.point), e.poisson, e.extended) for e in ensembles}
+    sizes = {e.n_events for e in ensembles}
+    if len(kinds) != 1 or (len(sizes) != 1 and not ensembles[0].extended):
+        msg = (
+            "the toys must be of one model, the same parameters and one dataset size; they are "
+            f"of {sorted({e.model for e in ensembles})} with {sorted(sizes)} events"
+        )
+        raise CalibrationError(msg)

@@ -1,0 +1,1 @@
+"""Read and write event files: LHE, ROOT, Parquet and flat tables."""

@@ -1,0 +1,198 @@
+"""Convert event files into one another, without loss, in bounded memory and parallel over files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
+from milinfer.io import events
+from milinfer.typing import PathLikeStr
+from milinfer.utils.files import atomic_path
+from milinfer.utils.progress import progress
+from milinfer.utils.threads import require_workers
+
+if TYPE_CHECKING:
+    from milinfer.io.lhe.limits import Limits
+    from milinfer.io.root import Ntuple
+
+__all__ = ["ConversionSummary", "convert", "convert_many"]
+
+
+class ConversionSummary(NamedTuple):
+    """What a conversion has done."""
+
+    source: str
+    target: str
+    n_events_in: int
+    n_events_out: int
+    seconds: float
+
+
+def convert(
+    src: PathLikeStr,
+    dst: PathLikeStr,
+    *,
+    chunk_size: int = 50_000,
+    ntuple: Ntuple = "ttree",
+    workers: int = 1,
+    limits: Limits | None = None,
+) -> ConversionSummary:
+    """Convert an event file; the kinds follow from the suffixes.
+
+    All numbers keep their bits, and header, init and weight ids come along.  The new file is
+    counted before it takes its place.
+
+    Parameters
+    ----------
+    src
+        LHE (plain or gzip), ROOT or Parquet file.
+    dst
+        File to write, of any of these kinds.
+    chunk_size
+        Events held in memory at a time.
+    ntuple
+        ``"ttree"`` or ``"rntuple"``, for ROOT files.
+    workers
+        Threads that parse an LHE file; the new file is the same whatever their number.
+    limits
+        Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
+
+    Raises
+    ------
+    LHEError, SampleError
+        If the source is damaged; no file is left behind, and an older ``dst`` stays.
+    ConfigurationError
+        If source and target are the same file, or a suffix is unknown.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> text = '''<LesHouchesEvents version="3.0">
+    ... <init>
+    ... 2212 2212 6500 6500 0 0 0 0 3 1
+    ... 1.5 0.1 1 1
+    ... </init>
+    ... <event>
+    ... 1 1 0.5 91.2 0.007 0.118
+    ... 23 1 0 0 0 0 30 40 0 103.7 91.2 0 9
+    ... </event>
+    ... </LesHouchesEvents>'''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     source, target = pathlib.Path(folder, "z.lhe"), pathlib.Path(folder, "z.root")
+    ...     _ = source.write_text(text)
+    ...     convert(source, target).n_events_out
+    1
+    """
+    start = perf_counter()
+    target = Path(dst)
+    events.kind_of(target)
+    if target.exists() and target.samefile(src):
+        msg = f"{src} would be overwritten by its own conversion; choose another target"
+        raise ConfigurationError(msg)
+    if chunk_size < 1:
+        msg = f"chunk_size must be at least 1, but it is {chunk_size}"
+        raise ConfigurationError(msg)
+    n_in = 0
+    with (
+        events.open_reader(src, workers=workers, limits=limits) as reader,
+        atomic_path(target) as temporary,
+    ):
+        total = None if events.kind_of(src) == "lhe" else reader.n_events
+        with progress(f"{Path(src).name} → {target.name}", total) as advance:
+            chunks = reader.chunks(chunk_size)
+            chunk: Any = next(chunks, None)  # before the header: it completes the weights
+            if chunk is None:
+                msg = f"{src}: there are no events in this file; produce it again"
+                raise SampleError(msg)
+            try:
+                with events.open_writer(temporary, reader.info, ntuple=ntuple) as writer:
+                    while chunk is not None:
+                        writer.write(chunk)
+                        n_in += len(chunk)
+                        advance(len(chunk))
+                        chunk = next(chunks, None)
+            except MilinferError as error:
+                text = str(error).replace(str(temporary), str(target))
+                if str(src) not in text:
+                    text = f"{src} cannot be converted: {text}"
+                raise type(error)(text) from error
+        n_out = events.count(temporary)
+        expected = reader.n_events
+        if not n_in == n_out == expected:
+            msg = (
+                f"{src} has {expected} events, {n_in} were converted and {n_out} are in the new "
+                f"file; {target} has not been written, please report this"
+            )
+            raise SampleError(msg)
+    return ConversionSummary(str(src), str(dst), n_in, n_out, perf_counter() - start)
+
+
+def convert_many(
+    pairs: Iterable[tuple[PathLikeStr, PathLikeStr]],
+    workers: int = 2,
+    *,
+    chunk_size: int = 50_000,
+    ntuple: Ntuple = "ttree",
+) -> list[ConversionSummary]:
+    """Convert several files, each in a process of its own, ``workers`` at a time.
+
+    The processes are spawned, not forked, so that it works after TensorFlow has run; as always
+    then, a script needs ``if __name__ == "__main__":`` around its main part.
+
+    Parameters
+    ----------
+    pairs
+        Source and target of each conversion.
+    workers
+        Processes; with 1, everything happens in this one.
+    chunk_size, ntuple
+        As for :func:`convert`.
+
+    Returns
+    -------
+    list of ConversionSummary
+        In the order of ``pairs``.
+
+    Raises
+    ------
+    LHEError, SampleError
+        The first error; conversions that have not started by then are not made.
+    ConfigurationError
+        If two conversions have the same target.
+
+    Examples
+    --------
+    >>> convert_many([])
+    []
+    """
+    jobs = [(str(source), str(target)) for source, target in pairs]
+    targets = [str(Path(target).resolve()) for _, target in jobs]
+    twice = sorted({t for t in targets if targets.count(t) > 1})
+    if twice:
+        msg = f"{twice[0]} is the target of more than one conversion; give each its own"
+        raise ConfigurationError(msg)
+    require_workers(workers)
+    options: dict[str, Any] = {"chunk_size": chunk_size, "ntuple": ntuple}
+    if workers == 1 or len(jobs) < 2:
+        return [convert(source, target, **options) for source, target in jobs]
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    context = multiprocessing.get_context("spawn")
+    n_workers = min(workers, len(jobs))
+    with (
+        progress(f"converting {len(jobs)} files", len(jobs)) as advance,
+        ProcessPoolExecutor(n_workers, mp_context=context) as pool,
+    ):
+        futures = [pool.submit(convert, source, target, **options) for source, target in jobs]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                advance(1)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [future.result() for future in futures]

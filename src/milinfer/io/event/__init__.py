@@ -1,0 +1,1 @@
+"""The event record that all file formats share."""

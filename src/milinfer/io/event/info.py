@@ -1,0 +1,194 @@
+"""What an LHE file says about itself, apart from its events."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from milinfer.exceptions import LHEError
+from milinfer.typing import Point
+from milinfer.utils.json_text import parse_json
+
+__all__ = ["LHEInfo", "LHEProcess", "LHEWeight", "checked_point"]
+
+
+def checked_point(point: Any) -> dict[str, float]:
+    """A parameter point that a file says, if it is one.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite numbers by name.
+
+    Examples
+    --------
+    >>> checked_point({"c_HW": 1})
+    {'c_HW': 1.0}
+    >>> checked_point({"c_HW": "big"})
+    Traceback (most recent call last):
+    ValueError: the point {'c_HW': 'big'} is not finite numbers by name
+    """
+    numbers = point.values() if isinstance(point, dict) else [None]
+    if not all(
+        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers
+    ):
+        msg = f"the point {point!r} is not finite numbers by name"
+        raise ValueError(msg)
+    return {name: float(value) for name, value in point.items()}
+
+
+class LHEProcess(NamedTuple):
+    """One process line of ``<init>``; cross-sections in pb."""
+
+    cross_section: float
+    error: float
+    max_weight: float
+    process_id: int
+
+
+class LHEWeight(NamedTuple):
+    """One reweighting weight: its id in ``<rwgt>`` and what ``<initrwgt>`` says of it."""
+
+    id: str
+    description: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class LHEInfo:
+    """Header and ``<init>`` block of an LHE file.
+
+    Parameters
+    ----------
+    beams
+        PDG ids of the two beams.
+    energies
+        Beam energies in GeV.
+    pdf_groups, pdf_sets
+        PDF group and set of each beam, as LHE defines them.
+    weighting_strategy
+        IDWTUP of the Les Houches accord.
+    processes
+        One entry for each process line.
+    weights
+        The reweighting weights, in the order of the file.
+    version
+        LHE version.
+    header
+        Text inside ``<header>``, unchanged (``<initrwgt>`` excluded).
+    process, point
+        Process name and parameter point where the file carries them (milinfer's own files do).
+
+    Event files of others may say nothing of all this: :meth:`unknown`.
+
+    Examples
+    --------
+    >>> info = LHEInfo(processes=(LHEProcess(1.5, 0.1, 1.0, 1), LHEProcess(0.5, 0.1, 1.0, 2)))
+    >>> info.cross_section
+    2.0
+    """
+
+    processes: tuple[LHEProcess, ...]
+    beams: tuple[int, int] = (2212, 2212)
+    energies: tuple[float, float] = (6500.0, 6500.0)
+    pdf_groups: tuple[int, int] = (0, 0)
+    pdf_sets: tuple[int, int] = (0, 0)
+    weighting_strategy: int = 3
+    weights: tuple[LHEWeight, ...] = ()
+    version: str = "3.0"
+    header: str = ""
+    process: str | None = None
+    point: Point | None = field(default=None)
+
+    @classmethod
+    def unknown(cls) -> LHEInfo:
+        """Of a file of events without a description of the run; LHE files cannot be made of it.
+
+        Examples
+        --------
+        >>> LHEInfo.unknown().beams
+        (0, 0)
+        """
+        return cls((), beams=(0, 0), energies=(0.0, 0.0))
+
+    @property
+    def cross_section(self) -> float:
+        """Total cross-section in pb."""
+        return float(sum(p.cross_section for p in self.processes))
+
+    @property
+    def cross_section_error(self) -> float:
+        """Error of the total cross-section in pb, processes added in quadrature."""
+        return math.hypot(*(p.error for p in self.processes))
+
+    def with_weights(self, ids: Iterable[str]) -> LHEInfo:
+        """The same with an entry for each weight id; those already there stay as they are.
+
+        Examples
+        --------
+        >>> LHEInfo(processes=(), weights=(LHEWeight("a", "up"),)).with_weights(["b", "a"]).weights
+        (LHEWeight(id='a', description='up', group=''), LHEWeight(id='b', description='', group=''))
+        """
+        known = {weight.id for weight in self.weights}
+        added = tuple(LHEWeight(name) for name in ids if name not in known)
+        return replace(self, weights=self.weights + added) if added else self
+
+    def to_json(self) -> str:
+        """Text from which :meth:`from_json` makes an equal object (the point as a dict).
+
+        Examples
+        --------
+        >>> info = LHEInfo(processes=(LHEProcess(1.5, 0.1, 1.0, 1),), point={"c_HW": 0.5})
+        >>> LHEInfo.from_json(info.to_json()) == info
+        True
+        """
+        content: dict[str, Any] = dict(self.__dict__)
+        content["point"] = None if self.point is None else dict(self.point)
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str) -> LHEInfo:
+        """Undo :meth:`to_json`.
+
+        Raises
+        ------
+        LHEError
+            If the text is not what :meth:`to_json` writes.
+        """
+        try:
+            content = parse_json(text)
+            for name, kind in (
+                ("beams", int),
+                ("energies", float),
+                ("pdf_groups", int),
+                ("pdf_sets", int),
+            ):
+                first, second = content[name]
+                content[name] = (kind(first), kind(second))
+            content["processes"] = tuple(
+                LHEProcess(float(x), float(error), float(largest), int(number))
+                for x, error, largest, number in content["processes"]
+            )
+            content["weights"] = tuple(
+                LHEWeight(*map(_text, weight)) for weight in content["weights"]
+            )
+            for name in ("version", "header"):
+                _text(content[name])
+            if content["process"] is not None:
+                _text(content["process"])
+            if content["point"] is not None:
+                content["point"] = checked_point(content["point"])
+            return cls(**content)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            msg = f"this is not the description of an LHE file that milinfer writes: {error!r}"
+            raise LHEError(msg) from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        msg = f"{value!r} is no text"
+        raise TypeError(msg)
+    return value

@@ -1,0 +1,238 @@
+"""Event records in files of any kind: LHE, ROOT (TTree or RNTuple) and Parquet, by suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milinfer.exceptions import ConfigurationError, SampleError
+from milinfer.io.lhe.reading import LHEFile, LHEReader
+from milinfer.io.lhe.writing import LHEWriter
+from milinfer.typing import AwkwardArray, PathLikeStr
+
+if TYPE_CHECKING:
+    from milinfer.io.event.info import LHEInfo
+    from milinfer.io.lhe.limits import Limits
+    from milinfer.io.parquet import ParquetReader, ParquetWriter
+    from milinfer.io.root import Ntuple, RootReader, RootWriter
+
+__all__ = ["count", "iterate", "kind_of", "open_reader", "open_writer", "read", "write"]
+
+
+def kind_of(path: PathLikeStr) -> str:
+    """Kind of an event file by its suffix: ``"lhe"``, ``"root"`` or ``"parquet"``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the suffix is none of .lhe, .lhe.gz, .root, .parquet.
+
+    Examples
+    --------
+    >>> kind_of("a.lhe.gz"), kind_of("b.root")
+    ('lhe', 'root')
+    """
+    name = Path(path).name.lower()
+    for kind, suffixes in {
+        "lhe": (".lhe", ".lhe.gz"),
+        "root": (".root",),
+        "parquet": (".parquet", ".pq"),
+    }.items():
+        if name.endswith(suffixes):
+            return kind
+    msg = f"{path}: unknown kind of event file; name it .lhe, .lhe.gz, .root or .parquet"
+    raise ConfigurationError(msg)
+
+
+def open_reader(
+    path: PathLikeStr, *, tree: str = "Events", workers: int = 1, limits: Limits | None = None
+) -> LHEReader | RootReader | ParquetReader:
+    """Open an event file: a context manager with ``info``, ``chunks(chunk_size)`` and ``columns``.
+
+    ``workers`` threads parse LHE files, up to the sizes in ``limits``; the others are
+    decompressed in one.
+
+    Examples
+    --------
+    >>> open_reader("events.txt")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.ConfigurationError: events.txt: unknown kind of event file; name it ...
+    """
+    kind = kind_of(path)
+    if kind == "lhe":
+        return LHEReader(path, workers, limits=limits)
+    if kind == "root":
+        from milinfer.io.root import RootReader
+
+        return RootReader(path, tree)
+    from milinfer.io.parquet import ParquetReader
+
+    return ParquetReader(path)
+
+
+def open_writer(
+    path: PathLikeStr, info: LHEInfo, *, ntuple: Ntuple = "ttree"
+) -> LHEWriter | RootWriter | ParquetWriter:
+    """Make an event file: a context manager with ``write(events)`` for chunks.
+
+    Examples
+    --------
+    >>> from milinfer.io.lhe import LHEInfo
+    >>> open_writer("events.lhe", LHEInfo(processes=())).n_events
+    0
+    """
+    kind = kind_of(path)
+    if kind == "lhe":
+        return LHEWriter(path, info)
+    if kind == "root":
+        from milinfer.io.root import RootWriter
+
+        return RootWriter(path, info, ntuple)
+    from milinfer.io.parquet import ParquetWriter
+
+    return ParquetWriter(path, info)
+
+
+def iterate(
+    path: PathLikeStr,
+    chunk_size: int = 50_000,
+    *,
+    tree: str = "Events",
+    workers: int = 1,
+    limits: Limits | None = None,
+) -> Iterator[AwkwardArray]:
+    """Event records of a file in chunks, in bounded memory.
+
+    Parameters
+    ----------
+    path
+        LHE (plain or gzip), ROOT or Parquet file.
+    chunk_size
+        Events a chunk, at most.
+    tree
+        Name of the TTree or RNTuple in a ROOT file.
+    workers
+        Threads that parse an LHE file; the events are the same whatever their number.
+    limits
+        Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
+
+    Yields
+    ------
+    ak.Array
+        Event records; see :func:`milinfer.io.lhe.make_events`.
+
+    Raises
+    ------
+    LHEError
+        If an LHE file is damaged.
+    SampleError
+        If a ROOT or Parquet file is damaged, or holds other things than event records.
+
+    Examples
+    --------
+    See :func:`write`.
+    """
+    if chunk_size < 1:
+        msg = f"chunk_size must be at least 1, but it is {chunk_size}"
+        raise ConfigurationError(msg)
+    with open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
+        yield from reader.chunks(chunk_size)
+
+
+def read(
+    path: PathLikeStr,
+    chunk_size: int = 50_000,
+    *,
+    tree: str = "Events",
+    workers: int = 1,
+    limits: Limits | None = None,
+) -> LHEFile:
+    """Read a whole event file; parameters and errors as for :func:`iterate`.
+
+    Returns
+    -------
+    LHEFile
+        ``events`` and ``info``.
+
+    Examples
+    --------
+    See :func:`write`.
+    """
+    import awkward as ak
+
+    with open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
+        chunks: list[Any] = list(reader.chunks(chunk_size))
+        if not chunks:
+            msg = f"{path}: there are no events in this file; produce it again"
+            raise SampleError(msg)
+        return LHEFile(chunks[0] if len(chunks) == 1 else ak.concatenate(chunks), reader.info)
+
+
+def write(
+    path: PathLikeStr, events: AwkwardArray, info: LHEInfo, *, ntuple: Ntuple = "ttree"
+) -> None:
+    """Write event records to a file, without loss; it appears whole or not at all.
+
+    Parameters
+    ----------
+    path
+        LHE (gzip if it ends in ``.gz``), ROOT or Parquet file, by suffix.
+    events
+        Event records; see :func:`milinfer.io.lhe.make_events`.
+    info
+        Header and init.
+    ntuple
+        ``"ttree"`` or ``"rntuple"``, for ROOT files.
+
+    Raises
+    ------
+    LHEError, SampleError
+        If the events cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from milinfer import events, lhe
+    >>> part = dict.fromkeys(["px", "py", "pz", "energy", "mass", "pdgId", "status"], [1])
+    >>> record = lhe.make_events([1], {**part, "mother1": [0], "mother2": [0]},
+    ...                          {"genWeight": [1.5], "LHE_processId": [1]})
+    >>> info = lhe.LHEInfo(processes=(lhe.LHEProcess(1.5, 0.1, 1.0, 1),))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "e.parquet")
+    ...     events.write(file, record, info)
+    ...     back = events.read(file)
+    >>> back.events.genWeight.tolist(), back.info == info
+    ([1.5], True)
+    """
+    with open_writer(path, info, ntuple=ntuple) as writer:
+        writer.write(events)
+
+
+def count(path: PathLikeStr) -> int:
+    """Count the events of a file without building them.
+
+    LHE files are read as bytes, so that the count is independent of any parser.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "e.lhe")
+    ...     _ = file.write_text("<event> </event>" * 7)
+    ...     count(file)
+    7
+    """
+    if kind_of(path) != "lhe":
+        with open_reader(path) as reader:
+            return reader.n_events
+    import gzip
+
+    total = 0
+    with gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb") as file:
+        for line in file:
+            total += line.count(b"</event>")
+            if b"</header>" in line:
+                total = 0  # what a header says is no event
+    return total

@@ -1,0 +1,302 @@
+"""Flat files, one number for each event in each column: Parquet, its row groups, and ROOT.
+
+Columns are read on demand.  What milinfer's own files say of their sample is beside them: in the
+schema metadata of Parquet, and in a string beside the tree of ROOT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from numpy.typing import NDArray
+
+from milinfer.exceptions import MilinferError, SampleError
+from milinfer.io.event.info import checked_point
+from milinfer.io.root_files import open_root
+from milinfer.typing import PathLikeStr
+from milinfer.utils.json_text import parse_json
+from milinfer.utils.paths import require_file
+
+__all__ = [
+    "FORMAT",
+    "KEY",
+    "KIND",
+    "TREE",
+    "FlatTable",
+    "ParquetTable",
+    "RootTable",
+    "RowGroupTable",
+    "sample_metadata",
+]
+
+TREE: Final = "Features"
+KEY: Final = "milinfer"
+KIND: Final = "sample"
+FORMAT: Final = 1
+
+
+class FlatTable:
+    """Columns of a flat file, read on demand, and what its metadata say.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        What each column is called in the file.
+    metadata
+        Of a sample that milinfer has written; None for other files.
+    """
+
+    def __init__(
+        self, path: PathLikeStr, columns: Mapping[str, str], metadata: dict[str, Any] | None
+    ) -> None:
+        self.path = path
+        self.columns = dict(columns)
+        self.metadata = metadata
+
+    @property
+    def has_events(self) -> bool:
+        """Whether these are event records, not features."""
+        return self.metadata is None and any(name.startswith("LHEPart_") for name in self.columns)
+
+    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Some columns, of shape (n_events,) each.
+
+        Raises
+        ------
+        SampleError
+            If the file is damaged, or a column is not one number for each event.
+        """
+        raise NotImplementedError
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse to go on without some columns.
+
+        Raises
+        ------
+        SampleError
+            If there are not all of them.
+        """
+        missing = [name for name in names if name not in self.columns]
+        if missing:
+            msg = (
+                f"{self.path} has no columns {', '.join(missing)}; it has "
+                f"{', '.join(self.columns) or 'none'}: compute them again, or name others"
+            )
+            raise SampleError(msg)
+
+
+class ParquetTable(FlatTable):
+    """Columns of a Parquet file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    SampleError
+        If it is damaged.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import pyarrow as pa
+    >>> import pyarrow.parquet as pq
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a.parquet")
+    ...     pq.write_table(pa.table({"x": [0.5, 1.5], "y": [1, 2]}), file)
+    ...     table = ParquetTable(file)
+    ...     list(table.columns), table.metadata, table.read(["x"])
+    (['x', 'y'], None, {'x': array([0.5, 1.5])})
+    """
+
+    def __init__(self, path: PathLikeStr) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        require_file(path)
+        try:
+            schema = pq.read_schema(path)
+        except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+            msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        text = (schema.metadata or {}).get(KEY.encode())
+        metadata = sample_metadata(text.decode() if text else None, path)
+        super().__init__(path, {name: name for name in schema.names}, metadata)
+
+    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
+        import pyarrow as pa
+
+        wanted = list(names)
+        try:
+            table = self._read(wanted)
+        except (pa.ArrowException, OSError) as error:
+            msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        return {name: _numbers(table[name].to_numpy(), name, self.path) for name in wanted}
+
+    def _read(self, names: list[str]) -> Any:
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.path, columns=names)
+
+
+class RowGroupTable(ParquetTable):
+    """Columns of one row group of a Parquet file at a time; the file stays open.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Attributes
+    ----------
+    sizes
+        Numbers of events in the row groups.
+    number
+        Of the row group that is read.
+
+    Raises
+    ------
+    SampleError
+        If the file is damaged.
+    """
+
+    def __init__(self, path: PathLikeStr) -> None:
+        import pyarrow.parquet as pq
+
+        super().__init__(path)
+        # Opened once: pyarrow leaves what it knows of a file, which is not little, to the
+        # collector of circular references.
+        self._file = pq.ParquetFile(path)
+        footer = self._file.metadata
+        self.sizes = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
+        self.number = 0
+
+    def _read(self, names: list[str]) -> Any:
+        return self._file.read_row_group(self.number, columns=names)
+
+
+class RootTable(FlatTable):
+    """Columns of a TTree or RNTuple.
+
+    Parameters
+    ----------
+    path
+        The file.
+    tree
+        Name of the tree; default: that of samples, or of event files, or else the only one.
+
+    Raises
+    ------
+    SampleError
+        If the file is damaged, or it is not clear which tree is meant.
+    """
+
+    def __init__(self, path: PathLikeStr, tree: str | None) -> None:
+        try:
+            with open_root(path) as file:
+                text = str(file[KEY]) if KEY in file else None
+                metadata = sample_metadata(text, path)
+                trees = list(
+                    dict.fromkeys(
+                        name.partition(";")[0]
+                        for name, kind in file.classnames().items()
+                        if kind == "TTree" or "RNTuple" in kind
+                    )
+                )
+                name = tree or next((t for t in (TREE, "Events") if t in trees), None)
+                name = name or (trees[0] if len(trees) == 1 else None)
+                if name not in trees:
+                    wanted = f"no tree {name!r}" if name else "more than one tree, or none"
+                    msg = f"{path} has {wanted}; name one with tree=: {', '.join(trees) or 'none'}"
+                    raise SampleError(msg)
+                stored = [str(key) for key in file[name].keys()]  # noqa: SIM118
+        except MilinferError:
+            raise
+        except Exception as error:
+            msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        self.tree = name
+        branches = (metadata or {}).get("branches", {})
+        super().__init__(path, {branches.get(s, s): s for s in stored}, metadata)
+
+    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
+        wanted = list(names)
+        try:
+            with open_root(self.path) as file:
+                branches = {self.columns[name] for name in wanted}
+                arrays = file[self.tree].arrays(
+                    filter_name=lambda branch: branch in branches, library="np"
+                )
+        except Exception as error:
+            msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        return {name: _numbers(arrays[self.columns[name]], name, self.path) for name in wanted}
+
+
+def _numbers(array: NDArray[Any], name: str, path: PathLikeStr) -> NDArray[Any]:
+    if array.dtype.kind not in "fiub" or array.ndim != 1:
+        msg = f"{path}: column {name!r} is not one number for each event; choose other columns"
+        raise SampleError(msg)
+    return array
+
+
+def sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | None:
+    """What milinfer's own files say of their sample; None for other files.
+
+    Raises
+    ------
+    SampleError
+        If it is damaged, or of another format.
+
+    Examples
+    --------
+    >>> sample_metadata('{"kind": "sample", "point": {"c_HW": 0.5}}', "a.root")["point"]
+    {'c_HW': 0.5}
+    """
+    if text is None:
+        return None
+    try:
+        metadata = parse_json(text)
+        if metadata.get("kind") != KIND:
+            return None
+        if metadata.get("format", FORMAT) != FORMAT:
+            msg = f"format {metadata['format']}, this milinfer reads {FORMAT}"
+            raise ValueError(msg)
+        for name, is_right in _METADATA.items():
+            if name in metadata and not is_right(metadata[name]):
+                msg = f"{name} is {metadata[name]!r}"
+                raise ValueError(msg)
+        for point in (metadata.get("point", {}), *metadata.get("reweight_points", {}).values()):
+            checked_point(point)
+    except (ValueError, AttributeError, RecursionError) as error:
+        msg = f"{path}: its milinfer metadata cannot be read ({error}); write it again"
+        raise SampleError(msg) from error
+    return dict(metadata)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+_METADATA: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "features": _texts,
+    "reweights": _texts,
+    "process": lambda value: isinstance(value, str),
+    "cross_section": _number,
+    "cross_section_error": _number,
+    "reweight_points": lambda value: isinstance(value, dict),
+    "provenance": lambda value: isinstance(value, dict),
+    "branches": lambda value: isinstance(value, dict) and _texts(list(value.values())),
+}

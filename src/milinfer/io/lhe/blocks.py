@@ -1,0 +1,229 @@
+"""An LHE file in blocks of whole events: what stands between the disk and the parsers."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Self
+
+from milinfer.exceptions import LHEError
+from milinfer.io.lhe.cleaning import CLOSE, END, EVENT, check_gap
+from milinfer.io.lhe.header import read_preamble
+from milinfer.io.lhe.limits import Limits
+from milinfer.io.lhe.markup import without_comments
+from milinfer.typing import PathLikeStr
+from milinfer.utils.paths import require_file
+
+__all__ = ["BlockReader"]
+
+_PIECE: Final = 1 << 16
+_GZIP: Final = b"\x1f\x8b"
+
+
+class BlockReader:
+    """An LHE file, cut into blocks at the ends of events; comments are left out.
+
+    Parameters
+    ----------
+    path
+        File, plain or gzip (told by its content).
+    limits
+        Largest sizes of its parts.
+
+    Attributes
+    ----------
+    name
+        Of the file, for messages.
+    preamble
+        What stands before the events.
+
+    Raises
+    ------
+    LHEError
+        While opening, if there is no whole header and init.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a.lhe")
+    ...     _ = file.write_text('''<LesHouchesEvents version="3.0">
+    ... <init>
+    ... 2212 2212 6500 6500 0 0 0 0 3 1
+    ... 1.5 0.1 1 1
+    ... </init><event>1</event><event>2</event><!-- end --><event>3</event></LesHouchesEvents>''')
+    ...     with BlockReader(file) as reader:
+    ...         first, others = reader.first_event(), list(reader.blocks(1000))
+    ...         reader.finish(n_events=3)
+    >>> first, others
+    (b'<event>1</event>', [b'<event>2</event><event>3</event>'])
+    """
+
+    def __init__(self, path: PathLikeStr, limits: Limits | None = None) -> None:
+        self.name = str(path)
+        self.limits = limits or Limits()
+        self._rest = b""  # without comments
+        self._held = b""  # a comment that has not been closed
+        self._damage: Callable[[int], str] | None = None
+        require_file(path)
+        with Path(path).open("rb") as file:
+            compressed = file.read(2) == _GZIP
+        # what one call reads is lost where a gzip file is cut
+        self._piece = _PIECE if compressed else sys.maxsize
+        self._raw = gzip.open(path, "rb") if compressed else Path(path).open("rb")  # noqa: SIM115
+        try:
+            self.preamble, beyond = read_preamble(self._first_pieces, self.name, self.limits)
+        except BaseException:
+            self._raw.close()
+            raise
+        self._append(beyond)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._raw.close()
+
+    def first_event(self) -> bytes:
+        """Text up to the end of the first event that has not been taken; empty if there is none."""
+        while not (close := CLOSE.search(self._rest)):
+            if not self._grow(_PIECE):
+                return b""
+        text, self._rest = self._rest[: close.end()], self._rest[close.end() :]
+        return text
+
+    def blocks(self, size: int) -> Iterator[bytes]:
+        """Blocks of about ``size`` bytes, each up to the end of an event.
+
+        It ends where the file ends or cannot be read: :meth:`finish` says which.
+        """
+        more = True
+        while more:
+            more = self._grow(max(size - len(self._rest), _PIECE))
+            end = _last_close(self._rest)
+            if end:
+                text, self._rest = self._rest[:end], self._rest[end:]
+                self.limits.require_lines(text, self.name, "a block of events")
+                yield text
+
+    def finish(self, n_events: int) -> None:
+        """Check what comes after the last event, once all blocks have been taken.
+
+        Parameters
+        ----------
+        n_events
+            Events of the file, all of them, for messages.
+
+        Raises
+        ------
+        LHEError
+            If the file is truncated, corrupt, or goes on after its end.
+        """
+        if self._damage is not None:
+            msg = f"{self.name}: {self._damage(n_events)}"
+            raise LHEError(msg)
+        tail = self._rest + self._held
+        end = END.search(tail)
+        if end is None:
+            if b"<event" in tail and EVENT.search(tail):
+                where = f"inside event {n_events} (counted from 0)"
+            else:
+                where = f"after {n_events} whole events"
+            msg = (
+                f"{self.name}: the file is truncated: it ends {where}, without "
+                "</LesHouchesEvents>; copy or produce it again"
+            )
+            raise LHEError(msg)
+        if tail[: end.start()].strip():
+            check_gap(tail[: end.start()], self.name, n_events)
+        after = tail[end.end() :]
+        if b"<LesHouchesEvents" in after or b"<event" in after:
+            check_gap(tail, self.name, n_events)
+
+    def _first_pieces(self) -> bytes:
+        piece = self._read(_PIECE)
+        if self._damage is not None and not piece:
+            msg = f"{self.name}: {self._damage(0)}"
+            raise LHEError(msg)
+        return piece
+
+    def _grow(self, size: int) -> bool:
+        """Read on; whether there is more to come."""
+        if len(self._rest) + len(self._held) > self.limits.event:
+            self._damage = _NeverClosed(self.limits.event)
+        piece = self._read(size)
+        self._append(piece)
+        return bool(piece)
+
+    def _append(self, piece: bytes) -> None:
+        """Add text without its comments."""
+        text, self._held = self._held + piece, b""
+        if b"!" not in text and not self._rest.endswith((b"<!", b"<!-")):
+            self._rest += text
+            return
+        self._rest, self._held = without_comments(self._rest + text)
+
+    def _read(self, size: int) -> bytes:
+        """Next bytes; empty at the end of the file, and where the rest cannot be read."""
+        pieces: list[bytes] = []
+        left = size
+        while left > 0 and self._damage is None:
+            try:
+                piece = self._raw.read(min(left, self._piece))
+            except EOFError:
+                self._damage = _cut
+            except (zlib.error, gzip.BadGzipFile) as error:
+                self._damage = _Corrupt(str(error))
+            else:
+                if not piece:
+                    break
+                pieces.append(piece)
+                left -= len(piece)
+        return b"".join(pieces)
+
+
+def _last_close(buffer: bytes) -> int:
+    """Where the last whole event ends; 0 if there is none."""
+    end = buffer.rfind(b"</event>")
+    end = 0 if end < 0 else end + len(b"</event>")
+    if b"</event" in buffer[end:]:  # closed in an unusual way
+        for close in CLOSE.finditer(buffer, end):
+            end = close.end()
+    return end
+
+
+class _NeverClosed:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def __call__(self, n_events: int) -> str:
+        return (
+            f"event {n_events} (counted from 0) is never closed by </event>, or has more than "
+            f"{self.limit} bytes; the file is damaged, produce it again, or allow larger events "
+            "with limits=Limits(event=...) or convert --size-limit"
+        )
+
+
+def _cut(n_events: int) -> str:
+    return (
+        f"the gzip file is truncated (at least {n_events} whole events, then "
+        f"event {n_events}, counted from 0, is cut); copy or produce it again"
+    )
+
+
+class _Corrupt:
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __call__(self, n_events: int) -> str:
+        return (
+            f"the gzip file is corrupt ({self.what}) after event {n_events - 1} (counted "
+            "from 0) or soon after; copy or produce it again"
+        )

@@ -1,0 +1,222 @@
+"""Text of events made clean: checked, and cut down to what pylhe reads without loss."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+from milinfer.exceptions import LHEError
+from milinfer.io.lhe.markup import elements, without_elements
+
+__all__ = ["CLOSE", "END", "EVENT", "check_gap", "clean_events"]
+
+EVENT: Final = re.compile(rb"<event(?=[\s>])[^>]*>")
+CLOSE: Final = re.compile(rb"</event\s*>")
+END: Final = re.compile(rb"</LesHouchesEvents\s*>")
+_GROUP: Final = re.compile(rb"</?eventgroup(?=[\s>])[^>]*>")
+_HASH: Final = re.compile(rb"^\s*#.*$", re.MULTILINE)
+_FORTRAN: Final = re.compile(rb"(?<=[\d.])[dD](?=[+-]?\d)")  # 1.0D+02
+_HEAD: Final = re.compile(rb"(?:[+-]?\d+\s+){2}")
+_IDS: Final = re.compile(rb"\s*(?:[+-]?\d+\s+){6}")  # and all but the momenta of a particle
+_NUMBERS: Final = 13
+_UNUSUAL: Final = re.compile(rb">([^<>]*[_\x80-\xff][^<>]*)<")
+_TEXT: Final = re.compile(rb">[^<>]*<")
+_STRAY_AND: Final = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
+
+
+def clean_events(
+    text: bytes, name: str, first: int, *, numbers: bool = True
+) -> tuple[bytes, list[tuple[int, int]]]:
+    r"""Keep the lines and weights of events, and check that none can vanish.
+
+    ``<mgrwt>``, ``<scales>`` and other elements that carry no data of the event record are left
+    out, as are blank lines and those that begin with ``#``.
+
+    Parameters
+    ----------
+    text
+        Whole events, without XML comments.
+    name
+        Of the file, for messages.
+    first
+        Number of the first event in the file, counted from 0.
+    numbers
+        Whether to refuse numbers that LHE does not know and Python does, such as ``1_000``.
+
+    Returns
+    -------
+    tuple
+        The clean text, and for each event the number of its ``<wgt>`` elements and that of the
+        numbers in ``<weights>``, −1 if there is none.
+
+    Raises
+    ------
+    LHEError
+        If an event is damaged; names the file and the event.
+
+    Examples
+    --------
+    >>> text = b"<event>\n 0 1 1.0 91.2 0.007 0.118\n<mgrwt> x </mgrwt>\n# y\n</event>\n"
+    >>> clean_events(text, "a.lhe", 0)
+    (b'<event>\n0 1 1.0 91.2 0.007 0.118\n</event>\n', [(0, -1)])
+    """
+    cleaned: list[bytes] = []
+    n_weights: list[tuple[int, int]] = []
+    for number, chunk in enumerate(CLOSE.split(text)[:-1], first):
+        lines, weights = _clean(chunk, name, number, numbers)
+        n_weights.append((weights.count(b"<wgt"), _listed(weights)))
+        cleaned.append(b"<event>\n" + lines + b"\n" + weights + b"</event>\n")
+    return b"".join(cleaned), n_weights
+
+
+def _listed(weights: bytes) -> int:
+    if b"<weights" not in weights:
+        return -1
+    lists = [e.inside for e in elements(weights) if e.name == b"weights"]
+    return sum(len(weights[inside].split()) for inside in lists)
+
+
+def _fail(name: str, number: int, what: str) -> LHEError:
+    return LHEError(f"{name}: event {number} (counted from 0) {what}")
+
+
+def _clean(chunk: bytes, name: str, number: int, numbers: bool) -> tuple[bytes, bytes]:
+    """Lines and weight elements of one event, given as all up to its closing tag."""
+    opening = EVENT.search(chunk)
+    if opening is None:
+        msg = "ends with </event> but has no <event>; correct the file"
+        raise _fail(name, number, msg)
+    if chunk[: opening.start()].strip():
+        check_gap(chunk[: opening.start()], name, number)
+    body = chunk[opening.end() :]
+    if b"<event" in body and EVENT.search(body):
+        msg = "is not closed before the next <event>: the event is cut; produce the file again"
+        raise _fail(name, number, msg)
+    cut = body.find(b"<")
+    kept = b""
+    if cut >= 0:
+        body, kept = _elements(body, cut, name, number)
+    text = body.strip()
+    if b"D" in text or b"d" in text:
+        text = _FORTRAN.sub(b"e", text)
+    if b"D" in kept or b"d+" in kept or b"d-" in kept:
+        kept = _TEXT.sub(lambda match: _FORTRAN.sub(b"e", match.group()), kept)
+    if b"#" in text or b"\r" in text or b"\n\n" in text:
+        rows = [row.strip() for row in text.splitlines()]
+        text = b"\n".join([row for row in rows if row and not row.startswith(b"#")])
+    _check_count(text, name, number)
+    if numbers:
+        _check_numbers(text, kept, name, number)
+    return _STRAY_AND.sub(b"&amp;", text) if b"&" in text else text, kept
+
+
+def _check_count(text: bytes, name: str, number: int) -> None:
+    """Refuse an event whose number of particle lines is not the NUP of its event line."""
+    if not text:
+        raise _fail(name, number, "has no event line; correct or remove it")
+    first = text.split(None, 1)[0]
+    try:
+        claimed = int(float(first))
+    except (ValueError, OverflowError) as error:
+        msg = f"begins with {first[:60].decode(errors='replace')!r}, not with an event line"
+        raise _fail(name, number, msg + "; correct the file") from error
+    given = text.count(b"\n")
+    if claimed != given:
+        msg = (
+            f"claims {claimed} particles but has {given} particle lines; "
+            "produce the file again, or correct the event"
+        )
+        raise _fail(name, number, msg)
+
+
+def _check_numbers(text: bytes, weights: bytes, name: str, number: int) -> None:
+    """Refuse what Python would take for numbers, and LHE does not know: 0.5 for an id, 1_000."""
+    unusual = _UNUSUAL.search(weights) if b"_" in weights or not weights.isascii() else None
+    if unusual is not None:
+        msg = f"has the weight {unusual.group(1).strip().decode(errors='replace')!r}, which is no "
+        raise _fail(name, number, msg + "number of LHE; correct it")
+    lines = text.split(b"\n")
+    usual = b"_" not in text and text.isascii()
+    if usual and _HEAD.match(text) and all(map(_IDS.match, lines[1:])):
+        return
+    for i, line in enumerate(lines):
+        for k, word in enumerate(line.split()[:_NUMBERS]):
+            if not usual and (b"_" in word or not word.isascii()):
+                what = "no number of LHE"
+            elif k < (6 if i else 2) and _fractional(word):
+                what = "no whole number"
+            else:
+                continue
+            where = f"particle {i} (counted from 1)" if i else "its event line"
+            msg = f"has {word.decode(errors='replace')!r} in {where}, which is {what}; correct it"
+            raise _fail(name, number, msg)
+
+
+def _fractional(word: bytes) -> bool:
+    try:
+        value = float(word)
+    except ValueError:
+        return False  # refused by the parser
+    return math.isfinite(value) and not value.is_integer()
+
+
+def _elements(body: bytes, cut: int, name: str, number: int) -> tuple[bytes, bytes]:
+    """Split an event body into its lines, and the weight elements as strict XML."""
+    rest = body[cut:].strip()
+    plain = rest.startswith(b"<rwgt>") and rest.endswith(b"</rwgt>") and b"&" not in rest
+    if plain and rest.count(b"<") == 2 + 2 * rest.count(b"<wgt"):
+        return body[:cut], rest
+    lines, kept, position = [], [], 0
+    for element in elements(body, cut):
+        lines.append(body[position : element.start])
+        position = element.end
+        if element.name in (b"rwgt", b"weights"):
+            kept.append(body[element.start : element.end])
+    lines.append(body[position:])
+    text, weights = b"\n".join(lines), b"".join(kept)
+    if b"<" in _HASH.sub(b"", text):
+        stray = text[text.index(b"<") :].splitlines()[0][:60].decode(errors="replace")
+        msg = f"contains {stray!r}, which is not a whole element; correct the event"
+        raise _fail(name, number, msg)
+    if b"<" in text:
+        text = _HASH.sub(b"", text)
+    return text, _STRAY_AND.sub(b"&amp;", weights) if b"&" in weights else weights
+
+
+def check_gap(gap: bytes, name: str, number: int) -> None:
+    r"""Refuse text before event ``number`` that may be a damaged event, or another file.
+
+    Raises
+    ------
+    LHEError
+        If there is any, apart from comments in lines, whole elements and event groups.
+
+    Examples
+    --------
+    >>> check_gap(b"<eventgroup>\n# random numbers 1 2\n", "a.lhe", 3)
+    >>> check_gap(b"  2 -1 0 0", "a.lhe", 3)
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.LHEError: a.lhe: event 3 (counted from 0) has '2 -1 0 0' before it, ...
+    """
+    if END.search(gap) or b"<LesHouchesEvents" in gap:
+        msg = (
+            f"{name}: there are events after </LesHouchesEvents> (from event {number}, counted "
+            "from 0): LHE files were joined; split them, since their <init> may differ"
+        )
+        raise LHEError(msg)
+    left, whole = without_elements(_GROUP.sub(b"", gap))
+    for element in whole:
+        if element.startswith((b"<init>", b"<init ", b"<header>", b"<header ")):
+            what = element[1 : 1 + element[1:].index(b">")].split()[0].decode()
+            msg = (
+                f"has a second <{what}> before it: LHE files were joined, and their beams and "
+                "cross-sections may differ; split them"
+            )
+            raise _fail(name, number, msg)
+    left = _HASH.sub(b"", left).strip()
+    if left:
+        text = left[:60].decode(errors="replace")
+        msg = f"has {text!r} before it, outside any event; correct the file"
+        raise _fail(name, number, msg)

@@ -1,0 +1,232 @@
+"""Events as columns, from plain text in whole blocks and without a loop over events.
+
+Nearly all LHE files are plain: an event line, particle lines of 13 numbers, and the same ``<wgt>``
+elements in every event.  Such a block is one long row of numbers between tags that repeat; Arrow
+turns all of them into doubles at once, correctly rounded as Python's ``float`` does.  Whatever is
+not plain is not read here at all, but left to pylhe.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.io.event.event_columns import EventColumns
+from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
+from milinfer.typing import FloatArray, IntArray
+
+__all__ = ["parse_columns", "repeated_tags"]
+
+_TAG: Final = re.compile(rb"<[^<>]*>")
+_TAGS: Final = re.compile(rb"<[^<>]*>(?:[ \t\n]*<[^<>]*>)*")
+_HEAD: Final = 1 + len(EVENT_FIELDS)
+_ROW: Final = len(PARTICLE_FIELDS)
+_INT32: Final = 2.0**31
+
+
+def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
+    r"""Tags of a clean event, as they must be in every event of a plain block.
+
+    Parameters
+    ----------
+    event
+        Text of one event.
+    n_weights
+        Number of its different weights.
+
+    Returns
+    -------
+    tuple of bytes or None
+        None if the event is of another form: then no block is plain.
+
+    Examples
+    --------
+    >>> repeated_tags(b"<event>\n0 1 1 1 1 1\n<rwgt><wgt id='a'>1</wgt></rwgt></event>", 1)
+    (b'<event>', b'<rwgt>', b"<wgt id='a'>", b'</wgt>', b'</rwgt>', b'</event>')
+    """
+    tags = tuple(_TAG.findall(event))
+    weights = tags[2:-2] if n_weights else tags[1:-1]
+    frame = (b"<event>", b"<rwgt>", b"</rwgt>", b"</event>") if n_weights else tags[:1] + tags[-1:]
+    if (
+        not tags
+        or tags[0] != b"<event>"
+        or tags[-1] != b"</event>"
+        or len(weights) != 2 * n_weights
+    ):
+        return None
+    if n_weights and (*tags[:2], *tags[-2:]) != frame:
+        return None
+    if any(not tag.startswith(b"<wgt") or tag.endswith(b"/>") for tag in weights[::2]):
+        return None
+    return tags if all(tag == b"</wgt>" for tag in weights[1::2]) else None
+
+
+def parse_columns(
+    text: bytes, tags: tuple[bytes, ...], ids: Sequence[str] = ()
+) -> EventColumns | None:
+    r"""Columns of a block of events, or None if it is not plain.
+
+    Parameters
+    ----------
+    text
+        Whole events.
+    tags
+        See :func:`repeated_tags`.
+    ids
+        What to call the weights.
+
+    Returns
+    -------
+    EventColumns or None
+        What pylhe would read, to the bit; None if anything at all is unusual or wrong.
+
+    Examples
+    --------
+    >>> event = b"<event>\n1 7 0.5 91.2 0.007 0.118\n23 1 0 0 0 0 3. 4. 0. 5. 0. 0. 9.\n</event>\n"
+    >>> columns = parse_columns(2 * event, (b"<event>", b"</event>"))
+    >>> columns.counts, columns.particles["py"], columns.event["LHE_processId"]
+    (array([1, 1]), array([4., 4.]), array([7, 7], dtype=int32))
+    >>> parse_columns(event.replace(b"9.", b"nine"), (b"<event>", b"</event>")) is None
+    True
+    """
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n")
+    characters = np.frombuffer(text, dtype=np.uint8)
+    newline = characters == ord("\n")
+    blank = characters == ord(" ")
+    blank |= newline
+    opened, inside = _blank_tags(text, characters, blank, tags)
+    if opened is None or not (blank[0] and blank[-1]):
+        return None
+    edges = np.flatnonzero(blank[1:] != blank[:-1])
+    if not len(edges):
+        return None
+    edges += 1
+    starts, ends = edges[::2], edges[1::2]
+    numbers = _numbers(text, edges)
+    if numbers is None:
+        return None
+    n_weights = len(ids)
+    first = np.searchsorted(starts, opened[:, 0])
+    length = np.diff(first, append=len(starts))
+    counts, odd = np.divmod(length - _HEAD - n_weights, _ROW)
+    if first[0] or odd.any() or counts.min() < 0 or (numbers[first] != counts).any():
+        return None
+    last = first + length - n_weights - 1  # the last number before the weights
+    rows = np.repeat(first + _HEAD - _ROW * _exclusive_sum(counts), counts)
+    rows += _ROW * np.arange(len(rows))
+    if (ends[last] > opened[:, 1]).any() or not _in_lines(
+        newline, edges, opened, inside, first, last, rows, counts
+    ):
+        return None
+    weights = last[:, None] + np.arange(1, n_weights + 1)
+    if (
+        n_weights
+        and not ((starts[weights] > opened[:, 2:-2:2]) & (ends[weights] <= opened[:, 3:-2:2])).all()
+    ):
+        return None
+    particles = _typed(numbers, rows, PARTICLE_FIELDS)
+    event = _typed(numbers, first + 1, EVENT_FIELDS)
+    if particles is None or event is None:
+        return None
+    named = {key: numbers[column] for key, column in zip(ids, weights.T, strict=True)}
+    return EventColumns(counts, particles, event, named)
+
+
+def _blank_tags(
+    text: bytes, characters: NDArray[np.uint8], blank: NDArray[np.bool_], tags: tuple[bytes, ...]
+) -> tuple[IntArray | None, int]:
+    """Where each tag of each event begins, shape (n_events, n_tags); they become blank.
+
+    And how many lines end between tags with nothing else between them.
+    """
+    runs = _TAGS.findall(text, 0, text.find(b"</event>") + len(b"</event>"))
+    places = np.flatnonzero(characters == ord("<"))
+    n, left = divmod(len(places), len(tags))
+    if tuple(_TAG.findall(b"".join(runs))) != tags or left or not n:
+        return None, 0
+    opened = places.reshape(n, len(tags))
+    i = 0
+    for run in runs:  # of tags with nothing between them
+        # views in which row k is what begins at character k
+        shape = (len(text) - len(run) + 1, len(run))
+        if opened[-1, i] >= shape[0]:
+            return None, 0
+        there = np.ndarray(shape, np.uint8, text, strides=(1, 1))
+        if (there[opened[:, i]] != np.frombuffer(run, dtype=np.uint8)).any():
+            return None, 0
+        np.ndarray(shape, np.bool_, blank, strides=(1, 1))[opened[:, i]] = True
+        i += run.count(b"<")
+    return opened, n * b"".join(runs).count(b"\n")
+
+
+def _numbers(text: bytes, edges: IntArray) -> FloatArray | None:
+    """Numbers between the edges, gaps between them left out; all finite."""
+    import pyarrow as pa
+
+    # an array of strings of which every other one, a gap, is missing: no copy of the text
+    n = len(edges) - 1
+    present = np.full((n + 7) // 8, 0b01010101, dtype=np.uint8)
+    buffers = [pa.py_buffer(present), pa.py_buffer(edges), pa.py_buffer(text)]
+    try:
+        values = pa.Array.from_buffers(pa.large_string(), n, buffers).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    numbers = np.frombuffer(values.buffers()[1], dtype=np.float64)[:n:2]
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def _exclusive_sum(counts: IntArray) -> IntArray:
+    total: IntArray = np.cumsum(counts) - counts
+    return total
+
+
+def _in_lines(
+    newline: NDArray[np.bool_],
+    edges: IntArray,
+    opened: IntArray,
+    inside: int,
+    first: IntArray,
+    last: IntArray,
+    rows: IntArray,
+    counts: IntArray,
+) -> bool:
+    """Whether one line ends before each particle, and none elsewhere inside an event."""
+    starts, ends = edges[::2], edges[1::2]
+    # Nearly always lines end where their last number does.  It is enough then to count the others:
+    # those of weights, and those beside <event> and </event>.
+    before, beyond = opened[:, 0] + len(b"<event>"), opened[:, -1] + len(b"</event>")
+    after = np.count_nonzero(newline[np.concatenate([ends[last], before, beyond[:-1]])])
+    for part in (newline[: opened[0, 0]], newline[beyond[-1] :]):
+        after += np.count_nonzero(part)
+    if newline[ends[rows - 1]].all() and np.count_nonzero(newline) == len(rows) + after + inside:
+        return True
+    lines = np.append(np.flatnonzero(newline), np.iinfo(np.int64).max)
+    at = np.searchsorted(lines, starts[first])
+    if (at + counts >= len(lines)).any() or (lines[at + counts] < ends[last]).any():
+        return False
+    breaks = lines[np.repeat(at - _exclusive_sum(counts), counts) + np.arange(len(rows))]
+    return bool(((breaks >= ends[rows - 1]) & (breaks < starts[rows])).all())
+
+
+def _typed(
+    numbers: FloatArray, rows: IntArray, fields: dict[str, type[np.generic]]
+) -> dict[str, NDArray[Any]] | None:
+    """Columns of the record from the numbers that begin at each row."""
+    columns: dict[str, NDArray[Any]] = {}
+    rows = rows.copy()
+    for name, dtype in fields.items():
+        column = numbers[rows]
+        rows += 1
+        whole = np.issubdtype(dtype, np.integer)
+        if whole and column.size and max(column.max(), -column.min()) >= _INT32:
+            return None
+        typed = column.astype(dtype, copy=False)
+        if whole and (typed != column).any():
+            return None
+        columns[name] = typed
+    return columns

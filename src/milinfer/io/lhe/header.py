@@ -1,0 +1,377 @@
+"""All of an LHE file before its first event: header, ``<initrwgt>`` and ``<init>``."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from xml.sax.saxutils import quoteattr
+
+from milinfer.exceptions import LHEError
+from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight, checked_point
+from milinfer.io.lhe.limits import Limits
+from milinfer.io.lhe.markup import without_comments, without_elements
+from milinfer.utils.json_text import parse_json
+
+__all__ = ["Preamble", "read_preamble"]
+
+_ROOT: Final = re.compile(rb"<LesHouchesEvents(?=[\s>])[^>]*>")
+_TAG: Final = re.compile(rb"<(!--|/?[A-Za-z_][\w.:-]*)")
+_FIRST_EVENT: Final = re.compile(rb"^[ \t]*<event[\s>]", re.MULTILINE)
+_STRAY_AND: Final = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
+_STRAY_LESS: Final = re.compile(r"<(?!/?(?:initrwgt|weightgroup|weight)(?=[\s/>]))")
+_DTD: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)")
+_FORTRAN: Final = re.compile(r"(?<=[\d.])[dD](?=[+-]?\d)")  # 1.0D+02
+_CDATA: Final = re.compile(r"<!\[CDATA\[(.*)\]\]>(?:\r?\n)?", re.DOTALL)
+_NOT_LHE_AFTER: Final = 1 << 20
+_LARGEST_PIECE: Final = 1 << 22
+_INIT_NUMBERS: Final = 10
+_RUN: Final = range(_INIT_NUMBERS)
+_PROCESS_NUMBERS: Final = 4
+_PROCESS_WORDS: Final = ("cross-section", "error of the cross-section", "maximum weight", "number")
+
+
+@dataclass(frozen=True)
+class Preamble:
+    """What stands before the first event.
+
+    Parameters
+    ----------
+    header
+        Text inside ``<header>``, without ``<initrwgt>`` and milinfer's own block.
+    init
+        Lines of ``<init>`` that carry numbers.
+    weights
+        The weights that ``<initrwgt>`` declares.
+    version
+        LHE version.
+    own
+        Content of milinfer's own block; empty in files of others.
+    """
+
+    header: str
+    init: tuple[str, ...]
+    weights: tuple[LHEWeight, ...]
+    version: str
+    own: dict[str, Any]
+
+    def for_pylhe(self) -> bytes:
+        """Header and init as strict XML, with nothing in it that pylhe stumbles on."""
+        lines = [f"<LesHouchesEvents version={quoteattr(self.version)}>", "<header>"]
+        if self.weights:
+            lines += ["<initrwgt>", '<weightgroup name="all">']
+            lines += [f"<weight id={quoteattr(w.id)}> </weight>" for w in self.weights]
+            lines += ["</weightgroup>", "</initrwgt>"]
+        lines += ["</header>", "<init>", *self.init, "</init>", ""]
+        return "\n".join(lines).encode()
+
+    def info(self, init: Any) -> LHEInfo:
+        """Join with the numbers of pylhe's ``LHEInit``."""
+        run = init.initInfo
+        return LHEInfo(
+            processes=tuple(
+                LHEProcess(p.xSection, p.error, p.unitWeight, p.procId) for p in init.procInfo
+            ),
+            beams=(run.beamA, run.beamB),
+            energies=(run.energyA, run.energyB),
+            pdf_groups=(run.PDFgroupA, run.PDFgroupB),
+            pdf_sets=(run.PDFsetA, run.PDFsetB),
+            weighting_strategy=run.weightingStrategy,
+            weights=self.weights,
+            version=self.version,
+            header=self.header,
+            process=self.own.get("process"),
+            point=self.own.get("point"),
+        )
+
+
+class _Growing:
+    """Bytes of a file that grow on demand, up to a limit."""
+
+    def __init__(self, more: Callable[[], bytes], name: str, limits: Limits) -> None:
+        self.more = more
+        self.name = name
+        self.limits = limits
+        self.data = b""
+
+    def grow(self) -> bool:
+        if len(self.data) > self.limits.header:
+            msg = (
+                f"{self.name}: there is no end of <init> within {self.limits.header} bytes of the "
+                "header; the file is damaged, produce it again, or allow larger headers with "
+                "limits=Limits(header=...) or convert --size-limit"
+            )
+            raise LHEError(msg)
+        # twice as much each time, as all that is there is copied
+        blocks = [self.more()]
+        size = len(blocks[0])
+        while blocks[-1] and size < min(len(self.data), _LARGEST_PIECE):
+            blocks.append(self.more())
+            size += len(blocks[-1])
+        self.data = b"".join([self.data, *blocks])
+        return size > 0
+
+    def search(
+        self, pattern: re.Pattern[bytes], start: int, stop: re.Pattern[bytes] | None = None
+    ) -> re.Match[bytes] | None:
+        """First match at or after ``start``; gives up at the end, or where ``stop`` matches."""
+        at = start
+        while True:
+            match = pattern.search(self.data, at)
+            # a match that touches the end may be cut short
+            if match is not None and match.end() < len(self.data):
+                return match
+            if stop is not None and stop.search(self.data, at):
+                return match
+            at = max(start, len(self.data) - 4096)
+            if not self.grow():
+                return pattern.search(self.data, at)
+
+
+def read_preamble(
+    more: Callable[[], bytes], name: str, limits: Limits | None = None
+) -> tuple[Preamble, bytes]:
+    r"""Read up to the end of ``<init>``.
+
+    Parameters
+    ----------
+    more
+        Gives the next block of the file, empty at the end.
+    name
+        Of the file, for messages.
+    limits
+        Largest sizes; the defaults if None.
+
+    Returns
+    -------
+    tuple
+        The preamble, and what has been read beyond it.
+
+    Raises
+    ------
+    LHEError
+        If this is not an LHE file, or its header or init block is damaged.
+
+    Examples
+    --------
+    >>> text = b'''<LesHouchesEvents version="3.0"><header>a & b</header>
+    ... <init>
+    ... 2212 2212 6500 6500 0 0 0 0 3 1
+    ... 1.5 0.1 1 1
+    ... </init>
+    ... <event>'''
+    >>> blocks = iter([text])
+    >>> preamble, rest = read_preamble(lambda: next(blocks, b""), "a.lhe")
+    >>> preamble.header, len(preamble.init), rest
+    ('a & b', 2, b'\n<event>')
+    """
+    text = _Growing(more, name, limits or Limits())
+    position, version = _root(text, name)
+    headers: list[bytes] = []
+    while True:
+        tag = text.search(_TAG, position)
+        if tag is None:
+            msg = f"{name}: the file ends before <init>; it is truncated, copy or produce it again"
+            raise LHEError(msg)
+        opening = tag.group(1)
+        if opening in (b"event", b"/LesHouchesEvents"):
+            msg = f"{name}: there is no <init> block before the events; an LHE file needs one"
+            raise LHEError(msg)
+        if opening == b"!--":
+            end = text.search(re.compile(rb"-->"), tag.end())
+            inside = b""
+        else:
+            inside, end = _element(text, tag)
+        if end is None:
+            msg = (
+                f"{name}: <{opening.decode()}> is never closed; "
+                "the file is truncated or damaged, copy or produce it again"
+            )
+            raise LHEError(msg)
+        position = end.end()
+        if opening == b"header":
+            headers.append(inside)
+        elif opening == b"init":
+            init_text = inside
+            break
+    text.limits.require_lines(text.data[:position], name, "the header")
+    init = _init_lines(init_text, name)
+    # some generators declare the weights in <init>
+    _, declared = without_elements(init_text, b"initrwgt")
+    header, weights, own = _header(b"".join(headers), declared, name)
+    return Preamble(header, init, weights, version, own), text.data[position:]
+
+
+def _root(text: _Growing, name: str) -> tuple[int, str]:
+    while True:
+        match = _ROOT.search(text.data)
+        if match is not None:
+            break
+        if len(text.data) > _NOT_LHE_AFTER or not text.grow():
+            if not text.data.strip():
+                msg = f"{name}: the file is empty; produce it again"
+            else:
+                msg = f"{name}: this is not an LHE file, there is no <LesHouchesEvents> in it"
+            raise LHEError(msg)
+    before = text.data[: match.start()].removeprefix(b"\xef\xbb\xbf").strip()
+    if before and not before.startswith(b"<"):
+        msg = f"{name}: this is not an LHE file, it does not begin with <LesHouchesEvents>"
+        raise LHEError(msg)
+    if _DTD.search(without_comments(before)[0]):
+        msg = (
+            f"{name}: a document type definition stands before <LesHouchesEvents>; its entities "
+            "are not read, remove it"
+        )
+        raise LHEError(msg)
+    version = re.search(rb"version\s*=\s*[\"']([^\"']*)[\"']", match.group())
+    return match.end(), _decode(version.group(1)) if version else "1.0"
+
+
+def _element(text: _Growing, tag: re.Match[bytes]) -> tuple[bytes, re.Match[bytes] | None]:
+    """Content of the element whose opening tag begins here, and its closing tag."""
+    opened = text.search(re.compile(rb">"), tag.end())
+    if opened is None or tag.group(1).startswith(b"/"):
+        return b"", opened
+    if text.data[opened.start() - 1 : opened.start()] == b"/":
+        return b"", opened
+    closing = re.compile(rb"</" + re.escape(tag.group(1)) + rb"\s*>")
+    end = text.search(closing, opened.end(), stop=_FIRST_EVENT)
+    return (text.data[opened.end() : end.start()] if end else b""), end
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _init_lines(inside: bytes, name: str) -> tuple[str, ...]:
+    plain, _ = without_elements(without_comments(inside)[0])
+    lines = [_FORTRAN.sub("e", line.strip()) for line in _decode(plain).splitlines()]
+    lines = [line.split("#")[0] for line in lines if line and not line.startswith("#")]
+    try:
+        run = lines[0].split()[:_INIT_NUMBERS]
+        if len(run) < _INIT_NUMBERS:
+            msg = f"its first line has {len(run)} numbers, not {_INIT_NUMBERS}"
+            raise ValueError(msg)
+        # whole numbers all but the energies, which pylhe would round
+        n_processes = [_whole(run[i]) if i not in (2, 3) else int(float(run[i])) for i in _RUN][-1]
+    except IndexError as error:
+        msg = f"{name}: the <init> block is empty; produce the file again"
+        raise LHEError(msg) from error
+    except (ValueError, OverflowError) as error:
+        msg = f"{name}: the <init> block cannot be read ({error}); produce the file again"
+        raise LHEError(msg) from error
+    found = next((i for i, line in enumerate(lines[1:]) if not _is_process(line)), len(lines) - 1)
+    if n_processes != found:
+        msg = (
+            f"{name}: <init> announces {n_processes} processes but has {found} "
+            "process lines; correct the number (NPRUP) or the lines"
+        )
+        raise LHEError(msg)
+    for number, line in enumerate(lines[1 : 1 + found]):
+        for word, what in zip(line.split(), _PROCESS_WORDS, strict=False):
+            if not math.isfinite(float(word)):
+                msg = (
+                    f"{name}: <init>: the {what} of process {number} (counted from 0) is {word}; "
+                    "correct the line, or produce the file again"
+                )
+                raise LHEError(msg)
+        if not float(line.split()[3]).is_integer():
+            msg = (
+                f"{name}: <init>: process {number} (counted from 0) has the id {line.split()[3]}, "
+                "which is no whole number; correct the line"
+            )
+            raise LHEError(msg)
+    return tuple(lines[: 1 + found])  # the accord allows other text after them
+
+
+def _whole(word: str) -> int:
+    if not float(word).is_integer():
+        msg = f"{word} in its first line is no whole number"
+        raise ValueError(msg)
+    return int(float(word))
+
+
+def _is_process(line: str) -> bool:
+    words = line.split()
+    try:
+        return len([float(word) for word in words[:_PROCESS_NUMBERS]]) == _PROCESS_NUMBERS
+    except ValueError:
+        return False
+
+
+def _header(
+    inside: bytes, elsewhere: list[bytes], name: str
+) -> tuple[str, tuple[LHEWeight, ...], dict[str, Any]]:
+    """Split the text of the header into its own text, the weights and milinfer's block."""
+    text = inside.removeprefix(b"\r").removeprefix(b"\n")
+    text, blocks = without_elements(text, b"milinfer", with_line_end=True)
+    own = _own(blocks[0], name) if blocks else {}
+    text, declarations = without_elements(text, b"initrwgt", with_line_end=True)
+    weights: list[LHEWeight] = []
+    for declared in declarations:
+        weights += _weights(declared, name)
+    known = {weight.id for weight in weights}
+    for declared in elsewhere:  # often a copy of what the header has
+        found = _weights(declared, name)
+        weights += [weight for weight in found if weight.id not in known]
+    header = _decode(text)
+    if own.pop("cdata", False):
+        wrapped = _CDATA.fullmatch(header)
+        if wrapped is not None:
+            header = wrapped.group(1).replace("]]]]><![CDATA[>", "]]>")
+    ids = [weight.id for weight in weights]
+    twice = sorted(i for i, n in Counter(ids).items() if n > 1)
+    if twice:
+        msg = (
+            f"{name}: <initrwgt> declares the weight ids {', '.join(map(repr, twice))} more than "
+            "once, so that weights cannot be told apart; rename them"
+        )
+        raise LHEError(msg)
+    return header, tuple(weights), own
+
+
+def _own(block: bytes, name: str) -> dict[str, Any]:
+    """What milinfer's own block says: ``process`` (text), ``point`` (numbers by name)."""
+    try:
+        own = parse_json(_decode(block).removeprefix("<milinfer>").removesuffix("</milinfer>"))
+        process, point = own.get("process"), own.get("point")
+        if point is not None:
+            own["point"] = checked_point(point)
+        if not (process is None or isinstance(process, str)):
+            msg = f"the process {process!r} is no text"
+            raise TypeError(msg)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        msg = f"{name}: the <milinfer> block of the header cannot be read ({error}); remove it"
+        raise LHEError(msg) from error
+    return dict(own)
+
+
+def _weights(element: bytes, name: str) -> list[LHEWeight]:
+    text = _decode(without_comments(element)[0])
+    clean = _STRAY_LESS.sub("&lt;", _STRAY_AND.sub("&amp;", text))
+    try:
+        root = ET.fromstring(clean)
+    except ET.ParseError as error:
+        msg = f"{name}: <initrwgt> cannot be read ({error}); correct that block"
+        raise LHEError(msg) from error
+    weights: list[LHEWeight] = []
+    for entry in root:
+        group = entry.get("name", entry.get("type", "")) if entry.tag == "weightgroup" else ""
+        for weight in entry.iter("weight"):
+            attributes = dict(weight.attrib)
+            identity = attributes.pop("id", None)
+            if identity is None:
+                msg = f"{name}: a <weight> in <initrwgt> has no id; give it one"
+                raise LHEError(msg)
+            description = (weight.text or "").strip() or " ".join(
+                f"{key}={value}" for key, value in attributes.items()
+            )
+            weights.append(LHEWeight(identity, description, group))
+    return weights

@@ -1,0 +1,251 @@
+"""Event records in Parquet files, with flat column names as in the ROOT files."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.exceptions import SampleError
+from milinfer.io.event.branches import (
+    PART,
+    FileMetadata,
+    from_branches,
+    needed_branches,
+    to_branches,
+)
+from milinfer.io.event.event_columns import EventColumns
+from milinfer.io.event.info import LHEInfo
+from milinfer.typing import AwkwardArray, PathLikeStr
+from milinfer.utils.files import atomic_path
+from milinfer.utils.paths import require_file
+
+__all__ = ["ParquetReader", "ParquetWriter"]
+
+_KEY = b"milinfer"
+
+
+class ParquetWriter:
+    """Write event records to a Parquet file in chunks; it appears whole or not at all.
+
+    Particle columns are lists (``LHEPart_exact_px``, …), the rest are numbers; header and init
+    are in the metadata of the schema.
+
+    Raises
+    ------
+    SampleError
+        If the events lack a column or their weights change.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from milinfer.io import lhe
+    >>> part = dict.fromkeys(["px", "py", "pz", "energy", "mass", "pdgId", "status"], [1])
+    >>> events = lhe.make_events([1], {**part, "mother1": [0], "mother2": [0]},
+    ...                          {"genWeight": [1.0], "LHE_processId": [1]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "e.parquet")
+    ...     with ParquetWriter(file, lhe.LHEInfo(processes=())) as writer:
+    ...         writer.write(events)
+    ...     with ParquetReader(file) as reader:
+    ...         reader.n_events
+    1
+    """
+
+    def __init__(self, path: PathLikeStr, info: LHEInfo) -> None:
+        self.path = path
+        self.info = info
+        self.n_events = 0
+        self._weights: dict[str, str] | None = None
+        self._stack = ExitStack()
+        self._temporary: Any = None
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        self._temporary = self._stack.enter_context(atomic_path(self.path))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None and self.n_events == 0:
+            msg = f"{self.path}: there are no events to write"
+            error = SampleError(msg)
+            self._stack.__exit__(type(error), error, None)
+            raise error
+        self._stack.__exit__(kind, error, trace)
+
+    def write(self, events: AwkwardArray) -> None:
+        """Append events.
+
+        Raises
+        ------
+        SampleError
+            If they lack a column, or have other weights than those before.
+        """
+        import awkward as ak
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if len(events) == 0:
+            return
+        if self._weights is None:
+            ids = ak.fields(events["LHEWeight"]) if "LHEWeight" in ak.fields(events) else []
+            self._weights = FileMetadata.branches(ids)
+        counts, particles, scalars = to_branches(
+            events, self._weights, self.n_events, str(self.path)
+        )
+        offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
+        columns: dict[str, Any] = {name: pa.array(values) for name, values in scalars.items()}
+        for name, values in particles.items():
+            columns[PART + name] = pa.ListArray.from_arrays(offsets, pa.array(values))
+        table = pa.table(columns)
+        if self._writer is None:
+            info = self.info.with_weights(self._weights.values())
+            metadata = FileMetadata(info, self._weights).to_json().encode()
+            schema = table.schema.with_metadata({_KEY: metadata})
+            # Numbers that hardly ever come twice make large dictionaries, and slow ones.
+            writer = pq.ParquetWriter(
+                self._temporary, schema, compression="zstd", use_dictionary=False
+            )
+            self._writer = self._stack.enter_context(writer)
+        self._writer.write_table(table.replace_schema_metadata(self._writer.schema.metadata))
+        self.n_events += len(counts)
+
+
+class ParquetReader:
+    """Read event records from a Parquet file in chunks.
+
+    Attributes
+    ----------
+    n_events
+        Events in the file.
+    info
+        Header and init; without processes where milinfer has not written the file.
+
+    Raises
+    ------
+    SampleError
+        If the file is no Parquet file or lacks columns; names the file and the columns.
+
+    Examples
+    --------
+    See :class:`ParquetWriter`.
+    """
+
+    def __init__(self, path: PathLikeStr) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.name = str(path)
+        require_file(path)
+        try:
+            self._file = pq.ParquetFile(path)
+        except (pa.ArrowInvalid, pa.ArrowIOError) as error:
+            msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        try:
+            schema = self._file.schema_arrow
+            text = (schema.metadata or {}).get(_KEY)
+            metadata = FileMetadata(LHEInfo.unknown(), {})
+            if text is not None:
+                metadata = FileMetadata.from_json(text.decode(), self.name)
+            self.info = metadata.info
+            self._weights = metadata.weights
+            self._branches = needed_branches(schema.names, self._weights, self.name)
+            self.n_events = int(self._file.metadata.num_rows)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
+        """Event records in chunks of at most ``chunk_size``.
+
+        Raises
+        ------
+        SampleError
+            If a column cannot be read.
+        """
+        for columns in self.columns(chunk_size):
+            yield columns.record()
+
+    def columns(self, chunk_size: int) -> Iterator[EventColumns]:
+        """The same in flat columns.
+
+        Raises
+        ------
+        SampleError
+            If a column cannot be read.
+        """
+        import pyarrow as pa
+
+        done = 0
+        try:
+            for batch in self._file.iter_batches(chunk_size, columns=self._branches):
+                load = functools.partial(self._load, batch, done)
+                counts, _ = load(PART + "pdgId")
+                if counts is None:
+                    msg = (
+                        f"{self.name}: {PART}pdgId is one number for each event, not a list for "
+                        "its particles; produce the file again"
+                    )
+                    raise SampleError(msg)
+                yield from_branches(
+                    self._branches, self._weights, load, counts, source=self.name, first=done
+                )
+                done += len(counts)
+        except (pa.ArrowException, OSError) as error:
+            msg = (
+                f"{self.name}: event {done} (counted from 0) or one soon after cannot be read "
+                f"({error}); copy or produce the file again"
+            )
+            raise SampleError(msg) from error
+
+    def _load(
+        self, batch: Any, first: int, name: str
+    ) -> tuple[NDArray[np.int64] | None, NDArray[Any]]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        column = batch[name]
+        kind = column.type
+        lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+        if not any(is_list(kind) for is_list in lists):
+            self._require_present(column, name, first)
+            return None, np.asarray(column.to_numpy(zero_copy_only=False))
+        self._require_present(column, name, first)
+        counts = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+        flat = column.flatten()
+        self._require_present(flat, name, first, counts)
+        return counts, np.asarray(flat.to_numpy(zero_copy_only=False))
+
+    def _require_present(
+        self, column: Any, name: str, first: int, counts: NDArray[np.int64] | None = None
+    ) -> None:
+        if column.null_count:
+            row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+            if counts is not None:
+                row = int(np.searchsorted(np.cumsum(counts), row, "right"))
+            msg = (
+                f"{self.name}: event {first + row} (counted from 0) has a missing value in {name}; "
+                "produce the file again"
+            )
+            raise SampleError(msg)

@@ -1,0 +1,283 @@
+"""Event records in ROOT files: a NanoAOD-like TTree or an RNTuple."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
+from milinfer.io.event.branches import (
+    PART,
+    FileMetadata,
+    from_branches,
+    needed_branches,
+    to_branches,
+)
+from milinfer.io.event.event_columns import EventColumns, in_chunks
+from milinfer.io.event.info import LHEInfo
+from milinfer.io.root_files import open_root
+from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
+from milinfer.utils.files import atomic_path
+
+__all__ = ["Ntuple", "RootReader", "RootWriter"]
+
+Ntuple = Literal["ttree", "rntuple"]
+
+_KEY = "milinfer"
+_BASKET = 50_000  # events; readers decompress no less than this at a time
+
+
+class RootWriter:
+    """Write event records to a ROOT file in chunks; it appears whole or not at all.
+
+    The file has ``Events``, with the branches of NanoAOD (``LHEPart_pt``, …, ``genWeight``,
+    ``run``, ``luminosityBlock``, ``event``) and those that make it lossless, and the string
+    ``milinfer`` with header, init and weight ids.  The exact momenta are ``LHEPart_exact_px``, …:
+    coffea would refuse ``LHEPart_px`` beside ``LHEPart_pt``.
+
+    Raises
+    ------
+    SampleError
+        If the events lack a column or their weights change.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from milinfer.io import lhe
+    >>> part = dict.fromkeys(["px", "py", "pz", "energy", "mass", "pdgId", "status"], [1])
+    >>> events = lhe.make_events([1], {**part, "mother1": [0], "mother2": [0]},
+    ...                          {"genWeight": [1.0], "LHE_processId": [1]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "e.root")
+    ...     with RootWriter(file, lhe.LHEInfo(processes=())) as writer:
+    ...         writer.write(events)
+    ...     with RootReader(file) as reader:
+    ...         reader.n_events
+    1
+    """
+
+    def __init__(self, path: PathLikeStr, info: LHEInfo, ntuple: Ntuple = "ttree") -> None:
+        if ntuple not in ("ttree", "rntuple"):
+            msg = f"ntuple is {ntuple!r}; choose 'ttree' or 'rntuple'"
+            raise ConfigurationError(msg)
+        self.path = path
+        self.info = info
+        self.ntuple = ntuple
+        self.n_events = 0
+        self._weights: dict[str, str] | None = None
+        self._stack = ExitStack()
+        self._file: Any = None
+
+    def __enter__(self) -> Self:
+        import uproot
+
+        temporary = self._stack.enter_context(atomic_path(self.path))
+        try:
+            # a little larger than with zlib, and read four times as fast
+            file = uproot.recreate(temporary, compression=uproot.LZ4(1))
+            self._file = self._stack.enter_context(file)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._finish()
+        except BaseException as caught:
+            self._stack.__exit__(type(caught), caught, caught.__traceback__)
+            raise
+        self._stack.__exit__(kind, error, trace)
+
+    def _finish(self) -> None:
+        if self.n_events == 0:
+            msg = f"{self.path}: there are no events to write"
+            raise SampleError(msg)
+        weights = self._weights or {}
+        info = self.info.with_weights(weights.values())
+        self._file[_KEY] = FileMetadata(info, weights).to_json()
+
+    def write(self, events: AwkwardArray) -> None:
+        """Append events.
+
+        Raises
+        ------
+        SampleError
+            If they lack a column, or have other weights than those before.
+        """
+        for start in range(0, len(events), _BASKET):
+            self._extend(events[start : start + _BASKET])
+
+    def _extend(self, events: AwkwardArray) -> None:
+        import awkward as ak
+
+        if self._weights is None:
+            ids = ak.fields(events["LHEWeight"]) if "LHEWeight" in ak.fields(events) else []
+            self._weights = FileMetadata.branches(ids)
+        counts, particles, scalars = to_branches(
+            events, self._weights, self.n_events, str(self.path)
+        )
+        jagged = {name: ak.unflatten(column, counts) for name, column in particles.items()}
+        if self.ntuple == "ttree":
+            columns = {"LHEPart": ak.zip(jagged), **scalars}
+        else:
+            columns = {**{PART + name: column for name, column in jagged.items()}, **scalars}
+            columns["nLHEPart"] = counts.astype(np.int32)
+        if self.n_events:
+            self._file["Events"].extend(columns)
+        elif self.ntuple == "ttree":
+            types = {name: values.dtype for name, values in scalars.items()}
+            self._file.mktree("Events", {"LHEPart": columns["LHEPart"].type.content, **types})
+            self._file["Events"].extend(columns)
+        else:
+            self._file.mkrntuple("Events", columns)
+        self.n_events += len(counts)
+
+
+class RootReader:
+    """Read event records from a ROOT file, TTree or RNTuple, in chunks.
+
+    Attributes
+    ----------
+    n_events
+        Events in the file.
+    info
+        Header and init; without processes where milinfer has not written the file.
+
+    Raises
+    ------
+    SampleError
+        If the file has no such tree or lacks branches; names the file and the branches.
+
+    Examples
+    --------
+    See :class:`RootWriter`.
+    """
+
+    def __init__(self, path: PathLikeStr, tree: str = "Events") -> None:
+        self.name = str(path)
+        self._tree_name = tree
+        self._file = open_root(path)
+        try:
+            if tree not in self._file:
+                there = ", ".join(self._file.keys(cycle=False)) or "nothing"
+                msg = (
+                    f"{path}: there is no tree {tree!r} in this file, only {there}; name another "
+                    "with tree="
+                )
+                raise SampleError(msg)
+            self._tree = self._file[tree]
+            text = str(self._file[_KEY]) if _KEY in self._file else None
+            metadata = FileMetadata(LHEInfo.unknown(), {})
+            if text is not None:
+                metadata = FileMetadata.from_json(text, self.name)
+            self.info = metadata.info
+            self._weights = metadata.weights
+            self._branches = needed_branches(self._tree.keys(), self._weights, self.name)
+            self.n_events = int(self._tree.num_entries)
+        except MilinferError:
+            self._file.close()
+            raise
+        except Exception as error:
+            self._file.close()
+            msg = f"{path}: this ROOT file is damaged ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
+        """Event records in chunks of ``chunk_size``, the last one smaller.
+
+        Raises
+        ------
+        SampleError
+            If a branch cannot be read.
+        """
+        for columns in in_chunks(self.columns(chunk_size), chunk_size):
+            yield columns.record()
+
+    def columns(self, chunk_size: int) -> Iterator[EventColumns]:
+        """Flat columns, read when they are asked for, of about ``chunk_size`` events at a time.
+
+        Where the file holds more events in one piece (a basket or a cluster), that is the size, so
+        that nothing is decompressed twice.
+
+        Raises
+        ------
+        SampleError
+            If a branch cannot be read, while reading it.
+        """
+        starts = self._starts()
+        start = 0
+        while start < self.n_events:
+            stop = max(start + chunk_size, starts[np.searchsorted(starts, start, side="right")])
+            stop = starts[np.searchsorted(starts, stop, side="right") - 1]
+            yield self._read(start, int(stop))
+            start = int(stop)
+
+    def _starts(self) -> IntArray:
+        """Events at which all branches begin a new basket, or a new cluster; and the end."""
+        if hasattr(self._tree, "common_entry_offsets"):
+            offsets = self._tree.common_entry_offsets(filter_name=self._branches)
+        else:
+            offsets = [c.num_first_entry for c in self._tree.cluster_summaries]
+        return np.unique([*offsets, 0, self.n_events])
+
+    def _read(self, start: int, stop: int) -> EventColumns:
+        # the particles of every file have it
+        counts, ids = self._load(PART + "pdgId", start, stop)
+        if counts is None:
+            msg = (
+                f"{self.name}: {PART}pdgId is one number for each event, not a list for its "
+                "particles; produce the file again"
+            )
+            raise SampleError(msg)
+
+        def load(name: str) -> tuple[IntArray | None, NDArray[Any]]:
+            return (counts, ids) if name == PART + "pdgId" else self._load(name, start, stop)
+
+        return from_branches(
+            self._branches, self._weights, load, counts, source=self.name, first=start
+        )
+
+    def _load(self, name: str, start: int, stop: int) -> tuple[IntArray | None, NDArray[Any]]:
+        import awkward as ak
+
+        array = self._array(name, start, stop)
+        if array.ndim == 1:
+            return None, np.asarray(ak.to_numpy(array))
+        counts = np.asarray(ak.num(array, axis=1), dtype=np.int64)
+        flat = ak.flatten(array, axis=1)
+        if flat.ndim != 1:
+            msg = f"{self.name}: {name} is not a list of numbers for each event; produce it again"
+            raise SampleError(msg)
+        return counts, np.asarray(ak.to_numpy(flat))
+
+    def _array(self, name: str, start: int, stop: int) -> Any:
+        try:
+            return self._tree[name].array(entry_start=start, entry_stop=stop)
+        except Exception as error:
+            msg = (
+                f"{self.name}: events {start} to {stop - 1} (counted from 0) cannot be read "
+                f"({error}); copy or produce the file again"
+            )
+            raise SampleError(msg) from error

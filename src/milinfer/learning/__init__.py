@@ -1,0 +1,1 @@
+"""Models that learn log-likelihood ratios from events."""

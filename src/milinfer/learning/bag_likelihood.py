@@ -1,0 +1,418 @@
+"""`BagLikelihood`: a likelihood ratio learned from simulated samples by a network over bags.
+
+The one estimator of the package.  What differs is the head (what the outputs mean as a function of
+θ), the labels (which sample an event comes from, or the joint likelihood ratio that it carries) and
+the pooling; training, surfaces, toys and calibration are the same for all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from milinfer.exceptions import ModelError
+from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.surface import Interpolation, Kind, Surface
+from milinfer.likelihood.surface_box import BoxSurface, ChebyshevBox
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.typing import Float32Array, FloatArray, IntArray, PathLikeStr
+from milinfer.utils.points import only
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from milinfer.learning.fitting import EpochReport, Fitted
+    from milinfer.learning.networks.configs import TrainingConfig
+    from milinfer.learning.networks.network import NetworkConfig
+    from milinfer.learning.tracking import Tracker
+    from milinfer.likelihood.log_polynomials import LogPolynomials
+    from milinfer.likelihood.rate import Rate
+    from milinfer.samples.streaming import StreamedSamples
+
+__all__ = ["BagLikelihood"]
+
+
+@dataclass(frozen=True, eq=False)
+class BagLikelihood:
+    r"""Learned log-likelihood ratio in one parameter or several.
+
+    With mean pooling and a linear last layer the logits of a bag of :math:`N_B` events are
+    :math:`W\bar\phi + b`.  So Λ of a dataset is a sum over events of
+    :math:`\lambda_i(\theta_k) = [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B`, which equals the sum
+    over bags of [AS] (eq. 10) for any grouping into full bags, and needs no special case for
+    the events left over by :math:`N \bmod N_B`.  A polynomial head is a sum over events by
+    construction.  Other poolings score bags of consecutive events.
+
+    Parameters
+    ----------
+    head
+        ``"multiclass"``: a class for each training point ([AS], §B.2.4).  ``"polynomial"``:
+        the ratio of squared amplitudes as a polynomial in θ, see
+        :class:`milinfer.learning.networks.heads.PolynomialHead`.  ``"binary"``: an independent network for each
+        point against the reference (§C.3).  ``"parametrised"``: θ is an input of the network
+        (§B.2.5).
+    labels
+        ``"hard"``: the sample that a bag comes from.  ``"joint"``: the joint likelihood ratio that
+        events with weights at other points know (ALICE: Stoye, Brehmer, Louppe, Pavez, Cranmer,
+        arXiv:1808.00973); one sample then serves every θ.
+    score_weight
+        Weight of the squared error of the joint score, for a polynomial head: ALICES with joint
+        labels, CASCAL with hard ones (arXiv:1805.00020).
+    points
+        With joint labels: parameter points to learn the ratio between; default: of the samples.
+    bag_size
+        Events in a training bag; default 1 for a polynomial head, else 10.
+    ensemble
+        Number of networks, trained from different seeds.
+    average
+        What an ensemble averages for each event: its ``"log-ratio"`` (a geometric mean: outliers of
+        one member count little), ``"ratio"`` (keeps :math:`E_{\theta_0}[r] = 1`) or class
+        ``"probability"``.
+    order
+        Order of the amplitude in the parameters (polynomial head), and half the degree of the
+        weights (joint labels): 2 where production and decay carry an operator each, else 1.
+    degree
+        The logits of a multi-class head are polynomials of this degree in θ (``"auto"``: 4, or
+        less where points are few, but at least 2), so that Λ(θ) is smooth by construction and needs
+        no interpolation.  None gives every class a logit of its own, as in the paper; Λ is then
+        continued between the classes by `interpolation_kind`.
+    interpolation_kind, window
+        ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
+        :class:`~milinfer.likelihood.surface.Interpolation`.
+    pooling
+        ``"mean"``, ``"sum"``, or one of the others of :mod:`milinfer.learning.networks.pooling`.
+    loss
+        Of :mod:`milinfer.learning.networks.losses`; default ``"bce"`` for binary and parametrised networks, else
+        ``"cross-entropy"``.  ``"score"`` learns from the joint score alone (SALLY), at all points
+        at once; ``"ratio-mse"`` is the regression of ROLR, and of RASCAL with a `score_weight`.
+    symmetric
+        Training pairs of a parametrised network; see :class:`milinfer.learning.networks.targets.PairBags`.
+    reference
+        Parameter point θ0, one value for all parameters or one for each; must be a training point.
+    validation_fraction
+        Fraction of the events of each sample held out for early stopping.
+    seed
+        Fixes splits, bags, initial weights and dropout.
+    label
+        What to call the method in tables and files, where two models have one head.
+    network, training
+        Architecture and optimiser; default: those of the paper, and for a polynomial head a
+        network without batch normalisation, trained with a cosine schedule.
+
+    Examples
+    --------
+    >>> from milinfer.learning.bag_likelihood import BagLikelihood
+    >>> BagLikelihood(bag_size=20, seed=1)
+    BagLikelihood(multiclass, bag_size=20, ensemble=1, not trained)
+    >>> BagLikelihood(head="polynomial", labels="joint").events_in_bag
+    1
+    """
+
+    head: Literal["multiclass", "polynomial", "binary", "parametrised"] = "multiclass"
+    labels: Literal["hard", "joint"] = "hard"
+    score_weight: float = 0.0
+    points: tuple[tuple[float, ...], ...] | None = None
+    bag_size: int | None = None
+    ensemble: int = 1
+    average: Literal["log-ratio", "ratio", "probability"] = "log-ratio"
+    order: int = 2
+    degree: int | Literal["auto"] | None = "auto"
+    interpolation_kind: Kind = "polynomial"
+    window: float = 0.4
+    pooling: str = "mean"
+    loss: str | None = None
+    symmetric: bool = True
+    reference: float | tuple[float, ...] = 0.0
+    validation_fraction: float = 0.2
+    seed: int = 0
+    label: str | None = None
+    network: NetworkConfig | None = None
+    training: TrainingConfig | None = None
+    _fitted: Fitted | None = field(default=None, repr=False)
+
+    def fit(
+        self,
+        samples: SampleSet | StreamedSamples,
+        validation: SampleSet | None = None,
+        *,
+        on_epoch: Callable[[EpochReport], None] | None = None,
+        client: Client | None = None,
+        tracker: Tracker | None = None,
+    ) -> BagLikelihood:
+        """Train, and return the trained likelihood (``self`` is not changed).
+
+        Parameters
+        ----------
+        samples
+            One sample for each point, the reference among them; in memory or, as
+            :class:`~milinfer.samples.streaming.StreamedSamples`, in Parquet files.
+        validation
+            Held-out samples for early stopping, in memory; default: a split of `samples` by event.
+        on_epoch
+            Called with an :class:`~milinfer.learning.fitting.EpochReport` after every epoch; for members
+            that a cluster trains, after each member with the reports of all its epochs.
+        client
+            Of a dask cluster, whose workers train the members of the ensemble, one task each; give
+            workers one thread.  The weights are those of training here, to the bit, where the
+            machines are alike: processors that differ, or GPUs, round differently.
+        tracker
+            Is told the settings, and losses and learning rate of every epoch of every network: as
+            they come, or from a cluster after each member.  It is not closed.
+
+        Raises
+        ------
+        ConfigurationError
+            If the settings exclude each other, or `client` or `tracker` is none.
+        ModelError
+            If the samples do not fit the model, or training fails.
+        SampleError
+            If joint labels are asked of events that have none.
+        TrackingError
+            If the tracker fails.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a loss was still falling when the epochs were over.
+        MilinferWarning
+            If the points leave a polynomial head free between them.
+        """
+        from milinfer.learning.fitting import fit
+
+        settings, fitted = fit(self, samples, validation, on_epoch, client, tracker)
+        return dataclasses.replace(settings, _fitted=fitted)
+
+    @property
+    def events_in_bag(self) -> int:
+        """Events in a training bag."""
+        if self.bag_size is None:
+            return 1 if self.head == "polynomial" else 10
+        return self.bag_size
+
+    @property
+    def default_network(self) -> NetworkConfig:
+        """Architecture where none is given."""
+        from milinfer.learning.networks.network import NetworkConfig
+
+        if self.head != "polynomial":
+            return NetworkConfig()
+        # Joint labels are precise enough to need no regularisation, which shrinks the estimate.
+        dropout = 0.1 if self.labels == "hard" else 0.0
+        activation = "silu" if self.labels == "hard" else "gelu"
+        return NetworkConfig((64, 64, 64), activation, batch_norm=False, dropout=dropout, l2=0.0)
+
+    @property
+    def default_training(self) -> TrainingConfig:
+        """Optimiser settings where none are given."""
+        from milinfer.learning.networks.configs import TrainingConfig
+
+        if self.head != "polynomial":
+            return TrainingConfig()
+        if self.labels == "hard":
+            return TrainingConfig(16, 8192, 4e-3, 4e-5, schedule="cosine")
+        return TrainingConfig(40, 2048, 2e-3, 2e-5, schedule="cosine")
+
+    @property
+    def fitted(self) -> Fitted:
+        """What training produced.
+
+        Raises
+        ------
+        ModelError
+            Before :meth:`fit`.
+        """
+        if self._fitted is None:
+            msg = "this BagLikelihood is not trained; call .fit(samples) and use what it returns"
+            raise ModelError(msg)
+        return self._fitted
+
+    @property
+    def name(self) -> str:
+        """Name of the method: its label, or that of the head."""
+        if self.label is not None:
+            return self.label
+        return self.head if self.labels == "hard" else f"{self.head}-joint"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return self.fitted.parameters
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter; a ParameterError if there are several."""
+        return only(self.parameters)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features that the model expects."""
+        return self.fitted.feature_names
+
+    @property
+    def digest(self) -> str:
+        """Hash of what was learned, the same after saving and loading."""
+        from milinfer.learning.fitted import weights_digest
+
+        return weights_digest(self)
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Sketches of the events of training and early stopping; toys need others."""
+        return self.fitted.trained_on
+
+    @property
+    def additive(self) -> bool:
+        """Whether Λ is a sum over events, whatever the bags."""
+        return self.fitted.members[0][0].bag_head is None
+
+    @property
+    def interpolation(self) -> Interpolation | ChebyshevBox:
+        """Parameter points of the surface, and the continuation between them."""
+        return self.fitted.interpolation
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """Log-likelihood ratio of every event at the points of the surface.
+
+        Parameters
+        ----------
+        sample
+            Events with the features that the model was trained on.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_events, K), float64, zero at the reference.
+
+        Raises
+        ------
+        ModelError
+            If the pooling scores bags as a whole.
+        """
+        from milinfer.learning.fitted import average_log_ratio, member_log_ratios
+
+        return average_log_ratio(list(member_log_ratios(self, sample)), self.average)
+
+    def member_surfaces(self, data: Sample) -> tuple[Surface | BoxSurface, ...]:
+        """Surface of a dataset by each member of the ensemble alone."""
+        from milinfer.learning.fitted import member_log_ratios
+
+        return tuple(
+            self.interpolation.surface(data.weights @ ratios)
+            for ratios in member_log_ratios(self, data)
+        )
+
+    def uncertainty(self, data: Sample) -> FloatArray:
+        """Standard error of Λ at the points of the surface, from the spread of the members.
+
+        It covers what differs from one training to the next, not what all have in common.
+
+        Returns
+        -------
+        ndarray
+            Shape (K,).
+
+        Raises
+        ------
+        ModelError
+            If there is one member only.
+        """
+        if self.ensemble < 2:
+            msg = "one network has no spread; train with ensemble=2 or more"
+            raise ModelError(msg)
+        values = np.stack([s.values for s in self.member_surfaces(data)])
+        error: FloatArray = values.std(axis=0, ddof=1) / np.sqrt(self.ensemble)
+        return error
+
+    @property
+    def reduction(self) -> Literal["sum", "max"]:
+        """How summaries of events are brought together in a bag."""
+        return self.fitted.members[0][0].reduction
+
+    def event_summary(self, sample: Sample) -> Float32Array:
+        """Summaries of events for a pooling that scores bags as a whole, (n_events, S)."""
+        from milinfer.learning.fitted import event_summary
+
+        return event_summary(self, sample)
+
+    def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
+        """Log-likelihood ratio of bags from reduced summaries (n_bags, S), shape (n_bags, K)."""
+        from milinfer.learning.fitted import bag_llr
+
+        return bag_llr(self, reduced, counts)
+
+    def log_polynomials(self, data: Sample) -> LogPolynomials | None:
+        """Λ of a dataset without interpolation, for a polynomial head; None for others."""
+        from milinfer.learning.fitted import log_polynomials
+
+        return log_polynomials(self, data)
+
+    def surface(self, data: Sample) -> Surface | BoxSurface:
+        """Surface Λ(θ) of a dataset (shape term)."""
+        return dataset_surface(self, data)
+
+    def cost(self, data: Sample, *, rate: Rate | None = None) -> LikelihoodCost:
+        """Cost −2 ln L of a dataset for iminuit.
+
+        Parameters
+        ----------
+        data
+            The dataset.
+        rate
+            Expected yield ν(θ) of all events, backgrounds included; adds the rate term.  Without it
+            only the shape counts.
+        """
+        return dataset_cost(self, data, reference=self.reference, rate=rate)
+
+    def save(self, path: PathLikeStr) -> None:
+        """Save to a directory; see :func:`milinfer.learning.model_files.save_model`."""
+        from milinfer.learning.model_files import save_model
+
+        save_model(self, path)
+
+    def export_onnx(self, path: PathLikeStr) -> None:
+        """Write :meth:`event_llr` as ONNX; see :func:`milinfer.learning.onnx.export_onnx`."""
+        from milinfer.learning.onnx import export_onnx
+
+        export_onnx(self, path)
+
+    @staticmethod
+    def load(path: PathLikeStr) -> BagLikelihood:
+        """Load from a directory; see :func:`milinfer.learning.model_files.load_model`."""
+        from milinfer.learning.model_files import load_model
+
+        return load_model(path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pickled as it is saved: Keras' own pickles are not for other versions, nor complete.
+        from milinfer.learning.model_files import pack_model
+
+        files = None if self._fitted is None else pack_model(self)
+        return {**self.__dict__, "_fitted": files}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from milinfer.learning.model_files import unpack_model
+
+        files = state["_fitted"]
+        fitted = None if files is None else unpack_model(files).fitted
+        self.__dict__.update({**state, "_fitted": fitted})
+
+    def __repr__(self) -> str:
+        state = (
+            "not trained"
+            if self._fitted is None
+            else f"{len(self._fitted.points)} points in {', '.join(self._fitted.parameters)}"
+        )
+        return (
+            f"BagLikelihood({self.name}, bag_size={self.events_in_bag}, "
+            f"ensemble={self.ensemble}, {state})"
+        )
+
+    def _repr_html_(self) -> str:
+        from milinfer.learning.model_display import html_bag_likelihood
+
+        return html_bag_likelihood(self)

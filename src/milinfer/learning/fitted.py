@@ -1,0 +1,193 @@
+"""From events to log-ratios through trained networks.
+
+Every head ends here as one table: ln p(x|θ_k)/p(x|θ0) of each event at the points of the surface,
+zero at the reference.  Importing this module does not import Keras.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import log_softmax, logsumexp
+
+from milinfer.exceptions import ModelError
+from milinfer.learning.networks.losses import loss
+from milinfer.samples.sample import Sample, as_features
+from milinfer.typing import Float32Array, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.learning.fitting import Fitted
+    from milinfer.likelihood.log_polynomials import LogPolynomials
+
+__all__ = [
+    "average_log_ratio",
+    "bag_llr",
+    "event_outputs",
+    "event_summary",
+    "log_polynomials",
+    "member_log_ratios",
+    "weights_digest",
+]
+
+_CHUNK = 65_536
+
+
+def event_outputs(model: Any, inputs: Float32Array) -> Float32Array:
+    """Outputs of a Keras model for many events, in chunks of constant memory."""
+    parts = [
+        np.asarray(model(inputs[start : start + _CHUNK], training=False))
+        for start in range(0, len(inputs), _CHUNK)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, model.output_shape[-1]), np.float32)
+
+
+def member_log_ratios(model: BagLikelihood, sample: Sample) -> Iterator[FloatArray]:
+    """Log-ratios of every event by each member of an ensemble, shape (n_events, K) each.
+
+    Raises
+    ------
+    ModelError
+        If the pooling scores bags as a whole.
+    """
+    fitted = model.fitted
+    if not model.additive:
+        msg = (
+            f"{model.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags as a "
+            "whole: there is no ratio of single events; use surface(), cost() and Toys, which form "
+            "bags, or pooling='mean'"
+        )
+        raise ModelError(msg)
+    features = as_features(sample, fitted.feature_names)
+    for number in range(len(fitted.members)):
+        ratios = _log_ratios(model, fitted, number, features)
+        yield ratios - ratios @ fitted.at_reference[:, None]
+
+
+def _log_ratios(
+    model: BagLikelihood,
+    fitted: Fitted,
+    number: int,
+    features: Float32Array,
+) -> FloatArray:
+    member = fitted.members[number]
+    # A bag's logits are the mean over its events, so an event's share is its own over N_B.
+    share = 1.0 if model.pooling == "sum" else 1.0 / model.events_in_bag
+    grid = fitted.interpolation.grid.reshape(-1, len(fitted.parameters))
+    if model.head == "polynomial":
+        outputs = event_outputs(member[0].event_model, features)
+        return fitted.polynomial.log_ratio(fitted.scale[number] * outputs, grid, fitted.z[number])
+    if model.head == "multiclass":
+        outputs = event_outputs(member[0].event_model, features)
+        return fitted.linear.log_ratio(outputs) * share
+    ratio = loss(model.loss or "bce")
+    out = np.zeros((len(features), len(grid)))
+    if model.head == "binary":
+        others = (k for k in range(len(grid)) if k != fitted.reference_index)
+        for k, network in zip(others, member, strict=True):
+            out[:, k] = ratio.log_ratio(event_outputs(network.event_model, features)) * share
+        return out
+    for k, theta in enumerate(fitted.scaled(grid)):
+        tiled = np.broadcast_to(theta.astype(np.float32), (len(features), len(theta)))
+        inputs = np.concatenate([features, tiled], axis=1)
+        out[:, k] = ratio.log_ratio(event_outputs(member[0].event_model, inputs)) * share
+    return out
+
+
+def log_polynomials(model: BagLikelihood, sample: Sample) -> LogPolynomials | None:
+    """Λ of a dataset by a polynomial head, exact between the points too.
+
+    None for other heads, and for ensembles whose members are not averaged as log-ratios.
+    """
+    from milinfer.likelihood.log_polynomials import LogPolynomials
+
+    fitted = model.fitted
+    n_members = len(fitted.members)
+    if model.head != "polynomial" or (n_members > 1 and model.average != "log-ratio"):
+        return None
+    features = as_features(sample, fitted.feature_names)
+    head = fitted.polynomial
+    rows: list[FloatArray] = []
+    weights: list[FloatArray] = []
+    for (network, *_), scale, z in zip(fitted.members, fitted.scale, fitted.z, strict=True):
+        rows += [head.polynomials(scale * event_outputs(network.event_model, features)), z[None]]
+        weights += [sample.weights, -sample.weights.sum(keepdims=True)]
+    low, high = np.array(fitted.interpolation.limits).T
+    return LogPolynomials(
+        head.basis,
+        head.reference,
+        head.scale,
+        np.concatenate(rows),
+        np.concatenate(weights) / n_members,
+        low,
+        high,
+        head.reference,
+    )
+
+
+def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
+    """Average of the members of an ensemble, shape (n_events, K), zero at the reference.
+
+    Parameters
+    ----------
+    ratios
+        Log-ratios by each member, zero at the reference.
+    average
+        ``"log-ratio"``, ``"ratio"`` or ``"probability"`` (of the points as classes).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> members = [np.array([[0.0, 1.0]]), np.array([[0.0, 3.0]])]
+    >>> for average in ("log-ratio", "ratio", "probability"):
+    ...     print(average, average_log_ratio(members, average).round(3))
+    log-ratio [[0. 2.]]
+    ratio [[0.    2.434]]
+    probability [[0.    1.672]]
+    """
+    stacked = np.stack(ratios)
+    if average == "log-ratio":
+        mean: FloatArray = stacked.mean(axis=0)
+        return mean
+    if average == "ratio":
+        return np.asarray(logsumexp(stacked, axis=0) - np.log(len(stacked)))
+    # Ratios are one at θ0, so that its probability is one over their sum, whichever point it is.
+    at_reference = logsumexp(-logsumexp(stacked, axis=2), axis=0)
+    return np.asarray(logsumexp(log_softmax(stacked, axis=2), axis=0) - at_reference[:, None])
+
+
+def event_summary(model: BagLikelihood, sample: Sample) -> Float32Array:
+    """Summaries of events by all members, side by side, shape (n_events, n_members · S)."""
+    features = as_features(sample, model.fitted.feature_names)
+    parts = [event_outputs(m[0].event_model, features) for m in model.fitted.members]
+    return np.concatenate(parts, axis=1)
+
+
+def bag_llr(model: BagLikelihood, reduced: FloatArray, counts: IntArray) -> FloatArray:
+    """Log-ratios of bags, averaged over the members, shape (n_bags, K)."""
+    fitted = model.fitted
+    parts = np.split(np.asarray(reduced, dtype=np.float32), len(fitted.members), axis=1)
+    n = np.asarray(counts, dtype=np.float32)
+    ratios = []
+    for (network, *_), part in zip(fitted.members, parts, strict=True):
+        outputs = np.asarray(network.bag_head([part, n], training=False))
+        llr = fitted.linear.log_ratio(outputs)
+        ratios.append(llr - llr @ fitted.at_reference[:, None])
+    return average_log_ratio(ratios, model.average)
+
+
+def weights_digest(model: BagLikelihood) -> str:
+    """Hash of everything that training determined: weights, normalisation Z(θ), scale."""
+    fitted = model.fitted
+    digest = hashlib.blake2b(digest_size=8)
+    for member in fitted.members:
+        for network in member:
+            for part in (network.event_model, network.bag_head):
+                for weight in [] if part is None else part.get_weights():
+                    digest.update(np.ascontiguousarray(weight).tobytes())
+    for number in (*fitted.z, fitted.scale, fitted.points):
+        digest.update(np.asarray(number, dtype=np.float64).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Classify and regress labelled bags of instances with scikit-learn's interface."""

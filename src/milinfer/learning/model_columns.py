@@ -1,0 +1,213 @@
+"""What a trained likelihood says of each event, as columns for a processor.
+
+A processor is sent to many workers and called for many chunks.  :class:`ModelColumns` travels as
+the place of a saved model (or, if asked, as its files), and each worker loads it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ModelError, ParameterError
+from milinfer.features.feature_table import FeatureTable
+from milinfer.likelihood.observables import log_ratio_observable, score_observable
+from milinfer.samples.samples import Sample
+from milinfer.typing import FloatArray, PathLikeStr, Point
+from milinfer.utils.paths import file_hash
+from milinfer.utils.points import format_point
+
+if TYPE_CHECKING:
+    from milinfer.learning.bag_likelihood import BagLikelihood
+
+__all__ = ["ModelColumns"]
+
+
+class ModelColumns:
+    """Columns of a saved likelihood: ln p(x|θ)/p(x|θ0) at chosen points, and the score.
+
+    Parameters
+    ----------
+    path
+        Folder of a model, as :meth:`BagLikelihood.save <milinfer.BagLikelihood.save>` writes it.
+    points
+        Parameter points of the log-ratio columns.
+    score_at
+        Value of the parameter of the score column, the optimal observable near it; None leaves it
+        out.
+    embed
+        Whether the files of the model travel with the processor; otherwise workers read them at
+        `path`, which they must see.
+
+    Raises
+    ------
+    ModelError
+        If there is no model.
+    ParameterError
+        If a point is not one of the model, or there is nothing to compute.
+
+    Notes
+    -----
+    Workers keep the models that they have loaded, by the checksum of what was saved.  A model that
+    is trained again in the same folder while processors of the old one are under way is an error.
+
+    Examples
+    --------
+    >>> ModelColumns("no/model", score_at=0.0)
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.ModelError: no/model is not the folder of a model: ...
+    """
+
+    def __init__(
+        self,
+        path: PathLikeStr,
+        *,
+        points: Sequence[Point | float] = (),
+        score_at: float | None = None,
+        embed: bool = False,
+    ) -> None:
+        self.path = Path(path).absolute()
+        content = self.path / "model.json"
+        if not content.is_file():
+            msg = f"{path} is not the folder of a model: it has no model.json; save one there"
+            raise ModelError(msg)
+        self.digest = file_hash(content)
+        given = tuple(points)
+        self.score_at = score_at
+        self._files: tuple[tuple[str, bytes], ...] = ()
+        if not given and score_at is None:
+            msg = "give points= or score_at=: there is nothing to compute"
+            raise ParameterError(msg)
+        model = self.model
+        self.points = tuple(
+            dict(p) if isinstance(p, Mapping) else {model.parameter: float(p)} for p in given
+        )
+        for point in self.points:
+            if set(point) != set(model.parameters):
+                msg = f"the model has the parameters {model.parameters}, not {format_point(point)}"
+                raise ParameterError(msg)
+            at = [float(point[name]) for name in model.parameters]
+            log_ratio_observable(model, model.reference, at)  # refuses what is out of range
+        if score_at is not None:
+            score_observable(model, score_at)
+        if embed:
+            self._files = tuple(
+                (file.name, file.read_bytes()) for file in sorted(self.path.iterdir())
+            )
+
+    @property
+    def model(self) -> BagLikelihood:
+        """The likelihood; loaded once in each process.
+
+        Raises
+        ------
+        ModelError
+            If the folder now has another model than when this was made.
+        """
+        return _load(self.path, self.digest, self._files)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        llr = tuple(f"llr:{format_point(p)}" for p in self.points)
+        if self.score_at is None:
+            return llr
+        return (*llr, f"score:{format_point({self.model.parameter: self.score_at})}")
+
+    def __call__(self, table: FeatureTable | Sample) -> dict[str, FloatArray]:
+        """Columns for the events of a chunk.
+
+        Parameters
+        ----------
+        table
+            Features of the events, those that the model was trained on among them.
+
+        Returns
+        -------
+        dict
+            Name to float64 array of shape (n_events,).
+
+        Raises
+        ------
+        SampleError
+            If a feature is missing.
+        """
+        sample = table.to_sample() if isinstance(table, FeatureTable) else table
+        model, columns = self.model, {}
+        if self.points:
+            values = model.interpolation.values_at(model.event_llr(sample), self._at(self.points))
+            columns = dict(zip(self.names, values.T, strict=False))
+        if self.score_at is not None:
+            columns[self.names[-1]] = score_observable(model, self.score_at)(sample)
+        return columns
+
+    def shifts(
+        self,
+        nominal: FeatureTable | Sample,
+        variations: Mapping[str, FeatureTable | Sample],
+    ) -> dict[str, FloatArray]:
+        """What systematic variations of the features do to the columns of each event.
+
+        Parameters
+        ----------
+        nominal
+            Features of the events.
+        variations
+            Features of the same events after each variation, such as ``{"jes_up": …}``.
+
+        Returns
+        -------
+        dict
+            ``COLUMN:VARIATION``: varied less nominal, shape (n_events,).
+
+        Raises
+        ------
+        ModelError
+            If a variation has other events; events that migrate over a selection need a selection
+            that keeps all that pass in any variation.
+        """
+        own = self(nominal)
+        found: dict[str, FloatArray] = {}
+        for name, table in variations.items():
+            if not _same_events(nominal, table):
+                msg = (
+                    f"variation {name!r} has {len(table)} events, or others than the "
+                    f"{len(nominal)} nominal ones; select those that pass in any, then vary them"
+                )
+                raise ModelError(msg)
+            found |= {f"{c}:{name}": v - own[c] for c, v in self(table).items()}
+        return found
+
+    def _at(self, points: Sequence[Point]) -> ArrayLike:
+        names = self.model.parameters
+        rows = [[float(p[n]) for n in names] for p in points]
+        return np.array(rows)[:, 0] if len(names) == 1 else np.array(rows)
+
+    def __repr__(self) -> str:
+        return f"ModelColumns({str(self.path)!r}, {', '.join(self.names)})"
+
+
+def _same_events(a: FeatureTable | Sample, b: FeatureTable | Sample) -> bool:
+    if isinstance(a, FeatureTable) and isinstance(b, FeatureTable):
+        return bool(np.array_equal(a.kept, b.kept))
+    return len(a) == len(b)
+
+
+@lru_cache(maxsize=16)
+def _load(path: Path, digest: str, files: tuple[tuple[str, bytes], ...]) -> BagLikelihood:
+    from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.learning.model_files import unpack_model
+
+    if files:
+        return unpack_model(dict(files))
+    content = path / "model.json"
+    if not content.is_file() or file_hash(content) != digest:
+        msg = f"{path} is not the model it was when the processor was made; make the columns again"
+        raise ModelError(msg)
+    return BagLikelihood.load(path)

@@ -1,0 +1,1 @@
+"""The Keras networks behind :class:`milinfer.BagLikelihood`."""

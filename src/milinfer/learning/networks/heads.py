@@ -1,0 +1,246 @@
+r"""Heads: what the last layer of a network means as a function of the parameters θ.
+
+* :class:`LinearHead`: log-ratios at the K training points, linear in the outputs.  With the
+  identity each point has a logit of its own (multi-class network of [AS], §B.2.4); with
+  polynomials in θ the surface is smooth by construction.
+* :class:`PolynomialHead`: the ratio of squared amplitudes itself,
+
+  .. math:: r(x|\theta) = \Big[\big(1 + \sum_k \theta^k a_k(x)\big)^2
+            + \sum_m \big(\sum_k \theta^k b_{mk}(x)\big)^2\Big] / Z(\theta),
+
+  positive by construction, where :math:`\theta^k` runs over the monomials of the amplitude (order
+  1 or 2, cross terms included) and Z is the polynomial that makes :math:`E_{\theta_0}[r] = 1`
+  (Chen, Glioti, Panico, Wulzer, arXiv:2007.10356, for amplitude order 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from milinfer.typing import Float32Array, FloatArray
+from milinfer.utils.polynomials import PolynomialBasis
+
+__all__ = ["LinearHead", "PolynomialHead"]
+
+Outputs: TypeAlias = FloatArray | Float32Array
+
+# Amplitudes can cancel; a ratio below this is beyond float32 anyway.
+_SMALLEST = 1e-7
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """Log-ratios as combinations of given functions of θ, with the outputs as coefficients.
+
+    Parameters
+    ----------
+    functions
+        Functions of θ at the K points, shape (n_functions, K).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LinearHead(np.eye(3)).log_ratio(np.array([[1.0, 2.0, 3.0]]))
+    array([[1., 2., 3.]])
+    """
+
+    functions: FloatArray
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the network."""
+        return len(self.functions)
+
+    @property
+    def n_points(self) -> int:
+        """Number of points."""
+        return int(self.functions.shape[1])
+
+    def log_ratio(self, outputs: Outputs) -> FloatArray:
+        """Log-ratios of outputs (n, n_functions) at the points, shape (n, K), in float64."""
+        ratio: FloatArray = np.asarray(outputs, dtype=np.float64) @ self.functions
+        return ratio
+
+    def tensor(self, outputs: Any) -> Any:
+        """The same for tensors of any leading shape."""
+        from milinfer.learning.networks.backend import keras
+
+        ops = keras.ops
+        return ops.matmul(outputs, self.functions.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialHead:
+    """Ratio of squared amplitudes that are polynomials in θ.
+
+    Parameters
+    ----------
+    parameters
+        Names.
+    order
+        Order of the amplitude in the parameters: 1 for one operator insertion, 2 for two.
+    reference
+        θ0, shape (n_parameters,).
+    scale
+        Distances over which the outputs are of order one, shape (n_parameters,).
+    n_squares
+        Number of further squares m.  One is enough for any positive polynomial in one parameter;
+        in several, as many as there are monomials.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> head = PolynomialHead(("c",), 1, np.zeros(1), np.ones(1), 1)
+    >>> theta, z = np.array([[0.0], [1.0]]), np.array([1.0, 0.0, 0.0])
+    >>> head.log_ratio(np.array([[0.5, 0.0]]), theta, z).round(4)
+    array([[0.    , 0.8109]])
+    """
+
+    parameters: tuple[str, ...]
+    order: int
+    reference: FloatArray
+    scale: FloatArray
+    n_squares: int
+
+    @cached_property
+    def _monomials(self) -> PolynomialBasis:
+        return PolynomialBasis(self.parameters, self.order)
+
+    @cached_property
+    def basis(self) -> PolynomialBasis:
+        """Monomials of the squared amplitude, in (θ − θ0)/scale."""
+        return PolynomialBasis(self.parameters, 2 * self.order)
+
+    @property
+    def n_monomials(self) -> int:
+        """Monomials of the amplitude without the constant."""
+        return len(self._monomials) - 1
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the network: a_k, then b_mk for each m."""
+        return (1 + self.n_squares) * self.n_monomials
+
+    def _scaled(self, theta: FloatArray) -> FloatArray:
+        return (np.asarray(theta, dtype=np.float64) - self.reference) / self.scale
+
+    def design(self, theta: FloatArray) -> FloatArray:
+        """Monomials of the amplitude without the constant at points (K, P), shape (K, J)."""
+        return self._monomials.design(self._scaled(theta))[:, 1:]
+
+    def normaliser(self, theta: FloatArray, z: FloatArray) -> FloatArray:
+        """Ln Z at points (K, P) from the coefficients of Z, shape (K,)."""
+        log_z: FloatArray = np.log(self.basis.design(self._scaled(theta)) @ z)
+        return log_z
+
+    def log_ratio(self, outputs: Outputs, theta: FloatArray, z: FloatArray) -> FloatArray:
+        """Ln r at points.
+
+        Parameters
+        ----------
+        outputs
+            Of the network, shape (n_events, n_outputs).
+        theta
+            Points, shape (K, n_parameters).
+        z
+            Coefficients of Z(θ) in ``basis``.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_events, K), float64.
+        """
+        return self._unnormalised(outputs, theta) - self.normaliser(theta, z)
+
+    def _unnormalised(self, outputs: Outputs, theta: FloatArray) -> FloatArray:
+        design = self.design(theta)
+        amplitudes = np.asarray(outputs, dtype=np.float64).reshape(
+            len(outputs), 1 + self.n_squares, self.n_monomials
+        )
+        total = np.square(1 + amplitudes[:, 0] @ design.T)
+        for m in range(1, 1 + self.n_squares):
+            total += np.square(amplitudes[:, m] @ design.T)
+        logarithm: FloatArray = np.log(total + _SMALLEST)
+        return logarithm
+
+    def ratios(self, outputs: Outputs, theta: FloatArray) -> FloatArray:
+        """Ratios without Z at points, shape (n_events, K)."""
+        ratio: FloatArray = np.exp(self._unnormalised(outputs, theta))
+        return ratio
+
+    def coefficients(self, outputs: Outputs) -> FloatArray:
+        """Polynomial Z·r of each event in ``basis``, shape (n_events, n_coefficients)."""
+        amplitudes = np.asarray(outputs, dtype=np.float64).reshape(
+            len(outputs), 1 + self.n_squares, self.n_monomials
+        )
+        constants = np.zeros((len(outputs), 1 + self.n_squares, 1))
+        constants[:, 0] = 1
+        full = np.concatenate([constants, amplitudes], axis=2)
+        exponents = self._monomials.exponents
+        where = {tuple(e): i for i, e in enumerate(self.basis.exponents.tolist())}
+        out = np.zeros((len(outputs), len(self.basis)))
+        for j, k in product(range(len(exponents)), repeat=2):
+            target = where[tuple((exponents[j] + exponents[k]).tolist())]
+            out[:, target] += np.sum(full[:, :, j] * full[:, :, k], axis=1)
+        return out
+
+    def polynomials(self, outputs: Outputs) -> FloatArray:
+        """Polynomials whose logarithms :meth:`log_ratio` is, but for Z, (n_events, n_coefficients).
+
+        They are :meth:`coefficients`, kept from zero as the ratios are.
+        """
+        found = self.coefficients(outputs)
+        found[:, 0] += _SMALLEST  # of degree zero: the basis begins with the constant
+        return found
+
+    def tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
+        """Function of output tensors (…, n_outputs) that gives ln Z·r at points, (…, K)."""
+        from milinfer.learning.networks.backend import keras
+
+        ops = keras.ops
+        design = self.design(theta).T.astype(np.float32)
+        j = self.n_monomials
+
+        def log_ratio(outputs: Any) -> Any:
+            total = ops.square(1.0 + ops.matmul(outputs[..., :j], design))
+            for m in range(1, 1 + self.n_squares):
+                total = total + ops.square(ops.matmul(outputs[..., m * j : (m + 1) * j], design))
+            return ops.log(total + _SMALLEST)
+
+        return log_ratio
+
+    def score_tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
+        """Function of output tensors that gives ∇ ln Z·r at points, (…, K, P) flattened."""
+        from milinfer.learning.networks.backend import keras
+
+        ops = keras.ops
+        points = np.atleast_2d(theta)
+        design = self.design(points).T.astype(np.float32)
+        slopes = np.stack(
+            [
+                self._monomials.design_gradient(p)[:, 1:] / self.scale[:, None]
+                for p in self._scaled(points)
+            ]
+        )  # (K, P, J)
+        flat = slopes.reshape(-1, self.n_monomials).T.astype(np.float32)
+        j, n_parameters = self.n_monomials, slopes.shape[1]
+
+        def score(outputs: Any) -> Any:
+            total: Any = 0.0
+            slope: Any = 0.0
+            for m in range(1 + self.n_squares):
+                part = outputs[..., m * j : (m + 1) * j]
+                amplitude = ops.matmul(part, design) + (1.0 if m == 0 else 0.0)
+                total = total + ops.square(amplitude)
+                slope = slope + 2.0 * ops.repeat(amplitude, n_parameters, axis=-1) * ops.matmul(
+                    part, flat
+                )
+            return slope / ops.repeat(total + _SMALLEST, n_parameters, axis=-1)
+
+        return score

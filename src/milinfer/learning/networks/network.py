@@ -1,0 +1,310 @@
+"""Bag networks in Keras: event embedding φ(x), pooling over the bag, head.
+
+The network of [AS], §B.2.1: normalisation → 3 × (Dense 64, BatchNorm, ELU, Dropout 0.1,
+L2 1e-3) → mean over the bag (the "Asimov vector") → linear layer, whose softmax gives the class
+probabilities.  Because the last layer is linear, the logits of a bag are the mean of the logits
+of its events: a dataset needs one pass of :attr:`BagNetwork.event_model` and sums after that.
+
+A polynomial head gives ln r of each event, and a bag is their sum.  With any other pooling
+(attention, noisy-or, …) the event model ends in a summary, and ``bag_head`` turns the reduced
+summaries of a bag into outputs.
+
+Importing this module imports Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from milinfer.learning.networks.backend import keras
+from milinfer.learning.networks.heads import LinearHead, PolynomialHead
+from milinfer.learning.networks.layers import BatchNormalization, Dropout
+from milinfer.learning.networks.pooling import BagPooling
+from milinfer.typing import FloatArray
+
+__all__ = ["BagNetwork", "NetworkConfig", "build_network"]
+
+
+ADDITIVE_POOLINGS = ("mean", "sum")
+"""Poolings with which Λ of a bag is a sum over events, if only a linear layer follows."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Architecture of the event embedding and its regularisation.
+
+    Parameters
+    ----------
+    hidden, activation, batch_norm, dropout, l2
+        Of the layers of the event embedding.
+    bag_hidden
+        Widths of layers between pooling and head (the F of deep sets); with any, Λ of a bag is no
+        sum over events.
+
+    Examples
+    --------
+    >>> NetworkConfig().hidden
+    (64, 64, 64)
+    """
+
+    hidden: tuple[int, ...] = (64, 64, 64)
+    activation: str = "elu"
+    batch_norm: bool = True
+    dropout: float = 0.1
+    l2: float = 1e-3
+    bag_hidden: tuple[int, ...] = ()
+
+
+class BagNetwork(NamedTuple):
+    """Views of the same layers.
+
+    Parameters
+    ----------
+    bag_model
+        (n_bags, bag_size, n_inputs) → what the loss sees, (n_bags, …); this one is trained.
+    event_model
+        (n_events, n_inputs) → outputs for the head (n_events, n_outputs), or summaries
+        (n_events, S) where there is a bag head.
+    twin
+        Builds, from a seed, an untrained network whose variables are all that tells it from this
+        one: a graph that trains the one trains the other.
+    bag_head
+        Reduced summaries (n_bags, S) and counts (n_bags,) → outputs for the head; None where
+        Λ is a sum over events.
+    reduction
+        How summaries are brought together: ``"sum"`` or ``"max"``.
+    """
+
+    bag_model: Any
+    event_model: Any
+    twin: Callable[[np.random.SeedSequence], BagNetwork]
+    bag_head: Any = None
+    reduction: Literal["sum", "max"] = "sum"
+
+
+class _Known(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """Subtracts known numbers (n,), which are a variable so that no graph has them inside."""
+
+    def __init__(self, values: Any, name: str) -> None:
+        super().__init__(name=name, trainable=False)
+        self._start = keras.initializers.Constant(np.asarray(values, np.float32))
+        self._width = len(values)
+
+    def build(self, _: Any) -> None:
+        self.value = self.add_weight(
+            shape=(self._width,), initializer=self._start, trainable=False, name="known"
+        )
+
+    def call(self, x: Any) -> Any:
+        return x - self.value
+
+
+class _Standardised(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """Keras's normalisation with mean and width as variables, so that no graph has them inside."""
+
+    def __init__(self, mean: FloatArray, variance: FloatArray) -> None:
+        super().__init__(name="standardised", trainable=False)
+        width = np.maximum(np.sqrt(variance.astype(np.float32)), np.float32(1e-7))
+        self._start = {"mean": mean.astype(np.float32), "width": width}
+
+    def build(self, _: Any) -> None:
+        self.mean, self.width = (
+            self.add_weight(
+                shape=values.shape,
+                initializer=keras.initializers.Constant(values),
+                trainable=False,
+                name=name,
+            )
+            for name, values in self._start.items()
+        )
+
+    def call(self, x: Any) -> Any:
+        return (x - self.mean) / self.width
+
+
+class _Offsets(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """ln Z at the training points, learned as one number each."""
+
+    def __init__(self, n_points: int, bag_size: int) -> None:
+        super().__init__(name="offsets")
+        self._shape, self._bag_size = (n_points,), float(bag_size)
+
+    def build(self, _: Any) -> None:
+        self.value = self.add_weight(shape=self._shape, initializer="zeros", name="log_z")
+
+    def call(self, log_ratio: Any) -> Any:
+        return log_ratio - self._bag_size * self.value
+
+
+class _Half(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """One half of a pooling as a layer of its own, so that its weights are those of the model."""
+
+    def __init__(self, pool: Any, half: str) -> None:
+        super().__init__(name=half)
+        self.pool, self._half = pool, half
+
+    def call(self, *tensors: Any) -> Any:
+        return getattr(self.pool, self._half)(*tensors)
+
+
+def build_network(
+    config: NetworkConfig,
+    head: LinearHead | PolynomialHead,
+    bag_size: int,
+    mean: FloatArray,
+    variance: FloatArray,
+    seed: np.random.SeedSequence,
+    *,
+    points: FloatArray | None = None,
+    log_z: FloatArray | None = None,
+    score_offset: FloatArray | None = None,
+    pooling: str = "mean",
+) -> BagNetwork:
+    """Build an untrained network; weights and dropout follow from the seed alone.
+
+    Parameters
+    ----------
+    config
+        Architecture.
+    head
+        What the outputs mean.
+    bag_size
+        Events in a training bag.
+    mean, variance
+        Of the inputs over the training set, shape (n_inputs,).
+    seed
+        Source of the initial weights; no global seed is read or set.
+    points
+        Training points of a polynomial head, shape (K, n_parameters).
+    log_z
+        ln Z at these points, where known (K,); otherwise learned.
+    score_offset
+        ∇ ln Z at these points (K, n_parameters); given, the scores of the events follow the
+        log-ratios in what the loss sees.
+    pooling
+        ``"mean"``, ``"sum"`` or another of :data:`milinfer.learning.networks.pooling.POOLINGS`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> network = build_network(NetworkConfig(hidden=(8,)), LinearHead(np.eye(3)), 5, np.zeros(2),
+    ...                         np.ones(2), np.random.SeedSequence(1))
+    >>> network.bag_model.output_shape, network.event_model.output_shape
+    ((None, 3), (None, 3))
+    """
+    twin = partial(
+        build_network,
+        config,
+        head,
+        bag_size,
+        np.zeros_like(mean),
+        np.ones_like(variance),
+        points=points,
+        log_z=None if log_z is None else np.zeros_like(log_z),
+        score_offset=None if score_offset is None else np.zeros_like(score_offset),
+        pooling=pooling,
+    )
+    n_layers = len(config.hidden) + len(config.bag_hidden)
+    seeds = iter(seed.generate_state(2 * n_layers + 2).tolist())
+    n_inputs = len(mean)
+    normalisation = keras.layers.Normalization(
+        mean=mean.astype(np.float32), variance=variance.astype(np.float32), name="normalization"
+    )
+    layers: list[Any] = []
+    for i, width in enumerate(config.hidden):
+        layers += _hidden(config, width, i, seeds)
+    # A polynomial head starts near r = 1: amplitudes that cancel by chance have scores without
+    # bound, from which training does not recover.
+    start = 0.1 if isinstance(head, PolynomialHead) else 1.0
+    output = _dense(head.n_outputs, next(seeds), "head", start)
+
+    def embed(inputs: Any) -> Any:
+        for layer in layers:
+            inputs = layer(inputs)
+        return inputs
+
+    def in_bags(x: Any) -> Any:
+        return keras.ops.reshape(x, (-1, bag_size, x.shape[-1]))
+
+    events = keras.Input((n_inputs,), name="events")
+    bags = keras.Input((bag_size, n_inputs), name="bags")
+    # Embed the events as one flat batch: the same kernels as for single events, whatever N_B.
+    rows = keras.ops.reshape(bags, (-1, n_inputs))
+    embedded = embed(_Standardised(mean, variance)(rows))
+    if isinstance(head, PolynomialHead):
+        if points is None:
+            msg = "a polynomial head needs its training points"
+            raise ValueError(msg)
+        outputs = output(embedded)
+        seen = keras.ops.sum(in_bags(head.tensor(points)(outputs)), axis=1)
+        seen = (
+            _Offsets(len(points), bag_size)(seen)
+            if log_z is None
+            else _Known(bag_size * log_z.astype(np.float32), "known_log_z")(seen)
+        )
+        if score_offset is not None:
+            score = keras.ops.sum(in_bags(head.score_tensor(points)(outputs)), axis=1)
+            shift = bag_size * score_offset.reshape(-1).astype(np.float32)
+            seen = keras.ops.concatenate([seen, _Known(shift, "known_score")(score)], axis=1)
+        event_model = keras.Model(events, output(embed(normalisation(events))), name="event_model")
+        return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model, twin)
+    if pooling in ADDITIVE_POOLINGS and not config.bag_hidden:
+        seen = head.tensor(output(keras.ops.mean(in_bags(embedded), axis=1)))
+        if pooling == "sum":  # of the events' outputs, so that each has its share of the bias
+            seen = seen * float(bag_size)
+        event_model = keras.Model(events, output(embed(normalisation(events))), name="event_model")
+        return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model, twin)
+    width = config.hidden[-1] if config.hidden else n_inputs
+    pool = BagPooling(pooling, width, seed=next(seeds))
+    after = [
+        layer
+        for i, w in enumerate(config.bag_hidden, start=len(config.hidden))
+        for layer in _hidden(config, w, i, seeds)
+    ]
+
+    def finish(x: Any) -> Any:
+        for layer in after:
+            x = layer(x)
+        return output(x)
+
+    bag_model = keras.Model(bags, head.tensor(finish(pool(in_bags(embedded)))), name="bag_model")
+    event_model = keras.Model(
+        events, _Half(pool, "summarise")(embed(normalisation(events))), name="event_model"
+    )
+    reduced = keras.Input((pool.summary_width,), name="reduced")
+    counts = keras.Input((), name="counts")
+    pooled = _Half(pool, "finish")(reduced, counts)
+    bag_head = keras.Model([reduced, counts], finish(pooled), name="bag_head")
+    return BagNetwork(bag_model, event_model, twin, bag_head, pool.reduction)
+
+
+def _dense(width: int, seed: int, name: str, start: float = 1.0, **options: Any) -> Any:
+    """Dense layer with weights as Glorot and Bengio start them, times `start`."""
+    initializer = keras.initializers.VarianceScaling(start**2, "fan_avg", "uniform", seed=seed)
+    return keras.layers.Dense(width, kernel_initializer=initializer, name=name, **options)
+
+
+def _hidden(config: NetworkConfig, width: int, i: int, seeds: Iterator[int]) -> list[Any]:
+    """Dense, batch normalisation, activation and dropout."""
+    regulariser = keras.regularizers.L2(config.l2) if config.l2 else None
+    layers = [
+        _dense(
+            width,
+            next(seeds),
+            f"dense_{i}",
+            use_bias=not config.batch_norm,
+            kernel_regularizer=regulariser,
+        )
+    ]
+    if config.batch_norm:
+        layers.append(BatchNormalization(name=f"batch_norm_{i}"))
+    layers.append(keras.layers.Activation(config.activation, name=f"activation_{i}"))
+    seed = next(seeds)
+    if config.dropout:
+        layers.append(Dropout(config.dropout, seed=seed, name=f"dropout_{i}"))
+    return layers

@@ -1,0 +1,295 @@
+"""What a network is trained on: bags of events, and what it should say about them.
+
+* :class:`ClassBags`: bags of K samples with the number of their sample as label, or with the
+  joint likelihood ratio that their events carry (and the joint score).
+* :class:`PairBags`: bags with a value of θ beside the features, and whether they belong together:
+  the training set of the parametrised network.
+
+Importing this module imports Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from milinfer.learning.networks.backend import keras
+from milinfer.samples.bags import draw_bags
+from milinfer.samples.reweighting import JointTargets
+from milinfer.samples.samples import SampleSet
+from milinfer.typing import Float32Array, FloatArray, IntArray
+
+__all__ = ["ClassBags", "EpochBags", "PairBags", "StreamedBags", "TrainingBags"]
+
+ops = keras.ops
+
+# Share of the bags in the negatives at θ0 of its nearest and second-nearest neighbours on either
+# side ([AS], §C.5).
+_NEIGHBOURS = (0.3, 0.2)
+
+
+class EpochBags(NamedTuple):
+    """The bags of an epoch, shuffled.
+
+    Parameters
+    ----------
+    index
+        Event indices, shape (n_bags, bag_size).
+    labels
+        Number of the sample of each bag, or 1 and 0 for pairs that belong together or not.
+    weights
+        Shape (n_bags,), float32, of mean one.
+    theta
+        Number of the parameter point beside each bag; zeros where there is none.
+    """
+
+    index: IntArray  # type: ignore[assignment]  # hides tuple.index, which nobody wants here
+    labels: IntArray
+    weights: Float32Array
+    theta: IntArray
+
+
+class TrainingBags(Protocol):
+    """Source of labelled bags."""
+
+    bag_size: int
+    n_classes: int
+    data: dict[str, Any]
+    """What batches are gathered from: tensors that stay where the network runs."""
+
+    def draw(self, rng: np.random.Generator) -> EpochBags:
+        """Draw the bags of an epoch."""
+
+    def batch(
+        self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
+    ) -> tuple[Any, Any]:
+        """Tensors for some of the bags, from tensors of their index, labels and theta.
+
+        With `data` they are gathered from there: one graph then serves all pieces of a stream.
+
+        What the network sees, shape (n, bag_size, n_inputs), and what the loss sees, shape
+        (n, n_classes) or, with scores, (n, n_classes · (1 + n_parameters)).
+        """
+
+
+class StreamedBags(NamedTuple):
+    """Source of labelled bags that are not all in memory.
+
+    Parameters
+    ----------
+    n_pieces
+        Pieces of an epoch.
+    pieces
+        Gives the pieces of an epoch one by one, in an order and a division of its own.
+    """
+
+    n_pieces: int
+    pieces: Callable[[np.random.Generator], Iterator[TrainingBags]]
+
+
+class ClassBags:
+    """Bags of the samples at K points; every point counts alike, however many events it has.
+
+    Parameters
+    ----------
+    samples
+        Events.
+    bag_size
+        Events in a bag.
+    joint
+        Joint ratios of each sample's events; None: the label is the number of the sample.
+    hard
+        Take that label in any case, and only the scores from the joint ratios.
+    scores
+        Whether the joint scores follow the labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.datasets import gaussian
+    >>> bags = ClassBags(gaussian.samples(10, [0.0, 0.5], seed=1), 5)
+    >>> epoch = bags.draw(np.random.default_rng(1))
+    >>> inputs, targets = bags.batch(epoch.index, epoch.labels, epoch.theta)
+    >>> inputs.shape, targets.shape
+    (TensorShape([4, 5, 1]), TensorShape([4, 2]))
+    """
+
+    def __init__(
+        self,
+        samples: SampleSet,
+        bag_size: int,
+        joint: Sequence[JointTargets] | None = None,
+        *,
+        scores: bool = False,
+        hard: bool = False,
+    ) -> None:
+        self.bag_size = bag_size
+        self.data: dict[str, Any] = {"features": _features(samples)}
+        self._offsets = np.concatenate([[0], np.cumsum([len(s) for s in samples])])
+        self._weights: list[FloatArray] = [s.weights for s in samples]
+        self._importance = False
+        self.n_classes = len(samples)
+        if joint is not None and scores:
+            flat = np.concatenate([t.score.reshape(len(t.score), -1) for t in joint])
+            self.data["scores"] = _constant(flat)
+        if joint is not None and not hard:
+            log_ratio = np.concatenate([t.log_ratio for t in joint])
+            # A constant for each event is free: keep float32 from losing digits to it.
+            self.data["log_ratio"] = _constant(log_ratio - log_ratio.max(axis=1, keepdims=True))
+            self.n_classes = log_ratio.shape[1]
+            # Single events carry their own weight in the even mixture of the K points; bags must
+            # be of one point, and are then already a mixture of the samples.
+            self._importance = bag_size == 1
+            if self._importance:
+                self._weights = [t.weights for t in joint]
+
+    def draw(self, rng: np.random.Generator) -> EpochBags:
+        """Draw the bags of an epoch."""
+        index: list[IntArray] = []
+        labels: list[IntArray] = []
+        weights: list[FloatArray] = []
+        for k, (event_weights, offset) in enumerate(
+            zip(self._weights, self._offsets[:-1], strict=True)
+        ):
+            draw = draw_bags(event_weights, self.bag_size, rng)
+            index.append(draw.index + offset)
+            labels.append(np.full(len(draw.index), k))
+            share = event_weights.sum() if self._importance else 1.0
+            weights.append(share * draw.weights / len(draw.weights))
+        return _shuffled(index, labels, weights, [np.zeros_like(x) for x in labels], rng)
+
+    def batch(
+        self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
+    ) -> tuple[Any, Any]:
+        """Features of bags (n, bag_size, n_features); class probabilities, then scores."""
+        del theta
+        data = self.data if data is None else data
+        inputs = ops.take(data["features"], index, axis=0)
+        if "log_ratio" in data:
+            targets = ops.softmax(ops.sum(ops.take(data["log_ratio"], index, axis=0), axis=1))
+        else:
+            targets = ops.one_hot(labels, self.n_classes)
+        if "scores" in data:
+            scores = ops.sum(ops.take(data["scores"], index, axis=0), axis=1)
+            targets = ops.concatenate([targets, scores], axis=1)
+        return inputs, targets
+
+
+class PairBags:
+    """Bags beside values of θ: positive where the bag was simulated at θ.
+
+    Negatives are bags of the reference beside every other θ, and, with ``symmetric``, bags of
+    neighbouring points beside the reference (30 % from each of the nearest, 20 % from each of the
+    second nearest: [AS], §C.5), so that θ alone never tells the label.
+
+    Parameters
+    ----------
+    samples
+        One for each point.
+    points
+        Inputs of the network for each point, shape (K, n_parameters).
+    reference
+        Number of the reference among them.
+    bag_size
+        Events in a bag.
+    symmetric
+        See above; False leaves the pairs at the reference out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.datasets import gaussian
+    >>> samples = gaussian.samples(10, [-0.5, 0.0, 0.5], seed=1)
+    >>> bags = PairBags(samples, np.array([[-1.0], [0.0], [1.0]]), 1, 5)
+    >>> epoch = bags.draw(np.random.default_rng(1))
+    >>> inputs, targets = bags.batch(epoch.index, epoch.labels, epoch.theta)
+    >>> inputs.shape, float(epoch.labels.mean())
+    (TensorShape([12, 5, 2]), 0.5)
+    """
+
+    n_classes = 2
+
+    def __init__(
+        self,
+        samples: SampleSet,
+        points: FloatArray,
+        reference: int,
+        bag_size: int,
+        *,
+        symmetric: bool = True,
+    ) -> None:
+        self.bag_size = bag_size
+        self.data = {"features": _features(samples), "points": _constant(points)}
+        self._offsets = np.concatenate([[0], np.cumsum([len(s) for s in samples])])
+        self._weights = [s.weights for s in samples]
+        self._reference = reference
+        self._symmetric = symmetric
+        distance = np.linalg.norm(points - points[reference], axis=1)
+        others = np.argsort(distance, kind="stable")[1:]
+        shares = [s for s in _NEIGHBOURS for _ in range(2)][: len(others)]
+        self._near = [(int(k), s / sum(shares)) for k, s in zip(others, shares, strict=False)]
+
+    def draw(self, rng: np.random.Generator) -> EpochBags:
+        """Draw the bags of an epoch."""
+        parts: list[tuple[IntArray, int, FloatArray, int]] = []
+
+        def add(sample: int, theta: int, label: int, share: float = 1.0) -> None:
+            draw = draw_bags(self._weights[sample], self.bag_size, rng)
+            keep = max(1, round(share * len(draw.index)))
+            weights = share * draw.weights[:keep] / keep
+            parts.append((draw.index[:keep] + self._offsets[sample], label, weights, theta))
+
+        for k in range(len(self._weights)):
+            if k != self._reference:
+                add(k, k, 1)
+                add(self._reference, k, 0)
+        if self._symmetric:
+            add(self._reference, self._reference, 1)
+            for k, share in self._near:
+                add(k, self._reference, 0, share)
+        return _shuffled(
+            [p[0] for p in parts],
+            [np.full(len(p[0]), p[1]) for p in parts],
+            [p[2] for p in parts],
+            [np.full(len(p[0]), p[3]) for p in parts],
+            rng,
+        )
+
+    def batch(
+        self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
+    ) -> tuple[Any, Any]:
+        """Features and θ of each event; probabilities of (not belonging, belonging), (n, 2)."""
+        data = self.data if data is None else data
+        features = ops.take(data["features"], index, axis=0)
+        point = ops.expand_dims(ops.take(data["points"], theta, axis=0), axis=1)
+        inputs = ops.concatenate([features, ops.repeat(point, self.bag_size, axis=1)], axis=2)
+        return inputs, ops.one_hot(labels, 2)
+
+
+def _features(samples: SampleSet) -> Any:
+    """Features of all samples as one tensor."""
+    return _constant(np.concatenate([s.features for s in samples]))
+
+
+def _constant(values: FloatArray | Float32Array) -> Any:
+    return ops.convert_to_tensor(values, dtype="float32")
+
+
+def _shuffled(
+    index: Sequence[IntArray],
+    labels: Sequence[IntArray],
+    weights: Sequence[FloatArray],
+    theta: Sequence[IntArray],
+    rng: np.random.Generator,
+) -> EpochBags:
+    flat = np.concatenate(weights)
+    order = rng.permutation(len(flat))
+    mean_one = flat * (len(flat) / flat.sum())
+    return EpochBags(
+        np.concatenate(index)[order],
+        np.concatenate(labels)[order],
+        mean_one[order].astype(np.float32),
+        np.concatenate(theta)[order],
+    )

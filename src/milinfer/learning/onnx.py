@@ -1,0 +1,254 @@
+"""Trained likelihoods as ONNX graphs, for programs that have neither Keras nor milinfer.
+
+One file holds all that :meth:`milinfer.learning.bag_likelihood.BagLikelihood.event_llr` does: the networks of
+every member, the head, the held-out scale and Z(θ), the average over the members and the
+subtraction at θ0.  Networks compute in float32 as in Keras; from their outputs on, all is float64,
+as in :mod:`milinfer.learning.fitted`.
+
+The graph is written layer by layer, with operators that every runtime for operator set 17 knows.
+Importing this module imports neither Keras nor onnx.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from milinfer.exceptions import ConfigurationError, ModelError
+from milinfer.learning.networks.losses import MAX_EXPONENT, MIN_LINEAR_RATIO
+from milinfer.learning.onnx_graph import Graph, network
+from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.files import write_whole
+
+if TYPE_CHECKING:
+    from milinfer.learning.bag_likelihood import BagLikelihood
+
+__all__ = ["FORMAT", "INPUT", "OUTPUT", "export_onnx", "read_metadata"]
+
+FORMAT = 1
+INPUT, OUTPUT = "features", "log_ratio"
+_OPSET, _IR_VERSION = 17, 8
+
+
+def export_onnx(model: BagLikelihood, path: PathLikeStr) -> None:
+    """Write the per-event log-ratios of a trained likelihood as one ONNX file.
+
+    Input ``features`` is float32 of shape (n_events, n_features), in the order of
+    ``model.feature_names``.  Output ``log_ratio`` is float64 of shape (n_events, K):
+    ln p(x|θ_k)/p(x|θ0) at the points of the surface, as ``model.event_llr`` gives it.
+
+    The metadata of the file are JSON: ``format``, ``milinfer_version``, ``head``,
+    ``feature_names``, ``parameters``, ``points`` (K lists of parameter values) and ``reference``.
+
+    Parameters
+    ----------
+    model
+        Trained likelihood.
+    path
+        File to write; replaced if it is there.
+
+    Raises
+    ------
+    ConfigurationError
+        If the package onnx is not installed.
+    ModelError
+        If the model is not trained, its pooling scores bags as a whole, or a layer or activation
+        has no counterpart here.
+    """
+    fitted = model.fitted
+    if not model.additive:
+        msg = (
+            f"{model.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags as a "
+            "whole: there is no ratio of single events to export; use save(), or pooling='mean' "
+            "without bag_hidden"
+        )
+        raise ModelError(msg)
+    onnx = _require_onnx()
+    graph = Graph(onnx)
+    ratios = [_member(graph, model, number) for number in range(len(fitted.members))]
+    result = graph.add("Identity", _average(graph, ratios, model.average), output=OUTPUT)
+    where = fitted.where
+    helper, types = onnx.helper, onnx.TensorProto
+    proto = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "milinfer",
+            [_value(helper, INPUT, types.FLOAT, len(fitted.feature_names))],
+            [_value(helper, result, types.DOUBLE, len(where.nodes))],
+            graph.initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="milinfer",
+        producer_version=version("milinfer"),
+    )
+    metadata = {
+        "format": FORMAT,
+        "milinfer_version": version("milinfer"),
+        "head": model.head,
+        "feature_names": fitted.feature_names,
+        "parameters": fitted.parameters,
+        "points": where.nodes.tolist(),
+        "reference": where.reference.tolist(),
+    }
+    helper.set_model_props(proto, {name: json.dumps(value) for name, value in metadata.items()})
+    onnx.checker.check_model(proto, full_check=True)
+    write_whole(path, proto.SerializeToString())
+
+
+def read_metadata(path: PathLikeStr) -> dict[str, Any]:
+    """What :func:`export_onnx` wrote beside the graph.
+
+    Raises
+    ------
+    ConfigurationError
+        If the package onnx is not installed.
+    ModelError
+        If this is no such file.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a.onnx")
+    ...     _ = file.write_bytes(b"no graph")
+    ...     read_metadata(file)
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: ... is no ONNX file that milinfer has written; export the ...
+    """
+    onnx = _require_onnx()
+    damaged = import_module("google.protobuf.message").DecodeError
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+        content = {p.key: json.loads(p.value) for p in proto.metadata_props}
+    except (damaged, ValueError) as error:
+        content, cause = {}, error
+    else:
+        cause = None
+    if content.get("format") != FORMAT:
+        msg = f"{path} is no ONNX file that milinfer has written; export the model again"
+        raise ModelError(msg) from cause
+    return content
+
+
+def _require_onnx() -> Any:
+    try:
+        import_module("onnx.checker")
+        import_module("onnx.numpy_helper")
+        return import_module("onnx")
+    except ImportError as error:
+        msg = 'export_onnx needs onnx; install it with: pip install "milinfer[onnx]"'
+        raise ConfigurationError(msg) from error
+
+
+def _value(helper: Any, name: str, kind: int, width: int) -> Any:
+    return helper.make_tensor_value_info(name, kind, ["n_events", width])
+
+
+def _member(graph: Graph, model: BagLikelihood, number: int) -> str:
+    """Log-ratios of one member, zero at the reference: `evaluation.member_log_ratios`."""
+    fitted = model.fitted
+    member = fitted.members[number]
+    nodes = fitted.where.nodes
+    if model.head == "polynomial":  # zero at the reference by construction
+        outputs = network(graph, member[0].event_model, INPUT)
+        return _polynomial(graph, model, number, outputs)
+    share = 1.0 if model.pooling == "sum" else 1.0 / model.events_in_bag
+    if model.head == "multiclass":
+        outputs = graph.double(network(graph, member[0].event_model, INPUT))
+        combine = fitted.linear.functions
+    elif model.head == "binary":
+        scores = [_ratio(graph, model, network(graph, n.event_model, INPUT)) for n in member]
+        outputs = graph.add("Concat", *scores, axis=1)
+        combine = np.delete(np.eye(len(nodes)), fitted.reference_index, axis=0)
+    else:
+        tiled = _with_theta(graph, fitted.scaled(nodes), len(fitted.feature_names))
+        scores_of_all = _ratio(graph, model, network(graph, member[0].event_model, tiled))
+        shape = graph.constant([-1, len(nodes)], np.int64)
+        outputs = graph.add("Reshape", scores_of_all, shape)
+        combine = np.eye(len(nodes))
+    # All linear from here: one matrix takes the combination, the share and the reference.
+    matrix = (combine - combine @ fitted.at_reference[:, None]) * share
+    return graph.add("MatMul", outputs, graph.constant(matrix))
+
+
+def _with_theta(graph: Graph, theta: FloatArray, n_features: int) -> str:
+    """Every event with every point beside its features, (n_events · K, n_features + P)."""
+    k, n_parameters = theta.shape
+    events = graph.add("Unsqueeze", INPUT, graph.constant([1], np.int64))
+    events = graph.add("Expand", events, graph.constant([1, k, 1], np.int64))
+    n_events = graph.add("Shape", INPUT, start=0, end=1)
+    shape = graph.add("Concat", n_events, graph.constant([1, 1], np.int64), axis=0)
+    points = graph.add("Expand", graph.constant(theta[None], np.float32), shape)
+    both = graph.add("Concat", events, points, axis=2)
+    flat = graph.constant([-1, n_features + n_parameters], np.int64)
+    return graph.add("Reshape", both, flat)
+
+
+def _ratio(graph: Graph, model: BagLikelihood, outputs: str) -> str:
+    """Log-ratio of two classes from outputs (n, 1): `losses.RatioLoss.log_ratio`."""
+    o = graph.double(outputs)
+    if model.loss in (None, "bce", "mse"):
+        return o
+    if model.loss == "square-root":
+        half, cap = graph.add("Mul", o, graph.constant(0.5)), graph.constant(MAX_EXPONENT)
+        below = graph.add("Min", graph.add("Neg", half), cap)
+        return graph.add("Sub", graph.add("Min", half, cap), below)
+    zero, one = graph.constant(0.0), graph.constant(1.0)
+    if model.loss == "mlc-exponential":
+        cap = graph.constant(MAX_EXPONENT)
+        above = graph.add("Max", graph.add("Sub", o, cap), zero)
+        tangent = graph.add("Log", graph.add("Add", above, one))
+        return graph.add("Add", graph.add("Min", o, cap), tangent)
+    if model.loss == "mlc-linear":
+        least = graph.constant(MIN_LINEAR_RATIO)
+        line = graph.add("Add", o, one)
+        below = graph.add("Max", graph.add("Sub", least, line), zero)
+        logarithm = graph.add("Log", graph.add("Max", line, least))
+        return graph.add("Sub", logarithm, graph.add("Div", below, least))
+    msg = f"loss {model.loss!r} cannot be exported"
+    raise ModelError(msg)
+
+
+def _polynomial(graph: Graph, model: BagLikelihood, number: int, outputs: str) -> str:
+    """Ln r of a polynomial head: `heads.PolynomialHead.log_ratio`."""
+    from milinfer.learning.networks.heads import _SMALLEST
+
+    fitted = model.fitted
+    head, nodes = fitted.polynomial, fitted.where.nodes
+    scale = graph.constant(fitted.scale[number], np.float32)
+    scaled = graph.double(graph.add("Mul", outputs, scale))
+    design = graph.constant(head.design(nodes).T)
+    squares = []
+    for m, part in enumerate(graph.split(scaled, 1 + head.n_squares)):
+        amplitude = graph.add("MatMul", part, design)
+        if m == 0:
+            amplitude = graph.add("Add", amplitude, graph.constant(1.0))
+        squares.append(graph.add("Mul", amplitude, amplitude))
+    total = squares[0]
+    for square in [*squares[1:], graph.constant(_SMALLEST)]:
+        total = graph.add("Add", total, square)
+    normaliser = graph.constant(head.normaliser(nodes, fitted.z[number]))
+    return graph.add("Sub", graph.add("Log", total), normaliser)
+
+
+def _average(graph: Graph, ratios: list[str], average: str) -> str:
+    """Average over the members: `evaluation.average_log_ratio`."""
+    first = graph.constant([0], np.int64)
+    members = [graph.add("Unsqueeze", r, first) for r in ratios]
+    stacked = graph.add("Concat", *members, axis=0)
+    if average == "log-ratio":
+        return graph.add("ReduceMean", stacked, axes=[0], keepdims=0)
+    if average == "ratio":
+        total = graph.add("ReduceLogSumExp", stacked, axes=[0], keepdims=0)
+        return graph.add("Sub", total, graph.constant(np.log(len(ratios))))
+    # Ratios are one at θ0, so that its probability is one over their sum.
+    sums = graph.add("ReduceLogSumExp", stacked, axes=[2], keepdims=1)
+    at_reference = graph.add("ReduceLogSumExp", graph.add("Neg", sums), axes=[0], keepdims=0)
+    logs = graph.add("LogSoftmax", stacked, axis=2)
+    total = graph.add("ReduceLogSumExp", logs, axes=[0], keepdims=0)
+    return graph.add("Sub", total, at_reference)

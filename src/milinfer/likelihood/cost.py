@@ -1,0 +1,316 @@
+"""The learned surface as an iminuit cost function.
+
+One convention everywhere: cost = −2 ln L with ``errordef = 1``, float64, parameters are named
+scalars.  The cost adds to any other iminuit cost (``NormalConstraint``, ``ExtendedBinnedNLL``)
+and works with MINOS, ``mnprofile`` and ``mncontour``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from iminuit.cost import CHISQUARE, Cost
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError, SampleError
+from milinfer.likelihood.extended import finer, resampled
+from milinfer.likelihood.models import Model, ModelTag, model_tag
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.surface import Surface
+from milinfer.samples.samples import Sample
+from milinfer.typing import FloatArray
+from milinfer.utils.points import only
+
+if TYPE_CHECKING:
+    from milinfer.likelihood.rate import Rate
+    from milinfer.likelihood.surface_box import BoxSurface
+
+__all__ = ["Correction", "LikelihoodCost", "dataset_cost", "within_limits"]
+
+
+class Correction(Protocol):
+    """What a calibration does to a surface: Λ(θ) becomes c(θ) [Λ(m(θ)) − Λ(θ̂)]."""
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Range of each θ for which m(θ) is inside the range of the surface."""
+
+    def forward(self, theta: FloatArray) -> FloatArray:
+        """m(θ), where a biased estimator puts its maximum for truth θ, (n_parameters,)."""
+
+    def jacobian(self, theta: FloatArray) -> FloatArray:
+        """dm_j/dθ_k, shape (n_parameters, n_parameters)."""
+
+    def scale(self, theta: FloatArray) -> float:
+        """c(θ)."""
+
+    def scale_gradient(self, theta: FloatArray) -> FloatArray:
+        """dc/dθ, shape (n_parameters,)."""
+
+
+def dataset_cost(
+    model: Model, data: Sample, *, reference: ArrayLike, rate: Rate | None = None
+) -> LikelihoodCost:
+    """Cost −2 ln L of a dataset by any model.
+
+    Parameters
+    ----------
+    model
+        Source of Λ.
+    data
+        The dataset.
+    reference
+        θ0 of the model.
+    rate
+        Expected yield ν(θ) of all events, backgrounds included
+        (:meth:`~milinfer.likelihood.rate.Rate.with_background`); adds the rate term.  Without it only the
+        shape counts.
+
+    Raises
+    ------
+    SampleError
+        If the events have the weights of simulation; or if there are none, and no rate to say
+        what that means.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.likelihood.oracle import Oracle
+    >>> sample = quadratic.generate(500, {"c1": 0.0}, seed=1)
+    >>> oracle = Oracle.from_sample(sample, "c1", np.linspace(-1, 1, 21), degree=2)
+    >>> dataset_cost(oracle, sample, reference=0.0).parameters
+    ('c1',)
+    """
+    data.require_data()
+    if not len(data) and rate is None:
+        msg = f"{data.label} has no events, and their shape says nothing then; give rate="
+        raise SampleError(msg)
+    return LikelihoodCost(
+        dataset_surface(model, data),
+        model.parameters,
+        n_events=float(data.weights.sum()),
+        rate=rate,
+        reference=reference,
+        tag=model_tag(model),
+    )
+
+
+def within_limits(
+    theta: FloatArray, low: FloatArray, high: FloatArray, names: Sequence[str]
+) -> FloatArray:
+    """Parameter values inside the range of a surface, freed of Minuit's rounding.
+
+    Parameters
+    ----------
+    theta, low, high
+        Values and their limits, shape (n_parameters,).
+    names
+        Of the parameters.
+
+    Raises
+    ------
+    ParameterError
+        If a value is outside, or NaN; the message names it.
+
+    Examples
+    --------
+    >>> within_limits(np.array([1 + 1e-12]), np.array([-1.0]), np.array([1.0]), ["mu"])
+    array([1.])
+    """
+    # Minuit's transformed limits round by a few ulp.
+    slack = 1e-9 * (high - low)
+    outside = (theta < low - slack) | (theta > high + slack) | np.isnan(theta)
+    if outside.any():
+        k = int(np.argmax(outside))
+        remedy = (
+            f"Minuit asks for nan where a cost is flat: look whether it depends on {names[k]}"
+            if np.isnan(theta[k])
+            else "keep the limits that Minuit takes from this cost"
+        )
+        msg = (
+            f"{names[k]} = {theta[k]:g} is outside [{low[k]:g}, {high[k]:g}], where the surface "
+            f"was learned; {remedy}"
+        )
+        raise ParameterError(msg)
+    clipped: FloatArray = np.clip(theta, low, high)
+    return clipped
+
+
+class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
+    r"""Cost −2 ln L(θ)/L(θ0) of one dataset, in one parameter or several.
+
+    .. math:: -2\,[\,\Lambda_\mathrm{shape}(\theta) + \nu(\theta_0) - \nu(\theta)
+              + N \ln(\nu(\theta)/\nu(\theta_0))\,]
+
+    ([AS], eq. 1).  The parameters carry the range of the training points as their limits, which
+    Minuit takes over, so that a fit never extrapolates.  With a calibration the shape is
+    :math:`c(\theta)\,[\Lambda(m(\theta)) - \Lambda(\hat\theta)]`, whose maximum is zero.
+
+    Parameters
+    ----------
+    surface
+        Λ of the shape.
+    parameters
+        Name of the parameter, or names in the order of the surface.
+    n_events
+        (Weighted) number of events of the dataset; the rate term needs it.
+    rate
+        Expected yield ν(θ); None for the shape alone.
+    reference
+        θ0; one value, or one for each parameter.
+    correction
+        Calibration of the surface; see :class:`milinfer.intervals.calibration.Calibration`.
+    tag
+        The model behind the surface, which a calibration must have been made for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from iminuit import Minuit
+    >>> from iminuit.cost import NormalConstraint
+    >>> from milinfer.likelihood.surface import Interpolation
+    >>> grid = np.linspace(-1, 1, 11)
+    >>> surface = Interpolation(grid, "spline").surface(-50 * (grid - 0.2) ** 2)
+    >>> cost = LikelihoodCost(surface, "c_HW", n_events=1000)
+    >>> m = Minuit(cost + NormalConstraint("c_HW", 0.0, 0.1), c_HW=0.0).migrad()
+    >>> print(f"{m.values['c_HW']:.3f} ± {m.errors['c_HW']:.3f}")
+    0.100 ± 0.071
+    """
+
+    def __init__(
+        self,
+        surface: Surface | BoxSurface,
+        parameters: str | Sequence[str],
+        *,
+        n_events: float,
+        rate: Rate | None = None,
+        reference: ArrayLike = 0.0,
+        correction: Correction | None = None,
+        tag: ModelTag | None = None,
+    ) -> None:
+        self.surface = surface
+        self.tag = tag
+        self.parameters = (parameters,) if isinstance(parameters, str) else tuple(parameters)
+        self.n_events = float(n_events)
+        self.rate = rate
+        self.reference = np.broadcast_to(
+            np.asarray(reference, dtype=np.float64), len(self.parameters)
+        )
+        self.correction = correction
+        self.box = surface.limits if correction is None else correction.limits
+        if len(self.box) != len(self.parameters):
+            msg = f"a surface in {len(self.box)} parameters cannot be one in {self.parameters}"
+            raise ParameterError(msg)
+        self._low, self._high = np.array(self.box).T
+        super().__init__(dict(zip(self.parameters, self.box, strict=True)), 0)
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter.
+
+        Raises
+        ------
+        ParameterError
+            If there are several.
+        """
+        return only(self.parameters)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Range of the parameter; for several see ``box``."""
+        only(self.parameters)
+        return self.box[0]
+
+    def corrected(self, correction: Correction, *, with_rate: bool = False) -> LikelihoodCost:
+        """The same cost with a calibrated surface.
+
+        Parameters
+        ----------
+        correction
+            What to do to the surface.
+        with_rate
+            Correct shape and rate term together, rather than the shape alone.
+        """
+        surface: Surface | BoxSurface = self.surface
+        rate = self.rate
+        if with_rate and rate is not None:
+            fine = finer(surface.interpolation)
+            values = resampled(surface.interpolation, surface.values[None], fine)[0]
+            points = np.asarray(fine.grid).reshape(-1, len(self.parameters))
+            values = values + [rate.rate_term(p, self.reference, self.n_events) for p in points]
+            surface, rate = fine.surface(values), None
+        return LikelihoodCost(
+            surface,
+            self.parameters,
+            n_events=self.n_events,
+            rate=rate,
+            reference=self.reference,
+            correction=correction,
+            tag=self.tag,
+        )
+
+    def _errordef(self) -> float:
+        return float(CHISQUARE)
+
+    def _ndata(self) -> float:
+        return np.inf  # an unbinned likelihood, as iminuit counts
+
+    def _has_grad(self) -> bool:
+        return True
+
+    def _checked(self, args: Sequence[float]) -> FloatArray:
+        theta = np.array(args, dtype=np.float64)
+        if all(low <= x <= high for x, (low, high) in zip(args, self.box, strict=True)):
+            return theta  # as nearly always, and five times as fast as to find out what is wrong
+        return within_limits(theta, self._low, self._high, self.parameters)
+
+    def _shape(self, theta: FloatArray) -> float:
+        """Λ, calibrated if it is to be."""
+        if self.correction is None:
+            return self.surface.value(theta)
+        drop = self.surface.value(self._mapped(theta)) - self._maximum
+        return self.correction.scale(theta) * drop
+
+    def _shape_gradient(self, theta: FloatArray) -> FloatArray:
+        correction = self.correction
+        if correction is None:
+            return self.surface.gradient(theta)
+        mapped = self._mapped(theta)
+        drop = self.surface.value(mapped) - self._maximum
+        slope = self.surface.gradient(mapped) @ correction.jacobian(theta)
+        gradient: FloatArray = (
+            correction.scale(theta) * slope + correction.scale_gradient(theta) * drop
+        )
+        return gradient
+
+    def _mapped(self, theta: FloatArray) -> FloatArray:
+        assert self.correction is not None
+        low, high = self._surface_box
+        mapped: FloatArray = np.minimum(np.maximum(self.correction.forward(theta), low), high)
+        return mapped
+
+    @cached_property
+    def _surface_box(self) -> tuple[FloatArray, FloatArray]:
+        low, high = np.array(self.surface.limits).T
+        return low, high
+
+    @cached_property
+    def _maximum(self) -> float:
+        return float(self.surface.extremum.maximum[0])
+
+    def _value(self, args: Sequence[float]) -> float:
+        theta = self._checked(args)
+        value = self._shape(theta)
+        if self.rate is not None:
+            value += self.rate.rate_term(theta, self.reference, self.n_events)
+        return -2.0 * value
+
+    def _grad(self, args: Sequence[float]) -> FloatArray:
+        theta = self._checked(args)
+        slope = self._shape_gradient(theta)
+        if self.rate is not None:
+            slope = slope + self.rate.rate_term_gradient(theta, self.reference, self.n_events)
+        return -2.0 * slope

@@ -1,0 +1,295 @@
+r"""Λ(θ) of a dataset as a weighted sum of logarithms of polynomials, without an interpolation.
+
+Where every event's ratio is a polynomial in θ over a common one (squared amplitudes: the exact
+ratio, polynomial heads), :math:`\Lambda(\theta) = \sum_i w_i \ln p_i(\theta)` can be evaluated as
+it stands.  An interpolation through points cannot: an event whose amplitude nearly vanishes at some
+θ makes a dip as narrow as the amplitude is small.
+
+Few events are summed at each call.  Many are compressed, on a short interval of θ at a time: the
+logarithms of those polynomials that have no zero near the interval are one Chebyshev series, with
+a bound for its error, and the few others are summed as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import comb
+from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from milinfer.typing import BoolArray, FloatArray
+from milinfer.utils.minimize import lowest_in_box
+from milinfer.utils.polynomials import PolynomialBasis
+from milinfer.utils.series import Series
+
+__all__ = ["LogPolynomials"]
+
+# Events that are summed at each call, in about 10 µs.
+_FEW = 1500
+# Events that a compressed interval may leave to be summed at each call.
+_NEAR = 200
+# Intervals are halved this often at most: 10⁸ events need less.
+_HALVINGS = 24
+# A polynomial is far from zero on an interval if it stays within a factor of two of its value at
+# the centre on the disc of _RADIUS half-widths.  Its logarithm is then at most ln 2 in modulus on
+# the Bernstein ellipse inside that disc, whose parameter is below, and the error of interpolation
+# in n + 1 Chebyshev points is at most 4 ln 2 · rho^−n / (rho − 1) for each unit of weight
+# (Trefethen, Approximation Theory and Approximation Practice, theorem 8.2).
+_RADIUS = 3.0
+_RHO = _RADIUS + np.sqrt(_RADIUS**2 - 1)
+_DEGREE = 16
+_BOUND = float(4 * np.log(2) * _RHO**-_DEGREE / (_RHO - 1))
+# Newton steps after a search that stops at the square root of what a float can tell.
+_POLISH = 3
+# Numbers in a temporary array.
+_CHUNK = 1 << 22
+
+
+class _Cell(NamedTuple):
+    """What is left to do on an interval: one series, and the rows near zero."""
+
+    series: Series
+    rows: FloatArray
+    weights: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class LogPolynomials:
+    r"""The function :math:`\sum_i w_i [\ln p_i(\theta) - \ln p_i(\theta_0)]`.
+
+    Parameters
+    ----------
+    basis
+        Monomials in (θ − centre)/half.
+    centre, half
+        Shape (n_parameters,).
+    coefficients
+        Of the polynomials in `basis`, shape (n_rows, n_monomials): one row for each event, and one
+        with minus the sum of the weights for a common denominator.
+    weights
+        Shape (n_rows,), of any sign.
+    low, high
+        Box in which the polynomials are positive, shape (n_parameters,).
+    reference
+        θ0, shape (n_parameters,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.ones(1)
+    >>> total = LogPolynomials(PolynomialBasis(("c",), 2), 0 * one, one, np.array([[1.0, 0, 1]]),
+    ...                        2 * one, -one, one, 0 * one)
+    >>> round(total.value(one), 12), total.gradient(one).round(12)
+    (1.38629436112, array([2.]))
+    """
+
+    basis: PolynomialBasis
+    centre: FloatArray
+    half: FloatArray
+    coefficients: FloatArray
+    weights: FloatArray
+    low: FloatArray
+    high: FloatArray
+    reference: FloatArray
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters."""
+        return len(self.centre)
+
+    @cached_property
+    def bound(self) -> float:
+        """Upper bound of the error of :meth:`value`, beside rounding; 0 for few events."""
+        return _BOUND * float(np.abs(self.weights).sum()) if self._halvings else 0.0
+
+    def value(self, point: FloatArray) -> float:
+        """The function at a point (n_parameters,), in microseconds."""
+        monomials = self._monomials(point)
+        if not self._halvings:
+            return float(self.weights @ np.log(self.coefficients @ monomials)) - self._offset
+        cell = self._cell(float(point[0]))
+        near = cell.weights @ np.log(cell.rows @ monomials)
+        return cell.series.value(point) + float(near) - self._offset
+
+    def gradient(self, point: FloatArray) -> FloatArray:
+        """Derivatives at a point (n_parameters,), shape (n_parameters,)."""
+        monomials, slopes = self._monomials(point), self._slopes(point)
+        if not self._halvings:
+            return _slope(self.coefficients, self.weights, monomials, slopes)
+        cell = self._cell(float(point[0]))
+        near = _slope(cell.rows, cell.weights, monomials, slopes)
+        return cell.series.gradient(point) + near
+
+    def at(self, point: FloatArray) -> FloatArray:
+        """The polynomials themselves at a point (n_parameters,), shape (n_rows,)."""
+        return np.asarray(self.coefficients @ self._monomials(point), dtype=np.float64)
+
+    def slopes_at(self, point: FloatArray) -> FloatArray:
+        """Derivatives of the polynomials at a point, shape (n_rows, n_parameters)."""
+        return np.asarray(self.coefficients @ self._slopes(point), dtype=np.float64)
+
+    def values_at(self, points: FloatArray) -> FloatArray:
+        """The function at many points (m, n_parameters), shape (m,), each from all rows."""
+        total = np.zeros(len(points))
+        step = max(1, _CHUNK // max(len(points), 1))
+        for start in range(0, len(self.coefficients), step):
+            rows = slice(start, start + step)
+            total += self.weights[rows] @ np.log(self._raw(points, rows))
+        return total - self._offset
+
+    def hessian(self, point: FloatArray) -> FloatArray:
+        """Second derivatives at a point, from all rows, shape (n_parameters, n_parameters)."""
+        u, p = self._scaled(point), self.n_parameters
+        unit = np.eye(p, dtype=np.int64)
+        second = [
+            _derived(self.basis, u, (unit[j] + unit[k]).tolist())
+            for j in range(p)
+            for k in range(p)
+        ]
+        bends = np.array(second).T / np.outer(self.half, self.half).ravel()
+        columns = np.column_stack([self._monomials(point), self._slopes(point), bends])
+        found = self.coefficients @ columns
+        relative = found[:, 1:] / found[:, :1]
+        slope, bend = relative[:, :p], relative[:, p:].reshape(-1, p, p)
+        out: FloatArray = (
+            np.tensordot(self.weights, bend, axes=1) - (slope.T * self.weights) @ slope
+        )
+        return out
+
+    def maximum_near(self, start: FloatArray) -> FloatArray:
+        """Where the function is highest, uphill from a point inside the box (n_parameters,)."""
+
+        def downhill(at: FloatArray) -> tuple[float, FloatArray]:
+            return -self.value(at), -self.gradient(at)
+
+        point = lowest_in_box(downhill, start, self.low, self.high)
+        for _ in range(_POLISH):
+            curvature = -self.hessian(point)
+            if np.linalg.eigvalsh(curvature)[0] <= 0:
+                break
+            step = np.linalg.solve(curvature, self.gradient(point))
+            moved = point + step
+            inside = np.all((moved > self.low) & (moved < self.high))
+            if not inside or self.value(moved) < self.value(point):
+                break
+            point = moved
+        return point
+
+    def derivatives_at(self, points: FloatArray, order: int) -> FloatArray:
+        """The function or its first or second derivative in one parameter at points (m, 1)."""
+        if order == 0:
+            return self.values_at(points)
+        if order == 1:
+            return np.array([self.gradient(x)[0] for x in points])
+        return np.array([self.hessian(x)[0, 0] for x in points])
+
+    def _raw(self, points: FloatArray, rows: slice = slice(None)) -> FloatArray:
+        design = self.basis.design((points - self.centre) / self.half)
+        return np.asarray(self.coefficients[rows] @ design.T, dtype=np.float64)
+
+    def _scaled(self, point: FloatArray) -> list[float]:
+        return [(x - c) / h for x, c, h in zip(point.tolist(), *self._scaling, strict=True)]
+
+    @cached_property
+    def _scaling(self) -> tuple[list[float], list[float]]:
+        return self.centre.tolist(), self.half.tolist()
+
+    def _monomials(self, point: FloatArray) -> FloatArray:
+        return _derived(self.basis, self._scaled(point), (0,) * self.n_parameters)
+
+    def _slopes(self, point: FloatArray) -> FloatArray:
+        """Derivatives of the monomials, shape (n_monomials, n_parameters)."""
+        u, p = self._scaled(point), self.n_parameters
+        slopes = [_derived(self.basis, u, tuple(int(j == k) for j in range(p))) for k in range(p)]
+        out: FloatArray = np.array(slopes).T / self.half
+        return out
+
+    @cached_property
+    def _offset(self) -> float:
+        return float(self.weights @ np.log(self._raw(self.reference[None])[:, 0]))
+
+    # Intervals of one parameter.
+
+    @cached_property
+    def _halvings(self) -> int:
+        """How often the range is halved; 0 where all rows are summed at each call."""
+        if self.n_parameters > 1 or len(self.weights) <= _FEW:
+            return 0
+        for halvings in range(1, _HALVINGS):
+            if np.sum(~self._split(self._interval(float(self.reference[0]), halvings))[0]) <= _NEAR:
+                return halvings
+        return _HALVINGS
+
+    @cached_property
+    def _cells(self) -> dict[float, _Cell]:
+        """Intervals in use, by their centres."""
+        return {}
+
+    def _interval(self, x: float, halvings: int) -> tuple[float, float]:
+        """Centre and half-width of the interval that holds a value."""
+        low, n = float(self.low[0]), 2**halvings
+        width = (float(self.high[0]) - low) / n
+        k = min(max(int((x - low) / width), 0), n - 1)
+        return low + (k + 0.5) * width, width / 2
+
+    def _split(self, interval: tuple[float, float]) -> tuple[BoolArray, FloatArray]:
+        """Whether polynomials are far from zero, and their coefficients about the centre."""
+        middle, radius = interval
+        u, scale = (middle - self.centre[0]) / self.half[0], radius / self.half[0]
+        n = self.basis.degree + 1
+        shift = np.array(
+            [[comb(a, b) * u ** (a - b) * scale**b if b <= a else 0.0 for b in range(n)]
+             for a in range(n)]
+        )  # fmt: skip
+        local = self.coefficients @ shift
+        rest = np.abs(local[:, 1:]) @ (_RADIUS ** np.arange(1, n))
+        return rest <= local[:, 0] / 2, local
+
+    def _cell(self, x: float) -> _Cell:
+        middle, radius = self._interval(x, self._halvings)
+        cells = self._cells
+        if middle not in cells:
+            far, local = self._split((middle, radius))
+            nodes = chebyshev.chebpts1(_DEGREE + 1)
+            powers = nodes[:, None] ** np.arange(local.shape[1])
+            total = np.zeros(len(nodes))
+            chosen = np.flatnonzero(far)
+            for start in range(0, len(chosen), _CHUNK // len(nodes)):
+                rows = chosen[start : start + _CHUNK // len(nodes)]
+                total += self.weights[rows] @ np.log(local[rows] @ powers.T)
+            series = Series(
+                np.asarray(chebyshev.chebfit(nodes, total, _DEGREE), dtype=np.float64),
+                np.array([middle - radius]),
+                np.array([middle + radius]),
+            )
+            cells[middle] = _Cell(series, self.coefficients[~far], self.weights[~far])
+        return cells[middle]
+
+
+def _slope(
+    rows: FloatArray, weights: FloatArray, monomials: FloatArray, slopes: FloatArray
+) -> FloatArray:
+    slope: FloatArray = (weights / (rows @ monomials)) @ (rows @ slopes)
+    return slope
+
+
+def _derived(basis: PolynomialBasis, u: Sequence[float], orders: Sequence[int]) -> FloatArray:
+    """Monomials at one scaled point, or partial derivatives of them, shape (n_monomials,)."""
+    columns = []
+    for x, order in zip(u, orders, strict=True):
+        powers = [1.0]
+        for _ in range(basis.degree):
+            powers.append(powers[-1] * x)
+        for _ in range(order):
+            powers = [0.0, *(j * powers[j - 1] for j in range(1, len(powers)))]
+        columns.append(np.array(powers))
+    if len(columns) == 1:  # by degree, as the basis is
+        return columns[0]
+    out: FloatArray = np.prod(
+        [column[powers] for column, powers in zip(columns, basis.exponents.T, strict=True)], axis=0
+    )
+    return out

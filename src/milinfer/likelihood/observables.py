@@ -1,0 +1,196 @@
+"""Observables of single events: features, functions of a sample, and what a model has learned.
+
+Any of them can be histogrammed.  The derivative of a log-ratio at θ0 is the optimal observable
+there (the score); the log-ratio between two points is that of their test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError, TemplateError
+from milinfer.likelihood.models import LLRModel
+from milinfer.likelihood.surface import Interpolation
+from milinfer.samples.samples import Sample
+from milinfer.typing import FloatArray
+
+__all__ = [
+    "Observable",
+    "log_ratio_observable",
+    "observable_name",
+    "observable_values",
+    "score_observable",
+]
+
+Observable = str | Callable[[Sample], FloatArray]
+"""Name of a feature, or a function of a sample that returns one number for each event."""
+
+
+@dataclass(frozen=True, eq=False)
+class _LogRatio:
+    """A class, not a closure, so that it can be pickled."""
+
+    model: LLRModel
+    low: FloatArray
+    high: FloatArray
+    scale: float
+    __name__: str
+
+    def __call__(self, sample: Sample) -> FloatArray:
+        both = self.model.interpolation.values_at(
+            np.asarray(self.model.event_llr(sample), dtype=np.float64),
+            np.stack([self.low, self.high]) if len(self.low) > 1 else [self.low[0], self.high[0]],
+        )
+        return self.scale * (both[:, 1] - both[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Score:
+    model: LLRModel
+    theta0: float
+    __name__: str
+
+    def __call__(self, sample: Sample) -> FloatArray:
+        llr = np.asarray(self.model.event_llr(sample), dtype=np.float64)
+        interpolation = self.model.interpolation
+        assert isinstance(interpolation, Interpolation)
+        return interpolation.values_at(llr, self.theta0, 1)[:, 0]
+
+
+def log_ratio_observable(
+    model: LLRModel, low: ArrayLike, high: ArrayLike, *, name: str = "log_ratio"
+) -> Callable[[Sample], FloatArray]:
+    """Ln p(x|high)/p(x|low) of each event by a model: the output of a binary classifier.
+
+    Parameters
+    ----------
+    model
+        Whatever gives ratios of single events.
+    low, high
+        Parameter values: numbers, or one for each parameter.
+    name
+        For axes and messages.
+
+    Returns
+    -------
+    callable
+        Of a sample, to (n_events,).
+
+    Raises
+    ------
+    ParameterError
+        If a point is outside the range of the model.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> sample = gaussian.generate(3, 0.0, seed=1)
+    >>> observable = log_ratio_observable(gaussian.MeanModel(), -0.5, 0.5)
+    >>> bool(np.allclose(observable(sample), sample.column("x0"), atol=1e-5))
+    True
+    """
+    return _LogRatio(model, _inside(model, low), _inside(model, high), 1.0, name)
+
+
+def score_observable(
+    model: LLRModel, theta0: ArrayLike, *, parameter: str | None = None, name: str | None = None
+) -> Callable[[Sample], FloatArray]:
+    """Derivative of ln p(x|θ) at θ0 of each event by a model: the optimal observable near θ0.
+
+    Parameters
+    ----------
+    model
+        Whatever gives ratios of single events.
+    theta0
+        Where: a number, or one for each parameter.
+    parameter
+        With respect to which parameter; needed where the model has several.
+    name
+        For axes and messages; default: ``score_PARAMETER``.
+
+    Raises
+    ------
+    ParameterError
+        If θ0 is outside the range of the model, or it is not said which of several parameters is
+        meant.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> sample = gaussian.generate(3, 0.0, seed=1)
+    >>> observable = score_observable(gaussian.MeanModel(), 0.0)
+    >>> observable.__name__, bool(np.allclose(observable(sample), sample.column("x0"), atol=1e-5))
+    ('score_mu', True)
+    """
+    names = model.parameters
+    chosen = names[0] if parameter is None and len(names) == 1 else parameter
+    if chosen not in names:
+        msg = (
+            f"{model.name} has the parameters {', '.join(names)}: give parameter=, the one to take "
+            f"the score of, not {parameter!r}"
+        )
+        raise ParameterError(msg)
+    title = name or f"score_{chosen}"
+    point = _inside(model, theta0)
+    if len(names) == 1:
+        return _Score(model, float(point[0]), title)
+    # The polynomial of a box is smooth: a central difference is exact to 1e-8 of its range.
+    k = names.index(chosen)
+    low, high = model.interpolation.limits[k]
+    step = np.zeros(len(names))
+    step[k] = 1e-4 * (high - low)
+    return _LogRatio(model, point - step, point + step, 0.5 / float(step[k]), title)
+
+
+def observable_name(observable: Observable) -> str:
+    """Name for axes and messages: of the feature, or of the function.
+
+    Examples
+    --------
+    >>> observable_name("d_phi_qq")
+    'd_phi_qq'
+    """
+    if isinstance(observable, str):
+        return observable
+    return str(getattr(observable, "__name__", type(observable).__name__))
+
+
+def observable_values(sample: Sample, observable: Observable, name: str) -> FloatArray:
+    """The observable of each event, shape (n_events,).
+
+    Raises
+    ------
+    TemplateError
+        If values are not finite, or not one for each event.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> sample = gaussian.generate(3, 0.0, seed=1)
+    >>> observable_values(sample, lambda s: 2.0 * s.column("x0"), "twice").shape
+    (3,)
+    """
+    values = np.asarray(
+        sample.column(observable) if isinstance(observable, str) else observable(sample),
+        dtype=np.float64,
+    )
+    if values.shape != (len(sample),) or not np.isfinite(values).all():
+        msg = f"{name} of {sample.label} must be finite and of shape ({len(sample)},)"
+        raise TemplateError(msg)
+    return values
+
+
+def _inside(model: LLRModel, theta: ArrayLike) -> FloatArray:
+    point = np.atleast_1d(np.asarray(theta, dtype=np.float64))
+    limits = model.interpolation.limits
+    if point.shape != (len(limits),) or not all(
+        low <= t <= high for t, (low, high) in zip(point.tolist(), limits, strict=True)
+    ):
+        ranges = dict(zip(model.parameters, limits, strict=True))
+        msg = f"θ = {point.tolist()} is not a point inside {ranges}, where {model.name} is known"
+        raise ParameterError(msg)
+    return point

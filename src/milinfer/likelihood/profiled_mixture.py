@@ -1,0 +1,292 @@
+"""Signal and backgrounds as a model of whole datasets, with the backgrounds profiled.
+
+What :class:`milinfer.likelihood.mixture.MixtureCost` is for one dataset, this is for toys: surfaces of the
+parameters of interest alone, which calibrations, belts and coverage take as those of any model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ConfigurationError, SampleError
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.extended import finer
+from milinfer.likelihood.mixture_terms import Backgrounds, MixtureTerms, mixture_terms
+from milinfer.likelihood.models import LLRModel, model_tag
+from milinfer.likelihood.profiling import Profile, profile_norms
+from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.samples import Sample
+from milinfer.typing import FloatArray, IntArray
+
+__all__ = ["ProfiledMixture"]
+
+_CHUNK = 65_536
+# Smallest positive density of signal, relative to that at the reference.
+_TINY = 1e-300
+
+
+@dataclass(frozen=True, eq=False)
+class ProfiledMixture:
+    r"""Extended likelihood of signal and backgrounds, maximised over the normalisations.
+
+    .. math:: \Lambda(D|\theta) = \max_{n \ge 0}\;\ln\frac{L(D|\theta, n)}{L(D|\theta_0, 1)}
+              - \sum_b \frac{(n_b - a_b)^2}{2\sigma_b^2}
+
+    For data the auxiliary measurements :math:`a_b` are one.  In toys they scatter about the true
+    normalisation with the width :math:`\sigma_b`, as coverage over repetitions of the whole
+    experiment asks; the scatter follows from the events of the toy, so that toys of one seed are
+    the same whenever they are thrown.
+
+    Throw toys with ``Toys(pool, rate=rate, background=[Background(events, expected)])``.
+
+    Parameters
+    ----------
+    model
+        ln r(x|θ) of the signal, of single events.
+    rate
+        Expected signal ν_s(θ); a number where it does not depend on the parameters, with
+        ``Toys(n_events=…, poisson=True)``.
+    backgrounds
+        ``{name: (ratio, expected yield)}``, as for :func:`milinfer.likelihood.mixture.mixture_cost`.
+    constraints
+        ``{name: σ}`` of the normalisations that are measured elsewhere; others are free.
+    reference
+        θ0 of the model; default: what the model says.
+    name
+        Of the method.
+    true_norms
+        ``{name: normalisation}`` at which toys are thrown, where it is not one: the mean of the
+        auxiliary measurement.
+    grid
+        Points and continuation of the surfaces; default: a spline through 41 points, or a finer
+        box in several parameters.
+
+    Raises
+    ------
+    ModelError, ParameterError, ConfigurationError
+        If the terms do not belong together; see :func:`milinfer.likelihood.mixture_terms.mixture_terms`.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys.pool import Background
+    >>> from milinfer.toys.toys import Toys
+    >>> def ratio(sample):  # of N(2, 1) to N(0, 1)
+    ...     return gaussian.log_likelihood_ratio(sample.column("x0"), 2.0)
+    >>> mixture = ProfiledMixture(gaussian.MeanModel(), 80.0, {"bkg": (ratio, 20.0)},
+    ...                           {"bkg": 0.1}, reference=0.0)
+    >>> toys = Toys(gaussian.samples(10_000, [0.0], seed=1), n_events=80, seed=2, poisson=True,
+    ...             background=[Background(gaussian.generate(10_000, 2.0, seed=3), 20)])
+    >>> toys.run([mixture], 0.0, 100)["mixture"].values.shape
+    (100, 41)
+    """
+
+    model: LLRModel
+    rate: Rate | float
+    backgrounds: Backgrounds
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    reference: ArrayLike | None = None
+    name: str = "mixture"
+    true_norms: Mapping[str, float] = field(default_factory=dict)
+    grid: Interpolation | ChebyshevBox | None = None
+
+    def __post_init__(self) -> None:
+        self.terms  # noqa: B018  # complains now rather than at the first toy
+        for option, given in (("constraints", self.constraints), ("true_norms", self.true_norms)):
+            for name, value in given.items():
+                if name not in self.backgrounds:
+                    msg = f"{option}= names {name!r}; the backgrounds are {list(self.backgrounds)}"
+                    raise ConfigurationError(msg)
+                if not (np.isfinite(value) and value > 0):
+                    msg = f"{option}= of background {name!r} must be positive, not {value:g}"
+                    raise ConfigurationError(msg)
+
+    @cached_property
+    def terms(self) -> MixtureTerms:
+        """Signal and backgrounds."""
+        return mixture_terms(self.model, self.rate, self.backgrounds, self.reference)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters of interest."""
+        return self.model.parameters
+
+    @property
+    def additive(self) -> bool:
+        """A profile likelihood is no sum over events."""
+        return False
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features that the model of the signal reads."""
+        return model_tag(self.model).feature_names
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Sketches of the events that the models of signal and backgrounds have learned from."""
+        return self.terms.trained_on
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of signal, backgrounds, yields and constraints."""
+        text = repr((self.terms.digest, sorted(self.constraints.items())))
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def interpolation(self) -> Interpolation | ChebyshevBox:
+        """Points and continuation of the surfaces."""
+        if self.grid is not None:
+            return self.grid
+        own = self.model.interpolation
+        if isinstance(own, Interpolation):
+            return Interpolation(np.linspace(*own.range, 41), "spline")
+        return finer(own)
+
+    @cached_property
+    def _points(self) -> FloatArray:
+        return np.asarray(self.interpolation.grid).reshape(-1, len(self.parameters))
+
+    @cached_property
+    def _signal(self) -> FloatArray:
+        """ν_s at the points of the surface, shape (K,)."""
+        return self.terms.signal(self._points)
+
+    @cached_property
+    def _precision(self) -> FloatArray:
+        widths = [self.constraints.get(name, np.inf) for name in self.backgrounds]
+        return np.array(widths, dtype=np.float64) ** -2.0
+
+    def event_columns(self, sample: Sample) -> FloatArray:
+        """Densities of signal at every point, and of the backgrounds, over that at the reference.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_events, K + n_backgrounds).
+        """
+        own, k = self.model.interpolation, len(self._points)
+        theta = self.interpolation.grid
+        # The continuation is linear in the values at the points.
+        matrix = own.values_at(np.eye(len(own.grid)), theta)
+        out = np.empty((len(sample), k + len(self.backgrounds)))
+        for start in range(0, len(sample), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            part = sample.take(rows)
+            total, relative = self.terms.log_reference(part)
+            llr = self.model.event_llr(part).astype(np.float64, copy=False)
+            signal = np.exp(llr @ matrix + np.log(self._signal) - total[:, None])
+            out[rows, :k] = np.maximum(signal, _TINY)
+            out[rows, k:] = np.exp(relative).T
+        return out
+
+    def dataset_llr(
+        self,
+        table: FloatArray,
+        index: IntArray,
+        signs: FloatArray,
+        offsets: IntArray,
+        *,
+        observed: bool = False,
+    ) -> FloatArray:
+        """Λ of datasets at every point, shape (n_segments, K).
+
+        Parameters
+        ----------
+        table
+            From :meth:`event_columns`.
+        index, signs, offsets
+            Rows of the table, one dataset after the other, their weights, and where datasets begin
+            and end.
+        observed
+            Whether these are data, whose auxiliary measurements are one, rather than toys.
+
+        Raises
+        ------
+        SampleError
+            If an event has another weight than one: the likelihood would not be concave.
+        """
+        if not np.all(signs == 1):
+            msg = (
+                f"{self.name} profiles the backgrounds of events of weight one, and these have "
+                "others; give unweighted events, or fit mixture_cost, which takes weights ±1"
+            )
+            raise SampleError(msg)
+        out = np.empty((len(offsets) - 1, len(self._points)))
+        for row, (start, stop) in zip(out, pairwise(offsets), strict=True):
+            rows = index[start:stop]
+            measured = np.ones(len(self.backgrounds)) if observed else self._measured(rows)
+            row[:] = self._profile(table.take(rows, axis=0), measured).values
+        return out
+
+    def _profile(self, densities: FloatArray, measured: FloatArray) -> Profile:
+        k, terms = len(self._points), self.terms
+        found = profile_norms(
+            densities[:, :k], densities[:, k:], terms.expected, measured, self._precision
+        )
+        total = terms.signal_at_reference + terms.expected.sum()
+        return found._replace(values=found.values + total - self._signal)
+
+    def _measured(self, rows: IntArray) -> FloatArray:
+        """Auxiliary measurements of a toy, a function of the events that it has."""
+        truth = np.array([self.true_norms.get(name, 1.0) for name in self.backgrounds])
+        width = np.array([self.constraints.get(name, 0.0) for name in self.backgrounds])
+        # The toys of a seed do not depend on how many there are or who throws them, and so must
+        # what goes with each; no two toys have the same events.
+        text = np.ascontiguousarray(rows, dtype=np.int64).tobytes()
+        seed = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
+        measured: FloatArray = truth + width * np.random.default_rng(seed).normal(size=len(truth))
+        return measured
+
+    def profile(self, data: Sample) -> Profile:
+        """Λ and the normalisations of a dataset at every point of the surface."""
+        data.require_data()
+        return self._profile(self.event_columns(data), np.ones(len(self.backgrounds)))
+
+    def cost(self, data: Sample) -> LikelihoodCost:
+        """Profile cost of a dataset in the parameters of interest, for calibrations and belts.
+
+        Raises
+        ------
+        SampleError
+            If the events have other weights than one.
+        """
+        data.require_data()
+        rate = self.rate
+        if isinstance(rate, Rate):
+            # The yield that toys had, by which calibrations and belts know their like.
+            truth = [self.true_norms.get(name, 1.0) for name in self.backgrounds]
+            rate = rate.with_background(float(np.dot(truth, self.terms.expected)))
+        return LikelihoodCost(
+            dataset_surface(self, data),
+            self.parameters,
+            n_events=float(data.weights.sum()),
+            rate=_Included(rate.basis, rate.fit, rate.luminosity)
+            if isinstance(rate, Rate)
+            else None,
+            reference=self.terms.reference,
+            tag=model_tag(self),
+        )
+
+
+class _Included(Rate):
+    """The rate of a cost whose surface holds the rate term already."""
+
+    def rate_term(self, theta: ArrayLike, reference: ArrayLike, n_events: float) -> float:
+        del theta, reference, n_events
+        return 0.0
+
+    def rate_term_gradient(  # type: ignore[override]  # costs have arrays only
+        self, theta: FloatArray, reference: ArrayLike, n_events: float
+    ) -> FloatArray:
+        del reference, n_events
+        return np.zeros(len(theta))

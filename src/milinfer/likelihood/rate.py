@@ -1,0 +1,318 @@
+"""Expected yield ν(θ) as a polynomial, and the rate term of the likelihood.
+
+A SMEFT cross-section is a polynomial in the Wilson coefficients; so is the yield, and its
+coefficients are fitted to the cross-sections of samples with their Monte-Carlo errors.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import (
+    ConfigurationError,
+    MilinferWarning,
+    ParameterError,
+    SampleError,
+    TemplateError,
+)
+from milinfer.samples.samples import SampleSet
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.points import format_point
+from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
+from milinfer.utils.series import Series
+
+__all__ = ["Rate"]
+
+# A fit less likely than this is not a fluctuation.
+_MIN_P_VALUE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Rate:
+    """Expected number of events as a function of the parameters.
+
+    Parameters
+    ----------
+    basis
+        Monomials.
+    fit
+        Coefficients in events, with covariance and χ².
+    luminosity
+        In 1/fb.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.samples.samples import Sample, SampleSet
+    >>> samples = SampleSet(tuple(
+    ...     Sample(np.zeros((1, 1)), ("x",), point={"c": c}, cross_section=1 + c + c**2,
+    ...            cross_section_error=0.01) for c in (-1.0, 0.0, 1.0, 2.0)))
+    >>> rate = Rate.from_samples(samples, luminosity=10.0, degree=2)
+    >>> round(rate(c=0.5), 6)
+    17500.0
+    >>> rate.value([[0.5], [1.0]]).round(6)
+    array([17500., 30000.])
+    >>> rate.ndf
+    1
+    """
+
+    basis: PolynomialBasis
+    fit: PolynomialFit
+    luminosity: float
+
+    @classmethod
+    def from_samples(
+        cls,
+        samples: SampleSet,
+        *,
+        luminosity: float,
+        degree: int = 4,
+        efficiency: ArrayLike = 1.0,
+    ) -> Rate:
+        """Fit ν(θ) to the cross-sections of samples, by weighted least squares.
+
+        Parameters
+        ----------
+        samples
+            With cross-sections in pb and their errors.  Where all errors are zero the
+            cross-sections are exact: the fit weighs them by relative size, its covariance is
+            zero and its χ² is NaN.
+        luminosity
+            In 1/fb (cross-sections in pb are multiplied by 1000).
+        degree
+            4 where production and decay carry an operator each, 2 for one of them.
+        efficiency
+            Share of the events that the analysis keeps, in (0, 1]: one number, or one for each
+            sample, shape (n_samples,).
+
+        Raises
+        ------
+        SampleError
+            If a sample has no cross-section or a wrong error, or if there are too few points, or
+            points too close, for the polynomial; the message says how many it needs.
+        ConfigurationError
+            If the luminosity or an efficiency cannot be right.
+
+        Warns
+        -----
+        MilinferWarning
+            If the polynomial does not describe the cross-sections (p-value below 1e-6).
+        """
+        if not (np.isfinite(luminosity) and luminosity > 0):
+            msg = f"luminosity must be positive, in 1/fb; it is {luminosity:g}"
+            raise ConfigurationError(msg)
+        shares = np.asarray(efficiency, dtype=np.float64)
+        if shares.shape not in {(), (len(samples),)} or not np.all((shares > 0) & (shares <= 1)):
+            msg = (
+                f"efficiency must be one number in (0, 1], or {len(samples)} of them, one for "
+                f"each sample; it is {efficiency!r}"
+            )
+            raise ConfigurationError(msg)
+        scale = 1000.0 * luminosity * np.broadcast_to(shares, len(samples))[:, None]  # pb → events
+        values = scale * np.array([[s.cross_section] for s in samples])
+        errors = scale * _errors(samples)
+        exact = not errors.any()
+        if exact:
+            # Any common relative error weighs them alike.
+            errors = np.abs(values) + 1e-9 * np.abs(values).max()
+        basis = PolynomialBasis(samples.parameters, degree)
+        theta = point_matrix(samples.parameters, [s.point for s in samples])
+        try:
+            fit = basis.fit(theta, values, errors)
+        except TemplateError as error:
+            msg = f"the cross-sections of {len(samples)} samples do not give ν(θ): {error}"
+            raise SampleError(msg) from error
+        if exact:
+            fit = fit._replace(
+                covariance=np.zeros_like(fit.covariance), chi2=np.full_like(fit.chi2, np.nan)
+            )
+        rate = cls(basis, fit, luminosity)
+        rate._warn_of_bad_fit()
+        return rate
+
+    def with_background(self, n_expected: float) -> Rate:
+        """The yield of this signal and of backgrounds that do not depend on the parameters.
+
+        Data with backgrounds need the rate of all of their events; toys are given the rate of the
+        signal, and add their backgrounds to it.
+
+        Parameters
+        ----------
+        n_expected
+            Mean number of background events, known exactly.
+
+        Raises
+        ------
+        ConfigurationError
+            If the number is negative or not finite.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import quadratic
+        >>> samples = quadratic.samples(1, [{"c1": -1.0}, {"c1": 0.0}, {"c1": 1.0}], seed=1)
+        >>> rate = Rate.from_samples(samples, luminosity=0.1, degree=2)
+        >>> round(rate(c1=0.0)), round(rate.with_background(20.0)(c1=0.0))
+        (100, 120)
+        """
+        if not (np.isfinite(n_expected) and n_expected >= 0):
+            msg = f"n_expected of the background must be 0 or more, not {n_expected:g}"
+            raise ConfigurationError(msg)
+        constant = np.all(np.asarray(self.basis.exponents) == 0, axis=1)
+        raised = self.fit.coefficients + n_expected * constant[:, None]
+        return replace(self, fit=self.fit._replace(coefficients=raised))
+
+    def _warn_of_bad_fit(self) -> None:
+        from scipy.stats import chi2
+
+        if self.ndf and chi2.sf(self.chi2, self.ndf) < _MIN_P_VALUE:
+            msg = (
+                f"a polynomial of degree {self.basis.degree} does not describe the cross-sections "
+                f"(χ² = {self.chi2:.4g} for {self.ndf} degrees of freedom); raise the degree, or "
+                "check the errors"
+            )
+            warnings.warn(msg, MilinferWarning, stacklevel=3)
+
+    @property
+    def coefficients(self) -> FloatArray:
+        """Coefficients in events, in the order of ``basis.exponents``, (n_coefficients,)."""
+        return self.fit.coefficients[:, 0]
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Covariance of the coefficients, shape (n_coefficients, n_coefficients)."""
+        covariance: FloatArray = self.fit.covariance[0]
+        return covariance
+
+    @property
+    def chi2(self) -> float:
+        """χ² of the fit; NaN for exact cross-sections."""
+        return float(self.fit.chi2[0])
+
+    @property
+    def ndf(self) -> int:
+        """Degrees of freedom of the fit."""
+        return self.fit.ndf
+
+    def __call__(self, **point: float) -> float:
+        """ν at a point.
+
+        Raises
+        ------
+        ParameterError
+            If ν is not positive there, or the parameters are others.
+        """
+        return self._positive(self.basis.array(point))
+
+    def at(self, point: Point) -> float:
+        """ν at a point given as a mapping."""
+        return self(**dict(point))
+
+    def value(self, theta: ArrayLike) -> FloatArray:
+        """ν at several points.
+
+        Parameters
+        ----------
+        theta
+            Shape (m, n_parameters), or (m,) for one parameter.
+
+        Returns
+        -------
+        ndarray
+            Shape (m,).
+
+        Raises
+        ------
+        ParameterError
+            If ν is not positive at a point; the message names it.
+        """
+        points = np.asarray(theta, dtype=np.float64).reshape(-1, len(self.basis.parameters))
+        values = self.basis.value(self.fit, points)[:, 0]
+        bad = ~(values > 0)
+        if bad.any():
+            k = int(np.argmax(bad))
+            where = format_point(dict(zip(self.basis.parameters, points[k].tolist(), strict=True)))
+            msg = (
+                f"the expected yield is {values[k]:g} at {where}; stay inside the range of the "
+                "samples"
+            )
+            raise ParameterError(msg)
+        return values
+
+    def _positive(self, theta: ArrayLike) -> float:
+        point = np.asarray(theta, dtype=np.float64).reshape(-1)
+        if point.size != len(self.basis.parameters):
+            msg = f"{point.size} values given for the parameters {self.basis.parameters}"
+            raise ParameterError(msg)
+        nu = self._series.value(point)
+        return nu if nu > 0 else float(self.value(point[None])[0])  # which says what is wrong
+
+    @cached_property
+    def _series(self) -> Series:
+        return Series.of_monomials(self.basis.exponents, self.coefficients)
+
+    def error(self, **point: float) -> float:
+        """Standard error of ν at a point, from the Monte-Carlo errors of the cross-sections."""
+        return float(np.sqrt(self.basis.variance(self.fit, self.basis.array(point))[0, 0]))
+
+    def gradient(self, theta: ArrayLike) -> FloatArray:
+        """dν/dθ at parameter values (n_parameters,), shape (n_parameters,)."""
+        return self._series.gradient(np.asarray(theta, dtype=np.float64).reshape(-1))
+
+    def rate_term(self, theta: ArrayLike, reference: ArrayLike, n_events: float) -> float:
+        """ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)) ([AS], eq. 1).
+
+        Parameters
+        ----------
+        theta, reference
+            θ and θ0, shape (n_parameters,), or a number for one parameter.
+        n_events
+            N.
+
+        Raises
+        ------
+        ParameterError
+            If ν is not positive at θ or θ0.
+        """
+        nu, nu0 = self._positive(theta), self._positive(reference)
+        return nu0 - nu + n_events * float(np.log(nu / nu0))
+
+    @overload
+    def rate_term_gradient(self, theta: float, reference: float, n_events: float) -> float: ...
+    @overload
+    def rate_term_gradient(
+        self, theta: FloatArray, reference: ArrayLike, n_events: float
+    ) -> FloatArray: ...
+    def rate_term_gradient(
+        self, theta: float | FloatArray, reference: ArrayLike, n_events: float
+    ) -> float | FloatArray:
+        """Derivative of :meth:`rate_term` with respect to θ (θ0 drops out).
+
+        A number where θ is one, else of shape (n_parameters,).
+        """
+        del reference
+        slope = self.gradient(theta) * (n_events / self._positive(theta) - 1.0)
+        return float(slope[0]) if np.ndim(theta) == 0 else slope
+
+
+def _errors(samples: SampleSet) -> FloatArray:
+    """Errors of the cross-sections in pb, (n_samples, 1): all positive, or all zero."""
+    for s in samples:
+        if not (np.isfinite(s.cross_section) and np.isfinite(s.cross_section_error)):
+            msg = f"{s.label} has no cross-section with error; give cross_section= in pb"
+            raise SampleError(msg)
+    errors = np.array([[s.cross_section_error] for s in samples])
+    wrong = errors[:, 0] < 0 if not errors.any() else errors[:, 0] <= 0
+    if wrong.any():
+        s = samples[int(np.argmax(wrong))]
+        msg = (
+            f"{s.label} has the cross-section error {s.cross_section_error:g} pb; errors must be "
+            "positive, or zero at all points where the cross-sections are exact"
+        )
+        raise SampleError(msg)
+    return errors

@@ -1,0 +1,386 @@
+"""LLR surfaces Λ(θ) that are known at K points and continuous in between.
+
+A multi-class network, a histogram and an exact likelihood ratio alike give, for each event, the
+log-likelihood ratio at K points; sums over events give Λ(D|θ_k).  An :class:`Interpolation` turns
+these K numbers into a function of θ, for one dataset (:class:`Surface`) or for thousands of
+pseudo-experiments at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError
+from milinfer.likelihood.extrema import Bounds, Extremum, blocks, restricted
+from milinfer.likelihood.log_polynomials import LogPolynomials
+from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.display import brief
+from milinfer.utils.series import PiecewiseCubic, Series
+
+__all__ = ["Interpolation", "Surface"]
+
+Kind = Literal["spline", "polynomial", "parabola", "points"]
+# Points at which surfaces that are known at few are searched for the maximum.
+_FINE = 320
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """How a surface is continued between the points where it is known.
+
+    Parameters
+    ----------
+    grid
+        The K parameter values, ascending.
+    kind
+        ``"spline"``: cubic spline through all points.  ``"polynomial"``: Chebyshev polynomial of
+        degree `degree`, least squares over all points; smooths what a classifier leaves rough.
+        ``"parabola"``: least-squares parabola through the points within `window` of the highest
+        one ([AS], §C.4).  ``"points"``: no continuation, Λ is known at the points alone.
+    degree, window
+        See above.
+
+    Raises
+    ------
+    ParameterError
+        If the grid is not ascending or has too few points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grid = np.linspace(-1, 1, 21)
+    >>> surface = Interpolation(grid, "spline").surface(-50 * (grid - 0.12) ** 2)
+    >>> print(surface.extremum.theta_hat.round(6), surface.extremum.curvature.round(4))
+    [0.12] [100.]
+    """
+
+    grid: FloatArray
+    kind: Kind = "polynomial"
+    degree: int = 6
+    window: float = 0.4
+
+    def __post_init__(self) -> None:
+        grid = np.asarray(self.grid, dtype=np.float64)
+        object.__setattr__(self, "grid", grid)
+        needs = {"spline": 4, "polynomial": self.degree + 1, "parabola": 3, "points": 1}
+        if self.kind not in needs:
+            msg = f"interpolation {self.kind!r} is not one of {', '.join(map(repr, needs))}"
+            raise ParameterError(msg)
+        need = needs[self.kind]
+        if grid.ndim != 1 or len(grid) < need or not np.all(np.diff(grid) > 0):
+            msg = f"a {self.kind} needs at least {need} ascending parameter values, not {grid}"
+            raise ParameterError(msg)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Parameter range in which the surface is valid."""
+        return float(self.grid[0]), float(self.grid[-1])
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Range of each parameter; here of the one."""
+        return (self.range,)
+
+    def surface(self, values: ArrayLike, exact: LogPolynomials | None = None) -> Surface:
+        """Make one surface from Λ at the K points, shape (K,), or from Λ itself where known."""
+        return Surface(self, np.asarray(values, dtype=np.float64), exact)
+
+    def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
+        """Maxima of many surfaces at once.
+
+        Parameters
+        ----------
+        values
+            Λ at the K points, shape (n_surfaces, K).
+        bounds
+            Physical bounds ``(low, high)`` inside the range; the maximum is searched between them.
+            An infinite end is the end of the range.
+
+        Raises
+        ------
+        ParameterError
+            For ``kind="points"``, which has no maximum between the points, and for bounds outside
+            the range.
+        """
+        low, high = restricted(self.limits, bounds)[0]
+        share = (high - low) / (self.range[1] - self.range[0])
+        # As many points as tell one maximum from the next: a few for each point that is known.
+        n_known = len(self.grid)
+        n_fine = min(16 * n_known, max(4 * n_known, _FINE)) * share
+        fine = np.linspace(low, high, max(int(np.ceil(n_fine)), 16) + 1)
+        # In blocks: the table of all surfaces on the fine grid would not fit for 100 000 of them.
+        parts = [self._maximise(v, fine) for v in blocks(np.asarray(values))]
+        return Extremum(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _maximise(self, values: FloatArray, fine: FloatArray) -> Extremum:
+        coefficients = self._coefficients(values)
+        best = np.argmax(self._on_common(coefficients, fine), axis=1)
+        theta = fine[best]
+        # Newton's method from the best of the fine points, kept between its neighbours.
+        step = fine[1] - fine[0]
+        low, high = np.maximum(theta - step, fine[0]), np.minimum(theta + step, fine[-1])
+        for _ in range(8):
+            slope = self._evaluate(coefficients, theta[:, None], 1)[:, 0]
+            bend = self._evaluate(coefficients, theta[:, None], 2)[:, 0]
+            safe = np.where(bend < 0, bend, -np.inf)
+            theta = np.clip(theta - slope / safe, low, high)
+        curvature = -self._evaluate(coefficients, theta[:, None], 2)[:, 0]
+        maximum = self._evaluate(coefficients, theta[:, None])[:, 0]
+        return Extremum(theta, maximum, curvature, (best == 0) | (best == len(fine) - 1))
+
+    def values_at(self, values: FloatArray, theta: ArrayLike, derivative: int = 0) -> FloatArray:
+        """Λ of many surfaces, or a derivative of it, at common parameter values.
+
+        Parameters
+        ----------
+        values
+            Λ at the K points, shape (n_surfaces, K).
+        theta
+            Shape (m,).
+        derivative
+            0, 1 or 2.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_surfaces, m).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> grid = np.linspace(-1, 1, 21)
+        >>> Interpolation(grid, "spline").values_at(grid[None] ** 2, [0.5], 1).round(12)
+        array([[1.]])
+        """
+        points = np.atleast_1d(np.asarray(theta, np.float64))
+        values = np.asarray(values)
+        if self.kind == "parabola":  # which points it goes through, the values decide
+            return self._on_common(self._coefficients(values), points, derivative)
+        # Linear in Λ at the K points: one product of matrices, not coefficients for each surface.
+        unit = self._coefficients(np.eye(len(self.grid)))
+        return np.asarray(values @ self._on_common(unit, points, derivative), dtype=np.float64)
+
+    def evaluate(self, values: FloatArray, theta: FloatArray, derivative: int = 0) -> FloatArray:
+        """Evaluate many surfaces.
+
+        Parameters
+        ----------
+        values
+            Λ at the K points, shape (n_surfaces, K).
+        theta
+            Shape (n_surfaces,) or (n_surfaces, m): each surface at its own parameter values.
+        derivative
+            0, 1 or 2.
+
+        Returns
+        -------
+        ndarray
+            Of the shape of `theta`.
+        """
+        theta = np.asarray(theta, dtype=np.float64)
+        flat = theta[:, None] if theta.ndim == 1 else theta
+        return self._evaluate(self._coefficients(values), flat, derivative).reshape(theta.shape)
+
+    # The three kinds differ in the coefficients they keep: (n, degree + 1) Chebyshev coefficients
+    # on the scaled range, or (4, K − 1, n) of a piecewise cubic.
+
+    def _scaled(self, theta: FloatArray) -> FloatArray:
+        low, high = self.range
+        return (2 * theta - (low + high)) / (high - low)
+
+    @cached_property
+    def _chebyshev_fit(self) -> FloatArray:
+        vander = chebyshev.chebvander(self._scaled(self.grid), self.degree)
+        return np.asarray(np.linalg.pinv(vander).T, dtype=np.float64)
+
+    def _coefficients(self, values: FloatArray) -> FloatArray:
+        if self.kind == "points":
+            msg = (
+                f"Λ is known at {self.grid} alone (two hypotheses); a curve in the parameter needs "
+                "samples at more points, or head='polynomial'"
+            )
+            raise ParameterError(msg)
+        if self.kind == "polynomial":
+            return values @ self._chebyshev_fit
+        if self.kind == "spline":
+            from scipy.interpolate import CubicSpline
+
+            coefficients: FloatArray = CubicSpline(self.grid, values, axis=1).c
+            return coefficients
+        out = np.empty((len(values), 3))
+        best = np.argmax(values, axis=1)
+        for centre in np.unique(best):
+            near = np.abs(self.grid - self.grid[centre]) <= self.window * (1 + 1e-9)
+            if near.sum() < 3:
+                msg = (
+                    f"only {near.sum()} points within {self.window} of {self.grid[centre]:g}; "
+                    "a parabola needs three: widen the window or train at more points"
+                )
+                raise ParameterError(msg)
+            rows = best == centre
+            vander = chebyshev.chebvander(self._scaled(self.grid[near]), 2)
+            out[rows] = values[rows][:, near] @ np.linalg.pinv(vander).T
+        return out
+
+    def _on_common(
+        self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
+    ) -> FloatArray:
+        """Surfaces at the same points (m,): one product of matrices, not a basis for each."""
+        if self.kind == "spline":
+            cell, offset = self._cells(theta)
+            return _cubic(coefficients[:, cell], offset[:, None], derivative).T
+        coefficients = self._derived(coefficients, derivative)
+        basis = chebyshev.chebvander(self._scaled(theta), coefficients.shape[1] - 1)
+        return np.asarray(coefficients @ basis.T, dtype=np.float64)
+
+    def _evaluate(
+        self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
+    ) -> FloatArray:
+        """Surfaces at points of their own (n, m)."""
+        if self.kind == "spline":
+            cell, offset = self._cells(theta)
+            return _cubic(coefficients[:, cell, np.arange(len(theta))[:, None]], offset, derivative)
+        coefficients = self._derived(coefficients, derivative)
+        basis = chebyshev.chebvander(self._scaled(theta), coefficients.shape[1] - 1)
+        total: FloatArray = np.einsum("nj,nmj->nm", coefficients, basis)
+        return total
+
+    def _cells(self, theta: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Intervals of the grid, and how far into them."""
+        cell = np.clip(np.searchsorted(self.grid, theta) - 1, 0, len(self.grid) - 2)
+        return cell, theta - self.grid[cell]
+
+    def _derived(self, coefficients: FloatArray, derivative: int) -> FloatArray:
+        """Chebyshev coefficients of a derivative with respect to θ."""
+        if not derivative:
+            return coefficients
+        low, high = self.range
+        derived = chebyshev.chebder(coefficients, derivative, axis=1)
+        return np.asarray(derived * (2 / (high - low)) ** derivative, dtype=np.float64)
+
+
+def _cubic(coefficients: FloatArray, offset: FloatArray, derivative: int) -> FloatArray:
+    """A piecewise cubic, or a derivative of it, so far into its intervals."""
+    c3, c2, c1, c0 = coefficients
+    value: FloatArray
+    if derivative == 0:
+        value = ((c3 * offset + c2) * offset + c1) * offset + c0
+    elif derivative == 1:
+        value = (3 * c3 * offset + 2 * c2) * offset + c1
+    else:
+        value = 6 * c3 * offset + 2 * c2
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Λ(θ) of one dataset, with derivatives.
+
+    Parameters
+    ----------
+    interpolation
+        Grid and kind of interpolation.
+    values
+        Λ at the grid points, shape (K,).
+    exact
+        Λ itself, where it is known between the points too; the surface is then this.
+    """
+
+    interpolation: Interpolation
+    values: FloatArray
+    exact: LogPolynomials | None = None
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Parameter range in which the surface is valid."""
+        return self.interpolation.range
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Range of each parameter in which the surface is valid; here of the one."""
+        return (self.range,)
+
+    def value(self, theta: FloatArray) -> float:
+        """Λ at one point, shape (1,).
+
+        Raises
+        ------
+        ParameterError
+            Outside the range of the grid.
+        """
+        return self._within(theta).value(theta)
+
+    def gradient(self, theta: FloatArray) -> FloatArray:
+        """dΛ/dθ at one point, shape (1,).
+
+        Raises
+        ------
+        ParameterError
+            Outside the range of the grid.
+        """
+        return self._within(theta).gradient(theta)
+
+    @cached_property
+    def _local(self) -> FloatArray:
+        return self.interpolation._coefficients(self.values[None])
+
+    def _within(self, theta: FloatArray) -> Series | PiecewiseCubic | LogPolynomials:
+        """What to evaluate at one point, after a quick look at whether it may be."""
+        low, high = self._ends
+        if not low <= theta[0] <= high:
+            self._require_inside(theta)
+        return self._series
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        return self.range
+
+    @cached_property
+    def _series(self) -> Series | PiecewiseCubic | LogPolynomials:
+        if self.exact is not None:
+            return self.exact
+        if self.interpolation.kind == "spline":
+            return PiecewiseCubic(self.interpolation.grid, self._local[:, :, 0])
+        low, high = self.range
+        return Series(self._local[0], np.array([low]), np.array([high]))
+
+    def _require_inside(self, theta: FloatArray) -> None:
+        low, high = self.range
+        if not np.all((theta >= low) & (theta <= high)):
+            msg = f"θ = {theta} is outside [{low:g}, {high:g}], where this surface was learned"
+            raise ParameterError(msg)
+
+    def __call__(self, theta: ArrayLike, derivative: int = 0) -> FloatArray:
+        """Λ or a derivative at `theta` (any shape).
+
+        Raises
+        ------
+        ParameterError
+            Outside the range of the grid.
+        """
+        theta = np.asarray(theta, dtype=np.float64)
+        self._require_inside(theta)
+        if self.exact is None:
+            flat = self.interpolation._evaluate(self._local, theta.reshape(1, -1), derivative)
+        else:
+            flat = self.exact.derivatives_at(theta.reshape(-1, 1), derivative)
+        return flat.reshape(theta.shape)
+
+    @cached_property
+    def extremum(self) -> Extremum:
+        """The maximum (arrays of length one)."""
+        found = self.interpolation.extrema(self.values[None])
+        if self.exact is None:
+            return found
+        theta = self.exact.maximum_near(found.theta_hat)
+        maximum, curvature = self.exact.value(theta), -self.exact.hessian(theta)[0]
+        return Extremum(theta, np.array([maximum]), curvature, np.isin(theta, self.range))

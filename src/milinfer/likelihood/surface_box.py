@@ -1,0 +1,313 @@
+"""LLR surfaces in several parameters: Chebyshev interpolation on a box.
+
+What :class:`milinfer.likelihood.surface.Interpolation` is for one parameter: sums over events give Λ(D|θ_k)
+at K nodes, and the product of Chebyshev polynomials through the nodes is Λ(θ), for one dataset
+(:class:`BoxSurface`) or for thousands of pseudo-experiments at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ParameterError
+from milinfer.likelihood.extrema import Bounds, Extremum, blocks, restricted
+from milinfer.likelihood.log_polynomials import LogPolynomials
+from milinfer.typing import FloatArray
+from milinfer.utils.display import brief
+from milinfer.utils.series import Series
+
+__all__ = ["BoxSurface", "ChebyshevBox"]
+
+_NEWTON_STEPS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class ChebyshevBox:
+    """Chebyshev interpolation of surfaces in several parameters.
+
+    Parameters
+    ----------
+    low, high
+        Corners of the box, shape (n_parameters,).
+    degree
+        Of the polynomial in each parameter; there are ``(degree + 1)**n_parameters`` nodes.
+
+    Raises
+    ------
+    ParameterError
+        If the corners do not span a box.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> box = ChebyshevBox(np.array([-1.0, -1.0]), np.array([1.0, 1.0]), 4)
+    >>> box.grid.shape
+    (25, 2)
+    >>> x, y = box.grid.T
+    >>> surface = box.surface(-50 * (x - 0.2) ** 2 - 20 * (y + 0.1) ** 2)
+    >>> print(surface.extremum.theta_hat.round(6) + 0.0)
+    [[ 0.2 -0.1]]
+    """
+
+    low: FloatArray
+    high: FloatArray
+    degree: int = 8
+
+    def __post_init__(self) -> None:
+        low, high = (np.asarray(v, dtype=np.float64) for v in (self.low, self.high))
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+        if low.ndim != 1 or low.shape != high.shape or not np.all(low < high) or self.degree < 2:
+            msg = f"{low} and {high} are not corners of a box, or degree {self.degree} is below 2"
+            raise ParameterError(msg)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters."""
+        return len(self.low)
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Range of each parameter in which the surface is valid."""
+        return tuple(zip(self.low.tolist(), self.high.tolist(), strict=True))
+
+    @cached_property
+    def _nodes(self) -> FloatArray:
+        return np.asarray(chebyshev.chebpts1(self.degree + 1), dtype=np.float64)
+
+    @cached_property
+    def grid(self) -> FloatArray:
+        """The nodes, shape (K, n_parameters)."""
+        scaled = np.array(list(product(self._nodes, repeat=self.n_parameters)))
+        return self.low + (scaled + 1) * (self.high - self.low) / 2
+
+    @cached_property
+    def _to_coefficients(self) -> FloatArray:
+        # Discrete orthogonality of the polynomials on their own nodes: one small matrix an axis.
+        n = self.degree + 1
+        matrix = chebyshev.chebvander(self._nodes, self.degree).T * (2 / n)
+        matrix[0] /= 2
+        return np.asarray(matrix, dtype=np.float64)
+
+    def coefficients(self, values: FloatArray) -> FloatArray:
+        """Chebyshev coefficients (n_surfaces, degree + 1, …) of Λ at the nodes (n_surfaces, K)."""
+        n, p = self.degree + 1, self.n_parameters
+        if np.shape(values)[-1] != n**p:
+            msg = f"Λ at {np.shape(values)[-1]} points, but the box has {n**p} nodes"
+            raise ParameterError(msg)
+        tensor = np.asarray(values, dtype=np.float64).reshape(-1, *(n,) * p)
+        for axis in range(1, p + 1):
+            tensor = np.moveaxis(
+                np.tensordot(self._to_coefficients, tensor, axes=(1, axis)), 0, axis
+            )
+        return tensor
+
+    def surface(self, values: ArrayLike, exact: LogPolynomials | None = None) -> BoxSurface:
+        """Make one surface from Λ at the nodes, shape (K,), or from Λ itself where known."""
+        return BoxSurface(self, np.asarray(values, dtype=np.float64), exact)
+
+    def evaluate(self, values: FloatArray, theta: FloatArray) -> FloatArray:
+        """Λ of each surface (n_surfaces, K) at its own point (n_surfaces, n_parameters)."""
+        return self._contract(self.coefficients(values), theta, (0,) * self.n_parameters)
+
+    def values_at(self, values: FloatArray, theta: ArrayLike) -> FloatArray:
+        """Λ of all surfaces (n_surfaces, K) at common points (m, n_parameters): (n_surfaces, m)."""
+        points = np.atleast_2d(np.asarray(theta, dtype=np.float64))
+        scaled = (2 * points - self.low - self.high) / (self.high - self.low)
+        basis = np.ones((len(points), 1))
+        for column in scaled.T:
+            vander = chebyshev.chebvander(column, self.degree)
+            basis = (basis[:, :, None] * vander[:, None, :]).reshape(len(points), -1)
+        coefficients = self.coefficients(values)
+        return np.asarray(coefficients.reshape(len(coefficients), -1) @ basis.T, dtype=np.float64)
+
+    def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
+        """Maxima of many surfaces at once.
+
+        Parameters
+        ----------
+        values
+            Λ at the nodes, shape (n_surfaces, K).
+        bounds
+            Physical bounds ``(low, high)`` of each parameter inside the box; the maximum is
+            searched between them.  An infinite end is that of the box.
+
+        Returns
+        -------
+        Extremum
+            ``theta_hat`` of shape (n_surfaces, n_parameters), ``curvature`` of shape
+            (n_surfaces, n_parameters, n_parameters).
+
+        Raises
+        ------
+        ParameterError
+            For bounds outside the box.
+        """
+        parts = [self._maximise(v, bounds) for v in blocks(np.asarray(values))]
+        return Extremum(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _maximise(self, values: FloatArray, bounds: Bounds | None) -> Extremum:
+        low, high = np.array(restricted(self.limits, bounds)).T
+        coefficients = self.coefficients(values)
+        # Start at the best node; with bounds, at the best of as many points between them.
+        share = (self.grid - self.low) / (self.high - self.low)
+        starts = self.grid if bounds is None else low + share * (high - low)
+        at_starts = values if bounds is None else self.values_at(values, starts)
+        theta = starts[np.argmax(at_starts, axis=1)]
+        best = self._contract(coefficients, theta, (0,) * self.n_parameters)
+        span = high - low
+        for _ in range(_NEWTON_STEPS):
+            step = self._step(coefficients, theta, low, high)
+            scale = np.ones(len(theta))
+            moved = np.clip(theta + step, low, high)
+            value = self._contract(coefficients, moved, (0,) * self.n_parameters)
+            for _ in range(12):
+                worse = value < best - 1e-12 * np.abs(best)
+                if not worse.any():
+                    break
+                scale[worse] /= 2
+                moved = np.clip(theta + scale[:, None] * step, low, high)
+                value = self._contract(coefficients, moved, (0,) * self.n_parameters)
+            better = value >= best
+            change = np.abs(moved - theta)[better] / span if better.any() else np.zeros((1, 1))
+            theta = np.where(better[:, None], moved, theta)
+            best = np.where(better, value, best)
+            if change.max() < 1e-10:
+                break
+        _, hessian = self._derivatives(coefficients, theta)
+        edge = (theta <= low + 1e-9 * span) | (theta >= high - 1e-9 * span)
+        return Extremum(theta, best, -hessian, edge.any(axis=1))
+
+    def _step(
+        self, coefficients: FloatArray, theta: FloatArray, low: FloatArray, high: FloatArray
+    ) -> FloatArray:
+        """Newton step uphill that does not leave the box, shape (n_surfaces, n_parameters)."""
+        span = high - low
+        slope, hessian = self._derivatives(coefficients, theta)
+        slope, bend = slope * span, -hessian * np.outer(span, span)
+        below, above = theta <= low, theta >= high
+        # Parameters at a limit that Λ rises beyond are held, and the others step without them; so
+        # are those that the step itself would take out.  What is left always goes uphill.
+        held = (below & (slope < 0)) | (above & (slope > 0))
+        for _ in range(self.n_parameters + 1):
+            free = np.where(held[:, :, None] | held[:, None, :], 0.0, bend)
+            # Uphill also where the surface is not concave: flip negative eigenvalues of −H.
+            eigenvalues, vectors = np.linalg.eigh(free)
+            floor = 1e-9 * np.abs(eigenvalues).max(axis=1, keepdims=True) + 1e-300
+            along = np.einsum("nji,nj->ni", vectors, np.where(held, 0.0, slope))
+            step = np.einsum("nij,nj->ni", vectors, along / np.maximum(np.abs(eigenvalues), floor))
+            out = ((below & (step < 0)) | (above & (step > 0))) & ~held
+            if not out.any():
+                break
+            held |= out
+        stepped: FloatArray = np.where(held, 0.0, step) * span
+        return stepped
+
+    def _derivatives(
+        self, coefficients: FloatArray, theta: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        p = self.n_parameters
+        unit = np.eye(p, dtype=int)
+        slope = np.stack([self._contract(coefficients, theta, unit[k]) for k in range(p)], axis=1)
+        hessian = np.empty((len(theta), p, p))
+        for j, k in product(range(p), repeat=2):
+            if j <= k:
+                hessian[:, j, k] = self._contract(coefficients, theta, unit[j] + unit[k])
+                hessian[:, k, j] = hessian[:, j, k]
+        return slope, hessian
+
+    def _contract(
+        self, coefficients: FloatArray, theta: FloatArray, derivative: ArrayLike
+    ) -> FloatArray:
+        """Surfaces or mixed derivatives at one point each, shape (n_surfaces,)."""
+        value = coefficients
+        scaled = (2 * theta - self.low - self.high) / (self.high - self.low)
+        orders = np.asarray(derivative)
+        for axis in range(self.n_parameters):
+            identity = np.eye(self.degree + 1)
+            derived = np.asarray(chebyshev.chebder(identity, int(orders[axis]), axis=0))
+            derived = derived * (2 / (self.high[axis] - self.low[axis])) ** orders[axis]
+            basis = chebyshev.chebvander(scaled[:, axis], len(derived) - 1) @ derived
+            value = np.einsum("nj...,nj->n...", value, basis)
+        return np.asarray(value, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class BoxSurface:
+    """Λ(θ) of one dataset in several parameters, with its gradient.
+
+    Parameters
+    ----------
+    interpolation
+        The box.
+    values
+        Λ at the nodes, shape (K,).
+    exact
+        Λ itself, where it is known between the nodes too; the surface is then this.
+    """
+
+    interpolation: ChebyshevBox
+    values: FloatArray
+    exact: LogPolynomials | None = None
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Range of each parameter in which the surface is valid."""
+        return self.interpolation.limits
+
+    @cached_property
+    def _series(self) -> Series | LogPolynomials:
+        if self.exact is not None:
+            return self.exact
+        box = self.interpolation
+        return Series(box.coefficients(self.values[None])[0], box.low, box.high)
+
+    def value(self, theta: FloatArray) -> float:
+        """Λ at one point (n_parameters,).
+
+        Raises
+        ------
+        ParameterError
+            Outside the box.
+        """
+        self._require_inside(theta)
+        return self._series.value(theta)
+
+    def gradient(self, theta: FloatArray) -> FloatArray:
+        """dΛ/dθ at one point (n_parameters,), shape (n_parameters,).
+
+        Raises
+        ------
+        ParameterError
+            Outside the box.
+        """
+        self._require_inside(theta)
+        return self._series.gradient(theta)
+
+    def _require_inside(self, theta: FloatArray) -> None:
+        low, high = self.interpolation.low, self.interpolation.high
+        if np.shape(theta) != low.shape or not np.all((theta >= low) & (theta <= high)):
+            msg = f"θ = {theta} is outside the box {low} … {high}, where this surface was learned"
+            raise ParameterError(msg)
+
+    @cached_property
+    def extremum(self) -> Extremum:
+        """The maximum (arrays of length one)."""
+        found = self.interpolation.extrema(self.values[None])
+        if self.exact is None:
+            return found
+        theta = self.exact.maximum_near(found.theta_hat[0])
+        curvature = -self.exact.hessian(theta)[None]
+        edge = np.any((theta == self.interpolation.low) | (theta == self.interpolation.high))
+        return Extremum(
+            theta[None], np.array([self.exact.value(theta)]), curvature, np.array([edge])
+        )

@@ -1,0 +1,157 @@
+"""A model as a table of what it says of known events.
+
+Toys of one pool are thrown many times, by ensembles and by their members, to calibrate and to
+evaluate.  A network should see the events once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from milinfer.exceptions import ModelError, SampleError
+from milinfer.likelihood.models import LLRModel, is_additive, model_tag
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.likelihood.unseen import trained_on
+from milinfer.samples.samples import Sample
+from milinfer.typing import FloatArray
+
+__all__ = ["Tabulated"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tabulated:
+    """Log-ratios of the events of certain samples, as a model.
+
+    Made by :meth:`of` from a model, or by :meth:`mean` from several.
+
+    Parameters
+    ----------
+    name, parameters, interpolation
+        As of any model.
+    samples
+        The samples whose events are known; the same objects are asked for later.
+    tables
+        Log-ratios of the events of each, shape (n_events, K) each.
+    events_in_bag, feature_names, digest
+        As in :class:`~milinfer.likelihood.models.ModelTag`.
+    trained_on
+        Sketches of the events that the model has learned from.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> pool = gaussian.samples(100, [0.0, 0.5], seed=1)
+    >>> known = Tabulated.of(gaussian.MeanModel(), pool, "mean, tabulated")
+    >>> known.event_llr(pool[1]).shape == gaussian.MeanModel().event_llr(pool[1]).shape
+    True
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    interpolation: Interpolation | ChebyshevBox
+    samples: tuple[Sample, ...]
+    tables: tuple[FloatArray, ...]
+    events_in_bag: int = 1
+    feature_names: tuple[str, ...] = ()
+    digest: str = ""
+    trained_on: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, model: LLRModel, samples: Sequence[Sample], name: str | None = None) -> Tabulated:
+        """Ask a model for the events of some samples.
+
+        Parameters
+        ----------
+        model
+            Its Λ is a sum over events.
+        samples
+            Samples, a :class:`~milinfer.samples.samples.SampleSet` among others.
+        name
+            What to call it; default: as the model.
+
+        Raises
+        ------
+        ModelError
+            If the model is no sum over events.
+        """
+        if not is_additive(model):
+            msg = f"{model.name} is no sum over events, and has no table of them; use it as it is"
+            raise ModelError(msg)
+        tag = model_tag(model)
+        return cls(
+            name or model.name,
+            model.parameters,
+            model.interpolation,
+            tuple(samples),
+            tuple(np.asarray(model.event_llr(s), dtype=np.float64) for s in samples),
+            tag.events_in_bag,
+            tag.feature_names,
+            tag.digest,
+            trained_on(model),
+        )
+
+    @classmethod
+    def mean(cls, models: Sequence[Tabulated], name: str) -> Tabulated:
+        """The mean of the log-ratios of several models of the same events.
+
+        Raises
+        ------
+        ModelError
+            If there are none, or they differ in more than what was learned.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import gaussian
+        >>> pool = gaussian.samples(100, [0.0], seed=1)
+        >>> one, two = (Tabulated.of(gaussian.MeanModel(scale=s), pool) for s in (0.5, 1.5))
+        >>> both = Tabulated.mean([one, two], "both").event_llr(pool[0])
+        >>> bool(np.allclose(both, gaussian.MeanModel().event_llr(pool[0])))
+        True
+        """
+        if not models:
+            msg = "there are no models to take the mean of"
+            raise ModelError(msg)
+        first = models[0]
+        for other in models[1:]:
+            same = (
+                other.parameters == first.parameters
+                and [id(s) for s in other.samples] == [id(s) for s in first.samples]
+                and np.array_equal(other.interpolation.grid, first.interpolation.grid)
+                and repr(other.interpolation) == repr(first.interpolation)
+            )
+            if not same:
+                msg = (
+                    f"{first.name} and {other.name} have other parameters, events or points of Λ; "
+                    "the mean is of models that differ in what they learned alone"
+                )
+                raise ModelError(msg)
+        digests = "".join(m.digest for m in models)
+        return replace(
+            first,
+            name=name,
+            tables=tuple(np.mean(t, axis=0) for t in zip(*(m.tables for m in models), strict=True)),
+            digest=hashlib.blake2b(digests.encode(), digest_size=8).hexdigest(),
+            trained_on=tuple(dict.fromkeys(s for m in models for s in m.trained_on)),
+        )
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """Log-ratios of the events of one of the samples, shape (n_events, K).
+
+        Raises
+        ------
+        SampleError
+            If the sample is none of them.
+        """
+        for known, table in zip(self.samples, self.tables, strict=True):
+            if known is sample:
+                return table
+        msg = (
+            f"{self.name} was tabulated for {len(self.samples)} samples, and {sample.label} is "
+            "none of them; ask the model itself, or tabulate it for this sample too"
+        )
+        raise SampleError(msg)

@@ -1,0 +1,1 @@
+"""Figures of all results; every function returns a matplotlib figure."""

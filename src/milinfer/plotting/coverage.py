@@ -1,0 +1,230 @@
+"""Figures of calibration and coverage: what was corrected, and whether it covers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import chi2
+
+from milinfer.intervals.coverage_results import binomial_errors
+from milinfer.plotting.style import (
+    LINES,
+    MARKERS,
+    PALETTE,
+    figure_of,
+    method_styles,
+    parameter_label,
+    plain,
+    styled,
+)
+from milinfer.typing import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from milinfer.intervals.calibration import Calibration
+    from milinfer.intervals.conditional_coverage import ConditionalCoverage
+    from milinfer.intervals.coverage_results import CoverageScan
+    from milinfer.likelihood.cost import LikelihoodCost
+
+__all__ = ["plot_calibrated", "plot_conditional", "plot_coverage_scan", "plot_scale"]
+
+
+def plot_coverage_scan(scan: CoverageScan) -> Figure:
+    """Coverage against the truth, by method, one panel for each level (one parameter).
+
+    Bars are Clopper–Pearson 68.27 % intervals; the bands are one and two binomial errors around
+    the claim.
+
+    Examples
+    --------
+    >>> from milinfer.intervals.coverage_results import Coverage, CoverageScan
+    >>> row = Coverage("m", "belt", {"mu": 0.0}, 0.6827, 0.70, 0.01, 0.69, 0.71, 2000, 0.0)
+    >>> len(plot_coverage_scan(CoverageScan((row,))).axes)
+    1
+    """
+    with styled():
+        figure, axes = figure_of(
+            7.0, 1.2 + 2.4 * len(scan.cls), nrows=len(scan.cls), sharex=True, squeeze=False
+        )
+        styles = method_styles(scan.methods)
+        truths = np.unique([r.theta for r in scan])
+        gap = np.min(np.diff(truths)) if len(truths) > 1 else 1.0
+        for axis, cl in zip(axes[:, 0], scan.cls, strict=True):
+            n = min(r.n_toys for r in scan if r.cl == cl)
+            error = float(binomial_errors(cl, n))
+            for width, alpha in ((2, 0.12), (1, 0.18)):
+                axis.axhspan(
+                    cl - width * error, cl + width * error, color="gray", alpha=alpha, lw=0
+                )
+            axis.axhline(cl, color="gray", lw=0.8, ls="--")
+            for i, method in enumerate(scan.methods):
+                rows = scan.of(method, cl)
+                # Side by side, so that the bars of two methods do not hide each other.
+                step = min(0.12, 0.7 / len(scan.methods)) * gap
+                x = [r.theta + step * (i - (len(scan.methods) - 1) / 2) for r in rows]
+                y = np.array([r.coverage for r in rows])
+                style = styles[method]
+                axis.errorbar(
+                    x,
+                    y,
+                    yerr=[y - [r.low for r in rows], [r.high for r in rows] - y],
+                    fmt=style.marker,
+                    ms=5,
+                    lw=1.0,
+                    color=style.color,
+                    label=plain(method),
+                )
+            # No coverage is above one.
+            bottom, top = axis.get_ylim()
+            axis.set_ylim(bottom, min(top, 1.02))
+            axis.set_ylabel(f"coverage of {cl:.2%}")
+            axis.set_xlim(truths[0] - 0.6 * gap, truths[-1] + 0.6 * gap)
+        parameter = next(iter(scan.rows[0].point))
+        axes[-1, 0].set_xlabel(f"true {parameter_label(parameter)}")
+        figure.legend(
+            *axes[0, 0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=min(3, len(scan.methods)),
+        )
+    return figure
+
+
+def plot_calibrated(
+    cost: LikelihoodCost,
+    calibration: Calibration,
+    *,
+    cl: float | None = None,
+    truth: float | None = None,
+) -> Figure:
+    """Surface of one dataset with its interval before and after calibration ([AS], fig. 14).
+
+    Examples
+    --------
+    See ``tests/test_coverage_figures.py``.
+    """
+    level = calibration.cls[0] if cl is None else cl
+    threshold = float(chi2.ppf(level, 1))
+    curves = {"as trained": cost, "calibrated": calibration(cost, cl)}
+    with styled():
+        figure, axis = figure_of(6.4, 4.4)
+        shown = []
+        for i, (name, c) in enumerate(curves.items()):
+            theta = np.linspace(*c.limits, 1201)
+            best, ends, q = _interval(c, theta, threshold)
+            near = q < 3 * threshold
+            shown.append(theta[near])
+            axis.plot(theta[near], q[near], color=PALETTE[i], ls=("--", "-")[i])
+            axis.axvspan(*ends, color=PALETTE[i], alpha=0.12, lw=0)
+            axis.plot(
+                ends,
+                [threshold, threshold],
+                "|",
+                ms=12,
+                color=PALETTE[i],
+                ls=("--", "-")[i],
+                label=f"{name}: {best:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]",
+            )
+        axis.axhline(threshold, color="gray", lw=0.8, ls="--")
+        if truth is not None:
+            axis.axvline(truth, color="black", lw=0.8, label=f"truth: {truth:+.3f}")
+        everything = np.concatenate(shown)
+        axis.set_xlim(everything.min(), everything.max())
+        axis.set_ylim(0, 3 * threshold)
+        axis.set_xlabel(parameter_label(cost.parameter))
+        axis.set_ylabel(r"$-2\,\Delta \ln L$")
+        title = f"{level:.2%} interval"
+        figure.legend(title=title, loc="outside upper center", ncols=2, fontsize=8)
+    return figure
+
+
+def _interval(
+    cost: LikelihoodCost, theta: FloatArray, threshold: float
+) -> tuple[float, tuple[float, float], FloatArray]:
+    """Minimum, the crossings of the threshold next to it, and q at the points."""
+    values = np.array([cost(t) for t in theta])
+    k = int(np.argmin(values))
+    around = theta[max(k - 1, 0)], theta[min(k + 1, len(theta) - 1)]
+    found = minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-9})
+    lowest = float(min(found.fun, values[k]))
+    q = values - lowest
+
+    def end(step: int) -> float:
+        j = k
+        while 0 <= j < len(theta) and q[j] <= threshold:
+            j += step
+        if not 0 <= j < len(theta):
+            return float(theta[0] if step < 0 else theta[-1])
+        return float(brentq(lambda t: cost(t) - lowest - threshold, theta[j], theta[j - step]))
+
+    return float(found.x), (end(-1), end(1)), q
+
+
+def plot_scale(calibration: Calibration) -> Figure:
+    """c_cicc against θ: what toys give at each truth, and the functions that are applied."""
+    with styled():
+        figure, axis = figure_of()
+        theta = calibration.thetas
+        gap = float(np.min(np.diff(np.unique(theta)))) if len(theta) > 1 else 1.0
+        fine = np.linspace(theta.min(), theta.max(), 201) if len(theta) > 1 else theta
+        for k, cl in enumerate(calibration.cls):
+            axis.errorbar(
+                theta + 0.1 * gap * (k - 1),
+                calibration.c_coverage[:, k],
+                yerr=calibration.c_coverage_error[:, k],
+                fmt=MARKERS[k],
+                ms=4,
+                color=PALETTE[k],
+                label=f"by {cl:.2%} coverage",
+            )
+            if calibration.kind == "coverage":
+                _band(axis, calibration, fine, cl, PALETTE[k])
+        axis.errorbar(
+            theta + 0.1 * gap * (len(calibration.cls) - 1),
+            calibration.c_bartlett,
+            yerr=calibration.c_bartlett_error,
+            fmt="x",
+            ms=5,
+            color=PALETTE[6],
+            label="by Bartlett ratio",
+        )
+        if calibration.kind == "bartlett":
+            _band(axis, calibration, fine, None, PALETTE[6])
+        axis.axhline(1, color="gray", lw=0.8, ls="--")
+        axis.set_xlim(theta.min() - 0.5 * gap, theta.max() + 0.5 * gap)
+        axis.set_xlabel(f"true {parameter_label(calibration.parameter)}")
+        axis.set_ylabel(r"$c_\mathrm{cicc}$")
+        figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def _band(axis, calibration, fine, cl, colour) -> None:  # type: ignore[no-untyped-def]
+    centre, error = np.array([calibration.scale_at([t], cl) for t in fine]).T
+    axis.plot(fine, centre, color=colour)
+    axis.fill_between(fine, centre - error, centre + error, color=colour, alpha=0.2, lw=0)
+
+
+def plot_conditional(results: Sequence[ConditionalCoverage], xlabel: str | None = None) -> Figure:
+    """Coverage in bins of a property of the dataset, one line for each method."""
+    with styled():
+        figure, axis = figure_of()
+        for i, r in enumerate(results):
+            axis.errorbar(
+                r.centres,
+                r.coverage,
+                yerr=[r.coverage - r.low, r.high - r.coverage],
+                fmt=MARKERS[i % len(MARKERS)],
+                ls=LINES[i % len(LINES)],
+                ms=5,
+                lw=1.0,
+                color=PALETTE[i % len(PALETTE)],
+                label=f"{plain(r.method) or 'intervals'} (p = {r.p_value:.2g})",
+            )
+        axis.axhline(results[0].cl, color="gray", lw=0.8, ls="--")
+        axis.set_xlabel(xlabel or f"{results[0].by} of the dataset")
+        axis.set_ylabel(f"coverage of {results[0].cl:.2%}")
+        figure.legend(loc="outside upper center", ncols=2)
+    return figure

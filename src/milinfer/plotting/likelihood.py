@@ -1,0 +1,237 @@
+"""Figures of likelihoods: contours of two parameters, impacts of the others, posteriors.
+
+As in :mod:`milinfer.plotting.results`, every function returns a figure of what it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milinfer.exceptions import FitError, ParameterError
+from milinfer.plotting.style import (
+    LINES,
+    PALETTE,
+    figure_of,
+    method_styles,
+    parameter_label,
+    plain,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from iminuit import Minuit
+    from matplotlib.figure import Figure
+
+    from milinfer.likelihood.nuisances import Impact
+    from milinfer.likelihood.posterior import Posterior
+
+__all__ = ["plot_contour", "plot_impacts", "plot_posterior"]
+
+
+def plot_contour(
+    fits: Mapping[str, Minuit],
+    x: str,
+    y: str,
+    cl: Sequence[float] = (0.6827, 0.9545),
+    truth: tuple[float, float] | None = None,
+) -> Figure:
+    r"""Contours of two parameters, all others at their maximum for each pair.
+
+    Parameters
+    ----------
+    fits
+        Fits after ``migrad``, by name of the method.
+    x, y
+        Names of the parameters.
+    cl
+        Probabilities of the contours, of both parameters together: −2ΔlnL is a quantile of χ² with
+        two degrees of freedom.
+    truth
+        Point to mark.
+
+    Raises
+    ------
+    FitError
+        If a fit is not valid.
+
+    Examples
+    --------
+    >>> from iminuit import Minuit
+    >>> from iminuit.cost import NormalConstraint
+    >>> both = NormalConstraint(["c1", "c2"], [0.1, 0.2], [[0.04, 0.01], [0.01, 0.02]])
+    >>> figure = plot_contour({"fit": Minuit(both, 0.0, 0.0).migrad()}, "c1", "c2")
+    >>> figure.axes[0].get_xlabel(), len(figure.axes[0].lines)
+    ('c1', 3)
+    """
+    with styled():
+        figure, axis = figure_of(5.4, 4.8)
+        styles = method_styles(fits)
+        for name, m in fits.items():
+            if not m.valid:
+                msg = f"the fit {name!r} is not valid; call migrad() and look at its limits"
+                raise FitError(msg)
+            style = styles[name]
+            for k, level in enumerate(sorted(cl)):
+                outline = m.mncontour(x, y, cl=level, size=60, interpolated=120)
+                axis.plot(
+                    *np.vstack([outline, outline[:1]]).T,
+                    color=style.color,
+                    # Levels of one method differ in width, methods in their lines.
+                    ls=style.ls if len(fits) > 1 else LINES[k % len(LINES)],
+                    lw=2.0 - 0.7 * k,
+                    label=f"{plain(name)}, {level:.2%}",
+                )
+            axis.plot(m.values[x], m.values[y], style.marker, color=style.color, mec="white", ms=8)
+        if truth is not None:
+            axis.plot(*truth, "+", color="black", ms=10, mew=1.5, ls="none", label="truth")
+        axis.set_xlabel(parameter_label(x))
+        axis.set_ylabel(parameter_label(y))
+        figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -> Figure:
+    """Shift of a parameter by each nuisance parameter, with the value of that beside it.
+
+    Parameters
+    ----------
+    found
+        From :func:`milinfer.likelihood.nuisances.impacts`.
+    parameter
+        The parameter of interest.
+    n_largest
+        Drawn at most.
+
+    Examples
+    --------
+    >>> from milinfer.likelihood.nuisances import Impact
+    >>> figure = plot_impacts([Impact("bkg_norm", 1.02, -0.1, 0.1, 0.03, -0.03)], "c_HW")
+    >>> [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    ['bkg norm']
+    """
+    if not found:
+        msg = "there are no nuisance parameters to draw"
+        raise ParameterError(msg)
+    shown = list(found)[:n_largest]
+    with styled():
+        figure, (left, right) = figure_of(
+            7.0,
+            1.4 + 0.35 * len(shown),
+            ncols=2,
+            sharey=True,
+            gridspec_kw={"width_ratios": [3, 2]},
+        )
+        rows = np.arange(len(shown))
+        for key, colour, hatch, words in (
+            ("down", PALETTE[5], "////", "lower end"),
+            ("up", PALETTE[1], "", "upper end"),
+        ):
+            left.barh(
+                rows,
+                [getattr(i, key) for i in shown],
+                height=0.55,
+                color=colour,
+                alpha=0.7,
+                hatch=hatch,
+                ec="white",
+                label=f"nuisance parameter at its {words}",
+            )
+        left.axvline(0, color="black", lw=0.8)
+        reach = 1.15 * max(i.size for i in shown)
+        left.set_xlim(-reach, reach)
+        left.set_xlabel(f"shift of {parameter_label(parameter)}")
+        left.set_yticks(rows, [parameter_label(i.name) for i in shown])
+        right.errorbar(
+            [i.value for i in shown],
+            rows,
+            xerr=[[-i.lower for i in shown], [i.upper for i in shown]],
+            fmt="o",
+            ms=5,
+            color="black",
+        )
+        right.margins(x=0.15)
+        right.set_xlabel("fitted value")
+        for axis in (left, right):
+            axis.minorticks_off()
+        left.set_ylim(len(shown) - 0.5, -0.5)
+        figure.legend(
+            *left.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8
+        )
+    return figure
+
+
+def plot_posterior(
+    posteriors: Mapping[str, Posterior],
+    parameter: str,
+    probability: float = 0.6827,
+    truth: float | None = None,
+) -> Figure:
+    """Posterior densities of one dataset with their central credible intervals.
+
+    Parameters
+    ----------
+    posteriors
+        Of one dataset each, by name: of a prior, or of a method.
+    parameter
+        Its name, for the axis.
+    probability
+        Of the intervals.
+    truth
+        Draws a line where the truth is known.
+
+    Raises
+    ------
+    ParameterError
+        If a posterior holds several datasets.
+
+    Examples
+    --------
+    >>> from milinfer.likelihood.posterior import Posterior
+    >>> theta = np.linspace(-1, 1, 201)
+    >>> flat = Posterior.from_log_ratios(theta, -50 * (theta - 0.2) ** 2)
+    >>> plot_posterior({"flat prior": flat}, "c_HW").axes[0].get_xlabel()
+    '$c_{HW}$'
+    """
+    with styled():
+        figure, axis = figure_of(6.4, 4.4)
+        low, high = np.inf, -np.inf
+        styles = method_styles(posteriors)
+        for name, p in posteriors.items():
+            if p.density.ndim != 1:
+                msg = f"{name!r} holds the posteriors of {len(p.density)} datasets; give one"
+                raise ParameterError(msg)
+            style = styles[name]
+            a, b = (float(v) for v in p.interval(probability))
+            inside = np.concatenate([[a], p.theta[(p.theta > a) & (p.theta < b)], [b]])
+            axis.plot(
+                p.theta,
+                p.density,
+                color=style.color,
+                ls=style.ls,
+                label=f"{plain(name)}: {float(p.median):+.3f} [{a:+.3f}, {b:+.3f}]",
+            )
+            axis.fill_between(
+                inside,
+                np.interp(inside, p.theta, p.density),
+                color=style.color,
+                alpha=0.15,
+                lw=0,
+            )
+            seen = p.theta[p.density > 1e-3 * p.density.max()]
+            low, high = min(low, float(seen[0])), max(high, float(seen[-1]))
+        if truth is not None:
+            axis.axvline(truth, color="black", lw=0.8, label="truth")
+        axis.set_xlim(low, high)
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel(parameter_label(parameter))
+        axis.set_ylabel("posterior density")
+        figure.legend(
+            title=f"median and central {probability:.2%} interval",
+            loc="outside upper center",
+            ncols=2,
+            fontsize=8,
+        )
+    return figure

@@ -1,0 +1,1 @@
+"""Events at known parameter points: samples, their files, weights and bags."""

@@ -1,0 +1,168 @@
+"""Whether two pools share events, from a few hashes of each.
+
+Toys that tune a calibration and toys that test it must come from different events.  A pool is
+remembered by the smallest hashes of its events, which are a random choice of them, the same in
+every pool that has the event (bottom-k sketch; Cohen and Kaplan, PODC 2007).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.samples.samples import Sample
+from milinfer.typing import Float32Array, FloatArray
+
+__all__ = ["joined", "overlap", "share_events", "sketch", "sketch_each", "with_union"]
+
+_SIZE = 128
+_DIGEST = 32  # characters
+_DUPLICATES = 0.005
+_SHARED = 0.04
+
+_Hashes = NDArray[np.uint64]
+
+# Samples do not change, and toys ask for the same again and again.
+_KNOWN: WeakKeyDictionary[Sample, str] = WeakKeyDictionary()
+
+
+def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str:
+    """Fingerprint of a set of events that tells how much of it another set shares.
+
+    Hashes see the features of an event, as float32; weights and order do not matter.
+
+    Parameters
+    ----------
+    events
+        A sample, several, or features of shape (n_events, n_features).
+
+    Returns
+    -------
+    str
+        The 128 smallest hashes, as hexadecimal numbers; but for a sample of which more than 0.5 %
+        of the events look alike (discrete features) one digest of all of its events.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> len(sketch(np.random.default_rng(1).normal(size=(1000, 2))).split())
+    128
+    >>> len(sketch(np.zeros((1000, 2))).split())
+    1
+    """
+    if isinstance(events, np.ndarray):
+        return _of_table(events)
+    if not isinstance(events, Sample):
+        return joined(sketch(s) for s in events)
+    if events not in _KNOWN:
+        _KNOWN[events] = _of_table(events.features)
+    return _KNOWN[events]
+
+
+def _of_table(features: Float32Array | FloatArray) -> str:
+    every = _hashes(features)
+    distinct = np.unique(every)
+    if len(every) - len(distinct) > _DUPLICATES * len(every):
+        # Twice as long as a hash, so that it cannot be taken for one.
+        return hashlib.blake2b(np.sort(every).tobytes(), digest_size=16).hexdigest()
+    return " ".join(f"{h:016x}" for h in distinct[:_SIZE].tolist())
+
+
+def joined(sketches: Iterable[str]) -> str:
+    """Sketch of the union of sets, from theirs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(1).normal(size=(1000, 2))
+    >>> joined([sketch(x[:600]), sketch(x[400:])]) == sketch(x)
+    True
+    """
+    words = {word for one in sketches for word in one.split()}
+    digests = {word for word in words if len(word) == _DIGEST}
+    return " ".join([*sorted(digests), *sorted(words - digests)[:_SIZE]])
+
+
+def sketch_each(samples: Iterable[Sample]) -> tuple[str, ...]:
+    """Sketches of each of several samples, and of all together where there are more than one.
+
+    A pool may hold one of the samples or all: a set is found in one that is of its size.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> len(sketch_each(gaussian.samples(1000, [0.0, 0.5], seed=1)))
+    3
+    """
+    return with_union([sketch(s) for s in samples])
+
+
+def with_union(sketches: Sequence[str]) -> tuple[str, ...]:
+    """Sketches of sets and of their union, each once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = sketch(np.random.default_rng(1).normal(size=(1000, 2)))
+    >>> with_union([one]) == (one,)
+    True
+    """
+    return tuple(dict.fromkeys([*sketches, joined(sketches)]))
+
+
+def overlap(a: str, b: str) -> float:
+    """Events in both of two sets over events in either (Jaccard), estimated from their sketches.
+
+    The standard error is about ``sqrt(overlap / 128)``.  Samples of discrete events are the same or
+    not: they count as one event each, apart from the others, and the larger overlap is returned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(1).normal(size=(1000, 2))
+    >>> overlap(sketch(x), sketch(x[::-1])), overlap(sketch(x[:500]), sketch(x[500:]))
+    (1.0, 0.0)
+    """
+    first, second = set(a.split()), set(b.split())
+    digests = {t for t in first | second if len(t) == _DIGEST}
+    # The numbers have a fixed width: their order is that of the text.
+    smallest = sorted((first | second) - digests)[:_SIZE]
+    both = first & second
+    return max(len(both.intersection(part)) / max(len(part), 1) for part in (digests, smallest))
+
+
+@lru_cache(maxsize=4096)  # of toys at many truths, which share their pools
+def share_events(a: str, b: str) -> bool:
+    """Whether two sets have more than 4 % of their events in common.
+
+    Less cannot be told from features that happen to agree; so a set hides in one that is more than
+    25 times as large.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(1).normal(size=(1000, 2))
+    >>> share_events(sketch(x), sketch(x[:500])), share_events(sketch(x[:500]), sketch(x[500:]))
+    (True, False)
+    """
+    return overlap(a, b) > _SHARED
+
+
+def _hashes(features: Float32Array | FloatArray) -> _Hashes:
+    """One hash for each row, shape (n_events,)."""
+    # + 0: −0 equals 0 and must hash alike.
+    words = np.ascontiguousarray(features, dtype=np.float32) + np.float32(0)
+    columns = words.view(np.uint32).astype(np.uint64).T
+    hashes = np.zeros(len(words), dtype=np.uint64)
+    for column in columns:
+        # SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), one round for each feature.
+        hashes = (hashes ^ column) + np.uint64(0x9E3779B97F4A7C15)
+        hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        hashes ^= hashes >> np.uint64(31)
+    return hashes

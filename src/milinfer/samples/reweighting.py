@@ -1,0 +1,367 @@
+"""What simulated events know about other parameter points: weights, polynomials, joint ratios.
+
+A generator that writes the weight of each event at several parameter points (``<rwgt>`` in LHE
+files) tells |M(z|θ)|², a polynomial in θ, for the parton-level truth z of each event.  Its ratios
+are the joint likelihood ratio and the joint score (Brehmer, Cranmer, Louppe, Pavez,
+arXiv:1805.00013 and 1805.00020): noisy versions of those of the observables x, with the right
+mean, so that they can be learned from instead of mere labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from milinfer.exceptions import SampleError
+from milinfer.samples.bags import effective_sample_size
+from milinfer.samples.bennett import bennett
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.points import format_point
+from milinfer.utils.polynomials import PolynomialBasis, point_matrix
+
+
+class Pointed(Protocol):
+    """What is at a parameter point: a sample, in memory or not."""
+
+    @property
+    def point(self) -> Point:
+        """The parameter point."""
+
+
+__all__ = [
+    "JointDensity",
+    "JointRatios",
+    "JointTargets",
+    "bennett",
+    "class_points",
+    "joint_density",
+    "joint_targets",
+    "reweight_polynomial",
+]
+
+_REMEDY = (
+    "a joint likelihood ratio needs weights of one sign at all points: train with labels='hard', "
+    "or keep the squared operator terms in the generator"
+)
+
+
+def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
+    """Per-event polynomial of the weight in the parameters, from the sample's reweights.
+
+    Parameters
+    ----------
+    sample
+        Events with weights at as many points as the basis has coefficients, or more.
+    basis
+        Parameters and degree: 2 for one operator insertion in production or decay, 4 for both.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_events, n_coefficients), in the order of ``basis.exponents``.
+
+    Raises
+    ------
+    SampleError
+        If there are too few weights, or the weights are not such a polynomial.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sample = Sample(np.zeros((1, 1)), ("x",), point={"c": 0.0},
+    ...                 reweights={f"w{k}": np.array([(1 + k) ** 2.0]) for k in (0, 1, 2)},
+    ...                 reweight_points={f"w{k}": {"c": float(k)} for k in (0, 1, 2)})
+    >>> reweight_polynomial(sample, PolynomialBasis(("c",), 2)).round(12)
+    array([[1., 2., 1.]])
+    """
+    names = basis.parameters
+    ids = [k for k, point in sample.reweight_points.items() if set(point) == set(names)]
+    points = [sample.reweight_points[k] for k in ids]
+    distinct = {tuple(p[name] for name in names) for p in points}
+    if not sample.reweights:
+        msg = (
+            f"{sample.label}: its events have no weights at other points (<rwgt>), which joint "
+            "labels, the exact ratio and reweighted pools need; use labels='hard', and pools "
+            "without a degree"
+        )
+        raise SampleError(msg)
+    if len(distinct) < len(basis):
+        msg = (
+            f"{sample.label}: weights at {len(distinct)} values of {', '.join(names)}, but a "
+            f"polynomial of degree {basis.degree} needs {len(basis)}"
+        )
+        raise SampleError(msg)
+    design = basis.design(point_matrix(names, points))
+    # Monomials of large and small parameters differ by orders of magnitude: scale columns.
+    size = np.abs(design).max(axis=0)
+    design /= np.where(size > 0, size, 1.0)
+    if np.linalg.matrix_rank(design) < len(basis):
+        msg = (
+            f"{sample.label}: the weights at {[format_point(p) for p in points]} do not determine "
+            f"a polynomial of degree {basis.degree}; write weights at other points"
+        )
+        raise SampleError(msg)
+    weights = np.stack([sample.reweights[k] for k in ids], axis=1)
+    coefficients: FloatArray = weights @ np.linalg.pinv(design).T
+    misfit = np.abs(coefficients @ design.T - weights).max(axis=1)
+    scale = np.abs(weights).max(axis=1)
+    if np.any(misfit > 1e-6 * scale):
+        worst = int(np.argmax(misfit - 1e-6 * scale))
+        msg = (
+            f"{sample.label}: the weights of event {worst} are not a polynomial of degree "
+            f"{basis.degree} in {', '.join(names)} (relative misfit "
+            f"{misfit[worst] / scale[worst]:.2g}); take a higher degree, or leave out the weights "
+            "of other operators"
+        )
+        raise SampleError(msg)
+    coefficients /= size
+    return coefficients
+
+
+class JointTargets(NamedTuple):
+    """What to learn from: joint ratios of the events of one sample, and how much each counts.
+
+    Parameters
+    ----------
+    log_ratio
+        ln p(z|θ_k)/p(z|θ_0), up to a constant for each event, shape (n_events, K).
+    score
+        ∇ ln p(z|θ) at θ_k, shape (n_events, K, n_parameters).
+    weights
+        Event weights that turn the sample set into the even mixture of the K points, (n_events,).
+    """
+
+    log_ratio: FloatArray
+    score: FloatArray
+    weights: FloatArray
+
+
+class JointRatios(NamedTuple):
+    """Joint targets of a sample set, and the cross-section as a function of θ that goes with them.
+
+    Parameters
+    ----------
+    targets
+        One for each sample.
+    total
+        Coefficients of σ(θ)/σ(0) in the polynomial of the weight, shape (n_coefficients,).
+    log_sigma
+        ln σ(θ_k)/σ(0), shape (K,).
+    log_sigma_gradient
+        Its derivatives, shape (K, n_parameters).
+    effective_events
+        Events of the even mixture of the K points with the same statistical power as all of these
+        (negative weights, and points far from those of the samples, lower it).
+    """
+
+    targets: tuple[JointTargets, ...]
+    total: FloatArray
+    log_sigma: FloatArray
+    log_sigma_gradient: FloatArray
+    effective_events: float
+
+
+class JointDensity(NamedTuple):
+    """Density of the parton-level truth z of events, as a function of θ, and their mixture.
+
+    Parameters
+    ----------
+    samples
+        The events.
+    basis
+        Monomials of the polynomials.
+    polynomials
+        Of each event's weight, in units that only ratios within an event know, positive at the
+        points of the samples; for each sample of shape (n_events, n_coefficients).
+    weights
+        Event weights, each sample's summing to its share of the mixture; (n_events,) each.
+    total
+        σ(θ) in the same units, shape (n_coefficients,).
+    mixture
+        Density of the mixture of the samples at each event, (n_events,) each.
+    """
+
+    samples: SampleSet
+    basis: PolynomialBasis
+    polynomials: tuple[FloatArray, ...]
+    weights: tuple[FloatArray, ...]
+    total: FloatArray
+    mixture: tuple[FloatArray, ...]
+
+    def at(self, points: FloatArray, remedy: str = _REMEDY) -> tuple[FloatArray, ...]:
+        """Densities of the events at points (K, n_parameters), (n_events, K) for each sample.
+
+        Raises
+        ------
+        SampleError
+            If the density of an event is not positive at a point; `remedy` ends the message.
+        """
+        sigma = self.basis.design(points) @ self.total
+        own = class_points(self.samples)
+        densities = []
+        for k, (sample, polynomial) in enumerate(zip(self.samples, self.polynomials, strict=True)):
+            _positive(
+                sample, polynomial, self.basis, np.concatenate([own[k : k + 1], points]), remedy
+            )
+            densities.append(polynomial @ self.basis.design(points).T / sigma)
+        return tuple(densities)
+
+
+def joint_density(
+    samples: SampleSet,
+    degree: int,
+    *,
+    total: FloatArray | None = None,
+    shares: FloatArray | None = None,
+    remedy: str = _REMEDY,
+) -> JointDensity:
+    """Density of all events as a function of θ, normalised over all samples.
+
+    Parameters
+    ----------
+    samples
+        Events at one point or several, with weights that fix the polynomial.
+    degree
+        Of the polynomial of the weight.
+    total
+        σ(θ)/σ(0), from a larger set of events; default: from these.
+    shares
+        Of the samples in the mixture, summing to one, shape (n_samples,); default: even.
+    remedy
+        End of the message of the error.
+
+    Raises
+    ------
+    SampleError
+        If weights are missing, or those of an event change sign or vanish at the point of a sample.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.datasets import quadratic
+    >>> joint = joint_density(quadratic.samples(1000, [{"c1": 0.0}], seed=1), degree=2)
+    >>> joint.at(np.array([[0.0]]))[0].round(12).min()
+    np.float64(1.0)
+    """
+    basis = PolynomialBasis(samples.parameters, degree)
+    polynomials = [reweight_polynomial(s, basis) for s in samples]
+    own = class_points(samples)
+    share = np.full(len(samples), 1 / len(samples)) if shares is None else shares
+    weights = [_normalised(s) * a for s, a in zip(samples, share, strict=True)]
+    polynomials = [
+        _positive(s, polynomial, basis, np.concatenate([own[k : k + 1], own]), remedy)
+        for k, (s, polynomial) in enumerate(zip(samples, polynomials, strict=True))
+    ]
+    # The weights at θ over those at the point of generation: only ratios within an event count.
+    design = basis.design(own)
+    if total is None:
+        everything = np.concatenate(polynomials)
+        total = bennett(everything @ design.T, np.concatenate(weights), everything, shares=share)
+    mixture = [polynomial @ (design.T / (design @ total)) @ share for polynomial in polynomials]
+    return JointDensity(samples, basis, tuple(polynomials), tuple(weights), total, tuple(mixture))
+
+
+def joint_targets(
+    samples: SampleSet, points: FloatArray, degree: int, *, total: FloatArray | None = None
+) -> JointRatios:
+    """Joint likelihood ratios and scores of all events at K points.
+
+    Parameters
+    ----------
+    samples
+        Events at one point or several, with weights that fix the polynomial.
+    points
+        The K points, shape (K, n_parameters).
+    degree
+        Of the polynomial of the weight.
+    total
+        σ(θ)/σ(0), from a larger set of events; default: from these.
+
+    Raises
+    ------
+    SampleError
+        If weights are missing, or those of an event change sign or vanish at some point: its
+        ratio has no logarithm.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.datasets import quadratic
+    >>> samples = quadratic.samples(1000, [{"c1": 0.0}], seed=1)
+    >>> joint = joint_targets(samples, np.array([[0.0], [0.5]]), degree=2)
+    >>> joint.targets[0].log_ratio.shape, joint.targets[0].score.shape
+    ((1000, 2), (1000, 2, 1))
+    >>> 800 < joint.effective_events < 1000
+    True
+    """
+    joint = joint_density(samples, degree, total=total)
+    basis, total = joint.basis, joint.total
+    slopes = np.stack([basis.design_gradient(p) for p in points])
+    sigma, sigma_slope = basis.design(points) @ total, slopes @ total
+    targets, mixture_weights = [], []
+    parts = zip(joint.polynomials, joint.at(points), joint.mixture, joint.weights, strict=True)
+    for polynomial, density, mixture, w in parts:
+        mixture_weights.append(w * density.mean(axis=1) / mixture)
+        score = np.einsum("kpj,nj->nkp", slopes, polynomial) / (density * sigma)[:, :, None]
+        targets.append(
+            JointTargets(np.log(density), score - sigma_slope / sigma[:, None], mixture_weights[-1])
+        )
+    return JointRatios(
+        tuple(targets),
+        total,
+        np.log(sigma / total[0]),
+        sigma_slope / sigma[:, None],
+        effective_sample_size(np.concatenate(mixture_weights)),
+    )
+
+
+def _normalised(sample: Sample) -> FloatArray:
+    total = sample.weights.sum()
+    if not total > 0:
+        msg = (
+            f"{sample.label}: the event weights sum to {total:g}; a sample needs a positive sum "
+            "of weights"
+        )
+        raise SampleError(msg)
+    normalised: FloatArray = sample.weights / total
+    return normalised
+
+
+def _positive(
+    sample: Sample,
+    polynomial: FloatArray,
+    basis: PolynomialBasis,
+    points: FloatArray,
+    remedy: str,
+) -> FloatArray:
+    """Polynomials as positive densities; the first of the points is the sample's own.
+
+    Events of negative weight have negative weights at all points, and positive ratios of them.
+    """
+    value = polynomial @ basis.design(points).T
+    sign = np.where(value[:, :1] < 0, -1.0, 1.0)
+    if not np.all(sign * value > 0):
+        event, k = (int(i) for i in np.argwhere(~(sign * value > 0))[0])
+        where = format_point(dict(zip(basis.parameters, points[k].tolist(), strict=True)))
+        msg = (
+            f"{sample.label}: event {event} has weight {value[event, k]:g} at {where} and "
+            f"{value[event, 0]:g} at its own point; {remedy}"
+        )
+        raise SampleError(msg)
+    return polynomial if np.all(sign > 0) else sign * polynomial
+
+
+def class_points(samples: Iterable[Pointed]) -> FloatArray:
+    """Points of the samples, shape (n_samples, n_parameters).
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> class_points(gaussian.samples(2, [0.0, 0.5], seed=1))
+    array([[0. ],
+           [0.5]])
+    """
+    return np.array([list(s.point.values()) for s in samples], dtype=np.float64)

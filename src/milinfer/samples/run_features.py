@@ -1,0 +1,357 @@
+"""Run features over files with coffea, and make samples of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.exceptions import ConfigurationError, FeatureError, MilinferError, SampleError
+from milinfer.features.feature_table import side_by_side
+from milinfer.samples.ingest import (
+    own_point,
+    resolve_point,
+    reweight_points,
+    selected_cross_section,
+)
+from milinfer.samples.samples import Sample
+from milinfer.utils.parallel import require_client
+
+if TYPE_CHECKING:
+    from milinfer.features.feature_set import FeatureSet
+    from milinfer.io.event.branches import FileMetadata
+
+__all__ = ["make_executor", "run_features"]
+
+_KEYS = ("point", "process", "cross_section", "cross_section_error")
+
+
+def make_executor(
+    name: str | None = None, workers: int = 1, *, client: Any = None, retries: int = 0
+) -> Any:
+    """Make a coffea executor: ``"iterative"``, ``"futures"`` or ``"dask"``.
+
+    Without a name: dask with a client, else iterative for one worker, else futures (coffea's own
+    pool, which does not fork and so works after TensorFlow has run).  Chunks are tried ``retries``
+    times again whatever the error: worth it for files on a network only.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such executor, or `client` is none or goes with another one.
+
+    Examples
+    --------
+    >>> make_executor(workers=1)
+    IterativeExecutor(...)
+    """
+    from coffea import processor
+
+    require_client(client, workers)
+    if client is not None and name not in (None, "dask"):
+        msg = f"client= is for executor='dask', not {name!r}; leave one of them out"
+        raise ConfigurationError(msg)
+    alone = "iterative" if workers == 1 else "futures"
+    name = name or (alone if client is None else "dask")
+    if name == "iterative":
+        return processor.IterativeExecutor(status=False, retries=retries)
+    if name == "futures":
+        return processor.FuturesExecutor(workers=workers, status=False, retries=retries)
+    if name == "dask":
+        return processor.DaskExecutor(client=client, status=False, retries=retries)
+    msg = f"unknown executor {name!r}; choose iterative, futures or dask, or give one of coffea's"
+    raise ConfigurationError(msg)
+
+
+def run_features(
+    fileset: Mapping[str, Any],
+    *,
+    features: str | FeatureSet = "vbf_2l2j",
+    executor: Any = None,
+    workers: int = 1,
+    client: Any = None,
+    schema: Any = None,
+    chunksize: int = 100_000,
+    treename: str = "Events",
+    **options: Any,
+) -> dict[str, Sample]:
+    """Run :class:`~milinfer.features.processor.FeatureProcessor` over a fileset: one sample a dataset.
+
+    Parameters
+    ----------
+    fileset
+        As coffea takes it: dataset name to list of files or to ``{"files": …, "metadata": …}``.
+        The metadata may have ``point``, ``process``, ``cross_section`` and
+        ``cross_section_error``; what is not there comes from files that milinfer has written.
+    features
+        Feature set or its name.
+    executor
+        coffea executor or its name; default: see :func:`make_executor`.
+    workers
+        Processes.
+    client
+        Of a dask cluster, whose workers read the files instead: under these names, so on a file
+        system that they share, or by xrootd.  The chunks of a worker that dies are read again.
+    schema
+        coffea schema; default: :class:`~milinfer.features.processor.EventSchema`.
+    chunksize
+        Events a chunk, at most.
+    treename
+        TTree to read.
+    options
+        Passed to :class:`~milinfer.features.processor.FeatureProcessor` (``selection=``, ``objects=``, …).
+
+    Returns
+    -------
+    dict
+        Samples by dataset, events ordered by file name and entry whatever the executor.  Their
+        cross-sections are those after the selection; the cut flow is in ``provenance["cutflow"]``.
+
+    Raises
+    ------
+    FeatureError, SampleError
+        If events lack what the features need, or files are unusable.
+    ParameterError
+        If the point of a dataset is unknown, or files disagree on it.
+    ConfigurationError
+        As :func:`make_executor`.
+
+    Examples
+    --------
+    >>> run_features({})
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.SampleError: the fileset is empty; give {"dataset": ["file.root"]}
+    """
+    if not fileset:
+        msg = 'the fileset is empty; give {"dataset": ["file.root"]}'
+        raise SampleError(msg)
+    from coffea.processor import Runner
+
+    from milinfer.features.processor import EventSchema, FeatureProcessor
+
+    groups = {name: _group(name, entry) for name, entry in fileset.items()}
+    files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
+    known = {name: _describe(name, groups[name], files[name]) for name in groups}
+    own = executor is None or isinstance(executor, str)
+    if not own and client is not None:
+        msg = "client= does not go with an executor of your own: give DaskExecutor the client"
+        raise ConfigurationError(msg)
+    if own:
+        remote = any("://" in path for group in groups.values() for path in group["files"])
+        executor = make_executor(executor, workers, client=client, retries=3 if remote else 0)
+    processor = FeatureProcessor(features, **options)
+    runner = Runner(
+        executor=executor,
+        pre_executor=make_executor("iterative", retries=executor.retries) if own else None,
+        schema=schema or EventSchema,
+        chunksize=chunksize,
+        # of its own: coffea's remembers files by name, and would read a rewritten one wrongly
+        metadata_cache={},
+    )
+    try:
+        with _quiet() if own else nullcontext():
+            output = runner(groups, processor, treename=treename)
+    except Exception as error:
+        mine = _unwrap(error)
+        if mine is error:
+            raise
+        raise mine from error
+    missing = [name for name in groups if name not in output]
+    if missing:
+        msg = f"the datasets {', '.join(missing)} have no events; leave them out"
+        raise SampleError(msg)
+    return {
+        name: _sample(name, output[name], processor.features, files[name], known[name])
+        for name in groups
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence coffea's progress bars: they come to standard output even with ``status=False``."""
+    from coffea.util import coffea_console
+
+    before = coffea_console.quiet
+    coffea_console.quiet = True
+    try:
+        yield
+    finally:
+        coffea_console.quiet = before
+
+
+def _group(name: str, entry: Any) -> dict[str, Any]:
+    """Dataset entry as coffea takes it; the metadata that are ours do not go to the workers."""
+    if isinstance(entry, str | Path):
+        entry = [entry]
+    if not isinstance(entry, Mapping):
+        entry = {"files": [str(path) for path in entry]}
+    files = entry["files"]
+    if not isinstance(files, Mapping):
+        files = [str(path) for path in files]
+    if len(set(files)) != len(files):
+        msg = f"dataset {name!r} lists a file twice; its events would count twice"
+        raise SampleError(msg)
+    return {**entry, "files": files, "metadata": dict(entry.get("metadata") or {})}
+
+
+def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, Any] | None]:
+    """What milinfer has written into each file: of events, or of a sample (a dict)."""
+    from milinfer.io.event.branches import FileMetadata
+    from milinfer.io.flat_files import sample_metadata
+    from milinfer.io.root_files import open_root
+
+    found: dict[str, FileMetadata | dict[str, Any] | None] = {}
+    for path in paths:
+        try:
+            with open_root(path) as file:
+                text = str(file["milinfer"]) if "milinfer" in file else None
+        except MilinferError:
+            raise
+        except Exception as error:
+            msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        if text is None:
+            found[path] = None
+        else:
+            sample = sample_metadata(text, path)
+            found[path] = FileMetadata.from_json(text, path) if sample is None else sample
+    return found
+
+
+def error_of_mean(pairs: NDArray[np.float64]) -> float:
+    """Error of the mean of (value, error) pairs, shape (n, 2).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> error_of_mean(np.array([[1.0, 3.0], [1.0, 4.0]]))
+    2.5
+    """
+    return float(np.sqrt((pairs[:, 1] ** 2).sum())) / len(pairs)
+
+
+def _describe(
+    name: str, group: Mapping[str, Any], files: Mapping[str, FileMetadata | dict[str, Any] | None]
+) -> dict[str, Any]:
+    """Point, process and cross-section of a dataset, checked against its files."""
+    metadata = group["metadata"]
+    point = metadata.get("point")
+    process = metadata.get("process")
+    values: list[tuple[float, float]] = []
+    for path, file in files.items():
+        if file is None:
+            continue
+        if isinstance(file, dict):
+            own, of = file["point"], file["process"]
+            pair = tuple(file[key] for key in ("cross_section", "cross_section_error"))
+        else:
+            own, of = own_point(file.info), file.info.process
+            pair = (file.info.cross_section, file.info.cross_section_error)
+            pair = pair if file.info.processes else (None, None)
+        if own is not None:
+            point = resolve_point(point, own, path)
+        if "process" not in metadata:
+            if of is not None and process not in (None, of):
+                msg = f"{path} is of process {of}, other files of dataset {name!r} of {process}"
+                raise SampleError(msg)
+            process = process or of
+        values.append(tuple(math.nan if v is None else float(v) for v in pair))  # type: ignore[arg-type]
+    point = resolve_point(point, None, f"dataset {name!r}")
+    cross_section = error = math.nan
+    if values and len(values) == len(files):  # the mean of runs of the same process
+        array = np.array(values)
+        cross_section = float(array[:, 0].mean())
+        # Runs of one process differ by their Monte-Carlo errors, a few permille at most.
+        tolerance = 5 * np.hypot(array[:, 1], error_of_mean(array)) + 1e-3 * abs(cross_section)
+        far = np.abs(array[:, 0] - cross_section) > tolerance
+        if far.any() and "cross_section" not in metadata:
+            k = int(np.argmax(far))
+            msg = (
+                f"{list(files)[k]} has a cross-section of {array[k, 0]:g} pb, the files of dataset "
+                f"{name!r} have {cross_section:g} pb on average; are they of one process? Give "
+                "cross_section in the metadata of the dataset if so"
+            )
+            raise SampleError(msg)
+        error = error_of_mean(array)
+    return {
+        "point": point,
+        "process": process or name,
+        "cross_section": float(metadata.get("cross_section", cross_section)),
+        "cross_section_error": float(metadata.get("cross_section_error", error)),
+    }
+
+
+def _sample(
+    name: str,
+    output: Mapping[str, Any],
+    features: FeatureSet,
+    files: Mapping[str, FileMetadata | dict[str, Any] | None],
+    known: Mapping[str, Any],
+) -> Sample:
+    from milinfer.version import __version__
+
+    branches: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
+    for file in files.values():
+        if isinstance(file, dict):
+            for branch, column in file["branches"].items():
+                branches[branch.removeprefix("weight_")] = column.removeprefix("weight:")
+        elif file is not None:
+            own = {k.removeprefix("LHEWeight_"): v for k, v in file.weights.items()}
+            if any(branches.get(k, v) != v for k, v in own.items()):
+                msg = f"dataset {name!r}: its files name different weights alike; read them apart"
+                raise SampleError(msg)
+            branches |= own
+            descriptions |= {w.id: w.description for w in file.info.weights}
+    reweights = {branches.get(k, k): column.value for k, column in output["reweights"].items()}
+    sums = ("sum_of_weights", "sum_of_squared_weights")
+    everything, rows = output["cutflow"]["all"], output["cutflow"]["features"]
+    cross_section, error = selected_cross_section(
+        known["cross_section"],
+        known["cross_section_error"],
+        (everything[sums[0]], everything[sums[1]]),
+        (rows[sums[0]], rows[sums[1]]),
+    )
+    try:
+        return Sample(
+            side_by_side([output["columns"][c].value for c in features.names], rows["n_events"]),
+            features.names,
+            output["weight"].value,
+            point=known["point"],
+            process=known["process"],
+            cross_section=cross_section,
+            cross_section_error=error,
+            reweights=reweights,
+            reweight_points=reweight_points(descriptions, known["point"], list(reweights)),
+            provenance={
+                "files": sorted(Path(path).name for path in files),
+                "n_events": everything["n_events"],
+                "features": features.name,
+                "milinfer": __version__,
+                "cutflow": output["cutflow"],
+                "rejected": output["rejected"],
+            },
+        )
+    except MilinferError as problem:
+        msg = f"dataset {name!r}: {problem}"
+        raise type(problem)(msg) from problem
+
+
+def _unwrap(error: BaseException) -> BaseException:
+    """The error of milinfer inside what coffea makes of it; by its text where pickling cut it."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, MilinferError):
+            return inner
+        inner = inner.__cause__
+    text = str(error)
+    for kind in (FeatureError, SampleError):
+        if f"{kind.__name__}(" in text:
+            return kind(text)
+    return error

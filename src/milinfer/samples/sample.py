@@ -1,0 +1,357 @@
+"""A sample: the events of one process at one parameter point, as named feature columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from milinfer.exceptions import SampleError
+from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point, Seed
+from milinfer.utils.points import format_point
+
+__all__ = ["Sample", "as_features", "require_same_beams"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Events of one process at one parameter point.
+
+    Parameters
+    ----------
+    features
+        Array of shape (n_events, n_features); stored as float32.
+    feature_names
+        One name for each column.
+    weights
+        Event weights of shape (n_events,), float64, negative ones allowed; default: all 1.
+    point
+        Parameter point, such as ``{"c_HW": 0.5}``; empty for a process that does not depend on
+        the parameters (a background).
+    process
+        Name of the process.
+    cross_section, cross_section_error
+        In pb, after all cuts; NaN where unknown.
+    reweights
+        Weights of the same events at other points, by name, each of shape (n_events,).
+    reweight_points
+        The parameter point of each reweight whose point is known.
+    provenance
+        Where the events come from (JSON-like).
+
+    Raises
+    ------
+    SampleError
+        If shapes disagree, or a feature or weight is not finite; the message names the event.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sample = Sample(np.zeros((3, 1)), ("x",), point={"mu": 0.5})
+    >>> sample
+    Sample(3 events, 1 feature, signal at mu=0.5)
+    >>> sample.weights
+    array([1., 1., 1.])
+    """
+
+    features: Float32Array
+    feature_names: tuple[str, ...]
+    weights: FloatArray = None  # type: ignore[assignment]  # filled in __post_init__
+    point: Point = field(default_factory=dict)
+    process: str = "signal"
+    cross_section: float = float("nan")
+    cross_section_error: float = float("nan")
+    reweights: Mapping[str, FloatArray] = field(default_factory=dict)
+    reweight_points: Mapping[str, Point] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        given_features = self.features
+        features = _numbers(given_features, "features", np.float32, self.process)
+        if features.ndim != 2 or features.shape[1] != len(self.feature_names):
+            msg = (
+                f"{self.label}: features have shape {features.shape}, "
+                f"but {len(self.feature_names)} feature names are given"
+            )
+            raise SampleError(msg)
+        if len(set(self.feature_names)) != len(self.feature_names):
+            msg = f"{self.label}: feature names are not unique: {self.feature_names}"
+            raise SampleError(msg)
+        n = len(features)
+        given: ArrayLike | None = self.weights
+        weights = (
+            np.ones(n) if given is None else _numbers(given, "'weight'", np.float64, self.label)
+        )
+        put(self, "features", features)
+        put(self, "feature_names", tuple(self.feature_names))
+        put(self, "weights", weights)
+        put(self, "point", _point(self.point, self.process))
+        put(
+            self,
+            "reweights",
+            {
+                k: _numbers(v, f"weight {k!r}", np.float64, self.label)
+                for k, v in self.reweights.items()
+            },
+        )
+        for name, column in {"weight": weights, **self.reweights}.items():
+            if column.shape != (n,):
+                msg = f"{self.label}: {name!r} has shape {column.shape}, but there are {n} events"
+                raise SampleError(msg)
+            self._require_finite(np.isfinite(column), f"weight {name!r}")
+        unknown = set(self.reweight_points) - set(self.reweights)
+        if unknown:
+            msg = (
+                f"{self.label}: reweight_points names unknown weights {sorted(unknown)}; give "
+                "these reweights too"
+            )
+            raise SampleError(msg)
+        if self.cross_section_error < 0:
+            msg = (
+                f"{self.label}: cross_section_error is {self.cross_section_error:g}; give one that "
+                "is not negative"
+            )
+            raise SampleError(msg)
+        good = np.isfinite(features)
+        if not good.all():
+            column_index = int(np.argmin(good.all(axis=0)))
+            self._require_finite(
+                good[:, column_index],
+                f"feature {self.feature_names[column_index]!r}",
+                "is too large for float32"
+                if np.isfinite(np.asarray(given_features, np.float64)).all()
+                else "is not finite",
+            )
+
+    def _require_finite(self, good: BoolArray, what: str, wrong: str = "is not finite") -> None:
+        if not good.all():
+            event = int(np.argmin(good))
+            msg = (
+                f"{self.label}: {what} {wrong} in event {event} "
+                f"({int((~good).sum())} such events); mend or reject these events explicitly"
+            )
+            raise SampleError(msg)
+
+    @property
+    def label(self) -> str:
+        """Process and point, for messages."""
+        return f"{self.process} at {format_point(self.point)}" if self.point else self.process
+
+    @property
+    def n_events(self) -> int:
+        """Number of events."""
+        return len(self.features)
+
+    def __len__(self) -> int:
+        return self.n_events
+
+    def __repr__(self) -> str:
+        plural = "" if len(self.feature_names) == 1 else "s"
+        return (
+            f"Sample({self.n_events} events, {len(self.feature_names)} feature{plural}, "
+            f"{self.label})"
+        )
+
+    def _repr_html_(self) -> str:
+        from milinfer.samples.sample_tables import html_sample
+
+        return html_sample(self)
+
+    def column(self, name: str) -> Float32Array:
+        """One feature, of shape (n_events,).
+
+        Raises
+        ------
+        SampleError
+            If there is no such feature.
+        """
+        if name not in self.feature_names:
+            msg = f"{self.label} has no feature {name!r}; it has {', '.join(self.feature_names)}"
+            raise SampleError(msg)
+        return self.features[:, self.feature_names.index(name)]
+
+    def take(self, index: IntArray | slice) -> Sample:
+        """Events by index, weights and reweights with them (the cross-section stays)."""
+        return dataclasses.replace(
+            self,
+            features=self.features[index],
+            weights=self.weights[index],
+            reweights={k: v[index] for k, v in self.reweights.items()},
+        )
+
+    def split(self, fractions: Sequence[float], seed: Seed) -> tuple[Sample, ...]:
+        """Split by event, at random, into disjoint parts.
+
+        The fractions must sum to one or less.  Rounding never loses an event: where they sum to
+        one, every event is in exactly one part.
+
+        Raises
+        ------
+        SampleError
+            If the fractions are not positive, or sum to more than one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> sample = Sample(np.arange(10.0)[:, None], ("x",))
+        >>> [len(part) for part in sample.split([0.6, 0.2, 0.2], seed=1)]
+        [6, 2, 2]
+        """
+        edges = np.cumsum(fractions, dtype=np.float64)
+        if not (len(edges) and min(fractions) > 0 and edges[-1] <= 1 + 1e-9):
+            msg = f"fractions {list(fractions)} must be positive and sum to at most 1"
+            raise SampleError(msg)
+        order = np.random.default_rng(seed).permutation(self.n_events)
+        stops = np.rint(np.minimum(edges, 1.0) * self.n_events).astype(int)
+        starts = np.concatenate([[0], stops[:-1]])
+        return tuple(self.take(order[a:b]) for a, b in zip(starts, stops, strict=True))
+
+    def as_data(self) -> Sample:
+        """The same events as a dataset: weights of one, as data have.
+
+        Raises
+        ------
+        SampleError
+            If the weights differ: weighted events are no dataset, draw one with
+            :meth:`milinfer.Toys.dataset`.
+        """
+        if not np.all(self.weights == self.weights[:1]):
+            msg = (
+                f"{self.label}: the weights of the events differ, so they are no dataset; draw one "
+                "from them with Toys(...).dataset(...)"
+            )
+            raise SampleError(msg)
+        return dataclasses.replace(self, weights=np.ones(self.n_events))
+
+    def require_data(self) -> None:
+        """Raise unless the weights are those of data.
+
+        Raises
+        ------
+        SampleError
+            If all weights are one number other than 1: simulated events, whose weights would
+            scale the likelihood.
+        """
+        if self.n_events and self.weights[0] != 1 and np.all(self.weights == self.weights[0]):
+            msg = (
+                f"{self.label}: every event has the weight {self.weights[0]:g}, as simulation has; "
+                "use sample.as_data() to fit these events as a dataset"
+            )
+            raise SampleError(msg)
+
+    def __add__(self, other: Sample) -> Sample:
+        """Concatenate two samples of the same process, point and features."""
+        return Sample.concatenate([self, other])
+
+    @staticmethod
+    def concatenate(samples: Sequence[Sample]) -> Sample:
+        """Concatenate samples of the same process, point, features and cross-section.
+
+        Raises
+        ------
+        SampleError
+            If they are not alike.
+        """
+        if not samples:
+            msg = "there is nothing to concatenate; give at least one sample"
+            raise SampleError(msg)
+        first = samples[0]
+        for other in samples[1:]:
+            require_same_beams(first, other)
+            same = (
+                other.feature_names == first.feature_names
+                and other.point == first.point
+                and other.process == first.process
+                and set(other.reweights) == set(first.reweights)
+            )
+            if not same:
+                msg = f"cannot concatenate {first!r} and {other!r}: they are not of one kind"
+                raise SampleError(msg)
+        return dataclasses.replace(
+            first,
+            features=np.concatenate([s.features for s in samples]),
+            weights=np.concatenate([s.weights for s in samples]),
+            reweights={
+                k: np.concatenate([s.reweights[k] for s in samples]) for k in first.reweights
+            },
+        )
+
+    def to_file(self, path: PathLikeStr) -> None:
+        """Write to ``.parquet`` or ``.root`` without loss; see :mod:`milinfer.samples.sample_files`."""
+        from milinfer.samples.sample_files import write_sample
+
+        write_sample(self, path)
+
+    @staticmethod
+    def from_file(path: PathLikeStr, **options: Any) -> Sample:
+        """Read features, or compute them from events; see :func:`milinfer.samples.sample_files.read_sample`."""
+        from milinfer.samples.sample_files import read_sample
+
+        return read_sample(path, **options)
+
+
+def _numbers(
+    given: ArrayLike, what: str, dtype: type[np.floating[Any]], label: str
+) -> NDArray[np.floating[Any]]:
+    """A contiguous array of real numbers."""
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            msg = f"they are of type {array.dtype}"
+            raise TypeError(msg)
+        with np.errstate(over="ignore"):  # what is infinite then is refused
+            return np.ascontiguousarray(array, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        msg = f"{label}: {what} must be an array of real numbers ({error})"
+        raise SampleError(msg) from error
+
+
+def _point(point: Point, label: str) -> dict[str, float]:
+    try:
+        checked = {str(k): float(v) for k, v in point.items()}
+        if all(np.isfinite(v) for v in checked.values()):
+            return checked
+    except (TypeError, ValueError, AttributeError):
+        pass
+    msg = f"{label}: the point {point!r} must be finite numbers by name, as in {{'c_HW': 0.5}}"
+    raise SampleError(msg)
+
+
+def require_same_beams(a: Sample, b: Sample) -> None:
+    """Refuse samples of different beams, where both know theirs."""
+    mine, others = a.provenance.get("beams"), b.provenance.get("beams")
+    if mine is not None and others is not None and mine != others:
+        msg = (
+            f"{a.label} and {b.label} were made with different beams ({mine} and {others}, PDG id "
+            "and energy in GeV); keep them apart"
+        )
+        raise SampleError(msg)
+
+
+def as_features(sample: Sample | ArrayLike, names: Sequence[str]) -> Float32Array:
+    """Feature array of a sample, checked against the names that a model expects.
+
+    Raises
+    ------
+    SampleError
+        If names are missing or in another order; the message names the difference.
+    """
+    if isinstance(sample, Sample):
+        if sample.feature_names == tuple(names):
+            return sample.features
+        missing = [n for n in names if n not in sample.feature_names]
+        if missing:
+            absent = ", ".join(missing)
+            msg = f"{sample.label} lacks the features {absent} that the model was trained on"
+            raise SampleError(msg)
+        return np.column_stack([sample.column(n) for n in names])
+    array = np.asarray(sample, dtype=np.float32)
+    if array.ndim != 2 or array.shape[1] != len(names):
+        msg = f"features of shape {array.shape} given, but the model expects (n, {len(names)})"
+        raise SampleError(msg)
+    return array

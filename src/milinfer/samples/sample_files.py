@@ -1,0 +1,387 @@
+"""Samples in files: Parquet and ROOT, both ways without loss, and features from event files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.exceptions import ConfigurationError, MilinferError, ParameterError, SampleError
+from milinfer.features.balance import event_balance
+from milinfer.io.flat_files import (
+    FORMAT,
+    KEY,
+    KIND,
+    TREE,
+    FlatTable,
+    ParquetTable,
+    RootTable,
+    RowGroupTable,
+)
+from milinfer.samples.ingest import resolve_point, sample_from_events
+from milinfer.samples.samples import Sample
+from milinfer.typing import PathLikeStr, Point
+from milinfer.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from milinfer.features.feature_set import FeatureSet, OnMissing
+    from milinfer.io.lhe.limits import Limits
+
+__all__ = ["ROW_GROUP", "RowGroups", "read_sample", "sample_balance", "write_sample"]
+
+WEIGHT: Final = "weight"
+ROW_GROUP: Final = 65_536
+"""Events in a row group of a Parquet file: the least that streaming reads at a time."""
+
+
+def write_sample(sample: Sample, path: PathLikeStr) -> None:
+    """Write a sample to Parquet or ROOT, by suffix, without loss; it appears whole or not at all.
+
+    The columns are the features (float32) in their order, ``weight`` (float64) and one
+    ``weight:<name>`` for each reweight; the rest is in the schema metadata (Parquet) or in the
+    string ``milinfer`` beside the TTree ``Features`` (ROOT, where a branch has ``_`` for what
+    cannot be in its name).
+
+    Parameters
+    ----------
+    sample
+        Events to write.
+    path
+        File ending in ``.parquet`` or ``.root``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the suffix is neither.
+    SampleError
+        If a feature has the name of a weight, or the provenance is not like JSON.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> sample = Sample(np.ones((2, 1)), ("x",), np.array([0.1, -0.2]), point={"mu": 0.5})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a.parquet")
+    ...     write_sample(sample, file)
+    ...     back = read_sample(file)
+    >>> back, back.weights.tolist()
+    (Sample(2 events, 1 feature, signal at mu=0.5), [0.1, -0.2])
+    """
+    target = Path(path)
+    columns: dict[str, NDArray[Any]] = dict(
+        zip(sample.feature_names, np.ascontiguousarray(sample.features.T), strict=True)
+    )
+    extra = {WEIGHT: sample.weights, **{f"{WEIGHT}:{k}": v for k, v in sample.reweights.items()}}
+    clash = sorted(columns.keys() & extra.keys())
+    if clash:
+        msg = f"{target}: {sample.label} has features named as weights: {clash}; rename them"
+        raise SampleError(msg)
+    columns |= extra
+    suffix = target.suffix.lower()
+    if suffix not in (".parquet", ".pq", ".root"):
+        msg = f"{target}: samples are written to .parquet or .root; choose one of these"
+        raise ConfigurationError(msg)
+    metadata = _metadata(sample, target)
+    with atomic_path(target) as temporary:
+        if suffix == ".root":
+            _write_root(temporary, columns, metadata)
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            table = pa.table({name: pa.array(column) for name, column in columns.items()})
+            text = json.dumps(metadata, allow_nan=False).encode()
+            pq.write_table(
+                table.replace_schema_metadata({KEY.encode(): text}),
+                temporary,
+                compression="zstd",
+                use_dictionary=False,  # of numbers that hardly ever come twice: slow, and larger
+                row_group_size=ROW_GROUP,
+            )
+
+
+def _metadata(sample: Sample, target: Path) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "kind": KIND,
+        "format": FORMAT,
+        "features": list(sample.feature_names),
+        "reweights": list(sample.reweights),
+        "point": dict(sample.point),
+        "process": sample.process,
+        "cross_section": _number(sample.cross_section),
+        "cross_section_error": _number(sample.cross_section_error),
+        "reweight_points": {name: dict(point) for name, point in sample.reweight_points.items()},
+        "provenance": dict(sample.provenance),
+    }
+    try:
+        json.dumps(metadata, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"{target}: what is known of {sample.label} cannot be written ({error}); keep to "
+            "finite numbers, texts, lists and dicts in its provenance"
+        )
+        raise SampleError(msg) from error
+    return metadata
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _write_root(path: Path, columns: Mapping[str, NDArray[Any]], metadata: dict[str, Any]) -> None:
+    import uproot
+
+    branches: dict[str, str] = {}
+    for name in columns:
+        base = re.sub(r"[^\w+-]", "_", name, flags=re.ASCII) or "_"
+        branch, count = base, 1
+        while branch in branches or (branch != name and branch in columns):
+            count += 1
+            branch = f"{base}_{count}"
+        branches[branch] = name
+    text = json.dumps({**metadata, "branches": branches}, allow_nan=False)
+    arrays = {branch: columns[name] for branch, name in branches.items()}
+    with uproot.recreate(path) as file:
+        file.mktree(TREE, {branch: array.dtype for branch, array in arrays.items()})
+        if len(columns[WEIGHT]):
+            file[TREE].extend(arrays)
+        file[KEY] = text
+
+
+def read_sample(
+    path: PathLikeStr,
+    *,
+    features: str | FeatureSet | Sequence[str] | None = None,
+    point: Point | None = None,
+    process: str | None = None,
+    weight: str | None = WEIGHT,
+    cross_section: float | None = None,
+    cross_section_error: float | None = None,
+    keep_reweights: bool = True,
+    on_missing: OnMissing = "raise",
+    chunk_size: int = 50_000,
+    tree: str | None = None,
+    workers: int = 1,
+    limits: Limits | None = None,
+) -> Sample:
+    """Read a sample: features from a file, or computed from the events of a file.
+
+    Parameters
+    ----------
+    path
+        Sample written by :func:`write_sample`; event file (LHE, ROOT or Parquet); or a flat
+        Parquet or ROOT file of one's own.
+    features
+        Feature set, its name, or names of columns; default: all of a sample, ``"vbf_2l2j"`` for
+        events.  A flat file of one's own needs names.
+    point, process
+        Parameter point (``{}`` for a process that depends on no parameter) and process name;
+        default: those of the file.
+    weight
+        Weight column of a flat file of one's own; None: all weights are 1.
+    cross_section, cross_section_error
+        In pb; default: those of the file.
+    keep_reweights
+        Whether the weights at other points come along.
+    on_missing
+        ``"raise"`` or ``"reject"`` for events that lack what the features need; how many are
+        rejected is in ``provenance["rejected"]``, and the cross-section becomes that of the rest.
+    chunk_size
+        Events held in memory at a time while features are computed.
+    tree
+        Name of the TTree or RNTuple in a ROOT file.
+    workers
+        Threads that parse LHE files and compute features; the sample does not depend on it.
+    limits
+        Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
+
+    Raises
+    ------
+    SampleError, LHEError
+        If the file is damaged or lacks columns.
+    FeatureError
+        If events lack what the features need.
+    ParameterError
+        If the point is unknown, or differs from that of the file.
+
+    Examples
+    --------
+    See :func:`write_sample`.
+    """
+    from milinfer.features.feature_set import FeatureSet, feature_set
+    from milinfer.io import events
+
+    kind = events.kind_of(path)
+    table: FlatTable | None = None
+    if kind == "parquet":
+        table = ParquetTable(path)
+    elif kind == "root":
+        table = RootTable(path, tree)
+    if table is None or table.has_events:
+        chosen = (
+            feature_set(features or "vbf_2l2j")
+            if features is None or isinstance(features, str | FeatureSet)
+            else feature_set("vbf_2l2j").select(features)
+        )
+        sample = sample_from_events(
+            path,
+            chosen,
+            point=point,
+            process=process,
+            on_missing=on_missing,
+            chunk_size=chunk_size,
+            tree=tree or "Events",
+            keep_reweights=keep_reweights,
+            workers=workers,
+            limits=limits,
+        )
+    else:
+        if isinstance(features, str | FeatureSet):
+            features = feature_set(features).names
+        sample = _read_table(table, features, point, process, weight, keep_reweights)
+    known = {"cross_section": cross_section, "cross_section_error": cross_section_error}
+    given = {name: value for name, value in known.items() if value is not None}
+    return dataclasses.replace(sample, **given) if given else sample  # type: ignore[arg-type]
+
+
+def sample_balance(sample: Sample, source: str) -> str:
+    """Say how many events were read for a sample, and how many of them were rejected, and why.
+
+    Raises
+    ------
+    SampleError
+        If they do not add up.
+
+    Examples
+    --------
+    >>> sample_balance(Sample(np.ones((2, 1)), ("x",)), "a.parquet")
+    '2 events in, 2 out, 0 rejected'
+    """
+    rejected = sample.provenance.get("rejected", {})
+    return event_balance(
+        sample.provenance.get("n_events", len(sample)), len(sample), rejected, source
+    )
+
+
+class RowGroups:
+    """A Parquet file of features, read a row group at a time.
+
+    Parameters
+    ----------
+    path
+        Sample written by :func:`write_sample`, or a flat file of one's own.
+    features, point
+        As in :func:`read_sample`.
+
+    Raises
+    ------
+    SampleError
+        If the file is damaged.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a.parquet")
+    ...     write_sample(Sample(np.ones((70_000, 1)), ("x",)), file)
+    ...     groups = RowGroups(file)
+    ...     groups.sizes, groups.read(1)
+    ((65536, 4464), Sample(4464 events, 1 feature, signal))
+    """
+
+    def __init__(
+        self,
+        path: PathLikeStr,
+        *,
+        features: Sequence[str] | None = None,
+        point: Point | None = None,
+    ) -> None:
+        self._table = RowGroupTable(path)
+        self._options = (features, point)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of events in the row groups."""
+        return self._table.sizes
+
+    def read(self, number: int, *, keep_reweights: bool = True) -> Sample:
+        """The events of one row group.
+
+        Raises
+        ------
+        SampleError
+            If the file is damaged or lacks columns.
+        ParameterError
+            If the point is unknown, or differs from that of the file.
+        """
+        self._table.number = number
+        features, point = self._options
+        return _read_table(self._table, features, point, None, WEIGHT, keep_reweights)
+
+
+def _read_table(
+    table: FlatTable,
+    features: Sequence[str] | None,
+    point: Point | None,
+    process: str | None,
+    weight: str | None,
+    keep_reweights: bool,
+) -> Sample:
+    metadata = table.metadata or {}
+    names = features if features is not None else metadata.get("features")
+    if names is None:
+        msg = (
+            f"{table.path} does not say which of its columns are features; name them with "
+            f"features=[…]; it has {', '.join(table.columns)}"
+        )
+        raise ParameterError(msg)
+    own = metadata.get("reweights", ()) if keep_reweights else ()
+    reweights = {name: f"{WEIGHT}:{name}" for name in own}
+    wanted = [*names, *([weight] if weight else []), *reweights.values()]
+    if len(set(names)) != len(list(names)):
+        msg = f"{table.path}: features name a column twice: {list(names)}"
+        raise SampleError(msg)
+    table.require([*names, *reweights.values()])
+    if weight and weight not in table.columns:
+        msg = (
+            f"{table.path} has no weight column {weight!r}; it has {', '.join(table.columns)}: "
+            "name it with weight=, or say weight=None if all weights are 1"
+        )
+        raise SampleError(msg)
+    point = resolve_point(point, metadata.get("point"), str(table.path))
+    arrays = table.read(dict.fromkeys(wanted))
+    empty = np.empty((0, 0), dtype=np.float32)
+    n = len(next(iter(arrays.values()), empty))
+    data = np.empty((n, len(names)), dtype=np.float32)
+    with np.errstate(over="ignore"):  # what is infinite then is refused
+        for i, name in enumerate(names):
+            data[:, i] = arrays[name]
+
+    def number(key: str) -> float:
+        value = metadata.get(key)
+        return math.nan if value is None else float(value)
+
+    try:
+        return Sample(
+            data,
+            tuple(names),
+            arrays[weight].astype(np.float64) if weight else np.ones(n),
+            point=point,
+            process=process or metadata.get("process", "signal"),
+            cross_section=number("cross_section"),
+            cross_section_error=number("cross_section_error"),
+            reweights={name: arrays[column] for name, column in reweights.items()},
+            reweight_points=metadata.get("reweight_points", {}) if keep_reweights else {},
+            provenance=metadata.get("provenance", {"files": [Path(table.path).name]}),
+        )
+    except MilinferError as error:
+        msg = f"{table.path}: {error}"
+        raise type(error)(msg) from error

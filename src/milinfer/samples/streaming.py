@@ -1,0 +1,352 @@
+"""Samples larger than memory: Parquet files whose events come in pieces.
+
+What a model needs to know beforehand (points, names, numbers of events) is in the metadata of the
+files; the events are read a row group at a time.  Each piece of an epoch is an ordinary
+:class:`~milinfer.samples.samples.SampleSet` with events of every sample, from row groups in random order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from milinfer.exceptions import ConfigurationError, SampleError
+from milinfer.samples.sample_files import RowGroups
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.typing import BoolArray, PathLikeStr, Point
+from milinfer.utils.points import format_point
+
+__all__ = ["StreamedSample", "StreamedSamples"]
+
+# The piece that trains, the one that is read ahead, the row groups it is cut from, held-out events.
+_SHARES = 4
+
+# What samples in memory have, and these have not.
+_IN_MEMORY = frozenset(
+    ("features", "weights", "reweights", "column", "take", "values", "at", "with_features")
+)
+
+
+def _not_in_memory(what: StreamedSample | StreamedSamples, name: str) -> NoReturn:
+    if name in _IN_MEMORY:
+        msg = (
+            f"{name!r} of streamed samples is not in memory: BagLikelihood.fit trains from them, "
+            "everything else takes a SampleSet, such as SampleSet.from_files of fewer events"
+        )
+        raise ConfigurationError(msg)
+    msg = f"{type(what).__name__!r} object has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+@dataclass(frozen=True)
+class StreamedSample:
+    """Events of one process at one parameter point, in a Parquet file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    point
+        Parameter point.
+    process
+        Name of the process.
+    feature_names
+        Names of the feature columns.
+    groups
+        Numbers of events in its row groups.
+    """
+
+    path: Path
+    point: Point
+    process: str
+    feature_names: tuple[str, ...]
+    groups: tuple[int, ...]
+
+    @classmethod
+    def from_file(
+        cls, path: PathLikeStr, *, point: Point | None = None, features: Sequence[str] | None = None
+    ) -> StreamedSample:
+        """Look into a Parquet file of features; the events stay where they are.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is a file of another kind.
+        SampleError
+            If it is damaged, or has no events.
+        """
+        file = Path(path)
+        if file.suffix.lower() not in (".parquet", ".pq"):
+            msg = f"{file}: only Parquet files of features can be streamed; write one with to_file"
+            raise ConfigurationError(msg)
+        groups = RowGroups(file, features=features, point=point)
+        if not sum(groups.sizes):
+            msg = f"{file} has no events"
+            raise SampleError(msg)
+        first = groups.read(0, keep_reweights=False)
+        return cls(file, first.point, first.process, first.feature_names, groups.sizes)
+
+    @property
+    def label(self) -> str:
+        """Process and point, for messages."""
+        return f"{self.process} at {format_point(self.point)}"
+
+    def __len__(self) -> int:
+        return sum(self.groups)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        _not_in_memory(self, name)
+
+    def empty(self) -> Sample:
+        """The sample without its events."""
+        features = np.empty((0, len(self.feature_names)), np.float32)
+        return Sample(features, self.feature_names, point=self.point, process=self.process)
+
+    def read(self, numbers: Iterable[int], *, keep_reweights: bool = False) -> Iterator[Sample]:
+        """Events of some row groups, one after the other.
+
+        Raises
+        ------
+        SampleError
+            If the file is damaged, or is not what it was.
+        """
+        groups = RowGroups(self.path, features=self.feature_names, point=self.point)
+        if groups.sizes != self.groups:
+            msg = f"{self.path} has changed since training began; start again"
+            raise SampleError(msg)
+        for number in numbers:
+            yield groups.read(int(number), keep_reweights=keep_reweights)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedSamples:
+    """Samples at several parameter points in Parquet files, to train on in pieces.
+
+    Parameters
+    ----------
+    samples
+        One for each point.
+    events_in_memory
+        Bound on the events held at a time; pieces have a quarter of it.
+    held_out
+        Fraction of the events that is left out: the others are the training part of a split.
+    seed
+        Of that split.
+
+    Raises
+    ------
+    SampleError
+        If feature names or parameter names differ, or a point comes twice.
+    ConfigurationError
+        If `events_in_memory` is less than the row groups of the files need.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from milinfer.datasets import gaussian
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     files = {mu: pathlib.Path(folder, f"{mu}.parquet") for mu in (0.0, 0.5)}
+    ...     for sample, file in zip(gaussian.samples(1000, files, seed=1), files.values()):
+    ...         sample.to_file(file)
+    ...     samples = StreamedSamples.from_files(files, "mu", events_in_memory=10_000)
+    ...     train, held_out = samples.split([0.8, 0.2], seed=1)
+    ...     pieces = list(train.pieces(np.random.default_rng(1)))
+    >>> samples
+    StreamedSamples(2 points in mu, 2000 events, 1 features, 10000 in memory)
+    >>> train.n_events + held_out.n_events, [piece.n_events for piece in pieces] == [train.n_events]
+    (2000, True)
+    """
+
+    samples: tuple[StreamedSample, ...]
+    events_in_memory: int = 2_000_000
+    held_out: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        SampleSet(tuple(s.empty() for s in self.samples))  # has the same rules
+        least = sum(max(s.groups) for s in self.samples)
+        if self._piece_events < least:
+            msg = (
+                f"events_in_memory={self.events_in_memory} is too little: the largest row groups "
+                f"of the {len(self)} samples have {least} events together, and a piece of an epoch "
+                f"is a quarter of the memory; give {_SHARES * least} or more, or write the files "
+                "with smaller row groups (Sample.to_file does)"
+            )
+            raise ConfigurationError(msg)
+
+    @classmethod
+    def from_files(
+        cls,
+        files: Mapping[float, PathLikeStr],
+        parameter: str,
+        *,
+        features: Sequence[str] | None = None,
+        events_in_memory: int = 2_000_000,
+    ) -> StreamedSamples:
+        """Look into one Parquet file for each value of a parameter.
+
+        Parameters
+        ----------
+        files
+            ``{value: path}``.
+        parameter
+            Name of the parameter.
+        features
+            Names of columns; default: those of the files.
+        events_in_memory
+            Bound on the events held at a time.
+        """
+        return cls(
+            tuple(
+                StreamedSample.from_file(path, point={parameter: float(value)}, features=features)
+                for value, path in files.items()
+            ),
+            events_in_memory,
+        )
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the feature columns."""
+        return self.samples[0].feature_names
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return tuple(self.samples[0].point)
+
+    @property
+    def _piece_events(self) -> int:
+        return self.events_in_memory // _SHARES
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Events of each sample, without those left out."""
+        return tuple(
+            sum(int(self._kept(k, g).sum()) if self.held_out else n for g, n in enumerate(s.groups))
+            for k, s in enumerate(self.samples)
+        )
+
+    @property
+    def n_events(self) -> int:
+        """Total number of events, without those left out."""
+        return sum(self.counts)
+
+    @property
+    def n_pieces(self) -> int:
+        """Pieces of an epoch."""
+        return max(1, math.ceil(self.n_events / self._piece_events))
+
+    def split(self, fractions: Sequence[float], seed: int) -> tuple[StreamedSamples, SampleSet]:
+        """Split by event into a part to train on, which stays on disk, and one to validate on.
+
+        The second is in memory, and is a quarter of `events_in_memory` at most, whatever the
+        fractions.  Which event is where follows from the seed and the place of the event alone.
+
+        Raises
+        ------
+        ConfigurationError
+            If there are not two fractions that sum to one, or this is a part already.
+        """
+        if len(fractions) != 2 or not np.isclose(sum(fractions), 1) or self.held_out:
+            msg = (
+                f"streamed samples are split once, in two parts, not in {list(fractions)}; "
+                "keep events for calibration and tests in files of their own"
+            )
+            raise ConfigurationError(msg)
+        held_out = min(fractions[1], self._piece_events / self.n_events)
+        train = dataclasses.replace(self, held_out=held_out, seed=seed)
+        rest = []
+        for k, sample in enumerate(self.samples):
+            everything = sample.read(range(len(sample.groups)), keep_reweights=True)
+            parts = [
+                part.take(np.flatnonzero(~train._kept(k, g))) for g, part in enumerate(everything)
+            ]
+            rest.append(Sample.concatenate(parts))
+        return train, SampleSet(tuple(rest))
+
+    def pieces(
+        self, rng: np.random.Generator, *, keep_reweights: bool = False
+    ) -> Iterator[SampleSet]:
+        """Pieces of an epoch: together they have every event once.
+
+        Row groups come in random order, each sample spread evenly over the pieces, which have
+        equal numbers of events, except for the few more of the last.
+
+        Parameters
+        ----------
+        rng
+            Source of the order.
+        keep_reweights
+            Whether the weights at other points come along.
+        """
+        streams = [
+            self._stream(k, rng.permutation(len(sample.groups)).tolist(), keep_reweights)
+            for k, sample in enumerate(self.samples)
+        ]
+        waiting: dict[int, Sample] = {}
+        for number in range(self.n_pieces):
+            last = number == self.n_pieces - 1
+            piece = []
+            for k, stream in enumerate(streams):
+                parts = [waiting.pop(k)] if k in waiting else []
+                quota = self.counts[k] // self.n_pieces
+                while last or sum(len(p) for p in parts) < quota:
+                    more = next(stream, None)
+                    if more is None:
+                        break
+                    parts.append(more)
+                joined = Sample.concatenate(parts)
+                if not last:
+                    # A copy, so that it does not hold on to the whole.
+                    waiting[k] = joined.take(np.arange(quota, len(joined)))
+                    joined = joined.take(slice(0, quota))
+                piece.append(joined)
+            yield SampleSet(tuple(piece))
+            del piece, joined  # not beside the next one
+
+    def in_order(self, *, keep_reweights: bool = False) -> Iterator[tuple[int, Sample]]:
+        """All events once, a row group at a time, with the number of their sample."""
+        for k, sample in enumerate(self.samples):
+            for part in self._stream(k, range(len(sample.groups)), keep_reweights):
+                yield k, part
+
+    def _stream(self, k: int, groups: Sequence[int], keep_reweights: bool) -> Iterator[Sample]:
+        parts = self.samples[k].read(groups, keep_reweights=keep_reweights)
+        for g, part in zip(groups, parts, strict=True):
+            yield part.take(np.flatnonzero(self._kept(k, g))) if self.held_out else part
+
+    def _kept(self, k: int, group: int) -> BoolArray:
+        """Which events of a row group are not left out."""
+        rng = np.random.default_rng([self.seed, k, group])
+        return rng.random(self.samples[k].groups[group]) >= self.held_out
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[StreamedSample]:
+        return iter(self.samples)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        _not_in_memory(self, name)
+
+    def __getitem__(self, index: int) -> StreamedSample:
+        return self.samples[index]
+
+    def __repr__(self) -> str:
+        return (
+            f"StreamedSamples({len(self)} points in {', '.join(self.parameters) or 'no parameter'},"
+            f" {self.n_events} events, {len(self.feature_names)} features, "
+            f"{self.events_in_memory} in memory)"
+        )
+
+    def _repr_html_(self) -> str:
+        from milinfer.samples.sample_tables import html_samples
+
+        return html_samples(self)

@@ -1,0 +1,1 @@
+"""Pseudo-experiments: event pools, draws and ensembles of toys."""

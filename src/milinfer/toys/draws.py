@@ -1,0 +1,234 @@
+"""Which events are in which toy: draws from a pool that depend on seed, truth and number alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from milinfer.exceptions import SampleError
+from milinfer.toys.pool import PointPool
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.points import format_point
+
+__all__ = ["STREAM", "Draws"]
+
+# Toys that share one random stream. Part of the definition of "the same toys": do not change.
+STREAM = 100
+# Set permutations of the pool apart from streams.
+_ORDER, _MIX = 1, 2
+# Rows that a search goes through one by one; many light events in a row are left to bisection.
+_STEPS = 8
+# Rows for each draw beyond which plain bisection is faster than to make a table.
+_FEW = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """The infinite sequence of toys of one seed at one truth, in streams of :data:`STREAM`.
+
+    Parameters
+    ----------
+    pool
+        Events of all processes.
+    point
+        The truth.
+    seed
+        Seed of the draw.
+    expected
+        Mean number of events of each process, the signal first, shape (n_processes,).
+    sizes
+        Events of each process in the pool, shape (n_processes,).
+    poisson
+        Whether numbers fluctuate.
+    disjoint
+        None draws with replacement.  A number: this many toys at most, without replacement.
+
+    Raises
+    ------
+    SampleError
+        If disjoint toys are asked from weighted events, or from too few.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys.pool import EventPool
+    >>> pool = EventPool(gaussian.samples(1000, [0.0], seed=1)).at({"mu": 0.0})
+    >>> one = np.array([50.0]), np.array([1000])
+    >>> index, counts = Draws(pool, {"mu": 0.0}, 1, *one, poisson=False).stream(0)
+    >>> index.shape, counts.shape
+    ((5000,), (100,))
+    """
+
+    pool: PointPool
+    point: Point
+    seed: int
+    expected: FloatArray
+    sizes: IntArray
+    poisson: bool
+    disjoint: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.disjoint is not None:
+            self._require_enough(self.disjoint)
+
+    @property
+    def mean(self) -> float:
+        """Mean number of events in a toy."""
+        total = float(self.expected.sum())
+        return round(total) if total.is_integer() or not self.poisson else total
+
+    @cached_property
+    def _bounds(self) -> IntArray:
+        """Where the events of each process begin and end, shape (n_processes + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.sizes)])
+
+    @cached_property
+    def _uniform(self) -> bool:
+        weights = self.pool.weights
+        return bool(np.all(weights == weights[0]))
+
+    @cached_property
+    def _search(self) -> WeightedSearch:
+        return WeightedSearch(np.abs(self.pool.weights))
+
+    @cached_property
+    def _signs(self) -> FloatArray | None:
+        signs = np.sign(self.pool.weights)
+        return None if np.all(signs == 1) else signs
+
+    def signs(self, index: IntArray) -> FloatArray:
+        """Signs of the weights of events."""
+        return np.ones(len(index)) if self._signs is None else self._signs[index]
+
+    def stream(self, number: int, last: int = STREAM) -> tuple[IntArray, IntArray]:
+        """Rows of the pool, one toy after the other, and the events of each toy of a stream.
+
+        The rows end with the toy before `last`: the later ones of a stream need not be drawn.
+        Disjoint toys end with the last that was asked for.
+        """
+        rng = self._rng(number)
+        if self.disjoint is not None:
+            return self._without_replacement(number)
+        counts = (
+            rng.poisson(self.mean, STREAM)
+            if self.poisson
+            else np.full(STREAM, int(self.mean), dtype=np.int64)
+        )
+        total = int(counts[:last].sum())
+        n = len(self.pool.weights)
+        if self._uniform:
+            return rng.integers(n, size=total), counts
+        return self._search.find(rng.random(total)), counts
+
+    def _rng(self, *numbers: int) -> np.random.Generator:
+        # + 0.0: −0 is 0
+        keys = [int(np.float64(t + 0.0).view(np.uint64)) for t in self.point.values()]
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(*keys, *numbers)))
+
+    def _numbers(self, number: int) -> IntArray:
+        """Events of each process in each toy of a stream, (STREAM, n_processes)."""
+        rng = self._rng(number)
+        if self.poisson:
+            return rng.poisson(self.expected, (STREAM, len(self.expected)))
+        return rng.multinomial(int(self.mean), self.expected / self.expected.sum(), STREAM)
+
+    @cached_property
+    def _used(self) -> IntArray:
+        """Events of each process in the toys before each toy, (disjoint + 1, n_processes)."""
+        assert self.disjoint is not None
+        streams = -(-self.disjoint // STREAM)
+        numbers = np.concatenate([self._numbers(k) for k in range(streams)])[: self.disjoint]
+        return np.concatenate([np.zeros((1, len(self.sizes)), np.int64), numbers.cumsum(axis=0)])
+
+    @cached_property
+    def _orders(self) -> list[IntArray]:
+        """Rows of each process in random order."""
+        return [
+            low + self._rng(k, _ORDER).permutation(int(size))
+            for k, (low, size) in enumerate(zip(self._bounds[:-1], self.sizes, strict=True))
+        ]
+
+    def _require_enough(self, n_toys: int) -> None:
+        where = format_point(self.point)
+        for low, high in pairwise(self._bounds):
+            weights = self.pool.weights[low:high]
+            if weights[0] <= 0 or np.any(weights != weights[0]):
+                msg = (
+                    f"disjoint toys at {where} need events of one positive weight, and these have "
+                    f"weights from {weights.min():g} to {weights.max():g}; draw with replacement "
+                    "(disjoint=False), or unweight the events"
+                )
+                raise SampleError(msg)
+        enough = np.all(self._used[1:] <= self.sizes, axis=1)
+        if not enough.all():
+            msg = (
+                f"{n_toys} disjoint toys of {self.mean:g} events at {where} need more than the "
+                f"{int(self.sizes.sum())} events of the pool, which are enough for "
+                f"{int(np.argmin(enough))} toys; throw fewer, or generate more events"
+            )
+            raise SampleError(msg)
+
+    def _without_replacement(self, number: int) -> tuple[IntArray, IntArray]:
+        used = self._used[number * STREAM : (number + 1) * STREAM + 1]
+        counts = np.diff(used.sum(axis=1))
+        if len(self.sizes) == 1:
+            return self._orders[0][used[0, 0] : used[-1, 0]], counts
+        rng = self._rng(number, _MIX)
+        toys = []
+        for before, after in pairwise(used):
+            parts = [o[a:b] for o, a, b in zip(self._orders, before, after, strict=True)]
+            # Processes come in any order, as in data: bags are made of neighbours.
+            toys.append(rng.permutation(np.concatenate(parts)))
+        return np.concatenate(toys), counts
+
+
+class WeightedSearch:
+    """Choice of rows by weight: what a binary search in the cumulative weights finds, but faster.
+
+    A table of where equal steps of the cumulative weight end (Chen and Asau, 1974) leaves one or
+    two comparisons for most draws.
+
+    Parameters
+    ----------
+    weights
+        Not negative, shape (n,).
+
+    Examples
+    --------
+    >>> WeightedSearch(np.array([1.0, 2.0, 1.0])).find(np.array([0.1, 0.3, 0.7, 0.8]))
+    array([0, 1, 1, 2])
+    """
+
+    def __init__(self, weights: FloatArray) -> None:
+        self._cumulative = np.cumsum(weights)
+
+    @cached_property
+    def _first(self) -> IntArray:
+        n = len(self._cumulative)
+        # A little early: rounding must not skip a row.
+        steps = np.arange(n) / n * self._cumulative[-1] * (1 - 1e-12)
+        return np.asarray(np.searchsorted(self._cumulative, steps, side="right"))
+
+    def find(self, uniforms: FloatArray) -> IntArray:
+        """Rows for numbers in [0, 1), shape (m,)."""
+        n = len(self._cumulative)
+        wanted = uniforms * self._cumulative[-1]
+        if len(wanted) * _FEW < n:
+            # The table would take longer than it saves.
+            few = np.searchsorted(self._cumulative, wanted, side="right")
+            return np.asarray(np.minimum(few, n - 1))
+        index = self._first[(uniforms * n).astype(np.int64)]
+        late = np.flatnonzero(self._cumulative[index] <= wanted)
+        for _ in range(_STEPS):
+            if not len(late):
+                break
+            index[late] += 1
+            # The last row takes what rounding leaves over.
+            at = np.minimum(index[late], n - 1)
+            late = late[(self._cumulative[at] <= wanted[late]) & (index[late] < n)]
+        index[late] = np.searchsorted(self._cumulative, wanted[late], side="right")
+        rows: IntArray = np.minimum(index, n - 1)
+        return rows

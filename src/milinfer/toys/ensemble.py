@@ -1,0 +1,291 @@
+"""Surfaces of many pseudo-experiments, and how far they are from independent data.
+
+Toys drawn from one finite pool share its fluctuation, which no number of toys averages away: it
+moves the mean of θ̂ and the spread of θ̂, and with them the coverage that toys measure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import SampleError
+from milinfer.likelihood.extrema import Extremum
+from milinfer.likelihood.models import ModelTag
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.toys.pool_influence import PoolInfluence
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.display import html_facts
+from milinfer.utils.points import format_point, only
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ToyEnsemble"]
+
+# Surfaces whose maxima are sought at once: bounds the memory, whatever the number of toys.
+_BLOCK = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class ToyEnsemble:
+    """Surfaces of many pseudo-experiments at one true parameter value, by one model.
+
+    Parameters
+    ----------
+    tag
+        The model; see :class:`milinfer.likelihood.models.ModelTag`.
+    point
+        The parameter values at which the toys were thrown.
+    interpolation
+        Grid and continuation of the surfaces.
+    values
+        Λ at the grid points, shape (n_toys, K).
+    n_events
+        Mean number of events of a toy.
+    poisson
+        Whether the number fluctuates.
+    pool_events
+        Number of events the toys were drawn from.
+    pool_id
+        Sketch of these events; ensembles whose pools share events
+        (:func:`milinfer.toys.pool.share_events`) are not independent.
+    seed
+        Seed of the draw.
+    start
+        Number of the first toy in the infinite sequence of this seed.
+    counts
+        Events of each toy, shape (n_toys,); default: `n_events`, rounded.
+    n_effective
+        Effective number of events of the pool at the point; infinite for toys that share no event
+        and so have no fluctuation in common.  Default: `pool_events`.
+    extended
+        Whether Λ includes the rate term.
+    pool_variance_error
+        Relative standard error of Var(θ̂) that comes from the finite pool; NaN where it is not
+        known (models of bags).  For several parameters the largest.
+    pool_influence
+        What each part of the pool does to mean and spread of θ̂, from which the correlation of
+        toys at two truths follows; None where it is not known (models of bags).
+    seen
+        Whether the model was trained on events of the pool: such toys say nothing of data, and no
+        calibration, belt or coverage is made of them.
+    pieces
+        Seed, start and stop of the runs that were joined; default: one run.
+    """
+
+    tag: ModelTag
+    point: Point
+    interpolation: Interpolation | ChebyshevBox
+    values: FloatArray
+    n_events: float
+    poisson: bool
+    pool_events: int
+    pool_id: str
+    seed: int
+    start: int = 0
+    counts: IntArray = None  # type: ignore[assignment]  # filled in __post_init__
+    n_effective: float = None  # type: ignore[assignment]  # filled in __post_init__
+    extended: bool = False
+    pool_variance_error: float = float("nan")
+    pool_influence: PoolInfluence | None = None
+    seen: bool = False
+    pieces: tuple[tuple[int, int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        put, n = object.__setattr__, len(self.values)
+        counts: ArrayLike | None = self.counts
+        put(
+            self,
+            "counts",
+            np.full(n, round(self.n_events)) if counts is None else np.asarray(counts, np.int64),
+        )
+        effective: float | None = self.n_effective
+        put(self, "n_effective", float(self.pool_events if effective is None else effective))
+        put(self, "pieces", self.pieces or ((self.seed, self.start, self.start + n),))
+        if self.counts.shape != (n,):
+            msg = (
+                f"{self.model} at {format_point(self.point)}: {n} surfaces, but numbers of events "
+                f"of shape {self.counts.shape}; give one number for each toy"
+            )
+            raise SampleError(msg)
+
+    def __repr__(self) -> str:
+        return (
+            f"ToyEnsemble({self.model} at {format_point(self.point)}, {self.n_toys} toys of "
+            f"{self.n_events:g} events)"
+        )
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, object] = {
+            "toys": self.n_toys,
+            "events in a toy": f"{self.n_events:g}" + ", Poisson" * self.poisson,
+            "Λ": "with the rate term" if self.extended else "shape",
+            "pool": f"{self.pool_events} events, worth {self.n_effective:g}; each used "
+            f"{self.reuse:.2g} times",
+            "seed": self.seed,
+        }
+        estimates = self.theta_hat.reshape(self.n_toys, -1)
+        for k, name in enumerate(self.point if self.n_toys > 1 else ()):
+            mean, spread = estimates[:, k].mean(), estimates[:, k].std(ddof=1)
+            facts[f"estimates of {name}"] = f"{mean:.4g}, standard deviation {spread:.3g}"
+        return html_facts(f"Toys of {self.model} at {format_point(self.point)}", facts)
+
+    def to_table(self) -> pa.Table:
+        """One row for each toy.
+
+        Columns: ``seed``, ``toy`` (its number in the sequence of the seed), ``n_events``,
+        ``estimate.PARAMETER``, and ``maximum``, Λ(θ̂).
+        """
+        import pyarrow as pa
+
+        seeds = [np.full(stop - start, seed) for seed, start, stop in self.pieces]
+        numbers = [np.arange(start, stop) for _, start, stop in self.pieces]
+        estimates = self.theta_hat.reshape(self.n_toys, -1)
+        return pa.table(
+            {
+                "seed": np.concatenate(seeds),
+                "toy": np.concatenate(numbers),
+                "n_events": self.counts,
+                **{f"estimate.{n}": estimates[:, k] for k, n in enumerate(self.point)},
+                "maximum": self.extremum.maximum,
+            }
+        )
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.tag.name
+
+    @property
+    def n_toys(self) -> int:
+        """Number of toys."""
+        return len(self.values)
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter; a ParameterError if there are several."""
+        return only(tuple(self.point))
+
+    @property
+    def truth(self) -> float:
+        """True value of the one parameter; a ParameterError if there are several."""
+        return self.point[self.parameter]
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Range of the one parameter; a ParameterError if there are several."""
+        only(tuple(self.point))
+        return self.interpolation.limits[0]
+
+    @property
+    def reuse(self) -> float:
+        """How often an (effective) event of the pool is used on average; 0 for disjoint toys."""
+        return self.n_toys * self.n_events / self.n_effective
+
+    @cached_property
+    def extremum(self) -> Extremum:
+        """Maximum of each surface: θ̂, Λ(θ̂) and the curvature."""
+        found = [
+            self.interpolation.extrema(self.values[k : k + _BLOCK])
+            for k in range(0, max(self.n_toys, 1), _BLOCK)
+        ]
+        return Extremum(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+    @property
+    def theta_hat(self) -> FloatArray:
+        """Maximum-likelihood estimates, shape (n_toys,), or (n_toys, n_parameters) for several."""
+        return self.extremum.theta_hat
+
+    @property
+    def mean_error(self) -> float:
+        """Standard error of the mean of θ̂ in one parameter, with that of the finite pool.
+
+        The toys share a pool that is itself a fluctuation, of relative size
+        ``sqrt(n_events / n_effective)``, and no number of toys averages it away.
+        """
+        only(tuple(self.point))
+        variance = float(np.var(self.theta_hat, ddof=1))
+        return float(np.sqrt(variance * (1 / self.n_toys + self.n_events / self.n_effective)))
+
+    def test_statistic(self, theta: ArrayLike) -> FloatArray:
+        """2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,), never negative.
+
+        `theta` is a number, or one value for each parameter.
+        """
+        point = np.asarray(theta, dtype=np.float64)
+        at = self.interpolation.evaluate(
+            self.values, np.tile(point, (self.n_toys, *[1] * point.ndim))
+        )
+        return np.maximum(2 * (self.extremum.maximum - at), 0.0)
+
+    def pool_coverage_error(self, cl: float = 0.6827) -> float:
+        r"""Error of the coverage of central intervals that comes from the finite pool alone.
+
+        In the Gaussian limit, in one parameter: the pool moves all estimates together by
+        :math:`\sigma\sqrt{n/n_\mathrm{eff}}`, which loses
+        :math:`z\varphi(z)\,n/n_\mathrm{eff}` of the coverage on average, and widens or narrows
+        their spread, which moves it by :math:`z\varphi(z)` times ``pool_variance_error`` either
+        way.  Both are added in quadrature.  NaN where ``pool_variance_error`` is.
+
+        Examples
+        --------
+        >>> grid = Interpolation(np.linspace(-1, 1, 5), "spline")
+        >>> toys = ToyEnsemble(ModelTag("m"), {"mu": 0.0}, grid, np.zeros((1, 5)), 100, False,
+        ...                    10_000, "", 0, pool_variance_error=0.03)
+        >>> round(toys.pool_coverage_error(0.6827), 4)
+        0.0077
+        """
+        from scipy.stats import chi2, norm
+
+        z = float(np.sqrt(chi2.ppf(cl, 1)))
+        moved = self.n_events / self.n_effective
+        return float(z * norm.pdf(z) * np.hypot(moved, self.pool_variance_error))
+
+    def __add__(self, other: ToyEnsemble) -> ToyEnsemble:
+        """Join toys of the same model, truth and pool: the next of this seed, or of other seeds.
+
+        Raises
+        ------
+        SampleError
+            If they differ in anything else, or some toys could be the same.
+        """
+        same = all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("tag", "point", "n_events", "poisson", "pool_id", "extended")
+        )
+        last, first = self.pieces[-1], other.pieces[0]
+        pieces = (*self.pieces, *other.pieces)
+        if last[0] == first[0] and last[2] == first[1]:
+            pieces = (*self.pieces[:-1], (last[0], last[1], first[2]), *other.pieces[1:])
+        seeds = [seed for seed, _, _ in pieces]
+        disjoint = np.isinf([self.n_effective, other.n_effective])
+        if disjoint.any() and (len(set(seeds)) > 1 or not disjoint.all()):
+            msg = (
+                f"cannot join toys {self._label} and {other._label}: disjoint toys share no event, "
+                "but those of another seed are drawn from the same events; throw more of one seed "
+                "(start=)"
+            )
+            raise SampleError(msg)
+        if not same or len(set(seeds)) < len(seeds):
+            msg = (
+                f"cannot join toys {self._label} and {other._label}: they must agree in all but "
+                "the seed, or be consecutive toys of one seed (start=)"
+            )
+            raise SampleError(msg)
+        return replace(
+            self,
+            values=np.concatenate([self.values, other.values]),
+            counts=np.concatenate([self.counts, other.counts]),
+            pieces=pieces,
+        )
+
+    @property
+    def _label(self) -> str:
+        runs = ", ".join(f"{a}–{b - 1} of seed {seed}" for seed, a, b in self.pieces)
+        return f"{runs} by {self.model} at {format_point(self.point)}"

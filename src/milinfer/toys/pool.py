@@ -1,0 +1,246 @@
+"""Pools of simulated events that toys are drawn from, at the points of samples or at any point.
+
+Events that know their weight as a polynomial in the parameters serve every θ: all samples together
+are one mixture, and reweighting the mixture to θ uses each event wherever it was generated
+(multiple importance sampling with the balance heuristic; Veach and Guibas, SIGGRAPH 95).  What a
+pool is good for at θ is its effective number of events, and whether two pools share events their
+sketches tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import ParameterError, SampleError
+from milinfer.samples.fingerprints import overlap, share_events, sketch
+from milinfer.samples.reweighting import JointDensity, joint_density
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.points import format_point
+
+__all__ = [
+    "Background",
+    "EventPool",
+    "PointPool",
+    "effective_number",
+    "mixture_shares",
+    "overlap",
+    "share_events",
+    "sketch",
+]
+
+_REMEDY = (
+    "such an event has no density there: draw toys at the points of the samples (degree=None), or "
+    "keep the squared operator terms in the generator"
+)
+
+
+class Background(NamedTuple):
+    """Events of a process that does not depend on the parameters.
+
+    Parameters
+    ----------
+    sample
+        The events, with the features of the signal.
+    n_expected
+        Mean number of them in a toy.
+    """
+
+    sample: Sample
+    n_expected: float
+
+
+class PointPool(NamedTuple):
+    """Events to draw from at one parameter point.
+
+    Parameters
+    ----------
+    samples
+        The events.
+    weights
+        Event weights at the point, sample after sample, shape (n_events,), in arbitrary units.
+    n_effective
+        (Σ|w|)²/Σw²: events of one weight that a mean over the pool would fluctuate as much with.
+    pool_id
+        Sketch of the events; see :func:`milinfer.samples.fingerprints.sketch`.
+    """
+
+    samples: tuple[Sample, ...]
+    weights: FloatArray
+    n_effective: float
+    pool_id: str
+
+    def take(self, rows: IntArray, point: Point) -> Sample:
+        """Events as a dataset: weights ±1, and what all of the samples know about each event."""
+        signs = np.sign(self.weights[rows])
+        if len(self.samples) == 1:
+            return replace(self.samples[0].take(rows), weights=signs)
+        first, *others = self.samples
+        # Weights at other points go by name, and a name may mean different points in two samples.
+        known = {
+            name
+            for name in first.reweights
+            if all(
+                name in s.reweights
+                and s.reweight_points.get(name) == first.reweight_points.get(name)
+                for s in others
+            )
+        }
+        return Sample(
+            np.concatenate([s.features for s in self.samples])[rows],
+            first.feature_names,
+            signs,
+            point,
+            first.process,
+            reweights={
+                name: np.concatenate([s.reweights[name] for s in self.samples])[rows]
+                for name in first.reweights
+                if name in known
+            },
+            reweight_points={k: p for k, p in first.reweight_points.items() if k in known},
+            provenance={"samples": [s.label for s in self.samples]},
+        )
+
+    def with_backgrounds(self, n_signal: float, backgrounds: Sequence[Background]) -> PointPool:
+        """The mixture of this signal and backgrounds, weighted by expected numbers.
+
+        Raises
+        ------
+        SampleError
+            If events have negative weights: the share of a process among the events drawn would
+            not be its share of the expectation.  If a process has no events, or none of weight.
+        """
+        if not backgrounds:
+            return self
+        weights = []
+        parts = [(self.samples[0].label, self.weights, n_signal)]
+        parts += [(b.sample.label, b.sample.weights, b.n_expected) for b in backgrounds]
+        for label, w, expected in parts:
+            if np.any(w < 0):
+                msg = (
+                    f"{label}: event {int(np.argmax(w < 0))} has a negative weight, and toys of "
+                    "several processes draw from positive ones; use events of positive weight"
+                )
+                raise SampleError(msg)
+            total = w.sum()
+            if not total > 0:
+                msg = (
+                    f"{label}: the weights of its {len(w)} events sum to {total:g}, and toys of "
+                    f"{expected:g} events cannot be drawn from them; give events of positive "
+                    "weight, or leave out the process"
+                )
+                raise SampleError(msg)
+            weights.append(w * (expected / total))
+        samples = (*self.samples, *(b.sample for b in backgrounds))
+        mixed = np.concatenate(weights)
+        return PointPool(samples, mixed, effective_number(mixed), sketch(samples))
+
+
+@dataclass(frozen=True, eq=False)
+class EventPool:
+    """Simulated events from which toys are drawn at any parameter point.
+
+    Parameters
+    ----------
+    samples
+        The events.
+    degree
+        None: only the points of the samples can be served, each by its own sample.  A number: the
+        degree of the events' weights as polynomials in the parameters (2 for one operator
+        insertion, 4 for production and decay), and all events together serve every point.  Beyond
+        the points of the samples few events carry the weight: mind ``at(point).n_effective``.
+
+    Raises
+    ------
+    SampleError
+        With a degree, if an event's weights are missing, are no such polynomial, or change sign
+        between the points of the samples.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> samples = quadratic.samples(1000, [{"c1": 0.0}, {"c1": 1.0}], seed=1)
+    >>> pool = EventPool(samples, degree=2).at({"c1": 0.5})
+    >>> pool.weights.shape, 1500 < pool.n_effective < 2000
+    ((2000,), True)
+    """
+
+    samples: SampleSet
+    degree: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.degree is not None:
+            _ = self._density  # refuses what cannot be reweighted, before toys are asked for
+
+    @cached_property
+    def _density(self) -> JointDensity:
+        assert self.degree is not None
+        shares = mixture_shares(self.samples)
+        return joint_density(self.samples, self.degree, shares=shares, remedy=_REMEDY)
+
+    @cached_property
+    def _sketch(self) -> str:
+        return sketch(self.samples)
+
+    def at(self, point: Mapping[str, float]) -> PointPool:
+        """The events and their weights at a point.
+
+        Raises
+        ------
+        ParameterError
+            If the parameters are others or, without a degree, there is no sample at the point.
+        SampleError
+            If the density of an event is not positive there; the message names the event.
+        """
+        if self.degree is None:
+            sample = self.samples.at(**point)
+            return PointPool(
+                (sample,), sample.weights, effective_number(sample.weights), sketch(sample)
+            )
+        if set(point) != set(self.samples.parameters):
+            msg = (
+                f"{format_point(point)} is not a point of {', '.join(self.samples.parameters)}, "
+                "the parameters of the samples"
+            )
+            raise ParameterError(msg)
+        joint = self._density
+        densities = joint.at(joint.basis.array(point)[None], _REMEDY)
+        weights = np.concatenate(
+            [
+                w * density[:, 0] / mixture
+                for w, density, mixture in zip(joint.weights, densities, joint.mixture, strict=True)
+            ]
+        )
+        return PointPool(self.samples.samples, weights, effective_number(weights), self._sketch)
+
+
+def mixture_shares(samples: SampleSet) -> FloatArray:
+    """Shares of samples in their mixture, by what their events are worth; (n_samples,), sum 1.
+
+    Where weights are equal that is their number.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> mixture_shares(gaussian.samples(10, [0.0, 0.5], seed=1))
+    array([0.5, 0.5])
+    """
+    sizes = np.array([effective_number(s.weights) for s in samples])
+    return np.asarray(sizes / sizes.sum(), dtype=np.float64)
+
+
+def effective_number(weights: FloatArray) -> float:
+    """(Σ|w|)²/Σw²; toys draw by |w| and keep the sign, so that signs do not enter here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> effective_number(np.array([1.0, -1.0, 1.0]))
+    3.0
+    """
+    return float(np.abs(weights).sum() ** 2 / np.sum(weights**2))

@@ -1,0 +1,362 @@
+"""Pseudo-experiments ("toys") from cached per-event log-likelihood ratios.
+
+A model sees each event of the pool once.  A toy is then a draw of events and the sum of their
+ratios: no network, no features, no files.  All models are run on the same draws.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milinfer.exceptions import (
+    ConfigurationError,
+    MilinferWarning,
+    ParameterError,
+    SampleError,
+)
+from milinfer.likelihood.extended import finer, resampled
+from milinfer.likelihood.models import Model, count_model, has_rate, model_tag, scores_bags
+from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.likelihood.unseen import has_seen
+from milinfer.samples.samples import Sample, SampleSet
+from milinfer.toys.draws import STREAM, Draws
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.pool import Background, EventPool
+from milinfer.toys.pool_influence import PoolInfluence, pool_influence
+from milinfer.toys.toy_sums import Table, Tables, throw
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.parallel import Workers, require_client
+from milinfer.utils.points import only
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Background", "ToyEnsemble", "Toys"]
+
+
+@dataclass(frozen=True, eq=False)
+class Toys:
+    r"""Throws pseudo-experiments from pools of simulated events.
+
+    Toys of one seed are an infinite sequence: number 120 is the same toy whether one run throws it
+    or another, and however many threads or workers of a cluster throw it.
+
+    Parameters
+    ----------
+    pool
+        One sample for each true value at which toys are wanted, or an
+        :class:`~milinfer.toys.pool.EventPool` with a degree, which serves any true value.  Use events
+        that neither trained the model nor (for an evaluation) calibrated it.
+    n_events
+        Signal events in a toy; None where `rate` says how many.
+    seed
+        The same seed gives the same toys.
+    poisson
+        Let the number of events fluctuate.
+    background
+        Processes that do not depend on the parameters.  Events are drawn from the mixture of
+        signal and backgrounds; without fluctuation their number is the sum of the expectations,
+        rounded.
+    rate
+        Expected yield of the signal ν(θ), positive at θ = 0 too.  The number of events is then
+        Poisson with the mean ν(θ) + background, and Λ includes the rate term
+        :math:`\nu(0) - \nu(\theta) + N\ln(\nu(\theta)/\nu(0))` of the sum.  The cost of a dataset
+        with such backgrounds needs :meth:`~milinfer.likelihood.rate.Rate.with_background`.
+    disjoint
+        Draw without replacement: no event is in two toys of one true value, so that they are
+        independent; the pool must have events of one weight, and enough of them.
+
+    Raises
+    ------
+    ConfigurationError
+        If both or neither of `n_events` and `rate` say how many events a toy has, or a number is
+        not positive.
+    SampleError
+        If a background has other features than the pool.
+    ParameterError
+        If the rate has other parameters than the pool.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> Toys(gaussian.samples(1000, [0.0], seed=1), n_events=100, seed=2).dataset({"mu": 0.0})
+    Sample(100 events, 1 feature, gaussian at mu=0)
+    """
+
+    pool: SampleSet | EventPool
+    n_events: int | None
+    seed: int
+    poisson: bool = False
+    background: tuple[Background, ...] = ()
+    rate: Rate | None = None
+    disjoint: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "background", tuple(self.background))
+        if (self.n_events is None) == (self.rate is None):
+            msg = (
+                "give n_events, the number of signal events in a toy, or rate=, which says how "
+                "many: one of the two"
+            )
+            raise ConfigurationError(msg)
+        if self.n_events is not None and not self.n_events > 0:
+            msg = f"n_events must be positive, not {self.n_events}"
+            raise ConfigurationError(msg)
+        samples = self._pool.samples
+        for sample, expected in self.background:
+            if not (np.isfinite(expected) and expected > 0):
+                msg = (
+                    f"{sample.label}: n_expected must be positive, not {expected:g}; leave out a "
+                    "background that is not there"
+                )
+                raise ConfigurationError(msg)
+            if sample.feature_names != samples.feature_names:
+                differ = ", ".join(sorted(set(sample.feature_names) ^ set(samples.feature_names)))
+                msg = (
+                    f"background {sample.label} and {samples[0].label} have different features "
+                    f"({differ or 'another order'})"
+                )
+                raise SampleError(msg)
+        if self.rate is not None and self.rate.basis.parameters != samples.parameters:
+            msg = (
+                f"the rate is a function of {self.rate.basis.parameters}, but the pool has the "
+                f"parameters {samples.parameters}; they must be the same, in the same order"
+            )
+            raise ParameterError(msg)
+
+    @property
+    def _pool(self) -> EventPool:
+        return self.pool if isinstance(self.pool, EventPool) else EventPool(self.pool)
+
+    def run(
+        self,
+        models: Sequence[Model],
+        truth: float | Point,
+        n_toys: int,
+        *,
+        start: int = 0,
+        workers: int = 1,
+        client: Client | None = None,
+        on_toys: Callable[[int], None] | None = None,
+    ) -> dict[str, ToyEnsemble]:
+        """Throw toys at one true value and evaluate all models on them.
+
+        Parameters
+        ----------
+        models
+            With the same parameters.
+        truth
+            True parameter point, or the value of the one parameter; the pool must be able to serve
+            it.
+        n_toys
+            Number of toys.
+        start
+            Number of the first of them in the sequence of the seed: a run of 100 and another from
+            100 on make one of 200.
+        workers
+            Threads; the toys do not depend on it.  Models of bags run in one.
+        client
+            Of a dask cluster, whose workers throw the toys instead; they are the same, to the bit.
+            Models see the events here; what they made of each event is sent once.  Models of bags
+            and of whole datasets are sent too, and must be ones that can be pickled.
+        on_toys
+            Called with the number of toys done since the last call.
+
+        Returns
+        -------
+        dict
+            One :class:`ToyEnsemble` for each model, by name.
+        """
+        found = self.scan(
+            models, [truth], n_toys, start=start, workers=workers, client=client, on_toys=on_toys
+        )
+        return {name: ensembles[0] for name, ensembles in found.items()}
+
+    def scan(
+        self,
+        models: Sequence[Model],
+        truths: Sequence[float | Point],
+        n_toys: int,
+        *,
+        start: int = 0,
+        workers: int = 1,
+        client: Client | None = None,
+        on_toys: Callable[[int], None] | None = None,
+    ) -> dict[str, list[ToyEnsemble]]:
+        """Throw toys at several true values; models see events that these share only once.
+
+        Parameters
+        ----------
+        models, n_toys, start, workers, client, on_toys
+            As for :meth:`run`.
+        truths
+            True parameter points, or values of the one parameter.
+
+        Returns
+        -------
+        dict
+            By the name of the model, one :class:`ToyEnsemble` for each true value.
+
+        Raises
+        ------
+        SampleError
+            If the models do not belong together, or the pool cannot serve the toys.
+        ConfigurationError
+            If numbers are not positive, or `client` is none, or a model cannot be sent to it.
+
+        Warns
+        -----
+        MilinferWarning
+            If events have negative weights: toys of them fluctuate more than data, which have none,
+            and intervals that are calibrated with them are too wide.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import quadratic
+        >>> from milinfer.likelihood.oracle import Oracle
+        >>> samples = quadratic.samples(2000, [{"c1": -1.0}, {"c1": 1.0}], seed=1)
+        >>> oracle = Oracle.from_sample(samples[0], "c1", np.linspace(-1, 1, 21), degree=2)
+        >>> toys = Toys(EventPool(samples, degree=2), n_events=200, seed=2)
+        >>> [e.point for e in toys.scan([oracle], [0.0, 0.3], n_toys=100)["oracle"]]
+        [{'c1': 0.0}, {'c1': 0.3}]
+        """
+        self._require(models, n_toys, start)
+        require_client(client, workers)
+        if client is None and any(scores_bags(m) or has_rate(m) for m in models):
+            workers = 1
+        crew = Workers(workers, client)
+        parameters = models[0].parameters
+        tables = Tables(models)
+        found: dict[str, list[ToyEnsemble]] = {m.name: [] for m in models}
+        for truth in truths:
+            point = dict(truth) if isinstance(truth, Mapping) else {only(parameters): float(truth)}
+            draws = self._draws(point, start + n_toys)
+            _warn_of_signs(draws)
+            rows = tables.of(draws.pool.samples)
+            toy_range = range(start, start + n_toys)
+            values, counts = throw(tables.reduced, rows, draws, toy_range, crew, on_toys)
+            for model, table, surfaces in zip(models, rows, values, strict=True):
+                continuation, whole, log_rate = self._with_rate(model, surfaces, counts)
+                found[model.name].append(
+                    ToyEnsemble(
+                        model_tag(model),
+                        draws.point,
+                        continuation,
+                        whole,
+                        draws.mean,
+                        draws.poisson,
+                        len(draws.pool.weights),
+                        draws.pool.pool_id,
+                        self.seed,
+                        start,
+                        counts,
+                        np.inf if self.disjoint else draws.pool.n_effective,
+                        self.rate is not None,
+                        *self._influence(model, table, draws, log_rate),
+                        seen=has_seen(model, draws.pool.pool_id),
+                    )
+                )
+        return found
+
+    def dataset(self, truth: Mapping[str, float], toy: int = 0) -> Sample:
+        """The events of one toy, as a dataset (weights ±1)."""
+        draws = self._draws(truth, toy + 1)
+        index, counts = draws.stream(toy // STREAM, toy % STREAM + 1)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        rows = index[offsets[toy % STREAM] : offsets[toy % STREAM + 1]]
+        return draws.pool.take(rows, draws.point)
+
+    def _require(self, models: Sequence[Model], n_toys: int, start: int) -> None:
+        parameters = models[0].parameters
+        if any(m.parameters != parameters for m in models):
+            msg = f"models of different parameters: {[(m.name, m.parameters) for m in models]}"
+            raise SampleError(msg)
+        if len({m.name for m in models}) < len(models):
+            msg = f"models must have different names, not {[m.name for m in models]}"
+            raise SampleError(msg)
+        if self.rate is not None and self.rate.basis.parameters != parameters:
+            msg = f"the rate is a function of {self.rate.basis.parameters}, the models {parameters}"
+            raise ParameterError(msg)
+        if n_toys < 1 or start < 0:
+            msg = f"n_toys = {n_toys} must be positive, and start = {start} not negative"
+            raise ConfigurationError(msg)
+
+    def _draws(self, truth: Point, stop: int) -> Draws:
+        pool = self._pool
+        names = pool.samples.parameters
+        # The pool refuses other parameters; the draw must not depend on their order.
+        point = {k: float(truth[k]) for k in names} if set(truth) == set(names) else dict(truth)
+        signal = pool.at(point)
+        n_signal = float(self.n_events) if self.n_events is not None else self._nu(point)
+        if self.rate is not None and np.any(signal.weights < 0):
+            msg = (
+                f"{signal.samples[0].label}: toys with a rate need events of positive weight, as "
+                "the number of signed events is not Poisson; leave out rate=, or reweight to "
+                "positive weights"
+            )
+            raise SampleError(msg)
+        return Draws(
+            signal.with_backgrounds(n_signal, self.background),
+            point,
+            self.seed,
+            np.array([n_signal, *(b.n_expected for b in self.background)]),
+            np.array([len(signal.weights), *(len(b.sample) for b in self.background)]),
+            self.poisson or self.rate is not None,
+            stop if self.disjoint else None,
+        )
+
+    def _nu(self, point: Point) -> float:
+        assert self.rate is not None
+        return self.rate.at(point)
+
+    def _with_rate(
+        self, model: Model, surfaces: FloatArray, counts: IntArray
+    ) -> tuple[Interpolation | ChebyshevBox, FloatArray, FloatArray | None]:
+        """Grid and surfaces of the whole likelihood, and ln ν(θ_k)/ν(0) at the model's points."""
+        if self.rate is None or has_rate(model):
+            return model.interpolation, surfaces, None
+        fixed = sum(b.n_expected for b in self.background)
+        nu0 = self._nu(dict.fromkeys(model.parameters, 0.0)) + fixed
+        fine = finer(model.interpolation)
+        nu = self.rate.value(fine.grid) + fixed
+        values = resampled(model.interpolation, surfaces, fine)
+        values += nu0 - nu + counts[:, None] * np.log(nu / nu0)
+        own: FloatArray = np.log((self.rate.value(model.interpolation.grid) + fixed) / nu0)
+        return fine, values, own
+
+    def _influence(
+        self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
+    ) -> tuple[float, PoolInfluence | None]:
+        """Error of Var(θ̂) from the finite pool, and what each part of the pool does to toys."""
+        if scores_bags(model) or has_rate(model):
+            return float("nan"), None
+        if self.disjoint:
+            return 0.0, None
+        if (counts := count_model(model)) is not None:
+            # Without the errors of its templates Λ is a sum over events.
+            table = counts.bin_llr[table[:, 0].astype(np.int64)]
+        point = np.array([draws.point[name] for name in model.parameters])
+        found = pool_influence(model.interpolation, table, draws.pool.weights, point, log_rate)
+        return (float("nan"), None) if found is None else (found.variance_error, found)
+
+
+def _warn_of_signs(draws: Draws) -> None:
+    weights = draws.pool.weights
+    if not np.any(weights < 0):
+        return
+    # n draws hold n·net events, and fluctuate as n events.
+    net = float(weights.sum() / np.abs(weights).sum())
+    msg = (
+        f"{draws.pool.samples[0].label}: {(1 - net) / 2:.1%} of the weight is negative; toys then "
+        f"fluctuate as {1 / net:.2f} times as many events as they hold, which data do not: "
+        "intervals calibrated with them are too wide. Make the weights positive, by reweighting or "
+        "by a resampling of cells"
+    )
+    warnings.warn(msg, MilinferWarning, stacklevel=4)

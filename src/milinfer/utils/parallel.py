@@ -1,0 +1,326 @@
+"""Independent pieces of work, done here, in threads or by the workers of a dask cluster.
+
+The result is the same wherever it is made: a piece depends on nothing but its item and on what all
+items share, and results come in the order of the items.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+import numpy as np
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.utils.threads import in_order, require_workers
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["Workers", "connected", "require_client"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# A task costs the scheduler about 2 ms.
+_TASK_SECONDS = 0.2
+# Tasks for each thread of the cluster: one that runs, and one that is there when it ends.
+_IN_FLIGHT = 2
+# How often in a row everything may be lost before it is not chance any more.
+_ATTEMPTS = 5
+_CONNECT_SECONDS = 30
+
+
+def require_client(client: Any, workers: int = 1) -> None:
+    """Refuse what is not a dask client, and two places to work at.
+
+    Raises
+    ------
+    ConfigurationError
+        With the remedy.
+
+    Examples
+    --------
+    >>> require_client("tcp://node:8786")
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: client= is a str, not a distributed.Client: ...
+    """
+    require_workers(workers)
+    if client is None:
+        return
+    client_type = _client_type("client=")
+    if not isinstance(client, client_type) or client.asynchronous:
+        what = f"a {type(client).__name__}"
+        if isinstance(client, client_type):
+            what = "an asynchronous one"
+        msg = f"client= is {what}, not a distributed.Client: give Client(address), or of a cluster"
+        raise ConfigurationError(msg)
+    if workers > 1:
+        msg = f"workers={workers} are of this machine, client= of a cluster: give one of the two"
+        raise ConfigurationError(msg)
+
+
+def _client_type(asked: str) -> Any:
+    """What clients are, if dask is there for what was asked."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        msg = f"{asked} needs dask.distributed: pip install milinfer[dask]"
+        raise ConfigurationError(msg) from error
+    return Client
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Client | None]:
+    """Client of a dask scheduler that is running already, closed at the end.
+
+    Parameters
+    ----------
+    address
+        Such as ``tcp://node:8786``, or the file that ``dask scheduler --scheduler-file`` has
+        written; None for no cluster.
+
+    Yields
+    ------
+    distributed.Client or None
+        For ``client=``.
+
+    Raises
+    ------
+    ConfigurationError
+        If dask is not installed, or no scheduler answers within 30 seconds.
+
+    Examples
+    --------
+    >>> with connected(None) as client:
+    ...     print(client)
+    None
+    """
+    if address is None:
+        yield None
+        return
+    client_type = _client_type("a dask scheduler")
+    where = {"address": address}
+    if Path(address).is_file():
+        where = {"scheduler_file": address}
+    try:
+        client = client_type(**where, timeout=_CONNECT_SECONDS)
+    except (OSError, ValueError, KeyError) as error:
+        msg = (
+            f"no dask scheduler answers at {address} ({error}); give the address that it shows, "
+            "such as tcp://node:8786, or its --scheduler-file"
+        )
+        raise ConfigurationError(msg) from error
+    with client:
+        yield client
+
+
+class Workers:
+    """Where independent pieces of work are done.
+
+    On a cluster, items go in batches, so that a task takes some 0.2 s, and few tasks are under way
+    for each thread.  What the items share is sent once, to all workers, and not again for as long
+    as consecutive calls share it.  Work of a worker that dies is done again by another; where the
+    last copy of what is shared dies with it, it is sent again.  Errors of workers are raised here,
+    and their warnings are issued here if workers have one thread, as they should.
+
+    Parameters
+    ----------
+    threads
+        Of this process; 1 works in the calling one.
+    client
+        Of a dask cluster, instead.  Work waits for the first worker.
+
+    Raises
+    ------
+    ConfigurationError
+        If both are given, or the client is no ``distributed.Client``.
+
+    Examples
+    --------
+    >>> def scaled(item, factor):
+    ...     return factor * item
+    >>> list(Workers(2).map(scaled, range(4), 10))
+    [0, 10, 20, 30]
+    """
+
+    def __init__(self, threads: int = 1, client: Client | None = None) -> None:
+        require_client(client, threads)
+        self._threads = threads
+        self._client = client
+        self._sent: dict[int, tuple[Any, Future]] = {}
+
+    def map(self, function: Callable[..., R], items: Sequence[T], *shared: Any) -> Iterator[R]:
+        """Results of ``function(item, *shared)``, in the order of the items, as they come.
+
+        Parameters
+        ----------
+        function
+            For a cluster, one that can be pickled.
+        items
+            Small where they go to a cluster: they are in the task.
+        shared
+            What all items need; compared by identity with that of the last call.
+
+        Raises
+        ------
+        ConfigurationError
+            If something cannot be sent, the scheduler is gone, or every worker that takes up the
+            same batch dies.
+        """
+        if self._client is not None:
+            yield from self._on_cluster(self._client, function, items, shared)
+        else:
+            yield from in_order(lambda item: function(item, *shared), items, self._threads)
+
+    def _on_cluster(
+        self,
+        client: Client,
+        function: Callable[..., R],
+        items: Sequence[T],
+        shared: tuple[Any, ...],
+    ) -> Iterator[R]:
+        from distributed.scheduler import KilledWorker
+
+        name = getattr(function, "__name__", "work").strip("_")
+
+        def submit(batch: Sequence[T]) -> Future:
+            key = f"{name}-{uuid4().hex}"
+            return client.submit(_work, function, list(batch), *parts, key=key, pure=False)
+
+        pending: deque[_Batch] = deque()
+        start, seconds, losses = 0, np.inf, 0
+        parts = self._send(client, shared)
+        try:
+            while start < len(items) or pending:
+                threads = _threads(client)
+                while start < len(items) and len(pending) < _IN_FLIGHT * threads:
+                    stop = start + _batch_size(len(items) - start, threads, seconds)
+                    pending.append(_Batch(items[start:stop], submit(items[start:stop])))
+                    start = stop
+                batch = pending[0]
+                try:
+                    results, seconds, noted = batch.future.result()
+                except CancelledError as error:
+                    # What was shared has died with the workers that had it.
+                    losses += 1
+                    _require_hope(client, losses, error)
+                    self._sent.clear()
+                    parts = self._send(client, shared)
+                    for other in pending:
+                        if other.future.status != "finished":
+                            other.future = submit(other.items)
+                    continue
+                except KilledWorker as error:
+                    msg = (
+                        f"{error.allowed_failures + 1} workers in a row died while they worked on "
+                        f"the same task ({name}): look into their logs, most often they are out of "
+                        "memory; where they are only preempted, raise dask's "
+                        "distributed.scheduler.allowed-failures"
+                    )
+                    raise ConfigurationError(msg) from error
+                pending.popleft()
+                losses = 0
+                for warning in noted:
+                    warnings.warn_explicit(**warning)
+                yield from results
+        finally:
+            if pending and client.status == "running":
+                client.cancel([batch.future for batch in pending])
+
+    def _send(self, client: Client, shared: tuple[Any, ...]) -> list[Future]:
+        """What is on the workers of the objects, sent where it is not there yet."""
+        client.wait_for_workers(1)
+        # What is not in use any more is forgotten, here and there.
+        self._sent = {id(x): self._sent[id(x)] for x in shared if id(x) in self._sent}
+        for part in shared:
+            if id(part) not in self._sent:
+                self._sent[id(part)] = part, _scatter(client, part)
+        return [self._sent[id(part)][1] for part in shared]
+
+
+@dataclass
+class _Batch:
+    items: Sequence[Any]
+    future: Future
+
+
+def _batch_size(left: int, threads: int, seconds: float) -> int:
+    """Items of the next task: enough to be worth it, few enough that all threads have some."""
+    fair = -(-left // (_IN_FLIGHT * threads))
+    return max(1, min(fair, int(min(_TASK_SECONDS / max(seconds, 1e-9), left))))
+
+
+def _scatter(client: Client, part: Any) -> Future:
+    """Send an object to all workers, again where one dies meanwhile."""
+    attempt = 0
+    while True:
+        try:
+            # Not hashed: an object that is sent twice is not worth looking at every byte of all.
+            return client.scatter([part], broadcast=True, hash=False)[0]
+        except TypeError as error:
+            msg = (
+                f"a {type(part).__name__} cannot be sent to workers ({error}): functions that a "
+                "model has must be those of a module; or work without client="
+            )
+            raise ConfigurationError(msg) from error
+        except (OSError, KeyError, CancelledError) as error:  # KeyError: of a worker that was there
+            attempt += 1
+            _require_hope(client, attempt, error)
+            client.wait_for_workers(1)
+
+
+def _threads(client: Client) -> int:
+    """Threads of the cluster as it is now, at least one."""
+    try:
+        return max(1, sum(int(n) for n in client.nthreads().values()))
+    except (AttributeError, OSError) as error:  # without a scheduler, clients have no attributes
+        _require_hope(client, 0, error)
+        raise
+
+
+def _require_hope(client: Client, losses: int, error: BaseException) -> None:
+    """Refuse to go on without a scheduler, or when workers die faster than they work.
+
+    Raises
+    ------
+    ConfigurationError
+        With the reason.
+    """
+    if client.status != "running":
+        msg = "the dask scheduler is gone; start the cluster again, and read its log"
+        raise ConfigurationError(msg) from error
+    if losses >= _ATTEMPTS:
+        msg = (
+            f"all workers of the cluster were lost {losses} times before any had a result: look "
+            "into their logs, most often they are out of memory"
+        )
+        raise ConfigurationError(msg) from error
+
+
+def _work(
+    function: Callable[..., R], items: Sequence[T], *shared: Any
+) -> tuple[list[R], float, list[dict[str, Any]]]:
+    """On a worker: results of a batch, seconds for each item, and warnings."""
+    from distributed import get_worker
+
+    start = time.perf_counter()
+    noted: list[dict[str, Any]] = []
+    if get_worker().state.nthreads == 1:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            results = [function(item, *shared) for item in items]
+        for w in found:
+            note = {"category": w.category, "filename": w.filename, "lineno": w.lineno}
+            noted.append({"message": str(w.message), **note})
+    else:  # recording warnings is not safe in threads: they stay in the worker's log
+        results = [function(item, *shared) for item in items]
+    return results, (time.perf_counter() - start) / len(items), noted

@@ -1,0 +1,296 @@
+"""Smooth functions of the parameters through noisy points.
+
+Toys are thrown at a few parameter points; bias and c_cicc are needed at all.  Both are polynomials
+of the lowest degree that describes the points within their errors, with the covariance that the
+points have: estimates from one pool of events share its fluctuation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import chi2
+
+from milinfer.exceptions import CalibrationError
+from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.display import brief
+from milinfer.utils.polynomials import PolynomialBasis
+from milinfer.utils.series import Series
+
+__all__ = ["SmoothPolynomial", "fit_smooth"]
+
+# A polynomial that describes the points worse than this gets another degree.
+_MIN_P_VALUE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothPolynomial:
+    """Polynomial in the parameters with errors, known inside a box and continued beyond.
+
+    Parameters
+    ----------
+    basis
+        Monomials in the scaled parameters, −1 to 1 over the box.
+    coefficients, covariance
+        Shape (n_coefficients,) and (n_coefficients, n_coefficients).
+    low, high
+        The box of the points, shape (n_parameters,).
+    beyond
+        ``"tangent"`` or ``"flat"``: what follows outside the box, where the polynomial itself might
+        turn around.
+    chi2, ndf
+        Of the fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[-1.0], [0.0], [1.0]])
+    >>> line = fit_smooth(("c",), x, 0.5 * x[:, 0], np.eye(3) * 0.01, beyond="tangent")
+    >>> print(line([0.5, 2.0]).round(6), line.error([0.0]).round(4))
+    [0.25 1.  ] [0.0577]
+    """
+
+    basis: PolynomialBasis
+    coefficients: FloatArray
+    covariance: FloatArray
+    low: FloatArray
+    high: FloatArray
+    beyond: Literal["tangent", "flat"]
+    chi2: float
+    ndf: int
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+    @classmethod
+    def zero(
+        cls,
+        basis: PolynomialBasis,
+        points: FloatArray,
+        beyond: Literal["tangent", "flat"] = "flat",
+    ) -> SmoothPolynomial:
+        """Nothing yet, over the box of points (n, n_parameters): its terms are what to fit."""
+        n, low, high = len(basis), points.min(axis=0), points.max(axis=0)
+        return cls(basis, np.zeros(n), np.zeros((n, n)), low, high, beyond, 0.0, 0)
+
+    @property
+    def p_value(self) -> float:
+        """Probability of a larger χ²; 1 where no degree of freedom is left."""
+        return float(chi2.sf(self.chi2, self.ndf)) if self.ndf else 1.0
+
+    @property
+    def good(self) -> bool:
+        """Whether it describes what it was fitted to: a p-value of 5 % or more."""
+        return self.p_value >= _MIN_P_VALUE
+
+    def __call__(self, theta: ArrayLike) -> FloatArray:
+        """Values at points (m, n_parameters), or (m,) for one parameter; shape (m,)."""
+        value: FloatArray = self.terms(theta) @ self.coefficients
+        return value
+
+    def at(self, point: FloatArray) -> float:
+        """Value at one point (n_parameters,); the same as of many, but faster."""
+        return self._series.value(point) if self._inside(point) else float(self(point)[0])
+
+    def gradient_at(self, point: FloatArray) -> FloatArray:
+        """Derivatives at one point (n_parameters,), shape (n_parameters,)."""
+        if self._inside(point):
+            return self._series.gradient(point)
+        slope: FloatArray = self.gradient(point)[0]
+        return slope
+
+    def _inside(self, point: FloatArray) -> bool:
+        return all(low < x < high for x, (low, high) in zip(point, self._box, strict=True))
+
+    @cached_property
+    def _box(self) -> list[tuple[float, float]]:
+        return list(zip(self.low.tolist(), self.high.tolist(), strict=True))
+
+    @cached_property
+    def _series(self) -> Series:
+        return Series.of_monomials(self.basis.exponents, self.coefficients, self.low, self.high)
+
+    def error(self, theta: ArrayLike) -> FloatArray:
+        """Standard errors at points (m, n_parameters), shape (m,)."""
+        terms = self.terms(theta)
+        variance = np.einsum("mi,ij,mj->m", terms, self.covariance, terms)
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+
+    def gradient(self, theta: ArrayLike) -> FloatArray:
+        """Derivatives at points (m, n_parameters), shape (m, n_parameters)."""
+        slope: FloatArray = self._gradient_terms(theta) @ self.coefficients
+        return slope
+
+    def gradient_error(self, theta: ArrayLike) -> FloatArray:
+        """Standard errors of the derivatives, shape (m, n_parameters)."""
+        terms = self._gradient_terms(theta)
+        variance = np.einsum("mpi,ij,mpj->mp", terms, self.covariance, terms)
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        return {
+            "parameters": list(self.basis.parameters),
+            "degree": self.basis.degree,
+            "coefficients": self.coefficients.tolist(),
+            "covariance": self.covariance.tolist(),
+            "low": self.low.tolist(),
+            "high": self.high.tolist(),
+            "beyond": self.beyond,
+            "chi2": self.chi2,
+            "ndf": self.ndf,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> SmoothPolynomial:
+        """The polynomial that :meth:`to_dict` has written.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is something else.
+        """
+        degree = int(content["degree"])
+        if degree < 0:
+            msg = f"the degree {degree} is negative"
+            raise ValueError(msg)
+        if content["beyond"] not in ("tangent", "flat"):
+            msg = f"beyond is {content['beyond']!r}"
+            raise ValueError(msg)
+        basis = PolynomialBasis(tuple(content["parameters"]), degree)
+        n, p = len(basis.exponents), len(basis.parameters)
+        arrays = {}
+        for name, shape in {
+            "coefficients": (n,), "covariance": (n, n), "low": (p,), "high": (p,)
+        }.items():  # fmt: skip
+            arrays[name] = np.array(content[name], dtype=np.float64)
+            if arrays[name].shape != shape:
+                msg = f"{name} have shape {arrays[name].shape}, and not {shape}"
+                raise ValueError(msg)
+        return cls(
+            basis, **arrays, beyond=content["beyond"], chi2=float(content["chi2"]),
+            ndf=int(content["ndf"]),
+        )  # fmt: skip
+
+    def _scaled(self, theta: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Points inside the box in scaled parameters, how far they are beyond, and d scaled/dθ."""
+        points = np.asarray(theta, dtype=np.float64).reshape(-1, len(self.low))
+        # A box without extent in a parameter still needs a scale; the polynomial is flat there.
+        half = np.where(self.high > self.low, (self.high - self.low) / 2, 1.0)
+        scaled = (points - (self.high + self.low) / 2) / half
+        inside = np.clip(scaled, -1.0, 1.0)
+        return inside, scaled - inside, 1 / half
+
+    def terms(self, theta: ArrayLike) -> FloatArray:
+        """Monomials at points (m, n_parameters), continued beyond the box, (m, n_coefficients)."""
+        inside, excess, _ = self._scaled(theta)
+        terms = self.basis.design(inside)
+        if self.beyond == "tangent" and excess.any():
+            unit = np.eye(len(self.low), dtype=np.int64)
+            for k, axis in enumerate(unit):
+                terms = terms + excess[:, k, None] * _derived(self.basis, inside, axis)
+        return terms
+
+    def _gradient_terms(self, theta: ArrayLike) -> FloatArray:
+        inside, excess, scale = self._scaled(theta)
+        unit = np.eye(len(self.low), dtype=np.int64)
+        out = np.empty((len(inside), len(self.low), len(self.basis)))
+        for k, axis in enumerate(unit):
+            slope = _derived(self.basis, inside, axis)
+            beyond = excess[:, k, None] != 0
+            if self.beyond == "flat":
+                slope = np.where(beyond, 0.0, slope)
+            else:
+                # The tangent plane itself changes along the parameters that are still inside.
+                bend = sum(
+                    excess[:, j, None] * _derived(self.basis, inside, axis + other)
+                    for j, other in enumerate(unit)
+                )
+                slope = np.where(beyond, slope, slope + bend)
+            out[:, k] = slope * scale[k]
+        return out
+
+
+def fit_smooth(
+    parameters: Sequence[str],
+    points: FloatArray,
+    values: FloatArray,
+    covariance: FloatArray,
+    *,
+    beyond: Literal["tangent", "flat"],
+    degree: int | None = None,
+    lowest: int = 0,
+    highest: int | None = None,
+) -> SmoothPolynomial:
+    """Fit a polynomial by generalised least squares.
+
+    Parameters
+    ----------
+    parameters
+        Names.
+    points
+        Shape (n, n_parameters).
+    values, covariance
+        At the points, shape (n,) and (n, n).
+    beyond
+        See :class:`SmoothPolynomial`.
+    degree
+        Of the polynomial; default: the lowest (from `lowest` on) whose p-value is at least 5 %, or
+        the highest that the points determine.
+    lowest, highest
+        Smallest and largest degree of those.
+
+    Raises
+    ------
+    CalibrationError
+        If the points do not determine a polynomial of this degree.
+    """
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance))
+    last = len(points) - 1 if highest is None else highest
+    best: SmoothPolynomial | None = None
+    for d in [degree] if degree is not None else range(lowest, last + 1):
+        basis = PolynomialBasis(tuple(parameters), d)
+        zero = SmoothPolynomial.zero(basis, points, beyond)
+        design = whitening @ zero.terms(points)
+        if np.linalg.matrix_rank(design) < len(basis):
+            break
+        # Not by the normal equations: errors of very different size would square their condition.
+        inverse = np.asarray(np.linalg.pinv(design), dtype=np.float64)
+        normal = inverse @ inverse.T
+        coefficients = inverse @ (whitening @ values)
+        residuals = whitening @ values - design @ coefficients
+        best = replace(
+            zero,
+            coefficients=coefficients,
+            covariance=normal,
+            chi2=float(residuals @ residuals),
+            ndf=len(points) - len(basis),
+        )
+        if best.good:
+            break
+    if best is None:
+        d = lowest if degree is None else degree
+        needed = len(PolynomialBasis(tuple(parameters), d))
+        msg = (
+            f"a polynomial of degree {d} in {', '.join(parameters)} needs toys at {needed} true "
+            f"values or more that determine it; there are {len(np.unique(points, axis=0))}"
+        )
+        raise CalibrationError(msg)
+    return best
+
+
+def _derived(basis: PolynomialBasis, points: FloatArray, orders: IntArray) -> FloatArray:
+    """Partial derivatives of the monomials at several points, shape (m, n_coefficients)."""
+    exponents = basis.exponents
+    factor = np.ones(len(exponents))
+    for k, order in enumerate(orders):
+        for step in range(order):
+            factor *= np.maximum(exponents[:, k] - step, 0)
+    lowered = np.maximum(exponents - orders, 0)
+    monomials: FloatArray = factor * np.prod(points[:, None, :] ** lowered[None], axis=2)
+    return monomials

@@ -1,0 +1,401 @@
+"""Methods side by side on the same data and the same pseudo-experiments."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from milinfer.exceptions import CalibrationError, FitError, MilinferWarning
+from milinfer.intervals.calibration import Calibration
+from milinfer.intervals.calibration_fit import calibrate
+from milinfer.intervals.coverage import CL68, CL95, coverage, require_other_events
+from milinfer.intervals.coverage_results import Coverage
+from milinfer.intervals.information import Information, information
+from milinfer.intervals.toy_intervals import Interval, profile_interval
+from milinfer.likelihood.unseen import require_unseen_toys
+from milinfer.toys.toys import ToyEnsemble
+from milinfer.utils.display import html_table, measured, rich_table
+from milinfer.utils.tables import arrow_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from iminuit.cost import Cost
+    from rich.table import Table
+
+__all__ = ["Comparison", "MethodResult", "assess", "compare"]
+
+
+@dataclass(frozen=True, eq=False)
+class MethodResult:
+    """One method: its intervals on the data, and what toys say of it.
+
+    Parameters
+    ----------
+    name
+        Method.
+    intervals
+        68.27 % and 95.45 % intervals of the dataset, with the calibration where `calibrated`.
+    calibrated
+        Whether c_cicc and bias were applied to intervals and coverage.
+    calibration
+        Constants and bias from the calibration toys (reported also where not applied); None where
+        there can be none.
+    information
+        From the evaluation toys.
+    coverages, coverages_raw
+        On the evaluation toys, as applied and without calibration; 68.27 % and 95.45 %.
+    fit_seconds
+        Of both intervals of the dataset (MIGRAD, HESSE, MINOS twice); NaN without a dataset.
+    problems
+        Why there is no calibration or belt, or there are no intervals of the dataset.
+    """
+
+    name: str
+    intervals: tuple[Interval, Interval] | None
+    calibrated: bool
+    calibration: Calibration | None
+    information: Information
+    coverages: tuple[Coverage, Coverage]
+    coverages_raw: tuple[Coverage, Coverage]
+    fit_seconds: float = float("nan")
+    problems: tuple[str, ...] = ()
+
+    @property
+    def applied(self) -> Calibration | None:
+        """The calibration, where it is applied."""
+        return self.calibration if self.calibrated else None
+
+    def __repr__(self) -> str:
+        found = self.information
+        return (
+            f"MethodResult({self.name}, I_eff = {measured(found.info_eff, found.info_eff_error)}, "
+            f"coverage {self.coverages[0].coverage:.1%})"
+        )
+
+    def _repr_html_(self) -> str:
+        return Comparison((self,))._repr_html_()
+
+    def to_table(self) -> pa.Table:
+        """One row; see :meth:`Comparison.to_table`."""
+        return Comparison((self,)).to_table()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures by the names of the summary's contract."""
+        fitted: dict[str, Any] = {}
+        if self.intervals is not None:
+            inner, outer = self.intervals
+            fitted = {
+                "estimate": inner.estimate,
+                "interval68": [inner.low, inner.high],
+                "interval95": [outer.low, outer.high],
+                "fit_seconds": self.fit_seconds,
+            }
+            if self.applied is not None:
+                fitted["estimate_calibration_error"] = self.applied.estimate_error(inner.estimate)
+                for key, found in (("interval68", inner), ("interval95", outer)):
+                    ends = (found.low, found.high)
+                    fitted[f"{key}_calibration_error"] = list(
+                        self.applied.end_errors(found.estimate, ends, found.cl)
+                    )
+        constants: dict[str, float | None] = dict.fromkeys(_CONSTANTS)
+        if self.calibration is not None:
+            bias = self.calibration.bias(self.information.theta)
+            scale = self.calibration.scale, self.calibration.scale_error
+            constants = dict(zip(_CONSTANTS, (*scale, *bias), strict=True))
+        return {
+            **fitted,
+            "calibrated": self.calibrated,
+            **constants,
+            "info_mle": self.information.info_mle,
+            "info_mle_error": self.information.info_mle_error,
+            "response": self.information.response,
+            "response_error": self.information.response_error,
+            "info_eff": self.information.info_eff,
+            "info_eff_error": self.information.info_eff_error,
+            "info_per_event": self.information.info_eff / self.information.n_events,
+            "info_width": self.information.info_width,
+            "info_width_error": self.information.info_width_error,
+            "info_score": self.information.info_score,
+            "info_score_error": self.information.info_score_error,
+            "info_curv": self.information.info_curv,
+            "info_curv_error": self.information.info_curv_error,
+            "bartlett_ratio": self.information.bartlett_ratio,
+            "bartlett_ratio_error": self.information.bartlett_ratio_error,
+            "coverage68": self.coverages[0].coverage,
+            "coverage68_error": self.coverages[0].error,
+            "coverage68_pool_error": _known(self.coverages[0].pool_error),
+            "coverage95": self.coverages[1].coverage,
+            "coverage95_error": self.coverages[1].error,
+            "coverage68_uncalibrated": self.coverages_raw[0].coverage,
+            "coverage68_uncalibrated_error": self.coverages_raw[0].error,
+            "n_toys": self.coverages[0].n_toys,
+        }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+_CONSTANTS = ("c_cicc", "c_cicc_error", "bias", "bias_error")
+_PAIRS = tuple(f"interval{k}{error}" for k in (68, 95) for error in ("", "_calibration_error"))
+_FITTED = ("estimate", "estimate_calibration_error", "fit_seconds")
+_WITH_ERROR = (
+    *("c_cicc", "bias", "info_mle", "response", "info_eff", "info_width", "info_score"),
+    *("info_curv", "bartlett_ratio", "coverage68", "coverage95", "coverage68_uncalibrated"),
+)
+_TYPES: Mapping[str, type] = {
+    "method": str,
+    **dict.fromkeys(_FITTED, float),
+    **{f"{pair}.{end}": float for pair in _PAIRS for end in ("low", "high")},
+    "calibrated": bool,
+    **{f"{name}{error}": float for name in _WITH_ERROR for error in ("", "_error")},
+    "info_per_event": float,
+    "coverage68_pool_error": float,
+    "n_toys": int,
+}
+
+
+def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures with two columns for each pair."""
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        if name in _PAIRS:
+            flat[f"{name}.low"], flat[f"{name}.high"] = value
+        else:
+            flat[name] = value
+    return flat
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Results of several methods, in order."""
+
+    methods: tuple[MethodResult, ...]
+
+    def __iter__(self) -> Iterator[MethodResult]:
+        return iter(self.methods)
+
+    def __getitem__(self, name: str) -> MethodResult:
+        for method in self.methods:
+            if method.name == name:
+                return method
+        msg = f"no method {name!r}; there are {', '.join(m.name for m in self.methods)}"
+        raise KeyError(msg)
+
+    header = (
+        "method",
+        "estimate",
+        "68.27% interval",
+        "I_eff",
+        "response",
+        "Bartlett",
+        "c_cicc",
+        "applied",
+        "coverage 68.27%",
+        "coverage 95.45%",
+        "ms",
+    )
+
+    def rows(self) -> list[list[str]]:
+        """Cells of the table, as text."""
+        return [
+            [
+                m.name,
+                *(
+                    ["—", "—"]
+                    if m.intervals is None
+                    else [
+                        f"{m.intervals[0].estimate:+.3f}",
+                        f"[{m.intervals[0].low:+.3f}, {m.intervals[0].high:+.3f}]",
+                    ]
+                ),
+                f"{m.information.info_eff:.0f} ± {m.information.info_eff_error:.0f}",
+                f"{m.information.response:.2f} ± {m.information.response_error:.2f}",
+                f"{m.information.bartlett_ratio:.2f} ± {m.information.bartlett_ratio_error:.2f}",
+                "—"
+                if m.calibration is None
+                else f"{m.calibration.scale:.2f} ± {m.calibration.scale_error:.2f}",
+                "yes" if m.calibrated else "no",
+                f"{m.coverages[0].coverage:.1%} ± {m.coverages[0].error:.1%}",
+                f"{m.coverages[1].coverage:.1%} ± {m.coverages[1].error:.1%}",
+                "—" if math.isnan(m.fit_seconds) else f"{1000 * m.fit_seconds:.0f}",
+            ]
+            for m in self.methods
+        ]
+
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(m.name for m in self.methods)})"
+
+    def to_rich(self) -> Table:
+        """Table for the terminal."""
+        return rich_table(self._title, self.header, self.rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(self.header, self.rows(), title=self._title)
+
+    _title: ClassVar = "The same data and the same toys by each method"
+
+    def to_table(self) -> pa.Table:
+        """One row for each method.
+
+        Columns: ``method`` and those of :meth:`MethodResult.to_dict`, an interval and its errors as
+        two columns, such as ``interval68.low`` and ``interval68.high``.
+        """
+        return arrow_table(_TYPES, [{"method": m.name, **_flat(m.to_dict())} for m in self.methods])
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Figures of every method by name."""
+        return {m.name: m.to_dict() for m in self.methods}
+
+    def to_json(self) -> str:
+        """The same as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+
+def assess(
+    name: str,
+    calibration_toys: Sequence[ToyEnsemble],
+    evaluation_toys: ToyEnsemble,
+    *,
+    cost: Cost | None = None,
+    calibrated: bool = True,
+    required: bool = True,
+    seed: int = 0,
+) -> MethodResult:
+    """Calibrate a method on one set of toys, measure it on another, and fit the data.
+
+    Parameters
+    ----------
+    name
+        Of the method.
+    calibration_toys
+        Ensembles at several true values.
+    evaluation_toys
+        At the truth, from other events.
+    cost
+        Of the dataset, without calibration.
+    calibrated
+        Whether to apply the calibration to intervals and coverage.  False leaves the method as
+        its users run it: pyhf with asymptotic intervals, the oracle as it is.
+    required
+        Whether calibration and fit must succeed.  If not, a method that cannot be calibrated stays
+        as it is, one that cannot be fitted has no intervals, and `problems` of the result say why.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    CalibrationError
+        If toys share events with those of training or with each other, the estimates have no
+        spread, or the method is `required` and cannot be calibrated.
+    FitError
+        If it is `required`, and the data have no interval inside the range.
+    """
+    require_unseen_toys(calibration_toys)
+    require_other_events(evaluation_toys, [e.pool_id for e in calibration_toys], name)
+    problems: list[str] = []
+    calibration: Calibration | None = None
+    raw = covered = _coverages(evaluation_toys, None)
+    with warnings.catch_warnings():
+        if not calibrated:
+            # Only reported: a histogram of few events may well have a response that turns around,
+            # and is then described by a line.
+            warnings.simplefilter("ignore", MilinferWarning)
+        try:
+            calibration = calibrate(calibration_toys, seed=seed)
+            if calibrated:
+                covered = _coverages(evaluation_toys, calibration)
+        except CalibrationError as error:
+            if required:
+                raise
+            calibration = None
+            if calibrated:  # of others it is only reported
+                problems.append(f"not calibrated: {str(error).removeprefix(f'{name}: ')}")
+        measured = information(evaluation_toys, [*calibration_toys, evaluation_toys])
+    applied = calibration if calibrated else None
+    intervals, seconds = None, float("nan")
+    if cost is not None:
+        start = time.perf_counter()
+        try:
+            intervals = _intervals(name, cost, evaluation_toys.parameter, applied)
+        except FitError as error:
+            if required:
+                raise
+            problems.append(f"no interval of the data: {error}")
+        else:
+            seconds = time.perf_counter() - start
+
+    return MethodResult(
+        name,
+        intervals,
+        applied is not None,
+        calibration,
+        measured,
+        covered,
+        raw,
+        seconds,
+        tuple(problems),
+    )
+
+
+def _coverages(toys: ToyEnsemble, applied: Calibration | None) -> tuple[Coverage, Coverage]:
+    # The pool errors are in the result; who compares methods reads them there.
+    inner, outer = (coverage(toys, applied, cl, warn_of_pool=False) for cl in (CL68, CL95))
+    return inner, outer
+
+
+def _intervals(
+    name: str, cost: Cost, parameter: str, applied: Calibration | None
+) -> tuple[Interval, Interval]:
+    """Both intervals of the data."""
+    from milinfer.likelihood.cost import LikelihoodCost
+
+    if applied is None:
+        inner, outer = (profile_interval(cost, parameter, cl) for cl in (CL68, CL95))
+    elif isinstance(cost, LikelihoodCost):
+        inner, outer = (profile_interval(applied(cost, cl), parameter, cl) for cl in (CL68, CL95))
+    else:
+        msg = f"{name}: only a LikelihoodCost can be calibrated, not {type(cost).__name__}"
+        raise CalibrationError(msg)
+    return inner, outer
+
+
+def compare(
+    calibration_toys: Mapping[str, Sequence[ToyEnsemble]],
+    evaluation_toys: Mapping[str, ToyEnsemble],
+    costs: Mapping[str, Cost] | None = None,
+    *,
+    uncalibrated: Sequence[str] = (),
+    seed: int = 0,
+) -> Comparison:
+    """Assess several methods on the same toys and the same data.
+
+    Parameters
+    ----------
+    calibration_toys, evaluation_toys
+        By method; from :meth:`milinfer.Toys.run`, which throws the same toys for all.
+    costs
+        Cost of the dataset by method; methods without one are assessed on toys alone.
+    uncalibrated
+        Methods whose calibration is reported but not applied.
+    seed
+        Of the bootstrap.
+    """
+    return Comparison(
+        tuple(
+            assess(
+                name,
+                calibration_toys[name],
+                evaluation_toys[name],
+                cost=(costs or {}).get(name),
+                calibrated=name not in uncalibrated,
+                seed=seed,
+            )
+            for name in evaluation_toys
+        )
+    )

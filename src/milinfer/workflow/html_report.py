@@ -1,0 +1,210 @@
+"""A report as one HTML file: text, tables and vector figures, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from milinfer.typing import PathLikeStr
+from milinfer.utils.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Report", "svg_text"]
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light; }}
+body {{ font: 16px/1.55 system-ui, "Segoe UI", Roboto, Arial, sans-serif;
+       color: #1c2430; background: #fff;
+       margin: 0 auto; max-width: 70rem; padding: 1.5rem 1.25rem 4rem; }}
+h1 {{ font-size: 1.7rem; margin: 0 0 .25rem; }}
+h2 {{ font-size: 1.2rem; margin: 2.4rem 0 .4rem; padding-top: .6rem;
+     border-top: 1px solid #d8dee6; }}
+.lead {{ color: #4a5565; margin-top: 0; }}
+figure {{ margin: 1rem 0; }}
+/* Below its smallest width a figure scrolls, as a table does: its text stays readable. */
+figure svg {{ width: 100%; max-width: 52rem; min-width: 30rem; height: auto; display: block;
+             margin: auto; }}
+figcaption {{ color: #4a5565; font-size: .9rem; max-width: 46rem; margin: .25rem auto 0; }}
+.scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .84rem;
+        margin: .8rem 0; }}
+caption {{ color: #4a5565; font-size: .9rem; text-align: left; padding-bottom: .4rem;
+          max-width: min(60rem, 100vw - 3rem); }}
+th, td {{ padding: .32rem .42rem; text-align: right; border-bottom: 1px solid #e5e9ef;
+         white-space: nowrap; }}
+th {{ font-weight: 600; background: #f4f6f9; }}
+th:first-child, th.text, th.hash, td.text {{ text-align: left; }}
+td.text {{ white-space: normal; overflow-wrap: break-word; min-width: 8rem; }}
+td.hash {{ font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: .78rem;
+          text-align: left; }}
+tbody th {{ font-weight: 400; background: none; }}
+h1, h2, p, figcaption, nav {{ overflow-wrap: anywhere; }}
+nav a {{ display: inline-block; margin-right: 1rem; padding: .15rem 0; color: #0060a8; }}
+:focus-visible {{ outline: 2px solid #0060a8; outline-offset: 2px; }}
+@media (max-width: 40rem) {{ body {{ padding: 1rem .8rem 3rem; }} }}
+@media print {{
+  nav {{ display: none; }}
+  body {{ max-width: none; padding: 0; font-size: 11px; }}
+  figure, tr {{ break-inside: avoid; }}
+  h2 {{ break-after: avoid; }}
+  .scroll {{ overflow: visible; }}
+  figure svg {{ min-width: 0; max-width: 40rem; }}
+  th, td {{ white-space: normal; padding: .15rem .3rem; overflow-wrap: anywhere; }}
+  table {{ font-size: 9px; }}
+}}
+</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+<p class="lead">{lead}</p>
+</header>
+<nav aria-label="Sections">{contents}</nav>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+@dataclass
+class Report:
+    """Collects sections, then writes one self-contained HTML page.  All text is escaped.
+
+    Parameters
+    ----------
+    title, lead
+        Heading, and the sentence under it.
+
+    Examples
+    --------
+    >>> report = Report("c_HW from 1000 events", "A <small> test.")
+    >>> report.section("Result")
+    >>> report.table(["method", "estimate"], [["multiclass", "0.02"]])
+    >>> "A &lt;small&gt; test." in report.to_html()
+    True
+    """
+
+    title: str
+    lead: str = ""
+    _parts: list[str] = field(default_factory=list, repr=False)
+    _sections: list[tuple[str, str]] = field(default_factory=list, repr=False)
+
+    def section(self, heading: str) -> None:
+        """Start a section."""
+        anchor = re.sub(r"\W+", "-", heading.lower()).strip("-") or "section"
+        taken = sum(a == anchor or a.startswith(f"{anchor}-") for a, _ in self._sections)
+        anchor = f"{anchor}-{taken + 1}" if taken else anchor
+        self._sections.append((anchor, heading))
+        self._parts.append(f'<h2 id="{html.escape(anchor)}">{html.escape(heading)}</h2>')
+
+    def text(self, paragraph: str) -> None:
+        """Add a paragraph."""
+        self._parts.append(f"<p>{html.escape(paragraph)}</p>")
+
+    def table(
+        self,
+        header: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        caption: str = "",
+        kinds: Mapping[str, Literal["text", "hash"]] | None = None,
+    ) -> None:
+        """Add a table; it scrolls by itself where the window is narrow.
+
+        Parameters
+        ----------
+        header
+            Names of the columns.
+        rows
+            Cells; the first of each row names it.
+        caption
+            Above the table.
+        kinds
+            Columns that are not numbers: text, which may wrap, or hashes.
+        """
+        classes = [(kinds or {}).get(h, "") for h in header]
+        head = "".join(
+            f'<th scope="col"{f" class={k!r}" if k else ""}>{html.escape(h)}</th>'
+            for h, k in zip(header, classes, strict=True)
+        )
+        lines = []
+        for row in rows:
+            first, *rest = (html.escape(str(c)) for c in row)
+            cells = "".join(
+                f'<td class="{k}">{c}</td>' if k else f"<td>{c}</td>"
+                for c, k in zip(rest, classes[1:], strict=True)
+            )
+            lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+        title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+        label = html.escape(caption or f"Table of {', '.join(header)}")
+        # Who has no mouse scrolls what has the focus.
+        self._parts.append(
+            f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table>{title}'
+            f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        )
+
+    def figure(self, figure: Figure | str, caption: str) -> None:
+        """Add a figure as inline SVG: a Matplotlib figure, or what `svg_text` made of one."""
+        svg = figure if isinstance(figure, str) else svg_text(figure)
+        # Ids must be unique in a page that holds several figures.
+        prefix = f"f{len(self._parts)}-"
+        svg = re.sub(r'\bid="', f'id="{prefix}', svg)
+        svg = re.sub(r"url\(#", f"url(#{prefix}", svg)
+        svg = re.sub(r'xlink:href="#', f'xlink:href="#{prefix}', svg)
+        label = html.escape(caption)
+        svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+        self._parts.append(
+            f'<figure><div class="scroll">{svg}</div><figcaption>{label}</figcaption></figure>'
+        )
+
+    def to_html(self) -> str:
+        """The whole page."""
+        contents = "".join(
+            f'<a href="#{html.escape(anchor)}">{html.escape(heading)}</a>'
+            for anchor, heading in self._sections
+        )
+        return _PAGE.format(
+            title=html.escape(self.title),
+            lead=html.escape(self.lead),
+            contents=contents,
+            body="\n".join(self._parts),
+        )
+
+    def write(self, path: PathLikeStr) -> None:
+        """Write the page to a file."""
+        write_whole(path, self.to_html())
+
+
+def svg_text(figure: Figure) -> str:
+    """A figure as an ``<svg>`` element, without prologue and date (equal runs, equal bytes).
+
+    It is a whole SVG file, too, once it is written to one.
+
+    Examples
+    --------
+    >>> from milinfer.plotting.results import plot_training
+    >>> history = [{"loss": [2.0, 1.5], "val_loss": [2.1, 1.7]}]
+    >>> svg_text(plot_training(history)) == svg_text(plot_training(history))
+    True
+    """
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    # Ids are drawn at random without a salt, whatever the settings were when it was drawn.
+    with mpl.rc_context({"svg.hashsalt": "milinfer", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,205 @@
+"""Where numbers come from: versions, seeds, input files, configuration, steps."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from milinfer.samples.samples import Sample
+from milinfer.typing import PathLikeStr
+from milinfer.utils.paths import file_hash
+from milinfer.utils.points import format_point
+
+__all__ = ["InputFile", "Provenance", "StepRun", "input_file", "sample_facts", "versions"]
+
+_PACKAGES = (
+    "milinfer awkward coffea hist iminuit keras matplotlib mplhep numpy pyhf pylhe scipy "
+    "tensorflow uproot vector"
+)
+
+
+class InputFile(NamedTuple):
+    """A file that an analysis has read.
+
+    Parameters
+    ----------
+    role
+        What it is used for.
+    path
+        As it was given.
+    sha256, n_bytes
+        Of its content.
+    n_events
+        Events that were used of it.
+    content
+        Process and point of the events, and the seed where the package has generated them.
+    """
+
+    role: str
+    path: str
+    sha256: str
+    n_bytes: int
+    n_events: int
+    content: str
+
+
+class StepRun(NamedTuple):
+    """A step of a job.
+
+    Parameters
+    ----------
+    name
+        Of the step.
+    state
+        ``"run"``, or ``"cached"`` where its files were those of an earlier run.
+    seconds
+        That it took, in the earlier run if it is cached.
+    done
+        What it has done, in words.
+    """
+
+    name: str
+    state: Literal["run", "cached"]
+    seconds: float
+    done: str = ""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What led to a result, besides the versions of the packages.
+
+    Parameters
+    ----------
+    command
+        How the job was run.
+    configuration
+        Its settings, as JSON knows them.
+    inputs
+        Files that were read.
+    seeds
+        All seeds, by what they are for.
+    steps
+        What was done before the report, and what had been done already.
+    started
+        Begin of this run (UTC, ISO 8601).
+
+    Examples
+    --------
+    >>> provenance = Provenance("milinfer demo", {"seed": 1}, seeds={"generation": 1})
+    >>> provenance.to_dict()["seeds"]
+    {'generation': 1}
+    """
+
+    command: str = ""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[InputFile, ...] = ()
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    steps: tuple[StepRun, ...] = ()
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything by name; what depends on this run alone is in ``"run"``."""
+        return {
+            "command": self.command,
+            "configuration": dict(self.configuration),
+            "inputs": [i._asdict() for i in self.inputs],
+            "seeds": dict(self.seeds),
+            **versions(),
+            "run": {
+                "started": self.started,
+                "seconds": sum(s.seconds for s in self.steps if s.state == "run"),
+                "steps": [s._asdict() for s in self.steps],
+            },
+        }
+
+
+def versions() -> dict[str, Any]:
+    """Python, machine, and the packages that numbers depend on.
+
+    Examples
+    --------
+    >>> sorted(versions())
+    ['machine', 'python', 'versions']
+    """
+    from importlib.metadata import version
+
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {name: version(name) for name in _PACKAGES.split()},
+    }
+
+
+def input_file(
+    role: str, path: PathLikeStr, sample: Sample, *, sha256: str | None = None, content: str = ""
+) -> InputFile:
+    """Describe a file and the events that came out of it.
+
+    Parameters
+    ----------
+    role
+        What it is used for.
+    path
+        The file.
+    sample
+        Its events.
+    sha256
+        Of its content, where it is known already.
+    content
+        Default: process and point of the sample.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from milinfer.datasets import gaussian
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "a.parquet")
+    ...     sample = gaussian.generate(5, 0.5, seed=1)
+    ...     sample.to_file(path)
+    ...     found = input_file("data", path, sample)
+    >>> found.n_events, found.content, len(found.sha256)
+    (5, 'gaussian at mu=0.5', 64)
+    """
+    return InputFile(
+        role,
+        str(path),
+        sha256 or file_hash(path),
+        Path(path).stat().st_size,
+        len(sample),
+        content or sample.label,
+    )
+
+
+def sample_facts(role: str, samples: Iterable[Sample]) -> dict[str, Any]:
+    """What the samples of one role are, and where they say that they come from.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> facts = sample_facts("templates", gaussian.samples(5, [-0.1, 0.1], seed=1))
+    >>> facts["n_events"], facts["points"], facts["source"]
+    (10, ['mu=-0.1', 'mu=0.1'], 'milinfer.datasets.gaussian, seeds 1835504127, 1731038949')
+    """
+    found: Sequence[Sample] = tuple(samples)
+    return {
+        "role": role,
+        "processes": sorted({s.process for s in found}),
+        "points": [format_point(s.point) for s in found if s.point],
+        "n_events": sum(len(s) for s in found),
+        "source": _source([s.provenance for s in found]),
+    }
+
+
+def _source(known: Sequence[Mapping[str, Any]]) -> str:
+    """Generator and seeds, or files; empty where samples do not say."""
+    words = []
+    generators = {str(k["generator"]) for k in known if "generator" in k}
+    for name in sorted(generators):
+        seeds = [str(k["seed"]) for k in known if k.get("generator") == name and "seed" in k]
+        words.append(f"{name}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}")
+    files = sorted({str(f) for k in known for f in k.get("files", ())})
+    return "; ".join([*words, ", ".join(files)] if files else words)

@@ -1,0 +1,354 @@
+"""The report of an analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from milinfer.diagnostics.diagnosis import Diagnosis
+from milinfer.intervals.coverage import CL68, CL95
+from milinfer.plotting.style import method_title
+from milinfer.workflow.html_report import Report
+from milinfer.workflow.unavailable import advice
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from milinfer.workflow.analysis import AnalysisResult
+    from milinfer.workflow.comparison import MethodResult
+
+__all__ = ["build_report"]
+
+
+def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str, str]]) -> Report:
+    """The report of an analysis.
+
+    Parameters
+    ----------
+    result
+        Of :func:`milinfer.workflow.analysis.analyse`.
+    drawn
+        Its figures, or their SVG, with captions, by name.
+    """
+    analysis, comparison = result.analysis, result.comparison
+    model = analysis.model
+    learned = comparison[model.name]
+    n = len(analysis.data)
+    report = Report(analysis.title or f"{model.parameter} from {n} events", _headline(result))
+
+    def show(*names: str) -> None:
+        for name in names:
+            if name in drawn:
+                report.figure(*drawn[name])
+
+    report.section("Result")
+    _executive_table(report, result)
+    report.section("Surfaces")
+    more = ", and what the calibration does to the learned one" if learned.calibrated else ""
+    report.text(
+        f"−2ΔlnL of the same {n} events by each method{more}. Dotted: the thresholds of the "
+        "intervals."
+        if any(m.intervals is not None for m in comparison)
+        else "No method has an interval of these data inside the range."
+    )
+    show("scans", "surface")
+    report.section("Intervals")
+    show("intervals")
+    if model.name in result.belts:
+        report.text(_belt_text(result))
+        show("belt")
+    report.section("Calibration")
+    report.text(_calibration_text(learned))
+    show("scale", "bias", "ladder")
+    report.section("Coverage")
+    report.text(_coverage_text(result))
+    show("coverage", "coverage_scan", "estimates")
+    report.section("Diagnostics")
+    _diagnostics(report, result)
+    show(*(name for name in drawn if name.startswith("diagnosis_")))
+    report.section("Comparison")
+    report.text(
+        "The histograms are morphed with a polynomial fitted through all samples, and fitted with "
+        "pyhf; only the shape counts, as for the network. Bins of one observable are those that "
+        "keep the most information, and the Monte-Carlo errors of the templates are part of the "
+        "fit (Barlow and Beeston's, one factor for each bin)."
+    )
+    report.table(
+        list(comparison.header),
+        [[method_title(row[0]), *row[1:]] for row in comparison.rows()],
+        "I_eff = R²/Var of the estimates, R the response dE[θ̂]/dθ, for datasets of this size; "
+        "Bartlett: I_curv/I_eff; ms: time of the fit with both intervals.",
+    )
+    show("widths", *(f"templates_{name}" for name in result.templates))
+    report.section("Training")
+    for trained in analysis.models:
+        fitted = trained.fitted
+        effective, n_bag = fitted.effective_events, trained.events_in_bag
+        report.text(
+            f"{method_title(trained.name)}: {trained.ensemble} network(s) on "
+            f"{'single events' if n_bag == 1 else f'bags of {n_bag} events'}"
+            f", {sum(fitted.n_events.values())} events at {len(fitted.grid)} points between "
+            f"{fitted.grid[0]:g} and {fitted.grid[-1]:g}."
+            f" Those of the last training set count as {effective:.0f} without weights."
+        )
+    show("training", "features")
+    report.section("Provenance")
+    _provenance(report, result.summary())
+    return report
+
+
+def _headline(result: AnalysisResult) -> str:
+    """The result in a sentence or two."""
+    analysis = result.analysis
+    parameter = analysis.model.parameter
+    learned = result.comparison[analysis.model.name]
+    where = f"{parameter} = {result.truth:g}"
+    compared = f"Truth: {where}." if analysis.simulated else f"Methods are compared at {where}."
+    if learned.intervals is None:
+        return f"No interval of {parameter} from the learned likelihood, see below. {compared}"
+    inner = learned.intervals[0]
+    covered = f"as trained: such intervals cover in {learned.coverages[0].coverage:.1%} of the toys"
+    kind = "calibrated on toys" if learned.calibrated else covered
+    return (
+        f"{parameter} = {inner.estimate:+.3f}, {inner.cl:.2%} interval "
+        f"[{inner.low:+.3f}, {inner.high:+.3f}] from a learned likelihood, {kind}. {compared}"
+    )
+
+
+def _executive_table(report: Report, result: AnalysisResult) -> None:
+    """Every method in a line, with the numbers of the summary."""
+    comparison = result.comparison
+    ratios = {r.name: r for r in result.information}
+    reference = next(iter(ratios.values())).reference if ratios else ""
+    rows = []
+    for m in comparison:
+        ends = [f"[{i.low:+.3f}, {i.high:+.3f}]" for i in m.intervals or ()] or ["—", "—"]
+        ratio = ratios.get(m.name)
+        rows.append(
+            [
+                method_title(m.name),
+                "—" if m.intervals is None else f"{m.intervals[0].estimate:+.3f}",
+                *ends,
+                f"{m.coverages[0].coverage:.1%} ± {m.coverages[0].error:.1%}",
+                f"{m.coverages[1].coverage:.1%} ± {m.coverages[1].error:.1%}",
+                f"{m.information.info_eff:.0f} ± {m.information.info_eff_error:.0f}",
+                "—" if ratio is None else f"{ratio.ratio:.2f} ± {ratio.error:.2f}",
+                _verdict(result, m.name),
+            ]
+        )
+    rows += [
+        [method_title(name), *["—"] * 7, "not available, see below"] for name in result.unavailable
+    ]
+    of = f"I_eff / {method_title(reference)}" if reference else "I_eff, relative"
+    header = [
+        "method",
+        result.analysis.model.parameter,
+        f"{CL68:.2%} interval",
+        f"{CL95:.2%} interval",
+        f"coverage {CL68:.2%}",
+        f"coverage {CL95:.2%}",
+        "I_eff",
+        of,
+        "diagnostics",
+    ]
+    report.table(
+        header,
+        rows,
+        f"The same {len(result.analysis.data)} events, and the same {result.analysis.n_toys} "
+        f"toys, by each method. Coverages carry binomial errors{_of_pool(result)}; I_eff is the "
+        "information of a dataset of this size"
+        + (f", beside that of {method_title(reference)} on the same toys." if reference else "."),
+        {"diagnostics": "text"},
+    )
+    for name, found in result.unavailable.items():
+        report.text(f"{method_title(name)} is not available: {found.reason} ({found.advice}).")
+    for m in comparison:
+        for problem in m.problems:
+            report.text(f"{method_title(m.name)}: {problem} ({advice('calibration')}).")
+
+
+def _of_pool(result: AnalysisResult) -> str:
+    """What the finite pool of events may do to the coverages beside."""
+    errors = [c.pool_error for m in result.comparison for c in m.coverages]
+    largest = max((e for e in errors if not np.isnan(e)), default=0.0)
+    if not largest:
+        return ""
+    own = max(c.error for m in result.comparison for c in m.coverages)
+    more = ", which is more: use more events" if largest > own else ""
+    return f", and the events that the toys share may shift them by up to {largest:.1%}{more}"
+
+
+def _verdict(result: AnalysisResult, name: str) -> str:
+    if name in result.diagnoses:
+        found = result.diagnoses[name]
+        if not isinstance(found, Diagnosis):
+            return found
+        if found.failures:
+            failed = f"{len(found.failures)} of {len(found.checks)} checks failed"
+            return f"do not trust as it is: {failed}"
+        if not found.undecided:
+            return found.verdict
+        return f"nothing wrong found, {len(found.undecided)} of {len(found.checks)} undecided"
+    if name in result.templates:
+        problems = sum(
+            bool(b.problems) for b in result.templates[name].diagnose(len(result.analysis.data))
+        )
+        bins = result.templates[name].n_bins
+        return f"{problems} of {bins} bins with a problem" if problems else f"{bins} bins sound"
+    return "exact by construction"
+
+
+def _diagnostics(report: Report, result: AnalysisResult) -> None:
+    """Verdict and checks of every learned model."""
+    report.text(
+        "Identities that an exact likelihood ratio fulfils, checked on events that trained "
+        "nothing. A check is undecided where the events could not have shown a deviation that "
+        "does harm."
+    )
+    for name, found in result.diagnoses.items():
+        if not isinstance(found, Diagnosis):
+            report.text(f"{method_title(name)}: {found}.")
+            continue
+        report.table(
+            list(Diagnosis.header),
+            found.rows(),
+            f"{method_title(name)}, datasets of {found.n_events} events: {found.verdict}.",
+            {"measured": "text", "outcome": "text", "meaning": "text"},
+        )
+
+
+def _provenance(report: Report, summary: dict[str, Any]) -> None:
+    """What the summary says of where its numbers come from."""
+    facts = summary["provenance"]
+    run = facts["run"]
+    report.text(
+        (f"Command: {facts['command']}. " if facts["command"] else "")
+        + f"Written by a run that began at {run['started']}"
+        + (f" and took {run['seconds']:.1f} s until the report." if run["steps"] else ".")
+    )
+    if run["steps"]:
+        words = {"run": "run", "cached": "from the cache"}
+        report.table(
+            ["step", "state", "seconds", "done"],
+            [
+                [s["name"], words[s["state"]], f"{s['seconds']:.1f}", s["done"]]
+                for s in run["steps"]
+            ],
+            "Steps before the report; those from the cache are of an earlier run.",
+            {"done": "text", "state": "text"},
+        )
+    if facts["inputs"]:
+        report.table(
+            ["input file", "role", "events", "bytes", "content", "SHA-256"],
+            [
+                [i["path"], i["role"], i["n_events"], i["n_bytes"], i["content"], i["sha256"]]
+                for i in facts["inputs"]
+            ],
+            "Files that were read.",
+            {"content": "text", "role": "text", "SHA-256": "hash"},
+        )
+    report.table(
+        ["events for", "process", "points", "events", "source"],
+        [
+            [
+                s["role"],
+                ", ".join(s["processes"]),
+                _shortened(s["points"]),
+                str(s["n_events"]),
+                s["source"] or "—",
+            ]
+            for s in facts["samples"]
+        ],
+        "Samples of the analysis.",
+        {"process": "text", "points": "text", "source": "text"},
+    )
+    report.table(["seed of", "value"], [[k, str(v)] for k, v in facts["seeds"].items()], "Seeds.")
+    if facts["configuration"]:
+        report.table(
+            ["setting", "value"],
+            [[k, v] for k, v in _flat(facts["configuration"])],
+            "Configuration, defaults included.",
+            {"value": "text"},
+        )
+    rows = [[name, str(v)] for name, v in facts["versions"].items()]
+    rows += [["python", facts["python"]], ["machine", facts["machine"]]]
+    report.table(["package", "version"], rows, "Versions.")
+
+
+def _shortened(points: list[str]) -> str:
+    if len(points) <= 4:
+        return ", ".join(points) or "—"
+    return f"{points[0]}, {points[1]}, … {points[-1]} ({len(points)})"
+
+
+def _flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as dotted keys."""
+    if isinstance(settings, dict) and settings:
+        return [
+            line
+            for key, value in settings.items()
+            for line in _flat(value, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(settings, (list, tuple)) and any(isinstance(v, dict) for v in settings):
+        return [line for i, value in enumerate(settings) for line in _flat(value, f"{prefix}[{i}]")]
+    return [(prefix, "—" if settings is None else str(settings))]
+
+
+def _coverage_text(result: AnalysisResult) -> str:
+    analysis, model = result.analysis, result.analysis.model
+    evaluated = result.evaluation_toys[model.name]
+    pools = (
+        evaluated.n_effective,
+        min(e.n_effective for e in result.calibration_toys[model.name]),
+    )
+    shift = float(np.sqrt(sum(len(analysis.data) / pool for pool in pools)))
+    return (
+        f"Coverage is measured on {analysis.n_toys} toys at {model.parameter} = {result.truth:g} "
+        "(and as many at other values) from events that neither trained nor calibrated anything. "
+        f"They share a pool that counts as {evaluated.n_effective:.0f} events at that value, each "
+        f"used {evaluated.reuse:.0f} times on average; the fluctuation of that pool, and of the "
+        f"one for the calibration, shifts all of them together by {shift:.2f} standard errors or "
+        f"so: {evaluated.pool_coverage_error(CL68):.2%} of coverage from the first, which is not "
+        "part of the binomial error."
+    )
+
+
+def _calibration_text(learned: MethodResult) -> str:
+    calibration = learned.applied
+    if calibration is None:
+        return (
+            "There is none, for the reason below the first table: intervals and coverages of "
+            f"{method_title(learned.name)} are those of the network as it was trained."
+        )
+    theta = learned.information.theta
+    levels = []
+    for cl in calibration.cls:
+        c, error = calibration.scale_at(theta, cl)
+        levels.append(f"{c:.3f} ± {error:.3f} for {cl:.2%} intervals")
+    bartlett = "; ".join(
+        f"{c:.2f} ± {e:.2f} at {t:g}"
+        for t, c, e in zip(
+            calibration.thetas, calibration.c_bartlett, calibration.c_bartlett_error, strict=True
+        )
+    )
+    bias, bias_error = calibration.bias(theta)
+    return (
+        "c_cicc, by which Λ is multiplied so that intervals cover, is a function of the parameter; "
+        f"at {theta:g} it is {' and '.join(levels)}. By the Bartlett ratio it would be {bartlett}. "
+        f"The bias of the estimate at {theta:g}, which is corrected, is {bias:+.4f} ± "
+        f"{bias_error:.4f}. {calibration.n_toys} toys at each of {len(calibration.points)} values, "
+        "from events of their own."
+    )
+
+
+def _belt_text(result: AnalysisResult) -> str:
+    name = result.analysis.model.name
+    belt = result.belts[name]
+    inner, outer = (result.neyman_interval(name, cl) for cl in (CL68, CL95))
+    return (
+        f"Toys at {len(belt.points)} values of {belt.parameters[0]} between {belt.limits[0][0]:g} "
+        f"and {belt.limits[0][1]:g}, {min(belt.n_toys)} at each, ordered by likelihood ratio "
+        f"(Feldman and Cousins). No formula for the surface enters. {inner}; {outer}."
+    )

@@ -1,0 +1,354 @@
+"""An analysis from its configuration: files to features, training, toys and report, step by step.
+
+Every step reads the files of those before it, also in a run that does all of them.  So a run that
+was stopped and went on gives the same result as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from milinfer.learning.model_files import FORMAT
+from milinfer.learning.tracking import Tracker, log_training
+from milinfer.samples.samples import SampleSet
+from milinfer.typing import PathLikeStr
+from milinfer.workflow.analysis_checks import (
+    require_one_parameter,
+    require_pools,
+    require_truths,
+    truths,
+    warn_of_bins,
+)
+from milinfer.workflow.analysis_tracking import log_results, open_tracker
+from milinfer.workflow.configuration import AnalysisConfig, ModelSection
+from milinfer.workflow.configuration_file import read_configuration
+from milinfer.workflow.inputs import ROLES, AnalysisInputs
+from milinfer.workflow.provenance import Provenance, StepRun
+from milinfer.workflow.steps import Step, Steps, StepState, content_hash
+
+if TYPE_CHECKING:
+    from milinfer.learning.bag_likelihood import BagLikelihood
+
+__all__ = ["AnalysisPlan", "PlannedStep", "plan_analysis", "run_analysis"]
+
+
+class PlannedStep(NamedTuple):
+    """A step, and whether it has to be done."""
+
+    step: Step
+    state: StepState
+
+
+class AnalysisPlan:
+    """What an analysis will do, in order; made by :func:`plan_analysis`.
+
+    Parameters
+    ----------
+    config
+        The analysis.
+    on_file
+        Called with each input file before its content is hashed.
+
+    Attributes
+    ----------
+    tracker
+        Is told of trainings; None for nobody.
+    """
+
+    tracker: Tracker | None = None
+
+    def __init__(
+        self, config: AnalysisConfig, on_file: Callable[[Path], None] = lambda _: None
+    ) -> None:
+        self.config = config
+        self._inputs = AnalysisInputs(config, on_file)
+        self.steps = Steps(config.out)
+        self._ran: set[str] = set()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def planned(self) -> list[PlannedStep]:
+        """All steps, in order.  What follows a step that has to be done has to be done too."""
+        return [PlannedStep(step, self.steps.state(step)) for step in self._all()]
+
+    def _all(self) -> list[Step]:
+        make = self._inputs.make_features
+        steps = [
+            Step(f"features-{f.name}", f.depends, (f.output,), lambda f=f: make(f))  # type: ignore[misc]  # a default of a lambda has no type
+            for f in self._inputs.unique()
+        ]
+        steps += [
+            Step(
+                f"train-{m.title}",
+                self._training_inputs(m),
+                (self._model_folder(m),),
+                lambda m=m: self._train(m),  # type: ignore[misc]  # as above
+            )
+            for m in self.config.model
+        ]
+        return [*steps, self._inference()]
+
+    def execute(self, step: Step) -> str:
+        """Do a step; those that no call has done are cached for the report."""
+        words = self.steps.execute(step)
+        self._ran.add(step.name)
+        return words
+
+    def _training_inputs(self, model: ModelSection) -> dict[str, Any]:
+        config = self.config
+        return {
+            "format": FORMAT,  # of models; changes of defaults change it, too
+            **{f"model.{k}": v for k, v in model.model_dump().items() if k != "name"},
+            "analysis.seed": config.analysis.seed,
+            "samples.fractions": None if config.samples.tune else config.samples.fractions,
+            "samples.held_out": config.samples.held_out,
+            "samples.train": self._inputs.names("train"),
+        }
+
+    def _inference(self) -> Step:
+        config = self.config
+        depends: dict[str, Any] = {f"samples.{r}": self._inputs.names(r) for r in ROLES}
+        depends |= {
+            f"model {m.title}": content_hash(self._training_inputs(m)) for m in config.model
+        }
+        for name in ("toys", "templates"):
+            section = getattr(config, name).model_dump()
+            depends |= {f"{name}.{key}": value for key, value in section.items()}
+        depends["analysis.title"] = config.analysis.title
+        return Step("inference", depends, self._results, self._infer)
+
+    @property
+    def _results(self) -> tuple[str, ...]:
+        belts = ("belts",) if self.config.toys.belt_at else ()
+        return ("summary.json", "report.html", "plots", "calibrations", *belts)
+
+    def _model_folder(self, model: ModelSection) -> str:
+        return f"models/{model.title}"
+
+    # --- what the steps do ---------------------------------------------------------------------
+
+    def _train(self, section: ModelSection) -> str:
+        from milinfer.learning.bag_likelihood import BagLikelihood
+        from milinfer.utils.progress import progress
+
+        train = self._training_samples(first=section == self.config.model[0])
+        fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
+        model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
+        given = {"epochs": section.epochs, "batch_events": section.batch_events}
+        chosen: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        model = replace(model, training=replace(model.default_training, **chosen))
+        epochs = section.ensemble * model.training.epochs  # type: ignore[union-attr]  # given above
+        with progress(f"training {section.title}", epochs) as advance:
+            model = model.fit(train, on_epoch=lambda _: advance(1), tracker=self.tracker)
+        model.save(self.config.out / self._model_folder(section))
+        losses = ", ".join(f"{min(h['val_loss']):.4f}" for h in model.fitted.history)
+        return f"{train.n_events} events, validation loss {losses}"
+
+    def _training_samples(self, *, first: bool) -> SampleSet:
+        """Events to train on; with the first training, all others are looked at, and let go."""
+        parts = self._inputs.split() if first else None
+        train = self._inputs.training()[0] if parts is None else parts.train
+        require_one_parameter(train)
+        values = train.values(train.parameters[0])
+        require_truths(self.config, values)
+        if parts is not None:
+            warn_of_bins(self.config, train, parts.held_out)
+            limits = (float(values.min()), float(values.max()))
+            require_pools(self.config, parts.tune, parts.evaluate, limits)
+        return train
+
+    def log_done(self, step: Step) -> None:
+        """Tell the tracker of a training that was done before."""
+        from milinfer.learning.bag_likelihood import BagLikelihood
+
+        for section in self.config.model:
+            if self.tracker is not None and step.name == f"train-{section.title}":
+                folder = self.config.out / self._model_folder(section)
+                log_training(self.tracker, BagLikelihood.load(folder))
+
+    def _infer(self) -> str:
+        from milinfer.intervals.belt_files import save_belt
+        from milinfer.intervals.saved_files import save_calibration
+        from milinfer.learning.bag_likelihood import BagLikelihood
+        from milinfer.workflow.analysis import Analysis, analyse
+
+        config, toys, templates = self.config, self.config.toys, self.config.templates
+        out, start = config.out, time.perf_counter()
+        models = tuple(BagLikelihood.load(out / self._model_folder(m)) for m in config.model)
+        train, held_out, tune, evaluate = self._inputs.split()
+        data = self._inputs.data()
+        parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
+        result = analyse(
+            Analysis(
+                models=models,
+                data=data,
+                templates=train,
+                classifier_templates=held_out,
+                calibration=tune,
+                evaluation=evaluate,
+                truth=toys.truth,
+                title=config.analysis.title,
+                weight_degree=toys.weight_degree,
+                calibrate_at=truths(toys, "calibrate_at", tune.values(parameter), limits),
+                cover_at=truths(toys, "cover_at", evaluate.values(parameter), limits),
+                belt_at=tuple(toys.belt_at),
+                observable=templates.observable,
+                bins=templates.bins,
+                second_observable=templates.second_observable,
+                bins_2d=templates.bins_2d,
+                degree=templates.degree,
+                mc_stat=templates.mc_stat,
+                oracle_pool=tune if toys.oracle else None,
+                n_toys=toys.number,
+                seed=config.analysis.seed,
+                workers=config.analysis.workers,
+            )
+        )
+        result.extra.update({"training_events": train.n_events})
+        words = f"{len(data)} events of data, {toys.number} toys at each truth"
+        inference = StepRun("inference", "run", round(time.perf_counter() - start, 2), words)
+        result = replace(result, provenance=self._provenance(models, inference))
+        for left in out.glob(".results-*"):  # of a run that was killed; no other works here
+            shutil.rmtree(left)
+        # The results of an earlier run stay until all of the new ones are there.
+        with tempfile.TemporaryDirectory(dir=out, prefix=".results-") as parent:
+            fresh = Path(parent)
+            result.write(fresh)
+            (fresh / "calibrations").mkdir()
+            (fresh / "belts").mkdir()
+            for model in models:
+                if model.name in result.unavailable:
+                    continue
+                calibration = result.comparison[model.name].calibration
+                if calibration is not None:
+                    save_calibration(calibration, fresh / "calibrations" / f"{model.name}.json")
+                if model.name in result.belts:
+                    save_belt(result.belts[model.name], fresh / "belts" / f"{model.name}.json")
+            for name in self._results:
+                _put(fresh / name, out / name)
+        return words
+
+    def _provenance(self, models: Sequence[BagLikelihood], inference: StepRun) -> Provenance:
+        """Files as they were hashed for the plan, and the steps before the report."""
+        config = self.config
+        steps = []
+        for step in self._all()[:-1]:
+            record = self.steps.record(step)
+            state: Literal["run", "cached"] = "run" if step.name in self._ran else "cached"
+            steps.append(StepRun(step.name, state, record["seconds"], record["done"]))
+        seeds = {f"members of {m.name}": m.seed for m in models} | {
+            "splits of samples": config.analysis.seed
+        }
+        return Provenance(
+            "milinfer run analysis.toml",
+            # An address of a tracker may carry a password.
+            config.model_dump(mode="json", exclude={"tracking"}),
+            self._inputs.facts(),
+            seeds,
+            (*steps, inference),
+            self._started,
+        )
+
+
+def _put(source: Path, target: Path) -> None:
+    """Move a file or a folder to its place, where an older one may be."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)
+
+
+def plan_analysis(
+    config: AnalysisConfig | PathLikeStr, *, on_file: Callable[[Path], None] = lambda _: None
+) -> AnalysisPlan:
+    """Find the files of an analysis, hash them, and say which steps have to be done.
+
+    Parameters
+    ----------
+    config
+        Configuration, or the path of its file.
+    on_file
+        Called with each input file before its content is hashed.
+
+    Raises
+    ------
+    ConfigurationError
+        If the configuration is wrong or a file is not there.
+
+    Examples
+    --------
+    >>> plan_analysis("analysis.toml")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.ConfigurationError: cannot read analysis.toml: ...
+    """
+    found = config if isinstance(config, AnalysisConfig) else read_configuration(config)
+    return AnalysisPlan(found, on_file)
+
+
+def run_analysis(
+    config: AnalysisConfig | PathLikeStr,
+    *,
+    echo: Callable[[str], None] = lambda _: None,
+    tracker: Tracker | None = None,
+) -> dict[str, Any]:
+    """Run an analysis, except for the steps that are done already.
+
+    Parameters
+    ----------
+    config
+        Configuration, or the path of its file.
+    echo
+        Receives one line for each step.
+    tracker
+        Is told what the run does, and not closed; default: as ``[tracking]`` says, else none.  It
+        hears of every epoch as it comes, and at the end of trainings done before, all settings, the
+        numbers of the summary, figures and report, also where nothing was left to do.
+
+    Returns
+    -------
+    dict
+        Content of ``summary.json``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the configuration is wrong, a file is not there, or another run works in the folder.
+    TrackingError
+        If the tracker fails.
+    MilinferError
+        Whatever a step finds wrong with its input.
+
+    Examples
+    --------
+    >>> run_analysis("analysis.toml")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.ConfigurationError: cannot read analysis.toml: ...
+    """
+    plan = plan_analysis(config)
+    section = plan.config.tracking
+    with plan.steps.locked(), ExitStack() as own:
+        plan.tracker = tracker
+        if tracker is None and section is not None:
+            plan.tracker = own.enter_context(open_tracker(plan.config, section))
+        for step, state in plan.planned():
+            if state.kind == "done":
+                echo(f"{step.name:<28} done before")
+                plan.log_done(step)
+                continue
+            began = time.perf_counter()
+            words = plan.execute(step)
+            echo(f"{step.name:<28} {time.perf_counter() - began:6.1f} s   {words}")
+        text = (plan.config.out / "summary.json").read_text(encoding="utf-8")
+        summary: dict[str, Any] = json.loads(text)
+        if plan.tracker is not None:
+            log_results(plan.tracker, plan.config, summary)
+    return summary

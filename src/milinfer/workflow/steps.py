@@ -1,0 +1,199 @@
+"""Steps with files as results, done again only if something that they depend on has changed.
+
+A step says what it depends on (settings, hashes of its inputs' content).  When it has finished, a
+record of that, with a hash of every file it wrote, goes into ``steps/`` of the folder; the record
+comes last and whole, so that a step which was interrupted has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.typing import PathLikeStr
+from milinfer.utils.files import try_lock, write_whole
+from milinfer.utils.json_text import parse_json
+from milinfer.utils.paths import file_hash
+
+__all__ = ["Step", "StepState", "Steps", "content_hash"]
+
+
+def content_hash(content: Any) -> str:
+    """SHA-256 of what JSON makes of something, whatever the order of keys.
+
+    Examples
+    --------
+    >>> content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class StepState(NamedTuple):
+    """Whether a step has to be done.
+
+    Parameters
+    ----------
+    kind
+        ``"done"``; ``"new"``: never finished; ``"changed"``: what it depends on has changed;
+        ``"damaged"``: a file that it wrote has changed or is gone.
+    why
+        What has changed.
+    """
+
+    kind: Literal["done", "new", "changed", "damaged"]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Parameters
+    ----------
+    name
+        Also of its record, so unique and fit for a file name.
+    depends
+        What its result depends on: plain values by name.
+    outputs
+        Files and folders that it writes, relative to the folder of the steps.
+    run
+        Does it; returns a line about what was done.
+
+    Examples
+    --------
+    >>> Step("train", {"epochs": 3}, ("model",), lambda: "trained").name
+    'train'
+    """
+
+    name: str
+    depends: Mapping[str, Any]
+    outputs: tuple[str, ...]
+    run: Callable[[], str]
+
+
+class Steps:
+    """Folder in which steps leave their files and records.
+
+    Parameters
+    ----------
+    folder
+        Made when the first step runs.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a.txt")
+    ...     def write():
+    ...         return f"{file.write_text('a')} byte"
+    ...     steps, step = Steps(folder), Step("write", {"text": "a"}, ("a.txt",), write)
+    ...     print(steps.state(step).kind, "|", steps.execute(step), "|", steps.state(step).kind)
+    ...     file.unlink()
+    ...     steps.state(step)
+    new | 1 byte | done
+    StepState(kind='damaged', why='a.txt is gone')
+    """
+
+    def __init__(self, folder: PathLikeStr) -> None:
+        self.folder = Path(folder)
+
+    def state(self, step: Step) -> StepState:
+        """Whether a step is done; reads all files that it wrote."""
+        path = self._record(step)
+        if not path.exists():
+            return StepState("new")
+        try:
+            record = parse_json(path.read_text(encoding="utf-8"))
+            depends, files = record["depends"], record["files"]
+        except (ValueError, KeyError, TypeError):
+            return StepState("damaged", f"{path} is no record of a step")
+        now = json.loads(json.dumps(dict(step.depends)))
+        different = sorted(k for k in now.keys() | depends.keys() if now.get(k) != depends.get(k))
+        if different:
+            return StepState("changed", ", ".join(different))
+        for name, saved in files.items():
+            file = self.folder / name
+            if not file.is_file():
+                return StepState("damaged", f"{name} is gone")
+            if file_hash(file) != saved:
+                return StepState("damaged", f"{name} is not as it was written")
+        return StepState("done")
+
+    def record(self, step: Step) -> dict[str, Any]:
+        """What the record of a step that is done says, such as ``done`` and ``seconds``."""
+        found: dict[str, Any] = json.loads(self._record(step).read_text(encoding="utf-8"))
+        return found
+
+    def execute(self, step: Step) -> str:
+        """Do a step, and keep a record of it.
+
+        Raises
+        ------
+        ConfigurationError
+            If it has not written what it should.
+        """
+        self._record(step).parent.mkdir(parents=True, exist_ok=True)
+        # A step that fails half-way leaves no record that says otherwise.
+        self._record(step).unlink(missing_ok=True)
+        began = time.perf_counter()
+        words = step.run()
+        record = {
+            "step": step.name,
+            "done": words,
+            "seconds": round(time.perf_counter() - began, 2),
+            "depends": dict(step.depends),
+            "files": {str(f.relative_to(self.folder)): file_hash(f) for f in self._files(step)},
+        }
+        write_whole(self._record(step), json.dumps(record, indent=1) + "\n")
+        return words
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else runs steps in this folder; the lock of a run that was killed is gone.
+
+        Raises
+        ------
+        ConfigurationError
+            If another run works here; names its process.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            msg = f"{self.folder} cannot be a folder of results: a file is in its way; move it"
+            raise ConfigurationError(msg) from error
+        path = self.folder / ".lock"
+        with path.open("a+", encoding="utf-8") as file:
+            if try_lock(file) is False:
+                file.seek(0)
+                msg = (
+                    f"another run (process {file.read().strip() or 'unknown'}) works in "
+                    f"{self.folder}; wait until it has finished, or give another folder"
+                )
+                raise ConfigurationError(msg)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def _record(self, step: Step) -> Path:
+        return self.folder / "steps" / f"{step.name}.json"
+
+    def _files(self, step: Step) -> Sequence[Path]:
+        found: list[Path] = []
+        for name in step.outputs:
+            path = self.folder / name
+            inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+            if not inside or not inside[0].is_file():
+                msg = f"step {step.name} was to write {path} and did not"
+                raise ConfigurationError(msg)
+            found += inside
+        return found
