@@ -30,7 +30,7 @@ from vbf_samples import vbf_sample
 import milinfer as mil
 from milinfer.datasets import quadratic, vbf_hww
 from milinfer.datasets.observable import observable_coefficients
-from milinfer.intervals.fisher_matrix import relative_information
+from milinfer.intervals.information import relative_information
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
 from milinfer.likelihood.surface import Interpolation

@@ -28,8 +28,7 @@ import milinfer as mil
 from milinfer.binned.binned_model import BinnedLLR
 from milinfer.datasets import vbf_hww
 from milinfer.intervals.calibration_fit import calibrate
-from milinfer.intervals.coverage import coverage_scan
-from milinfer.intervals.coverage_results import CoverageScan
+from milinfer.intervals.coverage import CoverageScan, coverage_scan
 from milinfer.likelihood.surface import Interpolation
 from milinfer.plotting.coverage import plot_coverage_scan, plot_scale
 from milinfer.toys.pool import EventPool

@@ -25,12 +25,12 @@ from milinfer.exceptions import MilinferWarning
 from milinfer.intervals.conditional_coverage import conditional_coverage
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.likelihood.models import model_tag
+from milinfer.likelihood.models import dataset_surface, model_tag
+from milinfer.likelihood.observables import classifier_output
 from milinfer.likelihood.posterior import Posterior
-from milinfer.likelihood.segments import dataset_surface
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.samples import SampleSet
-from milinfer.workflow.analysis import Analysis, analyse, classifier_output
+from milinfer.samples.sample import SampleSet
+from milinfer.workflow.analysis import Analysis, analyse
 from milinfer.workflow.html_report import svg_text
 
 HERE = Path(__file__).parent
@@ -80,7 +80,7 @@ SECTIONS = (
             ),
             Picture(
                 "roc",
-                "milinfer.plotting.roc_figures",
+                "milinfer.plotting.diagnostics",
                 "How much better than one feature the learned ratio separates two values of the "
                 "parameter; bars are statistical errors, beside the areas under the curves.",
                 "plot_roc(scores)",
@@ -220,13 +220,13 @@ SECTIONS = (
         (
             Picture(
                 "belt",
-                "milinfer.plotting.belt_figures",
+                "milinfer.plotting.coverage",
                 "Accepted is where the observed statistic lies below the critical value of toys.",
                 "plot_belt(belt, observed=cost)",
             ),
             Picture(
                 "region",
-                "milinfer.plotting.belt_figures",
+                "milinfer.plotting.coverage",
                 "The accepted region of two parameters; bars are its projections.",
                 "plot_region(region, wide_region)",
             ),
@@ -237,14 +237,14 @@ SECTIONS = (
         (
             Picture(
                 "bag_sizes",
-                "milinfer.plotting.information_figures",
+                "milinfer.plotting.diagnostics",
                 "How much information a bag size keeps; numbers of the study of bag sizes, on "
                 "vbf_hww.",
                 'plot_bag_sizes(bag_scan, [bag_scan.fit("sqrt")])',
             ),
             Picture(
                 "relative_widths",
-                "milinfer.plotting.information_figures",
+                "milinfer.plotting.diagnostics",
                 "What the learned likelihood gains over the best histogram, in widths of intervals "
                 "that cover.",
                 "plot_relative_widths(result.widths)",
@@ -490,9 +490,9 @@ def page() -> str:
         "",
         "All functions return a `matplotlib.figure.Figure` and leave pyplot alone. Vector graphics",
         'come from `figure.savefig("scan.pdf")` or `"scan.svg"`;',
-        "`milinfer.workflow.html_report.svg_text(figure)` gives the same bytes in every run. Colours are told",
-        "apart by colour-blind readers, and methods have markers and lines of their own, for print",
-        "in grey. Features carry their units; c_HW is without one, at a scale Λ of 1 TeV.",
+        "`milinfer.workflow.html_report.svg_text(figure)` gives the same bytes in every run.",
+        "Colours are told apart by colour-blind readers, and methods have markers and lines of",
+        "their own, for print in grey. Features carry their units; c_HW has none, at a scale Λ of 1 TeV.",
         "",
     ]
     for section in SECTIONS:
@@ -513,8 +513,8 @@ def page() -> str:
                 "",
             ]
     lines += [
-        "`milinfer.plotting.diagnostics.diagnostic_figures(diagnosis)` draws the four of a diagnosis",
-        "at once, `milinfer.workflow.analysis_figures.figures(result)` all of an analysis, as in a report.",
+        "`milinfer.plotting.diagnostics.diagnostic_figures(diagnosis)` draws the four of a",
+        "diagnosis at once, `milinfer.workflow.report.figures(result)` those of a report.",
         "",
     ]
     return "\n".join(lines)

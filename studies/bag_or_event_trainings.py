@@ -283,7 +283,7 @@ def divided(
     It is what mean pooling does to the logit of each event of a bag, without the bag.
     """
     from milinfer.learning.fitted import event_outputs
-    from milinfer.learning.members import member_seeds
+    from milinfer.learning.fitting import member_seeds
     from milinfer.learning.networks.heads import LinearHead
     from milinfer.learning.networks.network import build_network
     from milinfer.learning.networks.targets import ClassBags

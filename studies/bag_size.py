@@ -26,15 +26,13 @@ import milinfer as mil
 from milinfer.datasets import vbf_hww
 from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.observable import observable_coefficients
-from milinfer.diagnostics.bag_size import fit_bag_sizes
+from milinfer.diagnostics.bag_size import bag_size_slope, fit_bag_sizes
 from milinfer.diagnostics.bag_size_scan import information_covariance
-from milinfer.diagnostics.bag_size_trend import bag_size_slope
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.toy_intervals import toy_intervals
-from milinfer.learning.ensembles import single_models
-from milinfer.likelihood.parabola import parabola_error
-from milinfer.likelihood.surface import Interpolation
+from milinfer.learning.bag_likelihood import single_models
+from milinfer.likelihood.surface import Interpolation, parabola_error
 from milinfer.likelihood.tabulated_model import Tabulated
 from milinfer.toys.toys import ToyEnsemble, Toys
 

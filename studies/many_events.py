@@ -23,9 +23,8 @@ from milinfer.diagnostics.roc import Estimate, Roc, auc_difference, mean_over_tr
 from milinfer.learning.fitted import event_outputs
 from milinfer.learning.networks.network import BagNetwork, NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.likelihood.segments import event_table, segment_llr
-from milinfer.samples.bags import bag_offsets
-from milinfer.samples.composition import listed_bags
+from milinfer.likelihood.models import event_table, segment_llr
+from milinfer.samples.bags import bag_offsets, listed_bags
 
 RATES = np.linspace(0, 1, 101)  # true positive rates at which curves are kept
 

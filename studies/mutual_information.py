@@ -17,8 +17,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 import milinfer as mil
-from milinfer.diagnostics.divergences import divergence, joint_and_product
 from milinfer.diagnostics.roc import Estimate, mean_over_trainings
+from milinfer.diagnostics.separation import divergence, joint_and_product
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
 from milinfer.plotting.results import PALETTE, styled

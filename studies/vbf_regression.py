@@ -26,7 +26,7 @@ from milinfer.diagnostics.roc import Estimate
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
 from milinfer.plotting.results import PALETTE, styled
-from milinfer.samples.bennett import bennett
+from milinfer.samples.reweighting import bennett
 
 N = 100
 SCANNED = (0.0, 0.4)  # truths whose Λ is drawn, as 172.5 and 175 GeV

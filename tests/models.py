@@ -8,7 +8,7 @@ import numpy as np
 
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray, IntArray
 
 GRID = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.models import model_tag
-from milinfer.likelihood.segments import dataset_surface
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.likelihood.models import dataset_surface, model_tag
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.workflow.analysis import Analysis, AnalysisResult, analyse
 from milinfer.workflow.provenance import InputFile, Provenance, StepRun
 from models import GaussianMean

@@ -10,20 +10,20 @@ import pytest
 
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, MilinferWarning
-from milinfer.samples.samples import Sample, SampleSet
-from milinfer.workflow.analysis_checks import (
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.workflow.configuration import (
+    AnalysisConfig,
+    DataSection,
+    FilesSection,
+    SamplesSection,
+)
+from milinfer.workflow.inputs import (
     require_files,
     require_one_parameter,
     require_other_files,
     require_points,
     require_pools,
     warn_of_bins,
-)
-from milinfer.workflow.configuration import (
-    AnalysisConfig,
-    DataSection,
-    FilesSection,
-    SamplesSection,
 )
 
 SAMPLES = gaussian.samples(1000, [-0.5, 0.5], seed=1)

@@ -16,7 +16,7 @@ from milinfer.learning.boosted_trees import BoostedLikelihood
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
 from milinfer.likelihood.mixture import mixture_cost
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 
 SMALL = BagLikelihood(
     head="binary",

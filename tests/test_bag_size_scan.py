@@ -10,8 +10,7 @@ import pytest
 from scipy.stats import kstest
 
 from milinfer.datasets import quadratic
-from milinfer.diagnostics.bag_size import fit_bag_sizes
-from milinfer.diagnostics.bag_size_compare import compare_ansaetze
+from milinfer.diagnostics.bag_size import compare_ansaetze, fit_bag_sizes
 from milinfer.diagnostics.bag_size_scan import information_covariance, scan_bag_sizes
 from milinfer.exceptions import CalibrationError, ConfigurationError, FitError
 from milinfer.learning.bag_likelihood import BagLikelihood
@@ -19,7 +18,7 @@ from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
 from milinfer.likelihood.models import Renamed
 from milinfer.likelihood.surface import Interpolation
-from milinfer.plotting.information_figures import plot_bag_sizes
+from milinfer.plotting.diagnostics import plot_bag_sizes
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 

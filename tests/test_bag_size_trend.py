@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from milinfer.diagnostics.bag_size_trend import bag_size_slope
+from milinfer.diagnostics.bag_size import bag_size_slope
 from milinfer.exceptions import ConfigurationError, FitError
 
 SIZES = np.array([1, 10, 20, 25, 50, 100, 125, 200, 250])

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 import milinfer as mil
-from milinfer.learning.labelled_bags.bag_training import BagFit, train_on_labels
-from milinfer.learning.labelled_bags.network import LabelledNetwork, LabelledNetworkSpec
+from milinfer.learning.labelled_bags.network import (
+    BagFit,
+    LabelledNetwork,
+    LabelledNetworkSpec,
+    train_on_labels,
+)
 from milinfer.learning.labelled_bags.ragged import bag_rows, ragged_bags
 from milinfer.learning.networks.backend import keras, tf
 
@@ -66,7 +70,7 @@ def test_networks_that_share_graphs_do_not_share_weights():
 
 
 def test_compiled_and_interpreted_steps_agree(monkeypatch):
-    from milinfer.learning.labelled_bags import bag_training
+    from milinfer.learning.labelled_bags import network as bag_training
 
     spec = LabelledNetworkSpec(3, 1, (5,), "relu", 0.25, "attention", 4, 1.0, seed=2)
     fit = BagFit("squared", 4, 5, 16, 0.01, 1e-4)

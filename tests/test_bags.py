@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milinfer.exceptions import SampleError
-from milinfer.samples.bags import bag_offsets, draw_bags, effective_sample_size
+from milinfer.samples.bags import bag_offsets, draw_bags
+from milinfer.samples.weights import effective_sample_size
 
 
 @settings(max_examples=50, deadline=None)

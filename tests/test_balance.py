@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from milinfer.cli import cli
 from milinfer.exceptions import SampleError
-from milinfer.features.balance import event_balance
-from milinfer.features.feature_set import feature_set
+from milinfer.features.feature_set import event_balance, feature_set
 from milinfer.features.processor import FeatureProcessor
 from milinfer.io import lhe
 from milinfer.io.convert import convert

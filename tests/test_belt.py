@@ -18,12 +18,11 @@ from milinfer.intervals.counting import bounded_gaussian
 from milinfer.intervals.coverage import coverage
 from milinfer.intervals.neyman import neyman
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
-from milinfer.likelihood.models import model_tag
-from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.models import dataset_surface, model_tag
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.plotting.belt_figures import plot_belt, plot_region
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.plotting.coverage import plot_belt, plot_region
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples, linear_rate

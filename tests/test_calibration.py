@@ -13,13 +13,13 @@ from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import coverage
 from milinfer.intervals.saved_files import load_calibration, save_calibration
-from milinfer.intervals.toy_intervals import profile_interval
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
+from milinfer.likelihood.fits import profile_interval
+from milinfer.likelihood.models import dataset_surface
 from milinfer.likelihood.rate import Rate
-from milinfer.likelihood.segments import dataset_surface
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
 from milinfer.workflow.comparison import compare

@@ -11,8 +11,7 @@ from iminuit.cost import NormalConstraint
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.exceptions import FitError, ParameterError
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.fits import minuit, shared_parameters
-from milinfer.likelihood.results import FitResults, fit_results
+from milinfer.likelihood.fits import FitResults, fit_results, minuit, shared_parameters
 from milinfer.likelihood.surface import Interpolation
 
 N, MEAN = 400, 0.9

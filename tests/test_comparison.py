@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.models import dataset_surface
 from milinfer.toys.toys import Toys
 from milinfer.workflow.comparison import compare
 from models import GaussianMean, gaussian_samples

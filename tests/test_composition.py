@@ -10,9 +10,8 @@ from milinfer.exceptions import ParameterError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.samples.bags import bag_offsets
-from milinfer.samples.composition import bag_log_ratio, listed_bags
-from milinfer.samples.samples import Sample
+from milinfer.samples.bags import bag_log_ratio, bag_offsets, listed_bags
+from milinfer.samples.sample import Sample
 
 
 def test_a_bag_is_the_sum_over_its_events():

@@ -18,8 +18,8 @@ from milinfer.workflow.configuration import (
     SamplesSection,
     ToysSection,
     TrackingSection,
+    read_configuration,
 )
-from milinfer.workflow.configuration_file import read_configuration
 
 LEAST = '[[samples.train]]\npath = "a.root"\n[data]\npath = "d.root"\n'
 

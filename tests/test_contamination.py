@@ -18,7 +18,7 @@ from milinfer.datasets.contamination import (
 )
 from milinfer.diagnostics.roc import auc_difference, roc_curve
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 
 
 def numbered(n, first=0, weights=None, **options):

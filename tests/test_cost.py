@@ -12,9 +12,9 @@ from iminuit.cost import ExtendedBinnedNLL, NormalConstraint
 
 from milinfer.exceptions import ParameterError
 from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.models import dataset_surface
 from milinfer.likelihood.rate import Rate
-from milinfer.likelihood.segments import dataset_surface
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from models import GaussianMean, gaussian_samples
 
 N = 400

@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import norm, poisson
 
 from milinfer.exceptions import CalibrationError, ParameterError
-from milinfer.intervals.counting import bounded_gaussian, feldman_cousins
-from milinfer.intervals.enumerated import belt_from_outcomes
+from milinfer.intervals.counting import belt_from_outcomes, bounded_gaussian, feldman_cousins
 
 # Tables II to IX, first rows and columns: ends by observed count.
 TABLES = {

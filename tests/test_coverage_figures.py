@@ -7,9 +7,9 @@ import numpy as np
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.conditional_coverage import conditional_coverage
 from milinfer.intervals.coverage import coverage_scan
-from milinfer.intervals.toy_intervals import profile_interval
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.fits import profile_interval
+from milinfer.likelihood.models import dataset_surface
 from milinfer.plotting.coverage import (
     plot_calibrated,
     plot_conditional,

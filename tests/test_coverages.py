@@ -11,8 +11,7 @@ import pytest
 from scipy.stats import beta, chi2, norm
 
 from milinfer.exceptions import CalibrationError, MilinferWarning
-from milinfer.intervals.coverage import Asymptotic, coverage, coverage_scan
-from milinfer.intervals.coverage_results import Coverage, CoverageScan
+from milinfer.intervals.coverage import Asymptotic, Coverage, CoverageScan, coverage, coverage_scan
 from milinfer.intervals.neyman import neyman
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples

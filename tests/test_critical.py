@@ -7,8 +7,12 @@ import pytest
 from scipy.stats import binom, chi2
 
 from milinfer.exceptions import CalibrationError, ParameterError
-from milinfer.intervals.critical_values import InterpolatedCurve, critical_value, smooth_curve
-from milinfer.intervals.quantile_regression import quantile_regression
+from milinfer.intervals.critical_values import (
+    InterpolatedCurve,
+    critical_value,
+    quantile_regression,
+    smooth_curve,
+)
 
 LEVELS = [0.6827, 0.9, 0.9545]
 

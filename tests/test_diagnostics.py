@@ -14,15 +14,16 @@ from rich.console import Console
 from scipy.stats import chi2, kstest
 
 import milinfer as mil
-from milinfer.diagnostics.checks import Tolerances, weighted_mean, weighted_ratio
+from milinfer.diagnostics.checks import Tolerances
 from milinfer.diagnostics.held_out import hold_out
 from milinfer.diagnostics.roc import weighted_auc
 from milinfer.diagnostics.two_sample import calibration_curve, feature_closure, separation
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
-from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.models import dataset_surface
 from milinfer.likelihood.surface import Interpolation
 from milinfer.plotting import diagnostics as figures
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.weights import weighted_mean, weighted_ratio
 from models import GRID, GaussianMean, gaussian_samples
 
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]

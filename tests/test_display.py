@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 import milinfer as mil
 from milinfer.datasets import gaussian
-from milinfer.diagnostics.bag_size_compare import compare_ansaetze
-from milinfer.diagnostics.bag_size_trend import bag_size_slope
+from milinfer.diagnostics.bag_size import bag_size_slope, compare_ansaetze
 from milinfer.diagnostics.roc import roc_curve
-from milinfer.intervals.coverage_results import Coverage, CoverageScan
+from milinfer.intervals.coverage import Coverage, CoverageScan
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.labelled_bags.search import SearchResult, SearchStep
 from milinfer.likelihood.surface import Interpolation

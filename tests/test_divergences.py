@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from milinfer.diagnostics.divergences import divergence, joint_and_product
+from milinfer.diagnostics.separation import divergence, joint_and_product
 from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.networks.losses import loss
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 
 KINDS = ("kullback-leibler", "jensen-shannon", "triangular", "squared-hellinger")
 LOSSES = ("mlc-exponential", "bce", "mse", "square-root")

@@ -7,8 +7,7 @@ import pytest
 
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ModelError
-from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.ensembles import single_models
+from milinfer.learning.bag_likelihood import BagLikelihood, single_models
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
 

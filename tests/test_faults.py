@@ -57,7 +57,8 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path):
 # Beyond the limit, the signal of which ends the process at once, as SIGKILL does.
 KILLED = """
 import os, resource, signal, sys
-import milinfer.io.convert, milinfer.features.feature_set, milinfer.samples.sample_files, milinfer.datasets.vbf_hww
+import milinfer.io.convert, milinfer.features.feature_set
+import milinfer.samples.sample_files, milinfer.datasets.vbf_hww
 from milinfer.cli import main
 for arguments in sys.argv[1:]:
     sys.argv = ["milinfer", *arguments.split("|")]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milinfer.exceptions import FeatureError
-from milinfer.features.feature_table import FeatureTable, weight_sums
+from milinfer.features.feature_set import FeatureTable, weight_sums
 
 
 def table(kept):

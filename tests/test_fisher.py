@@ -12,7 +12,7 @@ from milinfer.exceptions import CalibrationError
 from milinfer.intervals.information import information
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from milinfer.exceptions import CalibrationError
-from milinfer.intervals.fisher_matrix import information_matrix, relative_information
+from milinfer.intervals.information import information_matrix, relative_information
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 

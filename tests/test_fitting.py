@@ -22,9 +22,9 @@ from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.targets import ClassBags, PairBags
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.samples.bags import effective_sample_size
 from milinfer.samples.reweighting import joint_targets
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.weights import effective_sample_size
 
 SMOOTH = NetworkConfig((32,), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)

@@ -11,11 +11,11 @@ import pytest
 import uproot
 
 import milinfer as mil
-from milinfer.binned.histogram_files import save_histograms
+from milinfer.binned.templates import save_histograms
 from milinfer.datasets import gaussian, vbf_hww
 from milinfer.exceptions import ConfigurationError, MilinferError, ModelError, SampleError
 from milinfer.io import events as event_files
-from milinfer.workflow.configuration_template import init_analysis
+from milinfer.workflow.configuration import init_analysis
 from milinfer.workflow.inspection import inspect_file
 
 

@@ -9,8 +9,9 @@ from iminuit.cost import NormalConstraint
 from milinfer.exceptions import FitError
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import coverage
-from milinfer.intervals.toy_intervals import profile_interval, toy_intervals
+from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.fits import profile_interval
 from milinfer.likelihood.surface import Interpolation
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import milinfer as mil
 from milinfer.datasets import gaussian, quadratic, vbf_hww
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from models import GRID, GaussianMean
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)

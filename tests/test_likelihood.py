@@ -13,7 +13,7 @@ from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]
 NETWORK = NetworkConfig(hidden=(16,), batch_norm=False, dropout=0.0, l2=0.0)

@@ -10,8 +10,8 @@ from iminuit.cost import NormalConstraint
 from milinfer.diagnostics.roc import roc_curve
 from milinfer.exceptions import FitError, ParameterError
 from milinfer.likelihood.posterior import Posterior
+from milinfer.plotting.diagnostics import plot_roc
 from milinfer.plotting.likelihood import plot_contour, plot_posterior
-from milinfer.plotting.roc_figures import plot_roc
 
 COVARIANCE = np.array([[0.04, 0.01], [0.01, 0.02]])
 CENTRE = np.array([0.1, 0.2])

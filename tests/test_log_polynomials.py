@@ -12,9 +12,8 @@ from scipy.optimize import minimize_scalar
 
 from milinfer.datasets import quadratic
 from milinfer.likelihood.log_polynomials import LogPolynomials
-from milinfer.likelihood.models import Renamed
+from milinfer.likelihood.models import Renamed, dataset_surface
 from milinfer.likelihood.oracle import Oracle
-from milinfer.likelihood.segments import dataset_surface
 from milinfer.utils.polynomials import PolynomialBasis
 
 ONE = np.ones(1)

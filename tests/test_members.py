@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from milinfer.datasets import quadratic
-from milinfer.learning import members
+from milinfer.learning import fitting as members
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.members import member_seeds
+from milinfer.learning.fitting import member_seeds
 from milinfer.learning.networks.training import TrainingConfig
 
 

@@ -11,13 +11,12 @@ from scipy.stats import norm
 
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
-from milinfer.likelihood.event_surfaces import EventSurfaces
-from milinfer.likelihood.mixture import mixture_cost
+from milinfer.likelihood.mixture import EventSurfaces, mixture_cost
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.utils.polynomials import PolynomialBasis
 
 MODEL = gaussian.MeanModel()

@@ -11,7 +11,7 @@ import pytest
 import milinfer as mil
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ModelError, ParameterError, SampleError
-from milinfer.features.feature_table import FeatureTable
+from milinfer.features.feature_set import FeatureTable
 from milinfer.learning import model_columns
 from milinfer.learning.networks.training import TrainingConfig
 

@@ -22,7 +22,7 @@ from milinfer.learning.networks.training import TrainingConfig
 from milinfer.learning.training_data import moments
 from milinfer.likelihood.cost import dataset_cost
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 SAMPLES = SampleSet(

@@ -15,11 +15,10 @@ import pytest
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.members import build_members
+from milinfer.learning.fitting import build_members
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.learning.onnx import FORMAT
-from milinfer.learning.onnx_graph import _ACTIVATIONS
+from milinfer.learning.onnx import _ACTIVATIONS, FORMAT
 
 TRAINING = TrainingConfig(epochs=1, batch_events=500, learning_rate=3e-3)
 PLAIN = NetworkConfig((8,), batch_norm=False, dropout=0.0, l2=0.0)

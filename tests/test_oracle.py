@@ -8,7 +8,7 @@ import pytest
 from milinfer.datasets import quadratic
 from milinfer.exceptions import SampleError
 from milinfer.likelihood.oracle import Oracle, reweight_coefficients
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 
 VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milinfer.exceptions import ParameterError
-from milinfer.likelihood.parabola import parabola_error
-from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface import Interpolation, parabola_error
 
 GRID = np.linspace(-1, 1, 21)
 FIT = Interpolation(GRID, "parabola", window=0.4)

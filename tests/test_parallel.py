@@ -29,12 +29,11 @@ from milinfer.likelihood.models import Renamed
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.profiled_mixture import ProfiledMixture
 from milinfer.likelihood.surface import Interpolation
+from milinfer.samples.sample import SampleSet
 from milinfer.samples.sample_files import write_sample
-from milinfer.samples.samples import SampleSet
 from milinfer.toys.draws import STREAM
 from milinfer.toys.pool import Background, EventPool
-from milinfer.toys.toy_sums import _parts
-from milinfer.toys.toys import Toys
+from milinfer.toys.toys import Toys, _parts
 from milinfer.utils.parallel import Workers, _batch_size, connected
 from models import GaussianMean, gaussian_samples
 from pieces import Unsendable, complain, die, plus, ratio, slow, sums, warn

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.learning.networks.backend import keras
-from milinfer.learning.networks.pooling import POOLINGS, BagPooling, segment_reduce
+from milinfer.learning.networks.layers import POOLINGS, BagPooling, segment_reduce
 from milinfer.samples.bags import bag_offsets
 
 WIDTH = 3

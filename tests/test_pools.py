@@ -14,15 +14,10 @@ from milinfer.exceptions import ParameterError, SampleError
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.samples import Sample, SampleSet
-from milinfer.toys.pool import (
-    EventPool,
-    effective_number,
-    overlap,
-    share_events,
-    sketch,
-)
-from milinfer.toys.pool_influence import GROUPS, pool_influence
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.weights import effective_number
+from milinfer.toys.ensemble import GROUPS, pool_influence
+from milinfer.toys.pool import EventPool, overlap, share_events, sketch
 from milinfer.toys.toys import Toys
 from models import GRID, GaussianMean, gaussian_samples
 

@@ -10,8 +10,8 @@ from scipy.stats import norm, truncnorm
 
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ParameterError
+from milinfer.likelihood.models import dataset_surface
 from milinfer.likelihood.posterior import Posterior
-from milinfer.likelihood.segments import dataset_surface
 
 GRID = np.linspace(-1, 1, 2001)
 

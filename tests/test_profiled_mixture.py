@@ -14,10 +14,9 @@ from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import coverage
 from milinfer.likelihood.mixture import mixture_cost
 from milinfer.likelihood.models import Renamed
-from milinfer.likelihood.profiled_mixture import ProfiledMixture
-from milinfer.likelihood.profiling import profile_norms
+from milinfer.likelihood.profiled_mixture import ProfiledMixture, profile_norms
 from milinfer.likelihood.rate import Rate
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
 from milinfer.utils.polynomials import PolynomialBasis

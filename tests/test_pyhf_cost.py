@@ -10,8 +10,7 @@ from scipy.stats import norm, poisson
 
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
-from milinfer.intervals.toy_intervals import profile_interval
-from milinfer.likelihood.fits import minuit
+from milinfer.likelihood.fits import minuit, profile_interval
 
 
 def normfactor(name):

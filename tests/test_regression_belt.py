@@ -12,14 +12,13 @@ import milinfer
 from milinfer.datasets import quadratic
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.intervals.belt_files import load_belt, save_belt
-from milinfer.intervals.belt_regression import regression_belt
 from milinfer.intervals.coverage import coverage
-from milinfer.intervals.neyman import neyman
+from milinfer.intervals.neyman import neyman, regression_belt
 from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.plotting.belt_figures import plot_belt
+from milinfer.plotting.coverage import plot_belt
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from milinfer.intervals.fisher_matrix import relative_information
+from milinfer.intervals.information import relative_information
 from milinfer.workflow.html_report import Report, svg_text
 from reports import small_result
 

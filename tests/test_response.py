@@ -7,7 +7,7 @@ import pytest
 
 from milinfer.datasets import quadratic
 from milinfer.exceptions import CalibrationError
-from milinfer.intervals.fisher_matrix import information_matrix
+from milinfer.intervals.information import information_matrix
 from milinfer.intervals.response import Response, mean_response
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation

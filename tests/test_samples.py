@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples.sample import as_features
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet, as_features
 
 
 def numbered(n, **options):

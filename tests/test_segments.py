@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from milinfer.exceptions import SampleError
-from milinfer.likelihood.segments import dataset_surface, event_table, segment_llr
+from milinfer.likelihood.models import dataset_surface, event_table, segment_llr
 from milinfer.samples.bags import bag_offsets
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 from models import GRID, Bags, GaussianMean, gaussian_samples
 
 DATA = gaussian_samples([0.0], 40, 1)[0]
@@ -106,7 +106,7 @@ def test_no_events_are_no_information():
 def test_datasets_larger_than_a_block_are_the_sum_of_their_parts(monkeypatch):
     data = gaussian_samples([0.2], 1001, 7).at(mu=0.2)
     whole = dataset_surface(GaussianMean(), data).values
-    monkeypatch.setattr("milinfer.likelihood.segments._BLOCK", 100)
+    monkeypatch.setattr("milinfer.likelihood.models._BLOCK", 100)
     np.testing.assert_allclose(dataset_surface(GaussianMean(), data).values, whole, rtol=1e-12)
 
 
@@ -116,7 +116,7 @@ def test_bags_of_many_datasets_go_through_the_network_in_blocks(monkeypatch, red
     table = event_table(model, DATA)
     ones = np.ones(len(INDEX))
     whole = segment_llr(model, table, INDEX, ones, OFFSETS)
-    monkeypatch.setattr("milinfer.likelihood.segments._BLOCK", 8)
+    monkeypatch.setattr("milinfer.likelihood.models._BLOCK", 8)
     found = segment_llr(model, table, INDEX, ones, OFFSETS)
     # Products of matrices round differently with other numbers of rows.
     np.testing.assert_allclose(found, whole, rtol=1e-14)

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.utils.series import PiecewiseCubic, Series
+from milinfer.utils.polynomials import PiecewiseCubic, Series
 from milinfer.utils.smooth_polynomials import fit_smooth
 
 VALUES = st.floats(-1e3, 1e3)

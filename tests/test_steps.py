@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.utils.paths import file_hash
+from milinfer.utils.files import file_hash
 from milinfer.workflow.steps import Step, Steps, content_hash
 
 

@@ -23,8 +23,8 @@ from milinfer.features.feature_set import feature_set
 from milinfer.io import events as event_files
 from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
 from milinfer.io.event.record import make_events
+from milinfer.samples.sample import Sample
 from milinfer.samples.sample_files import read_sample, write_sample
-from milinfer.samples.samples import Sample
 
 NAMES = ("l0_pt", "l0_id_e-", "l0_id_e+", "a/b:c.d", "n", "Δφ")
 finite = st.floats(allow_nan=False, allow_infinity=False)

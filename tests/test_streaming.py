@@ -13,14 +13,14 @@ import milinfer as mil
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.members import MemberTask, build_member, member_seeds
+from milinfer.learning.fitting import MemberTask, build_member, member_seeds
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.targets import ClassBags
 from milinfer.learning.networks.training import TrainingConfig
 from milinfer.learning.training_data import moments
 from milinfer.learning.training_points import ModelPoints
 from milinfer.samples import sample_files as storage
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.streaming import StreamedSample, StreamedSamples
 
 MEANS = (-0.5, 0.0, 0.5)

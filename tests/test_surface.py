@@ -100,7 +100,7 @@ def test_blocks_do_not_change_the_maxima(monkeypatch):
     values = -50 * (GRID - np.random.default_rng(7).uniform(-0.5, 0.5, (25, 1))) ** 2
     interpolation = Interpolation(GRID, "polynomial", 4)
     whole = interpolation.extrema(values)
-    monkeypatch.setattr("milinfer.likelihood.extrema._BLOCK", 10)
+    monkeypatch.setattr("milinfer.likelihood.surface._BLOCK", 10)
     for a, b in zip(whole, interpolation.extrema(values), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
 

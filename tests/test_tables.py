@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.typing import Point
-from milinfer.utils.tables import arrow_table, point_cells, point_types, tuples_table
+from milinfer.utils.display import arrow_table, point_cells, point_types, tuples_table
 
 TYPES = {"a": float, "n": int, "s": str, "b": bool}
 ROWS = st.fixed_dictionaries(

@@ -9,7 +9,7 @@ import pytest
 
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.intervals.fisher_matrix import relative_information
+from milinfer.intervals.information import relative_information
 from milinfer.likelihood.models import Renamed, model_tag
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.tabulated_model import Tabulated

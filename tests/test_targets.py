@@ -12,7 +12,7 @@ from milinfer.datasets import quadratic
 from milinfer.learning.networks.backend import keras
 from milinfer.learning.networks.targets import ClassBags, PairBags
 from milinfer.samples.reweighting import joint_targets
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 
 SIGMAS = 4
 

@@ -10,18 +10,17 @@ from hypothesis import strategies as st
 from iminuit import Minuit
 from scipy.stats import norm, poisson
 
-from milinfer.binned.barlow_beeston import profile_bins, profile_log_likelihood
 from milinfer.binned.binned_model import BinnedLLR
+from milinfer.binned.template_cost import profile_bins, profile_log_likelihood
 from milinfer.binned.templates import Templates
 from milinfer.datasets import gaussian
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.intervals.neyman import neyman
-from milinfer.intervals.toy_intervals import profile_interval
-from milinfer.likelihood.models import CountModel, Renamed, is_additive
-from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.fits import profile_interval
+from milinfer.likelihood.models import CountModel, Renamed, dataset_surface, is_additive
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.toys import Toys
 
 MEANS = [-0.6, -0.3, 0.0, 0.3, 0.6]

@@ -12,7 +12,7 @@ from milinfer.binned.binned_model import BinnedLLR
 from milinfer.binned.templates import Templates
 from milinfer.datasets import gaussian
 from milinfer.exceptions import TemplateError
-from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.models import dataset_surface
 from milinfer.likelihood.surface import Interpolation
 
 MEANS = [-0.6, -0.3, 0.0, 0.3, 0.6]

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.utils.threads import in_order, read_ahead
+from milinfer.utils.parallel import in_order, read_ahead
 
 
 def collect(seen: list, results) -> None:

@@ -18,10 +18,10 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.likelihood.cost import dataset_cost
+from milinfer.likelihood.models import dataset_surface
 from milinfer.likelihood.oracle import Oracle
-from milinfer.likelihood.segments import dataset_surface
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.draws import Draws, WeightedSearch
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool, share_events, sketch

@@ -10,8 +10,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from milinfer.exceptions import ConfigurationError, TrackingError
-from milinfer.learning.trackers import MLflowTracker, TensorBoardTracker, WandbTracker
-from milinfer.learning.tracking import GuardedTracker, Tracker
+from milinfer.learning.tracking import (
+    GuardedTracker,
+    MLflowTracker,
+    TensorBoardTracker,
+    Tracker,
+    WandbTracker,
+)
 
 
 def figure():

@@ -16,12 +16,12 @@ import pytest
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ConvergenceWarning, ModelError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.networks import training as training_loop
 from milinfer.learning.networks import training as training_module
-from milinfer.learning.networks import training_loop
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.targets import ClassBags
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 
 PLAIN = NetworkConfig((8,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
 SAMPLES = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)

@@ -19,12 +19,11 @@ from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.boosted_trees import BoostedLikelihood, BoostedSettings
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.likelihood.models import Renamed
+from milinfer.likelihood.models import Renamed, has_seen, trained_on
 from milinfer.likelihood.profiled_mixture import ProfiledMixture
-from milinfer.likelihood.unseen import has_seen, trained_on
 from milinfer.samples import sample_files as storage
 from milinfer.samples.fingerprints import sketch
-from milinfer.samples.samples import SampleSet
+from milinfer.samples.sample import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys

@@ -15,17 +15,19 @@ from iminuit import Minuit
 from scipy.stats import norm
 
 from milinfer import cli
-from milinfer.binned.histogram_files import load_histograms, save_histograms
 from milinfer.binned.pyhf_cost import PyhfCost
-from milinfer.binned.templates import Templates
-from milinfer.binned.workspace_checks import require_workspace
-from milinfer.binned.workspace_export import BackgroundYields, Systematic, export_workspace
-from milinfer.binned.workspace_morphing import import_workspace, workspace_morphings
-from milinfer.binned.workspaces import read_workspace, write_workspace
+from milinfer.binned.templates import Templates, load_histograms, save_histograms
+from milinfer.binned.workspace_morphing import (
+    BackgroundYields,
+    Systematic,
+    export_workspace,
+    import_workspace,
+    workspace_morphings,
+)
+from milinfer.binned.workspaces import read_workspace, require_workspace, write_workspace
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
-from milinfer.likelihood.fits import minuit
-from milinfer.likelihood.results import fit_results
+from milinfer.likelihood.fits import fit_results, minuit
 
 EDGES = [-4.0, -1.0, -0.3, 0.3, 1.0, 4.0]
 COUNTS = np.array([12.0, 21.0, 30.0, 25.0, 20.0])

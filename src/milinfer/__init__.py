@@ -21,11 +21,11 @@ from milinfer.version import __version__
 if TYPE_CHECKING:
     from milinfer.binned.pyhf_cost import PyhfCost as PyhfCost
     from milinfer.binned.templates import Templates as Templates
-    from milinfer.binned.workspace_export import export_workspace as export_workspace
+    from milinfer.binned.workspace_morphing import export_workspace as export_workspace
     from milinfer.binned.workspace_morphing import import_workspace as import_workspace
     from milinfer.binned.workspaces import read_workspace as read_workspace
+    from milinfer.diagnostics.bag_size import compare_ansaetze as compare_ansaetze
     from milinfer.diagnostics.bag_size import fit_bag_sizes as fit_bag_sizes
-    from milinfer.diagnostics.bag_size_compare import compare_ansaetze as compare_ansaetze
     from milinfer.diagnostics.bag_size_scan import scan_bag_sizes as scan_bag_sizes
     from milinfer.diagnostics.diagnosis import Diagnosis as Diagnosis
     from milinfer.diagnostics.diagnosis import diagnose as diagnose
@@ -35,19 +35,18 @@ if TYPE_CHECKING:
     from milinfer.intervals.belt import Belt as Belt
     from milinfer.intervals.belt_files import load_belt as load_belt
     from milinfer.intervals.belt_files import save_belt as save_belt
-    from milinfer.intervals.belt_regression import regression_belt as regression_belt
     from milinfer.intervals.calibration import Calibration as Calibration
     from milinfer.intervals.calibration_fit import calibrate as calibrate
+    from milinfer.intervals.coverage import CoverageScan as CoverageScan
     from milinfer.intervals.coverage import coverage as coverage
     from milinfer.intervals.coverage import coverage_scan as coverage_scan
-    from milinfer.intervals.coverage_results import CoverageScan as CoverageScan
-    from milinfer.intervals.fisher_matrix import information_matrix as information_matrix
-    from milinfer.intervals.fisher_matrix import relative_information as relative_information
     from milinfer.intervals.information import information as information
+    from milinfer.intervals.information import information_matrix as information_matrix
+    from milinfer.intervals.information import relative_information as relative_information
     from milinfer.intervals.neyman import neyman as neyman
+    from milinfer.intervals.neyman import regression_belt as regression_belt
     from milinfer.intervals.saved_files import load_calibration as load_calibration
     from milinfer.intervals.saved_files import save_calibration as save_calibration
-    from milinfer.intervals.toy_intervals import profile_interval as profile_interval
     from milinfer.learning.background_ratio import BackgroundRatio as BackgroundRatio
     from milinfer.learning.bag_likelihood import BagLikelihood as BagLikelihood
     from milinfer.learning.boosted_trees import BoostedLikelihood as BoostedLikelihood
@@ -59,23 +58,24 @@ if TYPE_CHECKING:
     from milinfer.learning.labelled_bags.search import optuna_search as optuna_search
     from milinfer.learning.labelled_bags.search import stepwise_search as stepwise_search
     from milinfer.learning.model_columns import ModelColumns as ModelColumns
-    from milinfer.learning.trackers import MLflowTracker as MLflowTracker
-    from milinfer.learning.trackers import TensorBoardTracker as TensorBoardTracker
-    from milinfer.learning.trackers import WandbTracker as WandbTracker
+    from milinfer.learning.tracking import MLflowTracker as MLflowTracker
+    from milinfer.learning.tracking import TensorBoardTracker as TensorBoardTracker
     from milinfer.learning.tracking import Tracker as Tracker
+    from milinfer.learning.tracking import WandbTracker as WandbTracker
     from milinfer.learning.tracking import log_training as log_training
     from milinfer.likelihood.cost import LikelihoodCost as LikelihoodCost
+    from milinfer.likelihood.fits import fit_results as fit_results
+    from milinfer.likelihood.fits import impacts as impacts
     from milinfer.likelihood.fits import minuit as minuit
+    from milinfer.likelihood.fits import profile_interval as profile_interval
     from milinfer.likelihood.fits import shared_parameters as shared_parameters
     from milinfer.likelihood.mixture import MixtureCost as MixtureCost
     from milinfer.likelihood.mixture import mixture_cost as mixture_cost
-    from milinfer.likelihood.nuisances import impacts as impacts
     from milinfer.likelihood.oracle import Oracle as Oracle
     from milinfer.likelihood.profiled_mixture import ProfiledMixture as ProfiledMixture
     from milinfer.likelihood.rate import Rate as Rate
-    from milinfer.likelihood.results import fit_results as fit_results
-    from milinfer.samples.samples import Sample as Sample
-    from milinfer.samples.samples import SampleSet as SampleSet
+    from milinfer.samples.sample import Sample as Sample
+    from milinfer.samples.sample import SampleSet as SampleSet
     from milinfer.samples.streaming import StreamedSamples as StreamedSamples
     from milinfer.toys.pool import Background as Background
     from milinfer.toys.pool import EventPool as EventPool
@@ -83,8 +83,8 @@ if TYPE_CHECKING:
     from milinfer.workflow.comparison import Comparison as Comparison
     from milinfer.workflow.comparison import compare as compare
     from milinfer.workflow.configuration import AnalysisConfig as AnalysisConfig
-    from milinfer.workflow.configuration_file import read_configuration as read_configuration
-    from milinfer.workflow.configuration_template import init_analysis as init_analysis
+    from milinfer.workflow.configuration import init_analysis as init_analysis
+    from milinfer.workflow.configuration import read_configuration as read_configuration
     from milinfer.workflow.inspection import inspect_file as inspect_file
     from milinfer.workflow.run import plan_analysis as plan_analysis
     from milinfer.workflow.run import run_analysis as run_analysis
@@ -92,9 +92,9 @@ if TYPE_CHECKING:
 _WHERE = {
     "ModelColumns": "learning.model_columns",
     "run_analysis": "workflow.run",
-    "read_configuration": "workflow.configuration_file",
+    "read_configuration": "workflow.configuration",
     "plan_analysis": "workflow.run",
-    "init_analysis": "workflow.configuration_template",
+    "init_analysis": "workflow.configuration",
     "AnalysisConfig": "workflow.configuration",
     "Background": "toys.pool",
     "BackgroundRatio": "learning.background_ratio",
@@ -116,32 +116,32 @@ _WHERE = {
     "PyhfCost": "binned.pyhf_cost",
     "ProfiledMixture": "likelihood.profiled_mixture",
     "Rate": "likelihood.rate",
-    "Sample": "samples.samples",
-    "SampleSet": "samples.samples",
+    "Sample": "samples.sample",
+    "SampleSet": "samples.sample",
     "StreamedSamples": "samples.streaming",
     "Templates": "binned.templates",
-    "MLflowTracker": "learning.trackers",
-    "TensorBoardTracker": "learning.trackers",
+    "MLflowTracker": "learning.tracking",
+    "TensorBoardTracker": "learning.tracking",
     "Toys": "toys.toys",
     "Tracker": "learning.tracking",
-    "WandbTracker": "learning.trackers",
+    "WandbTracker": "learning.tracking",
     "calibrate": "intervals.calibration_fit",
     "compare": "workflow.comparison",
-    "CoverageScan": "intervals.coverage_results",
-    "compare_ansaetze": "diagnostics.bag_size_compare",
+    "CoverageScan": "intervals.coverage",
+    "compare_ansaetze": "diagnostics.bag_size",
     "coverage": "intervals.coverage",
     "coverage_scan": "intervals.coverage",
     "diagnose": "diagnostics.diagnosis",
-    "export_workspace": "binned.workspace_export",
+    "export_workspace": "binned.workspace_morphing",
     "feature_set": "features.feature_set",
     "fit_bag_sizes": "diagnostics.bag_size",
-    "fit_results": "likelihood.results",
-    "impacts": "likelihood.nuisances",
+    "fit_results": "likelihood.fits",
+    "impacts": "likelihood.fits",
     "import_workspace": "binned.workspace_morphing",
     "information": "intervals.information",
-    "information_matrix": "intervals.fisher_matrix",
+    "information_matrix": "intervals.information",
     "inspect_file": "workflow.inspection",
-    "relative_information": "intervals.fisher_matrix",
+    "relative_information": "intervals.information",
     "load_belt": "intervals.belt_files",
     "load_calibration": "intervals.saved_files",
     "log_training": "learning.tracking",
@@ -149,8 +149,8 @@ _WHERE = {
     "mixture_cost": "likelihood.mixture",
     "neyman": "intervals.neyman",
     "optuna_search": "learning.labelled_bags.search",
-    "regression_belt": "intervals.belt_regression",
-    "profile_interval": "intervals.toy_intervals",
+    "regression_belt": "intervals.neyman",
+    "profile_interval": "likelihood.fits",
     "read_workspace": "binned.workspaces",
     "save_belt": "intervals.belt_files",
     "save_calibration": "intervals.saved_files",

@@ -7,7 +7,7 @@ from typing import Any
 
 from bad_input.harness import Case
 from milinfer.exceptions import ConfigurationError
-from milinfer.workflow.configuration_file import read_configuration
+from milinfer.workflow.configuration import read_configuration
 from milinfer.workflow.run import plan_analysis
 
 LEAST = '[[samples.train]]\npath = "a.root"\n[data]\npath = "d.root"\n'

@@ -15,8 +15,8 @@ from bad_input.lhe_cases import HEADER, WEIGHTED, WHOLE
 from lhe.conftest import RWGT, document, event
 from milinfer.exceptions import ConfigurationError, LHEError, MilinferError
 from milinfer.io.lhe import LHEReader
-from milinfer.io.lhe.parsing import BlockParser
-from milinfer.workflow.configuration_file import read_configuration
+from milinfer.io.lhe.reading import BlockParser
+from milinfer.workflow.configuration import read_configuration
 
 TOKENS = (
     b"", b"0", b"-1", b"1", b"4", b"1e999", b"nan", b"-inf", b"1_0", b"0x1p3", b"1.5", b"99999999999",  # noqa: E501

@@ -10,12 +10,11 @@ import pytest
 
 from milinfer.datasets import vbf_hww, vbf_hzz
 from milinfer.datasets.amplitude import M_H, decay_ww, production
-from milinfer.datasets.generator import passes_cuts
-from milinfer.datasets.sampling import decay_channel
+from milinfer.datasets.generator import decay_channel, passes_cuts
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.features.feature_set import feature_set
 from milinfer.io import lhe
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 
 REFERENCE = json.loads(
     (Path(__file__).parent / "data" / "vbf_hww_distributions.json").read_text(encoding="utf-8")

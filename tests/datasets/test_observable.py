@@ -18,12 +18,15 @@ from milinfer.datasets.amplitude import (
     quadratic_of_invariants,
 )
 from milinfer.datasets.generated import GeneratedEvents
-from milinfer.datasets.hidden import integrands
-from milinfer.datasets.observable import observable_coefficients, with_observable_weights
+from milinfer.datasets.observable import (
+    integrands,
+    observable_coefficients,
+    with_observable_weights,
+)
 from milinfer.datasets.phase_space import SQRT_S, boost, parton_densities
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.likelihood.oracle import Oracle, reweight_coefficients
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 
 N_EVENTS = 8_000
 POINTS = (-1.0, 0.0, 1.0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milinfer.datasets.vegas import Grid, adapt
+from milinfer.datasets.generator import Grid, adapt
 
 
 def peak(x):

@@ -3,8 +3,8 @@
 With fixed templates the shape likelihood is a product over events of bin probabilities, so each
 event contributes ``ln f_b(θ)/f_b(θ0)`` of its bin.  With Monte-Carlo errors the factors of the bins
 are profiled, which couples events: Λ is then a function of the counts, computed for many toys at
-once.  Either way it is what :class:`milinfer.binned.template_cost.TemplateCost` gives for one dataset with
-pyhf.
+once.  Either way it is what :class:`milinfer.binned.template_cost.TemplateCost` gives for one
+dataset with pyhf.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milinfer.binned.barlow_beeston import profile_log_likelihood
+from milinfer.binned.template_cost import profile_log_likelihood
 from milinfer.exceptions import TemplateError
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from milinfer.exceptions import TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
-from milinfer.samples.samples import SampleSet
+from milinfer.samples.sample import SampleSet
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, point_matrix

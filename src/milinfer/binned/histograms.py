@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from milinfer.binned.binning import bins_with_enough, checked_edges, quantile_bins
 from milinfer.exceptions import SampleError, TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["TemplateAxis", "as_counts", "bin_index", "bin_names", "fill_histogram", "make_axes"]

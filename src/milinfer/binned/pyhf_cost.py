@@ -157,7 +157,8 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         Parameters
         ----------
         workspace
-            HistFactory JSON; :func:`milinfer.binned.workspaces.read_workspace` reads and checks a file.
+            HistFactory JSON; :func:`milinfer.binned.workspaces.read_workspace` reads and checks a
+            file.
         measurement
             Name of the measurement; default: the first.
         asimov

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from milinfer.typing import Point
-from milinfer.utils.display import html_table, rich_table
+from milinfer.utils.display import html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point
-from milinfer.utils.tables import tuples_table
 
 if TYPE_CHECKING:
     import pyarrow as pa

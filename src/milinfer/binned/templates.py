@@ -1,11 +1,18 @@
-"""Histogram templates of one or two observables, morphed in the parameters; their likelihood."""
+"""Histogram templates of one or two observables, morphed in the parameters; their likelihood.
+
+Templates as a notebook shows them, and as an Arrow table: one row for each bin and sample.
+
+Histograms of templates as JSON in the UHI serialisation, which every histogram library reads.
+"""
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +21,18 @@ from numpy.typing import ArrayLike
 from milinfer.binned.histograms import TemplateAxis, bin_index, bin_names, fill_histogram, make_axes
 from milinfer.exceptions import MilinferWarning, TemplateError
 from milinfer.likelihood.observables import Observable
-from milinfer.samples.samples import Sample, SampleSet
-from milinfer.typing import FloatArray, IntArray, Point
-from milinfer.utils.points import format_point
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.typing import FloatArray, IntArray, PathLikeStr, Point
+from milinfer.utils.display import (
+    arrow_table,
+    html_facts,
+    html_histogram,
+    measured,
+    point_cells,
+    point_types,
+)
+from milinfer.utils.files import parse_json, write_whole
+from milinfer.utils.points import format_point, point_id
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
 
 if TYPE_CHECKING:
@@ -25,7 +41,15 @@ if TYPE_CHECKING:
     from milinfer.binned.template_cost import TemplateCost
     from milinfer.binned.template_diagnosis import TemplateDiagnosis
 
-__all__ = ["Observable", "Templates"]
+__all__ = [
+    "Observable",
+    "Templates",
+    "html_templates",
+    "load_histograms",
+    "save_histograms",
+    "templates_table",
+]
+
 
 # Points at which the range of several parameters is searched for negative yields.
 _SCAN = 2000
@@ -88,8 +112,8 @@ class Templates:
             these.  :mod:`milinfer.likelihood.observables` makes functions of models.
         bins
             Number of bins of equal content over all samples, or the edges (see also
-            :func:`milinfer.binned.binning.fisher_bins`); for two observables a pair of these, or one
-            number for both.
+            :func:`milinfer.binned.binning.fisher_bins`); for two observables a pair of these, or
+            one number for both.
         degree
             Of the polynomial.
         luminosity
@@ -160,14 +184,11 @@ class Templates:
         )
 
     def _repr_html_(self) -> str:
-        from milinfer.binned.template_table import html_templates
 
         return html_templates(self)
 
     def to_table(self) -> pa.Table:
-        """A row for each bin and sample; see :func:`milinfer.binned.template_table.templates_table`."""
-        from milinfer.binned.template_table import templates_table
-
+        """A row for each bin and sample; see :func:`milinfer.binned.templates.templates_table`."""
         return templates_table(self)
 
     @property
@@ -349,9 +370,9 @@ class Templates:
     ) -> dict[str, Any]:
         """HistFactory workspace with one sample for each point of the morphing basis.
 
-        See :func:`milinfer.binned.template_workspace.template_workspace`.
+        See :func:`milinfer.binned.template_cost.template_workspace`.
         """
-        from milinfer.binned.template_workspace import template_workspace
+        from milinfer.binned.template_cost import template_workspace
 
         return template_workspace(self, counts, mc_stat=mc_stat, name=name)
 
@@ -363,7 +384,9 @@ class Templates:
         mc_stat: bool = True,
         name: str | None = None,
     ) -> TemplateCost:
-        """Cost −2 ln L of a dataset through pyhf; see :class:`milinfer.binned.template_cost.TemplateCost`.
+        """Cost −2 ln L of a dataset through pyhf.
+
+        See :class:`milinfer.binned.template_cost.TemplateCost`.
 
         Parameters
         ----------
@@ -407,3 +430,177 @@ def _fit(
         ratio = np.divide(expected, contents, where=usable, out=np.ones_like(contents))
         fit = basis.fit(points, contents, np.sqrt(variances * np.clip(ratio, 0.2, 5.0)))
     return fit
+
+
+def templates_table(templates: Templates) -> pa.Table:
+    """One row for each bin of each sample.
+
+    Columns: ``point.PARAMETER``, ``bin``, ``OBSERVABLE.low`` and ``OBSERVABLE.high`` for each
+    observable, ``cross_section`` and ``cross_section_error`` of the filled histogram,
+    ``fitted`` and ``fitted_error`` of the polynomial, all in pb.  The polynomial contains the
+    background, if there is one; the histograms of the samples do not.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.binned.templates import Templates
+    >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
+    >>> table = templates_table(Templates.from_samples(samples, "x0", bins=4, degree=2))
+    >>> table.num_rows, table.column_names[1:4]
+    (12, ['bin', 'x0.low', 'x0.high'])
+    """
+    names = templates.basis.parameters
+    ends = {f"{a.name}.{end}": float for a in templates.axes for end in ("low", "high")}
+    values = ("cross_section", "cross_section_error", "fitted", "fitted_error")
+    types = {**point_types(names), "bin": int, **ends, **dict.fromkeys(values, float)}
+    shape = tuple(len(a) for a in templates.axes)
+    rows: list[dict[str, Any]] = []
+    for point, histogram in zip(templates.points, templates.histograms, strict=True):
+        contents, variances = histogram.values().ravel(), histogram.variances().ravel()
+        fitted = templates.basis.value(templates.fit, point[None])[0]
+        errors = np.sqrt(templates.basis.variance(templates.fit, point[None])[0])
+        for b in range(templates.n_bins):
+            row: dict[str, Any] = {**point_cells(templates.point(point)), "bin": b}
+            for axis, k in zip(templates.axes, np.unravel_index(b, shape), strict=True):
+                row[f"{axis.name}.low"], row[f"{axis.name}.high"] = axis.edges[k : k + 2]
+            numbers = (contents[b], np.sqrt(variances[b]), fitted[b], errors[b])
+            rows.append(row | dict(zip(values, numbers, strict=True)))
+    return arrow_table(types, rows)
+
+
+def html_templates(templates: Templates) -> str:
+    """Facts of templates, and the histogram at the reference where there is one observable.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.binned.templates import Templates
+    >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
+    >>> "polyline" in html_templates(Templates.from_samples(samples, "x0", bins=4, degree=2))
+    True
+    """
+    reference = templates.reference
+    sigma = templates.cross_sections(reference)
+    errors = sigma * templates.relative_errors(reference)
+    problems = len(templates.diagnose().problems)
+    ranges = [
+        f"{n} from {low:.4g} to {high:.4g}"
+        for n, low, high in zip(
+            templates.basis.parameters,
+            templates.points.min(axis=0),
+            templates.points.max(axis=0),
+            strict=True,
+        )
+    ]
+    facts = {
+        "bins": " × ".join(str(len(a)) for a in templates.axes),
+        "polynomial": f"degree {templates.basis.degree}, {len(templates.points)} samples in "
+        + ", ".join(ranges),
+        f"cross-section at {format_point(reference)}": measured(
+            float(sigma.sum()), float(np.sqrt(np.sum(errors**2))), "pb"
+        ),
+        "luminosity": "" if templates.luminosity is None else f"{templates.luminosity:g} /fb",
+        "background": ""
+        if templates.background is None
+        else measured(float(templates.background.values().sum()), None, "pb"),
+        "bins with problems": f"{problems}: see diagnose()" if problems else "none",
+    }
+    shown = html_facts(f"Templates of {templates.observable_name}", facts)
+    if len(templates.axes) > 1:
+        return shown
+    (axis,) = templates.axes
+    return f"<div>{html_histogram(axis.edges, sigma, axis.name)}{shown}</div>"
+
+
+def save_histograms(templates: Templates, path: PathLikeStr) -> None:
+    """Write the histogram of each sample, with variances, in pb.
+
+    The file is a JSON object: name of the point (``c_HW_m0p5``) → histogram in the serialisation
+    of the Universal Histogram Interface.  The metadata of each hold ``point``
+    (``c_HW=-0.5``) and ``unit``, in hist ``h.point`` and ``h.unit``.
+
+    Parameters
+    ----------
+    templates
+        Whose ``histograms`` to write.
+    path
+        JSON file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.binned.templates import Templates
+    >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
+    >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_histograms(templates, Path(folder, "h.json"))
+    ...     histograms = load_histograms(Path(folder, "h.json"))
+    >>> list(histograms), histograms["mu_0"] == templates.histograms[1]
+    (['mu_m0p5', 'mu_0', 'mu_0p5'], True)
+    """
+    import uhi.io.json as uhi_json
+
+    content: dict[str, Any] = {}
+    for values, h in zip(templates.points.tolist(), templates.histograms, strict=True):
+        point = dict(zip(templates.basis.parameters, values, strict=True))
+        # The schema of UHI allows text and numbers here; hist makes attributes of them.
+        item = h._to_uhi_()
+        notes = {**item.get("metadata", {}), "point": format_point(point), "unit": "pb"}
+        content[point_id(point)] = {**item, "metadata": notes}
+    write_whole(path, json.dumps(content, default=uhi_json.default, indent=1) + "\n")
+
+
+def load_histograms(path: PathLikeStr) -> dict[str, Any]:
+    """Read histograms in the UHI serialisation.
+
+    Parameters
+    ----------
+    path
+        JSON file: an object with a histogram for each name, or one histogram, which then has
+        the name of the file; from any library.
+
+    Returns
+    -------
+    dict
+        Name → ``hist.Hist``.
+
+    Raises
+    ------
+    TemplateError
+        If the file is no such JSON.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "h.json").write_text('{"h": 1}')
+    ...     try:
+    ...         load_histograms(Path(folder, "h.json"))
+    ...     except TemplateError as error:
+    ...         print(str(error).replace(folder, ""))
+    /h.json: 'h' is no histogram in the UHI serialisation ...
+    """
+    import hist
+    import uhi.io.json as uhi_json
+
+    try:
+        content = parse_json(
+            Path(path).read_text(encoding="utf-8"), object_hook=uhi_json.object_hook
+        )
+        # UHI allows a file of one histogram as well as one of several by name.
+        named = {Path(path).stem: content} if "uhi_schema" in content else dict(content)
+    except (OSError, ValueError, TypeError) as error:
+        msg = f"{path} is no JSON object of histograms: {error}; write it again"
+        raise TemplateError(msg) from error
+    histograms = {}
+    for name, item in named.items():
+        if not isinstance(item, dict) or "uhi_schema" not in item:
+            msg = f"{path}: {name!r} is no histogram in the UHI serialisation (no uhi_schema)"
+            raise TemplateError(msg)
+        try:
+            histograms[name] = hist.Hist(item)
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"{path}: the histogram {name!r} is damaged: {error!r}; write it again"
+            raise TemplateError(msg) from error
+    return histograms

@@ -11,6 +11,8 @@ measurement it is asked for).  So the morphing of a channel is a measurement of 
 
 It stays with the workspace through ``pyhf combine``, ``rename`` and the like.  Building a model of
 this measurement fails, rather than giving one without the tie.
+
+Morphed templates as a HistFactory workspace, with background and systematic uncertainties.
 """
 
 from __future__ import annotations
@@ -19,18 +21,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from milinfer.binned.pyhf_cost import PyhfCost, asimov_data
-from milinfer.binned.workspace_checks import MORPHING
-from milinfer.binned.workspaces import model_and_data, read_workspace
-from milinfer.exceptions import TemplateError, WorkspaceError
+from milinfer.binned.workspaces import MORPHING, model_and_data, read_workspace, require_workspace
+from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
+from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, PathLikeStr, Point
 from milinfer.utils.polynomials import PolynomialBasis
 
-__all__ = ["WorkspaceMorphing", "import_workspace", "workspace_morphings"]
+if TYPE_CHECKING:
+    from milinfer.binned.templates import Templates
+
+__all__ = [
+    "BackgroundYields",
+    "SIGNAL",
+    "Systematic",
+    "WorkspaceMorphing",
+    "export_workspace",
+    "import_workspace",
+    "workspace_morphings",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +168,7 @@ def import_workspace(
     measurement: str | None = None,
     asimov: Point | None = None,
 ) -> PyhfCost:
-    """Cost of a workspace that :func:`milinfer.binned.workspace_export.export_workspace` has made.
+    """Make the cost of a workspace that :func:`export_workspace` has written.
 
     The parameters of the morphing take the place of its normalisation factors.  Channels whose
     parameters have the same names share them; their limits are what all channels allow.  A
@@ -183,7 +197,7 @@ def import_workspace(
     --------
     >>> from milinfer.datasets import gaussian
     >>> from milinfer.binned.templates import Templates
-    >>> from milinfer.binned.workspace_export import export_workspace
+    >>> from milinfer.binned.workspace_morphing import export_workspace
     >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
     >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2, luminosity=0.1)
     >>> cost = import_workspace(export_workspace(templates, [20, 30, 25, 25]))
@@ -232,3 +246,348 @@ def _limits(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, f
         msg = f"the channels' ranges of {name}, {ranges}, exclude each other; export them again"
         raise WorkspaceError(msg)
     return low, high
+
+
+SIGNAL = "signal"
+"""Name of all samples of the morphing basis together, for ``Systematic.samples``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Systematic:
+    """What a nuisance parameter does at −1 and +1.
+
+    The same name is the same parameter, on every sample and in every channel.
+
+    Parameters
+    ----------
+    name
+        Of the nuisance parameter, which has a standard normal constraint.
+    low, high
+        At −1 and +1: relative shifts, such as −0.05, of the whole sample (``normsys``) or of each
+        bin, shape (n_bins,) (``histosys``); or :class:`~milinfer.binned.templates.Templates` of the
+        varied samples, for the signal alone (``histosys``).
+    samples
+        Names of backgrounds and ``"signal"``; default: all for numbers, the signal for templates.
+
+    Examples
+    --------
+    >>> Systematic("trigger", -0.02, 0.02).kind
+    'normsys'
+    """
+
+    name: str
+    low: float | ArrayLike | Templates
+    high: float | ArrayLike | Templates
+    samples: tuple[str, ...] | None = None
+
+    @property
+    def kind(self) -> str:
+        """``normsys`` or ``histosys``."""
+        for side in (self.low, self.high):
+            # numpy takes templates for an object of no dimension.
+            if _is_templates(side) or np.ndim(side):  # type: ignore[arg-type]
+                return "histosys"
+        return "normsys"
+
+
+@dataclass(frozen=True, eq=False)
+class BackgroundYields:
+    """Expected events of a background, which does not depend on the parameters.
+
+    Parameters
+    ----------
+    name
+        Of the sample.
+    yields
+        Events in each bin, shape (n_bins,).
+    errors
+        Their Monte-Carlo errors, shape (n_bins,); default 0.
+    luminosity
+        Whether it scales with the luminosity; a background taken from data does not.
+
+    Examples
+    --------
+    >>> BackgroundYields("tt", [20.0, 10.0]).name
+    'tt'
+    """
+
+    name: str
+    yields: ArrayLike
+    errors: ArrayLike = 0.0
+    luminosity: bool = True
+
+
+def export_workspace(
+    templates: Templates,
+    counts: Sample | ArrayLike | None = None,
+    *,
+    systematics: Sequence[Systematic] = (),
+    background: Sequence[BackgroundYields] = (),
+    luminosity_uncertainty: float | None = None,
+    mc_stat: bool = False,
+    poi: str | None = None,
+    point: Point | None = None,
+    channel: str | None = None,
+) -> dict[str, Any]:
+    """HistFactory workspace with one sample for each point of the morphing basis.
+
+    :func:`~milinfer.binned.workspace_morphing.import_workspace` makes the cost in θ of it again.
+    pyhf, cabinetry and others, which do not know the morphing, see its factors fixed: the signal at
+    ``point``, with all its uncertainties.
+
+    Parameters
+    ----------
+    templates
+        With a luminosity.
+    counts
+        Observed: a dataset, or counts of shape (n_bins,); default: expected at ``point``.
+    systematics
+        Passed on to all samples of the basis, so that the relative shift is the same for every θ,
+        and templates of varied samples are morphed as the nominal ones are.
+    background
+        Further samples.
+    luminosity_uncertainty
+        Relative, such as 0.02: a ``lumi`` parameter.
+    mc_stat
+        Whether Monte-Carlo errors count: a ``staterror`` with one factor for each bin
+        (Barlow–Beeston-lite), with the relative error of signal and background at ``point``.
+    poi
+        Name of a factor for the strength of the signal, and parameter of interest; 1 is that of
+        ``point``.  For tools without the morphing: ``import_workspace`` fixes it.
+    point
+        Default: the point of the samples that is nearest to the origin.
+    channel
+        Name; default: of the observable.
+
+    Returns
+    -------
+    dict
+        HistFactory JSON, valid.
+
+    Raises
+    ------
+    TemplateError
+        If there is no luminosity, shapes do not fit, a bin would not be positive, or a systematic
+        names an unknown sample, or the same sample twice.
+    ParameterError
+        If the point has other parameters.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.binned.templates import Templates
+    >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
+    >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2, luminosity=1.0)
+    >>> workspace = export_workspace(
+    ...     templates, background=[BackgroundYields("tt", [5.0, 5.0, 5.0, 5.0])],
+    ...     systematics=[Systematic("trigger", -0.02, 0.02)], luminosity_uncertainty=0.01)
+    >>> [s["name"] for s in workspace["channels"][0]["samples"]]
+    ['signal_0', 'signal_1', 'signal_2', 'tt']
+    """
+    name = channel or templates.observable_name
+    basis, luminosity = templates.basis, templates.luminosity
+    if luminosity is None:
+        msg = f"{name}: a workspace has yields and needs templates with luminosity= in 1/fb"
+        raise TemplateError(msg)
+    at = _nearest(templates) if point is None else dict(point)
+    theta = basis.array(at)
+    low, high = templates.points.min(axis=0), templates.points.max(axis=0)
+    if np.any((theta < low) | (theta > high)):
+        msg = f"{name}: {at} is outside the range of the samples, {low} to {high}"
+        raise ParameterError(msg)
+    points = templates.basis_points
+    tie = WorkspaceMorphing(
+        name,
+        basis,
+        points,
+        tuple(f"w_{name}_{k}" for k in range(len(points))),
+        {n: (float(a), float(b)) for n, a, b in zip(basis.parameters, low, high, strict=True)},
+        at,
+    )
+    at_point = templates.expected(at)
+    nominal = {f"{SIGNAL}_{k}": y for k, y in enumerate(templates.basis_yields(1000 * luminosity))}
+    others = {b.name: _per_bin(b.yields, at_point, f"yields of {b.name}") for b in background}
+    if len(others) < len(background) or {*others} & {*nominal, SIGNAL}:
+        msg = f"{name}: the backgrounds need different names, other than {SIGNAL}"
+        raise TemplateError(msg)
+    modifiers: dict[str, list[dict[str, Any]]] = {s: [] for s in [*nominal, *others]}
+    for factor, sample in zip(tie.factors, nominal, strict=True):
+        modifiers[sample].append({"name": factor, "type": "normfactor", "data": None})
+        if poi is not None:
+            modifiers[sample].append({"name": poi, "type": "normfactor", "data": None})
+    for systematic in systematics:
+        for sample, modifier in _systematic(systematic, templates, nominal, others).items():
+            known = {(m["name"], m["type"]) for m in modifiers[sample]}
+            if (modifier["name"], modifier["type"]) in known:
+                msg = f"{name}: {systematic.name} comes twice for the sample {sample}; merge them"
+                raise TemplateError(msg)
+            modifiers[sample].append(modifier)
+    if luminosity_uncertainty is not None:
+        fixed_yield = {b.name for b in background if not b.luminosity}
+        for sample in modifiers.keys() - fixed_yield:
+            modifiers[sample].append({"name": "lumi", "type": "lumi", "data": None})
+    if mc_stat:
+        variance = (1000 * luminosity) ** 2 * basis.variance(templates.fit, theta)[0]
+        for b in background:
+            variance = variance + _per_bin(b.errors, at_point, f"errors of {b.name}") ** 2
+        relative = np.sqrt(variance) / (at_point + sum(others.values(), start=np.zeros(1)))
+        # pyhf divides the errors, added in quadrature, by the sum of all samples.
+        every = np.sum([*nominal.values(), *others.values()], axis=0)
+        share = (relative * every / np.sqrt(len(modifiers))).tolist()
+        for of_sample in modifiers.values():
+            of_sample.append({"name": f"staterror_{name}", "type": "staterror", "data": share})
+    workspace = {
+        "channels": [
+            {
+                "name": name,
+                "samples": [
+                    {"name": s, "data": y.tolist(), "modifiers": modifiers[s]}
+                    for s, y in {**nominal, **others}.items()
+                ],
+            }
+        ],
+        "observations": [
+            {"name": name, "data": _counts(templates, counts, at_point, others, name).tolist()}
+        ],
+        "measurements": [
+            {
+                "name": "milinfer",
+                "config": {
+                    "poi": poi or "",
+                    "parameters": _parameters(tie, theta, luminosity_uncertainty),
+                },
+            },
+            tie.measurement(),
+        ],
+        "version": "1.0.0",
+    }
+    require_workspace(workspace, f"workspace of {name}")
+    return workspace
+
+
+def _nearest(templates: Templates) -> dict[str, float]:
+    span = np.abs(templates.points).max(axis=0)
+    distance = np.linalg.norm(templates.points / np.where(span > 0, span, 1.0), axis=1)
+    values = templates.points[int(np.argmin(distance))].tolist()
+    return dict(zip(templates.basis.parameters, values, strict=True))
+
+
+def _is_templates(x: object) -> bool:
+    return hasattr(x, "basis_points")
+
+
+def _per_bin(values: ArrayLike, like: FloatArray, what: str) -> FloatArray:
+    """A number for each bin, finite and not negative."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape not in {(), like.shape} or not np.all(np.isfinite(array) & (array >= 0)):
+        msg = (
+            f"{what} must be {len(like)} numbers, finite and not negative, not of shape "
+            f"{array.shape} and {values!r}"
+        )
+        raise TemplateError(msg)
+    return np.broadcast_to(array, like.shape)
+
+
+def _counts(
+    templates: Templates,
+    counts: Sample | ArrayLike | None,
+    at_point: FloatArray,
+    others: dict[str, FloatArray],
+    name: str,
+) -> FloatArray:
+    if counts is None:
+        return np.asarray(sum(others.values(), start=at_point))
+    if isinstance(counts, Sample):
+        counts.require_data()
+        return templates.counts(counts)
+    observed = np.asarray(counts, dtype=np.float64)
+    if observed.shape != at_point.shape:
+        msg = f"{name}: counts of shape {observed.shape} given, {len(at_point)} bins expected"
+        raise TemplateError(msg)
+    return _per_bin(observed, at_point, f"counts of {name}")
+
+
+def _parameters(
+    tie: WorkspaceMorphing, theta: FloatArray, luminosity_uncertainty: float | None
+) -> list[dict[str, Any]]:
+    # Free factors would fit anything; pyhf is to see the signal at the point.
+    parameters: list[dict[str, Any]] = [
+        {"name": n, "inits": [w], "bounds": [[min(-10.0, 2 * w), max(10.0, 2 * w)]], "fixed": True}
+        for n, w in tie.weights(theta).items()
+    ]
+    if luminosity_uncertainty is not None:
+        if not 0 < luminosity_uncertainty < 1:
+            msg = f"luminosity_uncertainty is relative, such as 0.02, not {luminosity_uncertainty}"
+            raise TemplateError(msg)
+        lumi = {"inits": [1.0], "auxdata": [1.0], "sigmas": [luminosity_uncertainty]}
+        parameters.append({"name": "lumi", "bounds": [[1e-10, 10.0]], **lumi})
+    return parameters
+
+
+def _systematic(
+    systematic: Systematic,
+    templates: Templates,
+    nominal: dict[str, FloatArray],
+    others: dict[str, FloatArray],
+) -> dict[str, dict[str, Any]]:
+    """The modifier of each sample that a systematic changes."""
+    varied = any(_is_templates(x) for x in (systematic.low, systematic.high))
+    wanted = systematic.samples or ((SIGNAL,) if varied else (SIGNAL, *others))
+    unknown = set(wanted) - {SIGNAL, *others}
+    if unknown or (varied and wanted != (SIGNAL,)):
+        msg = (
+            f"systematic {systematic.name} is for {', '.join(wanted)}; there are {SIGNAL}"
+            f"{''.join(f', {b}' for b in others)}, and varied templates are for {SIGNAL} alone"
+        )
+        raise TemplateError(msg)
+    targets = {**(nominal if SIGNAL in wanted else {})}
+    targets |= {b: others[b] for b in wanted if b != SIGNAL}
+    if systematic.kind == "normsys":
+        low, high = 1.0 + float(systematic.low), 1.0 + float(systematic.high)  # type: ignore[arg-type]
+        data = {"lo": low, "hi": high}
+        if not (0 < low < np.inf and 0 < high < np.inf):
+            msg = f"systematic {systematic.name}: relative shifts must be above -1, not {data}"
+            raise TemplateError(msg)
+        return {s: {"name": systematic.name, "type": "normsys", "data": data} for s in targets}
+    lows = _varied(systematic, systematic.low, templates, targets)
+    highs = _varied(systematic, systematic.high, templates, targets)
+    return {
+        s: {
+            "name": systematic.name,
+            "type": "histosys",
+            "data": {"lo_data": lows[s].tolist(), "hi_data": highs[s].tolist()},
+        }
+        for s in targets
+    }
+
+
+def _varied(
+    systematic: Systematic,
+    shift: float | ArrayLike | Templates,
+    templates: Templates,
+    targets: dict[str, FloatArray],
+) -> dict[str, FloatArray]:
+    """Yields of each sample under a variation."""
+    if _is_templates(shift):
+        varied: Templates = shift  # type: ignore[assignment]
+        same = varied.basis == templates.basis and np.array_equal(varied.edges, templates.edges)
+        if not same or varied.luminosity != templates.luminosity:
+            msg = (
+                f"systematic {systematic.name}: the varied templates have other parameters, "
+                "degree, edges or luminosity than the nominal ones; fill them alike"
+            )
+            raise TemplateError(msg)
+        names = templates.basis.parameters
+        # At the points of the nominal basis, whatever points the varied samples would choose.
+        return {
+            sample: varied.expected(dict(zip(names, p.tolist(), strict=True)))
+            for sample, p in zip(targets, templates.basis_points, strict=True)
+        }
+    relative = np.asarray(shift, dtype=np.float64)
+    if relative.shape not in {(), (templates.n_bins,)} or not np.all(relative > -1):
+        msg = (
+            f"systematic {systematic.name}: relative shifts of shape {relative.shape}; one number "
+            f"or {templates.n_bins} are expected, each above -1"
+        )
+        raise TemplateError(msg)
+    return {s: y * (1.0 + relative) for s, y in targets.items()}

@@ -118,7 +118,7 @@ def convert(
     \b
     milinfer convert events.lhe.gz --out events.root
     """
-    from milinfer.features.balance import event_balance
+    from milinfer.features.feature_set import event_balance
     from milinfer.io.convert import convert as convert_file
     from milinfer.io.lhe import Limits
 

@@ -26,13 +26,12 @@ from milinfer.cli.options import (
     values_spec,
     write_json,
 )
-from milinfer.utils.files import atomic_path
-from milinfer.utils.json_text import parse_json
+from milinfer.utils.files import atomic_path, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from milinfer.samples.samples import Sample, SampleSet
+    from milinfer.samples.sample import Sample, SampleSet
     from milinfer.samples.streaming import StreamedSamples
 
 __all__ = ["compare", "fit", "report", "train"]
@@ -204,8 +203,8 @@ def fit(
     from milinfer.intervals.belt_files import load_belt
     from milinfer.intervals.coverage import CL68, CL95
     from milinfer.intervals.saved_files import load_calibration
-    from milinfer.intervals.toy_intervals import profile_interval
     from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.likelihood.fits import profile_interval
     from milinfer.likelihood.rate import Rate
 
     model = BagLikelihood.load(model_path)
@@ -418,7 +417,7 @@ def report(directory: Path, json_path: Path | None) -> None:
 def _read_data(spec: str, feature_set: str) -> Any:
     """A dataset; the point does not matter, data have none."""
     from milinfer.exceptions import ParameterError
-    from milinfer.samples.samples import Sample
+    from milinfer.samples.sample import Sample
 
     point, path = split_spec(spec)
     try:

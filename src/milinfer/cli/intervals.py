@@ -33,7 +33,7 @@ from milinfer.utils.files import atomic_path
 
 if TYPE_CHECKING:
     from milinfer.intervals.belt import Belt
-    from milinfer.intervals.coverage_results import Coverage
+    from milinfer.intervals.coverage import Coverage
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.toys.toys import ToyEnsemble
 
@@ -225,8 +225,8 @@ def neyman(
         --truths -0.6,0.6 --weight-degree 4 --regression 5000 --out belt.json
     """
     from milinfer.intervals.belt_files import save_belt
-    from milinfer.intervals.belt_regression import regression_belt
     from milinfer.intervals.neyman import neyman as make_belt
+    from milinfer.intervals.neyman import regression_belt
     from milinfer.intervals.saved_files import load_calibration
 
     if regression is not None and options.degree is None:

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from milinfer.exceptions import ParameterError
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.utils.files import write_whole
 from milinfer.utils.points import parse_point
 

@@ -27,7 +27,7 @@ def init(path: Path, overwrite: bool) -> None:
     \b
     milinfer init analysis.toml
     """
-    from milinfer.workflow.configuration_template import init_analysis
+    from milinfer.workflow.configuration import init_analysis
 
     click.echo(f"{init_analysis(path, overwrite=overwrite)}: edit it, then `milinfer run {path}`")
 
@@ -47,7 +47,7 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     milinfer run analysis.toml
     """
     from milinfer.workflow.analysis import summary_table
-    from milinfer.workflow.configuration_file import read_configuration
+    from milinfer.workflow.configuration import read_configuration
     from milinfer.workflow.run import plan_analysis, run_analysis
 
     config = read_configuration(path)

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.samples.bags import draw_bags
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray, IntArray, Seed
 
 __all__ = [
@@ -167,7 +167,8 @@ def contaminated_bags(
 ) -> ContaminatedBags:
     """Group events into bags of `n_signal` signal and `n_background` background events.
 
-    Events of one weight are in one bag at most; otherwise see :func:`milinfer.samples.bags.draw_bags`.
+    Events of one weight are in one bag at most; otherwise see
+    :func:`milinfer.samples.bags.draw_bags`.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray
 
 __all__ = [

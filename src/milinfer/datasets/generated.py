@@ -16,7 +16,7 @@ from milinfer.utils.points import format_point, point_id
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet
     from milinfer.io.event.info import LHEInfo
-    from milinfer.samples.samples import Sample
+    from milinfer.samples.sample import Sample
 
 __all__ = ["CrossSectionRatio", "GeneratedEvents"]
 
@@ -217,7 +217,7 @@ class GeneratedEvents:
         Sample(10 events, 36 features, vbf_hww at c_HW=0.5)
         """
         from milinfer.features.feature_set import feature_set
-        from milinfer.samples.samples import Sample
+        from milinfer.samples.sample import Sample
 
         events, _ = self.to_events(weights)
         table = feature_set(features).from_lhe(events)

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
 
 __all__ = [

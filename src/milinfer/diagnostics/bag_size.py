@@ -1,14 +1,45 @@
-"""Fits of effective information against bag size ([AS], eq. 15, fig. 2).
+r"""Fits of effective information against bag size ([AS], eq. 15, fig. 2).
 
-The curves are in :mod:`milinfer.diagnostics.bag_size_curve`.
+The curves are in :mod:`milinfer.diagnostics.bag_size`.
+
+How the effective information depends on the bag size ([AS], eq. 15), and a fit of that.
+
+.. math:: I_\text{eff}(N_B) = \frac{I_\text{true}}{1 + g(N_B)},\qquad
+          g(N_B) = \frac{\sigma^2_\epsilon(N_B)}{N_B\,I_1\,\Delta\theta^2}
+
+The error variance σ²_ε of a bag's log-likelihood ratio is known by an ansatz only.  Its size C and
+the information of one event enter as the product :math:`k = C/(I_1 \Delta\theta^2)` alone, so k is
+what a fit gives; :math:`C = k\,\Delta\theta^2 I_\text{true}/N` for datasets of N events.
+
+=========== ======================================= =============================== =============
+ansatz      :math:`\sigma^2_\epsilon`               g                               parameters
+=========== ======================================= =============================== =============
+"sqrt"      C √N_B (eq. 15, fig. 2)                 k/√N_B                          k
+"constant"  C                                       k/N_B                           k
+"power"     C N_B^a, a < 1                          k N_B^(a − 1)                   k, exponent
+"linear"    C √N_B + C₂ N_B (§C.6)                  k/√N_B + k₂                     k, k_linear
+=========== ======================================= =============================== =============
+
+The curves of "linear" are those of "sqrt" with I_true/(1 + k₂) for I_true and k/(1 + k₂) for k:
+not alike but the same, so that no scan of bag sizes, however precise, can tell them apart.  What a
+scan alone gives is the information at infinite bags; that this is the true one is an assumption,
+unless the true one is known from elsewhere (`bound`).
+
+Several ansätze for the error of a bag, fitted to the same informations ([AS], §C.6).
+
+Whether information rises with the bag size, without an ansatz.
+
+The ansätze of :mod:`milinfer.diagnostics.bag_size` can only rise.  The question whether anything
+rises needs a curve that may fall as well: a straight line of ln I against log₂ N_B.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,14 +47,33 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import brentq
 from scipy.stats import chi2 as chi2_distribution
 
-from milinfer.diagnostics.bag_size_curve import EXPONENTS, FORMS, Ansatz, BagSizeFit, log_info
 from milinfer.exceptions import ConfigurationError, FitError
 from milinfer.typing import FloatArray
+from milinfer.utils.display import (
+    arrow_table,
+    html_facts,
+    html_table,
+    measured,
+    rich_table,
+    tuples_table,
+)
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from iminuit import Minuit
+    from rich.table import Table
 
-__all__ = ["fit_bag_sizes", "log_points"]
+__all__ = [
+    "Ansatz",
+    "AnsatzComparison",
+    "BagSizeFit",
+    "BagSizeTrend",
+    "bag_size_slope",
+    "compare_ansaetze",
+    "fit_bag_sizes",
+    "log_points",
+]
+
 
 _AT_LIMIT = 1e-3  # in χ²
 
@@ -285,3 +335,442 @@ def _upper_error(chi2: Callable[[float], float], lowest: float) -> float:
         if high > 1e6:
             return float("inf")
     return float(brentq(lambda value: chi2(value) - lowest - 1, 0.0, high, rtol=1e-4))
+
+
+Ansatz = Literal["sqrt", "constant", "linear", "power"]
+
+
+class _Form(NamedTuple):
+    """g(N_B) and its derivatives by the parameters after I_true."""
+
+    parameters: tuple[str, ...]
+    excess: Callable[[FloatArray, FloatArray], FloatArray]
+    derivatives: Callable[[FloatArray, FloatArray], list[FloatArray]]
+    starts: tuple[float, ...] = ()  # of the exponent
+
+
+def _power(n: FloatArray, p: FloatArray) -> list[FloatArray]:
+    basis = np.power(n, p[1] - 1)
+    return [basis, p[0] * basis * np.log(n)]
+
+
+FORMS = {
+    "sqrt": _Form(("k",), lambda n, p: p[0] / np.sqrt(n), lambda n, _: [1 / np.sqrt(n)]),
+    "constant": _Form(("k",), lambda n, p: p[0] / n, lambda n, _: [1 / n]),
+    "linear": _Form(
+        ("k", "k_linear"),
+        lambda n, p: p[0] / np.sqrt(n) + p[1],
+        lambda n, _: [1 / np.sqrt(n), np.ones_like(n)],
+    ),
+    "power": _Form(
+        ("k", "exponent"), lambda n, p: p[0] * np.power(n, p[1] - 1), _power, (0.5, 0.0, 0.8)
+    ),
+}
+# Beyond, the exponent is a straight line in N_B and k/I_true is all that a fit can see.
+EXPONENTS = (-3.0, 0.98)
+
+
+class BagSizeFit(NamedTuple):
+    """Fit of one ansatz to effective informations at several bag sizes.
+
+    Made by :func:`milinfer.diagnostics.bag_size.fit_bag_sizes`.
+
+    Parameters
+    ----------
+    ansatz
+        See :mod:`milinfer.diagnostics.bag_size`.
+    parameters
+        Names: ``info_true``, ``k``, and what else the ansatz has.
+    values
+        Shape (P,).
+    errors
+        Downward and upward error of each, shape (P, 2), both positive: from MINOS where it is
+        valid, else from HESSE.  An error that meets a physical limit ends there.
+    covariance
+        From HESSE, shape (P, P); zero for parameters at a limit.
+    minos
+        Whether MINOS was valid, for each parameter.
+    at_limit
+        Parameters at the limit 0.
+    chi2, ndf, p_value
+        Of the fit; p is NaN where there are no degrees of freedom.
+    growth
+        √(χ²(k = 0) − χ²): by how many standard deviations the information grows with the bag.
+
+    Examples
+    --------
+    >>> fit = BagSizeFit("sqrt", ("info_true", "k"), np.array([100.0, 1.0]), np.ones((2, 2)),
+    ...                  np.diag([1.0, 0.01]), (True, True), (), 3.0, 4, 0.56, 9.0)
+    >>> print(fit.info(4).round(1), fit.info_error(4).round(1), round(fit.asymptote))
+    66.7 2.3 100
+    """
+
+    ansatz: Ansatz
+    parameters: tuple[str, ...]
+    values: FloatArray
+    errors: FloatArray
+    covariance: FloatArray
+    minos: tuple[bool, ...]
+    at_limit: tuple[str, ...]
+    chi2: float
+    ndf: int
+    p_value: float
+    growth: float
+
+    @property
+    def plateau(self) -> bool:
+        """Whether k is at its limit 0: the information does not grow over the sizes of the scan.
+
+        The result is then the weighted mean of the points, and extrapolates nothing.
+        """
+        return "k" in self.at_limit
+
+    @property
+    def info_true(self) -> float:
+        """Information of a perfect estimator, if the ansatz holds."""
+        return float(self.values[0])
+
+    @property
+    def info_true_error(self) -> float:
+        """Mean of the downward and the upward error of :attr:`info_true`."""
+        return float(self.errors[0].mean())
+
+    @property
+    def asymptote(self) -> float:
+        """Information at infinite bags; below :attr:`info_true` for ``"linear"`` alone."""
+        return float(self.info(np.inf))
+
+    @property
+    def asymptote_error(self) -> float:
+        """Standard error of :attr:`asymptote`."""
+        return float(self.info_error(np.inf))
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion, χ² + 2P."""
+        return self.chi2 + 2 * len(self.parameters)
+
+    def info(self, size: ArrayLike) -> FloatArray:
+        """Effective information at any bag size, of the shape of `size`."""
+        return np.asarray(np.exp(log_info(self.ansatz, np.asarray(size, float), self.values)))
+
+    def info_error(self, size: ArrayLike) -> FloatArray:
+        """Standard error of :meth:`info` from the covariance, of the shape of `size`."""
+        n = np.asarray(size, dtype=np.float64)
+        form = FORMS[self.ansatz]
+        with np.errstate(invalid="ignore"):
+            slopes = form.derivatives(n, self.values[1:])
+            excess = form.excess(n, self.values[1:])
+        # ln N_B / N_B^(1 − a) is 0 at infinity, not the product of infinity and zero.
+        rows = [np.full(n.shape, 1 / self.values[0])]
+        rows += [-np.nan_to_num(s, nan=0.0) / (1 + excess) for s in slopes]
+        gradient = np.stack(rows, axis=-1)
+        variance = np.einsum("...i,ij,...j->...", gradient, self.covariance, gradient)
+        return np.asarray(self.info(n) * np.sqrt(np.maximum(variance, 0.0)))
+
+    def __repr__(self) -> str:
+        return (
+            f"BagSizeFit({self.ansatz}, I_true = {measured(self.info_true, self.info_true_error)}, "
+            f"k = {measured(float(self.values[1]), float(self.errors[1].mean()))}, "
+            f"χ²/ndf = {self.chi2:.1f}/{self.ndf})"
+        )
+
+    def _repr_html_(self) -> str:
+        errors = self.errors.mean(axis=1)
+        facts: dict[str, Any] = {
+            name: measured(float(value), float(error)) + (" at its limit" * (name in self.at_limit))
+            for name, value, error in zip(self.parameters, self.values, errors, strict=True)
+        }
+        facts["I at infinity"] = measured(self.asymptote, self.asymptote_error)
+        facts["χ²/ndf"] = f"{self.chi2:.1f}/{self.ndf}, p = {measured(self.p_value)}"
+        facts["growth"] = "none" if self.plateau else f"{self.growth:.1f}σ"
+        return html_facts(f"Effective information against bag size: {self.ansatz}", facts)
+
+    def to_table(self) -> pa.Table:
+        """One row.
+
+        Columns: ``ansatz``; of each parameter its value, and ``_error_down`` and ``_error_up``;
+        ``asymptote``, ``asymptote_error``, ``plateau``, ``growth``, ``chi2``, ``ndf``, ``p_value``
+        and ``aic``.
+        """
+        row: dict[str, Any] = {"ansatz": self.ansatz}
+        for name, value, (down, up) in zip(self.parameters, self.values, self.errors, strict=True):
+            row |= {name: value, f"{name}_error_down": down, f"{name}_error_up": up}
+        types = {"ansatz": str, **dict.fromkeys(list(row)[1:], float)}
+        own = ("asymptote", "asymptote_error", "plateau", "growth", "chi2", "ndf", "p_value", "aic")
+        types |= {n: {"plateau": bool, "ndf": int}.get(n, float) for n in own}
+        return arrow_table(types, [row | {n: getattr(self, n) for n in own}])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures by name, for JSON."""
+        return {
+            "ansatz": self.ansatz,
+            "values": dict(zip(self.parameters, self.values.tolist(), strict=True)),
+            "errors": dict(zip(self.parameters, self.errors.tolist(), strict=True)),
+            "asymptote": self.asymptote,
+            "asymptote_error": self.asymptote_error,
+            "plateau": self.plateau,
+            "growth": self.growth,
+            "chi2": self.chi2,
+            "ndf": self.ndf,
+            "p_value": None if np.isnan(self.p_value) else self.p_value,
+            "aic": self.aic,
+        }
+
+
+def log_info(ansatz: Ansatz, size: FloatArray, values: FloatArray) -> FloatArray:
+    """Ln I_eff at any bag size, of the shape of `size`; `values` start with I_true.
+
+    Examples
+    --------
+    >>> log_info("sqrt", np.array([1.0, 4.0]), np.array([1.0, 2.0])).round(3)
+    array([-1.099, -0.693])
+    """
+    return np.asarray(np.log(values[0]) - np.log1p(FORMS[ansatz].excess(size, values[1:])))
+
+
+@dataclass(frozen=True)
+class AnsatzComparison:
+    """Fits of several ansätze to the same informations.
+
+    Parameters
+    ----------
+    fits
+        Lowest AIC first.
+    left_out
+        Why an ansatz has no fit.
+    """
+
+    fits: tuple[BagSizeFit, ...]
+    left_out: Mapping[str, str]
+
+    header: ClassVar = (
+        "ansatz",
+        "I_true",
+        "k",
+        "others",
+        "I at infinity",
+        "χ²/ndf",
+        "p",
+        "ΔAIC",
+        "growth",
+    )
+
+    def allowed(self, delta: float = 4.0) -> tuple[BagSizeFit, ...]:
+        """Fits with an AIC within `delta` of the lowest: those that the data do not tell apart."""
+        return tuple(f for f in self.fits if f.aic <= self.fits[0].aic + delta)
+
+    @property
+    def asymptotes(self) -> tuple[float, float]:
+        """Lowest and highest information at infinite bags of the allowed fits.
+
+        Their distance is what the choice of the ansatz adds to the error of the extrapolation.
+        """
+        values = [f.asymptote for f in self.allowed()]
+        return min(values), max(values)
+
+    def rows(self) -> list[list[str]]:
+        """Cells of the table, as text."""
+        return [
+            [
+                f.ansatz,
+                *(_cell(v, e) for v, e in zip(f.values[:2], f.errors[:2], strict=True)),
+                ", ".join(
+                    f"{n} {_cell(v, e)}"
+                    for n, v, e in zip(f.parameters[2:], f.values[2:], f.errors[2:], strict=True)
+                )
+                or "—",
+                f"{f.asymptote:.4g} ± {f.asymptote_error:.2g}",
+                f"{f.chi2:.1f}/{f.ndf}",
+                "—" if np.isnan(f.p_value) else f"{f.p_value:.2g}",
+                f"{f.aic - self.fits[0].aic:.1f}",
+                "none" if f.plateau else f"{f.growth:.1f}σ",
+            ]
+            for f in self.fits
+        ]
+
+    def to_rich(self) -> Table:
+        """Table for the terminal."""
+        return rich_table(self._title, self.header, self.rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(self.header, self.rows(), title=self._title)
+
+    def __repr__(self) -> str:
+        return f"AnsatzComparison({', '.join(f.ansatz for f in self.fits)})"
+
+    _title: ClassVar = "Effective information against bag size"
+
+    def to_table(self) -> pa.Table:
+        """One row for each ansatz, lowest AIC first; see :meth:`BagSizeFit.to_table`."""
+        import pyarrow as pa
+
+        tables = [f.to_table() for f in self.fits]
+        return pa.concat_tables(tables, promote_options="default")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures by name, for JSON."""
+        return {
+            "fits": [f.to_dict() for f in self.fits],
+            "allowed": [f.ansatz for f in self.allowed()],
+            "left_out": dict(self.left_out),
+        }
+
+
+def compare_ansaetze(
+    sizes: ArrayLike,
+    info: ArrayLike,
+    info_error: ArrayLike | None = None,
+    *,
+    ansaetze: Sequence[Ansatz] = ("sqrt", "constant", "power", "linear"),
+    covariance: ArrayLike | None = None,
+    bound: tuple[float, float] | None = None,
+) -> AnsatzComparison:
+    """Fit several ansätze, to see whether the data tell them apart.
+
+    Parameters
+    ----------
+    sizes, info, info_error, covariance, bound
+        See :func:`fit_bag_sizes`.
+    ansaetze
+        Those to fit.
+
+    Raises
+    ------
+    FitError
+        If none can be fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sizes = np.array([1, 5, 25, 100, 400])
+    >>> found = compare_ansaetze(sizes, 300 / (1 + 1.5 / np.sqrt(sizes)), np.full(5, 3.0))
+    >>> [f.ansatz for f in found.fits], list(found.left_out)
+    (['sqrt', 'power', 'constant'], ['linear'])
+    >>> [f.ansatz for f in found.allowed()]
+    ['sqrt', 'power']
+    """
+    fits: list[BagSizeFit] = []
+    left_out: dict[str, str] = {}
+    for ansatz in ansaetze:
+        if ansatz == "linear" and bound is None:
+            left_out[ansatz] = 'the same curves as "sqrt" unless the true information is given'
+            continue
+        try:
+            fit = fit_bag_sizes(
+                sizes, info, info_error, ansatz=ansatz, covariance=covariance, bound=bound
+            )
+        except FitError as error:
+            left_out[ansatz] = str(error)
+        else:
+            fits.append(fit)
+    if not fits:
+        msg = f"no ansatz can be fitted: {left_out}"
+        raise FitError(msg)
+    return AnsatzComparison(tuple(sorted(fits, key=lambda f: f.aic)), left_out)
+
+
+def _cell(value: float, error: FloatArray) -> str:
+    low, high = error
+    if np.isnan(low):
+        return "—"
+    if low == high == 0:
+        return f"{value:.4g}"
+    if abs(high - low) < 0.1 * (high + low):
+        return f"{value:.4g} ± {(low + high) / 2:.2g}"
+    return f"{value:.4g} −{low:.2g} +{high:.2g}"
+
+
+class BagSizeTrend(NamedTuple):
+    """A straight line through ln I against log₂ N_B.
+
+    Made by :func:`bag_size_slope`.
+
+    Parameters
+    ----------
+    slope, slope_error
+        Change of ln I with each doubling of the bag: 0.02 is 2 %.
+    level
+        I at bags of one event.
+    chi2, ndf, p_value
+        Of the straight line; p is NaN where there are no degrees of freedom.
+    """
+
+    slope: float
+    slope_error: float
+    level: float
+    chi2: float
+    ndf: int
+    p_value: float
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "change of ln I with each doubling": measured(self.slope, self.slope_error),
+            "I at bags of one event": measured(self.level),
+            "χ²/ndf": f"{self.chi2:.1f}/{self.ndf}, p = {measured(self.p_value)}",
+        }
+        return html_facts("Information against bag size", facts)
+
+    def to_table(self) -> pa.Table:
+        """One row with the fields as columns."""
+        return tuples_table(BagSizeTrend, [self])
+
+    @property
+    def sigmas(self) -> float:
+        """The slope in units of its error; negative where the information falls."""
+        return self.slope / self.slope_error
+
+
+def bag_size_slope(
+    sizes: ArrayLike,
+    info: ArrayLike,
+    info_error: ArrayLike | None = None,
+    *,
+    covariance: ArrayLike | None = None,
+) -> BagSizeTrend:
+    """Fit a straight line to ln I against log₂ N_B.
+
+    Parameters
+    ----------
+    sizes
+        Bag sizes, shape (S,).
+    info
+        Information at each: I_MLE, I_eff or a ratio of either to a reference.
+    info_error
+        Standard errors, independent of each other.
+    covariance
+        Of the informations, shape (S, S), instead of `info_error`.
+
+    Raises
+    ------
+    ConfigurationError
+        If the points are not informations with errors.
+    FitError
+        If there are fewer than two sizes.
+
+    Examples
+    --------
+    >>> sizes = np.array([1, 4, 16, 64])
+    >>> trend = bag_size_slope(sizes, 100 * 1.05 ** np.log2(sizes), np.full(4, 1.0))
+    >>> round(float(np.exp(trend.slope)), 3), round(trend.level)
+    (1.05, 100)
+    """
+    n, y, cholesky = log_points(sizes, info, info_error, covariance)
+    if len(np.unique(n)) < 2:
+        msg = f"a slope needs two bag sizes or more, not {n.tolist()}"
+        raise FitError(msg)
+    design = np.column_stack([np.ones(len(n)), np.log2(n)])
+    whitened = solve_triangular(cholesky, np.column_stack([design, y]), lower=True)
+    design, target = whitened[:, :2], whitened[:, 2]
+    normal = np.linalg.inv(design.T @ design)
+    intercept, slope = (float(v) for v in normal @ (design.T @ target))
+    chi2 = float(np.sum((target - design @ np.array([intercept, slope])) ** 2))
+    ndf = len(n) - 2
+    return BagSizeTrend(
+        slope,
+        float(np.sqrt(normal[1, 1])),
+        float(np.exp(intercept)),
+        chi2,
+        ndf,
+        float(chi2_distribution.sf(chi2, ndf)) if ndf > 0 else float("nan"),
+    )

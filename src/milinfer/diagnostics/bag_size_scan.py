@@ -14,25 +14,32 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from milinfer.diagnostics.bag_size import fit_bag_sizes
-from milinfer.diagnostics.bag_size_compare import AnsatzComparison, compare_ansaetze
-from milinfer.diagnostics.bag_size_curve import Ansatz, BagSizeFit
+from milinfer.diagnostics.bag_size import (
+    Ansatz,
+    AnsatzComparison,
+    BagSizeFit,
+    compare_ansaetze,
+    fit_bag_sizes,
+)
 from milinfer.exceptions import CalibrationError, ConfigurationError
-from milinfer.intervals.fisher_matrix import RelativeInformation, relative_information
-from milinfer.intervals.information import Information, information
+from milinfer.intervals.information import (
+    Information,
+    RelativeInformation,
+    information,
+    relative_information,
+)
 from milinfer.likelihood.models import Model, Renamed
 from milinfer.toys.toys import ToyEnsemble, Toys
 from milinfer.typing import FloatArray, IntArray
-from milinfer.utils.display import html_table, measured, shortened
+from milinfer.utils.display import arrow_table, html_table, measured, shortened
 from milinfer.utils.parallel import Workers
-from milinfer.utils.tables import arrow_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from distributed import Client
 
     from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.samples.samples import SampleSet
+    from milinfer.samples.sample import SampleSet
 
 __all__ = ["BagSizeScan", "ScanPoint", "information_covariance", "scan_bag_sizes"]
 
@@ -105,7 +112,10 @@ class BagSizeScan:
         return tuple(p for p in self.points if p.size == size)
 
     def fit(self, ansatz: Ansatz = "sqrt", *, use_bound: bool = False) -> BagSizeFit:
-        """Fit an ansatz with the covariance; see :func:`milinfer.diagnostics.bag_size.fit_bag_sizes`."""
+        """Fit an ansatz with the covariance.
+
+        See :func:`milinfer.diagnostics.bag_size.fit_bag_sizes`.
+        """
         return fit_bag_sizes(
             self.sizes,
             self.info_eff,
@@ -115,7 +125,7 @@ class BagSizeScan:
         )
 
     def compare(self, *, use_bound: bool = False) -> AnsatzComparison:
-        """Fit all ansätze; see :func:`milinfer.diagnostics.bag_size_compare.compare_ansaetze`."""
+        """Fit all ansätze; see :func:`milinfer.diagnostics.bag_size.compare_ansaetze`."""
         return compare_ansaetze(
             self.sizes,
             self.info_eff,
@@ -140,9 +150,9 @@ class BagSizeScan:
     def to_table(self) -> pa.Table:
         """One row for each training.
 
-        Columns: ``size``, ``repeat``, the fields of :class:`~milinfer.intervals.information.Information`, and with
-        a reference those of :class:`~milinfer.intervals.fisher_matrix.RelativeInformation` as
-        ``relative.FIELD``.
+        Columns: ``size``, ``repeat``, the fields of
+        :class:`~milinfer.intervals.information.Information`, and with a reference those of
+        :class:`~milinfer.intervals.information.RelativeInformation` as ``relative.FIELD``.
         """
         own: dict[str, type] = {"size": int, "repeat": int, **get_type_hints(Information)}
         relative = {f"relative.{n}": float for n in RelativeInformation._fields}

@@ -14,8 +14,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from milinfer.typing import FloatArray
-
 __all__ = [
     "ALL",
     "ANY",
@@ -25,13 +23,10 @@ __all__ = [
     "Outcome",
     "Tolerances",
     "critical_pull",
-    "effective_size",
     "judge",
     "jsonable",
     "pull_from_p",
     "pull_of",
-    "weighted_mean",
-    "weighted_ratio",
     "worst",
 ]
 
@@ -245,63 +240,6 @@ def worst(looks: Sequence[Look], order: Sequence[Outcome]) -> Look:
         return order.index(look.outcome), -look.pull if np.isfinite(look.pull) else -np.inf
 
     return min(looks, key=rank)
-
-
-def effective_size(weights: FloatArray) -> FloatArray:
-    """Number of unweighted events with the same relative error, along the first axis.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> print(effective_size(np.array([1.0, 1.0, 1.0, -1.0])))
-    1.0
-    """
-    square: FloatArray = np.square(weights).sum(axis=0)
-    size: FloatArray = np.square(weights.sum(axis=0)) / np.where(square > 0, square, 1.0)
-    return size
-
-
-def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean over weighted events, and its standard error; negative weights subtract.
-
-    Parameters
-    ----------
-    values
-        Shape (n,) or (n, m).
-    weights
-        Shape (n,).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> mean, error = weighted_mean(np.array([1.0, 3.0, 9.0, 9.0]), np.array([1.0, 1.0, 1.0, -1.0]))
-    >>> print(mean)
-    2.0
-    """
-    total = weights.sum()
-    mean = weights @ values / total
-    squares = np.square(weights) @ np.square(values - mean)
-    # The factor n/(n − 1) of equal weights, for any weights.
-    fraction = np.square(weights).sum() / np.square(np.abs(weights).sum())
-    error = np.sqrt(squares / max(1 - fraction, fraction)) / abs(total)
-    return np.asarray(mean), np.asarray(error)
-
-
-def weighted_ratio(
-    numerator: FloatArray, denominator: FloatArray, weights: FloatArray
-) -> tuple[float, float]:
-    """Ratio of two means over the same events, and its error with their correlation.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> weighted_ratio(np.array([2.0, 4.0]), np.array([1.0, 2.0]), np.ones(2))
-    (2.0, 0.0)
-    """
-    below = float(weights @ denominator)
-    ratio = float(weights @ numerator) / below
-    error = np.sqrt(np.square(weights) @ np.square(numerator - ratio * denominator)) / abs(below)
-    return ratio, float(error)
 
 
 def jsonable(value: Any) -> Any:

@@ -15,21 +15,22 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 import numpy as np
 
 from milinfer.diagnostics.checks import Check, Tolerances, jsonable
-from milinfer.diagnostics.closure import calibration_check, closure_check, separation_check
 from milinfer.diagnostics.event_checks import (
     NormalisationScan,
     bartlett_check,
+    calibration_check,
+    closure_check,
     normalisation_check,
     range_check,
     score_check,
+    separation_check,
 )
 from milinfer.diagnostics.held_out import hold_out
 from milinfer.diagnostics.toy_checks import toy_checks
 from milinfer.diagnostics.two_sample import CalibrationCurve, FeatureClosure, Separation
 from milinfer.likelihood.models import LLRModel
-from milinfer.samples.samples import Sample, SampleSet
-from milinfer.utils.display import UNKNOWN, html_table
-from milinfer.utils.tables import arrow_table
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.utils.display import UNKNOWN, arrow_table, html_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -154,7 +155,7 @@ class Diagnosis:
         return html_table(self.header, self.rows(), title=self.title, marked=("outcome", _COLOURS))
 
     def to_table(self) -> pa.Table:
-        """One row for each check, with the fields of :class:`~milinfer.diagnostics.checks.Check`."""
+        """One row for each check; columns are the fields of a :class:`Check`."""
         types = get_type_hints(Check) | {"outcome": str}
         return arrow_table(types, [vars(c) for c in self.checks])
 

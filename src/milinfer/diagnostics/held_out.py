@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from milinfer.diagnostics.checks import Tolerances, effective_size, weighted_mean
+from milinfer.diagnostics.checks import Tolerances
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
-from milinfer.likelihood.models import LLRModel, curve
+from milinfer.likelihood.models import LLRModel, curve, require_unseen
 from milinfer.likelihood.surface import Interpolation
-from milinfer.likelihood.unseen import require_unseen
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.weights import effective_size, weighted_mean
 from milinfer.typing import FloatArray
 from milinfer.utils.points import only
 

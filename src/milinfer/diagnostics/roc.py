@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.diagnostics.checks import weighted_mean
 from milinfer.exceptions import ParameterError, SampleError
+from milinfer.samples.weights import weighted_mean
 from milinfer.typing import FloatArray
 from milinfer.utils.display import html_facts, measured
 

@@ -11,19 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from milinfer.diagnostics.checks import (
-    Check,
-    Look,
-    Outcome,
-    critical_pull,
-    effective_size,
-    judge,
-    weighted_mean,
-)
+from milinfer.diagnostics.checks import Check, Look, Outcome, critical_pull, judge
 from milinfer.diagnostics.event_checks import width_meaning
 from milinfer.diagnostics.held_out import HeldOut
 from milinfer.intervals.information import information
-from milinfer.samples.samples import SampleSet
+from milinfer.samples.sample import SampleSet
+from milinfer.samples.weights import effective_size, weighted_mean
 from milinfer.toys.toys import ToyEnsemble, Toys
 from milinfer.typing import BoolArray
 

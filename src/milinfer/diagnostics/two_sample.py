@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import chdtrc, chdtri
 
-from milinfer.diagnostics.checks import effective_size
 from milinfer.diagnostics.roc import weighted_auc
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
+from milinfer.samples.weights import effective_size
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import brief
 

@@ -3,29 +3,48 @@
 A :class:`FeatureSet` is an ordered mapping of column names to functions of the leading objects.
 It works on scikit-hep and coffea vectors alike, on jagged or already paired arrays, eager or
 virtual, and computes about a million events per second.
+
+Tables of computed features, and their accumulators for coffea.
+
+Events in are events out and events rejected, by reason; always said, never assumed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import awkward as ak
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from milinfer.exceptions import FeatureError
-from milinfer.features.columns import JETS, LEPTONS, Column, vbf_2l2j_columns
-from milinfer.features.columns_invariant import vbf_2l2j_invariant_columns
-from milinfer.features.feature_table import FeatureTable
+from milinfer.exceptions import FeatureError, SampleError
+from milinfer.features.columns import (
+    JETS,
+    LEPTONS,
+    Column,
+    vbf_2l2j_columns,
+    vbf_2l2j_invariant_columns,
+)
 from milinfer.features.momenta import Particles
 from milinfer.features.objects import Collection, Objects, missing_momentum
-from milinfer.io.event.event_columns import EventColumns
+from milinfer.io.event.record import EventColumns
+from milinfer.samples.sample import Sample
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 
-__all__ = ["Collection", "FeatureSet", "FeatureTable", "Objects", "feature_set"]
+__all__ = [
+    "Collection",
+    "FeatureSet",
+    "FeatureTable",
+    "Objects",
+    "event_balance",
+    "feature_set",
+    "side_by_side",
+    "weight_sums",
+]
+
 
 OnMissing: TypeAlias = Literal["raise", "reject"]
 
@@ -219,7 +238,7 @@ class FeatureSet:
 
         Examples
         --------
-        >>> from milinfer.io.event.event_columns import EventColumns
+        >>> from milinfer.io.event.record import EventColumns
         >>> momenta = {"px": np.array([3.0]), "py": np.array([4.0]), "pz": np.zeros(1)}
         >>> tags = {"mass": np.zeros(1), "pdgId": np.array([11]), "status": np.array([1])}
         >>> events = EventColumns(np.array([1]), {**momenta, **tags}, {}, {})
@@ -375,3 +394,156 @@ def feature_set(name: str | FeatureSet) -> FeatureSet:
         msg = f"unknown feature set {name!r}; known: {', '.join(_SETS)}; or give a FeatureSet"
         raise FeatureError(msg)
     return FeatureSet(name, _SETS[name]())
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """Columns of features, and which events they belong to.
+
+    Parameters
+    ----------
+    columns
+        Name to float32 array of shape (n_events,), in order; GeV and radians.
+    kept
+        Which of the input events have a row, of shape (n_input,).
+    rejected
+        Number of events without a row, by reason.
+    """
+
+    columns: Mapping[str, Float32Array]
+    kept: BoolArray
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self.columns)
+
+    @property
+    def array(self) -> Float32Array:
+        """The columns as one array of shape (n_events, n_features), float32."""
+        return side_by_side(list(self.columns.values()), len(self))
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.kept))
+
+    def weights(self, weights: ArrayLike | AwkwardArray | None) -> FloatArray:
+        """Weights of the rows, of shape (n_events,), from those of the rows or of all events.
+
+        Raises
+        ------
+        FeatureError
+            If the number of weights is neither.
+        """
+        if weights is None:
+            return np.ones(len(self))
+        array = np.asarray(weights, dtype=np.float64)
+        if array.shape == self.kept.shape:
+            return array if len(self) == len(array) else array[self.kept]
+        if array.shape != (len(self),):
+            msg = f"{array.shape} weights given for {len(self)} of {len(self.kept)} events"
+            raise FeatureError(msg)
+        return array
+
+    def accumulate(self, weights: ArrayLike | AwkwardArray | None = None) -> dict[str, Any]:
+        """Accumulator for a coffea processor: columns, weights and their sums.
+
+        Parameters
+        ----------
+        weights
+            Of the events given to the feature set, or of the rows; default: all 1.
+
+        Returns
+        -------
+        dict
+            ``columns`` (name to ``column_accumulator``), ``weight`` (the same), ``n_events``,
+            ``n_negative``, ``sum_of_weights``, ``sum_of_squared_weights``, ``rejected``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> table = FeatureTable({"x": np.ones(3, np.float32)}, kept=np.ones(3, bool))
+        >>> output = table.accumulate([1.0, 2.0, -1.0])
+        >>> output["n_events"], output["n_negative"], output["sum_of_weights"]
+        (3, 1, 2.0)
+        """
+        from coffea.processor import column_accumulator
+
+        w = self.weights(weights)
+        return {
+            "columns": {name: column_accumulator(c) for name, c in self.columns.items()},
+            "weight": column_accumulator(w),
+            **weight_sums(w),
+            "rejected": dict(self.rejected),
+        }
+
+    def to_sample(self, weights: ArrayLike | None = None, **options: Any) -> Sample:
+        """Make a sample of these features (``point=``, ``process=``, … are passed on)."""
+        return Sample(self.array, self.names, self.weights(weights), **options)
+
+
+def side_by_side(columns: Sequence[Float32Array], n: int) -> Float32Array:
+    """Columns of shape (n,) as one array of shape (n, n_columns), float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> side_by_side([np.zeros(2, np.float32), np.ones(2, np.float32)], 2)
+    array([[0., 1.],
+           [0., 1.]], dtype=float32)
+    """
+    array: Float32Array = np.empty((n, len(columns)), dtype=np.float32)
+    for start in range(0, n, 8192):  # blocks of rows stay in the cache
+        for i, column in enumerate(columns):
+            array[start : start + 8192, i] = column[start : start + 8192]
+    return array
+
+
+def weight_sums(weights: FloatArray) -> dict[str, float | int]:
+    """Sums that a coffea accumulator adds up: counts and moments of weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weight_sums(np.array([1.0, -2.0]))["sum_of_squared_weights"]
+    5.0
+    """
+    return {
+        "n_events": len(weights),
+        "n_negative": int(np.count_nonzero(weights < 0)),
+        "sum_of_weights": float(weights.sum()),
+        "sum_of_squared_weights": float((weights * weights).sum()),
+    }
+
+
+def event_balance(n_in: int, n_out: int, rejected: Mapping[str, int], source: str) -> str:
+    """Say what has become of the events of a file.
+
+    Parameters
+    ----------
+    n_in, n_out
+        Events read, and those that are in the result.
+    rejected
+        Those that are not, by reason.
+    source
+        Of the events, for messages.
+
+    Raises
+    ------
+    SampleError
+        If they do not add up.
+
+    Examples
+    --------
+    >>> event_balance(5, 3, {"fewer than 2 jets": 2}, "a.lhe")
+    '5 events in, 3 out, 2 rejected (fewer than 2 jets: 2)'
+    >>> event_balance(5, 4, {}, "a.lhe")
+    Traceback (most recent call last):
+    milinfer.exceptions.SampleError: a.lhe: 5 events in, but 4 out and 0 rejected; ...
+    """
+    lost = sum(rejected.values())
+    if n_out + lost != n_in:
+        msg = f"{source}: {n_in} events in, but {n_out} out and {lost} rejected; please report this"
+        raise SampleError(msg)
+    reasons = ", ".join(f"{reason}: {n}" for reason, n in rejected.items() if n)
+    return f"{n_in} events in, {n_out} out, {lost} rejected" + (f" ({reasons})" if reasons else "")

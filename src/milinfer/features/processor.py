@@ -18,9 +18,14 @@ from coffea.nanoevents import NanoAODSchema
 from coffea.processor import ProcessorABC, column_accumulator
 
 from milinfer.exceptions import FeatureError, SampleError
-from milinfer.features.balance import event_balance
-from milinfer.features.feature_set import FeatureSet, OnMissing, feature_set
-from milinfer.features.feature_table import FeatureTable, weight_sums
+from milinfer.features.feature_set import (
+    FeatureSet,
+    FeatureTable,
+    OnMissing,
+    event_balance,
+    feature_set,
+    weight_sums,
+)
 from milinfer.samples.run_features import run_features
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 

@@ -10,8 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from milinfer.exceptions import CalibrationError
-from milinfer.intervals.belt import Belt
-from milinfer.intervals.belt_toys import Ordering
+from milinfer.intervals.belt import Belt, Ordering
 from milinfer.intervals.critical_values import PolynomialCurve
 from milinfer.intervals.saved_files import (
     calibration_from_dict,
@@ -20,8 +19,7 @@ from milinfer.intervals.saved_files import (
 )
 from milinfer.likelihood.models import ModelTag
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import write_whole
-from milinfer.utils.json_text import parse_json
+from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.smooth_polynomials import SmoothPolynomial
 
 __all__ = ["is_belt", "load_belt", "save_belt"]

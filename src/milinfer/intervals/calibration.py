@@ -8,13 +8,20 @@ right at every θ where toys were thrown, and the result is still a cost for imi
 
 Calibrations are made by :func:`milinfer.calibrate`, in ``calibration_fit``.  Calibrate on one set
 of events, measure coverage on another: :func:`milinfer.coverage` refuses the events used here.
+
+Calibrations as a notebook shows them, and as an Arrow table: one row for each true point.
+
+Toys with calibrated surfaces: what belts and figures see of a corrected estimator.
+
+A belt of a biased surface works, but its critical values carry the whole bias, and move to first
+order with every fluctuation of the pool.  Of calibrated surfaces they are nearly those of χ².
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,20 +29,33 @@ from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
 from milinfer.exceptions import CalibrationError
-from milinfer.intervals.response import Response, truths
+from milinfer.intervals.response import Response
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox, fine_degree
+from milinfer.toys.ensemble import truths
 from milinfer.toys.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray
-from milinfer.utils.display import measured
+from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
 from milinfer.utils.points import format_point, only
 from milinfer.utils.smooth_polynomials import SmoothPolynomial
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Calibration", "Correct", "Kind", "require_rate_of_toys", "size_differs"]
+__all__ = [
+    "Calibration",
+    "Correct",
+    "Kind",
+    "calibrated_toys",
+    "calibration_table",
+    "html_calibration",
+    "require_rate_of_toys",
+    "size_differs",
+]
+
 
 # A thousandth of the rate is a tenth of the Poisson error of ten thousand events.
 _SAME_RATE = 1e-3
@@ -109,14 +129,11 @@ class Calibration:
         )
 
     def _repr_html_(self) -> str:
-        from milinfer.intervals.calibration_table import html_calibration
 
         return html_calibration(self)
 
     def to_table(self) -> pa.Table:
-        """A row for each point; see :func:`milinfer.intervals.calibration_table.calibration_table`."""
-        from milinfer.intervals.calibration_table import calibration_table
-
+        """A row for each point; see :func:`milinfer.intervals.calibration.calibration_table`."""
         return calibration_table(self)
 
     @property
@@ -407,3 +424,142 @@ def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
         f"a calibration of {mine.name} cannot serve {what} of another {name}: it was made for "
         f"{a!r}, not for {b!r}; calibrate this model with toys of its own"
     )
+
+
+def calibration_table(calibration: Calibration) -> pa.Table:
+    """One row for each point at which toys were thrown.
+
+    Columns: ``point.PARAMETER``; ``bias.PARAMETER`` and its ``_error``, of the smooth function;
+    ``c_bartlett`` and ``c_bartlett_error``; for each confidence level, as ``68.27``,
+    ``c_coverage.LEVEL`` and its ``_error``, measured at the point, and ``c.LEVEL``, what is applied
+    there.
+
+    Examples
+    --------
+    >>> from milinfer.intervals.calibration_fit import calibrate
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys.toys import Toys
+    >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.0, 0.2], seed=1), n_events=100, seed=2)
+    >>> found = toys.scan([gaussian.MeanModel()], [-0.2, 0.0, 0.2], 500)["mean"]
+    >>> table = calibration_table(calibrate(found))
+    >>> table.column_names[:4], table.num_rows
+    (['point.mu', 'bias.mu', 'bias.mu_error', 'c_bartlett'], 3)
+    """
+    names = calibration.parameters
+    n = len(names)
+    bias = np.asarray(calibration.response.bias(calibration.points)).reshape(-1, n)
+    bias_error = np.asarray(calibration.response.bias_error(calibration.points)).reshape(-1, n)
+    types = point_types(names)
+    rows = []
+    for i, point in enumerate(calibration.points):
+        row = point_cells(dict(zip(names, point.tolist(), strict=True)))
+        for k, name in enumerate(names):
+            row |= {f"bias.{name}": bias[i, k], f"bias.{name}_error": bias_error[i, k]}
+        row["c_bartlett"] = calibration.c_bartlett[i]
+        row["c_bartlett_error"] = calibration.c_bartlett_error[i]
+        for k, cl in enumerate(calibration.cls):
+            level = f"{100 * cl:.4g}"
+            row[f"c_coverage.{level}"] = calibration.c_coverage[i, k]
+            row[f"c_coverage.{level}_error"] = calibration.c_coverage_error[i, k]
+            row[f"c.{level}"] = calibration.scale_at(point, cl)[0]
+        types = dict.fromkeys(row, float)
+        rows.append(row)
+    return arrow_table(types, rows)
+
+
+def html_calibration(calibration: Calibration) -> str:
+    """Constants and bias at every point.
+
+    Examples
+    --------
+    >>> from milinfer.intervals.calibration_fit import calibrate
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys.toys import Toys
+    >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.0, 0.2], seed=1), n_events=100, seed=2)
+    >>> found = toys.scan([gaussian.MeanModel()], [-0.2, 0.0, 0.2], 500)["mean"]
+    >>> html_calibration(calibrate(found)).count("<tr>")
+    4
+    """
+    names = calibration.parameters
+    levels = [f"{100 * cl:.4g}" for cl in calibration.cls]
+    header = (
+        "true value",
+        *(f"bias of {name}" for name in names),
+        "c by Bartlett",
+        *(f"c for {level} %" for level in levels),
+    )
+    rows = [
+        [
+            format_point({n: row[f"point.{n}"] for n in names}),
+            *(measured(row[f"bias.{n}"], row[f"bias.{n}_error"]) for n in names),
+            measured(row["c_bartlett"], row["c_bartlett_error"]),
+            *(measured(row[f"c_coverage.{x}"], row[f"c_coverage.{x}_error"]) for x in levels),
+        ]
+        for row in calibration_table(calibration).to_pylist()
+    ]
+    title = (
+        f"Calibration of {calibration.model} by {calibration.kind}, {calibration.n_events:g} "
+        f"events, {calibration.n_toys} toys at each point"
+    )
+    return html_table(header, rows, title=title)
+
+
+_POINTS = 161
+
+
+def calibrated_toys(
+    calibration: Calibration, ensemble: ToyEnsemble, cl: float | None = None
+) -> ToyEnsemble:
+    """The same toys with surfaces c(θ) [Λ(m(θ)) − Λ(θ̂)].
+
+    Parameters
+    ----------
+    calibration
+        Made for the model and the size of the toys.
+    ensemble
+        Toys with surfaces as the model gives them.
+    cl
+        Confidence level whose constant is taken; default: the first calibrated.
+
+    Returns
+    -------
+    ToyEnsemble
+        With the calibration's limits as its range.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys are of another model or another kind of dataset.
+
+    Examples
+    --------
+    >>> from milinfer.intervals.calibration_fit import calibrate
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys.toys import Toys
+    >>> model = gaussian.MeanModel(scale=0.5, shift=0.1)
+    >>> toys = Toys(gaussian.samples(50_000, [-0.3, 0.3], seed=1), n_events=100, seed=2)
+    >>> ensembles = toys.scan([model], [-0.3, 0.3], 500)["mean"]
+    >>> corrected = calibrated_toys(calibrate(ensembles), ensembles[0])
+    >>> bool(abs(corrected.theta_hat.mean() + 0.3) < 0.01), corrected.n_toys
+    (True, 500)
+    """
+    calibration.require_like(ensemble)
+    low, high = np.array(calibration.limits).T
+    number = len(low)
+    grid: Interpolation | ChebyshevBox
+    if number == 1:
+        grid = Interpolation(np.linspace(low[0], high[0], _POINTS), "spline")
+    else:
+        grid = ChebyshevBox(low, high, fine_degree(number))
+    points = grid.grid.reshape(-1, number)
+    scale = np.ones(len(points))
+    if calibration.correct != "bias":
+        scale = np.exp(calibration.log_scale(cl)(points))
+    mapped = points
+    if calibration.correct != "scale":
+        edges = np.array(ensemble.interpolation.limits).T
+        mapped = np.clip(calibration.response.mean(points).reshape(points.shape), *edges)
+    at = mapped[:, 0] if number == 1 else mapped
+    values = ensemble.interpolation.values_at(ensemble.values, at)
+    values = scale * (values - ensemble.extremum.maximum[:, None])
+    return replace(ensemble, interpolation=grid, values=values)

@@ -13,14 +13,8 @@ from scipy.stats import chi2
 
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration, Correct, Kind
-from milinfer.intervals.response import (
-    Response,
-    mean_response,
-    require_one_kind,
-    spread_covariance,
-    truths,
-)
-from milinfer.likelihood.unseen import require_unseen_toys
+from milinfer.intervals.response import Response, mean_response, spread_covariance
+from milinfer.toys.ensemble import require_one_kind, require_unseen_toys, truths
 from milinfer.toys.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
 from milinfer.utils.points import format_point

@@ -2,26 +2,48 @@
 
 A Neyman construction gives a function h(θ) of the data, not positive where θ is accepted.  The
 accepted values may be one interval, several or none; this module finds and describes them.
+
+Confidence regions in two parameters: a grid that closes in, and outlines.
+
+Minimum of a cost inside physical bounds.
+
+Minuit transforms parameters with limits, which makes a minimum *at* a limit hard to reach exactly;
+a confidence belt needs it to the rounding error, as its pseudo-experiments have it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import minimize_scalar
 
 from milinfer.exceptions import ParameterError
+from milinfer.intervals.critical_values import CriticalCurve
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.surface import Limits, Surface
+from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.typing import BoolArray, FloatArray
-from milinfer.utils.display import UNKNOWN, html_table, measured
-from milinfer.utils.tables import arrow_table
+from milinfer.utils.display import UNKNOWN, arrow_table, html_table, measured
+from milinfer.utils.minimize import lowest_in_box
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ConfidenceRegion", "ConfidenceSet", "accepted_runs", "confidence_set"]
+__all__ = [
+    "BoundedMinimum",
+    "ConfidenceRegion",
+    "ConfidenceSet",
+    "accepted_runs",
+    "bounded_minimum",
+    "confidence_region",
+    "confidence_set",
+    "cost_value",
+]
 
 
 @dataclass(frozen=True)
@@ -312,3 +334,177 @@ def confidence_set(
         tuple((low[2], high[2]) for low, high in ends),
         estimate,
     )
+
+
+# Grids that each look at where the last one found accepted points.
+_ZOOMS = 4
+
+
+def confidence_region(
+    statistic: Callable[[FloatArray], float],
+    critical: CriticalCurve,
+    parameters: tuple[str, str],
+    estimate: FloatArray,
+    *,
+    cl: float,
+    n_grid: int = 101,
+) -> ConfidenceRegion:
+    """Find the accepted values of two parameters.
+
+    Parameters
+    ----------
+    statistic
+        q(θ) of the data, θ of shape (2,).
+    critical
+        c(θ).
+    parameters, estimate, cl
+        As in :class:`~milinfer.intervals.confidence_sets.ConfidenceRegion`.
+    n_grid
+        Points of the last grid in each parameter; the ones that find the region have half of them.
+
+    Examples
+    --------
+    >>> from milinfer.intervals.critical_values import InterpolatedCurve
+    >>> corners = np.array([[-9.0, -9.0], [-9.0, 9.0], [9.0, -9.0], [9.0, 9.0]])
+    >>> two = InterpolatedCurve(corners, np.full(4, 2.0), np.zeros(4))
+    >>> region = confidence_region(lambda t: float(t @ t), two, ("a", "b"), np.zeros(2), cl=0.632)
+    >>> print(f"{region.area / np.pi:.2f}")
+    2.00
+    """
+    limits = np.array(critical.limits)
+    box = limits
+    for zoom in range(_ZOOMS):
+        axes, excess = _scan(statistic, critical, box, n_grid // 2 + 1)
+        steps = np.array([axis[1] - axis[0] for axis in axes])
+        there = np.argwhere(excess <= 0)
+        low = np.clip(estimate, limits[:, 0], limits[:, 1])
+        found = np.vstack([box[:, 0] + there * steps, low])
+        # Two steps of margin, so that the outline is inside.
+        closer = np.stack([found.min(axis=0) - 2 * steps, found.max(axis=0) + 2 * steps], axis=1)
+        closer = np.clip(closer, limits[:, :1], limits[:, 1:])
+        shrunk = np.max(np.diff(closer) / np.diff(box))
+        box = closer
+        if zoom and shrunk > 0.7:
+            break
+    axes, excess = _scan(statistic, critical, box, n_grid)
+    return ConfidenceRegion(
+        parameters, cl, (axes[0], axes[1]), excess, _outlines(axes, excess), estimate
+    )
+
+
+def _scan(
+    statistic: Callable[[FloatArray], float], critical: CriticalCurve, box: FloatArray, n: int
+) -> tuple[list[FloatArray], FloatArray]:
+    axes = [np.linspace(low, high, n) for low, high in box]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    q = np.array([max(statistic(p), 0.0) for p in points])
+    return axes, (q - critical(points)).reshape(n, n)
+
+
+def _outlines(axes: list[FloatArray], excess: FloatArray) -> tuple[FloatArray, ...]:
+    from contourpy import FillType, contour_generator
+
+    # The filled region rather than the line of level 0: closed along a bound, too.
+    masked = np.ma.masked_invalid(excess.T)
+    generator = contour_generator(
+        axes[0], axes[1], masked, name="serial", fill_type=FillType.OuterOffset
+    )
+    filled: Any = generator.filled(-np.inf, 0.0)
+    polygons, offsets = filled
+    return tuple(
+        np.asarray(polygon[a:b], dtype=np.float64)
+        for polygon, ends in zip(polygons, offsets, strict=True)
+        if polygon is not None and ends is not None
+        for a, b in pairwise(ends.tolist())
+    )
+
+
+# Points in each parameter at which the minimum is looked for first, by number of parameters.
+_SCAN = {1: 401, 2: 31}
+
+
+class BoundedMinimum(NamedTuple):
+    """Position (n_parameters,) and value of the minimum of −2 ln L."""
+
+    theta: FloatArray
+    value: float
+
+
+def cost_value(observed: LikelihoodCost | Surface | BoxSurface, theta: FloatArray) -> float:
+    """−2 ln L at one point, shape (n_parameters,).
+
+    Examples
+    --------
+    >>> from milinfer.likelihood.surface import Interpolation
+    >>> grid = np.linspace(-1, 1, 9)
+    >>> surface = Interpolation(grid, "polynomial", 2).surface(-50 * grid**2)
+    >>> round(cost_value(surface, np.array([0.1])), 6)
+    1.0
+    """
+    if isinstance(observed, LikelihoodCost):
+        return float(observed(*theta))
+    return -2.0 * observed.value(theta)
+
+
+def bounded_minimum(
+    observed: LikelihoodCost | Surface | BoxSurface, bounds: Limits
+) -> BoundedMinimum:
+    """Lowest −2 ln L inside bounds, the global one as far as a scan finds it.
+
+    Parameters
+    ----------
+    observed
+        A cost, or a surface alone.
+    bounds
+        Of each parameter, inside the range of the surface.
+
+    Examples
+    --------
+    >>> from milinfer.likelihood.surface import Interpolation
+    >>> grid = np.linspace(-1, 1, 9)
+    >>> surface = Interpolation(grid, "polynomial", 2).surface(-50 * (grid + 0.1) ** 2)
+    >>> found = bounded_minimum(surface, ((0.0, 1.0),))
+    >>> found.theta.tolist(), round(found.value, 6)
+    ([0.0], 1.0)
+    """
+    n = _SCAN.get(len(bounds), 9)
+    axes = [np.linspace(low, high, n) for low, high in bounds]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(bounds))
+    values = np.array([cost_value(observed, p) for p in points])
+    best = int(np.argmin(values))
+    if len(bounds) == 1:
+        theta = _refined_1d(observed, axes[0], best)
+    else:
+        theta = _refined(observed, bounds, points[best])
+    value = cost_value(observed, theta)
+    # At a bound the optimiser stops a little inside of it; the scan has the point itself.
+    if values[best] <= value:
+        return BoundedMinimum(points[best], float(values[best]))
+    return BoundedMinimum(theta, value)
+
+
+def _refined_1d(
+    observed: LikelihoodCost | Surface | BoxSurface, axis: FloatArray, best: int
+) -> FloatArray:
+    around = axis[max(best - 1, 0)], axis[min(best + 1, len(axis) - 1)]
+    width = float(around[1] - around[0])
+    found = minimize_scalar(
+        lambda t: cost_value(observed, np.array([t])),
+        bounds=around,
+        method="bounded",
+        options={"xatol": 1e-7 * width},
+    )
+    return np.array([float(found.x)])
+
+
+def _refined(
+    observed: LikelihoodCost | Surface | BoxSurface, bounds: Limits, start: FloatArray
+) -> FloatArray:
+    def downhill(theta: FloatArray) -> tuple[float, FloatArray]:
+        if isinstance(observed, LikelihoodCost):
+            slope = np.asarray(observed.grad(*theta), dtype=np.float64)
+        else:
+            slope = -2 * observed.gradient(theta)
+        return cost_value(observed, theta), slope
+
+    return lowest_in_box(downhill, start, *np.array(bounds).T)

@@ -8,11 +8,15 @@ At the true value an exact surface obeys the Bartlett identities: the score dΛ/
 its variance is the mean of −d²Λ/dθ², and both are the Fisher information.  A surface of the wrong
 scale s has the variance s² times and the curvature s times too large, so the two tell a wrong scale
 from lost information, which I_eff alone does not.
+
+Information in one parameter or several, and relative to a reference on the same toys.
+
+Information and widths of each method over those of a reference on the same toys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,17 +24,25 @@ import numpy as np
 from milinfer.exceptions import CalibrationError
 from milinfer.intervals.response import mean_response
 from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.toys.ensemble import GROUPS, require_one_kind, truths
 from milinfer.toys.toys import ToyEnsemble
-from milinfer.typing import FloatArray
-from milinfer.utils.display import html_table, measured
-from milinfer.utils.tables import tuples_table
+from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.display import arrow_table, html_table, measured, tuples_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
     "Information",
+    "InformationMatrix",
+    "InformationRatio",
+    "RelativeInformation",
+    "RelativeWidth",
     "information",
+    "information_matrix",
+    "information_ratios",
+    "relative_information",
+    "relative_widths",
     "variance_with_error",
 ]
 
@@ -40,9 +52,9 @@ class Information(NamedTuple):
 
     Errors are standard errors.  Those of all that is divided by R² or multiplied by it contain the
     error of the response; those of means over toys (`info_curv`, `curv_truth`, `score_mean`)
-    contain the fluctuation of the finite pool, as :attr:`milinfer.toys.toys.ToyEnsemble.mean_error`, and
-    those of variances that of :attr:`~milinfer.toys.toys.ToyEnsemble.pool_variance_error`, where it is
-    known.
+    contain the fluctuation of the finite pool, as
+    :attr:`milinfer.toys.toys.ToyEnsemble.mean_error`, and those of variances that of
+    :attr:`~milinfer.toys.toys.ToyEnsemble.pool_variance_error`, where it is known.
 
     Parameters
     ----------
@@ -261,4 +273,418 @@ def _at_truth(at: ToyEnsemble) -> tuple[FloatArray, FloatArray]:
     return (
         interpolation.evaluate(at.values, truth, 1),
         -interpolation.evaluate(at.values, truth, 2),
+    )
+
+
+class InformationMatrix(NamedTuple):
+    """Information of one estimator about several parameters; errors from a bootstrap of the toys.
+
+    Parameters
+    ----------
+    parameters
+        Names, in the order of the matrices.
+    response
+        dE[θ̂_j]/dθ_k, shape (P, P).
+    info_eff
+        Rᵀ Var(θ̂)⁻¹ R, shape (P, P).
+    info_curv
+        E[−∂²Λ/∂θ_j∂θ_k] at θ̂, shape (P, P).
+    response_error, info_eff_error, info_curv_error
+        Of each element.
+    """
+
+    parameters: tuple[str, ...]
+    response: FloatArray
+    response_error: FloatArray
+    info_eff: FloatArray
+    info_eff_error: FloatArray
+    info_curv: FloatArray
+    info_curv_error: FloatArray
+
+    def __repr__(self) -> str:
+        return f"InformationMatrix({', '.join(self.parameters)})"
+
+    def _repr_html_(self) -> str:
+        header = ("row", "column", "response", "I_eff", "I_curv")
+        rows = [
+            [
+                row["row"],
+                row["column"],
+                *(measured(row[n], row[f"{n}_error"]) for n in ("response", *_MATRICES)),
+            ]
+            for row in self.to_table().to_pylist()
+        ]
+        return html_table(header, rows, title=f"Information about {', '.join(self.parameters)}")
+
+    def to_table(self) -> pa.Table:
+        """One row for each element: ``row``, ``column``, and every matrix with its error."""
+        names = [f"{n}{error}" for n in ("response", *_MATRICES) for error in ("", "_error")]
+        rows = [
+            {"row": a, "column": b, **{n: getattr(self, n)[i, j] for n in names}}
+            for i, a in enumerate(self.parameters)
+            for j, b in enumerate(self.parameters)
+        ]
+        return arrow_table({"row": str, "column": str, **dict.fromkeys(names, float)}, rows)
+
+
+_MATRICES = ("info_eff", "info_curv")
+
+
+class RelativeInformation(NamedTuple):
+    """Information of an estimator over that of a reference on the same toys.
+
+    In several parameters the ratio is that of the P-th roots of the determinants: the volume of a
+    confidence region, as a length.
+    """
+
+    ratio: float
+    ratio_error: float
+    width_ratio: float
+    width_ratio_error: float
+    response: float
+    response_error: float
+    bartlett_ratio: float
+    bartlett_ratio_error: float
+    bartlett_difference: float
+    bartlett_difference_error: float
+
+    def _repr_html_(self) -> str:
+        names = ("ratio", "width_ratio", "response", "bartlett_ratio", "bartlett_difference")
+        rows = [
+            [n.replace("_", " "), measured(getattr(self, n), getattr(self, f"{n}_error"))]
+            for n in names
+        ]
+        return html_table(("quantity", "value"), rows, title="Relative to the reference")
+
+    def to_table(self) -> pa.Table:
+        """One row with the fields as columns."""
+        return tuples_table(RelativeInformation, [self])
+
+
+def information_matrix(
+    ensembles: Sequence[ToyEnsemble], *, n_bootstrap: int = 200, seed: int = 0
+) -> InformationMatrix:
+    """Measure response and information in one parameter or several.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model; the first at the point in question, the others at neighbouring points
+        that span the parameters.  The response is the slope of a linear fit to the mean estimates:
+        place neighbours symmetrically.  Its error includes the fluctuation of the finite pools.
+    n_bootstrap
+        Resamplings of the toys.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    CalibrationError
+        If the points do not span the parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.likelihood.surface_box import ChebyshevBox
+    >>> from milinfer.toys.toys import Toys
+    >>> class Exact:
+    ...     name, parameters = "exact", ("c1", "c2")
+    ...     interpolation = ChebyshevBox(-np.ones(2), np.ones(2), 6)
+    ...     def event_llr(self, sample):
+    ...         return quadratic.log_likelihood_ratio(sample.features, self.interpolation.grid)
+    >>> points = [{"c1": a, "c2": b} for a, b in [(0, 0), (0.3, 0), (-0.3, 0), (0, 0.3), (0, -0.3)]]
+    >>> toys = Toys(quadratic.samples(20_000, points, seed=1), n_events=500, seed=2)
+    >>> result = information_matrix([toys.run([Exact()], p, 100)["exact"] for p in points])
+    >>> np.abs(result.response - np.eye(2)).max() < 0.3
+    np.True_
+    """
+    _require_spanning(ensembles)
+    measured = _measure(ensembles)
+    rng = np.random.default_rng(seed)
+    replicas = [_measure(ensembles, _resampled(ensembles, rng)) for _ in range(n_bootstrap)]
+    errors = [np.std([r[i] for r in replicas], axis=0, ddof=1) for i in range(3)]
+    return InformationMatrix(
+        tuple(ensembles[0].point),
+        measured[0],
+        errors[0],
+        measured[1],
+        errors[1],
+        measured[2],
+        errors[2],
+    )
+
+
+def relative_information(
+    ensembles: Sequence[ToyEnsemble],
+    reference: Sequence[ToyEnsemble],
+    *,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+) -> RelativeInformation:
+    """Compare an estimator with a reference on the same toys.
+
+    The toys are resampled together, so that what both have in common (the toys, and the finite
+    pools behind them) drops out of the error of the ratio.
+
+    Parameters
+    ----------
+    ensembles, reference
+        Toys of two models at the same points, from one run of :meth:`milinfer.toys.toys.Toys.run`
+        each; see :func:`fisher_matrix`.
+    n_bootstrap, seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys are not the same.
+    """
+    for group in (ensembles, reference):
+        _require_spanning(group)
+    if [_toys_of(e) for e in ensembles] != [_toys_of(e) for e in reference]:
+        names = f"{ensembles[0].model} and {reference[0].model}"
+        msg = f"{names} were not run on the same toys; pass both to Toys.run"
+        raise CalibrationError(msg)
+
+    def figures(draws: Sequence[_Draw] | None) -> FloatArray:
+        mine, theirs = _measure(ensembles, draws), _measure(reference, draws)
+        size = [_size(m[1]) for m in (mine, theirs)]
+        bartlett = [_size(m[2]) / _size(m[1]) for m in (mine, theirs)]
+        return np.array(
+            [
+                size[0] / size[1],
+                _size(mine[3]) / _size(theirs[3]),
+                np.trace(mine[0]) / len(mine[0]),
+                bartlett[0],
+                bartlett[0] - bartlett[1],
+            ]
+        )
+
+    rng = np.random.default_rng(seed)
+    values = figures(None)
+    replicas = [figures(_resampled(ensembles, rng)) for _ in range(n_bootstrap)]
+    errors = np.std(replicas, axis=0, ddof=1)
+    return RelativeInformation(*np.stack([values, errors], axis=1).ravel().tolist())
+
+
+def _toys_of(e: ToyEnsemble) -> tuple[object, ...]:
+    """What tells toys apart."""
+    return e.point, e.pool_id, e.pieces, e.n_toys, e.n_events, e.poisson
+
+
+def _require_spanning(ensembles: Sequence[ToyEnsemble]) -> None:
+    require_one_kind(ensembles)
+    points = truths(ensembles)
+    if np.linalg.matrix_rank(points - points[0]) < points.shape[1]:
+        msg = f"the points {points.tolist()} do not span the parameters; add neighbouring points"
+        raise CalibrationError(msg)
+
+
+def _size(matrix: FloatArray) -> float:
+    """P-th root of the determinant; NaN where a matrix is not positive."""
+    determinant = float(np.linalg.det(matrix))
+    return determinant ** (1 / len(matrix)) if determinant > 0 else float("nan")
+
+
+class _Draw(NamedTuple):
+    """One bootstrap sample: toys of an ensemble, and a fluctuation of the groups of its pool."""
+
+    rows: IntArray
+    pool: FloatArray
+
+
+def _resampled(ensembles: Sequence[ToyEnsemble], rng: np.random.Generator) -> list[_Draw]:
+    """A bootstrap sample of each ensemble; those of one pool share its fluctuation."""
+    pools: dict[str, FloatArray] = {}
+    draws = []
+    for e in ensembles:
+        if e.pool_id not in pools:
+            pools[e.pool_id] = rng.normal(size=GROUPS)
+        draws.append(_Draw(rng.integers(e.n_toys, size=e.n_toys), pools[e.pool_id]))
+    return draws
+
+
+def _measure(
+    ensembles: Sequence[ToyEnsemble], draws: Sequence[_Draw] | None = None
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Response, I_eff, I_curv and I_eff by widths, of all toys or of a bootstrap sample."""
+    rows = [None] * len(ensembles) if draws is None else [d.rows for d in draws]
+    estimates = [_estimates(e, i) for e, i in zip(ensembles, rows, strict=True)]
+    points = np.array([list(e.point.values()) for e in ensembles])
+    design = np.column_stack([np.ones(len(points)), points])
+    shifts = [None] * len(ensembles) if draws is None else [d.pool for d in draws]
+    means = np.array([_mean(e, t, z) for e, t, z in zip(ensembles, estimates, shifts, strict=True)])
+    slopes = np.linalg.lstsq(design, means, rcond=None)[0]
+    response = slopes[1:].T
+    covariance = np.atleast_2d(np.cov(estimates[0].T))
+    info_eff = response.T @ np.linalg.inv(covariance) @ response
+    p = points.shape[1]
+    curvature = ensembles[0].extremum.curvature.reshape(-1, p, p)
+    info_curv = (curvature if rows[0] is None else curvature[rows[0]]).mean(axis=0)
+    # Central 68.27 % widths along the principal axes stand in for the standard deviations.
+    axes = np.linalg.eigh(covariance)[1]
+    low, high = np.quantile(estimates[0] @ axes, [0.158655, 0.841345], axis=0)
+    robust = axes @ np.diag(((high - low) / 2) ** 2) @ axes.T
+    return response, info_eff, info_curv, response.T @ np.linalg.inv(robust) @ response
+
+
+def _estimates(ensemble: ToyEnsemble, index: IntArray | None) -> FloatArray:
+    estimates = ensemble.theta_hat.reshape(ensemble.n_toys, -1)
+    return estimates if index is None else estimates[index]
+
+
+def _mean(ensemble: ToyEnsemble, drawn: FloatArray, pool: FloatArray | None) -> FloatArray:
+    """Mean estimate; that of a bootstrap sample moves as if the finite pool were drawn anew too.
+
+    See :mod:`milinfer.toys.ensemble`.  Without known influences a pool shifts the mean by as much
+    as ``n_toys · reuse`` toys would.
+    """
+    centre = _estimates(ensemble, None).mean(axis=0)
+    moved = drawn.mean(axis=0) - centre
+    if pool is None:
+        mean: FloatArray = centre + moved
+    elif ensemble.pool_influence is None:
+        mean = centre + moved * np.sqrt(1 + ensemble.reuse)
+    else:
+        spread = _estimates(ensemble, None).std(axis=0, ddof=1)
+        shift = spread * np.sqrt(ensemble.n_events) * (pool @ ensemble.pool_influence.shift)
+        mean = centre + moved + shift
+    return mean
+
+
+class InformationRatio(NamedTuple):
+    """I_eff of a method over that of a reference.
+
+    Parameters
+    ----------
+    name, reference
+        Methods.
+    ratio, error
+        I_eff over I_eff, with the error of a bootstrap of the common toys.
+    """
+
+    name: str
+    reference: str
+    ratio: float
+    error: float
+
+
+class RelativeWidth(NamedTuple):
+    r"""Width of an interval of right size, as a ratio.
+
+    Parameters
+    ----------
+    name
+        Method.
+    ratio, error
+        :math:`\sqrt{I_\mathrm{eff}^\mathrm{ref}/I_\mathrm{eff}}`, with the error of a
+        bootstrap of the common toys.
+    """
+
+    name: str
+    ratio: float
+    error: float
+
+
+def information_ratios(
+    toys: Mapping[str, Sequence[ToyEnsemble]],
+    reference: str,
+    *,
+    n_bootstrap: int = 100,
+    seed: int = 0,
+) -> tuple[InformationRatio, ...]:
+    """I_eff of all methods over that of one of them.
+
+    The ratio is that of what :func:`milinfer.information` says of either; what both have in common,
+    the toys and the pools behind them, drops out of its error.
+
+    Parameters
+    ----------
+    toys
+        By method: ensembles at the truth in question (first) and at neighbouring ones, all methods
+        on the same toys.
+    reference
+        One of the methods.
+    n_bootstrap, seed
+        Of the errors.
+
+    Raises
+    ------
+    CalibrationError
+        If the reference is no method, or the toys are not the same.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.likelihood.models import Renamed
+    >>> from milinfer.toys.toys import Toys
+    >>> models = [gaussian.MeanModel(), Renamed(gaussian.MeanModel(), "other")]
+    >>> pool = gaussian.samples(20_000, [0.0, -0.2, 0.2], seed=1)
+    >>> toys = Toys(pool, n_events=100, seed=2).scan(models, [0.0, -0.2, 0.2], 200)
+    >>> [(r.name, round(r.ratio, 6)) for r in information_ratios(toys, "mean")]
+    [('mean', 1.0), ('other', 1.0)]
+    """
+    if reference not in toys:
+        msg = f"the reference {reference!r} is not among the methods {list(toys)}"
+        raise CalibrationError(msg)
+    known = {name: _information(ensembles) for name, ensembles in toys.items()}
+    found = []
+    for name, ensembles in toys.items():
+        r = relative_information(ensembles, toys[reference], n_bootstrap=n_bootstrap, seed=seed)
+        ratio = known[name] / known[reference]
+        found.append(InformationRatio(name, reference, ratio, ratio * r.ratio_error / r.ratio))
+    return tuple(found)
+
+
+def _information(ensembles: Sequence[ToyEnsemble]) -> float:
+    return information(ensembles[0], ensembles, n_bootstrap=2).info_eff
+
+
+def relative_widths(
+    toys: Mapping[str, Sequence[ToyEnsemble]],
+    histograms: Sequence[str],
+    *,
+    n_bootstrap: int = 100,
+    seed: int = 0,
+) -> tuple[RelativeWidth, ...]:
+    r"""Widths of all methods over that of the histogram of most information.
+
+    A width is :math:`1/\sqrt{I_\mathrm{eff}}`: what an interval has that covers as often as it
+    claims, whatever its method says by itself.
+
+    Parameters
+    ----------
+    toys
+        By method: ensembles at the truth in question (first) and at neighbouring ones, all methods
+        on the same toys.
+    histograms
+        Which methods are histograms; the best is chosen on these toys.
+    n_bootstrap, seed
+        Of the errors.
+
+    Raises
+    ------
+    CalibrationError
+        If there is no histogram among the methods, or the toys are not the same.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.likelihood.models import Renamed
+    >>> from milinfer.toys.toys import Toys
+    >>> models = [gaussian.MeanModel(), Renamed(gaussian.MeanModel(), "histogram")]
+    >>> pool = gaussian.samples(20_000, [0.0, -0.2, 0.2], seed=1)
+    >>> toys = Toys(pool, n_events=100, seed=2).scan(models, [0.0, -0.2, 0.2], 200)
+    >>> [(w.name, round(w.ratio, 6)) for w in relative_widths(toys, ["histogram"])]
+    [('mean', 1.0), ('histogram', 1.0)]
+    """
+    known = [name for name in histograms if name in toys]
+    if not known:
+        msg = f"none of the histograms {list(histograms)} is among the methods {list(toys)}"
+        raise CalibrationError(msg)
+    best = max(known, key=lambda name: _information(toys[name]))
+    return tuple(
+        RelativeWidth(r.name, float(r.ratio**-0.5), float(r.ratio**-1.5 * r.error / 2))
+        for r in information_ratios(toys, best, n_bootstrap=n_bootstrap, seed=seed)
     )

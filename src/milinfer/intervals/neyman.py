@@ -1,20 +1,30 @@
-"""Belts from many toys at each point of a grid of true values."""
+"""Belts from many toys at each point of a grid of true values.
+
+Belts from one toy at each of many true points, by quantile regression.
+
+A belt from points needs a grid of them, and enough toys at each for a quantile of its own.  Where
+accepted values change smoothly with θ, neighbours lend each other their toys: truths may be drawn
+at random, from a prior or a design, and some 2000 toys serve all of the range.  Toys for toys a
+smoothed grid (:func:`milinfer.neyman`) is no less precise where its polynomial is right.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from milinfer.exceptions import CalibrationError
-from milinfer.intervals.belt import Belt, Smooth
-from milinfer.intervals.belt_toys import Ordering, accepted_ends, levels_of, true_points
-from milinfer.intervals.calibrated_toys import calibrated_toys
-from milinfer.intervals.calibration import Calibration
-from milinfer.likelihood.extrema import Bounds
+from milinfer.intervals.belt import Belt, Ordering, Smooth, accepted_ends, levels_of, true_points
+from milinfer.intervals.calibration import Calibration, calibrated_toys
+from milinfer.intervals.critical_values import PolynomialCurve, quantile_regression
+from milinfer.likelihood.surface import Bounds, Limits
 from milinfer.toys.toys import ToyEnsemble
+from milinfer.typing import FloatArray
 
-__all__ = ["neyman"]
+__all__ = ["neyman", "regression_belt"]
 
 
 def neyman(
@@ -32,7 +42,7 @@ def neyman(
     ----------
     ensembles
         Toys of one model, one ensemble for each true point.  One or a few toys at each of very many
-        are for :func:`~milinfer.intervals.belt_regression.regression_belt`.
+        are for :func:`~milinfer.intervals.neyman.regression_belt`.
     cl
         Confidence levels.
     ordering
@@ -69,7 +79,7 @@ def neyman(
     --------
     >>> from milinfer.datasets import quadratic
     >>> from milinfer.likelihood.oracle import Oracle
-    >>> from milinfer.samples.samples import SampleSet
+    >>> from milinfer.samples.sample import SampleSet
     >>> from milinfer.toys.toys import Toys
     >>> pool = SampleSet(tuple(
     ...     quadratic.generate(5000, {"c1": c}, seed=k) for k, c in enumerate([-0.3, 0.0, 0.3])))
@@ -113,3 +123,158 @@ def neyman(
     for level in levels:
         _ = belt.critical(level) if ordering == "likelihood-ratio" else belt.acceptance(level)
     return belt
+
+
+# Points in each parameter at which the ends are listed, by number of parameters.
+_LISTED = {1: 21, 2: 5}
+# Surfaces whose maxima are sought at once: bounds the memory.
+_BLOCK = 1000
+
+
+def regression_belt(
+    ensembles: Sequence[ToyEnsemble],
+    *,
+    cl: float | Sequence[float] = (0.6827, 0.9545),
+    ordering: Ordering = "likelihood-ratio",
+    bounds: Bounds | None = None,
+    degree: int | Literal["auto"] = "auto",
+    calibration: Calibration | None = None,
+) -> Belt:
+    """Make a confidence belt from one or a few toys at each of many true points.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model, as ``Toys.scan(models, truths, n_toys=1)`` throws them; 2000 truths drawn
+        evenly over a box are a good start in one parameter, 5000 in two.
+    cl, ordering, bounds, calibration
+        As for :func:`milinfer.neyman`.
+    degree
+        Of the polynomial in θ (of ln c for likelihood-ratio ordering), or ``"auto"``: for each end
+        and level one more than the lowest, up to 6, that leaves no trend in which toys are
+        accepted; see :func:`~milinfer.intervals.critical_values.quantile_regression`.
+
+    Returns
+    -------
+    Belt
+        Known in the box that the truths span, with the errors of the regression: those of the
+        number of toys, larger towards the ends of the range and where truths are sparse; for
+        orderings by θ̂ also that of the finite pool, which moves all of its estimates.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys do not belong together, there are too few of them, a truth is outside the
+        bounds, or no polynomial describes the accepted values, as near a physical bound.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.likelihood.oracle import Oracle
+    >>> from milinfer.toys.pool import EventPool
+    >>> from milinfer.toys.toys import Toys
+    >>> samples = quadratic.samples(5000, [{"c1": c} for c in (-0.5, 0.0, 0.5)], seed=1)
+    >>> oracle = Oracle.from_sample(samples[1], "c1", np.linspace(-1, 1, 21), degree=2)
+    >>> toys = Toys(EventPool(samples, degree=2), n_events=100, seed=2)
+    >>> truths = np.random.default_rng(3).uniform(-0.5, 0.5, 1000)
+    >>> belt = regression_belt(toys.scan([oracle], truths, n_toys=1)["oracle"], cl=0.6827)
+    >>> belt.n_toys, bool(0.7 < belt.critical()(0.0)[0] < 1.3)
+    ((1000,), True)
+    """
+    levels = levels_of(cl)
+    pool_ids = tuple(dict.fromkeys(e.pool_id for e in ensembles))
+    if calibration is not None:
+        ensembles = [calibrated_toys(calibration, e) for e in ensembles]
+        pool_ids += calibration.pool_ids
+    points, allowed = true_points(ensembles, ordering, bounds)
+    first = ensembles[0]
+    theta = np.repeat(points, [e.n_toys for e in ensembles], axis=0)
+    estimates, statistic = _toys(ensembles, theta, allowed)
+    names = tuple(first.point)
+
+    def curve(share: float) -> PolynomialCurve:
+        if ordering == "likelihood-ratio":
+            return quantile_regression(names, theta, statistic, share, degree, logarithmic=True)
+        fitted = quantile_regression(names, theta, estimates, share, degree)
+        return _with_pool(fitted, ensembles, theta, estimates)
+
+    curves: list[tuple[PolynomialCurve | None, PolynomialCurve | None]] = []
+    for level in levels:
+        if ordering == "likelihood-ratio":
+            curves.append((None, curve(level)))
+            continue
+        tail = (1 - level) / 2 if ordering == "central" else 1 - level
+        lower = None if ordering == "lower" else curve(tail)
+        curves.append((lower, None if ordering == "upper" else curve(1 - tail)))
+    low, high = points.min(axis=0), points.max(axis=0)
+    n = _LISTED.get(len(names), 3)
+    axes = [np.linspace(a, b, n) for a, b in zip(low, high, strict=True)]
+    listed = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(names))
+    open_end = 0.0 if ordering == "likelihood-ratio" else -np.inf
+    lower_values, lower_errors = _listed([c for c, _ in curves], listed, open_end)
+    upper_values, upper_errors = _listed([c for _, c in curves], listed, np.inf)
+    return Belt(
+        tag=first.tag,
+        parameters=names,
+        ordering=ordering,
+        points=listed,
+        cl=levels,
+        lower=lower_values,
+        lower_error=lower_errors,
+        upper=upper_values,
+        upper_error=upper_errors,
+        bounds=allowed,
+        smooth=None,
+        n_events=float(np.mean([e.n_events for e in ensembles])),
+        extended=first.extended,
+        n_toys=(len(theta),),
+        pool_ids=pool_ids,
+        regression=tuple(curves),
+        calibration=calibration,
+    )
+
+
+def _toys(
+    ensembles: Sequence[ToyEnsemble], theta: FloatArray, bounds: Limits
+) -> tuple[FloatArray, FloatArray]:
+    """θ̂ between the bounds and likelihood-ratio statistic at its own truth, of every toy."""
+    grid = ensembles[0].interpolation
+    for e in ensembles:
+        if not np.array_equal(e.interpolation.grid, grid.grid):
+            msg = f"toys of {e.model} know Λ at different points; they make no belt together"
+            raise CalibrationError(msg)
+    values = np.concatenate([e.values for e in ensembles])
+    truth = theta[:, 0] if theta.shape[1] == 1 else theta
+    estimates, statistic = [], []
+    for k in range(0, len(values), _BLOCK):
+        rows = slice(k, k + _BLOCK)
+        found = grid.extrema(values[rows], bounds)
+        at = grid.evaluate(values[rows], truth[rows])
+        estimates.append(found.theta_hat)
+        statistic.append(np.maximum(2 * (found.maximum - at), 0.0))
+    return np.concatenate(estimates), np.concatenate(statistic)
+
+
+def _with_pool(
+    curve: PolynomialCurve,
+    ensembles: Sequence[ToyEnsemble],
+    theta: FloatArray,
+    estimates: FloatArray,
+) -> PolynomialCurve:
+    """Add the error of the finite pool, which moves all estimates together, to a constant."""
+    terms = curve.polynomial.terms(theta)
+    mean = terms @ np.linalg.lstsq(terms, estimates, rcond=None)[0]
+    share = float(np.mean([e.n_events / e.n_effective for e in ensembles]))
+    covariance = curve.polynomial.covariance.copy()
+    covariance[0, 0] += float(np.var(estimates - mean)) * share
+    return replace(curve, polynomial=replace(curve.polynomial, covariance=covariance))
+
+
+def _listed(
+    curves: Sequence[PolynomialCurve | None], points: FloatArray, open_end: float
+) -> tuple[FloatArray, FloatArray]:
+    """Ends and errors at points, each of shape (n, n_cl)."""
+    n = len(points)
+    values = [np.full(n, open_end) if c is None else c(points) for c in curves]
+    errors = [np.zeros(n) if c is None else c.error(points) for c in curves]
+    return np.stack(values, axis=1), np.stack(errors, axis=1)

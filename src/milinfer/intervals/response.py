@@ -15,19 +15,13 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import CalibrationError, MilinferWarning
+from milinfer.exceptions import MilinferWarning
+from milinfer.toys.ensemble import require_one_kind, truths
 from milinfer.toys.toys import ToyEnsemble
 from milinfer.typing import FloatArray
 from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
 
-__all__ = [
-    "Response",
-    "mean_response",
-    "pool_covariance",
-    "require_one_kind",
-    "spread_covariance",
-    "truths",
-]
+__all__ = ["Response", "mean_response", "pool_covariance", "spread_covariance"]
 
 _NEWTON_STEPS = 50
 
@@ -176,16 +170,11 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     return response
 
 
-def truths(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
-    """True points of ensembles, shape (n_ensembles, n_parameters)."""
-    return np.array([list(e.point.values()) for e in ensembles], dtype=np.float64)
-
-
 def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatArray:
     """Covariance of mean estimates that comes from the pools, shape (n_ensembles, n_ensembles).
 
     Toys at two truths from one pool move together as far as the same events count in both; see
-    :mod:`milinfer.toys.pool_influence`.  For models of bags, whose events have no influence of their
+    :mod:`milinfer.toys.ensemble`.  For models of bags, whose events have no influence of their
     own, they are taken as independent, which overestimates the error of a response.
 
     Parameters
@@ -228,24 +217,3 @@ def _correlated(
         elif ensembles[a].pool_id == ensembles[b].pool_id:
             out[a, b] = first[:, component] @ second[:, component]
     return out
-
-
-def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
-    """Raise unless toys are of one model, the same parameters and one kind of dataset.
-
-    Raises
-    ------
-    CalibrationError
-        If they are not, or if there are none.
-    """
-    if not ensembles:
-        msg = "there are no toys; throw some at several true points with Toys.scan"
-        raise CalibrationError(msg)
-    kinds = {(e.tag, tuple(e.point), e.poisson, e.extended) for e in ensembles}
-    sizes = {e.n_events for e in ensembles}
-    if len(kinds) != 1 or (len(sizes) != 1 and not ensembles[0].extended):
-        msg = (
-            "the toys must be of one model, the same parameters and one dataset size; they are "
-            f"of {sorted({e.model for e in ensembles})} with {sorted(sizes)} events"
-        )
-        raise CalibrationError(msg)

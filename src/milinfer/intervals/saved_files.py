@@ -15,8 +15,7 @@ from milinfer.intervals.calibration import Calibration, Correct, Kind
 from milinfer.intervals.response import Response
 from milinfer.likelihood.models import ModelTag
 from milinfer.typing import FloatArray, PathLikeStr
-from milinfer.utils.files import write_whole
-from milinfer.utils.json_text import parse_json
+from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.smooth_polynomials import SmoothPolynomial
 
 __all__ = [

@@ -11,11 +11,11 @@ from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.io import events
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import atomic_path
+from milinfer.utils.parallel import require_workers
 from milinfer.utils.progress import progress
-from milinfer.utils.threads import require_workers
 
 if TYPE_CHECKING:
-    from milinfer.io.lhe.limits import Limits
+    from milinfer.io.lhe.header import Limits
     from milinfer.io.root import Ntuple
 
 __all__ = ["ConversionSummary", "convert", "convert_many"]

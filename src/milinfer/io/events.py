@@ -13,7 +13,7 @@ from milinfer.typing import AwkwardArray, PathLikeStr
 
 if TYPE_CHECKING:
     from milinfer.io.event.info import LHEInfo
-    from milinfer.io.lhe.limits import Limits
+    from milinfer.io.lhe.header import Limits
     from milinfer.io.parquet import ParquetReader, ParquetWriter
     from milinfer.io.root import Ntuple, RootReader, RootWriter
 

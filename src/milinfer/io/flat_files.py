@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
 from milinfer.io.event.info import checked_point
-from milinfer.io.root_files import open_root
+from milinfer.io.root import open_root
 from milinfer.typing import PathLikeStr
-from milinfer.utils.json_text import parse_json
-from milinfer.utils.paths import require_file
+from milinfer.utils.files import parse_json, require_file
 
 __all__ = [
     "FORMAT",

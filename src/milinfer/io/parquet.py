@@ -19,11 +19,10 @@ from milinfer.io.event.branches import (
     needed_branches,
     to_branches,
 )
-from milinfer.io.event.event_columns import EventColumns
 from milinfer.io.event.info import LHEInfo
+from milinfer.io.event.record import EventColumns
 from milinfer.typing import AwkwardArray, PathLikeStr
-from milinfer.utils.files import atomic_path
-from milinfer.utils.paths import require_file
+from milinfer.utils.files import atomic_path, require_file
 
 __all__ = ["ParquetReader", "ParquetWriter"]
 

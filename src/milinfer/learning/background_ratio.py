@@ -20,8 +20,8 @@ from scipy.special import expit
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.boosted_trees import BoostedLikelihood
-from milinfer.learning.model_folder import new_model_folder, read_json, require_format
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.learning.model_files import new_model_folder, read_json, require_format
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
 
 __all__ = ["BackgroundRatio", "RatioFit", "default_classifier"]
@@ -91,8 +91,9 @@ class BackgroundRatio:
     Parameters
     ----------
     classifier
-        Untrained :class:`~milinfer.learning.bag_likelihood.BagLikelihood` with ``head="binary"`` and
-        ``bag_size=1``, or :class:`~milinfer.learning.boosted_trees.BoostedLikelihood`; default: a network.
+        Untrained :class:`~milinfer.learning.bag_likelihood.BagLikelihood` with ``head="binary"``
+        and ``bag_size=1``, or :class:`~milinfer.learning.boosted_trees.BoostedLikelihood`; default:
+        a network.
     held_out
         Share of the events of each process that the classifier is not trained on; half of them
         stop its training and give the scale, the others check.

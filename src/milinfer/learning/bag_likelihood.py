@@ -3,12 +3,19 @@
 The one estimator of the package.  What differs is the head (what the outputs mean as a function of
 θ), the labels (which sample an event comes from, or the joint likelihood ratio that it carries) and
 the pooling; training, surfaces, toys and calibration are the same for all.
+
+The members of a trained ensemble as models of their own.
+
+What an ensemble gains over its members, and how far one training is from the next, is seen when
+both are run on the same toys.
+
+Trained likelihoods as a notebook shows them; the history of a training as an Arrow table.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,16 +23,19 @@ import numpy as np
 
 from milinfer.exceptions import ModelError
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
-from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.models import dataset_surface
 from milinfer.likelihood.surface import Interpolation, Kind, Surface
 from milinfer.likelihood.surface_box import BoxSurface, ChebyshevBox
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray, PathLikeStr
-from milinfer.utils.points import only
+from milinfer.utils.display import arrow_table, html_facts, shortened
+from milinfer.utils.points import format_point, only
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from distributed import Client
 
+    from milinfer.learning.boosted_trees import BoostedLikelihood
     from milinfer.learning.fitting import EpochReport, Fitted
     from milinfer.learning.networks.configs import TrainingConfig
     from milinfer.learning.networks.network import NetworkConfig
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
     from milinfer.likelihood.rate import Rate
     from milinfer.samples.streaming import StreamedSamples
 
-__all__ = ["BagLikelihood"]
+__all__ = ["BagLikelihood", "history_table", "html_bag_likelihood", "html_boosted", "single_models"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +61,11 @@ class BagLikelihood:
     Parameters
     ----------
     head
-        ``"multiclass"``: a class for each training point ([AS], §B.2.4).  ``"polynomial"``:
-        the ratio of squared amplitudes as a polynomial in θ, see
-        :class:`milinfer.learning.networks.heads.PolynomialHead`.  ``"binary"``: an independent network for each
-        point against the reference (§C.3).  ``"parametrised"``: θ is an input of the network
-        (§B.2.5).
+        ``"multiclass"``: a class for each training point ([AS], §B.2.4).  ``"polynomial"``: the
+        ratio of squared amplitudes as a polynomial in θ, see
+        :class:`milinfer.learning.networks.heads.PolynomialHead`.  ``"binary"``: an independent
+        network for each point against the reference (§C.3).  ``"parametrised"``: θ is an input of
+        the network (§B.2.5).
     labels
         ``"hard"``: the sample that a bag comes from.  ``"joint"``: the joint likelihood ratio that
         events with weights at other points know (ALICE: Stoye, Brehmer, Louppe, Pavez, Cranmer,
@@ -85,13 +95,15 @@ class BagLikelihood:
         ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
         :class:`~milinfer.likelihood.surface.Interpolation`.
     pooling
-        ``"mean"``, ``"sum"``, or one of the others of :mod:`milinfer.learning.networks.pooling`.
+        ``"mean"``, ``"sum"``, or one of the others of :mod:`milinfer.learning.networks.layers`.
     loss
-        Of :mod:`milinfer.learning.networks.losses`; default ``"bce"`` for binary and parametrised networks, else
-        ``"cross-entropy"``.  ``"score"`` learns from the joint score alone (SALLY), at all points
-        at once; ``"ratio-mse"`` is the regression of ROLR, and of RASCAL with a `score_weight`.
+        Of :mod:`milinfer.learning.networks.losses`; default ``"bce"`` for binary and parametrised
+        networks, else ``"cross-entropy"``.  ``"score"`` learns from the joint score alone (SALLY),
+        at all points at once; ``"ratio-mse"`` is the regression of ROLR, and of RASCAL with a
+        `score_weight`.
     symmetric
-        Training pairs of a parametrised network; see :class:`milinfer.learning.networks.targets.PairBags`.
+        Training pairs of a parametrised network; see
+        :class:`milinfer.learning.networks.targets.PairBags`.
     reference
         Parameter point θ0, one value for all parameters or one for each; must be a training point.
     validation_fraction
@@ -154,8 +166,8 @@ class BagLikelihood:
         validation
             Held-out samples for early stopping, in memory; default: a split of `samples` by event.
         on_epoch
-            Called with an :class:`~milinfer.learning.fitting.EpochReport` after every epoch; for members
-            that a cluster trains, after each member with the reports of all its epochs.
+            Called with an :class:`~milinfer.learning.fitting.EpochReport` after every epoch; for
+            members that a cluster trains, after each member with the reports of all its epochs.
         client
             Of a dask cluster, whose workers train the members of the ensemble, one task each; give
             workers one thread.  The weights are those of training here, to the bit, where the
@@ -413,6 +425,137 @@ class BagLikelihood:
         )
 
     def _repr_html_(self) -> str:
-        from milinfer.learning.model_display import html_bag_likelihood
 
         return html_bag_likelihood(self)
+
+
+def single_models(model: BagLikelihood) -> tuple[BagLikelihood, ...]:
+    """Each member of a trained ensemble, as an ensemble of one.
+
+    Parameters
+    ----------
+    model
+        A trained likelihood.
+
+    Raises
+    ------
+    ModelError
+        If it is not trained.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.learning.bag_likelihood import BagLikelihood
+    >>> from milinfer.learning.networks.configs import TrainingConfig
+    >>> samples = gaussian.samples(100, [-0.5, 0.0, 0.5], seed=1)
+    >>> model = BagLikelihood(ensemble=2, bag_size=5, training=TrainingConfig(epochs=1))
+    >>> single_models(model.fit(samples))[1]
+    BagLikelihood(multiclass, bag_size=5, ensemble=1, 3 points in mu)
+    """
+    fitted = model.fitted
+    networks = len(fitted.history) // len(fitted.members)
+    return tuple(
+        dataclasses.replace(
+            model,
+            ensemble=1,
+            _fitted=dataclasses.replace(
+                fitted,
+                members=(member,),
+                z=(z,),
+                scale=(scale,),
+                history=fitted.history[k * networks : (k + 1) * networks],
+            ),
+        )
+        for k, (member, z, scale) in enumerate(
+            zip(fitted.members, fitted.z, fitted.scale, strict=True)
+        )
+    )
+
+
+def history_table(history: Sequence[Mapping[str, Sequence[float]]]) -> pa.Table:
+    """One row for each network and epoch; both are counted from 0.
+
+    Parameters
+    ----------
+    history
+        Of each network: one value an epoch for each quantity.
+
+    Examples
+    --------
+    >>> history_table([{"loss": [0.5, 0.4]}, {"loss": [0.6]}]).to_pylist()[-1]
+    {'network': 1, 'epoch': 0, 'loss': 0.6}
+    """
+    names = list(dict.fromkeys(name for h in history for name in h))
+    rows = [
+        {"network": k, "epoch": epoch, **dict(zip(h, values, strict=True))}
+        for k, h in enumerate(history)
+        for epoch, values in enumerate(zip(*h.values(), strict=True))
+    ]
+    return arrow_table({"network": int, "epoch": int, **dict.fromkeys(names, float)}, rows)
+
+
+def html_bag_likelihood(model: BagLikelihood) -> str:
+    """What a model is, where it was trained, and how far training went.
+
+    Examples
+    --------
+    >>> from milinfer.learning.bag_likelihood import BagLikelihood
+    >>> "not trained" in html_bag_likelihood(BagLikelihood(bag_size=20))
+    True
+    """
+    facts: dict[str, object] = {
+        "head": f"{model.head}, {model.labels} labels",
+        "bags": f"{model.events_in_bag} events, {model.pooling} pooling",
+        "ensemble": f"{model.ensemble}, average of the {model.average}"
+        if model.ensemble > 1
+        else "",
+        "reference": model.reference,
+    }
+    if model._fitted is None:
+        return html_facts(f"BagLikelihood {model.name}, not trained", facts)
+    fitted = model.fitted
+    points = [
+        format_point(dict(zip(fitted.parameters, p, strict=True))) for p in fitted.points.tolist()
+    ]
+    histories = fitted.history
+    best = [min(h["val_loss"]) for h in histories]
+    facts |= {
+        "points": f"{len(points)}: {shortened(points)}",
+        "features": f"{len(model.feature_names)}: {shortened(model.feature_names)}",
+        "events": f"{sum(fitted.n_events.values())}, worth {fitted.effective_events:.0f} without "
+        "weights",
+        "network": f"{'-'.join(map(str, fitted.network.hidden))}, {fitted.network.activation}",
+        "epochs": shortened([str(len(h["loss"])) for h in histories]),
+        "lowest validation loss": shortened([f"{v:.5f}" for v in best]),
+    }
+    return html_facts(f"BagLikelihood {model.name}", facts)
+
+
+def html_boosted(model: BoostedLikelihood) -> str:
+    """The same for boosted trees.
+
+    Examples
+    --------
+    >>> from milinfer.learning.boosted_trees import BoostedLikelihood
+    >>> "not trained" in html_boosted(BoostedLikelihood())
+    True
+    """
+    if model._fitted is None:
+        return html_facts("BoostedLikelihood, not trained", {"reference": model.reference})
+    fitted = model.fitted
+    points = [format_point({fitted.parameter: value}) for value in fitted.grid.tolist()]
+    settings = fitted.settings
+    facts = {
+        "reference": model.reference,
+        "points": f"{len(points)}: {shortened(points)}",
+        "features": f"{len(fitted.feature_names)}: {shortened(fitted.feature_names)}",
+        "events": sum(fitted.n_events.values()),
+        "rounds": fitted.booster.num_boosted_rounds(),
+        "trees": f"depth {settings.max_depth}, learning rate {settings.learning_rate:g}",
+        "trials": len(fitted.tried) or "",
+        **{
+            f"lowest {name.replace('_', ' ')}": f"{min(values):.5f}"
+            for name, values in fitted.history.items()
+        },
+    }
+    return html_facts("BoostedLikelihood", facts)

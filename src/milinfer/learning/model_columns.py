@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ModelError, ParameterError
-from milinfer.features.feature_table import FeatureTable
+from milinfer.features.feature_set import FeatureTable
 from milinfer.likelihood.observables import log_ratio_observable, score_observable
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, PathLikeStr, Point
-from milinfer.utils.paths import file_hash
+from milinfer.utils.files import file_hash
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:

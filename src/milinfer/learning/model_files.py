@@ -1,4 +1,7 @@
-"""Trained models on disk: one directory with ``model.json`` and Keras weights, never a pickle."""
+"""Trained models on disk: one directory with ``model.json`` and Keras weights, never a pickle.
+
+Directories of saved models: written whole or not at all, read with every check.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import dataclasses
 import json
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +18,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.exceptions import MilinferError, ModelError
-from milinfer.learning.model_folder import new_model_folder, read_json, require_unchanged
 from milinfer.typing import FloatArray, PathLikeStr
-from milinfer.utils.paths import file_hash
+from milinfer.utils.files import atomic_folder, file_hash, parse_json
 
 if TYPE_CHECKING:
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.learning.networks.network import BagNetwork
 
-__all__ = ["FORMAT", "load_model", "pack_model", "save_model", "unpack_model"]
+__all__ = [
+    "FORMAT",
+    "load_model",
+    "new_model_folder",
+    "pack_model",
+    "read_json",
+    "require_format",
+    "require_unchanged",
+    "save_model",
+    "unpack_model",
+]
+
 
 FORMAT = 4
 # What numpy, Keras and h5py make of a damaged file.
@@ -89,8 +103,7 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
         If something is missing, was changed or is of another format; the message names it.
     """
     from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.learning.fitting import Fitted
-    from milinfer.learning.members import build_members
+    from milinfer.learning.fitting import Fitted, build_members
     from milinfer.learning.networks.configs import TrainingConfig
     from milinfer.learning.networks.network import NetworkConfig
     from milinfer.learning.training_points import ModelPoints
@@ -219,3 +232,105 @@ def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
         return tuple(as_tuple(v) for v in value) if isinstance(value, list) else value
 
     return {k: as_tuple(v) for k, v in settings.items()}
+
+
+@contextmanager
+def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
+    """Directory to write a model into, which becomes `path` when the block ends well.
+
+    It is written beside its place and then renamed, so that it is whole or not there; an older
+    model in its place is replaced.
+
+    Raises
+    ------
+    ModelError
+        If `path` is something else than a model.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     target = pathlib.Path(parent, "model")
+    ...     with new_model_folder(target) as folder:
+    ...         _ = (folder / "model.json").write_text("{}")
+    ...         before = target.exists()
+    ...     before, (target / "model.json").exists()
+    (False, True)
+    """
+    target = Path(path)
+    if target.exists() and not (target / "model.json").exists():
+        msg = f"{target} exists and is not a milinfer model; choose another directory"
+        raise ModelError(msg)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(target) as folder:
+        yield folder
+
+
+def require_unchanged(file: Path, saved: str) -> None:
+    """Refuse a file that is missing or has another checksum than the one `saved` with it.
+
+    Raises
+    ------
+    ModelError
+        The message names the file.
+
+    Examples
+    --------
+    >>> require_unchanged(Path("trees.ubj"), "e3b0")
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: trees.ubj is missing; restore it or train again
+    """
+    if not file.exists() or file_hash(file) != saved:
+        what = "differs from what was saved" if file.exists() else "is missing"
+        msg = f"{file} {what}; restore it or train again"
+        raise ModelError(msg)
+
+
+def require_format(folder: Path, content: dict[str, Any], known: str, reader: str) -> None:
+    """Refuse the content of a ``model.json`` that another class has written.
+
+    Raises
+    ------
+    ModelError
+        The message names both formats.
+
+    Examples
+    --------
+    >>> require_format(Path("model"), {"format": 2}, "xgboost-2", "BoostedLikelihood")
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: model has model format 2, ...
+    """
+    if content.get("format") != known:
+        msg = (
+            f"{folder} has model format {content.get('format')}, and {reader} reads {known}; load "
+            "it with the class that saved it"
+        )
+        raise ModelError(msg)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of ``model.json``.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or damaged.
+
+    Examples
+    --------
+    >>> read_json(Path("nowhere", "model.json"))
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: nowhere is not a milinfer model: it has no model.json
+    """
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        msg = f"{path.parent} is not a milinfer model: it has no {path.name}"
+        raise ModelError(msg) from error
+    except ValueError as error:
+        msg = f"{path} is damaged ({error}); restore it or train again"
+        raise ModelError(msg) from error
+    if not isinstance(content, dict):
+        msg = f"{path} does not hold a model; train again"
+        raise ModelError(msg)
+    return content

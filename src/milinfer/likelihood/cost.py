@@ -16,11 +16,10 @@ from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.likelihood.extended import finer, resampled
-from milinfer.likelihood.models import Model, ModelTag, model_tag
-from milinfer.likelihood.segments import dataset_surface
+from milinfer.likelihood.models import Model, ModelTag, dataset_surface, model_tag
 from milinfer.likelihood.surface import Surface
-from milinfer.samples.samples import Sample
+from milinfer.likelihood.surface_box import finer, resampled
+from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
 from milinfer.utils.points import only
 
@@ -66,8 +65,8 @@ def dataset_cost(
         θ0 of the model.
     rate
         Expected yield ν(θ) of all events, backgrounds included
-        (:meth:`~milinfer.likelihood.rate.Rate.with_background`); adds the rate term.  Without it only the
-        shape counts.
+        (:meth:`~milinfer.likelihood.rate.Rate.with_background`); adds the rate term.  Without it
+        only the shape counts.
 
     Raises
     ------

@@ -1,17 +1,45 @@
-"""Several costs in one fit: which parameters they share, and a Minuit that is ready to go."""
+"""Several costs in one fit: which parameters they share, and a Minuit that is ready to go.
+
+How much each nuisance parameter of a fit moves the parameter of interest.
+
+Fit results in the form that cabinetry draws, of any likelihood.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from iminuit import Minuit, describe
 from iminuit.cost import Cost, CostSum
 
-from milinfer.exceptions import ParameterError
+from milinfer.exceptions import FitError, ParameterError
+from milinfer.typing import FloatArray
+from milinfer.utils.display import (
+    arrow_table,
+    brief,
+    html_facts,
+    html_table,
+    measured,
+    shortened,
+    tuples_table,
+)
 
-__all__ = ["minuit", "shared_parameters"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "FitResults",
+    "Impact",
+    "Interval",
+    "fit_results",
+    "impacts",
+    "minuit",
+    "profile_interval",
+    "shared_parameters",
+]
 
 
 def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
@@ -148,3 +176,311 @@ def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:
                 )
                 raise ParameterError(msg)
     return common
+
+
+class Impact(NamedTuple):
+    """What one nuisance parameter does to the parameter of interest.
+
+    Parameters
+    ----------
+    name
+        Of the nuisance parameter.
+    value, lower, upper
+        Its value at the minimum, and its MINOS errors, `lower` negative.
+    down, up
+        Shifts of the parameter of interest, everything else at its maximum again, where the
+        nuisance parameter is at ``value + lower`` and at ``value + upper``.
+    """
+
+    name: str
+    value: float
+    lower: float
+    upper: float
+    down: float
+    up: float
+
+    @property
+    def size(self) -> float:
+        """The larger of the two shifts, without its sign."""
+        return max(abs(self.down), abs(self.up))
+
+
+def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
+    """Impacts of all other parameters of a cost on one of them, the largest first.
+
+    Parameters
+    ----------
+    cost
+        With the constraints of its nuisance parameters added.
+    parameter
+        The parameter of interest.
+    **start
+        Starting values, as for :func:`milinfer.minuit`.
+
+    Raises
+    ------
+    ParameterError
+        If the cost has no such parameter, or no other free one.
+    FitError
+        If a fit is not valid; says which.
+
+    Examples
+    --------
+    Half of a nuisance parameter of error 0.2 goes into mu:
+
+    >>> from iminuit.cost import NormalConstraint
+    >>> both = NormalConstraint(["mu", "norm"], [1.0, 1.0], [[0.05, 0.02], [0.02, 0.04]])
+    >>> (found,) = impacts(both, "mu", mu=1.0, norm=1.0)
+    >>> found.name, round(found.upper, 3), round(found.up, 3)
+    ('norm', 0.2, 0.1)
+    """
+    best = minuit(cost, **start)
+    others = [name for name in best.parameters if name != parameter and not best.fixed[name]]
+    if parameter not in best.parameters or not others:
+        msg = (
+            f"impacts on {parameter} need a cost with it and with others; this one has "
+            f"{', '.join(best.parameters)}"
+        )
+        raise ParameterError(msg)
+    best.migrad()
+    _require(best, "at its minimum")
+    best.minos(*others)
+    centre = best.values.to_dict()
+    found = []
+    for name in others:
+        error = best.merrors[name]
+        if not error.is_valid:
+            msg = f"the MINOS error of {name} is not valid; look at its limits and its constraint"
+            raise FitError(msg)
+        shifts = []
+        for side in (error.lower, error.upper):
+            m = minuit(cost, **centre)
+            m.values[name] = centre[name] + side
+            m.fixed[name] = True
+            m.migrad()
+            _require(m, f"with {name} = {centre[name] + side:.4g}")
+            shifts.append(float(m.values[parameter] - centre[parameter]))
+        found.append(
+            Impact(name, float(centre[name]), float(error.lower), float(error.upper), *shifts)
+        )
+    return tuple(sorted(found, key=lambda i: -i.size))
+
+
+def _require(m: Minuit, where: str) -> None:
+    if not m.valid:
+        msg = f"the fit {where} is not valid; look at starting values and limits: {m.fmin}"
+        raise FitError(msg)
+
+
+class FitResults(NamedTuple):
+    """Result of a fit, with the fields of ``cabinetry.fit.FitResults`` (0.6).
+
+    ``cabinetry.visualize.pulls`` and ``correlation_matrix`` take it as it is, so that a likelihood
+    made elsewhere, unbinned or not, has cabinetry's figures.
+
+    Parameters
+    ----------
+    bestfit, uncertainty
+        Shape (n_parameters,); the uncertainty of a fixed parameter is 0.
+    labels
+        Names.
+    corr_mat
+        Shape (n_parameters, n_parameters); rows and columns of fixed parameters are 0.
+    best_twice_nll
+        Cost at the minimum.
+    goodness_of_fit
+        p-value; −1 where there is none.
+    minos_uncertainty
+        Name → (lower, upper), the lower one negative, of the parameters with MINOS errors.
+    """
+
+    bestfit: FloatArray
+    uncertainty: FloatArray
+    labels: list[str]
+    corr_mat: FloatArray
+    best_twice_nll: float
+    goodness_of_fit: float = -1.0
+    minos_uncertainty: Mapping[str, tuple[float, float]] = {}
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [name, measured(float(value), float(error)), self._minos(name)]
+            for name, value, error in zip(self.labels, self.bestfit, self.uncertainty, strict=True)
+        ]
+        title = f"−2 ln L = {self.best_twice_nll:.4f} at the minimum"
+        return html_table(("parameter", "value", "MINOS"), rows, title=title)
+
+    def _minos(self, name: str) -> str:
+        if name not in self.minos_uncertainty:
+            return ""
+        down, up = self.minos_uncertainty[name]
+        return f"{down:+.3g} {up:+.3g}"
+
+    def to_table(self) -> pa.Table:
+        """One row for each parameter.
+
+        Columns: ``parameter``, ``value``, ``error``, ``minos_down`` (negative) and ``minos_up``.
+        """
+        types = {"parameter": str, "value": float, "error": float}
+        rows = []
+        for name, value, error in zip(self.labels, self.bestfit, self.uncertainty, strict=True):
+            down, up = self.minos_uncertainty.get(name, (None, None))
+            row = {"parameter": name, "value": value, "error": error}
+            rows.append(row | {"minos_down": down, "minos_up": up})
+        return arrow_table({**types, "minos_down": float, "minos_up": float}, rows)
+
+
+def fit_results(m: Minuit) -> FitResults:
+    """Collect the result of a fit.
+
+    Parameters
+    ----------
+    m
+        After ``migrad`` and ``hesse``; ``minos`` if wanted.
+
+    Raises
+    ------
+    FitError
+        If the fit is not valid or has no covariance, or a MINOS error is not valid.
+
+    Examples
+    --------
+    >>> from iminuit.cost import NormalConstraint
+    >>> results = fit_results(Minuit(NormalConstraint("mu", 1.0, 0.5), mu=0.0).migrad().hesse())
+    >>> results.labels, results.bestfit.round(3).tolist(), results.uncertainty.round(3).tolist()
+    (['mu'], [1.0], [0.5])
+    """
+    if not m.valid or m.covariance is None:
+        msg = (
+            "the fit has no valid minimum with a covariance; call migrad() and hesse(), and look "
+            f"at starting values and limits: {m.fmin}"
+        )
+        raise FitError(msg)
+    labels = list(m.parameters)
+    free = ~np.array([m.fixed[name] for name in labels])
+    covariance = np.asarray(m.covariance)
+    sigma = np.sqrt(np.diag(covariance))
+    scale = np.where(sigma > 0, sigma, 1.0)
+    corr = np.where(np.outer(free, free), covariance / np.outer(scale, scale), 0.0)
+    minos = {}
+    for name, error in m.merrors.items():
+        if not error.is_valid:
+            msg = f"the MINOS error of {name} is not valid; look at its limits and at m.merrors"
+            raise FitError(msg)
+        minos[name] = (float(error.lower), float(error.upper))
+    return FitResults(
+        np.array([m.values[name] for name in labels], dtype=np.float64),
+        # Of parameters with limits these are not the roots of the covariance; cabinetry's too.
+        np.where(free, np.array([m.errors[name] for name in labels]), 0.0),
+        labels,
+        corr,
+        float(m.fval),
+        minos_uncertainty=minos,
+    )
+
+
+class Interval(NamedTuple):
+    """Estimate and profile-likelihood interval of one parameter."""
+
+    parameter: str
+    estimate: float
+    low: float
+    high: float
+    cl: float
+    error: float
+    minuit: Minuit
+
+    @property
+    def width(self) -> float:
+        """Full width."""
+        return self.high - self.low
+
+    def __str__(self) -> str:
+        down, up = self.low - self.estimate, self.high - self.estimate
+        return f"{self.parameter} = {self.estimate:.4g} {down:+.2g} {up:+.2g} at {self.cl:.2%} CL"
+
+    def __repr__(self) -> str:
+        # Without the tables of Minuit, which `interval.minuit` shows.
+        return brief(self, leave_out=("minuit",))
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "estimate": measured(self.estimate, self.error),
+            f"{self.cl:.2%} interval": f"[{self.low:.4g}, {self.high:.4g}]",
+            "minimum": "valid" if self.minuit.valid else "not valid",
+            "fitted": shortened(list(self.minuit.parameters)),
+        }
+        return html_facts(self.parameter, facts)
+
+    def to_table(self) -> pa.Table:
+        """One row: ``parameter``, ``estimate``, ``low``, ``high``, ``cl``, ``error``."""
+        return tuples_table(Interval, [self])
+
+
+def profile_interval(cost: Cost, parameter: str, cl: float = 0.6827, **start: float) -> Interval:
+    """Minimise a cost and take the profile-likelihood interval of one parameter with MINOS.
+
+    Parameters
+    ----------
+    cost
+        Any iminuit cost, sums included.
+    parameter
+        Parameter of interest; all others are profiled.
+    cl
+        Confidence level of the interval (one parameter: Δ(−2 ln L) = χ²₁ quantile).
+    start
+        Starting values; default 0, moved inside the limits.
+
+    Raises
+    ------
+    FitError
+        If MIGRAD, HESSE or MINOS is not valid, or the interval runs into a limit.
+
+    Examples
+    --------
+    >>> from iminuit.cost import NormalConstraint
+    >>> interval = profile_interval(NormalConstraint("mu", 1.0, 0.5), "mu")
+    >>> print(f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]")
+    1.00 [0.50, 1.50]
+    """
+    values = {}
+    for name, limits in cost._parameters.items():
+        value = start.get(name, 0.0)
+        if limits is not None:
+            low, high = (float(x) for x in limits)
+            if not low < value < high:
+                value = (low + high) / 2 if np.isfinite(low + high) else max(low, min(high, value))
+        values[name] = value
+    m = Minuit(cost, **values)
+    # The default of 0.1 leaves estimates off by up to a percent of their error.
+    m.tol = 1e-4
+    m.migrad()
+    _require_interval(m.valid, m, f"MIGRAD did not converge for {parameter}")
+    m.hesse()
+    _require_interval(m.valid, m, f"HESSE failed for {parameter}")
+    m.minos(parameter, cl=cl)
+    merror = m.merrors[parameter]
+    _require_interval(
+        bool(merror.is_valid and not merror.at_lower_limit and not merror.at_upper_limit),
+        m,
+        f"MINOS found no {cl:.2%} interval of {parameter} inside its limits {m.limits[parameter]}",
+    )
+    estimate = float(m.values[parameter])
+    return Interval(
+        parameter,
+        estimate,
+        estimate + float(merror.lower),
+        estimate + float(merror.upper),
+        cl,
+        float(m.errors[parameter]),
+        m,
+    )
+
+
+def _require_interval(valid: bool, m: Minuit, what: str) -> None:
+    if not valid:
+        msg = (
+            f"{what} ({m.nfcn} calls, EDM {m.fmin.edm:.2g} for a goal of {m.fmin.edm_goal:.2g}); "
+            "look at the surface, its range and the starting values"
+        )
+        raise FitError(msg)

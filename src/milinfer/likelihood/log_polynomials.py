@@ -23,8 +23,7 @@ from numpy.polynomial import chebyshev
 
 from milinfer.typing import BoolArray, FloatArray
 from milinfer.utils.minimize import lowest_in_box
-from milinfer.utils.polynomials import PolynomialBasis
-from milinfer.utils.series import Series
+from milinfer.utils.polynomials import PolynomialBasis, Series
 
 __all__ = ["LogPolynomials"]
 

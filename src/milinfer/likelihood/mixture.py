@@ -2,27 +2,58 @@
 
 The normalisations of the backgrounds are parameters like any other: constrain them with
 ``NormalConstraint``, or share them with another channel by name.
+
+Signal and backgrounds of a mixture: yields, ratios of the densities, names of parameters.
+
+Λ_i(θ) of every event of a dataset at once: rows compressed to coefficients when made.
+
+A sum over events needs only the sum of their rows.  A likelihood with a background needs each
+event by itself at every call, so that what a call costs is one product with a small vector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import ParameterError
+from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
 from milinfer.likelihood.cost import within_limits
-from milinfer.likelihood.event_surfaces import EventPolynomials, EventSurfaces
-from milinfer.likelihood.mixture_terms import Backgrounds, MixtureTerms, mixture_terms
-from milinfer.likelihood.models import Model, polynomial_sums
+from milinfer.likelihood.log_polynomials import LogPolynomials
+from milinfer.likelihood.models import (
+    LLRModel,
+    Model,
+    event_table,
+    is_additive,
+    model_tag,
+    polynomial_sums,
+    trained_on,
+)
 from milinfer.likelihood.rate import Rate
-from milinfer.likelihood.segments import event_table
-from milinfer.samples.samples import Sample
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
+from milinfer.utils.polynomials import chebyshev_terms
 
-__all__ = ["MixtureCost", "mixture_cost"]
+__all__ = [
+    "Backgrounds",
+    "Component",
+    "EventPolynomials",
+    "EventRatio",
+    "EventSurfaces",
+    "MixtureCost",
+    "MixtureTerms",
+    "mixture_cost",
+    "mixture_terms",
+    "require_linear",
+]
 
 
 def mixture_cost(
@@ -60,7 +91,7 @@ def mixture_cost(
     SampleError
         If the events have the weights of simulation.
     ModelError, ParameterError, ConfigurationError
-        If the terms do not belong together; see :func:`milinfer.likelihood.mixture_terms.mixture_terms`.
+        If the terms do not belong together; see :func:`milinfer.likelihood.mixture.mixture_terms`.
 
     Examples
     --------
@@ -213,3 +244,378 @@ def _log_sum(rows: FloatArray) -> FloatArray:
     """Logarithm of the sum of exponentials in each column, whatever their size."""
     total: FloatArray = np.logaddexp.reduce(rows, axis=0)
     return total
+
+
+class EventRatio(Protocol):
+    """What knows ln p_b(x)/p_s(x|θ0) of every event."""
+
+    def log_ratio(self, sample: Sample) -> FloatArray:
+        """Log-ratio of every event, shape (n_events,)."""
+
+
+Ratio: TypeAlias = EventRatio | Callable[[Sample], FloatArray]
+Backgrounds: TypeAlias = Mapping[str, tuple[Ratio, float]]
+
+
+class Component(NamedTuple):
+    """A background.
+
+    Parameters
+    ----------
+    name
+        Its normalisation is the parameter ``{name}_norm``.
+    ratio
+        Of its density to that of the signal at θ0, as an object with ``log_ratio(sample)`` or as a
+        function of a sample.
+    expected
+        Events expected at a normalisation of one.
+    """
+
+    name: str
+    ratio: Ratio
+    expected: float
+
+    @property
+    def parameter(self) -> str:
+        """Name of the normalisation."""
+        return f"{self.name}_norm"
+
+    def log_ratio(self, sample: Sample) -> FloatArray:
+        """Values of ln p_b(x)/p_s(x|θ0), shape (n_events,).
+
+        Raises
+        ------
+        ModelError
+            If the ratio does not give one number, finite or −∞, for each event.
+        """
+        evaluate: Any = getattr(self.ratio, "log_ratio", self.ratio)
+        found = evaluate(sample)
+        values = np.asarray(found, dtype=np.float64)
+        if values.shape != (len(sample),):
+            msg = (
+                f"the ratio of background {self.name!r} has shape {values.shape} for "
+                f"{len(sample)} events; it must give one ln p_b/p_s for each"
+            )
+            raise ModelError(msg)
+        bad = np.isnan(values) | (values == np.inf)
+        if bad.any():
+            msg = (
+                f"the ratio of background {self.name!r} is {values[bad][0]} in event "
+                f"{int(np.argmax(bad))} of {sample.label}; an event must be possible as signal"
+            )
+            raise ModelError(msg)
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureTerms:
+    """A signal that depends on the parameters, and backgrounds that do not.
+
+    Parameters
+    ----------
+    model
+        ln r(x|θ) of the signal, additive over events.
+    rate
+        Expected signal ν_s(θ), or one number where it does not depend on θ.
+    components
+        The backgrounds.
+    reference
+        θ0, shape (n_parameters,).
+    """
+
+    model: LLRModel
+    rate: Rate | float
+    components: tuple[Component, ...]
+    reference: FloatArray
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Names of the normalisations."""
+        return tuple(c.parameter for c in self.components)
+
+    @cached_property
+    def expected(self) -> FloatArray:
+        """Expected backgrounds, shape (n_backgrounds,)."""
+        return np.array([c.expected for c in self.components], dtype=np.float64)
+
+    def signal(self, theta: FloatArray) -> FloatArray:
+        """ν_s at points (m, n_parameters), shape (m,)."""
+        if isinstance(self.rate, Rate):
+            return self.rate.value(theta)
+        return np.full(len(theta), float(self.rate))
+
+    def signal_gradient(self, theta: FloatArray) -> FloatArray:
+        """dν_s/dθ at one point (n_parameters,), shape (n_parameters,)."""
+        return self.rate.gradient(theta) if isinstance(self.rate, Rate) else np.zeros(len(theta))
+
+    @cached_property
+    def signal_at_reference(self) -> float:
+        """ν_s(θ0)."""
+        return float(self.signal(self.reference[None])[0])
+
+    def log_reference(self, sample: Sample) -> tuple[FloatArray, FloatArray]:
+        r"""What the cost divides by, and the backgrounds relative to it.
+
+        Returns
+        -------
+        log_total
+            :math:`u_i = \ln[\nu_s(\theta_0) + \sum_b \nu_b b_b(x_i)]`, shape (n_events,).
+        log_backgrounds
+            :math:`\ln \nu_b b_b(x_i) - u_i`, not above zero, shape (n_backgrounds, n_events).
+        """
+        with np.errstate(divide="ignore"):  # ln 0 of a background that is not expected
+            log_expected = np.log(self.expected)
+        rows = [v + c.log_ratio(sample) for v, c in zip(log_expected, self.components, strict=True)]
+        signal = np.full(len(sample), np.log(self.signal_at_reference))
+        total: FloatArray = np.logaddexp.reduce([signal, *rows], axis=0)
+        relative = np.array(rows).reshape(len(rows), len(sample)) - total
+        return total, relative
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Sketches of the events that the model and the ratios have learned from."""
+        ratios = (word for c in self.components for word in trained_on(c.ratio))
+        return (*trained_on(self.model), *ratios)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of model, yields and ratios; the last only where they have a digest."""
+        found = hashlib.blake2b(digest_size=8)
+        found.update(repr((model_tag(self.model), self.reference.tolist())).encode())
+        rate = self.rate.coefficients.tolist() if isinstance(self.rate, Rate) else float(self.rate)
+        found.update(repr(rate).encode())
+        for c in self.components:
+            found.update(repr((c.name, c.expected, getattr(c.ratio, "digest", ""))).encode())
+        return found.hexdigest()
+
+
+def mixture_terms(
+    model: Model, rate: Rate | float, backgrounds: Backgrounds, reference: ArrayLike | None
+) -> MixtureTerms:
+    """Check that signal and backgrounds make a mixture.
+
+    Parameters
+    ----------
+    model, rate
+        Of the signal.
+    backgrounds
+        ``{name: (ratio, expected yield)}``.
+    reference
+        θ0; None: that of the model.
+
+    Raises
+    ------
+    ModelError
+        If the model has no ratio of single events.
+    ParameterError
+        If there is no reference, the continuation of Λ is not defined for events, the rate has
+        other parameters, or a name is taken twice.
+    ConfigurationError
+        If a yield cannot be right, or there is no background.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> flat = lambda sample: np.zeros(len(sample))
+    >>> mixture_terms(gaussian.MeanModel(), 100.0, {"bkg": (flat, 20.0)}, 0.0).norms
+    ('bkg_norm',)
+    """
+    if not is_additive(model) or not isinstance(model, LLRModel):
+        msg = (
+            f"{model.name} scores bags as a whole, and a mixture with a background needs the ratio "
+            "of each event; use mean or sum pooling without layers after it"
+        )
+        raise ModelError(msg)
+    require_linear(model.interpolation, model.name)
+    given = getattr(model, "reference", None) if reference is None else reference
+    if given is None:
+        msg = f"{model.name} does not say what its θ0 is; give reference="
+        raise ParameterError(msg)
+    if isinstance(rate, Rate) and rate.basis.parameters != model.parameters:
+        msg = f"the rate is a function of {rate.basis.parameters}, {model.name} of "
+        msg += f"{model.parameters}; they must be the same, in the same order"
+        raise ParameterError(msg)
+    if not isinstance(rate, Rate) and not (np.isfinite(rate) and rate > 0):
+        msg = f"the expected signal must be positive, not {rate:g}"
+        raise ConfigurationError(msg)
+    components = tuple(Component(n, ratio, float(v)) for n, (ratio, v) in backgrounds.items())
+    if not components:
+        msg = "a mixture needs a background; without one use dataset_cost, or the model's cost()"
+        raise ConfigurationError(msg)
+    for c in components:
+        if not (np.isfinite(c.expected) and c.expected >= 0):
+            msg = f"background {c.name!r}: the expected yield must not be negative: {c.expected:g}"
+            raise ConfigurationError(msg)
+        if c.parameter in model.parameters:
+            msg = f"background {c.name!r} needs the name {c.parameter!r}, a parameter of the model"
+            raise ParameterError(msg)
+    theta = np.broadcast_to(np.asarray(given, dtype=np.float64), len(model.parameters))
+    return MixtureTerms(model, rate, components, theta)
+
+
+def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> None:
+    """Refuse continuations that are not linear in the values at the points.
+
+    Parameters
+    ----------
+    interpolation
+        Points and continuation.
+    name
+        Of the model, for the message.
+
+    Raises
+    ------
+    ParameterError
+        For ``"parabola"``, which is drawn about the maximum of a whole dataset and says nothing
+        of one event, and ``"points"``, which knows nothing between the points.
+
+    Examples
+    --------
+    >>> require_linear(Interpolation(np.linspace(-1, 1, 5), "parabola"), "histogram")
+    Traceback (most recent call last):
+    milinfer.exceptions.ParameterError: histogram continues Λ by 'parabola', which is not defined
+    for single events; use a model with interpolation_kind='polynomial' or 'spline'
+    """
+    if isinstance(interpolation, Interpolation) and interpolation.kind in ("parabola", "points"):
+        msg = (
+            f"{name} continues Λ by {interpolation.kind!r}, which is not defined for single "
+            "events; use a model with interpolation_kind='polynomial' or 'spline'"
+        )
+        raise ParameterError(msg)
+
+
+class EventSurfaces:
+    """Log-likelihood ratios of many events as functions of θ.
+
+    Parameters
+    ----------
+    interpolation
+        Points and continuation, linear in the values.
+    values
+        Λ_i at the points, shape (n_events, K).
+
+    Raises
+    ------
+    ParameterError
+        If the continuation is not defined for single events.
+
+    Examples
+    --------
+    >>> grid = np.linspace(-1, 1, 9)
+    >>> events = EventSurfaces(Interpolation(grid, "spline"), grid * np.array([[1.0], [2.0]]))
+    >>> events.value(np.array([0.3])).round(12)
+    array([0.3, 0.6])
+    >>> events.gradient(np.array([0.3])).round(12)
+    array([[1., 2.]])
+    """
+
+    def __init__(self, interpolation: Interpolation | ChebyshevBox, values: FloatArray) -> None:
+        require_linear(interpolation, "the model")
+        self.interpolation = interpolation
+        values = np.asarray(values, dtype=np.float64)
+        self._cells: FloatArray | None = None
+        if isinstance(interpolation, ChebyshevBox):
+            by_event = interpolation.coefficients(values).reshape(len(values), -1)
+            self._low, self._high = interpolation.low, interpolation.high
+            self._degree = interpolation.degree
+        else:
+            self._low, self._high = (np.array([end]) for end in interpolation.range)
+            if interpolation.kind == "spline":
+                by_event = self._b_spline(interpolation.grid, values)
+            else:
+                self._degree = interpolation.degree
+                by_event = interpolation._coefficients(values)
+        # One row for each coefficient: a call adds a few long rows.
+        self._coefficients = np.ascontiguousarray(by_event.T)
+
+    def _b_spline(self, grid: FloatArray, values: FloatArray) -> FloatArray:
+        """Coefficients of B-splines, of which four are not zero at any θ, (n_events, K)."""
+        from scipy.interpolate import BSpline, make_interp_spline
+
+        # The same cubic as CubicSpline, whose ends are not knots either.
+        spline = make_interp_spline(grid, values.T, k=3)
+        unit = BSpline(spline.t, np.eye(len(grid)), 3)
+        self._knots = spline.t[3 : len(grid)]
+        # Taylor coefficients at the left of each cell, highest power first.
+        taylor = [unit(self._knots, m) / factor for m, factor in ((3, 6), (2, 2), (1, 1), (0, 1))]
+        self._cells = np.stack(
+            [[part[j, j : j + 4] for part in taylor] for j in range(len(self._knots))]
+        )
+        coefficients: FloatArray = spline.c.T
+        return coefficients
+
+    def value(self, theta: FloatArray) -> FloatArray:
+        """Λ_i at one point (n_parameters,), shape (n_events,)."""
+        rows, basis = self._basis(theta, (0,) * len(self._low))
+        return np.asarray(basis @ self._coefficients[rows], dtype=np.float64)
+
+    def gradient(self, theta: FloatArray) -> FloatArray:
+        """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
+        n = len(self._low)
+        found = [self._basis(theta, tuple(int(j == k) for j in range(n))) for k in range(n)]
+        basis = np.stack([b for _, b in found])
+        return np.asarray(basis @ self._coefficients[found[0][0]], dtype=np.float64)
+
+    def _basis(self, theta: FloatArray, orders: tuple[int, ...]) -> tuple[slice, FloatArray]:
+        """Coefficients in use, and their factors."""
+        if self._cells is not None:
+            cell = int(np.searchsorted(self._knots, theta[0], side="right")) - 1
+            offset = float(theta[0] - self._knots[cell])
+            c3, c2, c1, c0 = self._cells[cell]
+            if orders[0]:
+                return slice(cell, cell + 4), (3 * c3 * offset + 2 * c2) * offset + c1
+            return slice(cell, cell + 4), ((c3 * offset + c2) * offset + c1) * offset + c0
+        basis = np.ones(1)
+        for t, low, high, order in zip(theta, self._low, self._high, orders, strict=True):
+            scaled = float((2 * t - low - high) / (high - low))
+            along = np.array(chebyshev_terms(scaled, self._degree + 1)[order])
+            if order:
+                along = along * (2 / (high - low))
+            basis = (basis[:, None] * along).ravel()
+        return slice(None), basis
+
+
+class EventPolynomials:
+    """Log-ratios of events that are logarithms of polynomials, without an interpolation.
+
+    Parameters
+    ----------
+    interpolation
+        Its limits are those of the parameters.
+    sums
+        Λ of the dataset: rows of each event and of the common denominator, member by member.
+    n_events
+        Events of the dataset.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.likelihood.oracle import Oracle
+    >>> data = quadratic.generate(4, {"c1": 0.0}, seed=1)
+    >>> oracle = Oracle.from_sample(data, "c1", np.linspace(-1, 1, 9), degree=2)
+    >>> events = EventPolynomials(oracle.interpolation, oracle.log_polynomials(data), 4)
+    >>> np.allclose(events.value(np.array([0.5])), oracle.event_llr(data)[:, 6])
+    True
+    """
+
+    def __init__(
+        self, interpolation: Interpolation | ChebyshevBox, sums: LogPolynomials, n_events: int
+    ) -> None:
+        self.interpolation = interpolation
+        self._sums, self._shape = sums, (-1, n_events + 1)
+        self._at_reference = self._ratios(np.log(sums.at(sums.reference)))
+
+    def _ratios(self, rows: FloatArray) -> FloatArray:
+        """Of events to the denominator, averaged over the members, shape (n_events,)."""
+        members = rows.reshape(self._shape)
+        mean: FloatArray = np.mean(members[:, :-1] - members[:, -1:], axis=0)
+        return mean
+
+    def value(self, theta: FloatArray) -> FloatArray:
+        """Λ_i at one point (n_parameters,), shape (n_events,)."""
+        return self._ratios(np.log(self._sums.at(theta))) - self._at_reference
+
+    def gradient(self, theta: FloatArray) -> FloatArray:
+        """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
+        relative = self._sums.slopes_at(theta) / self._sums.at(theta)[:, None]
+        return np.stack([self._ratios(column) for column in relative.T])

@@ -13,18 +13,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError, TemplateError
+from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.likelihood.models import LLRModel
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
 
 __all__ = [
     "Observable",
+    "classifier_output",
     "log_ratio_observable",
     "observable_name",
     "observable_values",
     "score_observable",
 ]
+
 
 Observable = str | Callable[[Sample], FloatArray]
 """Name of a feature, or a function of a sample that returns one number for each event."""
@@ -194,3 +197,23 @@ def _inside(model: LLRModel, theta: ArrayLike) -> FloatArray:
         msg = f"θ = {point.tolist()} is not a point inside {ranges}, where {model.name} is known"
         raise ParameterError(msg)
     return point
+
+
+def classifier_output(
+    model: BagLikelihood, half_width: float = 0.3
+) -> Callable[[Sample], FloatArray]:
+    """Per-event classifier output: the log-ratio between two points on both sides of θ0.
+
+    For small distances this is the learned score, the optimal observable for small deviations; see
+    :func:`milinfer.likelihood.observables.log_ratio_observable`.
+
+    Parameters
+    ----------
+    model
+        Trained likelihood.
+    half_width
+        Distance of the two points from the reference.
+    """
+    centre = np.asarray(model.reference, dtype=np.float64)
+    low, high = centre - half_width, centre + half_width
+    return log_ratio_observable(model, low, high, name="classifier_output")

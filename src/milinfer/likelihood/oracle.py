@@ -16,8 +16,8 @@ from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.log_polynomials import LogPolynomials
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.reweighting import joint_density, reweight_polynomial
-from milinfer.samples.samples import Sample, SampleSet
-from milinfer.toys.pool import mixture_shares
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.weights import mixture_shares
 from milinfer.typing import FloatArray
 from milinfer.utils.display import brief
 from milinfer.utils.polynomials import PolynomialBasis

@@ -128,7 +128,7 @@ class Posterior:
         Examples
         --------
         >>> from milinfer.datasets import gaussian
-        >>> from milinfer.likelihood.segments import dataset_surface
+        >>> from milinfer.likelihood.models import dataset_surface
         >>> data = gaussian.generate(400, 0.1, seed=1)
         >>> posterior = Posterior.from_surface(dataset_surface(gaussian.MeanModel(), data))
         >>> bool(abs(posterior.mean - data.column("x0").mean()) < 1e-6)

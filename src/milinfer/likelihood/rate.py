@@ -21,11 +21,10 @@ from milinfer.exceptions import (
     SampleError,
     TemplateError,
 )
-from milinfer.samples.samples import SampleSet
+from milinfer.samples.sample import SampleSet
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.points import format_point
-from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
-from milinfer.utils.series import Series
+from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, Series, point_matrix
 
 __all__ = ["Rate"]
 
@@ -49,7 +48,7 @@ class Rate:
     Examples
     --------
     >>> import numpy as np
-    >>> from milinfer.samples.samples import Sample, SampleSet
+    >>> from milinfer.samples.sample import Sample, SampleSet
     >>> samples = SampleSet(tuple(
     ...     Sample(np.zeros((1, 1)), ("x",), point={"c": c}, cross_section=1 + c + c**2,
     ...            cross_section_error=0.01) for c in (-1.0, 0.0, 1.0, 2.0)))

@@ -4,26 +4,44 @@ A multi-class network, a histogram and an exact likelihood ratio alike give, for
 log-likelihood ratio at K points; sums over events give Λ(D|θ_k).  An :class:`Interpolation` turns
 these K numbers into a function of θ, for one dataset (:class:`Surface`) or for thousands of
 pseudo-experiments at once.
+
+Maxima of many surfaces at once, and the ranges in which they are looked for.
+
+How far surfaces are from the parabolas that are put in their place ([AS], §C.4).
+
+With free logits Λ at neighbouring points is learned independently, and is rough.  [AS] takes
+estimate, interval and information from a parabola through the points near the highest one, and
+quotes the mean squared distance of the points from it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
-from milinfer.likelihood.extrema import Bounds, Extremum, blocks, restricted
 from milinfer.likelihood.log_polynomials import LogPolynomials
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import brief
-from milinfer.utils.series import PiecewiseCubic, Series
+from milinfer.utils.polynomials import PiecewiseCubic, Series
 
-__all__ = ["Interpolation", "Surface"]
+__all__ = [
+    "Bounds",
+    "Extremum",
+    "Interpolation",
+    "Limits",
+    "Surface",
+    "blocks",
+    "parabola_error",
+    "restricted",
+]
+
 
 Kind = Literal["spline", "polynomial", "parabola", "points"]
 # Points at which surfaces that are known at few are searched for the maximum.
@@ -384,3 +402,116 @@ class Surface:
         theta = self.exact.maximum_near(found.theta_hat)
         maximum, curvature = self.exact.value(theta), -self.exact.hessian(theta)[0]
         return Extremum(theta, np.array([maximum]), curvature, np.isin(theta, self.range))
+
+
+Limits: TypeAlias = tuple[tuple[float, float], ...]
+Bounds: TypeAlias = tuple[float, float] | Sequence[tuple[float, float]]
+
+# Surfaces whose maxima are searched at once.
+_BLOCK = 10_000
+
+
+class Extremum(NamedTuple):
+    """Maximum of many surfaces; every array has shape (n_surfaces,).
+
+    Parameters
+    ----------
+    theta_hat
+        Position of the maximum.
+    maximum
+        Λ there.
+    curvature
+        −d²Λ/dθ² there.
+    at_edge
+        Whether the maximum lies at an end of the range, where it says little.
+    """
+
+    theta_hat: FloatArray
+    maximum: FloatArray
+    curvature: FloatArray
+    at_edge: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
+    """Physical bounds of each parameter inside the limits of a surface.
+
+    Parameters
+    ----------
+    limits
+        Range of each parameter.
+    bounds
+        ``(low, high)`` of each parameter, or of the one; an infinite end is that of the range, and
+        None leaves all of it.
+
+    Raises
+    ------
+    ParameterError
+        If the bounds are not as many as the parameters, empty, or outside the range.
+
+    Examples
+    --------
+    >>> restricted(((-1.0, 1.0),), (0.0, np.inf))
+    ((0.0, 1.0),)
+    """
+    if bounds is None:
+        return limits
+    wanted = np.asarray(bounds, dtype=np.float64)
+    if wanted.size != 2 * len(limits):
+        msg = f"bounds = {bounds} are not (low, high) of each of {len(limits)} parameter(s)"
+        raise ParameterError(msg)
+    out = []
+    for (low, high), (start, stop) in zip(wanted.reshape(-1, 2).tolist(), limits, strict=True):
+        found = (start if low == -np.inf else low, stop if high == np.inf else high)
+        if not start <= found[0] < found[1] <= stop:
+            msg = (
+                f"bounds ({low:g}, {high:g}) are not inside [{start:g}, {stop:g}], where the "
+                "surface was learned; use an infinite end for one without a bound"
+            )
+            raise ParameterError(msg)
+        out.append(found)
+    return tuple(out)
+
+
+def blocks(values: FloatArray) -> list[FloatArray]:
+    """Surfaces (n, K) in parts whose maxima are looked for at once."""
+    return [values[i : i + _BLOCK] for i in range(0, max(len(values), 1), _BLOCK)]
+
+
+def parabola_error(interpolation: Interpolation, values: FloatArray) -> FloatArray:
+    """Mean squared distance of −2Λ from the parabola of each surface, shape (n_surfaces,).
+
+    The mean is over the points of the window, the parabola that of ``kind="parabola"``: least
+    squares through the points within ``window`` of the highest one.
+
+    Parameters
+    ----------
+    interpolation
+        Of the kind ``"parabola"``.
+    values
+        Λ at its points, shape (n_surfaces, K).
+
+    Raises
+    ------
+    ParameterError
+        If the interpolation is of another kind.
+
+    Examples
+    --------
+    >>> grid = np.linspace(-1, 1, 21)
+    >>> fit = Interpolation(grid, "parabola", window=0.4)
+    >>> rough = np.where(np.arange(21) % 2, 0.5, -0.5)
+    >>> exact = -50 * (grid - 0.1) ** 2
+    >>> parabola_error(fit, np.stack([exact, exact + 0.1 * rough])).round(4)
+    array([0.    , 0.0092])
+    """
+    if interpolation.kind != "parabola":
+        msg = f"a surface of kind {interpolation.kind!r} has no parabola; use kind='parabola'"
+        raise ParameterError(msg)
+    grid = interpolation.grid
+    known = np.asarray(values, dtype=np.float64)
+    fitted = interpolation.values_at(known, grid)
+    highest = grid[np.argmax(known, axis=1)]
+    near = np.abs(grid - highest[:, None]) <= interpolation.window * (1 + 1e-9)
+    square = 4 * (known - fitted) ** 2
+    mean: FloatArray = np.sum(square, axis=1, where=near) / near.sum(axis=1)
+    return mean

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.likelihood.models import LLRModel, is_additive, model_tag
+from milinfer.likelihood.models import LLRModel, is_additive, model_tag, trained_on
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.likelihood.unseen import trained_on
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
 
 __all__ = ["Tabulated"]
@@ -70,7 +69,7 @@ class Tabulated:
         model
             Its Λ is a sum over events.
         samples
-            Samples, a :class:`~milinfer.samples.samples.SampleSet` among others.
+            Samples, a :class:`~milinfer.samples.sample.SampleSet` among others.
         name
             What to call it; default: as the model.
 

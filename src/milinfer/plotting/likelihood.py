@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from iminuit import Minuit
     from matplotlib.figure import Figure
 
-    from milinfer.likelihood.nuisances import Impact
+    from milinfer.likelihood.fits import Impact
     from milinfer.likelihood.posterior import Posterior
 
 __all__ = ["plot_contour", "plot_impacts", "plot_posterior"]
@@ -99,7 +99,7 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
     Parameters
     ----------
     found
-        From :func:`milinfer.likelihood.nuisances.impacts`.
+        From :func:`milinfer.likelihood.fits.impacts`.
     parameter
         The parameter of interest.
     n_largest
@@ -107,7 +107,7 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
 
     Examples
     --------
-    >>> from milinfer.likelihood.nuisances import Impact
+    >>> from milinfer.likelihood.fits import Impact
     >>> figure = plot_impacts([Impact("bkg_norm", 1.02, -0.1, 0.1, 0.03, -0.03)], "c_HW")
     >>> [t.get_text() for t in figure.axes[0].get_yticklabels()]
     ['bkg norm']

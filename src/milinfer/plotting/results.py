@@ -26,8 +26,9 @@ from milinfer.plotting.style import (
 
 if TYPE_CHECKING:
     from milinfer.intervals.calibration import Calibration
-    from milinfer.intervals.coverage_results import Coverage
-    from milinfer.intervals.toy_intervals import Interval, ToyIntervals
+    from milinfer.intervals.coverage import Coverage
+    from milinfer.intervals.toy_intervals import ToyIntervals
+    from milinfer.likelihood.fits import Interval
     from milinfer.toys.toys import ToyEnsemble
 
 # The style is offered from here, too: figures of a user's own look alike with it.
@@ -157,7 +158,7 @@ def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: fl
     Examples
     --------
     >>> from iminuit.cost import NormalConstraint
-    >>> from milinfer.intervals.toy_intervals import profile_interval
+    >>> from milinfer.likelihood.fits import profile_interval
     >>> cost = NormalConstraint("mu", 0.1, 0.1)
     >>> both = profile_interval(cost, "mu", 0.6827), profile_interval(cost, "mu", 0.9545)
     >>> plot_intervals({"exact": both}, truth=0.0).axes[0].get_xlabel()
@@ -290,7 +291,7 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
 
     Examples
     --------
-    >>> from milinfer.intervals.coverage_results import Coverage
+    >>> from milinfer.intervals.coverage import Coverage
     >>> row = Coverage("m", "m", {"mu": 0.0}, 0.6827, 0.70, 0.01, 0.69, 0.71, 2000, 0.0)
     >>> plot_coverage({"m": [row]}).axes[0].get_xlabel()
     'coverage of 68.27% intervals'

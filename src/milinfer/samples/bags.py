@@ -1,19 +1,44 @@
-"""Bags: groups of events that one prediction is made for.
+r"""Bags: groups of events that one prediction is made for.
 
 Splits come first (:meth:`milinfer.SampleSet.split`, by event), bags second, so that no event is
 ever on both sides.  *Dynamic* bags are drawn anew in every epoch ([AS], §B.2.2).
+
+Bags from events, and events from bags.
+
+For independent events the likelihood ratio of a bag is the product of those of its events
+([NT], eq. 2), so that classifiers of events and of bags can be turned into one another:
+
+:math:`f_{1\to N}` ([NT], eq. 13; [AS], §C.3)
+    From a classifier of single events: :func:`bag_log_ratio` sums its log-ratios over each bag.
+    The output of that classifier for the bag is ``scipy.special.expit`` of the sum ([AS],
+    eq. 38).
+
+:math:`f_{N\to 1}` ([NT], eqs. 14 and 32)
+    From a classifier of bags whose logit is a sum over events, Σφ(x_i): φ(x_i) is the log-ratio of
+    the event.  A :class:`~milinfer.learning.bag_likelihood.BagLikelihood` is of this form, for each
+    class at once: with the mean embedding and a linear last layer, the log-ratio of a bag is
+    :math:`\sum_i [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B`.  Its ``event_llr`` is that summand, and
+    so it *is* :math:`f_{N\to 1}`; there is nothing to convert.
+
+Both directions then meet in one shape, (n_events, K), and either can be compared with the other
+on the same bags.
+
+A classifier without any symmetry sees a bag as a list: :func:`listed_bags` makes one row of it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import ParameterError, SampleError
+from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray
 
-__all__ = ["BagDraw", "bag_offsets", "draw_bags", "effective_sample_size"]
+__all__ = ["BagDraw", "bag_log_ratio", "bag_offsets", "draw_bags", "listed_bags"]
 
 
 class BagDraw(NamedTuple):
@@ -111,21 +136,107 @@ def bag_offsets(n_events: int, bag_size: int) -> IntArray:
     return offsets
 
 
-def effective_sample_size(weights: FloatArray, bag_size: int = 1) -> float:
-    r"""Number of unweighted events (bags) with the same statistical power.
+def bag_log_ratio(event_log_ratio: ArrayLike, offsets: ArrayLike) -> FloatArray:
+    """Log-likelihood ratio of bags, from that of their events.
 
-    For events :math:`(\sum w)^2 / \sum w^2`; for bags of signed weights the number of bags times
-    :math:`(\sum w / \sum |w|)^{2 N_B}`.
+    Parameters
+    ----------
+    event_log_ratio
+        Shape (n_events,) or (n_events, K), such as ``event_llr`` of any model.
+    offsets
+        Where each bag begins, and where the last one ends: shape (n_bags + 1,), ascending.  Bag b
+        holds the events from ``offsets[b]`` up to ``offsets[b + 1]``, as
+        :func:`milinfer.samples.bags.bag_offsets` gives them; a bag may be empty.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_bags,) or (n_bags, K), summed in float64.
+
+    Raises
+    ------
+    ParameterError
+        If the offsets descend or point to events that are not there.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> effective_sample_size(np.array([1.0, 1.0, 1.0, -1.0]))
-    1.0
+    >>> from milinfer.samples.bags import bag_offsets
+    >>> bag_log_ratio([0.1, 0.2, -0.1, 0.4], bag_offsets(4, 3)).round(6)
+    array([0.2, 0.4])
     """
-    total = weights.sum()
-    events = float(total**2 / np.sum(weights**2))
-    if bag_size == 1:
-        return events
-    dilution = float(total / np.abs(weights).sum()) ** (2 * bag_size)
-    return float(np.abs(weights).sum() ** 2 / np.sum(weights**2)) / bag_size * dilution
+    ratios = np.asarray(event_log_ratio, dtype=np.float64)
+    edges = np.asarray(offsets)
+    good = ratios.ndim in (1, 2) and edges.ndim == 1 and len(edges) > 0
+    if not good or not np.issubdtype(edges.dtype, np.integer):
+        msg = (
+            f"log-ratios of shape {ratios.shape} with offsets of shape {edges.shape} and type "
+            f"{edges.dtype}; give (n_events,) or (n_events, K), and n_bags + 1 integers"
+        )
+        raise ParameterError(msg)
+    if edges[0] < 0 or edges[-1] > len(ratios) or np.any(np.diff(edges) < 0):
+        msg = f"offsets of bags must ascend from 0 or more to at most {len(ratios)} events"
+        raise ParameterError(msg)
+    bags = np.zeros((len(edges) - 1, *ratios.shape[1:]))
+    # Between the starts of two bags with events there are only empty bags, which add nothing.
+    filled = np.flatnonzero(np.diff(edges))
+    if len(filled):
+        bags[filled] = np.add.reduceat(ratios[: edges[-1]], edges[filled], axis=0)
+    return bags
+
+
+def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sample:
+    """Bags of consecutive events, each as one row with the features of its events side by side.
+
+    A network over such rows is a classifier of bags that knows nothing of their symmetry, and with
+    `sort_by` one that has an order given to it: the list and the sorted classifier of [NT].
+
+    Parameters
+    ----------
+    sample
+        Events of equal weights.
+    bag_size
+        Events in a bag.  Those beyond the last full bag are left out: a list has one length.
+    sort_by
+        Feature by which the events of each bag are put in descending order; default: as they come.
+
+    Returns
+    -------
+    Sample
+        One row for each bag, of weight one; features are named ``x[0]``, ``x[1]``, …
+
+    Raises
+    ------
+    SampleError
+        If the weights differ, no bag is full, or there is no feature `sort_by`.
+
+    Examples
+    --------
+    >>> events = Sample(np.array([[1.0], [3.0], [2.0], [5.0], [4.0]]), ("x",))
+    >>> bags = listed_bags(events, 2, sort_by="x")
+    >>> bags.feature_names
+    ('x[0]', 'x[1]')
+    >>> bags.features
+    array([[3., 1.],
+           [5., 2.]], dtype=float32)
+    """
+    n_bags = len(sample) // bag_size if bag_size > 0 else 0
+    if n_bags == 0:
+        msg = f"{sample.label}: {len(sample)} events do not fill one bag of {bag_size}"
+        raise SampleError(msg)
+    if not np.all(sample.weights == sample.weights[0]):
+        msg = f"{sample.label}: a list of events cannot carry their weights, which differ"
+        raise SampleError(msg)
+    shape = (n_bags, bag_size, len(sample.feature_names))
+    bags = sample.features[: n_bags * bag_size].reshape(shape)
+    if sort_by is not None:
+        keys = sample.column(sort_by)[: n_bags * bag_size].reshape(shape[:2])
+        order = np.argsort(-keys, axis=1, kind="stable")
+        bags = np.take_along_axis(bags, order[:, :, None], axis=1)
+    return dataclasses.replace(
+        sample,
+        features=bags.reshape(n_bags, -1),
+        feature_names=tuple(f"{n}[{i}]" for i in range(bag_size) for n in sample.feature_names),
+        weights=np.ones(n_bags),
+        reweights={},
+        reweight_points={},
+    )

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 from milinfer.typing import Float32Array, FloatArray
 
 __all__ = ["joined", "overlap", "share_events", "sketch", "sketch_each", "with_union"]

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, FeatureError, MilinferError, SampleError
-from milinfer.features.feature_table import side_by_side
-from milinfer.samples.ingest import (
+from milinfer.features.feature_set import side_by_side
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_files import (
     own_point,
     resolve_point,
     reweight_points,
     selected_cross_section,
 )
-from milinfer.samples.samples import Sample
 from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def run_features(
     treename: str = "Events",
     **options: Any,
 ) -> dict[str, Sample]:
-    """Run :class:`~milinfer.features.processor.FeatureProcessor` over a fileset: one sample a dataset.
+    """Compute features of a fileset with coffea: one sample for each dataset.
 
     Parameters
     ----------
@@ -104,7 +104,8 @@ def run_features(
     treename
         TTree to read.
     options
-        Passed to :class:`~milinfer.features.processor.FeatureProcessor` (``selection=``, ``objects=``, …).
+        Passed to :class:`~milinfer.features.processor.FeatureProcessor` (``selection=``,
+        ``objects=``, …).
 
     Returns
     -------
@@ -204,7 +205,7 @@ def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, A
     """What milinfer has written into each file: of events, or of a sample (a dict)."""
     from milinfer.io.event.branches import FileMetadata
     from milinfer.io.flat_files import sample_metadata
-    from milinfer.io.root_files import open_root
+    from milinfer.io.root import open_root
 
     found: dict[str, FileMetadata | dict[str, Any] | None] = {}
     for path in paths:

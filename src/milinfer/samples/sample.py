@@ -1,20 +1,47 @@
-"""A sample: the events of one process at one parameter point, as named feature columns."""
+"""A sample: the events of one process at one parameter point, as named feature columns.
+
+Samples of one process at several parameter points.
+
+Samples as a notebook shows them, and sets of samples as Arrow tables: one row for each.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import ParameterError, SampleError
 from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point, Seed
+from milinfer.utils.display import (
+    arrow_table,
+    html_facts,
+    html_table,
+    measured,
+    point_cells,
+    point_types,
+    shortened,
+)
 from milinfer.utils.points import format_point
 
-__all__ = ["Sample", "as_features", "require_same_beams"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from milinfer.samples.streaming import StreamedSamples
+
+__all__ = [
+    "Sample",
+    "SampleSet",
+    "as_features",
+    "html_sample",
+    "html_samples",
+    "require_same_beams",
+    "samples_table",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +185,6 @@ class Sample:
         )
 
     def _repr_html_(self) -> str:
-        from milinfer.samples.sample_tables import html_sample
 
         return html_sample(self)
 
@@ -282,14 +308,20 @@ class Sample:
         )
 
     def to_file(self, path: PathLikeStr) -> None:
-        """Write to ``.parquet`` or ``.root`` without loss; see :mod:`milinfer.samples.sample_files`."""
+        """Write to ``.parquet`` or ``.root`` without loss.
+
+        See :mod:`milinfer.samples.sample_files`.
+        """
         from milinfer.samples.sample_files import write_sample
 
         write_sample(self, path)
 
     @staticmethod
     def from_file(path: PathLikeStr, **options: Any) -> Sample:
-        """Read features, or compute them from events; see :func:`milinfer.samples.sample_files.read_sample`."""
+        """Read features, or compute them from events.
+
+        See :func:`milinfer.samples.sample_files.read_sample`.
+        """
         from milinfer.samples.sample_files import read_sample
 
         return read_sample(path, **options)
@@ -355,3 +387,268 @@ def as_features(sample: Sample | ArrayLike, names: Sequence[str]) -> Float32Arra
         msg = f"features of shape {array.shape} given, but the model expects (n, {len(names)})"
         raise SampleError(msg)
     return array
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSet:
+    """Samples of one process at several parameter points, with the same features.
+
+    Raises
+    ------
+    SampleError
+        If feature names or parameter names differ, or a point comes twice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> samples = SampleSet([Sample(np.zeros((4, 1)), ("x",), point={"mu": m}) for m in (0, 1)])
+    >>> samples.parameters, samples.values("mu")
+    (('mu',), array([0., 1.]))
+    """
+
+    samples: tuple[Sample, ...]
+
+    def __post_init__(self) -> None:
+        samples = tuple(self.samples)
+        object.__setattr__(self, "samples", samples)
+        if not samples:
+            msg = "a SampleSet needs at least one sample"
+            raise SampleError(msg)
+        first = samples[0]
+        seen: set[tuple[tuple[str, float], ...]] = set()
+        for sample in samples:
+            if sample.feature_names != first.feature_names:
+                missing = sorted(set(first.feature_names) ^ set(sample.feature_names))
+                msg = (
+                    f"{sample.label} and {first.label} have different features "
+                    f"({', '.join(missing) or 'another order'})"
+                )
+                raise SampleError(msg)
+            if tuple(sample.point) != tuple(first.point):
+                msg = (
+                    f"{sample.label} and {first.label} have different parameters; "
+                    "give every sample the same parameter names, in the same order"
+                )
+                raise SampleError(msg)
+            require_same_beams(sample, first)
+            key = tuple(sample.point.items())
+            if key in seen:
+                msg = f"two samples for {sample.label}; join them with Sample.concatenate"
+                raise SampleError(msg)
+            seen.add(key)
+
+    @classmethod
+    def from_files(
+        cls, files: Mapping[float, PathLikeStr], parameter: str, **options: Any
+    ) -> SampleSet:
+        """Read one file for each value of a parameter.
+
+        Parameters
+        ----------
+        files
+            ``{value: path}``; LHE, ROOT or Parquet.
+        parameter
+            Name of the parameter.
+        options
+            Passed to :func:`milinfer.samples.sample_files.read_sample` (``features=``, ``workers=``
+            and others).
+        """
+        return cls(
+            tuple(
+                Sample.from_file(path, point={parameter: float(value)}, **options)
+                for value, path in files.items()
+            )
+        )
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the feature columns."""
+        return self.samples[0].feature_names
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return tuple(self.samples[0].point)
+
+    def values(self, parameter: str) -> FloatArray:
+        """Values of one parameter, one for each sample.
+
+        Raises
+        ------
+        ParameterError
+            If the samples have no such parameter.
+        """
+        if parameter not in self.parameters:
+            msg = f"unknown parameter {parameter!r}; the samples have {self.parameters}"
+            raise ParameterError(msg)
+        return np.array([s.point[parameter] for s in self.samples])
+
+    @property
+    def n_events(self) -> int:
+        """Total number of events."""
+        return sum(len(s) for s in self.samples)
+
+    def at(self, **point: float) -> Sample:
+        """The sample at one point.
+
+        Raises
+        ------
+        ParameterError
+            If there is none.
+        """
+        for sample in self.samples:
+            if sample.point.keys() == point.keys() and all(
+                np.isclose(sample.point[k], v, rtol=0, atol=1e-9) for k, v in point.items()
+            ):
+                return sample
+        known = "; ".join(format_point(s.point) for s in self.samples)
+        msg = f"no sample at {format_point(point)}; there are: {known}"
+        raise ParameterError(msg)
+
+    def split(self, fractions: Sequence[float], seed: int) -> tuple[SampleSet, ...]:
+        """Split every sample by event, at random, into disjoint parts (before any bag is made)."""
+        seeds = np.random.SeedSequence(seed).spawn(len(self.samples))
+        parts = [s.split(fractions, seed=q) for s, q in zip(self.samples, seeds, strict=True)]
+        return tuple(SampleSet(tuple(p[i] for p in parts)) for i in range(len(fractions)))
+
+    def with_features(self, names: Sequence[str]) -> SampleSet:
+        """The same events with a selection of feature columns, in the given order."""
+        return SampleSet(
+            tuple(
+                dataclasses.replace(
+                    s,
+                    features=np.column_stack([s.column(n) for n in names]),
+                    feature_names=tuple(names),
+                )
+                for s in self.samples
+            )
+        )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def __repr__(self) -> str:
+        return (
+            f"SampleSet({len(self)} points in {', '.join(self.parameters) or 'no parameter'}, "
+            f"{self.n_events} events, {len(self.feature_names)} features)"
+        )
+
+    def _repr_html_(self) -> str:
+
+        return html_samples(self)
+
+    def to_table(self) -> pa.Table:
+        """A row for each sample; see :func:`milinfer.samples.sample.samples_table`."""
+        return samples_table(self)
+
+
+_TYPES: Mapping[str, type] = {
+    "n_events": int,
+    "sum_of_weights": float,
+    "negative_fraction": float,
+    "effective_events": float,
+    "cross_section": float,
+    "cross_section_error": float,
+}
+
+
+def samples_table(samples: SampleSet) -> pa.Table:
+    """One row for each sample.
+
+    Columns: ``process``, ``point.PARAMETER``, ``n_events``, ``sum_of_weights``,
+    ``negative_fraction`` (of the events), ``effective_events`` (Σw)²/Σw², ``cross_section`` and
+    ``cross_section_error`` in pb.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> table = samples_table(gaussian.samples(100, [0.0, 0.5], seed=1))
+    >>> table["point.mu"].to_pylist(), table["n_events"].to_pylist()
+    ([0.0, 0.5], [100, 100])
+    """
+    types = {"process": str, **point_types(samples.parameters), **_TYPES}
+    return arrow_table(types, [_row(s) for s in samples])
+
+
+def _row(sample: Sample) -> dict[str, Any]:
+    weights = sample.weights
+    squares = float(weights @ weights)
+    return {
+        "process": sample.process,
+        **point_cells(sample.point),
+        "n_events": len(sample),
+        "sum_of_weights": float(weights.sum()),
+        "negative_fraction": float(np.mean(weights < 0)) if len(sample) else None,
+        "effective_events": float(weights.sum()) ** 2 / squares if squares else 0.0,
+        "cross_section": sample.cross_section,
+        "cross_section_error": sample.cross_section_error,
+    }
+
+
+def html_sample(sample: Sample) -> str:
+    """Facts of one sample.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> "100" in html_sample(gaussian.generate(100, 0.0, seed=1))
+    True
+    """
+    row, negative = _row(sample), int(np.sum(sample.weights < 0))
+    facts = {
+        "events": row["n_events"],
+        "sum of weights": f"{row['sum_of_weights']:.6g}",
+        "effective events": f"{row['effective_events']:.6g}",
+        "negative weights": f"{negative} ({row['negative_fraction']:.1%})" if negative else "",
+        "cross-section": ""
+        if np.isnan(sample.cross_section)
+        else measured(sample.cross_section, sample.cross_section_error, "pb"),
+        "features": f"{len(sample.feature_names)}: {shortened(sample.feature_names)}",
+        "weights at other points": len(sample.reweights) or "",
+    }
+    return html_facts(sample.label, facts)
+
+
+def html_samples(samples: SampleSet | StreamedSamples) -> str:
+    """Table of samples, in memory or streamed, with the features under it.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> html_samples(gaussian.samples(100, [0.0, 0.5], seed=1)).count("<tr>")
+    3
+    """
+    from milinfer.samples.streaming import StreamedSamples
+
+    names = samples.feature_names
+    features = f"{len(names)} feature{'' if len(names) == 1 else 's'}: {shortened(names)}"
+    title = f"{samples.n_events} events, {features}"
+    if isinstance(samples, StreamedSamples):
+        rows = [[s.process, format_point(s.point), str(len(s)), str(s.path)] for s in samples]
+        title += f"; at most {samples.events_in_memory} events in memory"
+        return html_table(("process", "point", "events", "file"), rows, title=title)
+    return html_table(
+        ("process", "point", "events", "effective events", "cross-section"),
+        _cells(samples.samples),
+        title=title,
+    )
+
+
+def _cells(samples: Sequence[Sample]) -> list[list[str]]:
+    rows = [(s, _row(s)) for s in samples]
+    return [
+        [
+            s.process,
+            format_point(s.point),
+            str(len(s)),
+            f"{row['effective_events']:.6g}",
+            measured(s.cross_section, s.cross_section_error, "pb"),
+        ]
+        for s, row in rows
+    ]

@@ -2,7 +2,8 @@
 
 What a model needs to know beforehand (points, names, numbers of events) is in the metadata of the
 files; the events are read a row group at a time.  Each piece of an epoch is an ordinary
-:class:`~milinfer.samples.samples.SampleSet` with events of every sample, from row groups in random order.
+:class:`~milinfer.samples.sample.SampleSet` with events of every sample, from row groups in random
+order.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import NoReturn
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, SampleError
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.sample_files import RowGroups
-from milinfer.samples.samples import Sample, SampleSet
 from milinfer.typing import BoolArray, PathLikeStr, Point
 from milinfer.utils.points import format_point
 
@@ -347,6 +348,6 @@ class StreamedSamples:
         )
 
     def _repr_html_(self) -> str:
-        from milinfer.samples.sample_tables import html_samples
+        from milinfer.samples.sample import html_samples
 
         return html_samples(self)

@@ -2,31 +2,46 @@
 
 Toys drawn from one finite pool share its fluctuation, which no number of toys averages away: it
 moves the mean of θ̂ and the spread of θ̂, and with them the coverage that toys measure.
+
+What a finite pool of events does to all toys drawn from it, event by event.
+
+No number of toys averages the fluctuation of their common pool away.  To first order an estimate
+moves with the sum of the influences of its events, so the pool moves the mean of θ̂ with the sum of
+all of theirs, and the spread of θ̂ with the sum of their squares.  Toys at two truths from one pool
+move together as far as the same events count in both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import SampleError
-from milinfer.likelihood.extrema import Extremum
+from milinfer.exceptions import CalibrationError, SampleError
 from milinfer.likelihood.models import ModelTag
-from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface import Extremum, Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.toys.pool_influence import PoolInfluence
-from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.typing import Float32Array, FloatArray, IntArray, Point
 from milinfer.utils.display import html_facts
 from milinfer.utils.points import format_point, only
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ToyEnsemble"]
+__all__ = [
+    "GROUPS",
+    "PoolInfluence",
+    "ToyEnsemble",
+    "pool_influence",
+    "require_one_kind",
+    "require_unseen_toys",
+    "truths",
+]
+
 
 # Surfaces whose maxima are sought at once: bounds the memory, whatever the number of toys.
 _BLOCK = 1000
@@ -289,3 +304,182 @@ class ToyEnsemble:
     def _label(self) -> str:
         runs = ", ".join(f"{a}–{b - 1} of seed {seed}" for seed, a, b in self.pieces)
         return f"{runs} by {self.model} at {format_point(self.point)}"
+
+
+# Events are kept in so many groups: enough for covariances to 4 %, few enough to keep for each
+# ensemble of toys. Event i is in group i mod GROUPS.
+GROUPS = 1024
+
+
+class PoolInfluence(NamedTuple):
+    """How far groups of events of the pool move mean and spread of θ̂; shape (GROUPS, n_parameters).
+
+    Parameters
+    ----------
+    shift
+        Of the mean of θ̂, in standard deviations of the estimates of one event.  The sum of squares
+        is one over the effective number of events.
+    spread
+        Relative, of Var(θ̂).
+    variance_error
+        Standard error of Var(θ̂) from all events, relative; for several parameters the largest.
+    """
+
+    shift: FloatArray
+    spread: FloatArray
+    variance_error: float
+
+
+def pool_influence(
+    interpolation: Interpolation | ChebyshevBox,
+    table: FloatArray | Float32Array,
+    weights: FloatArray,
+    point: FloatArray,
+    log_rate: FloatArray | None = None,
+) -> PoolInfluence | None:
+    r"""Influence of the events of a pool on toys drawn from it.
+
+    The influence of an event on θ̂ is :math:`y_i = d\lambda_i/d\theta` at the truth.  The variance
+    of θ̂ is known from the pool no better than that of y: to
+    :math:`\sqrt{(\kappa - 1)/n_\mathrm{eff}}` with the kurtosis κ of y, or for weighted events to
+    :math:`\sqrt{\sum_i w_i^2 (y_i^2/\sigma_y^2 - 1)^2}/\sum_i |w_i|`, the same where weights do not
+    go with y.
+
+    Parameters
+    ----------
+    interpolation, table
+        The surfaces of the events; Λ at the grid points, shape (n_events, K).
+    weights
+        Of the events, shape (n_events,); the sign of a weight is that of its influence.
+    point
+        The truth, shape (n_parameters,).
+    log_rate
+        ln ν at the grid points, shape (K,), where Λ includes the rate: numbers fluctuate then, and
+        a common part of the influences counts for the spread.
+
+    Returns
+    -------
+    PoolInfluence or None
+        None where surfaces have no slope (``kind="points"``, or events that say nothing).
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(1).normal(size=(20_000, 1))
+    >>> grid = np.linspace(-1, 1, 5)
+    >>> table = grid * x - grid**2 / 2
+    >>> found = pool_influence(Interpolation(grid, "spline"), table, np.ones(20_000), np.zeros(1))
+    >>> round(found.variance_error * 100, 1)  # sqrt(2 / 20 000)
+    1.0
+    >>> round(1 / float((found.shift**2).sum()) / 20_000, 1)
+    1.0
+    """
+    if isinstance(interpolation, Interpolation) and interpolation.kind == "points":
+        return None
+    slope = _slope(interpolation, point)
+    influence = np.sign(weights)[:, None] * (table @ slope)
+    share = np.abs(weights) / np.abs(weights).sum()
+    centred = influence - _mean(share, influence)
+    own = _mean(share, centred**2)
+    if log_rate is None:
+        influence = centred
+    else:
+        influence += log_rate @ slope
+    square = influence**2
+    variance = _mean(share, square)
+    if not (np.all(own > 0) and np.all(variance > 0)):
+        return None
+    spread = share[:, None] * (square / variance - 1)
+    # In units of the spread of θ̂, which for a fluctuating number is that of y itself.
+    shift = share[:, None] * centred / np.sqrt(variance)
+    return PoolInfluence(
+        _grouped(shift), _grouped(spread), float(np.sqrt(np.sum(spread**2, axis=0)).max())
+    )
+
+
+def _grouped(values: FloatArray) -> FloatArray:
+    """Sums of the values of the groups, (GROUPS, n_parameters)."""
+    whole = len(values) // GROUPS * GROUPS
+    sums = values[:whole].reshape(-1, GROUPS, values.shape[1]).sum(axis=0)
+    sums[: len(values) - whole] += values[whole:]
+    grouped: FloatArray = sums
+    return grouped
+
+
+def _mean(share: FloatArray, values: FloatArray) -> FloatArray:
+    # Not by BLAS: its threads wait for each other longer than these sums take, at every truth.
+    mean: FloatArray = np.sum(share[:, None] * values, axis=0)
+    return mean
+
+
+def _slope(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> FloatArray:
+    """The slope of a surface at a point as a sum over its values, (K, n_parameters)."""
+    low, high = np.array(interpolation.limits).T
+    steps = np.diag(1e-3 * (high - low))
+    unit = np.eye(len(interpolation.grid))
+    if isinstance(interpolation, Interpolation):
+        # A parabola is fitted about the highest point: a high ridge at the truth keeps it there.
+        k = np.arange(len(unit))
+        ridge = -100.0 * np.abs(k - np.argmin(np.abs(interpolation.grid - point[0])))
+        unit = np.concatenate([unit, np.zeros((1, len(unit)))]) + ridge
+    columns = []
+    for step in steps:
+        up, down = (
+            interpolation.evaluate(unit, np.tile(at, (len(unit), 1)))
+            for at in (point + step, point - step)
+        )
+        difference = (up - down).reshape(len(unit)) / (2 * step.max())
+        columns.append(difference)
+    matrix: FloatArray = np.stack(columns, axis=1)
+    if isinstance(interpolation, Interpolation):
+        matrix = matrix[:-1] - matrix[-1]
+    return matrix
+
+
+def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
+    """Raise if toys are of events that their model was trained on.
+
+    Raises
+    ------
+    CalibrationError
+        Names the model and the truth.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys.toys import Toys
+    >>> toys = Toys(gaussian.samples(1000, [0.0], seed=1), n_events=10, seed=2)
+    >>> require_unseen_toys([toys.run([gaussian.MeanModel()], 0.0, 10)["mean"]])
+    """
+    for e in ensembles:
+        if e.seen:
+            msg = (
+                f"the toys of {e.model} at {format_point(e.point)} are of events that it was "
+                "trained on, and say nothing of data: throw them from other events"
+            )
+            raise CalibrationError(msg)
+
+
+def truths(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
+    """True points of ensembles, shape (n_ensembles, n_parameters)."""
+    return np.array([list(e.point.values()) for e in ensembles], dtype=np.float64)
+
+
+def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
+    """Raise unless toys are of one model, the same parameters and one kind of dataset.
+
+    Raises
+    ------
+    CalibrationError
+        If they are not, or if there are none.
+    """
+    if not ensembles:
+        msg = "there are no toys; throw some at several true points with Toys.scan"
+        raise CalibrationError(msg)
+    kinds = {(e.tag, tuple(e.point), e.poisson, e.extended) for e in ensembles}
+    sizes = {e.n_events for e in ensembles}
+    if len(kinds) != 1 or (len(sizes) != 1 and not ensembles[0].extended):
+        msg = (
+            "the toys must be of one model, the same parameters and one dataset size; they are "
+            f"of {sorted({e.model for e in ensembles})} with {sorted(sizes)} events"
+        )
+        raise CalibrationError(msg)

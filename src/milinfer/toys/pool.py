@@ -19,20 +19,12 @@ import numpy as np
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.samples.fingerprints import overlap, share_events, sketch
 from milinfer.samples.reweighting import JointDensity, joint_density
-from milinfer.samples.samples import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.weights import effective_number, mixture_shares
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 
-__all__ = [
-    "Background",
-    "EventPool",
-    "PointPool",
-    "effective_number",
-    "mixture_shares",
-    "overlap",
-    "share_events",
-    "sketch",
-]
+__all__ = ["Background", "EventPool", "PointPool", "overlap", "share_events", "sketch"]
 
 _REMEDY = (
     "such an event has no density there: draw toys at the points of the samples (degree=None), or "
@@ -217,30 +209,3 @@ class EventPool:
             ]
         )
         return PointPool(self.samples.samples, weights, effective_number(weights), self._sketch)
-
-
-def mixture_shares(samples: SampleSet) -> FloatArray:
-    """Shares of samples in their mixture, by what their events are worth; (n_samples,), sum 1.
-
-    Where weights are equal that is their number.
-
-    Examples
-    --------
-    >>> from milinfer.datasets import gaussian
-    >>> mixture_shares(gaussian.samples(10, [0.0, 0.5], seed=1))
-    array([0.5, 0.5])
-    """
-    sizes = np.array([effective_number(s.weights) for s in samples])
-    return np.asarray(sizes / sizes.sum(), dtype=np.float64)
-
-
-def effective_number(weights: FloatArray) -> float:
-    """(Σ|w|)²/Σw²; toys draw by |w| and keep the sign, so that signs do not enter here.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> effective_number(np.array([1.0, -1.0, 1.0]))
-    3.0
-    """
-    return float(np.abs(weights).sum() ** 2 / np.sum(weights**2))

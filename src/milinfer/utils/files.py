@@ -1,8 +1,15 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all.
+
+Whether the files to be read are there, and what is in them.
+
+JSON of others: what cannot be read is a ``ValueError``, whatever is wrong.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -14,7 +21,17 @@ from typing import IO, Any
 from milinfer.exceptions import MissingFileError
 from milinfer.typing import PathLikeStr
 
-__all__ = ["atomic_folder", "atomic_path", "named_errors", "try_lock", "write_whole"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "file_hash",
+    "named_errors",
+    "parse_json",
+    "require_file",
+    "try_lock",
+    "write_whole",
+]
+
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -211,3 +228,64 @@ def write_whole(path: PathLikeStr, content: str | bytes) -> None:
     raw = content.encode("utf-8") if isinstance(content, str) else content
     with atomic_path(path) as temporary:
         temporary.write_bytes(raw)
+
+
+def file_hash(path: PathLikeStr) -> str:
+    """SHA-256 of the content of a file, read in blocks.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "a")
+    ...     _ = file.write_bytes(b"")
+    ...     file_hash(file)[:8]
+    'e3b0c442'
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_file(path: PathLikeStr) -> None:
+    """Refuse a path that is no file of this machine.
+
+    Raises
+    ------
+    MissingFileError
+        If there is nothing, or a folder; names the path.
+
+    Examples
+    --------
+    >>> require_file("absent.lhe")
+    Traceback (most recent call last):
+    milinfer.exceptions.MissingFileError: there is no file absent.lhe; correct the path
+    """
+    if Path(path).is_dir():
+        msg = f"{path} is a folder; give the path of a file"
+        raise MissingFileError(msg)
+    if not Path(path).exists():
+        msg = f"there is no file {path}; correct the path"
+        raise MissingFileError(msg)
+
+
+def parse_json(text: str, **options: Any) -> Any:
+    """As ``json.loads``; lists nested too deep are a ``ValueError`` too.
+
+    Raises
+    ------
+    ValueError
+        If the text is not JSON.
+
+    Examples
+    --------
+    >>> parse_json("[1]")
+    [1]
+    >>> parse_json("[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: its lists or objects are nested too deep
+    """
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        msg = "its lists or objects are nested too deep"
+        raise ValueError(msg) from None

@@ -2,6 +2,8 @@
 
 The result is the same wherever it is made: a piece depends on nothing but its item and on what all
 items share, and results come in the order of the items.
+
+Work in threads, in order and in bounded memory: for numpy and Arrow, which release the lock.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +22,13 @@ from uuid import uuid4
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.utils.threads import in_order, require_workers
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
+    from distributed import Future as ClusterFuture
 
-__all__ = ["Workers", "connected", "require_client"]
+__all__ = ["Workers", "connected", "in_order", "read_ahead", "require_client", "require_workers"]
+
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -156,7 +159,7 @@ class Workers:
         require_client(client, threads)
         self._threads = threads
         self._client = client
-        self._sent: dict[int, tuple[Any, Future]] = {}
+        self._sent: dict[int, tuple[Any, ClusterFuture]] = {}
 
     def map(self, function: Callable[..., R], items: Sequence[T], *shared: Any) -> Iterator[R]:
         """Results of ``function(item, *shared)``, in the order of the items, as they come.
@@ -192,7 +195,7 @@ class Workers:
 
         name = getattr(function, "__name__", "work").strip("_")
 
-        def submit(batch: Sequence[T]) -> Future:
+        def submit(batch: Sequence[T]) -> ClusterFuture:
             key = f"{name}-{uuid4().hex}"
             return client.submit(_work, function, list(batch), *parts, key=key, pure=False)
 
@@ -236,7 +239,7 @@ class Workers:
             if pending and client.status == "running":
                 client.cancel([batch.future for batch in pending])
 
-    def _send(self, client: Client, shared: tuple[Any, ...]) -> list[Future]:
+    def _send(self, client: Client, shared: tuple[Any, ...]) -> list[ClusterFuture]:
         """What is on the workers of the objects, sent where it is not there yet."""
         client.wait_for_workers(1)
         # What is not in use any more is forgotten, here and there.
@@ -250,7 +253,7 @@ class Workers:
 @dataclass
 class _Batch:
     items: Sequence[Any]
-    future: Future
+    future: ClusterFuture
 
 
 def _batch_size(left: int, threads: int, seconds: float) -> int:
@@ -259,7 +262,7 @@ def _batch_size(left: int, threads: int, seconds: float) -> int:
     return max(1, min(fair, int(min(_TASK_SECONDS / max(seconds, 1e-9), left))))
 
 
-def _scatter(client: Client, part: Any) -> Future:
+def _scatter(client: Client, part: Any) -> ClusterFuture:
     """Send an object to all workers, again where one dies meanwhile."""
     attempt = 0
     while True:
@@ -324,3 +327,94 @@ def _work(
     else:  # recording warnings is not safe in threads: they stay in the worker's log
         results = [function(item, *shared) for item in items]
     return results, (time.perf_counter() - start) / len(items), noted
+
+
+def require_workers(workers: int) -> None:
+    """Refuse to work with nobody.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are no workers.
+
+    Examples
+    --------
+    >>> require_workers(0)
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: workers must be at least 1, but it is 0
+    """
+    if workers < 1:
+        msg = f"workers must be at least 1, but it is {workers}"
+        raise ConfigurationError(msg)
+
+
+def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -> Iterator[R]:
+    """Results of a function in the order of its arguments.
+
+    Parameters
+    ----------
+    function
+        Called once for each item; from several threads at once if there are several workers.
+    items
+        Arguments, taken from here a few for each worker ahead of the results.
+    workers
+        Threads; with 1, everything happens in this one.
+
+    Yields
+    ------
+    Any
+        What the function gives.  Its first error is raised in the place of its result, and the
+        later ones never, so that what is seen does not depend on the number of workers.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are no workers.
+
+    Examples
+    --------
+    >>> list(in_order(lambda x: x**2, range(5), workers=2))
+    [0, 1, 4, 9, 16]
+    """
+    require_workers(workers)
+    if workers == 1:
+        yield from map(function, items)
+        return
+    pending: deque[Future[R]] = deque()
+    source = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            while True:
+                try:
+                    item = next(source, pending)
+                except BaseException:
+                    # what comes before it is given out first, as with one worker
+                    while pending:
+                        yield pending.popleft().result()
+                    raise
+                if item is pending:
+                    break
+                pending.append(pool.submit(function, item))  # type: ignore[arg-type]
+                if len(pending) > 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def read_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, the next one being made in a thread while one is in use.
+
+    Examples
+    --------
+    >>> list(read_ahead(iter([1, 2, 3])))
+    [1, 2, 3]
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield item  # type: ignore[misc]  # the end is no item
+            del item  # not two of them, while one is awaited

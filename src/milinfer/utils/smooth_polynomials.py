@@ -19,8 +19,7 @@ from scipy.stats import chi2
 from milinfer.exceptions import CalibrationError
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import brief
-from milinfer.utils.polynomials import PolynomialBasis
-from milinfer.utils.series import Series
+from milinfer.utils.polynomials import PolynomialBasis, Series
 
 __all__ = ["SmoothPolynomial", "fit_smooth"]
 

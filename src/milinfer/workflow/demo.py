@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.samples.samples import SampleSet
+from milinfer.samples.sample import SampleSet
 from milinfer.typing import PathLikeStr
 from milinfer.utils.points import format_point, point_id
 from milinfer.utils.progress import progress

@@ -1,26 +1,48 @@
-"""Files of an analysis: hashed, turned into columns of features, and split by what they are for."""
+"""Files of an analysis: hashed, turned into columns of features, and split by what they are for.
+
+What is known of an analysis before hours of training: settings that cannot work, or hardly.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from milinfer.exceptions import ParameterError
-from milinfer.samples.samples import Sample, SampleSet
-from milinfer.utils.paths import file_hash
-from milinfer.workflow.analysis_checks import (
-    require_features,
-    require_files,
-    require_other_files,
-    require_points,
+import numpy as np
+
+from milinfer.exceptions import (
+    ConfigurationError,
+    FeatureError,
+    MilinferWarning,
+    ParameterError,
+    SampleError,
 )
-from milinfer.workflow.configuration import AnalysisConfig, FilesSection
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.typing import FloatArray
+from milinfer.utils.files import file_hash
+from milinfer.workflow.configuration import AnalysisConfig, FilesSection, ToysSection
 from milinfer.workflow.provenance import InputFile, input_file
 from milinfer.workflow.steps import content_hash
 
-__all__ = ["ROLES", "AnalysisInputs", "Parts", "SourceFile"]
+__all__ = [
+    "AnalysisInputs",
+    "Parts",
+    "ROLES",
+    "SourceFile",
+    "require_features",
+    "require_files",
+    "require_one_parameter",
+    "require_other_files",
+    "require_points",
+    "require_pools",
+    "require_truths",
+    "truths",
+    "warn_of_bins",
+]
+
 
 ROLES = ("train", "tune", "evaluate", "data")
 """What events are for."""
@@ -210,3 +232,257 @@ class AnalysisInputs:
 def _shown(path: Path, folder: Path) -> str:
     """A path as the configuration's folder sees it; outside of it, as it is."""
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+# True values where none are given and events serve all of them.
+_TRUTHS = {"calibrate_at": 7, "cover_at": 5}
+
+# Effective events that a bin of a histogram has to have in every sample; as `fisher_bins` demands.
+_IN_A_BIN = 10.0
+
+
+def require_features(config: AnalysisConfig) -> None:
+    """Refuse, before hours of training, a histogram of something that is no feature.
+
+    Raises
+    ------
+    ConfigurationError
+        Names the key.
+    """
+    from milinfer.features.feature_set import feature_set
+
+    names = config.samples.features
+    if isinstance(names, str):
+        try:
+            names = list(feature_set(names).names)
+        except FeatureError as error:
+            raise _refusal(config, [f"samples.features: {error}"]) from error
+    for key in ("observable", "second_observable"):
+        name = getattr(config.templates, key)
+        if name is not None and name not in names:
+            msg = (
+                f"templates.{key}: {name!r} is not one of the features; choose from "
+                f"{', '.join(names)}"
+            )
+            raise _refusal(config, [msg])
+
+
+def require_files(config: AnalysisConfig) -> None:
+    """Refuse an analysis whose files are not there, and name all that are missing.
+
+    Raises
+    ------
+    ConfigurationError
+        With one line for each.
+    """
+    samples = config.samples
+    sections = [*samples.train, *samples.tune, *samples.evaluate]
+    missing = []
+    for path in (*(s.path for s in sections), config.data.path):
+        try:
+            config.files(path)
+        except ConfigurationError as error:
+            missing.append(str(error))
+    if missing:
+        raise ConfigurationError("\n".join(dict.fromkeys(missing)))
+
+
+def require_one_parameter(samples: SampleSet) -> None:
+    """Refuse, before the training, samples with several parameters, or with none.
+
+    Raises
+    ------
+    ConfigurationError
+        Names them.
+    """
+    if len(samples.parameters) != 1:
+        names = ", ".join(samples.parameters) or "none"
+        msg = (
+            f"samples.train: the parameters are {names}, and an analysis from a file has one; give "
+            "every sample a point of one parameter, or fit several from Python"
+        )
+        raise ConfigurationError(msg)
+
+
+def require_points(config: AnalysisConfig) -> None:
+    """Check truths against the points that the configuration itself gives; files may have others.
+
+    Raises
+    ------
+    ConfigurationError
+        As :func:`require_truths`.
+    """
+    points = [section.point for section in config.samples.train]
+    if all(p is not None and len(p) == 1 for p in points):
+        require_truths(config, np.array([next(iter(p.values())) for p in points if p]))
+
+
+def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
+    """Refuse true values that the training does not reach, and too high a degree of templates.
+
+    Parameters
+    ----------
+    config
+        The analysis.
+    values
+        Of the parameter, of the training samples, shape (n_samples,).
+
+    Raises
+    ------
+    ConfigurationError
+        Names the keys.
+    """
+    low, high = float(values.min()), float(values.max())
+    toys = config.toys
+    given = {"truth": [toys.truth]} | {
+        key: getattr(toys, key) for key in ("calibrate_at", "cover_at", "belt_at")
+    }
+    problems = [
+        f"toys.{key}: {value:g} is outside of the training points, from {low:g} to {high:g}"
+        for key, wanted in given.items()
+        for value in wanted
+        if not low <= value <= high
+    ]
+    distinct = len(np.unique(values))
+    if config.templates.degree >= distinct:
+        problems.append(
+            f"templates.degree = {config.templates.degree} needs samples at "
+            f"{config.templates.degree + 1} points, and there are {distinct}"
+        )
+    if problems:
+        raise _refusal(config, problems)
+
+
+def require_other_files(
+    config: AnalysisConfig, files: Mapping[str, Sequence[tuple[Path, str]]]
+) -> None:
+    """Refuse a file of the same content in two roles: what it trains it cannot tune or measure.
+
+    Parameters
+    ----------
+    config
+        The analysis.
+    files
+        By role, path and hash of each file.
+
+    Raises
+    ------
+    ConfigurationError
+        Names file and roles.
+    """
+    known: dict[str, tuple[str, Path]] = {}
+    for role, found in files.items():
+        for path, content in found:
+            first, other = known.setdefault(content, (role, path))
+            if first != role:
+                of = "" if config.source is None else f"{config.source}: "
+                msg = (
+                    f"{of}samples.{first} and samples.{role} have the same events ({other}, "
+                    f"{path}); every part needs events of its own: give other files, or split one "
+                    "by samples.fractions"
+                )
+                raise ConfigurationError(msg)
+
+
+def require_pools(
+    config: AnalysisConfig, tune: SampleSet, evaluate: SampleSet, limits: tuple[float, float]
+) -> None:
+    """Refuse true values for which there will be no events to draw toys from.
+
+    Parameters
+    ----------
+    config
+        The analysis.
+    tune, evaluate
+        Events for the toys of calibrations and belts, and of coverages.
+    limits
+        Range of the training points, in which truths are where none are given.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no sample at a true value, no event has a density there, or the weights of an
+        event are no polynomial of `toys.weight_degree`; names key and value.
+    """
+    from milinfer.toys.pool import EventPool
+
+    toys, parameter = config.toys, tune.parameters[0]
+    problems = []
+    for role, samples, key, listed in (
+        ("tune", tune, "calibrate_at", {"belt_at": toys.belt_at}),
+        ("evaluate", evaluate, "cover_at", {"truth": [toys.truth]}),
+    ):
+        try:
+            pool = EventPool(samples, toys.weight_degree)
+        except SampleError as error:
+            degree = f"toys.weight_degree = {toys.weight_degree}"
+            problems.append(f"{degree}, events to {role} with: {error}")
+            continue
+        try:
+            wanted: Mapping[str, Sequence[float]] = {
+                key: truths(toys, key, samples.values(parameter), limits),
+                **listed,
+            }
+        except ConfigurationError as error:
+            wanted = listed
+            problems.append(str(error))
+        for name, values in wanted.items():
+            for value in values:
+                try:
+                    pool.at({parameter: value})
+                except (ParameterError, SampleError) as error:
+                    problems.append(f"toys.{name}, toys at {value:g}: {error}")
+    if problems:
+        raise _refusal(config, problems)
+
+
+def _refusal(config: AnalysisConfig, problems: Sequence[str]) -> ConfigurationError:
+    """The error with a line for each problem, below the name of the file."""
+    of = "" if config.source is None else f"{config.source}:\n  "
+    return ConfigurationError(of + "\n  ".join(problems))
+
+
+def truths(
+    toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float]
+) -> tuple[float, ...]:
+    """True values as given, or in the inner half of the range, where estimates are off its ends."""
+    given: list[float] = getattr(toys, key)
+    if given:
+        return tuple(given)
+    centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
+    if toys.weight_degree is not None:
+        # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
+        spaced = np.linspace(centre - reach, centre + reach, _TRUTHS[key]).round(10) + 0.0
+        return tuple(spaced.tolist())
+    inside = np.sort(values[np.abs(values - centre) <= reach * (1 + 1e-9)])
+    if not len(inside):
+        inner = f"[{limits[0]:g}, {limits[1]:g}]"
+        msg = f"toys.{key}: no sample is in the inner half of {inner}; say where to throw toys"
+        raise ConfigurationError(msg)
+    return tuple(inside.tolist())
+
+
+def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) -> None:
+    """Say that a histogram cannot have as many bins as it shall, while nothing is trained yet.
+
+    Warns
+    -----
+    MilinferWarning
+        If a sample has too few effective events (Σw)²/Σw²; names the keys.
+    """
+    from milinfer.samples.weights import effective_size
+
+    for samples, methods in (
+        (train, "histograms of features"),
+        (held_out, "histograms of what the network makes of an event"),
+    ):
+        sizes = [float(effective_size(s.weights)) for s in samples]
+        poorest = samples[int(np.argmin(sizes))]
+        bins, found = config.templates.bins, min(sizes)
+        if found < bins * _IN_A_BIN:
+            msg = (
+                f"templates.bins = {bins}: {poorest.label} has {found:.0f} effective events for "
+                f"the {methods}, and {bins} bins need {bins * _IN_A_BIN:.0f} or more; they will "
+                "not be available. Use fewer bins, a larger samples.held_out or more events"
+            )
+            warnings.warn(msg, MilinferWarning, stacklevel=2)

@@ -8,7 +8,7 @@ from typing import Any
 
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.typing import PathLikeStr
-from milinfer.utils.json_text import parse_json
+from milinfer.utils.files import parse_json
 from milinfer.utils.points import format_point
 
 __all__ = ["inspect_file"]
@@ -78,7 +78,7 @@ def _folder(path: Path) -> Facts:
             "has no summary.json); name a file in it"
         )
         raise ModelError(msg)
-    from milinfer.learning.model_folder import read_json
+    from milinfer.learning.model_files import read_json
 
     kind = read_json(path / "model.json").get("format")
     return {"xgboost-2": _boosted, "background-1": _background}.get(str(kind), _network)(path)
@@ -167,7 +167,7 @@ def _is_histograms(content: Mapping[str, Any]) -> bool:
 
 
 def _histograms(path: Path) -> Facts:
-    from milinfer.binned.histogram_files import load_histograms
+    from milinfer.binned.templates import load_histograms
 
     found = load_histograms(path)
     axes = {name: [len(a) for a in h.axes] for name, h in found.items()}
@@ -243,7 +243,7 @@ def _summary(path: Path) -> Facts:
 
 
 def _analysis(path: Path) -> Facts:
-    from milinfer.workflow.configuration_file import read_configuration
+    from milinfer.workflow.configuration import read_configuration
 
     config = read_configuration(path)
     facts: Facts = {"kind": "analysis", "title": config.analysis.title}
@@ -309,7 +309,7 @@ def _events(path: Path) -> Facts:
 def _nanoaod(path: Path) -> Facts:
     """Collections of a file in NanoAOD's layout; empty if it is none."""
     from milinfer.features.objects import MET_NAMES
-    from milinfer.io.root_files import open_root
+    from milinfer.io.root import open_root
 
     try:
         with open_root(path) as file:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from milinfer.samples.samples import Sample
+from milinfer.samples.sample import Sample
 from milinfer.typing import PathLikeStr
-from milinfer.utils.paths import file_hash
+from milinfer.utils.files import file_hash
 from milinfer.utils.points import format_point
 
 __all__ = ["InputFile", "Provenance", "StepRun", "input_file", "sample_facts", "versions"]

@@ -2,6 +2,8 @@
 
 Every step reads the files of those before it, also in a run that does all of them.  So a run that
 was stopped and went on gives the same result as one that was not.
+
+An analysis and its tracker: which one the configuration asks for, and what it is told.
 """
 
 from __future__ import annotations
@@ -10,35 +12,49 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from milinfer.learning.model_files import FORMAT
-from milinfer.learning.tracking import Tracker, log_training
-from milinfer.samples.samples import SampleSet
+from milinfer.learning.tracking import (
+    GuardedTracker,
+    Tracker,
+    flat_numbers,
+    flat_settings,
+    log_training,
+)
+from milinfer.samples.sample import SampleSet
 from milinfer.typing import PathLikeStr
-from milinfer.workflow.analysis_checks import (
+from milinfer.workflow.configuration import AnalysisConfig, ModelSection, read_configuration
+from milinfer.workflow.inputs import (
+    ROLES,
+    AnalysisInputs,
     require_one_parameter,
     require_pools,
     require_truths,
     truths,
     warn_of_bins,
 )
-from milinfer.workflow.analysis_tracking import log_results, open_tracker
-from milinfer.workflow.configuration import AnalysisConfig, ModelSection
-from milinfer.workflow.configuration_file import read_configuration
-from milinfer.workflow.inputs import ROLES, AnalysisInputs
 from milinfer.workflow.provenance import Provenance, StepRun
 from milinfer.workflow.steps import Step, Steps, StepState, content_hash
 
 if TYPE_CHECKING:
     from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.learning.tracking import MLflowTracker, TensorBoardTracker, WandbTracker
+    from milinfer.workflow.configuration import TrackingSection
 
-__all__ = ["AnalysisPlan", "PlannedStep", "plan_analysis", "run_analysis"]
+__all__ = [
+    "AnalysisPlan",
+    "PlannedStep",
+    "log_results",
+    "open_tracker",
+    "plan_analysis",
+    "run_analysis",
+]
 
 
 class PlannedStep(NamedTuple):
@@ -352,3 +368,75 @@ def run_analysis(
         if plan.tracker is not None:
             log_results(plan.tracker, plan.config, summary)
     return summary
+
+
+def open_tracker(
+    config: AnalysisConfig, section: TrackingSection
+) -> AbstractContextManager[TensorBoardTracker | MLflowTracker | WandbTracker]:
+    """Begin a run of the tracker that ``[tracking]`` names.
+
+    Parameters
+    ----------
+    config
+        The analysis, whose folders relative ones belong to.
+    section
+        Its section.
+
+    Raises
+    ------
+    ConfigurationError
+        If what it needs is not installed; names the extra.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from milinfer.workflow.configuration import AnalysisConfig, DataSection, FilesSection
+    >>> from milinfer.workflow.configuration import SamplesSection, TrackingSection
+    >>> section = TrackingSection(to="tensorboard", run="first")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     config = AnalysisConfig(
+    ...         samples=SamplesSection(train=[FilesSection(path="mc/*.root")]),
+    ...         data=DataSection(path="data.root"), folder=pathlib.Path(folder))
+    ...     with open_tracker(config, section) as tracker:
+    ...         print(tracker.folder.relative_to(folder).as_posix())
+    results/tensorboard/milinfer/first
+    """
+    from milinfer.learning.tracking import MLflowTracker, TensorBoardTracker, WandbTracker
+
+    if section.to == "mlflow":
+        return MLflowTracker(section.experiment, section.run, section.store)
+    default = config.out / "tensorboard" if section.to == "tensorboard" else config.out
+    folder = default if section.store is None else config.folder / section.store
+    if section.to == "tensorboard":
+        # Every run in a folder of its own, or TensorBoard draws them as one.
+        run = section.run or time.strftime("%Y%m%d-%H%M%S")
+        return TensorBoardTracker(folder / section.experiment / run)
+    folder.mkdir(parents=True, exist_ok=True)
+    return WandbTracker(section.experiment, section.run, folder, offline=section.offline)
+
+
+def log_results(tracker: Tracker, config: AnalysisConfig, summary: Mapping[str, Any]) -> None:
+    """Log the configuration, every number of the summary, the figures, summary and report.
+
+    Parameters
+    ----------
+    tracker
+        The tracker.
+    config
+        Of an analysis that has been run.
+    summary
+        Content of its ``summary.json``.
+
+    Raises
+    ------
+    TrackingError
+        If the tracker fails.
+    """
+    guarded = GuardedTracker(tracker)
+    guarded.log_parameters(flat_settings(config.model_dump(exclude={"tracking"}), "analysis"))
+    numbers = {k: v for k, v in summary.items() if k not in ("provenance", "coverage_scan")}
+    guarded.log_metrics(flat_numbers(numbers, "summary"), 0)
+    for figure in sorted((config.out / "plots").glob("*.png")):
+        guarded.log_figure(figure.stem, figure)
+    for name in ("summary.json", "report.html"):
+        guarded.log_artifact(config.out / name)

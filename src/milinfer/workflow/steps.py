@@ -19,9 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import try_lock, write_whole
-from milinfer.utils.json_text import parse_json
-from milinfer.utils.paths import file_hash
+from milinfer.utils.files import file_hash, parse_json, try_lock, write_whole
 
 __all__ = ["Step", "StepState", "Steps", "content_hash"]
 

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import LHEError, SampleError
-from milinfer.io.event.event_columns import EventColumns
 from milinfer.io.event.info import LHEInfo
-from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS, flatten_events
+from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS, EventColumns, flatten_events
 from milinfer.typing import AwkwardArray
-from milinfer.utils.json_text import parse_json
+from milinfer.utils.files import parse_json
 
 __all__ = ["FileMetadata", "from_branches", "to_branches"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from milinfer.exceptions import LHEError
 from milinfer.typing import Point
-from milinfer.utils.json_text import parse_json
+from milinfer.utils.files import parse_json
 
 __all__ = ["LHEInfo", "LHEProcess", "LHEWeight", "checked_point"]
 

@@ -1,9 +1,8 @@
 """LHE files: read them with every check, write them without loss."""
 
-from milinfer.io.event.event_columns import EventColumns
 from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
-from milinfer.io.event.record import flatten_events, make_events
-from milinfer.io.lhe.limits import Limits
+from milinfer.io.event.record import EventColumns, flatten_events, make_events
+from milinfer.io.lhe.header import Limits
 from milinfer.io.lhe.reading import LHEFile, LHEReader, iterate, read, read_info
 from milinfer.io.lhe.writing import LHEWriter, write
 

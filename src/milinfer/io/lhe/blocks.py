@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Final, Self
 
 from milinfer.exceptions import LHEError
-from milinfer.io.lhe.cleaning import CLOSE, END, EVENT, check_gap
-from milinfer.io.lhe.header import read_preamble
-from milinfer.io.lhe.limits import Limits
-from milinfer.io.lhe.markup import without_comments
+from milinfer.io.lhe.cleaning import CLOSE, END, EVENT, check_gap, without_comments
+from milinfer.io.lhe.header import Limits, read_preamble
 from milinfer.typing import PathLikeStr
-from milinfer.utils.paths import require_file
+from milinfer.utils.files import require_file
 
 __all__ = ["BlockReader"]
 

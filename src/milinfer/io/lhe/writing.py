@@ -164,8 +164,8 @@ def write(path: PathLikeStr, events: AwkwardArray, info: LHEInfo) -> None:
     path
         File to write; gzip if it ends in ``.gz``.
     events
-        Event record as :func:`milinfer.io.lhe.read` gives it and :func:`milinfer.io.lhe.make_events`
-        makes it.
+        Event record as :func:`milinfer.io.lhe.read` gives it and
+        :func:`milinfer.io.lhe.make_events` makes it.
     info
         Header and init; process and point go into the header as well.
 

@@ -5,28 +5,312 @@ tables, as a ragged awkward array or as an array of three dimensions.  A plain t
 instance in each bag, so that whatever works with estimators of scikit-learn works with these.
 
 Importing this module imports scikit-learn (extra ``sklearn``).
+
+What classifiers and regressors of labelled bags have in common.
+
+Importing this module imports scikit-learn (extra ``sklearn``).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-
-from milinfer.exceptions import ConfigurationError, ModelError, SampleError
-from milinfer.learning.labelled_bags.bag_estimator_base import (
-    BagEstimator,  # first: it says what to install
-)
-from milinfer.learning.labelled_bags.ragged import RaggedBags, is_bags, ragged_bags
-from milinfer.typing import FloatArray
-
-# isort: split
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin, clone
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-__all__ = ["BagClassifier", "BagRegressor", "InstanceTransformer"]
+from milinfer.exceptions import ConfigurationError, ModelError, SampleError
+from milinfer.learning.labelled_bags.ragged import RaggedBags, is_bags, ragged_bags
+from milinfer.typing import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from milinfer.learning.labelled_bags.network import LabelledNetwork
+
+__all__ = ["BagClassifier", "BagEstimator", "BagRegressor", "InstanceTransformer"]
+
+
+try:
+    from sklearn.base import BaseEstimator
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    msg = (
+        "estimators of labelled bags need scikit-learn 1.6 or later; install it with: "
+        'pip install "milinfer[sklearn]"'
+    )
+    raise ConfigurationError(msg) from error
+
+
+_WEIGHTED = ("attention", "gated-attention", "noisy-or")
+_ADDITIVE = ("mean", "sum", "attention", "gated-attention")
+
+
+class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """Settings, checks of bags, training, and what instances get.
+
+    :class:`milinfer.BagClassifier` describes the settings; a subclass says in `_rank_by` what
+    :meth:`key_instances` goes by.
+    """
+
+    _rank_by: Literal["weights", "contributions"]
+
+    def __init__(
+        self,
+        pooling: str = "attention",
+        *,
+        hidden: tuple[int, ...] = (64, 64),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        l2: float = 1e-5,
+        attention_width: int = 32,
+        sharpness: float = 1.0,
+        epochs: int = 200,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        patience: int = 5,
+        validation_fraction: float = 0.2,
+        random_state: Any = 0,
+    ) -> None:
+        self.pooling = pooling
+        self.hidden = hidden
+        self.activation = activation
+        self.dropout = dropout
+        self.l2 = l2
+        self.attention_width = attention_width
+        self.sharpness = sharpness
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
+    def _bags(self, X: Any, y: Any = None, *, reset: bool = False) -> RaggedBags:
+        """Check bags, or a table as bags of one; the same checks in training and prediction."""
+        if is_bags(X):
+            bags = ragged_bags(X)
+            width = bags.instances.shape[1]
+            if reset:
+                if len(bags.sizes) < 2:
+                    msg = "X has one bag; training needs two bags or more, one of them to stop by"
+                    raise SampleError(msg)
+                self.n_features_in_ = width
+                if hasattr(self, "feature_names_in_"):  # of a table in an earlier fit
+                    del self.feature_names_in_
+            elif width != self.n_features_in_:
+                msg = (
+                    f"X has {width} features, but {type(self).__name__} is expecting "
+                    f"{self.n_features_in_} features as input"
+                )
+                raise SampleError(msg)
+            return bags
+        options = {"dtype": np.float64, "reset": reset}
+        if reset:  # y is given as well, which scikit-learn then checks; one bag cannot be split
+            table = validate_data(self, X, y, ensure_min_samples=2, **options)[0]
+        else:
+            table = validate_data(self, X, **options)
+        return RaggedBags(table, np.arange(len(table) + 1))
+
+    def _train(
+        self, bags: RaggedBags, targets: FloatArray, strata: FloatArray, n_outputs: int, loss: str
+    ) -> None:
+        from milinfer.learning.labelled_bags.network import (
+            BagFit,
+            LabelledNetworkSpec,
+            train_on_labels,
+        )
+
+        self._check_settings()
+        seeds = np.random.SeedSequence(self._entropy()).spawn(2)
+        rng = np.random.default_rng(seeds[0])
+        train, validation = self._split(strata, rng)
+        seen = np.concatenate([bags.instances[a:b] for a, b in _spans(bags.offsets, train)])
+        self.mean_ = seen.mean(axis=0)
+        scale = seen.std(axis=0)
+        self.scale_ = np.where(scale > 0, scale, 1.0)
+        spec = LabelledNetworkSpec(
+            bags.instances.shape[1],
+            n_outputs,
+            tuple(int(w) for w in self.hidden),
+            self.activation,
+            float(self.dropout),
+            self.pooling,
+            int(self.attention_width),
+            float(self.sharpness),
+            int(seeds[1].generate_state(1)[0]),
+        )
+        fit = BagFit(
+            loss,
+            int(self.epochs),
+            int(self.patience),
+            int(self.batch_size),
+            float(self.learning_rate),
+            float(self.l2),
+        )
+        self.network_, self.history_ = train_on_labels(
+            spec, self._scaled(bags), targets, train, validation, fit, rng
+        )
+        self.n_iter_ = len(self.history_["loss"])
+
+    def _check_settings(self) -> None:
+        problems = {
+            f"hidden={self.hidden!r} must hold positive widths": any(w < 1 for w in self.hidden),
+            f"dropout={self.dropout} must be in [0, 1)": not 0 <= self.dropout < 1,
+            f"l2={self.l2} must not be negative": not self.l2 >= 0,
+            f"learning_rate={self.learning_rate} must be positive": not self.learning_rate > 0,
+            f"validation_fraction={self.validation_fraction} must be between 0 and 1": not 0
+            < self.validation_fraction
+            < 1,
+        }
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            problems[f"{name}={value} must be at least 1"] = value < 1
+        for problem, found in problems.items():
+            if found:
+                raise ConfigurationError(problem)
+        from milinfer.learning.networks.backend import keras
+
+        try:
+            keras.activations.get(self.activation)
+        except ValueError as error:
+            msg = f"Keras does not know activation={self.activation!r}; take 'relu' or 'elu'"
+            raise ConfigurationError(msg) from error
+
+    def _entropy(self) -> int:
+        """A number from the random state, as scikit-learn takes it, or from a Generator."""
+        if isinstance(self.random_state, np.random.Generator):
+            return int(self.random_state.integers(2**31))
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _split(self, strata: FloatArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        """Bags to train on and to stop by: at even steps along the labels, chance among equals."""
+        n = len(strata)
+        order = rng.permutation(n)
+        order = order[np.argsort(strata[order], kind="stable")]
+        n_validation = min(n - 1, max(1, round(self.validation_fraction * n)))
+        steps = (np.arange(n_validation) + rng.random()) * n / n_validation
+        held_out = np.zeros(n, bool)
+        held_out[np.floor(steps).astype(np.int64)] = True
+        return np.sort(order[~held_out]), np.sort(order[held_out])
+
+    def _scaled(self, bags: RaggedBags) -> RaggedBags:
+        return RaggedBags((bags.instances - self.mean_) / self.scale_, bags.offsets)
+
+    def _outputs(self, X: Any) -> FloatArray:
+        check_is_fitted(self)
+        network: LabelledNetwork = self.network_
+        return network.outputs(self._scaled(self._bags(X)))
+
+    def instance_weights(self, X: Any) -> list[FloatArray]:
+        """Weight of every instance.
+
+        Parameters
+        ----------
+        X
+            Bags.
+
+        Returns
+        -------
+        list of ndarray
+            One array of shape (n_instances,) for each bag: the attention paid to each instance,
+            which sums to one, or with noisy-or pooling the probability that it is positive.
+
+        Raises
+        ------
+        ConfigurationError
+            If the pooling has no weights.
+        """
+        check_is_fitted(self)
+        if self.network_.spec.pooling not in _WEIGHTED:
+            msg = (
+                f"{self.network_.spec.pooling} pooling gives instances no weights; use pooling= "
+                f"one of {', '.join(_WEIGHTED)}"
+            )
+            raise ConfigurationError(msg)
+        bags = self._bags(X)
+        return bags.split(self.network_.instance_weights(self._scaled(bags)))
+
+    def instance_contributions(self, X: Any) -> list[FloatArray]:
+        """Addends of the prediction: weight of an instance times what the last layer makes of it.
+
+        Over a bag they sum to the prediction (of a classifier: to its decision function), but for
+        a constant that all bags share.
+
+        Parameters
+        ----------
+        X
+            Bags.
+
+        Returns
+        -------
+        list of ndarray
+            One array for each bag: shape (n_instances,), and (n_instances, n_classes) with three
+            or more classes.
+
+        Raises
+        ------
+        ConfigurationError
+            If the prediction is no such sum (noisy-or, max, log-sum-exp).
+        """
+        check_is_fitted(self)
+        network = self.network_
+        if network.spec.pooling not in _ADDITIVE:
+            msg = (
+                f"with {network.spec.pooling} pooling a prediction is no sum over instances; use "
+                f"pooling= one of {', '.join(_ADDITIVE)}"
+            )
+            raise ConfigurationError(msg)
+        bags = self._bags(X)
+        scaled = self._scaled(bags)
+        weights = network.instance_weights(scaled)[:, None]
+        parts = weights * network.instance_outputs(scaled) * self._unit()
+        return bags.split(parts[:, 0] if parts.shape[1] == 1 else parts)
+
+    def _unit(self) -> float:
+        return 1.0
+
+    def key_instances(
+        self, X: Any, by: Literal["weights", "contributions"] | None = None
+    ) -> list[IntArray]:
+        """Instances of each bag, the most important one first.
+
+        Parameters
+        ----------
+        X
+            Bags.
+        by
+            ``"weights"`` (:meth:`instance_weights`; the default of a classifier) or
+            ``"contributions"`` (:meth:`instance_contributions`; the default of a regressor, whose
+            weights say how much an instance counts, but not how large it is).
+
+        Returns
+        -------
+        list of ndarray
+            Numbers of the instances in each bag, shape (n_instances,); equal ones keep their order.
+
+        Raises
+        ------
+        ConfigurationError
+            If the pooling does not give what is ranked by, or `by` is unknown.
+        """
+        by = self._rank_by if by is None else by
+        if by not in {"weights", "contributions"}:
+            msg = f"by={by!r} is neither 'weights' nor 'contributions'"
+            raise ConfigurationError(msg)
+        values = self.instance_weights(X) if by == "weights" else self.instance_contributions(X)
+        if values[0].ndim > 1:
+            msg = "contributions differ from class to class; rank by='weights'"
+            raise ConfigurationError(msg)
+        return [np.argsort(-v, kind="stable") for v in values]
+
+
+def _spans(offsets: IntArray, chosen: IntArray) -> list[tuple[int, int]]:
+    return [(int(offsets[b]), int(offsets[b + 1])) for b in chosen]
+
+
+# isort: split
 
 
 class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as above
@@ -35,13 +319,13 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
     Parameters
     ----------
     pooling
-        One of :data:`milinfer.learning.networks.pooling.POOLINGS`; noisy-or is for two classes.
+        One of :data:`milinfer.learning.networks.layers.POOLINGS`; noisy-or is for two classes.
     hidden, activation, dropout
         Layers of the embedding of an instance.
     l2
         Factor of the sum of squared weights in the loss.
     attention_width, sharpness
-        See :class:`milinfer.learning.networks.pooling.BagPooling`.
+        See :class:`milinfer.learning.networks.layers.BagPooling`.
     epochs
         Upper limit.
     batch_size
@@ -159,13 +443,13 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     Parameters
     ----------
     pooling
-        One of :data:`milinfer.learning.networks.pooling.POOLINGS` but noisy-or.
+        One of :data:`milinfer.learning.networks.layers.POOLINGS` but noisy-or.
     hidden, activation, dropout
         Layers of the embedding of an instance.
     l2
         Factor of the sum of squared weights in the loss.
     attention_width, sharpness
-        See :class:`milinfer.learning.networks.pooling.BagPooling`.
+        See :class:`milinfer.learning.networks.layers.BagPooling`.
     epochs
         Upper limit.
     batch_size

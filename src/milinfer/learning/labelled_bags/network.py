@@ -2,22 +2,34 @@
 
 Predictions run over instances without padding, in float64, and are reduced bag by bag: they do not
 depend on what else is predicted in the same call.  Importing this module imports Keras.
+
+Training of a small network on labelled bags of any sizes.
+
+:mod:`milinfer.learning.networks.training` draws new bags in every epoch, all of one size; here bags
+and their labels are given.  Batches are padded to the largest bag and masked.  Importing this
+module imports Keras.
+
+A small network trains in less time than TensorFlow needs to trace its graph.  The graphs here
+therefore hold neither weights nor data nor seeds: what is trained is an argument, one vector with
+all weights, and networks of one architecture share their graphs (the last few are kept).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from milinfer.learning.labelled_bags.ragged import RaggedBags
+from milinfer.exceptions import ModelError
+from milinfer.learning.labelled_bags.ragged import RaggedBags, bag_rows
 from milinfer.learning.networks.backend import keras, tf
-from milinfer.learning.networks.layers import Dropout
-from milinfer.learning.networks.pooling import BagPooling, segment_reduce
-from milinfer.typing import FloatArray
+from milinfer.learning.networks.layers import BagPooling, Dropout, segment_reduce
+from milinfer.typing import Float32Array, FloatArray, IntArray
 
-__all__ = ["LabelledNetwork", "LabelledNetworkSpec"]
+__all__ = ["BagFit", "LabelledNetwork", "LabelledNetworkSpec", "train_on_labels"]
+
 
 _CHUNK = 65_536
 """Instances in one call of a prediction, so that memory does not grow with the data."""
@@ -34,7 +46,7 @@ class LabelledNetworkSpec:
     hidden, activation, dropout
         Layers of the embedding of an instance.
     pooling, attention_width, sharpness
-        See :class:`milinfer.learning.networks.pooling.BagPooling`.
+        See :class:`milinfer.learning.networks.layers.BagPooling`.
     seed
         Of initial weights and dropout.
     """
@@ -195,3 +207,254 @@ def _restored(spec: LabelledNetworkSpec, dtype: str, weights: list[Any]) -> Labe
     network = LabelledNetwork(spec, dtype)
     network.set_weights(weights)
     return network
+
+
+_COMPILED_FROM = 20_000
+"""Rows of padded bags from which on an epoch is compiled by XLA."""
+
+_ARCHITECTURES = 16
+"""Architectures whose graphs are kept."""
+
+_MEAN_DECAY, _SQUARE_DECAY, _EPSILON = 0.9, 0.999, 1e-7  # Adam's, as in Keras
+
+
+@dataclass(frozen=True)
+class BagFit:
+    """How to train.
+
+    Parameters
+    ----------
+    loss
+        ``"binary"``, ``"classes"`` (targets are class numbers) or ``"squared"``.
+    epochs, patience
+        Upper limit; epochs without a better validation loss before the learning rate is halved.
+        Training stops after twice as many.
+    batch_size
+        Bags in a batch.
+    learning_rate
+        Adam's.
+    l2
+        Factor of the sum of squared weights in the loss.
+    """
+
+    loss: str
+    epochs: int
+    patience: int
+    batch_size: int
+    learning_rate: float
+    l2: float
+
+
+def train_on_labels(
+    spec: LabelledNetworkSpec,
+    bags: RaggedBags,
+    targets: FloatArray,
+    train: IntArray,
+    validation: IntArray,
+    fit: BagFit,
+    rng: np.random.Generator,
+) -> tuple[LabelledNetwork, dict[str, list[float]]]:
+    """Train a network, and keep the weights of the epoch with the best validation loss.
+
+    Parameters
+    ----------
+    spec, fit
+        Architecture and how to train it.
+    bags, targets
+        All bags, and one number for each.
+    train, validation
+        Numbers of the bags to train on, and of those to stop by.
+    rng
+        Order of the bags.
+
+    Returns
+    -------
+    tuple
+        The network in float64, and the history: ``loss`` and ``val_loss`` of each epoch.
+
+    Raises
+    ------
+    ModelError
+        If the loss is not finite.
+    """
+    network = LabelledNetwork(spec, "float64")
+    rows, present = bag_rows(bags.offsets)
+    data = _Data(
+        tf.constant(bags.instances, tf.float32),
+        tf.constant(rows, tf.int32),
+        tf.constant(present),
+        tf.constant(targets, tf.float32),
+    )
+    # Compiling takes two seconds or more, which a small table never earns back.
+    graphs = _graphs(replace(spec, seed=0), fit.loss, rows.size > _COMPILED_FROM)
+    state = _State.at_start(network)
+    seeds = tf.constant(network.dropout_seeds, tf.uint32)
+    batch = min(fit.batch_size, len(train))
+    n_batches = len(train) // batch
+    history: dict[str, list[float]] = {"loss": [], "val_loss": []}
+    best, best_weights, waited = np.inf, state.weights, 0
+    rate, l2 = fit.learning_rate, tf.constant(fit.l2, tf.float32)
+    parts = np.array_split(validation, -(-len(validation) // max(fit.batch_size, 1024)))
+    held_out = [tf.constant(part, tf.int32) for part in parts]
+    for number in range(fit.epochs):
+        # The few bags that fill no batch are others in every epoch.
+        order = rng.permutation(train)[: n_batches * batch].reshape(n_batches, batch)
+        drawn, step = tf.constant(order, tf.int32), tf.constant(rate, tf.float32)
+        state, mean = graphs.epoch(state, data, drawn, seeds, step, l2)
+        value = float(mean)
+        scores = [float(graphs.score(state.weights, data, part)) for part in held_out]
+        val_loss = float(np.average(scores, weights=[len(part) for part in parts]))
+        if not np.isfinite(value) or not np.isfinite(val_loss):
+            msg = (
+                f"the training loss became {value} (validation: {val_loss}) in epoch {number + 1}; "
+                "look for outliers in the features, or lower learning_rate"
+            )
+            raise ModelError(msg)
+        history["loss"].append(value)
+        history["val_loss"].append(val_loss)
+        if val_loss < best:
+            best, best_weights, waited = val_loss, state.weights, 0
+            continue
+        waited += 1
+        if waited >= 2 * fit.patience:
+            break
+        if waited % fit.patience == 0:
+            rate /= 2
+    network.set_weights(_Layout.of(network).arrays(np.asarray(best_weights)))
+    return network, history
+
+
+class _Data(NamedTuple):
+    """Instances (n, n_inputs); their rows in each bag, and which are meant; a target per bag."""
+
+    instances: Any
+    rows: Any
+    present: Any
+    targets: Any
+
+
+class _State(NamedTuple):
+    """All weights as one vector, Adam's means of their gradients and of the squares, steps done."""
+
+    weights: Any
+    mean: Any
+    square: Any
+    steps: Any
+
+    @classmethod
+    def at_start(cls, network: LabelledNetwork) -> _State:
+        weights = np.concatenate([w.ravel() for w in network.weights()]).astype(np.float32)
+        zeros = tf.zeros(weights.shape)
+        return cls(tf.constant(weights), zeros, zeros, tf.constant(0))
+
+
+class _Layout(NamedTuple):
+    """Where in the vector the weights of each variable are."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, network: LabelledNetwork) -> _Layout:
+        shapes = tuple(tuple(v.shape) for v in network.variables)
+        return cls(shapes, tuple(int(np.prod(s)) for s in shapes))
+
+    def tensors(self, vector: Any) -> list[Any]:
+        parts = tf.split(vector, self.sizes)
+        return [tf.reshape(p, s) for p, s in zip(parts, self.shapes, strict=True)]
+
+    def arrays(self, vector: Float32Array) -> list[Float32Array]:
+        parts = np.split(vector, np.cumsum(self.sizes)[:-1])
+        return [p.reshape(s) for p, s in zip(parts, self.shapes, strict=True)]
+
+
+@lru_cache(maxsize=_ARCHITECTURES)
+def _graphs(spec: LabelledNetworkSpec, loss: str, compiled: bool) -> _Graphs:
+    return _Graphs(spec, loss, compiled)
+
+
+class _Graphs:
+    """An epoch of Adam, and the loss, of one architecture: functions of weights, data and seeds."""
+
+    def __init__(self, spec: LabelledNetworkSpec, loss: str, compiled: bool) -> None:
+        self._network = LabelledNetwork(spec, "float32")
+        self._layout, self._loss = _Layout.of(self._network), loss
+        kernels = {id(kernel) for kernel in self._network.kernels}
+        marks = [id(variable) in kernels for variable in self._network.variables]
+        self._decayed = np.repeat(np.array(marks, np.float32), self._layout.sizes)
+        one, real = tf.TensorSpec((), tf.float32), tf.TensorSpec((None,), tf.float32)
+        data = _Data(
+            tf.TensorSpec((None, spec.n_inputs), tf.float32),
+            tf.TensorSpec((None, None), tf.int32),
+            tf.TensorSpec((None, None), tf.bool),
+            real,
+        )
+        vector = tf.TensorSpec((sum(self._layout.sizes),), tf.float32)
+        state = _State(vector, vector, vector, tf.TensorSpec((), tf.int32))
+        chosen, batches = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
+        seeds = tf.TensorSpec((len(self._network.dropout_seeds),), tf.uint32)
+        # Sizes of batches and bags are free: one graph serves all data of an architecture.
+        inputs = (state, data, batches, seeds, one, one)
+        self.epoch = tf.function(self._one_epoch, inputs, autograph=False, jit_compile=compiled)
+        self.score = tf.function(self._one_score, (vector, data, chosen), autograph=False)
+
+    def _one_epoch(
+        self, state: _State, data: _Data, batches: Any, seeds: Any, rate: Any, l2: Any
+    ) -> tuple[_State, Any]:
+        n_batches = tf.shape(batches)[0]
+
+        def step(b: Any, state: _State, total: Any) -> tuple[Any, _State, Any]:
+            state, value = self._step(state, *_drawn(data, batches[b]), seeds, rate, l2)
+            return b + 1, state, total + value
+
+        start = (tf.constant(0), state, tf.constant(0.0))
+        _, state, total = tf.while_loop(lambda b, *_: b < n_batches, step, start)
+        return state, total / tf.cast(n_batches, tf.float32)
+
+    def _step(
+        self, state: _State, x: Any, mask: Any, targets: Any, seeds: Any, rate: Any, l2: Any
+    ) -> tuple[_State, Any]:
+        steps = state.steps + 1
+        with tf.GradientTape() as tape:
+            tape.watch(state.weights)
+            value = l2 * tf.reduce_sum(tf.square(self._decayed * state.weights))
+            value += self._mean_loss(state.weights, x, mask, targets, (seeds, steps))
+        gradient = tape.gradient(value, state.weights)
+        mean = state.mean + (gradient - state.mean) * (1 - _MEAN_DECAY)
+        square = state.square + (tf.square(gradient) - state.square) * (1 - _SQUARE_DECAY)
+        n = tf.cast(steps, tf.float32)
+        rate *= tf.sqrt(1 - _SQUARE_DECAY**n) / (1 - _MEAN_DECAY**n)
+        weights = state.weights - rate * mean / (tf.sqrt(square) + _EPSILON)
+        return _State(weights, mean, square, steps), value
+
+    def _one_score(self, weights: Any, data: _Data, chosen: Any) -> Any:
+        return self._mean_loss(weights, *_drawn(data, chosen))
+
+    def _mean_loss(
+        self, weights: Any, x: Any, mask: Any, targets: Any, dropout: tuple[Any, Any] | None = None
+    ) -> Any:
+        """Loss of bags; with the seeds of dropout and the number of the step as in training."""
+        values = list(zip(self._network.variables, self._layout.tensors(weights), strict=True))
+        if dropout is not None:
+            seeds, step = dropout
+            states = self._network.dropout_states
+            values += [
+                (state, tf.stack([seeds[i], tf.cast(step, tf.uint32)]))
+                for i, state in enumerate(states)
+            ]
+        with keras.StatelessScope(state_mapping=values):
+            outputs = self._network.padded(x, mask, training=dropout is not None)
+        if self._loss == "binary":
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, outputs[:, 0])
+        elif self._loss == "classes":
+            classes = tf.cast(targets, tf.int32)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, outputs)
+        else:
+            losses = tf.square(outputs[:, 0] - targets)
+        return tf.reduce_mean(losses)
+
+
+def _drawn(data: _Data, chosen: Any) -> tuple[Any, Any, Any]:
+    """Instances (n_bags, n_rows, n_inputs), mask and targets of some bags."""
+    instances = tf.gather(data.instances, tf.gather(data.rows, chosen))
+    return instances, tf.gather(data.present, chosen), tf.gather(data.targets, chosen)

@@ -15,8 +15,7 @@ import numpy as np
 
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.typing import IntArray
-from milinfer.utils.display import html_table, measured
-from milinfer.utils.tables import arrow_table
+from milinfer.utils.display import arrow_table, html_table, measured
 
 Folds = Sequence[tuple[IntArray, IntArray]]
 """Numbers of the bags to train on and to score with, for each fold."""

@@ -23,8 +23,7 @@ import numpy as np
 
 from milinfer.learning.networks.backend import keras
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
-from milinfer.learning.networks.layers import BatchNormalization, Dropout
-from milinfer.learning.networks.pooling import BagPooling
+from milinfer.learning.networks.layers import BagPooling, BatchNormalization, Dropout
 from milinfer.typing import FloatArray
 
 __all__ = ["BagNetwork", "NetworkConfig", "build_network"]
@@ -187,7 +186,7 @@ def build_network(
         ∇ ln Z at these points (K, n_parameters); given, the scores of the events follow the
         log-ratios in what the loss sees.
     pooling
-        ``"mean"``, ``"sum"`` or another of :data:`milinfer.learning.networks.pooling.POOLINGS`.
+        ``"mean"``, ``"sum"`` or another of :data:`milinfer.learning.networks.layers.POOLINGS`.
 
     Examples
     --------
