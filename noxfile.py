@@ -45,9 +45,19 @@ def docs(session: nox.Session) -> None:
 
 # Those whose changes reach users of milinfer first, and the tests that would notice.
 CANARIES = {
-    "coffea": ("processor", "model_columns", "events", "features"),
-    "iminuit": ("cost", "intervals", "combination", "mixture"),
-    "pyhf": ("pyhf_cost", "templates", "template_cost", "workspaces"),
+    "coffea": (
+        "features/test_processor",
+        "learning/test_model_columns",
+        "io/test_events",
+        "features/test_feature_set",
+    ),
+    "iminuit": ("likelihood/test_cost", "likelihood/test_fits", "likelihood/test_mixture"),
+    "pyhf": (
+        "binned/test_pyhf_cost",
+        "binned/test_templates",
+        "binned/test_template_cost",
+        "binned/test_workspaces",
+    ),
 }
 
 
@@ -62,7 +72,7 @@ def canary(session: nox.Session, end: str) -> None:
         content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
         bounds = [b for b in content["project"]["dependencies"] if b.split(">=")[0] in CANARIES]
         session.install(*(bound.replace(">=", "==") for bound in bounds))
-    files = [Path("tests", f"test_{name}.py") for names in CANARIES.values() for name in names]
+    files = [Path("tests", f"{name}.py") for names in CANARIES.values() for name in names]
     session.run("pytest", *map(str, files), *session.posargs)
 
 

@@ -492,7 +492,7 @@ def page() -> str:
         'come from `figure.savefig("scan.pdf")` or `"scan.svg"`;',
         "`milinfer.workflow.html_report.svg_text(figure)` gives the same bytes in every run.",
         "Colours are told apart by colour-blind readers, and methods have markers and lines of",
-        "their own, for print in grey. Features carry their units; c_HW has none, at a scale Λ of 1 TeV.",
+        "their own, for print in grey. Features carry units; c_HW has none (scale Λ of 1 TeV).",
         "",
     ]
     for section in SECTIONS:

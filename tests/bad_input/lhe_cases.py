@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bad_input.harness import Case
-from lhe.conftest import INIT, PARTICLES, RWGT, document, event
+from lhe_text import INIT, PARTICLES, RWGT, document, event
 from milinfer.exceptions import (
     ConfigurationError,
     FeatureError,

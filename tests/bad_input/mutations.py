@@ -12,7 +12,7 @@ from unittest.mock import patch
 import numpy as np
 
 from bad_input.lhe_cases import HEADER, WEIGHTED, WHOLE
-from lhe.conftest import RWGT, document, event
+from lhe_text import RWGT, document, event
 from milinfer.exceptions import ConfigurationError, LHEError, MilinferError
 from milinfer.io.lhe import LHEReader
 from milinfer.io.lhe.reading import BlockParser

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bad_input.lhe_cases import HEADER, WEIGHTED
-from lhe.conftest import INIT, RWGT, document, event
+from lhe_text import INIT, RWGT, document, event
 from milinfer.exceptions import ConfigurationError, LHEError
 from milinfer.io.lhe import LHEReader, Limits, iterate, read
 

@@ -1,0 +1,176 @@
+"""Learned, binned and constraint terms in one fit; results for cabinetry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyhf
+import pytest
+from iminuit import Minuit
+from iminuit.cost import NormalConstraint
+
+import milinfer as mil
+from milinfer.binned.pyhf_cost import PyhfCost
+from milinfer.exceptions import FitError, ParameterError
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.fits import FitResults, fit_results, minuit, shared_parameters
+from milinfer.likelihood.surface import Interpolation
+from milinfer.plotting.likelihood import plot_impacts
+
+N, MEAN = 400, 0.9
+GRID = np.linspace(-2, 4, 31)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_minuit():
+    """cabinetry raises Minuit's print level, which is one for the whole process."""
+    yield
+    Minuit(lambda x: x**2, x=1.0).print_level = 0
+
+
+@pytest.fixture
+def unbinned():
+    """Λ of N events of a unit Gaussian of mean mu."""
+    surface = Interpolation(GRID, "spline").surface(-0.5 * N * (GRID - MEAN) ** 2)
+    return LikelihoodCost(surface, "mu", n_events=N)
+
+
+@pytest.fixture
+def counting():
+    """n ~ Poisson(mu S + norm B), so large that it is a Gaussian."""
+    factor = {"type": "normfactor", "data": None}
+    samples = [
+        {"name": "s", "data": [1e6], "modifiers": [{"name": "mu", **factor}]},
+        {"name": "b", "data": [3e6], "modifiers": [{"name": "norm", **factor}]},
+    ]
+    model = pyhf.Model({"channels": [{"name": "CR", "samples": samples}]}, poi_name="mu")
+    return PyhfCost(model, [4.02e6])
+
+
+def test_the_combination_is_that_of_gaussians(unbinned, counting):
+    constraint = NormalConstraint("norm", 1.0, 0.02)
+    m = minuit(unbinned + counting + constraint)
+    m.tol = 1e-6
+    m.migrad()
+    m.hesse()
+    # In units of the signal: y = mu + 3 norm with its own error, and the two others.
+    y, y_error = 4.02, np.sqrt(4.02e6) / 1e6
+    design = np.array([[1.0, 0.0], [1.0, 3.0], [0.0, 1.0]])
+    weights = np.diag([N, y_error**-2, 0.02**-2])
+    covariance = np.linalg.inv(design.T @ weights @ design)
+    best = covariance @ design.T @ weights @ [MEAN, y, 1.0]
+    np.testing.assert_allclose(np.array(m.values), best, atol=2e-3 * np.sqrt(covariance[0, 0]))
+    np.testing.assert_allclose(np.array(m.errors), np.sqrt(np.diag(covariance)), rtol=2e-3)
+    assert m.covariance.correlation()[0, 1] == pytest.approx(
+        covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]), rel=2e-3
+    )
+
+
+def test_shared_parameters_are_listed(unbinned, counting):
+    constraint = NormalConstraint("nrom", 1.0, 0.02)
+    total = unbinned + counting
+    assert shared_parameters(total, constraint) == {"mu": (0, 1), "norm": (1,), "nrom": (2,)}
+    assert shared_parameters(total, expected=["mu"])
+    with pytest.raises(ParameterError, match=r"norm is in 1 of 3 .*did you mean nrom"):
+        shared_parameters(total, constraint, expected=["norm"])
+    with pytest.raises(ParameterError, match="zzz is in 0 of 2 costs"):
+        shared_parameters(total, expected=["zzz"])
+
+
+def test_limits_are_what_all_costs_allow(unbinned, counting):
+    # Regression: a sum of iminuit has the limits of its first term, and the second then fails.
+    assert tuple(Minuit(counting + unbinned, mu=1, norm=1).limits["mu"]) == (0, 10)
+    assert tuple(minuit(counting + unbinned).limits["mu"]) == (0, 4)
+    surface = Interpolation(GRID - 10, "spline").surface(-(GRID**2))
+    far = LikelihoodCost(surface, "mu", n_events=1)
+    for function in (minuit, shared_parameters):
+        with pytest.raises(ParameterError, match=r"mu is limited to \[0, 10\] .*\[-12, -6\]"):
+            function(counting + far)
+
+
+def test_start_values_are_checked(counting):
+    assert minuit(counting, norm=0.5).values["norm"] == 0.5
+    with pytest.raises(ParameterError, match="nrom is no parameter of this cost; it has norm"):
+        minuit(counting, nrom=1.0)
+    with pytest.raises(ParameterError, match="mu = -3 is outside"):
+        minuit(counting, mu=-3.0)
+
+
+def test_results_have_the_fields_of_cabinetry(unbinned, counting):
+    cabinetry = pytest.importorskip("cabinetry")
+    assert FitResults._fields == cabinetry.fit.FitResults._fields
+    m = minuit(unbinned + counting + NormalConstraint("norm", 1.0, 0.02)).migrad()
+    m.hesse()
+    m.minos("mu")
+    results = fit_results(m)
+    assert results.labels == ["mu", "norm"]
+    assert results.best_twice_nll == m.fval
+    np.testing.assert_allclose(np.diag(results.corr_mat), 1)
+    low, high = results.minos_uncertainty["mu"]
+    assert low < 0 < high
+    for draw in (cabinetry.visualize.pulls, cabinetry.visualize.correlation_matrix):
+        assert draw(results, save_figure=False).axes
+
+
+def test_results_of_fixed_parameters_are_zero_and_bad_fits_raise(counting):
+    m = minuit(counting)
+    with pytest.raises(FitError, match="no valid minimum"):
+        fit_results(m)
+    m.fixed["norm"] = True
+    m.migrad()
+    m.hesse()
+    results = fit_results(m)
+    k = results.labels.index("norm")
+    assert results.uncertainty[k] == 0
+    expected = np.eye(2)
+    expected[k, k] = 0
+    np.testing.assert_allclose(results.corr_mat, expected, atol=1e-12)
+
+
+def test_results_are_those_of_cabinetry():
+    cabinetry = pytest.importorskip("cabinetry")
+    model = pyhf.simplemodels.uncorrelated_background([12.0, 11.0], [50.0, 52.0], [3.0, 7.0])
+    cost = PyhfCost(model, [62.0, 63.0])
+    m = minuit(cost)
+    m.tol = 1e-3
+    m.migrad()
+    m.hesse()
+    ours = fit_results(m)
+    theirs = cabinetry.fit.fit(model, cost.data.tolist(), custom_fit=True, tolerance=1e-3)
+    assert ours.labels == theirs.labels
+    np.testing.assert_allclose(ours.bestfit, theirs.bestfit, atol=1e-4)
+    np.testing.assert_allclose(ours.uncertainty, theirs.uncertainty, rtol=1e-3)
+    np.testing.assert_allclose(ours.corr_mat, theirs.corr_mat, atol=1e-3)
+    assert ours.best_twice_nll == pytest.approx(theirs.best_twice_nll, abs=1e-6)
+
+
+COVARIANCE = np.array([[0.04, 0.012, -0.002], [0.012, 0.09, 0.0], [-0.002, 0.0, 0.01]])
+COST = NormalConstraint(["mu", "large", "small"], [0.3, 1.0, 2.0], COVARIANCE)
+
+
+def test_impacts_are_those_of_a_gaussian():
+    found = mil.impacts(COST, "mu")
+    assert [i.name for i in found] == ["large", "small"]
+    for k, impact in zip((1, 2), found, strict=True):
+        sigma = np.sqrt(COVARIANCE[k, k])
+        assert (impact.lower, impact.upper) == pytest.approx((-sigma, sigma), rel=2e-3)
+        shift = COVARIANCE[0, k] / sigma
+        assert (impact.down, impact.up) == pytest.approx((-shift, shift), abs=2e-4)
+
+
+def test_the_figure_shows_them_in_order():
+    found = mil.impacts(COST, "mu")
+    left, right = plot_impacts(found, "mu").axes
+    widths = [[bar.get_width() for bar in group] for group in left.containers]
+    np.testing.assert_allclose(widths, [[i.down for i in found], [i.up for i in found]])
+    drawn = np.asarray(right.lines[0].get_xdata(), dtype=np.float64)
+    np.testing.assert_allclose(drawn, [i.value for i in found])
+    assert len(plot_impacts(found, "mu", n_largest=1).axes[0].get_yticks()) == 1
+
+
+def test_what_cannot_be_asked_is_refused():
+    with pytest.raises(ParameterError, match="this one has mu, large, small"):
+        mil.impacts(COST, "nu")
+    with pytest.raises(ParameterError, match="and with others"):
+        mil.impacts(NormalConstraint("mu", 0.0, 1.0), "mu")
+    with pytest.raises(ParameterError, match="no nuisance"):
+        plot_impacts([], "mu")

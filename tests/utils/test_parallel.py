@@ -1,0 +1,480 @@
+"""Work on a dask cluster: the same result as here, to the bit, also when workers die."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+import milinfer as mil
+from milinfer.binned.binned_model import BinnedLLR
+from milinfer.cli import cli
+from milinfer.datasets import gaussian, quadratic
+from milinfer.diagnostics.bag_size_scan import scan_bag_sizes
+from milinfer.exceptions import ConfigurationError, MilinferWarning, SampleError
+from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.training import TrainingConfig
+from milinfer.likelihood.models import Renamed
+from milinfer.likelihood.oracle import Oracle
+from milinfer.likelihood.profiled_mixture import ProfiledMixture
+from milinfer.likelihood.surface import Interpolation
+from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_files import write_sample
+from milinfer.toys.draws import STREAM
+from milinfer.toys.pool import Background, EventPool
+from milinfer.toys.toys import Toys, _parts
+from milinfer.utils.parallel import Workers, _batch_size, connected, in_order, read_ahead
+from models import GaussianMean, gaussian_samples
+from pieces import Unsendable, complain, die, plus, ratio, slow, sums, warn
+
+distributed = pytest.importorskip("distributed")
+
+SMALL = NetworkConfig((8,), dropout=0.1, l2=0.0)
+QUICK = TrainingConfig(3, 500, 1e-2, 1e-3)
+TRAIN = gaussian_samples([-0.5, 0.0, 0.5], 1500, 3)
+
+
+def cluster_of(n):
+    return distributed.LocalCluster(
+        n_workers=n, threads_per_worker=1, processes=True, dashboard_address=":0"
+    )
+
+
+@pytest.fixture(scope="module")
+def client():
+    with cluster_of(2) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def network(**options):
+    return mil.BagLikelihood(
+        **{"bag_size": 10, "network": SMALL, "training": QUICK, "seed": 5, **options}
+    )
+
+
+@pytest.fixture(scope="module")
+def bag_model():
+    return network(pooling="attention").fit(TRAIN)
+
+
+def pids(client):
+    return client.run(os.getpid)
+
+
+def kill(client, number):
+    for pid in list(pids(client).values())[:number]:
+        os.kill(pid, signal.SIGKILL)
+
+
+@given(st.integers(1, 10_000), st.integers(1, 500), st.floats(0, 1e6) | st.just(np.inf))
+def test_batches_are_never_empty_and_leave_work_for_all(left, threads, seconds):
+    size = _batch_size(left, threads, seconds)
+    assert 1 <= size <= left
+    assert size == 1 or size * threads < left + threads
+    assert size == 1 or size * seconds <= 0.2 * (1 + 1e-9)
+
+
+@given(st.integers(0, 1000), st.integers(1, 1000))
+def test_parts_of_streams_are_the_toys(start, n_toys):
+    toys = [p.stream * STREAM + k for p in _parts(range(start, start + n_toys))
+            for k in range(p.first, p.last)]  # fmt: skip
+    assert toys == list(range(start, start + n_toys))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_here_and_in_threads(threads):
+    assert list(Workers(threads).map(plus, range(50), 2)) == list(range(2, 52))
+    with pytest.raises(SampleError, match="event 7"):
+        list(Workers(threads).map(complain, range(10), 0))
+
+
+def test_results_come_in_order_whatever_the_batches(client):
+    workers = Workers(client=client)
+    assert list(workers.map(plus, range(3000), 2)) == list(range(2, 3002))
+    assert list(workers.map(plus, [], 2)) == []
+    first = next(workers.map(plus, range(3000), 5))  # the others are dropped
+    assert first == 5
+
+
+def test_what_is_shared_is_sent_once(client, monkeypatch):
+    sent = []
+    scatter = distributed.Client.scatter
+    monkeypatch.setattr(
+        distributed.Client,
+        "scatter",
+        lambda self, data, **options: sent.append(data) or scatter(self, data, **options),
+    )
+    large = np.ones(2_000_000)  # 16 MB in a graph would be a warning, which is an error
+    workers = Workers(client=client)
+    for offset in (1, 2):
+        results = workers.map(sums, range(5), large, offset)
+        assert list(results) == [k + 1 + offset for k in range(5)]
+    assert [part[0] is large for part in sent] == [True, False, False]
+
+
+def test_errors_and_warnings_of_workers_come_home(client):
+    with pytest.raises(SampleError, match=r"^event 7 is bad; mend it$"):
+        list(Workers(client=client).map(complain, range(20), 0))
+    with pytest.warns(MilinferWarning, match="item [01] deserves") as found:
+        assert list(Workers(client=client).map(warn, [0, 1], 0)) == [0, 1]
+    assert len(found) == 2
+
+
+def test_no_client():
+    toys = Toys(TRAIN, 10, seed=1)
+    with pytest.raises(ConfigurationError, match="is a str, not a distributed"):
+        toys.run([GaussianMean()], 0.0, 10, client="tcp://localhost:1")
+    with pytest.raises(ConfigurationError, match="workers must be at least 1, but it is 0"):
+        Workers(0)
+
+
+def test_one_of_workers_and_client(client):
+    with pytest.raises(ConfigurationError, match="one of the two"):
+        Toys(TRAIN, 10, seed=1).run([GaussianMean()], 0.0, 10, workers=2, client=client)
+
+
+def test_without_dask(client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigurationError, match=r"pip install milinfer\[dask\]"):
+        Workers(client=client)
+    with (
+        pytest.raises(ConfigurationError, match=r"pip install milinfer\[dask\]"),
+        connected("tcp://localhost:1"),
+    ):
+        pass
+
+
+def test_a_scheduler_by_its_address_or_file(client, tmp_path, monkeypatch):
+    file = tmp_path / "scheduler.json"
+    file.write_text(json.dumps({"address": client.scheduler.address}))
+    for where in (client.scheduler.address, str(file)):
+        with connected(where) as other:
+            assert list(Workers(client=other).map(plus, [1], 1)) == [2]
+    monkeypatch.setattr("milinfer.utils.parallel._CONNECT_SECONDS", 0.5)
+    for where in ("tcp://127.0.0.1:1", "no-such-file.json"):
+        with pytest.raises(ConfigurationError, match="no dask scheduler answers"), connected(where):
+            pass
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
+def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
+    names, rng = mil.feature_set("vbf_2l2j").names, np.random.default_rng(8)
+    for k, c in enumerate((-1.0, 0.0, 1.0)):
+        features = rng.normal(0.3 * c, 1, (2000, len(names)))
+        write_sample(mil.Sample(features, names, point={"c": c}), tmp_path / f"{k}.parquet")
+        features = rng.normal(0.3 * c, 1, (2000, len(names)))
+        write_sample(mil.Sample(features, names, point={"c": c}), tmp_path / f"other{k}.parquet")
+    files = [str(tmp_path / f"{k}.parquet") for k in range(3)]
+    other = [str(tmp_path / f"other{k}.parquet") for k in range(3)]
+    found = {}
+    for where, scheduler in (("here", []), ("there", ["--scheduler", client.scheduler.address])):
+        model, result = tmp_path / where, tmp_path / f"{where}.json"
+        train = ["--ensemble", 2, "--epochs", 12, "--batch-events", 500, "--out", model]
+        toys = ["--events-per-toy", 1000, "--toys", 150, "--truths", 0, "--model", model]
+        call("train", *files, *train, *scheduler)
+        call("calibrate", *other, *toys, "--out", result, *scheduler)
+        found[where] = json.loads(result.read_text())
+    assert found["there"] == found["here"]
+    monkeypatch.setattr("milinfer.utils.parallel._CONNECT_SECONDS", 0.5)
+    failed = call("calibrate", *other, *toys, "--out", result, "--scheduler", "no:1", code=2)
+    assert "no dask scheduler answers at no:1" in failed
+
+
+def call(*arguments, code=0):
+    run = CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False)
+    assert run.exit_code == code, run.output
+    return run.output
+
+
+def test_what_cannot_be_sent(client):
+    model = ProfiledMixture(GaussianMean(), 20.0, {"bkg": (Unsendable(), 5.0)}, reference=0.0)
+    toys = Toys(TRAIN, 20, seed=1, poisson=True)
+    with pytest.raises(ConfigurationError, match="cannot be sent to workers"):
+        toys.run([model], 0.0, 10, client=client)
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        for one, other in zip(a[name], b[name], strict=True):
+            assert one.values.tobytes() == other.values.tobytes()
+            assert one.counts.tobytes() == other.counts.tobytes()
+            assert (one.model, one.point, one.pool_id) == (other.model, other.point, other.pool_id)
+
+
+def everywhere(toys, models, truths, n_toys, client, **options):
+    """The same toys in this process, in threads and on the cluster."""
+    here = toys.scan(models, truths, n_toys, **options)
+    same(here, toys.scan(models, truths, n_toys, workers=2, **options))
+    same(here, toys.scan(models, truths, n_toys, client=client, **options))
+    return here
+
+
+def test_toys_are_the_same_everywhere(client):
+    samples = quadratic.samples(60_000, [{"c1": -0.5}, {"c1": 0.5}], seed=1)
+    oracle = Oracle.from_sample(samples[0], "c1", np.linspace(-1, 1, 21), degree=2)
+    toys = Toys(EventPool(samples, degree=2), 200, seed=2, poisson=True)  # a table of 20 MB
+    done = []
+    models = [oracle, Renamed(oracle, "again")]
+    found = everywhere(toys, models, [0.0, 0.3], 650, client, start=130, on_toys=done.append)
+    assert sum(done) == 3 * 2 * 650
+    assert found["oracle"][0].n_toys == 650
+
+
+def test_toys_of_counts_and_without_replacement(client):
+    samples = gaussian.samples(20_000, [-0.5, -0.25, 0.0, 0.25, 0.5], seed=1)
+    templates = mil.Templates.from_samples(samples, "x0", bins=8, degree=2)
+    grid = Interpolation(np.linspace(-0.5, 0.5, 11), "spline")
+    counts = BinnedLLR("pyhf", templates, "mu", grid)
+    assert not counts.additive
+    everywhere(Toys(samples, 50, seed=2, disjoint=True), [counts], [0.0, 0.25], 300, client)
+
+
+def test_toys_with_profiled_backgrounds(client):
+    model = ProfiledMixture(
+        gaussian.MeanModel(), 80.0, {"bkg": (ratio, 20.0)}, {"bkg": 0.1}, reference=0.0
+    )
+    background = Background(gaussian.generate(5000, 2.0, seed=3), 20)
+    toys = Toys(gaussian.samples(5000, [0.0], seed=1), 80, 2, poisson=True, background=[background])
+    everywhere(toys, [model], [0.0], 250, client)
+
+
+def test_toys_of_bags(client, bag_model):
+    toys = Toys(gaussian_samples([0.0, 0.5], 3000, 4), 95, seed=2)
+    everywhere(toys, [bag_model, GaussianMean(parameter="mu")], [0.0, 0.5], 250, client)
+
+
+def test_a_model_is_pickled_as_it_is_saved(bag_model):
+    copy = pickle.loads(pickle.dumps(bag_model))
+    assert copy.digest == bag_model.digest
+    data = TRAIN[1].take(slice(0, 95)).as_data()
+    assert copy.surface(data).values.tobytes() == bag_model.surface(data).values.tobytes()
+    assert repr(pickle.loads(pickle.dumps(network()))) == repr(network())
+    assert copy.fitted.history == bag_model.fitted.history
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ensemble": 3},
+        {"ensemble": 2, "head": "polynomial", "order": 1, "bag_size": 1},
+        pytest.param({"ensemble": 2, "pooling": "attention"}, marks=pytest.mark.slow),
+        pytest.param({"ensemble": 2, "head": "binary"}, marks=pytest.mark.slow),
+    ],
+    ids=lambda o: o.get("head") or o.get("pooling", "mean"),
+)
+def test_members_are_the_same_everywhere(client, options):
+    settings = network(**options)
+    reports, others = [], []
+    here = settings.fit(TRAIN, on_epoch=reports.append)
+    there = settings.fit(TRAIN, on_epoch=others.append, client=client)
+    assert there.digest == here.digest
+    assert there.ensemble == here.ensemble == options["ensemble"]
+    assert there.fitted.history == here.fitted.history
+    assert there.fitted.effective_events == here.fitted.effective_events
+    assert others == reports
+    data = TRAIN[1].take(slice(0, 100)).as_data()
+    assert there.surface(data).values.tobytes() == here.surface(data).values.tobytes()
+
+
+def test_members_of_streamed_samples_are_the_same_everywhere(client, tmp_path):
+    files = {}
+    for k, sample in enumerate(TRAIN):
+        files[sample.point["mu"]] = tmp_path / f"{k}.parquet"
+        sample.to_file(files[sample.point["mu"]])
+    samples = mil.StreamedSamples.from_files(files, "mu", events_in_memory=20_000)
+    settings = network(ensemble=2)
+    here, there = settings.fit(samples), settings.fit(samples, client=client)
+    assert there.digest == here.digest
+    assert there.fitted.history == here.fitted.history
+    assert there.trained_on == here.trained_on
+
+
+def test_errors_of_training_come_home(client):
+    samples = SampleSet((TRAIN[1], replace(TRAIN[2], weights=-TRAIN[2].weights)))
+    with pytest.raises(mil.exceptions.MilinferError) as here:
+        network(ensemble=2).fit(samples)
+    with pytest.raises(type(here.value)) as there:
+        network(ensemble=2).fit(samples, client=client)
+    assert str(there.value) == str(here.value)
+
+
+@pytest.mark.slow
+def test_bag_sizes_are_scanned_alike(client):
+    pool = gaussian_samples([-0.25, 0.0, 0.25], 4000, 6)
+    options = {
+        "sizes": [5, 10],
+        "truth": 0.0,
+        "neighbours": [-0.25, 0.25],
+        "n_toys": 100,
+        "n_bootstrap": 20,
+    }
+    here, there = (
+        scan_bag_sizes(network(), TRAIN, Toys(pool, 100, seed=7), client=c, **options)
+        for c in (None, client)
+    )
+    assert there.to_dict() == here.to_dict()
+
+
+@pytest.fixture
+def victim():
+    """A cluster of its own, for workers to die in."""
+    with cluster_of(2) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["one", "all"])
+def test_killed_workers_cost_nothing_but_time(victim, number):
+    samples = gaussian_samples([0.0], 50_000, 3)
+    toys = Toys(samples, 2000, seed=2)
+    killed = []
+
+    def once(_):
+        if not killed:
+            killed.append(pids(victim))
+            kill(victim, number)
+
+    there = toys.scan([GaussianMean()], [0.0], 3000, client=victim, on_toys=once)
+    assert set(killed[0].values()) - set(pids(victim).values())
+    same(there, toys.scan([GaussianMean()], [0.0], 3000))
+
+
+def kill_when_busy(client, seconds):
+    """Kill the first worker that has worked for some time."""
+
+    def watch():
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            busy = [address for address, tasks in client.processing().items() if tasks]
+            if busy:
+                time.sleep(seconds)
+                os.kill(pids(client)[busy[0]], signal.SIGKILL)
+                killed.append(busy[0])
+                return
+            time.sleep(0.02)
+
+    killed: list[str] = []
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread, killed
+
+
+@pytest.mark.slow
+def test_a_worker_killed_while_it_trains(victim):
+    settings = network(ensemble=2, training=replace(QUICK, epochs=30, patience=30))
+    thread, killed = kill_when_busy(victim, 1.0)
+    there = settings.fit(TRAIN, client=victim)
+    thread.join()
+    assert killed
+    assert there.digest == settings.fit(TRAIN).digest
+
+
+def test_a_task_that_kills_its_workers_is_an_error(victim):
+    with pytest.raises(ConfigurationError, match=r"4 workers in a row died .*task \(die\)"):
+        list(Workers(client=victim).map(die, [1]))
+
+
+def test_a_cluster_that_dies_again_and_again_is_an_error(monkeypatch):
+    monkeypatch.setattr("milinfer.utils.parallel._ATTEMPTS", 2)
+    with (
+        cluster_of(1) as cluster,
+        distributed.Client(cluster) as client,
+        pytest.raises(ConfigurationError, match="all workers of the cluster were lost 2 times"),
+    ):
+        list(Workers(client=client).map(die, [1], 0))
+
+
+def test_a_scheduler_that_is_gone_is_an_error():
+    with cluster_of(1) as cluster, distributed.Client(cluster, timeout=2) as client:
+        found = Workers(client=client).map(slow, range(100), 1)
+        assert next(found) == 1
+        cluster.close()
+        with pytest.raises(ConfigurationError, match="scheduler is gone"):
+            list(found)
+
+
+def collect(seen: list, results) -> None:
+    """Unlike list(), it keeps what came before an error."""
+    for result in results:
+        seen.append(result)  # noqa: PERF402
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_order(workers):
+    def slow_first(x: int) -> int:
+        time.sleep(0.02 if x == 0 else 0)
+        return -x
+
+    assert list(in_order(slow_first, range(30), workers)) == [-x for x in range(30)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_first_error_in_order(workers):
+    def fail(x: int) -> int:
+        if x in (3, 4):
+            time.sleep(0.02 if x == 3 else 0)
+            raise ValueError(x)
+        return x
+
+    seen = []
+    with pytest.raises(ValueError, match="3"):
+        collect(seen, in_order(fail, range(10), workers))
+    assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_of_the_source_comes_after_the_results(workers):
+    def source():
+        yield from range(4)
+        raise OSError("gone")
+
+    seen = []
+    with pytest.raises(OSError, match="gone"):
+        collect(seen, in_order(str, source(), workers))
+    assert seen == ["0", "1", "2", "3"]
+
+
+def test_few_in_flight():
+    """And none is left; other tests of the same process may have threads of their own."""
+    taken, before = [], threading.active_count()
+
+    def source():
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    results = in_order(lambda x: x, source(), workers=2)
+    next(results)
+    assert len(taken) <= 6
+    results.close()
+    assert threading.active_count() <= before
+
+
+def test_no_workers():
+    with pytest.raises(ConfigurationError, match="workers"):
+        list(in_order(str, [1], 0))
+
+
+def test_reading_ahead_keeps_order_and_passes_errors_on():
+    def numbers():
+        yield 1
+        yield 2
+        msg = "no third"
+        raise ValueError(msg)
+
+    items = read_ahead(numbers())
+    assert [next(items), next(items)] == [1, 2]
+    with pytest.raises(ValueError, match="no third"):
+        next(items)

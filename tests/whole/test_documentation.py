@@ -1,0 +1,284 @@
+"""The code of README and documentation runs, page by page, on what the page presumes.
+
+Tutorials run when the site is built, commands of the cluster in ``examples/on_a_cluster.py``.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from iminuit import Minuit
+from iminuit.cost import NormalConstraint
+
+import milinfer as mil
+from milinfer.datasets import gaussian, vbf_hww
+from milinfer.exceptions import MilinferWarning
+from milinfer.io import events as event_files
+from milinfer.io import lhe
+
+ROOT = Path(__file__).parents[2]
+POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+
+
+def code_of(page: str) -> list[str]:
+    """Blocks of Python, without those that the tutorials run."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
+    if "```python\n" in path.read_text(encoding="utf-8")
+)
+
+
+@cache
+def generated(c_hw: float, n: int = 3000):
+    return vbf_hww.generate(n, {"c_HW": c_hw}, seed=round(10 * (c_hw + 2)))
+
+
+def silent(info: lhe.LHEInfo) -> lhe.LHEInfo:
+    """Of a file that says nothing of its process and point, as most do."""
+    return replace(info, process=None, point=None)
+
+
+def files(folder: Path) -> None:
+    """LHE, ROOT and Parquet files of the pages, with weights at other points."""
+    for name, c_hw in (("cHW_m1", -1.0), ("sm", 0.0), ("cHW_p1", 1.0)):
+        record, info = generated(c_hw).to_events(vbf_hww.DEFAULT_WEIGHTS)
+        if name == "sm":
+            event_files.write(folder / "sm.root", record, info)
+        else:
+            lhe.write(folder / f"{name}.lhe.gz", record, info)
+        table = mil.feature_set("vbf_2l2j").from_lhe(record)
+        table.to_sample(point={"c_HW": c_hw}).to_file(folder / f"{name}.parquet")
+    record, info = generated(0.25, 2000).to_events(vbf_hww.DEFAULT_WEIGHTS)
+    lhe.write(folder / "data.lhe.gz", record, silent(info))
+
+
+@cache
+def vbf() -> mil.SampleSet:
+    return vbf_hww.samples(500, POINTS, seed=1)
+
+
+@cache
+def other_vbf() -> mil.SampleSet:
+    return vbf_hww.samples(500, POINTS, seed=2)
+
+
+def of_vbf(_folder: Path) -> dict[str, object]:
+    data = vbf().at(c_HW=0.0).take(slice(0, 300)).as_data()
+    return {"samples": vbf(), "train": vbf(), "held_out": other_vbf(), "data": data}
+
+
+def intervals(_folder: Path) -> dict[str, object]:
+    samples, other = (vbf_hww.samples(3000, POINTS, seed=s) for s in (2, 3))
+    oracle = mil.Oracle.from_sample(samples.at(c_HW=0.0), "c_HW", np.linspace(-1, 1, 9))
+    truths = [0.1, 0.2, 0.3]
+    evaluation = mil.Toys(mil.EventPool(other, degree=4), n_events=1000, seed=4)
+    data = samples.at(c_HW=0.0).take(slice(0, 1000)).as_data()
+    return {
+        "samples": samples,
+        "model": oracle,
+        "truths": truths,
+        "grid": [0.0, 0.1, 0.2, 0.3, 0.4],
+        "cost": oracle.cost(data),
+        "evaluation_ensembles": evaluation.scan([oracle], truths, 500)[oracle.name],
+    }
+
+
+def background(_folder: Path) -> dict[str, object]:
+    signal, pool = (
+        mil.SampleSet(
+            tuple(
+                replace(s, cross_section=0.06 * (1 + s.point["mu"] ** 2))
+                for s in gaussian.samples(1500, [-1.0, -0.3, 0.0, 0.3, 1.0], seed=seed)
+            )
+        )
+        for seed in (1, 3)
+    )
+    other = gaussian.generate(2000, 1.5, seed=2)
+    model = mil.BagLikelihood(head="polynomial", order=1, bag_size=1, seed=1).fit(signal)
+    events = [signal.at(mu=0.0).take(slice(0, 60)).features, other.features[:40]]
+    return {
+        "signal": signal.at(mu=0.0),
+        "background": other,
+        "model": model,
+        "rate": mil.Rate.from_samples(signal, luminosity=1.0, degree=2),
+        "data": mil.Sample(np.concatenate(events), other.feature_names),
+        "pool": pool,
+        "other_background": gaussian.generate(2000, 1.5, seed=4),
+    }
+
+
+def own_columns(folder: Path) -> dict[str, object]:
+    import uproot
+
+    rng = np.random.default_rng(1)
+    for k in range(3):
+        columns = {"m_ll": rng.normal(k, 1, 100), "d_phi": rng.normal(size=100)}
+        with uproot.recreate(folder / f"m{k}.root") as file:
+            file["events"] = columns | {"w": np.ones(100)}
+    return {}
+
+
+def labelled_bags(_folder: Path) -> dict[str, object]:
+    rng = np.random.default_rng(1)
+    bags = [rng.normal(size=(rng.integers(2, 6), 3)) for _ in range(120)]
+    labels = np.arange(120) % 2
+    for bag, label in zip(bags, labels, strict=True):
+        bag[0, 0] += 4 * label
+    return {"bags": bags, "labels": labels, "new_bags": bags[:5]}
+
+
+def saved(folder: Path) -> dict[str, object]:
+    sample = gaussian.generate(5, 0.2, seed=2)
+    columns = {name: sample.column(name) for name in sample.feature_names}
+    samples = gaussian.samples(1000, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1)
+    return {"samples": samples, "columns": columns, "weights": np.ones(5)}
+
+
+def workspaces(folder: Path) -> dict[str, object]:
+    points = [-0.6, -0.3, 0.0, 0.3, 0.6]
+    made = [gaussian.samples(20_000, points, seed=s) for s in (1, 2, 3)]
+    edges = [-4.0, -1.0, -0.3, 0.3, 1.0, 4.0]
+    own = [mil.Templates.from_samples(s, "x0", bins=edges, degree=2, luminosity=0.1) for s in made]
+    counts = np.array([12.0, 21.0, 30.0, 25.0, 20.0])
+    signal = {
+        "name": "signal",
+        "data": [5.0, 10.0],
+        "modifiers": [{"name": "mu", "type": "normfactor", "data": None}],
+    }
+    other = {"name": "bkg", "data": [50.0, 60.0], "modifiers": []}
+    search = {
+        "channels": [{"name": "SR", "samples": [signal, other]}],
+        "observations": [{"name": "SR", "data": [53.0, 65.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        "version": "1.0.0",
+    }
+    (folder / "search.json").write_text(json.dumps(search))
+    return {
+        "templates": own[0],
+        "templates_down": own[1],
+        "templates_up": own[2],
+        "counts": counts,
+        "yields": np.full(5, 6.0),
+        "errors": np.full(5, 0.5),
+        "unbinned": NormalConstraint("c_HW", 0.1, 0.2),
+        "binned": NormalConstraint(("c_HW", "lumi"), (0.0, 1.0), (0.3, 0.02)),
+        "constraint": NormalConstraint("lumi", 1.0, 0.02),
+    }
+
+
+def several(folder: Path) -> dict[str, object]:
+    points = [(a, b) for a in (-0.5, 0.0, 0.5) for b in (-0.5, 0.0, 0.5)]
+    for i, (a, b) in enumerate(points):
+        record, info = vbf_hww.generate(800, {"c_HW": a + b}, seed=i).to_events()
+        lhe.write(folder / f"{i}.lhe.gz", record, silent(info))
+    data = mil.Sample.from_file(folder / "4.lhe.gz", point={}).take(slice(0, 300)).as_data()
+    return {"points": points, "data": data}
+
+
+def results(_folder: Path) -> dict[str, object]:
+    import pyarrow.parquet
+
+    shown = intervals(_folder)
+    ensembles = shown["evaluation_ensembles"]
+    calibration = mil.calibrate(ensembles)
+    samples = gaussian.samples(300, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1)
+    return {
+        "samples": samples,
+        "comparison": shown["cost"],
+        "calibration": calibration,
+        "model": shown["model"],
+        "pyarrow": pyarrow,
+        "scan": calibration,
+        "toys": ensembles,
+    }
+
+
+PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
+    "README.md": files,
+    "docs/start.md": files,
+    "docs/training.md": lambda folder: files(folder) or of_vbf(folder),
+    "docs/heads.md": of_vbf,
+    "docs/intervals.md": intervals,
+    "docs/background.md": background,
+    "docs/bag_estimators.md": labelled_bags,
+    "docs/howto/notebooks_and_tracking.md": results,
+    "docs/many_events.md": lambda _folder: None,
+    "docs/models.md": saved,
+    "docs/workspaces.md": workspaces,
+    "docs/howto/own_columns.md": own_columns,
+    "docs/howto/several_parameters.md": several,
+}
+# Numbers of events and toys that only a measurement needs.
+SMALLER = {"50_000": "3_000", "4000": "1000", "10_000": "2_000", "2000": "500"}
+# What runs these; the test looks that it is there.
+ELSEWHERE = {
+    "docs/cluster.md": "examples/on_a_cluster.py",
+    "docs/configuration.md": "tests/test_workflow.py",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted(PREPARE))
+def test_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mpl.use("Agg")
+    names = {"mil": mil, "np": np, "Minuit": Minuit, "NormalConstraint": NormalConstraint}
+    names |= PREPARE[page](tmp_path) or {}
+    with warnings.catch_warnings():
+        # Of few events and rough fits, which are what makes a test short.
+        warnings.simplefilter("ignore", MilinferWarning)
+        for block in code_of(page):
+            for number, smaller in SMALLER.items():
+                block = block.replace(number, smaller)  # noqa: PLW2901
+            exec(compile(block, page, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_of_a_page_exist(page):
+    for block in code_of(page):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                if node.value.id == "mil":
+                    assert hasattr(mil, node.attr), f"{page}: mil.{node.attr}"
+            elif isinstance(node, ast.ImportFrom) and node.module.startswith("milinfer"):
+                module = import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{page}: {alias.name}"
+
+
+def test_every_page_runs_or_is_shown_by_an_example():
+    assert set(PAGES) == set(PREPARE) | set(ELSEWHERE)
+    for place in ELSEWHERE.values():
+        assert (ROOT / place).is_file()
+
+
+def test_messages_that_pages_quote_are_in_the_source():
+    """Of the page on calibrations that fail: what it explains is what is said."""
+    said = set()
+    for path in (ROOT / "src" / "milinfer").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
+                said.add("".join(map(str, parts)))
+    page = (ROOT / "docs/howto/calibration_failed.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"\*([^*\n]*…[^*]*)\*", page)
+    assert len(quoted) > 4
+    for text in quoted:
+        pieces = [re.escape(p.strip()) for p in text.split("…") if p.strip()]
+        assert any(re.search(".*".join(pieces), s) for s in said), text

@@ -1,0 +1,87 @@
+"""Every figure function is in the gallery, and every picture there is what it says."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+import milinfer
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def gallery():
+    spec = importlib.util.spec_from_file_location("milinfer_gallery", DOCS / "gallery.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def figure_functions():
+    """Names that modules offer and that begin with ``plot_``."""
+    found = set()
+    for info in pkgutil.iter_modules(milinfer.__path__):
+        if info.name == "plotting" or info.name.endswith("_figures"):
+            module = importlib.import_module(f"milinfer.{info.name}")
+            found |= {(module.__name__, n) for n in module.__all__ if n.startswith("plot_")}
+            # Nothing public is left out of __all__.
+            tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+            there = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+            assert {n for n in there if n.startswith("plot_")} <= set(module.__all__)
+    return found
+
+
+def test_every_figure_function_has_one_picture(gallery):
+    shown = [(p.module, p.function) for p in gallery.pictures()]
+    own = [s for s in shown if s[0].startswith("milinfer.")]
+    assert len(own) == len(set(own))
+    assert set(own) == figure_functions()
+
+
+def test_calls_and_captions_name_what_there_is(gallery):
+    for p in gallery.pictures():
+        if p.module.startswith("cabinetry"):
+            pytest.importorskip("cabinetry")
+        assert callable(getattr(importlib.import_module(p.module), p.function)), p.name
+        ast.parse(p.call, mode="eval")
+        assert p.caption.endswith(".")
+        assert 40 < len(p.caption) < 250
+
+
+def test_every_picture_is_there_and_small(gallery):
+    names = {p.name for p in gallery.pictures()}
+    assert {f.stem for f in gallery.FIGURES.glob("*.svg")} == names
+    for name in names:
+        path = gallery.FIGURES / f"{name}.svg"
+        assert path.stat().st_size < gallery.LIMIT, name
+        root = ET.parse(path).getroot()
+        assert root.tag.endswith("svg")
+        assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) > 10, name
+        assert "<dc:date>" not in path.read_text(encoding="utf-8")
+
+
+def test_the_page_is_that_of_the_script(gallery):
+    assert (DOCS / "gallery.md").read_text(encoding="utf-8") == gallery.page()
+
+
+@pytest.mark.slow
+def test_the_gallery_is_drawn_again(gallery, tmp_path):
+    """Not to the byte: trainings differ in the last digits from one processor to the next."""
+    pytest.importorskip("cabinetry")
+    gallery.draw(tmp_path)
+    for p in gallery.pictures():
+        new, old = (
+            ET.parse(folder / f"{p.name}.svg").getroot() for folder in (tmp_path, gallery.FIGURES)
+        )
+        for key in ("width", "height"):
+            size = [float(root.get(key).removesuffix("pt")) for root in (new, old)]
+            assert size[0] == pytest.approx(size[1], rel=0.1), p.name
