@@ -225,15 +225,15 @@ def diagnose_templates(templates: Templates, n_events: float | None = None) -> T
             )
         rows.append(
             BinDiagnosis(
-                b,
-                name,
-                float(share[b]),
-                float(expected[b]),
-                float(effective[b]),
-                float(smallest[b]),
-                float(p_values[b]),
-                where,
-                tuple(problems),
+                number=b,
+                name=name,
+                share=float(share[b]),
+                expected=float(expected[b]),
+                effective=float(effective[b]),
+                smallest_effective=float(smallest[b]),
+                p_value=float(p_values[b]),
+                negative_at=where,
+                problems=tuple(problems),
             )
         )
     return TemplateDiagnosis(templates.observable_name, at, tuple(rows))

@@ -168,7 +168,15 @@ class Templates:
             # The constant is the first monomial.
             fit.coefficients[0] += extra.values().ravel()
             fit.covariance[:, 0, 0] += extra.variances().ravel()
-        templates = cls(axes, basis, fit, histograms, points, luminosity, extra)
+        templates = cls(
+            axes=axes,
+            basis=basis,
+            fit=fit,
+            histograms=histograms,
+            points=points,
+            luminosity=luminosity,
+            background=extra,
+        )
         templates.cross_sections(templates.reference)
         problems = templates.diagnose().problems
         if problems:

@@ -132,12 +132,14 @@ class WorkspaceMorphing:
             raise WorkspaceError(msg)
         names = tuple(str(e["name"]) for e in parameters)
         morphing = cls(
-            measurement["name"].removeprefix(MORPHING),
-            PolynomialBasis(names, degree),
-            np.array([e["factors"] for e in tied], dtype=np.float64),
-            tuple(e["name"] for e in tied),
-            {e["name"]: (float(e["bounds"][0][0]), float(e["bounds"][0][1])) for e in parameters},
-            {e["name"]: float(e["inits"][0]) for e in parameters},
+            channel=measurement["name"].removeprefix(MORPHING),
+            basis=PolynomialBasis(names, degree),
+            points=np.array([e["factors"] for e in tied], dtype=np.float64),
+            factors=tuple(e["name"] for e in tied),
+            limits={
+                e["name"]: (float(e["bounds"][0][0]), float(e["bounds"][0][1])) for e in parameters
+            },
+            start={e["name"]: float(e["inits"][0]) for e in parameters},
         )
         try:
             _ = morphing._matrix
@@ -397,12 +399,14 @@ def export_workspace(
         raise ParameterError(msg)
     points = templates.basis_points
     tie = WorkspaceMorphing(
-        name,
-        basis,
-        points,
-        tuple(f"w_{name}_{k}" for k in range(len(points))),
-        {n: (float(a), float(b)) for n, a, b in zip(basis.parameters, low, high, strict=True)},
-        at,
+        channel=name,
+        basis=basis,
+        points=points,
+        factors=tuple(f"w_{name}_{k}" for k in range(len(points))),
+        limits={
+            n: (float(a), float(b)) for n, a, b in zip(basis.parameters, low, high, strict=True)
+        },
+        start=at,
     )
     at_point = templates.expected(at)
     nominal = {f"{SIGNAL}_{k}": y for k, y in enumerate(templates.basis_yields(1000 * luminosity))}

@@ -111,11 +111,11 @@ def _mixture(signal: Sample, background: Sample) -> Sample:
             raise SampleError(msg)
         weights.append(part.weights / mean)
     return Sample(
-        np.concatenate([p.features for p in parts]),
-        signal.feature_names,
-        np.concatenate(weights),
-        signal.point,
-        " + ".join(p.process for p in parts),
+        features=np.concatenate([p.features for p in parts]),
+        feature_names=signal.feature_names,
+        weights=np.concatenate(weights),
+        point=signal.point,
+        process=" + ".join(p.process for p in parts),
         provenance={"mixture": {p.label: len(p) for p in parts}},
     )
 

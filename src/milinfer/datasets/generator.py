@@ -99,15 +99,15 @@ def generate(
         (sigma_error / sigma) ** 2 + (width_error / width) ** 2 + (1 - acceptance) / passed
     )
     return GeneratedEvents(
-        np.concatenate([k.momenta for k in chunks]),
-        np.concatenate([k.pdg_ids for k in chunks]),
-        np.concatenate([k.coefficients for k in chunks]),
-        cross_section,
-        float(cross_section * relative),
-        dict(point),
-        process,
-        seed,
-        float(np.mean([k.overshoot for k in chunks])),
+        momenta=np.concatenate([k.momenta for k in chunks]),
+        pdg_ids=np.concatenate([k.pdg_ids for k in chunks]),
+        coefficients=np.concatenate([k.coefficients for k in chunks]),
+        cross_section=cross_section,
+        cross_section_error=float(cross_section * relative),
+        point=dict(point),
+        process=process,
+        seed=seed,
+        overshoot=float(np.mean([k.overshoot for k in chunks])),
     )
 
 
@@ -186,7 +186,14 @@ def _chunk(boson: Literal["W", "Z"], size: int, c: float, seed: np.random.SeedSe
         kept.append((momenta[ok], ids[ok], coefficients))
         overshoot = max(overshoot, p_over + d_over)
     momenta, ids, coefficients = (np.concatenate(x) for x in zip(*kept, strict=True))
-    return _Chunk(momenta, ids, coefficients, tried, passed, overshoot)
+    return _Chunk(
+        momenta=momenta,
+        pdg_ids=ids,
+        coefficients=coefficients,
+        tried=tried,
+        passed=passed,
+        overshoot=overshoot,
+    )
 
 
 def _product(p: FloatArray, d: FloatArray, boson: str) -> FloatArray:

@@ -86,7 +86,7 @@ def _jets(x: FloatArray) -> _Jets:
     mt = np.sqrt(amplitude.M_H**2 + pt[0] ** 2 + pt[1] ** 2 + 2 * pt[0] * pt[1] * cos)
     x1 = (pt[0] * exp_eta[0] + pt[1] * exp_eta[1] + mt * exp_y) / SQRT_S
     x2 = (pt[0] / exp_eta[0] + pt[1] / exp_eta[1] + mt / exp_y) / SQRT_S
-    return _Jets(pt, exp_eta, cos, sin, exp_y, mt, x1, x2)
+    return _Jets(pt=pt, exp_eta=exp_eta, cos=cos, sin=sin, exp_y=exp_y, mt=mt, x1=x1, x2=x2)
 
 
 def production_weights(x: FloatArray) -> FloatArray:
@@ -119,7 +119,7 @@ def production_weights(x: FloatArray) -> FloatArray:
     s24, s34 = -x2 * SQRT_S * pt1 * e1, -x2 * SQRT_S * pt2 * e2
     s14, s23 = x1 * x2 * SQRT_S**2, pt1 * pt2 * (e1 / e2 + e2 / e1 - 2 * cos)
     quadratic = amplitude.production_of_invariants(
-        amplitude.Invariants(s12, s34, s13, s24, s14, s23)
+        amplitude.Invariants(s12=s12, s34=s34, s13=s13, s24=s24, s14=s14, s23=s23)
     )
     # d²pT1 d²pT2 = 2π (overall azimuth) · pT1² pT2² dln pT1 dln pT2 dΔφ.
     volume = (2 * np.pi) ** 2 * _SPAN**2 * (2 * _MAX_DISTANCE) ** 2 * 2 * _MAX_RAPIDITY
@@ -211,11 +211,11 @@ def _pairs(x: FloatArray, boson: Literal["W", "Z"]) -> _Pairs:
     sa, sb = np.where(swap, s2, s1), np.where(swap, s1, s2)
     kallen = np.maximum((m_h**2 - sa - sb) ** 2 - 4 * sa * sb, 0.0)
     return _Pairs(
-        (sa, sb),
-        density1 * density2,
-        np.sqrt(kallen) / (2 * m_h),
-        (2 * u[2] - 1, 2 * u[3] - 1),
-        (2 * np.pi * u[5], 2 * np.pi * u[6]),
+        s=(sa, sb),
+        density=density1 * density2,
+        momentum=np.sqrt(kallen) / (2 * m_h),
+        cos=(2 * u[2] - 1, 2 * u[3] - 1),
+        phi=(2 * np.pi * u[5], 2 * np.pi * u[6]),
     )
 
 
@@ -260,7 +260,7 @@ def decay_weights(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
     # Φ2 = |p| / (4π m) for each step, angles uniform; massless pairs give 1/(8π).
     phase_space = momentum / (4 * np.pi * m_h) / (8 * np.pi) ** 2 / (2 * np.pi) ** 2
     factor = 2 * phase_space / (2 * m_h) / density
-    invariants = amplitude.Invariants(sa, sb, s13, s24, s14, s23)
+    invariants = amplitude.Invariants(s12=sa, s34=sb, s13=s13, s24=s24, s14=s14, s23=s23)
     weights = np.zeros((len(x), 3))
     if boson == "W":
         for k, term in enumerate(amplitude.decay_ww_of_invariants(invariants)):

@@ -223,17 +223,17 @@ def fit_bag_sizes(
         covariance_out = np.asarray(m.covariance, dtype=np.float64)
     flat = min(_chi2(m) for z, m in fits.items() if "k" in z)
     return BagSizeFit(
-        ansatz,
-        names,
-        np.array(m.values, dtype=np.float64),
-        errors,
-        covariance_out,
-        tuple(minos),
-        zero,
-        chi2,
-        ndf,
-        float(chi2_distribution.sf(chi2, ndf)) if ndf > 0 else float("nan"),
-        float(np.sqrt(max(flat - chi2, 0.0))),
+        ansatz=ansatz,
+        parameters=names,
+        values=np.array(m.values, dtype=np.float64),
+        errors=errors,
+        covariance=covariance_out,
+        minos=tuple(minos),
+        at_limit=zero,
+        chi2=chi2,
+        ndf=ndf,
+        p_value=float(chi2_distribution.sf(chi2, ndf)) if ndf > 0 else float("nan"),
+        growth=float(np.sqrt(max(flat - chi2, 0.0))),
     )
 
 
@@ -767,10 +767,10 @@ def bag_size_slope(
     chi2 = float(np.sum((target - design @ np.array([intercept, slope])) ** 2))
     ndf = len(n) - 2
     return BagSizeTrend(
-        slope,
-        float(np.sqrt(normal[1, 1])),
-        float(np.exp(intercept)),
-        chi2,
-        ndf,
-        float(chi2_distribution.sf(chi2, ndf)) if ndf > 0 else float("nan"),
+        slope=slope,
+        slope_error=float(np.sqrt(normal[1, 1])),
+        level=float(np.exp(intercept)),
+        chi2=chi2,
+        ndf=ndf,
+        p_value=float(chi2_distribution.sf(chi2, ndf)) if ndf > 0 else float("nan"),
     )

@@ -316,15 +316,15 @@ def scan_bag_sizes(
     if repeats > 1:
         mle_error = np.hypot(mle_error, mle.std(axis=1, ddof=1) / np.sqrt(repeats))
     return BagSizeScan(
-        np.array(ordered),
-        points,
-        info.mean(axis=1),
-        mle.mean(axis=1),
-        mle_error,
-        covariance,
-        spread,
-        bound,
-        "" if reference is None else reference.name,
+        sizes=np.array(ordered),
+        points=points,
+        info_eff=info.mean(axis=1),
+        info_mle=mle.mean(axis=1),
+        info_mle_error=mle_error,
+        covariance=covariance,
+        training_spread=spread,
+        bound=bound,
+        reference="" if reference is None else reference.name,
     )
 
 

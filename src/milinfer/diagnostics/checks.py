@@ -153,16 +153,16 @@ class Look(NamedTuple):
     def check(self, name: str, threshold: float, meaning: str, outcome: Outcome) -> Check:
         """The check of which this is the decisive look."""
         return Check(
-            name,
-            outcome,
-            meaning,
-            self.quantity,
-            self.value,
-            self.error,
-            self.expected,
-            self.pull,
-            threshold,
-            self.tolerance,
+            name=name,
+            outcome=outcome,
+            meaning=meaning,
+            quantity=self.quantity,
+            value=self.value,
+            error=self.error,
+            expected=self.expected,
+            pull=self.pull,
+            threshold=threshold,
+            tolerance=self.tolerance,
         )
 
 

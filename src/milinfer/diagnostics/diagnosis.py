@@ -262,13 +262,13 @@ def diagnose(
         range_check(held),
     )
     return Diagnosis(
-        model.name,
-        held.parameter,
-        held.reference,
-        held.n_events,
-        checks,
-        scan,
-        closures,
-        separations,
-        curves,
+        model=model.name,
+        parameter=held.parameter,
+        reference=held.reference,
+        n_events=held.n_events,
+        checks=checks,
+        normalisation=scan,
+        closures=closures,
+        separations=separations,
+        curves=curves,
     )

@@ -79,12 +79,12 @@ def normalisation_check(held: HeldOut) -> tuple[NormalisationScan, Check]:
     tolerance = held.tolerances.normalisation
     looks = [
         Look(
-            f"E[r] at {held.label(t)}",
-            float(m),
-            float(e),
-            1.0,
-            tolerance,
-            judge(m - 1, e, tolerance, critical, enough=n >= MINIMUM),
+            quantity=f"E[r] at {held.label(t)}",
+            value=float(m),
+            error=float(e),
+            expected=1.0,
+            tolerance=tolerance,
+            outcome=judge(m - 1, e, tolerance, critical, enough=n >= MINIMUM),
         )
         for t, m, e, n in zip(grid, mean, error, effective, strict=True)
         if abs(t - held.reference) > _AT_REFERENCE  # where r is one without a test
@@ -128,24 +128,24 @@ def score_check(held: HeldOut) -> Check:
             blind: Outcome = "failed" if abs(mean) > held.rounding else "undecided"
             looks.append(
                 Look(
-                    f"score without spread at {held.label(theta)}",
-                    np.nan,
-                    np.nan,
-                    0.0,
-                    tolerance,
-                    blind,
+                    quantity=f"score without spread at {held.label(theta)}",
+                    value=np.nan,
+                    error=np.nan,
+                    expected=0.0,
+                    tolerance=tolerance,
+                    outcome=blind,
                 )
             )
             continue
         scale = np.sqrt(held.n_events) / spread
         looks.append(
             Look(
-                f"bias/σ at {held.label(theta)}",
-                scale * mean,
-                scale * error,
-                0.0,
-                tolerance,
-                judge(scale * mean, scale * error, tolerance, critical, enough=enough),
+                quantity=f"bias/σ at {held.label(theta)}",
+                value=scale * mean,
+                error=scale * error,
+                expected=0.0,
+                tolerance=tolerance,
+                outcome=judge(scale * mean, scale * error, tolerance, critical, enough=enough),
             )
         )
     look = worst(looks, ALL)
@@ -180,7 +180,14 @@ def bartlett_check(held: HeldOut) -> Check:
         )
     ratio, error = weighted_ratio(bend, square, weights)
     outcome = judge(ratio - 1, error, tolerance, held.sigma, enough=enough)
-    look = Look(quantity, ratio, error, 1.0, tolerance, outcome)
+    look = Look(
+        quantity=quantity,
+        value=ratio,
+        error=error,
+        expected=1.0,
+        tolerance=tolerance,
+        outcome=outcome,
+    )
     meaning = width_meaning(look, 1 / ratio if ratio > 0 else 0.0)
     return look.check(name, held.sigma, meaning, outcome)
 
@@ -206,7 +213,16 @@ def range_check(held: HeldOut) -> Check:
         error = float(np.sqrt(sum(e**2 for _, e in pairs)) / len(pairs))
         outcome = judge(value, error, tolerance, critical)
         # No fraction is expected, so none is so many errors away from it.
-        looks.append(Look(f"fraction of {name} far out", value, error, np.nan, tolerance, outcome))
+        looks.append(
+            Look(
+                quantity=f"fraction of {name} far out",
+                value=value,
+                error=error,
+                expected=np.nan,
+                tolerance=tolerance,
+                outcome=outcome,
+            )
+        )
     look = max(looks, key=lambda one: (one.outcome == "failed", one.value))
     outcome = worst(looks, ALL).outcome
     meaning = {
@@ -305,7 +321,16 @@ def separation_check(held: HeldOut, seed: int) -> tuple[tuple[Separation, ...], 
         if outcome == "passed" and not visible:
             outcome = "undecided"
         quantity = f"AUC at {held.label(s.theta)}"
-        looks.append(Look(quantity, s.after, s.after_error, 0.5, tolerance, outcome))
+        looks.append(
+            Look(
+                quantity=quantity,
+                value=s.after,
+                error=s.after_error,
+                expected=0.5,
+                tolerance=tolerance,
+                outcome=outcome,
+            )
+        )
     look = worst(looks, ANY)
     before = separations[looks.index(look)].before
     meaning = {
@@ -376,21 +401,28 @@ def _look(
     elif agreement.would_show(tolerance, difference, p_value):
         outcome = "passed"
     error = difference**-0.5 if difference > 0 else float("inf")
-    return Look(quantity, left, error, 0.0, tolerance, outcome), pull
+    return Look(
+        quantity=quantity,
+        value=left,
+        error=error,
+        expected=0.0,
+        tolerance=tolerance,
+        outcome=outcome,
+    ), pull
 
 
 def _check(
     name: str, look: Look, pull: float, critical: float, meaning: str, outcome: Outcome
 ) -> Check:
     return Check(
-        name,
-        outcome,
-        meaning,
-        look.quantity,
-        look.value,
-        look.error,
-        look.expected,
-        pull,
-        critical,
-        look.tolerance,
+        name=name,
+        outcome=outcome,
+        meaning=meaning,
+        quantity=look.quantity,
+        value=look.value,
+        error=look.error,
+        expected=look.expected,
+        pull=pull,
+        threshold=critical,
+        tolerance=look.tolerance,
     )

@@ -171,14 +171,14 @@ def hold_out(
         tables.append(table)
     smallest = min(float(effective_size(s.weights)) for s in kept)
     held = HeldOut(
-        model,
-        kept,
-        values[order],
-        float(origin.point[parameter]),
-        tuple(tables),
-        n_events or 1,
-        sigma,
-        tolerances,
+        model=model,
+        samples=kept,
+        thetas=values[order],
+        reference=float(origin.point[parameter]),
+        tables=tuple(tables),
+        n_events=n_events or 1,
+        sigma=sigma,
+        tolerances=tolerances,
     )
     if n_events is None:
         confined = (_DEFAULT_CONFINEMENT / max(held.confinement, 1e-9)) ** 2

@@ -56,12 +56,14 @@ def toy_checks(held: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check, Che
             near.append(ensemble)
     found = information(toys, [toys, *near] if near else [])
     look = Look(
-        f"dE[θ̂]/dθ at {held.label(held.reference)}",
-        found.response,
-        found.response_error,
-        1.0,
-        held.tolerances.response,
-        judge(found.response - 1, found.response_error, held.tolerances.response, held.sigma),
+        quantity=f"dE[θ̂]/dθ at {held.label(held.reference)}",
+        value=found.response,
+        error=found.response_error,
+        expected=1.0,
+        tolerance=held.tolerances.response,
+        outcome=judge(
+            found.response - 1, found.response_error, held.tolerances.response, held.sigma
+        ),
     )
     meaning = {
         "passed": "Estimates follow the truth.",
@@ -74,12 +76,12 @@ def toy_checks(held: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check, Che
         response = Check("response", "undecided", why)
     ratio, error = found.bartlett_ratio, found.bartlett_ratio_error
     look = Look(
-        f"I_curv/{'I_eff' if near else 'I_MLE'} of {held.n_events} events",
-        ratio,
-        error,
-        1.0,
-        held.tolerances.bartlett,
-        judge(ratio - 1, error, held.tolerances.bartlett, held.sigma),
+        quantity=f"I_curv/{'I_eff' if near else 'I_MLE'} of {held.n_events} events",
+        value=ratio,
+        error=error,
+        expected=1.0,
+        tolerance=held.tolerances.bartlett,
+        outcome=judge(ratio - 1, error, held.tolerances.bartlett, held.sigma),
     )
     return (
         response,
@@ -171,7 +173,14 @@ def _surface_check(held: HeldOut, toys: ToyEnsemble | Check) -> Check:
         "failed": "Surfaces with steps, several maxima or a maximum at an end of the range: no "
         f"parabola, no interval. {remedy}",
     }.get(outcome, "Too few toys to tell.")
-    look = Look("fraction of bad surfaces", fraction, error, 0.0, tolerance, outcome)
+    look = Look(
+        quantity="fraction of bad surfaces",
+        value=fraction,
+        error=error,
+        expected=0.0,
+        tolerance=tolerance,
+        outcome=outcome,
+    )
     return look.check("surfaces", held.sigma, meaning, outcome)
 
 

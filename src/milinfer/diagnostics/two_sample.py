@@ -175,15 +175,15 @@ def feature_closure(
         after, c0 = _binned_mean(i0, weights, np.ones(len(x0)), n)
         out.append(
             FeatureClosure(
-                theta,
-                name,
-                edges,
-                h1,
-                np.sqrt(np.diag(c1)),
-                before,
-                after,
-                np.sqrt(np.diag(c0)),
-                _agreement(after - h1, before - h1, c1 + c0),
+                theta=theta,
+                feature=name,
+                edges=edges,
+                target=h1,
+                target_error=np.sqrt(np.diag(c1)),
+                before=before,
+                after=after,
+                after_error=np.sqrt(np.diag(c0)),
+                agreement=_agreement(after - h1, before - h1, c1 + c0),
             )
         )
     return out
@@ -228,7 +228,11 @@ def calibration_curve(
     error = np.sqrt(b**2 * np.diag(cs) + s**2 * np.diag(cb)) / both**2
     predicted = (s - m1 + m0) / both
     return CalibrationCurve(
-        theta, predicted, s / both, error, _agreement(m1 - m0, (s - b) / 2, c1 + c0)
+        theta=theta,
+        predicted=predicted,
+        observed=s / both,
+        error=error,
+        agreement=_agreement(m1 - m0, (s - b) / 2, c1 + c0),
     )
 
 

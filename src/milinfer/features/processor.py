@@ -161,11 +161,11 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         key = (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
         columns = np.stack(list(table.columns.values())) if table.columns else np.empty((0, 0))
         chunk = _Chunk(
-            key,
-            columns.astype(np.float32, copy=False),
-            weights[rows],
-            {name: column[rows] for name, column in self._reweights(events).items()},
-            {step: dict(sums) for step, sums in cutflow.items()},  # coffea adds in place
+            key=key,
+            features=columns.astype(np.float32, copy=False),
+            weights=weights[rows],
+            reweights={name: column[rows] for name, column in self._reweights(events).items()},
+            cutflow={step: dict(sums) for step, sums in cutflow.items()},  # coffea adds in place
         )
         return {
             str(metadata.get("dataset", "dataset")): {

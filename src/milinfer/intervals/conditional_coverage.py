@@ -198,16 +198,16 @@ def conditional_coverage(
     p = covered.mean()
     deviation = float(np.sum((k - n * p) ** 2 / (n * max(p * (1 - p), 1e-12))))
     return ConditionalCoverage(
-        name,
-        label,
-        cl,
-        edges,
-        np.bincount(index, value, len(edges) - 1) / n,
-        k / n,
-        np.array([b.low for b in bounds]),
-        np.array([b.high for b in bounds]),
-        n,
-        float(chi2.sf(deviation, len(n) - 1)),
+        method=name,
+        by=label,
+        cl=cl,
+        edges=edges,
+        centres=np.bincount(index, value, len(edges) - 1) / n,
+        coverage=k / n,
+        low=np.array([b.low for b in bounds]),
+        high=np.array([b.high for b in bounds]),
+        n_toys=n,
+        p_value=float(chi2.sf(deviation, len(n) - 1)),
     )
 
 

@@ -327,12 +327,12 @@ def confidence_set(
 
     ends = [(end(a, a - 1), end(b, b + 1)) for a, b in accepted_runs(values <= 0)]
     return ConfidenceSet(
-        parameter,
-        cl,
-        tuple((low[0], high[0]) for low, high in ends),
-        tuple((low[1], high[1]) for low, high in ends),
-        tuple((low[2], high[2]) for low, high in ends),
-        estimate,
+        parameter=parameter,
+        cl=cl,
+        intervals=tuple((low[0], high[0]) for low, high in ends),
+        errors=tuple((low[1], high[1]) for low, high in ends),
+        at_bound=tuple((low[2], high[2]) for low, high in ends),
+        estimate=estimate,
     )
 
 
@@ -388,7 +388,12 @@ def confidence_region(
             break
     axes, excess = _scan(statistic, critical, box, n_grid)
     return ConfidenceRegion(
-        parameters, cl, (axes[0], axes[1]), excess, _outlines(axes, excess), estimate
+        parameters=parameters,
+        cl=cl,
+        axes=(axes[0], axes[1]),
+        excess=excess,
+        contours=_outlines(axes, excess),
+        estimate=estimate,
     )
 
 

@@ -238,12 +238,12 @@ class EnumeratedBelt:
         runs = accepted_runs(self.accepted[outcome])
         last = len(self.points) - 1
         return ConfidenceSet(
-            parameter,
-            self.cl,
-            tuple((float(self.points[a]), float(self.points[b])) for a, b in runs),
-            ((0.0, 0.0),) * len(runs),
-            tuple((a == 0, b == last) for a, b in runs),
-            float(self.estimates[outcome]),
+            parameter=parameter,
+            cl=self.cl,
+            intervals=tuple((float(self.points[a]), float(self.points[b])) for a, b in runs),
+            errors=((0.0, 0.0),) * len(runs),
+            at_bound=tuple((a == 0, b == last) for a, b in runs),
+            estimate=float(self.estimates[outcome]),
         )
 
 
@@ -307,4 +307,11 @@ def belt_from_outcomes(
         critical[k] = critical_value(statistic[possible, k], cl, weights).value
         coverage[k] = weights[statistic[possible, k] <= critical[k]].sum()
     estimates = points[np.argmax(log_likelihood, axis=1)]
-    return EnumeratedBelt(points, cl, statistic, critical, estimates, coverage)
+    return EnumeratedBelt(
+        points=points,
+        cl=cl,
+        statistic=statistic,
+        critical=critical,
+        estimates=estimates,
+        coverage=coverage,
+    )

@@ -136,16 +136,16 @@ def coverage(
     exact = binomtest(k, n).proportion_ci(0.6827, method="exact")
     shift = _pool_shift(ensemble, chosen, cl)
     measured = Coverage(
-        ensemble.model,
-        label,
-        ensemble.point,
-        cl,
-        p,
-        float(np.sqrt(p * (1 - p) / n)),
-        float(exact.low),
-        float(exact.high),
-        n,
-        float(np.hypot(ensemble.pool_coverage_error(cl), shift)),
+        model=ensemble.model,
+        method=label,
+        point=ensemble.point,
+        cl=cl,
+        coverage=p,
+        error=float(np.sqrt(p * (1 - p) / n)),
+        low=float(exact.low),
+        high=float(exact.high),
+        n_toys=n,
+        pool_error=float(np.hypot(ensemble.pool_coverage_error(cl), shift)),
     )
     if warn_of_pool:
         warn_of_pools([measured])

@@ -405,13 +405,13 @@ def information_matrix(
     replicas = [_measure(ensembles, _resampled(ensembles, rng)) for _ in range(n_bootstrap)]
     errors = [np.std([r[i] for r in replicas], axis=0, ddof=1) for i in range(3)]
     return InformationMatrix(
-        tuple(ensembles[0].point),
-        measured[0],
-        errors[0],
-        measured[1],
-        errors[1],
-        measured[2],
-        errors[2],
+        parameters=tuple(ensembles[0].point),
+        response=measured[0],
+        response_error=errors[0],
+        info_eff=measured[1],
+        info_eff_error=errors[1],
+        info_curv=measured[2],
+        info_curv_error=errors[2],
     )
 
 

@@ -87,9 +87,9 @@ def toy_intervals(
         return np.where(found, fine[i] + share * (fine[o] - fine[i]), edge)
 
     return ToyIntervals(
-        ensemble.truth,
-        estimate,
-        crossing(left, left + 1, limits[0]),
-        crossing(right, right - 1, limits[1]),
-        statistic(ensemble.truth) <= threshold,
+        truth=ensemble.truth,
+        estimate=estimate,
+        low=crossing(left, left + 1, limits[0]),
+        high=crossing(right, right - 1, limits[1]),
+        covers=statistic(ensemble.truth) <= threshold,
     )

@@ -127,7 +127,13 @@ def convert(
                 f"file; {target} has not been written, please report this"
             )
             raise SampleError(msg)
-    return ConversionSummary(str(src), str(dst), n_in, n_out, perf_counter() - start)
+    return ConversionSummary(
+        source=str(src),
+        target=str(dst),
+        n_events_in=n_in,
+        n_events_out=n_out,
+        seconds=perf_counter() - start,
+    )
 
 
 def convert_many(

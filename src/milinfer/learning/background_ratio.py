@@ -161,7 +161,13 @@ class BackgroundRatio:
         """
         pair = SampleSet(
             tuple(
-                Sample(s.features, s.feature_names, s.weights, {_PARAMETER: k}, s.process)
+                Sample(
+                    features=s.features,
+                    feature_names=s.feature_names,
+                    weights=s.weights,
+                    point={_PARAMETER: k},
+                    process=s.process,
+                )
                 for k, s in ((0.0, signal), (1.0, background))
             )
         )

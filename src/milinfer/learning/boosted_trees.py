@@ -159,15 +159,15 @@ class BoostedLikelihood:
             settings, tried = search(train, reference, settings, self.trials, search_seed, on_trial)
         booster, history = grow_to_best(matrix, test, settings, len(grid), to_int(tree_seed))
         fitted = _Fitted(
-            booster,
-            settings,
-            grid,
-            samples.parameters[0],
-            samples.feature_names,
-            history,
-            tried,
-            {s.label: len(s) for s in samples},
-            sketch_each(samples),
+            booster=booster,
+            settings=settings,
+            grid=grid,
+            parameter=samples.parameters[0],
+            feature_names=samples.feature_names,
+            history=history,
+            tried=tried,
+            n_events={s.label: len(s) for s in samples},
+            trained_on=sketch_each(samples),
         )
         return dataclasses.replace(self, _fitted=fitted)
 
@@ -639,7 +639,15 @@ def search(
         tried.append({"value": trial.value, **trial.params})
         if on_trial is not None:
             best = study.best_value
-            on_trial(TrialReport(trial.number, trials, trial.value, best, trial.params))
+            on_trial(
+                TrialReport(
+                    number=trial.number,
+                    n_trials=trials,
+                    value=trial.value,
+                    best=best,
+                    parameters=trial.params,
+                )
+            )
 
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

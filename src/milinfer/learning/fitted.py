@@ -117,14 +117,14 @@ def log_polynomials(model: BagLikelihood, sample: Sample) -> LogPolynomials | No
         weights += [sample.weights, -sample.weights.sum(keepdims=True)]
     low, high = np.array(fitted.interpolation.limits).T
     return LogPolynomials(
-        head.basis,
-        head.reference,
-        head.scale,
-        np.concatenate(rows),
-        np.concatenate(weights) / n_members,
-        low,
-        high,
-        head.reference,
+        basis=head.basis,
+        centre=head.reference,
+        half=head.scale,
+        coefficients=np.concatenate(rows),
+        weights=np.concatenate(weights) / n_members,
+        low=low,
+        high=high,
+        reference=head.reference,
     )
 
 

@@ -290,19 +290,19 @@ def _train_member(
         history.append(task.train(part, k, seeds.bags[k], report))
     z, scale = task.normalisation(member)
     fitted = Fitted(
-        where,
-        (member,),
-        (z,),
-        (scale,),
-        samples.feature_names,
-        mean,
-        variance,
-        model.network,
-        model.training,
-        history,
-        {s.label: len(s) for s in samples},
-        task.effective_events,
-        trained_on,
+        where=where,
+        members=(member,),
+        z=(z,),
+        scale=(scale,),
+        feature_names=samples.feature_names,
+        mean=mean,
+        variance=variance,
+        network=model.network,
+        training=model.training,
+        history=history,
+        n_events={s.label: len(s) for s in samples},
+        effective_events=task.effective_events,
+        trained_on=trained_on,
     )
     return dataclasses.replace(model, ensemble=1, _fitted=fitted)
 

@@ -130,19 +130,19 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
                 part.load_weights(file)
         file = folder / "model.json"
         fitted = Fitted(
-            where,
-            members,
-            tuple(np.array(z) for z in content["z"]),
-            tuple(content["scale"]),
-            tuple(content["feature_names"]),
-            mean,
-            variance,
-            network,
-            training,
-            content["history"],
-            content["n_events"],
-            content["effective_events"],
-            tuple(content["trained_on"]),
+            where=where,
+            members=members,
+            z=tuple(np.array(z) for z in content["z"]),
+            scale=tuple(content["scale"]),
+            feature_names=tuple(content["feature_names"]),
+            mean=mean,
+            variance=variance,
+            network=network,
+            training=training,
+            history=content["history"],
+            n_events=content["n_events"],
+            effective_events=content["effective_events"],
+            trained_on=tuple(content["trained_on"]),
         )
         loaded = dataclasses.replace(model, _fitted=fitted)
         _ = loaded.interpolation  # refuses points between which there is no curve

@@ -128,14 +128,14 @@ class ModelPoints:
         """Points of a model as they are, without checks."""
         reference = np.asarray(model.reference, dtype=np.float64)
         return cls(
-            tuple(parameters),
-            points,
-            np.broadcast_to(reference, len(parameters)).copy(),
-            model.head,
-            model.order,
-            model.degree if isinstance(model.degree, int) else None,
-            model.interpolation_kind,
-            model.window,
+            parameters=tuple(parameters),
+            points=points,
+            reference=np.broadcast_to(reference, len(parameters)).copy(),
+            head=model.head,
+            order=model.order,
+            degree=model.degree if isinstance(model.degree, int) else None,
+            kind=model.interpolation_kind,
+            window=model.window,
         )
 
     def _distance(self) -> FloatArray:
@@ -228,7 +228,13 @@ class ModelPoints:
         names = self.parameters
         n_monomials = len(PolynomialBasis(names, self.order)) - 1
         n_squares = 1 if len(names) == 1 else n_monomials
-        return PolynomialHead(names, self.order, self.reference, (high - low) / 2, n_squares)
+        return PolynomialHead(
+            parameters=names,
+            order=self.order,
+            reference=self.reference,
+            scale=(high - low) / 2,
+            n_squares=n_squares,
+        )
 
 
 _CHOICES = {

@@ -369,12 +369,12 @@ def fit_results(m: Minuit) -> FitResults:
             raise FitError(msg)
         minos[name] = (float(error.lower), float(error.upper))
     return FitResults(
-        np.array([m.values[name] for name in labels], dtype=np.float64),
+        bestfit=np.array([m.values[name] for name in labels], dtype=np.float64),
         # Of parameters with limits these are not the roots of the covariance; cabinetry's too.
-        np.where(free, np.array([m.errors[name] for name in labels]), 0.0),
-        labels,
-        corr,
-        float(m.fval),
+        uncertainty=np.where(free, np.array([m.errors[name] for name in labels]), 0.0),
+        labels=labels,
+        corr_mat=corr,
+        best_twice_nll=float(m.fval),
         minos_uncertainty=minos,
     )
 
@@ -467,13 +467,13 @@ def profile_interval(cost: Cost, parameter: str, cl: float = 0.6827, **start: fl
     )
     estimate = float(m.values[parameter])
     return Interval(
-        parameter,
-        estimate,
-        estimate + float(merror.lower),
-        estimate + float(merror.upper),
-        cl,
-        float(m.errors[parameter]),
-        m,
+        parameter=parameter,
+        estimate=estimate,
+        low=estimate + float(merror.lower),
+        high=estimate + float(merror.upper),
+        cl=cl,
+        error=float(m.errors[parameter]),
+        minuit=m,
     )
 
 

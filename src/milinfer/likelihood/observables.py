@@ -96,7 +96,9 @@ def log_ratio_observable(
     >>> bool(np.allclose(observable(sample), sample.column("x0"), atol=1e-5))
     True
     """
-    return _LogRatio(model, _inside(model, low), _inside(model, high), 1.0, name)
+    return _LogRatio(
+        model=model, low=_inside(model, low), high=_inside(model, high), scale=1.0, __name__=name
+    )
 
 
 def score_observable(
@@ -146,7 +148,9 @@ def score_observable(
     low, high = model.interpolation.limits[k]
     step = np.zeros(len(names))
     step[k] = 1e-4 * (high - low)
-    return _LogRatio(model, point - step, point + step, 0.5 / float(step[k]), title)
+    return _LogRatio(
+        model=model, low=point - step, high=point + step, scale=0.5 / float(step[k]), __name__=title
+    )
 
 
 def observable_name(observable: Observable) -> str:

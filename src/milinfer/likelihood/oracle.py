@@ -151,14 +151,14 @@ class Oracle:
             self._require_positive(data, weights[:, None], np.array([x]))
         low, high = (np.array([end]) for end in self.interpolation.range)
         return LogPolynomials(
-            PolynomialBasis(self.parameters, len(self.total) - 1),
-            np.zeros(1),
-            np.ones(1),
-            np.concatenate([coefficients, self.total[None]]),
-            np.append(data.weights, -data.weights.sum()),
-            low,
-            high,
-            np.array([self.reference]),
+            basis=PolynomialBasis(self.parameters, len(self.total) - 1),
+            centre=np.zeros(1),
+            half=np.ones(1),
+            coefficients=np.concatenate([coefficients, self.total[None]]),
+            weights=np.append(data.weights, -data.weights.sum()),
+            low=low,
+            high=high,
+            reference=np.array([self.reference]),
         )
 
     def _require_positive(self, sample: Sample, weights: FloatArray, grid: FloatArray) -> None:

@@ -83,15 +83,15 @@ class Tabulated:
             raise ModelError(msg)
         tag = model_tag(model)
         return cls(
-            name or model.name,
-            model.parameters,
-            model.interpolation,
-            tuple(samples),
-            tuple(np.asarray(model.event_llr(s), dtype=np.float64) for s in samples),
-            tag.events_in_bag,
-            tag.feature_names,
-            tag.digest,
-            trained_on(model),
+            name=name or model.name,
+            parameters=model.parameters,
+            interpolation=model.interpolation,
+            samples=tuple(samples),
+            tables=tuple(np.asarray(model.event_llr(s), dtype=np.float64) for s in samples),
+            events_in_bag=tag.events_in_bag,
+            feature_names=tag.feature_names,
+            digest=tag.digest,
+            trained_on=trained_on(model),
         )
 
     @classmethod

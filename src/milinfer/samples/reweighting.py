@@ -263,7 +263,14 @@ def joint_density(
         everything = np.concatenate(polynomials)
         total = bennett(everything @ design.T, np.concatenate(weights), everything, shares=share)
     mixture = [polynomial @ (design.T / (design @ total)) @ share for polynomial in polynomials]
-    return JointDensity(samples, basis, tuple(polynomials), tuple(weights), total, tuple(mixture))
+    return JointDensity(
+        samples=samples,
+        basis=basis,
+        polynomials=tuple(polynomials),
+        weights=tuple(weights),
+        total=total,
+        mixture=tuple(mixture),
+    )
 
 
 def joint_targets(
@@ -312,11 +319,11 @@ def joint_targets(
             JointTargets(np.log(density), score - sigma_slope / sigma[:, None], mixture_weights[-1])
         )
     return JointRatios(
-        tuple(targets),
-        total,
-        np.log(sigma / total[0]),
-        sigma_slope / sigma[:, None],
-        effective_sample_size(np.concatenate(mixture_weights)),
+        targets=tuple(targets),
+        total=total,
+        log_sigma=np.log(sigma / total[0]),
+        log_sigma_gradient=sigma_slope / sigma[:, None],
+        effective_events=effective_sample_size(np.concatenate(mixture_weights)),
     )
 
 

@@ -569,7 +569,14 @@ def sample_from_events(
         }
         # not w @ w: BLAS would start threads of its own
         sums = np.array([[w.sum(), (w * w).sum()] for w in (weights, kept)])
-        return _Part(start, table.array, kept, reweights, sums, table.rejected)
+        return _Part(
+            first=start,
+            array=table.array,
+            weights=kept,
+            reweights=reweights,
+            sums=sums,
+            rejected=table.rejected,
+        )
 
     first = 0
 

@@ -92,7 +92,13 @@ class StreamedSample:
             msg = f"{file} has no events"
             raise SampleError(msg)
         first = groups.read(0, keep_reweights=False)
-        return cls(file, first.point, first.process, first.feature_names, groups.sizes)
+        return cls(
+            path=file,
+            point=first.point,
+            process=first.process,
+            feature_names=first.feature_names,
+            groups=groups.sizes,
+        )
 
     @property
     def label(self) -> str:

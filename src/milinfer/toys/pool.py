@@ -84,11 +84,11 @@ class PointPool(NamedTuple):
             )
         }
         return Sample(
-            np.concatenate([s.features for s in self.samples])[rows],
-            first.feature_names,
-            signs,
-            point,
-            first.process,
+            features=np.concatenate([s.features for s in self.samples])[rows],
+            feature_names=first.feature_names,
+            weights=signs,
+            point=point,
+            process=first.process,
             reweights={
                 name: np.concatenate([s.reweights[name] for s in self.samples])[rows]
                 for name in first.reweights

@@ -306,13 +306,13 @@ class Toys:
             )
             raise SampleError(msg)
         return Draws(
-            signal.with_backgrounds(n_signal, self.background),
-            point,
-            self.seed,
-            np.array([n_signal, *(b.n_expected for b in self.background)]),
-            np.array([len(signal.weights), *(len(b.sample) for b in self.background)]),
-            self.poisson or self.rate is not None,
-            stop if self.disjoint else None,
+            pool=signal.with_backgrounds(n_signal, self.background),
+            point=point,
+            seed=self.seed,
+            expected=np.array([n_signal, *(b.n_expected for b in self.background)]),
+            sizes=np.array([len(signal.weights), *(len(b.sample) for b in self.background)]),
+            poisson=self.poisson or self.rate is not None,
+            disjoint=stop if self.disjoint else None,
         )
 
     def _nu(self, point: Point) -> float:

@@ -75,7 +75,16 @@ class SmoothPolynomial:
     ) -> SmoothPolynomial:
         """Nothing yet, over the box of points (n, n_parameters): its terms are what to fit."""
         n, low, high = len(basis), points.min(axis=0), points.max(axis=0)
-        return cls(basis, np.zeros(n), np.zeros((n, n)), low, high, beyond, 0.0, 0)
+        return cls(
+            basis=basis,
+            coefficients=np.zeros(n),
+            covariance=np.zeros((n, n)),
+            low=low,
+            high=high,
+            beyond=beyond,
+            chi2=0.0,
+            ndf=0,
+        )
 
     @property
     def p_value(self) -> float:

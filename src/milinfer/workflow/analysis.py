@@ -138,18 +138,18 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     ordered = {name: [at_truth[name], *toys[name]] for name in methods}
     widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
     return AnalysisResult(
-        analysis,
-        Comparison(tuple(methods.values())),
-        {name: costs[name] for name in methods},
-        {name: t for name, t in binned.items() if name in methods},
-        {name: toys[name] for name in methods},
-        {name: at_truth[name] for name in methods},
-        scan,
-        widths,
-        belts,
-        truth,
-        ratios,
-        {m.name: _diagnosis(m, analysis, len(analysis.data)) for m in analysis.models},
+        analysis=analysis,
+        comparison=Comparison(tuple(methods.values())),
+        costs={name: costs[name] for name in methods},
+        templates={name: t for name, t in binned.items() if name in methods},
+        calibration_toys={name: toys[name] for name in methods},
+        evaluation_toys={name: at_truth[name] for name in methods},
+        coverage=scan,
+        widths=widths,
+        belts=belts,
+        truth=truth,
+        information=ratios,
+        diagnoses={m.name: _diagnosis(m, analysis, len(analysis.data)) for m in analysis.models},
         unavailable=attempts.failed,
     )
 

@@ -342,15 +342,15 @@ def assess(
             seconds = time.perf_counter() - start
 
     return MethodResult(
-        name,
-        intervals,
-        applied is not None,
-        calibration,
-        measured,
-        covered,
-        raw,
-        seconds,
-        tuple(problems),
+        name=name,
+        intervals=intervals,
+        calibrated=applied is not None,
+        calibration=calibration,
+        information=measured,
+        coverages=covered,
+        coverages_raw=raw,
+        fit_seconds=seconds,
+        problems=tuple(problems),
     )
 
 

@@ -253,9 +253,9 @@ def run_demo(
         result = replace(
             result,
             provenance=Provenance(
-                _command(config),
-                asdict(config),
-                tuple(
+                command=_command(config),
+                configuration=asdict(config),
+                inputs=tuple(
                     input_file(
                         _ROLES[f.role],
                         path,
@@ -264,9 +264,14 @@ def run_demo(
                     )._replace(path=str(path.relative_to(directory)))
                     for f, path in zip(files, lhe_paths, strict=True)
                 ),
-                {"generation of events": config.seed, "split of the training events": config.seed},
-                tuple(StepRun(k, "run", round(v, 2), words_of[k]) for k, v in seconds.items()),
-                started,
+                seeds={
+                    "generation of events": config.seed,
+                    "split of the training events": config.seed,
+                },
+                steps=tuple(
+                    StepRun(k, "run", round(v, 2), words_of[k]) for k, v in seconds.items()
+                ),
+                started=started,
             ),
         )
         shutil.rmtree(directory / "plots", ignore_errors=True)

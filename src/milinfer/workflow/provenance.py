@@ -165,12 +165,12 @@ def input_file(
     (5, 'gaussian at mu=0.5', 64)
     """
     return InputFile(
-        role,
-        str(path),
-        sha256 or file_hash(path),
-        Path(path).stat().st_size,
-        len(sample),
-        content or sample.label,
+        role=role,
+        path=str(path),
+        sha256=sha256 or file_hash(path),
+        n_bytes=Path(path).stat().st_size,
+        n_events=len(sample),
+        content=content or sample.label,
     )
 
 

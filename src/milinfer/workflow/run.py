@@ -264,13 +264,13 @@ class AnalysisPlan:
             "splits of samples": config.analysis.seed
         }
         return Provenance(
-            "milinfer run analysis.toml",
+            command="milinfer run analysis.toml",
             # An address of a tracker may carry a password.
-            config.model_dump(mode="json", exclude={"tracking"}),
-            self._inputs.facts(),
-            seeds,
-            (*steps, inference),
-            self._started,
+            configuration=config.model_dump(mode="json", exclude={"tracking"}),
+            inputs=self._inputs.facts(),
+            seeds=seeds,
+            steps=(*steps, inference),
+            started=self._started,
         )
 
 

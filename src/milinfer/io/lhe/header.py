@@ -206,7 +206,9 @@ def read_preamble(
     # some generators declare the weights in <init>
     _, declared = without_elements(init_text, b"initrwgt")
     header, weights, own = _header(b"".join(headers), declared, name)
-    return Preamble(header, init, weights, version, own), text.data[position:]
+    return Preamble(header=header, init=init, weights=weights, version=version, own=own), text.data[
+        position:
+    ]
 
 
 def _root(text: _Growing, name: str) -> tuple[int, str]:

@@ -131,23 +131,23 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         scale = seen.std(axis=0)
         self.scale_ = np.where(scale > 0, scale, 1.0)
         spec = LabelledNetworkSpec(
-            bags.instances.shape[1],
-            n_outputs,
-            tuple(int(w) for w in self.hidden),
-            self.activation,
-            float(self.dropout),
-            self.pooling,
-            int(self.attention_width),
-            float(self.sharpness),
-            int(seeds[1].generate_state(1)[0]),
+            n_inputs=bags.instances.shape[1],
+            n_outputs=n_outputs,
+            hidden=tuple(int(w) for w in self.hidden),
+            activation=self.activation,
+            dropout=float(self.dropout),
+            pooling=self.pooling,
+            attention_width=int(self.attention_width),
+            sharpness=float(self.sharpness),
+            seed=int(seeds[1].generate_state(1)[0]),
         )
         fit = BagFit(
-            loss,
-            int(self.epochs),
-            int(self.patience),
-            int(self.batch_size),
-            float(self.learning_rate),
-            float(self.l2),
+            loss=loss,
+            epochs=int(self.epochs),
+            patience=int(self.patience),
+            batch_size=int(self.batch_size),
+            learning_rate=float(self.learning_rate),
+            l2=float(self.l2),
         )
         self.network_, self.history_ = train_on_labels(
             spec, self._scaled(bags), targets, train, validation, fit, rng

@@ -279,7 +279,13 @@ def build_network(
     counts = keras.Input((), name="counts")
     pooled = _Half(pool, "finish")(reduced, counts)
     bag_head = keras.Model([reduced, counts], finish(pooled), name="bag_head")
-    return BagNetwork(bag_model, event_model, twin, bag_head, pool.reduction)
+    return BagNetwork(
+        bag_model=bag_model,
+        event_model=event_model,
+        twin=twin,
+        bag_head=bag_head,
+        reduction=pool.reduction,
+    )
 
 
 def _dense(width: int, seed: int, name: str, start: float = 1.0, **options: Any) -> Any:
