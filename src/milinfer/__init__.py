@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from milinfer.intervals.saved_files import save_calibration as save_calibration
     from milinfer.learning.background_ratio import BackgroundRatio as BackgroundRatio
     from milinfer.learning.bag_likelihood import BagLikelihood as BagLikelihood
+    from milinfer.learning.bag_likelihood import log_training as log_training
     from milinfer.learning.boosted_trees import BoostedLikelihood as BoostedLikelihood
     from milinfer.learning.labelled_bags.estimators import BagClassifier as BagClassifier
     from milinfer.learning.labelled_bags.estimators import BagRegressor as BagRegressor
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
     from milinfer.learning.tracking import TensorBoardTracker as TensorBoardTracker
     from milinfer.learning.tracking import Tracker as Tracker
     from milinfer.learning.tracking import WandbTracker as WandbTracker
-    from milinfer.learning.tracking import log_training as log_training
     from milinfer.likelihood.cost import LikelihoodCost as LikelihoodCost
     from milinfer.likelihood.fits import fit_results as fit_results
     from milinfer.likelihood.fits import impacts as impacts
@@ -144,7 +144,7 @@ _WHERE = {
     "relative_information": "intervals.information",
     "load_belt": "intervals.belt_files",
     "load_calibration": "intervals.saved_files",
-    "log_training": "learning.tracking",
+    "log_training": "learning.bag_likelihood",
     "minuit": "likelihood.fits",
     "mixture_cost": "likelihood.mixture",
     "neyman": "intervals.neyman",
