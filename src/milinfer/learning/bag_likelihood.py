@@ -104,9 +104,9 @@ class BagLikelihood(LikelihoodSettings):
         ``"mean"``, ``"sum"``, or one of the others of :mod:`milinfer.learning.networks.layers`.
     loss
         One of :mod:`milinfer.learning.networks.losses`; default ``"bce"`` for binary and
-        parametrised networks, else ``"cross-entropy"``.  ``"score"`` learns from the joint score alone (SALLY),
-        at all points at once; ``"ratio-mse"`` is the regression of ROLR, and of RASCAL with a
-        `score_weight`.
+        parametrised networks, else ``"cross-entropy"``.  ``"score"`` learns from the joint score
+        alone (SALLY), at all points at once; ``"ratio-mse"`` is the regression of ROLR, and of
+        RASCAL with a `score_weight`.
     symmetric
         Training pairs of a parametrised network; see
         :class:`milinfer.learning.networks.targets.PairBags`.

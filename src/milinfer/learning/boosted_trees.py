@@ -191,9 +191,8 @@ class BoostedLikelihood:
         return int(np.argmin(np.abs(grid - self.reference)))
 
     def _interpolation(self, grid: FloatArray) -> Interpolation:
-        degree = max(
-            2, min(4, (len(grid) - 1) // 2)
-        )  # smooths: the values at single points are rough
+        # Fewer coefficients than points, as the values at single points are rough.
+        degree = max(2, min(4, (len(grid) - 1) // 2))
         return Interpolation(grid, self.interpolation_kind, degree, self.window)
 
     @property
@@ -249,7 +248,7 @@ class BoostedLikelihood:
         Raises
         ------
         ModelError
-            With two points, through which there is no curve in the parameter.
+            With two points, which determine no curve in the parameter.
         """
         if len(self.fitted.grid) == 2:
             msg = (
@@ -310,8 +309,8 @@ class BoostedLikelihood:
     def save(self, path: PathLikeStr) -> None:
         """Save to a directory: the trees in XGBoost's own format, and ``model.json``.
 
-        The directory is written beside its place and then renamed, so that it is whole or not
-        there.
+        The directory is written under another name and then renamed, so that it is complete or
+        absent.
 
         Raises
         ------

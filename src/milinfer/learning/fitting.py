@@ -79,11 +79,9 @@ def fit(
     settings = dataclasses.replace(
         settings, network=network, training=training, bag_size=settings.events_in_bag
     )
-    split = (
-        None
-        if validation is None
-        else (samples, require_matching(sort_by_point(validation), samples))
-    )
+    split = None
+    if validation is not None:
+        split = samples, require_matching(sort_by_point(validation), samples)
     require_weights(samples)
     warn_of_free_coefficients(settings, model_points)
     mean, variance = moments(samples)

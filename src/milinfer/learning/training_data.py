@@ -210,7 +210,7 @@ def streamed_moments(samples: StreamedSamples) -> tuple[FloatArray, FloatArray]:
 
 
 def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
-    """Fingerprints of each sample and of all, as :func:`~milinfer.samples.fingerprints.sketch_each`."""
+    """Fingerprints of each sample and of all, as `sketch_each` gives for samples in memory."""
     each = [""] * len(samples)
     for k, part in samples.in_order():
         each[k] = joined([each[k], sketch(part)])

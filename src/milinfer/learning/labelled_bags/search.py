@@ -193,7 +193,7 @@ def optuna_search(
     estimator, X, y, grid, folds, scoring
         As for :func:`stepwise_search`.
     trials
-        Settings to try, besides those of `estimator`; those that come again cost nothing.
+        Number of settings to try, in addition to those of `estimator`; repeated ones cost nothing.
     seed
         Seed of the folds and of the sampler.
 

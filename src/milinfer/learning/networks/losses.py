@@ -2,8 +2,8 @@
 
 For two classes the loss of an example is −y₁ A(f) − y₀ B(f), where y₀ and y₁ are the probabilities
 that it comes from the reference (denominator) and from the numerator.  Its minimum over f gives
-the ratio r = p₁/p₀ (eq. 6).  A network ends here in an output o without activation, and each loss
-knows how to make its f from o and ln r from o:
+the ratio r = p₁/p₀ (eq. 6).  A network ends in an output o without activation, and each loss
+defines f and ln r as functions of o:
 
 ================== ==================== ==================== ============================
 name               A(f)                 B(f)                 f and ratio at the minimum

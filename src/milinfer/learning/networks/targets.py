@@ -158,7 +158,7 @@ class ClassBags:
             labels.append(np.full(len(draw.index), k))
             share = event_weights.sum() if self._importance else 1.0
             weights.append(share * draw.weights / len(draw.weights))
-        return _shuffled(index, labels, weights, [np.zeros_like(x) for x in labels], rng)
+        return _shuffle(index, labels, weights, [np.zeros_like(x) for x in labels], rng)
 
     def batch(
         self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
@@ -249,7 +249,7 @@ class PairBags:
             add(self._reference, self._reference, 1)
             for k, share in self._near:
                 add(k, self._reference, 0, share)
-        return _shuffled(
+        return _shuffle(
             [p[0] for p in parts],
             [np.full(len(p[0]), p[1]) for p in parts],
             [p[2] for p in parts],
@@ -277,7 +277,7 @@ def _constant(values: FloatArray | Float32Array) -> Any:
     return ops.convert_to_tensor(values, dtype="float32")
 
 
-def _shuffled(
+def _shuffle(
     index: Sequence[IntArray],
     labels: Sequence[IntArray],
     weights: Sequence[FloatArray],
