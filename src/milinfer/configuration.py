@@ -287,7 +287,7 @@ class TrackingSection(_Section):
 class AnalysisConfig(_Section):
     """A whole analysis.
 
-    Attributes
+    Parameters
     ----------
     analysis, samples, data, model, toys, templates, tracking
         Sections.
