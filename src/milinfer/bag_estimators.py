@@ -64,7 +64,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
     mean_
         Of the features, over the instances trained on.
     scale_
-        Their standard deviations.
+        Their standard deviations; 1 where all instances are alike.
     history_
         ``loss`` and ``val_loss`` of every epoch.
     n_iter_
@@ -190,11 +190,11 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     mean_
         Of the features, over the instances trained on.
     scale_
-        Their standard deviations.
+        Their standard deviations; 1 where all instances are alike.
     y_mean_
         Of the numbers to learn.
     y_scale_
-        Their standard deviation.
+        Their standard deviation; 1 where all are alike.
     history_
         ``loss`` and ``val_loss`` of every epoch, in units of the variance.
     n_iter_
