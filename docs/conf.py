@@ -47,6 +47,9 @@ napoleon_use_rtype = False
 # A dataclass documents its fields as parameters; its attributes would say the same once more.
 napoleon_use_ivar = True
 
+# Two hyphens begin an option of a command, and are no dash.
+smartquotes_action = "qe"
+
 html_theme = "furo"
 html_title = "milinfer"
 html_static_path = ["_static"]

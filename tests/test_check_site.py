@@ -71,6 +71,7 @@ BROKEN = {
         "<p>See [it](https://example.org).</p>",
         "<p>See [AS]_.</p>",
     ],
+    "an option of a command": ["<p>milinfer demo –out demo</p>", "<p>[—help]</p>"],
     "a backtick": ["<p>See `f`.</p>", "<p>See `the page <x>`_.</p>"],
 }
 
@@ -83,7 +84,8 @@ GOOD = [
     "<dt class=\"sig\">f(*args, **options: Any, text='$x$')</dt>",
     "<script>let a = `${b}` + '**c**';</script><style>a::b { c: d }</style>",
     "<head><title>:func:</title></head><p>Text.</p>",
-    "<p>2 * 3 ** 4, |c_k| &lt; 1, |η|, 5 : 3, p(x|θ)/p(x|0), a – b, {a, b}, a::b and $5.</p>",
+    "<p>2 * 3 ** 4, |c_k| &lt; 1, |η|, 5 : 3, p(x|θ)/p(x|0), {a, b}, a::b and $5.</p>",
+    "<p>a – b, 1–2, two–three and --out.</p>",
     "<p>Note: the name of a unit is in [pb], f(x)[0] and (see below).</p>",
     "<p>From 12:30:15 on; ratio 1:2:3.</p>",
     '<p>Before<br>after<img src="a.png"><hr></p><p>**</p>',

@@ -58,6 +58,7 @@ _MARKUP = {
     "a substitution": r"(?<![\w|])\|[A-Za-z]{2}[\w-]*\|(?![\w|])",
     "a link": r"\]\((?:https?:|#|[\w./-]+\.(?:md|html)\b)|\]_(?!\w)",
     "a backtick": r"`",
+    "an option of a command": r"(?:^|[\s\[(])[–—][a-z]",  # its hyphens have become a dash
 }
 _PATTERNS = {what: re.compile(pattern, re.MULTILINE) for what, pattern in _MARKUP.items()}
 
