@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version as release_of
+from typing import Any
 
 project = "milinfer"
 author = project_copyright = "The milinfer developers"
@@ -47,10 +49,17 @@ napoleon_use_rtype = False
 # A dataclass documents its fields as parameters; its attributes would say the same once more.
 napoleon_use_ivar = True
 
-# Two hyphens begin an option of a command, and are no dash.
-smartquotes_action = "qe"
-
 html_theme = "furo"
 html_title = "milinfer"
 html_static_path = ["_static"]
 html_css_files = ["milinfer.css"]
+
+
+def options_as_code(_app: Any, _context: Any, lines: list[str]) -> None:
+    """Two hyphens that begin an option of a command stay, where text would make a dash of them."""
+    lines[:] = [re.sub(r"(?<![`\w-])--[a-z][\w-]*", r"``\g<0>``", line) for line in lines]
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("sphinx-click-process-description", options_as_code)
