@@ -415,15 +415,8 @@ def report(directory: Path, json_path: Path | None) -> None:
 
 
 def _read_data(spec: str, feature_set: str) -> Any:
-    """A dataset; the point does not matter, data have none."""
-    from milinfer.exceptions import ParameterError
-    from milinfer.samples.sample import Sample
+    """Read a dataset."""
+    from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)
-    try:
-        sample = Sample.from_file(path, point=point, features=feature_set)
-    except ParameterError:
-        if point is not None:
-            raise
-        sample = Sample.from_file(path, point={}, features=feature_set)
-    return sample.as_data()
+    return read_data(path, point=point, features=feature_set).as_data()

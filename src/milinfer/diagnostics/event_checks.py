@@ -39,7 +39,7 @@ from milinfer.diagnostics.two_sample import (
     feature_closure,
     separation,
 )
-from milinfer.samples.weights import effective_size, weighted_mean, weighted_ratio
+from milinfer.samples.weights import WeightSums, effective_number, weighted_mean, weighted_ratio
 from milinfer.typing import FloatArray
 
 __all__ = [
@@ -74,7 +74,7 @@ def normalisation_check(held: HeldOut) -> tuple[NormalisationScan, Check]:
     log_ratio = np.stack([held.value(held.origin, float(t)) for t in grid], axis=1)
     ratio = np.exp(np.minimum(log_ratio, _LARGEST_LOG))
     mean, error = weighted_mean(ratio, weights)
-    effective = effective_size(weights[:, None] * ratio)
+    effective = WeightSums.over(weights[:, None] * ratio).effective_number()
     critical = critical_pull(held.sigma, len(grid) - 1)
     tolerance = held.tolerances.normalisation
     looks = [
@@ -123,7 +123,7 @@ def score_check(held: HeldOut) -> Check:
         score = held.value(i, theta, 1)
         mean, error = (float(a) for a in weighted_mean(score, weights))
         spread = np.sqrt(max(float(weighted_mean((score - mean) ** 2, weights)[0]), 0.0))
-        enough = bool(effective_size(weights) >= MINIMUM)
+        enough = effective_number(weights) >= MINIMUM
         if spread <= held.rounding:
             blind: Outcome = "failed" if abs(mean) > held.rounding else "undecided"
             looks.append(
@@ -170,7 +170,7 @@ def bartlett_check(held: HeldOut) -> Check:
     bend = -held.value(held.origin, theta, 2)
     name, quantity = "event Bartlett", f"E[−λ″]/E[λ′²] at {held.label(theta)}"
     tolerance = held.tolerances.bartlett
-    enough = bool(effective_size(weights) >= MINIMUM)
+    enough = effective_number(weights) >= MINIMUM
     if np.sqrt(square.max()) <= held.rounding:
         return Check(
             name,
@@ -386,7 +386,7 @@ def _ratio(held: HeldOut, index: int) -> FloatArray:
 def _enough(held: HeldOut, index: int) -> bool:
     source = held.samples[held.origin].weights
     sizes = [source, source * _ratio(held, index), held.samples[index].weights]
-    return min(float(effective_size(w)) for w in sizes) >= MINIMUM
+    return min(effective_number(w) for w in sizes) >= MINIMUM
 
 
 def _look(

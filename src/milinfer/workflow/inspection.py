@@ -339,9 +339,9 @@ def _nanoaod(path: Path) -> Facts:
 
 
 def _features(path: Path) -> Facts:
-    from milinfer.samples.sample_files import read_sample
+    from milinfer.samples.sample import Sample
 
-    sample = read_sample(path)
+    sample = Sample.from_file(path)
     return {
         "kind": "features",
         "process": sample.process,
