@@ -11,19 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from milinfer.binned.histograms import TemplateHistograms
 from milinfer.binned.template_cost import profile_log_likelihood
 from milinfer.exceptions import TemplateError
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from milinfer.binned.templates import Templates
 
 __all__ = ["BinnedLLR"]
 
@@ -63,7 +60,7 @@ class BinnedLLR:
     """
 
     name: str
-    templates: Templates
+    templates: TemplateHistograms
     parameter: str | tuple[str, ...]
     interpolation: Interpolation | ChebyshevBox
     reference: float | tuple[float, ...] = 0.0

@@ -15,19 +15,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
-from milinfer.binned.histograms import as_counts
+from milinfer.binned.histograms import TemplateHistograms, as_counts
 from milinfer.binned.template_diagnosis import FEW_EXPECTED
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.typing import FloatArray
-
-if TYPE_CHECKING:
-    from milinfer.binned.templates import Templates
 
 __all__ = [
     "ProfiledBins",
@@ -105,7 +102,7 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
 
     def __init__(
         self,
-        templates: Templates,
+        templates: TemplateHistograms,
         counts: FloatArray,
         *,
         rate: bool = False,
@@ -253,7 +250,7 @@ def pyhf_channel(
 
 
 def template_workspace(
-    templates: Templates,
+    templates: TemplateHistograms,
     counts: ArrayLike | None = None,
     *,
     mc_stat: bool = True,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from milinfer.binned.histograms import TemplateHistograms
 from milinfer.typing import Point
 from milinfer.utils.display import html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point
@@ -15,8 +16,6 @@ from milinfer.utils.points import format_point
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
-
-    from milinfer.binned.templates import Templates
 
 __all__ = ["BinDiagnosis", "TemplateDiagnosis", "diagnose_templates"]
 
@@ -150,7 +149,9 @@ class TemplateDiagnosis:
         return numbers.append_column("problems", [["; ".join(r.problems) for r in self.rows]])
 
 
-def diagnose_templates(templates: Templates, n_events: float | None = None) -> TemplateDiagnosis:
+def diagnose_templates(
+    templates: TemplateHistograms, n_events: float | None = None
+) -> TemplateDiagnosis:
     """Check every bin of templates.
 
     Parameters

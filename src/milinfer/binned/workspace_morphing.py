@@ -21,20 +21,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.binned.pyhf_cost import PyhfCost, asimov_data
+from milinfer.binned.templates import Templates
 from milinfer.binned.workspaces import MORPHING, model_and_data, read_workspace, require_workspace
 from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, PathLikeStr, Point
 from milinfer.utils.polynomials import PolynomialBasis
-
-if TYPE_CHECKING:
-    from milinfer.binned.templates import Templates
 
 __all__ = [
     "BackgroundYields",
@@ -287,7 +285,7 @@ class Systematic:
         """``normsys`` or ``histosys``."""
         for side in (self.low, self.high):
             # numpy takes templates for an object of no dimension.
-            if _is_templates(side) or np.ndim(side):  # type: ignore[arg-type]
+            if isinstance(side, Templates) or np.ndim(side):
                 return "histosys"
         return "normsys"
 
@@ -391,7 +389,7 @@ def export_workspace(
     if luminosity is None:
         msg = f"{name}: a workspace has yields and needs templates with luminosity= in 1/fb"
         raise TemplateError(msg)
-    at = _nearest(templates) if point is None else dict(point)
+    at = dict(templates.reference if point is None else point)
     theta = basis.array(at)
     low, high = templates.points.min(axis=0), templates.points.max(axis=0)
     if np.any((theta < low) | (theta > high)):
@@ -469,17 +467,6 @@ def export_workspace(
     return workspace
 
 
-def _nearest(templates: Templates) -> dict[str, float]:
-    span = np.abs(templates.points).max(axis=0)
-    distance = np.linalg.norm(templates.points / np.where(span > 0, span, 1.0), axis=1)
-    values = templates.points[int(np.argmin(distance))].tolist()
-    return dict(zip(templates.basis.parameters, values, strict=True))
-
-
-def _is_templates(x: object) -> bool:
-    return hasattr(x, "basis_points")
-
-
 def _per_bin(values: ArrayLike, like: FloatArray, what: str) -> FloatArray:
     """A number for each bin, finite and not negative."""
     array = np.asarray(values, dtype=np.float64)
@@ -535,7 +522,7 @@ def _systematic(
     others: dict[str, FloatArray],
 ) -> dict[str, dict[str, Any]]:
     """The modifier of each sample that a systematic changes."""
-    varied = any(_is_templates(x) for x in (systematic.low, systematic.high))
+    varied = any(isinstance(x, Templates) for x in (systematic.low, systematic.high))
     wanted = systematic.samples or ((SIGNAL,) if varied else (SIGNAL, *others))
     unknown = set(wanted) - {SIGNAL, *others}
     if unknown or (varied and wanted != (SIGNAL,)):
@@ -572,10 +559,9 @@ def _varied(
     targets: dict[str, FloatArray],
 ) -> dict[str, FloatArray]:
     """Yields of each sample under a variation."""
-    if _is_templates(shift):
-        varied: Templates = shift  # type: ignore[assignment]
-        same = varied.basis == templates.basis and np.array_equal(varied.edges, templates.edges)
-        if not same or varied.luminosity != templates.luminosity:
+    if isinstance(shift, Templates):
+        same = shift.basis == templates.basis and np.array_equal(shift.edges, templates.edges)
+        if not same or shift.luminosity != templates.luminosity:
             msg = (
                 f"systematic {systematic.name}: the varied templates have other parameters, "
                 "degree, edges or luminosity than the nominal ones; fill them alike"
@@ -584,7 +570,7 @@ def _varied(
         names = templates.basis.parameters
         # At the points of the nominal basis, whatever points the varied samples would choose.
         return {
-            sample: varied.expected(dict(zip(names, p.tolist(), strict=True)))
+            sample: shift.expected(dict(zip(names, p.tolist(), strict=True)))
             for sample, p in zip(targets, templates.basis_points, strict=True)
         }
     relative = np.asarray(shift, dtype=np.float64)
