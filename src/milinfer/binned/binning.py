@@ -20,7 +20,6 @@ from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, point_matrix
 
 __all__ = [
-    "binned_information",
     "bins_with_enough",
     "checked_edges",
     "fisher_bins",
@@ -205,11 +204,12 @@ def fisher_bins(
     --------
     Two bins of a Gaussian keep 2/π of the information about its mean, at best:
 
+    >>> from milinfer.binned.templates import Templates
     >>> from milinfer.datasets import gaussian
     >>> samples = gaussian.samples(50_000, [-0.3, 0.0, 0.3], seed=1)
     >>> edges = fisher_bins(samples, "x0", 2, {"mu": 0.0}, degree=2)
-    >>> kept = binned_information(samples, "x0", edges, {"mu": 0.0}, degree=2)
-    >>> bool(abs(kept[0, 0] - 2 / np.pi) < 0.03)
+    >>> templates = Templates.from_samples(samples, "x0", bins=edges, degree=2)
+    >>> bool(abs(templates.information({"mu": 0.0})[0, 0] - 2 / np.pi) < 0.03)
     True
     """
     name = observable_name(observable)
@@ -249,47 +249,6 @@ def fisher_bins(
     for k in reversed(range(n_bins)):
         chosen.append(int(came[k][chosen[-1]]))
     found: FloatArray = edges[np.array(chosen[::-1])]
-    return found
-
-
-def binned_information(
-    samples: SampleSet, observable: Observable, edges: ArrayLike, at: Point, *, degree: int = 4
-) -> FloatArray:
-    """Fisher information of the shape of a histogram about the parameters, for one event.
-
-    Parameters
-    ----------
-    samples, observable, at, degree
-        As for :func:`fisher_bins`.
-    edges
-        Shape (n_bins + 1,); the outer bins take what lies beyond.
-
-    Returns
-    -------
-    ndarray
-        Shape (n_parameters, n_parameters); in one parameter 1/σ² of an estimate from one event.
-
-    Raises
-    ------
-    TemplateError
-        If a bin is not positive at the point.
-
-    Examples
-    --------
-    >>> from milinfer.datasets import gaussian
-    >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
-    >>> edges = np.linspace(-2, 2, 30)
-    >>> found = binned_information(samples, "x0", edges, {"mu": 0.0}, degree=2)
-    >>> bool(0.9 < found[0, 0] < 1.05)
-    True
-    """
-    name = observable_name(observable)
-    values = [observable_values(s, observable, name) for s in samples]
-    checked = checked_edges(edges, name)
-    share, slope = _shape(samples, values, checked, at, degree)
-    found: FloatArray = np.einsum(
-        "pb,qb,b->pq", slope, slope, 1.0 / _positive(share, checked, at, name)
-    )
     return found
 
 

@@ -7,7 +7,6 @@ Histograms of templates as JSON in the UHI serialisation, which every histogram 
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,8 +37,8 @@ from milinfer.utils.display import (
     point_cells,
     point_types,
 )
-from milinfer.utils.files import parse_json, write_whole
-from milinfer.utils.points import format_point, point_id
+from milinfer.utils.files import parse_json
+from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ __all__ = [
     "Templates",
     "html_templates",
     "load_histograms",
-    "save_histograms",
     "templates_table",
 ]
 
@@ -343,45 +341,6 @@ def html_templates(templates: Templates) -> str:
     return f"<div>{html_histogram(axis.edges, sigma, axis.name)}{shown}</div>"
 
 
-def save_histograms(templates: Templates, path: PathLikeStr) -> None:
-    """Write the histogram of each sample, with variances, in pb.
-
-    The file is a JSON object: name of the point (``c_HW_m0p5``) → histogram in the serialisation
-    of the Universal Histogram Interface.  The metadata of each hold ``point``
-    (``c_HW=-0.5``) and ``unit``, in hist ``h.point`` and ``h.unit``.
-
-    Parameters
-    ----------
-    templates
-        Whose ``histograms`` to write.
-    path
-        JSON file.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from milinfer.datasets import gaussian
-    >>> from milinfer.binned.templates import Templates
-    >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
-    >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_histograms(templates, Path(folder, "h.json"))
-    ...     histograms = load_histograms(Path(folder, "h.json"))
-    >>> list(histograms), histograms["mu_0"] == templates.histograms[1]
-    (['mu_m0p5', 'mu_0', 'mu_0p5'], True)
-    """
-    import uhi.io.json as uhi_json
-
-    content: dict[str, Any] = {}
-    for values, h in zip(templates.points.tolist(), templates.histograms, strict=True):
-        point = dict(zip(templates.basis.parameters, values, strict=True))
-        # The schema of UHI allows text and numbers here; hist makes attributes of them.
-        item = h._to_uhi_()
-        notes = {**item.get("metadata", {}), "point": format_point(point), "unit": "pb"}
-        content[point_id(point)] = {**item, "metadata": notes}
-    write_whole(path, json.dumps(content, default=uhi_json.default, indent=1) + "\n")
-
-
 def load_histograms(path: PathLikeStr) -> dict[str, Any]:
     """Read histograms in the UHI serialisation.
 
@@ -403,14 +362,14 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
 
     Examples
     --------
-    >>> import tempfile
+    >>> import json, tempfile
+    >>> import hist, uhi.io.json
+    >>> h = hist.Hist.new.Reg(4, 0, 1, name="x").Weight().fill(x=[0.1, 0.6])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Path(folder, "h.json").write_text('{"h": 1}')
-    ...     try:
-    ...         load_histograms(Path(folder, "h.json"))
-    ...     except TemplateError as error:
-    ...         print(str(error).replace(folder, ""))
-    /h.json: 'h' is no histogram in the UHI serialisation ...
+    ...     file = Path(folder, "h.json")
+    ...     _ = file.write_text(json.dumps({"signal": h}, default=uhi.io.json.default))
+    ...     load_histograms(file)["signal"] == h
+    True
     """
     import hist
     import uhi.io.json as uhi_json

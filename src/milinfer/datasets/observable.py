@@ -29,7 +29,6 @@ The propagators of Z Z* → e+ e− ν ν̄ do not depend on the direction, and 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,13 +45,11 @@ from milinfer.datasets.amplitude import (
 )
 from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.phase_space import SQRT_S, parton_densities
-from milinfer.datasets.vbf_hww import DEFAULT_WEIGHTS, PARAMETER, PROCESS
+from milinfer.datasets.vbf_hww import PROCESS
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples.sample import Sample
-from milinfer.typing import FloatArray, Point
-from milinfer.utils.points import format_point, point_id
+from milinfer.typing import FloatArray
 
-__all__ = ["ObservableRatio", "integrands", "observable_coefficients", "with_observable_weights"]
+__all__ = ["ObservableRatio", "integrands", "observable_coefficients"]
 
 
 _BLOCK = 64
@@ -147,62 +144,6 @@ def observable_coefficients(
     else:
         found = [_integrate(parts[0], 0, numbers[0])]
     return ObservableRatio(*(np.concatenate(column) for column in zip(*found, strict=True)))
-
-
-def with_observable_weights(
-    sample: Sample, coefficients: FloatArray, points: Sequence[Point] = DEFAULT_WEIGHTS
-) -> Sample:
-    """Replace the reweights of a sample by those of the visible final state.
-
-    :class:`milinfer.Oracle` then gives the exact likelihood ratio of what the estimators see.
-
-    Parameters
-    ----------
-    sample
-        The features of the events, in the same order, at a point of c_HW.
-    coefficients
-        From :func:`observable_coefficients`, shape (n_events, 5).
-    points
-        Points of the new reweights; five or more fix the quartic.
-
-    Raises
-    ------
-    SampleError
-        If shapes disagree, or the sample's own density is not positive.
-    ParameterError
-        If the sample or one of the points is not at a value of c_HW alone.
-
-    Examples
-    --------
-    >>> sample = Sample(np.zeros((1, 1)), ("x",), point={"c_HW": 0.0})
-    >>> new = with_observable_weights(sample, np.array([[1.0, 0.5, 0.1, 0.0, 0.0]]))
-    >>> new.reweights["c_HW_1"]
-    array([1.6])
-    """
-    for point in (sample.point, *points):
-        if set(point) != {PARAMETER}:
-            msg = (
-                f"{sample.label}: observable weights need points of {PARAMETER} alone, "
-                f"not {format_point(point) or 'none'}"
-            )
-            raise ParameterError(msg)
-    if coefficients.shape != (len(sample), 5):
-        msg = (
-            f"{sample.label}: coefficients have shape {coefficients.shape}, "
-            f"but {len(sample)} events need {(len(sample), 5)}"
-        )
-        raise SampleError(msg)
-    values = [sample.point[PARAMETER], *(point[PARAMETER] for point in points)]
-    own, *others = np.polynomial.polynomial.polyval(np.array(values), coefficients.T).T
-    if not (own > 0).all():
-        msg = f"{sample.label}: the density of event {int(np.argmin(own > 0))} is not positive"
-        raise SampleError(msg)
-    ids = [point_id(point) for point in points]
-    return dataclasses.replace(
-        sample,
-        reweights={k: sample.weights * w / own for k, w in zip(ids, others, strict=True)},
-        reweight_points=dict(zip(ids, points, strict=True)),
-    )
 
 
 def _integrate(
