@@ -95,7 +95,7 @@ class BinnedLLR:
         )
 
     @cached_property
-    def _relative(self) -> FloatArray:
+    def _relative_errors(self) -> FloatArray:
         return self.templates.relative_errors(self.templates.reference)
 
     def event_bins(self, sample: Sample) -> IntArray:
@@ -126,9 +126,9 @@ class BinnedLLR:
                 "events of positive weight, or wider bins"
             )
             raise TemplateError(msg)
-        values = profile_log_likelihood(counts, self._fractions, self._relative, rate=False)
-        found: FloatArray = values[:, :-1] - values[:, -1:]
-        return found
+        values = profile_log_likelihood(counts, self._fractions, self._relative_errors, rate=False)
+        ratios: FloatArray = values[:, :-1] - values[:, -1:]
+        return ratios
 
     def event_llr(self, sample: Sample) -> FloatArray:
         """Ln f_b(θ_k)/f_b(θ0) of each event's bin, of fixed templates, shape (n_events, K).
@@ -144,5 +144,5 @@ class BinnedLLR:
     def bin_llr(self) -> FloatArray:
         """Ln f_b(θ_k)/f_b(θ0) of each bin, of fixed templates, shape (n_bins, K)."""
         logs = np.log(self._fractions)
-        found: FloatArray = (logs[:-1] - logs[-1]).T
-        return found
+        ratios: FloatArray = (logs[:-1] - logs[-1]).T
+        return ratios

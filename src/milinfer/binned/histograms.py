@@ -62,8 +62,8 @@ class TemplateAxis:
 
     def index(self, sample: Sample) -> IntArray:
         """Bin of each event, shape (n_events,)."""
-        found = np.searchsorted(self.edges, self.inside(sample), side="right") - 1
-        index: IntArray = found.astype(np.int64)
+        bins = np.searchsorted(self.edges, self.inside(sample), side="right") - 1
+        index: IntArray = bins.astype(np.int64)
         return index
 
     def label(self, b: int) -> str:
@@ -136,11 +136,11 @@ def make_axes(
     [3, 2]
     """
     observables = observable if isinstance(observable, tuple) else (observable,)
-    given = name if isinstance(name, tuple) else (name,) * len(observables)
+    names = name if isinstance(name, tuple) else (name,) * len(observables)
     each = bins
     if isinstance(bins, (int, np.integer)) or len(observables) == 1:
         each = (bins,) * len(observables)
-    if not (len(observables) in {1, 2} and len(given) == len(each) == len(observables)):
+    if not (len(observables) in {1, 2} and len(names) == len(each) == len(observables)):
         msg = (
             f"{len(observables)} observables, bins={bins!r} and name={name!r} do not fit together; "
             "give one observable, or two with a pair of bins and, if at all, a pair of names"
@@ -150,13 +150,13 @@ def make_axes(
         msg = f"{name!r} cannot be the name of two observables; give name=(first, second)"
         raise TemplateError(msg)
     axes = []
-    for one, own, wanted in zip(observables, given, each, strict=True):
-        title = own or observable_name(one)
+    for one, one_name, one_bins in zip(observables, names, each, strict=True):
+        title = one_name or observable_name(one)
         values = [observable_values(s, one, title) for s in samples]
-        if isinstance(wanted, (int, np.integer)):
-            edges = quantile_bins(values, int(wanted), title)
+        if isinstance(one_bins, (int, np.integer)):
+            edges = quantile_bins(values, int(one_bins), title)
         else:
-            edges = checked_edges(wanted, title)
+            edges = checked_edges(one_bins, title)
         if min_effective is not None:
             if len(observables) > 1:
                 msg = (
@@ -201,7 +201,7 @@ def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
     if not total > 0:
         msg = f"{sample.label}: the weights add up to {total:g}; they must be positive in total"
         raise SampleError(msg)
-    found = hist.Hist(
+    histogram = hist.Hist(
         *(
             hist.axis.Variable(a.edges, name=f"axis_{k}", label=a.name, flow=False)
             for k, a in enumerate(axes)
@@ -210,8 +210,8 @@ def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
     )
     # The sum of the weights is the cross-section, whatever their normalisation was.
     scale = sample.cross_section / total
-    found.fill(*(a.inside(sample) for a in axes), weight=sample.weights * scale)
-    return found
+    histogram.fill(*(a.inside(sample) for a in axes), weight=sample.weights * scale)
+    return histogram
 
 
 def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
@@ -227,15 +227,15 @@ def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
     >>> as_counts([3, 0], 2, "x0")
     array([3., 0.])
     """
-    found = np.asarray(counts, dtype=np.float64)
-    good = found.shape == (n_bins,) and np.all(np.isfinite(found) & (found >= 0))
-    if not (good and found.sum() > 0):
+    array = np.asarray(counts, dtype=np.float64)
+    good = array.shape == (n_bins,) and np.all(np.isfinite(array) & (array >= 0))
+    if not (good and array.sum() > 0):
         msg = (
-            f"{name}: counts of shape {found.shape} given, {n_bins} numbers expected that are "
-            f"finite, not negative and not all zero; they are {found.tolist()}"
+            f"{name}: counts of shape {array.shape} given, {n_bins} numbers expected that are "
+            f"finite, not negative and not all zero; they are {array.tolist()}"
         )
         raise TemplateError(msg)
-    return found
+    return array
 
 
 # Points at which the range of several parameters is searched for negative yields.
@@ -390,8 +390,8 @@ class TemplateHistograms:
         scale = self._events_per_pb() if rate else 1.0 / sigma.sum()
         if not rate:
             slope = slope - slope.sum(axis=1, keepdims=True) * sigma / sigma.sum()
-        found: FloatArray = scale * np.einsum("pb,qb,b->pq", slope, slope, 1.0 / sigma)
-        return found
+        matrix: FloatArray = scale * np.einsum("pb,qb,b->pq", slope, slope, 1.0 / sigma)
+        return matrix
 
     @cached_property
     def reference(self) -> Point:

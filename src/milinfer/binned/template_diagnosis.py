@@ -167,8 +167,8 @@ def diagnose_templates(
     >>> from milinfer.binned.templates import Templates
     >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
     >>> templates = Templates.from_samples(samples, "x0", bins=[-9, -0.5, 0.5, 9], degree=2)
-    >>> found = diagnose_templates(templates, n_events=12)
-    >>> found.passed, found.problems[0]
+    >>> diagnosis = diagnose_templates(templates, n_events=12)
+    >>> diagnosis.passed, diagnosis.problems[0]
     (False, 'bin 0 x0 [-9, -0.5): 3.6 events expected, below 5: check the coverage with toys')
     """
     from scipy.stats import chi2
@@ -194,14 +194,14 @@ def diagnose_templates(
     negative = templates.basis.value(templates.fit, scan) <= 0
     rows = []
     for b, name in enumerate(templates.bin_names):
-        where = None
+        negative_at = None
         if negative[:, b].any():
             # The one nearest to the reference, where it matters first.
             bad = scan[negative[:, b]]
             span = np.maximum(np.ptp(scan, axis=0), 1e-300)
             distance = np.linalg.norm((bad - templates.basis.array(at)) / span, axis=1)
             nearest = bad[int(np.argmin(distance))].tolist()
-            where = dict(zip(templates.basis.parameters, nearest, strict=True))
+            negative_at = dict(zip(templates.basis.parameters, nearest, strict=True))
         problems = []
         if expected[b] < FEW_EXPECTED:
             problems.append(
@@ -214,10 +214,10 @@ def diagnose_templates(
                 f"{effective[b]:.2g} effective simulated events, below "
                 f"{FEW_EFFECTIVE:g}: use fewer or wider bins, or more events"
             )
-        if where is not None:
+        if negative_at is not None:
             problems.append(
-                f"morphed to a yield that is not positive at {format_point(where)}: use wider "
-                "bins, a lower degree or more events"
+                f"morphed to a yield that is not positive at {format_point(negative_at)}: "
+                "use wider bins, a lower degree or more events"
             )
         if p_values[b] < _MIN_P_VALUE:
             problems.append(
@@ -233,7 +233,7 @@ def diagnose_templates(
                 effective=float(effective[b]),
                 smallest_effective=float(smallest[b]),
                 p_value=float(p_values[b]),
-                negative_at=where,
+                negative_at=negative_at,
                 problems=tuple(problems),
             )
         )

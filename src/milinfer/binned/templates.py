@@ -334,11 +334,11 @@ def html_templates(templates: Templates) -> str:
         else measured(float(templates.background.values().sum()), None, "pb"),
         "bins with problems": f"{problems}: see diagnose()" if problems else "none",
     }
-    shown = html_facts(f"Templates of {templates.observable_name}", facts)
+    table = html_facts(f"Templates of {templates.observable_name}", facts)
     if len(templates.axes) > 1:
-        return shown
+        return table
     (axis,) = templates.axes
-    return f"<div>{html_histogram(axis.edges, sigma, axis.name)}{shown}</div>"
+    return f"<div>{html_histogram(axis.edges, sigma, axis.name)}{table}</div>"
 
 
 def load_histograms(path: PathLikeStr) -> dict[str, Any]:

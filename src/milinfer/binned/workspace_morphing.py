@@ -215,7 +215,7 @@ def import_workspace(
         msg = f"{name} records no morphing; PyhfCost.from_workspace reads a plain workspace"
         raise WorkspaceError(msg)
     parameters = tuple(dict.fromkeys(n for m in morphings for n in m.basis.parameters))
-    limits = {n: _limits(n, morphings) for n in parameters}
+    limits = {n: _common_range(n, morphings) for n in parameters}
     start = {n: v for m in reversed(morphings) for n, v in m.start.items()}
     index = [[parameters.index(n) for n in m.basis.parameters] for m in morphings]
 
@@ -239,7 +239,7 @@ def import_workspace(
     return cost(data) if asimov is None else cost(asimov_data(cost(data), asimov))
 
 
-def _limits(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:
+def _common_range(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:
     ranges = [m.limits[name] for m in morphings if name in m.limits]
     low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
     if not low < high:
@@ -418,9 +418,11 @@ def export_workspace(
         if poi is not None:
             modifiers[sample].append({"name": poi, "type": "normfactor", "data": None})
     for systematic in systematics:
-        for sample, modifier in _systematic(systematic, templates, nominal, others).items():
-            known = {(m["name"], m["type"]) for m in modifiers[sample]}
-            if (modifier["name"], modifier["type"]) in known:
+        for sample, modifier in _systematic_modifiers(
+            systematic, templates, nominal, others
+        ).items():
+            earlier = {(m["name"], m["type"]) for m in modifiers[sample]}
+            if (modifier["name"], modifier["type"]) in earlier:
                 msg = f"{name}: {systematic.name} comes twice for the sample {sample}; merge them"
                 raise TemplateError(msg)
             modifiers[sample].append(modifier)
@@ -449,14 +451,17 @@ def export_workspace(
             }
         ],
         "observations": [
-            {"name": name, "data": _counts(templates, counts, at_point, others, name).tolist()}
+            {
+                "name": name,
+                "data": _observed_counts(templates, counts, at_point, others, name).tolist(),
+            }
         ],
         "measurements": [
             {
                 "name": "milinfer",
                 "config": {
                     "poi": poi or "",
-                    "parameters": _parameters(tie, theta, luminosity_uncertainty),
+                    "parameters": _parameter_entries(tie, theta, luminosity_uncertainty),
                 },
             },
             tie.measurement(),
@@ -479,7 +484,7 @@ def _per_bin(values: ArrayLike, like: FloatArray, what: str) -> FloatArray:
     return np.broadcast_to(array, like.shape)
 
 
-def _counts(
+def _observed_counts(
     templates: Templates,
     counts: Sample | ArrayLike | None,
     at_point: FloatArray,
@@ -498,7 +503,7 @@ def _counts(
     return _per_bin(observed, at_point, f"counts of {name}")
 
 
-def _parameters(
+def _parameter_entries(
     tie: WorkspaceMorphing, theta: FloatArray, luminosity_uncertainty: float | None
 ) -> list[dict[str, Any]]:
     # Free factors would fit anything; pyhf is to see the signal at the point.
@@ -515,7 +520,7 @@ def _parameters(
     return parameters
 
 
-def _systematic(
+def _systematic_modifiers(
     systematic: Systematic,
     templates: Templates,
     nominal: dict[str, FloatArray],
@@ -523,16 +528,16 @@ def _systematic(
 ) -> dict[str, dict[str, Any]]:
     """The modifier of each sample that a systematic changes."""
     varied = any(isinstance(x, Templates) for x in (systematic.low, systematic.high))
-    wanted = systematic.samples or ((SIGNAL,) if varied else (SIGNAL, *others))
-    unknown = set(wanted) - {SIGNAL, *others}
-    if unknown or (varied and wanted != (SIGNAL,)):
+    names = systematic.samples or ((SIGNAL,) if varied else (SIGNAL, *others))
+    unknown = set(names) - {SIGNAL, *others}
+    if unknown or (varied and names != (SIGNAL,)):
         msg = (
-            f"systematic {systematic.name} is for {', '.join(wanted)}; there are {SIGNAL}"
+            f"systematic {systematic.name} is for {', '.join(names)}; there are {SIGNAL}"
             f"{''.join(f', {b}' for b in others)}, and varied templates are for {SIGNAL} alone"
         )
         raise TemplateError(msg)
-    targets = {**(nominal if SIGNAL in wanted else {})}
-    targets |= {b: others[b] for b in wanted if b != SIGNAL}
+    targets = {**(nominal if SIGNAL in names else {})}
+    targets |= {b: others[b] for b in names if b != SIGNAL}
     if systematic.kind == "normsys":
         low, high = 1.0 + float(systematic.low), 1.0 + float(systematic.high)  # type: ignore[arg-type]
         data = {"lo": low, "hi": high}
@@ -540,8 +545,8 @@ def _systematic(
             msg = f"systematic {systematic.name}: relative shifts must be above -1, not {data}"
             raise TemplateError(msg)
         return {s: {"name": systematic.name, "type": "normsys", "data": data} for s in targets}
-    lows = _varied(systematic, systematic.low, templates, targets)
-    highs = _varied(systematic, systematic.high, templates, targets)
+    lows = _varied_yields(systematic, systematic.low, templates, targets)
+    highs = _varied_yields(systematic, systematic.high, templates, targets)
     return {
         s: {
             "name": systematic.name,
@@ -552,7 +557,7 @@ def _systematic(
     }
 
 
-def _varied(
+def _varied_yields(
     systematic: Systematic,
     shift: float | ArrayLike | Templates,
     templates: Templates,

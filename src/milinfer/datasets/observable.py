@@ -140,10 +140,10 @@ def observable_coefficients(
 
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(len(parts), mp_context=context) as pool:
-            found = list(pool.map(_integrate, parts, starts, numbers))
+            integrals = list(pool.map(_integrate, parts, starts, numbers))
     else:
-        found = [_integrate(parts[0], 0, numbers[0])]
-    return ObservableRatio(*(np.concatenate(column) for column in zip(*found, strict=True)))
+        integrals = [_integrate(parts[0], 0, numbers[0])]
+    return ObservableRatio(*(np.concatenate(column) for column in zip(*integrals, strict=True)))
 
 
 def _integrate(
@@ -225,7 +225,7 @@ def integrands(
     # All that depends on the event alone has the shape (n, 1).
     positron, electron, down, up = np.moveaxis(seen, 1, 0)[..., None]
     pair, recoil = positron + electron, -(down + up)
-    m_ll2 = _twice(positron, electron)
+    m_ll2 = _twice_product(positron, electron)
     transverse = 2 * (recoil[:, 1] * pair[:, 1] + recoil[:, 2] * pair[:, 2])
     mt_h = np.sqrt(M_H**2 + recoil[:, 1] ** 2 + recoil[:, 2] ** 2)
     mt_ll = np.sqrt(m_ll2 + pair[:, 1] ** 2 + pair[:, 2] ** 2)
@@ -260,7 +260,7 @@ def _production(
     forward, backward = d_plus + u_plus + h_plus, d_minus + u_minus + h_minus
     inside = (forward < SQRT_S) & (backward < SQRT_S)
     forward, backward = (np.where(inside, p, SQRT_S / 2) for p in (forward, backward))
-    s_hat, m_jj2 = forward * backward, _twice(down, up)
+    s_hat, m_jj2 = forward * backward, _twice_product(down, up)
     total = [np.zeros(h_plus.shape) for _ in range(3)]
     for p_up, p_down, jets in (
         (forward, backward, (d_minus, u_plus, u_minus, d_plus)),
@@ -310,7 +310,7 @@ def _decay(
     return total
 
 
-def _twice(a: FloatArray, b: FloatArray) -> FloatArray:
+def _twice_product(a: FloatArray, b: FloatArray) -> FloatArray:
     """2 a·b of momenta (n, 4, 1)."""
     space: FloatArray = np.sum(a[:, 1:] * b[:, 1:], axis=1)
     return 2 * (a[:, 0] * b[:, 0] - space)
