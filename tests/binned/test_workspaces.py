@@ -14,9 +14,10 @@ from click.testing import CliRunner
 from iminuit import Minuit
 from scipy.stats import norm
 
+from histogram_files import write_histograms
 from milinfer import cli
 from milinfer.binned.pyhf_cost import PyhfCost
-from milinfer.binned.templates import Templates, load_histograms, save_histograms
+from milinfer.binned.templates import Templates, load_histograms
 from milinfer.binned.workspace_morphing import (
     BackgroundYields,
     Systematic,
@@ -385,7 +386,7 @@ def test_inspect_says_what_a_workspace_is(full, tmp_path):
 
 
 def test_histograms_survive_the_file(templates, tmp_path):
-    save_histograms(templates, tmp_path / "h.json")
+    write_histograms(templates, tmp_path / "h.json")
     histograms = load_histograms(tmp_path / "h.json")
     assert list(histograms) == ["mu_m0p6", "mu_m0p3", "mu_0", "mu_0p3", "mu_0p6"]
     for h, original in zip(histograms.values(), templates.histograms, strict=True):

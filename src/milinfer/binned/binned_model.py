@@ -11,19 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from milinfer.binned.histograms import TemplateHistograms
 from milinfer.binned.template_cost import profile_log_likelihood
 from milinfer.exceptions import TemplateError
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from milinfer.binned.templates import Templates
 
 __all__ = ["BinnedLLR"]
 
@@ -63,7 +60,7 @@ class BinnedLLR:
     """
 
     name: str
-    templates: Templates
+    templates: TemplateHistograms
     parameter: str | tuple[str, ...]
     interpolation: Interpolation | ChebyshevBox
     reference: float | tuple[float, ...] = 0.0
@@ -98,7 +95,7 @@ class BinnedLLR:
         )
 
     @cached_property
-    def _relative(self) -> FloatArray:
+    def _relative_errors(self) -> FloatArray:
         return self.templates.relative_errors(self.templates.reference)
 
     def event_bins(self, sample: Sample) -> IntArray:
@@ -129,9 +126,9 @@ class BinnedLLR:
                 "events of positive weight, or wider bins"
             )
             raise TemplateError(msg)
-        values = profile_log_likelihood(counts, self._fractions, self._relative, rate=False)
-        found: FloatArray = values[:, :-1] - values[:, -1:]
-        return found
+        values = profile_log_likelihood(counts, self._fractions, self._relative_errors, rate=False)
+        ratios: FloatArray = values[:, :-1] - values[:, -1:]
+        return ratios
 
     def event_llr(self, sample: Sample) -> FloatArray:
         """Ln f_b(θ_k)/f_b(θ0) of each event's bin, of fixed templates, shape (n_events, K).
@@ -147,5 +144,5 @@ class BinnedLLR:
     def bin_llr(self) -> FloatArray:
         """Ln f_b(θ_k)/f_b(θ0) of each bin, of fixed templates, shape (n_bins, K)."""
         logs = np.log(self._fractions)
-        found: FloatArray = (logs[:-1] - logs[-1]).T
-        return found
+        ratios: FloatArray = (logs[:-1] - logs[-1]).T
+        return ratios

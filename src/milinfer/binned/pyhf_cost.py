@@ -23,7 +23,7 @@ Weights = Callable[[FloatArray], Mapping[str, float]]
 Limits = Mapping[str, tuple[float, float]]
 
 # More parameters than this make a message unreadable.
-_SHOWN = 8
+_MAX_NAMED = 8
 
 
 class _Tie(NamedTuple):
@@ -77,7 +77,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
     """
 
     def __init__(self, model: Any, data: ArrayLike) -> None:
-        self._set(model, data, None)
+        self._initialise(model, data, None)
 
     @classmethod
     def tied(
@@ -136,7 +136,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         inside = {n: (limits or {}).get(n, (-np.inf, np.inf)) for n in names}
         values = {n: float(np.clip((start or {}).get(n, 0.0), *inside[n])) for n in names}
         cost = cls.__new__(cls)
-        cost._set(model, data, _Tie(names, weights, inside, values))
+        cost._initialise(model, data, _Tie(names, weights, inside, values))
         unknown = [name for name in fixed if name not in cost.start]
         if unknown:
             msg = f"{unknown[0]} cannot be fixed: the cost has {', '.join(cost.start)}"
@@ -193,7 +193,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
             data = asimov_data(cls(model, data), asimov)
         return cls(model, data)
 
-    def _set(self, model: Any, data: ArrayLike, tie: _Tie | None) -> None:
+    def _initialise(self, model: Any, data: ArrayLike, tie: _Tie | None) -> None:
         if model.batch_size is not None:
             msg = "a pyhf model with batch_size is many likelihoods; build it without"
             raise TemplateError(msg)
@@ -287,19 +287,20 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         if bad.any():
             k = int(np.argmax(bad))
             msg = (
-                f"{_bin(self.model, k)} expects {rates[k]:g} events at {self._where(args)}; keep "
-                "the parameters in tighter limits, or use wider bins or smaller variations"
+                f"{_bin_name(self.model, k)} expects {rates[k]:g} events at "
+                f"{self._point_text(args)}; keep the parameters in tighter limits, or use wider "
+                "bins or smaller variations"
             )
             raise TemplateError(msg)
         return rates
 
-    def _where(self, args: Sequence[float]) -> str:
+    def _point_text(self, args: Sequence[float]) -> str:
         """The parameters that are away from their start, of many those that are farthest."""
         point = dict(zip(self._start, map(float, args), strict=True))
-        moved = {n: v for n, v in point.items() if v != self._start[n] or len(point) <= _SHOWN}
-        shown = sorted(moved, key=lambda n: -abs(moved[n] - self._start[n]))[:_SHOWN]
-        text = format_point({n: moved[n] for n in moved if n in shown})
-        return text + (" and others" if len(moved) > len(shown) else "")
+        moved = {n: v for n, v in point.items() if v != self._start[n] or len(point) <= _MAX_NAMED}
+        farthest = sorted(moved, key=lambda n: -abs(moved[n] - self._start[n]))[:_MAX_NAMED]
+        text = format_point({n: moved[n] for n in moved if n in farthest})
+        return text + (" and others" if len(moved) > len(farthest) else "")
 
     def _errordef(self) -> float:
         return float(CHISQUARE)
@@ -322,7 +323,8 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         if self._auxiliary.size:
             value -= 2.0 * float(np.asarray(pdf[1].log_prob(self._auxiliary)))
         if np.isnan(value):
-            msg = f"the pyhf likelihood is not a number at {self._where(args)}; check the workspace"
+            point = self._point_text(args)
+            msg = f"the pyhf likelihood is not a number at {point}; check the workspace"
             raise TemplateError(msg)
         return value
 
@@ -360,7 +362,7 @@ def _deviance(counts: FloatArray, rates: FloatArray) -> FloatArray:
     return 2.0 * (excess - np.where(counts > 0, counts * log, 0.0))
 
 
-def _bin(model: Any, k: int) -> str:
+def _bin_name(model: Any, k: int) -> str:
     """Channel and bin of an index into the data."""
     for name, s in model.config.channel_slices.items():
         if s.start <= k < s.stop:
@@ -385,6 +387,9 @@ def _checked_data(model: Any, data: ArrayLike) -> FloatArray:
     bad[: config.nmaindata] |= main < 0
     if bad.any():
         k = int(np.argmax(bad))
-        msg = f"{_bin(model, k)} has {values[k]:g} observed; counts must be finite and not negative"
+        msg = (
+            f"{_bin_name(model, k)} has {values[k]:g} observed; counts must be finite and not "
+            "negative"
+        )
         raise TemplateError(msg)
     return values

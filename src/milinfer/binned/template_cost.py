@@ -15,19 +15,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
-from milinfer.binned.histograms import as_counts
+from milinfer.binned.histograms import TemplateHistograms, as_counts
 from milinfer.binned.template_diagnosis import FEW_EXPECTED
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.typing import FloatArray
-
-if TYPE_CHECKING:
-    from milinfer.binned.templates import Templates
 
 __all__ = [
     "ProfiledBins",
@@ -105,7 +102,7 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
 
     def __init__(
         self,
-        templates: Templates,
+        templates: TemplateHistograms,
         counts: FloatArray,
         *,
         rate: bool = False,
@@ -190,8 +187,8 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
         w: FloatArray = (self.templates.basis.design(args) @ self._matrix)[0]
         raw = w @ self._yields
         self.templates.require_positive(raw, self.templates.point(args))
-        found = profile_bins(self.counts[None], raw[None], self.relative_errors, rate=self.rate)
-        return w * found.scale[0, 0], found.gammas[0, 0]
+        profiled = profile_bins(self.counts[None], raw[None], self.relative_errors, rate=self.rate)
+        return w * profiled.scale[0, 0], profiled.gammas[0, 0]
 
     def _errordef(self) -> float:
         return float(CHISQUARE)
@@ -253,7 +250,7 @@ def pyhf_channel(
 
 
 def template_workspace(
-    templates: Templates,
+    templates: TemplateHistograms,
     counts: ArrayLike | None = None,
     *,
     mc_stat: bool = True,
@@ -359,9 +356,9 @@ def profile_bins(
     Examples
     --------
     >>> import numpy as np
-    >>> found = profile_bins(np.array([[90.0, 110.0]]), np.array([[100.0, 100.0]]),
+    >>> profiled = profile_bins(np.array([[90.0, 110.0]]), np.array([[100.0, 100.0]]),
     ...                      np.array([0.1, 0.1]), rate=True)
-    >>> found.gammas.round(3)
+    >>> profiled.gammas.round(3)
     array([[[0.949, 1.049]]])
     """
     n = counts[:, None, :]
@@ -384,11 +381,11 @@ def profile_bins(
         y = scale[:, :, None] * expected[None]
         gammas, root = solve(y)
         product = y * gammas
-        found = product.sum(axis=2)
+        scaled_total = product.sum(axis=2)
         # d ln Σyγ / d ln scale: near one, and negative only where factors fall below 1/2.
         rise = np.sum(product * (2 * gammas - 1) / np.where(root > 0, root, 1.0), axis=2)
-        slope = np.divide(rise, found, where=filled, out=np.ones(shape))
-        step = np.log(np.divide(total, found, where=filled, out=np.ones(shape)))
+        slope = np.divide(rise, scaled_total, where=filled, out=np.ones(shape))
+        step = np.log(np.divide(total, scaled_total, where=filled, out=np.ones(shape)))
         step = np.clip(step / np.where(slope > 1e-9, slope, 1.0), -0.5, 0.5)
         if np.abs(step).max(initial=0.0) < _TOLERANCE:
             return ProfiledBins(gammas, scale)

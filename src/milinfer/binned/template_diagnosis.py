@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from milinfer.binned.histograms import TemplateHistograms
 from milinfer.typing import Point
 from milinfer.utils.display import html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point
@@ -15,8 +16,6 @@ from milinfer.utils.points import format_point
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
-
-    from milinfer.binned.templates import Templates
 
 __all__ = ["BinDiagnosis", "TemplateDiagnosis", "diagnose_templates"]
 
@@ -150,7 +149,9 @@ class TemplateDiagnosis:
         return numbers.append_column("problems", [["; ".join(r.problems) for r in self.rows]])
 
 
-def diagnose_templates(templates: Templates, n_events: float | None = None) -> TemplateDiagnosis:
+def diagnose_templates(
+    templates: TemplateHistograms, n_events: float | None = None
+) -> TemplateDiagnosis:
     """Check every bin of templates.
 
     Parameters
@@ -166,8 +167,8 @@ def diagnose_templates(templates: Templates, n_events: float | None = None) -> T
     >>> from milinfer.binned.templates import Templates
     >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
     >>> templates = Templates.from_samples(samples, "x0", bins=[-9, -0.5, 0.5, 9], degree=2)
-    >>> found = diagnose_templates(templates, n_events=12)
-    >>> found.passed, found.problems[0]
+    >>> diagnosis = diagnose_templates(templates, n_events=12)
+    >>> diagnosis.passed, diagnosis.problems[0]
     (False, 'bin 0 x0 [-9, -0.5): 3.6 events expected, below 5: check the coverage with toys')
     """
     from scipy.stats import chi2
@@ -193,14 +194,14 @@ def diagnose_templates(templates: Templates, n_events: float | None = None) -> T
     negative = templates.basis.value(templates.fit, scan) <= 0
     rows = []
     for b, name in enumerate(templates.bin_names):
-        where = None
+        negative_at = None
         if negative[:, b].any():
             # The one nearest to the reference, where it matters first.
             bad = scan[negative[:, b]]
             span = np.maximum(np.ptp(scan, axis=0), 1e-300)
             distance = np.linalg.norm((bad - templates.basis.array(at)) / span, axis=1)
             nearest = bad[int(np.argmin(distance))].tolist()
-            where = dict(zip(templates.basis.parameters, nearest, strict=True))
+            negative_at = dict(zip(templates.basis.parameters, nearest, strict=True))
         problems = []
         if expected[b] < FEW_EXPECTED:
             problems.append(
@@ -213,10 +214,10 @@ def diagnose_templates(templates: Templates, n_events: float | None = None) -> T
                 f"{effective[b]:.2g} effective simulated events, below "
                 f"{FEW_EFFECTIVE:g}: use fewer or wider bins, or more events"
             )
-        if where is not None:
+        if negative_at is not None:
             problems.append(
-                f"morphed to a yield that is not positive at {format_point(where)}: use wider "
-                "bins, a lower degree or more events"
+                f"morphed to a yield that is not positive at {format_point(negative_at)}: "
+                "use wider bins, a lower degree or more events"
             )
         if p_values[b] < _MIN_P_VALUE:
             problems.append(
@@ -232,7 +233,7 @@ def diagnose_templates(templates: Templates, n_events: float | None = None) -> T
                 effective=float(effective[b]),
                 smallest_effective=float(smallest[b]),
                 p_value=float(p_values[b]),
-                negative_at=where,
+                negative_at=negative_at,
                 problems=tuple(problems),
             )
         )

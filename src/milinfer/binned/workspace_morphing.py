@@ -21,20 +21,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.binned.pyhf_cost import PyhfCost, asimov_data
+from milinfer.binned.templates import Templates
 from milinfer.binned.workspaces import MORPHING, model_and_data, read_workspace, require_workspace
 from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, PathLikeStr, Point
 from milinfer.utils.polynomials import PolynomialBasis
-
-if TYPE_CHECKING:
-    from milinfer.binned.templates import Templates
 
 __all__ = [
     "BackgroundYields",
@@ -217,7 +215,7 @@ def import_workspace(
         msg = f"{name} records no morphing; PyhfCost.from_workspace reads a plain workspace"
         raise WorkspaceError(msg)
     parameters = tuple(dict.fromkeys(n for m in morphings for n in m.basis.parameters))
-    limits = {n: _limits(n, morphings) for n in parameters}
+    limits = {n: _common_range(n, morphings) for n in parameters}
     start = {n: v for m in reversed(morphings) for n, v in m.start.items()}
     index = [[parameters.index(n) for n in m.basis.parameters] for m in morphings]
 
@@ -241,7 +239,7 @@ def import_workspace(
     return cost(data) if asimov is None else cost(asimov_data(cost(data), asimov))
 
 
-def _limits(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:
+def _common_range(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:
     ranges = [m.limits[name] for m in morphings if name in m.limits]
     low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
     if not low < high:
@@ -287,7 +285,7 @@ class Systematic:
         """``normsys`` or ``histosys``."""
         for side in (self.low, self.high):
             # numpy takes templates for an object of no dimension.
-            if _is_templates(side) or np.ndim(side):  # type: ignore[arg-type]
+            if isinstance(side, Templates) or np.ndim(side):
                 return "histosys"
         return "normsys"
 
@@ -391,7 +389,7 @@ def export_workspace(
     if luminosity is None:
         msg = f"{name}: a workspace has yields and needs templates with luminosity= in 1/fb"
         raise TemplateError(msg)
-    at = _nearest(templates) if point is None else dict(point)
+    at = dict(templates.reference if point is None else point)
     theta = basis.array(at)
     low, high = templates.points.min(axis=0), templates.points.max(axis=0)
     if np.any((theta < low) | (theta > high)):
@@ -420,9 +418,11 @@ def export_workspace(
         if poi is not None:
             modifiers[sample].append({"name": poi, "type": "normfactor", "data": None})
     for systematic in systematics:
-        for sample, modifier in _systematic(systematic, templates, nominal, others).items():
-            known = {(m["name"], m["type"]) for m in modifiers[sample]}
-            if (modifier["name"], modifier["type"]) in known:
+        for sample, modifier in _systematic_modifiers(
+            systematic, templates, nominal, others
+        ).items():
+            earlier = {(m["name"], m["type"]) for m in modifiers[sample]}
+            if (modifier["name"], modifier["type"]) in earlier:
                 msg = f"{name}: {systematic.name} comes twice for the sample {sample}; merge them"
                 raise TemplateError(msg)
             modifiers[sample].append(modifier)
@@ -451,14 +451,17 @@ def export_workspace(
             }
         ],
         "observations": [
-            {"name": name, "data": _counts(templates, counts, at_point, others, name).tolist()}
+            {
+                "name": name,
+                "data": _observed_counts(templates, counts, at_point, others, name).tolist(),
+            }
         ],
         "measurements": [
             {
                 "name": "milinfer",
                 "config": {
                     "poi": poi or "",
-                    "parameters": _parameters(tie, theta, luminosity_uncertainty),
+                    "parameters": _parameter_entries(tie, theta, luminosity_uncertainty),
                 },
             },
             tie.measurement(),
@@ -467,17 +470,6 @@ def export_workspace(
     }
     require_workspace(workspace, f"workspace of {name}")
     return workspace
-
-
-def _nearest(templates: Templates) -> dict[str, float]:
-    span = np.abs(templates.points).max(axis=0)
-    distance = np.linalg.norm(templates.points / np.where(span > 0, span, 1.0), axis=1)
-    values = templates.points[int(np.argmin(distance))].tolist()
-    return dict(zip(templates.basis.parameters, values, strict=True))
-
-
-def _is_templates(x: object) -> bool:
-    return hasattr(x, "basis_points")
 
 
 def _per_bin(values: ArrayLike, like: FloatArray, what: str) -> FloatArray:
@@ -492,7 +484,7 @@ def _per_bin(values: ArrayLike, like: FloatArray, what: str) -> FloatArray:
     return np.broadcast_to(array, like.shape)
 
 
-def _counts(
+def _observed_counts(
     templates: Templates,
     counts: Sample | ArrayLike | None,
     at_point: FloatArray,
@@ -511,7 +503,7 @@ def _counts(
     return _per_bin(observed, at_point, f"counts of {name}")
 
 
-def _parameters(
+def _parameter_entries(
     tie: WorkspaceMorphing, theta: FloatArray, luminosity_uncertainty: float | None
 ) -> list[dict[str, Any]]:
     # Free factors would fit anything; pyhf is to see the signal at the point.
@@ -528,24 +520,24 @@ def _parameters(
     return parameters
 
 
-def _systematic(
+def _systematic_modifiers(
     systematic: Systematic,
     templates: Templates,
     nominal: dict[str, FloatArray],
     others: dict[str, FloatArray],
 ) -> dict[str, dict[str, Any]]:
     """The modifier of each sample that a systematic changes."""
-    varied = any(_is_templates(x) for x in (systematic.low, systematic.high))
-    wanted = systematic.samples or ((SIGNAL,) if varied else (SIGNAL, *others))
-    unknown = set(wanted) - {SIGNAL, *others}
-    if unknown or (varied and wanted != (SIGNAL,)):
+    varied = any(isinstance(x, Templates) for x in (systematic.low, systematic.high))
+    names = systematic.samples or ((SIGNAL,) if varied else (SIGNAL, *others))
+    unknown = set(names) - {SIGNAL, *others}
+    if unknown or (varied and names != (SIGNAL,)):
         msg = (
-            f"systematic {systematic.name} is for {', '.join(wanted)}; there are {SIGNAL}"
+            f"systematic {systematic.name} is for {', '.join(names)}; there are {SIGNAL}"
             f"{''.join(f', {b}' for b in others)}, and varied templates are for {SIGNAL} alone"
         )
         raise TemplateError(msg)
-    targets = {**(nominal if SIGNAL in wanted else {})}
-    targets |= {b: others[b] for b in wanted if b != SIGNAL}
+    targets = {**(nominal if SIGNAL in names else {})}
+    targets |= {b: others[b] for b in names if b != SIGNAL}
     if systematic.kind == "normsys":
         low, high = 1.0 + float(systematic.low), 1.0 + float(systematic.high)  # type: ignore[arg-type]
         data = {"lo": low, "hi": high}
@@ -553,8 +545,8 @@ def _systematic(
             msg = f"systematic {systematic.name}: relative shifts must be above -1, not {data}"
             raise TemplateError(msg)
         return {s: {"name": systematic.name, "type": "normsys", "data": data} for s in targets}
-    lows = _varied(systematic, systematic.low, templates, targets)
-    highs = _varied(systematic, systematic.high, templates, targets)
+    lows = _varied_yields(systematic, systematic.low, templates, targets)
+    highs = _varied_yields(systematic, systematic.high, templates, targets)
     return {
         s: {
             "name": systematic.name,
@@ -565,17 +557,16 @@ def _systematic(
     }
 
 
-def _varied(
+def _varied_yields(
     systematic: Systematic,
     shift: float | ArrayLike | Templates,
     templates: Templates,
     targets: dict[str, FloatArray],
 ) -> dict[str, FloatArray]:
     """Yields of each sample under a variation."""
-    if _is_templates(shift):
-        varied: Templates = shift  # type: ignore[assignment]
-        same = varied.basis == templates.basis and np.array_equal(varied.edges, templates.edges)
-        if not same or varied.luminosity != templates.luminosity:
+    if isinstance(shift, Templates):
+        same = shift.basis == templates.basis and np.array_equal(shift.edges, templates.edges)
+        if not same or shift.luminosity != templates.luminosity:
             msg = (
                 f"systematic {systematic.name}: the varied templates have other parameters, "
                 "degree, edges or luminosity than the nominal ones; fill them alike"
@@ -584,7 +575,7 @@ def _varied(
         names = templates.basis.parameters
         # At the points of the nominal basis, whatever points the varied samples would choose.
         return {
-            sample: varied.expected(dict(zip(names, p.tolist(), strict=True)))
+            sample: shift.expected(dict(zip(names, p.tolist(), strict=True)))
             for sample, p in zip(targets, templates.basis_points, strict=True)
         }
     relative = np.asarray(shift, dtype=np.float64)

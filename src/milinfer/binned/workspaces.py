@@ -112,7 +112,7 @@ def read_workspace(
     """
     spec = _load(path)
     if patch is not None:
-        spec = _patched(spec, Path(path), Path(patch), signal)
+        spec = _apply_patch(spec, Path(path), Path(patch), signal)
     elif signal is not None:
         msg = f"signal={signal!r} chooses from a patch set; give its file as patch="
         raise WorkspaceError(msg)
@@ -228,8 +228,8 @@ def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
     return {
         "kind": "HistFactory workspace",
         "channels": "; ".join(
-            f"{c['name']} ({_number(len(observed[c['name']]), 'bin')}, "
-            f"{_number(len(c['samples']), 'sample')}, {sum(observed[c['name']]):g} events)"
+            f"{c['name']} ({_count(len(observed[c['name']]), 'bin')}, "
+            f"{_count(len(c['samples']), 'sample')}, {sum(observed[c['name']]):g} events)"
             for c in spec["channels"]
         ),
         "measurements": ", ".join(plain),
@@ -238,7 +238,7 @@ def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _number(n: int, what: str) -> str:
+def _count(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
@@ -267,7 +267,7 @@ def _load(path: PathLikeStr) -> Any:
         raise WorkspaceError(msg) from error
 
 
-def _patched(spec: Any, path: Path, patch: Path, signal: str | Sequence[float] | None) -> Any:
+def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[float] | None) -> Any:
     import jsonpatch
     import pyhf
 
@@ -374,8 +374,8 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
     for i, channel in enumerate(spec["channels"]):
         at: list[str | int] = ["channels", i]
         if channel["name"] not in observed:
-            known = ", ".join(observed)
-            fail(name, at, f"channel {channel['name']!r} has no observation; there are {known}")
+            channels = ", ".join(observed)
+            fail(name, at, f"channel {channel['name']!r} has no observation; there are {channels}")
         k, counts = observed[channel["name"]]
         if not all(np.isfinite(n) and n >= 0 for n in counts):
             what = f"counts of channel {channel['name']!r} must be finite and not negative"
@@ -383,7 +383,7 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
         _require_once(channel["samples"], [*at, "samples"], name)
         for j, sample in enumerate(channel["samples"]):
             here = [*at, "samples", j]
-            for end, values in _arrays(sample):
+            for end, values in _bin_arrays(sample):
                 if len(values) != len(counts):
                     what = f"{len(values)} bins, but {len(counts)} in the observation of "
                     fail(name, [*here, *end], what + f"channel {channel['name']!r}; correct one")
@@ -430,7 +430,7 @@ def _require_measurement(
         fail(name, [*at, "parameters"], what)
 
 
-def _arrays(sample: Mapping[str, Any]) -> Iterator[tuple[list[str | int], Sequence[float]]]:
+def _bin_arrays(sample: Mapping[str, Any]) -> Iterator[tuple[list[str | int], Sequence[float]]]:
     """Everything in a sample that has a number for each bin, with the end of its pointer."""
     yield ["data"], sample["data"]
     for m, modifier in enumerate(sample["modifiers"]):

@@ -84,19 +84,19 @@ def contaminate(
             f"{samples.feature_names}; give both the same, in the same order"
         )
         raise SampleError(msg)
-    wanted = [round(ratio * len(s)) for s in samples]
-    if sum(wanted) > len(background):
+    n_background = [round(ratio * len(s)) for s in samples]
+    if sum(n_background) > len(background):
         msg = (
-            f"{background.label}: {sum(wanted)} events are needed, {ratio:g} for each of "
+            f"{background.label}: {sum(n_background)} events are needed, {ratio:g} for each of "
             f"{samples.n_events} signal events, but there are {len(background)}"
         )
         raise SampleError(msg)
     order = np.random.default_rng(seed).permutation(len(background))
-    stops = np.cumsum(wanted)
+    stops = np.cumsum(n_background)
     return SampleSet(
         tuple(
             _mixture(signal, background.take(order[stop - n : stop]))
-            for signal, stop, n in zip(samples, stops, wanted, strict=True)
+            for signal, stop, n in zip(samples, stops, n_background, strict=True)
         )
     )
 
@@ -204,22 +204,22 @@ def contaminated_bags(
             "bags and signal events are 1 at least, background 0"
         )
         raise ParameterError(msg)
-    asked = [(signal, n_signal), *([(background, n_background)] if n_background else [])]
-    filled = min(len(sample) // n for sample, n in asked)
-    wanted = max(filled, 1) if n_bags is None else n_bags
-    for sample, n in asked:
-        if wanted * n > len(sample):
+    numbers = [(signal, n_signal), *([(background, n_background)] if n_background else [])]
+    if n_bags is None:
+        n_bags = max(min(len(sample) // n for sample, n in numbers), 1)
+    for sample, n in numbers:
+        if n_bags * n > len(sample):
             msg = (
-                f"{sample.label}: {len(sample)} events do not fill {wanted} bags with {n} each; "
+                f"{sample.label}: {len(sample)} events do not fill {n_bags} bags with {n} each; "
                 "use more events or fewer bags"
             )
             raise SampleError(msg)
     rng = np.random.default_rng(seed)
-    first = draw_bags(signal.weights, n_signal, rng, n_bags=wanted)
-    empty = np.zeros((wanted, 0), dtype=np.int64)
+    first = draw_bags(signal.weights, n_signal, rng, n_bags=n_bags)
+    empty = np.zeros((n_bags, 0), dtype=np.int64)
     if not n_background:
         return ContaminatedBags(first.index, empty, first.weights)
-    second = draw_bags(background.weights, n_background, rng, n_bags=wanted)
+    second = draw_bags(background.weights, n_background, rng, n_bags=n_bags)
     return ContaminatedBags(first.index, second.index, first.weights * second.weights)
 
 
@@ -303,5 +303,5 @@ def _log_symmetric(log_values: FloatArray, degree: int) -> FloatArray:
         # From the top: the polynomials of lower degree are those without this value.
         top = min(k + 1, degree)
         np.logaddexp(powers[1 : top + 1], powers[:top] + log_values[:, k], out=powers[1 : top + 1])
-    found: FloatArray = powers[degree]
-    return found
+    logs: FloatArray = powers[degree]
+    return logs

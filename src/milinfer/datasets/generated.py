@@ -87,8 +87,8 @@ class GeneratedEvents:
 
     def cross_section_ratio(self) -> CrossSectionRatio:
         """σ(c)/σ(c_gen) with statistical covariance, from the events' own coefficients."""
-        own = self.joint_ratio(self.point.get("c_HW", 0.0))
-        ratios = self.coefficients / own[:, None]
+        at_generation = self.joint_ratio(self.point.get("c_HW", 0.0))
+        ratios = self.coefficients / at_generation[:, None]
         return CrossSectionRatio(ratios.mean(axis=0), np.cov(ratios.T) / len(self))
 
     def take(self, index: IntArray | slice) -> GeneratedEvents:
@@ -147,7 +147,7 @@ class GeneratedEvents:
                 )
                 raise ParameterError(msg)
         n, k = self.pdg_ids.shape
-        own = self.joint_ratio(self.point.get("c_HW", 0.0))
+        at_generation = self.joint_ratio(self.point.get("c_HW", 0.0))
         columns = {
             "px": self.momenta[..., 0],
             "py": self.momenta[..., 1],
@@ -175,7 +175,7 @@ class GeneratedEvents:
                 "LHE_alphaQCD": np.full(n, 0.1),
             },
             {
-                name: self.cross_section * self.joint_ratio(point["c_HW"]) / own
+                name: self.cross_section * self.joint_ratio(point["c_HW"]) / at_generation
                 for name, point in named.items()
             },
         )
@@ -221,7 +221,7 @@ class GeneratedEvents:
 
         events, _ = self.to_events(weights)
         table = feature_set(features).from_lhe(events)
-        own = self.joint_ratio(self.point.get("c_HW", 0.0))
+        at_generation = self.joint_ratio(self.point.get("c_HW", 0.0))
         points = weights if isinstance(weights, Mapping) else {point_id(p): p for p in weights}
         return Sample(
             table.array,
@@ -230,7 +230,7 @@ class GeneratedEvents:
             process=self.process,
             cross_section=self.cross_section,
             cross_section_error=self.cross_section_error,
-            reweights={k: self.joint_ratio(p["c_HW"]) / own for k, p in points.items()},
+            reweights={k: self.joint_ratio(p["c_HW"]) / at_generation for k, p in points.items()},
             reweight_points=dict(points),
             provenance={"generator": f"milinfer.datasets.{self.process}", "seed": self.seed},
         )

@@ -124,11 +124,11 @@ def check_point(point: Point | None) -> dict[str, float]:
     >>> check_point(None)
     {'c_HW': 0.0}
     """
-    given = {"c_HW": 0.0} if point is None else dict(point)
-    if set(given) != {"c_HW"} or not abs(given["c_HW"]) <= 5:
-        msg = f"{given} is not a point of this process; give c_HW between -5 and 5"
+    values = {"c_HW": 0.0} if point is None else dict(point)
+    if set(values) != {"c_HW"} or not abs(values["c_HW"]) <= 5:
+        msg = f"{values} is not a point of this process; give c_HW between -5 and 5"
         raise ParameterError(msg)
-    return given
+    return values
 
 
 def passes_cuts(momenta: FloatArray) -> BoolArray:
@@ -170,19 +170,21 @@ def passes_cuts(momenta: FloatArray) -> BoolArray:
 def _chunk(boson: Literal["W", "Z"], size: int, c: float, seed: np.random.SeedSequence) -> _Chunk:
     rng = np.random.default_rng(seed)
     kept: list[tuple[FloatArray, IntArray, FloatArray]] = []
-    found = tried = passed = 0
+    n_kept = tried = passed = 0
     overshoot = 0.0
-    while found < size:
-        n = min(_BATCH, 3 * (size - found) + 100)
+    while n_kept < size:
+        n = min(_BATCH, 3 * (size - n_kept) + 100)
         produced, p_coefficients, p_over = production_channel().unweighted(n, c, rng)
         decayed, d_coefficients, d_over = decay_channel(boson).unweighted(n, c, rng)
-        momenta, ids = _assemble(_rotate(produced, rng), _isotropic(decayed, rng), boson, rng)
+        momenta, ids = _assemble(
+            _rotate(produced, rng), _rotate_isotropically(decayed, rng), boson, rng
+        )
         leptons = [5, 7] if boson == "W" else [5, 6]
         ok = np.flatnonzero(passes_cuts(momenta[:, [*leptons, 9, 10]]))
         tried, passed = tried + n, passed + len(ok)
-        ok = ok[: size - found]
-        found += len(ok)
-        coefficients = _product(p_coefficients[ok], d_coefficients[ok], boson)
+        ok = ok[: size - n_kept]
+        n_kept += len(ok)
+        coefficients = _quartic(p_coefficients[ok], d_coefficients[ok], boson)
         kept.append((momenta[ok], ids[ok], coefficients))
         overshoot = max(overshoot, p_over + d_over)
     momenta, ids, coefficients = (np.concatenate(x) for x in zip(*kept, strict=True))
@@ -196,7 +198,7 @@ def _chunk(boson: Literal["W", "Z"], size: int, c: float, seed: np.random.SeedSe
     )
 
 
-def _product(p: FloatArray, d: FloatArray, boson: str) -> FloatArray:
+def _quartic(p: FloatArray, d: FloatArray, boson: str) -> FloatArray:
     """Quartic of |M(c)|²/|M(0)|² from the two quadratics, shape (n, 5)."""
     out = np.zeros((len(p), 5))
     if boson == "Z":  # no operator in this process
@@ -219,7 +221,7 @@ def _rotate(p: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.stack([energy, cos * x - sin * y, sin * x + cos * y, z], axis=-1)
 
 
-def _isotropic(p: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _rotate_isotropically(p: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Rotate each event at random: H has no spin."""
     q = rng.normal(size=(len(p), 4))
     w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
@@ -319,10 +321,10 @@ class Channel:
         density = np.concatenate(
             [
                 sum(
-                    len(part) / n * (1 / jacobian if other is own else other.density(x))
+                    len(part) / n * (1 / jacobian if other is grid else other.density(x))
                     for other, part in zip(self.grids, parts, strict=True)
                 )
-                for own, (x, jacobian) in zip(self.grids, mapped, strict=True)
+                for grid, (x, jacobian) in zip(self.grids, mapped, strict=True)
             ]
         )
         return points, self.phase.weigh(points) / density[:, None]
@@ -360,9 +362,9 @@ class Channel:
             Share of the integral that lies above the maximum weight, carried by repetitions.
         """
         largest, powers = self.largest(c), _powers(c)
-        chosen, found = [], 0
+        chosen, n_chosen = [], 0
         total = above = 0.0
-        while found < n:
+        while n_chosen < n:
             points, coefficients = self.weighted(40_000, rng)
             weights = coefficients @ powers
             total += float(weights.sum())
@@ -371,7 +373,7 @@ class Channel:
             # The points come grid by grid; the cut at n must not prefer one of them.
             keep = rng.permutation(np.repeat(np.arange(len(weights)), copies))
             chosen.append(points[keep])
-            found += len(keep)
+            n_chosen += len(keep)
         momenta = self.phase.momenta(np.concatenate(chosen)[:n])
         return momenta, self.phase.squared(momenta), above / total
 
@@ -456,7 +458,7 @@ class Grid:
         return np.diff(self.edges)
 
     @cached_property
-    def _first(self) -> IntArray:
+    def _first_cells(self) -> IntArray:
         """First cell that meets each of many equal parts of a dimension, (n_dim, _PARTS)."""
         starts = np.arange(_PARTS) / _PARTS
         return np.stack([np.searchsorted(e, starts, side="right") - 1 for e in self.edges])
@@ -481,7 +483,7 @@ class Grid:
             x = np.ascontiguousarray(points[:, d])
             # From the first cell of its part of the axis a point is a few cells away at most: most
             # parts have one edge or none, which is much faster than a search.
-            cell = self._first[d][np.minimum((x * _PARTS).astype(np.int64), _PARTS - 1)]
+            cell = self._first_cells[d][np.minimum((x * _PARTS).astype(np.int64), _PARTS - 1)]
             while np.any(late := (x >= edges[cell + 1]) & (cell < n_cells - 1)):
                 cell[late] += 1
             out /= widths[cell] * n_cells

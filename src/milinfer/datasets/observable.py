@@ -29,7 +29,6 @@ The propagators of Z Z* → e+ e− ν ν̄ do not depend on the direction, and 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,13 +45,11 @@ from milinfer.datasets.amplitude import (
 )
 from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.phase_space import SQRT_S, parton_densities
-from milinfer.datasets.vbf_hww import DEFAULT_WEIGHTS, PARAMETER, PROCESS
+from milinfer.datasets.vbf_hww import PROCESS
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples.sample import Sample
-from milinfer.typing import FloatArray, Point
-from milinfer.utils.points import format_point, point_id
+from milinfer.typing import FloatArray
 
-__all__ = ["ObservableRatio", "integrands", "observable_coefficients", "with_observable_weights"]
+__all__ = ["ObservableRatio", "integrands", "observable_coefficients"]
 
 
 _BLOCK = 64
@@ -143,66 +140,10 @@ def observable_coefficients(
 
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(len(parts), mp_context=context) as pool:
-            found = list(pool.map(_integrate, parts, starts, numbers))
+            integrals = list(pool.map(_integrate, parts, starts, numbers))
     else:
-        found = [_integrate(parts[0], 0, numbers[0])]
-    return ObservableRatio(*(np.concatenate(column) for column in zip(*found, strict=True)))
-
-
-def with_observable_weights(
-    sample: Sample, coefficients: FloatArray, points: Sequence[Point] = DEFAULT_WEIGHTS
-) -> Sample:
-    """Replace the reweights of a sample by those of the visible final state.
-
-    :class:`milinfer.Oracle` then gives the exact likelihood ratio of what the estimators see.
-
-    Parameters
-    ----------
-    sample
-        The features of the events, in the same order, at a point of c_HW.
-    coefficients
-        From :func:`observable_coefficients`, shape (n_events, 5).
-    points
-        Points of the new reweights; five or more fix the quartic.
-
-    Raises
-    ------
-    SampleError
-        If shapes disagree, or the sample's own density is not positive.
-    ParameterError
-        If the sample or one of the points is not at a value of c_HW alone.
-
-    Examples
-    --------
-    >>> sample = Sample(np.zeros((1, 1)), ("x",), point={"c_HW": 0.0})
-    >>> new = with_observable_weights(sample, np.array([[1.0, 0.5, 0.1, 0.0, 0.0]]))
-    >>> new.reweights["c_HW_1"]
-    array([1.6])
-    """
-    for point in (sample.point, *points):
-        if set(point) != {PARAMETER}:
-            msg = (
-                f"{sample.label}: observable weights need points of {PARAMETER} alone, "
-                f"not {format_point(point) or 'none'}"
-            )
-            raise ParameterError(msg)
-    if coefficients.shape != (len(sample), 5):
-        msg = (
-            f"{sample.label}: coefficients have shape {coefficients.shape}, "
-            f"but {len(sample)} events need {(len(sample), 5)}"
-        )
-        raise SampleError(msg)
-    values = [sample.point[PARAMETER], *(point[PARAMETER] for point in points)]
-    own, *others = np.polynomial.polynomial.polyval(np.array(values), coefficients.T).T
-    if not (own > 0).all():
-        msg = f"{sample.label}: the density of event {int(np.argmin(own > 0))} is not positive"
-        raise SampleError(msg)
-    ids = [point_id(point) for point in points]
-    return dataclasses.replace(
-        sample,
-        reweights={k: sample.weights * w / own for k, w in zip(ids, others, strict=True)},
-        reweight_points=dict(zip(ids, points, strict=True)),
-    )
+        integrals = [_integrate(parts[0], 0, numbers[0])]
+    return ObservableRatio(*(np.concatenate(column) for column in zip(*integrals, strict=True)))
 
 
 def _integrate(
@@ -284,7 +225,7 @@ def integrands(
     # All that depends on the event alone has the shape (n, 1).
     positron, electron, down, up = np.moveaxis(seen, 1, 0)[..., None]
     pair, recoil = positron + electron, -(down + up)
-    m_ll2 = _twice(positron, electron)
+    m_ll2 = _twice_product(positron, electron)
     transverse = 2 * (recoil[:, 1] * pair[:, 1] + recoil[:, 2] * pair[:, 2])
     mt_h = np.sqrt(M_H**2 + recoil[:, 1] ** 2 + recoil[:, 2] ** 2)
     mt_ll = np.sqrt(m_ll2 + pair[:, 1] ** 2 + pair[:, 2] ** 2)
@@ -319,7 +260,7 @@ def _production(
     forward, backward = d_plus + u_plus + h_plus, d_minus + u_minus + h_minus
     inside = (forward < SQRT_S) & (backward < SQRT_S)
     forward, backward = (np.where(inside, p, SQRT_S / 2) for p in (forward, backward))
-    s_hat, m_jj2 = forward * backward, _twice(down, up)
+    s_hat, m_jj2 = forward * backward, _twice_product(down, up)
     total = [np.zeros(h_plus.shape) for _ in range(3)]
     for p_up, p_down, jets in (
         (forward, backward, (d_minus, u_plus, u_minus, d_plus)),
@@ -369,7 +310,7 @@ def _decay(
     return total
 
 
-def _twice(a: FloatArray, b: FloatArray) -> FloatArray:
+def _twice_product(a: FloatArray, b: FloatArray) -> FloatArray:
     """2 a·b of momenta (n, 4, 1)."""
     space: FloatArray = np.sum(a[:, 1:] * b[:, 1:], axis=1)
     return 2 * (a[:, 0] * b[:, 0] - space)

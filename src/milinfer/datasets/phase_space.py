@@ -62,12 +62,12 @@ class _Jets(NamedTuple):
         """Whether the beams have the energy and both jets |η| < 5."""
         largest = np.exp(JET_ETA)
         first, second = self.exp_eta
-        found: BoolArray = (
+        inside: BoolArray = (
             (np.maximum(self.x1, self.x2) < 1)
             & (np.maximum(first, second) < largest)
             & (np.minimum(first, second) > 1 / largest)
         )
-        return found
+        return inside
 
 
 def _jets(x: FloatArray) -> _Jets:
@@ -286,11 +286,11 @@ def decay_momenta(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
     >>> decay_momenta(np.full((1, 7), 0.4), "W").sum(axis=1).round(9) + 0.0
     array([[125.,   0.,   0.,   0.]])
     """
-    found = _pairs(x, boson)
+    pairs = _pairs(x, boson)
     leptons = []
-    for s, cos, phi, sign in zip(found.s, found.cos, found.phi, (1.0, -1.0), strict=True):
+    for s, cos, phi, sign in zip(pairs.s, pairs.cos, pairs.phi, (1.0, -1.0), strict=True):
         frame = np.zeros((len(x), 4))
-        frame[:, 0], frame[:, 3] = np.sqrt(s + found.momentum**2), sign * found.momentum
+        frame[:, 0], frame[:, 3] = np.sqrt(s + pairs.momentum**2), sign * pairs.momentum
         leptons.append(boost(_two_body(s, cos, phi), frame))
     return np.concatenate(leptons, axis=1)
 

@@ -143,7 +143,7 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
         n_kept += int(accepted.sum())
     x, amplitude = np.concatenate(kept_x)[:n_events], np.concatenate(kept_a)[:n_events]
     points = weights or default_weights(len(theta))
-    own = (1 + amplitude @ theta) ** 2
+    density = (1 + amplitude @ theta) ** 2
     cross_section = normalisation(theta)
     return Sample(
         x.astype(np.float32),
@@ -153,7 +153,7 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
         cross_section=cross_section,
         cross_section_error=0.0,
         reweights={
-            point_id(p): cross_section * (1 + amplitude @ _vector(p, len(theta))) ** 2 / own
+            point_id(p): cross_section * (1 + amplitude @ _vector(p, len(theta))) ** 2 / density
             for p in points
         },
         reweight_points={point_id(p): p for p in points},

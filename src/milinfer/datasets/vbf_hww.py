@@ -101,18 +101,18 @@ def samples(
 
     seeds = np.random.SeedSequence(seed).generate_state(len(values))
     jobs = [(n_events, float(v), int(s), features) for v, s in zip(values, seeds, strict=True)]
-    made = []
+    finished = []
     with ExitStack() as stack:
-        found: Iterator[Sample] = map(_sample, jobs)
+        generated: Iterator[Sample] = map(_sample, jobs)
         if workers > 1:
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
-            found = pool.map(_sample, jobs)
-        for value, sample in zip(values, found, strict=True):
-            made.append(sample)
+            generated = pool.map(_sample, jobs)
+        for value, sample in zip(values, generated, strict=True):
+            finished.append(sample)
             if on_sample is not None:
                 on_sample(float(value))
-    return SampleSet(tuple(made))
+    return SampleSet(tuple(finished))
 
 
 def _sample(job: tuple[int, float, int, str | FeatureSet]) -> Sample:

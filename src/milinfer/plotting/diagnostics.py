@@ -72,13 +72,13 @@ def diagnostic_figures(diagnosis: Diagnosis) -> dict[str, tuple[Figure, str]]:
         "separation": plot_separation,
         "calibration_curves": plot_calibration_curves,
     }
-    there = {
+    has_results = {
         "normalisation": True,
         "closure": bool(diagnosis.closures),
         "separation": bool(diagnosis.separations),
         "calibration_curves": bool(diagnosis.curves),
     }
-    return {name: (f(diagnosis), _CAPTIONS[name]) for name, f in draw.items() if there[name]}
+    return {name: (f(diagnosis), _CAPTIONS[name]) for name, f in draw.items() if has_results[name]}
 
 
 def plot_normalisation(diagnosis: Diagnosis) -> Figure:
@@ -146,18 +146,18 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
     SampleError
         If there are no results to draw.
     """
-    _require(diagnosis.closures)
+    _require_results(diagnosis.closures)
     worst: dict[str, FeatureClosure] = {}
     for c in sorted(diagnosis.closures, key=lambda c: (c.agreement.p_value, -c.agreement.chi2)):
         worst.setdefault(c.feature, c)
-    shown = list(worst.values())[:n_features]
+    closures = list(worst.values())[:n_features]
     with styled():
-        columns = min(len(shown), 2)
-        rows = -(-len(shown) // columns)
+        columns = min(len(closures), 2)
+        rows = -(-len(closures) // columns)
         figure, axes = figure_of(
             1.2 + 3.2 * columns, 0.6 + 2.6 * rows, nrows=rows, ncols=columns, squeeze=False
         )
-        for axis, c in zip(axes.flat, shown, strict=False):
+        for axis, c in zip(axes.flat, closures, strict=False):
             at = np.arange(len(c.target) + 1)
             axis.axhline(1, color="gray", lw=0.8, ls="--")
             axis.stairs(c.before / c.target, at, color=PALETTE[4], baseline=None, label="before")
@@ -169,9 +169,9 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
             axis.set_xticks(at, _edge_labels(c.edges), rotation=60, fontsize=7)
             axis.minorticks_off()
             axis.set_xlabel(observable_label(c.feature))
-            axis.set_ylabel(f"reference / target\nat {_at(diagnosis, c.theta)}")
+            axis.set_ylabel(f"reference / target\nat {_point_text(diagnosis, c.theta)}")
             axis.set_title(f"p = {c.agreement.p_value:.2g}", fontsize=9)
-        for axis in axes.flat[len(shown) :]:
+        for axis in axes.flat[len(closures) :]:
             axis.remove()
         figure.legend(
             *axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2
@@ -187,7 +187,7 @@ def plot_separation(diagnosis: Diagnosis) -> Figure:
     SampleError
         If there are no results to draw.
     """
-    _require(diagnosis.separations)
+    _require_results(diagnosis.separations)
     theta = np.array([s.theta for s in diagnosis.separations])
     series: tuple[tuple[str, str, str], ...] = (
         ("before", "s", PALETTE[4]),
@@ -225,17 +225,17 @@ def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
     SampleError
         If there are no results to draw.
     """
-    _require(diagnosis.curves)
-    shown = sorted(diagnosis.curves, key=lambda c: (c.agreement.p_value, -c.agreement.chi2))
-    shown = sorted(shown[:n_curves], key=lambda c: c.theta)
+    _require_results(diagnosis.curves)
+    curves = sorted(diagnosis.curves, key=lambda c: (c.agreement.p_value, -c.agreement.chi2))
+    curves = sorted(curves[:n_curves], key=lambda c: c.theta)
     with styled():
         figure, (top, bottom) = figure_of(
             6.4, 5.0, nrows=2, sharex=True, gridspec_kw={"height_ratios": [3, 2]}
         )
-        ends = [float(f(c.predicted)) for c in shown for f in (np.min, np.max)]
+        ends = [float(f(c.predicted)) for c in curves for f in (np.min, np.max)]
         top.plot([min(ends), max(ends)], [min(ends), max(ends)], color="gray", lw=0.8, ls="--")
         bottom.axhline(0, color="gray", lw=0.8, ls="--")
-        for k, c in enumerate(shown):
+        for k, c in enumerate(curves):
             style: dict[str, Any] = {
                 "fmt": MARKERS[k % 8],
                 "ls": LINES[k % 8],
@@ -243,7 +243,7 @@ def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
                 "lw": 0.8,
                 "color": PALETTE[k % 8],
             }
-            label = f"{_at(diagnosis, c.theta)}, p = {c.agreement.p_value:.2g}"
+            label = f"{_point_text(diagnosis, c.theta)}, p = {c.agreement.p_value:.2g}"
             top.errorbar(c.predicted, c.observed, c.error, label=label, **style)
             bottom.errorbar(c.predicted, c.observed - c.predicted, c.error, **style)
         top.set_ylabel("observed fraction")
@@ -254,11 +254,11 @@ def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
     return figure
 
 
-def _at(diagnosis: Diagnosis, theta: float) -> str:
+def _point_text(diagnosis: Diagnosis, theta: float) -> str:
     return f"{parameter_label(diagnosis.parameter)} = {theta:g}"
 
 
-def _require(results: Sequence[Any]) -> None:
+def _require_results(results: Sequence[Any]) -> None:
     if not results:
         msg = "nothing to draw: the diagnosis had no sample at a second value, or too few events"
         raise SampleError(msg)
@@ -297,10 +297,10 @@ def plot_roc(scores: Mapping[str, Scores], weights: Weights = None) -> Figure:
             roc = roc_curve(signal, background, *(weights or (None, None)))
             axis.plot(fine, roc.at(fine), color=style.color, ls=style.ls)
             # Points of two curves beside each other.
-            where = at + 0.01 * (i - (len(scores) - 1) / 2)
-            rates = [false_positive_rate((signal, background), t, weights) for t in where]
+            efficiencies = at + 0.01 * (i - (len(scores) - 1) / 2)
+            rates = [false_positive_rate((signal, background), t, weights) for t in efficiencies]
             axis.errorbar(
-                where,
+                efficiencies,
                 [r.value for r in rates],
                 yerr=[r.error for r in rates],
                 fmt=style.marker,
@@ -317,7 +317,7 @@ def plot_roc(scores: Mapping[str, Scores], weights: Weights = None) -> Figure:
     return figure
 
 
-_NAMES = {
+_ANSATZ_LABELS = {
     "sqrt": r"$\sigma^2_\epsilon = C\sqrt{N_B}$",
     "constant": r"$\sigma^2_\epsilon = C$",
     "power": r"$\sigma^2_\epsilon = C\,N_B^{a}$",
@@ -353,14 +353,14 @@ def plot_bag_sizes(
     >>> figure.axes[0].get_xscale(), figure.axes[0].get_ylabel()
     ('log', 'information')
     """
-    known = scan.bound if bound is None else bound
+    information = scan.bound if bound is None else bound
     sizes = scan.sizes
     fine = np.geomspace(sizes[0], sizes[-1] * 4, 201)
     with styled():
         figure, axis = figure_of(6.4, 4.6)
         top = float(np.max(scan.info_eff + scan.info_eff_error))
-        if known is not None:
-            value, error = known if isinstance(known, tuple) else (known, 0.0)
+        if information is not None:
+            value, error = information if isinstance(information, tuple) else (information, 0.0)
             axis.axhline(value, color="black", lw=1, ls="--", label="exact bound")
             axis.axhspan(value - error, value + error, color="black", alpha=0.12, lw=0)
             top = max(top, value + error)
@@ -368,7 +368,9 @@ def plot_bag_sizes(
             colour = PALETTE[(i + 1) % len(PALETTE)]
             curve, band = fit.info(fine), fit.info_error(fine)
             goodness = "" if np.isnan(fit.p_value) else f", p = {fit.p_value:.2g}"
-            label = rf"{_NAMES[fit.ansatz]}: $\chi^2$/ndf = {fit.chi2:.1f}/{fit.ndf}{goodness}"
+            label = (
+                rf"{_ANSATZ_LABELS[fit.ansatz]}: $\chi^2$/ndf = {fit.chi2:.1f}/{fit.ndf}{goodness}"
+            )
             inside = fine <= sizes[-1] * (1 + 1e-9)
             axis.fill_between(fine, curve - band, curve + band, color=colour, alpha=0.18, lw=0)
             # Fits that agree lie on top of each other: the later ones are thinner.

@@ -115,23 +115,23 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
     if not found:
         msg = "there are no nuisance parameters to draw"
         raise ParameterError(msg)
-    shown = list(found)[:n_largest]
+    largest = list(found)[:n_largest]
     with styled():
         figure, (left, right) = figure_of(
             7.0,
-            1.4 + 0.35 * len(shown),
+            1.4 + 0.35 * len(largest),
             ncols=2,
             sharey=True,
             gridspec_kw={"width_ratios": [3, 2]},
         )
-        rows = np.arange(len(shown))
+        rows = np.arange(len(largest))
         for key, colour, hatch, words in (
             ("down", PALETTE[5], "////", "lower end"),
             ("up", PALETTE[1], "", "upper end"),
         ):
             left.barh(
                 rows,
-                [getattr(i, key) for i in shown],
+                [getattr(i, key) for i in largest],
                 height=0.55,
                 color=colour,
                 alpha=0.7,
@@ -140,14 +140,14 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
                 label=f"nuisance parameter at its {words}",
             )
         left.axvline(0, color="black", lw=0.8)
-        reach = 1.15 * max(i.size for i in shown)
+        reach = 1.15 * max(i.size for i in largest)
         left.set_xlim(-reach, reach)
         left.set_xlabel(f"shift of {parameter_label(parameter)}")
-        left.set_yticks(rows, [parameter_label(i.name) for i in shown])
+        left.set_yticks(rows, [parameter_label(i.name) for i in largest])
         right.errorbar(
-            [i.value for i in shown],
+            [i.value for i in largest],
             rows,
-            xerr=[[-i.lower for i in shown], [i.upper for i in shown]],
+            xerr=[[-i.lower for i in largest], [i.upper for i in largest]],
             fmt="o",
             ms=5,
             color="black",
@@ -156,7 +156,7 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
         right.set_xlabel("fitted value")
         for axis in (left, right):
             axis.minorticks_off()
-        left.set_ylim(len(shown) - 0.5, -0.5)
+        left.set_ylim(len(largest) - 0.5, -0.5)
         figure.legend(
             *left.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8
         )
@@ -220,8 +220,8 @@ def plot_posterior(
                 alpha=0.15,
                 lw=0,
             )
-            seen = p.theta[p.density > 1e-3 * p.density.max()]
-            low, high = min(low, float(seen[0])), max(high, float(seen[-1]))
+            visible = p.theta[p.density > 1e-3 * p.density.max()]
+            low, high = min(low, float(visible[0])), max(high, float(visible[-1]))
         if truth is not None:
             axis.axvline(truth, color="black", lw=0.8, label="truth")
         axis.set_xlim(low, high)

@@ -121,8 +121,8 @@ def plot_templates(
     """
     real = np.diff(edges)
     equal = bool(real.max() > 8 * real.min())
-    shown = np.arange(len(edges), dtype=np.float64) if equal else edges
-    centres, width = (shown[1:] + shown[:-1]) / 2, np.diff(shown)
+    positions = np.arange(len(edges), dtype=np.float64) if equal else edges
+    centres, width = (positions[1:] + positions[:-1]) / 2, np.diff(positions)
     first, reference = next(iter(expected.items()))
     with styled():
         figure, (top, bottom) = figure_of(
@@ -130,15 +130,19 @@ def plot_templates(
         )
         for i, (name, values) in enumerate(expected.items()):
             look: dict[str, Any] = {"color": PALETTE[i % 8], "ls": LINES[i % 8]}
-            top.stairs(values / width, shown, label=plain(name), **look)
-            bottom.stairs(values / reference, shown, baseline=None, **look)
+            top.stairs(values / width, positions, label=plain(name), **look)
+            bottom.stairs(values / reference, positions, baseline=None, **look)
         if errors is not None:
             band: dict[str, Any] = {"fill": True, "color": PALETTE[0], "alpha": 0.25, "lw": 0}
             high, low = reference * (1 + errors), reference * (1 - errors)
             top.stairs(
-                high / width, shown, baseline=low / width, label="error of the simulation", **band
+                high / width,
+                positions,
+                baseline=low / width,
+                label="error of the simulation",
+                **band,
             )
-            bottom.stairs(1 + errors, shown, baseline=1 - errors, **band)
+            bottom.stairs(1 + errors, positions, baseline=1 - errors, **band)
         poisson = np.sqrt(counts)
         top.errorbar(centres, counts / width, poisson / width, fmt="ko", ms=4, label="data")
         bottom.errorbar(centres, counts / reference, poisson / reference, fmt="ko", ms=4)
@@ -149,10 +153,10 @@ def plot_templates(
         reach = 1.15 * max(float(np.max(np.abs(ends - 1))), 0.05)
         bottom.set_ylim(1 - min(reach, 1.0), 1 + min(reach, 1.0))
         bottom.set_ylabel(f"over\n{plain(first).split(':', maxsplit=1)[0]}")
-        bottom.set_xlim(shown[0], shown[-1])
+        bottom.set_xlim(positions[0], positions[-1])
         bottom.set_xlabel(observable_label(observable))
         if equal:
-            bottom.set_xticks(shown, [f"{e:.3g}".replace("-", "−") for e in edges])
+            bottom.set_xticks(positions, [f"{e:.3g}".replace("-", "−") for e in edges])
             bottom.tick_params(axis="x", labelrotation=60 if len(edges) > 9 else 0, labelsize=8)
             for axis in (top, bottom):
                 axis.tick_params(axis="x", which="minor", bottom=False, top=False)

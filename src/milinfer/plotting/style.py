@@ -95,7 +95,7 @@ def styled() -> Iterator[None]:
     base: dict[str, Any] = {
         k: v for k, v in mplhep.style.ATLAS.items() if not k.startswith(("font", "figure"))
     }
-    own: dict[str, Any] = {
+    page: dict[str, Any] = {
         "font.family": ["DejaVu Sans"],
         "font.size": 10,
         "axes.labelsize": 11,
@@ -119,7 +119,7 @@ def styled() -> Iterator[None]:
         # A fixed salt makes the ids inside an SVG, and so the report, the same in every run.
         "svg.hashsalt": "milinfer",
     }
-    settings: Any = {**base, **own}
+    settings: Any = {**base, **page}
     with mpl.rc_context(settings):
         yield
 
@@ -163,16 +163,18 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     >>> styles["oracle"] == method_styles(["oracle"])["oracle"]
     True
     """
-    given = list(names)
-    bases = {name: _base(name) for name in given}
-    own = {b: _METHODS.index(b) for b in bases.values() if b in _METHODS}
-    left = [i for i in range(len(PALETTE)) if i not in own.values()] or list(range(len(PALETTE)))
-    others = [b for b in dict.fromkeys(bases.values()) if b not in own]
-    own |= {b: left[k % len(left)] for k, b in enumerate(others)}
-    return {name: _style(name, own[bases[name]]) for name in given}
+    methods = list(names)
+    bases = {name: _base_title(name) for name in methods}
+    colours = {b: _METHODS.index(b) for b in bases.values() if b in _METHODS}
+    left = [i for i in range(len(PALETTE)) if i not in colours.values()] or list(
+        range(len(PALETTE))
+    )
+    others = [b for b in dict.fromkeys(bases.values()) if b not in colours]
+    colours |= {b: left[k % len(left)] for k, b in enumerate(others)}
+    return {name: _style(name, colours[bases[name]]) for name in methods}
 
 
-def _base(name: str) -> str:
+def _base_title(name: str) -> str:
     """Title of the method without what was done to it."""
     for variant in _VARIANTS:
         name = name.removesuffix(variant)
