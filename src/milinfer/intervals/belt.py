@@ -10,20 +10,17 @@ What the toys of one true point say to a belt: the statistic and its accepted va
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from milinfer.exceptions import CalibrationError, ParameterError
-from milinfer.intervals.calibration import (
-    Calibration,
-    calibrated_toys,
-    require_rate_of_toys,
-    size_differs,
-)
+from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.intervals.confidence_sets import (
     ConfidenceRegion,
     ConfidenceSet,
@@ -39,14 +36,24 @@ from milinfer.intervals.critical_values import (
     critical_value,
     smooth_curve,
 )
+from milinfer.intervals.dataset_checks import require_rate_of_toys, size_differs
+from milinfer.intervals.saved_files import (
+    belt_content,
+    belt_fields,
+    calibration_content,
+    fields_of,
+    require_levels,
+    require_shapes,
+)
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.surface import Bounds, Limits, Surface, restricted
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.toys.ensemble import require_one_kind, require_unseen_toys
 from milinfer.toys.toys import ToyEnsemble
-from milinfer.typing import BoolArray, FloatArray
+from milinfer.typing import BoolArray, FloatArray, PathLikeStr
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
+from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.points import format_point, only
 
 if TYPE_CHECKING:
@@ -65,6 +72,7 @@ __all__ = [
 ]
 
 
+Ordering = Literal["likelihood-ratio", "central", "upper", "lower"]
 Smooth = int | Literal["auto"] | None
 
 # Points between the ends of a belt at which an observed statistic is looked at.
@@ -173,6 +181,80 @@ class Belt:
             for k, cl in enumerate(self.cl)
         ]
         return arrow_table(types, rows)
+
+    def save(self, path: PathLikeStr) -> None:
+        """Write the belt to a JSON file, without loss.
+
+        Parameters
+        ----------
+        path
+            File to write.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from milinfer.datasets import gaussian
+        >>> from milinfer.intervals.neyman import neyman
+        >>> from milinfer.toys.toys import Toys
+        >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.2], seed=1), n_events=100, seed=2)
+        >>> belt = neyman(toys.scan([gaussian.MeanModel()], [-0.2, 0.2], 500)["mean"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     belt.save(Path(folder, "belt.json"))
+        ...     again = Belt.load(Path(folder, "belt.json"))
+        >>> bool(np.all(again.upper == belt.upper))
+        True
+        """
+        fields = fields_of(self)
+        if self.calibration is not None:
+            fields["calibration"] = calibration_content(fields_of(self.calibration))
+        write_whole(path, json.dumps(belt_content(fields), indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path: PathLikeStr) -> Belt:
+        """Read a belt that :meth:`save` has written.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Raises
+        ------
+        CalibrationError
+            If the file is not there, or not a belt of this format.
+        """
+        try:
+            fields = belt_fields(parse_json(Path(path).read_text(encoding="utf-8")))
+            if fields["calibration"] is not None:
+                fields["calibration"] = Calibration.from_content(fields["calibration"])
+            belt = cls(**fields)
+            belt._require_consistent()
+            return belt
+        except FileNotFoundError as error:
+            msg = f"there is no belt {path}; make one with milinfer.neyman"
+            raise CalibrationError(msg) from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            msg = f"{path} is not a belt written by milinfer ({error}); make it again"
+            raise CalibrationError(msg) from error
+
+    def _require_consistent(self) -> None:
+        """Raise ``ValueError`` unless arrays have the sizes that belong together."""
+        n, p, n_cl = len(self.points), len(self.parameters), len(self.cl)
+        require_shapes(
+            {
+                "points": (self.points, (n, p)),
+                "lower": (self.lower, (n, n_cl)),
+                "lower_error": (self.lower_error, (n, n_cl)),
+                "upper": (self.upper, (n, n_cl)),
+                "upper_error": (self.upper_error, (n, n_cl)),
+                "bounds": (np.array(self.bounds), (p, 2)),
+            }
+        )
+        if self.ordering not in get_args(Ordering):
+            msg = f"the ordering {self.ordering!r} is unknown"
+            raise ValueError(msg)
+        require_levels("cl", self.cl)
 
     @property
     def limits(self) -> Limits:
@@ -419,10 +501,6 @@ class Belt:
             raise CalibrationError(msg)
 
 
-Ordering = Literal["likelihood-ratio", "central", "upper", "lower"]
-_ORDERINGS = ("likelihood-ratio", "central", "upper", "lower")
-
-
 def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
     """Refuse toys that make no belt together, and orderings that are none.
 
@@ -431,8 +509,8 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
     CalibrationError
         With what differs.
     """
-    if ordering not in _ORDERINGS:
-        msg = f"ordering {ordering!r} is not one of {', '.join(map(repr, _ORDERINGS))}"
+    if ordering not in get_args(Ordering):
+        msg = f"ordering {ordering!r} is not one of {', '.join(map(repr, get_args(Ordering)))}"
         raise CalibrationError(msg)
     require_one_kind(ensembles)
     require_unseen_toys(ensembles)
