@@ -202,10 +202,10 @@ def fit(
     from milinfer.exceptions import ConfigurationError
     from milinfer.intervals.belt import Belt
     from milinfer.intervals.calibration import Calibration
-    from milinfer.intervals.coverage import CL68, CL95
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.likelihood.fits import profile_interval
     from milinfer.likelihood.rate import Rate
+    from milinfer.utils.confidence_levels import CL68, CL95
 
     model = BagLikelihood.load(model_path)
     sample = _read_data(data, feature_set)

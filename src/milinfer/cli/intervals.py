@@ -292,8 +292,9 @@ def coverage(
     """
     from milinfer.intervals.belt import Belt
     from milinfer.intervals.calibration import Calibration
-    from milinfer.intervals.coverage import CL68, CL95, IntervalMethod, coverage_scan
+    from milinfer.intervals.coverage import IntervalMethod, coverage_scan
     from milinfer.plotting.coverage import plot_coverage_scan
+    from milinfer.utils.confidence_levels import CL68, CL95
 
     methods: dict[str, IntervalMethod | None] = {"as trained": None}
     if calibration_path is not None:

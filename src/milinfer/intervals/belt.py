@@ -52,6 +52,7 @@ from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.toys.ensemble import require_one_kind, require_unseen_toys
 from milinfer.toys.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, PathLikeStr
+from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
 from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.points import format_point, only
@@ -66,7 +67,6 @@ __all__ = [
     "accepted_ends",
     "bounded_estimates",
     "bounded_statistic",
-    "levels_of",
     "require_alike",
     "true_points",
 ]
@@ -262,7 +262,7 @@ class Belt:
         low, high = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
         return tuple(zip(low, high, strict=True))
 
-    def critical(self, cl: float = 0.6827) -> CriticalCurve:
+    def critical(self, cl: float = CL68) -> CriticalCurve:
         """Critical value c(θ) of q, for likelihood-ratio ordering."""
         if self.ordering != "likelihood-ratio":
             msg = f"a belt of ordering {self.ordering!r} has no critical value; use acceptance(cl)"
@@ -271,7 +271,7 @@ class Belt:
         assert curve is not None
         return curve
 
-    def acceptance(self, cl: float = 0.6827) -> tuple[CriticalCurve | None, CriticalCurve | None]:
+    def acceptance(self, cl: float = CL68) -> tuple[CriticalCurve | None, CriticalCurve | None]:
         """Lowest and highest accepted θ̂ as functions of θ, None where there is no such end."""
         if self.ordering == "likelihood-ratio":
             msg = "a belt of likelihood-ratio ordering accepts no range of estimates; use critical"
@@ -300,7 +300,7 @@ class Belt:
         described = degree is not None or (curve.polynomial.good and curve.polynomial.ndf > 0)
         return curve if described else InterpolatedCurve(*ends)
 
-    def interval(self, observed: LikelihoodCost | Surface, cl: float = 0.6827) -> ConfidenceSet:
+    def interval(self, observed: LikelihoodCost | Surface, cl: float = CL68) -> ConfidenceSet:
         """Confidence set of one dataset in one parameter.
 
         Parameters
@@ -362,7 +362,7 @@ class Belt:
         )
 
     def region(
-        self, observed: LikelihoodCost | BoxSurface, cl: float = 0.6827, n_grid: int = 101
+        self, observed: LikelihoodCost | BoxSurface, cl: float = CL68, n_grid: int = 101
     ) -> ConfidenceRegion:
         """Confidence region of one dataset in two parameters.
 
@@ -396,7 +396,7 @@ class Belt:
             n_grid=n_grid,
         )
 
-    def contains_truth(self, ensemble: ToyEnsemble, cl: float = 0.6827) -> BoolArray:
+    def contains_truth(self, ensemble: ToyEnsemble, cl: float = CL68) -> BoolArray:
         """Whether the set of each toy contains its truth, shape (n_toys,).
 
         For coverage studies; the toys must come from other events than the belt's (compare
@@ -526,17 +526,6 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
     if ordering != "likelihood-ratio" and len(first.point) > 1:
         msg = f"ordering {ordering!r} needs one parameter, not {', '.join(first.point)}"
         raise CalibrationError(msg)
-
-
-def levels_of(cl: float | Sequence[float]) -> tuple[float, ...]:
-    """One confidence level or several, as a tuple.
-
-    Examples
-    --------
-    >>> levels_of(0.9)
-    (0.9,)
-    """
-    return (float(cl),) if isinstance(cl, int | float) else tuple(float(c) for c in cl)
 
 
 def true_points(

@@ -23,6 +23,7 @@ from milinfer.toys.ensemble import require_one_kind, require_unseen_toys
 from milinfer.toys.pool import share_events
 from milinfer.toys.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, Point
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_facts, html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point, only
 
@@ -42,8 +43,6 @@ __all__ = [
     "warn_of_pools",
 ]
 
-
-CL68, CL95 = 0.6827, 0.9545
 
 # By which the truth is moved to see how the coverage depends on it, in standard deviations of θ̂.
 _STEP = 0.25
@@ -133,7 +132,7 @@ def coverage(
     inside = chosen.contains_truth(ensemble, cl)
     n, k = len(inside), int(inside.sum())
     p = k / n
-    exact = binomtest(k, n).proportion_ci(0.6827, method="exact")
+    exact = binomtest(k, n).proportion_ci(CL68, method="exact")
     shift = _pool_shift(ensemble, chosen, cl)
     measured = Coverage(
         model=ensemble.model,
