@@ -9,12 +9,12 @@ import pytest
 from scipy.stats import chi2, norm
 
 import milinfer
+from bounded_mean import bounded_gaussian
 from milinfer.datasets import gaussian
 from milinfer.datasets.gaussian import MeanModel
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration_fit import calibrate
-from milinfer.intervals.counting import bounded_gaussian
 from milinfer.intervals.coverage import coverage
 from milinfer.intervals.neyman import neyman
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost

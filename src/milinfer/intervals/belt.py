@@ -444,38 +444,39 @@ class Belt:
         CalibrationError
             If it does not belong to the belt; see :meth:`interval`.
         """
-        self._require_own(observed)
+        if isinstance(observed, LikelihoodCost):
+            self._require_cost(observed)
         if self.calibration is None:
+            self._require_range(observed)
             return observed
         if not isinstance(observed, LikelihoodCost):
             msg = "the toys of this belt are calibrated: give it the cost of the data"
             raise CalibrationError(msg)
         return self.calibration(observed)
 
-    def _require_own(self, observed: LikelihoodCost | Surface | BoxSurface) -> None:
+    def _require_cost(self, cost: LikelihoodCost) -> None:
+        """Raise unless a cost is of the belt's model and of a dataset as its toys are."""
+        if cost.parameters != self.parameters:
+            msg = f"a belt of {self.parameters} cannot serve a cost of {cost.parameters}"
+            raise CalibrationError(msg)
+        if cost.tag is not None and cost.tag != self.tag:
+            msg = f"a belt of {self.tag} cannot serve {cost.tag}; make a belt of that model"
+            raise CalibrationError(msg)
+        if cost.correction is not None:
+            msg = (
+                "this cost is calibrated: give the belt the cost without the calibration, "
+                "which it applies itself if it was made with one"
+            )
+            raise CalibrationError(msg)
+        self._require_size(cost.n_events, cost.rate is not None)
+        # Toys of a regression are at many points, none of which is one of those listed.
+        if self.extended and cost.rate is not None and not self.regression:
+            require_rate_of_toys("belt", cost.rate, self.parameters, self.points[0], self.n_events)
+
+    def _require_range(self, observed: LikelihoodCost | Surface | BoxSurface) -> None:
+        """Raise unless the surface is known wherever the toys were fitted."""
         surface = observed.surface if isinstance(observed, LikelihoodCost) else observed
         limits: Limits = surface.interpolation.limits
-        if isinstance(observed, LikelihoodCost):
-            if observed.parameters != self.parameters:
-                msg = f"a belt of {self.parameters} cannot serve a cost of {observed.parameters}"
-                raise CalibrationError(msg)
-            if observed.tag is not None and observed.tag != self.tag:
-                msg = f"a belt of {self.tag} cannot serve {observed.tag}; make a belt of that model"
-                raise CalibrationError(msg)
-            if observed.correction is not None:
-                msg = (
-                    "this cost is calibrated: give the belt the cost without the calibration, "
-                    "which it applies itself if it was made with one"
-                )
-                raise CalibrationError(msg)
-            self._require_size(observed.n_events, observed.rate is not None)
-            # Toys of a regression are at many points, none of which is one of those listed.
-            if self.extended and observed.rate is not None and not self.regression:
-                require_rate_of_toys(
-                    "belt", observed.rate, self.parameters, self.points[0], self.n_events
-                )
-        if self.calibration is not None:
-            return
         if len(limits) != len(self.parameters) or any(
             low < start - 1e-9 or high > stop + 1e-9
             for (low, high), (start, stop) in zip(self.bounds, limits, strict=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -162,8 +162,8 @@ def _pool_shift(ensemble: ToyEnsemble, method: IntervalMethod, cl: float) -> flo
     for k, name in enumerate(ensemble.point):
         ends = []
         for step in (-_STEP * spread[k], _STEP * spread[k]):
-            moved = replace(ensemble, point={**ensemble.point, name: ensemble.point[name] + step})
-            moved.__dict__["extremum"] = ensemble.extremum  # of the same surfaces
+            point = {**ensemble.point, name: ensemble.point[name] + step}
+            moved = ensemble.with_truth(point)
             try:
                 ends.append((step, float(method.contains_truth(moved, cl).mean())))
             except (CalibrationError, ParameterError):

@@ -213,6 +213,13 @@ class ToyEnsemble:
         ]
         return Extremum(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
+    def with_truth(self, point: Point) -> ToyEnsemble:
+        """The same toys with another point as their truth; their maxima are not searched again."""
+        moved = replace(self, point=point)
+        # The cached property of the same surfaces, which takes most of the time.
+        vars(moved)["extremum"] = self.extremum
+        return moved
+
     @property
     def theta_hat(self) -> FloatArray:
         """Maximum-likelihood estimates, shape (n_toys,), or (n_toys, n_parameters) for several."""
