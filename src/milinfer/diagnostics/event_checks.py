@@ -27,6 +27,7 @@ from milinfer.diagnostics.checks import (
     judge,
     pull_from_p,
     pull_of,
+    width_meaning,
     worst,
 )
 from milinfer.diagnostics.held_out import HeldOut
@@ -51,7 +52,6 @@ __all__ = [
     "range_check",
     "score_check",
     "separation_check",
-    "width_meaning",
 ]
 
 
@@ -231,22 +231,6 @@ def range_check(held: HeldOut) -> Check:
         "these events have. Check units and selection.",
     }.get(outcome, "Too few events to tell whether they lie where the model was trained.")
     return look.check("training range", critical, meaning, outcome)
-
-
-def width_meaning(look: Look, excess: float) -> str:
-    """What a Bartlett ratio means; `excess` is the claimed over the true information."""
-    if look.outcome == "passed":
-        return "The curvature of Λ is the spread of the estimates: intervals have the right width."
-    if look.outcome == "undecided":
-        return f"Too few events or toys to measure the width of intervals to {look.tolerance:g}."
-    if not excess > 0:
-        return "Λ is not concave at θ0, so it gives no interval. Train again."
-    size = (
-        f"{excess**0.5:.2g} times too narrow"
-        if excess > 1
-        else f"{excess**-0.5:.2g} times too wide"
-    )
-    return f"Intervals where Λ falls by ½ are {size}. Scale Λ by c_cicc (mil.calibrate)."
 
 
 _ALONE = "There are samples at θ0 only; add some at other values."

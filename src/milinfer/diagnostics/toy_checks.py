@@ -11,8 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from milinfer.diagnostics.checks import Check, Look, Outcome, critical_pull, judge
-from milinfer.diagnostics.event_checks import width_meaning
+from milinfer.diagnostics.checks import Check, Look, Outcome, critical_pull, judge, width_meaning
 from milinfer.diagnostics.held_out import HeldOut
 from milinfer.intervals.information import information
 from milinfer.samples.sample import SampleSet

@@ -25,6 +25,7 @@ from milinfer.plotting.style import (
     styled,
 )
 from milinfer.typing import FloatArray
+from milinfer.utils.confidence_levels import CL68
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -245,7 +246,7 @@ def plot_conditional(results: Sequence[ConditionalCoverage], xlabel: str | None 
 
 
 def plot_belt(
-    belt: Belt, cl: float = 0.6827, observed: LikelihoodCost | Surface | None = None
+    belt: Belt, cl: float = CL68, observed: LikelihoodCost | Surface | None = None
 ) -> Figure:
     """What a belt accepts, and the set of one dataset.
 
