@@ -214,6 +214,7 @@ def run_demo(
         from milinfer.intervals.belt_files import save_belt
         from milinfer.intervals.saved_files import save_calibration
         from milinfer.workflow.analysis import Analysis, analyse
+        from milinfer.workflow.report import write_report
 
         data = samples[next(f.name for f in files if f.role == "data")]
         calibration = pick("calib")
@@ -275,7 +276,7 @@ def run_demo(
             ),
         )
         shutil.rmtree(directory / "plots", ignore_errors=True)
-        result.write(directory)
+        write_report(result, directory)
         say(f"{directory / 'report.html'}")
     truth = format_point({"c_HW": config.truth})
     echo(f"{'total':<9} {sum(seconds.values()):6.1f} s   truth {truth}")

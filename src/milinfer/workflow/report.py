@@ -1,11 +1,10 @@
-"""The report of an analysis.
-
-Figures of an analysis, with their captions.
-"""
+"""Figures, report and summary of an analysis: draw them and write them to a folder."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +20,11 @@ from milinfer.plotting.coverage import plot_belt
 from milinfer.plotting.diagnostics import diagnostic_figures, plot_relative_widths
 from milinfer.plotting.style import method_title
 from milinfer.samples.sample import SampleSet
+from milinfer.typing import PathLikeStr
+from milinfer.utils.files import atomic_path, write_whole
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import advice
-from milinfer.workflow.html_report import Report
+from milinfer.workflow.html_report import Report, svg_text
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -33,7 +34,31 @@ if TYPE_CHECKING:
     from milinfer.workflow.analysis import AnalysisResult
     from milinfer.workflow.comparison import MethodResult
 
-__all__ = ["build_report", "figures"]
+__all__ = ["build_report", "draw_figures", "write_report"]
+
+
+def write_report(result: AnalysisResult, directory: PathLikeStr) -> None:
+    """Write ``summary.json``, ``report.html`` and the figures (PNG and SVG) of an analysis.
+
+    Parameters
+    ----------
+    result
+        Result of :func:`milinfer.workflow.analysis.analyse`.
+    directory
+        Folder to write to; it is created if it does not exist.
+    """
+    out = Path(directory)
+    (out / "plots").mkdir(parents=True, exist_ok=True)
+    drawn: dict[str, tuple[Figure | str, str]] = {}
+    for name, (figure, caption) in draw_figures(result).items():
+        svg = svg_text(figure)
+        write_whole(out / "plots" / f"{name}.svg", svg)
+        figure.set_layout_engine("none")  # the layout is done; doing it again takes as long
+        with atomic_path(out / "plots" / f"{name}.png") as temporary:
+            figure.savefig(temporary, dpi=150)
+        drawn[name] = svg, caption
+    write_whole(out / "summary.json", json.dumps(result.summary(), indent=2) + "\n")
+    build_report(result, drawn).write(out / "report.html")
 
 
 def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str, str]]) -> Report:
@@ -446,8 +471,8 @@ def _of_calibration(
     }
 
 
-def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
-    """All figures of an analysis with their captions, by name."""
+def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
+    """Draw all figures of an analysis; gives figures and captions by name."""
     analysis, comparison = result.analysis, result.comparison
     model = analysis.model
     learned = comparison[model.name]

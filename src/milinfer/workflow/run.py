@@ -195,6 +195,7 @@ class AnalysisPlan:
         from milinfer.intervals.saved_files import save_calibration
         from milinfer.learning.bag_likelihood import BagLikelihood
         from milinfer.workflow.analysis import Analysis, analyse
+        from milinfer.workflow.report import write_report
 
         config, toys, templates = self.config, self.config.toys, self.config.templates
         out, start = config.out, time.perf_counter()
@@ -237,7 +238,7 @@ class AnalysisPlan:
         # The results of an earlier run stay until all of the new ones are there.
         with tempfile.TemporaryDirectory(dir=out, prefix=".results-") as parent:
             fresh = Path(parent)
-            result.write(fresh)
+            write_report(result, fresh)
             (fresh / "calibrations").mkdir()
             (fresh / "belts").mkdir()
             for model in models:
