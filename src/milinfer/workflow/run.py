@@ -29,7 +29,7 @@ from milinfer.learning.tracking import (
 )
 from milinfer.samples.sample import SampleSet
 from milinfer.typing import PathLikeStr
-from milinfer.workflow.configuration import AnalysisConfig, ModelSection, read_configuration
+from milinfer.workflow.configuration import AnalysisConfig, ModelSection
 from milinfer.workflow.inputs import (
     ROLES,
     AnalysisInputs,
@@ -306,8 +306,9 @@ def plan_analysis(
     ...
     milinfer.exceptions.ConfigurationError: cannot read analysis.toml: ...
     """
-    found = config if isinstance(config, AnalysisConfig) else read_configuration(config)
-    return AnalysisPlan(found, on_file)
+    if not isinstance(config, AnalysisConfig):
+        config = AnalysisConfig.from_file(config)
+    return AnalysisPlan(config, on_file)
 
 
 def run_analysis(
