@@ -44,6 +44,7 @@ def read(tmp_path, text):
         ("[toys]\ntruth = nan\n", "toys.truth: "),
         ("[toys]\ntruth = inf\n", "toys.truth: "),
         ("[toys]\noracle = true\n", "toys: oracle = true takes the exact ratio"),
+        ("[toys]\noracle_at = 0.0\n", "toys: oracle_at normalises the exact ratio"),
         ("[toys]\nbelt_at = 1979-05-27\n", "toys.belt_at: "),
         ("[templates]\nbins_2d = [4]\n", "templates.bins_2d"),
         ("folder = '/'\n", "folder: unknown key"),

@@ -158,11 +158,14 @@ class DataSection(_Section):
         File, list of files, or pattern with ``*``.
     weight, tree
         As for samples.
+    simulated
+        Whether the events are simulated at ``toys.truth``; the report then says so.
     """
 
     path: Paths
     weight: str | None = None
     tree: str | None = None
+    simulated: bool = False
 
 
 class ModelSection(_Section):
@@ -219,6 +222,9 @@ class ToysSection(_Section):
         True values for a Neyman belt; none without.
     oracle
         Whether to run the exact likelihood ratio of the weights beside the others.
+    oracle_at
+        Point of the events to tune with whose weights normalise that ratio; default: those of all
+        points.
     """
 
     number: Annotated[int, Field(ge=100)] = 2000
@@ -228,11 +234,15 @@ class ToysSection(_Section):
     cover_at: list[float] = []
     belt_at: list[float] = []
     oracle: bool = False
+    oracle_at: float | None = None
 
     @model_validator(mode="after")
     def _oracle_needs_weights(self) -> ToysSection:
         if self.oracle and self.weight_degree is None:
             msg = "oracle = true takes the exact ratio from event weights: give weight_degree"
+            raise ValueError(msg)
+        if self.oracle_at is not None and not self.oracle:
+            msg = "oracle_at normalises the exact ratio: give oracle = true, or leave it out"
             raise ValueError(msg)
         return self
 
@@ -250,6 +260,8 @@ class TemplatesSection(_Section):
         Of the morphing polynomial in the parameter.
     mc_stat
         Whether the errors of the templates count.
+    held_out
+        Whether the events held out from the training fill the histograms of features too.
     """
 
     observable: str = "d_phi_qq"
@@ -258,6 +270,7 @@ class TemplatesSection(_Section):
     bins_2d: tuple[Positive, Positive] = (8, 4)
     degree: Positive = 4
     mc_stat: bool = True
+    held_out: bool = False
 
 
 class TrackingSection(_Section):

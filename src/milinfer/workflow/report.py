@@ -12,6 +12,7 @@ import numpy as np
 from milinfer.diagnostics.diagnosis import Diagnosis
 from milinfer.intervals.coverage import CL68, CL95, CoverageScan
 from milinfer.intervals.toy_intervals import toy_intervals
+from milinfer.learning.tracking import flat_settings, png_bytes
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.plotting import coverage as coverage_figures
 from milinfer.plotting import results as plotting
@@ -21,7 +22,7 @@ from milinfer.plotting.diagnostics import diagnostic_figures, plot_relative_widt
 from milinfer.plotting.style import method_title
 from milinfer.samples.sample import SampleSet
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import atomic_path, write_whole
+from milinfer.utils.files import write_whole
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import advice
 from milinfer.workflow.html_report import Report, svg_text
@@ -54,8 +55,7 @@ def write_report(result: AnalysisResult, directory: PathLikeStr) -> None:
         svg = svg_text(figure)
         write_whole(out / "plots" / f"{name}.svg", svg)
         figure.set_layout_engine("none")  # the layout is done; doing it again takes as long
-        with atomic_path(out / "plots" / f"{name}.png") as temporary:
-            figure.savefig(temporary, dpi=150)
+        write_whole(out / "plots" / f"{name}.png", png_bytes(figure))
         drawn[name] = svg, caption
     write_whole(out / "summary.json", json.dumps(result.summary(), indent=2) + "\n")
     build_report(result, drawn).write(out / "report.html")
@@ -307,7 +307,10 @@ def _provenance(report: Report, summary: dict[str, Any]) -> None:
     if facts["configuration"]:
         report.table(
             ["setting", "value"],
-            [[k, v] for k, v in _flat(facts["configuration"])],
+            [
+                [key, "—" if value is None else str(value)]
+                for key, value in flat_settings(facts["configuration"], index="[{}]").items()
+            ],
             "Configuration, defaults included.",
             {"value": "text"},
         )
@@ -320,19 +323,6 @@ def _shortened(points: list[str]) -> str:
     if len(points) <= 4:
         return ", ".join(points) or "—"
     return f"{points[0]}, {points[1]}, … {points[-1]} ({len(points)})"
-
-
-def _flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as dotted keys."""
-    if isinstance(settings, dict) and settings:
-        return [
-            line
-            for key, value in settings.items()
-            for line in _flat(value, f"{prefix}.{key}" if prefix else str(key))
-        ]
-    if isinstance(settings, (list, tuple)) and any(isinstance(v, dict) for v in settings):
-        return [line for i, value in enumerate(settings) for line in _flat(value, f"{prefix}[{i}]")]
-    return [(prefix, "—" if settings is None else str(settings))]
 
 
 def _coverage_text(result: AnalysisResult) -> str:
