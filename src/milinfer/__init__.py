@@ -80,7 +80,6 @@ if TYPE_CHECKING:
     from milinfer.workflow.comparison import compare as compare
     from milinfer.workflow.configuration import AnalysisConfig as AnalysisConfig
     from milinfer.workflow.configuration import init_analysis as init_analysis
-    from milinfer.workflow.configuration import read_configuration as read_configuration
     from milinfer.workflow.inspection import inspect_file as inspect_file
     from milinfer.workflow.run import plan_analysis as plan_analysis
     from milinfer.workflow.run import run_analysis as run_analysis
@@ -88,7 +87,6 @@ if TYPE_CHECKING:
 _WHERE = {
     "ModelColumns": "learning.model_columns",
     "run_analysis": "workflow.run",
-    "read_configuration": "workflow.configuration",
     "plan_analysis": "workflow.run",
     "init_analysis": "workflow.configuration",
     "AnalysisConfig": "workflow.configuration",

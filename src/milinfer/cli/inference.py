@@ -340,6 +340,7 @@ def compare(
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.workflow.analysis import Analysis, analyse, summary_table
     from milinfer.workflow.provenance import InputFile, Provenance, input_file
+    from milinfer.workflow.report import write_report
 
     models = tuple(BagLikelihood.load(path) for path in model_paths)
     parameter = models[0].parameter
@@ -385,7 +386,7 @@ def compare(
             tuple(inputs),
         ),
     )
-    result.write(out)
+    write_report(result, out)
     summary = result.summary()
     Console().print(summary_table(summary))
     click.echo(f"{out / 'report.html'}")

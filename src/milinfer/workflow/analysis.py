@@ -6,11 +6,9 @@ What goes into an analysis and what comes out: data, methods, numbers, files.
 from __future__ import annotations
 
 import html
-import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,10 +42,8 @@ from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import ToyEnsemble, Toys
-from milinfer.typing import PathLikeStr
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table, measured
-from milinfer.utils.files import atomic_path, write_whole
 from milinfer.utils.progress import progress
 from milinfer.workflow.comparison import (
     Attempts,
@@ -62,7 +58,6 @@ from milinfer.workflow.provenance import Provenance, sample_facts
 if TYPE_CHECKING:
     import pyarrow as pa
     from iminuit.cost import Cost
-    from matplotlib.figure import Figure
     from rich.table import Table
 
 __all__ = ["Analysis", "AnalysisResult", "analyse", "summary_table"]
@@ -543,30 +538,6 @@ class AnalysisResult:
             "seeds": seeds | known["seeds"],
             "samples": [sample_facts(role, samples) for role, samples in roles.items()],
         }
-
-    def figures(self) -> dict[str, tuple[Figure, str]]:
-        """Figures with captions, by file name."""
-        from milinfer.workflow.report import figures
-
-        return figures(self)
-
-    def write(self, directory: PathLikeStr) -> None:
-        """Write ``summary.json``, ``report.html`` and the figures (PNG and SVG)."""
-        from milinfer.workflow.html_report import svg_text
-        from milinfer.workflow.report import build_report
-
-        out = Path(directory)
-        (out / "plots").mkdir(parents=True, exist_ok=True)
-        drawn: dict[str, tuple[Figure | str, str]] = {}
-        for name, (figure, caption) in self.figures().items():
-            svg = svg_text(figure)
-            write_whole(out / "plots" / f"{name}.svg", svg)
-            figure.set_layout_engine("none")  # as it was laid out; again would take as long
-            with atomic_path(out / "plots" / f"{name}.png") as temporary:
-                figure.savefig(temporary, dpi=150)
-            drawn[name] = svg, caption
-        write_whole(out / "summary.json", json.dumps(self.summary(), indent=2) + "\n")
-        build_report(self, drawn).write(out / "report.html")
 
 
 def _coverage_errors(summary: dict[str, Any]) -> str:

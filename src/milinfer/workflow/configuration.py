@@ -1,11 +1,7 @@
-"""``analysis.toml``: one file that says a whole analysis, checked to the last key.
+"""The configuration of an analysis: its sections, reading ``analysis.toml``, and a template of it.
 
 The sections are classes, so that the same analysis can be written in Python; their attributes are
-the keys of the file.  What is wrong is reported all at once, by key, with the values allowed.
-
-``analysis.toml`` read: what is wrong is said all at once, by key, with the values allowed.
-
-The commented ``analysis.toml`` that an analysis begins with.
+the keys of the file.  Reading a file reports all mistakes at once, by key, with the values allowed.
 """
 
 from __future__ import annotations
@@ -36,7 +32,6 @@ __all__ = [
     "ToysSection",
     "TrackingSection",
     "init_analysis",
-    "read_configuration",
 ]
 
 
@@ -163,11 +158,14 @@ class DataSection(_Section):
         File, list of files, or pattern with ``*``.
     weight, tree
         As for samples.
+    simulated
+        Whether the events are simulated at ``toys.truth``; the report then says so.
     """
 
     path: Paths
     weight: str | None = None
     tree: str | None = None
+    simulated: bool = False
 
 
 class ModelSection(_Section):
@@ -224,6 +222,9 @@ class ToysSection(_Section):
         True values for a Neyman belt; none without.
     oracle
         Whether to run the exact likelihood ratio of the weights beside the others.
+    oracle_at
+        Point of the events to tune with whose weights normalise that ratio; default: those of all
+        points.
     """
 
     number: Annotated[int, Field(ge=100)] = 2000
@@ -233,11 +234,15 @@ class ToysSection(_Section):
     cover_at: list[float] = []
     belt_at: list[float] = []
     oracle: bool = False
+    oracle_at: float | None = None
 
     @model_validator(mode="after")
     def _oracle_needs_weights(self) -> ToysSection:
         if self.oracle and self.weight_degree is None:
             msg = "oracle = true takes the exact ratio from event weights: give weight_degree"
+            raise ValueError(msg)
+        if self.oracle_at is not None and not self.oracle:
+            msg = "oracle_at normalises the exact ratio: give oracle = true, or leave it out"
             raise ValueError(msg)
         return self
 
@@ -255,6 +260,8 @@ class TemplatesSection(_Section):
         Of the morphing polynomial in the parameter.
     mc_stat
         Whether the errors of the templates count.
+    held_out
+        Whether the events held out from the training fill the histograms of features too.
     """
 
     observable: str = "d_phi_qq"
@@ -263,6 +270,7 @@ class TemplatesSection(_Section):
     bins_2d: tuple[Positive, Positive] = (8, 4)
     degree: Positive = 4
     mc_stat: bool = True
+    held_out: bool = False
 
 
 class TrackingSection(_Section):
@@ -340,6 +348,54 @@ class AnalysisConfig(_Section):
             raise ValueError(msg)
         return self
 
+    @classmethod
+    def from_file(cls, path: PathLikeStr) -> AnalysisConfig:
+        r"""Read and check ``analysis.toml``.
+
+        Parameters
+        ----------
+        path
+            TOML file; relative paths in it start at its folder.
+
+        Raises
+        ------
+        ConfigurationError
+            Names every key that is wrong, with the values allowed.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "analysis.toml")
+        ...     _ = file.write_text('[data]\npath = "d.root"\n[samples]\ntrain = []\n')
+        ...     AnalysisConfig.from_file(file)
+        Traceback (most recent call last):
+        ...
+        milinfer.exceptions.ConfigurationError: .../analysis.toml:
+          samples.train: List should have at least 1 item after validation, not 0
+        """
+        source = Path(path)
+        content = _read_toml(source)
+        for key in ("folder", "source"):
+            if key in content:
+                msg = f"{source}:\n  {key}: unknown key; paths are relative to the file"
+                raise ConfigurationError(msg)
+        try:
+            # As JSON, where an array may be a tuple; dates, which JSON does not have, fit no key.
+            places = {"folder": str(source.parent), "source": str(source)}
+            plain = json.dumps({**content, **places}, default=str)
+        except (RecursionError, ValueError) as error:
+            msg = (
+                f"{source}: tables nested too deep, or a number of too many digits ({error}); "
+                "correct it"
+            )
+            raise ConfigurationError(msg) from error
+        try:
+            return cls.model_validate_json(plain)
+        except ValidationError as error:
+            lines = [f"  {_problem(problem)}" for problem in error.errors()]
+            raise ConfigurationError("\n".join([f"{source}:", *dict.fromkeys(lines)])) from error
+
     @property
     def out(self) -> Path:
         """Folder of the results."""
@@ -386,32 +442,8 @@ _PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
 _DEEP = re.compile(rf"(?<![\w-])(?:{_PART}){{32}}")
 
 
-def read_configuration(path: PathLikeStr) -> AnalysisConfig:
-    r"""Read and check ``analysis.toml``.
-
-    Parameters
-    ----------
-    path
-        TOML file; relative paths in it start at its folder.
-
-    Raises
-    ------
-    ConfigurationError
-        Names every key that is wrong, with the values allowed.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "analysis.toml")
-    ...     _ = file.write_text('[data]\npath = "d.root"\n[samples]\ntrain = []\n')
-    ...     read_configuration(file)
-    Traceback (most recent call last):
-    ...
-    milinfer.exceptions.ConfigurationError: .../analysis.toml:
-      samples.train: List should have at least 1 item after validation, not 0
-    """
-    source = Path(path)
+def _read_toml(source: Path) -> dict[str, Any]:
+    """Content of a TOML file; refuses files that no configuration can look like."""
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -429,32 +461,13 @@ def read_configuration(path: PathLikeStr) -> AnalysisConfig:
         )
         raise ConfigurationError(msg)
     try:
-        content = tomllib.loads(text)
+        return tomllib.loads(text)
     except RecursionError as error:
         msg = f"{source}: lists or tables are nested too deep; nothing known needs that, correct it"
         raise ConfigurationError(msg) from error
     except ValueError as error:  # also of numbers with too many digits
         msg = f"{source} is not TOML: {error}; correct it"
         raise ConfigurationError(msg) from error
-    for own in ("folder", "source"):
-        if own in content:
-            msg = f"{source}:\n  {own}: unknown key; paths are relative to the file"
-            raise ConfigurationError(msg)
-    try:
-        # As JSON, where an array may be a tuple; dates, which JSON does not have, fit no key.
-        own_keys = {"folder": str(source.parent), "source": str(source)}
-        plain = json.dumps({**content, **own_keys}, default=str)
-    except (RecursionError, ValueError) as error:
-        msg = (
-            f"{source}: tables nested too deep, or a number of too many digits ({error}); "
-            "correct it"
-        )
-        raise ConfigurationError(msg) from error
-    try:
-        return AnalysisConfig.model_validate_json(plain)
-    except ValidationError as error:
-        lines = [f"  {_problem(problem)}" for problem in error.errors()]
-        raise ConfigurationError("\n".join([f"{source}:", *dict.fromkeys(lines)])) from error
 
 
 def _problem(problem: Mapping[str, Any]) -> str:
@@ -527,10 +540,9 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from milinfer.workflow.configuration import read_configuration
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = init_analysis(pathlib.Path(folder, "analysis.toml"))
-    ...     read_configuration(file).model[0].head
+    ...     AnalysisConfig.from_file(file).model[0].head
     'polynomial'
     """
     target = Path(path)

@@ -84,12 +84,26 @@ class SourceFile:
 
 
 class Parts(NamedTuple):
-    """Simulated events by what they are for: held out is what no training has seen."""
+    """Simulated events by what they are for.
+
+    Parameters
+    ----------
+    train
+        Events to train on.
+    held_out
+        Events that no training has seen, for the histograms of what a network makes of an event.
+    tune, evaluate
+        Events for the toys that tune calibrations and belts, and for those that measure coverage.
+    templates
+        Events for the histograms of features: those to train on, with those held out if the
+        configuration says so.
+    """
 
     train: SampleSet
     held_out: SampleSet
     tune: SampleSet
     evaluate: SampleSet
+    templates: SampleSet
 
 
 class AnalysisInputs:
@@ -187,17 +201,27 @@ class AnalysisInputs:
     def split(self) -> Parts:
         """All simulated events, by what they are for."""
         if self.config.samples.tune:
-            return Parts(*self.training(), self._set("tune"), self._set("evaluate"))
-        x, y = self.config.samples.fractions
-        seed = self.config.analysis.seed
-        train, tune, evaluate = self._set("train").split([1 - x - y, x, y], seed=seed)
-        return Parts(*self._hold_out(train), tune, evaluate)
+            simulation, tune, evaluate = (self._set(r) for r in ("train", "tune", "evaluate"))
+        else:
+            x, y = self.config.samples.fractions
+            simulation, tune, evaluate = self._set("train").split(
+                [1 - x - y, x, y], seed=self.config.analysis.seed
+            )
+        train, held_out = self._hold_out(simulation)
+        return Parts(
+            train=train,
+            held_out=held_out,
+            tune=tune,
+            evaluate=evaluate,
+            templates=simulation if self.config.templates.held_out else train,
+        )
 
     def training(self) -> tuple[SampleSet, SampleSet]:
         """Events to train on, and those held out; files of other roles are not read."""
         if self.config.samples.tune:
             return self._hold_out(self._set("train"))
-        return self.split()[:2]
+        parts = self.split()
+        return parts.train, parts.held_out
 
     def _hold_out(self, train: SampleSet) -> tuple[SampleSet, SampleSet]:
         part = self.config.samples.held_out
@@ -423,6 +447,11 @@ def require_pools(
                     pool.at({parameter: value})
                 except (ParameterError, SampleError) as error:
                     problems.append(f"toys.{name}, toys at {value:g}: {error}")
+    if toys.oracle_at is not None:
+        try:
+            tune.at(**{parameter: toys.oracle_at})
+        except ParameterError as error:
+            problems.append(f"toys.oracle_at, events to tune with: {error}")
     if problems:
         raise _refusal(config, problems)
 

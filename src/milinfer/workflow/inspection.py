@@ -243,9 +243,9 @@ def _summary(path: Path) -> Facts:
 
 
 def _analysis(path: Path) -> Facts:
-    from milinfer.workflow.configuration import read_configuration
+    from milinfer.workflow.configuration import AnalysisConfig
 
-    config = read_configuration(path)
+    config = AnalysisConfig.from_file(path)
     facts: Facts = {"kind": "analysis", "title": config.analysis.title}
     for role in ("train", "tune", "evaluate"):
         sections = getattr(config.samples, role)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,15 @@ from milinfer.typing import PathLikeStr
 from milinfer.utils.files import file_hash
 from milinfer.utils.points import format_point
 
-__all__ = ["InputFile", "Provenance", "StepRun", "input_file", "sample_facts", "versions"]
+__all__ = [
+    "InputFile",
+    "Preparation",
+    "Provenance",
+    "StepRun",
+    "input_file",
+    "sample_facts",
+    "versions",
+]
 
 _PACKAGES = (
     "milinfer awkward coffea hist iminuit keras matplotlib mplhep numpy pyhf pylhe scipy "
@@ -115,6 +123,47 @@ class Provenance:
                 "steps": [s._asdict() for s in self.steps],
             },
         }
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a program did to make the input files of an analysis before it ran the analysis.
+
+    Parameters
+    ----------
+    provenance
+        Its command, configuration, input files and start, which stand in the result instead of
+        those of the analysis; its seeds and steps stand before those of the analysis.
+    describe
+        Makes further entries of ``summary.json`` from the provenance of both.
+
+    Examples
+    --------
+    >>> Preparation(Provenance("milinfer demo")).describe(Provenance())
+    {}
+    """
+
+    provenance: Provenance
+    describe: Callable[[Provenance], Mapping[str, Any]] = lambda _: {}
+
+    def join(self, analysis: Provenance) -> Provenance:
+        """Provenance of the preparation and of the analysis after it.
+
+        Examples
+        --------
+        >>> first = StepRun("generate", "run", 1.0)
+        >>> second = StepRun("inference", "run", 2.0)
+        >>> preparation = Preparation(Provenance("milinfer demo", steps=(first,)))
+        >>> whole = preparation.join(Provenance("milinfer run", steps=(second,)))
+        >>> whole.command, [step.name for step in whole.steps]
+        ('milinfer demo', ['generate', 'inference'])
+        """
+        before = self.provenance
+        return replace(
+            before,
+            seeds={**before.seeds, **analysis.seeds},
+            steps=(*before.steps, *analysis.steps),
+        )
 
 
 def versions() -> dict[str, Any]:

@@ -1,11 +1,10 @@
-"""The report of an analysis.
-
-Figures of an analysis, with their captions.
-"""
+"""Figures, report and summary of an analysis: draw them and write them to a folder."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from milinfer.diagnostics.diagnosis import Diagnosis
 from milinfer.intervals.coverage import CoverageScan
 from milinfer.intervals.toy_intervals import toy_intervals
+from milinfer.learning.tracking import flat_settings, png_bytes
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.plotting import coverage as coverage_figures
 from milinfer.plotting import results as plotting
@@ -21,10 +21,12 @@ from milinfer.plotting.coverage import plot_belt
 from milinfer.plotting.diagnostics import diagnostic_figures, plot_relative_widths
 from milinfer.plotting.style import method_title
 from milinfer.samples.sample import SampleSet
+from milinfer.typing import PathLikeStr
 from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.files import write_whole
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import advice
-from milinfer.workflow.html_report import Report
+from milinfer.workflow.html_report import Report, svg_text
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -34,7 +36,30 @@ if TYPE_CHECKING:
     from milinfer.workflow.analysis import AnalysisResult
     from milinfer.workflow.comparison import MethodResult
 
-__all__ = ["build_report", "figures"]
+__all__ = ["build_report", "draw_figures", "write_report"]
+
+
+def write_report(result: AnalysisResult, directory: PathLikeStr) -> None:
+    """Write ``summary.json``, ``report.html`` and the figures (PNG and SVG) of an analysis.
+
+    Parameters
+    ----------
+    result
+        Result of :func:`milinfer.workflow.analysis.analyse`.
+    directory
+        Folder to write to; it is created if it does not exist.
+    """
+    out = Path(directory)
+    (out / "plots").mkdir(parents=True, exist_ok=True)
+    drawn: dict[str, tuple[Figure | str, str]] = {}
+    for name, (figure, caption) in draw_figures(result).items():
+        svg = svg_text(figure)
+        write_whole(out / "plots" / f"{name}.svg", svg)
+        figure.set_layout_engine("none")  # the layout is done; doing it again takes as long
+        write_whole(out / "plots" / f"{name}.png", png_bytes(figure))
+        drawn[name] = svg, caption
+    write_whole(out / "summary.json", json.dumps(result.summary(), indent=2) + "\n")
+    build_report(result, drawn).write(out / "report.html")
 
 
 def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str, str]]) -> Report:
@@ -283,7 +308,10 @@ def _provenance(report: Report, summary: dict[str, Any]) -> None:
     if facts["configuration"]:
         report.table(
             ["setting", "value"],
-            [[k, v] for k, v in _flat(facts["configuration"])],
+            [
+                [key, "—" if value is None else str(value)]
+                for key, value in flat_settings(facts["configuration"], index="[{}]").items()
+            ],
             "Configuration, defaults included.",
             {"value": "text"},
         )
@@ -296,19 +324,6 @@ def _shortened(points: list[str]) -> str:
     if len(points) <= 4:
         return ", ".join(points) or "—"
     return f"{points[0]}, {points[1]}, … {points[-1]} ({len(points)})"
-
-
-def _flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as dotted keys."""
-    if isinstance(settings, dict) and settings:
-        return [
-            line
-            for key, value in settings.items()
-            for line in _flat(value, f"{prefix}.{key}" if prefix else str(key))
-        ]
-    if isinstance(settings, (list, tuple)) and any(isinstance(v, dict) for v in settings):
-        return [line for i, value in enumerate(settings) for line in _flat(value, f"{prefix}[{i}]")]
-    return [(prefix, "—" if settings is None else str(settings))]
 
 
 def _coverage_text(result: AnalysisResult) -> str:
@@ -447,8 +462,8 @@ def _of_calibration(
     }
 
 
-def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
-    """All figures of an analysis with their captions, by name."""
+def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
+    """Draw all figures of an analysis; gives figures and captions by name."""
     analysis, comparison = result.analysis, result.comparison
     model = analysis.model
     learned = comparison[model.name]
