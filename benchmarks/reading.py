@@ -166,9 +166,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    from milinfer.features.processor import run_features
     from milinfer.io import events
-    from milinfer.samples.sample_files import read_sample
+    from milinfer.samples.run_features import run_features
+    from milinfer.samples.sample import Sample
     from milinfer.version import __version__
 
     figures: dict[str, Any] = {
@@ -200,10 +200,12 @@ def main() -> None:
         n_root = events.count(files["ttree"])
         plain = {"keep_reweights": False}
         root = {
-            "features": lambda: read_sample(files["ttree"], **plain),
-            "features_workers": lambda: read_sample(files["ttree"], workers=args.workers, **plain),
-            "features_rntuple": lambda: read_sample(files["rntuple"], **plain),
-            "features_with_weights": lambda: read_sample(files["ttree"]),
+            "features": lambda: Sample.from_file(files["ttree"], **plain),
+            "features_workers": lambda: Sample.from_file(
+                files["ttree"], workers=args.workers, **plain
+            ),
+            "features_rntuple": lambda: Sample.from_file(files["rntuple"], **plain),
+            "features_with_weights": lambda: Sample.from_file(files["ttree"]),
             "run_features": lambda: run_features(
                 {"signal": [str(files["ttree"])]}, reweights=False
             ),

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from milinfer.features.feature_set import feature_set as feature_set
     from milinfer.features.processor import FeatureProcessor as FeatureProcessor
     from milinfer.intervals.belt import Belt as Belt
-    from milinfer.intervals.belt_files import load_belt as load_belt
-    from milinfer.intervals.belt_files import save_belt as save_belt
     from milinfer.intervals.calibration import Calibration as Calibration
     from milinfer.intervals.calibration_fit import calibrate as calibrate
     from milinfer.intervals.coverage import CoverageScan as CoverageScan
@@ -45,8 +43,6 @@ if TYPE_CHECKING:
     from milinfer.intervals.information import relative_information as relative_information
     from milinfer.intervals.neyman import neyman as neyman
     from milinfer.intervals.neyman import regression_belt as regression_belt
-    from milinfer.intervals.saved_files import load_calibration as load_calibration
-    from milinfer.intervals.saved_files import save_calibration as save_calibration
     from milinfer.learning.background_ratio import BackgroundRatio as BackgroundRatio
     from milinfer.learning.bag_likelihood import BagLikelihood as BagLikelihood
     from milinfer.learning.boosted_trees import BoostedLikelihood as BoostedLikelihood
@@ -142,8 +138,6 @@ _WHERE = {
     "information_matrix": "intervals.information",
     "inspect_file": "workflow.inspection",
     "relative_information": "intervals.information",
-    "load_belt": "intervals.belt_files",
-    "load_calibration": "intervals.saved_files",
     "log_training": "learning.tracking",
     "minuit": "likelihood.fits",
     "mixture_cost": "likelihood.mixture",
@@ -152,8 +146,6 @@ _WHERE = {
     "regression_belt": "intervals.neyman",
     "profile_interval": "likelihood.fits",
     "read_workspace": "binned.workspaces",
-    "save_belt": "intervals.belt_files",
-    "save_calibration": "intervals.saved_files",
     "scan_bag_sizes": "diagnostics.bag_size_scan",
     "shared_parameters": "likelihood.fits",
     "stepwise_search": "learning.labelled_bags.search",

@@ -27,6 +27,7 @@ from milinfer.diagnostics.checks import (
     judge,
     pull_from_p,
     pull_of,
+    width_meaning,
     worst,
 )
 from milinfer.diagnostics.held_out import HeldOut
@@ -39,7 +40,7 @@ from milinfer.diagnostics.two_sample import (
     feature_closure,
     separation,
 )
-from milinfer.samples.weights import effective_size, weighted_mean, weighted_ratio
+from milinfer.samples.weights import WeightSums, effective_number, weighted_mean, weighted_ratio
 from milinfer.typing import FloatArray
 
 __all__ = [
@@ -51,7 +52,6 @@ __all__ = [
     "range_check",
     "score_check",
     "separation_check",
-    "width_meaning",
 ]
 
 
@@ -74,7 +74,7 @@ def normalisation_check(held: HeldOut) -> tuple[NormalisationScan, Check]:
     log_ratio = np.stack([held.value(held.origin, float(t)) for t in grid], axis=1)
     ratio = np.exp(np.minimum(log_ratio, _LARGEST_LOG))
     mean, error = weighted_mean(ratio, weights)
-    effective = effective_size(weights[:, None] * ratio)
+    effective = WeightSums.over(weights[:, None] * ratio).effective_number()
     critical = critical_pull(held.sigma, len(grid) - 1)
     tolerance = held.tolerances.normalisation
     looks = [
@@ -123,7 +123,7 @@ def score_check(held: HeldOut) -> Check:
         score = held.value(i, theta, 1)
         mean, error = (float(a) for a in weighted_mean(score, weights))
         spread = np.sqrt(max(float(weighted_mean((score - mean) ** 2, weights)[0]), 0.0))
-        enough = bool(effective_size(weights) >= MINIMUM)
+        enough = effective_number(weights) >= MINIMUM
         if spread <= held.rounding:
             blind: Outcome = "failed" if abs(mean) > held.rounding else "undecided"
             looks.append(
@@ -170,7 +170,7 @@ def bartlett_check(held: HeldOut) -> Check:
     bend = -held.value(held.origin, theta, 2)
     name, quantity = "event Bartlett", f"E[−λ″]/E[λ′²] at {held.label(theta)}"
     tolerance = held.tolerances.bartlett
-    enough = bool(effective_size(weights) >= MINIMUM)
+    enough = effective_number(weights) >= MINIMUM
     if np.sqrt(square.max()) <= held.rounding:
         return Check(
             name,
@@ -231,22 +231,6 @@ def range_check(held: HeldOut) -> Check:
         "these events have. Check units and selection.",
     }.get(outcome, "Too few events to tell whether they lie where the model was trained.")
     return look.check("training range", critical, meaning, outcome)
-
-
-def width_meaning(look: Look, excess: float) -> str:
-    """What a Bartlett ratio means; `excess` is the claimed over the true information."""
-    if look.outcome == "passed":
-        return "The curvature of Λ is the spread of the estimates: intervals have the right width."
-    if look.outcome == "undecided":
-        return f"Too few events or toys to measure the width of intervals to {look.tolerance:g}."
-    if not excess > 0:
-        return "Λ is not concave at θ0, so it gives no interval. Train again."
-    size = (
-        f"{excess**0.5:.2g} times too narrow"
-        if excess > 1
-        else f"{excess**-0.5:.2g} times too wide"
-    )
-    return f"Intervals where Λ falls by ½ are {size}. Scale Λ by c_cicc (mil.calibrate)."
 
 
 _ALONE = "There are samples at θ0 only; add some at other values."
@@ -386,7 +370,7 @@ def _ratio(held: HeldOut, index: int) -> FloatArray:
 def _enough(held: HeldOut, index: int) -> bool:
     source = held.samples[held.origin].weights
     sizes = [source, source * _ratio(held, index), held.samples[index].weights]
-    return min(float(effective_size(w)) for w in sizes) >= MINIMUM
+    return min(effective_number(w) for w in sizes) >= MINIMUM
 
 
 def _look(

@@ -12,7 +12,7 @@ from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, 
 from milinfer.likelihood.models import LLRModel, curve, require_unseen
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
-from milinfer.samples.weights import effective_size, weighted_mean
+from milinfer.samples.weights import effective_number, weighted_mean
 from milinfer.typing import FloatArray
 from milinfer.utils.points import only
 
@@ -169,7 +169,7 @@ def hold_out(
             )
             raise ModelError(msg)
         tables.append(table)
-    smallest = min(float(effective_size(s.weights)) for s in kept)
+    smallest = min(effective_number(s.weights) for s in kept)
     held = HeldOut(
         model=model,
         samples=kept,

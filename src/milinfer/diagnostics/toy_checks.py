@@ -11,12 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from milinfer.diagnostics.checks import Check, Look, Outcome, critical_pull, judge
-from milinfer.diagnostics.event_checks import width_meaning
+from milinfer.diagnostics.checks import Check, Look, Outcome, critical_pull, judge, width_meaning
 from milinfer.diagnostics.held_out import HeldOut
 from milinfer.intervals.information import information
 from milinfer.samples.sample import SampleSet
-from milinfer.samples.weights import effective_size, weighted_mean
+from milinfer.samples.weights import effective_number, weighted_mean
 from milinfer.toys.toys import ToyEnsemble, Toys
 from milinfer.typing import BoolArray
 
@@ -33,7 +32,7 @@ _SMALLEST_POOL = 20  # datasets in a pool, for toys to be more than the same eve
 
 def toy_checks(held: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check, Check]:
     """Response, I_curv/I_eff and surfaces of pseudo-experiments at θ0."""
-    pools = [float(effective_size(s.weights)) for s in held.samples]
+    pools = [effective_number(s.weights) for s in held.samples]
     obstacle = _obstacle(held, n_toys, pools[held.origin])
     if obstacle is not None:
         return _named(obstacle, _surface_check(held, obstacle))

@@ -31,14 +31,11 @@ from milinfer.features.columns import (
 from milinfer.features.momenta import Particles
 from milinfer.features.objects import Collection, Objects, missing_momentum
 from milinfer.io.event.record import EventColumns
-from milinfer.samples.sample import Sample
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 
 __all__ = [
-    "Collection",
     "FeatureSet",
     "FeatureTable",
-    "Objects",
     "event_balance",
     "feature_set",
     "side_by_side",
@@ -476,10 +473,6 @@ class FeatureTable:
             **weight_sums(w),
             "rejected": dict(self.rejected),
         }
-
-    def to_sample(self, weights: ArrayLike | None = None, **options: Any) -> Sample:
-        """Make a sample of these features (``point=``, ``process=``, … are passed on)."""
-        return Sample(self.array, self.names, self.weights(weights), **options)
 
 
 def side_by_side(columns: Sequence[Float32Array], n: int) -> Float32Array:

@@ -26,10 +26,9 @@ from milinfer.features.feature_set import (
     feature_set,
     weight_sums,
 )
-from milinfer.samples.run_features import run_features
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 
-__all__ = ["EventSchema", "FeatureProcessor", "run_features"]
+__all__ = ["EventSchema", "FeatureProcessor", "chunk_key"]
 
 Selection = Callable[[AwkwardArray], Any]
 ObjectBuilder = Callable[[AwkwardArray], tuple[AwkwardArray, ...]]
@@ -158,7 +157,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         rows = np.flatnonzero(kept)[table.kept]
         cutflow["features"] = weight_sums(weights[rows])
         event_balance(n, len(table), rejected, source or "the events")
-        key = (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
+        key = chunk_key(events)
         columns = np.stack(list(table.columns.values())) if table.columns else np.empty((0, 0))
         chunk = _Chunk(
             key=key,
@@ -314,6 +313,13 @@ def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:
             raise FeatureError(msg)
         columns[name] = column.astype(np.float32)
     return FeatureTable(columns, np.ones(len(events), dtype=np.bool_))
+
+
+def chunk_key(events: AwkwardArray) -> tuple[str, int]:
+    """File and first entry of a chunk, or something random for events that are from no file."""
+    metadata = _metadata(events)
+    source, start = str(metadata.get("filename", "")), int(metadata.get("entrystart", 0))
+    return (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
 
 
 def _metadata(events: AwkwardArray) -> Mapping[str, Any]:

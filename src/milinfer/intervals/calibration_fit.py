@@ -17,6 +17,7 @@ from milinfer.intervals.response import Response, mean_response, spread_covarian
 from milinfer.toys.ensemble import require_one_kind, require_unseen_toys, truths
 from milinfer.toys.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
+from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 from milinfer.utils.points import format_point
 from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
 
@@ -33,7 +34,7 @@ def calibrate(
     ensembles: Sequence[ToyEnsemble],
     *,
     kind: Kind = "coverage",
-    cl: float | Sequence[float] = (0.6827, 0.9545),
+    cl: float | Sequence[float] = (CL68, CL95),
     correct: Correct = "both",
     bias_degree: int | None = None,
     scale_degree: int | None = None,
@@ -87,7 +88,7 @@ def calibrate(
     """
     require_one_kind(ensembles)
     require_unseen_toys(ensembles)
-    cls = (float(cl),) if isinstance(cl, (int, float)) else tuple(float(c) for c in cl)
+    cls = levels_of(cl)
     _require_enough(ensembles, cls, n_bootstrap)
     for e in ensembles:
         at_edge = float(e.extremum.at_edge.mean())

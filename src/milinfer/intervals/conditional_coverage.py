@@ -17,10 +17,11 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest, chi2
 
 from milinfer.exceptions import CalibrationError, FitError, ParameterError
-from milinfer.intervals.coverage import CL68, Asymptotic, IntervalMethod, require_other_events
+from milinfer.intervals.coverage import Asymptotic, IntervalMethod, require_other_events
 from milinfer.toys.ensemble import require_one_kind, truths
 from milinfer.toys.toys import ToyEnsemble
 from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import brief, html_table
 from milinfer.utils.polynomials import PolynomialBasis
 from milinfer.utils.smooth_polynomials import SmoothPolynomial
@@ -192,7 +193,7 @@ def conditional_coverage(
         index, n = _binned(value, edges)
     k = np.bincount(index, covered, len(edges) - 1)
     bounds = [
-        binomtest(int(a), int(b)).proportion_ci(0.6827, method="exact")
+        binomtest(int(a), int(b)).proportion_ci(CL68, method="exact")
         for a, b in zip(k, n, strict=True)
     ]
     p = covered.mean()

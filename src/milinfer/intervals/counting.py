@@ -12,7 +12,6 @@ values are exact, and every outcome has its confidence set once and for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,14 +24,12 @@ from milinfer.intervals.critical_values import critical_value
 from milinfer.typing import BoolArray, FloatArray
 from milinfer.utils.display import brief
 
-__all__ = ["EnumeratedBelt", "belt_from_outcomes", "bounded_gaussian", "feldman_cousins"]
+__all__ = ["EnumeratedBelt", "belt_from_outcomes", "feldman_cousins"]
 
 
 # Backgrounds above the given one at which a longer interval is looked for, and their step: upper
 # ends are a saw-tooth in the background, with teeth narrower than the first.
 _TOOTH, _TOOTH_STEP = 3.0, 0.02
-# Step and half-width of the outcomes that stand for a continuous Gaussian one.
-_X_STEP, _X_REACH = 1e-3, 7.0
 
 
 def feldman_cousins(
@@ -133,64 +130,6 @@ def _hull(found: ConfidenceSet) -> ConfidenceSet:
         errors=((found.errors[0][0], found.errors[-1][1]),),
         at_bound=((found.at_bound[0][0], found.at_bound[-1][1]),),
     )
-
-
-def bounded_gaussian(x: float, cl: float = 0.9) -> ConfidenceSet:
-    """Confidence interval of the mean μ ≥ 0 of a Gaussian of unit width (§IV.B, table X).
-
-    Parameters
-    ----------
-    x
-        Measured value, in units of the width.
-    cl
-        Confidence level.
-
-    Raises
-    ------
-    ParameterError
-        If `x` is not finite or `cl` is not between 0 and 1.
-
-    Examples
-    --------
-    >>> print(bounded_gaussian(-1.0, cl=0.9))
-    mu = 0, [0, 0.8135] at 90.00 % CL
-    """
-    if not np.isfinite(x) or not 0 < cl < 1:
-        msg = f"x = {x}, cl = {cl}: give a finite measurement and a level between 0 and 1"
-        raise ParameterError(msg)
-    best = max(x, 0.0)
-    reach = float(norm.ppf((1 + cl) / 2)) + 1
-    grid = np.linspace(max(best - reach, 0.0), best + reach, 201)
-    return _hull(
-        confidence_set(
-            _gaussian_excess(x, cl),
-            grid,
-            parameter="mu",
-            cl=cl,
-            estimate=best,
-            error=lambda _: 0.0,
-        )
-    )
-
-
-def _gaussian_excess(x: float, cl: float) -> Callable[[float], float]:
-    edges = np.arange(-_X_REACH, _X_REACH + _X_STEP, _X_STEP)
-    middle = (edges[1:] + edges[:-1]) / 2
-    probability = np.diff(norm.cdf(edges))[None]
-
-    def excess(mu: float) -> float:
-        outcomes = mu + middle
-        belt = belt_from_outcomes(
-            np.array([mu]),
-            -(middle[:, None] ** 2) / 2,
-            -(np.minimum(outcomes, 0.0) ** 2) / 2,
-            probability,
-            cl,
-        )
-        q = (x - mu) ** 2 - min(x, 0.0) ** 2
-        return float(q - belt.critical[0])
-
-    return excess
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from milinfer.toys.ensemble import require_one_kind, require_unseen_toys
 from milinfer.toys.pool import share_events
 from milinfer.toys.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, Point
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_facts, html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point, only
 
@@ -42,8 +43,6 @@ __all__ = [
     "warn_of_pools",
 ]
 
-
-CL68, CL95 = 0.6827, 0.9545
 
 # By which the truth is moved to see how the coverage depends on it, in standard deviations of θ̂.
 _STEP = 0.25
@@ -133,7 +132,7 @@ def coverage(
     inside = chosen.contains_truth(ensemble, cl)
     n, k = len(inside), int(inside.sum())
     p = k / n
-    exact = binomtest(k, n).proportion_ci(0.6827, method="exact")
+    exact = binomtest(k, n).proportion_ci(CL68, method="exact")
     shift = _pool_shift(ensemble, chosen, cl)
     measured = Coverage(
         model=ensemble.model,
@@ -163,8 +162,8 @@ def _pool_shift(ensemble: ToyEnsemble, method: IntervalMethod, cl: float) -> flo
     for k, name in enumerate(ensemble.point):
         ends = []
         for step in (-_STEP * spread[k], _STEP * spread[k]):
-            moved = replace(ensemble, point={**ensemble.point, name: ensemble.point[name] + step})
-            moved.__dict__["extremum"] = ensemble.extremum  # of the same surfaces
+            point = {**ensemble.point, name: ensemble.point[name] + step}
+            moved = ensemble.with_truth(point)
             try:
                 ends.append((step, float(method.contains_truth(moved, cl).mean())))
             except (CalibrationError, ParameterError):

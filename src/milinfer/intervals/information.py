@@ -192,7 +192,7 @@ def information(
     theta_hat = at.theta_hat.reshape(at.n_toys)
     curvature = at.extremum.curvature.reshape(at.n_toys)
     variance, variance_error = variance_with_error(theta_hat)
-    half_width = _half_width(theta_hat)
+    half_width = float(_half_width(theta_hat))
     if not (variance > 0 and half_width > 0):
         msg = (
             f"{at.model}: most estimates at {at.truth:g} are alike, of mean {theta_hat.mean():g}; "
@@ -256,10 +256,10 @@ def _mean_with_error(values: FloatArray, reuse: float) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) * np.sqrt((1 + reuse) / len(values)))
 
 
-def _half_width(values: FloatArray) -> float:
-    """Half of the central 68.27 %."""
-    low, high = np.quantile(values, [0.158655, 0.841345])
-    return float(high - low) / 2
+def _half_width(values: FloatArray) -> FloatArray:
+    """Half of the central 68.27 % of values, along the first axis."""
+    low, high = np.quantile(values, [0.158655, 0.841345], axis=0)
+    return np.asarray((high - low) / 2)
 
 
 def _at_truth(at: ToyEnsemble) -> tuple[FloatArray, FloatArray]:
@@ -431,7 +431,7 @@ def relative_information(
     ----------
     ensembles, reference
         Toys of two models at the same points, from one run of :meth:`milinfer.toys.toys.Toys.run`
-        each; see :func:`fisher_matrix`.
+        each; the first at the point in question, see :func:`information_matrix`.
     n_bootstrap, seed
         Of the bootstrap.
 
@@ -465,7 +465,21 @@ def relative_information(
     values = figures(None)
     replicas = [figures(_resampled(ensembles, rng)) for _ in range(n_bootstrap)]
     errors = np.std(replicas, axis=0, ddof=1)
-    return RelativeInformation(*np.stack([values, errors], axis=1).ravel().tolist())
+    ratio, width_ratio, response, bartlett_ratio, bartlett_difference = zip(
+        values.tolist(), errors.tolist(), strict=True
+    )
+    return RelativeInformation(
+        ratio=ratio[0],
+        ratio_error=ratio[1],
+        width_ratio=width_ratio[0],
+        width_ratio_error=width_ratio[1],
+        response=response[0],
+        response_error=response[1],
+        bartlett_ratio=bartlett_ratio[0],
+        bartlett_ratio_error=bartlett_ratio[1],
+        bartlett_difference=bartlett_difference[0],
+        bartlett_difference_error=bartlett_difference[1],
+    )
 
 
 def _toys_of(e: ToyEnsemble) -> tuple[object, ...]:
@@ -524,8 +538,7 @@ def _measure(
     info_curv = (curvature if rows[0] is None else curvature[rows[0]]).mean(axis=0)
     # Central 68.27 % widths along the principal axes stand in for the standard deviations.
     axes = np.linalg.eigh(covariance)[1]
-    low, high = np.quantile(estimates[0] @ axes, [0.158655, 0.841345], axis=0)
-    robust = axes @ np.diag(((high - low) / 2) ** 2) @ axes.T
+    robust = axes @ np.diag(_half_width(estimates[0] @ axes) ** 2) @ axes.T
     return response, info_eff, info_curv, response.T @ np.linalg.inv(robust) @ response
 
 

@@ -17,12 +17,13 @@ from typing import Literal
 import numpy as np
 
 from milinfer.exceptions import CalibrationError
-from milinfer.intervals.belt import Belt, Ordering, Smooth, accepted_ends, levels_of, true_points
+from milinfer.intervals.belt import Belt, Ordering, Smooth, accepted_ends, true_points
 from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.intervals.critical_values import PolynomialCurve, quantile_regression
 from milinfer.likelihood.surface import Bounds, Limits
 from milinfer.toys.toys import ToyEnsemble
 from milinfer.typing import FloatArray
+from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 
 __all__ = ["neyman", "regression_belt"]
 
@@ -30,7 +31,7 @@ __all__ = ["neyman", "regression_belt"]
 def neyman(
     ensembles: Sequence[ToyEnsemble],
     *,
-    cl: float | Sequence[float] = (0.6827, 0.9545),
+    cl: float | Sequence[float] = (CL68, CL95),
     ordering: Ordering = "likelihood-ratio",
     bounds: Bounds | None = None,
     smooth: Smooth = "auto",
@@ -134,7 +135,7 @@ _BLOCK = 1000
 def regression_belt(
     ensembles: Sequence[ToyEnsemble],
     *,
-    cl: float | Sequence[float] = (0.6827, 0.9545),
+    cl: float | Sequence[float] = (CL68, CL95),
     ordering: Ordering = "likelihood-ratio",
     bounds: Bounds | None = None,
     degree: int | Literal["auto"] = "auto",

@@ -110,8 +110,7 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
         Toys of one model at different true points.
     degree
         Of the bias as a polynomial in θ; default: the lowest from 1 on that describes the toys.
-        With a single truth the response is taken as 1 and only the shift is fitted, as in seed
-        001, eq. 35.
+        With a single truth the response is taken as 1 and only the shift is fitted ([AS], eq. 35).
 
     Raises
     ------

@@ -10,6 +10,7 @@ from scipy.stats import chi2
 from milinfer.intervals.calibration import Calibration
 from milinfer.toys.toys import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
+from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import brief, html_facts, measured
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ToyIntervals(NamedTuple):
 
 
 def toy_intervals(
-    ensemble: ToyEnsemble, calibration: Calibration | None = None, cl: float = 0.6827
+    ensemble: ToyEnsemble, calibration: Calibration | None = None, cl: float = CL68
 ) -> ToyIntervals:
     """Interval of every toy: the crossings of −2ΔlnL nearest to the estimate.
 

@@ -37,7 +37,7 @@ from milinfer.likelihood.surface import Interpolation, Kind, Surface
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.samples.fingerprints import sketch_each
 from milinfer.samples.sample import Sample, SampleSet, as_features
-from milinfer.samples.weights import effective_sample_size
+from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.display import brief
 from milinfer.utils.files import file_hash
@@ -523,7 +523,7 @@ def event_matrix(samples: SampleSet, reference: int, n_jobs: int) -> Any:
         if not sample.weights.sum() > 0:
             msg = f"{sample.label}: no events with weight to train or validate on; add events"
             raise ModelError(msg)
-    total = np.mean([effective_sample_size(s.weights) for s in samples])
+    total = np.mean([effective_number(s.weights) for s in samples])
     label = np.repeat(np.arange(len(samples)), [len(s) for s in samples])
     return require("xgboost").DMatrix(
         np.concatenate([s.features for s in samples]),

@@ -45,7 +45,7 @@ from milinfer.learning.training_points import (
 from milinfer.samples.reweighting import JointTargets, bennett, class_points, joint_targets
 from milinfer.samples.sample import SampleSet
 from milinfer.samples.streaming import StreamedSamples
-from milinfer.samples.weights import effective_sample_size
+from milinfer.samples.weights import effective_number
 from milinfer.typing import Float32Array, FloatArray
 from milinfer.utils.display import brief
 from milinfer.utils.parallel import Workers, read_ahead
@@ -490,13 +490,13 @@ class MemberTask:
         joint = model.labels == "joint" or bool(model.score_weight)
         if isinstance(train, StreamedSamples):
             self._weights = streamed_weights(train)
-            self.effective_events = self._weights.effective(n)
+            self.effective_events = n * float(self._weights.effective_number(n).sum())
             if joint:
                 self._total, self.effective_events = streamed_joint_total(
                     train, self._weights, where.points, degree
                 )
         else:
-            self.effective_events = sum(n * effective_sample_size(s.weights, n) for s in train)
+            self.effective_events = sum(n * effective_number(s.weights, n) for s in train)
             if joint:
                 found = joint_targets(train, where.points, degree)
                 self._total, self.effective_events = found.total, found.effective_events

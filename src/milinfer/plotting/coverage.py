@@ -22,6 +22,7 @@ from milinfer.plotting.style import (
     styled,
 )
 from milinfer.typing import FloatArray
+from milinfer.utils.confidence_levels import CL68
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -242,7 +243,7 @@ def plot_conditional(results: Sequence[ConditionalCoverage], xlabel: str | None 
 
 
 def plot_belt(
-    belt: Belt, cl: float = 0.6827, observed: LikelihoodCost | Surface | None = None
+    belt: Belt, cl: float = CL68, observed: LikelihoodCost | Surface | None = None
 ) -> Figure:
     """Acceptance of a belt, and the confidence set of one dataset.
 

@@ -17,6 +17,7 @@ from milinfer.plotting.style import (
     plain,
     styled,
 )
+from milinfer.utils.confidence_levels import CL68, CL95
 
 if TYPE_CHECKING:
     from iminuit import Minuit
@@ -32,7 +33,7 @@ def plot_contour(
     fits: Mapping[str, Minuit],
     x: str,
     y: str,
-    cl: Sequence[float] = (0.6827, 0.9545),
+    cl: Sequence[float] = (CL68, CL95),
     truth: tuple[float, float] | None = None,
 ) -> Figure:
     r"""Contours of two parameters, all others at their maximum for each pair.
@@ -163,7 +164,7 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
 def plot_posterior(
     posteriors: Mapping[str, Posterior],
     parameter: str,
-    probability: float = 0.6827,
+    probability: float = CL68,
     truth: float | None = None,
 ) -> Figure:
     """Posterior densities of one dataset with their central credible intervals.

@@ -23,6 +23,7 @@ from milinfer.plotting.style import (
     plain,
     styled,
 )
+from milinfer.utils.confidence_levels import CL68, CL95
 
 if TYPE_CHECKING:
     from milinfer.intervals.calibration import Calibration
@@ -46,7 +47,7 @@ __all__ = [
     "styled",
 ]
 # Levels of all intervals of the package: one and two standard deviations.
-_LEVELS = (0.6827, 0.9545)
+_LEVELS = (CL68, CL95)
 
 
 def plot_training(history: Sequence[Mapping[str, Sequence[float]]]) -> Figure:

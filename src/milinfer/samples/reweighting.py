@@ -19,7 +19,7 @@ import numpy as np
 
 from milinfer.exceptions import MilinferWarning, SampleError
 from milinfer.samples.sample import Sample, SampleSet
-from milinfer.samples.weights import effective_sample_size
+from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, point_matrix
@@ -323,7 +323,7 @@ def joint_targets(
         total=total,
         log_sigma=np.log(sigma / total[0]),
         log_sigma_gradient=sigma_slope / sigma[:, None],
-        effective_events=effective_sample_size(np.concatenate(mixture_weights)),
+        effective_events=effective_number(np.concatenate(mixture_weights)),
     )
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from milinfer.exceptions import ConfigurationError, FeatureError, MilinferError, SampleError
+from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.features.feature_set import side_by_side
+from milinfer.features.processor import EventSchema, FeatureProcessor, chunk_key
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_files import (
     own_point,
@@ -25,6 +26,7 @@ from milinfer.utils.parallel import require_client
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet
     from milinfer.io.event.branches import FileMetadata
+    from milinfer.typing import AwkwardArray
 
 __all__ = ["make_executor", "run_features"]
 
@@ -132,9 +134,7 @@ def run_features(
     if not fileset:
         msg = 'the fileset is empty; give {"dataset": ["file.root"]}'
         raise SampleError(msg)
-    from coffea.processor import Runner
-
-    from milinfer.features.processor import EventSchema, FeatureProcessor
+    from coffea.processor import DaskExecutor, IterativeExecutor, Runner
 
     groups = {name: _group(name, entry) for name, entry in fileset.items()}
     files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
@@ -146,7 +146,10 @@ def run_features(
     if own:
         remote = any("://" in path for group in groups.values() for path in group["files"])
         executor = make_executor(executor, workers, client=client, retries=3 if remote else 0)
-    processor = FeatureProcessor(features, **options)
+    # Errors of the workers of other executors come back without their cause.
+    errors_come_back = isinstance(executor, IterativeExecutor | DaskExecutor)
+    kind = FeatureProcessor if errors_come_back else _ErrorsAsResults
+    processor = kind(features, **options)
     runner = Runner(
         executor=executor,
         pre_executor=make_executor("iterative", retries=executor.retries) if own else None,
@@ -159,10 +162,10 @@ def run_features(
         with _quiet() if own else nullcontext():
             output = runner(groups, processor, treename=treename)
     except Exception as error:
-        mine = _unwrap(error)
-        if mine is error:
+        cause = _milinfer_error(error)
+        if cause is None or cause is error:
             raise
-        raise mine from error
+        raise cause from error
     missing = [name for name in groups if name not in output]
     if missing:
         msg = f"the datasets {', '.join(missing)} have no events; leave them out"
@@ -171,6 +174,30 @@ def run_features(
         name: _sample(name, output[name], processor.features, files[name], known[name])
         for name in groups
     }
+
+
+_ERRORS = "errors of milinfer"
+
+
+class _ErrorsAsResults(FeatureProcessor):
+    """Processor whose errors survive the way back from a worker process.
+
+    coffea makes another error of an error in a worker, and pickling cuts off its cause.  Here the
+    error of a chunk is its result, and the first one in the order of files and entries is raised
+    at the end.  That costs no time: the pool of coffea finishes all chunks in any case.
+    """
+
+    def process(self, events: AwkwardArray) -> dict[str, Any]:
+        try:
+            return super().process(events)
+        except MilinferError as error:
+            return {_ERRORS: {chunk_key(events): error}}
+
+    def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
+        errors = accumulator.get(_ERRORS)
+        if errors:
+            raise errors[min(errors)]
+        return super().postprocess(accumulator)
 
 
 @contextmanager
@@ -344,15 +371,9 @@ def _sample(
         raise type(problem)(msg) from problem
 
 
-def _unwrap(error: BaseException) -> BaseException:
-    """The error of milinfer inside what coffea makes of it; by its text where pickling cut it."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, MilinferError):
-            return inner
-        inner = inner.__cause__
-    text = str(error)
-    for kind in (FeatureError, SampleError):
-        if f"{kind.__name__}(" in text:
-            return kind(text)
-    return error
+def _milinfer_error(error: BaseException) -> MilinferError | None:
+    """The error of milinfer that coffea has made another error of."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, MilinferError):
+        cause = cause.__cause__
+    return cause

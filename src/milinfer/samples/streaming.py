@@ -19,9 +19,10 @@ from typing import NoReturn
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet, feature_count, sample_of_file
 from milinfer.samples.sample_files import RowGroups
 from milinfer.typing import BoolArray, PathLikeStr, Point
+from milinfer.utils.display import html_table
 from milinfer.utils.points import format_point
 
 __all__ = ["StreamedSample", "StreamedSamples"]
@@ -91,7 +92,7 @@ class StreamedSample:
         if not sum(groups.sizes):
             msg = f"{file} has no events"
             raise SampleError(msg)
-        first = groups.read(0, keep_reweights=False)
+        first = sample_of_file(groups.read(0, keep_reweights=False), file)
         return cls(
             path=file,
             point=first.point,
@@ -129,7 +130,8 @@ class StreamedSample:
             msg = f"{self.path} has changed since training began; start again"
             raise SampleError(msg)
         for number in numbers:
-            yield groups.read(int(number), keep_reweights=keep_reweights)
+            fields = groups.read(int(number), keep_reweights=keep_reweights)
+            yield sample_of_file(fields, self.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,6 +356,9 @@ class StreamedSamples:
         )
 
     def _repr_html_(self) -> str:
-        from milinfer.samples.sample import html_samples
-
-        return html_samples(self)
+        rows = [[s.process, format_point(s.point), str(len(s)), str(s.path)] for s in self]
+        title = (
+            f"{self.n_events} events, {feature_count(self.feature_names)}; "
+            f"at most {self.events_in_memory} events in memory"
+        )
+        return html_table(("process", "point", "events", "file"), rows, title=title)

@@ -386,15 +386,15 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -
         try:
             while True:
                 try:
-                    item = next(source, pending)
+                    item = next(source)
+                except StopIteration:
+                    break
                 except BaseException:
-                    # what comes before it is given out first, as with one worker
+                    # Results of the items before the error come first, as with one worker.
                     while pending:
                         yield pending.popleft().result()
                     raise
-                if item is pending:
-                    break
-                pending.append(pool.submit(function, item))  # type: ignore[arg-type]
+                pending.append(pool.submit(function, item))
                 if len(pending) > 2 * workers:
                     yield pending.popleft().result()
             while pending:

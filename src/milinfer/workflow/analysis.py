@@ -23,7 +23,7 @@ from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.confidence_sets import ConfidenceSet
-from milinfer.intervals.coverage import CL68, CL95, CoverageScan, coverage_scan
+from milinfer.intervals.coverage import CoverageScan, coverage_scan
 from milinfer.intervals.information import (
     InformationRatio,
     RelativeWidth,
@@ -45,6 +45,7 @@ from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import ToyEnsemble, Toys
 from milinfer.typing import PathLikeStr
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table, measured
 from milinfer.utils.files import atomic_path, write_whole
 from milinfer.utils.progress import progress

@@ -301,7 +301,7 @@ class TrackingSection(_Section):
 class AnalysisConfig(_Section):
     """A whole analysis.
 
-    Attributes
+    Parameters
     ----------
     analysis, samples, data, model, toys, templates, tracking
         Sections.

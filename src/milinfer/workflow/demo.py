@@ -211,8 +211,6 @@ def run_demo(
             m.save(directory / ("model" if m is model else f"model_{m.name}"))
         say(f"{train.n_events} events: {', '.join(m.name for m in models)}")
     with step("infer") as say:
-        from milinfer.intervals.belt_files import save_belt
-        from milinfer.intervals.saved_files import save_calibration
         from milinfer.workflow.analysis import Analysis, analyse
 
         data = samples[next(f.name for f in files if f.role == "data")]
@@ -242,9 +240,9 @@ def run_demo(
             (directory / older).unlink(missing_ok=True)
         constants = result.comparison[model.name].calibration
         if constants is not None:
-            save_calibration(constants, directory / "calibration.json")
+            constants.save(directory / "calibration.json")
         if model.name in result.belts:
-            save_belt(result.belts[model.name], directory / "belt.json")
+            result.belts[model.name].save(directory / "belt.json")
         say(f"{config.n_toys} toys at each of 37 truths, {len(result.costs)} methods")
     with step("report") as say:
         result.extra.update(

@@ -20,7 +20,7 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet, read_data, sample_balance
 from milinfer.typing import FloatArray
 from milinfer.utils.files import file_hash
 from milinfer.workflow.configuration import AnalysisConfig, FilesSection, ToysSection
@@ -162,8 +162,6 @@ class AnalysisInputs:
 
     def make_features(self, source: SourceFile) -> str:
         """Write the columns of a file; returns what became of its events."""
-        from milinfer.samples.sample_files import read_sample, sample_balance, write_sample
-
         samples, given = self.config.samples, source.section
         options: dict[str, Any] = {
             "features": samples.features,
@@ -175,15 +173,11 @@ class AnalysisInputs:
         }
         if given.weight is not None:
             options["weight"] = given.weight or None
-        try:
-            sample = read_sample(source.path, point=given.point, **options)
-        except ParameterError:
-            if not source.depends["data"]:
-                raise
-            sample = read_sample(source.path, point={}, **options)  # data are at no point
+        read = read_data if source.depends["data"] else Sample.from_file
+        sample = read(source.path, point=given.point, **options)
         target = self.config.out / source.output
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_sample(sample, target)
+        sample.to_file(target)
         return sample_balance(sample, str(source.path))
 
     def data(self) -> Sample:
@@ -223,10 +217,7 @@ class AnalysisInputs:
         return [Sample.from_file(self.config.out / f.output) for f in self.files[role]]
 
     def _set(self, role: str) -> SampleSet:
-        by_point: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
-        for sample in self._read(role):
-            by_point.setdefault(tuple(sample.point.items()), []).append(sample)
-        return SampleSet(tuple(Sample.concatenate(group) for group in by_point.values()))
+        return SampleSet.by_point(self._read(role))
 
 
 def _shown(path: Path, folder: Path) -> str:
@@ -470,13 +461,13 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
     MilinferWarning
         If a sample has too few effective events (Σw)²/Σw²; names the keys.
     """
-    from milinfer.samples.weights import effective_size
+    from milinfer.samples.weights import effective_number
 
     for samples, methods in (
         (train, "histograms of features"),
         (held_out, "histograms of what the network makes of an event"),
     ):
-        sizes = [float(effective_size(s.weights)) for s in samples]
+        sizes = [effective_number(s.weights) for s in samples]
         poorest = samples[int(np.argmin(sizes))]
         bins, found = config.templates.bins, min(sizes)
         if found < bins * _IN_A_BIN:

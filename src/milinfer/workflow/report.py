@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.diagnostics.diagnosis import Diagnosis
-from milinfer.intervals.coverage import CL68, CL95, CoverageScan
+from milinfer.intervals.coverage import CoverageScan
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.plotting import coverage as coverage_figures
@@ -21,6 +21,7 @@ from milinfer.plotting.coverage import plot_belt
 from milinfer.plotting.diagnostics import diagnostic_figures, plot_relative_widths
 from milinfer.plotting.style import method_title
 from milinfer.samples.sample import SampleSet
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import advice
 from milinfer.workflow.html_report import Report

@@ -191,8 +191,6 @@ class AnalysisPlan:
                 log_training(self.tracker, BagLikelihood.load(folder))
 
     def _infer(self) -> str:
-        from milinfer.intervals.belt_files import save_belt
-        from milinfer.intervals.saved_files import save_calibration
         from milinfer.learning.bag_likelihood import BagLikelihood
         from milinfer.workflow.analysis import Analysis, analyse
 
@@ -245,9 +243,9 @@ class AnalysisPlan:
                     continue
                 calibration = result.comparison[model.name].calibration
                 if calibration is not None:
-                    save_calibration(calibration, fresh / "calibrations" / f"{model.name}.json")
+                    calibration.save(fresh / "calibrations" / f"{model.name}.json")
                 if model.name in result.belts:
-                    save_belt(result.belts[model.name], fresh / "belts" / f"{model.name}.json")
+                    result.belts[model.name].save(fresh / "belts" / f"{model.name}.json")
             for name in self._results:
                 _put(fresh / name, out / name)
         return words
