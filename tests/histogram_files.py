@@ -18,4 +18,5 @@ def write_histograms(templates, path):
         # The schema of UHI allows text and numbers here; hist makes attributes of them.
         notes = {**item.get("metadata", {}), "point": format_point(point), "unit": "pb"}
         content[point_id(point)] = {**item, "metadata": notes}
-    path.write_text(json.dumps(content, default=uhi_json.default), encoding="utf-8")
+    text = json.dumps(content, default=uhi_json.default, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")

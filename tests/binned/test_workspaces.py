@@ -322,7 +322,7 @@ def test_files_that_are_no_workspaces(full, tmp_path):
     def rename(spec):
         spec["measurements"][1]["config"]["parameters"][-1]["name"] = "w_other"
 
-    with pytest.raises(TemplateError, match="'w_other', which is no normfactor of the model"):
+    with pytest.raises(TemplateError, match="'w_other', which is not a normfactor of the model"):
         import_workspace(broken(full, rename))
 
 
@@ -405,8 +405,8 @@ def test_histograms_survive_the_file(templates, tmp_path):
 def test_broken_histogram_files(tmp_path):
     file = tmp_path / "h.json"
     for text, message in (
-        ("[1", "no JSON object of histograms"),
-        ('{"a": {"axes": []}}', "'a' is no histogram"),
+        ("[1", "is not a JSON object of histograms"),
+        ('{"a": {"axes": []}}', "'a' is not a histogram"),
         ('{"a": {"uhi_schema": 1, "axes": []}}', "the histogram 'a' is damaged"),
     ):
         file.write_text(text)

@@ -1,9 +1,9 @@
-"""A histogram as an LLR model, so that it goes through the same toys as a network.
+"""A histogram as a likelihood-ratio model, so that it can be used in the same toys as a network.
 
 With fixed templates the shape likelihood is a product over events of bin probabilities, so each
 event contributes ``ln f_b(θ)/f_b(θ0)`` of its bin.  With Monte-Carlo errors the factors of the bins
 are profiled, which couples events: Λ is then a function of the counts, computed for many toys at
-once.  Either way it is what :class:`milinfer.binned.template_cost.TemplateCost` gives for one
+once.  Both agree with :class:`milinfer.binned.template_cost.TemplateCost`, which evaluates one
 dataset with pyhf.
 """
 
@@ -42,7 +42,7 @@ class BinnedLLR:
     reference
         θ0: a number, or one for each parameter; a number stands for all.
     mc_stat
-        Whether the Monte-Carlo errors of the templates count, as in
+        Whether to profile the Monte-Carlo errors of the templates, as in
         :meth:`milinfer.Templates.cost`.
 
     Examples
@@ -131,7 +131,7 @@ class BinnedLLR:
         return ratios
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Ln f_b(θ_k)/f_b(θ0) of each event's bin, of fixed templates, shape (n_events, K).
+        """Ln f_b(θ_k)/f_b(θ0) of each event's bin, for fixed templates, shape (n_events, K).
 
         Raises
         ------
@@ -142,7 +142,7 @@ class BinnedLLR:
 
     @cached_property
     def bin_llr(self) -> FloatArray:
-        """Ln f_b(θ_k)/f_b(θ0) of each bin, of fixed templates, shape (n_bins, K)."""
+        """Ln f_b(θ_k)/f_b(θ0) of each bin, for fixed templates, shape (n_bins, K)."""
         logs = np.log(self._fractions)
         ratios: FloatArray = (logs[:-1] - logs[-1]).T
         return ratios

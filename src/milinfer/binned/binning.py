@@ -1,4 +1,4 @@
-"""Where to put the edges of bins: equal contents, enough events, or the most information.
+"""Edges of bins: with equal contents, with enough events, or with the most information.
 
 :func:`fisher_bins` merges a fine histogram into the bins that keep the most Fisher information at a
 point.  The information of a set of bins is a sum over bins, so the best set for a given fine
@@ -58,7 +58,7 @@ def quantile_bins(values: Sequence[FloatArray], n_bins: int, name: str) -> Float
     n_bins
         Number of bins.
     name
-        Of the observable, for messages.
+        Name of the observable, for messages.
 
     Returns
     -------
@@ -96,18 +96,18 @@ def bins_with_enough(
 ) -> FloatArray:
     """Drop edges until every bin has enough effective events (Σw)²/Σw² in every sample.
 
-    The poorest bin is merged with the poorer of its neighbours, until there is none left.
+    The poorest bin is merged with the poorer of its neighbours until all bins have enough.
 
     Parameters
     ----------
     edges
-        Shape (n_bins + 1,); the outer bins take what lies beyond.
+        Shape (n_bins + 1,); the outer bins also take events beyond them.
     values, weights
         The observable and the weights in each sample, each of shape (n_events,).
     minimum
-        Effective events; 10 leave a bin an error of 32 %.
+        Least number of effective events; with 10 a bin has an error of 32 %.
     name
-        Of the observable, for messages.
+        Name of the observable, for messages.
 
     Raises
     ------
@@ -147,7 +147,8 @@ def bins_with_enough(
         sums = np.delete(sums, drop, axis=2)
 
 
-_EMPTY = 1e-12  # an empty bin's share of the events, which rounding makes of either sign
+# A smaller share of the events is that of an empty bin, up to rounding of either sign.
+_EMPTY = 1e-12
 
 
 def fisher_bins(
@@ -162,25 +163,25 @@ def fisher_bins(
 ) -> FloatArray:
     """Edges of the bins of one observable that keep the most Fisher information at a point.
 
-    In several parameters: the most trace of the information relative to that of the fine histogram.
-    Information is that of the shape.
+    With several parameters they keep the largest trace of the information relative to that of the
+    fine histogram.  Information is that of the shape.
 
     Parameters
     ----------
     samples
-        With cross-sections in pb.
+        Samples with cross-sections in pb.
     observable
         Name of a feature, or a function of a sample.
     n_bins
         Number of bins.
     at
-        Where.
+        Parameter point at which the information is taken.
     degree
-        Of the polynomial of each fine bin.
+        Degree of the polynomial of each fine bin.
     n_fine
         Least number of bins of the fine histogram; it has quantiles of all samples, a multiple of
         `n_bins`, so that the result is never worse than as many quantiles that have enough events.
-        Default: 200, halved while a fine bin is empty at `at`.
+        Default: 200, halved as long as a fine bin is empty at `at`.
     min_effective
         Least number of effective events (Σw)²/Σw² of a bin in every sample.
 
@@ -196,9 +197,9 @@ def fisher_bins(
 
     Notes
     -----
-    The edges are chosen on these samples, which flatters the information of the bins *on these
-    samples* by some fine bins' worth of noise; the likelihood itself stays valid, as edges are
-    fixed before data are seen.
+    The edges are chosen on these samples, so that the noise of some fine bins makes the information
+    of the bins *in these samples* too large; the likelihood itself stays valid, because the edges
+    are fixed before data are looked at.
 
     Examples
     --------
@@ -223,7 +224,7 @@ def fisher_bins(
         share, slope = _share_and_slope(samples, values, edges, at, degree)
         if share.min() > _EMPTY:
             break
-    # Relative to the information of all fine bins, parameters of any scale count alike.
+    # Relative to the information of all fine bins, the scale of a parameter does not matter.
     full = np.einsum("pb,qb,b->pq", slope, slope, 1.0 / _require_positive(share, edges, at, name))
     slope = np.asarray(np.linalg.solve(np.linalg.cholesky(full), slope), dtype=np.float64)
     sums = _cumulative(share[None]), _cumulative(slope)
@@ -233,14 +234,15 @@ def fisher_bins(
             for s, x in zip(samples, values, strict=True)
         ]
     )
-    # best[j]: the most information of the first j fine bins in k bins; came[k][j]: the last edge.
+    # best[j]: largest information of the first j fine bins in k bins.
+    # previous[k][j]: the fine edge at which the last of those k bins begins.
     best = np.full(fine + 1, -np.inf)
     best[0] = 0.0
-    came = np.zeros((n_bins, fine + 1), dtype=np.int64)
+    previous = np.zeros((n_bins, fine + 1), dtype=np.int64)
     gain = _bin_information(sums[0][0], sums[1], events, min_effective)
     for k in range(n_bins):
         total = best[:, None] + gain
-        came[k] = np.argmax(total, axis=0)
+        previous[k] = np.argmax(total, axis=0)
         best = np.max(total, axis=0)
     if not np.isfinite(best[-1]):
         msg = (
@@ -250,7 +252,7 @@ def fisher_bins(
         raise TemplateError(msg)
     chosen = [fine]
     for k in reversed(range(n_bins)):
-        chosen.append(int(came[k][chosen[-1]]))
+        chosen.append(int(previous[k][chosen[-1]]))
     optimum: FloatArray = edges[np.array(chosen[::-1])]
     return optimum
 
@@ -295,7 +297,7 @@ def _require_positive(share: FloatArray, edges: FloatArray, at: Point, name: str
 def _bin_information(
     share: FloatArray, slope: FloatArray, events: FloatArray, minimum: float
 ) -> FloatArray:
-    """Information of the bin from fine edge i to fine edge j, −∞ where it must not be: (i, j)."""
+    """Information of the bin from fine edge i to j, shape (i, j); −∞ if it has too few events."""
     width = share[None, :] - share[:, None]
     information = np.zeros_like(width)
     for row in slope:

@@ -1,4 +1,8 @@
-"""Axes of histogram templates: observables with edges, and the flat list of their bins."""
+"""Histogram templates: their axes, the flat list of their bins, their filling and morphing.
+
+`TemplateHistograms` is what costs and diagnoses take: histograms at several parameter points, and
+the polynomials fitted to their bins.  :class:`milinfer.Templates` fills them from samples.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +43,9 @@ class TemplateAxis:
     observable
         Name of a feature, or a function of a :class:`~milinfer.Sample`.
     name
-        For axes and messages.
+        Name on axes and in messages.
     edges
-        Shape (n_bins + 1,); the outer bins also take what lies beyond, so that no event is lost.
+        Shape (n_bins + 1,); the outer bins also take events beyond them, so that none is lost.
     """
 
     observable: Observable
@@ -56,7 +60,7 @@ class TemplateAxis:
         return observable_values(sample, self.observable, self.name)
 
     def inside(self, sample: Sample) -> FloatArray:
-        """The same, moved inside the outer edges."""
+        """The observable of each event, moved inside the outer edges, shape (n_events,)."""
         low, high = self.edges[0], np.nextafter(self.edges[-1], -np.inf)
         return np.clip(self.values(sample), low, high)
 
@@ -67,7 +71,7 @@ class TemplateAxis:
         return index
 
     def label(self, b: int) -> str:
-        """A bin as text, such as ``"q0_pt [20, 45)"``."""
+        """Text of a bin, such as ``"q0_pt [20, 45)"``."""
         return f"{self.name} [{self.edges[b]:.4g}, {self.edges[b + 1]:.4g})"
 
 
@@ -87,7 +91,7 @@ def bin_index(axes: Sequence[TemplateAxis], sample: Sample) -> IntArray:
 
 
 def bin_names(axes: Sequence[TemplateAxis]) -> tuple[str, ...]:
-    """Names of the flat bins.
+    """Names of all bins, in the order of the flat list.
 
     Examples
     --------
@@ -107,20 +111,20 @@ def make_axes(
     name: str | tuple[str, str] | None = None,
     min_effective: float | None = None,
 ) -> tuple[TemplateAxis, ...]:
-    """Axes of one observable or two.
+    """Make the axes of one observable or two.
 
     Parameters
     ----------
     samples
-        For quantiles.
+        Samples whose quantiles become edges.
     observable
         A feature or a function, or a pair of these.
     bins
         Number of quantile bins, or edges; for a pair, a pair of these, or one number for both.
     name
-        Of the observable, or a pair; default: of the feature or function.
+        Name of the observable, or a pair of names; default: that of the feature or function.
     min_effective
-        Merge neighbours until every bin has as many effective events in every sample; of one
+        Merge neighbours until every bin has this many effective events in every sample; for one
         observable only.
 
     Raises
@@ -143,7 +147,7 @@ def make_axes(
     if not (len(observables) in {1, 2} and len(names) == len(each) == len(observables)):
         msg = (
             f"{len(observables)} observables, bins={bins!r} and name={name!r} do not fit together; "
-            "give one observable, or two with a pair of bins and, if at all, a pair of names"
+            "give one observable, or two with a pair of bins and, if any, a pair of names"
         )
         raise TemplateError(msg)
     if len(observables) == 2 and isinstance(name, str):
@@ -161,7 +165,7 @@ def make_axes(
             if len(observables) > 1:
                 msg = (
                     f"{title}: min_effective= merges neighbours on one axis, and there are "
-                    f"{len(observables)}; choose the edges so that templates.diagnose() is content"
+                    f"{len(observables)}; choose edges for which templates.diagnose() passes"
                 )
                 raise TemplateError(msg)
             edges = bins_with_enough(
@@ -177,12 +181,12 @@ def make_axes(
 def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
     """Weighted ``hist.Hist`` of a sample in pb: its sum is the cross-section.
 
-    What lies beyond the edges goes to the outer bins.
+    Events beyond the edges count in the outer bins.
 
     Raises
     ------
     SampleError
-        If the sample has no cross-section, or its weights add up to nothing.
+        If the sample has no cross-section, or the sum of its weights is not positive.
 
     Examples
     --------
@@ -220,7 +224,7 @@ def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
     Raises
     ------
     TemplateError
-        If there are more or fewer, one is negative or not finite, or there are no events.
+        If their number is not `n_bins`, one is negative or not finite, or all are zero.
 
     Examples
     --------
@@ -246,7 +250,7 @@ _SCAN = 2000
 class TemplateHistograms:
     """Expected cross-section of each bin as a polynomial in the parameters.
 
-    What a likelihood needs of templates; :class:`milinfer.Templates` fills them from samples.
+    Costs and diagnoses take these; :class:`milinfer.Templates` fills them from samples.
 
     Bins of two observables are kept as one flat list, the second observable running fastest.
 
@@ -371,10 +375,10 @@ class TemplateHistograms:
         Parameters
         ----------
         point
-            Where.
+            Parameter point at which it is taken.
         rate
-            Of the expected dataset, its number of events included; otherwise of the shape, for one
-            event.
+            Whether to include the number of events, for the information of the expected dataset;
+            otherwise the information of the shape in one event.
 
         Examples
         --------
@@ -403,7 +407,7 @@ class TemplateHistograms:
 
     @cached_property
     def scan_points(self) -> FloatArray:
-        """Points all over the range of the samples, shape (m, n_parameters)."""
+        """Points that cover the range of the samples, shape (m, n_parameters)."""
         low, high = self.points.min(axis=0), self.points.max(axis=0)
         each = 1001 if len(low) == 1 else max(3, round(_SCAN ** (1 / len(low))))
         axes = [np.linspace(a, b, each) for a, b in zip(low, high, strict=True)]

@@ -1,4 +1,4 @@
-"""Any pyhf model as an iminuit cost, its normalisation factors tied to parameters if wanted."""
+"""Cost of any pyhf model for iminuit; normalisation factors may be functions of parameters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_NAMED = 8
 
 
 class _Tie(NamedTuple):
-    """Parameters that take the place of normalisation factors."""
+    """Parameters of which normalisation factors are functions."""
 
     parameters: tuple[str, ...]
     weights: Weights
@@ -42,18 +42,18 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
     ``errordef`` 1; the Poisson terms are summed so that they do not lose digits in bins with many
     events.  Parameters are pyhf's, by
     name and as scalars; those with an entry for each bin are ``name[0]``, ``name[1]``, ….  Their
-    bounds are the limits, which Minuit takes over.  Minuit does not ask a cost for starting values
-    or for what is fixed: :func:`milinfer.likelihood.fits.minuit` sets both.
+    bounds are the limits, which Minuit takes over.  Minuit does not read starting values and fixed
+    parameters from a cost: :func:`milinfer.likelihood.fits.minuit` sets both.
 
     pyhf's numpy backend has no derivatives, so there is no gradient.
 
     Parameters
     ----------
     model
-        A ``pyhf.Model``; its constraint terms take part.
+        A ``pyhf.Model``; its constraint terms are included.
     data
         Counts in the order of ``model.config.channels``, shape (n_bins,), or with the auxiliary
-        data after them, shape (n_bins + n_auxdata,); default for the latter: of the model.
+        data after them, shape (n_bins + n_auxdata,); default: auxiliary data of the model.
 
     Raises
     ------
@@ -91,7 +91,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         start: Point | None = None,
         fixed: Sequence[str] = (),
     ) -> PyhfCost:
-        """Cost in which parameters take the place of normalisation factors.
+        """Cost in which normalisation factors are functions of parameters.
 
         pyhf 0.7 cannot make a factor a function of others, as EFT morphing needs: a sample for
         each point of the basis, with the factors w_k(θ).
@@ -101,13 +101,13 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         model
             A ``pyhf.Model``.
         data
-            As of the class.
+            As for the class.
         parameters
             Names of θ; they come first among the parameters of the cost.
         weights
             Function of θ (n_parameters,) that gives the value of each tied factor by name.
         limits
-            Of each of θ.
+            Limits of each θ.
         start
             Starting values of θ; default 0, moved inside the limits.
         fixed
@@ -116,7 +116,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         Raises
         ------
         TemplateError
-            As of the class; and if a tied factor is no free ``normfactor`` of the model.
+            As for the class; and if a tied factor is not a free ``normfactor`` of the model.
         ParameterError
             If a name is at once one of θ and one of the remaining parameters of the model.
 
@@ -162,16 +162,16 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         measurement
             Name of the measurement; default: the first.
         asimov
-            Parameter values at which to take the expected data for the observed, auxiliary data
-            included; those not given are at their starting values, so that ``{}`` is the nominal
+            Parameter values whose expected data replace the observed ones, auxiliary data
+            included; other parameters keep their starting values, so that ``{}`` gives the nominal
             Asimov dataset.
 
         Raises
         ------
         WorkspaceError
-            If the workspace is wrong, or pyhf cannot build the model of that measurement.
+            If the workspace is not valid, or pyhf cannot build the model of that measurement.
         TemplateError
-            As of the class.
+            As for the class.
         ParameterError
             If the point has parameters that the model has not, or one starts outside its bounds.
 
@@ -230,8 +230,8 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         for name in tied:
             if name not in factors:
                 msg = (
-                    f"the tie gives a value to {name!r}, which is no normfactor of the model; it "
-                    f"has {', '.join(sorted(factors)) or 'none'}"
+                    f"the tie gives a value to {name!r}, which is not a normfactor of the model; "
+                    f"it has {', '.join(sorted(factors)) or 'none'}"
                 )
                 raise TemplateError(msg)
         for name in tie.parameters:
@@ -255,7 +255,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """Parameters that the model wants fixed at their starting values."""
+        """Parameters that the model fixes at their starting values."""
         return self._fixed
 
     def pyhf_parameters(self, *args: float) -> FloatArray:
@@ -295,7 +295,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         return rates
 
     def _point_text(self, args: Sequence[float]) -> str:
-        """The parameters that are away from their start, of many those that are farthest."""
+        """Text of the parameters that have left their start; of many only the farthest."""
         point = dict(zip(self._start, map(float, args), strict=True))
         moved = {n: v for n, v in point.items() if v != self._start[n] or len(point) <= _MAX_NAMED}
         farthest = sorted(moved, key=lambda n: -abs(moved[n] - self._start[n]))[:_MAX_NAMED]
@@ -340,7 +340,7 @@ def asimov_data(cost: PyhfCost, point: Point) -> FloatArray:
     unknown = set(point) - set(cost.start)
     if unknown:
         msg = (
-            f"{', '.join(sorted(unknown))} is no parameter of the model, which has "
+            f"{', '.join(sorted(unknown))} is not a parameter of the model, which has "
             f"{', '.join(cost.start)}"
         )
         raise ParameterError(msg)

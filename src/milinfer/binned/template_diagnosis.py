@@ -1,4 +1,4 @@
-"""What is wrong with bins of templates: few events, negative yields, a polynomial that fails."""
+"""Checks of the bins of templates: few events, negative yields, a polynomial that does not fit."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _MIN_P_VALUE = 1e-6
 
 
 class BinDiagnosis(NamedTuple):
-    """One bin.
+    """Diagnosis of one bin.
 
     Parameters
     ----------
     number, name
-        Of the bin.
+        Index and name of the bin.
     share
-        Of the events at the reference.
+        Share of the events at the reference.
     expected
-        Events at the reference; NaN where neither a luminosity nor a number of events is known.
+        Events at the reference; NaN if neither a luminosity nor a number of events is known.
     effective
         Effective simulated events behind the morphed yield at the reference, 1/δ².
     smallest_effective
-        Effective events (Σw)²/Σw² of the sample with the fewest; for information, as the
-        polynomial borrows from all samples.
+        Effective events (Σw)²/Σw² of the sample with the fewest; for information only, as the
+        polynomial uses all samples.
     p_value
-        Of the polynomial's fit to the samples; NaN without degrees of freedom.
+        p-value of the polynomial's fit to the samples; NaN without degrees of freedom.
     negative_at
         A point in the range of the samples where the morphed yield is not positive, or None.
     problems
-        What is wrong, in words; empty where nothing is.
+        Problems, in words; empty if there are none.
     """
 
     number: int
@@ -63,16 +63,16 @@ class BinDiagnosis(NamedTuple):
 
 @dataclass(frozen=True)
 class TemplateDiagnosis:
-    """All bins; iterate, print, or show as a table.
+    """Diagnosis of all bins; iterate over it, print it, or show it as a table.
 
     Parameters
     ----------
     title
         Name of the observable.
     reference
-        The point that yields and errors are quoted at.
+        Point at which yields and errors are quoted.
     rows
-        One for each bin.
+        Diagnosis of each bin.
     """
 
     title: str
@@ -159,7 +159,8 @@ def diagnose_templates(
     templates
         The templates.
     n_events
-        Events of the dataset; default: what the luminosity gives at the reference.
+        Number of events of the dataset; default: that expected at the reference, from the
+        luminosity.
 
     Examples
     --------
@@ -196,7 +197,7 @@ def diagnose_templates(
     for b, name in enumerate(templates.bin_names):
         negative_at = None
         if negative[:, b].any():
-            # The one nearest to the reference, where it matters first.
+            # Of all such points the one nearest to the reference, as it matters most.
             bad = scan[negative[:, b]]
             span = np.maximum(np.ptp(scan, axis=0), 1e-300)
             distance = np.linalg.norm((bad - templates.basis.array(at)) / span, axis=1)
@@ -208,7 +209,7 @@ def diagnose_templates(
                 f"{expected[b]:.2g} events expected, below {FEW_EXPECTED:g}: check the coverage "
                 "with toys"
             )
-        # Ten events are ten on every machine, whatever the fit of the morphing rounds them to.
+        # A tolerance, so that rounding does not decide whether exactly ten events are enough.
         if effective[b] < FEW_EFFECTIVE * (1 - 1e-9):
             problems.append(
                 f"{effective[b]:.2g} effective simulated events, below "

@@ -1,8 +1,8 @@
-"""Histogram templates of one or two observables, morphed in the parameters; their likelihood.
+"""Histogram templates of one or two observables: filled from samples, fitted, displayed.
 
-Templates as a notebook shows them, and as an Arrow table: one row for each bin and sample.
-
-Histograms of templates as JSON in the UHI serialisation, which every histogram library reads.
+`Templates` fills a histogram at each sample and fits a polynomial in the parameters to each bin.
+`templates_table` and `html_templates` make tables of them.  `load_histograms` reads histograms of
+any library from the JSON serialisation of the Universal Histogram Interface (UHI).
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "Observable",
     "Templates",
     "html_templates",
     "load_histograms",
@@ -90,13 +89,13 @@ class Templates(TemplateHistograms):
     ) -> Templates:
         """Fill templates at every sample and fit a polynomial to each bin.
 
-        The errors of the fit are those of the fitted, not of the observed contents: observed ones
-        favour bins that fluctuated down, by about one event of each.
+        The fit weights each bin with the error that the polynomial itself expects, not with the
+        observed one: observed errors favour bins that fluctuated down, by about one event each.
 
         Parameters
         ----------
         samples
-            With cross-sections in pb.
+            Samples with cross-sections in pb.
         observable
             Name of a feature, or a function of a sample that returns (n_events,); or a pair of
             these.  :mod:`milinfer.likelihood.observables` makes functions of models.
@@ -105,17 +104,17 @@ class Templates(TemplateHistograms):
             :func:`milinfer.binned.binning.fisher_bins`); for two observables a pair of these, or
             one number for both.
         degree
-            Of the polynomial.
+            Degree of the polynomial.
         luminosity
-            In 1/fb; needed for a fit with the rate.
+            Integrated luminosity in 1/fb; needed for a fit with the rate.
         background
             Events that do not depend on the parameters, with a cross-section: they add to the
             constant term of each bin, and their variance to its covariance.
         min_effective
-            Merge neighbouring bins until each has as many effective events in every sample; of one
-            observable only.  Default: bins stay as they are, and poor ones draw a warning.
+            Merge neighbouring bins until each has this many effective events in every sample; for
+            one observable only.  Default: keep all bins, and warn of poor ones.
         name
-            Of the observable, or a pair; default: of the feature or function.
+            Name of the observable, or a pair of names; default: that of the feature or function.
 
         Raises
         ------
@@ -128,7 +127,7 @@ class Templates(TemplateHistograms):
         Warns
         -----
         MilinferWarning
-            If a bin is not fit for use, see :meth:`diagnose`.
+            If a bin has a problem, see :meth:`diagnose`.
 
         Examples
         --------
@@ -170,7 +169,7 @@ class Templates(TemplateHistograms):
         return html_templates(self)
 
     def to_table(self) -> pa.Table:
-        """A row for each bin and sample; see :func:`milinfer.binned.templates.templates_table`."""
+        """One row per bin and sample; see :func:`milinfer.binned.templates.templates_table`."""
         return templates_table(self)
 
     def diagnose(self, n_events: float | None = None) -> TemplateDiagnosis:
@@ -179,7 +178,8 @@ class Templates(TemplateHistograms):
         Parameters
         ----------
         n_events
-            Events of the dataset; default: what the luminosity gives at the reference.
+            Number of events of the dataset; default: that expected at the reference, from the
+            luminosity.
         """
         return diagnose_templates(self, n_events)
 
@@ -209,11 +209,11 @@ class Templates(TemplateHistograms):
         data
             A dataset, or counts of shape (n_bins,), whole or not (Asimov).
         rate
-            Whether the number of events counts too; otherwise the shape alone.
+            Whether to fit the number of events too; otherwise only the shape.
         mc_stat
-            Whether the templates have Monte-Carlo errors (``staterror``), profiled.
+            Whether to profile the Monte-Carlo errors of the templates (``staterror``).
         name
-            Of the pyhf channel; default: of the observable.
+            Name of the pyhf channel; default: that of the observable.
 
         Raises
         ------
@@ -240,7 +240,7 @@ def _require_filled(
 
 
 def _warn_of_problems(templates: Templates) -> None:
-    """Warn of the first bin that is not fit for use, in the name of the caller's caller."""
+    """Warn of the first problem of a bin, at the line that called ``from_samples``."""
     problems = templates.diagnose().problems
     if problems:
         more = f" (and {len(problems) - 1} more: templates.diagnose())" if problems[1:] else ""
@@ -250,7 +250,7 @@ def _warn_of_problems(templates: Templates) -> None:
 def _fit(
     basis: PolynomialBasis, points: FloatArray, contents: FloatArray, variances: FloatArray
 ) -> PolynomialFit:
-    """Polynomial of each bin, with the variances that the polynomial itself expects."""
+    """Fit a polynomial to each bin, with the variances that the polynomial itself expects."""
     fit = basis.fit(points, contents, np.sqrt(variances))
     for _ in range(3):
         expected = basis.value(fit, points)
@@ -298,7 +298,7 @@ def templates_table(templates: Templates) -> pa.Table:
 
 
 def html_templates(templates: Templates) -> str:
-    """Facts of templates, and the histogram at the reference where there is one observable.
+    """HTML table of templates; for one observable also the histogram at the reference.
 
     Examples
     --------
@@ -342,13 +342,13 @@ def html_templates(templates: Templates) -> str:
 
 
 def load_histograms(path: PathLikeStr) -> dict[str, Any]:
-    """Read histograms in the UHI serialisation.
+    """Read histograms from the JSON serialisation of the Universal Histogram Interface (UHI).
 
     Parameters
     ----------
     path
-        JSON file: an object with a histogram for each name, or one histogram, which then has
-        the name of the file; from any library.
+        JSON file of any library: an object with a histogram for each name, or one histogram,
+        which gets the name of the file.
 
     Returns
     -------
@@ -358,7 +358,7 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
     Raises
     ------
     TemplateError
-        If the file is no such JSON.
+        If the file is not such a JSON file.
 
     Examples
     --------
@@ -381,12 +381,12 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
         # UHI allows a file of one histogram as well as one of several by name.
         named = {Path(path).stem: content} if "uhi_schema" in content else dict(content)
     except (OSError, ValueError, TypeError) as error:
-        msg = f"{path} is no JSON object of histograms: {error}; write it again"
+        msg = f"{path} is not a JSON object of histograms: {error}; write it again"
         raise TemplateError(msg) from error
     histograms = {}
     for name, item in named.items():
         if not isinstance(item, dict) or "uhi_schema" not in item:
-            msg = f"{path}: {name!r} is no histogram in the UHI serialisation (no uhi_schema)"
+            msg = f"{path}: {name!r} is not a histogram in the UHI serialisation (no uhi_schema)"
             raise TemplateError(msg)
         try:
             histograms[name] = hist.Hist(item)

@@ -5,7 +5,7 @@
 `vbf_hzz`
     A background to it.
 `observable`
-    The lead case's exact likelihood ratio given what a detector sees.
+    Exact likelihood ratio of the lead case, given only what a detector sees.
 `gaussian`
     Closed-form examples.
 `public`

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def generate(n_events: int, mu: float, *, seed: int, n_features: int = 1) -> Sample:
-    """Events with mean `mu` and unit variance in ``x0`` (and noise in ``x1``, ``x2``, …).
+    """Generate events with mean `mu` and unit variance in ``x0`` (noise in ``x1``, ``x2``, …).
 
     Examples
     --------
@@ -47,7 +47,7 @@ def generate(n_events: int, mu: float, *, seed: int, n_features: int = 1) -> Sam
 
 
 def samples(n_events: int, values: Sequence[float], *, seed: int, n_features: int = 1) -> SampleSet:
-    """One sample for each mean.
+    """Generate one sample for each mean.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def log_likelihood_ratio(x: ArrayLike, mu: ArrayLike, reference: float = 0.0) ->
 
 
 def fisher_information(n_events: int) -> float:
-    """Exact Fisher information of `n_events` about the mean: one an event.
+    """Exact Fisher information of `n_events` about the mean: one per event.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def fisher_information(n_events: int) -> float:
 
 @dataclass(frozen=True)
 class MeanModel:
-    r"""Likelihood ratio of the mean, exact or wrong by known factors: a yardstick for calibrations.
+    r"""Likelihood ratio of the mean, exact or wrong by known factors, to test calibrations with.
 
     Its surfaces are :math:`c\,N\,[(r\bar x + b)\,\mu - \mu^2/2]`.
 
@@ -124,7 +124,7 @@ class MeanModel:
     response, shift
         r and b: the estimate is r·x̄ + b.
     name
-        Of the model.
+        Name of the model.
 
     Examples
     --------

@@ -1,25 +1,21 @@
 r"""The exact likelihood ratio of what a detector sees in VBF H → WW* → e+ νe e− ν̄e.
 
-The joint ratio that events carry knows both neutrinos and which proton gave which quark.  Leptons,
-jets (with their flavours) and missing transverse momentum x do not, and
+The joint ratio of an event depends on both neutrinos and on which proton gave which quark.  What a
+detector measures, x (leptons, jets with their flavours, missing transverse momentum), does not
+determine them, and
 
 .. math:: p(x|c) \propto \int\! dy_H \sum_\text{protons} \frac{x_1 f(x_1)\,x_2 f(x_2)}{\hat s^2}
           \,|M_\text{prod}(c)|^2 \int\! \frac{d\Omega^*}{4\pi}\, |M_\text{dec}(c)|^2\;\Theta(q^2)
 
 over the rapidity y_H of the Higgs boson and the direction Ω* of the νe in the rest frame of the
-neutrino pair (see :mod:`milinfer.datasets.observable`).  Its ratio to c = 0, over that of the
-cross-sections, is the bound of any estimator that sees x.  The same integral with the decay through
-Z Z* is the density of the background :mod:`milinfer.datasets.vbf_hzz`, in the same units.
+neutrino pair, of momentum q = p_H − p_ℓℓ; the transverse momentum of the Higgs boson balances the
+jets.  The ratio to c = 0, over that of the cross-sections, is the bound of any estimator that uses
+x.  The same integral with the decay through Z Z* is the density of the background
+:mod:`milinfer.datasets.vbf_hzz`, in the same units.
 
-Integrands over what a detector does not see of VBF H → WW* → e+ νe e− ν̄e, and of ZZ*.
-
-Given the charged leptons and the jets, those are the rapidity y_H of the Higgs boson, whose
-transverse momentum balances the jets, the direction of the νe in the rest frame of the neutrino
-pair, of momentum q = p_H − p_ℓℓ, and which proton gave the u.
-
-All is a function of invariants.  Around the axis of a charged lepton, s of its W is linear in
-cos θ*.  With :math:`B_i^{-1} = (s_i - m_W^2)^2 + m_W^2 Γ_W^2` the product of both propagators is
-split into two parts,
+The integrands are functions of invariants.  Around the axis of a charged lepton, s of its W is
+linear in cos θ*.  With :math:`B_i^{-1} = (s_i - m_W^2)^2 + m_W^2 Γ_W^2` the product of both
+propagators is split into two parts,
 
 .. math:: B_1 B_2 = \frac{B_1 + B_2}{B_1^{-1} + B_2^{-1}},
 
@@ -92,16 +88,16 @@ def observable_coefficients(
     Parameters
     ----------
     events
-        Of :mod:`milinfer.datasets.vbf_hww`, at any point, or of :mod:`milinfer.datasets.vbf_hzz`.
-        Only both charged leptons and both quarks are read.
+        Events of :mod:`milinfer.datasets.vbf_hww`, at any point, or of
+        :mod:`milinfer.datasets.vbf_hzz`.  Only the charged leptons and the quarks are read.
     n_rapidity
         Values of y_H, even: two in each of n_rapidity/2 strata, whose difference gives the error.
     n_angles
         Directions of the neutrino for each y_H and around each charged lepton.
     seed
-        Of the points; an event's points depend on the seed and on its place among the events.
+        Seed of the points; those of an event depend on the seed and on its place among the events.
     workers
-        Processes; they change no digit.
+        Number of processes; it does not change the result.
 
     Raises
     ------
@@ -160,8 +156,8 @@ def _integrate(
 def _block(
     seen: FloatArray, start: int, n_rapidity: int, n_angles: int, seed: int
 ) -> tuple[FloatArray, ...]:
-    # Four numbers for each point are one step of Philox's counter: events have streams of their
-    # own, whatever the block.
+    # Four numbers for each point are one step of Philox's counter, so that each event has its own
+    # stream of numbers, independent of the blocks.
     generator = np.random.Generator(np.random.Philox(seed).advance(start * n_rapidity))
     jitter, *shifts = np.moveaxis(generator.random((len(seen), n_rapidity, 4)), -1, 0)
     stratum = np.repeat(np.arange(n_rapidity // 2), 2)
@@ -209,8 +205,8 @@ def integrands(
         Coefficients of 1, c_HW, c_HW², each of shape (n, m), up to a factor for each event; the
         mean of their products over z is proportional to p(x|c).
     background
-        What takes the place of `decayed` for H → Z Z* → e+ e− ν ν̄, with the same factor, so that
-        cross-sections can be compared; shape (n, m).
+        Replaces `decayed` for H → Z Z* → e+ e− ν ν̄, with the same factor, so that cross-sections
+        can be compared; shape (n, m).
 
     Examples
     --------
@@ -222,7 +218,7 @@ def integrands(
     >>> len(produced), decayed[0].shape, background.shape
     (3, (4, 1), (4, 1))
     """
-    # All that depends on the event alone has the shape (n, 1).
+    # Whatever depends only on the event has the shape (n, 1).
     positron, electron, down, up = np.moveaxis(seen, 1, 0)[..., None]
     pair, recoil = positron + electron, -(down + up)
     m_ll2 = _twice_product(positron, electron)

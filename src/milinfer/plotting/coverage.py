@@ -1,7 +1,4 @@
-"""Figures of calibration and coverage: what was corrected, and whether it covers.
-
-Figures of belts and confidence regions, in the style of :mod:`milinfer.plotting.results`.
-"""
+"""Figures of calibration, coverage, Neyman belts and confidence regions."""
 
 from __future__ import annotations
 
@@ -52,7 +49,7 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
     """Coverage against the truth, by method, one panel for each level (one parameter).
 
     Bars are Clopper–Pearson 68.27 % intervals; the bands are one and two binomial errors around
-    the claim.
+    the nominal coverage.
 
     Examples
     --------
@@ -93,7 +90,7 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
                     color=style.color,
                     label=plain(method),
                 )
-            # No coverage is above one.
+            # A coverage cannot exceed one.
             bottom, top = axis.get_ylim()
             axis.set_ylim(bottom, min(top, 1.02))
             axis.set_ylabel(f"coverage of {cl:.2%}")
@@ -119,7 +116,7 @@ def plot_calibrated(
 
     Examples
     --------
-    See ``tests/test_coverage_figures.py``.
+    See ``tests/plotting/test_coverage.py``.
     """
     level = calibration.cls[0] if cl is None else cl
     threshold = float(chi2.ppf(level, 1))
@@ -159,7 +156,7 @@ def plot_calibrated(
 def _interval(
     cost: LikelihoodCost, theta: FloatArray, threshold: float
 ) -> tuple[float, tuple[float, float], FloatArray]:
-    """Minimum, the crossings of the threshold next to it, and q at the points."""
+    """Position of the minimum, the crossings of the threshold next to it, and q at the points."""
     values = np.array([cost(t) for t in theta])
     k = int(np.argmin(values))
     around = theta[max(k - 1, 0)], theta[min(k + 1, len(theta) - 1)]
@@ -179,7 +176,7 @@ def _interval(
 
 
 def plot_scale(calibration: Calibration) -> Figure:
-    """c_cicc against θ: what toys give at each truth, and the functions that are applied."""
+    """c_cicc against θ: values from toys at each truth, and the functions that are applied."""
     with styled():
         figure, axis = figure_of()
         theta = calibration.thetas
@@ -248,24 +245,25 @@ def plot_conditional(results: Sequence[ConditionalCoverage], xlabel: str | None 
 def plot_belt(
     belt: Belt, cl: float = CL68, observed: LikelihoodCost | Surface | None = None
 ) -> Figure:
-    """What a belt accepts, and the set of one dataset.
+    """Acceptance of a belt, and the confidence set of one dataset.
 
-    For likelihood-ratio ordering the critical value against θ with the errors of the toys, beside
-    the χ² quantile, and the observed statistic; for the others the belt of accepted estimates, and
-    the observed one.  With two parameters the critical values on the plane, without a dataset.
+    For likelihood-ratio ordering it shows the critical value against θ with the errors of the toys,
+    the χ² quantile and the observed statistic; for the others the belt of accepted estimates and
+    the observed one.  With two parameters it shows the critical values on the plane, without a
+    dataset.
 
     Parameters
     ----------
     belt
         From :func:`milinfer.neyman`.
     cl
-        One of its levels.
+        One of the levels of the belt.
     observed
-        Dataset to draw, in one parameter.
+        Cost or surface of a dataset to draw, in one parameter.
 
     Examples
     --------
-    See ``tests/test_belt.py``.
+    See ``tests/intervals/test_belt.py``.
     """
     with styled():
         if len(belt.parameters) > 1:
@@ -297,14 +295,14 @@ def _critical_curve(
     axis.fill_between(theta, values - errors, values + errors, color=PALETTE[0], alpha=0.25, lw=0)
     name = f"critical value, {cl:.2%}"
     if belt.regression:
-        # No toys are at the points in particular.
+        # The toys of a regression are not at these points.
         axis.lines[-1].set_label(name)
     else:
         ends = belt.points[:, 0], belt.upper[:, k], belt.upper_error[:, k]
         axis.errorbar(*ends, fmt="o", ms=3.5, color=PALETTE[0], label=name)
     top = 1.6 * max(float(np.max(belt.upper[:, k] + belt.upper_error[:, k])), chi2.ppf(cl, 1))
     axis.set_ylim(0, top)
-    # Points at the ends are shown whole.
+    # A margin, so that markers at the ends are not cut.
     margin = 0.03 * (theta[-1] - theta[0])
     axis.set_xlim(theta[0] - margin, theta[-1] + margin)
     if observed is None:

@@ -1,13 +1,4 @@
-"""Figures of a :class:`~milinfer.diagnostics.diagnosis.Diagnosis`.
-
-As in :mod:`milinfer.plotting.results`, every function returns a figure of what the result holds.
-
-Figures of receiver operating characteristics, in the style of :mod:`milinfer.plotting.results`.
-
-Figures of a :class:`~milinfer.diagnostics.bag_size_scan.BagSizeScan`.
-
-As in :mod:`milinfer.plotting.results`, every function returns a figure of what the result holds.
-"""
+"""Figures of diagnoses, receiver operating characteristics, bag sizes and widths of intervals."""
 
 from __future__ import annotations
 
@@ -65,7 +56,7 @@ _CAPTIONS = {
 
 
 def diagnostic_figures(diagnosis: Diagnosis) -> dict[str, tuple[Figure, str]]:
-    """All figures of a diagnosis that it has results for, with captions, by name."""
+    """All figures for which a diagnosis has results, with captions, by name."""
     draw = {
         "normalisation": plot_normalisation,
         "closure": plot_closure,
@@ -116,7 +107,7 @@ def plot_normalisation(diagnosis: Diagnosis) -> Figure:
 
 
 def _edge_labels(edges: FloatArray) -> list[str]:
-    """Edges with as many digits as tell each from the next; equal ones are named once.
+    """Edges with enough digits to differ from each other; of equal ones only the first has a label.
 
     Examples
     --------
@@ -139,7 +130,7 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
     diagnosis
         With at least one sample at another value than the reference.
     n_features
-        At most; each feature at the value where its p-value is smallest.
+        Largest number of features, each at the value with its smallest p-value.
 
     Raises
     ------
@@ -211,14 +202,14 @@ def plot_separation(diagnosis: Diagnosis) -> Figure:
 
 
 def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
-    """Observed against predicted probability of an event to be of θ, less the prediction below.
+    """Observed against predicted probability that an event is of θ; below it their difference.
 
     Parameters
     ----------
     diagnosis
         With at least one sample at another value than the reference.
     n_curves
-        At most; those with the smallest p-values.
+        Largest number of curves; those with the smallest p-values are drawn.
 
     Raises
     ------
@@ -272,7 +263,7 @@ def plot_roc(scores: Mapping[str, Scores], weights: Weights = None) -> Figure:
     scores
         Scores of signal and background by classifier: shapes (n_signal,), (n_background,).
     weights
-        Of the signal and of the background, none negative; default: all 1.
+        Weights of the signal and of the background, none negative; default: all 1.
 
     Raises
     ------
@@ -296,7 +287,7 @@ def plot_roc(scores: Mapping[str, Scores], weights: Weights = None) -> Figure:
             style = styles[name]
             roc = roc_curve(signal, background, *(weights or (None, None)))
             axis.plot(fine, roc.at(fine), color=style.color, ls=style.ls)
-            # Points of two curves beside each other.
+            # Shifted, so that points of two curves do not hide each other.
             efficiencies = at + 0.01 * (i - (len(scores) - 1) / 2)
             rates = [false_positive_rate((signal, background), t, weights) for t in efficiencies]
             axis.errorbar(
@@ -335,13 +326,13 @@ def plot_bag_sizes(
     Parameters
     ----------
     scan
-        Points: I_eff filled, I_MLE = 1/Var(θ̂) open, the single trainings small where there are
-        several.  I_MLE far above the others (an estimator that is pulled to the middle) is shown
-        as an arrow at the upper edge.
+        Points to draw: I_eff filled, I_MLE = 1/Var(θ̂) open, single trainings small if there are
+        several.  I_MLE far above the others (an estimator that is pulled to the middle) becomes an
+        arrow at the upper edge.
     fits
-        Drawn with their one-sigma band, beyond the largest size too.
+        Fits to draw with their one-sigma bands, also beyond the largest size.
     bound
-        True information, or that with its error; default: the bound of the scan.
+        True information, or a pair of it and its error; default: the bound of the scan.
 
     Examples
     --------
@@ -377,7 +368,7 @@ def plot_bag_sizes(
             width = max(3.0 - i, 1.0)
             line = LINES[i % len(LINES)]
             axis.plot(fine[inside], curve[inside], color=colour, lw=width, ls=line, label=label)
-            # Thin where it extrapolates.
+            # Thin lines are extrapolations.
             axis.plot(
                 fine[~inside], curve[~inside], color=colour, lw=0.7 * width, alpha=0.6, ls=line
             )
@@ -451,7 +442,7 @@ def plot_relative_widths(widths: Sequence[RelativeWidth]) -> Figure:
         for i, w in enumerate(widths):
             axis.barh(i, w.ratio, height=0.6, color=PALETTE[0], alpha=0.35)
             axis.errorbar(w.ratio, i, xerr=w.error, fmt="none", color=PALETTE[0])
-            # In a column of their own: beside the bars they would lie on lines.
+            # In a separate column: next to the bars the numbers would overlap lines.
             axis.annotate(
                 f"{w.ratio:.2f} ± {w.error:.2f}",
                 (0.965, i),

@@ -1,7 +1,4 @@
-"""Figures of likelihoods: contours of two parameters, impacts of the others, posteriors.
-
-As in :mod:`milinfer.plotting.results`, every function returns a figure of what it is given.
-"""
+"""Figures of likelihoods: contours of two parameters, impacts of the others, posteriors."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ def plot_contour(
     x, y
         Names of the parameters.
     cl
-        Probabilities of the contours, of both parameters together: −2ΔlnL is a quantile of χ² with
+        Joint probabilities of both parameters inside the contours: −2ΔlnL is a quantile of χ² with
         two degrees of freedom.
     truth
         Point to mark.
@@ -80,7 +77,7 @@ def plot_contour(
                 axis.plot(
                     *np.vstack([outline, outline[:1]]).T,
                     color=style.color,
-                    # Levels of one method differ in width, methods in their lines.
+                    # Width tells the levels of one method apart, the line style the methods.
                     ls=style.ls if len(fits) > 1 else LINES[k % len(LINES)],
                     lw=2.0 - 0.7 * k,
                     label=f"{plain(name)}, {level:.2%}",
@@ -95,16 +92,16 @@ def plot_contour(
 
 
 def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -> Figure:
-    """Shift of a parameter by each nuisance parameter, with the value of that beside it.
+    """Shift of a parameter by each nuisance parameter, and the fitted nuisance parameters.
 
     Parameters
     ----------
     found
-        From :func:`milinfer.likelihood.fits.impacts`.
+        Impacts from :func:`milinfer.likelihood.fits.impacts`.
     parameter
-        The parameter of interest.
+        Name of the parameter of interest.
     n_largest
-        Drawn at most.
+        Largest number of nuisance parameters to draw.
 
     Examples
     --------
@@ -175,13 +172,13 @@ def plot_posterior(
     Parameters
     ----------
     posteriors
-        Of one dataset each, by name: of a prior, or of a method.
+        Posteriors of one dataset each, by the name of a prior or method.
     parameter
-        Its name, for the axis.
+        Name of the parameter, for the axis.
     probability
-        Of the intervals.
+        Probability inside the intervals.
     truth
-        Draws a line where the truth is known.
+        True value, drawn as a line.
 
     Raises
     ------

@@ -1,7 +1,4 @@
-"""Histograms of events: features of samples, data and templates.
-
-As in :mod:`milinfer.plotting.results`, every function returns a figure of what it is given.
-"""
+"""Figures of events: features of samples, and data with templates."""
 
 from __future__ import annotations
 
@@ -73,7 +70,7 @@ def plot_features(samples: SampleSet, names: Sequence[str], bins: int = 30) -> F
                 )
             axis.set_xlim(low, high)
             axis.set_ylim(bottom=0)
-            # The layout follows the digits of ticks, and their number the layout, if it is free.
+            # A fixed number of ticks: otherwise it depends on the layout, and the layout on them.
             axis.yaxis.set_major_locator(MaxNLocator(5))
             unit = observable_unit(name)
             axis.set_xlabel(observable_label(name))
@@ -94,8 +91,8 @@ def plot_templates(
 ) -> Figure:
     """Data and morphed templates, with the ratio to the first one.
 
-    Bins of very different widths, as those that keep the most information, are drawn equally wide
-    with their edges written under them.
+    Bins of very different widths, such as those that keep the most information, are drawn equally
+    wide with their edges written under them.
 
     Parameters
     ----------
@@ -106,10 +103,10 @@ def plot_templates(
     counts
         Observed counts, shape (n_bins,).
     observable
-        Its name, which :func:`milinfer.plotting.style.observable_label` makes a label with a unit.
+        Name of the observable; :func:`milinfer.plotting.style.observable_label` adds its unit.
     errors
-        Relative errors of the first template, shape (n_bins,), of its Monte-Carlo statistics and
-        of whatever else is known; drawn as a band.
+        Relative errors of the first template, shape (n_bins,), from its Monte-Carlo statistics and
+        other sources; drawn as a band.
 
     Examples
     --------

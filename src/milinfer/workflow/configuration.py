@@ -135,16 +135,17 @@ class SamplesSection(_Section):
 
     @model_validator(mode="after")
     def _same_parameters(self) -> SamplesSection:
-        known: dict[frozenset[str], str] = {}
+        first_keys: dict[frozenset[str], str] = {}
         for role in ("train", "tune", "evaluate"):
             for k, section in enumerate(getattr(self, role), start=1):
                 if section.point is not None:
-                    known.setdefault(frozenset(section.point), f"{role}[{k}].point")
-        if len(known) > 1:
-            given = "; ".join(
-                f"{key} has {', '.join(sorted(names)) or 'none'}" for names, key in known.items()
+                    first_keys.setdefault(frozenset(section.point), f"{role}[{k}].point")
+        if len(first_keys) > 1:
+            parameters = "; ".join(
+                f"{key} has {', '.join(sorted(names)) or 'none'}"
+                for names, key in first_keys.items()
             )
-            msg = f"points have different parameters: {given}; give the same to all"
+            msg = f"points have different parameters: {parameters}; give the same to all"
             raise ValueError(msg)
         return self
 
@@ -409,32 +410,32 @@ class AnalysisConfig(_Section):
         ConfigurationError
             If there is none.
         """
-        found: list[Path] = []
+        file_paths: list[Path] = []
         of = "" if self.source is None else f"{self.source}: "
         for text in [paths] if isinstance(paths, str) else paths:
-            given = self.folder / text
+            path = self.folder / text
             if "\0" in text:
                 msg = f"{of}the path {text!r} has a zero byte; correct it"
                 raise ConfigurationError(msg)
             try:
                 if not any(c in text for c in "*?["):
-                    matches = [given] if given.is_file() else []
+                    matches = [path] if path.is_file() else []
                 else:
-                    start = Path(given.anchor) if given.is_absolute() else Path()
-                    pattern = str(given.relative_to(start))
+                    start = Path(path.anchor) if path.is_absolute() else Path()
+                    pattern = str(path.relative_to(start))
                     matches = sorted(p for p in start.glob(pattern) if p.is_file())
             except (ValueError, NotImplementedError) as error:
                 msg = f"{of}{text!r} is no pattern of files ({error}); correct the path"
                 raise ConfigurationError(msg) from error
             except OSError as error:  # a name that is too long, a folder that may not be read
-                shown = text if len(text) < 200 else f"{text[:200]}…"
-                msg = f"{of}cannot look for {shown!r} ({error.strerror}); correct the path"
+                short = text if len(text) < 200 else f"{text[:200]}…"
+                msg = f"{of}cannot look for {short!r} ({error.strerror}); correct the path"
                 raise ConfigurationError(msg) from error
             if not matches:
                 msg = f"{of}no file {text!r} in {self.folder.resolve()}; correct the path"
                 raise ConfigurationError(msg)
-            found += matches
-        return tuple(found)
+            file_paths += matches
+        return tuple(file_paths)
 
 
 _LARGEST = 1 << 20
@@ -477,27 +478,27 @@ def _problem(problem: Mapping[str, Any]) -> str:
     key = ""
     for part in place:
         key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else str(part)
-    kind, given = problem["type"], problem["input"]
+    kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
-        known = _known(place[:-1])
-        close = difflib.get_close_matches(str(place[-1]), known, 1)
+        keys = _keys_of(place[:-1])
+        close = difflib.get_close_matches(str(place[-1]), keys, 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"{key}: unknown key; {hint}known: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}known: {', '.join(keys)}"
     if kind == "missing":
         return f"{key}: missing"
     if kind == "literal_error":
-        return f"{key}: {given!r} is not {problem['ctx']['expected']}"
+        return f"{key}: {value!r} is not {problem['ctx']['expected']}"
     if kind == "value_error":
         return f"{key or 'file'}: {problem['ctx']['error']}"
-    shown = "" if isinstance(given, (dict, list)) else f" (not {given!r})"
-    return f"{key}: {problem['msg']}{shown}"
+    instead = "" if isinstance(value, (dict, list)) else f" (not {value!r})"
+    return f"{key}: {problem['msg']}{instead}"
 
 
 def _is_type(part: int | str) -> bool:
     return isinstance(part, str) and (part in {"str", "int", "float"} or "[" in part)
 
 
-def _known(place: Sequence[int | str]) -> list[str]:
+def _keys_of(place: Sequence[int | str]) -> list[str]:
     """Keys of the section at a place."""
     section: type[BaseModel] = AnalysisConfig
     for part in place:

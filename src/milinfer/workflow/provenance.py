@@ -154,8 +154,8 @@ class Preparation:
         >>> first = StepRun("generate", "run", 1.0)
         >>> second = StepRun("inference", "run", 2.0)
         >>> preparation = Preparation(Provenance("milinfer demo", steps=(first,)))
-        >>> whole = preparation.join(Provenance("milinfer run", steps=(second,)))
-        >>> whole.command, [step.name for step in whole.steps]
+        >>> joined = preparation.join(Provenance("milinfer run", steps=(second,)))
+        >>> joined.command, [step.name for step in joined.steps]
         ('milinfer demo', ['generate', 'inference'])
         """
         before = self.provenance
@@ -209,8 +209,8 @@ def input_file(
     ...     path = pathlib.Path(folder, "a.parquet")
     ...     sample = gaussian.generate(5, 0.5, seed=1)
     ...     sample.to_file(path)
-    ...     found = input_file("data", path, sample)
-    >>> found.n_events, found.content, len(found.sha256)
+    ...     fact = input_file("data", path, sample)
+    >>> fact.n_events, fact.content, len(fact.sha256)
     (5, 'gaussian at mu=0.5', 64)
     """
     return InputFile(
@@ -233,22 +233,22 @@ def sample_facts(role: str, samples: Iterable[Sample]) -> dict[str, Any]:
     >>> facts["n_events"], facts["points"], facts["source"]
     (10, ['mu=-0.1', 'mu=0.1'], 'milinfer.datasets.gaussian, seeds 1835504127, 1731038949')
     """
-    found: Sequence[Sample] = tuple(samples)
+    members: Sequence[Sample] = tuple(samples)
     return {
         "role": role,
-        "processes": sorted({s.process for s in found}),
-        "points": [format_point(s.point) for s in found if s.point],
-        "n_events": sum(len(s) for s in found),
-        "source": _source([s.provenance for s in found]),
+        "processes": sorted({s.process for s in members}),
+        "points": [format_point(s.point) for s in members if s.point],
+        "n_events": sum(len(s) for s in members),
+        "source": _source([s.provenance for s in members]),
     }
 
 
-def _source(known: Sequence[Mapping[str, Any]]) -> str:
+def _source(provenances: Sequence[Mapping[str, Any]]) -> str:
     """Generator and seeds, or files; empty where samples do not say."""
     words = []
-    generators = {str(k["generator"]) for k in known if "generator" in k}
+    generators = {str(k["generator"]) for k in provenances if "generator" in k}
     for name in sorted(generators):
-        seeds = [str(k["seed"]) for k in known if k.get("generator") == name and "seed" in k]
+        seeds = [str(k["seed"]) for k in provenances if k.get("generator") == name and "seed" in k]
         words.append(f"{name}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}")
-    files = sorted({str(f) for k in known for f in k.get("files", ())})
+    files = sorted({str(f) for k in provenances for f in k.get("files", ())})
     return "; ".join([*words, ", ".join(files)] if files else words)

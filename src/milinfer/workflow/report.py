@@ -144,8 +144,8 @@ def _headline(result: AnalysisResult) -> str:
     analysis = result.analysis
     parameter = analysis.model.parameter
     learned = result.comparison[analysis.model.name]
-    where = f"{parameter} = {result.truth:g}"
-    compared = f"Truth: {where}." if analysis.simulated else f"Methods are compared at {where}."
+    point = f"{parameter} = {result.truth:g}"
+    compared = f"Truth: {point}." if analysis.simulated else f"Methods are compared at {point}."
     if learned.intervals is None:
         return f"No interval of {parameter} from the learned likelihood, see below. {compared}"
     inner = learned.intervals[0]
@@ -202,8 +202,8 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
         + (f", beside that of {method_title(reference)} on the same toys." if reference else "."),
         {"diagnostics": "text"},
     )
-    for name, found in result.unavailable.items():
-        report.text(f"{method_title(name)} is not available: {found.reason} ({found.advice}).")
+    for name, failure in result.unavailable.items():
+        report.text(f"{method_title(name)} is not available: {failure.reason} ({failure.advice}).")
     for m in comparison:
         for problem in m.problems:
             report.text(f"{method_title(m.name)}: {problem} ({advice('calibration')}).")
@@ -215,22 +215,24 @@ def _of_pool(result: AnalysisResult) -> str:
     largest = max((e for e in errors if not np.isnan(e)), default=0.0)
     if not largest:
         return ""
-    own = max(c.error for m in result.comparison for c in m.coverages)
-    more = ", which is more: use more events" if largest > own else ""
+    toy_error = max(c.error for m in result.comparison for c in m.coverages)
+    more = ", which is more: use more events" if largest > toy_error else ""
     return f", and the events that the toys share may shift them by up to {largest:.1%}{more}"
 
 
 def _verdict(result: AnalysisResult, name: str) -> str:
     if name in result.diagnoses:
-        found = result.diagnoses[name]
-        if not isinstance(found, Diagnosis):
-            return found
-        if found.failures:
-            failed = f"{len(found.failures)} of {len(found.checks)} checks failed"
+        diagnosis = result.diagnoses[name]
+        if not isinstance(diagnosis, Diagnosis):
+            return diagnosis
+        if diagnosis.failures:
+            failed = f"{len(diagnosis.failures)} of {len(diagnosis.checks)} checks failed"
             return f"do not trust as it is: {failed}"
-        if not found.undecided:
-            return found.verdict
-        return f"nothing wrong found, {len(found.undecided)} of {len(found.checks)} undecided"
+        if not diagnosis.undecided:
+            return diagnosis.verdict
+        return (
+            f"nothing wrong found, {len(diagnosis.undecided)} of {len(diagnosis.checks)} undecided"
+        )
     if name in result.templates:
         problems = sum(
             bool(b.problems) for b in result.templates[name].diagnose(len(result.analysis.data))
@@ -247,14 +249,14 @@ def _diagnostics(report: Report, result: AnalysisResult) -> None:
         "nothing. A check is undecided where the events could not have shown a deviation that "
         "does harm."
     )
-    for name, found in result.diagnoses.items():
-        if not isinstance(found, Diagnosis):
-            report.text(f"{method_title(name)}: {found}.")
+    for name, diagnosis in result.diagnoses.items():
+        if not isinstance(diagnosis, Diagnosis):
+            report.text(f"{method_title(name)}: {diagnosis}.")
             continue
         report.table(
             list(Diagnosis.header),
-            found.rows(),
-            f"{method_title(name)}, datasets of {found.n_events} events: {found.verdict}.",
+            diagnosis.rows(),
+            f"{method_title(name)}, datasets of {diagnosis.n_events} events: {diagnosis.verdict}.",
             {"measured": "text", "outcome": "text", "meaning": "text"},
         )
 
@@ -426,7 +428,7 @@ def _of_data(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         ),
         "intervals": (
             plotting.plot_intervals(
-                {method_title(name): found for name, found in fitted.items()}, result.truth
+                {method_title(name): interval for name, interval in fitted.items()}, result.truth
             ),
             "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals; dashed: the truth.",
         ),
@@ -473,12 +475,12 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
 
     values = analysis.templates.values(model.parameter)
     ends = [int(np.argmin(values)), int(np.argmin(np.abs(values))), int(np.argmax(values))]
-    known = analysis.templates.feature_names
-    names = [n for n in analysis.drawn_features if n in known] or list(known[:3])
+    feature_names = analysis.templates.feature_names
+    names = [n for n in analysis.drawn_features if n in feature_names] or list(feature_names[:3])
     if names:
-        shown = SampleSet(tuple(analysis.templates[i] for i in ends))
+        ends_and_middle = SampleSet(tuple(analysis.templates[i] for i in ends))
         out["features"] = (
-            histogram_figures.plot_features(shown, names),
+            histogram_figures.plot_features(ends_and_middle, names),
             "Simulated features at both ends of the parameter range and in between.",
         )
     out["training"] = (

@@ -162,8 +162,8 @@ class AnalysisPlan:
         train = self._training_samples(first=section == self.config.model[0])
         fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
         model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
-        given = {"epochs": section.epochs, "batch_events": section.batch_events}
-        chosen: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        options = {"epochs": section.epochs, "batch_events": section.batch_events}
+        chosen: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
         model = replace(model, training=replace(model.default_training, **chosen))
         epochs = section.ensemble * model.training.epochs  # type: ignore[union-attr]  # given above
         with progress(f"training {section.title}", epochs) as advance:
@@ -372,10 +372,10 @@ def run_analysis(
     """
     plan = plan_analysis(config)
     section = plan.config.tracking
-    with plan.steps.locked(), ExitStack() as own:
+    with plan.steps.locked(), ExitStack() as trackers:
         plan.tracker, plan.preparation = tracker, preparation
         if tracker is None and section is not None:
-            plan.tracker = own.enter_context(open_tracker(plan.config, section))
+            plan.tracker = trackers.enter_context(open_tracker(plan.config, section))
         for step, state in plan.planned():
             if state.kind == "done":
                 echo(f"{step.name:<28} done before")
