@@ -399,7 +399,7 @@ def _mixture(seed: int) -> dict[str, Any]:
     m = mil.minuit(cost)
     m.migrad()
     m.hesse()
-    fit = mil.fit_results(m)
+    fit = mil.likelihood.fit_results(m)
     # cabinetry counts from 0 in units of the constraint.
     widths = np.array([constraints.get(name, 1.0) for name in fit.labels])
     centres = np.array([float(name in constraints) for name in fit.labels])
