@@ -333,7 +333,7 @@ def test_what_is_not_known_is_null():
 
 
 def test_a_trained_model_shows_its_history(samples):
-    from milinfer.learning.networks.training import TrainingConfig
+    from milinfer.learning.networks.configs import TrainingConfig
 
     model = mil.BagLikelihood(bag_size=5, seed=1, training=TrainingConfig(2, 2000)).fit(samples)
     text = parsed(model._repr_html_()).text

@@ -1,6 +1,7 @@
 from .background_ratio import BackgroundRatio as BackgroundRatio
 from .bag_likelihood import (
     BagLikelihood as BagLikelihood,
+    log_training as log_training,
     single_models as single_models,
 )
 from .boosted_trees import (
@@ -28,5 +29,4 @@ from .tracking import (
     TensorBoardTracker as TensorBoardTracker,
     Tracker as Tracker,
     WandbTracker as WandbTracker,
-    log_training as log_training,
 )

@@ -29,14 +29,10 @@ from milinfer.intervals.information import (
     relative_widths,
 )
 from milinfer.intervals.neyman import neyman
-from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.bag_likelihood import BagLikelihood, classifier_output
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import Model, is_additive, require_unseen
-from milinfer.likelihood.observables import (
-    Observable,
-    classifier_output,
-    score_observable,
-)
+from milinfer.likelihood.observables import Observable, score_observable
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet

@@ -19,14 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from milinfer.learning.bag_likelihood import log_training
 from milinfer.learning.model_files import FORMAT
-from milinfer.learning.tracking import (
-    GuardedTracker,
-    Tracker,
-    flat_numbers,
-    flat_settings,
-    log_training,
-)
+from milinfer.learning.tracking import GuardedTracker, Tracker, flat_numbers, flat_settings
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import PathLikeStr
 from milinfer.workflow.configuration import AnalysisConfig, ModelSection, ToysSection
