@@ -23,7 +23,7 @@ import numpy as np
 
 from milinfer.exceptions import ModelError
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
-from milinfer.likelihood.models import dataset_surface
+from milinfer.likelihood.models import BagModel, dataset_surface
 from milinfer.likelihood.surface import Interpolation, Kind, Surface
 from milinfer.likelihood.surface_box import BoxSurface, ChebyshevBox
 from milinfer.samples.sample import Sample, SampleSet
@@ -48,7 +48,7 @@ __all__ = ["BagLikelihood", "history_table", "html_bag_likelihood", "html_booste
 
 
 @dataclass(frozen=True, eq=False)
-class BagLikelihood:
+class BagLikelihood(BagModel):
     r"""Learned log-likelihood ratio in one parameter or several.
 
     With mean pooling and a linear last layer the logits of a bag of :math:`N_B` events are
