@@ -18,7 +18,7 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.likelihood.cost import dataset_cost
-from milinfer.likelihood.models import dataset_surface
+from milinfer.likelihood.models import BagModel, dataset_surface
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
@@ -210,7 +210,7 @@ def test_an_error_between_threads_stops_them():
 
 
 @dataclass(frozen=True)
-class Bags:
+class Bags(BagModel):
     """The sum of x over bags of ten: Λ as GaussianMean's, by the road of bags."""
 
     interpolation: Interpolation = GRID

@@ -17,6 +17,7 @@ import numpy as np
 from milinfer.binned.histograms import TemplateHistograms
 from milinfer.binned.template_cost import profile_log_likelihood
 from milinfer.exceptions import TemplateError
+from milinfer.likelihood.models import CountModel
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
@@ -26,7 +27,7 @@ __all__ = ["BinnedLLR"]
 
 
 @dataclass(frozen=True, eq=False)
-class BinnedLLR:
+class BinnedLLR(CountModel):
     """Shape likelihood ratio of a histogram.
 
     Parameters

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from milinfer.likelihood.models import EventModel
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray
@@ -112,7 +113,7 @@ def fisher_information(n_events: int) -> float:
 
 
 @dataclass(frozen=True)
-class MeanModel:
+class MeanModel(EventModel):
     r"""Likelihood ratio of the mean, exact or wrong by known factors, to test calibrations with.
 
     Its surfaces are :math:`c\,N\,[(r\bar x + b)\,\mu - \mu^2/2]`.

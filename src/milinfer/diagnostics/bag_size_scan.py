@@ -28,7 +28,7 @@ from milinfer.intervals.information import (
     information,
     relative_information,
 )
-from milinfer.likelihood.models import Model, Renamed
+from milinfer.likelihood.models import AnyModel, Renamed
 from milinfer.toys.toys import ToyEnsemble, Toys
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import arrow_table, html_table, measured, shortened
@@ -194,7 +194,7 @@ def scan_bag_sizes(
     neighbours: Sequence[float],
     n_toys: int,
     repeats: int = 1,
-    reference: Model | None = None,
+    reference: AnyModel | None = None,
     bound: tuple[float, float] | None = None,
     n_bootstrap: int = 200,
     seed: int = 0,
@@ -278,12 +278,12 @@ def scan_bag_sizes(
         models[n, k] = Renamed(fitted, f"{fitted.name}, N_B = {n}, training {k + 1}")
         if on_training is not None:
             on_training(n, k)
-    everyone: list[Model] = [*models.values(), *([] if reference is None else [reference])]
+    everyone: list[AnyModel] = [*models.values(), *([] if reference is None else [reference])]
     thrown = [
         toys.run(everyone, t, n_toys, client=client, on_toys=on_toys) for t in (truth, *beside)
     ]
 
-    def of(model: Model) -> list[ToyEnsemble]:
+    def of(model: AnyModel) -> list[ToyEnsemble]:
         return [run[model.name] for run in thrown]
 
     points = tuple(

@@ -9,7 +9,7 @@ import numpy as np
 
 from milinfer.diagnostics.checks import Tolerances
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
-from milinfer.likelihood.models import LLRModel, curve, require_unseen
+from milinfer.likelihood.models import EventModel, LLRModel, curve, require_unseen
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.weights import effective_number, weighted_mean
@@ -22,7 +22,7 @@ _DEFAULT_CONFINEMENT = 10.0  # standard errors between θ0 and the nearer end of
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class HeldOut(EventModel):
     """Held-out events and what the model says of them; the model runs once for each sample.
 
     It is an LLR model itself, of these samples only.

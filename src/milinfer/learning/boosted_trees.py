@@ -30,7 +30,7 @@ from milinfer.learning.model_files import (
 )
 from milinfer.learning.tracking import history_table
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
-from milinfer.likelihood.models import dataset_surface
+from milinfer.likelihood.models import EventModel, dataset_surface
 from milinfer.likelihood.surface import Interpolation, Kind, Surface
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.samples.fingerprints import sketch_each
@@ -66,7 +66,7 @@ _PLAIN = ("parameter", "feature_names", "history", "tried", "n_events", "trained
 
 
 @dataclass(frozen=True, eq=False)
-class BoostedLikelihood:
+class BoostedLikelihood(EventModel):
     """Log-likelihood ratio of single events in one parameter, by gradient-boosted trees.
 
     Two samples make a binary classifier, more a multi-class one.  Every sample counts alike, and

@@ -31,7 +31,7 @@ from milinfer.intervals.information import (
 from milinfer.intervals.neyman import neyman
 from milinfer.learning.bag_likelihood import BagLikelihood, classifier_output
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.models import Model, is_additive, require_unseen
+from milinfer.likelihood.models import Model, require_unseen
 from milinfer.likelihood.observables import Observable, score_observable
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
@@ -230,7 +230,7 @@ def _relative(
 
 def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagnosis | str:
     """Checks on events that did not train the model, or why there can be none."""
-    if not is_additive(model):
+    if not model.additive:
         return "not diagnosed: its bags are more than the sum of their events"
     reference = float(np.ravel(model.reference)[0])
     for samples in (analysis.evaluation, analysis.classifier_templates):
