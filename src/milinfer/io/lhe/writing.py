@@ -7,15 +7,14 @@ import json
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from itertools import groupby
-from types import TracebackType
 from typing import IO, Any, Final, Self, cast
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
 from milinfer.exceptions import LHEError
+from milinfer.io.event.files import EventWriter
 from milinfer.io.event.info import LHEInfo, LHEWeight
 from milinfer.io.event.record import first_not_finite, flatten_events
 from milinfer.typing import AwkwardArray, FloatArray, PathLikeStr
@@ -29,7 +28,7 @@ _RESERVED: Final = ("</header", "<initrwgt", "<milinfer")
 _ATTRIBUTE: Final = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
 
-class LHEWriter:
+class LHEWriter(EventWriter):
     """Write an LHE file in chunks; it appears when all is written, or not at all.
 
     Parameters
@@ -69,11 +68,8 @@ class LHEWriter:
     """
 
     def __init__(self, path: PathLikeStr, info: LHEInfo) -> None:
-        self.path = path
-        self.info = info
-        self.n_events = 0
+        super().__init__(path, info)
         self._ids: tuple[str, ...] | None = None
-        self._stack = ExitStack()
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -91,24 +87,11 @@ class LHEWriter:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._stack.__exit__(kind, error, trace)
-            return
-        try:
-            if self.n_events == 0:
-                msg = f"{self.path}: there are no events to write; an LHE file needs at least one"
-                raise LHEError(msg)
-            self._put(b"</LesHouchesEvents>\n")
-        except BaseException as caught:
-            self._stack.__exit__(type(caught), caught, caught.__traceback__)
-            raise
-        self._stack.close()
+    def _finish(self) -> None:
+        if self.n_events == 0:
+            msg = f"{self.path}: there are no events to write; an LHE file needs at least one"
+            raise LHEError(msg)
+        self._put(b"</LesHouchesEvents>\n")
 
     def _put(self, data: Any) -> None:
         if self._file is None:
