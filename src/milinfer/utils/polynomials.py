@@ -292,8 +292,8 @@ class PolynomialBasis:
         span = np.abs(theta).max(axis=0)
         design = self.design(theta / np.where(span > 0, span, 1.0))
         _, _, pivots = qr(design.T, pivoting=True, mode="economic")
-        chosen: FloatArray = theta[np.sort(pivots[: len(self)])]
-        return chosen
+        basis_points: FloatArray = theta[np.sort(pivots[: len(self)])]
+        return basis_points
 
 
 def point_matrix(parameters: Sequence[str], points: Sequence[Point]) -> FloatArray:

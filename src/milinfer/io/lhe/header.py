@@ -16,7 +16,7 @@ from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 from milinfer.exceptions import ConfigurationError, LHEError
-from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight, checked_point
+from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight, point_from_json
 from milinfer.io.lhe.cleaning import without_comments, without_elements
 from milinfer.utils.files import parse_json
 
@@ -369,7 +369,7 @@ def _milinfer_block(block: bytes, name: str) -> dict[str, Any]:
         content = parse_json(_decode(block).removeprefix("<milinfer>").removesuffix("</milinfer>"))
         process, point = content.get("process"), content.get("point")
         if point is not None:
-            content["point"] = checked_point(point)
+            content["point"] = point_from_json(point)
         if not (process is None or isinstance(process, str)):
             msg = f"the process {process!r} is no text"
             raise TypeError(msg)

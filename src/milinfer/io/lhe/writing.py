@@ -204,9 +204,9 @@ def _event_text(
         pieces += [plain(f"{between}<wgt id={_attribute(key)}>"), text(values)]
         between = "</wgt>\n"
     pieces.append(plain("</wgt>\n</rwgt>\n</event>\n" if weights else "\n</event>\n"))
-    whole = pc.binary_join_element_wise(*pieces, plain(""))
-    bounds = np.frombuffer(whole.buffers()[1], dtype=np.int64)[whole.offset :]
-    return memoryview(whole.buffers()[2])[int(bounds[0]) : int(bounds[len(whole)])]
+    event_texts = pc.binary_join_element_wise(*pieces, plain(""))
+    bounds = np.frombuffer(event_texts.buffers()[1], dtype=np.int64)[event_texts.offset :]
+    return memoryview(event_texts.buffers()[2])[int(bounds[0]) : int(bounds[len(event_texts)])]
 
 
 def _attribute(value: str) -> str:
@@ -225,23 +225,27 @@ def _preamble(info: LHEInfo, name: str) -> str:
             "do not have; write ROOT or Parquet, or give an LHEInfo with beams and energies"
         )
         raise LHEError(msg)
-    own: dict[str, Any] = {}
+    milinfer_block: dict[str, Any] = {}
     if info.process is not None:
-        own["process"] = info.process
+        milinfer_block["process"] = info.process
     if info.point is not None:
-        own["point"] = {str(key): float(value) for key, value in info.point.items()}
+        milinfer_block["point"] = {str(key): float(value) for key, value in info.point.items()}
     header = info.header
     if header and not _is_xml(header):
-        own["cdata"] = True
+        milinfer_block["cdata"] = True
         header = f"<![CDATA[{header.replace(']]>', ']]]]><![CDATA[>')}]]>"
-    used = [word for word in _RESERVED if word in info.header]
-    if used or not _is_xml(header):
-        what = f"contains {used[0]!r}" if used else "has characters that XML does not allow"
+    reserved_words = [word for word in _RESERVED if word in info.header]
+    if reserved_words or not _is_xml(header):
+        what = (
+            f"contains {reserved_words[0]!r}"
+            if reserved_words
+            else "has characters that XML does not allow"
+        )
         msg = f"{name}: info.header {what}; remove that from the header text"
         raise LHEError(msg)
     lines = [f"<LesHouchesEvents version={_attribute(info.version)}>", "<header>"]
-    if own:
-        text = json.dumps(own).replace("&", r"\u0026").replace("<", r"\u003c")
+    if milinfer_block:
+        text = json.dumps(milinfer_block).replace("&", r"\u0026").replace("<", r"\u003c")
         lines.append(f"<milinfer>{text}</milinfer>")
     if info.weights:
         lines += ["<initrwgt>", *_declarations(info.weights), "</initrwgt>"]
