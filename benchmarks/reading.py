@@ -68,14 +68,15 @@ def check(path: Path) -> None:
     import awkward as ak
 
     from milinfer.io import lhe
+    from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
 
     counts, particles, heads, weights = with_pylhe(path)
     events = lhe.read(path, workers=2).events
-    fields = list(lhe.record.PARTICLE_FIELDS)
+    fields = list(PARTICLE_FIELDS)
     assert (ak.num(events.LHEPart).to_numpy() == counts).all()
     for i, name in enumerate(fields):
         assert (ak.flatten(events.LHEPart[name]).to_numpy() == particles[:, i]).all(), name
-    for i, name in enumerate(lhe.record.EVENT_FIELDS):
+    for i, name in enumerate(EVENT_FIELDS):
         assert (events[name].to_numpy() == heads[:, i]).all(), name
     if weights.size:
         ours = np.stack([events.LHEWeight[k].to_numpy() for k in events.LHEWeight.fields], axis=1)

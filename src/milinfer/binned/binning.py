@@ -12,17 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import TemplateError
+from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
 from milinfer.samples.sample import SampleSet
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
-from milinfer.utils.polynomials import PolynomialBasis, point_matrix
+from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
 
 __all__ = [
     "bins_with_enough",
     "checked_edges",
     "fisher_bins",
+    "fit_bins",
     "quantile_bins",
 ]
 
@@ -257,6 +258,30 @@ def fisher_bins(
     return optimum
 
 
+def fit_bins(
+    basis: PolynomialBasis, points: FloatArray, contents: FloatArray, errors: FloatArray
+) -> PolynomialFit:
+    """Fit a polynomial in the parameters to each bin; see :meth:`PolynomialBasis.fit`.
+
+    Raises
+    ------
+    TemplateError
+        If the points do not determine the polynomial, or a content or error cannot be fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> basis = PolynomialBasis(("c",), 1)
+    >>> fit = fit_bins(basis, np.array([[0.0], [1.0]]), np.array([[1.0], [3.0]]), np.ones((2, 1)))
+    >>> fit.coefficients[:, 0].round(9)
+    array([1., 2.])
+    """
+    try:
+        return basis.fit(points, contents, errors)
+    except ParameterError as error:
+        raise TemplateError(str(error)) from error
+
+
 def _share_and_slope(
     samples: SampleSet, values: Sequence[FloatArray], edges: FloatArray, at: Point, degree: int
 ) -> tuple[FloatArray, FloatArray]:
@@ -275,7 +300,7 @@ def _share_and_slope(
         weights = sample.weights * (sample.cross_section / sample.weights.sum())
         contents[k] = np.bincount(_bin_index(edges, x), weights, len(edges) - 1)
         errors[k] = np.sqrt(np.sum(weights**2))
-    fit = basis.fit(points, contents, errors)
+    fit = fit_bins(basis, points, contents, errors)
     theta = basis.array(at)
     sigma = (basis.design(theta) @ fit.coefficients)[0]
     slope = basis.design_gradient(theta) @ fit.coefficients

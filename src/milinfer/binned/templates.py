@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from milinfer.binned.binning import fit_bins
 from milinfer.binned.histograms import (
     TemplateAxis,
     TemplateHistograms,
@@ -251,13 +252,13 @@ def _fit(
     basis: PolynomialBasis, points: FloatArray, contents: FloatArray, variances: FloatArray
 ) -> PolynomialFit:
     """Fit a polynomial to each bin, with the variances that the polynomial itself expects."""
-    fit = basis.fit(points, contents, np.sqrt(variances))
+    fit = fit_bins(basis, points, contents, np.sqrt(variances))
     for _ in range(3):
         expected = basis.value(fit, points)
         # Kept near one: where weights have both signs, contents say little about variances.
         usable = (contents > 0) & (expected > 0)
         ratio = np.divide(expected, contents, where=usable, out=np.ones_like(contents))
-        fit = basis.fit(points, contents, np.sqrt(variances * np.clip(ratio, 0.2, 5.0)))
+        fit = fit_bins(basis, points, contents, np.sqrt(variances * np.clip(ratio, 0.2, 5.0)))
     return fit
 
 

@@ -142,7 +142,7 @@ class WorkspaceMorphing:
         )
         try:
             _ = morphing._matrix
-        except TemplateError as error:
+        except ParameterError as error:
             msg = f"measurement {measurement['name']}: {error}"
             raise WorkspaceError(msg) from error
         return morphing

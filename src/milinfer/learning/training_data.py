@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.networks.heads import PolynomialHead
-from milinfer.samples.fingerprints import joined, sketch, sketch_each, with_union
+from milinfer.samples.fingerprints import sketch, sketch_each, sketch_of_union, with_union
 from milinfer.samples.reweighting import bennett, class_points, joint_density
 from milinfer.samples.sample import SampleSet
 from milinfer.samples.streaming import StreamedSamples
@@ -192,7 +192,7 @@ def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
     """Sketches of each sample and of all; see :func:`milinfer.samples.fingerprints.sketch_each`."""
     each = [""] * len(samples)
     for k, part in samples.in_order():
-        each[k] = joined([each[k], sketch(part)])
+        each[k] = sketch_of_union([each[k], sketch(part)])
     return with_union(each)
 
 

@@ -418,11 +418,11 @@ def sample_balance(sample: Sample, source: str) -> str:
 
 
 def _numbers(
-    given: ArrayLike, what: str, dtype: type[np.floating[Any]], label: str
+    values: ArrayLike, what: str, dtype: type[np.floating[Any]], label: str
 ) -> NDArray[np.floating[Any]]:
     """A contiguous array of real numbers."""
     try:
-        array = np.asarray(given)
+        array = np.asarray(values)
         if array.dtype.kind not in "fiub":
             msg = f"they are of type {array.dtype}"
             raise TypeError(msg)
@@ -435,9 +435,9 @@ def _numbers(
 
 def _point(point: Point, label: str) -> dict[str, float]:
     try:
-        checked = {str(k): float(v) for k, v in point.items()}
-        if all(np.isfinite(v) for v in checked.values()):
-            return checked
+        numbers = {str(k): float(v) for k, v in point.items()}
+        if all(np.isfinite(v) for v in numbers.values()):
+            return numbers
     except (TypeError, ValueError, AttributeError):
         pass
     msg = f"{label}: the point {point!r} must be finite numbers by name, as in {{'c_HW': 0.5}}"
@@ -505,7 +505,7 @@ class SampleSet:
             msg = "a SampleSet needs at least one sample"
             raise SampleError(msg)
         first = samples[0]
-        seen: set[tuple[tuple[str, float], ...]] = set()
+        points: set[tuple[tuple[str, float], ...]] = set()
         for sample in samples:
             if sample.feature_names != first.feature_names:
                 missing = sorted(set(first.feature_names) ^ set(sample.feature_names))
@@ -522,10 +522,10 @@ class SampleSet:
                 raise SampleError(msg)
             require_same_beams(sample, first)
             key = tuple(sample.point.items())
-            if key in seen:
+            if key in points:
                 msg = f"two samples for {sample.label}; join them with Sample.concatenate"
                 raise SampleError(msg)
-            seen.add(key)
+            points.add(key)
 
     @classmethod
     def by_point(cls, samples: Iterable[Sample]) -> SampleSet:
@@ -614,8 +614,8 @@ class SampleSet:
                 np.isclose(sample.point[k], v, rtol=0, atol=1e-9) for k, v in point.items()
             ):
                 return sample
-        known = "; ".join(format_point(s.point) for s in self.samples)
-        msg = f"no sample at {format_point(point)}; there are: {known}"
+        points = "; ".join(format_point(s.point) for s in self.samples)
+        msg = f"no sample at {format_point(point)}; there are: {points}"
         raise ParameterError(msg)
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[SampleSet, ...]:

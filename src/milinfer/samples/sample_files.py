@@ -430,7 +430,9 @@ def same_point(a: Point, b: Point) -> bool:
     )
 
 
-def resolve_point(given: Point | None, own: Point | None, source: str) -> dict[str, float]:
+def resolve_point(
+    user_point: Point | None, file_point: Point | None, source: str
+) -> dict[str, float]:
     """Parameter point from what the user says and what the file says.
 
     Raises
@@ -447,14 +449,14 @@ def resolve_point(given: Point | None, own: Point | None, source: str) -> dict[s
     ...
     milinfer.exceptions.ParameterError: a.lhe is at c_HW=0.5, but point says c_HW=1; ...
     """
-    if given is not None and own is not None and not same_point(given, own):
-        mine, theirs = (format_point(p) or "no point" for p in (given, own))
+    if user_point is not None and file_point is not None and not same_point(user_point, file_point):
+        mine, theirs = (format_point(p) or "no point" for p in (user_point, file_point))
         msg = (
             f"{source} is at {theirs}, but point says {mine}; correct it, or leave point out to "
             "take that of the file"
         )
         raise ParameterError(msg)
-    point = given if given is not None else own
+    point = user_point if user_point is not None else file_point
     if point is None:
         msg = (
             f"{source} does not say at which parameter point its events are; give "
@@ -464,7 +466,7 @@ def resolve_point(given: Point | None, own: Point | None, source: str) -> dict[s
     return {str(k): float(v) for k, v in point.items()}
 
 
-def own_point(info: LHEInfo | None, missing: Point | None = None) -> Point | None:
+def point_of_info(info: LHEInfo | None, missing: Point | None = None) -> Point | None:
     """Point that a file carries; empty where it names a process without parameters.
 
     `missing` is for files that say nothing.
@@ -477,7 +479,7 @@ def own_point(info: LHEInfo | None, missing: Point | None = None) -> Point | Non
 
 
 def reweight_points(
-    descriptions: Mapping[str, str], point: Point, known: Sequence[str]
+    descriptions: Mapping[str, str], point: Point, names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """Points of the reweights whose description (or id) is a point in the same parameters.
 
@@ -488,14 +490,14 @@ def reweight_points(
     {'w1': {'c_HW': 0.5}}
     """
     points: dict[str, dict[str, float]] = {}
-    for identity in known:
+    for identity in names:
         for text in (descriptions.get(identity, ""), identity):
             try:
-                found = parse_point(text)
+                weight_point = parse_point(text)
             except ParameterError:
                 continue
-            if point and found.keys() == point.keys():
-                points[identity] = {name: found[name] for name in point}
+            if point and weight_point.keys() == point.keys():
+                points[identity] = {name: weight_point[name] for name in point}
                 break
     return points
 
@@ -581,7 +583,7 @@ def sample_from_events(
         parts = list(in_order(compute, chunks, workers))
         info = reader.info
     names = _reweight_names(parts, path)
-    point = resolve_point(point, own_point(info, missing_point), str(path))
+    point = resolve_point(point, point_of_info(info, missing_point), str(path))
     sums = np.sum([part.sums for part in parts], axis=0)
     cross_section, error = selected_cross_section(
         *((info.cross_section, info.cross_section_error) if info.processes else (math.nan,) * 2),
