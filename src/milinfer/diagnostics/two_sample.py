@@ -164,11 +164,13 @@ def feature_closure(
     for k, name in enumerate(target.feature_names):
         x1 = target.features[:, k].astype(np.float64)
         x0 = source.features[:, k].astype(np.float64)
-        edges = _edges(np.concatenate([x1, x0]), n_bins)
-        edges = _joined(edges, [(x1, target.weights), (x0, source.weights), (x0, weights)])
+        edges = _quantile_edges(np.concatenate([x1, x0]), n_bins)
+        edges = _merge_small_bins(
+            edges, [(x1, target.weights), (x0, source.weights), (x0, weights)]
+        )
         if len(edges) < 3:
             continue
-        i1, i0 = _bins(edges, x1), _bins(edges, x0)
+        i1, i0 = _bin_index(edges, x1), _bin_index(edges, x0)
         n = len(edges) - 1
         h1, c1 = _binned_mean(i1, target.weights, n)
         before, _ = _binned_mean(i0, source.weights, n)
@@ -213,10 +215,10 @@ def calibration_curve(
     (True, True)
     """
     p1, p0 = (0.5 * (1 + np.tanh(0.5 * values)) for values in llr)
-    edges = _edges(np.concatenate([p1, p0]), n_bins)
-    edges = _joined(edges, [(p1, target.weights), (p0, source.weights)])
+    edges = _quantile_edges(np.concatenate([p1, p0]), n_bins)
+    edges = _merge_small_bins(edges, [(p1, target.weights), (p0, source.weights)])
     n = max(len(edges) - 1, 1)
-    i1, i0 = _bins(edges, p1), _bins(edges, p0)
+    i1, i0 = _bin_index(edges, p1), _bin_index(edges, p0)
     # E_θ[1 − p] = E_θ0[p] in every bin of p, since p/(1 − p) = r.
     m1, c1 = _binned_mean(i1, target.weights, n, 1 - p1)
     m0, c0 = _binned_mean(i0, source.weights, n, p0)
@@ -260,16 +262,16 @@ def separation(
     >>> from milinfer.datasets import gaussian
     >>> source, target = gaussian.samples(5_000, [0.0, 0.5], seed=1)
     >>> exact = np.exp(gaussian.log_likelihood_ratio(source.column("x0"), 0.5))
-    >>> found = separation(0.5, target, source, exact)
-    >>> round(found.before, 1), abs(found.after - 0.5) < 3 * found.after_error
+    >>> result = separation(0.5, target, source, exact)
+    >>> round(result.before, 1), abs(result.after - 0.5) < 3 * result.after_error
     (0.6, True)
     """
     rng = np.random.default_rng(seed)
     if len(target) > _MOST:
         target = target.take(rng.permutation(len(target))[:_MOST])
     if len(source) > _MOST:
-        chosen = rng.permutation(len(source))[:_MOST]
-        source, ratio = source.take(chosen), ratio[chosen]
+        rows = rng.permutation(len(source))[:_MOST]
+        source, ratio = source.take(rows), ratio[rows]
     half1, half0 = (rng.permutation(len(s)) % 2 == 0 for s in (target, source))
     together = np.concatenate([target.features[half1], source.features[half0]]).astype(np.float64)
     centre, width = together.mean(axis=0), together.std(axis=0)
@@ -317,7 +319,7 @@ def _discriminant(z1: FloatArray, w1: FloatArray, z0: FloatArray, w0: FloatArray
     return direction
 
 
-def _edges(x: FloatArray, n_bins: int) -> FloatArray:
+def _quantile_edges(x: FloatArray, n_bins: int) -> FloatArray:
     """Quantiles as edges; a value of its own bin where most events have it."""
     low, high = float(x.min()), float(x.max())
     some = x[:: max(len(x) // _FOR_EDGES, 1)]
@@ -328,28 +330,30 @@ def _edges(x: FloatArray, n_bins: int) -> FloatArray:
     return np.concatenate([[low], inner, [high]]) if high > low else np.array([low, high])
 
 
-def _joined(edges: FloatArray, samples: Sequence[tuple[FloatArray, FloatArray]]) -> FloatArray:
+def _merge_small_bins(
+    edges: FloatArray, samples: Sequence[tuple[FloatArray, FloatArray]]
+) -> FloatArray:
     """The same edges without those that leave few effective events in a bin."""
     if len(edges) < 3:
         return edges
     n = len(edges) - 1
     sums, squares = np.empty((len(samples), n)), np.empty((len(samples), n))
     for k, (x, w) in enumerate(samples):
-        index = _bins(edges, x)
+        index = _bin_index(edges, x)
         sums[k] = np.bincount(index, w, minlength=n)
         squares[k] = np.bincount(index, w * w, minlength=n)
-    kept, start = [float(edges[0])], 0
+    joined, start = [float(edges[0])], 0
     for stop in range(1, n + 1):
         total = np.maximum(sums[:, start:stop].sum(axis=1), 0.0)
         if np.all(total**2 >= _FEWEST * squares[:, start:stop].sum(axis=1)) and np.all(total > 0):
-            kept.append(float(edges[stop]))
+            joined.append(float(edges[stop]))
             start = stop
     if start < n:  # too few in the last bin: join it to the one before
-        kept[max(len(kept) - 1, 1) :] = [float(edges[-1])]
-    return np.array(kept)
+        joined[max(len(joined) - 1, 1) :] = [float(edges[-1])]
+    return np.array(joined)
 
 
-def _bins(edges: FloatArray, values: FloatArray) -> IntArray:
+def _bin_index(edges: FloatArray, values: FloatArray) -> IntArray:
     """Index of the bin of each value; those outside are in the first or the last."""
     return np.searchsorted(edges[1:-1], values, side="right")
 

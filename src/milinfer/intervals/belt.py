@@ -155,13 +155,13 @@ class Belt:
             for row in self.to_table().to_pylist()
         ]
         what = "q" if self.ordering == "likelihood-ratio" else "θ̂"
-        shown = rows[:_SHOWN]
+        first_rows = rows[:_SHOWN]
         more = f" (first {_SHOWN} of {len(rows)})" if len(rows) > _SHOWN else ""
         title = (
             f"Accepted {what} of {self.tag.name} by {self.ordering}, {self.n_events:g} events, "
             f"{sum(self.n_toys)} toys{more}"
         )
-        return html_table(("true value", "level", "from", "to"), shown, title=title)
+        return html_table(("true value", "level", "from", "to"), first_rows, title=title)
 
     def to_table(self) -> pa.Table:
         """One row for each point and level.
@@ -325,8 +325,8 @@ class Belt:
             For several parameters; use :meth:`region`.
         """
         parameter = only(self.parameters)
-        shown = self.statistic_of(observed)
-        best = bounded_minimum(shown, self.bounds)
+        statistic = self.statistic_of(observed)
+        best = bounded_minimum(statistic, self.bounds)
         estimate = float(best.theta[0])
         (low, high), fine = self.limits[0], self.points[:, 0]
         inside = [estimate] if low <= estimate <= high else []
@@ -335,7 +335,7 @@ class Belt:
             curve = self.critical(cl)
 
             def excess(theta: float) -> float:
-                q = cost_value(shown, np.array([theta])) - best.value
+                q = cost_value(statistic, np.array([theta])) - best.value
                 return max(q, 0.0) - float(curve(theta)[0])
 
             def error(theta: float) -> float:
@@ -385,10 +385,10 @@ class Belt:
         if len(self.parameters) != 2:
             msg = f"a region needs two parameters, not {', '.join(self.parameters)}; use interval"
             raise ParameterError(msg)
-        shown = self.statistic_of(observed)
-        best = bounded_minimum(shown, self.bounds)
+        statistic = self.statistic_of(observed)
+        best = bounded_minimum(statistic, self.bounds)
         return confidence_region(
-            lambda theta: cost_value(shown, theta) - best.value,
+            lambda theta: cost_value(statistic, theta) - best.value,
             self.critical(cl),
             (self.parameters[0], self.parameters[1]),
             best.theta,
@@ -552,9 +552,11 @@ def true_points(
 
 
 def _maximum(ensemble: ToyEnsemble, bounds: Limits) -> tuple[FloatArray, FloatArray]:
-    whole = bounds == ensemble.interpolation.limits
-    found = ensemble.extremum if whole else ensemble.interpolation.extrema(ensemble.values, bounds)
-    return found.theta_hat, found.maximum
+    everywhere = bounds == ensemble.interpolation.limits
+    extremum = (
+        ensemble.extremum if everywhere else ensemble.interpolation.extrema(ensemble.values, bounds)
+    )
+    return extremum.theta_hat, extremum.maximum
 
 
 def bounded_statistic(ensemble: ToyEnsemble, bounds: Limits) -> FloatArray:
@@ -582,28 +584,30 @@ def accepted_ends(
         Lower end, its error, upper end, its error, one row for each level.
     """
     if ordering == "likelihood-ratio":
-        found = [critical_value(bounded_statistic(ensemble, bounds), c) for c in levels]
-        return [(0.0, 0.0, c.value, c.error) for c in found]
+        critical_values = [
+            critical_value(bounded_statistic(ensemble, bounds), level) for level in levels
+        ]
+        return [(0.0, 0.0, level.value, level.error) for level in critical_values]
     theta_hat = bounded_estimates(ensemble, bounds)
     quantile = partial(_quantile, theta_hat, _pool_error(ensemble))
-    out = []
-    for c in levels:
-        tail = (1 - c) / 2 if ordering == "central" else 1 - c
+    rows = []
+    for level in levels:
+        tail = (1 - level) / 2 if ordering == "central" else 1 - level
         lower = (-np.inf, 0.0) if ordering == "lower" else quantile(tail)
         upper = (np.inf, 0.0) if ordering == "upper" else quantile(1 - tail)
-        out.append((*lower, *upper))
-    return out
+        rows.append((*lower, *upper))
+    return rows
 
 
 def _quantile(theta_hat: FloatArray, pool_error: float, share: float) -> tuple[float, float]:
     # From its own side, each quantile leaves no more outside than its share.
-    found = (
+    quantile = (
         critical_value(theta_hat, share) if share > 0.5 else critical_value(-theta_hat, 1 - share)
     )
-    value = found.value if share > 0.5 else -found.value
+    value = quantile.value if share > 0.5 else -quantile.value
     # All of the estimates at a bound: an atom, which the pool does not move.
-    moved = pool_error if found.error > 0 else 0.0
-    return value, float(np.hypot(found.error, moved))
+    pool_part = pool_error if quantile.error > 0 else 0.0
+    return value, float(np.hypot(quantile.error, pool_part))
 
 
 def _pool_error(ensemble: ToyEnsemble) -> float:

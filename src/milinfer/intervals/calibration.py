@@ -401,10 +401,10 @@ class Calibration:
         low, high = np.array(self.limits).T
         slack = 1e-9 * (high - low)
         if np.any((point < low - slack) | (point > high + slack)):
-            where = format_point(dict(zip(self.parameters, point[0].tolist(), strict=True)))
+            place = format_point(dict(zip(self.parameters, point[0].tolist(), strict=True)))
             msg = (
                 f"the calibration of {self.model} serves {self.parameters} in {self.limits}, and "
-                f"{where} is outside: no calibrated interval contains it; stay inside, or train "
+                f"{place} is outside: no calibrated interval contains it; stay inside, or train "
                 "over a wider range"
             )
             raise CalibrationError(msg)

@@ -198,8 +198,8 @@ def _coverage_of(
 
     def scales(rows: IntArray) -> FloatArray:
         # The quantile of q is the threshold once q is scaled by c.
-        found: FloatArray = threshold / np.quantile(q[rows], cls)
-        return found
+        constants: FloatArray = threshold / np.quantile(q[rows], cls)
+        return constants
 
     return scales
 

@@ -71,7 +71,7 @@ def feldman_cousins(
     z = float(norm.ppf((1 + cl) / 2))
     top = max(n - background, 0) + z**2 + (z + 1) * np.sqrt(n + 1) + 4
     step = 0.01 * max(1.0, np.sqrt(n) / 3)
-    found = _hull(
+    interval = _hull(
         confidence_set(
             lambda mu: float(_counts(np.array([mu]), n, background, cl).excess[n, 0]),
             np.linspace(0, top, int(np.ceil(top / step)) + 1),
@@ -82,14 +82,14 @@ def feldman_cousins(
         )
     )
     if not monotone:
-        return found
-    high = found.high
+        return interval
+    high = interval.high
     for b in background + np.arange(_TOOTH_STEP, _TOOTH, _TOOTH_STEP):
         window = np.arange(max(high - 2 * _TOOTH_STEP, 0), high + 0.5, _TOOTH_STEP / 4)
         near = window[_counts(window, n, float(b), cl).accepted[n]]
         if len(near):
             high = max(high, _tip(n, float(b), cl, float(near[-1]), background))
-    return replace(found, intervals=((found.low, high),))
+    return replace(interval, intervals=((interval.low, high),))
 
 
 def _counts(mu: FloatArray, n: int, background: float, cl: float) -> EnumeratedBelt:
@@ -115,20 +115,20 @@ def _tip(n: int, background: float, cl: float, mu: float, lowest: float) -> floa
     while step > 1e-5:
         earlier = background - step
         probes = mu + np.arange(0, 2.5 * step, step / 20)
-        there = _counts(probes, n, earlier, cl).accepted[n] if earlier >= lowest else [False]
-        if np.any(there):
-            background, mu = earlier, float(probes[there][-1])
+        accepted = _counts(probes, n, earlier, cl).accepted[n] if earlier >= lowest else [False]
+        if np.any(accepted):
+            background, mu = earlier, float(probes[accepted][-1])
         else:
             step /= 2
     return mu
 
 
-def _hull(found: ConfidenceSet) -> ConfidenceSet:
+def _hull(disjoint: ConfidenceSet) -> ConfidenceSet:
     return replace(
-        found,
-        intervals=((found.low, found.high),),
-        errors=((found.errors[0][0], found.errors[-1][1]),),
-        at_bound=((found.at_bound[0][0], found.at_bound[-1][1]),),
+        disjoint,
+        intervals=((disjoint.low, disjoint.high),),
+        errors=((disjoint.errors[0][0], disjoint.errors[-1][1]),),
+        at_bound=((disjoint.at_bound[0][0], disjoint.at_bound[-1][1]),),
     )
 
 

@@ -126,14 +126,14 @@ def coverage(
     if not 0 < cl < 1:
         msg = f"cl = {cl:g} is not a confidence level; give one between 0 and 1"
         raise CalibrationError(msg)
-    chosen = Asymptotic() if method is None else method
+    interval_method = Asymptotic() if method is None else method
     label = name or ("as it is" if method is None else type(method).__name__.lower())
-    require_other_events(ensemble, chosen.pool_ids, label)
-    inside = chosen.contains_truth(ensemble, cl)
+    require_other_events(ensemble, interval_method.pool_ids, label)
+    inside = interval_method.contains_truth(ensemble, cl)
     n, k = len(inside), int(inside.sum())
     p = k / n
     exact = binomtest(k, n).proportion_ci(CL68, method="exact")
-    shift = _pool_shift(ensemble, chosen, cl)
+    shift = _pool_shift(ensemble, interval_method, cl)
     measured = Coverage(
         model=ensemble.model,
         method=label,
@@ -384,11 +384,11 @@ class CoverageScan:
         KeyError
             If there are none.
         """
-        found = tuple(r for r in self.rows if r.method == method and abs(r.cl - cl) < 1e-9)
-        if not found:
+        rows = tuple(r for r in self.rows if r.method == method and abs(r.cl - cl) < 1e-9)
+        if not rows:
             msg = f"no coverage of {method!r} at {cl:g}; there are {self.methods} at {self.cls}"
             raise KeyError(msg)
-        return found
+        return rows
 
     def chi2(self, method: str, cl: float) -> tuple[float, int, float]:
         """χ² of all truths against the claim, degrees of freedom and p-value.

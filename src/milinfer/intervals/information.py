@@ -184,8 +184,8 @@ def information(
     >>> from milinfer.toys.toys import Toys
     >>> model = gaussian.MeanModel()
     >>> toys = Toys(gaussian.samples(20_000, [0.0], seed=1), n_events=100, seed=2)
-    >>> found = information(toys.run([model], 0.0, 500)["mean"])
-    >>> abs(found.info_score - 100) < 3 * found.info_score_error, round(found.curv_truth)
+    >>> result = information(toys.run([model], 0.0, 500)["mean"])
+    >>> abs(result.info_score - 100) < 3 * result.info_score_error, round(result.curv_truth)
     (True, 100)
     """
     response, response_error = mean_response(ensembles).slope(at.truth) if ensembles else (1.0, 0.0)
@@ -402,7 +402,7 @@ def information_matrix(
     _require_spanning(ensembles)
     measured = _measure(ensembles)
     rng = np.random.default_rng(seed)
-    replicas = [_measure(ensembles, _resampled(ensembles, rng)) for _ in range(n_bootstrap)]
+    replicas = [_measure(ensembles, _bootstrap_sample(ensembles, rng)) for _ in range(n_bootstrap)]
     errors = [np.std([r[i] for r in replicas], axis=0, ddof=1) for i in range(3)]
     return InformationMatrix(
         parameters=tuple(ensembles[0].point),
@@ -463,7 +463,7 @@ def relative_information(
 
     rng = np.random.default_rng(seed)
     values = figures(None)
-    replicas = [figures(_resampled(ensembles, rng)) for _ in range(n_bootstrap)]
+    replicas = [figures(_bootstrap_sample(ensembles, rng)) for _ in range(n_bootstrap)]
     errors = np.std(replicas, axis=0, ddof=1)
     ratio, width_ratio, response, bartlett_ratio, bartlett_difference = zip(
         values.tolist(), errors.tolist(), strict=True
@@ -508,7 +508,7 @@ class _Draw(NamedTuple):
     pool: FloatArray
 
 
-def _resampled(ensembles: Sequence[ToyEnsemble], rng: np.random.Generator) -> list[_Draw]:
+def _bootstrap_sample(ensembles: Sequence[ToyEnsemble], rng: np.random.Generator) -> list[_Draw]:
     """A bootstrap sample of each ensemble; those of one pool share its fluctuation."""
     pools: dict[str, FloatArray] = {}
     draws = []
@@ -641,13 +641,13 @@ def information_ratios(
     if reference not in toys:
         msg = f"the reference {reference!r} is not among the methods {list(toys)}"
         raise CalibrationError(msg)
-    known = {name: _information(ensembles) for name, ensembles in toys.items()}
-    found = []
+    info = {name: _information(ensembles) for name, ensembles in toys.items()}
+    ratios = []
     for name, ensembles in toys.items():
         r = relative_information(ensembles, toys[reference], n_bootstrap=n_bootstrap, seed=seed)
-        ratio = known[name] / known[reference]
-        found.append(InformationRatio(name, reference, ratio, ratio * r.ratio_error / r.ratio))
-    return tuple(found)
+        ratio = info[name] / info[reference]
+        ratios.append(InformationRatio(name, reference, ratio, ratio * r.ratio_error / r.ratio))
+    return tuple(ratios)
 
 
 def _information(ensembles: Sequence[ToyEnsemble]) -> float:
@@ -692,11 +692,11 @@ def relative_widths(
     >>> [(w.name, round(w.ratio, 6)) for w in relative_widths(toys, ["histogram"])]
     [('mean', 1.0), ('histogram', 1.0)]
     """
-    known = [name for name in histograms if name in toys]
-    if not known:
+    candidates = [name for name in histograms if name in toys]
+    if not candidates:
         msg = f"none of the histograms {list(histograms)} is among the methods {list(toys)}"
         raise CalibrationError(msg)
-    best = max(known, key=lambda name: _information(toys[name]))
+    best = max(candidates, key=lambda name: _information(toys[name]))
     return tuple(
         RelativeWidth(r.name, float(r.ratio**-0.5), float(r.ratio**-1.5 * r.error / 2))
         for r in information_ratios(toys, best, n_bootstrap=n_bootstrap, seed=seed)

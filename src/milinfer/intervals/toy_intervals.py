@@ -81,11 +81,11 @@ def toy_intervals(
     right = np.where(above & (columns > best[:, None]), columns, len(fine)).min(axis=1)
 
     def crossing(outside: IntArray, inside: IntArray, edge: float) -> FloatArray:
-        found = (outside >= 0) & (outside < len(fine))
+        inside_grid = (outside >= 0) & (outside < len(fine))
         o, i = np.clip(outside, 0, len(fine) - 1), np.clip(inside, 0, len(fine) - 1)
         rise = q[rows, o] - q[rows, i]
         share = (threshold - q[rows, i]) / np.where(rise == 0, 1.0, rise)
-        return np.where(found, fine[i] + share * (fine[o] - fine[i]), edge)
+        return np.where(inside_grid, fine[i] + share * (fine[o] - fine[i]), edge)
 
     return ToyIntervals(
         truth=ensemble.truth,
