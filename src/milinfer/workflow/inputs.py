@@ -281,7 +281,7 @@ def require_features(config: AnalysisConfig) -> None:
         try:
             names = list(feature_set(names).names)
         except FeatureError as error:
-            raise _refusal(config, [f"samples.features: {error}"]) from error
+            raise _configuration_error(config, [f"samples.features: {error}"]) from error
     for key in ("observable", "second_observable"):
         name = getattr(config.templates, key)
         if name is not None and name not in names:
@@ -289,7 +289,7 @@ def require_features(config: AnalysisConfig) -> None:
                 f"templates.{key}: {name!r} is not one of the features; choose from "
                 f"{', '.join(names)}"
             )
-            raise _refusal(config, [msg])
+            raise _configuration_error(config, [msg])
 
 
 def require_files(config: AnalysisConfig) -> None:
@@ -375,7 +375,7 @@ def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
             f"{config.templates.degree + 1} points, and there are {distinct}"
         )
     if problems:
-        raise _refusal(config, problems)
+        raise _configuration_error(config, problems)
 
 
 def require_other_files(
@@ -465,10 +465,10 @@ def require_pools(
         except ParameterError as error:
             problems.append(f"toys.oracle_at, events to tune with: {error}")
     if problems:
-        raise _refusal(config, problems)
+        raise _configuration_error(config, problems)
 
 
-def _refusal(config: AnalysisConfig, problems: Sequence[str]) -> ConfigurationError:
+def _configuration_error(config: AnalysisConfig, problems: Sequence[str]) -> ConfigurationError:
     """Error with a line for each problem, below the name of the file."""
     of = "" if config.source is None else f"{config.source}:\n  "
     return ConfigurationError(of + "\n  ".join(problems))
