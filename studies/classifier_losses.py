@@ -17,7 +17,7 @@ import milinfer as mil
 from milinfer.datasets import gaussian
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.plotting import PALETTE, styled
 
 EPSILON = 0.1
 SIZES = {

@@ -22,7 +22,7 @@ from milinfer.diagnostics.roc import Estimate, mean_over_trainings
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
 from milinfer.likelihood.posterior import Posterior
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.plotting import PALETTE, styled
 
 N, EDGE = 100, 0.5
 TRUTHS = np.linspace(-EDGE, EDGE, 11).round(6)

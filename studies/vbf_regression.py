@@ -25,7 +25,7 @@ from milinfer.datasets.observable import observable_coefficients
 from milinfer.diagnostics.roc import Estimate
 from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.plotting import PALETTE, styled
 from milinfer.samples.reweighting import bennett
 
 N = 100
