@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import version as release_of
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from reference import write_pages
+
+write_pages(Path(__file__).parent / "api" / "rooms")
 
 project = "milinfer"
 author = project_copyright = "The milinfer developers"

@@ -24,9 +24,9 @@ from milinfer.diagnostics.bag_size_scan import BagSizeScan
 from milinfer.exceptions import MilinferWarning
 from milinfer.intervals.conditional_coverage import conditional_coverage
 from milinfer.intervals.toy_intervals import toy_intervals
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.bag_likelihood import classifier_output
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.likelihood.models import dataset_surface, model_tag
-from milinfer.likelihood.observables import classifier_output
 from milinfer.likelihood.posterior import Posterior
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import SampleSet
@@ -399,7 +399,7 @@ def _mixture(seed: int) -> dict[str, Any]:
     m = mil.minuit(cost)
     m.migrad()
     m.hesse()
-    fit = mil.fit_results(m)
+    fit = mil.likelihood.fit_results(m)
     # cabinetry counts from 0 in units of the constraint.
     widths = np.array([constraints.get(name, 1.0) for name in fit.labels])
     centres = np.array([float(name in constraints) for name in fit.labels])

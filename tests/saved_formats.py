@@ -93,7 +93,7 @@ def background_ratio(path: Path) -> Figures:
 
 def calibration(path: Path) -> Figures:
     """Of a calibration, and of what it makes of a cost of its model."""
-    loaded = mil.load_calibration(path)
+    loaded = mil.Calibration.load(path)
     theta = np.array([-0.2, 0.0, 0.15])
     exact = {
         "points": loaded.points,
@@ -118,7 +118,7 @@ def calibration(path: Path) -> Figures:
 def calibrated_model(path: Path) -> Figures:
     """Of a calibration that is kept in the folder of its model, and what it makes of a cost."""
     model = mil.BagLikelihood.load(path.parent)
-    own = mil.load_calibration(path.parent)
+    own = mil.Calibration.load(path.parent)
     data = gaussian.generate(int(own.n_events), 0.1, seed=9, n_features=2)
     cost = own(model.cost(data))
     figures = calibration(path)
@@ -128,7 +128,7 @@ def calibrated_model(path: Path) -> Figures:
 
 def belt(path: Path) -> Figures:
     """Of a belt; an open end is infinite."""
-    loaded = mil.load_belt(path)
+    loaded = mil.Belt.load(path)
     exact = {
         name: getattr(loaded, name)
         for name in ("points", "cl", "lower", "lower_error", "upper", "upper_error", "bounds")

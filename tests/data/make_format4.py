@@ -97,9 +97,9 @@ def calibrations_and_belts(folder: Path) -> None:
     toys = mil.Toys(pools[0], 100, seed=8)
     thrown = [toys.run([model], t, 500)[name] for t in truths]
     biased = mil.calibrate(thrown, bias_degree=1, scale_degree=1)
-    mil.save_calibration(biased, folder / "calibration_bias.json")
+    biased.save(folder / "calibration_bias.json")
     bartlett = mil.calibrate(thrown, kind="bartlett", correct="scale", cl=0.9)
-    mil.save_calibration(bartlett, folder / "calibration_bartlett.json")
+    bartlett.save(folder / "calibration_bartlett.json")
     other = mil.Toys(pools[1], 100, seed=10)
     thrown = [other.run([model], t, 500)[name] for t in truths]
     belts = {
@@ -116,10 +116,10 @@ def calibrations_and_belts(folder: Path) -> None:
     belts["regression"] = mil.regression_belt(once)
     belts["regression_central"] = mil.regression_belt(once, ordering="central", cl=0.6827)
     for kind, belt in belts.items():
-        mil.save_belt(belt, folder / f"belt_{kind}.json")
+        belt.save(folder / f"belt_{kind}.json")
     trained = mil.BagLikelihood.load(folder / "multiclass")
     thrown = [toys.run([trained], t, 500)[trained.name] for t in truths]
-    mil.save_calibration(mil.calibrate(thrown), folder / "multiclass")
+    mil.calibrate(thrown).save(folder / "multiclass")
 
 
 def samples_and_histograms(folder: Path) -> None:

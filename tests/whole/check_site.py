@@ -9,6 +9,7 @@ sees, without what is code or a formula, and whether the reference describes eve
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import sys
 from collections.abc import Collection, Iterator
@@ -16,7 +17,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Fault", "faults_of_page", "faults_of_site"]
+__all__ = ["Fault", "faults_of_page", "faults_of_site", "public_names"]
 
 # Stands for code and formulas in the text around them.
 _CODE = "\ufffc"
@@ -217,14 +218,20 @@ def _shown(block: str, start: int) -> str:
     return " ".join(text.split())
 
 
-def main() -> None:
-    """Check the site in the folder of the command line."""
+def public_names() -> set[str]:
+    """Names of the package that are neither rooms nor its version."""
     import milinfer
 
+    rooms = {module.name for module in pkgutil.iter_modules(milinfer.__path__)}
+    return set(milinfer.__all__) - rooms - {"__version__"}
+
+
+def main() -> None:
+    """Check the site in the folder of the command line."""
     if len(sys.argv) != 2:
         sys.exit("usage: python tests/whole/check_site.py SITE")
     site = Path(sys.argv[1])
-    names = set(milinfer.__all__) - {"__version__"}
+    names = public_names()
     faults, n_pages = faults_of_site(site, names)
     if not n_pages:
         sys.exit(f"there is no page in {site}; build the site first")

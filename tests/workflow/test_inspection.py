@@ -142,7 +142,7 @@ def test_analysis(tmp_path):
         ("a.json", "{", r"a\.json is no JSON file"),
         ("a.json", "[1]", r"a\.json holds no JSON object"),
         ("a.json", "{}", r"a\.json"),
-        ("a.onnx", "no graph", r"a\.onnx is no ONNX file"),
+        ("a.onnx", "no graph", r"a\.onnx is not an ONNX file"),
         ("a.root", "no file", r"a\.root: this cannot be opened"),
         ("a.txt", "text", r"a\.txt: unknown kind"),
     ],

@@ -125,8 +125,10 @@ def train(
         reference=reference,
         seed=seed,
     )
-    given: dict[str, Any] = {"epochs": epochs, "batch_events": batch_events}
-    training = replace(model.default_training, **{k: v for k, v in given.items() if v is not None})
+    options: dict[str, Any] = {"epochs": epochs, "batch_events": batch_events}
+    training = replace(
+        model.default_training, **{k: v for k, v in options.items() if v is not None}
+    )
     model = replace(model, training=training)
     start = time.perf_counter()
     with (
@@ -233,13 +235,13 @@ def fit(
     if belt_path is not None:
         belt = Belt.load(belt_path)
         for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
-            found = belt.interval(cost, cl)
-            click.echo(f"Neyman, {cl:.2%}: {found}")
-            if any(any(ends) for ends in found.at_bound):
+            interval = belt.interval(cost, cl)
+            click.echo(f"Neyman, {cl:.2%}: {interval}")
+            if any(any(ends) for ends in interval.at_bound):
                 click.echo("  an end of it is the end of the belt: make one of more true values")
-            belt_figures[key] = found.intervals
-            belt_figures[f"{key}_error"] = found.errors
-            belt_figures[f"{key}_at_bound"] = found.at_bound
+            belt_figures[key] = interval.intervals
+            belt_figures[f"{key}_error"] = interval.errors
+            belt_figures[f"{key}_at_bound"] = interval.at_bound
     if out is not None:
         from milinfer.plotting.results import plot_scans
 
@@ -340,6 +342,7 @@ def compare(
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.workflow.analysis import Analysis, analyse, summary_table
     from milinfer.workflow.provenance import InputFile, Provenance, input_file
+    from milinfer.workflow.report import write_report
 
     models = tuple(BagLikelihood.load(path) for path in model_paths)
     parameter = models[0].parameter
@@ -385,7 +388,7 @@ def compare(
             tuple(inputs),
         ),
     )
-    result.write(out)
+    write_report(result, out)
     summary = result.summary()
     Console().print(summary_table(summary))
     click.echo(f"{out / 'report.html'}")

@@ -92,9 +92,9 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of all commands that throw toys from files, handed on as :class:`ToyOptions`."""
 
     @wraps(function)
-    def command(**given: Any) -> None:
-        own = {f.name: given.pop(f.name) for f in fields(ToyOptions)}
-        function(options=ToyOptions(**own), **given)
+    def command(**arguments: Any) -> None:
+        options = {f.name: arguments.pop(f.name) for f in fields(ToyOptions)}
+        function(options=ToyOptions(**options), **arguments)
 
     # Options that the function has from other decorators stay with it.
     decorated: Callable[..., Any] = command
@@ -339,7 +339,7 @@ def coverage(
     )
 
 
-def _claim(found: Coverage) -> str:
+def _claim(result: Coverage) -> str:
     """Coverage with the error of the toys, that of their pool where it is known, and the claim."""
-    pool = "" if np.isnan(found.pool_error) else f" ± {found.pool_error:.2%} (pool)"
-    return f"{found.coverage:.2%} ± {found.error:.2%}{pool} for {found.cl:.2%} claimed"
+    pool = "" if np.isnan(result.pool_error) else f" ± {result.pool_error:.2%} (pool)"
+    return f"{result.coverage:.2%} ± {result.error:.2%}{pool} for {result.cl:.2%} claimed"

@@ -83,9 +83,9 @@ class MethodResult:
         return self.calibration if self.calibrated else None
 
     def __repr__(self) -> str:
-        found = self.information
+        info_eff = measured(self.information.info_eff, self.information.info_eff_error)
         return (
-            f"MethodResult({self.name}, I_eff = {measured(found.info_eff, found.info_eff_error)}, "
+            f"MethodResult({self.name}, I_eff = {info_eff}, "
             f"coverage {self.coverages[0].coverage:.1%})"
         )
 
@@ -109,10 +109,10 @@ class MethodResult:
             }
             if self.applied is not None:
                 fitted["estimate_calibration_error"] = self.applied.estimate_error(inner.estimate)
-                for key, found in (("interval68", inner), ("interval95", outer)):
-                    ends = (found.low, found.high)
+                for key, interval in (("interval68", inner), ("interval95", outer)):
+                    ends = (interval.low, interval.high)
                     fitted[f"{key}_calibration_error"] = list(
-                        self.applied.end_errors(found.estimate, ends, found.cl)
+                        self.applied.end_errors(interval.estimate, ends, interval.cl)
                     )
         constants: dict[str, float | None] = dict.fromkeys(_CONSTANTS)
         if self.calibration is not None:
@@ -140,7 +140,7 @@ class MethodResult:
             "bartlett_ratio_error": self.information.bartlett_ratio_error,
             "coverage68": self.coverages[0].coverage,
             "coverage68_error": self.coverages[0].error,
-            "coverage68_pool_error": _known(self.coverages[0].pool_error),
+            "coverage68_pool_error": _finite_or_none(self.coverages[0].pool_error),
             "coverage95": self.coverages[1].coverage,
             "coverage95_error": self.coverages[1].error,
             "coverage68_uncalibrated": self.coverages_raw[0].coverage,
@@ -149,7 +149,7 @@ class MethodResult:
         }
 
 
-def _known(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
@@ -172,7 +172,7 @@ _TYPES: Mapping[str, type] = {
 }
 
 
-def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Figures with two columns for each pair."""
     flat: dict[str, Any] = {}
     for name, value in figures.items():
@@ -258,7 +258,9 @@ class Comparison:
         Columns: ``method`` and those of :meth:`MethodResult.to_dict`, an interval and its errors as
         two columns, such as ``interval68.low`` and ``interval68.high``.
         """
-        return arrow_table(_TYPES, [{"method": m.name, **_flat(m.to_dict())} for m in self.methods])
+        return arrow_table(
+            _TYPES, [{"method": m.name, **_columns(m.to_dict())} for m in self.methods]
+        )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Figures of every method by name."""
@@ -505,10 +507,10 @@ class Attempts:
         try:
             yield
         except MilinferError as error:
-            found = Unavailable(name, stage, str(error).removeprefix(f"{name}: "))
+            failure = Unavailable(name, stage, str(error).removeprefix(f"{name}: "))
             if name in self.required:
-                error.add_note(found.advice)
+                error.add_note(failure.advice)
                 raise
-            self.failed[name] = found
-            msg = f"{name} is not available: {found.reason} ({found.advice})"
+            self.failed[name] = failure
+            msg = f"{name} is not available: {failure.reason} ({failure.advice})"
             warnings.warn(msg, MilinferWarning, stacklevel=3)

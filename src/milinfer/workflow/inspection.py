@@ -169,14 +169,14 @@ def _is_histograms(content: Mapping[str, Any]) -> bool:
 def _histograms(path: Path) -> Facts:
     from milinfer.binned.templates import load_histograms
 
-    found = load_histograms(path)
-    axes = {name: [len(a) for a in h.axes] for name, h in found.items()}
+    histograms = load_histograms(path)
+    axes = {name: [len(a) for a in h.axes] for name, h in histograms.items()}
     same = len({tuple(n) for n in axes.values()}) == 1
     shape = " × ".join(map(str, next(iter(axes.values())))) if same else "of several kinds"
-    sums = {name: float(h.values(flow=True).sum()) for name, h in found.items()}
+    sums = {name: float(h.values(flow=True).sum()) for name, h in histograms.items()}
     return {
         "kind": "histograms",
-        "names": ", ".join(found),
+        "names": ", ".join(histograms),
         "bins": shape,
         "sums": ", ".join(f"{name}: {total:.5g}" for name, total in sums.items()),
     }
@@ -243,9 +243,9 @@ def _summary(path: Path) -> Facts:
 
 
 def _analysis(path: Path) -> Facts:
-    from milinfer.workflow.configuration import read_configuration
+    from milinfer.workflow.configuration import AnalysisConfig
 
-    config = read_configuration(path)
+    config = AnalysisConfig.from_file(path)
     facts: Facts = {"kind": "analysis", "title": config.analysis.title}
     for role in ("train", "tune", "evaluate"):
         sections = getattr(config.samples, role)
