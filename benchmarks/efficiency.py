@@ -35,7 +35,7 @@ from milinfer.learning.networks.network import NetworkConfig
 from milinfer.learning.networks.training import TrainingConfig
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble
 
 GRID = tuple(float(v) + 0.0 for v in np.round(np.linspace(-1, 1, 21), 1))
 SIZES = (5_000, 20_000, 80_000)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from milinfer.intervals.coverage import Coverage
     from milinfer.intervals.toy_intervals import ToyIntervals
     from milinfer.likelihood.fits import Interval
-    from milinfer.toys.toys import ToyEnsemble
+    from milinfer.toys.ensemble import ToyEnsemble
 
 # The style is offered from here, too: figures of a user's own look alike with it.
 __all__ = [

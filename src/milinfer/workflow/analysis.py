@@ -42,8 +42,9 @@ from milinfer.likelihood.observables import (
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.toys.toys import Toys
 from milinfer.typing import PathLikeStr
 from milinfer.utils.display import html_table, measured
 from milinfer.utils.files import atomic_path, write_whole
