@@ -34,7 +34,8 @@ from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.bag_likelihood import single_models
 from milinfer.likelihood.surface import Interpolation, parabola_error
 from milinfer.likelihood.tabulated_model import Tabulated
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.toys import Toys
 
 CL = 0.6827
 AT_EDGE = 0.01

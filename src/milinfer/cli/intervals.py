@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from milinfer.intervals.belt import Belt
     from milinfer.intervals.coverage import Coverage
     from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.toys.toys import ToyEnsemble
+    from milinfer.toys.ensemble import ToyEnsemble
 
 __all__ = ["calibrate", "coverage", "neyman"]
 

@@ -29,7 +29,8 @@ from milinfer.intervals.information import (
     relative_information,
 )
 from milinfer.likelihood.models import AnyModel, Renamed
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.toys import Toys
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import arrow_table, html_table, measured, shortened
 from milinfer.utils.parallel import Workers

@@ -16,7 +16,8 @@ from milinfer.diagnostics.held_out import HeldOut
 from milinfer.intervals.information import information
 from milinfer.samples.sample import SampleSet
 from milinfer.samples.weights import effective_number, weighted_mean
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.toys import Toys
 from milinfer.typing import BoolArray
 
 __all__ = ["surface_is_bad", "toy_checks"]

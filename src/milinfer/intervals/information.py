@@ -24,8 +24,7 @@ import numpy as np
 from milinfer.exceptions import CalibrationError
 from milinfer.intervals.response import mean_response
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.toys.ensemble import GROUPS, require_one_kind, truths
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import GROUPS, ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import arrow_table, html_table, measured, tuples_table
 
@@ -53,8 +52,8 @@ class Information(NamedTuple):
     Errors are standard errors.  Those of all that is divided by R² or multiplied by it contain the
     error of the response; those of means over toys (`info_curv`, `curv_truth`, `score_mean`)
     contain the fluctuation of the finite pool, as
-    :attr:`milinfer.toys.toys.ToyEnsemble.mean_error`, and those of variances that of
-    :attr:`~milinfer.toys.toys.ToyEnsemble.pool_variance_error`, where it is known.
+    :attr:`milinfer.toys.ensemble.ToyEnsemble.mean_error`, and those of variances that of
+    :attr:`~milinfer.toys.ensemble.ToyEnsemble.pool_variance_error`, where it is known.
 
     Parameters
     ----------

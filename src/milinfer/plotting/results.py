@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from milinfer.intervals.coverage import Coverage
     from milinfer.intervals.toy_intervals import ToyIntervals
     from milinfer.likelihood.fits import Interval
-    from milinfer.toys.toys import ToyEnsemble
+    from milinfer.toys.ensemble import ToyEnsemble
 
 __all__ = [
     "plot_coverage",

@@ -39,7 +39,7 @@ from milinfer.utils.points import only
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Background", "Table", "Tables", "Thrown", "ToyEnsemble", "Toys", "throw"]
+__all__ = ["SegmentSums", "Tables", "Thrown", "Toys", "throw"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,8 +37,9 @@ from milinfer.likelihood.observables import Observable, score_observable
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.toys.toys import Toys
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table, measured
 from milinfer.utils.progress import progress
