@@ -27,8 +27,9 @@ def trained(folder: Path) -> Path:
     """Save a small likelihood of what a detector sees; yours has all of your simulation."""
     features = mil.feature_set("vbf_2l2j_reco")
     samples = [
-        features.from_lhe(vbf_hww.generate(4_000, {"c_HW": c}, seed=k).to_events()[0]).to_sample(
-            point={"c_HW": c}
+        mil.Sample.from_table(
+            features.from_lhe(vbf_hww.generate(4_000, {"c_HW": c}, seed=k).to_events()[0]),
+            point={"c_HW": c},
         )
         for k, c in enumerate((-1.0, -0.5, 0.0, 0.5, 1.0))
     ]

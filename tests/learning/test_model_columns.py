@@ -102,7 +102,7 @@ def test_variations_shift_the_columns(saved):
     found = columns.shifts(table(EVENTS), {"scale_up": up, "scale_same": table(EVENTS)})
     assert set(found) == {"llr:mu=0.5:scale_up", "llr:mu=0.5:scale_same"}
     assert np.all(found["llr:mu=0.5:scale_same"] == 0)
-    expected = model.event_llr(up.to_sample())[:, 2] - model.event_llr(EVENTS)[:, 2]
+    expected = model.event_llr(mil.Sample.from_table(up))[:, 2] - model.event_llr(EVENTS)[:, 2]
     assert found["llr:mu=0.5:scale_up"] == pytest.approx(expected, abs=1e-9)
     fewer = FeatureTable(moved, kept=np.r_[np.ones(20, bool), False])
     with pytest.raises(ModelError, match="variation 'scale_up'"):

@@ -212,7 +212,7 @@ def results(samples):
         "bins": templates.diagnose(),
         "information": information,
         "matrix": mil.information_matrix(tuning, n_bootstrap=20),
-        "relative": mil.relative_information(tuning, tuning, n_bootstrap=20),
+        "relative": mil.intervals.relative_information(tuning, tuning, n_bootstrap=20),
         "ansaetze": ansaetze,
         "fit": ansaetze.fits[0],
         "trend": bag_size_slope(sizes, info, np.full(5, 3.0)),
@@ -220,7 +220,7 @@ def results(samples):
         "model": mil.BagLikelihood(label=EVIL),
         "trees": mil.BoostedLikelihood(),
         "diagnosis": mil.diagnose(model, samples, n_toys=0),
-        "fit results": mil.fit_results(interval.minuit),
+        "fit results": mil.likelihood.fit_results(interval.minuit),
         "roc": roc_curve(np.arange(2000.0), np.arange(2000.0) - 5),
         "surface": Interpolation(grid, "spline").surface(-50 * grid**2),
     }

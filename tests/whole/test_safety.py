@@ -14,11 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from milinfer import BagLikelihood
+from milinfer import BagLikelihood, Sample
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.model_files import pack_model, unpack_model
 from milinfer.learning.networks.configs import TrainingConfig
-from milinfer.samples.sample_files import read_sample
 from milinfer.workflow.html_report import Report
 from models import gaussian_samples
 
@@ -109,7 +108,7 @@ def test_a_pickle_is_not_opened(tmp_path, suffix):
     file = tmp_path / f"a{suffix}"
     file.write_bytes(pickle.dumps(Touch(tmp_path / "touched")))
     with pytest.raises(ValueError, match=r"copy|produce|not an LHE"):
-        read_sample(file, point={})
+        Sample.from_file(file, point={})
     assert not (tmp_path / "touched").exists()
 
 

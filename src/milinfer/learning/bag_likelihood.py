@@ -34,7 +34,7 @@ from milinfer.learning.settings import LikelihoodSettings, settings_by_name
 from milinfer.learning.tracking import log_history
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.log_polynomials import LogPolynomials
-from milinfer.likelihood.models import dataset_surface
+from milinfer.likelihood.models import BagModel, dataset_surface
 from milinfer.likelihood.observables import log_ratio_observable
 from milinfer.likelihood.surface import Interpolation, Surface
 from milinfer.likelihood.surface_box import BoxSurface, ChebyshevBox
@@ -54,7 +54,7 @@ __all__ = ["BagLikelihood", "classifier_output", "log_training", "single_models"
 
 
 @dataclass(frozen=True, eq=False)
-class BagLikelihood(LikelihoodSettings):
+class BagLikelihood(LikelihoodSettings, BagModel):
     r"""Learned log-likelihood ratio in one parameter or several.
 
     With mean pooling and a linear last layer the logits of a bag of :math:`N_B` events are

@@ -30,12 +30,12 @@ from milinfer.learning.model_files import (
 )
 from milinfer.learning.tracking import history_table
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
-from milinfer.likelihood.models import dataset_surface
+from milinfer.likelihood.models import EventModel, dataset_surface
 from milinfer.likelihood.surface import Interpolation, Kind, Surface
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.samples.fingerprints import sketch_each
 from milinfer.samples.sample import Sample, SampleSet, as_features
-from milinfer.samples.weights import effective_sample_size
+from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.display import brief, html_facts, shortened
 from milinfer.utils.files import file_hash
@@ -66,7 +66,7 @@ _PLAIN = ("parameter", "feature_names", "history", "tried", "n_events", "trained
 
 
 @dataclass(frozen=True, eq=False)
-class BoostedLikelihood:
+class BoostedLikelihood(EventModel):
     """Log-likelihood ratio of single events in one parameter, by gradient-boosted trees.
 
     Two samples give a binary classifier, more a multi-class one.  All samples have equal weight,
@@ -518,7 +518,7 @@ def event_matrix(samples: SampleSet, reference: int, n_jobs: int) -> Any:
         if not sample.weights.sum() > 0:
             msg = f"{sample.label}: no events with weight to train or validate on; add events"
             raise ModelError(msg)
-    total = np.mean([effective_sample_size(s.weights) for s in samples])
+    total = np.mean([effective_number(s.weights) for s in samples])
     label = np.repeat(np.arange(len(samples)), [len(s) for s in samples])
     return require("xgboost").DMatrix(
         np.concatenate([s.features for s in samples]),

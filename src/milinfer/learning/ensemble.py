@@ -24,7 +24,7 @@ from milinfer.learning.training_points import ModelPoints
 from milinfer.samples.reweighting import JointTargets, bennett, class_points, joint_targets
 from milinfer.samples.sample import SampleSet
 from milinfer.samples.streaming import StreamedSamples
-from milinfer.samples.weights import effective_sample_size
+from milinfer.samples.weights import effective_number
 from milinfer.typing import Float32Array, FloatArray
 from milinfer.utils.parallel import read_ahead
 
@@ -170,13 +170,13 @@ class MemberTask:
         joint = settings.labels == "joint" or bool(settings.score_weight)
         if isinstance(train, StreamedSamples):
             self._weights = streamed_weights(train)
-            self.effective_events = self._weights.effective(n)
+            self.effective_events = n * float(self._weights.effective_number(n).sum())
             if joint:
                 self._total, self.effective_events = streamed_joint_total(
                     train, self._weights, model_points.points, degree
                 )
         else:
-            self.effective_events = sum(n * effective_sample_size(s.weights, n) for s in train)
+            self.effective_events = sum(n * effective_number(s.weights, n) for s in train)
             if joint:
                 joint_train = joint_targets(train, model_points.points, degree)
                 self._total = joint_train.total
@@ -302,7 +302,7 @@ class MemberTask:
     def _outputs(
         self, member: Sequence[BagNetwork], samples: SampleSet
     ) -> tuple[Float32Array, FloatArray, FloatArray]:
-        """Outputs for events, weights with equal sums for all samples, and points of the samples."""
+        """Outputs for events, weights with equal sums for all samples, and the points."""
         features = np.concatenate([s.features for s in samples])
         weights = np.concatenate([s.weights / s.weights.sum() / len(samples) for s in samples])
         return event_outputs(member[0].event_model, features), weights, class_points(samples)

@@ -137,7 +137,7 @@ class ModelColumns:
         SampleError
             If a feature is missing.
         """
-        sample = table.to_sample() if isinstance(table, FeatureTable) else table
+        sample = Sample.from_table(table) if isinstance(table, FeatureTable) else table
         model, columns = self.model, {}
         if self.points:
             values = model.interpolation.values_at(model.event_llr(sample), self._at(self.points))

@@ -300,21 +300,37 @@ def history_table(history: Sequence[Mapping[str, Sequence[float]]]) -> pa.Table:
     return arrow_table({"network": int, "epoch": int, **dict.fromkeys(names, float)}, rows)
 
 
-def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one mapping; lists of numbers or texts are kept as they are.
+def flat_settings(
+    settings: Mapping[str, Any], prefix: str = "", index: str = ".{}"
+) -> dict[str, Any]:
+    """Settings of nested sections as one mapping; lists of numbers and texts stay as they are.
+
+    Parameters
+    ----------
+    settings
+        Settings by name; those of a section are a mapping, those of several a list of mappings.
+    prefix
+        Name of the whole, which every key begins with.
+    index
+        Format of the number of a section in a list of them.
 
     Examples
     --------
     >>> flat_settings({"a": {"b": 1}, "c": [{"d": 2}], "e": (1, 2)}, "m")
     {'m.a.b': 1, 'm.c.0.d': 2, 'm.e': (1, 2)}
+    >>> flat_settings({"c": [{"d": 2}], "point": {}}, index="[{}]")
+    {'c[0].d': 2, 'point': {}}
     """
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         key = f"{prefix}.{name}" if prefix else str(name)
-        sections = value
-        if isinstance(value, Sequence) and value and all(isinstance(v, Mapping) for v in value):
-            sections = dict(enumerate(value))
-        flat |= flat_settings(sections, key) if isinstance(sections, Mapping) else {key: value}
+        if isinstance(value, Mapping) and value:
+            flat |= flat_settings(value, key, index)
+        elif isinstance(value, Sequence) and value and all(isinstance(v, Mapping) for v in value):
+            for number, section in enumerate(value):
+                flat |= flat_settings(section, key + index.format(number), index)
+        else:
+            flat[key] = value
     return flat
 
 

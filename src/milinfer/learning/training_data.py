@@ -11,22 +11,22 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.networks.heads import PolynomialHead
-from milinfer.samples.fingerprints import joined, sketch, sketch_each, with_union
+from milinfer.samples.fingerprints import sketch, sketch_each, sketch_of_union, with_union
 from milinfer.samples.reweighting import bennett, class_points, joint_density
 from milinfer.samples.sample import SampleSet
 from milinfer.samples.streaming import StreamedSamples
+from milinfer.samples.weights import WeightSums
 from milinfer.typing import Float32Array, FloatArray
 from milinfer.utils.polynomials import PolynomialBasis
 
 __all__ = [
-    "WeightSums",
     "moments",
     "require_bags",
     "require_matching",
@@ -140,27 +140,6 @@ def moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArra
     return mean, np.where(resolved, variance, 1.0)
 
 
-class WeightSums(NamedTuple):
-    """Sums over the events of each sample, shape (n_samples,).
-
-    Parameters
-    ----------
-    total, absolute, square
-        Σw, Σ|w|, Σw².
-    """
-
-    total: FloatArray
-    absolute: FloatArray
-    square: FloatArray
-
-    def effective(self, bag_size: int) -> float:
-        """Effective number of events of all samples together."""
-        if bag_size == 1:
-            return float(np.sum(self.total**2 / self.square))
-        dilution = (self.total / self.absolute) ** (2 * bag_size)
-        return float(np.sum(self.absolute**2 / self.square * dilution))
-
-
 def streamed_weights(samples: StreamedSamples) -> WeightSums:
     """Sums of the weights of each sample.
 
@@ -177,8 +156,7 @@ def streamed_weights(samples: StreamedSamples) -> WeightSums:
         if not total > 0:
             msg = f"{sample.label}: the event weights sum to {total:g}; it must be positive"
             raise SampleError(msg)
-    total, absolute, square = sums
-    return WeightSums(total, absolute, square)
+    return WeightSums(total=sums[0], absolute=sums[1], square=sums[2])
 
 
 def streamed_moments(samples: StreamedSamples) -> tuple[FloatArray, FloatArray]:
@@ -213,7 +191,7 @@ def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
     """Fingerprints of each sample and of all, as `sketch_each` gives for samples in memory."""
     each = [""] * len(samples)
     for k, part in samples.in_order():
-        each[k] = joined([each[k], sketch(part)])
+        each[k] = sketch_of_union([each[k], sketch(part)])
     return with_union(each)
 
 

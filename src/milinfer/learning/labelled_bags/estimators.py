@@ -353,10 +353,14 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         Labels, sorted; the last of two is the positive one.
     n_features_in_
         Features of an instance.
-    mean_, scale_
-        Mean and scale of the features over the instances trained on.
-    history_, n_iter_
-        ``loss`` and ``val_loss`` of every epoch; the number of epochs.
+    mean_
+        Mean of each feature over the instances trained on.
+    scale_
+        Their standard deviations; 1 for a constant feature.
+    history_
+        ``loss`` and ``val_loss`` of every epoch.
+    n_iter_
+        Number of epochs.
     network_
         :class:`milinfer.learning.labelled_bags.network.LabelledNetwork`.
 
@@ -461,10 +465,18 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     ----------
     n_features_in_
         Features of an instance.
-    mean_, scale_, y_mean_, y_scale_
-        Mean and scale of the features over the instances trained on, and of the numbers to learn.
-    history_, n_iter_
-        ``loss`` and ``val_loss`` of every epoch, in units of the variance; the number of epochs.
+    mean_
+        Mean of each feature over the instances trained on.
+    scale_
+        Their standard deviations; 1 for a constant feature.
+    y_mean_
+        Mean of the numbers to learn.
+    y_scale_
+        Their standard deviation; 1 if all are equal.
+    history_
+        ``loss`` and ``val_loss`` of every epoch, in units of the variance.
+    n_iter_
+        Number of epochs.
     network_
         :class:`milinfer.learning.labelled_bags.network.LabelledNetwork`.
 
