@@ -31,8 +31,7 @@ import milinfer as mil
 from milinfer.datasets import quadratic, vbf_hww
 from milinfer.datasets.observable import observable_coefficients
 from milinfer.intervals.information import relative_information
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.toys.ensemble import ToyEnsemble

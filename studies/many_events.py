@@ -21,8 +21,8 @@ import numpy as np
 import milinfer as mil
 from milinfer.diagnostics.roc import Estimate, Roc, auc_difference, mean_over_trainings
 from milinfer.learning.fitted import event_outputs
-from milinfer.learning.networks.network import BagNetwork, NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.learning.networks.network import BagNetwork
 from milinfer.likelihood.models import as_model
 from milinfer.samples.bags import bag_offsets, listed_bags
 

@@ -203,7 +203,7 @@ def study(size: str, seed: int) -> dict[str, Any]:
     # Keras not before here: processes that generate events import this module.
     from parametrised_pairs import train_pairs
 
-    from milinfer.learning.networks.training import TrainingConfig
+    from milinfer.learning.networks.configs import TrainingConfig
 
     chosen = SIZES[size]
     training = TrainingConfig(epochs=chosen.epochs, batch_events=chosen.batch_events)

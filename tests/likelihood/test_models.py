@@ -18,8 +18,7 @@ from milinfer.intervals.neyman import neyman
 from milinfer.learning.background_ratio import BackgroundRatio
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.boosted_trees import BoostedLikelihood, BoostedSettings
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.models import (
     Renamed,
     as_model,
@@ -246,7 +245,7 @@ def test_a_curve_needs_one_parameter():
 def test_a_tag_tells_models_apart_and_survives_saving(tmp_path):
     from milinfer.datasets import gaussian
     from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.learning.networks.training import TrainingConfig
+    from milinfer.learning.networks.configs import TrainingConfig
 
     samples = gaussian.samples(300, [-0.5, 0.0, 0.5], seed=1)
     training = TrainingConfig(epochs=1)

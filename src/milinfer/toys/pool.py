@@ -130,7 +130,7 @@ class PointPool(NamedTuple):
             weights.append(w * (expected / total))
         samples = (*self.samples, *(b.sample for b in backgrounds))
         mixed = np.concatenate(weights)
-        return PointPool(samples, mixed, effective_number(mixed), sketch(samples))
+        return PointPool(samples, mixed, effective_number(np.abs(mixed)), sketch(samples))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +172,7 @@ class EventPool:
     @cached_property
     def _density(self) -> JointDensity:
         assert self.degree is not None
-        shares = mixture_shares(self.samples)
+        shares = mixture_shares(s.weights for s in self.samples)
         return joint_density(self.samples, self.degree, shares=shares, remedy=_REMEDY)
 
     @cached_property
@@ -192,7 +192,7 @@ class EventPool:
         if self.degree is None:
             sample = self.samples.at(**point)
             return PointPool(
-                (sample,), sample.weights, effective_number(sample.weights), sketch(sample)
+                (sample,), sample.weights, effective_number(np.abs(sample.weights)), sketch(sample)
             )
         if set(point) != set(self.samples.parameters):
             msg = (
@@ -208,4 +208,6 @@ class EventPool:
                 for w, density, mixture in zip(joint.weights, densities, joint.mixture, strict=True)
             ]
         )
-        return PointPool(self.samples.samples, weights, effective_number(weights), self._sketch)
+        return PointPool(
+            self.samples.samples, weights, effective_number(np.abs(weights)), self._sketch
+        )

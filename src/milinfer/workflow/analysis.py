@@ -6,11 +6,9 @@ What goes into an analysis and what comes out: data, methods, numbers, files.
 from __future__ import annotations
 
 import html
-import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.confidence_sets import ConfidenceSet
-from milinfer.intervals.coverage import CL68, CL95, CoverageScan, coverage_scan
+from milinfer.intervals.coverage import CoverageScan, coverage_scan
 from milinfer.intervals.information import (
     InformationRatio,
     RelativeWidth,
@@ -31,23 +29,18 @@ from milinfer.intervals.information import (
     relative_widths,
 )
 from milinfer.intervals.neyman import neyman
-from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.bag_likelihood import BagLikelihood, classifier_output
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import Model, require_unseen
-from milinfer.likelihood.observables import (
-    Observable,
-    classifier_output,
-    score_observable,
-)
+from milinfer.likelihood.observables import Observable, score_observable
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys
-from milinfer.typing import PathLikeStr
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table, measured
-from milinfer.utils.files import atomic_path, write_whole
 from milinfer.utils.progress import progress
 from milinfer.workflow.comparison import (
     Attempts,
@@ -62,7 +55,6 @@ from milinfer.workflow.provenance import Provenance, sample_facts
 if TYPE_CHECKING:
     import pyarrow as pa
     from iminuit.cost import Cost
-    from matplotlib.figure import Figure
     from rich.table import Table
 
 __all__ = ["Analysis", "AnalysisResult", "analyse", "summary_table"]
@@ -97,41 +89,42 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     models, costs = _methods(analysis, binned, attempts)
     toys, evaluated, belt_toys = _throw(analysis, models, len(analysis.data), truth)
     at_truth = {
-        name: next(e for e in found if e.truth == truth) for name, found in evaluated.items()
+        name: next(e for e in ensembles if e.truth == truth)
+        for name, ensembles in evaluated.items()
     }
     # pyhf and the oracle stay as their users run them; the learned surface needs its calibration.
     learned = {m.name for m in analysis.models}
     methods: dict[str, MethodResult] = {}
     belts: dict[str, Belt] = {}
-    for name, found in toys.items():
+    for name, ensembles in toys.items():
         with attempts(name, "toys"):
             methods[name] = assess(
                 name,
-                found,
+                ensembles,
                 at_truth[name],
                 cost=costs[name],
                 calibrated=name in learned,
                 required=False,
                 seed=seed,
             )
-    for name, found in belt_toys.items():
+    for name, ensembles in belt_toys.items():
         if name in methods:
             try:
-                belts[name] = neyman(found, calibration=methods[name].calibration)
+                belts[name] = neyman(ensembles, calibration=methods[name].calibration)
             except MilinferError as error:
                 methods[name] = _with_problem(methods[name], f"no belt: {error}")
     scan = CoverageScan(())
     for name, method in methods.items():
-        shown: dict[str, Calibration | Belt | None] = {}
+        interval_methods: dict[str, Calibration | Belt | None] = {}
         if name == model.name:
-            shown[f"{name}, as trained"] = None
+            interval_methods[f"{name}, as trained"] = None
         if name != model.name or method.applied is not None:
-            shown[name] = method.applied
+            interval_methods[name] = method.applied
         if name == model.name and name in belts:
-            shown[f"{name}, Neyman"] = belts[name]
-        for label, used in shown.items():
-            inside, problem = _inside(evaluated[name], used, label)
-            scan += coverage_scan(inside, {label: used}, warn_of_pool=False)
+            interval_methods[f"{name}, Neyman"] = belts[name]
+        for label, applied in interval_methods.items():
+            inside, problem = _inside(evaluated[name], applied, label)
+            scan += coverage_scan(inside, {label: applied}, warn_of_pool=False)
             if problem:
                 methods[name] = _with_problem(methods[name], problem)
     _warn_of_problems(methods.values())
@@ -199,16 +192,16 @@ def _with_problem(method: MethodResult, problem: str) -> MethodResult:
 
 
 def _inside(
-    ensembles: Sequence[ToyEnsemble], used: Calibration | Belt | None, label: str
+    ensembles: Sequence[ToyEnsemble], applied: Calibration | Belt | None, label: str
 ) -> tuple[list[ToyEnsemble], str]:
-    """Toys at truths where a calibration or belt is known, and which others there are."""
-    if used is None:
+    """Toys at truths inside a calibration or belt, and a sentence about the others."""
+    if applied is None:
         return list(ensembles), ""
-    low, high = used.limits[0]
+    low, high = applied.limits[0]
     inside = [e for e in ensembles if low <= e.truth <= high]
     beyond = ", ".join(f"{e.truth:g}" for e in ensembles if not low <= e.truth <= high)
-    known = f"no coverage of {label} at {beyond}: it is known from {low:.4g} to {high:.4g}"
-    return inside, known if beyond else ""
+    problem = f"no coverage of {label} at {beyond}: it is known from {low:.4g} to {high:.4g}"
+    return inside, problem if beyond else ""
 
 
 def _warn_of_problems(methods: Iterable[MethodResult]) -> None:
@@ -263,18 +256,18 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     """
     model, degree = analysis.model, analysis.degree
     at = {model.parameter: float(np.ravel(model.reference)[0])}
-    found: dict[str, Templates] = {}
+    templates: dict[str, Templates] = {}
 
     def add(name: str, samples: SampleSet, observable: Callable[[], Observable]) -> None:
         with attempts(name, "templates"):
             of = observable()
             edges = fisher_bins(samples, of, analysis.bins, at, degree=degree)
-            found[name] = Templates.from_samples(samples, of, bins=edges, degree=degree)
+            templates[name] = Templates.from_samples(samples, of, bins=edges, degree=degree)
 
     add("pyhf", analysis.templates, lambda: analysis.observable)
     if analysis.second_observable is not None:
         with attempts("pyhf_2d", "templates"):
-            found["pyhf_2d"] = Templates.from_samples(
+            templates["pyhf_2d"] = Templates.from_samples(
                 analysis.templates,
                 (analysis.observable, analysis.second_observable),
                 bins=analysis.bins_2d,
@@ -284,7 +277,7 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
         require_unseen(model, held_out, "a histogram of what it makes of an event")
         add("pyhf_classifier", held_out, lambda: classifier_output(model))
         add("pyhf_score", held_out, lambda: score_observable(model, at[model.parameter]))
-    return found
+    return templates
 
 
 def _throw(
@@ -305,16 +298,16 @@ def _throw(
         (other, seed + 1, models, cover_at),
         (tuning, seed + 2, learned, analysis.belt_at),
     )
-    found = []
+    thrown = []
     with progress("toys", n * sum(len(truths) for *_, truths in jobs)) as advance:
-        for pool, own, shown, truths in jobs:
-            toys = Toys(pool, n_events, own)
-            found.append(
-                toys.scan(shown, truths, n, workers=analysis.workers, on_toys=advance)
+        for pool, seed_of_toys, methods, truths in jobs:
+            toys = Toys(pool, n_events, seed_of_toys)
+            thrown.append(
+                toys.scan(methods, truths, n, workers=analysis.workers, on_toys=advance)
                 if truths
                 else {}
             )
-    return found[0], found[1], found[2]
+    return thrown[0], thrown[1], thrown[2]
 
 
 def _values(samples: SampleSet, parameter: str) -> tuple[float, ...]:
@@ -455,8 +448,8 @@ class AnalysisResult:
         parts = [self.comparison._repr_html_(), self.coverage._repr_html_()]
         parts += [html_table(header, rows)] if rows else []
         parts += [
-            f"<p>{html.escape(f'{name} is not available: {found.reason}')}</p>"
-            for name, found in self.unavailable.items()
+            f"<p>{html.escape(f'{name} is not available: {failure.reason}')}</p>"
+            for name, failure in self.unavailable.items()
         ]
         parts += [
             f"<p>{html.escape(f'{m.name}: {problem}')}</p>"
@@ -466,7 +459,7 @@ class AnalysisResult:
         return f"<div><p>{html.escape(title)}</p>{''.join(parts)}</div>"
 
     def to_table(self) -> pa.Table:
-        """One row for each method; see :meth:`milinfer.Comparison.to_table`.
+        """One row for each method; see :meth:`milinfer.workflow.Comparison.to_table`.
 
         Coverage at all truths is ``coverage.to_table()``.
         """
@@ -484,10 +477,10 @@ class AnalysisResult:
         methods = self.comparison.to_dict()
         for name in self.belts:
             for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
-                found = self.neyman_interval(name, cl)
-                assert found is not None
-                methods[name][key] = [list(pair) for pair in found.intervals]
-                methods[name][f"{key}_error"] = [list(pair) for pair in found.errors]
+                interval = self.neyman_interval(name, cl)
+                assert interval is not None
+                methods[name][key] = [list(pair) for pair in interval.intervals]
+                methods[name][f"{key}_error"] = [list(pair) for pair in interval.errors]
         for m in self.comparison:
             if m.problems:
                 methods[m.name]["problems"] = list(m.problems)
@@ -501,8 +494,8 @@ class AnalysisResult:
             "n_events": len(self.analysis.data),
             **methods,
             "not_available": {
-                name: {"stage": found.stage, "reason": found.reason}
-                for name, found in self.unavailable.items()
+                name: {"stage": failure.stage, "reason": failure.reason}
+                for name, failure in self.unavailable.items()
             },
             "coverage_scan": self.coverage.to_dict(),
             "width_over_best_histogram": {w.name: [w.ratio, w.error] for w in self.widths},
@@ -520,7 +513,7 @@ class AnalysisResult:
     def _provenance(self) -> dict[str, Any]:
         """Versions, seeds, inputs and steps; the seeds and samples of the analysis among them."""
         a = self.analysis
-        known = self.provenance.to_dict()
+        facts = self.provenance.to_dict()
         seeds = {
             "toys for calibration, bootstraps, diagnostics": a.seed,
             "toys for coverage": a.seed + 1,
@@ -539,34 +532,10 @@ class AnalysisResult:
             roles["normalisation of the oracle"] = [pool] if isinstance(pool, Sample) else [*pool]
         return {
             "seed": a.seed,
-            **known,
-            "seeds": seeds | known["seeds"],
+            **facts,
+            "seeds": seeds | facts["seeds"],
             "samples": [sample_facts(role, samples) for role, samples in roles.items()],
         }
-
-    def figures(self) -> dict[str, tuple[Figure, str]]:
-        """Figures with captions, by file name."""
-        from milinfer.workflow.report import figures
-
-        return figures(self)
-
-    def write(self, directory: PathLikeStr) -> None:
-        """Write ``summary.json``, ``report.html`` and the figures (PNG and SVG)."""
-        from milinfer.workflow.html_report import svg_text
-        from milinfer.workflow.report import build_report
-
-        out = Path(directory)
-        (out / "plots").mkdir(parents=True, exist_ok=True)
-        drawn: dict[str, tuple[Figure | str, str]] = {}
-        for name, (figure, caption) in self.figures().items():
-            svg = svg_text(figure)
-            write_whole(out / "plots" / f"{name}.svg", svg)
-            figure.set_layout_engine("none")  # as it was laid out; again would take as long
-            with atomic_path(out / "plots" / f"{name}.png") as temporary:
-                figure.savefig(temporary, dpi=150)
-            drawn[name] = svg, caption
-        write_whole(out / "summary.json", json.dumps(self.summary(), indent=2) + "\n")
-        build_report(self, drawn).write(out / "report.html")
 
 
 def _coverage_errors(summary: dict[str, Any]) -> str:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from milinfer.exceptions import CalibrationError, FitError, MilinferError, MilinferWarning
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
-from milinfer.intervals.coverage import CL68, CL95, Coverage, coverage, require_other_events
+from milinfer.intervals.coverage import Coverage, coverage, require_other_events
 from milinfer.intervals.information import Information, information
 from milinfer.likelihood.fits import Interval, profile_interval
 from milinfer.toys.ensemble import ToyEnsemble, require_unseen_toys
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import arrow_table, html_table, measured, rich_table
 
 if TYPE_CHECKING:
@@ -81,9 +82,9 @@ class MethodResult:
         return self.calibration if self.calibrated else None
 
     def __repr__(self) -> str:
-        found = self.information
+        info_eff = measured(self.information.info_eff, self.information.info_eff_error)
         return (
-            f"MethodResult({self.name}, I_eff = {measured(found.info_eff, found.info_eff_error)}, "
+            f"MethodResult({self.name}, I_eff = {info_eff}, "
             f"coverage {self.coverages[0].coverage:.1%})"
         )
 
@@ -107,10 +108,10 @@ class MethodResult:
             }
             if self.applied is not None:
                 fitted["estimate_calibration_error"] = self.applied.estimate_error(inner.estimate)
-                for key, found in (("interval68", inner), ("interval95", outer)):
-                    ends = (found.low, found.high)
+                for key, interval in (("interval68", inner), ("interval95", outer)):
+                    ends = (interval.low, interval.high)
                     fitted[f"{key}_calibration_error"] = list(
-                        self.applied.end_errors(found.estimate, ends, found.cl)
+                        self.applied.end_errors(interval.estimate, ends, interval.cl)
                     )
         constants: dict[str, float | None] = dict.fromkeys(_CONSTANTS)
         if self.calibration is not None:
@@ -138,7 +139,7 @@ class MethodResult:
             "bartlett_ratio_error": self.information.bartlett_ratio_error,
             "coverage68": self.coverages[0].coverage,
             "coverage68_error": self.coverages[0].error,
-            "coverage68_pool_error": _known(self.coverages[0].pool_error),
+            "coverage68_pool_error": _finite_or_none(self.coverages[0].pool_error),
             "coverage95": self.coverages[1].coverage,
             "coverage95_error": self.coverages[1].error,
             "coverage68_uncalibrated": self.coverages_raw[0].coverage,
@@ -147,7 +148,7 @@ class MethodResult:
         }
 
 
-def _known(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
@@ -170,7 +171,7 @@ _TYPES: Mapping[str, type] = {
 }
 
 
-def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Figures with two columns for each pair."""
     flat: dict[str, Any] = {}
     for name, value in figures.items():
@@ -256,7 +257,9 @@ class Comparison:
         Columns: ``method`` and those of :meth:`MethodResult.to_dict`, an interval and its errors as
         two columns, such as ``interval68.low`` and ``interval68.high``.
         """
-        return arrow_table(_TYPES, [{"method": m.name, **_flat(m.to_dict())} for m in self.methods])
+        return arrow_table(
+            _TYPES, [{"method": m.name, **_columns(m.to_dict())} for m in self.methods]
+        )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Figures of every method by name."""
@@ -503,10 +506,10 @@ class Attempts:
         try:
             yield
         except MilinferError as error:
-            found = Unavailable(name, stage, str(error).removeprefix(f"{name}: "))
+            failure = Unavailable(name, stage, str(error).removeprefix(f"{name}: "))
             if name in self.required:
-                error.add_note(found.advice)
+                error.add_note(failure.advice)
                 raise
-            self.failed[name] = found
-            msg = f"{name} is not available: {found.reason} ({found.advice})"
+            self.failed[name] = failure
+            msg = f"{name} is not available: {failure.reason} ({failure.advice})"
             warnings.warn(msg, MilinferWarning, stacklevel=3)

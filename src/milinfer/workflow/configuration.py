@@ -1,11 +1,7 @@
-"""``analysis.toml``: one file that says a whole analysis, checked to the last key.
+"""The configuration of an analysis: its sections, reading ``analysis.toml``, and a template of it.
 
 The sections are classes, so that the same analysis can be written in Python; their attributes are
-the keys of the file.  What is wrong is reported all at once, by key, with the values allowed.
-
-``analysis.toml`` read: what is wrong is said all at once, by key, with the values allowed.
-
-The commented ``analysis.toml`` that an analysis begins with.
+the keys of the file.  Reading a file reports all mistakes at once, by key, with the values allowed.
 """
 
 from __future__ import annotations
@@ -36,7 +32,6 @@ __all__ = [
     "ToysSection",
     "TrackingSection",
     "init_analysis",
-    "read_configuration",
 ]
 
 
@@ -140,16 +135,17 @@ class SamplesSection(_Section):
 
     @model_validator(mode="after")
     def _same_parameters(self) -> SamplesSection:
-        known: dict[frozenset[str], str] = {}
+        first_keys: dict[frozenset[str], str] = {}
         for role in ("train", "tune", "evaluate"):
             for k, section in enumerate(getattr(self, role), start=1):
                 if section.point is not None:
-                    known.setdefault(frozenset(section.point), f"{role}[{k}].point")
-        if len(known) > 1:
-            given = "; ".join(
-                f"{key} has {', '.join(sorted(names)) or 'none'}" for names, key in known.items()
+                    first_keys.setdefault(frozenset(section.point), f"{role}[{k}].point")
+        if len(first_keys) > 1:
+            parameters = "; ".join(
+                f"{key} has {', '.join(sorted(names)) or 'none'}"
+                for names, key in first_keys.items()
             )
-            msg = f"points have different parameters: {given}; give the same to all"
+            msg = f"points have different parameters: {parameters}; give the same to all"
             raise ValueError(msg)
         return self
 
@@ -163,11 +159,14 @@ class DataSection(_Section):
         File, list of files, or pattern with ``*``.
     weight, tree
         As for samples.
+    simulated
+        Whether the events are simulated at ``toys.truth``; the report then says so.
     """
 
     path: Paths
     weight: str | None = None
     tree: str | None = None
+    simulated: bool = False
 
 
 class ModelSection(_Section):
@@ -224,6 +223,9 @@ class ToysSection(_Section):
         True values for a Neyman belt; none without.
     oracle
         Whether to run the exact likelihood ratio of the weights beside the others.
+    oracle_at
+        Point of the events to tune with whose weights normalise that ratio; default: those of all
+        points.
     """
 
     number: Annotated[int, Field(ge=100)] = 2000
@@ -233,11 +235,15 @@ class ToysSection(_Section):
     cover_at: list[float] = []
     belt_at: list[float] = []
     oracle: bool = False
+    oracle_at: float | None = None
 
     @model_validator(mode="after")
     def _oracle_needs_weights(self) -> ToysSection:
         if self.oracle and self.weight_degree is None:
             msg = "oracle = true takes the exact ratio from event weights: give weight_degree"
+            raise ValueError(msg)
+        if self.oracle_at is not None and not self.oracle:
+            msg = "oracle_at normalises the exact ratio: give oracle = true, or leave it out"
             raise ValueError(msg)
         return self
 
@@ -255,6 +261,8 @@ class TemplatesSection(_Section):
         Of the morphing polynomial in the parameter.
     mc_stat
         Whether the errors of the templates count.
+    held_out
+        Whether the events held out from the training fill the histograms of features too.
     """
 
     observable: str = "d_phi_qq"
@@ -263,6 +271,7 @@ class TemplatesSection(_Section):
     bins_2d: tuple[Positive, Positive] = (8, 4)
     degree: Positive = 4
     mc_stat: bool = True
+    held_out: bool = False
 
 
 class TrackingSection(_Section):
@@ -301,7 +310,7 @@ class TrackingSection(_Section):
 class AnalysisConfig(_Section):
     """A whole analysis.
 
-    Attributes
+    Parameters
     ----------
     analysis, samples, data, model, toys, templates, tracking
         Sections.
@@ -340,6 +349,54 @@ class AnalysisConfig(_Section):
             raise ValueError(msg)
         return self
 
+    @classmethod
+    def from_file(cls, path: PathLikeStr) -> AnalysisConfig:
+        r"""Read and check ``analysis.toml``.
+
+        Parameters
+        ----------
+        path
+            TOML file; relative paths in it start at its folder.
+
+        Raises
+        ------
+        ConfigurationError
+            Names every key that is wrong, with the values allowed.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "analysis.toml")
+        ...     _ = file.write_text('[data]\npath = "d.root"\n[samples]\ntrain = []\n')
+        ...     AnalysisConfig.from_file(file)
+        Traceback (most recent call last):
+        ...
+        milinfer.exceptions.ConfigurationError: .../analysis.toml:
+          samples.train: List should have at least 1 item after validation, not 0
+        """
+        source = Path(path)
+        content = _read_toml(source)
+        for key in ("folder", "source"):
+            if key in content:
+                msg = f"{source}:\n  {key}: unknown key; paths are relative to the file"
+                raise ConfigurationError(msg)
+        try:
+            # As JSON, where an array may be a tuple; dates, which JSON does not have, fit no key.
+            places = {"folder": str(source.parent), "source": str(source)}
+            plain = json.dumps({**content, **places}, default=str)
+        except (RecursionError, ValueError) as error:
+            msg = (
+                f"{source}: tables nested too deep, or a number of too many digits ({error}); "
+                "correct it"
+            )
+            raise ConfigurationError(msg) from error
+        try:
+            return cls.model_validate_json(plain)
+        except ValidationError as error:
+            lines = [f"  {_problem(problem)}" for problem in error.errors()]
+            raise ConfigurationError("\n".join([f"{source}:", *dict.fromkeys(lines)])) from error
+
     @property
     def out(self) -> Path:
         """Folder of the results."""
@@ -353,32 +410,32 @@ class AnalysisConfig(_Section):
         ConfigurationError
             If there is none.
         """
-        found: list[Path] = []
+        file_paths: list[Path] = []
         of = "" if self.source is None else f"{self.source}: "
         for text in [paths] if isinstance(paths, str) else paths:
-            given = self.folder / text
+            path = self.folder / text
             if "\0" in text:
                 msg = f"{of}the path {text!r} has a zero byte; correct it"
                 raise ConfigurationError(msg)
             try:
                 if not any(c in text for c in "*?["):
-                    matches = [given] if given.is_file() else []
+                    matches = [path] if path.is_file() else []
                 else:
-                    start = Path(given.anchor) if given.is_absolute() else Path()
-                    pattern = str(given.relative_to(start))
+                    start = Path(path.anchor) if path.is_absolute() else Path()
+                    pattern = str(path.relative_to(start))
                     matches = sorted(p for p in start.glob(pattern) if p.is_file())
             except (ValueError, NotImplementedError) as error:
                 msg = f"{of}{text!r} is no pattern of files ({error}); correct the path"
                 raise ConfigurationError(msg) from error
             except OSError as error:  # a name that is too long, a folder that may not be read
-                shown = text if len(text) < 200 else f"{text[:200]}…"
-                msg = f"{of}cannot look for {shown!r} ({error.strerror}); correct the path"
+                short = text if len(text) < 200 else f"{text[:200]}…"
+                msg = f"{of}cannot look for {short!r} ({error.strerror}); correct the path"
                 raise ConfigurationError(msg) from error
             if not matches:
                 msg = f"{of}no file {text!r} in {self.folder.resolve()}; correct the path"
                 raise ConfigurationError(msg)
-            found += matches
-        return tuple(found)
+            file_paths += matches
+        return tuple(file_paths)
 
 
 _LARGEST = 1 << 20
@@ -386,32 +443,8 @@ _PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
 _DEEP = re.compile(rf"(?<![\w-])(?:{_PART}){{32}}")
 
 
-def read_configuration(path: PathLikeStr) -> AnalysisConfig:
-    r"""Read and check ``analysis.toml``.
-
-    Parameters
-    ----------
-    path
-        TOML file; relative paths in it start at its folder.
-
-    Raises
-    ------
-    ConfigurationError
-        Names every key that is wrong, with the values allowed.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "analysis.toml")
-    ...     _ = file.write_text('[data]\npath = "d.root"\n[samples]\ntrain = []\n')
-    ...     read_configuration(file)
-    Traceback (most recent call last):
-    ...
-    milinfer.exceptions.ConfigurationError: .../analysis.toml:
-      samples.train: List should have at least 1 item after validation, not 0
-    """
-    source = Path(path)
+def _read_toml(source: Path) -> dict[str, Any]:
+    """Content of a TOML file; refuses files that no configuration can look like."""
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -429,32 +462,13 @@ def read_configuration(path: PathLikeStr) -> AnalysisConfig:
         )
         raise ConfigurationError(msg)
     try:
-        content = tomllib.loads(text)
+        return tomllib.loads(text)
     except RecursionError as error:
         msg = f"{source}: lists or tables are nested too deep; nothing known needs that, correct it"
         raise ConfigurationError(msg) from error
     except ValueError as error:  # also of numbers with too many digits
         msg = f"{source} is not TOML: {error}; correct it"
         raise ConfigurationError(msg) from error
-    for own in ("folder", "source"):
-        if own in content:
-            msg = f"{source}:\n  {own}: unknown key; paths are relative to the file"
-            raise ConfigurationError(msg)
-    try:
-        # As JSON, where an array may be a tuple; dates, which JSON does not have, fit no key.
-        own_keys = {"folder": str(source.parent), "source": str(source)}
-        plain = json.dumps({**content, **own_keys}, default=str)
-    except (RecursionError, ValueError) as error:
-        msg = (
-            f"{source}: tables nested too deep, or a number of too many digits ({error}); "
-            "correct it"
-        )
-        raise ConfigurationError(msg) from error
-    try:
-        return AnalysisConfig.model_validate_json(plain)
-    except ValidationError as error:
-        lines = [f"  {_problem(problem)}" for problem in error.errors()]
-        raise ConfigurationError("\n".join([f"{source}:", *dict.fromkeys(lines)])) from error
 
 
 def _problem(problem: Mapping[str, Any]) -> str:
@@ -464,27 +478,27 @@ def _problem(problem: Mapping[str, Any]) -> str:
     key = ""
     for part in place:
         key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else str(part)
-    kind, given = problem["type"], problem["input"]
+    kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
-        known = _known(place[:-1])
-        close = difflib.get_close_matches(str(place[-1]), known, 1)
+        keys = _keys_of(place[:-1])
+        close = difflib.get_close_matches(str(place[-1]), keys, 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"{key}: unknown key; {hint}known: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}known: {', '.join(keys)}"
     if kind == "missing":
         return f"{key}: missing"
     if kind == "literal_error":
-        return f"{key}: {given!r} is not {problem['ctx']['expected']}"
+        return f"{key}: {value!r} is not {problem['ctx']['expected']}"
     if kind == "value_error":
         return f"{key or 'file'}: {problem['ctx']['error']}"
-    shown = "" if isinstance(given, (dict, list)) else f" (not {given!r})"
-    return f"{key}: {problem['msg']}{shown}"
+    instead = "" if isinstance(value, (dict, list)) else f" (not {value!r})"
+    return f"{key}: {problem['msg']}{instead}"
 
 
 def _is_type(part: int | str) -> bool:
     return isinstance(part, str) and (part in {"str", "int", "float"} or "[" in part)
 
 
-def _known(place: Sequence[int | str]) -> list[str]:
+def _keys_of(place: Sequence[int | str]) -> list[str]:
     """Keys of the section at a place."""
     section: type[BaseModel] = AnalysisConfig
     for part in place:
@@ -527,10 +541,9 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from milinfer.workflow.configuration import read_configuration
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = init_analysis(pathlib.Path(folder, "analysis.toml"))
-    ...     read_configuration(file).model[0].head
+    ...     AnalysisConfig.from_file(file).model[0].head
     'polynomial'
     """
     target = Path(path)

@@ -20,7 +20,7 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet, read_data, sample_balance
 from milinfer.typing import FloatArray
 from milinfer.utils.files import file_hash
 from milinfer.workflow.configuration import AnalysisConfig, FilesSection, ToysSection
@@ -84,12 +84,26 @@ class SourceFile:
 
 
 class Parts(NamedTuple):
-    """Simulated events by what they are for: held out is what no training has seen."""
+    """Simulated events by what they are for.
+
+    Parameters
+    ----------
+    train
+        Events to train on.
+    held_out
+        Events that no training has seen, for the histograms of what a network makes of an event.
+    tune, evaluate
+        Events for the toys that tune calibrations and belts, and for those that measure coverage.
+    templates
+        Events for the histograms of features: those to train on, with those held out if the
+        configuration says so.
+    """
 
     train: SampleSet
     held_out: SampleSet
     tune: SampleSet
     evaluate: SampleSet
+    templates: SampleSet
 
 
 class AnalysisInputs:
@@ -162,28 +176,22 @@ class AnalysisInputs:
 
     def make_features(self, source: SourceFile) -> str:
         """Write the columns of a file; returns what became of its events."""
-        from milinfer.samples.sample_files import read_sample, sample_balance, write_sample
-
-        samples, given = self.config.samples, source.section
+        samples, section = self.config.samples, source.section
         options: dict[str, Any] = {
             "features": samples.features,
-            "process": given.process,
+            "process": section.process,
             "on_missing": samples.on_missing,
             "workers": self.config.analysis.workers,
-            "tree": given.tree,
-            "cross_section": given.cross_section,
+            "tree": section.tree,
+            "cross_section": section.cross_section,
         }
-        if given.weight is not None:
-            options["weight"] = given.weight or None
-        try:
-            sample = read_sample(source.path, point=given.point, **options)
-        except ParameterError:
-            if not source.depends["data"]:
-                raise
-            sample = read_sample(source.path, point={}, **options)  # data are at no point
+        if section.weight is not None:
+            options["weight"] = section.weight or None
+        read = read_data if source.depends["data"] else Sample.from_file
+        sample = read(source.path, point=section.point, **options)
         target = self.config.out / source.output
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_sample(sample, target)
+        sample.to_file(target)
         return sample_balance(sample, str(source.path))
 
     def data(self) -> Sample:
@@ -193,17 +201,27 @@ class AnalysisInputs:
     def split(self) -> Parts:
         """All simulated events, by what they are for."""
         if self.config.samples.tune:
-            return Parts(*self.training(), self._set("tune"), self._set("evaluate"))
-        x, y = self.config.samples.fractions
-        seed = self.config.analysis.seed
-        train, tune, evaluate = self._set("train").split([1 - x - y, x, y], seed=seed)
-        return Parts(*self._hold_out(train), tune, evaluate)
+            simulation, tune, evaluate = (self._set(r) for r in ("train", "tune", "evaluate"))
+        else:
+            x, y = self.config.samples.fractions
+            simulation, tune, evaluate = self._set("train").split(
+                [1 - x - y, x, y], seed=self.config.analysis.seed
+            )
+        train, held_out = self._hold_out(simulation)
+        return Parts(
+            train=train,
+            held_out=held_out,
+            tune=tune,
+            evaluate=evaluate,
+            templates=simulation if self.config.templates.held_out else train,
+        )
 
     def training(self) -> tuple[SampleSet, SampleSet]:
         """Events to train on, and those held out; files of other roles are not read."""
         if self.config.samples.tune:
             return self._hold_out(self._set("train"))
-        return self.split()[:2]
+        parts = self.split()
+        return parts.train, parts.held_out
 
     def _hold_out(self, train: SampleSet) -> tuple[SampleSet, SampleSet]:
         part = self.config.samples.held_out
@@ -212,24 +230,21 @@ class AnalysisInputs:
 
     def facts(self) -> tuple[InputFile, ...]:
         """What the provenance says of each file; paths as the configuration's folder sees them."""
-        found = []
+        facts = []
         for role in ROLES:
             for source, sample in zip(self.files[role], self._read(role), strict=True):
                 fact = input_file(role, source.path, sample, sha256=source.sha256)
-                found.append(fact._replace(path=_shown(source.path, self.config.folder)))
-        return tuple(found)
+                facts.append(fact._replace(path=_path_in(source.path, self.config.folder)))
+        return tuple(facts)
 
     def _read(self, role: str) -> list[Sample]:
         return [Sample.from_file(self.config.out / f.output) for f in self.files[role]]
 
     def _set(self, role: str) -> SampleSet:
-        by_point: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
-        for sample in self._read(role):
-            by_point.setdefault(tuple(sample.point.items()), []).append(sample)
-        return SampleSet(tuple(Sample.concatenate(group) for group in by_point.values()))
+        return SampleSet.by_point(self._read(role))
 
 
-def _shown(path: Path, folder: Path) -> str:
+def _path_in(path: Path, folder: Path) -> str:
     """A path as the configuration's folder sees it; outside of it, as it is."""
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
@@ -334,13 +349,13 @@ def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
     """
     low, high = float(values.min()), float(values.max())
     toys = config.toys
-    given = {"truth": [toys.truth]} | {
+    truths_by_key = {"truth": [toys.truth]} | {
         key: getattr(toys, key) for key in ("calibrate_at", "cover_at", "belt_at")
     }
     problems = [
         f"toys.{key}: {value:g} is outside of the training points, from {low:g} to {high:g}"
-        for key, wanted in given.items()
-        for value in wanted
+        for key, true_values in truths_by_key.items()
+        for value in true_values
         if not low <= value <= high
     ]
     distinct = len(np.unique(values))
@@ -370,10 +385,10 @@ def require_other_files(
     ConfigurationError
         Names file and roles.
     """
-    known: dict[str, tuple[str, Path]] = {}
-    for role, found in files.items():
-        for path, content in found:
-            first, other = known.setdefault(content, (role, path))
+    first_roles: dict[str, tuple[str, Path]] = {}
+    for role, entries in files.items():
+        for path, content in entries:
+            first, other = first_roles.setdefault(content, (role, path))
             if first != role:
                 of = "" if config.source is None else f"{config.source}: "
                 msg = (
@@ -419,19 +434,24 @@ def require_pools(
             problems.append(f"{degree}, events to {role} with: {error}")
             continue
         try:
-            wanted: Mapping[str, Sequence[float]] = {
+            truths_by_key: Mapping[str, Sequence[float]] = {
                 key: truths(toys, key, samples.values(parameter), limits),
                 **listed,
             }
         except ConfigurationError as error:
-            wanted = listed
+            truths_by_key = listed
             problems.append(str(error))
-        for name, values in wanted.items():
+        for name, values in truths_by_key.items():
             for value in values:
                 try:
                     pool.at({parameter: value})
                 except (ParameterError, SampleError) as error:
                     problems.append(f"toys.{name}, toys at {value:g}: {error}")
+    if toys.oracle_at is not None:
+        try:
+            tune.at(**{parameter: toys.oracle_at})
+        except ParameterError as error:
+            problems.append(f"toys.oracle_at, events to tune with: {error}")
     if problems:
         raise _refusal(config, problems)
 
@@ -445,10 +465,10 @@ def _refusal(config: AnalysisConfig, problems: Sequence[str]) -> ConfigurationEr
 def truths(
     toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float]
 ) -> tuple[float, ...]:
-    """True values as given, or in the inner half of the range, where estimates are off its ends."""
-    given: list[float] = getattr(toys, key)
-    if given:
-        return tuple(given)
+    """Configured true values, or some in the inner half of the range, away from its ends."""
+    configured: list[float] = getattr(toys, key)
+    if configured:
+        return tuple(configured)
     centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
     if toys.weight_degree is not None:
         # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
@@ -470,18 +490,18 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
     MilinferWarning
         If a sample has too few effective events (Σw)²/Σw²; names the keys.
     """
-    from milinfer.samples.weights import effective_size
+    from milinfer.samples.weights import effective_number
 
     for samples, methods in (
         (train, "histograms of features"),
         (held_out, "histograms of what the network makes of an event"),
     ):
-        sizes = [float(effective_size(s.weights)) for s in samples]
+        sizes = [effective_number(s.weights) for s in samples]
         poorest = samples[int(np.argmin(sizes))]
-        bins, found = config.templates.bins, min(sizes)
-        if found < bins * _IN_A_BIN:
+        bins, smallest = config.templates.bins, min(sizes)
+        if smallest < bins * _IN_A_BIN:
             msg = (
-                f"templates.bins = {bins}: {poorest.label} has {found:.0f} effective events for "
+                f"templates.bins = {bins}: {poorest.label} has {smallest:.0f} effective events for "
                 f"the {methods}, and {bins} bins need {bins * _IN_A_BIN:.0f} or more; they will "
                 "not be available. Use fewer bins, a larger samples.held_out or more events"
             )

@@ -138,7 +138,7 @@ def _background(path: Path) -> Facts:
 
 def _json(path: Path) -> Facts:
     from milinfer.binned.workspaces import is_workspace, read_workspace, workspace_facts
-    from milinfer.intervals.belt_files import is_belt
+    from milinfer.intervals.saved_files import is_belt
 
     if is_workspace(path):
         return workspace_facts(read_workspace(path))
@@ -169,23 +169,23 @@ def _is_histograms(content: Mapping[str, Any]) -> bool:
 def _histograms(path: Path) -> Facts:
     from milinfer.binned.templates import load_histograms
 
-    found = load_histograms(path)
-    axes = {name: [len(a) for a in h.axes] for name, h in found.items()}
+    histograms = load_histograms(path)
+    axes = {name: [len(a) for a in h.axes] for name, h in histograms.items()}
     same = len({tuple(n) for n in axes.values()}) == 1
     shape = " × ".join(map(str, next(iter(axes.values())))) if same else "of several kinds"
-    sums = {name: float(h.values(flow=True).sum()) for name, h in found.items()}
+    sums = {name: float(h.values(flow=True).sum()) for name, h in histograms.items()}
     return {
         "kind": "histograms",
-        "names": ", ".join(found),
+        "names": ", ".join(histograms),
         "bins": shape,
         "sums": ", ".join(f"{name}: {total:.5g}" for name, total in sums.items()),
     }
 
 
 def _belt(path: Path) -> Facts:
-    from milinfer.intervals.belt_files import load_belt
+    from milinfer.intervals.belt import Belt
 
-    belt = load_belt(path)
+    belt = Belt.load(path)
     return {
         "kind": f"belt ({belt.ordering})",
         "model": belt.tag.name,
@@ -200,9 +200,9 @@ def _belt(path: Path) -> Facts:
 
 
 def _calibration(path: Path) -> Facts:
-    from milinfer.intervals.saved_files import load_calibration
+    from milinfer.intervals.calibration import Calibration
 
-    calibration = load_calibration(path)
+    calibration = Calibration.load(path)
     return {
         "kind": "calibration",
         "model": calibration.model,
@@ -243,9 +243,9 @@ def _summary(path: Path) -> Facts:
 
 
 def _analysis(path: Path) -> Facts:
-    from milinfer.workflow.configuration import read_configuration
+    from milinfer.workflow.configuration import AnalysisConfig
 
-    config = read_configuration(path)
+    config = AnalysisConfig.from_file(path)
     facts: Facts = {"kind": "analysis", "title": config.analysis.title}
     for role in ("train", "tune", "evaluate"):
         sections = getattr(config.samples, role)
@@ -339,9 +339,9 @@ def _nanoaod(path: Path) -> Facts:
 
 
 def _features(path: Path) -> Facts:
-    from milinfer.samples.sample_files import read_sample
+    from milinfer.samples.sample import Sample
 
-    sample = read_sample(path)
+    sample = Sample.from_file(path)
     return {
         "kind": "features",
         "process": sample.process,

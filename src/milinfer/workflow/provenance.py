@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,15 @@ from milinfer.typing import PathLikeStr
 from milinfer.utils.files import file_hash
 from milinfer.utils.points import format_point
 
-__all__ = ["InputFile", "Provenance", "StepRun", "input_file", "sample_facts", "versions"]
+__all__ = [
+    "InputFile",
+    "Preparation",
+    "Provenance",
+    "StepRun",
+    "input_file",
+    "sample_facts",
+    "versions",
+]
 
 _PACKAGES = (
     "milinfer awkward coffea hist iminuit keras matplotlib mplhep numpy pyhf pylhe scipy "
@@ -117,6 +125,47 @@ class Provenance:
         }
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What a program did to make the input files of an analysis before it ran the analysis.
+
+    Parameters
+    ----------
+    provenance
+        Its command, configuration, input files and start, which stand in the result instead of
+        those of the analysis; its seeds and steps stand before those of the analysis.
+    describe
+        Makes further entries of ``summary.json`` from the provenance of both.
+
+    Examples
+    --------
+    >>> Preparation(Provenance("milinfer demo")).describe(Provenance())
+    {}
+    """
+
+    provenance: Provenance
+    describe: Callable[[Provenance], Mapping[str, Any]] = lambda _: {}
+
+    def join(self, analysis: Provenance) -> Provenance:
+        """Provenance of the preparation and of the analysis after it.
+
+        Examples
+        --------
+        >>> first = StepRun("generate", "run", 1.0)
+        >>> second = StepRun("inference", "run", 2.0)
+        >>> preparation = Preparation(Provenance("milinfer demo", steps=(first,)))
+        >>> joined = preparation.join(Provenance("milinfer run", steps=(second,)))
+        >>> joined.command, [step.name for step in joined.steps]
+        ('milinfer demo', ['generate', 'inference'])
+        """
+        before = self.provenance
+        return replace(
+            before,
+            seeds={**before.seeds, **analysis.seeds},
+            steps=(*before.steps, *analysis.steps),
+        )
+
+
 def versions() -> dict[str, Any]:
     """Python, machine, and the packages that numbers depend on.
 
@@ -160,8 +209,8 @@ def input_file(
     ...     path = pathlib.Path(folder, "a.parquet")
     ...     sample = gaussian.generate(5, 0.5, seed=1)
     ...     sample.to_file(path)
-    ...     found = input_file("data", path, sample)
-    >>> found.n_events, found.content, len(found.sha256)
+    ...     fact = input_file("data", path, sample)
+    >>> fact.n_events, fact.content, len(fact.sha256)
     (5, 'gaussian at mu=0.5', 64)
     """
     return InputFile(
@@ -184,22 +233,22 @@ def sample_facts(role: str, samples: Iterable[Sample]) -> dict[str, Any]:
     >>> facts["n_events"], facts["points"], facts["source"]
     (10, ['mu=-0.1', 'mu=0.1'], 'milinfer.datasets.gaussian, seeds 1835504127, 1731038949')
     """
-    found: Sequence[Sample] = tuple(samples)
+    members: Sequence[Sample] = tuple(samples)
     return {
         "role": role,
-        "processes": sorted({s.process for s in found}),
-        "points": [format_point(s.point) for s in found if s.point],
-        "n_events": sum(len(s) for s in found),
-        "source": _source([s.provenance for s in found]),
+        "processes": sorted({s.process for s in members}),
+        "points": [format_point(s.point) for s in members if s.point],
+        "n_events": sum(len(s) for s in members),
+        "source": _source([s.provenance for s in members]),
     }
 
 
-def _source(known: Sequence[Mapping[str, Any]]) -> str:
+def _source(provenances: Sequence[Mapping[str, Any]]) -> str:
     """Generator and seeds, or files; empty where samples do not say."""
     words = []
-    generators = {str(k["generator"]) for k in known if "generator" in k}
+    generators = {str(k["generator"]) for k in provenances if "generator" in k}
     for name in sorted(generators):
-        seeds = [str(k["seed"]) for k in known if k.get("generator") == name and "seed" in k]
+        seeds = [str(k["seed"]) for k in provenances if k.get("generator") == name and "seed" in k]
         words.append(f"{name}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}")
-    files = sorted({str(f) for k in known for f in k.get("files", ())})
+    files = sorted({str(f) for k in provenances for f in k.get("files", ())})
     return "; ".join([*words, ", ".join(files)] if files else words)

@@ -19,17 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from milinfer.learning.bag_likelihood import log_training
 from milinfer.learning.model_files import FORMAT
-from milinfer.learning.tracking import (
-    GuardedTracker,
-    Tracker,
-    flat_numbers,
-    flat_settings,
-    log_training,
-)
-from milinfer.samples.sample import SampleSet
+from milinfer.learning.tracking import GuardedTracker, Tracker, flat_numbers, flat_settings
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import PathLikeStr
-from milinfer.workflow.configuration import AnalysisConfig, ModelSection, read_configuration
+from milinfer.workflow.configuration import AnalysisConfig, ModelSection, ToysSection
 from milinfer.workflow.inputs import (
     ROLES,
     AnalysisInputs,
@@ -39,7 +34,7 @@ from milinfer.workflow.inputs import (
     truths,
     warn_of_bins,
 )
-from milinfer.workflow.provenance import Provenance, StepRun
+from milinfer.workflow.provenance import Preparation, Provenance, StepRun
 from milinfer.workflow.steps import Step, Steps, StepState, content_hash
 
 if TYPE_CHECKING:
@@ -77,10 +72,13 @@ class AnalysisPlan:
     Attributes
     ----------
     tracker
-        Is told of trainings; None for nobody.
+        Tracker to notify, or None.
+    preparation
+        What made the input files, or None if they were there.
     """
 
     tracker: Tracker | None = None
+    preparation: Preparation | None = None
 
     def __init__(
         self, config: AnalysisConfig, on_file: Callable[[Path], None] = lambda _: None
@@ -139,6 +137,7 @@ class AnalysisPlan:
             section = getattr(config, name).model_dump()
             depends |= {f"{name}.{key}": value for key, value in section.items()}
         depends["analysis.title"] = config.analysis.title
+        depends["data.simulated"] = config.data.simulated
         return Step("inference", depends, self._results, self._infer)
 
     @property
@@ -158,8 +157,8 @@ class AnalysisPlan:
         train = self._training_samples(first=section == self.config.model[0])
         fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
         model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
-        given = {"epochs": section.epochs, "batch_events": section.batch_events}
-        chosen: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        options = {"epochs": section.epochs, "batch_events": section.batch_events}
+        chosen: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
         model = replace(model, training=replace(model.default_training, **chosen))
         epochs = section.ensemble * model.training.epochs  # type: ignore[union-attr]  # given above
         with progress(f"training {section.title}", epochs) as advance:
@@ -176,7 +175,7 @@ class AnalysisPlan:
         values = train.values(train.parameters[0])
         require_truths(self.config, values)
         if parts is not None:
-            warn_of_bins(self.config, train, parts.held_out)
+            warn_of_bins(self.config, parts.templates, parts.held_out)
             limits = (float(values.min()), float(values.max()))
             require_pools(self.config, parts.tune, parts.evaluate, limits)
         return train
@@ -191,30 +190,29 @@ class AnalysisPlan:
                 log_training(self.tracker, BagLikelihood.load(folder))
 
     def _infer(self) -> str:
-        from milinfer.intervals.belt_files import save_belt
-        from milinfer.intervals.saved_files import save_calibration
         from milinfer.learning.bag_likelihood import BagLikelihood
         from milinfer.workflow.analysis import Analysis, analyse
+        from milinfer.workflow.report import write_report
 
         config, toys, templates = self.config, self.config.toys, self.config.templates
         out, start = config.out, time.perf_counter()
         models = tuple(BagLikelihood.load(out / self._model_folder(m)) for m in config.model)
-        train, held_out, tune, evaluate = self._inputs.split()
-        data = self._inputs.data()
+        parts, data = self._inputs.split(), self._inputs.data()
         parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
         result = analyse(
             Analysis(
                 models=models,
                 data=data,
-                templates=train,
-                classifier_templates=held_out,
-                calibration=tune,
-                evaluation=evaluate,
+                templates=parts.templates,
+                classifier_templates=parts.held_out,
+                calibration=parts.tune,
+                evaluation=parts.evaluate,
                 truth=toys.truth,
+                simulated=config.data.simulated,
                 title=config.analysis.title,
                 weight_degree=toys.weight_degree,
-                calibrate_at=truths(toys, "calibrate_at", tune.values(parameter), limits),
-                cover_at=truths(toys, "cover_at", evaluate.values(parameter), limits),
+                calibrate_at=truths(toys, "calibrate_at", parts.tune.values(parameter), limits),
+                cover_at=truths(toys, "cover_at", parts.evaluate.values(parameter), limits),
                 belt_at=tuple(toys.belt_at),
                 observable=templates.observable,
                 bins=templates.bins,
@@ -222,22 +220,26 @@ class AnalysisPlan:
                 bins_2d=templates.bins_2d,
                 degree=templates.degree,
                 mc_stat=templates.mc_stat,
-                oracle_pool=tune if toys.oracle else None,
+                oracle_pool=_oracle_pool(toys, parts.tune),
                 n_toys=toys.number,
                 seed=config.analysis.seed,
                 workers=config.analysis.workers,
             )
         )
-        result.extra.update({"training_events": train.n_events})
+        result.extra.update({"training_events": parts.train.n_events})
         words = f"{len(data)} events of data, {toys.number} toys at each truth"
         inference = StepRun("inference", "run", round(time.perf_counter() - start, 2), words)
-        result = replace(result, provenance=self._provenance(models, inference))
+        provenance = self._provenance(models, inference)
+        if self.preparation is not None:
+            provenance = self.preparation.join(provenance)
+            result.extra.update(self.preparation.describe(provenance))
+        result = replace(result, provenance=provenance)
         for left in out.glob(".results-*"):  # of a run that was killed; no other works here
             shutil.rmtree(left)
         # The results of an earlier run stay until all of the new ones are there.
         with tempfile.TemporaryDirectory(dir=out, prefix=".results-") as parent:
             fresh = Path(parent)
-            result.write(fresh)
+            write_report(result, fresh)
             (fresh / "calibrations").mkdir()
             (fresh / "belts").mkdir()
             for model in models:
@@ -245,9 +247,9 @@ class AnalysisPlan:
                     continue
                 calibration = result.comparison[model.name].calibration
                 if calibration is not None:
-                    save_calibration(calibration, fresh / "calibrations" / f"{model.name}.json")
+                    calibration.save(fresh / "calibrations" / f"{model.name}.json")
                 if model.name in result.belts:
-                    save_belt(result.belts[model.name], fresh / "belts" / f"{model.name}.json")
+                    result.belts[model.name].save(fresh / "belts" / f"{model.name}.json")
             for name in self._results:
                 _put(fresh / name, out / name)
         return words
@@ -272,6 +274,15 @@ class AnalysisPlan:
             steps=(*steps, inference),
             started=self._started,
         )
+
+
+def _oracle_pool(toys: ToysSection, tune: SampleSet) -> Sample | SampleSet | None:
+    """Events that normalise the exact ratio, or None if the configuration leaves it out."""
+    if not toys.oracle:
+        return None
+    if toys.oracle_at is None:
+        return tune
+    return tune.at(**{tune.parameters[0]: toys.oracle_at})
 
 
 def _put(source: Path, target: Path) -> None:
@@ -305,8 +316,9 @@ def plan_analysis(
     ...
     milinfer.exceptions.ConfigurationError: cannot read analysis.toml: ...
     """
-    found = config if isinstance(config, AnalysisConfig) else read_configuration(config)
-    return AnalysisPlan(found, on_file)
+    if not isinstance(config, AnalysisConfig):
+        config = AnalysisConfig.from_file(config)
+    return AnalysisPlan(config, on_file)
 
 
 def run_analysis(
@@ -314,6 +326,7 @@ def run_analysis(
     *,
     echo: Callable[[str], None] = lambda _: None,
     tracker: Tracker | None = None,
+    preparation: Preparation | None = None,
 ) -> dict[str, Any]:
     """Run an analysis, except for the steps that are done already.
 
@@ -327,6 +340,9 @@ def run_analysis(
         Is told what the run does, and not closed; default: as ``[tracking]`` says, else none.  It
         hears of every epoch as it comes, and at the end of trainings done before, all settings, the
         numbers of the summary, figures and report, also where nothing was left to do.
+    preparation
+        For programs that make the input files and then run the analysis, as ``milinfer demo``
+        does: what they did, for the summary and the report.
 
     Returns
     -------
@@ -351,10 +367,10 @@ def run_analysis(
     """
     plan = plan_analysis(config)
     section = plan.config.tracking
-    with plan.steps.locked(), ExitStack() as own:
-        plan.tracker = tracker
+    with plan.steps.locked(), ExitStack() as trackers:
+        plan.tracker, plan.preparation = tracker, preparation
         if tracker is None and section is not None:
-            plan.tracker = own.enter_context(open_tracker(plan.config, section))
+            plan.tracker = trackers.enter_context(open_tracker(plan.config, section))
         for step, state in plan.planned():
             if state.kind == "done":
                 echo(f"{step.name:<28} done before")

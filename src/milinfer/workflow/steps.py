@@ -128,8 +128,8 @@ class Steps:
 
     def record(self, step: Step) -> dict[str, Any]:
         """What the record of a step that is done says, such as ``done`` and ``seconds``."""
-        found: dict[str, Any] = json.loads(self._record(step).read_text(encoding="utf-8"))
-        return found
+        record: dict[str, Any] = json.loads(self._record(step).read_text(encoding="utf-8"))
+        return record
 
     def execute(self, step: Step) -> str:
         """Do a step, and keep a record of it.
@@ -186,12 +186,12 @@ class Steps:
         return self.folder / "steps" / f"{step.name}.json"
 
     def _files(self, step: Step) -> Sequence[Path]:
-        found: list[Path] = []
+        files: list[Path] = []
         for name in step.outputs:
             path = self.folder / name
             inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
             if not inside or not inside[0].is_file():
                 msg = f"step {step.name} was to write {path} and did not"
                 raise ConfigurationError(msg)
-            found += inside
-        return found
+            files += inside
+        return files
