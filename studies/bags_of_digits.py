@@ -299,7 +299,7 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
 
 def _scores(results: Mapping[str, Any]) -> Figure:
     """Every fold, their mean, and the bar."""
-    from milinfer.plotting.results import PALETTE, styled
+    from milinfer.plotting import PALETTE, styled
 
     titles = {"three": "is there a three?", "mean": "mean digit"}
     with styled():
@@ -331,7 +331,7 @@ def _scores(results: Mapping[str, Any]) -> Figure:
 
 def _bags(examples: Mapping[str, Any]) -> Figure:
     """Digits of some bags; above them the probability of noisy-or, below them the attention."""
-    from milinfer.plotting.results import PALETTE, styled
+    from milinfer.plotting import PALETTE, styled
 
     n = len(examples["bags"])
     with styled():

@@ -20,7 +20,7 @@ import milinfer as mil
 from milinfer.diagnostics.roc import Estimate, mean_over_trainings
 from milinfer.diagnostics.separation import divergence, joint_and_product
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.plotting import PALETTE, styled
 
 SIZES = {  # events of each class to train on and to test with, epochs, trainings, values of ε
     "quick": (20_000, 100_000, 8, 2, (0.5, 2.0)),

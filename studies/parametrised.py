@@ -26,7 +26,7 @@ from milinfer.datasets import vbf_hww
 from milinfer.datasets.observable import observable_coefficients
 from milinfer.diagnostics.two_sample import weighted_auc
 from milinfer.likelihood.surface import Interpolation
-from milinfer.plotting.results import PALETTE, figure_of, styled
+from milinfer.plotting import PALETTE, figure_of, styled
 
 SYMMETRIC, NO_REFERENCE, POSITIVE = "symmetric", "no pairs at θ = 0", "only positives at θ = 0"
 EXACT = "exact"

@@ -24,7 +24,7 @@ from milinfer.datasets import vbf_hww
 from milinfer.datasets.observable import observable_coefficients
 from milinfer.diagnostics.roc import Estimate
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.plotting import PALETTE, styled
 from milinfer.samples.reweighting import bennett
 
 N = 100

@@ -218,7 +218,7 @@ def test_export_refuses_what_does_not_fit(templates):
         "yields of tt must be 5 numbers": {"background": [BackgroundYields("tt", [1.0, 2.0])]},
         "different names": {"background": [BackgroundYields("tt", 1.0)] * 2},
         "is for ww; there are signal": {"systematics": [Systematic("a", 0, 0.1, ("ww",))]},
-        "comes twice for the sample": {"systematics": [Systematic("a", -0.1, 0.1)] * 2},
+        "is given twice for the sample": {"systematics": [Systematic("a", -0.1, 0.1)] * 2},
         "must be above -1": {"systematics": [Systematic("a", -1.2, 0.1)]},
         r"shape \(2,\); one number": {"systematics": [Systematic("a", [0.1, 0.1], 0.1)]},
         "have other parameters": {
@@ -270,7 +270,7 @@ def broken(workspace, change):
         ),
         (
             lambda s: s["channels"][0]["samples"][1].update(name="signal_0"),
-            "at /channels/0/samples/1/name: 'signal_0' comes twice",
+            "at /channels/0/samples/1/name: the name 'signal_0' is used twice",
         ),
         (
             lambda s: s["measurements"][0]["config"]["parameters"].pop(),

@@ -43,14 +43,6 @@ def test_no_name_is_that_of_a_file():
     assert not {p.stem for p in FILES} & set(plotting.__all__)
 
 
-def test_type_checkers_see_every_name():
-    """Names are imported when first used; the same list stands once more for type checkers."""
-    tree = ast.parse(Path(plotting.__file__).read_text(encoding="utf-8"))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    files = {a.asname: node.module.split(".")[-1] for node in block.body for a in node.names}
-    assert files == plotting._WHERE
-
-
 def test_matplotlib_is_loaded_only_to_draw():
     code = (
         "import sys, milinfer.plotting; assert 'matplotlib' not in sys.modules; "

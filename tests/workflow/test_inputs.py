@@ -101,7 +101,7 @@ def test_too_many_bins_are_warned_of(tmp_path):
         warn_of_bins(config(tmp_path, bins=21), train, held_out)
     (message,) = (str(w.message) for w in warned)
     assert message.startswith("templates.bins = 21: gaussian at mu=-0.5 has 200 effective events")
-    assert "what the network makes of an event" in message
+    assert "histograms of the output of the network" in message
     assert "21 bins need 210 or more" in message
     with pytest.warns(MilinferWarning) as warned:
         warn_of_bins(config(tmp_path, bins=81), train, held_out)

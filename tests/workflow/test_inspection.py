@@ -70,7 +70,7 @@ def test_what_a_file_does_not_say_is_not_given(tmp_path):
 @pytest.mark.parametrize("name", ["report.html", "scan.SVG", "scan.pdf", "scan.png"])
 def test_pictures_are_not_inspected(tmp_path, name):
     (tmp_path / name).write_text("<html>")
-    with pytest.raises(SampleError, match=r"is there to be looked at.*summary\.json"):
+    with pytest.raises(SampleError, match=r"is a figure or a report.*summary\.json"):
         inspect_file(tmp_path / name)
 
 
@@ -126,7 +126,7 @@ def test_results(tmp_path):
     assert inspect_file(tmp_path) == inspect_file(tmp_path / "summary.json") == expected
     del method["estimate"]
     (tmp_path / "summary.json").write_text(json.dumps(content))
-    with pytest.raises(ModelError, match=r"summary\.json is not a whole summary .*'estimate'"):
+    with pytest.raises(ModelError, match=r"summary\.json is an incomplete summary .*'estimate'"):
         inspect_file(tmp_path)
 
 
@@ -139,7 +139,7 @@ def test_analysis(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.json", "{", r"a\.json is no JSON file"),
+        ("a.json", "{", r"a\.json is not a JSON file"),
         ("a.json", "[1]", r"a\.json holds no JSON object"),
         ("a.json", "{}", r"a\.json"),
         ("a.onnx", "no graph", r"a\.onnx is not an ONNX file"),

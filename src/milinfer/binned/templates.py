@@ -255,7 +255,7 @@ def _fit(
     fit = fit_bins(basis, points, contents, np.sqrt(variances))
     for _ in range(3):
         expected = basis.value(fit, points)
-        # Kept near one: where weights have both signs, contents say little about variances.
+        # Kept near one: with weights of both signs, contents tell little about variances.
         usable = (contents > 0) & (expected > 0)
         ratio = np.divide(expected, contents, where=usable, out=np.ones_like(contents))
         fit = fit_bins(basis, points, contents, np.sqrt(variances * np.clip(ratio, 0.2, 5.0)))

@@ -425,7 +425,9 @@ def export_workspace(
         ).items():
             earlier = {(m["name"], m["type"]) for m in modifiers[sample]}
             if (modifier["name"], modifier["type"]) in earlier:
-                msg = f"{name}: {systematic.name} comes twice for the sample {sample}; merge them"
+                msg = (
+                    f"{name}: {systematic.name} is given twice for the sample {sample}; merge them"
+                )
                 raise TemplateError(msg)
             modifiers[sample].append(modifier)
     if luminosity_uncertainty is not None:

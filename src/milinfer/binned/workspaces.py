@@ -245,7 +245,7 @@ def _count(n: int, what: str) -> str:
 
 def _load(path: PathLikeStr) -> Any:
     def refuse(constant: str) -> NoReturn:
-        msg = f"{path} has the number {constant}, which JSON does not know; replace it"
+        msg = f"{path} has the number {constant}, which is not allowed in JSON; replace it"
         raise WorkspaceError(msg)
 
     try:
@@ -446,4 +446,4 @@ def _require_once(items: Sequence[Mapping[str, Any]], at: list[str | int], name:
     names = [item["name"] for item in items]
     for k, item in enumerate(names):
         if item in names[:k]:
-            fail(name, [*at, k, "name"], f"{item!r} comes twice")
+            fail(name, [*at, k, "name"], f"the name {item!r} is used twice")

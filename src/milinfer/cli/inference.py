@@ -52,7 +52,7 @@ __all__ = ["compare", "fit", "report", "train"]
     type=click.Choice(["hard", "joint"]),
     default="hard",
     show_default=True,
-    help="The sample of an event, or the joint likelihood ratio that its weights know.",
+    help="The sample of an event, or the joint likelihood ratio from its weights.",
 )
 @click.option(
     "--order",
@@ -238,7 +238,9 @@ def fit(
             interval = belt.interval(cost, cl)
             click.echo(f"Neyman, {cl:.2%}: {interval}")
             if any(any(ends) for ends in interval.at_bound):
-                click.echo("  an end of it is the end of the belt: make one of more true values")
+                click.echo(
+                    "  the interval reaches the edge of the belt; build a belt over a wider range"
+                )
             belt_figures[key] = interval.intervals
             belt_figures[f"{key}_error"] = interval.errors
             belt_figures[f"{key}_at_bound"] = interval.at_bound
@@ -399,7 +401,7 @@ def compare(
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @json_option
 def report(directory: Path, json_path: Path | None) -> None:
-    """Print the table of a finished run and say where its report lies.
+    """Print the results of a finished run and the path of its report.
 
     \b
     milinfer report demo
@@ -418,7 +420,7 @@ def report(directory: Path, json_path: Path | None) -> None:
 
 
 def _read_data(spec: str, feature_set: str) -> Any:
-    """Read a dataset."""
+    """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)

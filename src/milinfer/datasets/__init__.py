@@ -6,8 +6,12 @@
     A background to it.
 `observable`
     Exact likelihood ratio of the lead case, given only what a detector sees.
+`contamination`
+    Bags of signal events among background, with the exact answers.
 `gaussian`
-    Closed-form examples.
+    Gaussian examples with closed-form likelihood ratios.
+`quadratic`
+    A quadratic EFT problem in one or two parameters, with a hidden variable.
 `public`
     Readers of the public samples of [NT], which are not part of the package.
 """

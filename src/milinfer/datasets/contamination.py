@@ -238,7 +238,7 @@ def mixture_llr(llr: ArrayLike, log_background: ArrayLike, ratio: float) -> Floa
     Returns
     -------
     ndarray
-        Of the same shape.
+        Shape of `llr`.
 
     Examples
     --------

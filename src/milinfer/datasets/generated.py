@@ -137,7 +137,8 @@ class GeneratedEvents:
         ParameterError
             If a point has another parameter than c_HW, or the process has none.
         """
-        from milinfer.io.lhe import LHEInfo, LHEProcess, LHEWeight, make_events
+        from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
+        from milinfer.io.event.record import make_events
 
         named = weights if isinstance(weights, Mapping) else {point_id(p): p for p in weights}
         for point in named.values():

@@ -256,7 +256,7 @@ def _assemble(
     ids[:, 0], ids[:, 1] = np.where(u_first, 2, 1), np.where(u_first, 1, 2)
     ids[:, 2:9] = _IDS[boson]
     ids[:, 9], ids[:, 10] = 1, 2
-    if boson == "Z":  # all three neutrino flavours alike
+    if boson == "Z":  # all three neutrino flavours, equally often
         flavour = np.array([12, 14, 16])[rng.integers(3, size=len(ids))]
         ids[:, 7], ids[:, 8] = flavour, -flavour
     return everything[..., [1, 2, 3, 0]], ids
@@ -489,7 +489,7 @@ class Grid:
         return out
 
     def refined(self, uniform: FloatArray, values: FloatArray, damping: float = 0.7) -> Grid:
-        """Move the edges so that each cell carries about the same Σ values² ."""
+        """Move the edges so that each cell carries about the same Σ values²."""
         n_cells = self.edges.shape[1] - 1
         edges = np.empty_like(self.edges)
         for d in range(len(edges)):

@@ -39,7 +39,7 @@ class _Jets(NamedTuple):
     Parameters
     ----------
     pt, exp_eta
-        Of each jet, shape (n,) each.
+        pT in GeV and exp(η) of each jet, shape (n,) each.
     cos, sin
         Cosine and sine of Δφ.
     exp_y, mt
@@ -102,7 +102,7 @@ def production_weights(x: FloatArray) -> FloatArray:
     Returns
     -------
     ndarray
-        Shape (n, 3); zero where the cuts on jets fail.
+        Shape (n, 3); zero for points that fail the cuts on jets.
 
     Examples
     --------

@@ -196,14 +196,14 @@ def top_quarks(folder: PathLikeStr, *, level: str = "simulation") -> SampleSet:
     Parameters
     ----------
     folder
-        With ``SRGN_Mt_default.npz`` (172.5 GeV) and ``SRGN_Mt_unknown.npz`` (175 GeV).
+        Folder with ``SRGN_Mt_default.npz`` (172.5 GeV) and ``SRGN_Mt_unknown.npz`` (175 GeV).
     level
         ``"simulation"`` (after the detector) or ``"generator"``: the array of that name.
 
     Returns
     -------
     SampleSet
-        At ``m_t`` = 172.5 and 175 GeV, with :data:`TOP_FEATURES`.
+        Samples at ``m_t`` = 172.5 and 175 GeV, with :data:`TOP_FEATURES`.
 
     Raises
     ------
@@ -297,7 +297,9 @@ def _read_array(file: Path, key: str | None = None) -> FloatArray:
 
 def _require_file(file: Path) -> None:
     if not file.is_file():
-        msg = f"there is no file {file}; milinfer downloads nothing, see the module for its source"
+        msg = (
+            f"there is no file {file}; download it first, milinfer.datasets.public names its source"
+        )
         raise SampleError(msg)
 
 

@@ -55,7 +55,7 @@ def generate(
     ParameterError
         If the point is not one of c_HW in range.
     SampleError
-        If no events are asked for, or the unweighting fails.
+        If fewer than one event is asked for.
 
     Examples
     --------

@@ -1,7 +1,8 @@
 """Figures of all results, and the style in which they are drawn.
 
 Every function ``plot_…`` returns a :class:`matplotlib.figure.Figure`, and ``diagnostic_figures``
-those of a diagnosis by name.  Names are imported when first used, so that matplotlib is loaded only
+those of a diagnosis by name.  ``styled``, ``figure_of``, ``parameter_label`` and ``PALETTE`` give
+other figures the same style.  Names are imported when first used, so that matplotlib is loaded only
 by what draws.
 
 Examples

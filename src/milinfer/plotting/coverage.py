@@ -255,7 +255,7 @@ def plot_belt(
     Parameters
     ----------
     belt
-        From :func:`milinfer.neyman`.
+        Belt from :func:`milinfer.neyman`.
     cl
         One of the levels of the belt.
     observed
@@ -384,7 +384,7 @@ def plot_region(*regions: ConfidenceRegion) -> Figure:
     Parameters
     ----------
     regions
-        From :meth:`milinfer.Belt.region`, of one dataset at several levels.
+        Regions from :meth:`milinfer.Belt.region`, of one dataset at several levels.
 
     Examples
     --------

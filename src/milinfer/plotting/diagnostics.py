@@ -128,7 +128,7 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
     Parameters
     ----------
     diagnosis
-        With at least one sample at another value than the reference.
+        Diagnosis with at least one sample at another value than the reference.
     n_features
         Largest number of features, each at the value with its smallest p-value.
 
@@ -207,7 +207,7 @@ def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
     Parameters
     ----------
     diagnosis
-        With at least one sample at another value than the reference.
+        Diagnosis with at least one sample at another value than the reference.
     n_curves
         Largest number of curves; those with the smallest p-values are drawn.
 

@@ -32,11 +32,7 @@ if TYPE_CHECKING:
     from milinfer.likelihood.fits import Interval
     from milinfer.toys.ensemble import ToyEnsemble
 
-# The style is offered from here, too: figures of a user's own look alike with it.
 __all__ = [
-    "PALETTE",
-    "figure_of",
-    "parameter_label",
     "plot_coverage",
     "plot_estimates",
     "plot_intervals",
@@ -44,8 +40,8 @@ __all__ = [
     "plot_response",
     "plot_scans",
     "plot_training",
-    "styled",
 ]
+
 # Levels of all intervals of the package: one and two standard deviations.
 _LEVELS = (CL68, CL95)
 

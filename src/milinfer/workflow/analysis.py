@@ -1,6 +1,7 @@
-"""The inference half of the main job: one dataset, several methods, toys.
+"""Inference: fit one dataset by several methods and measure all of them on the same toys.
 
-What goes into an analysis and what comes out: data, methods, numbers, files.
+:class:`Analysis` holds samples, trained models and settings, :func:`analyse` runs it, and
+:class:`AnalysisResult` holds the numbers; figures and files are made in :mod:`workflow.report`.
 """
 
 from __future__ import annotations
@@ -75,9 +76,9 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     Warns
     -----
     MilinferWarning
-        If another method fails; it is in `unavailable` of the result then, with the reason.  If one
+        If another method fails; `unavailable` of the result then gives the reason.  If a method
         cannot be calibrated, or has no interval of the data or no belt; `problems` of its result
-        say why, and the rest of it is as trained.
+        gives the reason, and the rest of its result is that of the uncalibrated method.
     """
     model, seed = analysis.model, analysis.seed
     if not len(analysis.data):
@@ -92,7 +93,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         name: next(e for e in ensembles if e.truth == truth)
         for name, ensembles in evaluated.items()
     }
-    # pyhf and the oracle stay as their users run them; the learned surface needs its calibration.
+    # pyhf and the oracle are used as their users run them; the learned surfaces are calibrated.
     learned = {m.name for m in analysis.models}
     methods: dict[str, MethodResult] = {}
     belts: dict[str, Belt] = {}
@@ -128,7 +129,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
             if problem:
                 methods[name] = _with_problem(methods[name], problem)
     _warn_of_problems(methods.values())
-    # The toys that the comparison takes I_eff from, so that ratios are those of its numbers.
+    # The comparison takes I_eff from these toys too, so that ratios agree with its numbers.
     ordered = {name: [at_truth[name], *toys[name]] for name in methods}
     widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
     return AnalysisResult(
@@ -149,7 +150,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
 
 
 def _truth(analysis: Analysis) -> float:
-    """Where the methods are compared."""
+    """True value at which the methods are compared."""
     if analysis.truth is not None:
         return analysis.truth
     values = analysis.evaluation.values(analysis.model.parameter)
@@ -165,7 +166,7 @@ def _truth(analysis: Analysis) -> float:
 def _methods(
     analysis: Analysis, binned: dict[str, Templates], attempts: Attempts
 ) -> tuple[list[Model], dict[str, Cost]]:
-    """Every method as a model for toys and as a cost of the data."""
+    """Make every method twice: as a model for toys and as a cost of the data."""
     parameter = analysis.model.parameter
     low, high = analysis.model.interpolation.limits[0]
     fine = Interpolation(np.linspace(low, high, 81), "spline")
@@ -214,9 +215,10 @@ def _warn_of_problems(methods: Iterable[MethodResult]) -> None:
 def _relative(
     toys: dict[str, list[ToyEnsemble]], histograms: list[str], seed: int
 ) -> tuple[tuple[RelativeWidth, ...], tuple[InformationRatio, ...]]:
-    """Widths over that of the best histogram, information over that of the oracle, or else of it.
+    """Ratios of widths to the best histogram, and of information to the oracle.
 
-    Without toys at a second truth there is no response, and nothing to compare with.
+    Without an oracle the information is compared with that of the best histogram.  Toys at one
+    truth alone give no response, and so no ratios.
     """
     widths: tuple[RelativeWidth, ...] = ()
     if len({e.truth for e in next(iter(toys.values()))}) == 1:
@@ -230,7 +232,7 @@ def _relative(
 
 
 def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagnosis | str:
-    """Checks on events that did not train the model, or why there can be none."""
+    """Diagnose a model on events that did not train it, or say why that is impossible."""
     if not model.additive:
         return "not diagnosed: its bags are more than the sum of their events"
     reference = float(np.ravel(model.reference)[0])
@@ -250,9 +252,9 @@ def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagn
 
 
 def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
-    """Templates of one feature, of two, and of what the network makes of an event.
+    """Fill templates of one feature, of two features, and of the output of the network.
 
-    Bins of one observable keep the most information at the reference, those of two are quantiles.
+    Bins of one observable keep the most information at the reference; those of two are quantiles.
     """
     model, degree = analysis.model, analysis.degree
     at = {model.parameter: float(np.ravel(model.reference)[0])}
@@ -274,7 +276,7 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
                 degree=degree,
             )
     if (held_out := analysis.classifier_templates) is not None:
-        require_unseen(model, held_out, "a histogram of what it makes of an event")
+        require_unseen(model, held_out, "a histogram of its output")
         add("pyhf_classifier", held_out, lambda: classifier_output(model))
         add("pyhf_score", held_out, lambda: score_observable(model, at[model.parameter]))
     return templates
@@ -285,7 +287,7 @@ def _throw(
 ) -> tuple[
     dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]]
 ]:
-    """Toys for calibration (all models), for coverage (all) and for belts (the learned ones)."""
+    """Generate toys for calibration and coverage (all models) and for belts (learned models)."""
     parameter, n, seed = analysis.model.parameter, analysis.n_toys, analysis.seed
     tuning, other = (
         EventPool(s, analysis.weight_degree) for s in (analysis.calibration, analysis.evaluation)
@@ -319,12 +321,12 @@ _DIAGNOSTICS = ("verdict", "passed", "n_events", "reference", "checks")
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What goes in.
+    """Samples, trained models and settings of one analysis.
 
     Parameters
     ----------
     models
-        Trained likelihoods with different names; the first is the one that the report is about.
+        Trained likelihoods with different names; the report is about the first one.
     data
         Dataset to fit.
     templates
@@ -335,31 +337,32 @@ class Analysis:
     evaluation
         Samples of other events, for coverage.
     truth
-        Where the methods are compared; default: the point of the one evaluation sample.
+        True value at which the methods are compared; default: the point of the one evaluation
+        sample.
     weight_degree
-        Degree of the event weights in the parameter; toys can then be thrown anywhere between the
-        samples, each with all events.  None: only where samples are.
+        Degree of the event weights in the parameter; toys can then be generated anywhere between
+        the samples, each from all events.  None: only at the points of the samples.
     calibrate_at, cover_at, belt_at
-        True values of the toys for calibrations, coverage and belts; default: where the samples
-        are, and no belts.
+        True values of the toys for calibrations, coverage and belts; default: the points of the
+        samples, and no belts.
     observable, bins, degree
-        Of the histogram, and of its morphing polynomial.
+        Feature and number of bins of the histogram, and degree of its morphing polynomial.
     second_observable, bins_2d
-        For a histogram of two observables; None leaves it out.
+        Second feature and numbers of bins of a histogram of two observables; None leaves it out.
     mc_stat
         Whether the Monte-Carlo errors of the templates count in the histograms' likelihoods.
     n_toys
-        At each true value.
+        Number of toys at each true value.
     seed
-        Of the toys.
+        Seed of the toys.
     workers
-        Threads that throw them.
+        Number of threads that generate toys.
     classifier_templates
         Held-out samples for the histogram of the classifier output; None leaves that method out.
     oracle_pool
         Sample or samples that normalise the exact likelihood ratio; None leaves the oracle out.
     drawn_features
-        Features to draw in the report; the first three where there are none of these.
+        Features to draw in the report; default if the samples have none of these: the first three.
     title
         Heading of the report.
     simulated
@@ -404,22 +407,23 @@ class AnalysisResult:
     Parameters
     ----------
     analysis, comparison, costs, templates, calibration_toys, evaluation_toys, coverage, belts
-        What went in, and what each method says of the data and the toys.
+        The input, and the results of each method on the data and the toys.
     truth
-        Where the methods are compared.
+        True value at which the methods are compared.
     widths
-        Widths over that of the best histogram; empty where the toys are at one truth only.
+        Widths over that of the best histogram; empty if the toys are at one truth only.
     information
-        I_eff over that of the oracle, or of the best histogram where there is no oracle; likewise.
+        I_eff over that of the oracle, or of the best histogram if there is no oracle; empty if the
+        toys are at one truth only.
     diagnoses
-        Of each learned model, on events that did not train it; a text where there could be none
-        says why.
+        Diagnosis of each learned model on events that did not train it, or a text with the reason
+        why there is none.
     unavailable
-        Methods that failed, by name, and why; they are nowhere else in the result.
+        Methods that failed, by name, with the reason; they appear nowhere else in the result.
     provenance
-        Files, seeds, settings and steps, as far as the caller of :func:`analyse` knows them.
+        Files, seeds, settings and steps; the caller of :func:`analyse` fills them in.
     extra
-        More for ``summary.json``.
+        Further entries of ``summary.json``.
     """
 
     analysis: Analysis
@@ -466,7 +470,7 @@ class AnalysisResult:
         return self.comparison.to_table()
 
     def neyman_interval(self, name: str, cl: float) -> ConfidenceSet | None:
-        """Neyman interval of the data by one method, where it has a belt."""
+        """Neyman interval of the data by one method, or None if it has no belt."""
         cost = self.costs[name]
         if name not in self.belts or not isinstance(cost, LikelihoodCost):
             return None
@@ -502,7 +506,7 @@ class AnalysisResult:
             "diagnostics": {
                 name: {"verdict": d}
                 if isinstance(d, str)
-                # Without the histograms and curves, which are in the figures.
+                # Histograms and curves are left out: they are in the figures.
                 else {k: v for k, v in d.to_dict().items() if k in _DIAGNOSTICS}
                 for name, d in self.diagnoses.items()
             },
@@ -511,7 +515,7 @@ class AnalysisResult:
         }
 
     def _provenance(self) -> dict[str, Any]:
-        """Versions, seeds, inputs and steps; the seeds and samples of the analysis among them."""
+        """Versions, seeds, inputs and steps, with the seeds and samples of the analysis itself."""
         a = self.analysis
         facts = self.provenance.to_dict()
         seeds = {
@@ -539,7 +543,7 @@ class AnalysisResult:
 
 
 def _coverage_errors(summary: dict[str, Any]) -> str:
-    """Errors of the coverages, of the toys and of the events that they share."""
+    """Errors of the coverages: from the number of toys, and from the events that toys share."""
     methods = [m for m in summary.values() if isinstance(m, dict) and "coverage68_error" in m]
     if not methods:
         return ""

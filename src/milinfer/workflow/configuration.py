@@ -46,7 +46,7 @@ class _Section(BaseModel):
 
 
 class AnalysisSection(_Section):
-    """``[analysis]``: what all steps share.
+    """``[analysis]``: settings that all steps share.
 
     Attributes
     ----------
@@ -55,9 +55,9 @@ class AnalysisSection(_Section):
     out
         Folder of all results, relative to the configuration file.
     seed
-        Fixes splits, trainings and toys.
+        Seed of splits, trainings and toys.
     workers
-        Threads that read files and throw toys.
+        Number of threads that read files and generate toys.
     """
 
     title: str = "Analysis"
@@ -67,21 +67,21 @@ class AnalysisSection(_Section):
 
 
 class FilesSection(_Section):
-    """``[[samples.train]]`` and its like: files of one parameter point.
+    """``[[samples.train]]``, ``[[samples.tune]]``, ``[[samples.evaluate]]``: files of one point.
 
     Attributes
     ----------
     path
         File, list of files, or pattern with ``*``; relative to the configuration file.
     point
-        Parameter point; not needed where the file says it.
+        Parameter point; not needed if the file stores it.
     process
-        Name of the process; likewise.
+        Name of the process; not needed if the file stores it.
     cross_section
-        In pb, after the selection; for flat files of columns, which do not say it.
+        Cross-section in pb after the selection, for flat files of columns, which do not store it.
     weight, tree
-        Names of the column of weights and of the tree in flat files; ``weight = ""`` where events
-        have none.
+        Names of the column of weights and of the tree in flat files; ``weight = ""`` if events have
+        no weights.
     """
 
     path: Paths
@@ -105,12 +105,12 @@ class SamplesSection(_Section):
         Files to train on and to fill histograms with.
     tune, evaluate
         Files for toys that tune calibrations and belts, and for toys that measure coverage; without
-        them these are split off `train` by event.
+        them, events for both are split off `train`.
     fractions
-        Of the files of `train` that tune and evaluate, where these have none of their own.
+        Fractions of the events of `train` to tune and to evaluate with, if these have no files.
     held_out
-        Fraction of what is left that trains nothing and fills the histogram of the network's
-        output.
+        Fraction of the remaining events that is not trained on and fills the histogram of the
+        network's output.
     """
 
     features: str | list[str] = "vbf_2l2j"
@@ -151,14 +151,14 @@ class SamplesSection(_Section):
 
 
 class DataSection(_Section):
-    """``[data]``: the events to measure with.
+    """``[data]``: the dataset to fit.
 
     Attributes
     ----------
     path
         File, list of files, or pattern with ``*``.
     weight, tree
-        As for samples.
+        See :class:`FilesSection`.
     simulated
         Whether the events are simulated at ``toys.truth``; the report then says so.
     """
@@ -170,17 +170,17 @@ class DataSection(_Section):
 
 
 class ModelSection(_Section):
-    """``[[model]]``: a network; the first of several is the one that the report is about.
+    """``[[model]]``: a network; the report is about the first of several.
 
     Attributes
     ----------
     name
-        Of the method in tables and files; default: of the head.
+        Name of the method in tables and files; default: that of the head.
     head, labels, order, pooling, bag_size, ensemble, reference
         See :class:`milinfer.BagLikelihood`.
     epochs, batch_events
-        Of the training; default: of the head, and where that has none, batches that make 20 steps
-        of an epoch.
+        Settings of the training; default: those of the head, or batches that make 20 steps of an
+        epoch.
     """
 
     name: Name | None = None
@@ -198,7 +198,7 @@ class ModelSection(_Section):
 
     @property
     def title(self) -> str:
-        """Name, given or from the head."""
+        """The configured name, or that of the head."""
         if self.name is not None:
             return self.name
         return self.head + ("-joint" if self.labels == "joint" else "")
@@ -210,22 +210,22 @@ class ToysSection(_Section):
     Attributes
     ----------
     number
-        At each true value.
+        Number of toys at each true value.
     truth
-        Where the methods are compared.
+        True value at which the methods are compared.
     weight_degree
-        Degree of the event weights in the parameter, where events carry weights at other points;
-        toys can then be thrown at any true value.
+        Degree of the event weights in the parameter, if events carry weights at other points; toys
+        can then be generated at any true value.
     calibrate_at, cover_at
-        True values for calibration and coverage; default: in the inner half of the range, where
-        samples are, or 7 and 5 values with `weight_degree`.
+        True values for calibration and coverage; default: the points of samples in the inner half
+        of the range, or 7 and 5 values with `weight_degree`.
     belt_at
-        True values for a Neyman belt; none without.
+        True values for a Neyman belt; default: no belt.
     oracle
-        Whether to run the exact likelihood ratio of the weights beside the others.
+        Whether to add the exact likelihood ratio of the weights as a method.
     oracle_at
-        Point of the events to tune with whose weights normalise that ratio; default: those of all
-        points.
+        Parameter point of the sample to tune with that normalises this ratio; default: the samples
+        of all points.
     """
 
     number: Annotated[int, Field(ge=100)] = 2000
@@ -254,15 +254,16 @@ class TemplatesSection(_Section):
     Attributes
     ----------
     observable, bins
-        Feature, and number of bins of most information.
+        Feature, and number of bins, which keep the most information.
     second_observable, bins_2d
-        For a histogram of two features; none without.
+        Second feature and numbers of bins of a histogram of two features; default: no such
+        histogram.
     degree
-        Of the morphing polynomial in the parameter.
+        Degree of the morphing polynomial in the parameter.
     mc_stat
-        Whether the errors of the templates count.
+        Whether the Monte-Carlo errors of the templates enter the fit.
     held_out
-        Whether the events held out from the training fill the histograms of features too.
+        Whether the events held out from the training are added to the histograms of features.
     """
 
     observable: str = "d_phi_qq"
@@ -275,22 +276,22 @@ class TemplatesSection(_Section):
 
 
 class TrackingSection(_Section):
-    """``[tracking]``: an experiment tracker that is told what a run does; none without.
+    """``[tracking]``: an experiment tracker that records a run; without this section there is none.
 
     Attributes
     ----------
     to
-        Which one; MLflow and Weights & Biases need the extras ``mlflow`` and ``wandb``.
+        Name of the tracker; MLflow and Weights & Biases need the extras ``mlflow`` and ``wandb``.
     experiment
         Name of the experiment (MLflow), project (Weights & Biases) or folder (TensorBoard).
     run
-        Name of the run; default: of the time, or one that the tracker makes up.
+        Name of the run; default: the time, or one that the tracker chooses.
     store
         Folder of the runs, relative to the configuration file (TensorBoard: ``tensorboard`` in the
         folder of the results, Weights & Biases: that folder), or tracking URI (MLflow: as MLflow is
         configured).
     offline
-        Keep runs of Weights & Biases in the folder, and send nothing.
+        Keep runs of Weights & Biases in the folder and send nothing.
     """
 
     to: Literal["tensorboard", "mlflow", "wandb"]
@@ -308,16 +309,16 @@ class TrackingSection(_Section):
 
 
 class AnalysisConfig(_Section):
-    """A whole analysis.
+    """Configuration of an analysis.
 
     Parameters
     ----------
     analysis, samples, data, model, toys, templates, tracking
-        Sections.
+        Sections of the file.
     folder
-        Relative paths start here.
+        Folder that relative paths start at.
     source
-        The file, for messages.
+        Path of the file, for messages.
 
     Examples
     --------
@@ -341,7 +342,7 @@ class AnalysisConfig(_Section):
 
     @model_validator(mode="after")
     def _names_differ(self) -> AnalysisConfig:
-        # Names of folders, and some file systems do not tell A from a.
+        # Models are saved in folders of these names, and some file systems do not tell A from a.
         titles = [m.title.lower() for m in self.model]
         twice = sorted({m.title for m in self.model if titles.count(m.title.lower()) > 1})
         if twice:
@@ -403,12 +404,12 @@ class AnalysisConfig(_Section):
         return self.folder / self.analysis.out
 
     def files(self, paths: str | Sequence[str]) -> tuple[Path, ...]:
-        """The files that a ``path`` means, sorted within each pattern.
+        """Files that match a ``path`` of the configuration, sorted within each pattern.
 
         Raises
         ------
         ConfigurationError
-            If there is none.
+            If no file matches.
         """
         file_paths: list[Path] = []
         of = "" if self.source is None else f"{self.source}: "
@@ -425,7 +426,7 @@ class AnalysisConfig(_Section):
                     pattern = str(path.relative_to(start))
                     matches = sorted(p for p in start.glob(pattern) if p.is_file())
             except (ValueError, NotImplementedError) as error:
-                msg = f"{of}{text!r} is no pattern of files ({error}); correct the path"
+                msg = f"{of}{text!r} is not a pattern of files ({error}); correct the path"
                 raise ConfigurationError(msg) from error
             except OSError as error:  # a name that is too long, a folder that may not be read
                 short = text if len(text) < 200 else f"{text[:200]}…"
@@ -473,7 +474,7 @@ def _read_toml(source: Path) -> dict[str, Any]:
 
 def _problem(problem: Mapping[str, Any]) -> str:
     """One line about one key."""
-    # Members of a union add their type to the place; only the key helps.
+    # Members of a union add their type to the place; the user needs the key alone.
     place = [p for p in problem["loc"] if not _is_type(p)]
     key = ""
     for part in place:
@@ -499,7 +500,7 @@ def _is_type(part: int | str) -> bool:
 
 
 def _keys_of(place: Sequence[int | str]) -> list[str]:
-    """Keys of the section at a place."""
+    """Keys that the section at a place in the file may have."""
     section: type[BaseModel] = AnalysisConfig
     for part in place:
         if isinstance(part, str):
@@ -519,7 +520,7 @@ def _section_of(annotation: Any) -> type[BaseModel]:
 
 
 def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = False) -> Path:
-    """Write a commented configuration to begin with.
+    """Write a commented configuration to edit.
 
     Parameters
     ----------
@@ -536,7 +537,7 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
     Raises
     ------
     ConfigurationError
-        If there is a file already.
+        If the file exists already.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Where numbers come from: versions, seeds, input files, configuration, steps."""
+"""Provenance of results: versions, seeds, input files, configuration, steps."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _PACKAGES = (
 
 
 class InputFile(NamedTuple):
-    """A file that an analysis has read.
+    """Facts about an input file of an analysis.
 
     Parameters
     ----------
     role
-        What it is used for.
+        Purpose of its events.
     path
-        As it was given.
+        Path as the user gave it.
     sha256, n_bytes
-        Of its content.
+        SHA-256 and size of its content.
     n_events
-        Events that were used of it.
+        Number of its events that were used.
     content
-        Process and point of the events, and the seed where the package has generated them.
+        Process and point of the events, and the seed if milinfer generated them.
     """
 
     role: str
@@ -56,18 +56,18 @@ class InputFile(NamedTuple):
 
 
 class StepRun(NamedTuple):
-    """A step of a job.
+    """A finished step of an analysis.
 
     Parameters
     ----------
     name
-        Of the step.
+        Name of the step.
     state
-        ``"run"``, or ``"cached"`` where its files were those of an earlier run.
+        ``"run"``, or ``"cached"`` if its files are those of an earlier run.
     seconds
-        That it took, in the earlier run if it is cached.
+        Time that it took, in the earlier run if it is cached.
     done
-        What it has done, in words.
+        Description of what it did.
     """
 
     name: str
@@ -78,22 +78,22 @@ class StepRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Provenance:
-    """What led to a result, besides the versions of the packages.
+    """Command, configuration, files, seeds and steps that led to a result.
 
     Parameters
     ----------
     command
-        How the job was run.
+        Command that ran the analysis.
     configuration
-        Its settings, as JSON knows them.
+        Settings, in types of JSON.
     inputs
         Files that were read.
     seeds
-        All seeds, by what they are for.
+        All seeds, by purpose.
     steps
-        What was done before the report, and what had been done already.
+        Steps before the report, of this run or cached.
     started
-        Begin of this run (UTC, ISO 8601).
+        Start of this run (UTC, ISO 8601).
 
     Examples
     --------
@@ -110,7 +110,7 @@ class Provenance:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything by name; what depends on this run alone is in ``"run"``."""
+        """All facts by name; ``"run"`` holds those that differ from run to run."""
         return {
             "command": self.command,
             "configuration": dict(self.configuration),
@@ -127,13 +127,13 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a program did to make the input files of an analysis before it ran the analysis.
+    """Provenance of the input files of an analysis, if the same program made them.
 
     Parameters
     ----------
     provenance
-        Its command, configuration, input files and start, which stand in the result instead of
-        those of the analysis; its seeds and steps stand before those of the analysis.
+        Command, configuration, input files and start, which replace those of the analysis in the
+        result; seeds and steps, which are put before those of the analysis.
     describe
         Makes further entries of ``summary.json`` from the provenance of both.
 
@@ -191,15 +191,15 @@ def input_file(
     Parameters
     ----------
     role
-        What it is used for.
+        Purpose of its events.
     path
         The file.
     sample
         Its events.
     sha256
-        Of its content, where it is known already.
+        SHA-256 of its content; default: computed here.
     content
-        Default: process and point of the sample.
+        Description of the events; default: process and point of the sample.
 
     Examples
     --------
@@ -224,7 +224,7 @@ def input_file(
 
 
 def sample_facts(role: str, samples: Iterable[Sample]) -> dict[str, Any]:
-    """What the samples of one role are, and where they say that they come from.
+    """Processes, points, number of events and origin of the samples of one role.
 
     Examples
     --------
@@ -244,7 +244,7 @@ def sample_facts(role: str, samples: Iterable[Sample]) -> dict[str, Any]:
 
 
 def _source(provenances: Sequence[Mapping[str, Any]]) -> str:
-    """Generator and seeds, or files; empty where samples do not say."""
+    """Generator and seeds, or files; empty if the samples do not store their origin."""
     words = []
     generators = {str(k["generator"]) for k in provenances if "generator" in k}
     for name in sorted(generators):

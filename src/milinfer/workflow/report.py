@@ -63,12 +63,12 @@ def write_report(result: AnalysisResult, directory: PathLikeStr) -> None:
 
 
 def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str, str]]) -> Report:
-    """The report of an analysis.
+    """Build the report of an analysis.
 
     Parameters
     ----------
     result
-        Of :func:`milinfer.workflow.analysis.analyse`.
+        Result of :func:`milinfer.workflow.analysis.analyse`.
     drawn
         Its figures, or their SVG, with captions, by name.
     """
@@ -140,7 +140,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
 
 
 def _headline(result: AnalysisResult) -> str:
-    """The result in a sentence or two."""
+    """State the result in one or two sentences."""
     analysis = result.analysis
     parameter = analysis.model.parameter
     learned = result.comparison[analysis.model.name]
@@ -158,7 +158,7 @@ def _headline(result: AnalysisResult) -> str:
 
 
 def _executive_table(report: Report, result: AnalysisResult) -> None:
-    """Every method in a line, with the numbers of the summary."""
+    """Add a table with one line for each method, with the numbers of the summary."""
     comparison = result.comparison
     ratios = {r.name: r for r in result.information}
     reference = next(iter(ratios.values())).reference if ratios else ""
@@ -197,8 +197,8 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
         header,
         rows,
         f"The same {len(result.analysis.data)} events, and the same {result.analysis.n_toys} "
-        f"toys, by each method. Coverages carry binomial errors{_of_pool(result)}; I_eff is the "
-        "information of a dataset of this size"
+        f"toys, by each method. Coverages carry binomial errors{_pool_phrase(result)}; "
+        "I_eff is the information of a dataset of this size"
         + (f", beside that of {method_title(reference)} on the same toys." if reference else "."),
         {"diagnostics": "text"},
     )
@@ -209,8 +209,8 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
             report.text(f"{method_title(m.name)}: {problem} ({advice('calibration')}).")
 
 
-def _of_pool(result: AnalysisResult) -> str:
-    """What the finite pool of events may do to the coverages beside."""
+def _pool_phrase(result: AnalysisResult) -> str:
+    """Part of a caption: how far the finite pool of events may shift the coverages."""
     errors = [c.pool_error for m in result.comparison for c in m.coverages]
     largest = max((e for e in errors if not np.isnan(e)), default=0.0)
     if not largest:
@@ -243,7 +243,7 @@ def _verdict(result: AnalysisResult, name: str) -> str:
 
 
 def _diagnostics(report: Report, result: AnalysisResult) -> None:
-    """Verdict and checks of every learned model."""
+    """Add verdict and checks of every learned model."""
     report.text(
         "Identities that an exact likelihood ratio fulfils, checked on events that trained "
         "nothing. A check is undecided where the events could not have shown a deviation that "
@@ -262,7 +262,7 @@ def _diagnostics(report: Report, result: AnalysisResult) -> None:
 
 
 def _provenance(report: Report, summary: dict[str, Any]) -> None:
-    """What the summary says of where its numbers come from."""
+    """Add the provenance of the summary: steps, files, samples, seeds, settings, versions."""
     facts = summary["provenance"]
     run = facts["run"]
     report.text(
@@ -386,8 +386,8 @@ def _belt_text(result: AnalysisResult) -> str:
     )
 
 
-def _titled(scan: CoverageScan) -> CoverageScan:
-    """The same rows, with the titles of the methods."""
+def _with_titles(scan: CoverageScan) -> CoverageScan:
+    """Replace names of methods by their titles in the rows of a scan."""
     rows = []
     for row in scan:
         name, separator, rest = row.method.partition(", ")
@@ -395,8 +395,8 @@ def _titled(scan: CoverageScan) -> CoverageScan:
     return CoverageScan(tuple(rows))
 
 
-def _of_data(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
-    """Scans and intervals of the data by every method that has intervals."""
+def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
+    """Draw scans and intervals of the data by every method that has intervals."""
     analysis, comparison = result.analysis, result.comparison
     model, raw = analysis.model, result.costs[analysis.model.name]
     fitted = {m.name: m.intervals for m in comparison if m.intervals is not None}
@@ -435,10 +435,10 @@ def _of_data(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     }
 
 
-def _of_calibration(
+def _calibration_figures(
     result: AnalysisResult, calibration: Calibration
 ) -> dict[str, tuple[Figure, str]]:
-    """What the calibration of the first model does, and what it comes from."""
+    """Draw the effect of the calibration of the first model, and its constants."""
     model, raw = result.analysis.model, result.costs[result.analysis.model.name]
     assert isinstance(raw, LikelihoodCost)
     toys, title = result.evaluation_toys[model.name], method_title(model.name)
@@ -487,7 +487,7 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         plotting.plot_training(model.fitted.history),
         "Loss of each network of the ensemble; the weights of the best validation loss are kept.",
     )
-    out |= _of_data(result)
+    out |= _data_figures(result)
     for name, templates in result.templates.items():
         truth = {model.parameter: result.truth}
         n = len(analysis.data)
@@ -503,7 +503,7 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
             for label, p in points.items()
         }
         if len(templates.axes) > 1:
-            # Of two observables: a table says more than a picture of 32 numbered bins.
+            # Two observables: a table is clearer than a picture of 32 numbered bins.
             continue
         out[f"templates_{name}"] = (
             histogram_figures.plot_templates(
@@ -535,10 +535,10 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         "Coverage on evaluation toys, with Clopper–Pearson errors; dashed: what is claimed.",
     )
     if calibration is not None:
-        out |= _of_calibration(result, calibration)
+        out |= _calibration_figures(result, calibration)
     if len({r.theta for r in result.coverage}) > 1:
         out["coverage_scan"] = (
-            coverage_figures.plot_coverage_scan(_titled(result.coverage)),
+            coverage_figures.plot_coverage_scan(_with_titles(result.coverage)),
             "Coverage against the truth. Bands: one and two binomial errors around the claim.",
         )
     if model.name in result.belts:

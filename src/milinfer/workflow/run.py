@@ -1,9 +1,7 @@
-"""An analysis from its configuration: files to features, training, toys and report, step by step.
+"""Run an analysis from its configuration: features, training, toys and report, step by step.
 
-Every step reads the files of those before it, also in a run that does all of them.  So a run that
-was stopped and went on gives the same result as one that was not.
-
-An analysis and its tracker: which one the configuration asks for, and what it is told.
+Every step reads the files of the steps before it, even in a run that does all of them.  An
+interrupted and resumed run therefore gives the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -53,28 +51,28 @@ __all__ = [
 
 
 class PlannedStep(NamedTuple):
-    """A step, and whether it has to be done."""
+    """A step and its state: whether it has to be done."""
 
     step: Step
     state: StepState
 
 
 class AnalysisPlan:
-    """What an analysis will do, in order; made by :func:`plan_analysis`.
+    """Steps of an analysis in order; made by :func:`plan_analysis`.
 
     Parameters
     ----------
     config
-        The analysis.
+        Configuration of the analysis.
     on_file
-        Called with each input file before its content is hashed.
+        Called with each input file before it is hashed.
 
     Attributes
     ----------
     tracker
         Tracker to notify, or None.
     preparation
-        What made the input files, or None if they were there.
+        Provenance of the input files if the same program made them, or None.
     """
 
     tracker: Tracker | None = None
@@ -90,7 +88,7 @@ class AnalysisPlan:
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def planned(self) -> list[PlannedStep]:
-        """All steps, in order.  What follows a step that has to be done has to be done too."""
+        """All steps in order; steps after one that has to be done have to be done too."""
         return [PlannedStep(step, self.steps.state(step)) for step in self._all()]
 
     def _all(self) -> list[Step]:
@@ -111,7 +109,7 @@ class AnalysisPlan:
         return [*steps, self._inference()]
 
     def execute(self, step: Step) -> str:
-        """Do a step; those that no call has done are cached for the report."""
+        """Do a step; in the report all other steps are cached ones."""
         words = self.steps.execute(step)
         self._ran.add(step.name)
         return words
@@ -119,7 +117,7 @@ class AnalysisPlan:
     def _training_inputs(self, model: ModelSection) -> dict[str, Any]:
         config = self.config
         return {
-            "format": FORMAT,  # of models; changes of defaults change it, too
+            "format": FORMAT,  # of saved models; it changes when defaults change
             **{f"model.{k}": v for k, v in model.model_dump().items() if k != "name"},
             "analysis.seed": config.analysis.seed,
             "samples.fractions": None if config.samples.tune else config.samples.fractions,
@@ -168,7 +166,7 @@ class AnalysisPlan:
         return f"{train.n_events} events, validation loss {losses}"
 
     def _training_samples(self, *, first: bool) -> SampleSet:
-        """Events to train on; with the first training, all others are looked at, and let go."""
+        """Events to train on; the first training also checks all other events."""
         parts = self._inputs.split() if first else None
         train = self._inputs.training()[0] if parts is None else parts.train
         require_one_parameter(train)
@@ -181,7 +179,7 @@ class AnalysisPlan:
         return train
 
     def log_done(self, step: Step) -> None:
-        """Tell the tracker of a training that was done before."""
+        """Log a training of an earlier run to the tracker."""
         from milinfer.learning.bag_likelihood import BagLikelihood
 
         for section in self.config.model:
@@ -234,9 +232,10 @@ class AnalysisPlan:
             provenance = self.preparation.join(provenance)
             result.extra.update(self.preparation.describe(provenance))
         result = replace(result, provenance=provenance)
-        for left in out.glob(".results-*"):  # of a run that was killed; no other works here
+        # The folder is locked, so these belong to a run that was killed.
+        for left in out.glob(".results-*"):
             shutil.rmtree(left)
-        # The results of an earlier run stay until all of the new ones are there.
+        # The results of an earlier run stay until all new ones are written.
         with tempfile.TemporaryDirectory(dir=out, prefix=".results-") as parent:
             fresh = Path(parent)
             write_report(result, fresh)
@@ -255,7 +254,7 @@ class AnalysisPlan:
         return words
 
     def _provenance(self, models: Sequence[BagLikelihood], inference: StepRun) -> Provenance:
-        """Files as they were hashed for the plan, and the steps before the report."""
+        """Provenance from the files hashed for the plan and the records of the steps."""
         config = self.config
         steps = []
         for step in self._all()[:-1]:
@@ -267,7 +266,7 @@ class AnalysisPlan:
         }
         return Provenance(
             command="milinfer run analysis.toml",
-            # An address of a tracker may carry a password.
+            # The address of a tracker may contain a password.
             configuration=config.model_dump(mode="json", exclude={"tracking"}),
             inputs=self._inputs.facts(),
             seeds=seeds,
@@ -286,7 +285,7 @@ def _oracle_pool(toys: ToysSection, tune: SampleSet) -> Sample | SampleSet | Non
 
 
 def _put(source: Path, target: Path) -> None:
-    """Move a file or a folder to its place, where an older one may be."""
+    """Move a file or folder, replacing an older one of that name."""
     if target.is_dir():
         shutil.rmtree(target)
     source.replace(target)
@@ -295,19 +294,19 @@ def _put(source: Path, target: Path) -> None:
 def plan_analysis(
     config: AnalysisConfig | PathLikeStr, *, on_file: Callable[[Path], None] = lambda _: None
 ) -> AnalysisPlan:
-    """Find the files of an analysis, hash them, and say which steps have to be done.
+    """Find and hash the files of an analysis, and find out which steps have to be done.
 
     Parameters
     ----------
     config
         Configuration, or the path of its file.
     on_file
-        Called with each input file before its content is hashed.
+        Called with each input file before it is hashed.
 
     Raises
     ------
     ConfigurationError
-        If the configuration is wrong or a file is not there.
+        If the configuration is wrong or a file is missing.
 
     Examples
     --------
@@ -328,7 +327,7 @@ def run_analysis(
     tracker: Tracker | None = None,
     preparation: Preparation | None = None,
 ) -> dict[str, Any]:
-    """Run an analysis, except for the steps that are done already.
+    """Run an analysis, except for steps that are done already.
 
     Parameters
     ----------
@@ -337,12 +336,12 @@ def run_analysis(
     echo
         Receives one line for each step.
     tracker
-        Is told what the run does, and not closed; default: as ``[tracking]`` says, else none.  It
-        hears of every epoch as it comes, and at the end of trainings done before, all settings, the
-        numbers of the summary, figures and report, also where nothing was left to do.
+        Tracker to log the run to; it is not closed here.  Default: the one of ``[tracking]``, else
+        none.  Epochs are logged as they come; trainings of an earlier run, all settings, numbers of
+        the summary, figures and report are logged even if no step had to be done.
     preparation
-        For programs that make the input files and then run the analysis, as ``milinfer demo``
-        does: what they did, for the summary and the report.
+        Provenance of the input files, for programs that make them and then run the analysis, such
+        as ``milinfer demo``.
 
     Returns
     -------
@@ -352,11 +351,11 @@ def run_analysis(
     Raises
     ------
     ConfigurationError
-        If the configuration is wrong, a file is not there, or another run works in the folder.
+        If the configuration is wrong, a file is missing, or another run works in the folder.
     TrackingError
         If the tracker fails.
     MilinferError
-        Whatever a step finds wrong with its input.
+        If a step finds an error in its input.
 
     Examples
     --------
@@ -389,19 +388,19 @@ def run_analysis(
 def open_tracker(
     config: AnalysisConfig, section: TrackingSection
 ) -> AbstractContextManager[TensorBoardTracker | MLflowTracker | WandbTracker]:
-    """Begin a run of the tracker that ``[tracking]`` names.
+    """Start a run of the tracker that ``[tracking]`` names.
 
     Parameters
     ----------
     config
-        The analysis, whose folders relative ones belong to.
+        Configuration; relative paths start at its folder.
     section
-        Its section.
+        Section ``[tracking]``.
 
     Raises
     ------
     ConfigurationError
-        If what it needs is not installed; names the extra.
+        If a package of the tracker is not installed; names the extra.
 
     Examples
     --------
@@ -424,7 +423,7 @@ def open_tracker(
     default = config.out / "tensorboard" if section.to == "tensorboard" else config.out
     folder = default if section.store is None else config.folder / section.store
     if section.to == "tensorboard":
-        # Every run in a folder of its own, or TensorBoard draws them as one.
+        # TensorBoard draws runs in the same folder as one.
         run = section.run or time.strftime("%Y%m%d-%H%M%S")
         return TensorBoardTracker(folder / section.experiment / run)
     folder.mkdir(parents=True, exist_ok=True)
@@ -432,14 +431,14 @@ def open_tracker(
 
 
 def log_results(tracker: Tracker, config: AnalysisConfig, summary: Mapping[str, Any]) -> None:
-    """Log the configuration, every number of the summary, the figures, summary and report.
+    """Log configuration, figures, report, and every number of the summary.
 
     Parameters
     ----------
     tracker
-        The tracker.
+        Tracker to log to.
     config
-        Of an analysis that has been run.
+        Configuration of a finished analysis.
     summary
         Content of its ``summary.json``.
 
