@@ -74,23 +74,7 @@ class LHEReader:
 
     Examples
     --------
-    >>> import pathlib, tempfile
-    >>> from milinfer.io import lhe
-    >>> text = '''<LesHouchesEvents version="3.0">
-    ... <init>
-    ... 2212 2212 6500 6500 0 0 0 0 3 1
-    ... 1.5 0.1 1 1
-    ... </init>
-    ... <event>
-    ... 0 1 0.5 91.2 0.007 0.118
-    ... </event>
-    ... </LesHouchesEvents>'''
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "z.lhe")
-    ...     _ = file.write_text(text)
-    ...     with lhe.LHEReader(file) as reader:
-    ...         reader.info.version, sum(len(chunk) for chunk in reader.chunks(1000))
-    ('3.0', 1)
+    See :func:`read` and :func:`iterate`, which use it.
     """
 
     def __init__(
@@ -307,19 +291,7 @@ def read_info(path: PathLikeStr, *, limits: Limits | None = None) -> LHEInfo:
 
     Examples
     --------
-    >>> import pathlib, tempfile
-    >>> from milinfer.io import lhe
-    >>> text = '''<LesHouchesEvents version="3.0">
-    ... <init>
-    ... 2212 2212 6500 6500 0 0 0 0 3 1
-    ... 1.5 0.1 1 1
-    ... </init>
-    ... </LesHouchesEvents>'''
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "z.lhe")
-    ...     _ = file.write_text(text)
-    ...     lhe.read_info(file).energies
-    (6500.0, 6500.0)
+    See :func:`read`, whose second result is the same.
     """
     with LHEReader(path, limits=limits) as reader:
         next(reader._blocks(1), None)
