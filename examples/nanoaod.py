@@ -17,7 +17,7 @@ from coffea.nanoevents import NanoAODSchema
 
 import milinfer as mil
 from milinfer.datasets import vbf_hww
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 
 DEFAULT = Path(__file__).with_name("data") / "ttbar_nanoaod.root"
 NanoAODSchema.warn_missing_crossrefs = False  # of collections that are not used here

@@ -18,12 +18,11 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.learning import fitting as members
+from milinfer.learning import ensemble as members
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.fitting import member_seeds
-from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.ensemble import member_seeds
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.targets import ClassBags, PairBags
-from milinfer.learning.networks.training import TrainingConfig
 from milinfer.samples.reweighting import joint_targets
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.weights import effective_number
@@ -389,8 +388,8 @@ def test_negative_weights_train(labels, joint, hard):
         ({"head": "polynomial", "loss": "mse"}, "loss='mse' does not fit"),
         ({"head": "binary", "loss": "cross-entropy"}, "loss='cross-entropy' does not fit"),
         ({"head": "polynomial", "pooling": "sum"}, "takes no pooling="),
-        ({"head": "binary", "pooling": "max"}, "pooling='mean' and 'sum' only"),
-        ({"head": "parametrised", "pooling": "attention"}, "pooling='mean' and 'sum' only"),
+        ({"head": "binary", "pooling": "max"}, "only pooling='mean' or 'sum'"),
+        ({"head": "parametrised", "pooling": "attention"}, "only pooling='mean' or 'sum'"),
         ({"pooling": "median"}, "unknown pooling 'median'"),
         ({"head": "binary", "labels": "joint"}, "labels='joint' needs"),
         ({"head": "parametrised", "labels": "joint"}, "labels='joint' needs"),

@@ -13,7 +13,7 @@ from milinfer.datasets import gaussian
 from milinfer.exceptions import ModelError, ParameterError, SampleError
 from milinfer.features.feature_set import FeatureTable
 from milinfer.learning import model_columns
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_model_that_was_replaced_is_refused(saved, tmp_path):
     text = (copy / "model.json").read_text()
     (copy / "model.json").write_text(text + " ")
     model_columns._load.cache_clear()
-    with pytest.raises(ModelError, match="is not the model it was"):
+    with pytest.raises(ModelError, match="has changed since the columns"):
         columns(EVENTS)
 
 

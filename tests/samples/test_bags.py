@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.samples.bags import bag_log_ratio, bag_offsets, draw_bags, listed_bags
 from milinfer.samples.sample import Sample
 from milinfer.samples.weights import effective_number

@@ -23,8 +23,7 @@ from milinfer.cli import cli
 from milinfer.datasets import gaussian, quadratic
 from milinfer.diagnostics.bag_size_scan import scan_bag_sizes
 from milinfer.exceptions import ConfigurationError, MilinferWarning, SampleError
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.models import Renamed
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.profiled_mixture import ProfiledMixture

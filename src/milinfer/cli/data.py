@@ -210,7 +210,7 @@ def features(
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @json_option
 def inspect(path: Path, json_path: Path | None) -> None:
-    """Say in a screen what a file is: events, features, model, calibration, workspace, results.
+    """Show what a file contains: events, features, model, calibration, workspace, results.
 
     \b
     milinfer inspect events.root
@@ -229,7 +229,7 @@ def inspect(path: Path, json_path: Path | None) -> None:
 
 
 def _text(value: object) -> str:
-    """A fact in words: lists without the brackets of Python, ranges in those of mathematics."""
+    """Text of a fact: lists without brackets, ranges in square brackets."""
     if isinstance(value, (list, tuple)):
         parts = [_text(v[0]) if isinstance(v, list) and len(v) == 1 else v for v in value]
         return ", ".join(

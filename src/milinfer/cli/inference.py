@@ -52,7 +52,7 @@ __all__ = ["compare", "fit", "report", "train"]
     type=click.Choice(["hard", "joint"]),
     default="hard",
     show_default=True,
-    help="The sample of an event, or the joint likelihood ratio that its weights know.",
+    help="The sample of an event, or the joint likelihood ratio from its weights.",
 )
 @click.option(
     "--order",
@@ -125,8 +125,10 @@ def train(
         reference=reference,
         seed=seed,
     )
-    given: dict[str, Any] = {"epochs": epochs, "batch_events": batch_events}
-    training = replace(model.default_training, **{k: v for k, v in given.items() if v is not None})
+    options: dict[str, Any] = {"epochs": epochs, "batch_events": batch_events}
+    training = replace(
+        model.default_training, **{k: v for k, v in options.items() if v is not None}
+    )
     model = replace(model, training=training)
     start = time.perf_counter()
     with (
@@ -200,12 +202,12 @@ def fit(
     milinfer fit data.lhe.gz --model model --calibration calibration.json
     """
     from milinfer.exceptions import ConfigurationError
-    from milinfer.intervals.belt_files import load_belt
-    from milinfer.intervals.coverage import CL68, CL95
-    from milinfer.intervals.saved_files import load_calibration
+    from milinfer.intervals.belt import Belt
+    from milinfer.intervals.calibration import Calibration
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.likelihood.fits import profile_interval
     from milinfer.likelihood.rate import Rate
+    from milinfer.utils.confidence_levels import CL68, CL95
 
     model = BagLikelihood.load(model_path)
     sample = _read_data(data, feature_set)
@@ -218,7 +220,7 @@ def fit(
             read_samples(rate_files, features=feature_set), luminosity=luminosity
         )
     cost = model.cost(sample, rate=rate)
-    calibration = None if calibration_path is None else load_calibration(calibration_path)
+    calibration = None if calibration_path is None else Calibration.load(calibration_path)
     costs = [cost if calibration is None else calibration(cost, cl) for cl in (CL68, CL95)]
     inner, outer = (
         profile_interval(c, model.parameter, cl) for c, cl in zip(costs, (CL68, CL95), strict=True)
@@ -231,15 +233,17 @@ def fit(
     )
     belt_figures: dict[str, Any] = {}
     if belt_path is not None:
-        belt = load_belt(belt_path)
+        belt = Belt.load(belt_path)
         for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
-            found = belt.interval(cost, cl)
-            click.echo(f"Neyman, {cl:.2%}: {found}")
-            if any(any(ends) for ends in found.at_bound):
-                click.echo("  an end of it is the end of the belt: make one of more true values")
-            belt_figures[key] = found.intervals
-            belt_figures[f"{key}_error"] = found.errors
-            belt_figures[f"{key}_at_bound"] = found.at_bound
+            interval = belt.interval(cost, cl)
+            click.echo(f"Neyman, {cl:.2%}: {interval}")
+            if any(any(ends) for ends in interval.at_bound):
+                click.echo(
+                    "  the interval reaches the edge of the belt; build a belt over a wider range"
+                )
+            belt_figures[key] = interval.intervals
+            belt_figures[f"{key}_error"] = interval.errors
+            belt_figures[f"{key}_at_bound"] = interval.at_bound
     if out is not None:
         from milinfer.plotting.results import plot_scans
 
@@ -340,6 +344,7 @@ def compare(
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.workflow.analysis import Analysis, analyse, summary_table
     from milinfer.workflow.provenance import InputFile, Provenance, input_file
+    from milinfer.workflow.report import write_report
 
     models = tuple(BagLikelihood.load(path) for path in model_paths)
     parameter = models[0].parameter
@@ -385,7 +390,7 @@ def compare(
             tuple(inputs),
         ),
     )
-    result.write(out)
+    write_report(result, out)
     summary = result.summary()
     Console().print(summary_table(summary))
     click.echo(f"{out / 'report.html'}")
@@ -396,7 +401,7 @@ def compare(
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @json_option
 def report(directory: Path, json_path: Path | None) -> None:
-    """Print the table of a finished run and say where its report lies.
+    """Print the results of a finished run and the path of its report.
 
     \b
     milinfer report demo
@@ -415,7 +420,7 @@ def report(directory: Path, json_path: Path | None) -> None:
 
 
 def _read_data(spec: str, feature_set: str) -> Any:
-    """Read a dataset."""
+    """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)

@@ -34,12 +34,12 @@ __all__ = [
     "ordered",
     "require_bags",
     "require_weights",
-    "seen",
     "streamed_joint_total",
     "streamed_moments",
     "streamed_normalisation",
     "streamed_sketches",
     "streamed_weights",
+    "training_sketches",
 ]
 
 
@@ -70,8 +70,10 @@ def matching(validation: SampleSet, samples: SampleSet | StreamedSamples) -> Sam
     return validation
 
 
-def seen(samples: SampleSet | StreamedSamples, validation: SampleSet | None) -> tuple[str, ...]:
-    """Sketches of all events that decide on the weights of a network."""
+def training_sketches(
+    samples: SampleSet | StreamedSamples, validation: SampleSet | None
+) -> tuple[str, ...]:
+    """Fingerprints of all events that affect the weights of a network."""
     events = (
         streamed_sketches(samples) if isinstance(samples, StreamedSamples) else sketch_each(samples)
     )

@@ -17,14 +17,14 @@ from typing import NamedTuple
 import numpy as np
 
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples.fingerprints import overlap, share_events, sketch
+from milinfer.samples.fingerprints import sketch
 from milinfer.samples.reweighting import JointDensity, joint_density
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.weights import effective_number, mixture_shares
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 
-__all__ = ["Background", "EventPool", "PointPool", "overlap", "share_events", "sketch"]
+__all__ = ["Background", "EventPool", "PointPool"]
 
 _REMEDY = (
     "such an event has no density there: draw toys at the points of the samples (degree=None), or "
