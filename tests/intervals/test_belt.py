@@ -299,7 +299,7 @@ def test_toys_that_make_no_belt_are_refused(ensembles):
         neyman(ensembles, bounds=(0.0, 1.0))
     with pytest.raises(ParameterError, match="bounds"):
         neyman(ensembles, bounds=(-2.0, 1.0))
-    with pytest.raises(CalibrationError, match="comes twice"):
+    with pytest.raises(CalibrationError, match="listed twice"):
         neyman([ensembles[0], ensembles[0]])
     with pytest.raises(CalibrationError, match="toys at 13 true"):
         neyman(ensembles, smooth=12)
