@@ -368,7 +368,7 @@ def test_a_belt_of_calibrated_toys_takes_and_corrects_the_plain_cost(tmp_path):
     assert coverage(ensemble, belt).pool_error < 0.5 * plain.pool_error
     with pytest.raises(CalibrationError, match="without the calibration"):
         belt.interval(calibration(cost))
-    with pytest.raises(CalibrationError, match="give it the cost"):
+    with pytest.raises(CalibrationError, match="give the cost"):
         belt.interval(cost.surface)
     draw = plot_belt(belt, observed=cost)
     assert draw.axes

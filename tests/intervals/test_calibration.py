@@ -83,9 +83,9 @@ def test_uncalibrated_surfaces_miscover_by_the_known_amount():
 
 def test_coverage_on_tuning_events_is_refused():
     toys = throw(GaussianMean())
-    with pytest.raises(CalibrationError, match="tuned the calibration"):
+    with pytest.raises(CalibrationError, match="used for the calibration"):
         coverage(toys[0], calibrate(toys))
-    with pytest.raises(CalibrationError, match="tuned the calibration"):
+    with pytest.raises(CalibrationError, match="used for the calibration"):
         compare({"gaussian": toys}, {"gaussian": toys[1]})
 
 
