@@ -13,13 +13,13 @@ from bad_input.harness import Case
 from milinfer import BagLikelihood
 from milinfer.binned.templates import load_histograms
 from milinfer.exceptions import CalibrationError, MilinferError, ModelError, TemplateError
-from milinfer.intervals.belt_files import load_belt, save_belt
+from milinfer.intervals.belt import Belt
+from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.neyman import neyman
-from milinfer.intervals.saved_files import load_calibration, save_calibration
 from milinfer.learning.boosted_trees import BoostedLikelihood
 from milinfer.learning.model_files import pack_model, unpack_model
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
@@ -32,7 +32,8 @@ def model_files() -> dict[str, bytes]:
     """Files of a small trained model, made once."""
     samples = gaussian_samples([-0.5, 0.0, 0.5], 300, 1)
     model = BagLikelihood(bag_size=5, degree=2, training=TrainingConfig(epochs=1, batch_events=300))
-    return pack_model(model.fit(samples))
+    model = model.fit(samples)
+    return pack_model(model, model.fitted)
 
 
 @functools.cache
@@ -44,8 +45,8 @@ def texts() -> tuple[str, str]:
     toys = Toys(gaussian_samples(truths, 3000, 1), 50, seed=5)
     thrown = [toys.run([GaussianMean()], t, 200)["gaussian"] for t in truths]
     with tempfile.TemporaryDirectory() as folder:
-        save_calibration(calibrate(thrown), Path(folder, "c.json"))
-        save_belt(neyman(thrown), Path(folder, "b.json"))
+        calibrate(thrown).save(Path(folder, "c.json"))
+        neyman(thrown).save(Path(folder, "b.json"))
         return Path(folder, "c.json").read_text(), Path(folder, "b.json").read_text()
 
 
@@ -166,12 +167,12 @@ def text_case(
 
 def calibration(name: str, change: Change | str, place: str) -> Case:
     remedy = "calibrate again|produce it again|correct the path"
-    return text_case("calibration", name, change, place, CalibrationError, load_calibration,
+    return text_case("calibration", name, change, place, CalibrationError, Calibration.load,
                      lambda: texts()[0], remedy)  # fmt: skip
 
 
 def belt(name: str, change: Change | str, place: str, command: Any = inspect) -> Case:
-    return text_case("belt", name, change, place, CalibrationError, load_belt,
+    return text_case("belt", name, change, place, CalibrationError, Belt.load,
                      lambda: texts()[1], "make it again", command)  # fmt: skip
 
 

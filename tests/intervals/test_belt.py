@@ -9,12 +9,12 @@ import pytest
 from scipy.stats import chi2, norm
 
 import milinfer
+from bounded_mean import bounded_gaussian
 from milinfer.datasets import gaussian
 from milinfer.datasets.gaussian import MeanModel
 from milinfer.exceptions import CalibrationError, ParameterError
-from milinfer.intervals.belt_files import load_belt, save_belt
+from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration_fit import calibrate
-from milinfer.intervals.counting import bounded_gaussian
 from milinfer.intervals.coverage import coverage
 from milinfer.intervals.neyman import neyman
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
@@ -310,8 +310,8 @@ def test_toys_that_make_no_belt_are_refused(ensembles):
 @pytest.mark.parametrize("ordering", ["likelihood-ratio", "upper", "lower"])
 def test_a_belt_survives_its_file(ensembles, ordering, tmp_path):
     belt = neyman(ensembles, ordering=ordering, smooth=1, bounds=(-0.9, 0.95))
-    save_belt(belt, tmp_path / "belt.json")
-    again = load_belt(tmp_path / "belt.json")
+    belt.save(tmp_path / "belt.json")
+    again = Belt.load(tmp_path / "belt.json")
     for name, value in vars(belt).items():
         if isinstance(value, np.ndarray):
             np.testing.assert_array_equal(getattr(again, name), value)
@@ -320,7 +320,9 @@ def test_a_belt_survives_its_file(ensembles, ordering, tmp_path):
     assert again.interval(cost_of(0.1)) == belt.interval(cost_of(0.1))
     (tmp_path / "none.json").write_text("{}")
     with pytest.raises(CalibrationError, match="not a belt"):
-        load_belt(tmp_path / "none.json")
+        Belt.load(tmp_path / "none.json")
+    with pytest.raises(CalibrationError, match="there is no belt"):
+        Belt.load(tmp_path / "nowhere.json")
 
 
 @pytest.mark.parametrize("ordering", ["likelihood-ratio", "central", "upper"])
@@ -354,8 +356,8 @@ def test_a_belt_of_calibrated_toys_takes_and_corrects_the_plain_cost(tmp_path):
     found = belt.interval(cost)
     assert found.estimate == pytest.approx(mean, abs=0.01)
     assert (found.low, found.high) == pytest.approx((mean - 0.1, mean + 0.1), abs=0.015)
-    save_belt(belt, tmp_path / "belt.json")
-    again = load_belt(tmp_path / "belt.json").interval(cost)
+    belt.save(tmp_path / "belt.json")
+    again = Belt.load(tmp_path / "belt.json").interval(cost)
     assert (again.intervals, again.errors) == (found.intervals, found.errors)
     other = Toys(gaussian.samples(100_000, [0.15], seed=4), N_EVENTS, seed=5)
     ensemble = other.run([model], 0.15, 2000)["mean"]

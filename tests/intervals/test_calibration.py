@@ -10,9 +10,9 @@ from iminuit import Minuit
 from scipy.stats import chi2, ncx2
 
 from milinfer.exceptions import CalibrationError, MilinferWarning
+from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import coverage
-from milinfer.intervals.saved_files import load_calibration, save_calibration
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.fits import profile_interval
 from milinfer.likelihood.models import dataset_surface
@@ -115,8 +115,8 @@ def test_toys_at_the_edge_of_the_range_are_refused():
 
 def test_a_calibration_survives_its_file(tmp_path):
     calibration = calibrate(throw(GaussianMean(0.5, 0.1)))
-    save_calibration(calibration, tmp_path / "c.json")
-    back = load_calibration(tmp_path / "c.json")
+    calibration.save(tmp_path / "c.json")
+    back = Calibration.load(tmp_path / "c.json")
     for theta, cl in ((-0.4, 0.6827), (0.1, 0.9545), (0.9, 0.9545)):
         assert back.scale_at(theta, cl) == calibration.scale_at(theta, cl)
         assert back.bias(theta) == calibration.bias(theta)
@@ -129,16 +129,16 @@ def test_a_calibration_survives_its_file(tmp_path):
     for content in ('{"milinfer_calibration": 2}', '{"milinfer_calibration": 1}', "[1]", "no"):
         (tmp_path / "x.json").write_text(content)
         with pytest.raises(CalibrationError, match="calibrate again"):
-            load_calibration(tmp_path / "x.json")
+            Calibration.load(tmp_path / "x.json")
     with pytest.raises(CalibrationError, match="there is no calibration"):
-        load_calibration(tmp_path / "nowhere.json")
+        Calibration.load(tmp_path / "nowhere.json")
 
 
 def test_a_calibration_is_kept_with_its_model(tmp_path):
     calibration = calibrate(throw(GaussianMean()))
-    save_calibration(calibration, tmp_path)
+    calibration.save(tmp_path)
     assert (tmp_path / "calibration.json").exists()
-    assert load_calibration(tmp_path).scale == calibration.scale
+    assert Calibration.load(tmp_path).scale == calibration.scale
 
 
 def test_the_constant_follows_theta():

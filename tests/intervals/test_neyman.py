@@ -11,7 +11,7 @@ from scipy.stats import chi2, norm
 import milinfer
 from milinfer.datasets import quadratic
 from milinfer.exceptions import CalibrationError, ParameterError
-from milinfer.intervals.belt_files import load_belt, save_belt
+from milinfer.intervals.belt import Belt
 from milinfer.intervals.coverage import coverage
 from milinfer.intervals.neyman import neyman, regression_belt
 from milinfer.likelihood.models import ModelTag
@@ -206,8 +206,8 @@ def test_toys_of_reweighted_events_end_to_end():
 @pytest.mark.parametrize("ordering", ORDERINGS)
 def test_it_survives_its_file_and_is_drawn(ordering, tmp_path):
     belt = regression_belt(many(2000, 1), ordering=ordering, bounds=(-0.9, 0.95))
-    save_belt(belt, tmp_path / "belt.json")
-    again = load_belt(tmp_path / "belt.json")
+    belt.save(tmp_path / "belt.json")
+    again = Belt.load(tmp_path / "belt.json")
     observed = GRID.surface(gaussian_ensembles([0.1], 1, 41)[0].values[0])
     for cl in belt.cl:
         assert again.interval(observed, cl) == belt.interval(observed, cl)

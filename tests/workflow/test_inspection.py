@@ -11,7 +11,7 @@ import pytest
 import uproot
 
 import milinfer as mil
-from milinfer.binned.templates import save_histograms
+from histogram_files import write_histograms
 from milinfer.datasets import gaussian, vbf_hww
 from milinfer.exceptions import ConfigurationError, MilinferError, ModelError, SampleError
 from milinfer.io import events as event_files
@@ -98,9 +98,8 @@ def test_models(tmp_path):
 
 def test_histograms(tmp_path):
     samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
-    save_histograms(
-        mil.Templates.from_samples(samples, "x0", bins=4, degree=2), tmp_path / "h.json"
-    )
+    templates = mil.Templates.from_samples(samples, "x0", bins=4, degree=2)
+    write_histograms(templates, tmp_path / "h.json")
     facts = inspect_file(tmp_path / "h.json")
     assert (facts["kind"], facts["names"], facts["bins"]) == (
         "histograms",
@@ -143,7 +142,7 @@ def test_analysis(tmp_path):
         ("a.json", "{", r"a\.json is not a JSON file"),
         ("a.json", "[1]", r"a\.json holds no JSON object"),
         ("a.json", "{}", r"a\.json"),
-        ("a.onnx", "no graph", r"a\.onnx is no ONNX file"),
+        ("a.onnx", "no graph", r"a\.onnx is not an ONNX file"),
         ("a.root", "no file", r"a\.root: this cannot be opened"),
         ("a.txt", "text", r"a\.txt: unknown kind"),
     ],

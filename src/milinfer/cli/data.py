@@ -168,20 +168,20 @@ def features(
     \b
     milinfer features events.lhe.gz --out features.parquet
     """
-    from milinfer.samples.sample_files import read_sample, sample_balance, write_sample
+    from milinfer.samples.sample import Sample, sample_balance
 
     start = time.perf_counter()
-    sample = read_sample(
+    sample = Sample.from_file(
         source,
         features=feature_set,
         point=None if point is None else parse_point(point),
         process=process,
-        on_missing=on_missing,  # type: ignore[arg-type]  # click has checked the choice
+        on_missing=on_missing,
         keep_reweights=keep_weights,
         workers=workers,
     )
     seconds = time.perf_counter() - start
-    write_sample(sample, out)
+    sample.to_file(out)
     rejected = sample.provenance.get("rejected", {})
     click.echo(
         f"{source} → {out}: {sample_balance(sample, str(source))}; {sample.label}, "

@@ -202,12 +202,12 @@ def fit(
     milinfer fit data.lhe.gz --model model --calibration calibration.json
     """
     from milinfer.exceptions import ConfigurationError
-    from milinfer.intervals.belt_files import load_belt
-    from milinfer.intervals.coverage import CL68, CL95
-    from milinfer.intervals.saved_files import load_calibration
+    from milinfer.intervals.belt import Belt
+    from milinfer.intervals.calibration import Calibration
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.likelihood.fits import profile_interval
     from milinfer.likelihood.rate import Rate
+    from milinfer.utils.confidence_levels import CL68, CL95
 
     model = BagLikelihood.load(model_path)
     sample = _read_data(data, feature_set)
@@ -220,7 +220,7 @@ def fit(
             read_samples(rate_files, features=feature_set), luminosity=luminosity
         )
     cost = model.cost(sample, rate=rate)
-    calibration = None if calibration_path is None else load_calibration(calibration_path)
+    calibration = None if calibration_path is None else Calibration.load(calibration_path)
     costs = [cost if calibration is None else calibration(cost, cl) for cl in (CL68, CL95)]
     inner, outer = (
         profile_interval(c, model.parameter, cl) for c, cl in zip(costs, (CL68, CL95), strict=True)
@@ -233,7 +233,7 @@ def fit(
     )
     belt_figures: dict[str, Any] = {}
     if belt_path is not None:
-        belt = load_belt(belt_path)
+        belt = Belt.load(belt_path)
         for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
             interval = belt.interval(cost, cl)
             click.echo(f"Neyman, {cl:.2%}: {interval}")
@@ -421,14 +421,7 @@ def report(directory: Path, json_path: Path | None) -> None:
 
 def _read_data(spec: str, feature_set: str) -> Any:
     """Read a dataset; it needs no parameter point."""
-    from milinfer.exceptions import ParameterError
-    from milinfer.samples.sample import Sample
+    from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)
-    try:
-        sample = Sample.from_file(path, point=point, features=feature_set)
-    except ParameterError:
-        if point is not None:
-            raise
-        sample = Sample.from_file(path, point={}, features=feature_set)
-    return sample.as_data()
+    return read_data(path, point=point, features=feature_set).as_data()

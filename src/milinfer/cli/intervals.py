@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from milinfer.intervals.belt import Belt
     from milinfer.intervals.coverage import Coverage
     from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.toys.toys import ToyEnsemble
+    from milinfer.toys.ensemble import ToyEnsemble
 
 __all__ = ["calibrate", "coverage", "neyman"]
 
@@ -153,11 +153,10 @@ def calibrate(
         --truths -0.5:0.5:11 --weight-degree 4 --out calibration.json
     """
     from milinfer.intervals.calibration_fit import calibrate as make_calibration
-    from milinfer.intervals.saved_files import save_calibration
 
     model, ensembles = options.throw()
     calibration = make_calibration(ensembles, kind=kind, seed=options.seed)  # type: ignore[arg-type]
-    save_calibration(calibration, out)
+    calibration.save(out)
     click.echo(
         f"{out}: c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f} (by {kind}), "
         "bias " + ", ".join(f"{calibration.bias(t)[0]:+.4f} at {t:g}" for t in calibration.thetas)
@@ -224,10 +223,9 @@ def neyman(
     milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \\
         --truths -0.6,0.6 --weight-degree 4 --regression 5000 --out belt.json
     """
-    from milinfer.intervals.belt_files import save_belt
+    from milinfer.intervals.calibration import Calibration
     from milinfer.intervals.neyman import neyman as make_belt
     from milinfer.intervals.neyman import regression_belt
-    from milinfer.intervals.saved_files import load_calibration
 
     if regression is not None and options.degree is None:
         msg = "--regression throws toys between the samples, and needs --weight-degree"
@@ -237,10 +235,10 @@ def neyman(
         msg = "give --toys at each of the truths, or --regression for one at each of its own"
         raise click.UsageError(msg)
     model, ensembles = options.throw(regression)
-    calibration = None if calibration_path is None else load_calibration(calibration_path)
+    calibration = None if calibration_path is None else Calibration.load(calibration_path)
     make: Callable[..., Belt] = make_belt if regression is None else regression_belt
     belt = make(ensembles, ordering=ordering, bounds=bounds, calibration=calibration)
-    save_belt(belt, out)
+    belt.save(out)
     thrown = (
         f"{len(belt.points)} values of {model.parameter}, {options.n_toys} toys at each,"
         if regression is None
@@ -292,16 +290,17 @@ def coverage(
     milinfer coverage eval/*.parquet --model model --calibration calibration.json \\
         --events-per-toy 1000 --truths -0.4:0.4:9 --weight-degree 4
     """
-    from milinfer.intervals.belt_files import load_belt
-    from milinfer.intervals.coverage import CL68, CL95, IntervalMethod, coverage_scan
-    from milinfer.intervals.saved_files import load_calibration
+    from milinfer.intervals.belt import Belt
+    from milinfer.intervals.calibration import Calibration
+    from milinfer.intervals.coverage import IntervalMethod, coverage_scan
     from milinfer.plotting.coverage import plot_coverage_scan
+    from milinfer.utils.confidence_levels import CL68, CL95
 
     methods: dict[str, IntervalMethod | None] = {"as trained": None}
     if calibration_path is not None:
-        methods["calibrated"] = load_calibration(calibration_path)
+        methods["calibrated"] = Calibration.load(calibration_path)
     if belt_path is not None:
-        methods["Neyman belt"] = load_belt(belt_path)
+        methods["Neyman belt"] = Belt.load(belt_path)
     model, ensembles = options.throw()
     scan = coverage_scan(ensembles, methods)
     # The first method with a calibration or belt gives coverage68 in the JSON.

@@ -226,13 +226,13 @@ def read_samples(
 
     `on_file` is called with each file and what came out of it.
     """
-    by_point: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
+    parts: list[Sample] = []
     for spec in specs:
         point, path = split_spec(spec)
         sample = Sample.from_file(path, point=point, features=features)
         on_file(path, sample)
-        by_point.setdefault(tuple(sample.point.items()), []).append(sample)
-    samples = SampleSet(tuple(Sample.concatenate(group) for group in by_point.values()))
+        parts.append(sample)
+    samples = SampleSet.by_point(parts)
     if parameter is not None and parameter not in samples.parameters:
         msg = f"the samples have the parameters {samples.parameters}, not {parameter!r}"
         raise ParameterError(msg)

@@ -167,27 +167,27 @@ def fit_bag_sizes(
     if bound is not None and bound[1] > 0:
         cost = cost + NormalConstraint("info_true", *bound)
 
-    def minuit(values: Sequence[float], held: Sequence[str]) -> Minuit:
+    def minuit(values: Sequence[float], fixed_names: Sequence[str]) -> Minuit:
         m = Minuit(cost, **dict(zip(names, values, strict=True)))
         m.limits["info_true"] = (1e-9, None)
         for name in names[1:]:
             m.limits[name] = EXPONENTS if name == "exponent" else (0, None)
-        for name in held:
+        for name in fixed_names:
             m.fixed[name] = True
         m.strategy, m.tol = 2, 1e-3
         # Without anything free, MIGRAD refuses; a call of the cost gives χ² as well.
-        return m.migrad() if len(held) < len(names) else m
+        return m.migrad() if len(fixed_names) < len(names) else m
 
     exact = ("info_true",) if bound is not None and bound[1] == 0 else ()
 
     def minimise(zero: tuple[str, ...]) -> Minuit:
-        found = []
+        candidates = []
         for start in _starts(ansatz, n, y, bound):
             values = [0.0 if name in zero else v for name, v in zip(names, start, strict=True)]
             # Without k, its exponent means nothing.
-            idle = ("exponent",) if "k" in zero and "exponent" in names else ()
-            found.append(minuit(values, (*exact, *zero, *idle)))
-        return max(found, key=lambda m: (m.valid, -_chi2(m)))
+            unused = ("exponent",) if "k" in zero and "exponent" in names else ()
+            candidates.append(minuit(values, (*exact, *zero, *unused)))
+        return max(candidates, key=lambda m: (m.valid, -_chi2(m)))
 
     positive = [name for name in names if name.startswith("k")]
     choices = [c for r in range(len(positive) + 1) for c in combinations(positive, r)]
@@ -207,10 +207,10 @@ def fit_bag_sizes(
     errors, minos = np.zeros((len(names), 2)), [False] * len(names)
     for i, name in enumerate(names):
         if name in zero:
-            held = [other for other in names if m.fixed[other]]
+            fixed_names = [other for other in names if m.fixed[other]]
 
-            def profiled(k: float, i: int = i, held: Sequence[str] = held) -> float:
-                return _chi2(minuit([*m.values[:i], k, *m.values[i + 1 :]], held))
+            def profiled(k: float, i: int = i, fixed_names: Sequence[str] = fixed_names) -> float:
+                return _chi2(minuit([*m.values[:i], k, *m.values[i + 1 :]], fixed_names))
 
             errors[i, 1] = _upper_error(profiled, chi2)
         elif m.fixed[name]:
@@ -313,18 +313,18 @@ def _minos(m: Minuit, name: str) -> tuple[FloatArray, bool]:
     out = np.full(2, m.errors[name])
     try:
         # The merits of a fit are read after this: MINOS may not move it.
-        found = copy(m).minos(name).merrors[name]
+        minos_error = copy(m).minos(name).merrors[name]
     except RuntimeError:  # the minimum is not good enough for MINOS
         return out, False
-    if found.at_lower_limit:
+    if minos_error.at_lower_limit:
         out[0] = value - low
-    elif found.lower_valid:
-        out[0] = -found.lower
-    if found.at_upper_limit:
+    elif minos_error.lower_valid:
+        out[0] = -minos_error.lower
+    if minos_error.at_upper_limit:
         out[1] = high - value
-    elif found.upper_valid:
-        out[1] = found.upper
-    return out, bool(found.lower_valid and found.upper_valid)
+    elif minos_error.upper_valid:
+        out[1] = minos_error.upper
+    return out, bool(minos_error.lower_valid and minos_error.upper_valid)
 
 
 def _upper_error(chi2: Callable[[float], float], lowest: float) -> float:
@@ -497,9 +497,18 @@ class BagSizeFit(NamedTuple):
         for name, value, (down, up) in zip(self.parameters, self.values, self.errors, strict=True):
             row |= {name: value, f"{name}_error_down": down, f"{name}_error_up": up}
         types = {"ansatz": str, **dict.fromkeys(list(row)[1:], float)}
-        own = ("asymptote", "asymptote_error", "plateau", "growth", "chi2", "ndf", "p_value", "aic")
-        types |= {n: {"plateau": bool, "ndf": int}.get(n, float) for n in own}
-        return arrow_table(types, [row | {n: getattr(self, n) for n in own}])
+        figures = (
+            "asymptote",
+            "asymptote_error",
+            "plateau",
+            "growth",
+            "chi2",
+            "ndf",
+            "p_value",
+            "aic",
+        )
+        types |= {n: {"plateau": bool, "ndf": int}.get(n, float) for n in figures}
+        return arrow_table(types, [row | {n: getattr(self, n) for n in figures}])
 
     def to_dict(self) -> dict[str, Any]:
         """Figures by name, for JSON."""
@@ -644,10 +653,10 @@ def compare_ansaetze(
     --------
     >>> import numpy as np
     >>> sizes = np.array([1, 5, 25, 100, 400])
-    >>> found = compare_ansaetze(sizes, 300 / (1 + 1.5 / np.sqrt(sizes)), np.full(5, 3.0))
-    >>> [f.ansatz for f in found.fits], list(found.left_out)
+    >>> comparison = compare_ansaetze(sizes, 300 / (1 + 1.5 / np.sqrt(sizes)), np.full(5, 3.0))
+    >>> [f.ansatz for f in comparison.fits], list(comparison.left_out)
     (['sqrt', 'power', 'constant'], ['linear'])
-    >>> [f.ansatz for f in found.allowed()]
+    >>> [f.ansatz for f in comparison.allowed()]
     ['sqrt', 'power']
     """
     fits: list[BagSizeFit] = []

@@ -28,8 +28,9 @@ from milinfer.intervals.information import (
     information,
     relative_information,
 )
-from milinfer.likelihood.models import Model, Renamed
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.likelihood.models import AnyModel, Renamed
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.toys import Toys
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import arrow_table, html_table, measured, shortened
 from milinfer.utils.parallel import Workers
@@ -154,15 +155,15 @@ class BagSizeScan:
         :class:`~milinfer.intervals.information.Information`, and with a reference those of
         :class:`~milinfer.intervals.information.RelativeInformation` as ``relative.FIELD``.
         """
-        own: dict[str, type] = {"size": int, "repeat": int, **get_type_hints(Information)}
-        relative = {f"relative.{n}": float for n in RelativeInformation._fields}
+        columns: dict[str, type] = {"size": int, "repeat": int, **get_type_hints(Information)}
+        relative_columns = {f"relative.{n}": float for n in RelativeInformation._fields}
         rows = []
         for p in self.points:
             row = {"size": p.size, "repeat": p.repeat, **p.information._asdict()}
             if p.relative is not None:
                 row |= {f"relative.{n}": v for n, v in p.relative._asdict().items()}
             rows.append(row)
-        return arrow_table(own | (relative if self.reference else {}), rows)
+        return arrow_table(columns | (relative_columns if self.reference else {}), rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Figures by name, for JSON."""
@@ -194,7 +195,7 @@ def scan_bag_sizes(
     neighbours: Sequence[float],
     n_toys: int,
     repeats: int = 1,
-    reference: Model | None = None,
+    reference: AnyModel | None = None,
     bound: tuple[float, float] | None = None,
     n_bootstrap: int = 200,
     seed: int = 0,
@@ -264,8 +265,8 @@ def scan_bag_sizes(
     if len(set(ordered)) < len(ordered) or not ordered or ordered[0] < 1:
         msg = f"bag sizes {list(sizes)} must differ" + ("" if ordered else " and be there")
         raise ConfigurationError(msg)
-    beside = sorted({float(t) for t in neighbours} - {float(truth)})
-    if not beside or repeats < 1:
+    neighbour_values = sorted({float(t) for t in neighbours} - {float(truth)})
+    if not neighbour_values or repeats < 1:
         msg = f"the response needs true values beside {truth:g}, and repeats={repeats} be 1 or more"
         raise ConfigurationError(msg)
     models: dict[tuple[int, int], Renamed] = {}
@@ -273,18 +274,19 @@ def scan_bag_sizes(
     settings = [
         dataclasses.replace(estimator, bag_size=n, seed=estimator.seed + k) for n, k in trainings
     ]
-    trained = Workers(client=client).map(_trained, settings, train)
-    for (n, k), fitted in zip(trainings, trained, strict=True):
-        models[n, k] = Renamed(fitted, f"{fitted.name}, N_B = {n}, training {k + 1}")
+    trained_models = Workers(client=client).map(_train, settings, train)
+    for (n, k), trained_model in zip(trainings, trained_models, strict=True):
+        models[n, k] = Renamed(trained_model, f"{trained_model.name}, N_B = {n}, training {k + 1}")
         if on_training is not None:
             on_training(n, k)
-    everyone: list[Model] = [*models.values(), *([] if reference is None else [reference])]
-    thrown = [
-        toys.run(everyone, t, n_toys, client=client, on_toys=on_toys) for t in (truth, *beside)
+    all_models: list[AnyModel] = [*models.values(), *([] if reference is None else [reference])]
+    runs = [
+        toys.run(all_models, t, n_toys, client=client, on_toys=on_toys)
+        for t in (truth, *neighbour_values)
     ]
 
-    def of(model: Model) -> list[ToyEnsemble]:
-        return [run[model.name] for run in thrown]
+    def of(model: AnyModel) -> list[ToyEnsemble]:
+        return [run[model.name] for run in runs]
 
     points = tuple(
         ScanPoint(
@@ -299,13 +301,13 @@ def scan_bag_sizes(
     )
     shape = (len(ordered), repeats)
     info = np.array([p.information.info_eff for p in points]).reshape(shape)
-    every = information_covariance(
+    covariance_of_all = information_covariance(
         {m.name: of(m) for m in models.values()},
         [p.information.info_eff_error for p in points],
         n_bootstrap=n_bootstrap,
         seed=seed,
     )
-    covariance = every.reshape(*shape, *shape).mean(axis=(1, 3))
+    covariance = covariance_of_all.reshape(*shape, *shape).mean(axis=(1, 3))
     spread = float("nan")
     if repeats > 1:
         # A spread from a few trainings is itself uncertain; all sizes together know it better.
@@ -328,7 +330,7 @@ def scan_bag_sizes(
     )
 
 
-def _trained(settings: BagLikelihood, train: SampleSet) -> BagLikelihood:
+def _train(settings: BagLikelihood, train: SampleSet) -> BagLikelihood:
     return settings.fit(train)
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "jsonable",
     "pull_from_p",
     "pull_of",
+    "width_meaning",
     "worst",
 ]
 
@@ -240,6 +241,30 @@ def worst(looks: Sequence[Look], order: Sequence[Outcome]) -> Look:
         return order.index(look.outcome), -look.pull if np.isfinite(look.pull) else -np.inf
 
     return min(looks, key=rank)
+
+
+def width_meaning(look: Look, excess: float) -> str:
+    """Text on the outcome of a check of a Bartlett ratio.
+
+    Parameters
+    ----------
+    look
+        The measurement, with its outcome.
+    excess
+        Information that the surface claims over the true one.
+    """
+    if look.outcome == "passed":
+        return "The curvature of Λ is the spread of the estimates: intervals have the right width."
+    if look.outcome == "undecided":
+        return f"Too few events or toys to measure the width of intervals to {look.tolerance:g}."
+    if not excess > 0:
+        return "Λ is not concave at θ0, so it gives no interval. Train again."
+    size = (
+        f"{excess**0.5:.2g} times too narrow"
+        if excess > 1
+        else f"{excess**-0.5:.2g} times too wide"
+    )
+    return f"Intervals where Λ falls by ½ are {size}. Scale Λ by c_cicc (mil.calibrate)."
 
 
 def jsonable(value: Any) -> Any:

@@ -246,26 +246,28 @@ def diagnose(
     E[−λ″]/E[λ′²] at mu=0 = ... ± ...
     """
     samples = SampleSet((samples,)) if isinstance(samples, Sample) else samples
-    held = hold_out(model, samples, reference, n_events, sigma, tolerances or Tolerances(), outside)
-    scan, normalisation = normalisation_check(held)
-    closures, closure = closure_check(held)
-    separations, separable = separation_check(held, seed)
-    curves, calibrated = calibration_check(held)
+    held_out = hold_out(
+        model, samples, reference, n_events, sigma, tolerances or Tolerances(), outside
+    )
+    scan, normalisation = normalisation_check(held_out)
+    closures, closure = closure_check(held_out)
+    separations, separation = separation_check(held_out, seed)
+    curves, calibration = calibration_check(held_out)
     checks = (
         normalisation,
-        score_check(held),
-        bartlett_check(held),
+        score_check(held_out),
+        bartlett_check(held_out),
         closure,
-        separable,
-        calibrated,
-        *toy_checks(held, n_toys, seed),
-        range_check(held),
+        separation,
+        calibration,
+        *toy_checks(held_out, n_toys, seed),
+        range_check(held_out),
     )
     return Diagnosis(
         model=model.name,
-        parameter=held.parameter,
-        reference=held.reference,
-        n_events=held.n_events,
+        parameter=held_out.parameter,
+        reference=held_out.reference,
+        n_events=held_out.n_events,
         checks=checks,
         normalisation=scan,
         closures=closures,

@@ -27,6 +27,7 @@ from milinfer.diagnostics.checks import (
     judge,
     pull_from_p,
     pull_of,
+    width_meaning,
     worst,
 )
 from milinfer.diagnostics.held_out import HeldOut
@@ -39,7 +40,7 @@ from milinfer.diagnostics.two_sample import (
     feature_closure,
     separation,
 )
-from milinfer.samples.weights import effective_size, weighted_mean, weighted_ratio
+from milinfer.samples.weights import WeightSums, effective_number, weighted_mean, weighted_ratio
 from milinfer.typing import FloatArray
 
 __all__ = [
@@ -51,7 +52,6 @@ __all__ = [
     "range_check",
     "score_check",
     "separation_check",
-    "width_meaning",
 ]
 
 
@@ -68,18 +68,18 @@ class NormalisationScan(NamedTuple):
     effective: FloatArray
 
 
-def normalisation_check(held: HeldOut) -> tuple[NormalisationScan, Check]:
+def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
     """E_θ0[r(x|θ_k)] = 1 at every point of the grid."""
-    grid, weights = held.interpolation.grid, held.samples[held.origin].weights
-    log_ratio = np.stack([held.value(held.origin, float(t)) for t in grid], axis=1)
+    grid, weights = held_out.interpolation.grid, held_out.samples[held_out.origin].weights
+    log_ratio = np.stack([held_out.value(held_out.origin, float(t)) for t in grid], axis=1)
     ratio = np.exp(np.minimum(log_ratio, _LARGEST_LOG))
     mean, error = weighted_mean(ratio, weights)
-    effective = effective_size(weights[:, None] * ratio)
-    critical = critical_pull(held.sigma, len(grid) - 1)
-    tolerance = held.tolerances.normalisation
+    effective = WeightSums.over(weights[:, None] * ratio).effective_number()
+    critical = critical_pull(held_out.sigma, len(grid) - 1)
+    tolerance = held_out.tolerances.normalisation
     looks = [
         Look(
-            quantity=f"E[r] at {held.label(t)}",
+            quantity=f"E[r] at {held_out.label(t)}",
             value=float(m),
             error=float(e),
             expected=1.0,
@@ -87,11 +87,11 @@ def normalisation_check(held: HeldOut) -> tuple[NormalisationScan, Check]:
             outcome=judge(m - 1, e, tolerance, critical, enough=n >= MINIMUM),
         )
         for t, m, e, n in zip(grid, mean, error, effective, strict=True)
-        if abs(t - held.reference) > _AT_REFERENCE  # where r is one without a test
+        if abs(t - held_out.reference) > _AT_REFERENCE  # where r is one without a test
     ]
-    away = grid[np.abs(grid - held.reference) > _AT_REFERENCE]
-    seen = [float(t) for t, look in zip(away, looks, strict=True) if look.outcome == "passed"]
-    reach = f"; it is seen only in [{min(seen):g}, {max(seen):g}]" if seen else ""
+    away = grid[np.abs(grid - held_out.reference) > _AT_REFERENCE]
+    reached = [float(t) for t, look in zip(away, looks, strict=True) if look.outcome == "passed"]
+    reach = f"; it is seen only in [{min(reached):g}, {max(reached):g}]" if reached else ""
     fewest = float(effective.min())
     look = worst(looks, ALL)
     meaning = {
@@ -109,26 +109,26 @@ def normalisation_check(held: HeldOut) -> tuple[NormalisationScan, Check]:
     )
 
 
-def score_check(held: HeldOut) -> Check:
+def score_check(held_out: HeldOut) -> Check:
     """E_θ[∂λ/∂θ] = 0 at θ0 and at the values of all other samples (first Bartlett identity).
 
     The mean score is given as the bias of θ̂ that it causes, in standard errors of one dataset:
     sqrt(n_events) E[∂λ]/sd(∂λ), whatever the curvature.
     """
-    critical = critical_pull(held.sigma, len(held.samples))
-    tolerance = held.tolerances.bias
+    critical = critical_pull(held_out.sigma, len(held_out.samples))
+    tolerance = held_out.tolerances.bias
     looks = []
-    for i, theta in enumerate(held.thetas):
-        weights = held.samples[i].weights
-        score = held.value(i, theta, 1)
+    for i, theta in enumerate(held_out.thetas):
+        weights = held_out.samples[i].weights
+        score = held_out.value(i, theta, 1)
         mean, error = (float(a) for a in weighted_mean(score, weights))
         spread = np.sqrt(max(float(weighted_mean((score - mean) ** 2, weights)[0]), 0.0))
-        enough = bool(effective_size(weights) >= MINIMUM)
-        if spread <= held.rounding:
-            blind: Outcome = "failed" if abs(mean) > held.rounding else "undecided"
+        enough = effective_number(weights) >= MINIMUM
+        if spread <= held_out.rounding:
+            blind: Outcome = "failed" if abs(mean) > held_out.rounding else "undecided"
             looks.append(
                 Look(
-                    quantity=f"score without spread at {held.label(theta)}",
+                    quantity=f"score without spread at {held_out.label(theta)}",
                     value=np.nan,
                     error=np.nan,
                     expected=0.0,
@@ -137,10 +137,10 @@ def score_check(held: HeldOut) -> Check:
                 )
             )
             continue
-        scale = np.sqrt(held.n_events) / spread
+        scale = np.sqrt(held_out.n_events) / spread
         looks.append(
             Look(
-                quantity=f"bias/σ at {held.label(theta)}",
+                quantity=f"bias/σ at {held_out.label(theta)}",
                 value=scale * mean,
                 error=scale * error,
                 expected=0.0,
@@ -150,8 +150,8 @@ def score_check(held: HeldOut) -> Check:
         )
     look = worst(looks, ALL)
     meaning = {
-        "passed": f"Estimates from {held.n_events} events are unbiased.",
-        "failed": f"Estimates from {held.n_events} events are biased. Correct them with toys "
+        "passed": f"Estimates from {held_out.n_events} events are unbiased.",
+        "failed": f"Estimates from {held_out.n_events} events are biased. Correct them with toys "
         "(mil.calibrate), or train with more events.",
     }.get(look.outcome, f"Too few events to see a bias of {tolerance:g} standard errors.")
     if np.isnan(look.value):
@@ -159,27 +159,27 @@ def score_check(held: HeldOut) -> Check:
     return look.check("score", critical, meaning, look.outcome)
 
 
-def bartlett_check(held: HeldOut) -> Check:
+def bartlett_check(held_out: HeldOut) -> Check:
     """E[−∂²λ] = E[(∂λ)²] at θ0, event by event (second Bartlett identity).
 
     Their ratio is the inverse of I_curv/I_eff for an estimator of response 1, since
     Var(θ̂) = E[(∂λ)²] / (n_events E[−∂²λ]²).
     """
-    theta, weights = held.reference, held.samples[held.origin].weights
-    square = np.square(held.value(held.origin, theta, 1))
-    bend = -held.value(held.origin, theta, 2)
-    name, quantity = "event Bartlett", f"E[−λ″]/E[λ′²] at {held.label(theta)}"
-    tolerance = held.tolerances.bartlett
-    enough = bool(effective_size(weights) >= MINIMUM)
-    if np.sqrt(square.max()) <= held.rounding:
+    theta, weights = held_out.reference, held_out.samples[held_out.origin].weights
+    square = np.square(held_out.value(held_out.origin, theta, 1))
+    bend = -held_out.value(held_out.origin, theta, 2)
+    name, quantity = "event Bartlett", f"E[−λ″]/E[λ′²] at {held_out.label(theta)}"
+    tolerance = held_out.tolerances.bartlett
+    enough = effective_number(weights) >= MINIMUM
+    if np.sqrt(square.max()) <= held_out.rounding:
         return Check(
             name,
-            "failed" if np.abs(bend).max() > held.rounding else "undecided",
+            "failed" if np.abs(bend).max() > held_out.rounding else "undecided",
             "The slope of λ at θ0 is zero for every event: the ratio ignores the data there.",
             quantity,
         )
     ratio, error = weighted_ratio(bend, square, weights)
-    outcome = judge(ratio - 1, error, tolerance, held.sigma, enough=enough)
+    outcome = judge(ratio - 1, error, tolerance, held_out.sigma, enough=enough)
     look = Look(
         quantity=quantity,
         value=ratio,
@@ -189,25 +189,27 @@ def bartlett_check(held: HeldOut) -> Check:
         outcome=outcome,
     )
     meaning = width_meaning(look, 1 / ratio if ratio > 0 else 0.0)
-    return look.check(name, held.sigma, meaning, outcome)
+    return look.check(name, held_out.sigma, meaning, outcome)
 
 
-def range_check(held: HeldOut) -> Check:
+def range_check(held_out: HeldOut) -> Check:
     """Fraction of events more than five standard deviations from the mean of the training data."""
-    fitted = getattr(held.model, "fitted", None)
+    fitted = getattr(held_out.model, "fitted", None)
     if not all(hasattr(fitted, name) for name in ("mean", "variance", "feature_names")):
-        why = "The model does not tell the mean and variance of its training data."
-        return Check("training range", "skipped", why)
+        reason = "The model does not tell the mean and variance of its training data."
+        return Check("training range", "skipped", reason)
     names = list(fitted.feature_names)  # type: ignore[union-attr]  # checked above
     mean, variance = (np.asarray(getattr(fitted, n), dtype=float) for n in ("mean", "variance"))
-    critical = critical_pull(held.sigma, len(names))
-    tolerance = held.tolerances.outside
+    critical = critical_pull(held_out.sigma, len(names))
+    tolerance = held_out.tolerances.outside
     looks = []
     for k, name in enumerate(names):
-        far = [np.abs(s.column(name) - mean[k]) > 5 * np.sqrt(variance[k]) for s in held.samples]
+        far = [
+            np.abs(s.column(name) - mean[k]) > 5 * np.sqrt(variance[k]) for s in held_out.samples
+        ]
         pairs = [
             weighted_mean(f.astype(np.float64), s.weights)
-            for f, s in zip(far, held.samples, strict=True)
+            for f, s in zip(far, held_out.samples, strict=True)
         ]
         value = float(np.mean([m for m, _ in pairs]))
         error = float(np.sqrt(sum(e**2 for _, e in pairs)) / len(pairs))
@@ -233,22 +235,6 @@ def range_check(held: HeldOut) -> Check:
     return look.check("training range", critical, meaning, outcome)
 
 
-def width_meaning(look: Look, excess: float) -> str:
-    """What a Bartlett ratio means; `excess` is the claimed over the true information."""
-    if look.outcome == "passed":
-        return "The curvature of Λ is the spread of the estimates: intervals have the right width."
-    if look.outcome == "undecided":
-        return f"Too few events or toys to measure the width of intervals to {look.tolerance:g}."
-    if not excess > 0:
-        return "Λ is not concave at θ0, so it gives no interval. Train again."
-    size = (
-        f"{excess**0.5:.2g} times too narrow"
-        if excess > 1
-        else f"{excess**-0.5:.2g} times too wide"
-    )
-    return f"Intervals where Λ falls by ½ are {size}. Scale Λ by c_cicc (mil.calibrate)."
-
-
 _ALONE = "There are samples at θ0 only; add some at other values."
 _NO_POWER = (
     "The samples differ too little from the one at θ0, or are too small, to show "
@@ -256,71 +242,74 @@ _NO_POWER = (
 )
 
 
-def closure_check(held: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]:
+def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]:
     """Distribution of every feature after reweighting from θ0 to the other samples."""
-    name, tolerance = "closure", held.tolerances.closure
-    if not held.others:
+    name, tolerance = "closure", held_out.tolerances.closure
+    if not held_out.others:
         return (), Check(name, "skipped", _ALONE)
-    found = {
+    closures_by_sample = {
         i: feature_closure(
-            float(held.thetas[i]), held.samples[i], held.samples[held.origin], _ratio(held, i)
+            float(held_out.thetas[i]),
+            held_out.samples[i],
+            held_out.samples[held_out.origin],
+            _ratio(held_out, i),
         )
-        for i in held.others
-        if _enough(held, i)
+        for i in held_out.others
+        if _enough(held_out, i)
     }
-    every = tuple(c for closures in found.values() for c in closures)
-    if not every:
+    all_closures = tuple(c for closures in closures_by_sample.values() for c in closures)
+    if not all_closures:
         return (), Check(name, "undecided", _NO_POWER)
-    critical = critical_pull(held.sigma, len(every))
+    critical = critical_pull(held_out.sigma, len(all_closures))
     looks = []
-    for closures in found.values():
+    for closures in closures_by_sample.values():
         if not closures:
             continue
         difference = max(c.agreement.difference for c in closures)
         for c in closures:
-            quantity = f"remaining in {c.feature}, {held.label(c.theta)}"
+            quantity = f"remaining in {c.feature}, {held_out.label(c.theta)}"
             looks.append(_look(quantity, c.agreement, difference, tolerance, critical))
     decisive = max(range(len(looks)), key=lambda k: (looks[k][0].outcome == "failed", looks[k][1]))
     outcome = worst([look for look, _ in looks], ANY).outcome
     look, pull = looks[decisive]
-    feature = every[decisive].feature
+    feature = all_closures[decisive].feature
     meaning = {
         "passed": "Events of θ0 with weights r look like events of θ in every feature, within the "
         "tolerance.",
         "failed": f"Reweighted events differ from those of θ, most in {feature}: the ratio is "
         "wrong there, or does not use it and loses its information.",
     }.get(outcome, _NO_POWER)
-    return every, _check(name, look, pull, critical, meaning, outcome)
+    return all_closures, _check(name, look, pull, critical, meaning, outcome)
 
 
-def separation_check(held: HeldOut, seed: int) -> tuple[tuple[Separation, ...], Check]:
+def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ...], Check]:
     """A classifier cannot tell reweighted events of θ0 from events of θ."""
     name = "classifier"
-    if not held.others:
+    if not held_out.others:
         return (), Check(name, "skipped", _ALONE)
-    found = [
+    results = [
         separation(
-            float(held.thetas[i]),
-            held.samples[i],
-            held.samples[held.origin],
-            _ratio(held, i),
+            float(held_out.thetas[i]),
+            held_out.samples[i],
+            held_out.samples[held_out.origin],
+            _ratio(held_out, i),
             seed,
         )
-        for i in held.others
-        if _enough(held, i)
+        for i in held_out.others
+        if _enough(held_out, i)
     ]
-    separations = tuple(s for s in found if s is not None)
+    separations = tuple(s for s in results if s is not None)
     if not separations:
         return (), Check(name, "undecided", _NO_POWER)
-    critical = critical_pull(held.sigma, len(separations))
+    critical = critical_pull(held_out.sigma, len(separations))
     looks = []
     for s in separations:
         visible = pull_of(max(s.before - 0.5, 0.0), s.before_error) > critical
-        tolerance = held.tolerances.closure * max(s.before - 0.5, 0.0)
+        tolerance = held_out.tolerances.closure * max(s.before - 0.5, 0.0)
         outcome = judge(max(s.after - 0.5, 0.0), s.after_error, tolerance, critical)
         if outcome == "passed" and not visible:
             outcome = "undecided"
-        quantity = f"AUC at {held.label(s.theta)}"
+        quantity = f"AUC at {held_out.label(s.theta)}"
         looks.append(
             Look(
                 quantity=quantity,
@@ -342,22 +331,24 @@ def separation_check(held: HeldOut, seed: int) -> tuple[tuple[Separation, ...], 
     return separations, look.check(name, critical, meaning, look.outcome)
 
 
-def calibration_check(held: HeldOut) -> tuple[tuple[CalibrationCurve, ...], Check]:
+def calibration_check(held_out: HeldOut) -> tuple[tuple[CalibrationCurve, ...], Check]:
     """Among as many events of θ and θ0, a fraction r/(1 + r) of those with ratio r is of θ."""
-    name, tolerance = "calibration", held.tolerances.closure
-    usable = [i for i in held.others if _enough(held, i)]
-    if not held.others:
+    name, tolerance = "calibration", held_out.tolerances.closure
+    usable = [i for i in held_out.others if _enough(held_out, i)]
+    if not held_out.others:
         return (), Check(name, "skipped", _ALONE)
     if not usable:
         return (), Check(name, "undecided", _NO_POWER)
-    critical = critical_pull(held.sigma, len(usable))
+    critical = critical_pull(held_out.sigma, len(usable))
     curves, looks = [], []
     for i in usable:
-        theta = float(held.thetas[i])
-        llr = [held.value(i, theta), held.value(held.origin, theta)]
-        curve = calibration_curve(theta, held.samples[i], held.samples[held.origin], llr)
+        theta = float(held_out.thetas[i])
+        llr = [held_out.value(i, theta), held_out.value(held_out.origin, theta)]
+        curve = calibration_curve(
+            theta, held_out.samples[i], held_out.samples[held_out.origin], llr
+        )
         curves.append(curve)
-        quantity = f"miscalibration at {held.label(theta)}"
+        quantity = f"miscalibration at {held_out.label(theta)}"
         look, pull = _look(
             quantity, curve.agreement, curve.agreement.difference, tolerance, critical
         )
@@ -376,17 +367,17 @@ def calibration_check(held: HeldOut) -> tuple[tuple[CalibrationCurve, ...], Chec
     return tuple(curves), _check(name, look, pull, critical, meaning, outcome)
 
 
-def _ratio(held: HeldOut, index: int) -> FloatArray:
+def _ratio(held_out: HeldOut, index: int) -> FloatArray:
     """r(x|θ) of the events of θ0, up to a factor: all that follows is normalised."""
-    log_ratio = held.value(held.origin, float(held.thetas[index]))
+    log_ratio = held_out.value(held_out.origin, float(held_out.thetas[index]))
     ratio: FloatArray = np.exp(log_ratio - log_ratio.max())
     return ratio
 
 
-def _enough(held: HeldOut, index: int) -> bool:
-    source = held.samples[held.origin].weights
-    sizes = [source, source * _ratio(held, index), held.samples[index].weights]
-    return min(float(effective_size(w)) for w in sizes) >= MINIMUM
+def _enough(held_out: HeldOut, index: int) -> bool:
+    source = held_out.samples[held_out.origin].weights
+    sizes = [source, source * _ratio(held_out, index), held_out.samples[index].weights]
+    return min(effective_number(w) for w in sizes) >= MINIMUM
 
 
 def _look(

@@ -9,10 +9,10 @@ import numpy as np
 
 from milinfer.diagnostics.checks import Tolerances
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
-from milinfer.likelihood.models import LLRModel, curve, require_unseen
+from milinfer.likelihood.models import EventModel, LLRModel, curve, require_unseen
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
-from milinfer.samples.weights import effective_size, weighted_mean
+from milinfer.samples.weights import effective_number, weighted_mean
 from milinfer.typing import FloatArray
 from milinfer.utils.points import only
 
@@ -22,7 +22,7 @@ _DEFAULT_CONFINEMENT = 10.0  # standard errors between θ0 and the nearer end of
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class HeldOut(EventModel):
     """Held-out events and what the model says of them; the model runs once for each sample.
 
     It is an LLR model itself, of these samples only.
@@ -153,13 +153,13 @@ def hold_out(
         msg = f"the reference {reference:g} is outside [{low:g}, {high:g}]"
         raise ParameterError(msg)
     order = [int(i) for i in np.argsort(values) if inside[i]]
-    kept = tuple(samples[i] for i in order)
-    for sample in kept:
+    ordered_samples = tuple(samples[i] for i in order)
+    for sample in ordered_samples:
         if not sample.weights.sum() > 0:
             msg = f"{sample.label}: the weights sum to {sample.weights.sum():g}, not more than 0"
             raise SampleError(msg)
     tables = []
-    for sample in kept:
+    for sample in ordered_samples:
         table = np.asarray(model.event_llr(sample), dtype=np.float64)
         if table.shape != (len(sample), len(grid)) or not np.isfinite(table).all():
             msg = (
@@ -169,10 +169,10 @@ def hold_out(
             )
             raise ModelError(msg)
         tables.append(table)
-    smallest = min(float(effective_size(s.weights)) for s in kept)
-    held = HeldOut(
+    smallest = min(float(effective_number(s.weights)) for s in ordered_samples)
+    held_out = HeldOut(
         model=model,
-        samples=kept,
+        samples=ordered_samples,
         thetas=values[order],
         reference=float(origin.point[parameter]),
         tables=tuple(tables),
@@ -181,7 +181,7 @@ def hold_out(
         tolerances=tolerances,
     )
     if n_events is None:
-        confined = (_DEFAULT_CONFINEMENT / max(held.confinement, 1e-9)) ** 2
+        n_confined = (_DEFAULT_CONFINEMENT / max(held_out.confinement, 1e-9)) ** 2
         few, many = max(smallest / 500, 20), max(smallest / 50, 20)
-        held = replace(held, n_events=round(min(max(confined, few), many)))
-    return held
+        held_out = replace(held_out, n_events=round(min(max(n_confined, few), many)))
+    return held_out

@@ -98,9 +98,9 @@ class Roc:
         ParameterError
             If a rate is outside [0, 1].
         """
-        wanted = np.asarray(true_positive, dtype=np.float64)
-        if not np.all((wanted >= 0) & (wanted <= 1)):
-            msg = f"true positive rates are between 0 and 1, not {wanted}"
+        rates = np.asarray(true_positive, dtype=np.float64)
+        if not np.all((rates >= 0) & (rates <= 1)):
+            msg = f"true positive rates are between 0 and 1, not {rates}"
             raise ParameterError(msg)
         if np.any(np.diff(self.true_positive) < 0):
             msg = (
@@ -108,7 +108,7 @@ class Roc:
                 "rate has no unique threshold; use the points of the curve"
             )
             raise SampleError(msg)
-        return np.asarray(np.interp(wanted, self.true_positive, self.false_positive))
+        return np.asarray(np.interp(rates, self.true_positive, self.false_positive))
 
 
 def roc_curve(
@@ -290,8 +290,8 @@ def mean_over_trainings(estimates: Sequence[Estimate]) -> Estimate:
 
     Examples
     --------
-    >>> found = mean_over_trainings([Estimate(0.7, 0.003), Estimate(0.708, 0.003)])
-    >>> round(found.value, 3), round(found.error, 3)
+    >>> mean = mean_over_trainings([Estimate(0.7, 0.003), Estimate(0.708, 0.003)])
+    >>> round(mean.value, 3), round(mean.error, 3)
     (0.704, 0.005)
     """
     if len(estimates) < 2:
@@ -350,32 +350,34 @@ def _paired(
 ) -> tuple[list[tuple[FloatArray, FloatArray]], tuple[FloatArray, FloatArray]]:
     """Scores by both classifiers, checked, and the weights that they have in common."""
     w1, w0 = (None, None) if weights is None else weights
-    checked = [(_sample("signal", s, w1), _sample("background", b, w0)) for s, b in (first, second)]
-    sizes = [[len(scores) for scores, _ in pair] for pair in checked]
+    samples = [(_sample("signal", s, w1), _sample("background", b, w0)) for s, b in (first, second)]
+    sizes = [[len(scores) for scores, _ in pair] for pair in samples]
     if sizes[0] != sizes[1]:
         msg = (
             f"the classifiers scored {sizes[0]} and {sizes[1]} events of signal and background; a "
             "paired comparison needs scores of the same events in the same order"
         )
         raise SampleError(msg)
-    return [(s[0], b[0]) for s, b in checked], (checked[0][0][1], checked[0][1][1])
+    return [(s[0], b[0]) for s, b in samples], (samples[0][0][1], samples[0][1][1])
 
 
 def _sample(
     name: str, scores: ArrayLike, weights: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
     values = np.asarray(scores, dtype=np.float64)
-    given = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    if values.ndim != 1 or len(values) < 2 or given.shape != values.shape:
+    weight_values = (
+        np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    )
+    if values.ndim != 1 or len(values) < 2 or weight_values.shape != values.shape:
         msg = (
-            f"scores of the {name} have shape {values.shape}, its weights {given.shape}; give both "
-            "for two events or more, in one dimension"
+            f"scores of the {name} have shape {values.shape}, its weights {weight_values.shape}; "
+            "give both for two events or more, in one dimension"
         )
         raise SampleError(msg)
     if np.isnan(values).any():
         msg = f"the score of {name} event {int(np.argmax(np.isnan(values)))} is NaN"
         raise SampleError(msg)
-    if not (np.isfinite(given).all() and given.sum() > 0):
-        msg = f"the weights of the {name} sum to {given.sum():g}; they need a positive sum"
+    if not (np.isfinite(weight_values).all() and weight_values.sum() > 0):
+        msg = f"the weights of the {name} sum to {weight_values.sum():g}; they need a positive sum"
         raise SampleError(msg)
-    return values, given
+    return values, weight_values

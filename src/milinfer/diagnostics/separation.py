@@ -95,11 +95,11 @@ def squared_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
     >>> x = rng.normal(size=20_000) + np.repeat([-0.1, 0.1], 10_000)
-    >>> found = squared_distance(x, 0.2 * x)  # exact: (0.2)²
-    >>> abs(found.value - 0.04) < 4 * found.error, found.error < 0.0005
+    >>> distance = squared_distance(x, 0.2 * x)  # exact: (0.2)²
+    >>> abs(distance.value - 0.04) < 4 * distance.error, distance.error < 0.0005
     (True, True)
     """
-    value, influence = _squared(*_checked(score, llr))
+    value, influence = _distance_and_influence(*_score_and_llr(score, llr))
     return Estimate(value, _error(influence))
 
 
@@ -120,12 +120,12 @@ def largest_distance(llr: ArrayLike) -> Estimate:
     --------
     >>> import numpy as np
     >>> x = np.random.default_rng(1).normal(size=20_000) + np.repeat([-0.1, 0.1], 10_000)
-    >>> found = largest_distance(0.2 * x)
-    >>> abs(found.value - 0.04) < 4 * found.error
+    >>> distance = largest_distance(0.2 * x)
+    >>> abs(distance.value - 0.04) < 4 * distance.error
     True
     """
-    exact, _ = _checked(llr, llr)
-    value, influence = _squared(_best(exact), exact)
+    exact, _ = _score_and_llr(llr, llr)
+    value, influence = _distance_and_influence(_best_score(exact), exact)
     return Estimate(value, _error(influence))
 
 
@@ -155,13 +155,13 @@ def relative_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
     >>> rng = np.random.default_rng(1)
     >>> x = rng.normal(size=20_000) + np.repeat([-0.1, 0.1], 10_000)
     >>> noisy = x + rng.normal(size=20_000)  # half of the information is lost
-    >>> found = relative_distance(noisy, 0.2 * x)
-    >>> abs(found.value - 0.5) < 4 * found.error, found.error < 0.01
+    >>> distance = relative_distance(noisy, 0.2 * x)
+    >>> abs(distance.value - 0.5) < 4 * distance.error, distance.error < 0.01
     (True, True)
     """
-    t, exact = _checked(score, llr)
-    value, influence = _squared(t, exact)
-    largest, of_largest = _squared(_best(exact), exact)
+    t, exact = _score_and_llr(score, llr)
+    value, influence = _distance_and_influence(t, exact)
+    largest, of_largest = _distance_and_influence(_best_score(exact), exact)
     ratio = value / largest
     return Estimate(ratio, _error((influence - ratio * of_largest) / largest))
 
@@ -185,9 +185,9 @@ def area_of_bags(squared: ArrayLike, bag_size: int) -> FloatArray:
     return area
 
 
-def _squared(t: FloatArray, llr: FloatArray) -> tuple[float, FloatArray]:
+def _distance_and_influence(t: FloatArray, llr: FloatArray) -> tuple[float, FloatArray]:
     """d², and what each event adds to it to first order."""
-    g = _best(llr)
+    g = _best_score(llr)
     t, g = t - t.mean(), g - g.mean()
     difference = float(np.mean(t * g))
     # The variance of the mixture has that between the hypotheses in it.
@@ -198,7 +198,7 @@ def _squared(t: FloatArray, llr: FloatArray) -> tuple[float, FloatArray]:
     return value, influence
 
 
-def _best(llr: FloatArray) -> FloatArray:
+def _best_score(llr: FloatArray) -> FloatArray:
     g: FloatArray = 2 * np.tanh(llr / 2)
     return g
 
@@ -207,7 +207,7 @@ def _error(influence: FloatArray) -> float:
     return float(influence.std(ddof=1) / np.sqrt(len(influence)))
 
 
-def _checked(score: ArrayLike, llr: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def _score_and_llr(score: ArrayLike, llr: ArrayLike) -> tuple[FloatArray, FloatArray]:
     t, exact = np.asarray(score, dtype=np.float64), np.asarray(llr, dtype=np.float64)
     if t.ndim != 1 or t.shape != exact.shape or len(t) < 2:
         msg = (
@@ -281,8 +281,8 @@ def divergence(
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
     >>> one, zero = rng.normal(0.5, 1, 10_000), rng.normal(-0.5, 1, 10_000)
-    >>> found = divergence("kullback-leibler", one, zero)
-    >>> round(found.value, 2), round(found.error, 2)
+    >>> bound = divergence("kullback-leibler", one, zero)
+    >>> round(bound.value, 2), round(bound.error, 2)
     (0.51, 0.02)
     """
     both = [
@@ -365,8 +365,8 @@ def _terms(kind: str, r1: FloatArray, r0: FloatArray) -> _Terms:
         return _Terms(-(expit(-r1) ** 2), -(expit(r0) ** 2), 2, 1)
     if kind == "squared-hellinger":
         return _Terms(-np.exp(-r1 / 2), -np.exp(r0 / 2), 0.5, 1)
-    known = ", ".join(get_args(DivergenceKind))
-    msg = f"there is no divergence {kind!r}; choose one of {known}"
+    kinds = ", ".join(get_args(DivergenceKind))
+    msg = f"there is no divergence {kind!r}; choose one of {kinds}"
     raise ConfigurationError(msg)
 
 
@@ -374,16 +374,18 @@ def _events(
     name: str, ratio: ArrayLike, weights: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
     values = np.asarray(ratio, dtype=np.float64)
-    given = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    if values.ndim != 1 or len(values) < 2 or given.shape != values.shape:
+    weight_values = (
+        np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    )
+    if values.ndim != 1 or len(values) < 2 or weight_values.shape != values.shape:
         msg = (
-            f"log-ratios of the {name} have shape {values.shape}, weights {given.shape}; give both "
-            "for two events or more, in one dimension"
+            f"log-ratios of the {name} have shape {values.shape}, weights {weight_values.shape}; "
+            "give both for two events or more, in one dimension"
         )
         raise SampleError(msg)
-    good = np.isfinite(values) & np.isfinite(given)
-    if not good.all() or not given.sum() > 0:
+    good = np.isfinite(values) & np.isfinite(weight_values)
+    if not good.all() or not weight_values.sum() > 0:
         what = f"event {int(np.argmin(good))} is not finite" if not good.all() else "weights vanish"
         msg = f"log-ratios of the {name}: {what}"
         raise SampleError(msg)
-    return values, given
+    return values, weight_values

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from milinfer.diagnostics.checks import Check, Look, Outcome, critical_pull, judge
-from milinfer.diagnostics.event_checks import width_meaning
+from milinfer.diagnostics.checks import Check, Look, Outcome, critical_pull, judge, width_meaning
 from milinfer.diagnostics.held_out import HeldOut
 from milinfer.intervals.information import information
 from milinfer.samples.sample import SampleSet
-from milinfer.samples.weights import effective_size, weighted_mean
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.samples.weights import effective_number, weighted_mean
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.toys import Toys
 from milinfer.typing import BoolArray
 
 __all__ = ["surface_is_bad", "toy_checks"]
@@ -31,38 +31,41 @@ _FEWEST_TOYS = 100
 _SMALLEST_POOL = 20  # datasets in a pool, for toys to be more than the same events again
 
 
-def toy_checks(held: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check, Check]:
+def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check, Check]:
     """Response, I_curv/I_eff and surfaces of pseudo-experiments at θ0."""
-    pools = [float(effective_size(s.weights)) for s in held.samples]
-    obstacle = _obstacle(held, n_toys, pools[held.origin])
+    pools = [float(effective_number(s.weights)) for s in held_out.samples]
+    obstacle = _obstacle(held_out, n_toys, pools[held_out.origin])
     if obstacle is not None:
-        return _named(obstacle, _surface_check(held, obstacle))
-    thrower = Toys(SampleSet(held.samples), held.n_events, seed)
-    toys = thrower.run([held], held.reference, n_toys)[held.name]
-    surfaces = _surface_check(held, toys)
+        return _both_named(obstacle, _surface_check(held_out, obstacle))
+    generator = Toys(SampleSet(held_out.samples), held_out.n_events, seed)
+    toys = generator.run([held_out], held_out.reference, n_toys)[held_out.name]
+    surfaces = _surface_check(held_out, toys)
     spread = float(np.std(toys.theta_hat, ddof=1))
     edge = float(np.mean(toys.extremum.at_edge))
-    if spread <= _SAME * np.ptp(held.interpolation.grid):
-        why = "Every dataset gives the same estimate: the surface does not depend on the data."
-        return _named(Check("", "failed", why), surfaces)
+    if spread <= _SAME * np.ptp(held_out.interpolation.grid):
+        reason = "Every dataset gives the same estimate: the surface does not depend on the data."
+        return _both_named(Check("", "failed", reason), surfaces)
     if edge > _AT_EDGE:
-        why = f"In {edge:.0%} of the toys the estimate is an end of the range and says nothing."
-        return _named(Check("", "undecided", why), surfaces)
+        reason = f"In {edge:.0%} of the toys the estimate is an end of the range and says nothing."
+        return _both_named(Check("", "undecided", reason), surfaces)
     near = []
-    for i in _neighbours(held, spread, pools):
-        ensemble = thrower.run([held], held.thetas[i], n_toys)[held.name]
-        moves = np.std(ensemble.theta_hat) > _SAME * np.ptp(held.interpolation.grid)
+    for i in _neighbours(held_out, spread, pools):
+        ensemble = generator.run([held_out], held_out.thetas[i], n_toys)[held_out.name]
+        moves = np.std(ensemble.theta_hat) > _SAME * np.ptp(held_out.interpolation.grid)
         if moves and np.mean(ensemble.extremum.at_edge) <= _AT_EDGE:
             near.append(ensemble)
-    found = information(toys, [toys, *near] if near else [])
+    measured = information(toys, [toys, *near] if near else [])
     look = Look(
-        quantity=f"dE[θ̂]/dθ at {held.label(held.reference)}",
-        value=found.response,
-        error=found.response_error,
+        quantity=f"dE[θ̂]/dθ at {held_out.label(held_out.reference)}",
+        value=measured.response,
+        error=measured.response_error,
         expected=1.0,
-        tolerance=held.tolerances.response,
+        tolerance=held_out.tolerances.response,
         outcome=judge(
-            found.response - 1, found.response_error, held.tolerances.response, held.sigma
+            measured.response - 1,
+            measured.response_error,
+            held_out.tolerances.response,
+            held_out.sigma,
         ),
     )
     meaning = {
@@ -70,22 +73,22 @@ def toy_checks(held: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check, Che
         "failed": "Estimates are pulled towards the middle (below 1) or away from it. Correct "
         "them with mil.calibrate; intervals as they are do not cover away from θ0.",
     }.get(look.outcome, "Too few toys or events to measure the response.")
-    response = look.check("response", held.sigma, meaning, look.outcome)
+    response = look.check("response", held_out.sigma, meaning, look.outcome)
     if not near:
-        why = "No other sample far enough from the ends of the range for toys."
-        response = Check("response", "undecided", why)
-    ratio, error = found.bartlett_ratio, found.bartlett_ratio_error
+        reason = "No other sample far enough from the ends of the range for toys."
+        response = Check("response", "undecided", reason)
+    ratio, error = measured.bartlett_ratio, measured.bartlett_ratio_error
     look = Look(
-        quantity=f"I_curv/{'I_eff' if near else 'I_MLE'} of {held.n_events} events",
+        quantity=f"I_curv/{'I_eff' if near else 'I_MLE'} of {held_out.n_events} events",
         value=ratio,
         error=error,
         expected=1.0,
-        tolerance=held.tolerances.bartlett,
-        outcome=judge(ratio - 1, error, held.tolerances.bartlett, held.sigma),
+        tolerance=held_out.tolerances.bartlett,
+        outcome=judge(ratio - 1, error, held_out.tolerances.bartlett, held_out.sigma),
     )
     return (
         response,
-        look.check("toy Bartlett", held.sigma, width_meaning(look, ratio), look.outcome),
+        look.check("toy Bartlett", held_out.sigma, width_meaning(look, ratio), look.outcome),
         surfaces,
     )
 
@@ -129,45 +132,45 @@ def surface_is_bad(toys: ToyEnsemble) -> BoolArray:
     return bad | toys.extremum.at_edge
 
 
-def _obstacle(held: HeldOut, n_toys: int, pool: float) -> Check | None:
+def _obstacle(held_out: HeldOut, n_toys: int, pool: float) -> Check | None:
     """Why there can be no toys, if so."""
     if n_toys == 0:
         return Check("", "skipped", "No toys were asked for (n_toys=0).")
     if n_toys < _FEWEST_TOYS:
         return Check("", "undecided", f"{n_toys} toys are too few; {_FEWEST_TOYS} are needed.")
-    if np.any(held.samples[held.origin].weights < 0):
-        why = "Some events have negative weights: toys of them fluctuate more than data do."
-        return Check("", "skipped", why)
-    if pool < _SMALLEST_POOL * held.n_events:
-        why = (
+    if np.any(held_out.samples[held_out.origin].weights < 0):
+        reason = "Some events have negative weights: toys of them fluctuate more than data do."
+        return Check("", "skipped", reason)
+    if pool < _SMALLEST_POOL * held_out.n_events:
+        reason = (
             f"The events that trained nothing count as {pool:.0f}: too few for toys of "
-            f"{held.n_events}, which need {_SMALLEST_POOL} times as many to draw from."
+            f"{held_out.n_events}, which need {_SMALLEST_POOL} times as many to draw from."
         )
-        return Check("", "undecided", why)
-    if held.confinement < _CONFINED:
+        return Check("", "undecided", reason)
+    if held_out.confinement < _CONFINED:
         # Exact surfaces of so few events have several maxima, too, and maxima at the ends.
-        why = (
-            f"Datasets of {held.n_events} events do not confine an estimate to the range, so no "
-            "asymptotic interval holds. More events (n_events=), or a wider range."
+        reason = (
+            f"Datasets of {held_out.n_events} events do not confine an estimate to the range, so "
+            "no asymptotic interval holds. More events (n_events=), or a wider range."
         )
-        return Check("", "undecided", why)
+        return Check("", "undecided", reason)
     return None
 
 
-def _surface_check(held: HeldOut, toys: ToyEnsemble | Check) -> Check:
+def _surface_check(held_out: HeldOut, toys: ToyEnsemble | Check) -> Check:
     """A concave mean surface, and single smooth maxima of the toys where there are any."""
     remedy = "Use logits that are polynomials in θ (degree=), or a wider range."
-    misshapen = _mean_is_misshapen(held)
+    misshapen = _mean_is_misshapen(held_out)
     if isinstance(toys, Check):
         if not misshapen:
             return replace(toys, name="surfaces")
-        why = f"The mean surface at θ0 has no concave maximum inside the range. {remedy}"
-        return Check("surfaces", "failed", why)
+        reason = f"The mean surface at θ0 has no concave maximum inside the range. {remedy}"
+        return Check("surfaces", "failed", reason)
     bad = surface_is_bad(toys)
     fraction, n = float(bad.mean()), toys.n_toys
     error = float(np.sqrt(max(fraction * (1 - fraction), 1 / n) / n))
-    tolerance = held.tolerances.surfaces
-    outcome: Outcome = "failed" if misshapen else judge(fraction, error, tolerance, held.sigma)
+    tolerance = held_out.tolerances.surfaces
+    outcome: Outcome = "failed" if misshapen else judge(fraction, error, tolerance, held_out.sigma)
     meaning = {
         "passed": "One smooth maximum inside the range, as a likelihood has.",
         "failed": "Surfaces with steps, several maxima or a maximum at an end of the range: no "
@@ -181,46 +184,46 @@ def _surface_check(held: HeldOut, toys: ToyEnsemble | Check) -> Check:
         tolerance=tolerance,
         outcome=outcome,
     )
-    return look.check("surfaces", held.sigma, meaning, outcome)
+    return look.check("surfaces", held_out.sigma, meaning, outcome)
 
 
-def _mean_is_misshapen(held: HeldOut) -> bool:
+def _mean_is_misshapen(held_out: HeldOut) -> bool:
     """Whether E_θ0[λ] significantly has its maximum at an end, or is not concave around it.
 
     Slopes must fall along the five grid points about the maximum.  A rise by a fifth of the
     steepest one is allowed: far from θ0 an exact mean surface flattens.
     """
-    grid, weights = held.interpolation.grid, held.samples[held.origin].weights
-    slopes = np.diff(held.tables[held.origin], axis=1) / np.diff(grid)
+    grid, weights = held_out.interpolation.grid, held_out.samples[held_out.origin].weights
+    slopes = np.diff(held_out.tables[held_out.origin], axis=1) / np.diff(grid)
     mean, error = weighted_mean(slopes, weights)
-    critical = critical_pull(held.sigma, 5)
-    surface, _ = weighted_mean(held.tables[held.origin], weights)
+    critical = critical_pull(held_out.sigma, 5)
+    surface, _ = weighted_mean(held_out.tables[held_out.origin], weights)
     best = int(np.argmax(surface))
     if best in (0, len(grid) - 1):
         last = 0 if best == 0 else -1
-        return bool(abs(mean[last]) > max(critical * error[last], held.rounding))
+        return bool(abs(mean[last]) > max(critical * error[last], held_out.rounding))
     around = slice(max(best - 2, 0), best + 2)
     rise, error = weighted_mean(np.diff(slopes[:, around], axis=1), weights)
-    allowed = 0.2 * np.abs(mean[around]).max() + critical * error + held.rounding
+    allowed = 0.2 * np.abs(mean[around]).max() + critical * error + held_out.rounding
     return bool(np.any(rise > allowed))
 
 
-def _neighbours(held: HeldOut, spread: float, pools: list[float]) -> list[int]:
+def _neighbours(held_out: HeldOut, spread: float, pools: list[float]) -> list[int]:
     """On each side of θ0 the nearest sample at four standard errors or more, or the farthest."""
     chosen = []
     for side in (-1, 1):
         usable = [
             i
-            for i in held.others
-            if side * (held.thetas[i] - held.reference) > 0
-            and pools[i] >= _SMALLEST_POOL * held.n_events
-            and not np.any(held.samples[i].weights < 0)
+            for i in held_out.others
+            if side * (held_out.thetas[i] - held_out.reference) > 0
+            and pools[i] >= _SMALLEST_POOL * held_out.n_events
+            and not np.any(held_out.samples[i].weights < 0)
         ]
-        usable.sort(key=lambda i: abs(held.thetas[i] - held.reference))
-        far = [i for i in usable if abs(held.thetas[i] - held.reference) >= 4 * spread]
+        usable.sort(key=lambda i: abs(held_out.thetas[i] - held_out.reference))
+        far = [i for i in usable if abs(held_out.thetas[i] - held_out.reference) >= 4 * spread]
         chosen += far[:1] or usable[-1:]
     return chosen
 
 
-def _named(check: Check, surfaces: Check) -> tuple[Check, Check, Check]:
+def _both_named(check: Check, surfaces: Check) -> tuple[Check, Check, Check]:
     return replace(check, name="response"), replace(check, name="toy Bartlett"), surfaces

@@ -16,7 +16,7 @@ from scipy.special import chdtrc, chdtri
 
 from milinfer.diagnostics.roc import weighted_auc
 from milinfer.samples.sample import Sample
-from milinfer.samples.weights import effective_size
+from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import brief
 
@@ -164,15 +164,17 @@ def feature_closure(
     for k, name in enumerate(target.feature_names):
         x1 = target.features[:, k].astype(np.float64)
         x0 = source.features[:, k].astype(np.float64)
-        edges = _edges(np.concatenate([x1, x0]), n_bins)
-        edges = _joined(edges, [(x1, target.weights), (x0, source.weights), (x0, weights)])
+        edges = _quantile_edges(np.concatenate([x1, x0]), n_bins)
+        edges = _merge_small_bins(
+            edges, [(x1, target.weights), (x0, source.weights), (x0, weights)]
+        )
         if len(edges) < 3:
             continue
-        i1, i0 = (np.searchsorted(edges[1:-1], x, side="right") for x in (x1, x0))
+        i1, i0 = _bin_index(edges, x1), _bin_index(edges, x0)
         n = len(edges) - 1
-        h1, c1 = _binned_mean(i1, target.weights, np.ones(len(x1)), n)
-        before, _ = _binned_mean(i0, source.weights, np.ones(len(x0)), n)
-        after, c0 = _binned_mean(i0, weights, np.ones(len(x0)), n)
+        h1, c1 = _binned_mean(i1, target.weights, n)
+        before, _ = _binned_mean(i0, source.weights, n)
+        after, c0 = _binned_mean(i0, weights, n)
         out.append(
             FeatureClosure(
                 theta=theta,
@@ -196,10 +198,8 @@ def calibration_curve(
 
     Parameters
     ----------
-    theta
-        Parameter value of the target.
-    target, source
-        Events at θ and θ0.
+    theta, target, source
+        As for :func:`feature_closure`.
     llr
         λ(x|θ) of the events of both, each of shape (n,).
     n_bins
@@ -215,15 +215,15 @@ def calibration_curve(
     (True, True)
     """
     p1, p0 = (0.5 * (1 + np.tanh(0.5 * values)) for values in llr)
-    edges = _edges(np.concatenate([p1, p0]), n_bins)
-    edges = _joined(edges, [(p1, target.weights), (p0, source.weights)])
+    edges = _quantile_edges(np.concatenate([p1, p0]), n_bins)
+    edges = _merge_small_bins(edges, [(p1, target.weights), (p0, source.weights)])
     n = max(len(edges) - 1, 1)
-    i1, i0 = (np.searchsorted(edges[1:-1], p, side="right") for p in (p1, p0))
+    i1, i0 = _bin_index(edges, p1), _bin_index(edges, p0)
     # E_θ[1 − p] = E_θ0[p] in every bin of p, since p/(1 − p) = r.
-    m1, c1 = _binned_mean(i1, target.weights, 1 - p1, n)
-    m0, c0 = _binned_mean(i0, source.weights, p0, n)
-    s, cs = _binned_mean(i1, target.weights, np.ones(len(p1)), n)
-    b, cb = _binned_mean(i0, source.weights, np.ones(len(p0)), n)
+    m1, c1 = _binned_mean(i1, target.weights, n, 1 - p1)
+    m0, c0 = _binned_mean(i0, source.weights, n, p0)
+    s, cs = _binned_mean(i1, target.weights, n)
+    b, cb = _binned_mean(i0, source.weights, n)
     both = s + b
     error = np.sqrt(b**2 * np.diag(cs) + s**2 * np.diag(cb)) / both**2
     predicted = (s - m1 + m0) / both
@@ -247,12 +247,8 @@ def separation(
 
     Parameters
     ----------
-    theta
-        Parameter value of the target.
-    target, source
-        Events at θ and θ0.
-    ratio
-        r(x|θ) of the source events, shape (n,).
+    theta, target, source, ratio
+        As for :func:`feature_closure`.
     seed
         Of the halves.
 
@@ -266,16 +262,16 @@ def separation(
     >>> from milinfer.datasets import gaussian
     >>> source, target = gaussian.samples(5_000, [0.0, 0.5], seed=1)
     >>> exact = np.exp(gaussian.log_likelihood_ratio(source.column("x0"), 0.5))
-    >>> found = separation(0.5, target, source, exact)
-    >>> round(found.before, 1), abs(found.after - 0.5) < 3 * found.after_error
+    >>> result = separation(0.5, target, source, exact)
+    >>> round(result.before, 1), abs(result.after - 0.5) < 3 * result.after_error
     (0.6, True)
     """
     rng = np.random.default_rng(seed)
     if len(target) > _MOST:
         target = target.take(rng.permutation(len(target))[:_MOST])
     if len(source) > _MOST:
-        chosen = rng.permutation(len(source))[:_MOST]
-        source, ratio = source.take(chosen), ratio[chosen]
+        rows = rng.permutation(len(source))[:_MOST]
+        source, ratio = source.take(rows), ratio[rows]
     half1, half0 = (rng.permutation(len(s)) % 2 == 0 for s in (target, source))
     together = np.concatenate([target.features[half1], source.features[half0]]).astype(np.float64)
     centre, width = together.mean(axis=0), together.std(axis=0)
@@ -283,15 +279,24 @@ def separation(
     z1, z0 = (_inputs((s.features - centre) / width) for s in (target, source))
     weights = source.weights * ratio
     train = [target.weights[half1], source.weights[half0], weights[half0]]
-    if min(float(effective_size(w)) for w in train) < 10 * z1.shape[1]:
+    if min(effective_number(w) for w in train) < 10 * z1.shape[1]:
         return None
-    found: list[float] = []
+    areas = []
     for w0 in (source.weights, weights):
         direction = _discriminant(z1[half1], target.weights[half1], z0[half0], w0[half0])
-        found += weighted_auc(
-            z1[~half1] @ direction, target.weights[~half1], z0[~half0] @ direction, w0[~half0]
+        areas.append(
+            weighted_auc(
+                z1[~half1] @ direction, target.weights[~half1], z0[~half0] @ direction, w0[~half0]
+            )
         )
-    return Separation(theta, *found)
+    (before, before_error), (after, after_error) = areas
+    return Separation(
+        theta=theta,
+        before=before,
+        before_error=before_error,
+        after=after,
+        after_error=after_error,
+    )
 
 
 def _inputs(z: FloatArray) -> FloatArray:
@@ -314,7 +319,7 @@ def _discriminant(z1: FloatArray, w1: FloatArray, z0: FloatArray, w0: FloatArray
     return direction
 
 
-def _edges(x: FloatArray, n_bins: int) -> FloatArray:
+def _quantile_edges(x: FloatArray, n_bins: int) -> FloatArray:
     """Quantiles as edges; a value of its own bin where most events have it."""
     low, high = float(x.min()), float(x.max())
     some = x[:: max(len(x) // _FOR_EDGES, 1)]
@@ -325,31 +330,38 @@ def _edges(x: FloatArray, n_bins: int) -> FloatArray:
     return np.concatenate([[low], inner, [high]]) if high > low else np.array([low, high])
 
 
-def _joined(edges: FloatArray, samples: Sequence[tuple[FloatArray, FloatArray]]) -> FloatArray:
+def _merge_small_bins(
+    edges: FloatArray, samples: Sequence[tuple[FloatArray, FloatArray]]
+) -> FloatArray:
     """The same edges without those that leave few effective events in a bin."""
     if len(edges) < 3:
         return edges
     n = len(edges) - 1
     sums, squares = np.empty((len(samples), n)), np.empty((len(samples), n))
     for k, (x, w) in enumerate(samples):
-        index = np.searchsorted(edges[1:-1], x, side="right")
+        index = _bin_index(edges, x)
         sums[k] = np.bincount(index, w, minlength=n)
         squares[k] = np.bincount(index, w * w, minlength=n)
-    kept, start = [float(edges[0])], 0
+    joined, start = [float(edges[0])], 0
     for stop in range(1, n + 1):
         total = np.maximum(sums[:, start:stop].sum(axis=1), 0.0)
         if np.all(total**2 >= _FEWEST * squares[:, start:stop].sum(axis=1)) and np.all(total > 0):
-            kept.append(float(edges[stop]))
+            joined.append(float(edges[stop]))
             start = stop
     if start < n:  # too few in the last bin: join it to the one before
-        kept[max(len(kept) - 1, 1) :] = [float(edges[-1])]
-    return np.array(kept)
+        joined[max(len(joined) - 1, 1) :] = [float(edges[-1])]
+    return np.array(joined)
+
+
+def _bin_index(edges: FloatArray, values: FloatArray) -> IntArray:
+    """Index of the bin of each value; those outside are in the first or the last."""
+    return np.searchsorted(edges[1:-1], values, side="right")
 
 
 def _binned_mean(
-    index: IntArray, weights: FloatArray, values: FloatArray, n_bins: int
+    index: IntArray, weights: FloatArray, n_bins: int, values: FloatArray | float = 1.0
 ) -> tuple[FloatArray, FloatArray]:
-    """E[value; bin] in each bin, and the covariance of these means."""
+    """E[value; bin] in each bin (of 1: the share of the events), and their covariance."""
     total = weights.sum()
     mean = np.bincount(index, weights * values, minlength=n_bins) / total
     first = np.bincount(index, weights**2 * values, minlength=n_bins)

@@ -10,20 +10,17 @@ What the toys of one true point say to a belt: the statistic and its accepted va
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from milinfer.exceptions import CalibrationError, ParameterError
-from milinfer.intervals.calibration import (
-    Calibration,
-    calibrated_toys,
-    require_rate_of_toys,
-    size_differs,
-)
+from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.intervals.confidence_sets import (
     ConfidenceRegion,
     ConfidenceSet,
@@ -39,14 +36,24 @@ from milinfer.intervals.critical_values import (
     critical_value,
     smooth_curve,
 )
+from milinfer.intervals.dataset_checks import require_rate_of_toys, size_differs
+from milinfer.intervals.saved_files import (
+    belt_content,
+    belt_fields,
+    calibration_content,
+    fields_of,
+    require_levels,
+    require_shapes,
+)
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.surface import Bounds, Limits, Surface, restricted
 from milinfer.likelihood.surface_box import BoxSurface
-from milinfer.toys.ensemble import require_one_kind, require_unseen_toys
-from milinfer.toys.toys import ToyEnsemble
-from milinfer.typing import BoolArray, FloatArray
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
+from milinfer.typing import BoolArray, FloatArray, PathLikeStr
+from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
+from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.points import format_point, only
 
 if TYPE_CHECKING:
@@ -59,12 +66,12 @@ __all__ = [
     "accepted_ends",
     "bounded_estimates",
     "bounded_statistic",
-    "levels_of",
     "require_alike",
     "true_points",
 ]
 
 
+Ordering = Literal["likelihood-ratio", "central", "upper", "lower"]
 Smooth = int | Literal["auto"] | None
 
 # Points between the ends of a belt at which an observed statistic is looked at.
@@ -147,13 +154,13 @@ class Belt:
             for row in self.to_table().to_pylist()
         ]
         what = "q" if self.ordering == "likelihood-ratio" else "θ̂"
-        shown = rows[:_SHOWN]
+        first_rows = rows[:_SHOWN]
         more = f" (first {_SHOWN} of {len(rows)})" if len(rows) > _SHOWN else ""
         title = (
             f"Accepted {what} of {self.tag.name} by {self.ordering}, {self.n_events:g} events, "
             f"{sum(self.n_toys)} toys{more}"
         )
-        return html_table(("true value", "level", "from", "to"), shown, title=title)
+        return html_table(("true value", "level", "from", "to"), first_rows, title=title)
 
     def to_table(self) -> pa.Table:
         """One row for each point and level.
@@ -174,13 +181,87 @@ class Belt:
         ]
         return arrow_table(types, rows)
 
+    def save(self, path: PathLikeStr) -> None:
+        """Write the belt to a JSON file, without loss.
+
+        Parameters
+        ----------
+        path
+            File to write.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from milinfer.datasets import gaussian
+        >>> from milinfer.intervals.neyman import neyman
+        >>> from milinfer.toys.toys import Toys
+        >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.2], seed=1), n_events=100, seed=2)
+        >>> belt = neyman(toys.scan([gaussian.MeanModel()], [-0.2, 0.2], 500)["mean"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     belt.save(Path(folder, "belt.json"))
+        ...     again = Belt.load(Path(folder, "belt.json"))
+        >>> bool(np.all(again.upper == belt.upper))
+        True
+        """
+        fields = fields_of(self)
+        if self.calibration is not None:
+            fields["calibration"] = calibration_content(fields_of(self.calibration))
+        write_whole(path, json.dumps(belt_content(fields), indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path: PathLikeStr) -> Belt:
+        """Read a belt that :meth:`save` has written.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Raises
+        ------
+        CalibrationError
+            If the file is not there, or not a belt of this format.
+        """
+        try:
+            fields = belt_fields(parse_json(Path(path).read_text(encoding="utf-8")))
+            if fields["calibration"] is not None:
+                fields["calibration"] = Calibration.from_content(fields["calibration"])
+            belt = cls(**fields)
+            belt._require_consistent()
+            return belt
+        except FileNotFoundError as error:
+            msg = f"there is no belt {path}; make one with milinfer.neyman"
+            raise CalibrationError(msg) from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            msg = f"{path} is not a belt written by milinfer ({error}); make it again"
+            raise CalibrationError(msg) from error
+
+    def _require_consistent(self) -> None:
+        """Raise ``ValueError`` unless arrays have the sizes that belong together."""
+        n, p, n_cl = len(self.points), len(self.parameters), len(self.cl)
+        require_shapes(
+            {
+                "points": (self.points, (n, p)),
+                "lower": (self.lower, (n, n_cl)),
+                "lower_error": (self.lower_error, (n, n_cl)),
+                "upper": (self.upper, (n, n_cl)),
+                "upper_error": (self.upper_error, (n, n_cl)),
+                "bounds": (np.array(self.bounds), (p, 2)),
+            }
+        )
+        if self.ordering not in get_args(Ordering):
+            msg = f"the ordering {self.ordering!r} is unknown"
+            raise ValueError(msg)
+        require_levels("cl", self.cl)
+
     @property
     def limits(self) -> Limits:
         """Range of each parameter that the points span; nothing is known outside."""
         low, high = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
         return tuple(zip(low, high, strict=True))
 
-    def critical(self, cl: float = 0.6827) -> CriticalCurve:
+    def critical(self, cl: float = CL68) -> CriticalCurve:
         """Critical value c(θ) of q, for likelihood-ratio ordering."""
         if self.ordering != "likelihood-ratio":
             msg = f"a belt of ordering {self.ordering!r} has no critical value; use acceptance(cl)"
@@ -189,7 +270,7 @@ class Belt:
         assert curve is not None
         return curve
 
-    def acceptance(self, cl: float = 0.6827) -> tuple[CriticalCurve | None, CriticalCurve | None]:
+    def acceptance(self, cl: float = CL68) -> tuple[CriticalCurve | None, CriticalCurve | None]:
         """Lowest and highest accepted θ̂ as functions of θ, None where there is no such end."""
         if self.ordering == "likelihood-ratio":
             msg = "a belt of likelihood-ratio ordering accepts no range of estimates; use critical"
@@ -218,7 +299,7 @@ class Belt:
         described = degree is not None or (curve.polynomial.good and curve.polynomial.ndf > 0)
         return curve if described else InterpolatedCurve(*ends)
 
-    def interval(self, observed: LikelihoodCost | Surface, cl: float = 0.6827) -> ConfidenceSet:
+    def interval(self, observed: LikelihoodCost | Surface, cl: float = CL68) -> ConfidenceSet:
         """Confidence set of one dataset in one parameter.
 
         Parameters
@@ -243,8 +324,8 @@ class Belt:
             For several parameters; use :meth:`region`.
         """
         parameter = only(self.parameters)
-        shown = self.statistic_of(observed)
-        best = bounded_minimum(shown, self.bounds)
+        statistic = self.statistic_of(observed)
+        best = bounded_minimum(statistic, self.bounds)
         estimate = float(best.theta[0])
         (low, high), fine = self.limits[0], self.points[:, 0]
         inside = [estimate] if low <= estimate <= high else []
@@ -253,7 +334,7 @@ class Belt:
             curve = self.critical(cl)
 
             def excess(theta: float) -> float:
-                q = cost_value(shown, np.array([theta])) - best.value
+                q = cost_value(statistic, np.array([theta])) - best.value
                 return max(q, 0.0) - float(curve(theta)[0])
 
             def error(theta: float) -> float:
@@ -280,7 +361,7 @@ class Belt:
         )
 
     def region(
-        self, observed: LikelihoodCost | BoxSurface, cl: float = 0.6827, n_grid: int = 101
+        self, observed: LikelihoodCost | BoxSurface, cl: float = CL68, n_grid: int = 101
     ) -> ConfidenceRegion:
         """Confidence region of one dataset in two parameters.
 
@@ -303,10 +384,10 @@ class Belt:
         if len(self.parameters) != 2:
             msg = f"a region needs two parameters, not {', '.join(self.parameters)}; use interval"
             raise ParameterError(msg)
-        shown = self.statistic_of(observed)
-        best = bounded_minimum(shown, self.bounds)
+        statistic = self.statistic_of(observed)
+        best = bounded_minimum(statistic, self.bounds)
         return confidence_region(
-            lambda theta: cost_value(shown, theta) - best.value,
+            lambda theta: cost_value(statistic, theta) - best.value,
             self.critical(cl),
             (self.parameters[0], self.parameters[1]),
             best.theta,
@@ -314,7 +395,7 @@ class Belt:
             n_grid=n_grid,
         )
 
-    def contains_truth(self, ensemble: ToyEnsemble, cl: float = 0.6827) -> BoolArray:
+    def contains_truth(self, ensemble: ToyEnsemble, cl: float = CL68) -> BoolArray:
         """Whether the set of each toy contains its truth, shape (n_toys,).
 
         For coverage studies; the toys must come from other events than the belt's (compare
@@ -362,38 +443,39 @@ class Belt:
         CalibrationError
             If it does not belong to the belt; see :meth:`interval`.
         """
-        self._require_own(observed)
+        if isinstance(observed, LikelihoodCost):
+            self._require_cost(observed)
         if self.calibration is None:
+            self._require_range(observed)
             return observed
         if not isinstance(observed, LikelihoodCost):
             msg = "the toys of this belt are calibrated: give it the cost of the data"
             raise CalibrationError(msg)
         return self.calibration(observed)
 
-    def _require_own(self, observed: LikelihoodCost | Surface | BoxSurface) -> None:
+    def _require_cost(self, cost: LikelihoodCost) -> None:
+        """Raise unless a cost is of the belt's model and of a dataset as its toys are."""
+        if cost.parameters != self.parameters:
+            msg = f"a belt of {self.parameters} cannot serve a cost of {cost.parameters}"
+            raise CalibrationError(msg)
+        if cost.tag is not None and cost.tag != self.tag:
+            msg = f"a belt of {self.tag} cannot serve {cost.tag}; make a belt of that model"
+            raise CalibrationError(msg)
+        if cost.correction is not None:
+            msg = (
+                "this cost is calibrated: give the belt the cost without the calibration, "
+                "which it applies itself if it was made with one"
+            )
+            raise CalibrationError(msg)
+        self._require_size(cost.n_events, cost.rate is not None)
+        # Toys of a regression are at many points, none of which is one of those listed.
+        if self.extended and cost.rate is not None and not self.regression:
+            require_rate_of_toys("belt", cost.rate, self.parameters, self.points[0], self.n_events)
+
+    def _require_range(self, observed: LikelihoodCost | Surface | BoxSurface) -> None:
+        """Raise unless the surface is known wherever the toys were fitted."""
         surface = observed.surface if isinstance(observed, LikelihoodCost) else observed
         limits: Limits = surface.interpolation.limits
-        if isinstance(observed, LikelihoodCost):
-            if observed.parameters != self.parameters:
-                msg = f"a belt of {self.parameters} cannot serve a cost of {observed.parameters}"
-                raise CalibrationError(msg)
-            if observed.tag is not None and observed.tag != self.tag:
-                msg = f"a belt of {self.tag} cannot serve {observed.tag}; make a belt of that model"
-                raise CalibrationError(msg)
-            if observed.correction is not None:
-                msg = (
-                    "this cost is calibrated: give the belt the cost without the calibration, "
-                    "which it applies itself if it was made with one"
-                )
-                raise CalibrationError(msg)
-            self._require_size(observed.n_events, observed.rate is not None)
-            # Toys of a regression are at many points, none of which is one of those listed.
-            if self.extended and observed.rate is not None and not self.regression:
-                require_rate_of_toys(
-                    "belt", observed.rate, self.parameters, self.points[0], self.n_events
-                )
-        if self.calibration is not None:
-            return
         if len(limits) != len(self.parameters) or any(
             low < start - 1e-9 or high > stop + 1e-9
             for (low, high), (start, stop) in zip(self.bounds, limits, strict=True)
@@ -419,10 +501,6 @@ class Belt:
             raise CalibrationError(msg)
 
 
-Ordering = Literal["likelihood-ratio", "central", "upper", "lower"]
-_ORDERINGS = ("likelihood-ratio", "central", "upper", "lower")
-
-
 def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
     """Refuse toys that make no belt together, and orderings that are none.
 
@@ -431,8 +509,8 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
     CalibrationError
         With what differs.
     """
-    if ordering not in _ORDERINGS:
-        msg = f"ordering {ordering!r} is not one of {', '.join(map(repr, _ORDERINGS))}"
+    if ordering not in get_args(Ordering):
+        msg = f"ordering {ordering!r} is not one of {', '.join(map(repr, get_args(Ordering)))}"
         raise CalibrationError(msg)
     require_one_kind(ensembles)
     require_unseen_toys(ensembles)
@@ -448,17 +526,6 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
     if ordering != "likelihood-ratio" and len(first.point) > 1:
         msg = f"ordering {ordering!r} needs one parameter, not {', '.join(first.point)}"
         raise CalibrationError(msg)
-
-
-def levels_of(cl: float | Sequence[float]) -> tuple[float, ...]:
-    """One confidence level or several, as a tuple.
-
-    Examples
-    --------
-    >>> levels_of(0.9)
-    (0.9,)
-    """
-    return (float(cl),) if isinstance(cl, int | float) else tuple(float(c) for c in cl)
 
 
 def true_points(
@@ -484,9 +551,11 @@ def true_points(
 
 
 def _maximum(ensemble: ToyEnsemble, bounds: Limits) -> tuple[FloatArray, FloatArray]:
-    whole = bounds == ensemble.interpolation.limits
-    found = ensemble.extremum if whole else ensemble.interpolation.extrema(ensemble.values, bounds)
-    return found.theta_hat, found.maximum
+    everywhere = bounds == ensemble.interpolation.limits
+    extremum = (
+        ensemble.extremum if everywhere else ensemble.interpolation.extrema(ensemble.values, bounds)
+    )
+    return extremum.theta_hat, extremum.maximum
 
 
 def bounded_statistic(ensemble: ToyEnsemble, bounds: Limits) -> FloatArray:
@@ -514,28 +583,30 @@ def accepted_ends(
         Lower end, its error, upper end, its error, one row for each level.
     """
     if ordering == "likelihood-ratio":
-        found = [critical_value(bounded_statistic(ensemble, bounds), c) for c in levels]
-        return [(0.0, 0.0, c.value, c.error) for c in found]
+        critical_values = [
+            critical_value(bounded_statistic(ensemble, bounds), level) for level in levels
+        ]
+        return [(0.0, 0.0, level.value, level.error) for level in critical_values]
     theta_hat = bounded_estimates(ensemble, bounds)
     quantile = partial(_quantile, theta_hat, _pool_error(ensemble))
-    out = []
-    for c in levels:
-        tail = (1 - c) / 2 if ordering == "central" else 1 - c
+    rows = []
+    for level in levels:
+        tail = (1 - level) / 2 if ordering == "central" else 1 - level
         lower = (-np.inf, 0.0) if ordering == "lower" else quantile(tail)
         upper = (np.inf, 0.0) if ordering == "upper" else quantile(1 - tail)
-        out.append((*lower, *upper))
-    return out
+        rows.append((*lower, *upper))
+    return rows
 
 
 def _quantile(theta_hat: FloatArray, pool_error: float, share: float) -> tuple[float, float]:
     # From its own side, each quantile leaves no more outside than its share.
-    found = (
+    quantile = (
         critical_value(theta_hat, share) if share > 0.5 else critical_value(-theta_hat, 1 - share)
     )
-    value = found.value if share > 0.5 else -found.value
+    value = quantile.value if share > 0.5 else -quantile.value
     # All of the estimates at a bound: an atom, which the pool does not move.
-    moved = pool_error if found.error > 0 else 0.0
-    return value, float(np.hypot(found.error, moved))
+    pool_part = pool_error if quantile.error > 0 else 0.0
+    return value, float(np.hypot(quantile.error, pool_part))
 
 
 def _pool_error(ensemble: ToyEnsemble) -> float:

@@ -19,46 +19,45 @@ order with every fluctuation of the pool.  Of calibrated surfaces they are nearl
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
 from milinfer.exceptions import CalibrationError
+from milinfer.intervals.dataset_checks import require_rate_of_toys, size_differs
 from milinfer.intervals.response import Response
+from milinfer.intervals.saved_files import (
+    calibration_content,
+    calibration_fields,
+    calibration_file,
+    fields_of,
+    require_levels,
+    require_shapes,
+)
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import ModelTag
-from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, fine_degree
-from milinfer.toys.ensemble import truths
-from milinfer.toys.toys import ToyEnsemble
-from milinfer.typing import BoolArray, FloatArray
+from milinfer.toys.ensemble import ToyEnsemble, truths
+from milinfer.typing import BoolArray, FloatArray, PathLikeStr
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
+from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.points import format_point, only
 from milinfer.utils.smooth_polynomials import SmoothPolynomial
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = [
-    "Calibration",
-    "Correct",
-    "Kind",
-    "calibrated_toys",
-    "calibration_table",
-    "html_calibration",
-    "require_rate_of_toys",
-    "size_differs",
-]
+__all__ = ["Calibration", "Correct", "Kind", "calibrated_toys"]
 
-
-# A thousandth of the rate is a tenth of the Poisson error of ten thousand events.
-_SAME_RATE = 1e-3
+# Points at which a calibrated surface in one parameter is tabulated.
+_POINTS = 161
 
 Kind = Literal["coverage", "bartlett"]
 Correct = Literal["both", "scale", "bias"]
@@ -129,12 +128,159 @@ class Calibration:
         )
 
     def _repr_html_(self) -> str:
-
-        return html_calibration(self)
+        names = self.parameters
+        levels = [f"{100 * cl:.4g}" for cl in self.cls]
+        header = (
+            "true value",
+            *(f"bias of {name}" for name in names),
+            "c by Bartlett",
+            *(f"c for {level} %" for level in levels),
+        )
+        rows = [
+            [
+                format_point({n: row[f"point.{n}"] for n in names}),
+                *(measured(row[f"bias.{n}"], row[f"bias.{n}_error"]) for n in names),
+                measured(row["c_bartlett"], row["c_bartlett_error"]),
+                *(measured(row[f"c_coverage.{x}"], row[f"c_coverage.{x}_error"]) for x in levels),
+            ]
+            for row in self.to_table().to_pylist()
+        ]
+        title = (
+            f"Calibration of {self.model} by {self.kind}, {self.n_events:g} "
+            f"events, {self.n_toys} toys at each point"
+        )
+        return html_table(header, rows, title=title)
 
     def to_table(self) -> pa.Table:
-        """A row for each point; see :func:`milinfer.intervals.calibration.calibration_table`."""
-        return calibration_table(self)
+        """One row for each point at which toys were generated.
+
+        Columns: ``point.PARAMETER``; ``bias.PARAMETER`` and its ``_error``, of the smooth function;
+        ``c_bartlett`` and ``c_bartlett_error``; for each confidence level, as ``68.27``,
+        ``c_coverage.LEVEL`` and its ``_error``, measured at the point, and ``c.LEVEL``, what is
+        applied there.
+
+        Examples
+        --------
+        >>> from milinfer.intervals.calibration_fit import calibrate
+        >>> from milinfer.datasets import gaussian
+        >>> from milinfer.toys.toys import Toys
+        >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.0, 0.2], seed=1), n_events=100, seed=2)
+        >>> ensembles = toys.scan([gaussian.MeanModel()], [-0.2, 0.0, 0.2], 500)["mean"]
+        >>> calibration = calibrate(ensembles)
+        >>> table = calibration.to_table()
+        >>> table.column_names[:4], table.num_rows
+        (['point.mu', 'bias.mu', 'bias.mu_error', 'c_bartlett'], 3)
+        >>> calibration._repr_html_().count("<tr>")
+        4
+        """
+        names = self.parameters
+        n = len(names)
+        bias = np.asarray(self.response.bias(self.points)).reshape(-1, n)
+        bias_error = np.asarray(self.response.bias_error(self.points)).reshape(-1, n)
+        types = point_types(names)
+        rows = []
+        for i, point in enumerate(self.points):
+            row = point_cells(dict(zip(names, point.tolist(), strict=True)))
+            for k, name in enumerate(names):
+                row |= {f"bias.{name}": bias[i, k], f"bias.{name}_error": bias_error[i, k]}
+            row["c_bartlett"] = self.c_bartlett[i]
+            row["c_bartlett_error"] = self.c_bartlett_error[i]
+            for k, cl in enumerate(self.cls):
+                level = f"{100 * cl:.4g}"
+                row[f"c_coverage.{level}"] = self.c_coverage[i, k]
+                row[f"c_coverage.{level}_error"] = self.c_coverage_error[i, k]
+                row[f"c.{level}"] = self.scale_at(point, cl)[0]
+            types = dict.fromkeys(row, float)
+            rows.append(row)
+        return arrow_table(types, rows)
+
+    def save(self, path: PathLikeStr) -> None:
+        """Write the calibration to a JSON file, without loss.
+
+        Parameters
+        ----------
+        path
+            File to write, or the directory of a saved model: the calibration is then kept with it.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from milinfer.intervals.calibration_fit import calibrate
+        >>> from milinfer.datasets import gaussian
+        >>> from milinfer.toys.toys import Toys
+        >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.2], seed=1), n_events=100, seed=2)
+        >>> calibration = calibrate(toys.scan([gaussian.MeanModel()], [-0.2, 0.2], 500)["mean"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     calibration.save(Path(folder, "calibration.json"))
+        ...     again = Calibration.load(folder)
+        >>> again.scale == calibration.scale
+        True
+        """
+        content = calibration_content(fields_of(self))
+        write_whole(calibration_file(path), json.dumps(content, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: PathLikeStr) -> Calibration:
+        """Read a calibration that :meth:`save` has written.
+
+        Parameters
+        ----------
+        path
+            The file, or the directory of a model that it was saved with.
+
+        Raises
+        ------
+        CalibrationError
+            If the file is not there, or not a calibration of this format.
+        """
+        file = calibration_file(path)
+        try:
+            return cls.from_content(parse_json(file.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            msg = f"there is no calibration {file}; make one with milinfer.calibrate"
+            raise CalibrationError(msg) from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            msg = f"{file} is not a calibration written by milinfer ({error}); calibrate again"
+            raise CalibrationError(msg) from error
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> Calibration:
+        """Make a calibration from the content of its file, which is also part of a belt's.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is something else, or of another format.
+        """
+        calibration = cls(**calibration_fields(content))
+        calibration._require_consistent()
+        return calibration
+
+    def _require_consistent(self) -> None:
+        """Raise ``ValueError`` unless arrays and functions have the sizes that belong together."""
+        n, p, n_cl = len(self.points), len(self.parameters), len(self.cls)
+        require_shapes(
+            {
+                "points": (self.points, (n, p)),
+                "c_bartlett": (self.c_bartlett, (n,)),
+                "c_bartlett_error": (self.c_bartlett_error, (n,)),
+                "c_coverage": (self.c_coverage, (n, n_cl)),
+                "c_coverage_error": (self.c_coverage_error, (n, n_cl)),
+                "limits": (np.array(self.limits), (p, 2)),
+                "response": (np.zeros(len(self.response.shifts)), (p,)),
+            }
+        )
+        if self.kind not in get_args(Kind) or self.correct not in get_args(Correct):
+            msg = f"the kind {self.kind!r} or correction {self.correct!r} is unknown"
+            raise ValueError(msg)
+        require_levels("cls", self.cls)
+        numbers = {1} if self.kind == "bartlett" else {n_cl}
+        if self.correct == "bias":
+            numbers = {0, 1, n_cl}
+        if len(self.log_scales) not in numbers:
+            msg = f"there are {len(self.log_scales)} log_scales for {n_cl} levels"
+            raise ValueError(msg)
 
     @property
     def model(self) -> str:
@@ -254,10 +400,10 @@ class Calibration:
         low, high = np.array(self.limits).T
         slack = 1e-9 * (high - low)
         if np.any((point < low - slack) | (point > high + slack)):
-            where = format_point(dict(zip(self.parameters, point[0].tolist(), strict=True)))
+            place = format_point(dict(zip(self.parameters, point[0].tolist(), strict=True)))
             msg = (
                 f"the calibration of {self.model} serves {self.parameters} in {self.limits}, and "
-                f"{where} is outside: no calibrated interval contains it; stay inside, or train "
+                f"{place} is outside: no calibrated interval contains it; stay inside, or train "
                 "over a wider range"
             )
             raise CalibrationError(msg)
@@ -368,49 +514,6 @@ class _Correction:
         return self.scale(theta) * self.log_scale.gradient_at(theta)
 
 
-def size_differs(n_events: float, expected: float) -> bool:
-    """Whether a dataset has another size than toys: by a quarter and five standard deviations.
-
-    Examples
-    --------
-    >>> size_differs(120, 100), size_differs(200, 100)
-    (False, True)
-    """
-    return bool(abs(n_events - expected) > max(0.25 * expected, 5 * np.sqrt(expected)))
-
-
-def require_rate_of_toys(
-    what: str, rate: Rate, parameters: Sequence[str], point: FloatArray, expected: float
-) -> None:
-    """Refuse a rate that gives another number of events at a point than the toys had there.
-
-    Parameters
-    ----------
-    what
-        That was made with the toys, for the message.
-    rate
-        Of a cost.
-    parameters, point
-        Where, shape (n_parameters,).
-    expected
-        Mean number of events of the toys.
-
-    Raises
-    ------
-    CalibrationError
-        If they differ by more than 0.1 %.
-    """
-    yielded = float(rate.value(point[None])[0])
-    if abs(yielded - expected) > _SAME_RATE * expected:
-        where = format_point(dict(zip(parameters, point.tolist(), strict=True)))
-        msg = (
-            f"the toys of this {what} had {expected:g} events on average at {where}, but the rate "
-            f"of the cost says {yielded:g}; give the cost the rate of the toys, with their "
-            "backgrounds: rate=rate.with_background(n_expected)"
-        )
-        raise CalibrationError(msg)
-
-
 def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
     """Why a calibration does not serve a model, naming the first difference."""
     differences = {
@@ -424,87 +527,6 @@ def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
         f"a calibration of {mine.name} cannot serve {what} of another {name}: it was made for "
         f"{a!r}, not for {b!r}; calibrate this model with toys of its own"
     )
-
-
-def calibration_table(calibration: Calibration) -> pa.Table:
-    """One row for each point at which toys were thrown.
-
-    Columns: ``point.PARAMETER``; ``bias.PARAMETER`` and its ``_error``, of the smooth function;
-    ``c_bartlett`` and ``c_bartlett_error``; for each confidence level, as ``68.27``,
-    ``c_coverage.LEVEL`` and its ``_error``, measured at the point, and ``c.LEVEL``, what is applied
-    there.
-
-    Examples
-    --------
-    >>> from milinfer.intervals.calibration_fit import calibrate
-    >>> from milinfer.datasets import gaussian
-    >>> from milinfer.toys.toys import Toys
-    >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.0, 0.2], seed=1), n_events=100, seed=2)
-    >>> found = toys.scan([gaussian.MeanModel()], [-0.2, 0.0, 0.2], 500)["mean"]
-    >>> table = calibration_table(calibrate(found))
-    >>> table.column_names[:4], table.num_rows
-    (['point.mu', 'bias.mu', 'bias.mu_error', 'c_bartlett'], 3)
-    """
-    names = calibration.parameters
-    n = len(names)
-    bias = np.asarray(calibration.response.bias(calibration.points)).reshape(-1, n)
-    bias_error = np.asarray(calibration.response.bias_error(calibration.points)).reshape(-1, n)
-    types = point_types(names)
-    rows = []
-    for i, point in enumerate(calibration.points):
-        row = point_cells(dict(zip(names, point.tolist(), strict=True)))
-        for k, name in enumerate(names):
-            row |= {f"bias.{name}": bias[i, k], f"bias.{name}_error": bias_error[i, k]}
-        row["c_bartlett"] = calibration.c_bartlett[i]
-        row["c_bartlett_error"] = calibration.c_bartlett_error[i]
-        for k, cl in enumerate(calibration.cls):
-            level = f"{100 * cl:.4g}"
-            row[f"c_coverage.{level}"] = calibration.c_coverage[i, k]
-            row[f"c_coverage.{level}_error"] = calibration.c_coverage_error[i, k]
-            row[f"c.{level}"] = calibration.scale_at(point, cl)[0]
-        types = dict.fromkeys(row, float)
-        rows.append(row)
-    return arrow_table(types, rows)
-
-
-def html_calibration(calibration: Calibration) -> str:
-    """Constants and bias at every point.
-
-    Examples
-    --------
-    >>> from milinfer.intervals.calibration_fit import calibrate
-    >>> from milinfer.datasets import gaussian
-    >>> from milinfer.toys.toys import Toys
-    >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.0, 0.2], seed=1), n_events=100, seed=2)
-    >>> found = toys.scan([gaussian.MeanModel()], [-0.2, 0.0, 0.2], 500)["mean"]
-    >>> html_calibration(calibrate(found)).count("<tr>")
-    4
-    """
-    names = calibration.parameters
-    levels = [f"{100 * cl:.4g}" for cl in calibration.cls]
-    header = (
-        "true value",
-        *(f"bias of {name}" for name in names),
-        "c by Bartlett",
-        *(f"c for {level} %" for level in levels),
-    )
-    rows = [
-        [
-            format_point({n: row[f"point.{n}"] for n in names}),
-            *(measured(row[f"bias.{n}"], row[f"bias.{n}_error"]) for n in names),
-            measured(row["c_bartlett"], row["c_bartlett_error"]),
-            *(measured(row[f"c_coverage.{x}"], row[f"c_coverage.{x}_error"]) for x in levels),
-        ]
-        for row in calibration_table(calibration).to_pylist()
-    ]
-    title = (
-        f"Calibration of {calibration.model} by {calibration.kind}, {calibration.n_events:g} "
-        f"events, {calibration.n_toys} toys at each point"
-    )
-    return html_table(header, rows, title=title)
-
-
-_POINTS = 161
 
 
 def calibrated_toys(

@@ -14,9 +14,9 @@ from scipy.stats import chi2
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration, Correct, Kind
 from milinfer.intervals.response import Response, mean_response, spread_covariance
-from milinfer.toys.ensemble import require_one_kind, require_unseen_toys, truths
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys, truths
 from milinfer.typing import BoolArray, FloatArray, IntArray
+from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 from milinfer.utils.points import format_point
 from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
 
@@ -33,7 +33,7 @@ def calibrate(
     ensembles: Sequence[ToyEnsemble],
     *,
     kind: Kind = "coverage",
-    cl: float | Sequence[float] = (0.6827, 0.9545),
+    cl: float | Sequence[float] = (CL68, CL95),
     correct: Correct = "both",
     bias_degree: int | None = None,
     scale_degree: int | None = None,
@@ -87,7 +87,7 @@ def calibrate(
     """
     require_one_kind(ensembles)
     require_unseen_toys(ensembles)
-    cls = (float(cl),) if isinstance(cl, (int, float)) else tuple(float(c) for c in cl)
+    cls = levels_of(cl)
     _require_enough(ensembles, cls, n_bootstrap)
     for e in ensembles:
         at_edge = float(e.extremum.at_edge.mean())
@@ -197,8 +197,8 @@ def _coverage_of(
 
     def scales(rows: IntArray) -> FloatArray:
         # The quantile of q is the threshold once q is scaled by c.
-        found: FloatArray = threshold / np.quantile(q[rows], cls)
-        return found
+        constants: FloatArray = threshold / np.quantile(q[rows], cls)
+        return constants
 
     return scales
 

@@ -17,10 +17,10 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest, chi2
 
 from milinfer.exceptions import CalibrationError, FitError, ParameterError
-from milinfer.intervals.coverage import CL68, Asymptotic, IntervalMethod, require_other_events
-from milinfer.toys.ensemble import require_one_kind, truths
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.intervals.coverage import Asymptotic, IntervalMethod, require_other_events
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import brief, html_table
 from milinfer.utils.polynomials import PolynomialBasis
 from milinfer.utils.smooth_polynomials import SmoothPolynomial
@@ -173,11 +173,11 @@ def conditional_coverage(
     True
     """
     require_one_kind(ensembles)
-    chosen = Asymptotic() if method is None else method
+    interval_method = Asymptotic() if method is None else method
     inside, values = [], []
     for e in ensembles:
-        require_other_events(e, chosen.pool_ids, name or "conditional coverage")
-        inside.append(chosen.contains_truth(e, cl))
+        require_other_events(e, interval_method.pool_ids, name or "conditional coverage")
+        inside.append(interval_method.contains_truth(e, cl))
         values.append(_property(e, by))
     covered, value = np.concatenate(inside), np.concatenate(values)
     edges = np.unique(np.quantile(value, np.linspace(0, 1, n_bins + 1)))
@@ -185,14 +185,14 @@ def conditional_coverage(
     if len(edges) < 3:
         msg = f"all toys have nearly the same {label} ({edges[0]:g}): there is nothing to bin by"
         raise CalibrationError(msg)
-    index, n = _binned(value, edges)
+    index, n = _bin_counts(value, edges)
     if np.any(n == 0):
         # Of a whole number, quantiles in between make bins that hold none.
         edges = np.append(edges[:-1][n > 0], edges[-1])
-        index, n = _binned(value, edges)
+        index, n = _bin_counts(value, edges)
     k = np.bincount(index, covered, len(edges) - 1)
     bounds = [
-        binomtest(int(a), int(b)).proportion_ci(0.6827, method="exact")
+        binomtest(int(a), int(b)).proportion_ci(CL68, method="exact")
         for a, b in zip(k, n, strict=True)
     ]
     p = covered.mean()
@@ -211,7 +211,7 @@ def conditional_coverage(
     )
 
 
-def _binned(value: FloatArray, edges: FloatArray) -> tuple[IntArray, FloatArray]:
+def _bin_counts(value: FloatArray, edges: FloatArray) -> tuple[IntArray, FloatArray]:
     """Bin of each value, the last closed above, and how many are in each bin."""
     index = np.clip(np.searchsorted(edges, value, side="right") - 1, 0, len(edges) - 2)
     return index, np.bincount(index, minlength=len(edges) - 1).astype(np.float64)
@@ -263,12 +263,12 @@ def coverage_function(
     See ``tests/test_conditional.py`` for a surface whose coverage is a known function of θ.
     """
     require_one_kind(ensembles)
-    chosen = Asymptotic() if method is None else method
+    interval_method = Asymptotic() if method is None else method
     for e in ensembles:
-        require_other_events(e, chosen.pool_ids, "coverage function")
+        require_other_events(e, interval_method.pool_ids, "coverage function")
     points = truths(ensembles)
     n = np.array([float(e.n_toys) for e in ensembles])
-    k = np.array([float(chosen.contains_truth(e, cl).sum()) for e in ensembles])
+    k = np.array([float(interval_method.contains_truth(e, cl).sum()) for e in ensembles])
     names = tuple(ensembles[0].point)
     basis = PolynomialBasis(names, degree)
     zero = SmoothPolynomial.zero(basis, points)
@@ -302,11 +302,11 @@ def coverage_function(
         raise FitError(msg)
     p = expit(design @ coefficients)
     deviation = float(np.sum((k - n * p) ** 2 / (n * p * (1 - p))))
-    fitted = replace(
+    polynomial = replace(
         zero,
         coefficients=coefficients,
         covariance=np.asarray(np.linalg.inv(information), dtype=np.float64),
         chi2=deviation,
         ndf=len(points) - len(basis),
     )
-    return CoverageFunction(fitted, cl)
+    return CoverageFunction(polynomial, cl)

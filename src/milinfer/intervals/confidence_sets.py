@@ -68,10 +68,10 @@ class ConfidenceSet:
 
     Examples
     --------
-    >>> found = ConfidenceSet("mu", 0.9, ((0.0, 1.5),), ((0.0, 0.1),), ((True, False),), 0.2)
-    >>> 1.0 in found, 2.0 in found
+    >>> interval = ConfidenceSet("mu", 0.9, ((0.0, 1.5),), ((0.0, 0.1),), ((True, False),), 0.2)
+    >>> 1.0 in interval, 2.0 in interval
     (True, False)
-    >>> print(found)
+    >>> print(interval)
     mu = 0.2, [0, 1.5] at 90.00 % CL
     """
 
@@ -214,10 +214,12 @@ class ConfidenceRegion:
     @property
     def at_bound(self) -> bool:
         """Whether the region reaches the edge of the grid, or of where c(θ) is known."""
-        known = np.isfinite(self.excess)
-        core = known.copy()
+        finite = np.isfinite(self.excess)
+        core = finite.copy()
         core[[0, -1], :] = core[:, [0, -1]] = False
-        core[1:-1, 1:-1] &= known[:-2, 1:-1] & known[2:, 1:-1] & known[1:-1, :-2] & known[1:-1, 2:]
+        core[1:-1, 1:-1] &= (
+            finite[:-2, 1:-1] & finite[2:, 1:-1] & finite[1:-1, :-2] & finite[1:-1, 2:]
+        )
         return bool(np.any(self.accepted & ~core))
 
     @property
@@ -307,11 +309,11 @@ def confidence_set(
 
     Examples
     --------
-    >>> found = confidence_set(lambda t: t**2 - 1, np.linspace(-0.5, 2, 101), parameter="mu",
+    >>> result = confidence_set(lambda t: t**2 - 1, np.linspace(-0.5, 2, 101), parameter="mu",
     ...     cl=0.68, estimate=0.0, error=lambda t: 0.02)
-    >>> found.intervals, found.at_bound
+    >>> result.intervals, result.at_bound
     (((-0.5, 1.0),), ((True, False),))
-    >>> round(found.errors[0][1], 6)
+    >>> round(result.errors[0][1], 6)
     0.01
     """
     values = np.array([excess(float(t)) for t in grid])
@@ -376,15 +378,17 @@ def confidence_region(
     for zoom in range(_ZOOMS):
         axes, excess = _scan(statistic, critical, box, n_grid // 2 + 1)
         steps = np.array([axis[1] - axis[0] for axis in axes])
-        there = np.argwhere(excess <= 0)
+        accepted_index = np.argwhere(excess <= 0)
         low = np.clip(estimate, limits[:, 0], limits[:, 1])
-        found = np.vstack([box[:, 0] + there * steps, low])
+        inside_points = np.vstack([box[:, 0] + accepted_index * steps, low])
         # Two steps of margin, so that the outline is inside.
-        closer = np.stack([found.min(axis=0) - 2 * steps, found.max(axis=0) + 2 * steps], axis=1)
-        closer = np.clip(closer, limits[:, :1], limits[:, 1:])
-        shrunk = np.max(np.diff(closer) / np.diff(box))
-        box = closer
-        if zoom and shrunk > 0.7:
+        next_box = np.stack(
+            [inside_points.min(axis=0) - 2 * steps, inside_points.max(axis=0) + 2 * steps], axis=1
+        )
+        next_box = np.clip(next_box, limits[:, :1], limits[:, 1:])
+        ratio = np.max(np.diff(next_box) / np.diff(box))
+        box = next_box
+        if zoom and ratio > 0.7:
             break
     axes, excess = _scan(statistic, critical, box, n_grid)
     return ConfidenceRegion(
@@ -468,8 +472,8 @@ def bounded_minimum(
     >>> from milinfer.likelihood.surface import Interpolation
     >>> grid = np.linspace(-1, 1, 9)
     >>> surface = Interpolation(grid, "polynomial", 2).surface(-50 * (grid + 0.1) ** 2)
-    >>> found = bounded_minimum(surface, ((0.0, 1.0),))
-    >>> found.theta.tolist(), round(found.value, 6)
+    >>> minimum = bounded_minimum(surface, ((0.0, 1.0),))
+    >>> minimum.theta.tolist(), round(minimum.value, 6)
     ([0.0], 1.0)
     """
     n = _SCAN.get(len(bounds), 9)
@@ -478,9 +482,9 @@ def bounded_minimum(
     values = np.array([cost_value(observed, p) for p in points])
     best = int(np.argmin(values))
     if len(bounds) == 1:
-        theta = _refined_1d(observed, axes[0], best)
+        theta = _local_minimum_1d(observed, axes[0], best)
     else:
-        theta = _refined(observed, bounds, points[best])
+        theta = _local_minimum(observed, bounds, points[best])
     value = cost_value(observed, theta)
     # At a bound the optimiser stops a little inside of it; the scan has the point itself.
     if values[best] <= value:
@@ -488,21 +492,21 @@ def bounded_minimum(
     return BoundedMinimum(theta, value)
 
 
-def _refined_1d(
+def _local_minimum_1d(
     observed: LikelihoodCost | Surface | BoxSurface, axis: FloatArray, best: int
 ) -> FloatArray:
     around = axis[max(best - 1, 0)], axis[min(best + 1, len(axis) - 1)]
     width = float(around[1] - around[0])
-    found = minimize_scalar(
+    minimum = minimize_scalar(
         lambda t: cost_value(observed, np.array([t])),
         bounds=around,
         method="bounded",
         options={"xatol": 1e-7 * width},
     )
-    return np.array([float(found.x)])
+    return np.array([float(minimum.x)])
 
 
-def _refined(
+def _local_minimum(
     observed: LikelihoodCost | Surface | BoxSurface, bounds: Limits, start: FloatArray
 ) -> FloatArray:
     def downhill(theta: FloatArray) -> tuple[float, FloatArray]:

@@ -12,7 +12,6 @@ values are exact, and every outcome has its confidence set once and for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,14 +24,12 @@ from milinfer.intervals.critical_values import critical_value
 from milinfer.typing import BoolArray, FloatArray
 from milinfer.utils.display import brief
 
-__all__ = ["EnumeratedBelt", "belt_from_outcomes", "bounded_gaussian", "feldman_cousins"]
+__all__ = ["EnumeratedBelt", "belt_from_outcomes", "feldman_cousins"]
 
 
 # Backgrounds above the given one at which a longer interval is looked for, and their step: upper
 # ends are a saw-tooth in the background, with teeth narrower than the first.
 _TOOTH, _TOOTH_STEP = 3.0, 0.02
-# Step and half-width of the outcomes that stand for a continuous Gaussian one.
-_X_STEP, _X_REACH = 1e-3, 7.0
 
 
 def feldman_cousins(
@@ -74,7 +71,7 @@ def feldman_cousins(
     z = float(norm.ppf((1 + cl) / 2))
     top = max(n - background, 0) + z**2 + (z + 1) * np.sqrt(n + 1) + 4
     step = 0.01 * max(1.0, np.sqrt(n) / 3)
-    found = _hull(
+    interval = _hull(
         confidence_set(
             lambda mu: float(_counts(np.array([mu]), n, background, cl).excess[n, 0]),
             np.linspace(0, top, int(np.ceil(top / step)) + 1),
@@ -85,14 +82,14 @@ def feldman_cousins(
         )
     )
     if not monotone:
-        return found
-    high = found.high
+        return interval
+    high = interval.high
     for b in background + np.arange(_TOOTH_STEP, _TOOTH, _TOOTH_STEP):
         window = np.arange(max(high - 2 * _TOOTH_STEP, 0), high + 0.5, _TOOTH_STEP / 4)
         near = window[_counts(window, n, float(b), cl).accepted[n]]
         if len(near):
             high = max(high, _tip(n, float(b), cl, float(near[-1]), background))
-    return replace(found, intervals=((found.low, high),))
+    return replace(interval, intervals=((interval.low, high),))
 
 
 def _counts(mu: FloatArray, n: int, background: float, cl: float) -> EnumeratedBelt:
@@ -118,79 +115,21 @@ def _tip(n: int, background: float, cl: float, mu: float, lowest: float) -> floa
     while step > 1e-5:
         earlier = background - step
         probes = mu + np.arange(0, 2.5 * step, step / 20)
-        there = _counts(probes, n, earlier, cl).accepted[n] if earlier >= lowest else [False]
-        if np.any(there):
-            background, mu = earlier, float(probes[there][-1])
+        accepted = _counts(probes, n, earlier, cl).accepted[n] if earlier >= lowest else [False]
+        if np.any(accepted):
+            background, mu = earlier, float(probes[accepted][-1])
         else:
             step /= 2
     return mu
 
 
-def _hull(found: ConfidenceSet) -> ConfidenceSet:
+def _hull(disjoint: ConfidenceSet) -> ConfidenceSet:
     return replace(
-        found,
-        intervals=((found.low, found.high),),
-        errors=((found.errors[0][0], found.errors[-1][1]),),
-        at_bound=((found.at_bound[0][0], found.at_bound[-1][1]),),
+        disjoint,
+        intervals=((disjoint.low, disjoint.high),),
+        errors=((disjoint.errors[0][0], disjoint.errors[-1][1]),),
+        at_bound=((disjoint.at_bound[0][0], disjoint.at_bound[-1][1]),),
     )
-
-
-def bounded_gaussian(x: float, cl: float = 0.9) -> ConfidenceSet:
-    """Confidence interval of the mean μ ≥ 0 of a Gaussian of unit width (§IV.B, table X).
-
-    Parameters
-    ----------
-    x
-        Measured value, in units of the width.
-    cl
-        Confidence level.
-
-    Raises
-    ------
-    ParameterError
-        If `x` is not finite or `cl` is not between 0 and 1.
-
-    Examples
-    --------
-    >>> print(bounded_gaussian(-1.0, cl=0.9))
-    mu = 0, [0, 0.8135] at 90.00 % CL
-    """
-    if not np.isfinite(x) or not 0 < cl < 1:
-        msg = f"x = {x}, cl = {cl}: give a finite measurement and a level between 0 and 1"
-        raise ParameterError(msg)
-    best = max(x, 0.0)
-    reach = float(norm.ppf((1 + cl) / 2)) + 1
-    grid = np.linspace(max(best - reach, 0.0), best + reach, 201)
-    return _hull(
-        confidence_set(
-            _gaussian_excess(x, cl),
-            grid,
-            parameter="mu",
-            cl=cl,
-            estimate=best,
-            error=lambda _: 0.0,
-        )
-    )
-
-
-def _gaussian_excess(x: float, cl: float) -> Callable[[float], float]:
-    edges = np.arange(-_X_REACH, _X_REACH + _X_STEP, _X_STEP)
-    middle = (edges[1:] + edges[:-1]) / 2
-    probability = np.diff(norm.cdf(edges))[None]
-
-    def excess(mu: float) -> float:
-        outcomes = mu + middle
-        belt = belt_from_outcomes(
-            np.array([mu]),
-            -(middle[:, None] ** 2) / 2,
-            -(np.minimum(outcomes, 0.0) ** 2) / 2,
-            probability,
-            cl,
-        )
-        q = (x - mu) ** 2 - min(x, 0.0) ** 2
-        return float(q - belt.critical[0])
-
-    return excess
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest, chi2
 
 from milinfer.exceptions import CalibrationError, MilinferWarning, ParameterError
-from milinfer.toys.ensemble import require_one_kind, require_unseen_toys
-from milinfer.toys.pool import share_events
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.samples.fingerprints import share_events
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
 from milinfer.typing import BoolArray, FloatArray, Point
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_facts, html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point, only
 
@@ -42,8 +42,6 @@ __all__ = [
     "warn_of_pools",
 ]
 
-
-CL68, CL95 = 0.6827, 0.9545
 
 # By which the truth is moved to see how the coverage depends on it, in standard deviations of θ̂.
 _STEP = 0.25
@@ -127,14 +125,14 @@ def coverage(
     if not 0 < cl < 1:
         msg = f"cl = {cl:g} is not a confidence level; give one between 0 and 1"
         raise CalibrationError(msg)
-    chosen = Asymptotic() if method is None else method
+    interval_method = Asymptotic() if method is None else method
     label = name or ("as it is" if method is None else type(method).__name__.lower())
-    require_other_events(ensemble, chosen.pool_ids, label)
-    inside = chosen.contains_truth(ensemble, cl)
+    require_other_events(ensemble, interval_method.pool_ids, label)
+    inside = interval_method.contains_truth(ensemble, cl)
     n, k = len(inside), int(inside.sum())
     p = k / n
-    exact = binomtest(k, n).proportion_ci(0.6827, method="exact")
-    shift = _pool_shift(ensemble, chosen, cl)
+    exact = binomtest(k, n).proportion_ci(CL68, method="exact")
+    shift = _pool_shift(ensemble, interval_method, cl)
     measured = Coverage(
         model=ensemble.model,
         method=label,
@@ -163,8 +161,8 @@ def _pool_shift(ensemble: ToyEnsemble, method: IntervalMethod, cl: float) -> flo
     for k, name in enumerate(ensemble.point):
         ends = []
         for step in (-_STEP * spread[k], _STEP * spread[k]):
-            moved = replace(ensemble, point={**ensemble.point, name: ensemble.point[name] + step})
-            moved.__dict__["extremum"] = ensemble.extremum  # of the same surfaces
+            point = {**ensemble.point, name: ensemble.point[name] + step}
+            moved = ensemble.with_truth(point)
             try:
                 ends.append((step, float(method.contains_truth(moved, cl).mean())))
             except (CalibrationError, ParameterError):
@@ -385,11 +383,11 @@ class CoverageScan:
         KeyError
             If there are none.
         """
-        found = tuple(r for r in self.rows if r.method == method and abs(r.cl - cl) < 1e-9)
-        if not found:
+        rows = tuple(r for r in self.rows if r.method == method and abs(r.cl - cl) < 1e-9)
+        if not rows:
             msg = f"no coverage of {method!r} at {cl:g}; there are {self.methods} at {self.cls}"
             raise KeyError(msg)
-        return found
+        return rows
 
     def chi2(self, method: str, cl: float) -> tuple[float, int, float]:
         """χ² of all truths against the claim, degrees of freedom and p-value.

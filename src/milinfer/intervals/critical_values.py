@@ -201,9 +201,9 @@ class InterpolatedCurve:
         points = _points(theta, self.limits)
         if points.shape[1] == 1:
             order = np.argsort(self.points[:, 0])
-            known = self.points[order, 0]
+            theta_grid = self.points[order, 0]
             return np.array(
-                [np.interp(points[:, 0], known, y[order]) for y in (self.values, self.errors)]
+                [np.interp(points[:, 0], theta_grid, y[order]) for y in (self.values, self.errors)]
             )
         return np.asarray(self._triangles(points), dtype=np.float64).T
 
@@ -445,12 +445,12 @@ def _fit(zero: SmoothPolynomial, points: FloatArray, q: FloatArray, cl: float) -
     terms = terms - design @ (bread @ (weighted.T @ terms))
     directions, sizes, _ = np.linalg.svd(terms, full_matrices=False)
     directions = directions[:, sizes > 1e-9 * np.sqrt(n)]
-    lean = directions.T @ (scores - (1 - cl))
+    projections = directions.T @ (scores - (1 - cl))
     return replace(
         zero,
         coefficients=coefficients,
         covariance=np.asarray(covariance, dtype=np.float64),
-        chi2=float(lean @ lean) / (cl * (1 - cl)),
+        chi2=float(projections @ projections) / (cl * (1 - cl)),
         ndf=directions.shape[1],
     )
 

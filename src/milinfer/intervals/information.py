@@ -24,8 +24,7 @@ import numpy as np
 from milinfer.exceptions import CalibrationError
 from milinfer.intervals.response import mean_response
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.toys.ensemble import GROUPS, require_one_kind, truths
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import GROUPS, ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import arrow_table, html_table, measured, tuples_table
 
@@ -53,8 +52,8 @@ class Information(NamedTuple):
     Errors are standard errors.  Those of all that is divided by R² or multiplied by it contain the
     error of the response; those of means over toys (`info_curv`, `curv_truth`, `score_mean`)
     contain the fluctuation of the finite pool, as
-    :attr:`milinfer.toys.toys.ToyEnsemble.mean_error`, and those of variances that of
-    :attr:`~milinfer.toys.toys.ToyEnsemble.pool_variance_error`, where it is known.
+    :attr:`milinfer.toys.ensemble.ToyEnsemble.mean_error`, and those of variances that of
+    :attr:`~milinfer.toys.ensemble.ToyEnsemble.pool_variance_error`, where it is known.
 
     Parameters
     ----------
@@ -184,15 +183,15 @@ def information(
     >>> from milinfer.toys.toys import Toys
     >>> model = gaussian.MeanModel()
     >>> toys = Toys(gaussian.samples(20_000, [0.0], seed=1), n_events=100, seed=2)
-    >>> found = information(toys.run([model], 0.0, 500)["mean"])
-    >>> abs(found.info_score - 100) < 3 * found.info_score_error, round(found.curv_truth)
+    >>> result = information(toys.run([model], 0.0, 500)["mean"])
+    >>> abs(result.info_score - 100) < 3 * result.info_score_error, round(result.curv_truth)
     (True, 100)
     """
     response, response_error = mean_response(ensembles).slope(at.truth) if ensembles else (1.0, 0.0)
     theta_hat = at.theta_hat.reshape(at.n_toys)
     curvature = at.extremum.curvature.reshape(at.n_toys)
     variance, variance_error = variance_with_error(theta_hat)
-    half_width = _half_width(theta_hat)
+    half_width = float(_half_width(theta_hat))
     if not (variance > 0 and half_width > 0):
         msg = (
             f"{at.model}: most estimates at {at.truth:g} are alike, of mean {theta_hat.mean():g}; "
@@ -256,10 +255,10 @@ def _mean_with_error(values: FloatArray, reuse: float) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) * np.sqrt((1 + reuse) / len(values)))
 
 
-def _half_width(values: FloatArray) -> float:
-    """Half of the central 68.27 %."""
-    low, high = np.quantile(values, [0.158655, 0.841345])
-    return float(high - low) / 2
+def _half_width(values: FloatArray) -> FloatArray:
+    """Half of the central 68.27 % of values, along the first axis."""
+    low, high = np.quantile(values, [0.158655, 0.841345], axis=0)
+    return np.asarray((high - low) / 2)
 
 
 def _at_truth(at: ToyEnsemble) -> tuple[FloatArray, FloatArray]:
@@ -402,7 +401,7 @@ def information_matrix(
     _require_spanning(ensembles)
     measured = _measure(ensembles)
     rng = np.random.default_rng(seed)
-    replicas = [_measure(ensembles, _resampled(ensembles, rng)) for _ in range(n_bootstrap)]
+    replicas = [_measure(ensembles, _bootstrap_sample(ensembles, rng)) for _ in range(n_bootstrap)]
     errors = [np.std([r[i] for r in replicas], axis=0, ddof=1) for i in range(3)]
     return InformationMatrix(
         parameters=tuple(ensembles[0].point),
@@ -431,7 +430,7 @@ def relative_information(
     ----------
     ensembles, reference
         Toys of two models at the same points, from one run of :meth:`milinfer.toys.toys.Toys.run`
-        each; see :func:`fisher_matrix`.
+        each; the first at the point in question, see :func:`information_matrix`.
     n_bootstrap, seed
         Of the bootstrap.
 
@@ -463,9 +462,23 @@ def relative_information(
 
     rng = np.random.default_rng(seed)
     values = figures(None)
-    replicas = [figures(_resampled(ensembles, rng)) for _ in range(n_bootstrap)]
+    replicas = [figures(_bootstrap_sample(ensembles, rng)) for _ in range(n_bootstrap)]
     errors = np.std(replicas, axis=0, ddof=1)
-    return RelativeInformation(*np.stack([values, errors], axis=1).ravel().tolist())
+    ratio, width_ratio, response, bartlett_ratio, bartlett_difference = zip(
+        values.tolist(), errors.tolist(), strict=True
+    )
+    return RelativeInformation(
+        ratio=ratio[0],
+        ratio_error=ratio[1],
+        width_ratio=width_ratio[0],
+        width_ratio_error=width_ratio[1],
+        response=response[0],
+        response_error=response[1],
+        bartlett_ratio=bartlett_ratio[0],
+        bartlett_ratio_error=bartlett_ratio[1],
+        bartlett_difference=bartlett_difference[0],
+        bartlett_difference_error=bartlett_difference[1],
+    )
 
 
 def _toys_of(e: ToyEnsemble) -> tuple[object, ...]:
@@ -494,7 +507,7 @@ class _Draw(NamedTuple):
     pool: FloatArray
 
 
-def _resampled(ensembles: Sequence[ToyEnsemble], rng: np.random.Generator) -> list[_Draw]:
+def _bootstrap_sample(ensembles: Sequence[ToyEnsemble], rng: np.random.Generator) -> list[_Draw]:
     """A bootstrap sample of each ensemble; those of one pool share its fluctuation."""
     pools: dict[str, FloatArray] = {}
     draws = []
@@ -524,8 +537,7 @@ def _measure(
     info_curv = (curvature if rows[0] is None else curvature[rows[0]]).mean(axis=0)
     # Central 68.27 % widths along the principal axes stand in for the standard deviations.
     axes = np.linalg.eigh(covariance)[1]
-    low, high = np.quantile(estimates[0] @ axes, [0.158655, 0.841345], axis=0)
-    robust = axes @ np.diag(((high - low) / 2) ** 2) @ axes.T
+    robust = axes @ np.diag(_half_width(estimates[0] @ axes) ** 2) @ axes.T
     return response, info_eff, info_curv, response.T @ np.linalg.inv(robust) @ response
 
 
@@ -628,13 +640,13 @@ def information_ratios(
     if reference not in toys:
         msg = f"the reference {reference!r} is not among the methods {list(toys)}"
         raise CalibrationError(msg)
-    known = {name: _information(ensembles) for name, ensembles in toys.items()}
-    found = []
+    info = {name: _information(ensembles) for name, ensembles in toys.items()}
+    ratios = []
     for name, ensembles in toys.items():
         r = relative_information(ensembles, toys[reference], n_bootstrap=n_bootstrap, seed=seed)
-        ratio = known[name] / known[reference]
-        found.append(InformationRatio(name, reference, ratio, ratio * r.ratio_error / r.ratio))
-    return tuple(found)
+        ratio = info[name] / info[reference]
+        ratios.append(InformationRatio(name, reference, ratio, ratio * r.ratio_error / r.ratio))
+    return tuple(ratios)
 
 
 def _information(ensembles: Sequence[ToyEnsemble]) -> float:
@@ -679,11 +691,11 @@ def relative_widths(
     >>> [(w.name, round(w.ratio, 6)) for w in relative_widths(toys, ["histogram"])]
     [('mean', 1.0), ('histogram', 1.0)]
     """
-    known = [name for name in histograms if name in toys]
-    if not known:
+    candidates = [name for name in histograms if name in toys]
+    if not candidates:
         msg = f"none of the histograms {list(histograms)} is among the methods {list(toys)}"
         raise CalibrationError(msg)
-    best = max(known, key=lambda name: _information(toys[name]))
+    best = max(candidates, key=lambda name: _information(toys[name]))
     return tuple(
         RelativeWidth(r.name, float(r.ratio**-0.5), float(r.ratio**-1.5 * r.error / 2))
         for r in information_ratios(toys, best, n_bootstrap=n_bootstrap, seed=seed)

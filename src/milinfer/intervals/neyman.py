@@ -17,12 +17,13 @@ from typing import Literal
 import numpy as np
 
 from milinfer.exceptions import CalibrationError
-from milinfer.intervals.belt import Belt, Ordering, Smooth, accepted_ends, levels_of, true_points
+from milinfer.intervals.belt import Belt, Ordering, Smooth, accepted_ends, true_points
 from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.intervals.critical_values import PolynomialCurve, quantile_regression
 from milinfer.likelihood.surface import Bounds, Limits
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.typing import FloatArray
+from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 
 __all__ = ["neyman", "regression_belt"]
 
@@ -30,7 +31,7 @@ __all__ = ["neyman", "regression_belt"]
 def neyman(
     ensembles: Sequence[ToyEnsemble],
     *,
-    cl: float | Sequence[float] = (0.6827, 0.9545),
+    cl: float | Sequence[float] = (CL68, CL95),
     ordering: Ordering = "likelihood-ratio",
     bounds: Bounds | None = None,
     smooth: Smooth = "auto",
@@ -134,7 +135,7 @@ _BLOCK = 1000
 def regression_belt(
     ensembles: Sequence[ToyEnsemble],
     *,
-    cl: float | Sequence[float] = (0.6827, 0.9545),
+    cl: float | Sequence[float] = (CL68, CL95),
     ordering: Ordering = "likelihood-ratio",
     bounds: Bounds | None = None,
     degree: int | Literal["auto"] = "auto",
@@ -189,14 +190,14 @@ def regression_belt(
     points, allowed = true_points(ensembles, ordering, bounds)
     first = ensembles[0]
     theta = np.repeat(points, [e.n_toys for e in ensembles], axis=0)
-    estimates, statistic = _toys(ensembles, theta, allowed)
+    estimates, statistic = _estimates_and_statistic(ensembles, theta, allowed)
     names = tuple(first.point)
 
     def curve(share: float) -> PolynomialCurve:
         if ordering == "likelihood-ratio":
             return quantile_regression(names, theta, statistic, share, degree, logarithmic=True)
-        fitted = quantile_regression(names, theta, estimates, share, degree)
-        return _with_pool(fitted, ensembles, theta, estimates)
+        polynomial_curve = quantile_regression(names, theta, estimates, share, degree)
+        return _add_pool_error(polynomial_curve, ensembles, theta, estimates)
 
     curves: list[tuple[PolynomialCurve | None, PolynomialCurve | None]] = []
     for level in levels:
@@ -209,15 +210,15 @@ def regression_belt(
     low, high = points.min(axis=0), points.max(axis=0)
     n = _LISTED.get(len(names), 3)
     axes = [np.linspace(a, b, n) for a, b in zip(low, high, strict=True)]
-    listed = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(names))
+    listed_points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(names))
     open_end = 0.0 if ordering == "likelihood-ratio" else -np.inf
-    lower_values, lower_errors = _listed([c for c, _ in curves], listed, open_end)
-    upper_values, upper_errors = _listed([c for _, c in curves], listed, np.inf)
+    lower_values, lower_errors = _ends_at([c for c, _ in curves], listed_points, open_end)
+    upper_values, upper_errors = _ends_at([c for _, c in curves], listed_points, np.inf)
     return Belt(
         tag=first.tag,
         parameters=names,
         ordering=ordering,
-        points=listed,
+        points=listed_points,
         cl=levels,
         lower=lower_values,
         lower_error=lower_errors,
@@ -234,7 +235,7 @@ def regression_belt(
     )
 
 
-def _toys(
+def _estimates_and_statistic(
     ensembles: Sequence[ToyEnsemble], theta: FloatArray, bounds: Limits
 ) -> tuple[FloatArray, FloatArray]:
     """θ̂ between the bounds and likelihood-ratio statistic at its own truth, of every toy."""
@@ -248,14 +249,14 @@ def _toys(
     estimates, statistic = [], []
     for k in range(0, len(values), _BLOCK):
         rows = slice(k, k + _BLOCK)
-        found = grid.extrema(values[rows], bounds)
+        extremum = grid.extrema(values[rows], bounds)
         at = grid.evaluate(values[rows], truth[rows])
-        estimates.append(found.theta_hat)
-        statistic.append(np.maximum(2 * (found.maximum - at), 0.0))
+        estimates.append(extremum.theta_hat)
+        statistic.append(np.maximum(2 * (extremum.maximum - at), 0.0))
     return np.concatenate(estimates), np.concatenate(statistic)
 
 
-def _with_pool(
+def _add_pool_error(
     curve: PolynomialCurve,
     ensembles: Sequence[ToyEnsemble],
     theta: FloatArray,
@@ -270,7 +271,7 @@ def _with_pool(
     return replace(curve, polynomial=replace(curve.polynomial, covariance=covariance))
 
 
-def _listed(
+def _ends_at(
     curves: Sequence[PolynomialCurve | None], points: FloatArray, open_end: float
 ) -> tuple[FloatArray, FloatArray]:
     """Ends and errors at points, each of shape (n, n_cl)."""

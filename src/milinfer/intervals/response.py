@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import MilinferWarning
-from milinfer.toys.ensemble import require_one_kind, truths
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray
 from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
 
@@ -66,8 +65,8 @@ class Response:
 
     def mean_at(self, point: FloatArray) -> FloatArray:
         """E[θ̂] at one point (n_parameters,), of its shape; faster than :meth:`mean`."""
-        moved: FloatArray = point + np.array([s.at(point) for s in self.shifts])
-        return moved
+        mean: FloatArray = point + np.array([s.at(point) for s in self.shifts])
+        return mean
 
     def jacobian_at(self, point: FloatArray) -> FloatArray:
         """dE[θ̂_j]/dθ_k at one point (n_parameters,), shape (n_parameters, n_parameters)."""
@@ -88,11 +87,11 @@ class Response:
         low, high = np.array(limits, dtype=np.float64).T
         theta = np.clip(target, low, high)
         for _ in range(_NEWTON_STEPS):
-            miss = target - self.mean(theta).reshape(target.shape)
-            step = np.linalg.solve(self.jacobian(theta), miss[:, :, None])[:, :, 0]
-            moved = np.clip(theta + step, low, high)
-            settled = np.abs(moved - theta).max(initial=0.0) < 1e-12 * np.max(high - low)
-            theta = moved
+            residual = target - self.mean(theta).reshape(target.shape)
+            step = np.linalg.solve(self.jacobian(theta), residual[:, :, None])[:, :, 0]
+            next_theta = np.clip(theta + step, low, high)
+            settled = np.abs(next_theta - theta).max(initial=0.0) < 1e-12 * np.max(high - low)
+            theta = next_theta
             if settled:
                 break
         return self._shape(theta)
@@ -110,8 +109,7 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
         Toys of one model at different true points.
     degree
         Of the bias as a polynomial in θ; default: the lowest from 1 on that describes the toys.
-        With a single truth the response is taken as 1 and only the shift is fitted, as in seed
-        001, eq. 35.
+        With a single truth the response is taken as 1 and only the shift is fitted ([AS], eq. 35).
 
     Raises
     ------
@@ -145,13 +143,13 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
         spread = np.array([t[:, k].std(ddof=1) for t in estimates])
         # Where the estimator is constant to rounding, its spread is no error.
         floor = 1e-12 * (1 + np.abs(points[:, k]))
-        own = spread**2 / [e.n_toys for e in ensembles] + floor**2
+        toy_variance = spread**2 / [e.n_toys for e in ensembles] + floor**2
         shifts.append(
             fit_smooth(
                 names,
                 points,
                 values,
-                np.diag(own) + pool_covariance(ensembles, k),
+                np.diag(toy_variance) + pool_covariance(ensembles, k),
                 beyond="tangent",
                 degree=0 if single and degree is None else degree,
                 lowest=1,
@@ -189,7 +187,7 @@ def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatAr
     )
     scale = spread * np.sqrt([e.n_events for e in ensembles])
     shifts = [None if e.pool_influence is None else e.pool_influence.shift for e in ensembles]
-    correlated = _correlated(ensembles, shifts, component)
+    correlated = _influence_products(ensembles, shifts, component)
     alone = np.array([e.reuse / e.n_toys / e.n_events for e in ensembles])
     return np.outer(scale, scale) * np.where(np.isnan(correlated), np.diag(alone), correlated)
 
@@ -198,13 +196,15 @@ def spread_covariance(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
     """Covariance of the relative errors of Var(θ̂) that come from the pools, likewise."""
     spreads = [None if e.pool_influence is None else e.pool_influence.spread for e in ensembles]
     number = len(ensembles[0].point)
-    found = np.stack([_correlated(ensembles, spreads, k) for k in range(number)]).mean(axis=0)
+    correlated = np.stack([_influence_products(ensembles, spreads, k) for k in range(number)]).mean(
+        axis=0
+    )
     alone = np.nan_to_num([e.pool_variance_error**2 for e in ensembles])
-    covariance: FloatArray = np.where(np.isnan(found), np.diag(alone), found)
+    covariance: FloatArray = np.where(np.isnan(correlated), np.diag(alone), correlated)
     return covariance
 
 
-def _correlated(
+def _influence_products(
     ensembles: Sequence[ToyEnsemble], influences: Sequence[FloatArray | None], component: int
 ) -> FloatArray:
     """Sums of products of influences; 0 between different pools, NaN where not known."""

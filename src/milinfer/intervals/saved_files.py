@@ -1,93 +1,80 @@
-"""Calibrations on disk, as JSON."""
+"""File formats of calibrations and belts: their fields as JSON, and back, without loss.
+
+The functions work on plain fields by name, as ``dict``; :meth:`Calibration.save
+<milinfer.intervals.calibration.Calibration.save>`, :meth:`Belt.save
+<milinfer.intervals.belt.Belt.save>` and the ``load`` of either put them to use.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from milinfer.exceptions import CalibrationError
-from milinfer.intervals.calibration import Calibration, Correct, Kind
+from milinfer.intervals.critical_values import PolynomialCurve
 from milinfer.intervals.response import Response
 from milinfer.likelihood.models import ModelTag
 from milinfer.typing import FloatArray, PathLikeStr
-from milinfer.utils.files import parse_json, write_whole
+from milinfer.utils.files import parse_json
 from milinfer.utils.smooth_polynomials import SmoothPolynomial
 
 __all__ = [
-    "calibration_from_dict",
-    "calibration_to_dict",
-    "load_calibration",
+    "belt_content",
+    "belt_fields",
+    "calibration_content",
+    "calibration_fields",
+    "calibration_file",
+    "fields_of",
+    "is_belt",
+    "require_levels",
     "require_shapes",
-    "save_calibration",
 ]
 
-_FORMAT = 2
-_ARRAYS = ("points", "c_bartlett", "c_bartlett_error", "c_coverage", "c_coverage_error")
+_CALIBRATION_FORMAT, _BELT_FORMAT = 2, 1
+_CALIBRATION_ARRAYS = (
+    "points",
+    "c_bartlett",
+    "c_bartlett_error",
+    "c_coverage",
+    "c_coverage_error",
+)
+_BELT_ARRAYS = ("points", "lower", "lower_error", "upper", "upper_error")
 _NAME = "calibration.json"
 
 
-def save_calibration(calibration: Calibration, path: PathLikeStr) -> None:
-    """Write a calibration to a JSON file, without loss.
+def fields_of(record: Any) -> dict[str, Any]:
+    """Fields of a dataclass by name, in order; their values are not copied."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
-    Parameters
-    ----------
-    calibration
-        From :func:`milinfer.calibrate`.
-    path
-        File to write, or the directory of a saved model: the calibration is then kept with it.
+
+def calibration_file(path: PathLikeStr) -> Path:
+    """The file of a calibration, given itself or the directory of a model that it is kept with.
 
     Examples
     --------
-    See ``tests/test_calibration.py``.
+    >>> calibration_file("a.json").name, calibration_file(".").name
+    ('a.json', 'calibration.json')
     """
-    text = json.dumps(calibration_to_dict(calibration), indent=1)
-    write_whole(_file(path), text + "\n")
+    file = Path(path)
+    return file / _NAME if file.is_dir() else file
 
 
-def load_calibration(path: PathLikeStr) -> Calibration:
-    """Read a calibration that :func:`save_calibration` has written.
-
-    Parameters
-    ----------
-    path
-        The file, or the directory of a model that it was saved with.
-
-    Raises
-    ------
-    CalibrationError
-        If the file is not there, or not a calibration of this format.
-    """
-    file = _file(path)
-    try:
-        return calibration_from_dict(parse_json(file.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        msg = f"there is no calibration {file}; make one with milinfer.calibrate"
-        raise CalibrationError(msg) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        msg = f"{file} is not a calibration written by milinfer ({error}); calibrate again"
-        raise CalibrationError(msg) from error
+def calibration_content(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of the file of a calibration, from its fields."""
+    content = dict(fields)
+    for name in _CALIBRATION_ARRAYS:
+        content[name] = content[name].tolist()
+    content["tag"] = fields["tag"]._asdict()
+    content["log_scales"] = [p.to_dict() for p in fields["log_scales"]]
+    content["response"] = [p.to_dict() for p in fields["response"].shifts]
+    return {"milinfer_calibration": _CALIBRATION_FORMAT, **content}
 
 
-def calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
-    """Plain numbers, for JSON."""
-    fields: dict[str, Any] = {
-        f.name: getattr(calibration, f.name) for f in dataclasses.fields(calibration)
-    }
-    for name in _ARRAYS:
-        fields[name] = fields[name].tolist()
-    fields["tag"] = calibration.tag._asdict()
-    fields["log_scales"] = [p.to_dict() for p in calibration.log_scales]
-    fields["response"] = [p.to_dict() for p in calibration.response.shifts]
-    return {"milinfer_calibration": _FORMAT, **fields}
-
-
-def calibration_from_dict(content: dict[str, Any]) -> Calibration:
-    """The calibration that :func:`calibration_to_dict` has written.
+def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a calibration, from what :func:`calibration_content` has made.
 
     Raises
     ------
@@ -95,11 +82,11 @@ def calibration_from_dict(content: dict[str, Any]) -> Calibration:
         If it is something else, or of another format.
     """
     fields = dict(content)
-    written = fields.pop("milinfer_calibration")
-    if written != _FORMAT:
-        msg = f"format {written}, this milinfer reads {_FORMAT}"
+    number = fields.pop("milinfer_calibration")
+    if number != _CALIBRATION_FORMAT:
+        msg = f"format {number}, this milinfer reads {_CALIBRATION_FORMAT}"
         raise ValueError(msg)
-    for name in _ARRAYS:
+    for name in _CALIBRATION_ARRAYS:
         fields[name] = np.array(fields[name], dtype=np.float64)
     tag = fields["tag"]
     fields["tag"] = ModelTag(**tag | {"feature_names": tuple(tag["feature_names"])})
@@ -108,40 +95,69 @@ def calibration_from_dict(content: dict[str, Any]) -> Calibration:
     for name in ("parameters", "cls", "pool_ids"):
         fields[name] = tuple(fields[name])
     fields["limits"] = tuple((float(a), float(b)) for a, b in fields["limits"])
-    calibration = Calibration(**fields)
-    _require_consistent(calibration)
-    return calibration
+    return fields
 
 
-def _require_consistent(calibration: Calibration) -> None:
-    """Raise ``ValueError`` unless arrays and functions have the sizes that belong together."""
-    n, p, n_cl = len(calibration.points), len(calibration.parameters), len(calibration.cls)
-    require_shapes(
-        {
-            "points": (calibration.points, (n, p)),
-            "c_bartlett": (calibration.c_bartlett, (n,)),
-            "c_bartlett_error": (calibration.c_bartlett_error, (n,)),
-            "c_coverage": (calibration.c_coverage, (n, n_cl)),
-            "c_coverage_error": (calibration.c_coverage_error, (n, n_cl)),
-            "limits": (np.array(calibration.limits), (p, 2)),
-            "response": (np.zeros(len(calibration.response.shifts)), (p,)),
-        }
+def belt_content(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of the file of a belt, from its fields.
+
+    Its ``calibration``, where it has one, must be the content of a calibration already.
+    """
+    content = dict(fields)
+    for name in _BELT_ARRAYS:
+        # JSON has no infinity: an end that is open is null.
+        content[name] = [
+            [x if np.isfinite(x) else None for x in row] for row in content[name].tolist()
+        ]
+    content["regression"] = [[_curve_content(c) for c in level] for level in fields["regression"]]
+    return {"milinfer_belt": _BELT_FORMAT, **content}
+
+
+def belt_fields(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a belt, from what :func:`belt_content` has made; ``calibration`` as it is there.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is something else, or of another format.
+    """
+    fields = dict(content)
+    number = fields.pop("milinfer_belt")
+    if number != _BELT_FORMAT:
+        msg = f"format {number}, this milinfer reads {_BELT_FORMAT}"
+        raise ValueError(msg)
+    for name in _BELT_ARRAYS:
+        infinity = -np.inf if name == "lower" else np.inf
+        rows = [[infinity if x is None else x for x in row] for row in fields[name]]
+        fields[name] = np.array(rows, dtype=np.float64)
+    name, events_in_bag, features, digest = fields["tag"]
+    fields["tag"] = ModelTag(name, events_in_bag, tuple(features), digest)
+    fields["bounds"] = tuple((float(low), float(high)) for low, high in fields["bounds"])
+    for name in ("parameters", "cl", "n_toys", "pool_ids"):
+        fields[name] = tuple(fields[name])
+    fields["regression"] = tuple(
+        (_curve(lower), _curve(upper)) for lower, upper in fields["regression"]
     )
-    if calibration.kind not in get_args(Kind) or calibration.correct not in get_args(Correct):
-        msg = f"the kind {calibration.kind!r} or correction {calibration.correct!r} is unknown"
-        raise ValueError(msg)
-    if not all(0 < cl < 1 for cl in calibration.cls):
-        msg = f"the confidence levels cls are {calibration.cls}, which are not between 0 and 1"
-        raise ValueError(msg)
-    if len(calibration.log_scales) not in (
-        {0, 1, n_cl}
-        if calibration.correct == "bias"
-        else {1}
-        if calibration.kind == "bartlett"
-        else {n_cl}
-    ):
-        msg = f"there are {len(calibration.log_scales)} log_scales for {n_cl} levels"
-        raise ValueError(msg)
+    return fields
+
+
+def is_belt(path: PathLikeStr) -> bool:
+    """Whether a JSON file is marked as a belt.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "a.json")
+    ...     _ = file.write_text('{"milinfer_calibration": 2}')
+    ...     is_belt(file)
+    False
+    """
+    try:
+        content = parse_json(Path(path).read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and "milinfer_belt" in content
 
 
 def require_shapes(arrays: Mapping[str, tuple[FloatArray, tuple[int, ...]]]) -> None:
@@ -159,6 +175,27 @@ def require_shapes(arrays: Mapping[str, tuple[FloatArray, tuple[int, ...]]]) -> 
             raise ValueError(msg)
 
 
-def _file(path: PathLikeStr) -> Path:
-    given = Path(path)
-    return given / _NAME if given.is_dir() else given
+def require_levels(name: str, levels: tuple[float, ...]) -> None:
+    """Raise ``ValueError`` unless all confidence levels are between 0 and 1.
+
+    Examples
+    --------
+    >>> require_levels("cl", (0.9, 1.0))
+    Traceback (most recent call last):
+    ValueError: the confidence levels cl are (0.9, 1.0), which are not between 0 and 1
+    """
+    if not all(0 < level < 1 for level in levels):
+        msg = f"the confidence levels {name} are {levels}, which are not between 0 and 1"
+        raise ValueError(msg)
+
+
+def _curve_content(curve: PolynomialCurve | None) -> dict[str, Any] | None:
+    if curve is None:
+        return None
+    return {"logarithmic": curve.logarithmic, **curve.polynomial.to_dict()}
+
+
+def _curve(content: dict[str, Any] | None) -> PolynomialCurve | None:
+    if content is None:
+        return None
+    return PolynomialCurve(SmoothPolynomial.from_dict(content), bool(content["logarithmic"]))

@@ -8,8 +8,9 @@ import numpy as np
 from scipy.stats import chi2
 
 from milinfer.intervals.calibration import Calibration
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
+from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import brief, html_facts, measured
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ToyIntervals(NamedTuple):
 
 
 def toy_intervals(
-    ensemble: ToyEnsemble, calibration: Calibration | None = None, cl: float = 0.6827
+    ensemble: ToyEnsemble, calibration: Calibration | None = None, cl: float = CL68
 ) -> ToyIntervals:
     """Interval of every toy: the crossings of −2ΔlnL nearest to the estimate.
 
@@ -80,11 +81,11 @@ def toy_intervals(
     right = np.where(above & (columns > best[:, None]), columns, len(fine)).min(axis=1)
 
     def crossing(outside: IntArray, inside: IntArray, edge: float) -> FloatArray:
-        found = (outside >= 0) & (outside < len(fine))
+        inside_grid = (outside >= 0) & (outside < len(fine))
         o, i = np.clip(outside, 0, len(fine) - 1), np.clip(inside, 0, len(fine) - 1)
         rise = q[rows, o] - q[rows, i]
         share = (threshold - q[rows, i]) / np.where(rise == 0, 1.0, rise)
-        return np.where(found, fine[i] + share * (fine[o] - fine[i]), edge)
+        return np.where(inside_grid, fine[i] + share * (fine[o] - fine[i]), edge)
 
     return ToyIntervals(
         truth=ensemble.truth,

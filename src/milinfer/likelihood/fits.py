@@ -17,6 +17,7 @@ from iminuit.cost import Cost, CostSum
 
 from milinfer.exceptions import FitError, ParameterError
 from milinfer.typing import FloatArray
+from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import (
     arrow_table,
     brief,
@@ -417,7 +418,7 @@ class Interval(NamedTuple):
         return tuples_table(Interval, [self])
 
 
-def profile_interval(cost: Cost, parameter: str, cl: float = 0.6827, **start: float) -> Interval:
+def profile_interval(cost: Cost, parameter: str, cl: float = CL68, **start: float) -> Interval:
     """Minimise a cost and take the profile-likelihood interval of one parameter with MINOS.
 
     Parameters

@@ -24,6 +24,7 @@ from milinfer.exceptions import ParameterError
 from milinfer.likelihood.surface import Surface
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.typing import FloatArray
+from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import brief
 
 __all__ = ["Posterior", "Prior"]
@@ -192,7 +193,7 @@ class Posterior:
         found = self.theta[cell] + np.clip(inside, 0, steps[cell])
         return np.asarray(found.reshape(self.density.shape[:-1])[()], dtype=np.float64)
 
-    def interval(self, probability: float = 0.6827) -> FloatArray:
+    def interval(self, probability: float = CL68) -> FloatArray:
         """Central credible interval, shape (2,) or (2, n): equal probabilities on either side.
 
         It covers on average over θ drawn from the prior, not at every θ: for that see

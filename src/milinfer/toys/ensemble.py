@@ -26,6 +26,7 @@ from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.surface import Extremum, Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.typing import Float32Array, FloatArray, IntArray, Point
+from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import html_facts
 from milinfer.utils.points import format_point, only
 
@@ -69,7 +70,7 @@ class ToyEnsemble:
         Number of events the toys were drawn from.
     pool_id
         Sketch of these events; ensembles whose pools share events
-        (:func:`milinfer.toys.pool.share_events`) are not independent.
+        (:func:`milinfer.samples.fingerprints.share_events`) are not independent.
     seed
         Seed of the draw.
     start
@@ -212,6 +213,13 @@ class ToyEnsemble:
         ]
         return Extremum(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
+    def with_truth(self, point: Point) -> ToyEnsemble:
+        """The same toys with another point as their truth; their maxima are not searched again."""
+        moved = replace(self, point=point)
+        # The cached property of the same surfaces, which takes most of the time.
+        vars(moved)["extremum"] = self.extremum
+        return moved
+
     @property
     def theta_hat(self) -> FloatArray:
         """Maximum-likelihood estimates, shape (n_toys,), or (n_toys, n_parameters) for several."""
@@ -239,7 +247,7 @@ class ToyEnsemble:
         )
         return np.maximum(2 * (self.extremum.maximum - at), 0.0)
 
-    def pool_coverage_error(self, cl: float = 0.6827) -> float:
+    def pool_coverage_error(self, cl: float = CL68) -> float:
         r"""Error of the coverage of central intervals that comes from the finite pool alone.
 
         In the Gaussian limit, in one parameter: the pool moves all estimates together by

@@ -22,7 +22,7 @@ from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.confidence_sets import ConfidenceSet
-from milinfer.intervals.coverage import CL68, CL95, CoverageScan, coverage_scan
+from milinfer.intervals.coverage import CoverageScan, coverage_scan
 from milinfer.intervals.information import (
     InformationRatio,
     RelativeWidth,
@@ -30,19 +30,17 @@ from milinfer.intervals.information import (
     relative_widths,
 )
 from milinfer.intervals.neyman import neyman
-from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.bag_likelihood import BagLikelihood, classifier_output
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.models import Model, is_additive, require_unseen
-from milinfer.likelihood.observables import (
-    Observable,
-    classifier_output,
-    score_observable,
-)
+from milinfer.likelihood.models import Model, require_unseen
+from milinfer.likelihood.observables import Observable, score_observable
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.toys.toys import Toys
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table, measured
 from milinfer.utils.progress import progress
 from milinfer.workflow.comparison import (
@@ -235,7 +233,7 @@ def _relative(
 
 def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagnosis | str:
     """Diagnose a model on events that did not train it, or say why that is impossible."""
-    if not is_additive(model):
+    if not model.additive:
         return "not diagnosed: its bags are more than the sum of their events"
     reference = float(np.ravel(model.reference)[0])
     for samples in (analysis.evaluation, analysis.classifier_templates):
@@ -465,7 +463,7 @@ class AnalysisResult:
         return f"<div><p>{html.escape(title)}</p>{''.join(parts)}</div>"
 
     def to_table(self) -> pa.Table:
-        """One row for each method; see :meth:`milinfer.Comparison.to_table`.
+        """One row for each method; see :meth:`milinfer.workflow.Comparison.to_table`.
 
         Coverage at all truths is ``coverage.to_table()``.
         """

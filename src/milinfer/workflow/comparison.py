@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from milinfer.exceptions import CalibrationError, FitError, MilinferError, MilinferWarning
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
-from milinfer.intervals.coverage import CL68, CL95, Coverage, coverage, require_other_events
+from milinfer.intervals.coverage import Coverage, coverage, require_other_events
 from milinfer.intervals.information import Information, information
 from milinfer.likelihood.fits import Interval, profile_interval
-from milinfer.toys.ensemble import require_unseen_toys
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble, require_unseen_toys
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import arrow_table, html_table, measured, rich_table
 
 if TYPE_CHECKING:

@@ -311,7 +311,7 @@ class TrackingSection(_Section):
 class AnalysisConfig(_Section):
     """Configuration of an analysis.
 
-    Attributes
+    Parameters
     ----------
     analysis, samples, data, model, toys, templates, tracking
         Sections of the file.

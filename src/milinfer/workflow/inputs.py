@@ -21,7 +21,7 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet, read_data, sample_balance
 from milinfer.typing import FloatArray
 from milinfer.utils.files import file_hash
 from milinfer.workflow.configuration import AnalysisConfig, FilesSection, ToysSection
@@ -177,8 +177,6 @@ class AnalysisInputs:
 
     def make_features(self, source: SourceFile) -> str:
         """Write the features of a file; returns a line with the numbers of its events."""
-        from milinfer.samples.sample_files import read_sample, sample_balance, write_sample
-
         samples, section = self.config.samples, source.section
         options: dict[str, Any] = {
             "features": samples.features,
@@ -190,15 +188,11 @@ class AnalysisInputs:
         }
         if section.weight is not None:
             options["weight"] = section.weight or None
-        try:
-            sample = read_sample(source.path, point=section.point, **options)
-        except ParameterError:
-            if not source.depends["data"]:
-                raise
-            sample = read_sample(source.path, point={}, **options)  # data have no point
+        read = read_data if source.depends["data"] else Sample.from_file
+        sample = read(source.path, point=section.point, **options)
         target = self.config.out / source.output
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_sample(sample, target)
+        sample.to_file(target)
         return sample_balance(sample, str(source.path))
 
     def data(self) -> Sample:
@@ -248,10 +242,7 @@ class AnalysisInputs:
         return [Sample.from_file(self.config.out / f.output) for f in self.files[role]]
 
     def _set(self, role: str) -> SampleSet:
-        by_point: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
-        for sample in self._read(role):
-            by_point.setdefault(tuple(sample.point.items()), []).append(sample)
-        return SampleSet(tuple(Sample.concatenate(group) for group in by_point.values()))
+        return SampleSet.by_point(self._read(role))
 
 
 def _path_in(path: Path, folder: Path) -> str:
@@ -502,13 +493,13 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
     MilinferWarning
         If a sample has too few effective events (Σw)²/Σw²; names the keys.
     """
-    from milinfer.samples.weights import effective_size
+    from milinfer.samples.weights import effective_number
 
     for samples, methods in (
         (train, "histograms of features"),
         (held_out, "histograms of the output of the network"),
     ):
-        sizes = [float(effective_size(s.weights)) for s in samples]
+        sizes = [effective_number(s.weights) for s in samples]
         poorest = samples[int(np.argmin(sizes))]
         bins, smallest = config.templates.bins, min(sizes)
         if smallest < bins * _IN_A_BIN:

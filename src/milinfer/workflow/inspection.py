@@ -138,7 +138,7 @@ def _background(path: Path) -> Facts:
 
 def _json(path: Path) -> Facts:
     from milinfer.binned.workspaces import is_workspace, read_workspace, workspace_facts
-    from milinfer.intervals.belt_files import is_belt
+    from milinfer.intervals.saved_files import is_belt
 
     if is_workspace(path):
         return workspace_facts(read_workspace(path))
@@ -183,9 +183,9 @@ def _histograms(path: Path) -> Facts:
 
 
 def _belt(path: Path) -> Facts:
-    from milinfer.intervals.belt_files import load_belt
+    from milinfer.intervals.belt import Belt
 
-    belt = load_belt(path)
+    belt = Belt.load(path)
     return {
         "kind": f"belt ({belt.ordering})",
         "model": belt.tag.name,
@@ -200,9 +200,9 @@ def _belt(path: Path) -> Facts:
 
 
 def _calibration(path: Path) -> Facts:
-    from milinfer.intervals.saved_files import load_calibration
+    from milinfer.intervals.calibration import Calibration
 
-    calibration = load_calibration(path)
+    calibration = Calibration.load(path)
     return {
         "kind": "calibration",
         "model": calibration.model,
@@ -339,9 +339,9 @@ def _nanoaod(path: Path) -> Facts:
 
 
 def _features(path: Path) -> Facts:
-    from milinfer.samples.sample_files import read_sample
+    from milinfer.samples.sample import Sample
 
-    sample = read_sample(path)
+    sample = Sample.from_file(path)
     return {
         "kind": "features",
         "process": sample.process,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.diagnostics.diagnosis import Diagnosis
-from milinfer.intervals.coverage import CL68, CL95, CoverageScan
+from milinfer.intervals.coverage import CoverageScan
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.tracking import flat_settings, png_bytes
 from milinfer.likelihood.cost import LikelihoodCost
@@ -22,6 +22,7 @@ from milinfer.plotting.diagnostics import diagnostic_figures, plot_relative_widt
 from milinfer.plotting.style import method_title
 from milinfer.samples.sample import SampleSet
 from milinfer.typing import PathLikeStr
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.files import write_whole
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import advice

@@ -18,14 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from milinfer.learning.bag_likelihood import log_training
 from milinfer.learning.model_files import FORMAT
-from milinfer.learning.tracking import (
-    GuardedTracker,
-    Tracker,
-    flat_numbers,
-    flat_settings,
-    log_training,
-)
+from milinfer.learning.tracking import GuardedTracker, Tracker, flat_numbers, flat_settings
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import PathLikeStr
 from milinfer.workflow.configuration import AnalysisConfig, ModelSection, ToysSection
@@ -261,9 +256,9 @@ class AnalysisPlan:
                     continue
                 calibration = result.comparison[model.name].calibration
                 if calibration is not None:
-                    save_calibration(calibration, fresh / "calibrations" / f"{model.name}.json")
+                    calibration.save(fresh / "calibrations" / f"{model.name}.json")
                 if model.name in result.belts:
-                    save_belt(result.belts[model.name], fresh / "belts" / f"{model.name}.json")
+                    result.belts[model.name].save(fresh / "belts" / f"{model.name}.json")
             for name in self._results:
                 _put(fresh / name, out / name)
 
