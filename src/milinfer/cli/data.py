@@ -120,7 +120,7 @@ def convert(
     """
     from milinfer.features.feature_set import check_event_counts
     from milinfer.io.convert import convert as convert_file
-    from milinfer.io.lhe import Limits
+    from milinfer.io.lhe.header import Limits
 
     limits = None if size_limit is None else Limits(*3 * [size_limit << 20])
     done = convert_file(source, out, ntuple=ntuple, workers=workers, limits=limits)  # type: ignore[arg-type]  # click has checked the choice
