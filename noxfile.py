@@ -41,6 +41,7 @@ def docs(session: nox.Session) -> None:
     """Build the documentation; tutorials run, and a warning is an error."""
     session.install(".[docs]")
     session.run("sphinx-build", "-W", "--keep-going", "docs", "site")
+    session.run("python", "tests/whole/check_site.py", "site")
 
 
 # Those whose changes reach users of milinfer first, and the tests that would notice.

@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster
 
 import milinfer as mil
 from milinfer.datasets import quadratic
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.likelihood.oracle import Oracle
 from milinfer.utils.parallel import Workers
 

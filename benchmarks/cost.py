@@ -22,8 +22,7 @@ from iminuit import Minuit
 
 import milinfer as mil
 from milinfer.datasets import quadratic
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.cost import dataset_cost
 from milinfer.likelihood.oracle import reweight_coefficients
 

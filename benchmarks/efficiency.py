@@ -31,11 +31,10 @@ import milinfer as mil
 from milinfer.datasets import quadratic, vbf_hww
 from milinfer.datasets.observable import observable_coefficients
 from milinfer.intervals.information import relative_information
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble
 
 GRID = tuple(float(v) + 0.0 for v in np.round(np.linspace(-1, 1, 21), 1))
 SIZES = (5_000, 20_000, 80_000)

@@ -21,7 +21,7 @@ TRAIN = """
 import json
 import milinfer as mil
 from milinfer.datasets import gaussian
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 
 samples = gaussian.samples(4_000, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1, n_features=4)
 data = gaussian.generate(1_000, 0.2, seed=8, n_features=4).as_data()

@@ -68,14 +68,15 @@ def check(path: Path) -> None:
     import awkward as ak
 
     from milinfer.io import lhe
+    from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
 
     counts, particles, heads, weights = with_pylhe(path)
     events = lhe.read(path, workers=2).events
-    fields = list(lhe.record.PARTICLE_FIELDS)
+    fields = list(PARTICLE_FIELDS)
     assert (ak.num(events.LHEPart).to_numpy() == counts).all()
     for i, name in enumerate(fields):
         assert (ak.flatten(events.LHEPart[name]).to_numpy() == particles[:, i]).all(), name
-    for i, name in enumerate(lhe.record.EVENT_FIELDS):
+    for i, name in enumerate(EVENT_FIELDS):
         assert (events[name].to_numpy() == heads[:, i]).all(), name
     if weights.size:
         ours = np.stack([events.LHEWeight[k].to_numpy() for k in events.LHEWeight.fields], axis=1)
@@ -166,9 +167,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    from milinfer.features.processor import run_features
     from milinfer.io import events
-    from milinfer.samples.sample_files import read_sample
+    from milinfer.samples.run_features import run_features
+    from milinfer.samples.sample import Sample
     from milinfer.version import __version__
 
     figures: dict[str, Any] = {
@@ -200,10 +201,12 @@ def main() -> None:
         n_root = events.count(files["ttree"])
         plain = {"keep_reweights": False}
         root = {
-            "features": lambda: read_sample(files["ttree"], **plain),
-            "features_workers": lambda: read_sample(files["ttree"], workers=args.workers, **plain),
-            "features_rntuple": lambda: read_sample(files["rntuple"], **plain),
-            "features_with_weights": lambda: read_sample(files["ttree"]),
+            "features": lambda: Sample.from_file(files["ttree"], **plain),
+            "features_workers": lambda: Sample.from_file(
+                files["ttree"], workers=args.workers, **plain
+            ),
+            "features_rntuple": lambda: Sample.from_file(files["rntuple"], **plain),
+            "features_with_weights": lambda: Sample.from_file(files["ttree"]),
             "run_features": lambda: run_features(
                 {"signal": [str(files["ttree"])]}, reweights=False
             ),

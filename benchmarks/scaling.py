@@ -39,7 +39,7 @@ _BLOCK = 1_000_000
 def model(n_features: int, points: Any = (-0.5, 0.0, 0.5)) -> Any:
     """A small multi-class network; what it has learned does not matter here."""
     import milinfer as mil
-    from milinfer.learning.networks.training import TrainingConfig
+    from milinfer.learning.networks.configs import TrainingConfig
 
     return mil.BagLikelihood(
         head="multiclass", bag_size=50, degree=2, seed=1, training=TrainingConfig(epochs=1)
@@ -134,7 +134,7 @@ def read_lhe(n: int) -> float:
 def epoch(n: int) -> float:
     """Median time from the end of an epoch to the end of the next."""
     import milinfer as mil
-    from milinfer.learning.networks.training import TrainingConfig
+    from milinfer.learning.networks.configs import TrainingConfig
 
     samples = mil.SampleSet(tuple(events(n // 3, 8, p) for p in (-0.5, 0.0, 0.5)))
     ends: list[float] = []

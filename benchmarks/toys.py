@@ -22,8 +22,7 @@ from vbf_samples import vbf_sample
 
 import milinfer as mil
 from milinfer.datasets import vbf_hww
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 
 VALUES = (-0.5, -0.25, 0.0, 0.25, 0.5)
 TRUTH, N_EVENTS, WINDOW = 0.1, 1000, 0.5

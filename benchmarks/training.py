@@ -24,10 +24,11 @@ import numpy as np
 import milinfer as mil
 from milinfer.datasets import gaussian, quadratic
 from milinfer.learning.networks.backend import keras, tf
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.heads import LinearHead
-from milinfer.learning.networks.network import NetworkConfig, build_network
+from milinfer.learning.networks.network import build_network
 from milinfer.learning.networks.targets import ClassBags
-from milinfer.learning.networks.training import TrainingConfig, train_network
+from milinfer.learning.networks.training import train_network
 
 MEANS = [-0.5, -0.25, 0.0, 0.25, 0.5]
 N_FEATURES = 36

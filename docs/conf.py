@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from importlib.metadata import version as release_of
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from reference import write_pages
+
+write_pages(Path(__file__).parent / "api" / "rooms")
 
 project = "milinfer"
-author = "The milinfer developers"
+author = project_copyright = "The milinfer developers"
 release = version = release_of("milinfer")
 
 extensions = [
@@ -19,7 +28,7 @@ extensions = [
     "sphinx_design",
 ]
 exclude_patterns = ["_build", "demo_seeds.md"]  # the latter is a part of demo.md
-source_suffix = {".md": "myst-nb"}
+source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3
 # Tutorials say that they are notebooks; all other pages are text.
@@ -28,10 +37,20 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
+templates_path = ["_templates"]  # of the pages of the reference
 autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "inherited-members": False}
+# What a class has from a base class of this package is described with it; what it has from those of
+# scikit-learn and pydantic is in their documentation, which these docstrings refer to.
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": "BaseEstimator, BaseModel, tuple, dict, Exception, object",
+    "exclude-members": "fit_transform, get_metadata_routing, model_config, score, set_output, "
+    "set_score_request",
+}
+# An underscore at the end of a name is a part of it, and not the mark of a link.
+strip_signature_backslash = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 # A dataclass documents its fields as parameters; its attributes would say the same once more.
@@ -41,3 +60,13 @@ html_theme = "furo"
 html_title = "milinfer"
 html_static_path = ["_static"]
 html_css_files = ["milinfer.css"]
+
+
+def options_as_code(_app: Any, _context: Any, lines: list[str]) -> None:
+    """Two hyphens that begin an option of a command stay, where text would make a dash of them."""
+    lines[:] = [re.sub(r"(?<![`\w-])--[a-z][\w-]*", r"``\g<0>``", line) for line in lines]
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("sphinx-click-process-description", options_as_code)

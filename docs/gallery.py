@@ -24,9 +24,9 @@ from milinfer.diagnostics.bag_size_scan import BagSizeScan
 from milinfer.exceptions import MilinferWarning
 from milinfer.intervals.conditional_coverage import conditional_coverage
 from milinfer.intervals.toy_intervals import toy_intervals
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.bag_likelihood import classifier_output
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.likelihood.models import dataset_surface, model_tag
-from milinfer.likelihood.observables import classifier_output
 from milinfer.likelihood.posterior import Posterior
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import SampleSet
@@ -40,12 +40,12 @@ LIMIT = 150_000
 
 
 class Picture(NamedTuple):
-    """One figure: where its function is, what one reads off it, and the call."""
+    """One figure: what one reads off it, the call, and where its function is."""
 
     name: str
-    module: str
     caption: str
     call: str
+    module: str = "milinfer.plotting"
 
     @property
     def function(self) -> str:
@@ -66,21 +66,18 @@ SECTIONS = (
         (
             Picture(
                 "features",
-                "milinfer.plotting.samples",
                 "Where in a feature the parameter is to be seen, and whether the samples are large "
                 "enough to show it: bands are statistical errors.",
                 'plot_features(ends, ["d_phi_qq", "q0_pt", "m_ll"])',
             ),
             Picture(
                 "training",
-                "milinfer.plotting.results",
                 "Whether training has converged, and whether it learns its own events by heart: "
                 "the validation loss then turns up while that of training falls.",
                 "plot_training(model.fitted.history)",
             ),
             Picture(
                 "roc",
-                "milinfer.plotting.diagnostics",
                 "How much better than one feature the learned ratio separates two values of the "
                 "parameter; bars are statistical errors, beside the areas under the curves.",
                 "plot_roc(scores)",
@@ -92,27 +89,23 @@ SECTIONS = (
         (
             Picture(
                 "normalisation",
-                "milinfer.plotting.diagnostics",
                 "Whether the ratio is normalised: its mean over events of the reference is 1 for "
                 "an exact one, within bands of one and two errors.",
                 "plot_normalisation(diagnosis)",
             ),
             Picture(
                 "closure",
-                "milinfer.plotting.diagnostics",
                 "Whether reference events become those of another value once they are weighted "
                 "with the ratio, in the features where it works worst.",
                 "plot_closure(diagnosis)",
             ),
             Picture(
                 "separation",
-                "milinfer.plotting.diagnostics",
                 "Whether a classifier still finds a difference after weighting: 0.5 is none.",
                 "plot_separation(diagnosis)",
             ),
             Picture(
                 "calibration_curves",
-                "milinfer.plotting.diagnostics",
                 "Whether probabilities are what they say, and by how much they are not.",
                 "plot_calibration_curves(diagnosis)",
             ),
@@ -123,32 +116,27 @@ SECTIONS = (
         (
             Picture(
                 "scans",
-                "milinfer.plotting.results",
                 "Estimate and interval of one dataset by every method, where curves cross the "
                 "dotted thresholds.",
                 'plot_scans(scans, "c_HW", (-0.6, 0.6), truth=0.0)',
             ),
             Picture(
                 "intervals",
-                "milinfer.plotting.results",
                 "The same as numbers: 68.27 % intervals thick, 95.45 % thin.",
                 "plot_intervals(intervals, truth=0.0)",
             ),
             Picture(
                 "contour",
-                "milinfer.plotting.likelihood",
                 "Which pairs of two parameters the data allow, all others at their maximum.",
                 'plot_contour({"exact ratio": plane_fit}, "c1", "c2", truth=(0.0, 0.0))',
             ),
             Picture(
                 "impacts",
-                "milinfer.plotting.likelihood",
                 "Which nuisance parameter moves the result, by how much, and where the fit put it.",
                 'plot_impacts(impacts(mixture, "mu"), "mu")',
             ),
             Picture(
                 "posterior",
-                "milinfer.plotting.likelihood",
                 "What the prior does to the answer: medians and intervals of the same data.",
                 'plot_posterior(posteriors, "c_HW", truth=0.0)',
             ),
@@ -159,26 +147,22 @@ SECTIONS = (
         (
             Picture(
                 "calibrated",
-                "milinfer.plotting.coverage",
                 "What calibration does to the surface and the interval of one dataset.",
                 "plot_calibrated(cost, calibration, truth=0.0)",
             ),
             Picture(
                 "scale",
-                "milinfer.plotting.coverage",
                 "By how much Λ was too steep (below 1) or too flat, as toys say at each truth, and "
                 "the functions that are applied.",
                 "plot_scale(calibration)",
             ),
             Picture(
                 "response",
-                "milinfer.plotting.results",
                 "Bias of the estimate against the truth; its slope is the response less 1.",
                 "plot_response(calibration_toys, calibration)",
             ),
             Picture(
                 "ladder",
-                "milinfer.plotting.results",
                 "Intervals of fifty toys before and after calibration: those with a diamond miss "
                 "the truth.",
                 'plot_ladder(before, after, parameter="c_HW")',
@@ -190,26 +174,22 @@ SECTIONS = (
         (
             Picture(
                 "coverage",
-                "milinfer.plotting.results",
                 "Whether intervals contain the truth as often as they claim (dashed).",
                 "plot_coverage(coverages)",
             ),
             Picture(
                 "coverage_scan",
-                "milinfer.plotting.coverage",
                 "The same against the truth; the bands are one and two binomial errors.",
                 "plot_coverage_scan(result.coverage)",
             ),
             Picture(
                 "conditional",
-                "milinfer.plotting.coverage",
                 "Whether coverage depends on what the dataset shows, here the curvature of its "
                 "surface; p is that of no dependence.",
                 "plot_conditional(conditional)",
             ),
             Picture(
                 "estimates",
-                "milinfer.plotting.results",
                 "Spread and bias of all methods on the same toys.",
                 "plot_estimates(result.evaluation_toys)",
             ),
@@ -220,13 +200,11 @@ SECTIONS = (
         (
             Picture(
                 "belt",
-                "milinfer.plotting.coverage",
                 "Accepted is where the observed statistic lies below the critical value of toys.",
                 "plot_belt(belt, observed=cost)",
             ),
             Picture(
                 "region",
-                "milinfer.plotting.coverage",
                 "The accepted region of two parameters; bars are its projections.",
                 "plot_region(region, wide_region)",
             ),
@@ -237,21 +215,18 @@ SECTIONS = (
         (
             Picture(
                 "bag_sizes",
-                "milinfer.plotting.diagnostics",
                 "How much information a bag size keeps; numbers of the study of bag sizes, on "
                 "vbf_hww.",
                 'plot_bag_sizes(bag_scan, [bag_scan.fit("sqrt")])',
             ),
             Picture(
                 "relative_widths",
-                "milinfer.plotting.diagnostics",
                 "What the learned likelihood gains over the best histogram, in widths of intervals "
                 "that cover.",
                 "plot_relative_widths(result.widths)",
             ),
             Picture(
                 "templates",
-                "milinfer.plotting.samples",
                 "Data and morphed templates with the error of the simulation; bins that keep the "
                 "most information are drawn equally wide.",
                 'plot_templates(edges, expected, counts, "classifier_output", errors)',
@@ -263,16 +238,16 @@ SECTIONS = (
         (
             Picture(
                 "cabinetry_pulls",
-                "cabinetry.visualize",
                 "Nuisance parameters of an unbinned fit, in units of their constraints, by "
                 "[cabinetry](workspaces.md).",
                 'pulls(pulled, exclude="mu", save_figure=False)',
+                "cabinetry.visualize",
             ),
             Picture(
                 "cabinetry_correlations",
-                "cabinetry.visualize",
                 "How far the parameters of that fit stand in for each other.",
                 "correlation_matrix(fit, save_figure=False)",
+                "cabinetry.visualize",
             ),
         ),
     ),
@@ -424,7 +399,7 @@ def _mixture(seed: int) -> dict[str, Any]:
     m = mil.minuit(cost)
     m.migrad()
     m.hesse()
-    fit = mil.fit_results(m)
+    fit = mil.likelihood.fit_results(m)
     # cabinetry counts from 0 in units of the constraint.
     widths = np.array([constraints.get(name, 1.0) for name in fit.labels])
     centres = np.array([float(name in constraints) for name in fit.labels])
@@ -513,8 +488,8 @@ def page() -> str:
                 "",
             ]
     lines += [
-        "`milinfer.plotting.diagnostics.diagnostic_figures(diagnosis)` draws the four of a",
-        "diagnosis at once, `milinfer.workflow.report.figures(result)` those of a report.",
+        "`milinfer.plotting.diagnostic_figures(diagnosis)` draws the four of a diagnosis at once,",
+        "`milinfer.workflow.report.figures(result)` those of a report.",
         "",
     ]
     return "\n".join(lines)

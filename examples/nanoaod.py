@@ -17,7 +17,7 @@ from coffea.nanoevents import NanoAODSchema
 
 import milinfer as mil
 from milinfer.datasets import vbf_hww
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 
 DEFAULT = Path(__file__).with_name("data") / "ttbar_nanoaod.root"
 NanoAODSchema.warn_missing_crossrefs = False  # of collections that are not used here
@@ -27,8 +27,9 @@ def trained(folder: Path) -> Path:
     """Save a small likelihood of what a detector sees; yours has all of your simulation."""
     features = mil.feature_set("vbf_2l2j_reco")
     samples = [
-        features.from_lhe(vbf_hww.generate(4_000, {"c_HW": c}, seed=k).to_events()[0]).to_sample(
-            point={"c_HW": c}
+        mil.Sample.from_table(
+            features.from_lhe(vbf_hww.generate(4_000, {"c_HW": c}, seed=k).to_events()[0]),
+            point={"c_HW": c},
         )
         for k, c in enumerate((-1.0, -0.5, 0.0, 0.5, 1.0))
     ]

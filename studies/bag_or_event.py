@@ -36,7 +36,7 @@ from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
 from scipy.stats import t as student
 
-from milinfer.plotting.results import PALETTE, figure_of, styled
+from milinfer.plotting import PALETTE, figure_of, styled
 
 WORKERS = 2
 

@@ -226,8 +226,7 @@ class Trained(NamedTuple):
 
 def train(s: Setting, replicate: int, plan: Plan, *, bags: bool) -> Trained:
     """Train one classifier, and see what its event scores keep."""
-    from milinfer.learning.networks.network import NetworkConfig
-    from milinfer.learning.networks.training import TrainingConfig
+    from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 
     given = problem(s, replicate, plan)
     l2 = s.l2 * (s.l2_of_bags if bags else 1.0)
@@ -282,8 +281,8 @@ def divided(
 
     It is what mean pooling does to the logit of each event of a bag, without the bag.
     """
+    from milinfer.learning.ensemble import member_seeds
     from milinfer.learning.fitted import event_outputs
-    from milinfer.learning.fitting import member_seeds
     from milinfer.learning.networks.heads import LinearHead
     from milinfer.learning.networks.network import build_network
     from milinfer.learning.networks.targets import ClassBags
@@ -326,9 +325,10 @@ def gradients(s: Setting, n_batches: int, batch: int, seed: int) -> Gradients:
     losses cannot differ, neither in signal nor in noise.
     """
     from milinfer.learning.networks.backend import keras, tf
+    from milinfer.learning.networks.configs import NetworkConfig
     from milinfer.learning.networks.heads import LinearHead
     from milinfer.learning.networks.losses import loss
-    from milinfer.learning.networks.network import NetworkConfig, build_network
+    from milinfer.learning.networks.network import build_network
 
     config = NetworkConfig(s.hidden, "elu", batch_norm=False, dropout=0.0, l2=0.0)
     n = n_batches * batch // 2

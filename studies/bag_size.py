@@ -34,7 +34,8 @@ from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.bag_likelihood import single_models
 from milinfer.likelihood.surface import Interpolation, parabola_error
 from milinfer.likelihood.tabulated_model import Tabulated
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.toys import Toys
 
 CL = 0.6827
 AT_EDGE = 0.01
@@ -264,7 +265,7 @@ def numbers(e: Sequence[ToyEnsemble], exact: Mapping[str, Thrown]) -> dict[str, 
     info = mil.information(e[0], e)
     row = {"at_edge": at_edge, **{k: getattr(info, k) for k in INFORMATION}}
     for name, key in ((BOUND, "of_bound"), (PARTON, "of_parton")):
-        relative = mil.relative_information(e, exact[name].evaluation)
+        relative = mil.intervals.relative_information(e, exact[name].evaluation)
         row |= {key: relative.ratio, f"{key}_error": relative.ratio_error}
     row["mean"], row["mean_error"] = float(e[0].theta_hat.mean()), e[0].mean_error
     interpolation = e[0].interpolation

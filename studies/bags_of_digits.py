@@ -27,7 +27,7 @@ import milinfer as mil
 
 KEY_DIGIT = 3
 BAG_SIZE = 10
-PCA_OF_PIXELS = mil.InstanceTransformer(PCA(24, random_state=0))
+PCA_OF_PIXELS = mil.learning.InstanceTransformer(PCA(24, random_state=0))
 
 
 class Sizes(NamedTuple):
@@ -147,7 +147,7 @@ def choose(model: Model, images: Digits, sizes: Sizes, seed: int) -> mil.SearchR
     grid |= {f"{prefix}__{name}": values for name, values in model.grid.items()}
     pixels = np.concatenate([b.pixels for b in bags])
     labels = np.concatenate([b.labels for b in bags])
-    return mil.stepwise_search(estimator, pixels, labels, grid, folds=folds, seed=seed)
+    return mil.learning.stepwise_search(estimator, pixels, labels, grid, folds=folds, seed=seed)
 
 
 def first_ranked(fitted: Any, bags: DigitBags, by: str | None = None) -> np.ndarray:
@@ -299,7 +299,7 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
 
 def _scores(results: Mapping[str, Any]) -> Figure:
     """Every fold, their mean, and the bar."""
-    from milinfer.plotting.results import PALETTE, styled
+    from milinfer.plotting import PALETTE, styled
 
     titles = {"three": "is there a three?", "mean": "mean digit"}
     with styled():
@@ -331,7 +331,7 @@ def _scores(results: Mapping[str, Any]) -> Figure:
 
 def _bags(examples: Mapping[str, Any]) -> Figure:
     """Digits of some bags; above them the probability of noisy-or, below them the attention."""
-    from milinfer.plotting.results import PALETTE, styled
+    from milinfer.plotting import PALETTE, styled
 
     n = len(examples["bags"])
     with styled():

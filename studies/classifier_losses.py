@@ -15,9 +15,8 @@ from scipy.stats import norm
 
 import milinfer as mil
 from milinfer.datasets import gaussian
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.plotting import PALETTE, styled
 
 EPSILON = 0.1
 SIZES = {

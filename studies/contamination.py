@@ -36,7 +36,7 @@ from matplotlib.figure import Figure
 
 from milinfer.diagnostics.roc import Estimate, auc_difference, roc_curve
 from milinfer.diagnostics.separation import area_of_bags, largest_distance, relative_distance
-from milinfer.plotting.results import PALETTE, figure_of, styled
+from milinfer.plotting import PALETTE, figure_of, styled
 from milinfer.typing import FloatArray
 
 METHODS = ("MIL", "MLP", "XGBoost")

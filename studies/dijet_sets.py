@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from milinfer.datasets.public import paper_dijets
 from milinfer.diagnostics.roc import roc_curve
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.plotting import PALETTE, styled
 
 FOLDER = "MILINFER_ENSEMBLE_LEARNING"
 N = 3

@@ -20,7 +20,7 @@ import milinfer as mil
 from milinfer.diagnostics.roc import weighted_auc
 from milinfer.diagnostics.separation import area_of_bags, largest_distance, relative_distance
 from milinfer.diagnostics.two_sample import feature_closure
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.plotting import PALETTE, styled
 from milinfer.typing import FloatArray
 
 POINTS = (0.1, 0.5, 1.0)

@@ -32,7 +32,7 @@ import milinfer as mil
 from milinfer.datasets import vbf_hww
 from milinfer.datasets.observable import observable_coefficients
 from milinfer.diagnostics.roc import Estimate, false_positive_rate, roc_curve
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.plotting import PALETTE, styled
 
 VALUES = (-1.0, 0.0)  # background, signal
 N = 20

@@ -25,7 +25,7 @@ from scipy.stats import norm
 
 from milinfer.datasets import gaussian
 from milinfer.diagnostics.roc import roc_curve
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.plotting import PALETTE, styled
 
 EPSILON, N = 0.1, 10
 SIZES = {  # events of each class to train on, to test with, epochs, trainings

@@ -19,10 +19,9 @@ from scipy.stats import truncnorm
 import milinfer as mil
 from milinfer.datasets import gaussian
 from milinfer.diagnostics.roc import Estimate, mean_over_trainings
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.posterior import Posterior
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.plotting import PALETTE, styled
 
 N, EDGE = 100, 0.5
 TRUTHS = np.linspace(-EDGE, EDGE, 11).round(6)

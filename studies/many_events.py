@@ -21,9 +21,9 @@ import numpy as np
 import milinfer as mil
 from milinfer.diagnostics.roc import Estimate, Roc, auc_difference, mean_over_trainings
 from milinfer.learning.fitted import event_outputs
-from milinfer.learning.networks.network import BagNetwork, NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
-from milinfer.likelihood.models import event_table, segment_llr
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.learning.networks.network import BagNetwork
+from milinfer.likelihood.models import as_model
 from milinfer.samples.bags import bag_offsets, listed_bags
 
 RATES = np.linspace(0, 1, 101)  # true positive rates at which curves are kept
@@ -88,8 +88,8 @@ def bag_scores(kind: str, model, samples: mil.SampleSet, setup: Setup) -> tuple[
     for sample in as_seen(kind, samples, setup):
         size = 1 if kind in ("list", "sorted") else setup.bag_size
         n = len(sample) // size * size
-        table = event_table(model, sample)
-        llr = segment_llr(model, table, np.arange(n), np.ones(n), bag_offsets(n, size))
+        table = as_model(model).event_table(sample)
+        llr = as_model(model).segment_llr(table, np.arange(n), np.ones(n), bag_offsets(n, size))
         scores.append(llr[:, -1] - llr[:, 0])
     return scores[1], scores[0]
 

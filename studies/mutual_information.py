@@ -19,9 +19,8 @@ from scipy.stats import norm
 import milinfer as mil
 from milinfer.diagnostics.roc import Estimate, mean_over_trainings
 from milinfer.diagnostics.separation import divergence, joint_and_product
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
-from milinfer.plotting.results import PALETTE, styled
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.plotting import PALETTE, styled
 
 SIZES = {  # events of each class to train on and to test with, epochs, trainings, values of ε
     "quick": (20_000, 100_000, 8, 2, (0.5, 2.0)),

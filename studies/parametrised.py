@@ -26,7 +26,7 @@ from milinfer.datasets import vbf_hww
 from milinfer.datasets.observable import observable_coefficients
 from milinfer.diagnostics.two_sample import weighted_auc
 from milinfer.likelihood.surface import Interpolation
-from milinfer.plotting.results import PALETTE, figure_of, styled
+from milinfer.plotting import PALETTE, figure_of, styled
 
 SYMMETRIC, NO_REFERENCE, POSITIVE = "symmetric", "no pairs at θ = 0", "only positives at θ = 0"
 EXACT = "exact"
@@ -203,7 +203,7 @@ def study(size: str, seed: int) -> dict[str, Any]:
     # Keras not before here: processes that generate events import this module.
     from parametrised_pairs import train_pairs
 
-    from milinfer.learning.networks.training import TrainingConfig
+    from milinfer.learning.networks.configs import TrainingConfig
 
     chosen = SIZES[size]
     training = TrainingConfig(epochs=chosen.epochs, batch_events=chosen.batch_events)

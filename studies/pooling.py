@@ -253,7 +253,7 @@ def _heat_map(results: Mapping[str, Any]) -> Figure:
     from matplotlib.colors import LogNorm
     from matplotlib.patches import Rectangle
 
-    from milinfer.plotting.results import PALETTE, styled
+    from milinfer.plotting import PALETTE, styled
 
     names = list(results["tasks"])
     missing = np.full((len(names), len(POOLINGS)), np.nan)

@@ -106,9 +106,11 @@ def search(kind: str, table: Table, grid: Mapping[str, list[Any]], seed: int) ->
     if kind == "stepwise":
         orders = list(permutations(names))
         order = orders[rng.integers(len(orders))]
-        result = mil.stepwise_search(estimator, X, y, {n: grid[n] for n in order}, **common)
+        result = mil.learning.stepwise_search(
+            estimator, X, y, {n: grid[n] for n in order}, **common
+        )
     else:
-        result = mil.optuna_search(estimator, X, y, grid, trials=3 * budget, **common)
+        result = mil.learning.optuna_search(estimator, X, y, grid, trials=3 * budget, **common)
     tried = [tuple(step.settings[n] for n in names) for step in result.history]
     return list(dict.fromkeys(tried))[:budget]  # what comes again costs nothing
 

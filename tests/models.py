@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from milinfer.likelihood.models import BagModel, EventModel
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
@@ -15,7 +16,7 @@ GRID = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
 
 
 @dataclass(frozen=True)
-class GaussianMean:
+class GaussianMean(EventModel):
     """x ~ N(θ, 1): λ(θ) = s [(θ − b) x − (θ − b)²/2], exact for s = 1 and b = 0.
 
     `scale` makes the curvature wrong by a known factor, `shift` the estimate by a known bias.
@@ -38,7 +39,7 @@ class GaussianMean:
 
 
 @dataclass(frozen=True)
-class Bags:
+class Bags(BagModel):
     """Λ of a bag is (reduced summary of x and x²) · θ-functions + the number of events."""
 
     reduction: str = "sum"

@@ -25,7 +25,6 @@ from milinfer.exceptions import (
 from milinfer.io import lhe
 from milinfer.io.convert import convert
 from milinfer.io.event.branches import FileMetadata
-from milinfer.samples.sample_files import read_sample
 from milinfer.samples.streaming import StreamedSample
 
 INFO = lhe.LHEInfo(processes=(lhe.LHEProcess(1.5, 0.1, 1.0, 1),), process="signal", point={"c": 0})
@@ -106,7 +105,7 @@ def case(
     def read(path: Path, out: Path) -> object:
         if of_events:
             return convert(path, out / "e.lhe")
-        return read_sample(path)
+        return Sample.from_file(path)
 
     def arguments(path: Path, out: Path) -> list[object]:
         if of_events:
@@ -242,12 +241,12 @@ def both(suffix: str) -> list[Case]:
           metadata=None, error=ParameterError),
         c(suffix, "no point", nothing, "does not say at which parameter point", of="features",
           metadata=None, error=ParameterError, command=None,
-          call=lambda path, _: read_sample(path, features=["x"])),
+          call=lambda path, _: Sample.from_file(path, features=["x"])),
         c(suffix, "another point than the one given", nothing, "is at c=0.5, but point says c=1",
           of="features", error=ParameterError, call=lambda path, _: Sample.from_file(
               path, point={"c": 1.0}), command=None),
         c(suffix, "events in the place of features", nothing, "fewer than 2 leptons",
-          error=FeatureError, call=lambda path, _: read_sample(path),
+          error=FeatureError, call=lambda path, _: Sample.from_file(path),
           command=lambda path, out: ["features", path, "--out", out / "f.parquet"]),
     ]  # fmt: skip
 
@@ -260,7 +259,7 @@ ROOT = [
     case(".root", "cut in its last bytes", nothing, "ROOT|read|tree",
          damage=lambda d: d[: len(d) - len(d) // 10]),
     case(".root", "two trees", nothing, "no tree 'Feat'", of="features",
-         call=lambda path, _: read_sample(path, tree="Feat"), command=None),
+         call=lambda path, _: Sample.from_file(path, tree="Feat"), command=None),
 ]  # fmt: skip
 
 

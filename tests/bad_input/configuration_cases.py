@@ -7,7 +7,7 @@ from typing import Any
 
 from bad_input.harness import Case
 from milinfer.exceptions import ConfigurationError
-from milinfer.workflow.configuration import read_configuration
+from milinfer.workflow.configuration import AnalysisConfig
 from milinfer.workflow.run import plan_analysis
 
 LEAST = '[[samples.train]]\npath = "a.root"\n[data]\npath = "d.root"\n'
@@ -15,7 +15,7 @@ REMEDY = "missing|known|is not|valid|give|at least|correct|should|cannot|less|al
 
 
 def read(path: Path, out: Path) -> object:
-    return read_configuration(path)
+    return AnalysisConfig.from_file(path)
 
 
 def plan(path: Path, out: Path) -> object:

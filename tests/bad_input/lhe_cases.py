@@ -19,7 +19,7 @@ from milinfer.exceptions import (
 from milinfer.features.feature_set import FeatureSet
 from milinfer.io import events, lhe
 from milinfer.io.convert import convert
-from milinfer.samples.sample_files import read_sample
+from milinfer.samples.sample import Sample
 
 PRODUCE = r"produce|correct"
 FOUR = tuple(
@@ -353,7 +353,7 @@ def into_nowhere(path: Path, out: Path) -> object:
 
 
 def without_particles(path: Path, out: Path) -> object:
-    return read_sample(path, point={}, features="vbf_2l2j")
+    return Sample.from_file(path, point={}, features="vbf_2l2j")
 
 
 REMEDY = "produce|correct|remove|rename|split|give|allow|needs|not an LHE|copy"
@@ -397,7 +397,7 @@ CASES = [
         "does not say",
         "give",
         error=ParameterError,
-        call=lambda path, _: read_sample(path, features="vbf_2l2j"),
+        call=lambda path, _: Sample.from_file(path, features="vbf_2l2j"),
         command=lambda path, out: ["features", path, "--out", out / "f.parquet"],
     ),
     case(
@@ -406,7 +406,7 @@ CASES = [
         "no collections",
         "give",
         error=FeatureError,
-        call=lambda path, _: read_sample(path, features=MASS, point={}),
+        call=lambda path, _: Sample.from_file(path, features=MASS, point={}),
         command=None,
     ),
 ]

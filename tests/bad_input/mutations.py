@@ -16,7 +16,7 @@ from lhe_text import RWGT, document, event
 from milinfer.exceptions import ConfigurationError, LHEError, MilinferError
 from milinfer.io.lhe import LHEReader
 from milinfer.io.lhe.reading import BlockParser
-from milinfer.workflow.configuration import read_configuration
+from milinfer.workflow.configuration import AnalysisConfig
 
 TOKENS = (
     b"", b"0", b"-1", b"1", b"4", b"1e999", b"nan", b"-inf", b"1_0", b"0x1p3", b"1.5", b"99999999999",  # noqa: E501
@@ -169,7 +169,7 @@ def check_lhe(path: Path) -> bool:
 def check_configuration(path: Path) -> bool:
     """A configuration, or one error that names the file; whether it was read."""
     try:
-        config = read_configuration(path)
+        config = AnalysisConfig.from_file(path)
     except MilinferError as error:
         _named(error, ConfigurationError, path)
         return False

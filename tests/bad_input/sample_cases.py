@@ -17,7 +17,6 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.io import lhe
-from milinfer.samples.sample_files import write_sample
 from milinfer.utils.points import parse_point
 
 X = np.zeros((3, 1))
@@ -97,13 +96,13 @@ CASES = [
          ParameterError),
     case("weighted events as data", lambda _: one(weights=np.array([1.0, 2, 3])).as_data(), "mu=0",
          "Toys"),
-    case("written to an unknown kind", lambda out: write_sample(one(), out / "a.csv"), "a.csv",
+    case("written to an unknown kind", lambda out: one().to_file(out / "a.csv"), "a.csv",
          "choose", ConfigurationError),
     case("a feature that is called weight",
-         lambda out: write_sample(Sample(X, ("weight",)), out / "a.root"), "a.root.*'weight'",
+         lambda out: Sample(X, ("weight",)).to_file(out / "a.root"), "a.root.*'weight'",
          "rename"),
     case("provenance that is no JSON",
-         lambda out: write_sample(one(provenance={"x": object()}), out / "a.parquet"), "a.parquet",
+         lambda out: one(provenance={"x": object()}).to_file(out / "a.parquet"), "a.parquet",
          "keep to"),
     case("a point of one word", lambda _: parse_point("c_HW"), "'c_HW'", "write it as",
          ParameterError),

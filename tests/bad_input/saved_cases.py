@@ -19,7 +19,7 @@ from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.neyman import neyman
 from milinfer.learning.boosted_trees import BoostedLikelihood
 from milinfer.learning.model_files import pack_model, unpack_model
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
@@ -32,7 +32,8 @@ def model_files() -> dict[str, bytes]:
     """Files of a small trained model, made once."""
     samples = gaussian_samples([-0.5, 0.0, 0.5], 300, 1)
     model = BagLikelihood(bag_size=5, degree=2, training=TrainingConfig(epochs=1, batch_events=300))
-    return pack_model(model.fit(samples))
+    model = model.fit(samples)
+    return pack_model(model, model.fitted)
 
 
 @functools.cache

@@ -167,7 +167,7 @@ def test_asimov_data_bring_the_truth_back(simple):
     assert m.values["mu"] == pytest.approx(1.3, abs=0.02 * m.errors["mu"])
     # The auxiliary datum is expected too, so that the constraint does not pull back.
     assert m.values["n2"] == pytest.approx(0.5, abs=0.02 * m.errors["n2"])
-    with pytest.raises(ParameterError, match="nope is no parameter"):
+    with pytest.raises(ParameterError, match="nope is not a parameter"):
         PyhfCost.from_workspace(workspace, asimov={"nope": 1.0})
 
 
@@ -238,9 +238,9 @@ def test_tied_factors_are_functions_of_the_parameters(simple):
     m = minuit(cost).migrad()
     assert isinstance(m, Minuit)
     assert m.valid
-    with pytest.raises(TemplateError, match="'w_x', which is no normfactor"):
+    with pytest.raises(TemplateError, match="'w_x', which is not a normfactor"):
         PyhfCost.tied(model, [24, 18], parameters=["c"], weights=lambda c: {"w_x": c[0]})
-    with pytest.raises(TemplateError, match="'a', which is no normfactor"):
+    with pytest.raises(TemplateError, match="'a', which is not a normfactor"):
         PyhfCost.tied(model, [24, 18], parameters=["c"], weights=lambda c: {"a": c[0]})
     with pytest.raises(ParameterError, match="rename"):
         PyhfCost.tied(model, [24, 18], parameters=["a"], weights=lambda c: {"w_sm": c[0]})

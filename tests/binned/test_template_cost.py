@@ -17,7 +17,7 @@ from milinfer.datasets import gaussian
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.intervals.neyman import neyman
 from milinfer.likelihood.fits import profile_interval
-from milinfer.likelihood.models import CountModel, Renamed, dataset_surface, is_additive
+from milinfer.likelihood.models import CountModel, Renamed, dataset_surface
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample, SampleSet
@@ -162,7 +162,7 @@ def test_toys_of_a_histogram_are_those_of_every_model(few):
     samples = gaussian.samples(5000, [0.0], seed=9)
     model = BinnedLLR("h", few, "mu", GRID)
     assert isinstance(model, CountModel)
-    assert not is_additive(model)
+    assert not model.additive
     toys = Toys(samples, n_events=300, seed=2)
     fixed = BinnedLLR("fixed", few, "mu", GRID, mc_stat=False)
     found = toys.run([model, Renamed(model, "again"), fixed, gaussian.MeanModel()], 0.0, 30)

@@ -14,9 +14,10 @@ from click.testing import CliRunner
 from iminuit import Minuit
 from scipy.stats import norm
 
+from histogram_files import write_histograms
 from milinfer import cli
 from milinfer.binned.pyhf_cost import PyhfCost
-from milinfer.binned.templates import Templates, load_histograms, save_histograms
+from milinfer.binned.templates import Templates, load_histograms
 from milinfer.binned.workspace_morphing import (
     BackgroundYields,
     Systematic,
@@ -217,7 +218,7 @@ def test_export_refuses_what_does_not_fit(templates):
         "yields of tt must be 5 numbers": {"background": [BackgroundYields("tt", [1.0, 2.0])]},
         "different names": {"background": [BackgroundYields("tt", 1.0)] * 2},
         "is for ww; there are signal": {"systematics": [Systematic("a", 0, 0.1, ("ww",))]},
-        "comes twice for the sample": {"systematics": [Systematic("a", -0.1, 0.1)] * 2},
+        "is given twice for the sample": {"systematics": [Systematic("a", -0.1, 0.1)] * 2},
         "must be above -1": {"systematics": [Systematic("a", -1.2, 0.1)]},
         r"shape \(2,\); one number": {"systematics": [Systematic("a", [0.1, 0.1], 0.1)]},
         "have other parameters": {
@@ -269,7 +270,7 @@ def broken(workspace, change):
         ),
         (
             lambda s: s["channels"][0]["samples"][1].update(name="signal_0"),
-            "at /channels/0/samples/1/name: 'signal_0' comes twice",
+            "at /channels/0/samples/1/name: the name 'signal_0' is used twice",
         ),
         (
             lambda s: s["measurements"][0]["config"]["parameters"].pop(),
@@ -321,7 +322,7 @@ def test_files_that_are_no_workspaces(full, tmp_path):
     def rename(spec):
         spec["measurements"][1]["config"]["parameters"][-1]["name"] = "w_other"
 
-    with pytest.raises(TemplateError, match="'w_other', which is no normfactor of the model"):
+    with pytest.raises(TemplateError, match="'w_other', which is not a normfactor of the model"):
         import_workspace(broken(full, rename))
 
 
@@ -385,7 +386,7 @@ def test_inspect_says_what_a_workspace_is(full, tmp_path):
 
 
 def test_histograms_survive_the_file(templates, tmp_path):
-    save_histograms(templates, tmp_path / "h.json")
+    write_histograms(templates, tmp_path / "h.json")
     histograms = load_histograms(tmp_path / "h.json")
     assert list(histograms) == ["mu_m0p6", "mu_m0p3", "mu_0", "mu_0p3", "mu_0p6"]
     for h, original in zip(histograms.values(), templates.histograms, strict=True):
@@ -404,8 +405,8 @@ def test_histograms_survive_the_file(templates, tmp_path):
 def test_broken_histogram_files(tmp_path):
     file = tmp_path / "h.json"
     for text, message in (
-        ("[1", "no JSON object of histograms"),
-        ('{"a": {"axes": []}}', "'a' is no histogram"),
+        ("[1", "is not a JSON object of histograms"),
+        ('{"a": {"axes": []}}', "'a' is not a histogram"),
         ('{"a": {"uhi_schema": 1, "axes": []}}', "the histogram 'a' is damaged"),
     ):
         file.write_text(text)

@@ -18,15 +18,12 @@ from milinfer.datasets.amplitude import (
     quadratic_of_invariants,
 )
 from milinfer.datasets.generated import GeneratedEvents
-from milinfer.datasets.observable import (
-    integrands,
-    observable_coefficients,
-    with_observable_weights,
-)
+from milinfer.datasets.observable import integrands, observable_coefficients
 from milinfer.datasets.phase_space import SQRT_S, boost, parton_densities
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.likelihood.oracle import Oracle, reweight_coefficients
 from milinfer.samples.sample import Sample
+from milinfer.utils.points import point_id
 
 N_EVENTS = 8_000
 POINTS = (-1.0, 0.0, 1.0)
@@ -282,6 +279,20 @@ def as_sample(events):
     return Sample(np.zeros((len(events), 1)), ("x",), point=events.point, process=events.process)
 
 
+def with_observable_weights(sample, coefficients):
+    """The sample with weights of the visible final state, at five points that fix the quartic."""
+    points = {point_id(point): point for point in vbf_hww.DEFAULT_WEIGHTS}
+    own = np.polynomial.polynomial.polyval(sample.point["c_HW"], coefficients.T)
+    return dataclasses.replace(
+        sample,
+        reweights={
+            name: np.polynomial.polynomial.polyval(point["c_HW"], coefficients.T) / own
+            for name, point in points.items()
+        },
+        reweight_points=points,
+    )
+
+
 def test_the_oracle_runs_on_the_visible(generated, marginal):
     grid = np.linspace(-0.5, 0.5, 11)
     oracles = {}
@@ -372,14 +383,3 @@ def test_errors_say_what_is_wrong(few):
         observable_coefficients(few, n_rapidity=5)
     with pytest.raises(ParameterError, match="n_angles = 0"):
         observable_coefficients(few, n_angles=0)
-    sample, ones = as_sample(few), np.ones((len(few), 5))
-    with pytest.raises(ParameterError, match="points of c_HW alone, not c_W=1"):
-        with_observable_weights(sample, ones, [{"c_W": 1.0}])
-    with pytest.raises(ParameterError, match=r"vbf_hzz: .* not none"):
-        with_observable_weights(as_sample(vbf_hzz.generate(150, seed=1)), ones)
-    with pytest.raises(SampleError, match=r"shape \(150, 4\)"):
-        with_observable_weights(sample, ones[:, :4])
-    bad = ones.copy()
-    bad[3] = np.nan
-    with pytest.raises(SampleError, match="event 3 is not positive"):
-        with_observable_weights(sample, bad)

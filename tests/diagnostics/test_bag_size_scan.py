@@ -14,8 +14,7 @@ from milinfer.diagnostics.bag_size import compare_ansaetze, fit_bag_sizes
 from milinfer.diagnostics.bag_size_scan import information_covariance, scan_bag_sizes
 from milinfer.exceptions import CalibrationError, ConfigurationError, FitError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.models import Renamed
 from milinfer.likelihood.surface import Interpolation
 from milinfer.plotting.diagnostics import plot_bag_sizes

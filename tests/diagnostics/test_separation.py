@@ -23,9 +23,8 @@ from milinfer.diagnostics.separation import (
 )
 from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.losses import loss
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
 from milinfer.samples.sample import Sample
 
 KINDS = ("kullback-leibler", "jensen-shannon", "triangular", "squared-hellinger")

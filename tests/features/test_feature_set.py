@@ -18,18 +18,18 @@ import milinfer as mil
 from milinfer.cli import cli
 from milinfer.exceptions import FeatureError, SampleError
 from milinfer.features.feature_set import (
-    Collection,
     FeatureSet,
     FeatureTable,
     event_balance,
     feature_set,
     weight_sums,
 )
+from milinfer.features.objects import Collection
 from milinfer.features.processor import FeatureProcessor
 from milinfer.io import lhe
 from milinfer.io.convert import convert
-from milinfer.io.event.record import make_events
-from milinfer.samples.sample_files import read_sample, sample_balance
+from milinfer.io.event.record import EventColumns, flatten_events, make_events
+from milinfer.samples.sample import sample_balance
 
 NAMES = (
     "l0_pt l1_pt q0_pt q1_pt l0_phi l1_phi q0_phi q1_phi l0_eta l1_eta q0_eta q1_eta "
@@ -385,10 +385,10 @@ def test_sets_can_be_pickled():
     )
 
 
-def test_table_to_sample_and_weights():
+def test_sample_of_a_table_and_its_weights():
     events = record(particles(6))
     table = feature_set("vbf_2l2j").from_lhe(events)
-    sample = table.to_sample(events.genWeight, point={"c_HW": 0.5}, process="vbf")
+    sample = mil.Sample.from_table(table, events.genWeight, point={"c_HW": 0.5}, process="vbf")
     assert " ".join(sample.feature_names) == NAMES
     assert sample.weights.tolist() == [1, 2, 3, 4, 5, 6]
     with pytest.raises(FeatureError, match="weights given for 6 of 6"):
@@ -431,7 +431,7 @@ def test_plain_arrays_agree_with_the_vectors(kind):
 
 def test_flat_columns_give_the_same_table():
     events = record(particles(50, extra_jets=True))
-    columns = mil.lhe.EventColumns(*mil.lhe.flatten_events(events))
+    columns = EventColumns(*flatten_events(events))
     for name in ("vbf_2l2j", "vbf_2l2j_invariant"):
         table = feature_set(name).from_columns(columns)
         np.testing.assert_array_equal(table.array, feature_set(name).from_lhe(events).array)
@@ -494,7 +494,7 @@ def test_events_in_are_events_out_and_rejected(tmp_path, contents, seed, suffix)
     lhe.write(file, make(contents, seed), INFO)
     done = convert(file, other)
     assert (done.n_events_in, done.n_events_out) == (len(contents), len(contents))
-    sample = read_sample(other, features="vbf_2l2j", on_missing="reject", chunk_size=5)
+    sample = mil.Sample.from_file(other, features="vbf_2l2j", on_missing="reject", chunk_size=5)
     good = [
         sum(abs(i) in (11, 13) for i in c) >= 2 and sum(abs(i) in (1, 2, 21) for i in c) >= 2
         for c in contents
@@ -578,8 +578,8 @@ def test_accumulators_add_up():
     assert total["rejected"] == {"few": 2}
 
 
-def test_to_sample():
-    sample = table([True, False, True]).to_sample([1.0, 2.0, 3.0], point={"mu": 1.0})
+def test_sample_from_table():
+    sample = mil.Sample.from_table(table([True, False, True]), [1.0, 2.0, 3.0], point={"mu": 1.0})
     assert (sample.feature_names, sample.point) == (("x", "y"), {"mu": 1.0})
     assert sample.weights.tolist() == [1.0, 3.0]
 

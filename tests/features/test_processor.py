@@ -17,14 +17,14 @@ import milinfer as mil
 from milinfer.datasets import vbf_hww
 from milinfer.exceptions import ConfigurationError, FeatureError, ParameterError, SampleError
 from milinfer.features.feature_set import FeatureSet, feature_set
-from milinfer.features.processor import EventSchema, FeatureProcessor, run_features
+from milinfer.features.objects import Collection
+from milinfer.features.processor import EventSchema, FeatureProcessor
 from milinfer.io import events as event_files
 from milinfer.io import lhe
 from milinfer.io.convert import convert
 from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
 from milinfer.io.event.record import make_events
-from milinfer.samples.run_features import make_executor
-from milinfer.samples.sample_files import read_sample, write_sample
+from milinfer.samples.run_features import make_executor, run_features
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
 
@@ -72,7 +72,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(files):
-    return mil.Sample.concatenate([read_sample(path) for path in sorted(files)])
+    return mil.Sample.concatenate([mil.Sample.from_file(path) for path in sorted(files)])
 
 
 def hard(events):
@@ -120,7 +120,7 @@ def test_from_lhe_to_samples_bit_by_bit(tmp_path):
         paths.append(tmp_path / f"{seed}.root")
     result = run_features({"vbf": paths}, chunksize=700)["vbf"]
     for suffix in (".root", ".lhe"):
-        parts = [read_sample(path.with_suffix(suffix)) for path in paths]
+        parts = [mil.Sample.from_file(path.with_suffix(suffix)) for path in paths]
         direct = mil.Sample.concatenate(parts)
         assert len(result) == 4000
         assert result.features.tobytes() == direct.features.tobytes()
@@ -197,7 +197,7 @@ def test_a_killed_worker_costs_nothing_but_time(files, tmp_path, expected):
 
 
 def four_leptons():
-    leptons = mil.features.Collection("leptons", "l", 4, frozenset({11, 13}))
+    leptons = Collection("leptons", "l", 4, frozenset({11, 13}))
     return FeatureSet("4l", {"m": lambda o: o.llll.mass}, (leptons,))
 
 
@@ -207,7 +207,7 @@ def test_modes_and_schemas(files, expected, mode, schema, tmp_path, monkeypatch)
     path = files[0]
     if schema is BaseSchema:
         path = tmp_path / "flat.root"
-        write_sample(read_sample(files[0]), path)
+        mil.Sample.from_file(files[0]).to_file(path)
     monkeypatch.setattr(NanoAODSchema, "warn_missing_crossrefs", False)
     factory = NanoEventsFactory.from_root(
         {str(path): "Features" if schema is BaseSchema else "Events"},
@@ -231,7 +231,7 @@ def test_schema_switches_stay_local():
 
 def test_flat_samples_through_the_runner(files, expected, tmp_path):
     for i, path in enumerate(sorted(files)):
-        write_sample(read_sample(path), tmp_path / f"{i}.root")
+        mil.Sample.from_file(path).to_file(tmp_path / f"{i}.root")
     paths = [tmp_path / "1.root", tmp_path / "0.root"]
     sample = run_features({"x": paths}, schema=BaseSchema, treename="Features")["x"]
     check(sample, expected)
@@ -254,7 +254,7 @@ def test_files_without_event_numbers(files, tmp_path):
     sample = run_features(fileset, weight=None)["bare"]
     assert sample.process == "bare"
     np.testing.assert_allclose(
-        sample.features, read_sample(files[0]).features, rtol=1e-5, atol=2e-5
+        sample.features, mil.Sample.from_file(files[0]).features, rtol=1e-5, atol=2e-5
     )
 
 

@@ -90,7 +90,7 @@ def test_toys_of_tuning_events_are_refused():
     toys = throw(GaussianMean(), 100)
     # The same events, all of them or a part, in another order.
     part = POOL[0].take(np.random.default_rng(1).permutation(200_000)[:60_000])
-    from milinfer.toys.pool import sketch
+    from milinfer.samples.fingerprints import sketch
 
     for pool_id in (toys[0].pool_id, sketch(part)):
         with pytest.raises(CalibrationError, match="used for the calibration"):

@@ -1,37 +1,20 @@
-"""Intervals with MINOS, and of many toys."""
+"""Intervals of many toys."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from iminuit.cost import NormalConstraint
 
-from milinfer.exceptions import FitError
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import coverage
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.fits import profile_interval
-from milinfer.likelihood.surface import Interpolation
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 
 N_EVENTS, N_TOYS = 100, 1000
 TRUTHS = [-0.3, 0.0, 0.3]
-
-
-def test_profile_interval_is_the_exact_one():
-    for cl, z in ((0.6827, 1.0), (0.9545, 2.0)):
-        interval = profile_interval(NormalConstraint("mu", 0.3, 0.2), "mu", cl)
-        assert interval.low == pytest.approx(0.3 - 0.2 * z, abs=2e-4)
-        assert interval.high == pytest.approx(0.3 + 0.2 * z, abs=2e-4)
-
-
-def test_an_interval_beyond_the_limits_is_an_error():
-    grid = np.linspace(-1, 1, 9)
-    surface = Interpolation(grid, "polynomial", 2).surface(-0.1 * (grid - 0.2) ** 2)
-    with pytest.raises(FitError, match="MINOS"):
-        profile_interval(LikelihoodCost(surface, "mu", n_events=1), "mu")
 
 
 def test_toy_intervals_are_those_of_minos():

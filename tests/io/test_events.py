@@ -10,6 +10,7 @@ import uproot
 from milinfer.exceptions import ConfigurationError, LHEError, SampleError
 from milinfer.io import events, lhe
 from milinfer.io.event.branches import FileMetadata
+from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
 
 IDS = ("c_HW=0.5", "c_HW-0.5", "1")
 INFO = lhe.LHEInfo(
@@ -34,11 +35,11 @@ def make(n: int = 20, ids: tuple[str, ...] = IDS, seed: int = 1):
     total = counts.sum()
     part = {
         name: rng.normal(size=total) * 100 if dtype == np.float64 else rng.integers(-30, 600, total)
-        for name, dtype in lhe.record.PARTICLE_FIELDS.items()
+        for name, dtype in PARTICLE_FIELDS.items()
     }
     part["status"] = rng.choice([-1, 1, 2], total)
     part["px"][::3] = part["py"][::3] = 0.0
-    event = {name: rng.normal(size=n) * 10 for name in lhe.record.EVENT_FIELDS}
+    event = {name: rng.normal(size=n) * 10 for name in EVENT_FIELDS}
     event["LHE_processId"] = np.rint(event["LHE_processId"])
     return lhe.make_events(counts, part, event, {key: rng.normal(size=n) for key in ids})
 
@@ -291,7 +292,7 @@ def test_only_what_is_asked_for_is_read_and_once(tmp_path, ntuple, monkeypatch):
         for part in reader.columns(1):
             assert len(part.particles["px"]) == part.counts.sum() == len(part.particles["px"])
             assert "spin" in part.particles
-            assert len(part.particles) == len(lhe.record.PARTICLE_FIELDS)
+            assert len(part.particles) == len(PARTICLE_FIELDS)
     names = {name for name, _, _ in read}
     assert names == {"LHEPart_pdgId", "LHEPart_exact_px"}
     assert len(read) == len(set(read))

@@ -13,8 +13,7 @@ from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError,
 from milinfer.learning.background_ratio import BackgroundRatio, _regression
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.boosted_trees import BoostedLikelihood
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.mixture import mixture_cost
 from milinfer.samples.sample import Sample, SampleSet
 
@@ -97,7 +96,7 @@ def test_it_is_saved_with_its_classifier(trees, tmp_path):
         BackgroundRatio.load(tmp_path / "ratio")
     content = {"format": "background-1"}
     file.write_text(json.dumps(content))
-    with pytest.raises(ModelError, match="not a complete ratio"):
+    with pytest.raises(ModelError, match="not a complete model"):
         BackgroundRatio.load(tmp_path / "ratio")
 
 

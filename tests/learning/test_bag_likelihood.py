@@ -11,8 +11,7 @@ import pytest
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood, single_models
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.samples.sample import Sample
 
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]

@@ -13,8 +13,7 @@ from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.fitted import average_log_ratio, event_outputs
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.models import dataset_surface
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.toys import Toys

@@ -18,15 +18,14 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.learning import fitting as members
+from milinfer.learning import ensemble as members
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.fitting import member_seeds
-from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.ensemble import member_seeds
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.targets import ClassBags, PairBags
-from milinfer.learning.networks.training import TrainingConfig
 from milinfer.samples.reweighting import joint_targets
 from milinfer.samples.sample import Sample, SampleSet
-from milinfer.samples.weights import effective_sample_size
+from milinfer.samples.weights import effective_number
 
 SMOOTH = NetworkConfig((32,), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
@@ -365,7 +364,7 @@ def test_negative_weights_train(labels, joint, hard):
     efficiency, _ = quality(model)
     # 6000²/8000 effective events in place of 6000: a quarter of the statistical power is lost.
     assert efficiency > 0.6
-    effective = [effective_sample_size(s.weights) for s in signed]
+    effective = [effective_number(s.weights) for s in signed]
     np.testing.assert_allclose(effective, 6000**2 / 8000)
     if labels == "joint":
         assert model.fitted.effective_events < 0.8 * joint.fitted.effective_events
@@ -389,8 +388,8 @@ def test_negative_weights_train(labels, joint, hard):
         ({"head": "polynomial", "loss": "mse"}, "loss='mse' does not fit"),
         ({"head": "binary", "loss": "cross-entropy"}, "loss='cross-entropy' does not fit"),
         ({"head": "polynomial", "pooling": "sum"}, "takes no pooling="),
-        ({"head": "binary", "pooling": "max"}, "pooling='mean' and 'sum' only"),
-        ({"head": "parametrised", "pooling": "attention"}, "pooling='mean' and 'sum' only"),
+        ({"head": "binary", "pooling": "max"}, "only pooling='mean' or 'sum'"),
+        ({"head": "parametrised", "pooling": "attention"}, "only pooling='mean' or 'sum'"),
         ({"pooling": "median"}, "unknown pooling 'median'"),
         ({"head": "binary", "labels": "joint"}, "labels='joint' needs"),
         ({"head": "parametrised", "labels": "joint"}, "labels='joint' needs"),

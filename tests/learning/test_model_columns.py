@@ -13,7 +13,7 @@ from milinfer.datasets import gaussian
 from milinfer.exceptions import ModelError, ParameterError, SampleError
 from milinfer.features.feature_set import FeatureTable
 from milinfer.learning import model_columns
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_model_that_was_replaced_is_refused(saved, tmp_path):
     text = (copy / "model.json").read_text()
     (copy / "model.json").write_text(text + " ")
     model_columns._load.cache_clear()
-    with pytest.raises(ModelError, match="is not the model it was"):
+    with pytest.raises(ModelError, match="has changed since the columns"):
         columns(EVENTS)
 
 
@@ -102,7 +102,7 @@ def test_variations_shift_the_columns(saved):
     found = columns.shifts(table(EVENTS), {"scale_up": up, "scale_same": table(EVENTS)})
     assert set(found) == {"llr:mu=0.5:scale_up", "llr:mu=0.5:scale_same"}
     assert np.all(found["llr:mu=0.5:scale_same"] == 0)
-    expected = model.event_llr(up.to_sample())[:, 2] - model.event_llr(EVENTS)[:, 2]
+    expected = model.event_llr(mil.Sample.from_table(up))[:, 2] - model.event_llr(EVENTS)[:, 2]
     assert found["llr:mu=0.5:scale_up"] == pytest.approx(expected, abs=1e-9)
     fewer = FeatureTable(moved, kept=np.r_[np.ones(20, bool), False])
     with pytest.raises(ModelError, match="variation 'scale_up'"):

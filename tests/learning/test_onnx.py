@@ -15,9 +15,8 @@ import pytest
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.fitting import build_members
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.ensemble import build_members
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.onnx import _ACTIVATIONS, FORMAT
 
 TRAINING = TrainingConfig(epochs=1, batch_events=500, learning_rate=3e-3)

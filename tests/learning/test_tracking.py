@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 import milinfer as mil
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, ModelError, TrackingError
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.bag_likelihood import log_training
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.learning.tracking import (
     GuardedTracker,
     MLflowTracker,
@@ -25,7 +26,6 @@ from milinfer.learning.tracking import (
     WandbTracker,
     flat_numbers,
     flat_settings,
-    log_training,
     png_bytes,
 )
 
@@ -159,7 +159,7 @@ def test_a_guard_hands_everything_on(tmp_path):
 
 def test_only_png_files_are_figures(tmp_path):
     (tmp_path / "a.svg").write_text("<svg/>")
-    with pytest.raises(ConfigurationError, match=r"a\.svg is no PNG"):
+    with pytest.raises(ConfigurationError, match=r"a\.svg is not a PNG"):
         png_bytes(tmp_path / "a.svg")
 
 

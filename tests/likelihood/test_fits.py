@@ -1,4 +1,4 @@
-"""Learned, binned and constraint terms in one fit; results for cabinetry."""
+"""Learned, binned and constraint terms in one fit; results for cabinetry; intervals by MINOS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ import milinfer as mil
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.exceptions import FitError, ParameterError
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.fits import FitResults, fit_results, minuit, shared_parameters
+from milinfer.likelihood.fits import (
+    FitResults,
+    fit_results,
+    minuit,
+    profile_interval,
+    shared_parameters,
+)
 from milinfer.likelihood.surface import Interpolation
 from milinfer.plotting.likelihood import plot_impacts
 
@@ -174,3 +180,17 @@ def test_what_cannot_be_asked_is_refused():
         mil.impacts(NormalConstraint("mu", 0.0, 1.0), "mu")
     with pytest.raises(ParameterError, match="no nuisance"):
         plot_impacts([], "mu")
+
+
+def test_profile_interval_is_the_exact_one():
+    for cl, z in ((0.6827, 1.0), (0.9545, 2.0)):
+        interval = profile_interval(NormalConstraint("mu", 0.3, 0.2), "mu", cl)
+        assert interval.low == pytest.approx(0.3 - 0.2 * z, abs=2e-4)
+        assert interval.high == pytest.approx(0.3 + 0.2 * z, abs=2e-4)
+
+
+def test_an_interval_beyond_the_limits_is_an_error():
+    grid = np.linspace(-1, 1, 9)
+    surface = Interpolation(grid, "polynomial", 2).surface(-0.1 * (grid - 0.2) ** 2)
+    with pytest.raises(FitError, match="MINOS"):
+        profile_interval(LikelihoodCost(surface, "mu", n_events=1), "mu")

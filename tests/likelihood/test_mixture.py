@@ -18,6 +18,7 @@ from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.utils.polynomials import PolynomialBasis
+from models import Bags
 
 MODEL = gaussian.MeanModel()
 SIGNAL, BACKGROUND = 700.0, 300.0
@@ -262,12 +263,5 @@ def test_values_outside_are_refused():
 
 
 def test_models_of_bags_are_refused():
-    class Bags:
-        name, parameters, additive = "bags", ("mu",), False
-        interpolation = MODEL.interpolation
-
-        def event_llr(self, _):
-            raise AssertionError
-
     with pytest.raises(ModelError, match="scores bags as a whole"):
         mixture_cost(Bags(), dataset(1), rate=1.0, backgrounds={"b": (log_ratio, 1.0)})

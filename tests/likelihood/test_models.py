@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from milinfer.datasets import gaussian
+from milinfer.datasets import gaussian, quadratic
 from milinfer.diagnostics.diagnosis import diagnose
-from milinfer.exceptions import CalibrationError, ParameterError, SampleError
+from milinfer.exceptions import CalibrationError, ModelError, ParameterError, SampleError
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.conditional_coverage import conditional_coverage
 from milinfer.intervals.coverage import coverage
@@ -18,23 +18,17 @@ from milinfer.intervals.neyman import neyman
 from milinfer.learning.background_ratio import BackgroundRatio
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.boosted_trees import BoostedLikelihood, BoostedSettings
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.models import (
     Renamed,
-    bag_model,
-    count_model,
+    as_model,
     curve,
-    dataset_model,
     dataset_surface,
-    event_table,
     has_seen,
-    is_additive,
     model_tag,
-    scores_bags,
-    segment_llr,
     trained_on,
 )
+from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.profiled_mixture import ProfiledMixture
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples import sample_files as storage
@@ -153,15 +147,91 @@ def test_ratios_of_backgrounds_count_in_a_mixture(model):
 @pytest.mark.parametrize("called", [lambda model: model, lambda model: Renamed(model, "other")])
 def test_bags_are_told_from_events_whatever_they_are_called(called):
     events, bags = called(GaussianMean()), called(Bags())
-    assert is_additive(events)
-    assert not scores_bags(events)
-    assert bag_model(events) is None
-    assert not is_additive(bags)
-    assert scores_bags(bags)
-    assert bag_model(bags) is bags
+    assert events.additive
+    assert not events.scores_bags
+    assert not bags.additive
+    assert bags.scores_bags
     for model in (events, bags):
-        assert count_model(model) is None
-        assert dataset_model(model) is None
+        assert not model.has_rate
+        assert model.log_polynomials(DATA) is None
+
+
+class Plain:
+    """A class of a user, which inherits from nothing."""
+
+    name, parameters, interpolation = "plain", ("mu",), GRID
+    feature_names, digest, trained_on = ("x",), "abc", ("words",)
+
+    def event_llr(self, sample):
+        return GaussianMean().event_llr(sample)
+
+
+def test_a_plain_class_is_a_model_of_events():
+    model, renamed = as_model(Plain()), Renamed(Plain(), "other")
+    assert model_tag(model) == model_tag(Plain()) == ("plain", 1, ("x",), "abc")
+    assert model_tag(renamed)[1:] == model_tag(model)[1:]
+    assert trained_on(model) == trained_on(renamed) == ("words",)
+    pool, exact = SampleSet((DATA,)), GaussianMean()
+    thrown = Toys(pool, 20, seed=1).run([exact, Plain(), renamed], 0.0, 30)
+    for name in ("plain", "other"):
+        np.testing.assert_array_equal(thrown[name].values, thrown["gaussian"].values)
+        assert thrown[name].pool_variance_error == thrown["gaussian"].pool_variance_error
+    for other in (Plain(), renamed):
+        values = dataset_surface(other, DATA).values
+        np.testing.assert_array_equal(values, dataset_surface(exact, DATA).values)
+
+
+def test_a_plain_class_may_know_its_polynomials():
+    samples = quadratic.samples(50, [{"c1": 0.0}], seed=1)
+    oracle = Oracle.from_sample(samples[0], "c1", np.linspace(-1, 1, 9), degree=2)
+
+    class Polynomial:
+        name, parameters, interpolation = "mine", ("c1",), oracle.interpolation
+        event_llr, log_polynomials = oracle.event_llr, oracle.log_polynomials
+
+    surface = dataset_surface(Polynomial(), samples[0].as_data())
+    assert surface.value(np.array([0.33])) == dataset_surface(oracle, samples[0].as_data()).value(
+        np.array([0.33])
+    )
+
+
+class WithoutRatios:
+    name, parameters, interpolation = "mine", ("mu",), GRID
+
+
+class NotAdditive(Plain):
+    additive = False
+
+
+INHERIT = "give its class name, .*let it inherit from BagModel"
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (WithoutRatios(), f"mine is not a model: {INHERIT}"),
+        (NotAdditive(), f"plain is not a model: {INHERIT}"),
+        (3, f"int is not a model: {INHERIT}"),
+        (GaussianMean, r"GaussianMean is a class; give a model, such as GaussianMean\(\)"),
+    ],
+)
+def test_what_is_not_a_model_is_refused(other, message):
+    uses = (
+        as_model,
+        lambda m: dataset_surface(m, DATA),
+        lambda m: Toys(SampleSet((DATA,)), 20, seed=1).run([m], 0.0, 30),
+    )
+    for use in uses:
+        with pytest.raises(ModelError, match=message):
+            use(other)
+
+
+def test_models_that_are_no_sum_over_events_have_no_ratios_of_them():
+    model = Bags()
+    with pytest.raises(ModelError, match="bags gives no log-ratios of single events"):
+        model.event_llr(DATA)
+    with pytest.raises(ModelError, match="bags has no log-ratios of single events in its table"):
+        model.event_ratios(model.event_table(DATA))
 
 
 def test_a_curve_needs_one_parameter():
@@ -175,7 +245,7 @@ def test_a_curve_needs_one_parameter():
 def test_a_tag_tells_models_apart_and_survives_saving(tmp_path):
     from milinfer.datasets import gaussian
     from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.learning.networks.training import TrainingConfig
+    from milinfer.learning.networks.configs import TrainingConfig
 
     samples = gaussian.samples(300, [-0.5, 0.0, 0.5], seed=1)
     training = TrainingConfig(epochs=1)
@@ -206,8 +276,8 @@ def by_hand(model, table, index):
 
 def test_ratios_add_up_over_segments():
     model = GaussianMean()
-    table = event_table(model, DATA)
-    found = segment_llr(model, table, INDEX, np.ones(40), OFFSETS)
+    table = model.event_table(DATA)
+    found = model.segment_llr(table, INDEX, np.ones(40), OFFSETS)
     for k, (a, b) in enumerate(pairwise(OFFSETS)):
         np.testing.assert_allclose(found[k], table[INDEX[a:b]].sum(axis=0), atol=1e-12)
     np.testing.assert_array_equal(found[[1, 4]], 0)
@@ -215,8 +285,8 @@ def test_ratios_add_up_over_segments():
 
 def test_signs_subtract_events():
     model = GaussianMean()
-    table, signs = event_table(model, DATA), np.where(INDEX % 3 == 0, -1.0, 1.0)
-    found = segment_llr(model, table, INDEX, signs, OFFSETS)
+    table, signs = model.event_table(DATA), np.where(INDEX % 3 == 0, -1.0, 1.0)
+    found = model.segment_llr(table, INDEX, signs, OFFSETS)
     np.testing.assert_allclose(found[3], signs[10:] @ table[INDEX[10:]], atol=1e-12)
 
 
@@ -224,8 +294,8 @@ def test_signs_subtract_events():
 @pytest.mark.parametrize("events_in_bag", [1, 3, 50])
 def test_bags_are_reduced_and_their_ratios_add_up(reduction, events_in_bag):
     model = Bags(reduction, events_in_bag)
-    table = event_table(model, DATA)
-    found = segment_llr(model, table, INDEX, np.ones(40), OFFSETS)
+    table = model.event_table(DATA)
+    found = model.segment_llr(table, INDEX, np.ones(40), OFFSETS)
     for k, (a, b) in enumerate(pairwise(OFFSETS)):
         np.testing.assert_allclose(found[k], by_hand(model, table, INDEX[a:b]), atol=1e-12)
     np.testing.assert_array_equal(found[[1, 4]], 0)
@@ -236,21 +306,21 @@ def test_bags_are_reduced_and_their_ratios_add_up(reduction, events_in_bag):
 
 def test_a_dataset_of_bags_is_its_only_segment():
     model = Bags("max")
-    values = by_hand(model, event_table(model, DATA), np.arange(40))
+    values = by_hand(model, model.event_table(DATA), np.arange(40))
     np.testing.assert_allclose(dataset_surface(model, DATA).values, values, atol=1e-12)
 
 
 def test_bags_refuse_negative_weights():
     weights = np.where(np.arange(40) == 5, -1.0, 1.0)
     with pytest.raises(SampleError, match=r"signal at mu=0: bags scores bags as a whole"):
-        event_table(Bags(), replace(DATA, weights=weights))
-    assert event_table(GaussianMean(), replace(DATA, weights=weights)).shape == (40, 9)
+        Bags().event_table(replace(DATA, weights=weights))
+    assert GaussianMean().event_table(replace(DATA, weights=weights)).shape == (40, 9)
 
 
 @pytest.mark.parametrize("weights", [np.full(40, 2.0), np.linspace(0.5, 1.5, 40)])
 def test_bags_refuse_weighted_datasets(weights):
     data = replace(DATA, weights=weights)
-    assert event_table(Bags(), data).shape == (40, 2)  # toys are drawn by these weights
+    assert Bags().event_table(data).shape == (40, 2)  # toys are drawn by these weights
     with pytest.raises(SampleError, match="bags scores bags as a whole and knows no weights"):
         dataset_surface(Bags(), data)
 
@@ -269,8 +339,8 @@ def test_a_model_that_can_do_both_says_which():
         def event_llr(self, sample):
             return np.ones((len(sample), 9))
 
-    assert event_table(Both(), DATA).shape == (40, 9)
-    assert event_table(Both(additive=False), DATA).shape == (40, 2)
+    assert Both().event_table(DATA).shape == (40, 9)
+    assert Both(additive=False).event_table(DATA).shape == (40, 2)
 
 
 def test_no_events_are_no_information():
@@ -288,10 +358,10 @@ def test_datasets_larger_than_a_block_are_the_sum_of_their_parts(monkeypatch):
 @pytest.mark.parametrize("reduction", ["sum", "max"])
 def test_bags_of_many_datasets_go_through_the_network_in_blocks(monkeypatch, reduction):
     model = Bags(reduction)
-    table = event_table(model, DATA)
+    table = model.event_table(DATA)
     ones = np.ones(len(INDEX))
-    whole = segment_llr(model, table, INDEX, ones, OFFSETS)
+    whole = model.segment_llr(table, INDEX, ones, OFFSETS)
     monkeypatch.setattr("milinfer.likelihood.models._BLOCK", 8)
-    found = segment_llr(model, table, INDEX, ones, OFFSETS)
+    found = model.segment_llr(table, INDEX, ones, OFFSETS)
     # Products of matrices round differently with other numbers of rows.
     np.testing.assert_allclose(found, whole, rtol=1e-14)

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.samples.bags import bag_log_ratio, bag_offsets, draw_bags, listed_bags
 from milinfer.samples.sample import Sample
-from milinfer.samples.weights import effective_sample_size
+from milinfer.samples.weights import effective_number
 
 
 @settings(max_examples=50, deadline=None)
@@ -61,11 +60,11 @@ def test_offsets_lose_nothing(n_events, bag_size):
     assert 0 < sizes[-1] <= bag_size
 
 
-def test_effective_sample_size():
-    assert effective_sample_size(np.full(10, 3.0)) == pytest.approx(10)
-    assert effective_sample_size(np.ones(100), 10) == pytest.approx(10)
+def test_effective_number():
+    assert effective_number(np.full(10, 3.0)) == pytest.approx(10)
+    assert effective_number(np.ones(100), 10) == pytest.approx(10)
     mixed = np.array([1.0] * 9 + [-1.0])
-    assert effective_sample_size(mixed, 5) == pytest.approx(10 / 5 * 0.8**10)
+    assert effective_number(mixed, 5) == pytest.approx(10 / 5 * 0.8**10)
 
 
 def test_a_bag_is_the_sum_over_its_events():

@@ -24,7 +24,6 @@ from milinfer.io import events as event_files
 from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
 from milinfer.io.event.record import make_events
 from milinfer.samples.sample import Sample
-from milinfer.samples.sample_files import read_sample, write_sample
 
 NAMES = ("l0_pt", "l0_id_e-", "l0_id_e+", "a/b:c.d", "n", "Δφ")
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -76,8 +75,8 @@ def assert_same(a, b):
 )
 def test_nothing_is_lost(tmp_path, suffix, sample):
     path = tmp_path / f"sample{suffix}"
-    write_sample(sample, path)
-    assert_same(read_sample(path), sample)
+    sample.to_file(path)
+    assert_same(Sample.from_file(path), sample)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
@@ -90,65 +89,65 @@ def small(**options):
 
 def test_parquet_columns_are_as_documented(tmp_path):
     sample = small(reweights={"up": np.ones(5)}, reweight_points={"up": {"mu": 1.0}})
-    write_sample(sample, tmp_path / "a.parquet")
+    sample.to_file(tmp_path / "a.parquet")
     schema = pq.read_schema(tmp_path / "a.parquet")
     assert schema.names == ["x", "y", "weight", "weight:up"]
     assert [str(t) for t in schema.types] == ["float", "float", "double", "double"]
     metadata = json.loads(schema.metadata[b"milinfer"])
     assert metadata["point"] == {"mu": 0.5}
     assert metadata["reweight_points"] == {"up": {"mu": 1.0}}
-    write_sample(small(), tmp_path / "b.parquet")
+    small().to_file(tmp_path / "b.parquet")
     assert pq.read_schema(tmp_path / "b.parquet").names == ["x", "y", "weight"]
 
 
 def test_part_of_the_features(tmp_path):
-    write_sample(small(), tmp_path / "a.root")
-    sample = read_sample(tmp_path / "a.root", features=["y"])
+    small().to_file(tmp_path / "a.root")
+    sample = Sample.from_file(tmp_path / "a.root", features=["y"])
     np.testing.assert_array_equal(sample.features[:, 0], small().column("y"))
     with pytest.raises(SampleError, match=r"a\.root has no columns z;"):
-        read_sample(tmp_path / "a.root", features=["z"])
+        Sample.from_file(tmp_path / "a.root", features=["z"])
     with pytest.raises(SampleError, match="twice"):
-        read_sample(tmp_path / "a.root", features=["y", "y"])
+        Sample.from_file(tmp_path / "a.root", features=["y", "y"])
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".root"])
 def test_point_must_agree(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     small().to_file(path)
-    assert read_sample(path, point={"mu": 0.5}).point == {"mu": 0.5}
+    assert Sample.from_file(path, point={"mu": 0.5}).point == {"mu": 0.5}
     with pytest.raises(ParameterError, match=r"is at mu=0\.5, but point says mu=1"):
-        read_sample(path, point={"mu": 1.0})
+        Sample.from_file(path, point={"mu": 1.0})
     with pytest.raises(ParameterError, match=r"is at mu=0\.5, but point says no point"):
-        read_sample(path, point={})
-    given = read_sample(path, process="other", cross_section=2.0)
+        Sample.from_file(path, point={})
+    given = Sample.from_file(path, process="other", cross_section=2.0)
     assert (given.process, given.cross_section) == ("other", 2.0)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".root"])
 def test_reweights_can_stay_behind(tmp_path, suffix):
     sample = small(reweights={"up": np.ones(5)}, reweight_points={"up": {"mu": 1.0}})
-    write_sample(sample, tmp_path / f"a{suffix}")
+    sample.to_file(tmp_path / f"a{suffix}")
     event_files.write(tmp_path / f"events{suffix}", event_record(5), INFO)
     for name in ("a", "events"):
         path = tmp_path / f"{name}{suffix}"
-        assert read_sample(path).reweight_points
-        without = read_sample(path, keep_reweights=False)
+        assert Sample.from_file(path).reweight_points
+        without = Sample.from_file(path, keep_reweights=False)
         assert (without.reweights, without.reweight_points) == ({}, {})
-        np.testing.assert_array_equal(without.features, read_sample(path).features)
-        np.testing.assert_array_equal(without.weights, read_sample(path).weights)
+        np.testing.assert_array_equal(without.features, Sample.from_file(path).features)
+        np.testing.assert_array_equal(without.weights, Sample.from_file(path).weights)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.parquet"
-    write_sample(small(), path)
+    small().to_file(path)
     before = path.read_bytes()
     for bad in (small(provenance={"x": np.nan}), small(provenance={"x": object()})):
         with pytest.raises(SampleError, match="cannot be written"):
-            write_sample(bad, path)
+            bad.to_file(path)
     with pytest.raises(SampleError, match="features named as weights"):
-        write_sample(Sample(np.zeros((1, 1)), ("weight",)), path)
+        Sample(np.zeros((1, 1)), ("weight",)).to_file(path)
     with pytest.raises(ConfigurationError, match="choose one of these"):
-        write_sample(small(), tmp_path / "a.csv")
+        small().to_file(tmp_path / "a.csv")
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -158,9 +157,9 @@ def test_damaged_files(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"nothing of the kind")
     with pytest.raises((SampleError, mil.exceptions.LHEError), match=f"a{suffix}"):
-        read_sample(path, point={})
+        Sample.from_file(path, point={})
     with pytest.raises(FileNotFoundError):
-        read_sample(tmp_path / f"none{suffix}", point={})
+        Sample.from_file(tmp_path / f"none{suffix}", point={})
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".root"])
@@ -173,16 +172,18 @@ def test_flat_files_of_ones_own(tmp_path, suffix):
             file["tree"].extend(columns)
     else:
         pq.write_table(pa.table(columns), path)
-    sample = read_sample(path, features=["k", "x"], weight="w", point={"mu": 1.0})
+    sample = Sample.from_file(path, features=["k", "x"], weight="w", point={"mu": 1.0})
     assert sample.features.tolist() == [[0, 0], [1, 1], [2, 2]]
     assert sample.weights.tolist() == [1.0, 2.0, -1.0]
-    assert read_sample(path, features=["x"], weight=None, point={}).weights.tolist() == [1.0] * 3
+    assert (
+        Sample.from_file(path, features=["x"], weight=None, point={}).weights.tolist() == [1.0] * 3
+    )
     with pytest.raises(SampleError, match=r"no weight column 'weight'; it has .*weight=None"):
-        read_sample(path, features=["x"], point={})
+        Sample.from_file(path, features=["x"], point={})
     with pytest.raises(ParameterError, match="does not say which of its columns"):
-        read_sample(path, weight="w", point={})
+        Sample.from_file(path, weight="w", point={})
     with pytest.raises(ParameterError, match="does not say at which parameter point"):
-        read_sample(path, features=["x"], weight="w")
+        Sample.from_file(path, features=["x"], weight="w")
 
 
 def test_not_numbers(tmp_path):
@@ -195,7 +196,7 @@ def test_not_numbers(tmp_path):
         "x": "not finite in event 1",
     }.items():
         with pytest.raises(SampleError, match=message):
-            read_sample(path, features=[name], weight="w", point={})
+            Sample.from_file(path, features=[name], weight="w", point={})
 
 
 def event_record(n, short=0):
@@ -240,7 +241,7 @@ def test_features_from_events(tmp_path, suffix):
     path = tmp_path / f"events{suffix}"
     record = event_record(25)
     event_files.write(path, record, INFO)
-    sample = read_sample(path, chunk_size=10)
+    sample = Sample.from_file(path, chunk_size=10)
     np.testing.assert_array_equal(sample.features, feature_set("vbf_2l2j").from_lhe(record).array)
     np.testing.assert_array_equal(sample.weights, ak.to_numpy(record.genWeight))
     np.testing.assert_array_equal(sample.reweights["rw-1"], 2 * sample.weights)
@@ -250,14 +251,14 @@ def test_features_from_events(tmp_path, suffix):
     assert (sample.process, sample.point) == ("vbf", {"c_HW": 0.5})
     assert sample.provenance["files"] == [path.name]
     assert sample.provenance["n_events"] == 25
-    write_sample(sample, tmp_path / "out.parquet")
-    assert_same(read_sample(tmp_path / "out.parquet"), sample)
+    sample.to_file(tmp_path / "out.parquet")
+    assert_same(Sample.from_file(tmp_path / "out.parquet"), sample)
     with pytest.raises(ParameterError, match="but point says c_HW=0"):
-        read_sample(path, point={"c_HW": 0.0})
-    one = read_sample(path, features=["m_ll"])
+        Sample.from_file(path, point={"c_HW": 0.0})
+    one = Sample.from_file(path, features=["m_ll"])
     np.testing.assert_array_equal(one.features[:, 0], sample.column("m_ll"))
     own = feature_set("vbf_2l2j").with_columns(ht=lambda o: o.q0.pt + o.q1.pt)
-    assert read_sample(path, features=own).feature_names[-1] == "ht"
+    assert Sample.from_file(path, features=own).feature_names[-1] == "ht"
 
 
 def test_events_without_what_features_need(tmp_path):
@@ -265,8 +266,8 @@ def test_events_without_what_features_need(tmp_path):
     record = event_record(20, short=4)
     event_files.write(path, record, INFO)
     with pytest.raises(FeatureError, match=r"event 16 of .*events\.root has fewer than 2 jets"):
-        read_sample(path, chunk_size=10)
-    sample = read_sample(path, chunk_size=10, on_missing="reject")
+        Sample.from_file(path, chunk_size=10)
+    sample = Sample.from_file(path, chunk_size=10, on_missing="reject")
     assert len(sample) == 16
     assert sample.provenance["rejected"] == {"fewer than 2 jets": 4}
     weights = ak.to_numpy(record.genWeight)
@@ -279,11 +280,11 @@ def test_point_of_other_files(tmp_path):
     bare = LHEInfo(processes=INFO.processes)
     event_files.write(path, event_record(3), bare)
     with pytest.raises(ParameterError, match="does not say at which parameter point"):
-        read_sample(path)
-    assert read_sample(path, point={"c_HW": 1.0}).point == {"c_HW": 1.0}
+        Sample.from_file(path)
+    assert Sample.from_file(path, point={"c_HW": 1.0}).point == {"c_HW": 1.0}
     background = LHEInfo(processes=INFO.processes, process="zz")
     event_files.write(path, event_record(3), background)
-    sample = read_sample(path)
+    sample = Sample.from_file(path)
     assert (sample.point, sample.process, sample.reweight_points) == ({}, "zz", {})
 
 
@@ -302,15 +303,15 @@ def test_sample_set_from_files(tmp_path):
 def test_the_number_of_workers_changes_nothing(tmp_path, name):
     path = tmp_path / name
     event_files.write(path, event_record(200), INFO)
-    one = read_sample(path, chunk_size=17)
+    one = Sample.from_file(path, chunk_size=17)
     for workers in (2, 4):
-        assert_same(read_sample(path, chunk_size=17, workers=workers), one)
+        assert_same(Sample.from_file(path, chunk_size=17, workers=workers), one)
     short = tmp_path / f"short{name}"
     event_files.write(short, event_record(200, short=3), INFO)
     messages = set()
     for workers in (1, 2, 4):
         with pytest.raises(FeatureError) as caught:
-            read_sample(short, chunk_size=17, workers=workers)
+            Sample.from_file(short, chunk_size=17, workers=workers)
         messages.add(str(caught.value))
     assert len(messages) == 1
     assert "event 197" in messages.pop()

@@ -13,10 +13,9 @@ import milinfer as mil
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.fitting import MemberTask, build_member, member_seeds
-from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.ensemble import MemberTask, build_member, member_seeds
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.targets import ClassBags
-from milinfer.learning.networks.training import TrainingConfig
 from milinfer.learning.training_data import moments
 from milinfer.learning.training_points import ModelPoints
 from milinfer.samples import sample_files as storage
@@ -349,8 +348,8 @@ PEAK = """
 import sys
 from pathlib import Path
 import milinfer as mil
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig
+from milinfer.learning.networks.configs import TrainingConfig
 folder, bound = Path(sys.argv[1]), int(sys.argv[2])
 files = {float(p.stem): p for p in folder.glob("*.parquet")}
 samples = mil.StreamedSamples.from_files(files, "mu", events_in_memory=bound)

@@ -18,14 +18,15 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.likelihood.cost import dataset_cost
-from milinfer.likelihood.models import dataset_surface
+from milinfer.likelihood.models import BagModel, dataset_surface
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
+from milinfer.samples.fingerprints import share_events, sketch
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.draws import Draws, WeightedSearch
 from milinfer.toys.ensemble import ToyEnsemble
-from milinfer.toys.pool import EventPool, share_events, sketch
-from milinfer.toys.toys import Background, Toys
+from milinfer.toys.pool import Background, EventPool
+from milinfer.toys.toys import Toys
 from models import GRID, GaussianMean, gaussian_samples, linear_rate
 
 POOL = gaussian_samples([0.0, 0.2], 50_000, 3)
@@ -210,7 +211,7 @@ def test_an_error_between_threads_stops_them():
 
 
 @dataclass(frozen=True)
-class Bags:
+class Bags(BagModel):
     """The sum of x over bags of ten: Λ as GaussianMean's, by the road of bags."""
 
     interpolation: Interpolation = GRID

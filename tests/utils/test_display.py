@@ -212,7 +212,7 @@ def results(samples):
         "bins": templates.diagnose(),
         "information": information,
         "matrix": mil.information_matrix(tuning, n_bootstrap=20),
-        "relative": mil.relative_information(tuning, tuning, n_bootstrap=20),
+        "relative": mil.intervals.relative_information(tuning, tuning, n_bootstrap=20),
         "ansaetze": ansaetze,
         "fit": ansaetze.fits[0],
         "trend": bag_size_slope(sizes, info, np.full(5, 3.0)),
@@ -220,7 +220,7 @@ def results(samples):
         "model": mil.BagLikelihood(label=EVIL),
         "trees": mil.BoostedLikelihood(),
         "diagnosis": mil.diagnose(model, samples, n_toys=0),
-        "fit results": mil.fit_results(interval.minuit),
+        "fit results": mil.likelihood.fit_results(interval.minuit),
         "roc": roc_curve(np.arange(2000.0), np.arange(2000.0) - 5),
         "surface": Interpolation(grid, "spline").surface(-50 * grid**2),
     }
@@ -333,7 +333,7 @@ def test_what_is_not_known_is_null():
 
 
 def test_a_trained_model_shows_its_history(samples):
-    from milinfer.learning.networks.training import TrainingConfig
+    from milinfer.learning.networks.configs import TrainingConfig
 
     model = mil.BagLikelihood(bag_size=5, seed=1, training=TrainingConfig(2, 2000)).fit(samples)
     text = parsed(model._repr_html_()).text

@@ -23,14 +23,12 @@ from milinfer.cli import cli
 from milinfer.datasets import gaussian, quadratic
 from milinfer.diagnostics.bag_size_scan import scan_bag_sizes
 from milinfer.exceptions import ConfigurationError, MilinferWarning, SampleError
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.models import Renamed
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.profiled_mixture import ProfiledMixture
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import SampleSet
-from milinfer.samples.sample_files import write_sample
 from milinfer.toys.draws import STREAM
 from milinfer.toys.pool import Background, EventPool
 from milinfer.toys.toys import Toys, _parts
@@ -173,9 +171,9 @@ def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
     names, rng = mil.feature_set("vbf_2l2j").names, np.random.default_rng(8)
     for k, c in enumerate((-1.0, 0.0, 1.0)):
         features = rng.normal(0.3 * c, 1, (2000, len(names)))
-        write_sample(mil.Sample(features, names, point={"c": c}), tmp_path / f"{k}.parquet")
+        mil.Sample(features, names, point={"c": c}).to_file(tmp_path / f"{k}.parquet")
         features = rng.normal(0.3 * c, 1, (2000, len(names)))
-        write_sample(mil.Sample(features, names, point={"c": c}), tmp_path / f"other{k}.parquet")
+        mil.Sample(features, names, point={"c": c}).to_file(tmp_path / f"other{k}.parquet")
     files = [str(tmp_path / f"{k}.parquet") for k in range(3)]
     other = [str(tmp_path / f"other{k}.parquet") for k in range(3)]
     found = {}

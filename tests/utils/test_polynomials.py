@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from milinfer.exceptions import ParameterError, TemplateError
+from milinfer.exceptions import ParameterError
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.utils.polynomials import PiecewiseCubic, PolynomialBasis, Series, point_matrix
@@ -107,17 +107,19 @@ def test_parameters_of_very_different_size_are_fitted_alike():
 
 def test_points_that_cannot_determine_are_refused():
     basis = PolynomialBasis(("a", "b"), 2)
-    with pytest.raises(TemplateError, match="6 coefficients and needs as many points; there are 3"):
+    with pytest.raises(
+        ParameterError, match="6 coefficients and needs as many points; there are 3"
+    ):
         basis.morphing_matrix(np.arange(6.0).reshape(3, 2))
-    with pytest.raises(TemplateError, match="there are 1"):
+    with pytest.raises(ParameterError, match="there are 1"):
         basis.choose_points(np.zeros((9, 2)))
     line = np.column_stack([np.linspace(-1, 1, 6)] * 2)
     for use in (basis.morphing_matrix, basis.choose_points):
-        with pytest.raises(TemplateError, match="spread them"):
+        with pytest.raises(ParameterError, match="spread them"):
             use(line)
     circle = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     theta = np.column_stack([np.cos(circle), np.sin(circle)])
-    with pytest.raises(TemplateError, match=r"polynomial fit.*spread them"):
+    with pytest.raises(ParameterError, match=r"polynomial fit.*spread them"):
         basis.fit(theta, np.ones((8, 1)), np.ones((8, 1)))
 
 

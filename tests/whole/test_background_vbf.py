@@ -9,7 +9,7 @@ from milinfer.features.feature_set import feature_set
 from milinfer.intervals.coverage import Asymptotic
 from milinfer.learning.background_ratio import BackgroundRatio
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.likelihood.models import Renamed
 from milinfer.likelihood.profiled_mixture import ProfiledMixture
 from milinfer.samples.sample import Sample, SampleSet

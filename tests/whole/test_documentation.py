@@ -63,7 +63,8 @@ def files(folder: Path) -> None:
         else:
             lhe.write(folder / f"{name}.lhe.gz", record, info)
         table = mil.feature_set("vbf_2l2j").from_lhe(record)
-        table.to_sample(point={"c_HW": c_hw}).to_file(folder / f"{name}.parquet")
+        sample = mil.Sample.from_table(table, point={"c_HW": c_hw})
+        sample.to_file(folder / f"{name}.parquet")
     record, info = generated(0.25, 2000).to_events(vbf_hww.DEFAULT_WEIGHTS)
     lhe.write(folder / "data.lhe.gz", record, silent(info))
 

@@ -50,7 +50,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path):
     assert run.stdout.split() == ["2"] * len(calls)
     assert "Traceback" not in run.stderr
     for name in [*targets, "f.root", "f.parquet", "g.lhe"]:
-        assert f"'{tmp_path / name}'; see to that file or folder" in run.stderr, name
+        assert f"'{tmp_path / name}'; check that file or folder" in run.stderr, name
     assert {p.name: p.stat().st_size for p in tmp_path.iterdir()} == before
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import milinfer as mil
 from milinfer.datasets import gaussian, quadratic, vbf_hww
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.samples.sample import Sample, SampleSet
 from models import GRID, GaussianMean
 

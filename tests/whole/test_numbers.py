@@ -18,7 +18,7 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.learning.networks import training
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.learning.training_data import moments
 from milinfer.likelihood.cost import dataset_cost
 from milinfer.likelihood.surface import Interpolation

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from browser import find_browser, open_page
-from milinfer.workflow.report import build_report
+from milinfer.workflow.report import build_report, draw_figures
 from reports import small_result
 
 WIDTHS = (1280, 420)
@@ -32,7 +32,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def html():
     result = small_result()
-    return build_report(result, result.figures()).to_html()
+    return build_report(result, draw_figures(result)).to_html()
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def write(folder):
 
     REFERENCE.mkdir(exist_ok=True)
     result = small_result()
-    page = build_report(result, result.figures()).to_html()
+    page = build_report(result, draw_figures(result)).to_html()
     for width in WIDTHS:
         small = thumbnails(*open_page(page, width, folder))
         rows = (255 * small).round().astype(np.uint8).reshape(-1, SHAPE[1])

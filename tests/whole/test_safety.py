@@ -14,11 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from milinfer import BagLikelihood
+from milinfer import BagLikelihood, Sample
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.model_files import pack_model, unpack_model
-from milinfer.learning.networks.training import TrainingConfig
-from milinfer.samples.sample_files import read_sample
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.workflow.html_report import Report
 from models import gaussian_samples
 
@@ -109,7 +108,7 @@ def test_a_pickle_is_not_opened(tmp_path, suffix):
     file = tmp_path / f"a{suffix}"
     file.write_bytes(pickle.dumps(Touch(tmp_path / "touched")))
     with pytest.raises(ValueError, match=r"copy|produce|not an LHE"):
-        read_sample(file, point={})
+        Sample.from_file(file, point={})
     assert not (tmp_path / "touched").exists()
 
 
@@ -130,7 +129,8 @@ def test_pickles_in_archives_of_numpy_are_not_opened(tmp_path):
 @pytest.fixture(scope="module")
 def packed():
     model = BagLikelihood(bag_size=5, degree=2, training=TrainingConfig(epochs=1, batch_events=300))
-    return pack_model(model.fit(gaussian_samples([-0.5, 0.0, 0.5], 300, 1)))
+    model = model.fit(gaussian_samples([-0.5, 0.0, 0.5], 300, 1))
+    return pack_model(model, model.fitted)
 
 
 def array_kinds(data: bytes) -> set[str]:

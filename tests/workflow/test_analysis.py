@@ -12,7 +12,7 @@ import pytest
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.samples.sample import SampleSet
 from milinfer.workflow.analysis import analyse, summary_table
-from milinfer.workflow.report import build_report
+from milinfer.workflow.report import build_report, draw_figures
 from reports import Trained, small_analysis
 
 # Its estimates are beyond the range of its training points, as those of a bad training are.
@@ -112,7 +112,7 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     table = summary_table(summary)
     assert problem in table.caption
     assert [next(iter(c.cells)) for c in table.columns][5] == "—"
-    figures = result.figures()
+    figures = draw_figures(result)
     assert {"scans", "intervals", "coverage", "estimates", "belt", "training"} <= set(figures)
     assert not {"scale", "bias", "ladder", "surface"} & set(figures)
     page = build_report(result, figures).to_html()
@@ -138,7 +138,7 @@ def test_data_without_an_interval_do_not_end_an_analysis(analysis):
     assert "\n" not in learned.problems[-1]
     assert "estimate" not in result.summary()["off"]
     assert "No interval of mu from the learned likelihood" in build_report(result, {}).to_html()
-    assert {"scans", "intervals"} <= set(result.figures())
+    assert {"scans", "intervals"} <= set(draw_figures(result))
 
 
 def test_an_analysis_without_histograms_has_a_report(analysis):
@@ -147,7 +147,7 @@ def test_an_analysis_without_histograms_has_a_report(analysis):
     assert [m.name for m in result.comparison] == ["exact"]
     assert not result.widths
     assert not result.information
-    assert "intervals" in result.figures()
+    assert "intervals" in draw_figures(result)
     assert "exact" in build_report(result, {}).to_html()
     assert np.isfinite(result.summary()["exact"]["info_eff"])
 

@@ -18,7 +18,6 @@ from milinfer.workflow.configuration import (
     SamplesSection,
     ToysSection,
     TrackingSection,
-    read_configuration,
 )
 
 LEAST = '[[samples.train]]\npath = "a.root"\n[data]\npath = "d.root"\n'
@@ -27,7 +26,7 @@ LEAST = '[[samples.train]]\npath = "a.root"\n[data]\npath = "d.root"\n'
 def read(tmp_path, text):
     file = tmp_path / "analysis.toml"
     file.write_text(text, encoding="utf-8")
-    return read_configuration(file)
+    return AnalysisConfig.from_file(file)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +44,7 @@ def read(tmp_path, text):
         ("[toys]\ntruth = nan\n", "toys.truth: "),
         ("[toys]\ntruth = inf\n", "toys.truth: "),
         ("[toys]\noracle = true\n", "toys: oracle = true takes the exact ratio"),
+        ("[toys]\noracle_at = 0.0\n", "toys: oracle_at normalises the exact ratio"),
         ("[toys]\nbelt_at = 1979-05-27\n", "toys.belt_at: "),
         ("[templates]\nbins_2d = [4]\n", "templates.bins_2d"),
         ("folder = '/'\n", "folder: unknown key"),
@@ -82,10 +82,10 @@ def test_everything_wrong_is_said_at_once(tmp_path, text, words):
 
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigurationError, match=r"cannot read .*none\.toml"):
-        read_configuration(tmp_path / "none.toml")
+        AnalysisConfig.from_file(tmp_path / "none.toml")
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="cannot read"):
-        read_configuration(tmp_path / "a.toml")
+        AnalysisConfig.from_file(tmp_path / "a.toml")
 
 
 @given(st.text())
@@ -97,12 +97,12 @@ def test_no_text_breaks_the_reader(text):
         file = Path(folder, "analysis.toml")
         file.write_text(text, encoding="utf-8", errors="surrogatepass")
         with pytest.raises(MilinferError):
-            read_configuration(file)
+            AnalysisConfig.from_file(file)
 
 
 def test_defaults_of_the_template_are_those_of_the_sections(tmp_path):
     """The commented file says what the code does."""
-    config = read_configuration(mil.init_analysis(tmp_path / "analysis.toml"))
+    config = AnalysisConfig.from_file(mil.init_analysis(tmp_path / "analysis.toml"))
     text = (tmp_path / "analysis.toml").read_text(encoding="utf-8")
     for section, default in (
         (config.samples, SamplesSection(train=[FilesSection(path="a")])),

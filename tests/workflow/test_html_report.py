@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from milinfer.intervals.information import relative_information
 from milinfer.workflow.html_report import Report, svg_text
+from milinfer.workflow.report import write_report
 from reports import small_result
 
 EVIL = "<script>alert('x')</script>&\"$"
@@ -69,7 +70,7 @@ def written(tmp_path_factory):
     """A report in which every name that a user chooses is hostile."""
     folder = tmp_path_factory.mktemp("report")
     result = small_result(parameter=EVIL, process=EVIL, title=EVIL, label=EVIL)
-    result.write(folder)
+    write_report(result, folder)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return result, summary, (folder / "report.html").read_text(encoding="utf-8"), folder
 

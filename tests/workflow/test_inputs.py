@@ -18,6 +18,7 @@ from milinfer.workflow.configuration import (
     SamplesSection,
 )
 from milinfer.workflow.inputs import (
+    AnalysisInputs,
     require_files,
     require_one_parameter,
     require_other_files,
@@ -100,11 +101,32 @@ def test_too_many_bins_are_warned_of(tmp_path):
         warn_of_bins(config(tmp_path, bins=21), train, held_out)
     (message,) = (str(w.message) for w in warned)
     assert message.startswith("templates.bins = 21: gaussian at mu=-0.5 has 200 effective events")
-    assert "what the network makes of an event" in message
+    assert "histograms of the output of the network" in message
     assert "21 bins need 210 or more" in message
     with pytest.warns(MilinferWarning) as warned:
         warn_of_bins(config(tmp_path, bins=81), train, held_out)
     assert len(warned) == 2
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_events_held_out_fill_histograms_of_features_if_asked_to(tmp_path, held_out):
+    for k, sample in enumerate(SAMPLES):
+        sample.to_file(tmp_path / f"{k}.parquet")
+    analysis = AnalysisConfig(
+        samples=SamplesSection(
+            features=["x0"], train=[FilesSection(path="?.parquet")], fractions=(0.1, 0.2)
+        ),
+        data=DataSection(path="0.parquet"),
+        templates={"observable": "x0", "degree": 1, "held_out": held_out},
+        folder=tmp_path,
+    )
+    inputs = AnalysisInputs(analysis, lambda _: None)
+    for file in inputs.unique():
+        inputs.make_features(file)
+    parts = inputs.split()
+    assert parts.train.n_events + parts.held_out.n_events == 1400
+    assert parts.templates.n_events == (1400 if held_out else parts.train.n_events)
+    assert (parts.tune.n_events, parts.evaluate.n_events) == (200, 400)
 
 
 LIMITS = (-1.0, 1.0)
@@ -148,6 +170,10 @@ def test_weights_that_cannot_be_used_are_refused_before_the_training(tmp_path):
             require_pools(toys(tmp_path, weight_degree=degree), known, known, LIMITS)
         first = str(error.value).splitlines()[0]
         assert first.startswith(f"toys.weight_degree = {degree}, events to tune with: ")
+    exact = {"weight_degree": 2, "oracle": True}
+    require_pools(toys(tmp_path, oracle_at=0.0, **exact), known, known, LIMITS)
+    with pytest.raises(ConfigurationError, match=r"^toys\.oracle_at, .*no sample at c1=0\.3"):
+        require_pools(toys(tmp_path, oracle_at=0.3, **exact), known, known, LIMITS)
     # 1 − 1.2 c is no density at c = 0.9.
     linear = Sample(
         np.zeros((50, 1)),

@@ -11,7 +11,7 @@ import pytest
 import uproot
 
 import milinfer as mil
-from milinfer.binned.templates import save_histograms
+from histogram_files import write_histograms
 from milinfer.datasets import gaussian, vbf_hww
 from milinfer.exceptions import ConfigurationError, MilinferError, ModelError, SampleError
 from milinfer.io import events as event_files
@@ -70,7 +70,7 @@ def test_what_a_file_does_not_say_is_not_given(tmp_path):
 @pytest.mark.parametrize("name", ["report.html", "scan.SVG", "scan.pdf", "scan.png"])
 def test_pictures_are_not_inspected(tmp_path, name):
     (tmp_path / name).write_text("<html>")
-    with pytest.raises(SampleError, match=r"is there to be looked at.*summary\.json"):
+    with pytest.raises(SampleError, match=r"is a figure or a report.*summary\.json"):
         inspect_file(tmp_path / name)
 
 
@@ -98,9 +98,8 @@ def test_models(tmp_path):
 
 def test_histograms(tmp_path):
     samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
-    save_histograms(
-        mil.Templates.from_samples(samples, "x0", bins=4, degree=2), tmp_path / "h.json"
-    )
+    templates = mil.Templates.from_samples(samples, "x0", bins=4, degree=2)
+    write_histograms(templates, tmp_path / "h.json")
     facts = inspect_file(tmp_path / "h.json")
     assert (facts["kind"], facts["names"], facts["bins"]) == (
         "histograms",
@@ -127,7 +126,7 @@ def test_results(tmp_path):
     assert inspect_file(tmp_path) == inspect_file(tmp_path / "summary.json") == expected
     del method["estimate"]
     (tmp_path / "summary.json").write_text(json.dumps(content))
-    with pytest.raises(ModelError, match=r"summary\.json is not a whole summary .*'estimate'"):
+    with pytest.raises(ModelError, match=r"summary\.json is an incomplete summary .*'estimate'"):
         inspect_file(tmp_path)
 
 
@@ -140,10 +139,10 @@ def test_analysis(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.json", "{", r"a\.json is no JSON file"),
+        ("a.json", "{", r"a\.json is not a JSON file"),
         ("a.json", "[1]", r"a\.json holds no JSON object"),
         ("a.json", "{}", r"a\.json"),
-        ("a.onnx", "no graph", r"a\.onnx is no ONNX file"),
+        ("a.onnx", "no graph", r"a\.onnx is not an ONNX file"),
         ("a.root", "no file", r"a\.root: this cannot be opened"),
         ("a.txt", "text", r"a\.txt: unknown kind"),
     ],

@@ -271,7 +271,7 @@ def test_the_commands(finished, inputs, tmp_path):
     assert "split off train" in told.output
     made = runner.invoke(cli, ["init", str(tmp_path / "new.toml")])
     assert made.exit_code == 0
-    assert mil.read_configuration(tmp_path / "new.toml").model[0].head == "polynomial"
+    assert mil.AnalysisConfig.from_file(tmp_path / "new.toml").model[0].head == "polynomial"
 
 
 def test_flat_files_of_others(inputs, tmp_path):

@@ -1,9 +1,9 @@
-"""A histogram as an LLR model, so that it goes through the same toys as a network.
+"""A histogram as a likelihood-ratio model, so that it can be used in the same toys as a network.
 
 With fixed templates the shape likelihood is a product over events of bin probabilities, so each
 event contributes ``ln f_b(θ)/f_b(θ0)`` of its bin.  With Monte-Carlo errors the factors of the bins
 are profiled, which couples events: Λ is then a function of the counts, computed for many toys at
-once.  Either way it is what :class:`milinfer.binned.template_cost.TemplateCost` gives for one
+once.  Both agree with :class:`milinfer.binned.template_cost.TemplateCost`, which evaluates one
 dataset with pyhf.
 """
 
@@ -11,25 +11,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from milinfer.binned.histograms import TemplateHistograms
 from milinfer.binned.template_cost import profile_log_likelihood
 from milinfer.exceptions import TemplateError
+from milinfer.likelihood.models import CountModel
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray
 
-if TYPE_CHECKING:
-    from milinfer.binned.templates import Templates
-
 __all__ = ["BinnedLLR"]
 
 
 @dataclass(frozen=True, eq=False)
-class BinnedLLR:
+class BinnedLLR(CountModel):
     """Shape likelihood ratio of a histogram.
 
     Parameters
@@ -45,7 +43,7 @@ class BinnedLLR:
     reference
         θ0: a number, or one for each parameter; a number stands for all.
     mc_stat
-        Whether the Monte-Carlo errors of the templates count, as in
+        Whether to profile the Monte-Carlo errors of the templates, as in
         :meth:`milinfer.Templates.cost`.
 
     Examples
@@ -63,7 +61,7 @@ class BinnedLLR:
     """
 
     name: str
-    templates: Templates
+    templates: TemplateHistograms
     parameter: str | tuple[str, ...]
     interpolation: Interpolation | ChebyshevBox
     reference: float | tuple[float, ...] = 0.0
@@ -98,7 +96,7 @@ class BinnedLLR:
         )
 
     @cached_property
-    def _relative(self) -> FloatArray:
+    def _relative_errors(self) -> FloatArray:
         return self.templates.relative_errors(self.templates.reference)
 
     def event_bins(self, sample: Sample) -> IntArray:
@@ -129,12 +127,12 @@ class BinnedLLR:
                 "events of positive weight, or wider bins"
             )
             raise TemplateError(msg)
-        values = profile_log_likelihood(counts, self._fractions, self._relative, rate=False)
-        found: FloatArray = values[:, :-1] - values[:, -1:]
-        return found
+        values = profile_log_likelihood(counts, self._fractions, self._relative_errors, rate=False)
+        ratios: FloatArray = values[:, :-1] - values[:, -1:]
+        return ratios
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Ln f_b(θ_k)/f_b(θ0) of each event's bin, of fixed templates, shape (n_events, K).
+        """Ln f_b(θ_k)/f_b(θ0) of each event's bin, for fixed templates, shape (n_events, K).
 
         Raises
         ------
@@ -145,7 +143,7 @@ class BinnedLLR:
 
     @cached_property
     def bin_llr(self) -> FloatArray:
-        """Ln f_b(θ_k)/f_b(θ0) of each bin, of fixed templates, shape (n_bins, K)."""
+        """Ln f_b(θ_k)/f_b(θ0) of each bin, for fixed templates, shape (n_bins, K)."""
         logs = np.log(self._fractions)
-        found: FloatArray = (logs[:-1] - logs[-1]).T
-        return found
+        ratios: FloatArray = (logs[:-1] - logs[-1]).T
+        return ratios

@@ -1,4 +1,4 @@
-"""Where to put the edges of bins: equal contents, enough events, or the most information.
+"""Edges of bins: with equal contents, with enough events, or with the most information.
 
 :func:`fisher_bins` merges a fine histogram into the bins that keep the most Fisher information at a
 point.  The information of a set of bins is a sum over bins, so the best set for a given fine
@@ -12,18 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import TemplateError
+from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
 from milinfer.samples.sample import SampleSet
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
-from milinfer.utils.polynomials import PolynomialBasis, point_matrix
+from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
 
 __all__ = [
-    "binned_information",
     "bins_with_enough",
     "checked_edges",
     "fisher_bins",
+    "fit_bins",
     "quantile_bins",
 ]
 
@@ -41,12 +41,12 @@ def checked_edges(edges: ArrayLike, name: str) -> FloatArray:
     >>> checked_edges([0, 1, 2], "m_ll")
     array([0., 1., 2.])
     """
-    found = np.asarray(edges, dtype=np.float64)
-    good = found.ndim == 1 and len(found) >= 3 and np.isfinite(found).all()
-    if not (good and np.all(np.diff(found) > 0)):
+    array = np.asarray(edges, dtype=np.float64)
+    good = array.ndim == 1 and len(array) >= 3 and np.isfinite(array).all()
+    if not (good and np.all(np.diff(array) > 0)):
         msg = f"{name}: {edges!r} are not the ascending edges of two or more bins"
         raise TemplateError(msg)
-    return found
+    return array
 
 
 def quantile_bins(values: Sequence[FloatArray], n_bins: int, name: str) -> FloatArray:
@@ -59,7 +59,7 @@ def quantile_bins(values: Sequence[FloatArray], n_bins: int, name: str) -> Float
     n_bins
         Number of bins.
     name
-        Of the observable, for messages.
+        Name of the observable, for messages.
 
     Returns
     -------
@@ -97,18 +97,18 @@ def bins_with_enough(
 ) -> FloatArray:
     """Drop edges until every bin has enough effective events (Σw)²/Σw² in every sample.
 
-    The poorest bin is merged with the poorer of its neighbours, until there is none left.
+    The poorest bin is merged with the poorer of its neighbours until all bins have enough.
 
     Parameters
     ----------
     edges
-        Shape (n_bins + 1,); the outer bins take what lies beyond.
+        Shape (n_bins + 1,); the outer bins also take events beyond them.
     values, weights
         The observable and the weights in each sample, each of shape (n_events,).
     minimum
-        Effective events; 10 leave a bin an error of 32 %.
+        Least number of effective events; with 10 a bin has an error of 32 %.
     name
-        Of the observable, for messages.
+        Name of the observable, for messages.
 
     Raises
     ------
@@ -148,7 +148,8 @@ def bins_with_enough(
         sums = np.delete(sums, drop, axis=2)
 
 
-_EMPTY = 1e-12  # an empty bin's share of the events, which rounding makes of either sign
+# A smaller share of the events is that of an empty bin, up to rounding of either sign.
+_EMPTY = 1e-12
 
 
 def fisher_bins(
@@ -163,25 +164,25 @@ def fisher_bins(
 ) -> FloatArray:
     """Edges of the bins of one observable that keep the most Fisher information at a point.
 
-    In several parameters: the most trace of the information relative to that of the fine histogram.
-    Information is that of the shape.
+    With several parameters they keep the largest trace of the information relative to that of the
+    fine histogram.  Information is that of the shape.
 
     Parameters
     ----------
     samples
-        With cross-sections in pb.
+        Samples with cross-sections in pb.
     observable
         Name of a feature, or a function of a sample.
     n_bins
         Number of bins.
     at
-        Where.
+        Parameter point at which the information is taken.
     degree
-        Of the polynomial of each fine bin.
+        Degree of the polynomial of each fine bin.
     n_fine
         Least number of bins of the fine histogram; it has quantiles of all samples, a multiple of
         `n_bins`, so that the result is never worse than as many quantiles that have enough events.
-        Default: 200, halved while a fine bin is empty at `at`.
+        Default: 200, halved as long as a fine bin is empty at `at`.
     min_effective
         Least number of effective events (Σw)²/Σw² of a bin in every sample.
 
@@ -197,19 +198,20 @@ def fisher_bins(
 
     Notes
     -----
-    The edges are chosen on these samples, which flatters the information of the bins *on these
-    samples* by some fine bins' worth of noise; the likelihood itself stays valid, as edges are
-    fixed before data are seen.
+    The edges are chosen on these samples, so that the noise of some fine bins makes the information
+    of the bins *in these samples* too large; the likelihood itself stays valid, because the edges
+    are fixed before data are looked at.
 
     Examples
     --------
     Two bins of a Gaussian keep 2/π of the information about its mean, at best:
 
+    >>> from milinfer.binned.templates import Templates
     >>> from milinfer.datasets import gaussian
     >>> samples = gaussian.samples(50_000, [-0.3, 0.0, 0.3], seed=1)
     >>> edges = fisher_bins(samples, "x0", 2, {"mu": 0.0}, degree=2)
-    >>> kept = binned_information(samples, "x0", edges, {"mu": 0.0}, degree=2)
-    >>> bool(abs(kept[0, 0] - 2 / np.pi) < 0.03)
+    >>> templates = Templates.from_samples(samples, "x0", bins=edges, degree=2)
+    >>> bool(abs(templates.information({"mu": 0.0})[0, 0] - 2 / np.pi) < 0.03)
     True
     """
     name = observable_name(observable)
@@ -217,27 +219,31 @@ def fisher_bins(
         msg = f"{name}: n_bins = {n_bins}, but a shape has two or more bins"
         raise TemplateError(msg)
     values = [observable_values(s, observable, name) for s in samples]
-    for wanted in (200, 100, 50, n_bins) if n_fine is None else (n_fine,):
-        fine = n_bins * max(1, -(-wanted // n_bins))
+    for least in (200, 100, 50, n_bins) if n_fine is None else (n_fine,):
+        fine = n_bins * max(1, -(-least // n_bins))
         edges = quantile_bins(values, fine, name)
-        share, slope = _shape(samples, values, edges, at, degree)
+        share, slope = _share_and_slope(samples, values, edges, at, degree)
         if share.min() > _EMPTY:
             break
-    # Relative to the information of all fine bins, parameters of any scale count alike.
-    full = np.einsum("pb,qb,b->pq", slope, slope, 1.0 / _positive(share, edges, at, name))
+    # Relative to the information of all fine bins, the scale of a parameter does not matter.
+    full = np.einsum("pb,qb,b->pq", slope, slope, 1.0 / _require_positive(share, edges, at, name))
     slope = np.asarray(np.linalg.solve(np.linalg.cholesky(full), slope), dtype=np.float64)
-    sums = _cumulated(share[None]), _cumulated(slope)
+    sums = _cumulative(share[None]), _cumulative(slope)
     events = np.stack(
-        [_cumulated(_effective(s.weights, x, edges)) for s, x in zip(samples, values, strict=True)]
+        [
+            _cumulative(_weight_sums(s.weights, x, edges))
+            for s, x in zip(samples, values, strict=True)
+        ]
     )
-    # best[j]: the most information of the first j fine bins in k bins; came[k][j]: the last edge.
+    # best[j]: largest information of the first j fine bins in k bins.
+    # previous[k][j]: the fine edge at which the last of those k bins begins.
     best = np.full(fine + 1, -np.inf)
     best[0] = 0.0
-    came = np.zeros((n_bins, fine + 1), dtype=np.int64)
-    gain = _gains(sums[0][0], sums[1], events, min_effective)
+    previous = np.zeros((n_bins, fine + 1), dtype=np.int64)
+    gain = _bin_information(sums[0][0], sums[1], events, min_effective)
     for k in range(n_bins):
         total = best[:, None] + gain
-        came[k] = np.argmax(total, axis=0)
+        previous[k] = np.argmax(total, axis=0)
         best = np.max(total, axis=0)
     if not np.isfinite(best[-1]):
         msg = (
@@ -247,53 +253,36 @@ def fisher_bins(
         raise TemplateError(msg)
     chosen = [fine]
     for k in reversed(range(n_bins)):
-        chosen.append(int(came[k][chosen[-1]]))
-    found: FloatArray = edges[np.array(chosen[::-1])]
-    return found
+        chosen.append(int(previous[k][chosen[-1]]))
+    optimum: FloatArray = edges[np.array(chosen[::-1])]
+    return optimum
 
 
-def binned_information(
-    samples: SampleSet, observable: Observable, edges: ArrayLike, at: Point, *, degree: int = 4
-) -> FloatArray:
-    """Fisher information of the shape of a histogram about the parameters, for one event.
-
-    Parameters
-    ----------
-    samples, observable, at, degree
-        As for :func:`fisher_bins`.
-    edges
-        Shape (n_bins + 1,); the outer bins take what lies beyond.
-
-    Returns
-    -------
-    ndarray
-        Shape (n_parameters, n_parameters); in one parameter 1/σ² of an estimate from one event.
+def fit_bins(
+    basis: PolynomialBasis, points: FloatArray, contents: FloatArray, errors: FloatArray
+) -> PolynomialFit:
+    """Fit a polynomial in the parameters to each bin; see :meth:`PolynomialBasis.fit`.
 
     Raises
     ------
     TemplateError
-        If a bin is not positive at the point.
+        If the points do not determine the polynomial, or a content or error cannot be fitted.
 
     Examples
     --------
-    >>> from milinfer.datasets import gaussian
-    >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
-    >>> edges = np.linspace(-2, 2, 30)
-    >>> found = binned_information(samples, "x0", edges, {"mu": 0.0}, degree=2)
-    >>> bool(0.9 < found[0, 0] < 1.05)
-    True
+    >>> import numpy as np
+    >>> basis = PolynomialBasis(("c",), 1)
+    >>> fit = fit_bins(basis, np.array([[0.0], [1.0]]), np.array([[1.0], [3.0]]), np.ones((2, 1)))
+    >>> fit.coefficients[:, 0].round(9)
+    array([1., 2.])
     """
-    name = observable_name(observable)
-    values = [observable_values(s, observable, name) for s in samples]
-    checked = checked_edges(edges, name)
-    share, slope = _shape(samples, values, checked, at, degree)
-    found: FloatArray = np.einsum(
-        "pb,qb,b->pq", slope, slope, 1.0 / _positive(share, checked, at, name)
-    )
-    return found
+    try:
+        return basis.fit(points, contents, errors)
+    except ParameterError as error:
+        raise TemplateError(str(error)) from error
 
 
-def _shape(
+def _share_and_slope(
     samples: SampleSet, values: Sequence[FloatArray], edges: FloatArray, at: Point, degree: int
 ) -> tuple[FloatArray, FloatArray]:
     """Share of each bin (n_bins,) and its derivatives (n_parameters, n_bins) at a point.
@@ -311,15 +300,15 @@ def _shape(
         weights = sample.weights * (sample.cross_section / sample.weights.sum())
         contents[k] = np.bincount(_bin_index(edges, x), weights, len(edges) - 1)
         errors[k] = np.sqrt(np.sum(weights**2))
-    fit = basis.fit(points, contents, errors)
-    where = basis.array(at)
-    sigma = (basis.design(where) @ fit.coefficients)[0]
-    slope = basis.design_gradient(where) @ fit.coefficients
+    fit = fit_bins(basis, points, contents, errors)
+    theta = basis.array(at)
+    sigma = (basis.design(theta) @ fit.coefficients)[0]
+    slope = basis.design_gradient(theta) @ fit.coefficients
     share = sigma / sigma.sum()
     return share, slope / sigma.sum() - share * (slope.sum(axis=1, keepdims=True) / sigma.sum())
 
 
-def _positive(share: FloatArray, edges: FloatArray, at: Point, name: str) -> FloatArray:
+def _require_positive(share: FloatArray, edges: FloatArray, at: Point, name: str) -> FloatArray:
     if not np.all(share > 0):
         b = int(np.argmin(share))
         msg = (
@@ -330,8 +319,10 @@ def _positive(share: FloatArray, edges: FloatArray, at: Point, name: str) -> Flo
     return share
 
 
-def _gains(share: FloatArray, slope: FloatArray, events: FloatArray, minimum: float) -> FloatArray:
-    """Information of the bin from fine edge i to fine edge j, −∞ where it must not be: (i, j)."""
+def _bin_information(
+    share: FloatArray, slope: FloatArray, events: FloatArray, minimum: float
+) -> FloatArray:
+    """Information of the bin from fine edge i to j, shape (i, j); −∞ if it has too few events."""
     width = share[None, :] - share[:, None]
     information = np.zeros_like(width)
     for row in slope:
@@ -344,13 +335,13 @@ def _gains(share: FloatArray, slope: FloatArray, events: FloatArray, minimum: fl
     return np.where(good, information / np.where(good, width, 1.0), -np.inf)
 
 
-def _effective(weights: FloatArray, x: FloatArray, edges: FloatArray) -> FloatArray:
+def _weight_sums(weights: FloatArray, x: FloatArray, edges: FloatArray) -> FloatArray:
     """Σw and Σw² of each bin, shape (2, n_bins)."""
     index = _bin_index(edges, x)
     return np.stack([np.bincount(index, p, len(edges) - 1) for p in (weights, weights**2)])
 
 
-def _cumulated(values: FloatArray) -> FloatArray:
+def _cumulative(values: FloatArray) -> FloatArray:
     """Sums of the first 0, 1, … bins, shape (…, n_bins + 1)."""
     return np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
 

@@ -1,9 +1,14 @@
-"""Axes of histogram templates: observables with edges, and the flat list of their bins."""
+"""Histogram templates: their axes, the flat list of their bins, their filling and morphing.
+
+`TemplateHistograms` is what costs and diagnoses take: histograms at several parameter points, and
+the polynomials fitted to their bins.  :class:`milinfer.Templates` fills them from samples.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -14,9 +19,19 @@ from milinfer.binned.binning import bins_with_enough, checked_edges, quantile_bi
 from milinfer.exceptions import SampleError, TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
 from milinfer.samples.sample import Sample, SampleSet
-from milinfer.typing import FloatArray, IntArray
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.points import format_point
+from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit
 
-__all__ = ["TemplateAxis", "as_counts", "bin_index", "bin_names", "fill_histogram", "make_axes"]
+__all__ = [
+    "TemplateAxis",
+    "TemplateHistograms",
+    "as_counts",
+    "bin_index",
+    "bin_names",
+    "fill_histogram",
+    "make_axes",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +43,9 @@ class TemplateAxis:
     observable
         Name of a feature, or a function of a :class:`~milinfer.Sample`.
     name
-        For axes and messages.
+        Name on axes and in messages.
     edges
-        Shape (n_bins + 1,); the outer bins also take what lies beyond, so that no event is lost.
+        Shape (n_bins + 1,); the outer bins also take events beyond them, so that none is lost.
     """
 
     observable: Observable
@@ -45,18 +60,18 @@ class TemplateAxis:
         return observable_values(sample, self.observable, self.name)
 
     def inside(self, sample: Sample) -> FloatArray:
-        """The same, moved inside the outer edges."""
+        """The observable of each event, moved inside the outer edges, shape (n_events,)."""
         low, high = self.edges[0], np.nextafter(self.edges[-1], -np.inf)
         return np.clip(self.values(sample), low, high)
 
     def index(self, sample: Sample) -> IntArray:
         """Bin of each event, shape (n_events,)."""
-        found = np.searchsorted(self.edges, self.inside(sample), side="right") - 1
-        index: IntArray = found.astype(np.int64)
+        bins = np.searchsorted(self.edges, self.inside(sample), side="right") - 1
+        index: IntArray = bins.astype(np.int64)
         return index
 
     def label(self, b: int) -> str:
-        """A bin as text, such as ``"q0_pt [20, 45)"``."""
+        """Text of a bin, such as ``"q0_pt [20, 45)"``."""
         return f"{self.name} [{self.edges[b]:.4g}, {self.edges[b + 1]:.4g})"
 
 
@@ -76,7 +91,7 @@ def bin_index(axes: Sequence[TemplateAxis], sample: Sample) -> IntArray:
 
 
 def bin_names(axes: Sequence[TemplateAxis]) -> tuple[str, ...]:
-    """Names of the flat bins.
+    """Names of all bins, in the order of the flat list.
 
     Examples
     --------
@@ -96,20 +111,20 @@ def make_axes(
     name: str | tuple[str, str] | None = None,
     min_effective: float | None = None,
 ) -> tuple[TemplateAxis, ...]:
-    """Axes of one observable or two.
+    """Make the axes of one observable or two.
 
     Parameters
     ----------
     samples
-        For quantiles.
+        Samples whose quantiles become edges.
     observable
         A feature or a function, or a pair of these.
     bins
         Number of quantile bins, or edges; for a pair, a pair of these, or one number for both.
     name
-        Of the observable, or a pair; default: of the feature or function.
+        Name of the observable, or a pair of names; default: that of the feature or function.
     min_effective
-        Merge neighbours until every bin has as many effective events in every sample; of one
+        Merge neighbours until every bin has this many effective events in every sample; for one
         observable only.
 
     Raises
@@ -125,32 +140,32 @@ def make_axes(
     [3, 2]
     """
     observables = observable if isinstance(observable, tuple) else (observable,)
-    given = name if isinstance(name, tuple) else (name,) * len(observables)
+    names = name if isinstance(name, tuple) else (name,) * len(observables)
     each = bins
     if isinstance(bins, (int, np.integer)) or len(observables) == 1:
         each = (bins,) * len(observables)
-    if not (len(observables) in {1, 2} and len(given) == len(each) == len(observables)):
+    if not (len(observables) in {1, 2} and len(names) == len(each) == len(observables)):
         msg = (
             f"{len(observables)} observables, bins={bins!r} and name={name!r} do not fit together; "
-            "give one observable, or two with a pair of bins and, if at all, a pair of names"
+            "give one observable, or two with a pair of bins and, if any, a pair of names"
         )
         raise TemplateError(msg)
     if len(observables) == 2 and isinstance(name, str):
         msg = f"{name!r} cannot be the name of two observables; give name=(first, second)"
         raise TemplateError(msg)
     axes = []
-    for one, own, wanted in zip(observables, given, each, strict=True):
-        title = own or observable_name(one)
+    for one, one_name, one_bins in zip(observables, names, each, strict=True):
+        title = one_name or observable_name(one)
         values = [observable_values(s, one, title) for s in samples]
-        if isinstance(wanted, (int, np.integer)):
-            edges = quantile_bins(values, int(wanted), title)
+        if isinstance(one_bins, (int, np.integer)):
+            edges = quantile_bins(values, int(one_bins), title)
         else:
-            edges = checked_edges(wanted, title)
+            edges = checked_edges(one_bins, title)
         if min_effective is not None:
             if len(observables) > 1:
                 msg = (
                     f"{title}: min_effective= merges neighbours on one axis, and there are "
-                    f"{len(observables)}; choose the edges so that templates.diagnose() is content"
+                    f"{len(observables)}; choose edges for which templates.diagnose() passes"
                 )
                 raise TemplateError(msg)
             edges = bins_with_enough(
@@ -166,12 +181,12 @@ def make_axes(
 def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
     """Weighted ``hist.Hist`` of a sample in pb: its sum is the cross-section.
 
-    What lies beyond the edges goes to the outer bins.
+    Events beyond the edges count in the outer bins.
 
     Raises
     ------
     SampleError
-        If the sample has no cross-section, or its weights add up to nothing.
+        If the sample has no cross-section, or the sum of its weights is not positive.
 
     Examples
     --------
@@ -190,7 +205,7 @@ def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
     if not total > 0:
         msg = f"{sample.label}: the weights add up to {total:g}; they must be positive in total"
         raise SampleError(msg)
-    found = hist.Hist(
+    histogram = hist.Hist(
         *(
             hist.axis.Variable(a.edges, name=f"axis_{k}", label=a.name, flow=False)
             for k, a in enumerate(axes)
@@ -199,8 +214,8 @@ def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
     )
     # The sum of the weights is the cross-section, whatever their normalisation was.
     scale = sample.cross_section / total
-    found.fill(*(a.inside(sample) for a in axes), weight=sample.weights * scale)
-    return found
+    histogram.fill(*(a.inside(sample) for a in axes), weight=sample.weights * scale)
+    return histogram
 
 
 def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
@@ -209,19 +224,232 @@ def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
     Raises
     ------
     TemplateError
-        If there are more or fewer, one is negative or not finite, or there are no events.
+        If their number is not `n_bins`, one is negative or not finite, or all are zero.
 
     Examples
     --------
     >>> as_counts([3, 0], 2, "x0")
     array([3., 0.])
     """
-    found = np.asarray(counts, dtype=np.float64)
-    good = found.shape == (n_bins,) and np.all(np.isfinite(found) & (found >= 0))
-    if not (good and found.sum() > 0):
+    array = np.asarray(counts, dtype=np.float64)
+    good = array.shape == (n_bins,) and np.all(np.isfinite(array) & (array >= 0))
+    if not (good and array.sum() > 0):
         msg = (
-            f"{name}: counts of shape {found.shape} given, {n_bins} numbers expected that are "
-            f"finite, not negative and not all zero; they are {found.tolist()}"
+            f"{name}: counts of shape {array.shape} given, {n_bins} numbers expected that are "
+            f"finite, not negative and not all zero; they are {array.tolist()}"
         )
         raise TemplateError(msg)
-    return found
+    return array
+
+
+# Points at which the range of several parameters is searched for negative yields.
+_SCAN = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class TemplateHistograms:
+    """Expected cross-section of each bin as a polynomial in the parameters.
+
+    Costs and diagnoses take these; :class:`milinfer.Templates` fills them from samples.
+
+    Bins of two observables are kept as one flat list, the second observable running fastest.
+
+    Parameters
+    ----------
+    axes
+        One or two observables with their edges.
+    basis, fit
+        Polynomial of each bin, in pb.
+    histograms
+        ``hist.Hist`` of each sample in pb, with variances.
+    points
+        Parameter values of the samples, shape (n_samples, n_parameters).
+    luminosity
+        In 1/fb; None where only the shape is used.
+    background
+        ``hist.Hist`` of the background in pb, or None; already part of the polynomials.
+    """
+
+    axes: tuple[TemplateAxis, ...]
+    basis: PolynomialBasis
+    fit: PolynomialFit
+    histograms: tuple[Any, ...]
+    points: FloatArray
+    luminosity: float | None = None
+    background: Any = None
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.basis.parameters)
+        return (
+            f"{type(self).__name__}({self.observable_name}, {self.n_bins} bins, "
+            f"degree {self.basis.degree} in {names}, {len(self.points)} samples)"
+        )
+
+    @property
+    def observable_name(self) -> str:
+        """Name of the observable, or of both."""
+        return " × ".join(a.name for a in self.axes)
+
+    @property
+    def edges(self) -> FloatArray:
+        """Edges of the one observable, shape (n_bins + 1,).
+
+        Raises
+        ------
+        TemplateError
+            If there are two; take ``axes[k].edges``.
+        """
+        if len(self.axes) > 1:
+            msg = f"{self.observable_name} has edges on two axes; take templates.axes[k].edges"
+            raise TemplateError(msg)
+        return self.axes[0].edges
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return int(np.prod([len(a) for a in self.axes]))
+
+    @cached_property
+    def bin_names(self) -> tuple[str, ...]:
+        """Names of the bins, such as ``"q0_pt [20, 45) × d_phi_qq [-1, 0)"``."""
+        return bin_names(self.axes)
+
+    def bin_index(self, sample: Sample) -> IntArray:
+        """Bin of each event, shape (n_events,)."""
+        return bin_index(self.axes, sample)
+
+    def counts(self, sample: Sample) -> FloatArray:
+        """Weighted counts of a dataset, shape (n_bins,)."""
+        return np.bincount(self.bin_index(sample), sample.weights, self.n_bins).astype(np.float64)
+
+    def cross_sections(self, point: Point) -> FloatArray:
+        """Cross-section of each bin in pb at a point, shape (n_bins,).
+
+        Raises
+        ------
+        TemplateError
+            If a bin is not positive there; the message names bin and point.
+        """
+        sigma: FloatArray = (self.basis.design(self.basis.array(point)) @ self.fit.coefficients)[0]
+        self.require_positive(sigma, point)
+        return sigma
+
+    def require_positive(self, yields: FloatArray, point: Point) -> None:
+        """Raise unless all bins are positive."""
+        if not np.all(yields > 0):
+            b = int(np.argmin(yields))
+            msg = (
+                f"bin {b} {self.bin_names[b]} is morphed to {yields[b]:g} at {format_point(point)};"
+                " use wider bins, more events, or stay closer to the samples"
+            )
+            raise TemplateError(msg)
+
+    def fractions(self, point: Point) -> FloatArray:
+        """Share of each bin, shape (n_bins,), summing to one."""
+        sigma = self.cross_sections(point)
+        share: FloatArray = sigma / sigma.sum()
+        return share
+
+    def expected(self, point: Point) -> FloatArray:
+        """Expected events in each bin, shape (n_bins,).
+
+        Raises
+        ------
+        TemplateError
+            Without a luminosity.
+        """
+        return self._events_per_pb() * self.cross_sections(point)
+
+    def relative_errors(self, point: Point) -> FloatArray:
+        """Relative Monte-Carlo error of each bin at a point, shape (n_bins,).
+
+        From the covariance of the fitted polynomial; it grows away from the samples.
+        """
+        variance = self.basis.variance(self.fit, self.basis.array(point))[0]
+        errors: FloatArray = np.sqrt(variance) / self.cross_sections(point)
+        return errors
+
+    def information(self, point: Point, *, rate: bool = False) -> FloatArray:
+        """Fisher information of the histogram, shape (n_parameters, n_parameters).
+
+        Parameters
+        ----------
+        point
+            Parameter point at which it is taken.
+        rate
+            Whether to include the number of events, for the information of the expected dataset;
+            otherwise the information of the shape in one event.
+
+        Examples
+        --------
+        >>> from milinfer.binned.templates import Templates
+        >>> from milinfer.datasets import gaussian
+        >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
+        >>> templates = Templates.from_samples(samples, "x0", bins=20, degree=2)
+        >>> bool(0.8 < templates.information({"mu": 0.0})[0, 0] < 1.05)
+        True
+        """
+        sigma = self.cross_sections(point)
+        slope = self.basis.design_gradient(self.basis.array(point)) @ self.fit.coefficients
+        scale = self._events_per_pb() if rate else 1.0 / sigma.sum()
+        if not rate:
+            slope = slope - slope.sum(axis=1, keepdims=True) * sigma / sigma.sum()
+        matrix: FloatArray = scale * np.einsum("pb,qb,b->pq", slope, slope, 1.0 / sigma)
+        return matrix
+
+    @cached_property
+    def reference(self) -> Point:
+        """The point of the samples that is nearest to the origin."""
+        span = np.abs(self.points).max(axis=0)
+        distance = np.linalg.norm(self.points / np.where(span > 0, span, 1.0), axis=1)
+        values = self.points[int(np.argmin(distance))].tolist()
+        return dict(zip(self.basis.parameters, values, strict=True))
+
+    @cached_property
+    def scan_points(self) -> FloatArray:
+        """Points that cover the range of the samples, shape (m, n_parameters)."""
+        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        each = 1001 if len(low) == 1 else max(3, round(_SCAN ** (1 / len(low))))
+        axes = [np.linspace(a, b, each) for a, b in zip(low, high, strict=True)]
+        return np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
+
+    @cached_property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Range of the samples, by parameter, in which costs may be minimised.
+
+        For one parameter only the part of it, around the reference, in which every bin is
+        positive.
+        """
+        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        limits = {
+            name: (float(a), float(b))
+            for name, a, b in zip(self.basis.parameters, low, high, strict=True)
+        }
+        if len(limits) > 1:
+            return limits
+        (name,) = limits
+        grid = self.scan_points[:, 0]
+        bad = grid[np.any(self.basis.value(self.fit, grid[:, None]) <= 0, axis=1)]
+        centre, step = self.reference[name], grid[1] - grid[0]
+        first = max(limits[name][0], max(bad[bad < centre], default=-np.inf) + step)
+        last = min(limits[name][1], min(bad[bad > centre], default=np.inf) - step)
+        return {name: (float(first), float(last))}
+
+    @cached_property
+    def basis_points(self) -> FloatArray:
+        """Points of the morphing basis, shape (n_coefficients, n_parameters)."""
+        return self.basis.choose_points(self.points)
+
+    def basis_yields(self, scale: float) -> FloatArray:
+        """Yields of the fitted polynomials at the basis points, (n_coefficients, n_bins)."""
+        return np.stack([scale * self.cross_sections(self.point(p)) for p in self.basis_points])
+
+    def point(self, values: Sequence[float] | FloatArray) -> Point:
+        """Parameter values by name."""
+        return dict(zip(self.basis.parameters, map(float, values), strict=True))
+
+    def _events_per_pb(self) -> float:
+        if self.luminosity is None:
+            msg = f"{self.observable_name}: expected yields need luminosity= in 1/fb"
+            raise TemplateError(msg)
+        return 1000.0 * self.luminosity

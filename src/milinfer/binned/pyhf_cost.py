@@ -1,4 +1,4 @@
-"""Any pyhf model as an iminuit cost, its normalisation factors tied to parameters if wanted."""
+"""Cost of any pyhf model for iminuit; normalisation factors may be functions of parameters."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Weights = Callable[[FloatArray], Mapping[str, float]]
 Limits = Mapping[str, tuple[float, float]]
 
 # More parameters than this make a message unreadable.
-_SHOWN = 8
+_MAX_NAMED = 8
 
 
 class _Tie(NamedTuple):
-    """Parameters that take the place of normalisation factors."""
+    """Parameters of which normalisation factors are functions."""
 
     parameters: tuple[str, ...]
     weights: Weights
@@ -42,18 +42,18 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
     ``errordef`` 1; the Poisson terms are summed so that they do not lose digits in bins with many
     events.  Parameters are pyhf's, by
     name and as scalars; those with an entry for each bin are ``name[0]``, ``name[1]``, ….  Their
-    bounds are the limits, which Minuit takes over.  Minuit does not ask a cost for starting values
-    or for what is fixed: :func:`milinfer.likelihood.fits.minuit` sets both.
+    bounds are the limits, which Minuit takes over.  Minuit does not read starting values and fixed
+    parameters from a cost: :func:`milinfer.likelihood.fits.minuit` sets both.
 
     pyhf's numpy backend has no derivatives, so there is no gradient.
 
     Parameters
     ----------
     model
-        A ``pyhf.Model``; its constraint terms take part.
+        A ``pyhf.Model``; its constraint terms are included.
     data
         Counts in the order of ``model.config.channels``, shape (n_bins,), or with the auxiliary
-        data after them, shape (n_bins + n_auxdata,); default for the latter: of the model.
+        data after them, shape (n_bins + n_auxdata,); default: auxiliary data of the model.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
     """
 
     def __init__(self, model: Any, data: ArrayLike) -> None:
-        self._set(model, data, None)
+        self._initialise(model, data, None)
 
     @classmethod
     def tied(
@@ -91,7 +91,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         start: Point | None = None,
         fixed: Sequence[str] = (),
     ) -> PyhfCost:
-        """Cost in which parameters take the place of normalisation factors.
+        """Cost in which normalisation factors are functions of parameters.
 
         pyhf 0.7 cannot make a factor a function of others, as EFT morphing needs: a sample for
         each point of the basis, with the factors w_k(θ).
@@ -101,13 +101,13 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         model
             A ``pyhf.Model``.
         data
-            As of the class.
+            As for the class.
         parameters
             Names of θ; they come first among the parameters of the cost.
         weights
             Function of θ (n_parameters,) that gives the value of each tied factor by name.
         limits
-            Of each of θ.
+            Limits of each θ.
         start
             Starting values of θ; default 0, moved inside the limits.
         fixed
@@ -116,7 +116,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         Raises
         ------
         TemplateError
-            As of the class; and if a tied factor is no free ``normfactor`` of the model.
+            As for the class; and if a tied factor is not a free ``normfactor`` of the model.
         ParameterError
             If a name is at once one of θ and one of the remaining parameters of the model.
 
@@ -136,7 +136,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         inside = {n: (limits or {}).get(n, (-np.inf, np.inf)) for n in names}
         values = {n: float(np.clip((start or {}).get(n, 0.0), *inside[n])) for n in names}
         cost = cls.__new__(cls)
-        cost._set(model, data, _Tie(names, weights, inside, values))
+        cost._initialise(model, data, _Tie(names, weights, inside, values))
         unknown = [name for name in fixed if name not in cost.start]
         if unknown:
             msg = f"{unknown[0]} cannot be fixed: the cost has {', '.join(cost.start)}"
@@ -162,16 +162,16 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         measurement
             Name of the measurement; default: the first.
         asimov
-            Parameter values at which to take the expected data for the observed, auxiliary data
-            included; those not given are at their starting values, so that ``{}`` is the nominal
+            Parameter values whose expected data replace the observed ones, auxiliary data
+            included; other parameters keep their starting values, so that ``{}`` gives the nominal
             Asimov dataset.
 
         Raises
         ------
         WorkspaceError
-            If the workspace is wrong, or pyhf cannot build the model of that measurement.
+            If the workspace is not valid, or pyhf cannot build the model of that measurement.
         TemplateError
-            As of the class.
+            As for the class.
         ParameterError
             If the point has parameters that the model has not, or one starts outside its bounds.
 
@@ -193,7 +193,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
             data = asimov_data(cls(model, data), asimov)
         return cls(model, data)
 
-    def _set(self, model: Any, data: ArrayLike, tie: _Tie | None) -> None:
+    def _initialise(self, model: Any, data: ArrayLike, tie: _Tie | None) -> None:
         if model.batch_size is not None:
             msg = "a pyhf model with batch_size is many likelihoods; build it without"
             raise TemplateError(msg)
@@ -230,8 +230,8 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         for name in tied:
             if name not in factors:
                 msg = (
-                    f"the tie gives a value to {name!r}, which is no normfactor of the model; it "
-                    f"has {', '.join(sorted(factors)) or 'none'}"
+                    f"the tie gives a value to {name!r}, which is not a normfactor of the model; "
+                    f"it has {', '.join(sorted(factors)) or 'none'}"
                 )
                 raise TemplateError(msg)
         for name in tie.parameters:
@@ -255,7 +255,7 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """Parameters that the model wants fixed at their starting values."""
+        """Parameters that the model fixes at their starting values."""
         return self._fixed
 
     def pyhf_parameters(self, *args: float) -> FloatArray:
@@ -287,19 +287,20 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         if bad.any():
             k = int(np.argmax(bad))
             msg = (
-                f"{_bin(self.model, k)} expects {rates[k]:g} events at {self._where(args)}; keep "
-                "the parameters in tighter limits, or use wider bins or smaller variations"
+                f"{_bin_name(self.model, k)} expects {rates[k]:g} events at "
+                f"{self._point_text(args)}; keep the parameters in tighter limits, or use wider "
+                "bins or smaller variations"
             )
             raise TemplateError(msg)
         return rates
 
-    def _where(self, args: Sequence[float]) -> str:
-        """The parameters that are away from their start, of many those that are farthest."""
+    def _point_text(self, args: Sequence[float]) -> str:
+        """Text of the parameters that have left their start; of many only the farthest."""
         point = dict(zip(self._start, map(float, args), strict=True))
-        moved = {n: v for n, v in point.items() if v != self._start[n] or len(point) <= _SHOWN}
-        shown = sorted(moved, key=lambda n: -abs(moved[n] - self._start[n]))[:_SHOWN]
-        text = format_point({n: moved[n] for n in moved if n in shown})
-        return text + (" and others" if len(moved) > len(shown) else "")
+        moved = {n: v for n, v in point.items() if v != self._start[n] or len(point) <= _MAX_NAMED}
+        farthest = sorted(moved, key=lambda n: -abs(moved[n] - self._start[n]))[:_MAX_NAMED]
+        text = format_point({n: moved[n] for n in moved if n in farthest})
+        return text + (" and others" if len(moved) > len(farthest) else "")
 
     def _errordef(self) -> float:
         return float(CHISQUARE)
@@ -322,7 +323,8 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         if self._auxiliary.size:
             value -= 2.0 * float(np.asarray(pdf[1].log_prob(self._auxiliary)))
         if np.isnan(value):
-            msg = f"the pyhf likelihood is not a number at {self._where(args)}; check the workspace"
+            point = self._point_text(args)
+            msg = f"the pyhf likelihood is not a number at {point}; check the workspace"
             raise TemplateError(msg)
         return value
 
@@ -338,7 +340,7 @@ def asimov_data(cost: PyhfCost, point: Point) -> FloatArray:
     unknown = set(point) - set(cost.start)
     if unknown:
         msg = (
-            f"{', '.join(sorted(unknown))} is no parameter of the model, which has "
+            f"{', '.join(sorted(unknown))} is not a parameter of the model, which has "
             f"{', '.join(cost.start)}"
         )
         raise ParameterError(msg)
@@ -360,7 +362,7 @@ def _deviance(counts: FloatArray, rates: FloatArray) -> FloatArray:
     return 2.0 * (excess - np.where(counts > 0, counts * log, 0.0))
 
 
-def _bin(model: Any, k: int) -> str:
+def _bin_name(model: Any, k: int) -> str:
     """Channel and bin of an index into the data."""
     for name, s in model.config.channel_slices.items():
         if s.start <= k < s.stop:
@@ -385,6 +387,9 @@ def _checked_data(model: Any, data: ArrayLike) -> FloatArray:
     bad[: config.nmaindata] |= main < 0
     if bad.any():
         k = int(np.argmax(bad))
-        msg = f"{_bin(model, k)} has {values[k]:g} observed; counts must be finite and not negative"
+        msg = (
+            f"{_bin_name(model, k)} has {values[k]:g} observed; counts must be finite and not "
+            "negative"
+        )
         raise TemplateError(msg)
     return values

@@ -1,33 +1,30 @@
-r"""A pyhf model, tied to the parameters by EFT morphing, as an iminuit cost.
+r"""Likelihood of histogram templates, with their Monte-Carlo errors profiled bin by bin.
 
-Templates as a HistFactory workspace.
-
-The likelihood of many histograms with Monte-Carlo errors, profiled bin by bin.
+`TemplateCost` is the cost of one dataset for iminuit: a pyhf model whose normalisation factors
+follow from the parameters by EFT morphing.  `template_workspace` gives the same model as a
+HistFactory workspace, `profile_log_likelihood` the likelihood of many histograms at once, for toys.
 
 In HistFactory's form of Barlow and Beeston's likelihood ("lite", ``staterror``), the expectation
 :math:`y_b` of a bin is multiplied by a factor :math:`\gamma_b` with a Gaussian constraint
 :math:`(\gamma_b - 1)/\delta_b`.  Given :math:`y_b` and the count :math:`n_b`, the best one solves
 :math:`\gamma^2 + (y\delta^2 - 1)\gamma - n\delta^2 = 0` (Conway, arXiv:1103.0354), so that no
-minimiser is needed.  A fit of the shape has a common scale besides, found by Newton's method.
+minimiser is needed.  A fit of the shape also has a common scale, found by Newton's method.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
-from milinfer.binned.histograms import as_counts
+from milinfer.binned.histograms import TemplateHistograms, as_counts
 from milinfer.binned.template_diagnosis import FEW_EXPECTED
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.typing import FloatArray
-
-if TYPE_CHECKING:
-    from milinfer.binned.templates import Templates
 
 __all__ = [
     "ProfiledBins",
@@ -43,14 +40,14 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
     """Cost −2 ln L of binned data, with the likelihood of :mod:`pyhf`.
 
     The pyhf model has one sample for each point of the morphing basis, each with a normalisation
-    factor; this cost ties the factors to the parameters, w_k(θ), which pyhf 0.7 cannot.  Without
+    factor; this cost makes the factors functions w_k(θ), which pyhf 0.7 cannot do.  Without
     the rate the factors are scaled so that the total is the number of events observed: the
     multinomial likelihood of the shape, up to a constant.
 
     With Monte-Carlo errors the model has a ``staterror``: a factor γ_b for each bin with a Gaussian
-    constraint.  The best factors for given parameters are known in closed form
-    (:mod:`milinfer.binned.template_cost`), so the cost is that of pyhf at these: Minuit sees the
-    parameters alone, and finds the minimum and the MINOS interval of a fit of all factors.
+    constraint.  The best factors at given parameters have a closed form
+    (:mod:`milinfer.binned.template_cost`), and the cost is that of pyhf at these factors: Minuit
+    varies only the parameters, and finds minimum and MINOS interval of a fit of all factors.
 
     The parameters carry limits, which Minuit takes over: the range of the samples, and for one
     parameter the part of it in which every bin is positive.
@@ -62,13 +59,13 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
     counts
         Observed counts, shape (n_bins,).
     rate
-        Whether the number of events counts.
+        Whether to fit the number of events too; otherwise only the shape.
     mc_stat
-        Whether the Monte-Carlo errors of the templates count.  The widths of the constraints are
-        the errors at ``templates.reference``, as pyhf has one width for a bin;
-        ``templates.relative_errors(point)`` says what they are elsewhere.
+        Whether to profile the Monte-Carlo errors of the templates.  The widths of the constraints
+        are the errors at ``templates.reference``, as pyhf has one width for each bin;
+        ``templates.relative_errors(point)`` gives the errors elsewhere.
     name
-        Of the pyhf channel; default: of the observable.
+        Name of the pyhf channel; default: that of the observable.
 
     Raises
     ------
@@ -85,7 +82,7 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
     -----
     The factors make intervals wide enough *on average over templates*.  One set of templates is
     off by one fixed amount in all experiments that use it; no width repairs that for this set, and
-    toys thrown with it fixed may cover more or less than claimed.
+    toys generated with it may cover more or less often than claimed.
 
     Examples
     --------
@@ -105,7 +102,7 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
 
     def __init__(
         self,
-        templates: Templates,
+        templates: TemplateHistograms,
         counts: FloatArray,
         *,
         rate: bool = False,
@@ -190,8 +187,8 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
         w: FloatArray = (self.templates.basis.design(args) @ self._matrix)[0]
         raw = w @ self._yields
         self.templates.require_positive(raw, self.templates.point(args))
-        found = profile_bins(self.counts[None], raw[None], self.relative_errors, rate=self.rate)
-        return w * found.scale[0, 0], found.gammas[0, 0]
+        profiled = profile_bins(self.counts[None], raw[None], self.relative_errors, rate=self.rate)
+        return w * profiled.scale[0, 0], profiled.gammas[0, 0]
 
     def _errordef(self) -> float:
         return float(CHISQUARE)
@@ -225,12 +222,12 @@ def pyhf_channel(
     Parameters
     ----------
     name
-        Of the channel.
+        Name of the channel.
     yields
         Shape (n_coefficients, n_bins), positive.
     relative_errors
-        Of the total in each bin, shape (n_bins,): a ``staterror`` with one factor for each bin
-        (Barlow–Beeston-lite); None leaves it out.
+        Relative errors of the total in each bin, shape (n_bins,), for a ``staterror`` with one
+        factor for each bin (Barlow–Beeston-lite); None leaves it out.
 
     Examples
     --------
@@ -253,7 +250,7 @@ def pyhf_channel(
 
 
 def template_workspace(
-    templates: Templates,
+    templates: TemplateHistograms,
     counts: ArrayLike | None = None,
     *,
     mc_stat: bool = True,
@@ -262,7 +259,7 @@ def template_workspace(
     """HistFactory workspace of templates, for ``pyhf.Workspace``.
 
     Its factors ``w_k`` are functions of the parameters, ``templates.basis.weights(theta,
-    templates.basis_points)``, which HistFactory cannot say;
+    templates.basis_points)``, which HistFactory cannot express;
     :class:`~milinfer.binned.template_cost.TemplateCost` ties them.  They may be negative, so give
     pyhf their bounds, which are in the workspace.
 
@@ -275,7 +272,7 @@ def template_workspace(
     mc_stat
         Whether to add the Monte-Carlo errors at ``templates.reference`` as ``staterror``.
     name
-        Of the channel; default: of the observable.
+        Name of the channel; default: that of the observable.
 
     Raises
     ------
@@ -313,21 +310,21 @@ def template_workspace(
 
 
 _MAX_STEPS = 100
-# Of ln(scale): the likelihood is flat there, so that its error is the square of this.
+# Tolerance on ln(scale): the likelihood is flat there, so that its error is the square of this.
 _TOLERANCE = 1e-11
-# Numbers held at once; larger blocks do not fit in the caches.
+# Numbers in one block of the calculation; larger blocks do not fit into the caches.
 _BLOCK = 50_000
 
 
 class ProfiledBins(NamedTuple):
-    """The best factors.
+    """Factors that maximise the likelihood.
 
     Parameters
     ----------
     gammas
-        Shape (n_sets, n_points, n_bins).
+        Monte-Carlo factors, shape (n_sets, n_points, n_bins).
     scale
-        Of all bins, shape (n_sets, n_points); ones for a fit with the rate.
+        Common scale of all bins, shape (n_sets, n_points); ones for a fit with the rate.
     """
 
     gammas: FloatArray
@@ -342,9 +339,9 @@ def profile_bins(
     Parameters
     ----------
     counts
-        Not negative, shape (n_sets, n_bins).
+        Counts that are not negative, shape (n_sets, n_bins).
     expected
-        Positive, shape (n_points, n_bins).
+        Positive expectations, shape (n_points, n_bins).
     relative
         Relative Monte-Carlo errors of the expectations, shape (n_bins,); zeros leave the factors
         at one.
@@ -359,9 +356,9 @@ def profile_bins(
     Examples
     --------
     >>> import numpy as np
-    >>> found = profile_bins(np.array([[90.0, 110.0]]), np.array([[100.0, 100.0]]),
+    >>> profiled = profile_bins(np.array([[90.0, 110.0]]), np.array([[100.0, 100.0]]),
     ...                      np.array([0.1, 0.1]), rate=True)
-    >>> found.gammas.round(3)
+    >>> profiled.gammas.round(3)
     array([[[0.949, 1.049]]])
     """
     n = counts[:, None, :]
@@ -384,11 +381,11 @@ def profile_bins(
         y = scale[:, :, None] * expected[None]
         gammas, root = solve(y)
         product = y * gammas
-        found = product.sum(axis=2)
+        scaled_total = product.sum(axis=2)
         # d ln Σyγ / d ln scale: near one, and negative only where factors fall below 1/2.
         rise = np.sum(product * (2 * gammas - 1) / np.where(root > 0, root, 1.0), axis=2)
-        slope = np.divide(rise, found, where=filled, out=np.ones(shape))
-        step = np.log(np.divide(total, found, where=filled, out=np.ones(shape)))
+        slope = np.divide(rise, scaled_total, where=filled, out=np.ones(shape))
+        step = np.log(np.divide(total, scaled_total, where=filled, out=np.ones(shape)))
         step = np.clip(step / np.where(slope > 1e-9, slope, 1.0), -0.5, 0.5)
         if np.abs(step).max(initial=0.0) < _TOLERANCE:
             return ProfiledBins(gammas, scale)

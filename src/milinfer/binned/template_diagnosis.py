@@ -1,4 +1,4 @@
-"""What is wrong with bins of templates: few events, negative yields, a polynomial that fails."""
+"""Checks of the bins of templates: few events, negative yields, a polynomial that does not fit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from milinfer.binned.histograms import TemplateHistograms
 from milinfer.typing import Point
 from milinfer.utils.display import html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point
@@ -15,8 +16,6 @@ from milinfer.utils.points import format_point
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
-
-    from milinfer.binned.templates import Templates
 
 __all__ = ["BinDiagnosis", "TemplateDiagnosis", "diagnose_templates"]
 
@@ -28,27 +27,27 @@ _MIN_P_VALUE = 1e-6
 
 
 class BinDiagnosis(NamedTuple):
-    """One bin.
+    """Diagnosis of one bin.
 
     Parameters
     ----------
     number, name
-        Of the bin.
+        Index and name of the bin.
     share
-        Of the events at the reference.
+        Share of the events at the reference.
     expected
-        Events at the reference; NaN where neither a luminosity nor a number of events is known.
+        Events at the reference; NaN if neither a luminosity nor a number of events is known.
     effective
         Effective simulated events behind the morphed yield at the reference, 1/δ².
     smallest_effective
-        Effective events (Σw)²/Σw² of the sample with the fewest; for information, as the
-        polynomial borrows from all samples.
+        Effective events (Σw)²/Σw² of the sample with the fewest; for information only, as the
+        polynomial uses all samples.
     p_value
-        Of the polynomial's fit to the samples; NaN without degrees of freedom.
+        p-value of the polynomial's fit to the samples; NaN without degrees of freedom.
     negative_at
         A point in the range of the samples where the morphed yield is not positive, or None.
     problems
-        What is wrong, in words; empty where nothing is.
+        Problems, in words; empty if there are none.
     """
 
     number: int
@@ -64,16 +63,16 @@ class BinDiagnosis(NamedTuple):
 
 @dataclass(frozen=True)
 class TemplateDiagnosis:
-    """All bins; iterate, print, or show as a table.
+    """Diagnosis of all bins; iterate over it, print it, or show it as a table.
 
     Parameters
     ----------
     title
         Name of the observable.
     reference
-        The point that yields and errors are quoted at.
+        Point at which yields and errors are quoted.
     rows
-        One for each bin.
+        Diagnosis of each bin.
     """
 
     title: str
@@ -150,7 +149,9 @@ class TemplateDiagnosis:
         return numbers.append_column("problems", [["; ".join(r.problems) for r in self.rows]])
 
 
-def diagnose_templates(templates: Templates, n_events: float | None = None) -> TemplateDiagnosis:
+def diagnose_templates(
+    templates: TemplateHistograms, n_events: float | None = None
+) -> TemplateDiagnosis:
     """Check every bin of templates.
 
     Parameters
@@ -158,7 +159,8 @@ def diagnose_templates(templates: Templates, n_events: float | None = None) -> T
     templates
         The templates.
     n_events
-        Events of the dataset; default: what the luminosity gives at the reference.
+        Number of events of the dataset; default: that expected at the reference, from the
+        luminosity.
 
     Examples
     --------
@@ -166,8 +168,8 @@ def diagnose_templates(templates: Templates, n_events: float | None = None) -> T
     >>> from milinfer.binned.templates import Templates
     >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
     >>> templates = Templates.from_samples(samples, "x0", bins=[-9, -0.5, 0.5, 9], degree=2)
-    >>> found = diagnose_templates(templates, n_events=12)
-    >>> found.passed, found.problems[0]
+    >>> diagnosis = diagnose_templates(templates, n_events=12)
+    >>> diagnosis.passed, diagnosis.problems[0]
     (False, 'bin 0 x0 [-9, -0.5): 3.6 events expected, below 5: check the coverage with toys')
     """
     from scipy.stats import chi2
@@ -193,30 +195,30 @@ def diagnose_templates(templates: Templates, n_events: float | None = None) -> T
     negative = templates.basis.value(templates.fit, scan) <= 0
     rows = []
     for b, name in enumerate(templates.bin_names):
-        where = None
+        negative_at = None
         if negative[:, b].any():
-            # The one nearest to the reference, where it matters first.
+            # Of all such points the one nearest to the reference, as it matters most.
             bad = scan[negative[:, b]]
             span = np.maximum(np.ptp(scan, axis=0), 1e-300)
             distance = np.linalg.norm((bad - templates.basis.array(at)) / span, axis=1)
             nearest = bad[int(np.argmin(distance))].tolist()
-            where = dict(zip(templates.basis.parameters, nearest, strict=True))
+            negative_at = dict(zip(templates.basis.parameters, nearest, strict=True))
         problems = []
         if expected[b] < FEW_EXPECTED:
             problems.append(
                 f"{expected[b]:.2g} events expected, below {FEW_EXPECTED:g}: check the coverage "
                 "with toys"
             )
-        # Ten events are ten on every machine, whatever the fit of the morphing rounds them to.
+        # A tolerance, so that rounding does not decide whether exactly ten events are enough.
         if effective[b] < FEW_EFFECTIVE * (1 - 1e-9):
             problems.append(
                 f"{effective[b]:.2g} effective simulated events, below "
                 f"{FEW_EFFECTIVE:g}: use fewer or wider bins, or more events"
             )
-        if where is not None:
+        if negative_at is not None:
             problems.append(
-                f"morphed to a yield that is not positive at {format_point(where)}: use wider "
-                "bins, a lower degree or more events"
+                f"morphed to a yield that is not positive at {format_point(negative_at)}: "
+                "use wider bins, a lower degree or more events"
             )
         if p_values[b] < _MIN_P_VALUE:
             problems.append(
@@ -232,7 +234,7 @@ def diagnose_templates(templates: Templates, n_events: float | None = None) -> T
                 effective=float(effective[b]),
                 smallest_effective=float(smallest[b]),
                 p_value=float(p_values[b]),
-                negative_at=where,
+                negative_at=negative_at,
                 problems=tuple(problems),
             )
         )

@@ -1,18 +1,19 @@
-"""Morphing in a workspace: how it is recorded, and how it becomes a cost again.
+"""Morphed templates as HistFactory workspaces, and such workspaces as costs.
+
+`export_workspace` writes templates with backgrounds and systematic uncertainties as a workspace;
+`import_workspace` turns the workspace back into a cost in the parameters.
 
 HistFactory has no factor that is a function of parameters, and its JSON has no place for notes.
-A measurement, though, may configure parameters that the model has not (pyhf uses only those of the
-measurement it is asked for).  So the morphing of a channel is a measurement of its own, named
-``milinfer_morphing_CHANNEL``:
+But a measurement may configure parameters that the model does not have (pyhf reads only those of
+the measurement that it uses).  So the morphing of a channel is recorded in a separate measurement,
+named ``milinfer_morphing_CHANNEL``:
 
 * an entry for each parameter θ, with its starting value (``inits``) and range (``bounds``);
 * an entry for each tied normalisation factor, whose ``factors`` are the values of θ, in the order
-  of the entries above, at which the sample of that factor was made.
+  of the entries above, at which the sample of that factor was generated.
 
-It stays with the workspace through ``pyhf combine``, ``rename`` and the like.  Building a model of
-this measurement fails, rather than giving one without the tie.
-
-Morphed templates as a HistFactory workspace, with background and systematic uncertainties.
+``pyhf combine``, ``rename`` and similar commands keep it.  Building a model of this measurement
+fails, rather than giving one without the morphing.
 """
 
 from __future__ import annotations
@@ -21,20 +22,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.binned.pyhf_cost import PyhfCost, asimov_data
+from milinfer.binned.templates import Templates
 from milinfer.binned.workspaces import MORPHING, model_and_data, read_workspace, require_workspace
 from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, PathLikeStr, Point
 from milinfer.utils.polynomials import PolynomialBasis
-
-if TYPE_CHECKING:
-    from milinfer.binned.templates import Templates
 
 __all__ = [
     "BackgroundYields",
@@ -92,7 +91,7 @@ class WorkspaceMorphing:
         return dict(zip(self.factors, values.tolist(), strict=True))
 
     def measurement(self) -> dict[str, Any]:
-        """The measurement that records it."""
+        """Measurement that records the morphing."""
         names = self.basis.parameters
         return {
             "name": f"{MORPHING}{self.channel}",
@@ -111,7 +110,7 @@ class WorkspaceMorphing:
 
     @classmethod
     def from_measurement(cls, measurement: Mapping[str, Any]) -> WorkspaceMorphing:
-        """Read what :meth:`measurement` has written.
+        """Morphing from a measurement that :meth:`measurement` has written.
 
         Raises
         ------
@@ -127,7 +126,7 @@ class WorkspaceMorphing:
         if degree is None or not good or any(len(e["factors"]) != n for e in tied):
             msg = (
                 f"measurement {measurement['name']}: {len(tied)} factors at points in {n} "
-                "parameters are no morphing basis; export the templates again"
+                "parameters are not a morphing basis; export the templates again"
             )
             raise WorkspaceError(msg)
         names = tuple(str(e["name"]) for e in parameters)
@@ -143,14 +142,14 @@ class WorkspaceMorphing:
         )
         try:
             _ = morphing._matrix
-        except TemplateError as error:
+        except ParameterError as error:
             msg = f"measurement {measurement['name']}: {error}"
             raise WorkspaceError(msg) from error
         return morphing
 
 
 def workspace_morphings(workspace: Mapping[str, Any]) -> tuple[WorkspaceMorphing, ...]:
-    """The morphings that a workspace records, one for each morphed channel.
+    """Morphings that a workspace records, one for each morphed channel.
 
     Examples
     --------
@@ -172,25 +171,25 @@ def import_workspace(
 ) -> PyhfCost:
     """Make the cost of a workspace that :func:`export_workspace` has written.
 
-    The parameters of the morphing take the place of its normalisation factors.  Channels whose
-    parameters have the same names share them; their limits are what all channels allow.  A
-    parameter of interest that scales the signal is fixed at its starting value: it would do what
-    the parameters do.
+    The parameters of the morphing replace its normalisation factors.  Channels whose parameters
+    have the same names share them, within limits that all channels allow.  A parameter of interest
+    that scales the signal is fixed at its starting value, because the parameters of the morphing
+    already determine the signal.
 
     Parameters
     ----------
     source
-        JSON file, or what it holds.
+        JSON file, or its content.
     measurement
         Name of the measurement; default: the first.
     asimov
-        Point of which to take the expected data for the observed, as
+        Point whose expected data replace the observed ones, as in
         :meth:`milinfer.binned.pyhf_cost.PyhfCost.from_workspace`.
 
     Raises
     ------
     WorkspaceError
-        If the workspace is wrong or records no morphing; for one without, take
+        If the workspace is not valid or records no morphing; read one without morphing with
         :meth:`milinfer.binned.pyhf_cost.PyhfCost.from_workspace`.
     TemplateError
         If a factor that the morphing names is not in the model.
@@ -217,7 +216,7 @@ def import_workspace(
         msg = f"{name} records no morphing; PyhfCost.from_workspace reads a plain workspace"
         raise WorkspaceError(msg)
     parameters = tuple(dict.fromkeys(n for m in morphings for n in m.basis.parameters))
-    limits = {n: _limits(n, morphings) for n in parameters}
+    limits = {n: _common_range(n, morphings) for n in parameters}
     start = {n: v for m in reversed(morphings) for n, v in m.start.items()}
     index = [[parameters.index(n) for n in m.basis.parameters] for m in morphings]
 
@@ -241,7 +240,7 @@ def import_workspace(
     return cost(data) if asimov is None else cost(asimov_data(cost(data), asimov))
 
 
-def _limits(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:
+def _common_range(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:
     ranges = [m.limits[name] for m in morphings if name in m.limits]
     low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
     if not low < high:
@@ -251,25 +250,26 @@ def _limits(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, f
 
 
 SIGNAL = "signal"
-"""Name of all samples of the morphing basis together, for ``Systematic.samples``."""
+"""Name for all samples of the morphing basis together, in ``Systematic.samples``."""
 
 
 @dataclass(frozen=True, eq=False)
 class Systematic:
-    """What a nuisance parameter does at −1 and +1.
+    """Effect of a nuisance parameter on samples at its values −1 and +1.
 
-    The same name is the same parameter, on every sample and in every channel.
+    Systematics of the same name are one parameter, in all samples and channels.
 
     Parameters
     ----------
     name
-        Of the nuisance parameter, which has a standard normal constraint.
+        Name of the nuisance parameter, which has a standard normal constraint.
     low, high
-        At −1 and +1: relative shifts, such as −0.05, of the whole sample (``normsys``) or of each
-        bin, shape (n_bins,) (``histosys``); or :class:`~milinfer.binned.templates.Templates` of the
-        varied samples, for the signal alone (``histosys``).
+        Effect at −1 and +1: relative shifts, such as −0.05, of the whole sample (``normsys``) or of
+        each bin, shape (n_bins,) (``histosys``); or :class:`~milinfer.binned.templates.Templates`
+        of the varied samples, for the signal alone (``histosys``).
     samples
-        Names of backgrounds and ``"signal"``; default: all for numbers, the signal for templates.
+        Names of the samples that change, backgrounds or ``"signal"``; default: all samples for
+        numbers, the signal for templates.
 
     Examples
     --------
@@ -286,8 +286,8 @@ class Systematic:
     def kind(self) -> str:
         """``normsys`` or ``histosys``."""
         for side in (self.low, self.high):
-            # numpy takes templates for an object of no dimension.
-            if _is_templates(side) or np.ndim(side):  # type: ignore[arg-type]
+            # For numpy, templates are an object without dimensions.
+            if isinstance(side, Templates) or np.ndim(side):
                 return "histosys"
         return "normsys"
 
@@ -299,11 +299,11 @@ class BackgroundYields:
     Parameters
     ----------
     name
-        Of the sample.
+        Name of the sample.
     yields
-        Events in each bin, shape (n_bins,).
+        Expected events in each bin, shape (n_bins,).
     errors
-        Their Monte-Carlo errors, shape (n_bins,); default 0.
+        Monte-Carlo errors of the yields, shape (n_bins,); default 0.
     luminosity
         Whether it scales with the luminosity; a background taken from data does not.
 
@@ -333,38 +333,38 @@ def export_workspace(
 ) -> dict[str, Any]:
     """HistFactory workspace with one sample for each point of the morphing basis.
 
-    :func:`~milinfer.binned.workspace_morphing.import_workspace` makes the cost in θ of it again.
-    pyhf, cabinetry and others, which do not know the morphing, see its factors fixed: the signal at
-    ``point``, with all its uncertainties.
+    :func:`~milinfer.binned.workspace_morphing.import_workspace` turns it back into a cost in θ.
+    For pyhf, cabinetry and other tools, which do not know the morphing, its factors are fixed: they
+    see the signal at ``point``, with all its uncertainties.
 
     Parameters
     ----------
     templates
-        With a luminosity.
+        Templates with a luminosity.
     counts
-        Observed: a dataset, or counts of shape (n_bins,); default: expected at ``point``.
+        Observed dataset, or counts of shape (n_bins,); default: those expected at ``point``.
     systematics
-        Passed on to all samples of the basis, so that the relative shift is the same for every θ,
-        and templates of varied samples are morphed as the nominal ones are.
+        Systematic uncertainties.  They apply to all samples of the basis, so that a relative shift
+        is the same for every θ, and templates of varied samples are morphed like the nominal ones.
     background
-        Further samples.
+        Background samples.
     luminosity_uncertainty
-        Relative, such as 0.02: a ``lumi`` parameter.
+        Relative uncertainty, such as 0.02, of a ``lumi`` parameter.
     mc_stat
-        Whether Monte-Carlo errors count: a ``staterror`` with one factor for each bin
+        Whether to add Monte-Carlo errors: a ``staterror`` with one factor for each bin
         (Barlow–Beeston-lite), with the relative error of signal and background at ``point``.
     poi
-        Name of a factor for the strength of the signal, and parameter of interest; 1 is that of
-        ``point``.  For tools without the morphing: ``import_workspace`` fixes it.
+        Name of a parameter of interest that scales the signal, relative to that at ``point``.  It
+        is for tools without the morphing: ``import_workspace`` fixes it.
     point
-        Default: the point of the samples that is nearest to the origin.
+        Point of the signal; default: the point of the samples that is nearest to the origin.
     channel
-        Name; default: of the observable.
+        Name of the channel; default: that of the observable.
 
     Returns
     -------
     dict
-        HistFactory JSON, valid.
+        Valid HistFactory JSON.
 
     Raises
     ------
@@ -391,7 +391,7 @@ def export_workspace(
     if luminosity is None:
         msg = f"{name}: a workspace has yields and needs templates with luminosity= in 1/fb"
         raise TemplateError(msg)
-    at = _nearest(templates) if point is None else dict(point)
+    at = dict(templates.reference if point is None else point)
     theta = basis.array(at)
     low, high = templates.points.min(axis=0), templates.points.max(axis=0)
     if np.any((theta < low) | (theta > high)):
@@ -420,10 +420,14 @@ def export_workspace(
         if poi is not None:
             modifiers[sample].append({"name": poi, "type": "normfactor", "data": None})
     for systematic in systematics:
-        for sample, modifier in _systematic(systematic, templates, nominal, others).items():
-            known = {(m["name"], m["type"]) for m in modifiers[sample]}
-            if (modifier["name"], modifier["type"]) in known:
-                msg = f"{name}: {systematic.name} comes twice for the sample {sample}; merge them"
+        for sample, modifier in _systematic_modifiers(
+            systematic, templates, nominal, others
+        ).items():
+            earlier = {(m["name"], m["type"]) for m in modifiers[sample]}
+            if (modifier["name"], modifier["type"]) in earlier:
+                msg = (
+                    f"{name}: {systematic.name} is given twice for the sample {sample}; merge them"
+                )
                 raise TemplateError(msg)
             modifiers[sample].append(modifier)
     if luminosity_uncertainty is not None:
@@ -451,14 +455,17 @@ def export_workspace(
             }
         ],
         "observations": [
-            {"name": name, "data": _counts(templates, counts, at_point, others, name).tolist()}
+            {
+                "name": name,
+                "data": _observed_counts(templates, counts, at_point, others, name).tolist(),
+            }
         ],
         "measurements": [
             {
                 "name": "milinfer",
                 "config": {
                     "poi": poi or "",
-                    "parameters": _parameters(tie, theta, luminosity_uncertainty),
+                    "parameters": _parameter_entries(tie, theta, luminosity_uncertainty),
                 },
             },
             tie.measurement(),
@@ -467,17 +474,6 @@ def export_workspace(
     }
     require_workspace(workspace, f"workspace of {name}")
     return workspace
-
-
-def _nearest(templates: Templates) -> dict[str, float]:
-    span = np.abs(templates.points).max(axis=0)
-    distance = np.linalg.norm(templates.points / np.where(span > 0, span, 1.0), axis=1)
-    values = templates.points[int(np.argmin(distance))].tolist()
-    return dict(zip(templates.basis.parameters, values, strict=True))
-
-
-def _is_templates(x: object) -> bool:
-    return hasattr(x, "basis_points")
 
 
 def _per_bin(values: ArrayLike, like: FloatArray, what: str) -> FloatArray:
@@ -492,7 +488,7 @@ def _per_bin(values: ArrayLike, like: FloatArray, what: str) -> FloatArray:
     return np.broadcast_to(array, like.shape)
 
 
-def _counts(
+def _observed_counts(
     templates: Templates,
     counts: Sample | ArrayLike | None,
     at_point: FloatArray,
@@ -511,10 +507,10 @@ def _counts(
     return _per_bin(observed, at_point, f"counts of {name}")
 
 
-def _parameters(
+def _parameter_entries(
     tie: WorkspaceMorphing, theta: FloatArray, luminosity_uncertainty: float | None
 ) -> list[dict[str, Any]]:
-    # Free factors would fit anything; pyhf is to see the signal at the point.
+    # Free factors would fit any data; fixed ones give the signal at the point.
     parameters: list[dict[str, Any]] = [
         {"name": n, "inits": [w], "bounds": [[min(-10.0, 2 * w), max(10.0, 2 * w)]], "fixed": True}
         for n, w in tie.weights(theta).items()
@@ -528,24 +524,24 @@ def _parameters(
     return parameters
 
 
-def _systematic(
+def _systematic_modifiers(
     systematic: Systematic,
     templates: Templates,
     nominal: dict[str, FloatArray],
     others: dict[str, FloatArray],
 ) -> dict[str, dict[str, Any]]:
-    """The modifier of each sample that a systematic changes."""
-    varied = any(_is_templates(x) for x in (systematic.low, systematic.high))
-    wanted = systematic.samples or ((SIGNAL,) if varied else (SIGNAL, *others))
-    unknown = set(wanted) - {SIGNAL, *others}
-    if unknown or (varied and wanted != (SIGNAL,)):
+    """Modifier of each sample that a systematic changes."""
+    varied = any(isinstance(x, Templates) for x in (systematic.low, systematic.high))
+    names = systematic.samples or ((SIGNAL,) if varied else (SIGNAL, *others))
+    unknown = set(names) - {SIGNAL, *others}
+    if unknown or (varied and names != (SIGNAL,)):
         msg = (
-            f"systematic {systematic.name} is for {', '.join(wanted)}; there are {SIGNAL}"
+            f"systematic {systematic.name} is for {', '.join(names)}; there are {SIGNAL}"
             f"{''.join(f', {b}' for b in others)}, and varied templates are for {SIGNAL} alone"
         )
         raise TemplateError(msg)
-    targets = {**(nominal if SIGNAL in wanted else {})}
-    targets |= {b: others[b] for b in wanted if b != SIGNAL}
+    targets = {**(nominal if SIGNAL in names else {})}
+    targets |= {b: others[b] for b in names if b != SIGNAL}
     if systematic.kind == "normsys":
         low, high = 1.0 + float(systematic.low), 1.0 + float(systematic.high)  # type: ignore[arg-type]
         data = {"lo": low, "hi": high}
@@ -553,8 +549,8 @@ def _systematic(
             msg = f"systematic {systematic.name}: relative shifts must be above -1, not {data}"
             raise TemplateError(msg)
         return {s: {"name": systematic.name, "type": "normsys", "data": data} for s in targets}
-    lows = _varied(systematic, systematic.low, templates, targets)
-    highs = _varied(systematic, systematic.high, templates, targets)
+    lows = _varied_yields(systematic, systematic.low, templates, targets)
+    highs = _varied_yields(systematic, systematic.high, templates, targets)
     return {
         s: {
             "name": systematic.name,
@@ -565,26 +561,25 @@ def _systematic(
     }
 
 
-def _varied(
+def _varied_yields(
     systematic: Systematic,
     shift: float | ArrayLike | Templates,
     templates: Templates,
     targets: dict[str, FloatArray],
 ) -> dict[str, FloatArray]:
     """Yields of each sample under a variation."""
-    if _is_templates(shift):
-        varied: Templates = shift  # type: ignore[assignment]
-        same = varied.basis == templates.basis and np.array_equal(varied.edges, templates.edges)
-        if not same or varied.luminosity != templates.luminosity:
+    if isinstance(shift, Templates):
+        same = shift.basis == templates.basis and np.array_equal(shift.edges, templates.edges)
+        if not same or shift.luminosity != templates.luminosity:
             msg = (
                 f"systematic {systematic.name}: the varied templates have other parameters, "
-                "degree, edges or luminosity than the nominal ones; fill them alike"
+                "degree, edges or luminosity than the nominal ones; fill them in the same way"
             )
             raise TemplateError(msg)
         names = templates.basis.parameters
         # At the points of the nominal basis, whatever points the varied samples would choose.
         return {
-            sample: varied.expected(dict(zip(names, p.tolist(), strict=True)))
+            sample: shift.expected(dict(zip(names, p.tolist(), strict=True)))
             for sample, p in zip(targets, templates.basis_points, strict=True)
         }
     relative = np.asarray(shift, dtype=np.float64)

@@ -1,6 +1,7 @@
-"""HistFactory workspaces on disk: read with patches, checked to the last bin, written.
+"""HistFactory workspaces: reading with patches, checking, writing and displaying.
 
-Whether a workspace is one that pyhf can use: its schema, and what a schema cannot say.
+`require_workspace` checks whether pyhf can use a workspace: its schema, and the consistency of
+names, bins and numbers, which a schema cannot describe.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ __all__ = [
 
 
 class Workspace(dict[str, Any]):
-    """What the JSON of a workspace holds, as pyhf takes it; shown in a few words.
+    """Content of a workspace as the dictionary that pyhf takes, with a short representation.
 
     Examples
     --------
@@ -44,7 +45,7 @@ class Workspace(dict[str, Any]):
     """
 
     def __repr__(self) -> str:
-        # Also of one that its user has taken apart.
+        # It must also work if the user has removed parts.
         return f"Workspace({', '.join(str(c.get('name')) for c in self.get('channels', []))})"
 
     def _repr_html_(self) -> str:
@@ -80,7 +81,7 @@ def read_workspace(
     patch: PathLikeStr | None = None,
     signal: str | Sequence[float] | None = None,
 ) -> Workspace:
-    """Read a pyhf workspace, patched if wanted, and check it.
+    """Read a pyhf workspace, apply a patch to it if there is one, and check it.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def read_workspace(
     """
     spec = _load(path)
     if patch is not None:
-        spec = _patched(spec, Path(path), Path(patch), signal)
+        spec = _apply_patch(spec, Path(path), Path(patch), signal)
     elif signal is not None:
         msg = f"signal={signal!r} chooses from a patch set; give its file as patch="
         raise WorkspaceError(msg)
@@ -121,7 +122,7 @@ def read_workspace(
 
 
 def write_workspace(workspace: Mapping[str, Any], path: PathLikeStr) -> None:
-    """Check a workspace and write it as JSON, whole or not at all.
+    """Check a workspace and write it as JSON; an interrupted write leaves no partial file.
 
     Raises
     ------
@@ -139,7 +140,7 @@ def write_workspace(workspace: Mapping[str, Any], path: PathLikeStr) -> None:
 
 
 def is_workspace(path: PathLikeStr) -> bool:
-    """Whether a JSON file has the parts of a workspace, right or wrong.
+    """Whether a JSON file has the parts of a workspace, valid or not.
 
     Examples
     --------
@@ -186,7 +187,7 @@ def model_and_data(
     require_workspace(workspace)
     try:
         spec = pyhf.Workspace(workspace)
-        # By name, as pyhf warns where it takes the first of several by itself.
+        # By name, because pyhf warns if it has to take the first of several.
         model = spec.model(measurement_name=measurement or workspace["measurements"][0]["name"])
         data = np.asarray(spec.data(model), dtype=np.float64)
     except Exception as error:  # pyhf has no common base of its errors, and lets Python's through
@@ -197,7 +198,7 @@ def model_and_data(
 
 
 def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
-    """What a workspace is, in a few words: channels, samples, parameters, morphing.
+    """Summary of a workspace: channels, samples, parameters, morphing.
 
     Examples
     --------
@@ -228,8 +229,8 @@ def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
     return {
         "kind": "HistFactory workspace",
         "channels": "; ".join(
-            f"{c['name']} ({_number(len(observed[c['name']]), 'bin')}, "
-            f"{_number(len(c['samples']), 'sample')}, {sum(observed[c['name']]):g} events)"
+            f"{c['name']} ({_count(len(observed[c['name']]), 'bin')}, "
+            f"{_count(len(c['samples']), 'sample')}, {sum(observed[c['name']]):g} events)"
             for c in spec["channels"]
         ),
         "measurements": ", ".join(plain),
@@ -238,13 +239,13 @@ def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _number(n: int, what: str) -> str:
+def _count(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _load(path: PathLikeStr) -> Any:
     def refuse(constant: str) -> NoReturn:
-        msg = f"{path} has the number {constant}, which JSON does not know; replace it"
+        msg = f"{path} has the number {constant}, which is not allowed in JSON; replace it"
         raise WorkspaceError(msg)
 
     try:
@@ -267,7 +268,7 @@ def _load(path: PathLikeStr) -> Any:
         raise WorkspaceError(msg) from error
 
 
-def _patched(spec: Any, path: Path, patch: Path, signal: str | Sequence[float] | None) -> Any:
+def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[float] | None) -> Any:
     import jsonpatch
     import pyhf
 
@@ -303,28 +304,28 @@ def _patched(spec: Any, path: Path, patch: Path, signal: str | Sequence[float] |
 
 
 MORPHING = "milinfer_morphing_"
-"""Start of the name of a measurement that says how samples are morphed; see
+"""Start of the name of a measurement that records how samples are morphed; see
 :mod:`milinfer.binned.workspace_morphing`."""
 
 
 def require_workspace(spec: Any, name: str = "workspace") -> None:
-    """Check a workspace against pyhf's schema, and what a schema cannot say.
+    """Check a workspace against pyhf's schema, and for consistency.
 
     Beyond the schema: every channel has an observation; all bins agree in number; counts are
     finite and not negative; variations are finite, factors of ``normsys`` positive; the parameter
-    of interest exists; names come once.  Negative yields of single samples are allowed.
+    of interest exists; names are unique.  Negative yields of single samples are allowed.
 
     Parameters
     ----------
     spec
-        What the JSON holds.
+        Content of the JSON file.
     name
-        What to call it in messages.
+        Name of the workspace in messages.
 
     Raises
     ------
     WorkspaceError
-        With the JSON pointer of the first thing that is wrong.
+        With the JSON pointer of the first error.
 
     Examples
     --------
@@ -338,19 +339,19 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
     try:
         pyhf.schema.validate(spec, "workspace.json")
     except pyhf.exceptions.InvalidSpecification as error:
-        # A modifier may be one of many: look for the nearest thing that is meant.
+        # A modifier may have one of many types: report the error of the type that fits best.
         deepest = best_match([error.parent]) or error.parent
         fail(name, list(deepest.absolute_path), f"{deepest.message}; see the HistFactory schema")
     _require_consistent(spec, name)
 
 
 def fail(name: str, path: Sequence[str | int], what: str) -> NoReturn:
-    """Say what is wrong at a place in a workspace.
+    """Raise an error for one place in a workspace.
 
     Raises
     ------
     WorkspaceError
-        With the place as a JSON pointer.
+        Always, with the place as a JSON pointer.
 
     Examples
     --------
@@ -374,8 +375,8 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
     for i, channel in enumerate(spec["channels"]):
         at: list[str | int] = ["channels", i]
         if channel["name"] not in observed:
-            known = ", ".join(observed)
-            fail(name, at, f"channel {channel['name']!r} has no observation; there are {known}")
+            channels = ", ".join(observed)
+            fail(name, at, f"channel {channel['name']!r} has no observation; there are {channels}")
         k, counts = observed[channel["name"]]
         if not all(np.isfinite(n) and n >= 0 for n in counts):
             what = f"counts of channel {channel['name']!r} must be finite and not negative"
@@ -383,7 +384,7 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
         _require_once(channel["samples"], [*at, "samples"], name)
         for j, sample in enumerate(channel["samples"]):
             here = [*at, "samples", j]
-            for end, values in _arrays(sample):
+            for end, values in _bin_arrays(sample):
                 if len(values) != len(counts):
                     what = f"{len(values)} bins, but {len(counts)} in the observation of "
                     fail(name, [*here, *end], what + f"channel {channel['name']!r}; correct one")
@@ -408,7 +409,7 @@ def _require_measurement(
     config: Mapping[str, Any], at: list[str | int], name: str, modifiers: set[str]
 ) -> None:
     if config["poi"] and config["poi"] not in modifiers:
-        what = f"the parameter of interest {config['poi']!r} is no modifier of any sample"
+        what = f"the parameter of interest {config['poi']!r} is not a modifier of any sample"
         fail(name, [*at, "poi"], what)
     _require_once(config["parameters"], [*at, "parameters"], name)
     for k, entry in enumerate(config["parameters"]):
@@ -430,8 +431,8 @@ def _require_measurement(
         fail(name, [*at, "parameters"], what)
 
 
-def _arrays(sample: Mapping[str, Any]) -> Iterator[tuple[list[str | int], Sequence[float]]]:
-    """Everything in a sample that has a number for each bin, with the end of its pointer."""
+def _bin_arrays(sample: Mapping[str, Any]) -> Iterator[tuple[list[str | int], Sequence[float]]]:
+    """All lists of a sample with one number per bin, with the end of their JSON pointers."""
     yield ["data"], sample["data"]
     for m, modifier in enumerate(sample["modifiers"]):
         if modifier["type"] == "histosys":
@@ -445,4 +446,4 @@ def _require_once(items: Sequence[Mapping[str, Any]], at: list[str | int], name:
     names = [item["name"] for item in items]
     for k, item in enumerate(names):
         if item in names[:k]:
-            fail(name, [*at, k, "name"], f"{item!r} comes twice")
+            fail(name, [*at, k, "name"], f"the name {item!r} is used twice")

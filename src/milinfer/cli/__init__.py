@@ -15,7 +15,7 @@ from milinfer.version import __version__
 
 __all__ = ["cli", "main"]
 
-# Commands by module; a module is imported when one of its commands is called or listed.
+# Modules of the commands; a module is imported when one of its commands is called or listed.
 _COMMANDS = {
     "demo": "demo",
     "init": "workflow",
@@ -35,7 +35,7 @@ _COMMANDS = {
 
 
 class _Failure(click.ClickException):
-    """An error that milinfer knows: one message, and code 2 as for wrong options."""
+    """An error of milinfer: shown as one message, with exit code 2 as for wrong options."""
 
     exit_code = 2
 
@@ -53,7 +53,7 @@ _ALIASES = {"n_events": "events_per_toy", "client": "scheduler", "n_toys": "toys
 
 
 def _in_options(text: str, command: click.Command) -> str:
-    """A message with the options of a command in the place of the arguments of its functions.
+    """Replace names of arguments in a message by the options of a command.
 
     Examples
     --------
@@ -75,8 +75,8 @@ def _in_options(text: str, command: click.Command) -> str:
 
 class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        # Where in the package a warning comes from says nothing to who types a command.
-        shown, warnings.formatwarning = warnings.formatwarning, _one_line
+        # Users of a command need no file and line of the package that a warning comes from.
+        format_before, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
             return super().invoke(ctx)
         except (MilinferError, OSError) as error:
@@ -86,10 +86,10 @@ class _LazyGroup(click.Group):
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             text = text if command is None else _in_options(text, command)
             if not isinstance(error, MilinferError):  # permissions, a full disk
-                text = f"{text}; see to that file or folder, and try again"
+                text = f"{text}; check that file or folder, and try again"
             raise _Failure(text) from error
         finally:
-            warnings.formatwarning = shown
+            warnings.formatwarning = format_before
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -118,5 +118,5 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors that milinfer knows end with code 2 and one message."""
+    """Run the command line; an error of milinfer ends with one message and exit code 2."""
     cli()

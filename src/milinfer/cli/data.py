@@ -168,20 +168,20 @@ def features(
     \b
     milinfer features events.lhe.gz --out features.parquet
     """
-    from milinfer.samples.sample_files import read_sample, sample_balance, write_sample
+    from milinfer.samples.sample import Sample, sample_balance
 
     start = time.perf_counter()
-    sample = read_sample(
+    sample = Sample.from_file(
         source,
         features=feature_set,
         point=None if point is None else parse_point(point),
         process=process,
-        on_missing=on_missing,  # type: ignore[arg-type]  # click has checked the choice
+        on_missing=on_missing,
         keep_reweights=keep_weights,
         workers=workers,
     )
     seconds = time.perf_counter() - start
-    write_sample(sample, out)
+    sample.to_file(out)
     rejected = sample.provenance.get("rejected", {})
     click.echo(
         f"{source} → {out}: {sample_balance(sample, str(source))}; {sample.label}, "
@@ -210,7 +210,7 @@ def features(
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @json_option
 def inspect(path: Path, json_path: Path | None) -> None:
-    """Say in a screen what a file is: events, features, model, calibration, workspace, results.
+    """Show what a file contains: events, features, model, calibration, workspace, results.
 
     \b
     milinfer inspect events.root
@@ -229,7 +229,7 @@ def inspect(path: Path, json_path: Path | None) -> None:
 
 
 def _text(value: object) -> str:
-    """A fact in words: lists without the brackets of Python, ranges in those of mathematics."""
+    """Text of a fact: lists without brackets, ranges in square brackets."""
     if isinstance(value, (list, tuple)):
         parts = [_text(v[0]) if isinstance(v, list) and len(v) == 1 else v for v in value]
         return ", ".join(

@@ -52,7 +52,7 @@ __all__ = ["compare", "fit", "report", "train"]
     type=click.Choice(["hard", "joint"]),
     default="hard",
     show_default=True,
-    help="The sample of an event, or the joint likelihood ratio that its weights know.",
+    help="The sample of an event, or the joint likelihood ratio from its weights.",
 )
 @click.option(
     "--order",
@@ -125,8 +125,10 @@ def train(
         reference=reference,
         seed=seed,
     )
-    given: dict[str, Any] = {"epochs": epochs, "batch_events": batch_events}
-    training = replace(model.default_training, **{k: v for k, v in given.items() if v is not None})
+    options: dict[str, Any] = {"epochs": epochs, "batch_events": batch_events}
+    training = replace(
+        model.default_training, **{k: v for k, v in options.items() if v is not None}
+    )
     model = replace(model, training=training)
     start = time.perf_counter()
     with (
@@ -233,13 +235,15 @@ def fit(
     if belt_path is not None:
         belt = Belt.load(belt_path)
         for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
-            found = belt.interval(cost, cl)
-            click.echo(f"Neyman, {cl:.2%}: {found}")
-            if any(any(ends) for ends in found.at_bound):
-                click.echo("  an end of it is the end of the belt: make one of more true values")
-            belt_figures[key] = found.intervals
-            belt_figures[f"{key}_error"] = found.errors
-            belt_figures[f"{key}_at_bound"] = found.at_bound
+            interval = belt.interval(cost, cl)
+            click.echo(f"Neyman, {cl:.2%}: {interval}")
+            if any(any(ends) for ends in interval.at_bound):
+                click.echo(
+                    "  the interval reaches the edge of the belt; build a belt over a wider range"
+                )
+            belt_figures[key] = interval.intervals
+            belt_figures[f"{key}_error"] = interval.errors
+            belt_figures[f"{key}_at_bound"] = interval.at_bound
     if out is not None:
         from milinfer.plotting.results import plot_scans
 
@@ -340,6 +344,7 @@ def compare(
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.workflow.analysis import Analysis, analyse, summary_table
     from milinfer.workflow.provenance import InputFile, Provenance, input_file
+    from milinfer.workflow.report import write_report
 
     models = tuple(BagLikelihood.load(path) for path in model_paths)
     parameter = models[0].parameter
@@ -385,7 +390,7 @@ def compare(
             tuple(inputs),
         ),
     )
-    result.write(out)
+    write_report(result, out)
     summary = result.summary()
     Console().print(summary_table(summary))
     click.echo(f"{out / 'report.html'}")
@@ -396,7 +401,7 @@ def compare(
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @json_option
 def report(directory: Path, json_path: Path | None) -> None:
-    """Print the table of a finished run and say where its report lies.
+    """Print the results of a finished run and the path of its report.
 
     \b
     milinfer report demo
@@ -415,15 +420,8 @@ def report(directory: Path, json_path: Path | None) -> None:
 
 
 def _read_data(spec: str, feature_set: str) -> Any:
-    """A dataset; the point does not matter, data have none."""
-    from milinfer.exceptions import ParameterError
-    from milinfer.samples.sample import Sample
+    """Read a dataset; it needs no parameter point."""
+    from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)
-    try:
-        sample = Sample.from_file(path, point=point, features=feature_set)
-    except ParameterError:
-        if point is not None:
-            raise
-        sample = Sample.from_file(path, point={}, features=feature_set)
-    return sample.as_data()
+    return read_data(path, point=point, features=feature_set).as_data()

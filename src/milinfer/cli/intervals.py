@@ -1,4 +1,4 @@
-"""Commands that make intervals honest: ``calibrate``, ``neyman``, ``coverage``."""
+"""Commands that run toys: ``calibrate``, ``neyman``, ``coverage``."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from milinfer.intervals.belt import Belt
     from milinfer.intervals.coverage import Coverage
     from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.toys.toys import ToyEnsemble
+    from milinfer.toys.ensemble import ToyEnsemble
 
 __all__ = ["calibrate", "coverage", "neyman"]
 
 
 @dataclass(frozen=True)
 class ToyOptions:
-    """What all commands that throw toys from files are told."""
+    """Options of all commands that generate toys from files."""
 
     files: tuple[str, ...]
     model_path: Path
@@ -56,7 +56,7 @@ class ToyOptions:
     scheduler: str | None
 
     def throw(self, one_each: int | None = None) -> tuple[BagLikelihood, list[ToyEnsemble]]:
-        """The model, and its toys at all truths, or one at each of many between the outermost."""
+        """Model and its toys at all true values, or one toy at each of `one_each` others."""
         from milinfer.learning.bag_likelihood import BagLikelihood
         from milinfer.toys.pool import EventPool
         from milinfer.toys.toys import Toys
@@ -73,7 +73,7 @@ class ToyOptions:
             if min(values) == max(values):
                 msg = "--regression draws true values between two --truths, or points of samples"
                 raise click.UsageError(msg)
-            # A stream of its own: that of the toys begins with the same seed.
+            # The toys use a stream of random numbers with the same seed, so this needs another.
             rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1,)))
             values, n_toys = rng.uniform(min(values), max(values), one_each).tolist(), 1
         toys = Toys(EventPool(samples, self.degree), self.events_per_toy, self.seed)
@@ -89,14 +89,14 @@ class ToyOptions:
 
 
 def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of all commands that throw toys from files, handed on as :class:`ToyOptions`."""
+    """Add the options of commands that generate toys; the function gets a :class:`ToyOptions`."""
 
     @wraps(function)
-    def command(**given: Any) -> None:
-        own = {f.name: given.pop(f.name) for f in fields(ToyOptions)}
-        function(options=ToyOptions(**own), **given)
+    def command(**arguments: Any) -> None:
+        options = {f.name: arguments.pop(f.name) for f in fields(ToyOptions)}
+        function(options=ToyOptions(**options), **arguments)
 
-    # Options that the function has from other decorators stay with it.
+    # Options from other decorators of the function are kept.
     decorated: Callable[..., Any] = command
     for option in (
         scheduler_option("whose workers throw the toys instead of --workers."),
@@ -116,8 +116,8 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--truths",
             type=str,
             default=None,
-            help="Where to throw toys: -0.3,0,0.3 or first:last:number; default: where the "
-            "samples are. Other values need --weight-degree.",
+            help="True values of the toys: -0.3,0,0.3 or first:last:number; default: those "
+            "of the samples. Other values need --weight-degree.",
         ),
         n_toys_option,
         n_events_option,
@@ -303,7 +303,7 @@ def coverage(
         methods["Neyman belt"] = Belt.load(belt_path)
     model, ensembles = options.throw()
     scan = coverage_scan(ensembles, methods)
-    # The strongest method last: its rows are the ones that the JSON calls coverage68.
+    # The first method with a calibration or belt gives coverage68 in the JSON.
     chosen = list(methods)[1] if len(methods) > 1 else "as trained"
     pairs = list(zip(scan.of(chosen, CL68), scan.of(chosen, CL95), strict=True))
     for inner, outer in pairs:
@@ -339,7 +339,7 @@ def coverage(
     )
 
 
-def _claim(found: Coverage) -> str:
-    """Coverage with the error of the toys, that of their pool where it is known, and the claim."""
-    pool = "" if np.isnan(found.pool_error) else f" ± {found.pool_error:.2%} (pool)"
-    return f"{found.coverage:.2%} ± {found.error:.2%}{pool} for {found.cl:.2%} claimed"
+def _claim(result: Coverage) -> str:
+    """Coverage with its errors from the toys and from their pool, and the claimed level."""
+    pool = "" if np.isnan(result.pool_error) else f" ± {result.pool_error:.2%} (pool)"
+    return f"{result.coverage:.2%} ± {result.error:.2%}{pool} for {result.cl:.2%} claimed"

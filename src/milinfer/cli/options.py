@@ -1,4 +1,4 @@
-"""Options and small helpers shared by the commands."""
+"""Options and helpers shared by the commands."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ _FIGURES = (".svg", ".pdf", ".png")
 
 
 def figure_option(help_text: str) -> Callable[[F], F]:
-    """``--out FIGURE``, refused before the work where its kind cannot be drawn."""
+    """``--out FIGURE``; other kinds of files are refused before the work begins."""
 
-    def checked(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    def check_suffix(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
         if path is not None and path.suffix.lower() not in _FIGURES:
             msg = f"{path}: a figure is one of {', '.join(_FIGURES)}; choose another suffix"
             raise click.BadParameter(msg)
@@ -111,7 +111,7 @@ def figure_option(help_text: str) -> Callable[[F], F]:
     return click.option(
         "--out",
         type=click.Path(dir_okay=False, path_type=Path),
-        callback=checked,
+        callback=check_suffix,
         help=f"{help_text} ({', '.join(_FIGURES)}).",
     )
 
@@ -141,7 +141,7 @@ def scheduler_option(help_text: str) -> Callable[[F], F]:
 
 
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
-    """Write figures where ``--json`` asks for it; plain numbers, sorted by nothing."""
+    """Write the numbers of a command to the file of ``--json``, if it is given."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(_plain(figures), indent=2) + "\n")
@@ -193,19 +193,19 @@ def values_spec(spec: str) -> list[float]:
     try:
         if ":" in spec:
             first, last, number = spec.split(":")
-            # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
+            # Rounding makes 0.1 equal the 0.1 of a sample, in spite of the arithmetic of linspace.
             return [
                 float(round(v, 10)) + 0.0
                 for v in np.linspace(float(first), float(last), int(number))
             ]
         return [float(v) for v in spec.split(",")]
     except ValueError as error:
-        msg = f"{spec!r} is no list of values: write -0.3,0,0.3 or first:last:number"
+        msg = f"{spec!r} is not a list of values: write -0.3,0,0.3 or first:last:number"
         raise ParameterError(msg) from error
 
 
 def streamed_samples(specs: Sequence[str], events_in_memory: int) -> StreamedSamples:
-    """Parquet files given on the command line, one for each point, to be read in pieces."""
+    """Samples of Parquet files on the command line, one for each point, read in pieces."""
     from milinfer.samples.streaming import StreamedSample, StreamedSamples
 
     parts = [split_spec(spec) for spec in specs]
@@ -226,13 +226,13 @@ def read_samples(
 
     `on_file` is called with each file and what came out of it.
     """
-    by_point: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
+    parts: list[Sample] = []
     for spec in specs:
         point, path = split_spec(spec)
         sample = Sample.from_file(path, point=point, features=features)
         on_file(path, sample)
-        by_point.setdefault(tuple(sample.point.items()), []).append(sample)
-    samples = SampleSet(tuple(Sample.concatenate(group) for group in by_point.values()))
+        parts.append(sample)
+    samples = SampleSet.by_point(parts)
     if parameter is not None and parameter not in samples.parameters:
         msg = f"the samples have the parameters {samples.parameters}, not {parameter!r}"
         raise ParameterError(msg)

@@ -20,7 +20,7 @@ __all__ = ["init", "run"]
 
 @click.command()
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="analysis.toml")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def init(path: Path, overwrite: bool) -> None:
     """Write a commented configuration of an analysis, to be edited.
 
@@ -34,23 +34,23 @@ def init(path: Path, overwrite: bool) -> None:
 
 @click.command()
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Say which steps would be done, and why; do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show which steps would be done and why; do nothing.")
 @json_option
 def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
-    """Run an analysis from its configuration; steps that are done already stay as they are.
+    """Run an analysis from its configuration; finished steps are not repeated.
 
-    A run that was stopped, by Ctrl-C or otherwise, goes on where it was; its result is that of one
-    that was not stopped.
+    An interrupted run continues after the last finished step, and gives the same result as an
+    uninterrupted one.
 
     \b
     milinfer run analysis.toml --dry-run
     milinfer run analysis.toml
     """
     from milinfer.workflow.analysis import summary_table
-    from milinfer.workflow.configuration import read_configuration
+    from milinfer.workflow.configuration import AnalysisConfig
     from milinfer.workflow.run import plan_analysis, run_analysis
 
-    config = read_configuration(path)
+    config = AnalysisConfig.from_file(path)
     if dry_run:
         plan = plan_analysis(config)
         Console().print(plan_table(plan))

@@ -5,30 +5,19 @@
 `vbf_hzz`
     A background to it.
 `observable`
-    The lead case's exact likelihood ratio given what a detector sees.
+    Exact likelihood ratio of the lead case, given only what a detector sees.
+`contamination`
+    Bags of signal events among background, with the exact answers.
 `gaussian`
-    Closed-form examples.
+    Gaussian examples with closed-form likelihood ratios.
+`quadratic`
+    A quadratic EFT problem in one or two parameters, with a hidden variable.
 `public`
     Readers of the public samples of [NT], which are not part of the package.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from milinfer.datasets import gaussian as gaussian
-    from milinfer.datasets import observable as observable
-    from milinfer.datasets import public as public
-    from milinfer.datasets import vbf_hww as vbf_hww
-    from milinfer.datasets import vbf_hzz as vbf_hzz
-
-__all__ = ["gaussian", "observable", "public", "vbf_hww", "vbf_hzz"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return import_module(f"milinfer.datasets.{name}")
-    msg = f"module 'milinfer.datasets' has no attribute {name!r}"
-    raise AttributeError(msg)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -121,7 +121,7 @@ def quadratic_of_invariants(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """|M|² without propagators and constants, from the invariants s_ij = (p_i + p_j)² alone.
 
-    Much cheaper than spinors where the momenta themselves are not needed.
+    Much cheaper than spinors if the momenta themselves are not needed.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def production(p: FloatArray) -> FloatArray:
 
 
 def production_of_invariants(s: Invariants) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """As :func:`production`, from invariants alone.
+    """Compute :func:`production` from invariants alone.
 
     Examples
     --------
@@ -228,7 +228,7 @@ def decay_ww(p: FloatArray) -> FloatArray:
 
 
 def decay_ww_of_invariants(s: Invariants) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """As :func:`decay_ww`, from invariants alone.
+    """Compute :func:`decay_ww` from invariants alone.
 
     Examples
     --------
@@ -274,7 +274,7 @@ def decay_zz(p: FloatArray) -> FloatArray:
 
 
 def decay_zz_of_invariants(s: Invariants) -> FloatArray:
-    """As :func:`decay_zz`, from invariants alone.
+    """Compute :func:`decay_zz` from invariants alone.
 
     Examples
     --------
@@ -307,7 +307,7 @@ def mean_decay_zz(
     Returns
     -------
     ndarray
-        As :func:`decay_zz`, for one neutrino flavour.
+        Mean of :func:`decay_zz`, for one neutrino flavour.
 
     Examples
     --------

@@ -2,16 +2,16 @@ r"""Bags of signal events among background: samples to train on, bags to test wi
 
 A contaminated bag holds :math:`n_s` events of a signal that depends on θ and :math:`n_b` of a
 background that does not.  With :math:`b = p_b(x)/p_s(x|\theta_0)` and :math:`\lambda` the signal's
-log-ratio there are three exact answers to the question whether the bag is of θ or of θ0:
+log-ratio, the exact log-ratio of a bag between θ and θ0 depends on what is known of it:
 
-* who knows which events are signal adds up their λ, and loses nothing to the background;
-* who knows the number of signal events alone has to sum over all ways to choose them
+* if the signal events are known, it is the sum of their λ, and the background costs nothing;
+* if only their number is known, it is a sum over all ways to choose them
   (:func:`composition_llr`);
-* who takes each event for one of a mixture adds up :func:`mixture_llr`, which is exact where the
-  number of signal events fluctuates (binomially).
+* if each event is taken as one of a mixture, it is the sum of :func:`mixture_llr`, which is exact
+  if the number of signal events fluctuates (binomially).
 
-The first is no bound for classifiers: unless the background is disjoint from the signal, no
-function of the features reaches it.
+The first is not a useful bound for classifiers: unless the background is disjoint from the signal,
+no function of the features reaches it.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ def contaminate(
     samples
         Signal at each parameter point.
     background
-        With the same features.
+        Background with the same features.
     ratio
         Background events for each signal event, not negative; the number of events is rounded.
     seed
-        Of the split.
+        Seed of the split.
 
     Returns
     -------
     SampleSet
         The mixtures, at the same points.  In each, the weights of either process have a mean of
-        one.  What belongs to the signal alone, such as weights at other points, is not kept.
+        one.  Data of the signal alone, such as weights at other points, are not kept.
 
     Raises
     ------
     ParameterError
-        If the ratio is negative or no number.
+        If the ratio is negative or not a number.
     SampleError
         If features differ, the background has too few events, or weights have no positive mean.
 
@@ -84,19 +84,19 @@ def contaminate(
             f"{samples.feature_names}; give both the same, in the same order"
         )
         raise SampleError(msg)
-    wanted = [round(ratio * len(s)) for s in samples]
-    if sum(wanted) > len(background):
+    n_background = [round(ratio * len(s)) for s in samples]
+    if sum(n_background) > len(background):
         msg = (
-            f"{background.label}: {sum(wanted)} events are needed, {ratio:g} for each of "
+            f"{background.label}: {sum(n_background)} events are needed, {ratio:g} for each of "
             f"{samples.n_events} signal events, but there are {len(background)}"
         )
         raise SampleError(msg)
     order = np.random.default_rng(seed).permutation(len(background))
-    stops = np.cumsum(wanted)
+    stops = np.cumsum(n_background)
     return SampleSet(
         tuple(
             _mixture(signal, background.take(order[stop - n : stop]))
-            for signal, stop, n in zip(samples, stops, wanted, strict=True)
+            for signal, stop, n in zip(samples, stops, n_background, strict=True)
         )
     )
 
@@ -138,12 +138,12 @@ class ContaminatedBags(NamedTuple):
     weights: FloatArray
 
     def with_background(self, n_background: int) -> ContaminatedBags:
-        """The same bags with less background: the first events of each.
+        """Keep only the first background events of each bag.
 
         Raises
         ------
         ParameterError
-            If they have less.
+            If the bags have fewer.
         """
         if not 0 <= n_background <= self.background.shape[1]:
             most = self.background.shape[1]
@@ -152,7 +152,7 @@ class ContaminatedBags(NamedTuple):
         return self._replace(background=self.background[:, :n_background])
 
     def gather(self, signal: FloatArray, background: FloatArray) -> FloatArray:
-        """What each event of the bags has, given that of the samples' events; (n_bags, n)."""
+        """Values of the events of the bags, from those of the samples' events; (n_bags, n)."""
         return np.concatenate([signal[self.signal], background[self.background]], axis=1)
 
 
@@ -167,7 +167,7 @@ def contaminated_bags(
 ) -> ContaminatedBags:
     """Group events into bags of `n_signal` signal and `n_background` background events.
 
-    Events of one weight are in one bag at most; otherwise see
+    If all weights are equal, each event is in at most one bag; otherwise see
     :func:`milinfer.samples.bags.draw_bags`.
 
     Parameters
@@ -175,18 +175,18 @@ def contaminated_bags(
     signal, background
         Events that no classifier was trained on.
     n_signal, n_background
-        Numbers in each bag; `n_background` may be 0.
+        Numbers of events in each bag; `n_background` may be 0.
     n_bags
-        Default: as many as both samples can fill.
+        Number of bags; default: as many as both samples can fill.
     seed
-        Of the grouping.
+        Seed of the grouping.
 
     Raises
     ------
     SampleError
         If there are too few events.
     ParameterError
-        If a number cannot be.
+        If a number of events or bags is too small.
 
     Examples
     --------
@@ -201,25 +201,25 @@ def contaminated_bags(
     if n_signal < 1 or n_background < 0 or (n_bags is not None and n_bags < 1):
         msg = (
             f"bags of n_signal={n_signal} and n_background={n_background} events, n_bags={n_bags}: "
-            "bags and signal events are 1 at least, background 0"
+            "give at least one bag and one signal event, and no negative background"
         )
         raise ParameterError(msg)
-    asked = [(signal, n_signal), *([(background, n_background)] if n_background else [])]
-    filled = min(len(sample) // n for sample, n in asked)
-    wanted = max(filled, 1) if n_bags is None else n_bags
-    for sample, n in asked:
-        if wanted * n > len(sample):
+    numbers = [(signal, n_signal), *([(background, n_background)] if n_background else [])]
+    if n_bags is None:
+        n_bags = max(min(len(sample) // n for sample, n in numbers), 1)
+    for sample, n in numbers:
+        if n_bags * n > len(sample):
             msg = (
-                f"{sample.label}: {len(sample)} events do not fill {wanted} bags with {n} each; "
+                f"{sample.label}: {len(sample)} events do not fill {n_bags} bags with {n} each; "
                 "use more events or fewer bags"
             )
             raise SampleError(msg)
     rng = np.random.default_rng(seed)
-    first = draw_bags(signal.weights, n_signal, rng, n_bags=wanted)
-    empty = np.zeros((wanted, 0), dtype=np.int64)
+    first = draw_bags(signal.weights, n_signal, rng, n_bags=n_bags)
+    empty = np.zeros((n_bags, 0), dtype=np.int64)
     if not n_background:
         return ContaminatedBags(first.index, empty, first.weights)
-    second = draw_bags(background.weights, n_background, rng, n_bags=wanted)
+    second = draw_bags(background.weights, n_background, rng, n_bags=n_bags)
     return ContaminatedBags(first.index, second.index, first.weights * second.weights)
 
 
@@ -238,7 +238,7 @@ def mixture_llr(llr: ArrayLike, log_background: ArrayLike, ratio: float) -> Floa
     Returns
     -------
     ndarray
-        Of the same shape.
+        Shape of `llr`.
 
     Examples
     --------
@@ -300,8 +300,8 @@ def _log_symmetric(log_values: FloatArray, degree: int) -> FloatArray:
     powers: FloatArray = np.full((degree + 1, n_rows), -np.inf)
     powers[0] = 0.0
     for k in range(n):
-        # From the top: the polynomials of lower degree are those without this value.
+        # From the highest degree down, so that the lower ones do not contain this value yet.
         top = min(k + 1, degree)
         np.logaddexp(powers[1 : top + 1], powers[:top] + log_values[:, k], out=powers[1 : top + 1])
-    found: FloatArray = powers[degree]
-    return found
+    logs: FloatArray = powers[degree]
+    return logs

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from milinfer.likelihood.models import EventModel
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray
@@ -26,7 +27,7 @@ __all__ = [
 
 
 def generate(n_events: int, mu: float, *, seed: int, n_features: int = 1) -> Sample:
-    """Events with mean `mu` and unit variance in ``x0`` (and noise in ``x1``, ``x2``, …).
+    """Generate events with mean `mu` and unit variance in ``x0`` (noise in ``x1``, ``x2``, …).
 
     Examples
     --------
@@ -47,7 +48,7 @@ def generate(n_events: int, mu: float, *, seed: int, n_features: int = 1) -> Sam
 
 
 def samples(n_events: int, values: Sequence[float], *, seed: int, n_features: int = 1) -> SampleSet:
-    """One sample for each mean.
+    """Generate one sample for each mean.
 
     Examples
     --------
@@ -101,7 +102,7 @@ def log_likelihood_ratio(x: ArrayLike, mu: ArrayLike, reference: float = 0.0) ->
 
 
 def fisher_information(n_events: int) -> float:
-    """Exact Fisher information of `n_events` about the mean: one an event.
+    """Exact Fisher information of `n_events` about the mean: one per event.
 
     Examples
     --------
@@ -112,8 +113,8 @@ def fisher_information(n_events: int) -> float:
 
 
 @dataclass(frozen=True)
-class MeanModel:
-    r"""Likelihood ratio of the mean, exact or wrong by known factors: a yardstick for calibrations.
+class MeanModel(EventModel):
+    r"""Likelihood ratio of the mean, exact or wrong by known factors, to test calibrations with.
 
     Its surfaces are :math:`c\,N\,[(r\bar x + b)\,\mu - \mu^2/2]`.
 
@@ -124,7 +125,7 @@ class MeanModel:
     response, shift
         r and b: the estimate is r·x̄ + b.
     name
-        Of the model.
+        Name of the model.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Generated events with their exact truth, and their form as LHE events."""
+"""Generated events with their exact likelihood ratio, as LHE events and as samples."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class GeneratedEvents:
     point
         Parameter point of the generation; empty for a background.
     process
-        Its name.
+        Name of the process.
     seed
         Seed of the generation.
     overshoot
@@ -87,12 +87,12 @@ class GeneratedEvents:
 
     def cross_section_ratio(self) -> CrossSectionRatio:
         """σ(c)/σ(c_gen) with statistical covariance, from the events' own coefficients."""
-        own = self.joint_ratio(self.point.get("c_HW", 0.0))
-        ratios = self.coefficients / own[:, None]
+        at_generation = self.joint_ratio(self.point.get("c_HW", 0.0))
+        ratios = self.coefficients / at_generation[:, None]
         return CrossSectionRatio(ratios.mean(axis=0), np.cov(ratios.T) / len(self))
 
     def take(self, index: IntArray | slice) -> GeneratedEvents:
-        """Some of the events."""
+        """Select events by index or slice."""
         return dataclasses.replace(
             self,
             momenta=self.momenta[index],
@@ -121,7 +121,7 @@ class GeneratedEvents:
         )
 
     def to_events(self, weights: Sequence[Point] | Mapping[str, Point] = ()) -> tuple[Any, LHEInfo]:
-        """Awkward events as :func:`milinfer.io.lhe.read` gives them, and what goes with them.
+        """Awkward events as :func:`milinfer.io.lhe.read` gives them, and their header.
 
         Every event has the cross-section in pb as its weight, so that the mean of the weights is
         the cross-section (IDWTUP = −4).
@@ -129,25 +129,25 @@ class GeneratedEvents:
         Parameters
         ----------
         weights
-            Points at which each event shall carry a weight: genWeight · |M(c)|²/|M(c_gen)|².
-            Ids come from the mapping, or from :func:`milinfer.utils.points.point_id`.
+            Points at which each event carries a weight, genWeight · |M(c)|²/|M(c_gen)|².
+            Their ids are the keys of a mapping, or given by :func:`milinfer.utils.points.point_id`.
 
         Raises
         ------
         ParameterError
             If a point has another parameter than c_HW, or the process has none.
         """
-        from milinfer.io.lhe import LHEInfo, LHEProcess, LHEWeight, make_events
+        from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
+        from milinfer.io.event.record import make_events
 
         named = weights if isinstance(weights, Mapping) else {point_id(p): p for p in weights}
         for point in named.values():
             if set(point) != {"c_HW"} or not self.point:
-                msg = f"no weights at {format_point(point)}: {self.process} knows " + (
-                    "c_HW alone" if self.point else "no parameter"
-                )
+                parameters = "only c_HW" if self.point else "no parameter"
+                msg = f"no weights at {format_point(point)}: {self.process} has {parameters}"
                 raise ParameterError(msg)
         n, k = self.pdg_ids.shape
-        own = self.joint_ratio(self.point.get("c_HW", 0.0))
+        at_generation = self.joint_ratio(self.point.get("c_HW", 0.0))
         columns = {
             "px": self.momenta[..., 0],
             "py": self.momenta[..., 1],
@@ -175,7 +175,7 @@ class GeneratedEvents:
                 "LHE_alphaQCD": np.full(n, 0.1),
             },
             {
-                name: self.cross_section * self.joint_ratio(point["c_HW"]) / own
+                name: self.cross_section * self.joint_ratio(point["c_HW"]) / at_generation
                 for name, point in named.items()
             },
         )
@@ -195,14 +195,14 @@ class GeneratedEvents:
         features: str | FeatureSet = "vbf_2l2j_invariant",
         weights: Sequence[Point] | Mapping[str, Point] = (),
     ) -> Sample:
-        """Features of the events as a sample, without the detour through files.
+        """Sample of the features of the events, without writing files.
 
         Parameters
         ----------
         features
             As for :func:`milinfer.features.feature_set`.
         weights
-            Points at which each event shall carry a weight, in units of its own; as for
+            Points at which each event carries a weight, relative to its weight; as for
             :meth:`to_events`.
 
         Raises
@@ -221,7 +221,7 @@ class GeneratedEvents:
 
         events, _ = self.to_events(weights)
         table = feature_set(features).from_lhe(events)
-        own = self.joint_ratio(self.point.get("c_HW", 0.0))
+        at_generation = self.joint_ratio(self.point.get("c_HW", 0.0))
         points = weights if isinstance(weights, Mapping) else {point_id(p): p for p in weights}
         return Sample(
             table.array,
@@ -230,7 +230,7 @@ class GeneratedEvents:
             process=self.process,
             cross_section=self.cross_section,
             cross_section_error=self.cross_section_error,
-            reweights={k: self.joint_ratio(p["c_HW"]) / own for k, p in points.items()},
+            reweights={k: self.joint_ratio(p["c_HW"]) / at_generation for k, p in points.items()},
             reweight_points=dict(points),
             provenance={"generator": f"milinfer.datasets.{self.process}", "seed": self.seed},
         )

@@ -1,12 +1,10 @@
-"""Event generation: production, decay and cuts, in chunks so that workers change nothing.
+"""Unweighted events of a Higgs boson in weak-boson fusion: production, decay and cuts.
 
-Unweighted production and decay of a Higgs boson in weak-boson fusion.
-
-Production and decay are sampled and unweighted apart, which is exact for a scalar.  Each process
-is explored once (a few hundred thousand weighted points); that gives the cross-section and the
-largest weight for any value of c_HW, because the weights are known as quadratics in it.
-
-Adaptive one-dimensional grids for importance sampling (VEGAS).
+Production and decay are sampled and unweighted separately, which is exact for a scalar.  Each
+process is explored once (a million weighted points); that gives the cross-section and the largest
+weight for any value of c_HW, because the weights are quadratics in it.  Points are drawn by
+importance sampling with adaptive one-dimensional grids (VEGAS).  Events are generated in chunks of
+fixed size with their own seeds, so that the number of workers does not change them.
 """
 
 from __future__ import annotations
@@ -92,7 +90,7 @@ def generate(
     acceptance = passed / tried
     sigma, sigma_error = production_channel().integral(c)
     width, width_error = decay_channel(boson).integral(c)
-    # Three neutrino flavours are counted for ν ν̄; one is generated, they look alike.
+    # The cross-section counts three neutrino flavours for ν ν̄; their kinematics are the same.
     flavours = 3 if boson == "Z" else 1
     cross_section = sigma * flavours * width / HIGGS_WIDTH * acceptance
     relative = np.sqrt(
@@ -112,23 +110,23 @@ def generate(
 
 
 def check_point(point: Point | None) -> dict[str, float]:
-    """The point with c_HW filled in.
+    """Check a point; None stands for c_HW = 0.
 
     Raises
     ------
     ParameterError
-        If it has another parameter, or |c_HW| > 5, beyond what the sampling was explored for.
+        If it has another parameter, or |c_HW| > 5, for which the sampling has not been explored.
 
     Examples
     --------
     >>> check_point(None)
     {'c_HW': 0.0}
     """
-    given = {"c_HW": 0.0} if point is None else dict(point)
-    if set(given) != {"c_HW"} or not abs(given["c_HW"]) <= 5:
-        msg = f"{given} is not a point of this process; give c_HW between -5 and 5"
+    values = {"c_HW": 0.0} if point is None else dict(point)
+    if set(values) != {"c_HW"} or not abs(values["c_HW"]) <= 5:
+        msg = f"{values} is not a point of this process; give c_HW between -5 and 5"
         raise ParameterError(msg)
-    return given
+    return values
 
 
 def passes_cuts(momenta: FloatArray) -> BoolArray:
@@ -170,19 +168,21 @@ def passes_cuts(momenta: FloatArray) -> BoolArray:
 def _chunk(boson: Literal["W", "Z"], size: int, c: float, seed: np.random.SeedSequence) -> _Chunk:
     rng = np.random.default_rng(seed)
     kept: list[tuple[FloatArray, IntArray, FloatArray]] = []
-    found = tried = passed = 0
+    n_kept = tried = passed = 0
     overshoot = 0.0
-    while found < size:
-        n = min(_BATCH, 3 * (size - found) + 100)
+    while n_kept < size:
+        n = min(_BATCH, 3 * (size - n_kept) + 100)
         produced, p_coefficients, p_over = production_channel().unweighted(n, c, rng)
         decayed, d_coefficients, d_over = decay_channel(boson).unweighted(n, c, rng)
-        momenta, ids = _assemble(_rotate(produced, rng), _isotropic(decayed, rng), boson, rng)
+        momenta, ids = _assemble(
+            _rotate(produced, rng), _rotate_isotropically(decayed, rng), boson, rng
+        )
         leptons = [5, 7] if boson == "W" else [5, 6]
         ok = np.flatnonzero(passes_cuts(momenta[:, [*leptons, 9, 10]]))
         tried, passed = tried + n, passed + len(ok)
-        ok = ok[: size - found]
-        found += len(ok)
-        coefficients = _product(p_coefficients[ok], d_coefficients[ok], boson)
+        ok = ok[: size - n_kept]
+        n_kept += len(ok)
+        coefficients = _quartic(p_coefficients[ok], d_coefficients[ok], boson)
         kept.append((momenta[ok], ids[ok], coefficients))
         overshoot = max(overshoot, p_over + d_over)
     momenta, ids, coefficients = (np.concatenate(x) for x in zip(*kept, strict=True))
@@ -196,7 +196,7 @@ def _chunk(boson: Literal["W", "Z"], size: int, c: float, seed: np.random.SeedSe
     )
 
 
-def _product(p: FloatArray, d: FloatArray, boson: str) -> FloatArray:
+def _quartic(p: FloatArray, d: FloatArray, boson: str) -> FloatArray:
     """Quartic of |M(c)|²/|M(0)|² from the two quadratics, shape (n, 5)."""
     out = np.zeros((len(p), 5))
     if boson == "Z":  # no operator in this process
@@ -210,7 +210,7 @@ def _product(p: FloatArray, d: FloatArray, boson: str) -> FloatArray:
 
 
 def _rotate(p: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Random azimuth, and for half of the events a half-turn about x, which swaps the beams."""
+    """Rotate by a random azimuth, and half of the events by π about x, which swaps the beams."""
     phi = 2 * np.pi * rng.random(len(p))[:, None]
     cos, sin = np.cos(phi), np.sin(phi)
     swap = np.where(rng.random(len(p)) < 0.5, -1.0, 1.0)[:, None]
@@ -219,8 +219,8 @@ def _rotate(p: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.stack([energy, cos * x - sin * y, sin * x + cos * y, z], axis=-1)
 
 
-def _isotropic(p: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Rotate each event at random: H has no spin."""
+def _rotate_isotropically(p: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Rotate each event at random, because H has no spin."""
     q = rng.normal(size=(len(p), 4))
     w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
     rotation = np.array(
@@ -256,7 +256,7 @@ def _assemble(
     ids[:, 0], ids[:, 1] = np.where(u_first, 2, 1), np.where(u_first, 1, 2)
     ids[:, 2:9] = _IDS[boson]
     ids[:, 9], ids[:, 10] = 1, 2
-    if boson == "Z":  # all three neutrino flavours alike
+    if boson == "Z":  # all three neutrino flavours, equally often
         flavour = np.array([12, 14, 16])[rng.integers(3, size=len(ids))]
         ids[:, 7], ids[:, 8] = flavour, -flavour
     return everything[..., [1, 2, 3, 0]], ids
@@ -272,7 +272,7 @@ class Phase(NamedTuple):
     Parameters
     ----------
     n_dim
-        Of the cube.
+        Dimension of the cube.
     weigh
         Points (n, n_dim) → weights as quadratics in c_HW, shape (n, 3); their integral over the
         cube is that of the process.
@@ -295,13 +295,13 @@ class Channel:
     Parameters
     ----------
     name
-        For messages.
+        Name in messages.
     phase
         The process.
     grids
-        Importance sampling with a mixture of them.
+        Grids whose mixture is used for importance sampling.
     explored
-        Weight coefficients of the exploration, shape (n, 3).
+        Weights of the exploration as quadratics in c_HW, shape (n, 3).
     """
 
     name: str
@@ -315,14 +315,14 @@ class Channel:
         parts = np.array_split(uniform, len(self.grids))
         mapped = [grid.map(part) for grid, part in zip(self.grids, parts, strict=True)]
         points = np.concatenate([m[0] for m in mapped])
-        # The density of the mixture; the grid that a point comes from knows its own already.
+        # Density of the mixture; for the grid that a point comes from it is 1/Jacobian.
         density = np.concatenate(
             [
                 sum(
-                    len(part) / n * (1 / jacobian if other is own else other.density(x))
+                    len(part) / n * (1 / jacobian if other is grid else other.density(x))
                     for other, part in zip(self.grids, parts, strict=True)
                 )
-                for own, (x, jacobian) in zip(self.grids, mapped, strict=True)
+                for grid, (x, jacobian) in zip(self.grids, mapped, strict=True)
             ]
         )
         return points, self.phase.weigh(points) / density[:, None]
@@ -346,9 +346,9 @@ class Channel:
     ) -> tuple[FloatArray, FloatArray, float]:
         """Points distributed as |M(c)|².
 
-        A point whose weight exceeds the maximum is used more than once, so that nothing is lost:
-        production and decay are unweighted apart and rotated at random, hence two events that
-        share one of them are not alike.
+        A point whose weight exceeds the maximum is used more than once, so that its excess is not
+        lost.  Production and decay are unweighted separately and rotated at random, so that two
+        events that share one of them still differ.
 
         Returns
         -------
@@ -360,18 +360,18 @@ class Channel:
             Share of the integral that lies above the maximum weight, carried by repetitions.
         """
         largest, powers = self.largest(c), _powers(c)
-        chosen, found = [], 0
+        chosen, n_chosen = [], 0
         total = above = 0.0
-        while found < n:
+        while n_chosen < n:
             points, coefficients = self.weighted(40_000, rng)
             weights = coefficients @ powers
             total += float(weights.sum())
             above += float(np.maximum(weights - largest, 0).sum())
             copies = (weights / largest + rng.random(len(weights))).astype(np.int64)
-            # The points come grid by grid; the cut at n must not prefer one of them.
+            # Points are ordered by grid; shuffled, the cut at n does not prefer one of the grids.
             keep = rng.permutation(np.repeat(np.arange(len(weights)), copies))
             chosen.append(points[keep])
-            found += len(keep)
+            n_chosen += len(keep)
         momenta = self.phase.momenta(np.concatenate(chosen)[:n])
         return momenta, self.phase.squared(momenta), above / total
 
@@ -396,7 +396,7 @@ def _explore(name: str, phase: Phase, operators: tuple[int, ...]) -> Channel:
 
 @lru_cache(maxsize=1)
 def production_channel() -> Channel:
-    """U d → d u H at 13 TeV with toy parton densities and jet cuts; the integral is in pb."""
+    """Channel of u d → d u H at 13 TeV with toy parton densities and jet cuts, in pb."""
     phase = Phase(
         6, phase_space.production_weights, phase_space.production_momenta, amplitude.production
     )
@@ -405,7 +405,7 @@ def production_channel() -> Channel:
 
 @lru_cache(maxsize=2)
 def decay_channel(boson: Literal["W", "Z"]) -> Channel:
-    """H → 4 leptons through a pair of W or Z bosons; the integral is the partial width in GeV."""
+    """Channel of H → 4 leptons through W or Z bosons; its integral is the partial width in GeV."""
 
     def squared(p: FloatArray) -> FloatArray:
         if boson == "W":
@@ -422,7 +422,8 @@ def decay_channel(boson: Literal["W", "Z"]) -> Channel:
     return _explore(f"H → {boson}{boson}*", phase, (0, 2) if boson == "W" else (0,))
 
 
-_PARTS = 4096  # of each dimension, for looking up cells
+# Equal parts of each dimension, for looking up cells.
+_PARTS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -448,7 +449,7 @@ class Grid:
 
     @classmethod
     def uniform(cls, n_dim: int, n_cells: int = 64) -> Grid:
-        """A grid that changes nothing."""
+        """Grid of equal cells, which maps every point to itself."""
         return cls(np.tile(np.linspace(0, 1, n_cells + 1), (n_dim, 1)))
 
     @cached_property
@@ -456,7 +457,7 @@ class Grid:
         return np.diff(self.edges)
 
     @cached_property
-    def _first(self) -> IntArray:
+    def _first_cells(self) -> IntArray:
         """First cell that meets each of many equal parts of a dimension, (n_dim, _PARTS)."""
         starts = np.arange(_PARTS) / _PARTS
         return np.stack([np.searchsorted(e, starts, side="right") - 1 for e in self.edges])
@@ -481,14 +482,14 @@ class Grid:
             x = np.ascontiguousarray(points[:, d])
             # From the first cell of its part of the axis a point is a few cells away at most: most
             # parts have one edge or none, which is much faster than a search.
-            cell = self._first[d][np.minimum((x * _PARTS).astype(np.int64), _PARTS - 1)]
+            cell = self._first_cells[d][np.minimum((x * _PARTS).astype(np.int64), _PARTS - 1)]
             while np.any(late := (x >= edges[cell + 1]) & (cell < n_cells - 1)):
                 cell[late] += 1
             out /= widths[cell] * n_cells
         return out
 
     def refined(self, uniform: FloatArray, values: FloatArray, damping: float = 0.7) -> Grid:
-        """Move the edges so that each cell carries about the same Σ values² ."""
+        """Move the edges so that each cell carries about the same Σ values²."""
         n_cells = self.edges.shape[1] - 1
         edges = np.empty_like(self.edges)
         for d in range(len(edges)):

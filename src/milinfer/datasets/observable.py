@@ -1,25 +1,21 @@
 r"""The exact likelihood ratio of what a detector sees in VBF H → WW* → e+ νe e− ν̄e.
 
-The joint ratio that events carry knows both neutrinos and which proton gave which quark.  Leptons,
-jets (with their flavours) and missing transverse momentum x do not, and
+The joint ratio of an event depends on both neutrinos and on which proton gave which quark.  What a
+detector measures, x (leptons, jets with their flavours, missing transverse momentum), does not
+determine them, and
 
 .. math:: p(x|c) \propto \int\! dy_H \sum_\text{protons} \frac{x_1 f(x_1)\,x_2 f(x_2)}{\hat s^2}
           \,|M_\text{prod}(c)|^2 \int\! \frac{d\Omega^*}{4\pi}\, |M_\text{dec}(c)|^2\;\Theta(q^2)
 
 over the rapidity y_H of the Higgs boson and the direction Ω* of the νe in the rest frame of the
-neutrino pair (see :mod:`milinfer.datasets.observable`).  Its ratio to c = 0, over that of the
-cross-sections, is the bound of any estimator that sees x.  The same integral with the decay through
-Z Z* is the density of the background :mod:`milinfer.datasets.vbf_hzz`, in the same units.
+neutrino pair, of momentum q = p_H − p_ℓℓ; the transverse momentum of the Higgs boson balances the
+jets.  The ratio to c = 0, over that of the cross-sections, is the bound of any estimator that uses
+x.  The same integral with the decay through Z Z* is the density of the background
+:mod:`milinfer.datasets.vbf_hzz`, in the same units.
 
-Integrands over what a detector does not see of VBF H → WW* → e+ νe e− ν̄e, and of ZZ*.
-
-Given the charged leptons and the jets, those are the rapidity y_H of the Higgs boson, whose
-transverse momentum balances the jets, the direction of the νe in the rest frame of the neutrino
-pair, of momentum q = p_H − p_ℓℓ, and which proton gave the u.
-
-All is a function of invariants.  Around the axis of a charged lepton, s of its W is linear in
-cos θ*.  With :math:`B_i^{-1} = (s_i - m_W^2)^2 + m_W^2 Γ_W^2` the product of both propagators is
-split into two parts,
+The integrands are functions of invariants.  Around the axis of a charged lepton, s of its W is
+linear in cos θ*.  With :math:`B_i^{-1} = (s_i - m_W^2)^2 + m_W^2 Γ_W^2` the product of both
+propagators is split into two parts,
 
 .. math:: B_1 B_2 = \frac{B_1 + B_2}{B_1^{-1} + B_2^{-1}},
 
@@ -29,7 +25,6 @@ The propagators of Z Z* → e+ e− ν ν̄ do not depend on the direction, and 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,13 +41,11 @@ from milinfer.datasets.amplitude import (
 )
 from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.phase_space import SQRT_S, parton_densities
-from milinfer.datasets.vbf_hww import DEFAULT_WEIGHTS, PARAMETER, PROCESS
+from milinfer.datasets.vbf_hww import PROCESS
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples.sample import Sample
-from milinfer.typing import FloatArray, Point
-from milinfer.utils.points import format_point, point_id
+from milinfer.typing import FloatArray
 
-__all__ = ["ObservableRatio", "integrands", "observable_coefficients", "with_observable_weights"]
+__all__ = ["ObservableRatio", "integrands", "observable_coefficients"]
 
 
 _BLOCK = 64
@@ -95,16 +88,16 @@ def observable_coefficients(
     Parameters
     ----------
     events
-        Of :mod:`milinfer.datasets.vbf_hww`, at any point, or of :mod:`milinfer.datasets.vbf_hzz`.
-        Only both charged leptons and both quarks are read.
+        Events of :mod:`milinfer.datasets.vbf_hww`, at any point, or of
+        :mod:`milinfer.datasets.vbf_hzz`.  Only the charged leptons and the quarks are read.
     n_rapidity
         Values of y_H, even: two in each of n_rapidity/2 strata, whose difference gives the error.
     n_angles
         Directions of the neutrino for each y_H and around each charged lepton.
     seed
-        Of the points; an event's points depend on the seed and on its place among the events.
+        Seed of the points; those of an event depend on the seed and on its place among the events.
     workers
-        Processes; they change no digit.
+        Number of processes; it does not change the result.
 
     Raises
     ------
@@ -143,66 +136,10 @@ def observable_coefficients(
 
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(len(parts), mp_context=context) as pool:
-            found = list(pool.map(_integrate, parts, starts, numbers))
+            integrals = list(pool.map(_integrate, parts, starts, numbers))
     else:
-        found = [_integrate(parts[0], 0, numbers[0])]
-    return ObservableRatio(*(np.concatenate(column) for column in zip(*found, strict=True)))
-
-
-def with_observable_weights(
-    sample: Sample, coefficients: FloatArray, points: Sequence[Point] = DEFAULT_WEIGHTS
-) -> Sample:
-    """Replace the reweights of a sample by those of the visible final state.
-
-    :class:`milinfer.Oracle` then gives the exact likelihood ratio of what the estimators see.
-
-    Parameters
-    ----------
-    sample
-        The features of the events, in the same order, at a point of c_HW.
-    coefficients
-        From :func:`observable_coefficients`, shape (n_events, 5).
-    points
-        Points of the new reweights; five or more fix the quartic.
-
-    Raises
-    ------
-    SampleError
-        If shapes disagree, or the sample's own density is not positive.
-    ParameterError
-        If the sample or one of the points is not at a value of c_HW alone.
-
-    Examples
-    --------
-    >>> sample = Sample(np.zeros((1, 1)), ("x",), point={"c_HW": 0.0})
-    >>> new = with_observable_weights(sample, np.array([[1.0, 0.5, 0.1, 0.0, 0.0]]))
-    >>> new.reweights["c_HW_1"]
-    array([1.6])
-    """
-    for point in (sample.point, *points):
-        if set(point) != {PARAMETER}:
-            msg = (
-                f"{sample.label}: observable weights need points of {PARAMETER} alone, "
-                f"not {format_point(point) or 'none'}"
-            )
-            raise ParameterError(msg)
-    if coefficients.shape != (len(sample), 5):
-        msg = (
-            f"{sample.label}: coefficients have shape {coefficients.shape}, "
-            f"but {len(sample)} events need {(len(sample), 5)}"
-        )
-        raise SampleError(msg)
-    values = [sample.point[PARAMETER], *(point[PARAMETER] for point in points)]
-    own, *others = np.polynomial.polynomial.polyval(np.array(values), coefficients.T).T
-    if not (own > 0).all():
-        msg = f"{sample.label}: the density of event {int(np.argmin(own > 0))} is not positive"
-        raise SampleError(msg)
-    ids = [point_id(point) for point in points]
-    return dataclasses.replace(
-        sample,
-        reweights={k: sample.weights * w / own for k, w in zip(ids, others, strict=True)},
-        reweight_points=dict(zip(ids, points, strict=True)),
-    )
+        integrals = [_integrate(parts[0], 0, numbers[0])]
+    return ObservableRatio(*(np.concatenate(column) for column in zip(*integrals, strict=True)))
 
 
 def _integrate(
@@ -219,8 +156,8 @@ def _integrate(
 def _block(
     seen: FloatArray, start: int, n_rapidity: int, n_angles: int, seed: int
 ) -> tuple[FloatArray, ...]:
-    # Four numbers for each point are one step of Philox's counter: events have streams of their
-    # own, whatever the block.
+    # Four numbers for each point are one step of Philox's counter, so that each event has its own
+    # stream of numbers, independent of the blocks.
     generator = np.random.Generator(np.random.Philox(seed).advance(start * n_rapidity))
     jitter, *shifts = np.moveaxis(generator.random((len(seen), n_rapidity, 4)), -1, 0)
     stratum = np.repeat(np.arange(n_rapidity // 2), 2)
@@ -268,8 +205,8 @@ def integrands(
         Coefficients of 1, c_HW, c_HW², each of shape (n, m), up to a factor for each event; the
         mean of their products over z is proportional to p(x|c).
     background
-        What takes the place of `decayed` for H → Z Z* → e+ e− ν ν̄, with the same factor, so that
-        cross-sections can be compared; shape (n, m).
+        Replaces `decayed` for H → Z Z* → e+ e− ν ν̄, with the same factor, so that cross-sections
+        can be compared; shape (n, m).
 
     Examples
     --------
@@ -281,10 +218,10 @@ def integrands(
     >>> len(produced), decayed[0].shape, background.shape
     (3, (4, 1), (4, 1))
     """
-    # All that depends on the event alone has the shape (n, 1).
+    # Whatever depends only on the event has the shape (n, 1).
     positron, electron, down, up = np.moveaxis(seen, 1, 0)[..., None]
     pair, recoil = positron + electron, -(down + up)
-    m_ll2 = _twice(positron, electron)
+    m_ll2 = _twice_product(positron, electron)
     transverse = 2 * (recoil[:, 1] * pair[:, 1] + recoil[:, 2] * pair[:, 2])
     mt_h = np.sqrt(M_H**2 + recoil[:, 1] ** 2 + recoil[:, 2] ** 2)
     mt_ll = np.sqrt(m_ll2 + pair[:, 1] ** 2 + pair[:, 2] ** 2)
@@ -319,7 +256,7 @@ def _production(
     forward, backward = d_plus + u_plus + h_plus, d_minus + u_minus + h_minus
     inside = (forward < SQRT_S) & (backward < SQRT_S)
     forward, backward = (np.where(inside, p, SQRT_S / 2) for p in (forward, backward))
-    s_hat, m_jj2 = forward * backward, _twice(down, up)
+    s_hat, m_jj2 = forward * backward, _twice_product(down, up)
     total = [np.zeros(h_plus.shape) for _ in range(3)]
     for p_up, p_down, jets in (
         (forward, backward, (d_minus, u_plus, u_minus, d_plus)),
@@ -369,7 +306,7 @@ def _decay(
     return total
 
 
-def _twice(a: FloatArray, b: FloatArray) -> FloatArray:
+def _twice_product(a: FloatArray, b: FloatArray) -> FloatArray:
     """2 a·b of momenta (n, 4, 1)."""
     space: FloatArray = np.sum(a[:, 1:] * b[:, 1:], axis=1)
     return 2 * (a[:, 0] * b[:, 0] - space)

@@ -1,7 +1,7 @@
-"""Phase space of production and decay: points of the unit cube to weights, and to momenta.
+"""Phase space of production and decay: from points of the unit cube to weights and momenta.
 
-Weights come from invariants alone, which cost a fraction of the spinors: of twenty points that are
-weighed one becomes an event, and only that one needs momenta.
+Weights are computed from invariants alone, at a fraction of the cost of spinors: of twenty points
+with a weight one becomes an event, and only that one needs momenta.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _MAX_RAPIDITY, _MAX_DISTANCE = 5.0, 8.0
 
 
 class _Jets(NamedTuple):
-    """Two jets and a Higgs boson by pT, exp(η), Δφ and exp(y), and what the partons have.
+    """Two jets and a Higgs boson by pT, exp(η), Δφ and exp(y), and the fractions of the partons.
 
     Parameters
     ----------
     pt, exp_eta
-        Of each jet, shape (n,) each.
+        pT in GeV and exp(η) of each jet, shape (n,) each.
     cos, sin
-        Of Δφ.
+        Cosine and sine of Δφ.
     exp_y, mt
         Rapidity and transverse mass of H.
     x1, x2
@@ -59,15 +59,15 @@ class _Jets(NamedTuple):
 
     @property
     def allowed(self) -> BoolArray:
-        """Whether the beams have the energy and both jets |η| < 5."""
+        """Whether the beams have enough energy and both jets |η| < 5, shape (n,)."""
         largest = np.exp(JET_ETA)
         first, second = self.exp_eta
-        found: BoolArray = (
+        inside: BoolArray = (
             (np.maximum(self.x1, self.x2) < 1)
             & (np.maximum(first, second) < largest)
             & (np.minimum(first, second) > 1 / largest)
         )
-        return found
+        return inside
 
 
 def _jets(x: FloatArray) -> _Jets:
@@ -90,7 +90,7 @@ def _jets(x: FloatArray) -> _Jets:
 
 
 def production_weights(x: FloatArray) -> FloatArray:
-    """Weights of U d → d u H on the unit cube, quadratics in c_HW; the integral is in pb.
+    """Weights of u d → d u H on the unit cube, quadratics in c_HW; the integral is in pb.
 
     dσ = x1 f(x1) x2 f(x2) |M|² / (8 (2π)^5 ŝ²) d²pT1 d²pT2 dy1 dy2 dyH.
 
@@ -102,7 +102,7 @@ def production_weights(x: FloatArray) -> FloatArray:
     Returns
     -------
     ndarray
-        Shape (n, 3); zero where the cuts on jets fail.
+        Shape (n, 3); zero for points that fail the cuts on jets.
 
     Examples
     --------
@@ -179,11 +179,11 @@ class _Pairs(NamedTuple):
     s
         Virtualities of both.
     density
-        With which they were sampled.
+        Density with which they were sampled.
     momentum
-        Of either boson.
+        Momentum of either boson.
     cos, phi
-        Of the first lepton of each pair, in the rest frame of its boson, shape (n,) each.
+        Angles of the first lepton of each pair in the rest frame of its boson, shape (n,) each.
     """
 
     s: tuple[FloatArray, FloatArray]
@@ -196,7 +196,7 @@ class _Pairs(NamedTuple):
 def _pairs(x: FloatArray, boson: Literal["W", "Z"]) -> _Pairs:
     """Sample both virtualities (the larger first, Breit–Wigner) and the decay angles.
 
-    The fifth number is not used; it stays, so that a seed gives the events that it always gave.
+    The fifth number is not used; it is kept so that the events of a seed do not change.
     """
     mass, width = (
         (amplitude.M_W, amplitude.WIDTH_W) if boson == "W" else (amplitude.M_Z, amplitude.WIDTH_Z)
@@ -229,12 +229,12 @@ def decay_weights(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
     x
         Points, shape (n, 7).
     boson
-        Of the pair.
+        Kind of both bosons.
 
     Returns
     -------
     ndarray
-        Shape (n, 3); of Z bosons, which the operator leaves alone, the first alone is not zero.
+        Shape (n, 3); for Z bosons, which the operator does not affect, only the first is not zero.
 
     Examples
     --------
@@ -286,11 +286,11 @@ def decay_momenta(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
     >>> decay_momenta(np.full((1, 7), 0.4), "W").sum(axis=1).round(9) + 0.0
     array([[125.,   0.,   0.,   0.]])
     """
-    found = _pairs(x, boson)
+    pairs = _pairs(x, boson)
     leptons = []
-    for s, cos, phi, sign in zip(found.s, found.cos, found.phi, (1.0, -1.0), strict=True):
+    for s, cos, phi, sign in zip(pairs.s, pairs.cos, pairs.phi, (1.0, -1.0), strict=True):
         frame = np.zeros((len(x), 4))
-        frame[:, 0], frame[:, 3] = np.sqrt(s + found.momentum**2), sign * found.momentum
+        frame[:, 0], frame[:, 3] = np.sqrt(s + pairs.momentum**2), sign * pairs.momentum
         leptons.append(boost(_two_body(s, cos, phi), frame))
     return np.concatenate(leptons, axis=1)
 

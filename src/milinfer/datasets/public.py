@@ -1,11 +1,11 @@
-r"""Public samples of [NT], for a user who has the files: dijets and top quarks.
+r"""Readers of the public samples of [NT], dijets and top quarks, for users who have the files.
 
 ================ ======================================== =====================================
 function         files                                    format
 ================ ======================================== =====================================
 `lhco_dijets`    derived features of the R&D data set of  as public code reads them: HDF5 by
                  the LHC Olympics 2020 (on Zenodo)        pandas, 14 columns and a label
-`paper_dijets`   ``datafiles`` of the authors'            seen: tried on the files themselves
+`paper_dijets`   ``datafiles`` of the authors'            checked with the files themselves
                  repository bnachman/EnsembleLearning
 `top_quarks`     samples at two top masses (on Zenodo)    as the authors' notebook reads them
 ================ ======================================== =====================================
@@ -80,7 +80,7 @@ def lhco_dijets(
     ConfigurationError
         If pandas or PyTables is not installed (extra ``lhco``).
     SampleError
-        If a file is no such table, lacks columns, or leaves no event of a class.
+        If a file is not such a table, lacks columns, or has no event of a class.
 
     Examples
     --------
@@ -191,19 +191,19 @@ def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, Sam
 def top_quarks(folder: PathLikeStr, *, level: str = "simulation") -> SampleSet:
     """Top quark pairs at two masses ([NT], §III A 3).
 
-    Not tried on the published files, which the authors' notebook reads as this does.
+    This reads files like the authors' notebook; it has not been tried on the published files.
 
     Parameters
     ----------
     folder
-        With ``SRGN_Mt_default.npz`` (172.5 GeV) and ``SRGN_Mt_unknown.npz`` (175 GeV).
+        Folder with ``SRGN_Mt_default.npz`` (172.5 GeV) and ``SRGN_Mt_unknown.npz`` (175 GeV).
     level
         ``"simulation"`` (after the detector) or ``"generator"``: the array of that name.
 
     Returns
     -------
     SampleSet
-        At ``m_t`` = 172.5 and 175 GeV, with :data:`TOP_FEATURES`.
+        Samples at ``m_t`` = 172.5 and 175 GeV, with :data:`TOP_FEATURES`.
 
     Raises
     ------
@@ -254,7 +254,7 @@ def _dijet_features(columns: dict[str, FloatArray]) -> tuple[FloatArray, FloatAr
 def _read_frame(file: Path, more: tuple[str, ...] = ()) -> dict[str, FloatArray]:
     """A table of derived features, by column, each (n_events,).
 
-    Pandas' own reader would unpickle what a file says it should.
+    The reader of pandas is not used, because it unpickles objects that a file contains.
     """
     import h5py
 
@@ -297,7 +297,9 @@ def _read_array(file: Path, key: str | None = None) -> FloatArray:
 
 def _require_file(file: Path) -> None:
     if not file.is_file():
-        msg = f"there is no file {file}; milinfer downloads nothing, see the module for its source"
+        msg = (
+            f"there is no file {file}; download it first, milinfer.datasets.public names its source"
+        )
         raise SampleError(msg)
 
 

@@ -5,7 +5,7 @@ Eight observables, normally distributed at θ = 0, and a hidden phase φ, unifor
 .. math:: p(x, \varphi|\theta) = N(x; 0, 1)\,\frac{1}{2\pi}\,
           \frac{\big[1 + \theta\cdot a(x) + \sqrt2\,\cos\varphi\;\theta\cdot u(x)\big]^2}{Z(\theta)}
 
-The phase is to x what a neutrino is to a detector: simulated events know it, data do not.  It
+The phase is like a neutrino in a detector: it is known for simulated events, but not for data.  It
 makes the joint likelihood ratio a noisy version of the exact one,
 
 .. math:: \frac{p(x|\theta)}{p(x|0)} =
@@ -14,7 +14,7 @@ makes the joint likelihood ratio a noisy version of the exact one,
 
 which is a sum of squares of amplitudes, as every leading-order EFT prediction.  a and u are odd
 functions with closed-form moments, so that Z and the Fisher information at θ = 0,
-:math:`4\langle a a^T\rangle` an event, are known exactly.
+:math:`4\langle a a^T\rangle` per event, are known exactly.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
     seed
         The same seed gives the same events.
     weights
-        Points at which each event carries a weight; default: as many as fix the quadratic.
+        Points at which each event carries a weight; default: as many as determine the quadratic.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
         n_kept += int(accepted.sum())
     x, amplitude = np.concatenate(kept_x)[:n_events], np.concatenate(kept_a)[:n_events]
     points = weights or default_weights(len(theta))
-    own = (1 + amplitude @ theta) ** 2
+    density = (1 + amplitude @ theta) ** 2
     cross_section = normalisation(theta)
     return Sample(
         x.astype(np.float32),
@@ -153,7 +153,7 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
         cross_section=cross_section,
         cross_section_error=0.0,
         reweights={
-            point_id(p): cross_section * (1 + amplitude @ _vector(p, len(theta))) ** 2 / own
+            point_id(p): cross_section * (1 + amplitude @ _vector(p, len(theta))) ** 2 / density
             for p in points
         },
         reweight_points={point_id(p): p for p in points},
@@ -162,7 +162,7 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
 
 
 def default_weights(n_parameters: int) -> tuple[Point, ...]:
-    """Points that fix the quadratic in one or two parameters.
+    """Points that determine the quadratic in one or two parameters.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def default_weights(n_parameters: int) -> tuple[Point, ...]:
 
 
 def samples(n_events: int, points: Sequence[Point], *, seed: int) -> SampleSet:
-    """One sample for each point.
+    """Generate one sample for each point.
 
     Examples
     --------

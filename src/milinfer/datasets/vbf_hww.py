@@ -31,7 +31,7 @@ PROCESS = "vbf_hww"
 PARAMETER = "c_HW"
 
 DEFAULT_WEIGHTS: tuple[Point, ...] = tuple({"c_HW": c} for c in (-1.0, -0.5, 0.0, 0.5, 1.0))
-"""Points whose weights go into LHE files: five fix the quartic of each event exactly."""
+"""Points whose weights go into LHE files: five determine the quartic of each event exactly."""
 
 
 def generate(
@@ -48,14 +48,14 @@ def generate(
     seed
         The same seed gives the same events, whatever `workers` is.
     workers
-        Processes.
+        Number of processes.
 
     Raises
     ------
     ParameterError
         If the point is not one of c_HW in range.
     SampleError
-        If no events are asked for, or the unweighting fails.
+        If fewer than one event is asked for.
 
     Examples
     --------
@@ -75,20 +75,20 @@ def samples(
     workers: int = 1,
     on_sample: Callable[[float], None] | None = None,
 ) -> SampleSet:
-    """Samples at several values of c_HW, with features and the weights of :data:`DEFAULT_WEIGHTS`.
+    """Generate samples at several values of c_HW, with the weights of :data:`DEFAULT_WEIGHTS`.
 
     Parameters
     ----------
     n_events
-        In each sample.
+        Number of events in each sample.
     values
-        Of c_HW, one for each sample.
+        Values of c_HW, one for each sample.
     seed
         The same seed gives the same events, whatever `workers` is.
     features
         As for :func:`milinfer.features.feature_set`.
     workers
-        Processes, each of which makes whole samples.
+        Number of processes; each generates whole samples.
     on_sample
         Called with the value after each sample.
 
@@ -101,18 +101,18 @@ def samples(
 
     seeds = np.random.SeedSequence(seed).generate_state(len(values))
     jobs = [(n_events, float(v), int(s), features) for v, s in zip(values, seeds, strict=True)]
-    made = []
+    finished = []
     with ExitStack() as stack:
-        found: Iterator[Sample] = map(_sample, jobs)
+        generated: Iterator[Sample] = map(_sample, jobs)
         if workers > 1:
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
-            found = pool.map(_sample, jobs)
-        for value, sample in zip(values, found, strict=True):
-            made.append(sample)
+            generated = pool.map(_sample, jobs)
+        for value, sample in zip(values, generated, strict=True):
+            finished.append(sample)
             if on_sample is not None:
                 on_sample(float(value))
-    return SampleSet(tuple(made))
+    return SampleSet(tuple(finished))
 
 
 def _sample(job: tuple[int, float, int, str | FeatureSet]) -> Sample:

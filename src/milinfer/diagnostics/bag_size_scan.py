@@ -28,8 +28,9 @@ from milinfer.intervals.information import (
     information,
     relative_information,
 )
-from milinfer.likelihood.models import Model, Renamed
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.likelihood.models import AnyModel, Renamed
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.toys import Toys
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import arrow_table, html_table, measured, shortened
 from milinfer.utils.parallel import Workers
@@ -194,7 +195,7 @@ def scan_bag_sizes(
     neighbours: Sequence[float],
     n_toys: int,
     repeats: int = 1,
-    reference: Model | None = None,
+    reference: AnyModel | None = None,
     bound: tuple[float, float] | None = None,
     n_bootstrap: int = 200,
     seed: int = 0,
@@ -282,13 +283,13 @@ def scan_bag_sizes(
         models[n, k] = Renamed(trained_model, f"{trained_model.name}, N_B = {n}, training {k + 1}")
         if on_training is not None:
             on_training(n, k)
-    all_models: list[Model] = [*models.values(), *([] if reference is None else [reference])]
+    all_models: list[AnyModel] = [*models.values(), *([] if reference is None else [reference])]
     runs = [
         toys.run(all_models, t, n_toys, client=client, on_toys=on_toys)
         for t in (truth, *neighbour_values)
     ]
 
-    def of(model: Model) -> list[ToyEnsemble]:
+    def of(model: AnyModel) -> list[ToyEnsemble]:
         return [run[model.name] for run in runs]
 
     points = tuple(

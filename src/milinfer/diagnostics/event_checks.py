@@ -39,7 +39,7 @@ from milinfer.diagnostics.two_sample import (
     feature_closure,
     separation,
 )
-from milinfer.samples.weights import effective_size, weighted_mean, weighted_ratio
+from milinfer.samples.weights import WeightSums, effective_number, weighted_mean, weighted_ratio
 from milinfer.typing import FloatArray
 
 __all__ = [
@@ -73,7 +73,7 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
     log_ratio = np.stack([held_out.value(held_out.origin, float(t)) for t in grid], axis=1)
     ratio = np.exp(np.minimum(log_ratio, _LARGEST_LOG))
     mean, error = weighted_mean(ratio, weights)
-    effective = effective_size(weights[:, None] * ratio)
+    effective = WeightSums.over(weights[:, None] * ratio).effective_number()
     critical = critical_pull(held_out.sigma, len(grid) - 1)
     tolerance = held_out.tolerances.normalisation
     looks = [
@@ -122,7 +122,7 @@ def score_check(held_out: HeldOut) -> Check:
         score = held_out.value(i, theta, 1)
         mean, error = (float(a) for a in weighted_mean(score, weights))
         spread = np.sqrt(max(float(weighted_mean((score - mean) ** 2, weights)[0]), 0.0))
-        enough = bool(effective_size(weights) >= MINIMUM)
+        enough = effective_number(weights) >= MINIMUM
         if spread <= held_out.rounding:
             blind: Outcome = "failed" if abs(mean) > held_out.rounding else "undecided"
             looks.append(
@@ -169,7 +169,7 @@ def bartlett_check(held_out: HeldOut) -> Check:
     bend = -held_out.value(held_out.origin, theta, 2)
     name, quantity = "event Bartlett", f"E[−λ″]/E[λ′²] at {held_out.label(theta)}"
     tolerance = held_out.tolerances.bartlett
-    enough = bool(effective_size(weights) >= MINIMUM)
+    enough = effective_number(weights) >= MINIMUM
     if np.sqrt(square.max()) <= held_out.rounding:
         return Check(
             name,
@@ -377,7 +377,7 @@ def _enough(held_out: HeldOut, index: int) -> bool:
     """Whether the samples at θ and θ0, and the latter reweighted, have enough events."""
     source = held_out.samples[held_out.origin].weights
     sizes = [source, source * _ratio(held_out, index), held_out.samples[index].weights]
-    return min(float(effective_size(w)) for w in sizes) >= MINIMUM
+    return min(effective_number(w) for w in sizes) >= MINIMUM
 
 
 def _look(

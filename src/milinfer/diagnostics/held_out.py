@@ -9,10 +9,10 @@ import numpy as np
 
 from milinfer.diagnostics.checks import Tolerances
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
-from milinfer.likelihood.models import LLRModel, curve, require_unseen
+from milinfer.likelihood.models import EventModel, LLRModel, curve, require_unseen
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
-from milinfer.samples.weights import effective_size, weighted_mean
+from milinfer.samples.weights import effective_number, weighted_mean
 from milinfer.typing import FloatArray
 from milinfer.utils.points import only
 
@@ -22,7 +22,7 @@ _DEFAULT_CONFINEMENT = 10.0  # standard errors between θ0 and the nearer end of
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class HeldOut(EventModel):
     """Held-out events with the log-ratios of the model, which runs once for each sample.
 
     It is an LLR model itself, for these samples only.
@@ -191,7 +191,7 @@ def hold_out(
             )
             raise ModelError(msg)
         tables.append(table)
-    smallest = min(float(effective_size(s.weights)) for s in ordered_samples)
+    smallest = min(float(effective_number(s.weights)) for s in ordered_samples)
     held_out = HeldOut(
         model=model,
         samples=ordered_samples,

@@ -15,8 +15,9 @@ from milinfer.diagnostics.checks import Check, Look, Outcome, critical_pull, jud
 from milinfer.diagnostics.held_out import HeldOut
 from milinfer.intervals.information import information
 from milinfer.samples.sample import SampleSet
-from milinfer.samples.weights import effective_size, weighted_mean
-from milinfer.toys.toys import ToyEnsemble, Toys
+from milinfer.samples.weights import effective_number, weighted_mean
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.toys import Toys
 from milinfer.typing import BoolArray
 
 __all__ = ["surface_is_bad", "toy_checks"]
@@ -32,7 +33,7 @@ _SMALLEST_POOL = 20  # datasets that a pool must hold, for toys not to repeat th
 
 def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check, Check]:
     """Response, I_curv/I_eff and surfaces of pseudo-experiments at θ0."""
-    pools = [float(effective_size(s.weights)) for s in held_out.samples]
+    pools = [float(effective_number(s.weights)) for s in held_out.samples]
     obstacle = _obstacle(held_out, n_toys, pools[held_out.origin])
     if obstacle is not None:
         return _three_checks(obstacle, _surface_check(held_out, obstacle))

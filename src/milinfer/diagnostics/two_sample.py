@@ -16,7 +16,7 @@ from scipy.special import chdtrc, chdtri
 
 from milinfer.diagnostics.roc import weighted_auc
 from milinfer.samples.sample import Sample
-from milinfer.samples.weights import effective_size
+from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import brief
 
@@ -279,7 +279,7 @@ def separation(
     z1, z0 = (_inputs((s.features - centre) / width) for s in (target, source))
     weights = source.weights * ratio
     train = [target.weights[half1], source.weights[half0], weights[half0]]
-    if min(float(effective_size(w)) for w in train) < 10 * z1.shape[1]:
+    if min(effective_number(w) for w in train) < 10 * z1.shape[1]:
         return None
     areas = []
     for w0 in (source.weights, weights):

@@ -76,10 +76,10 @@ class IsId:
         """Evaluate, shape (n_events,)."""
         ids = o.get(self.name, "pdgId")
         ids = np.abs(ids) if self.absolute else ids
-        found: BoolArray = ids == self.ids[0]
+        matches: BoolArray = ids == self.ids[0]
         for other in self.ids[1:]:
-            found |= ids == other
-        return found
+            matches |= ids == other
+        return matches
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,11 @@ from milinfer.features.columns import (
 from milinfer.features.momenta import Particles
 from milinfer.features.objects import Collection, Objects, missing_momentum
 from milinfer.io.event.record import EventColumns
-from milinfer.samples.sample import Sample
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 
 __all__ = [
-    "Collection",
     "FeatureSet",
     "FeatureTable",
-    "Objects",
     "event_balance",
     "feature_set",
     "side_by_side",
@@ -180,8 +177,8 @@ class FeatureSet:
         """
         n = len(self.collections)
         if len(objects) not in (n, n + 1):
-            wanted = ", ".join(c.name for c in self.collections)
-            msg = f"{self.name} takes {wanted} and optionally events or MET, not {len(objects)}"
+            names = ", ".join(c.name for c in self.collections)
+            msg = f"{self.name} takes {names} and optionally events or MET, not {len(objects)}"
             raise FeatureError(msg)
         particles = [Particles(o, c.name) for o, c in zip(objects, self.collections, strict=False)]
         if len({len(p) for p in particles}) > 1:
@@ -296,10 +293,10 @@ class FeatureSet:
             bad = kept & ~good
             count = int(np.count_nonzero(bad))
             if count and on_missing == "raise":
-                where = f" of {source}" if source else ""
+                place = f" of {source}" if source else ""
                 number = (first_event + np.arange(len(bad)))[np.argmax(bad)]
                 msg = (
-                    f"event {number}{where} has {reason}, as have "
+                    f"event {number}{place} has {reason}, as have "
                     f"{count} of {len(kept)} events; {self.name} needs them: select such events "
                     "away before, or drop and count them with on_missing='reject'"
                 )
@@ -343,14 +340,14 @@ def _visible_of(array: AwkwardArray) -> Particles:
     return _visible(Particles(array, "LHEPart"))
 
 
-def _lookup(ids: NDArray[Any], wanted: Sequence[int] | frozenset[int]) -> BoolArray:
+def _lookup(ids: NDArray[Any], absolute_ids: Sequence[int] | frozenset[int]) -> BoolArray:
     table = np.zeros(32, dtype=np.bool_)
-    table[list(wanted)] = True
-    found: BoolArray = table[np.minimum(ids, 31)]
-    return found
+    table[list(absolute_ids)] = True
+    matches: BoolArray = table[np.minimum(ids, 31)]
+    return matches
 
 
-def _reconstructed(columns: dict[str, Column]) -> dict[str, Column]:
+def _without_flavour(columns: dict[str, Column]) -> dict[str, Column]:
     """Without the flavour of quarks, which no detector sees."""
     flavours = tuple(f"{key}_id_" for key in JETS.keys)
     return {name: column for name, column in columns.items() if not name.startswith(flavours)}
@@ -359,8 +356,8 @@ def _reconstructed(columns: dict[str, Column]) -> dict[str, Column]:
 _SETS: dict[str, Callable[[], dict[str, Column]]] = {
     "vbf_2l2j": vbf_2l2j_columns,
     "vbf_2l2j_invariant": vbf_2l2j_invariant_columns,
-    "vbf_2l2j_reco": lambda: _reconstructed(vbf_2l2j_columns()),
-    "vbf_2l2j_invariant_reco": lambda: _reconstructed(vbf_2l2j_invariant_columns()),
+    "vbf_2l2j_reco": lambda: _without_flavour(vbf_2l2j_columns()),
+    "vbf_2l2j_invariant_reco": lambda: _without_flavour(vbf_2l2j_invariant_columns()),
 }
 
 
@@ -476,10 +473,6 @@ class FeatureTable:
             **weight_sums(w),
             "rejected": dict(self.rejected),
         }
-
-    def to_sample(self, weights: ArrayLike | None = None, **options: Any) -> Sample:
-        """Make a sample of these features (``point=``, ``process=``, … are passed on)."""
-        return Sample(self.array, self.names, self.weights(weights), **options)
 
 
 def side_by_side(columns: Sequence[Float32Array], n: int) -> Float32Array:

@@ -70,7 +70,7 @@ class Particles:
     has_directions: bool
 
     def __init__(self, array: AwkwardArray | Sequence[AwkwardArray], name: str) -> None:
-        jagged = _jagged(array, name)
+        jagged = _as_jagged(array, name)
         counts = np.asarray(ak.num(jagged, axis=1), dtype=np.int64)
         self._start(name, counts, set(ak.fields(jagged)), lambda field: _flat(jagged[field]))
         if not self.cartesian and not self.has_directions:
@@ -111,9 +111,9 @@ class Particles:
             axis: next((n for n in names if n in fields), None) for axis, names in _AXES.items()
         }
         self._fields = fields
-        has = {axis for axis, found in self._names.items() if found is not None}
-        self.cartesian = has >= {"px", "py", "pz"} and bool(has & {"mass", "energy"})
-        self.has_directions = has >= {"pt", "eta", "phi"}
+        stored = {axis for axis, name in self._names.items() if name is not None}
+        self.cartesian = stored >= {"px", "py", "pz"} and bool(stored & {"mass", "energy"})
+        self.has_directions = stored >= {"pt", "eta", "phi"}
 
     def _no_momenta(self) -> FeatureError:
         return FeatureError(
@@ -157,10 +157,10 @@ class Particles:
         """All particles that this is a subset of, and the flat index among them."""
         if self._index is None:
             return self, np.ascontiguousarray(index)
-        whole = object.__new__(Particles)
-        whole.__dict__.update(self.__dict__)
-        whole._index = None
-        return whole, self._index[index]
+        everything = object.__new__(Particles)
+        everything.__dict__.update(self.__dict__)
+        everything._index = None
+        return everything, self._index[index]
 
     def has(self, axis: str) -> bool:
         """Whether a field or coordinate is stored."""
@@ -174,12 +174,12 @@ class Particles:
         FeatureError
             If there is no such field.
         """
-        column = self._whole(axis)
+        column = self._full_column(axis)
         if self._index is not None:
             index = self._index if index is None else self._index[index]
         return column if index is None else column[index]
 
-    def _whole(self, axis: str) -> NDArray[Any]:
+    def _full_column(self, axis: str) -> NDArray[Any]:
         """One field of all particles that this is a subset of."""
         if axis not in self._columns:
             stored = self._names.get(axis) or axis
@@ -242,13 +242,13 @@ class Particles:
             rank = np.stack([first, 1 - first], axis=1)[:, :count]
         else:
             rank = np.argsort(padded, axis=1, kind="stable")[:, :count]
-        chosen: IntArray = starts[:, None] + rank
-        return chosen
+        indices: IntArray = starts[:, None] + rank
+        return indices
 
     def _all_finite(self, axis: str) -> bool:
         """Whether a column is finite, for the particles that this is a subset of too."""
         if axis not in self._finite:
-            self._finite[axis] = bool(np.isfinite(self._whole(axis)).all())
+            self._finite[axis] = bool(np.isfinite(self._full_column(axis)).all())
         return self._finite[axis]
 
     def finite_events(self) -> BoolArray:
@@ -280,7 +280,7 @@ def _flat(array: AwkwardArray) -> NDArray[Any]:
     return np.asarray(ak.to_numpy(ak.flatten(array, axis=1)))
 
 
-def _jagged(array: AwkwardArray | Sequence[AwkwardArray], name: str) -> AwkwardArray:
+def _as_jagged(array: AwkwardArray | Sequence[AwkwardArray], name: str) -> AwkwardArray:
     """Bring any accepted shape to a jagged array without missing values."""
     if isinstance(array, tuple | list):
         shared = [f for f in ak.fields(array[0]) if all(f in ak.fields(part) for part in array)]

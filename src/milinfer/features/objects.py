@@ -87,8 +87,8 @@ class Objects:
             for other in others:
                 first = first + other
             return first
-        known = ", ".join([*self.index, *self.sums, "met"])
-        msg = f"there is no object {name!r}; there are {known}"
+        names = ", ".join([*self.index, *self.sums, "met"])
+        msg = f"there is no object {name!r}; there are {names}"
         raise AttributeError(msg)
 
     def get(self, name: str, column: str) -> NDArray[Any]:
@@ -116,9 +116,9 @@ class Objects:
         """What the vectors would say, in plain arrays; by far the most time goes in here."""
         if name in self.index:
             particles, index = self.particles[name], self.index[name]
-            own = ("px", "py", "pz") if particles.cartesian else ("pt", "eta", "phi")
+            spatial = ("px", "py", "pz") if particles.cartesian else ("pt", "eta", "phi")
             temporal = next((a for a in ("mass", "energy") if particles.has(a)), None)
-            if axis in (*own, temporal):
+            if axis in (*spatial, temporal):
                 return particles.column(axis, index)
             if axis == "mass" and temporal is None:
                 return np.zeros(len(index))

@@ -26,10 +26,9 @@ from milinfer.features.feature_set import (
     feature_set,
     weight_sums,
 )
-from milinfer.samples.run_features import run_features
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 
-__all__ = ["EventSchema", "FeatureProcessor", "run_features"]
+__all__ = ["EventSchema", "FeatureProcessor", "chunk_key"]
 
 Selection = Callable[[AwkwardArray], Any]
 ObjectBuilder = Callable[[AwkwardArray], tuple[AwkwardArray, ...]]
@@ -158,7 +157,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         rows = np.flatnonzero(kept)[table.kept]
         cutflow["features"] = weight_sums(weights[rows])
         event_balance(n, len(table), rejected, source or "the events")
-        key = (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
+        key = chunk_key(events)
         columns = np.stack(list(table.columns.values())) if table.columns else np.empty((0, 0))
         chunk = _Chunk(
             key=key,
@@ -219,7 +218,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             return {}
         result = self.selection(events)
         masks = result if isinstance(result, Mapping) else {"selection": result}
-        checked: dict[str, BoolArray] = {}
+        arrays: dict[str, BoolArray] = {}
         for name, mask in masks.items():
             if name in ("all", "features"):
                 msg = f"the cut flow has its own step {name!r}; name the selection otherwise"
@@ -231,8 +230,8 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
                     f"bool of shape ({len(events)},)"
                 )
                 raise SampleError(msg)
-            checked[str(name)] = array
-        return checked
+            arrays[str(name)] = array
+        return arrays
 
     def _table(self, events: AwkwardArray, source: str | None, numbers: IntArray) -> FeatureTable:
         options: dict[str, Any] = {
@@ -259,14 +258,14 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             return np.ones(len(events))
         fields = ak.fields(events)
         names = ("genWeight", "weight") if self.weight == "auto" else (self.weight,)
-        found = next((name for name in names if name in fields), None)
-        if found is None:
+        branch = next((name for name in names if name in fields), None)
+        if branch is None:
             msg = (
                 f"{source or 'the events'} have no weight {' or '.join(names)}; name it with "
                 "weight=, or say weight=None if all weights are 1"
             )
             raise SampleError(msg)
-        return np.asarray(ak.to_numpy(events[found]), dtype=np.float64)
+        return np.asarray(ak.to_numpy(events[branch]), dtype=np.float64)
 
     def _reweights(self, events: AwkwardArray) -> dict[str, FloatArray]:
         """Weights by the part of the branch name after ``LHEWeight_`` (or ``weight:``)."""
@@ -294,15 +293,15 @@ def _join(
     cutflows: Sequence[Mapping[str, Mapping[str, float | int]]],
 ) -> dict[str, dict[str, float | int]]:
     """Sum cut flows exactly, so that rounding does not depend on the order either."""
-    joined: dict[str, dict[str, float | int]] = {}
+    total: dict[str, dict[str, float | int]] = {}
     for step, sums in cutflows[0].items():
-        joined[step] = {
+        total[step] = {
             key: math.fsum(c[step][key] for c in cutflows)
             if isinstance(value, float)
             else sum(c[step][key] for c in cutflows)
             for key, value in sums.items()
         }
-    return joined
+    return total
 
 
 def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:
@@ -314,6 +313,13 @@ def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:
             raise FeatureError(msg)
         columns[name] = column.astype(np.float32)
     return FeatureTable(columns, np.ones(len(events), dtype=np.bool_))
+
+
+def chunk_key(events: AwkwardArray) -> tuple[str, int]:
+    """File and first entry of a chunk, or something random for events that are from no file."""
+    metadata = _metadata(events)
+    source, start = str(metadata.get("filename", "")), int(metadata.get("entrystart", 0))
+    return (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
 
 
 def _metadata(events: AwkwardArray) -> Mapping[str, Any]:

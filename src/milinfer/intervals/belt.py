@@ -50,8 +50,7 @@ from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.surface import Bounds, Limits, Surface, restricted
 from milinfer.likelihood.surface_box import BoxSurface
-from milinfer.toys.ensemble import require_one_kind, require_unseen_toys
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
 from milinfer.typing import BoolArray, FloatArray, PathLikeStr
 from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types

@@ -42,8 +42,7 @@ from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, fine_degree
-from milinfer.toys.ensemble import truths
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble, truths
 from milinfer.typing import BoolArray, FloatArray, PathLikeStr
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
 from milinfer.utils.files import parse_json, write_whole

@@ -14,8 +14,7 @@ from scipy.stats import chi2
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration, Correct, Kind
 from milinfer.intervals.response import Response, mean_response, spread_covariance
-from milinfer.toys.ensemble import require_one_kind, require_unseen_toys, truths
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys, truths
 from milinfer.typing import BoolArray, FloatArray, IntArray
 from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 from milinfer.utils.points import format_point

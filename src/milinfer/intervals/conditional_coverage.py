@@ -18,8 +18,7 @@ from scipy.stats import binomtest, chi2
 
 from milinfer.exceptions import CalibrationError, FitError, ParameterError
 from milinfer.intervals.coverage import Asymptotic, IntervalMethod, require_other_events
-from milinfer.toys.ensemble import require_one_kind, truths
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import brief, html_table

@@ -17,9 +17,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest, chi2
 
 from milinfer.exceptions import CalibrationError, MilinferWarning, ParameterError
-from milinfer.toys.ensemble import require_one_kind, require_unseen_toys
-from milinfer.toys.pool import share_events
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.samples.fingerprints import share_events
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
 from milinfer.typing import BoolArray, FloatArray, Point
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_facts, html_table, rich_table, tuples_table

@@ -25,8 +25,7 @@ import numpy as np
 from milinfer.exceptions import CalibrationError
 from milinfer.intervals.response import mean_response
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.toys.ensemble import GROUPS, require_one_kind, truths
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import GROUPS, ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import arrow_table, html_table, measured, tuples_table
 

@@ -20,7 +20,7 @@ from milinfer.intervals.belt import Belt, Ordering, Smooth, accepted_ends, true_
 from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.intervals.critical_values import PolynomialCurve, quantile_regression
 from milinfer.likelihood.surface import Bounds, Limits
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.typing import FloatArray
 from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 

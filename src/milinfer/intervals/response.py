@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import MilinferWarning
-from milinfer.toys.ensemble import require_one_kind, truths
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray
 from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from milinfer.intervals.calibration import Calibration
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
 from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.display import brief, html_facts, measured

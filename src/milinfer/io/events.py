@@ -194,7 +194,7 @@ def write(
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from milinfer import events, lhe
+    >>> from milinfer.io import events, lhe
     >>> part = dict.fromkeys(["px", "py", "pz", "energy", "mass", "pdgId", "status"], [1])
     >>> record = lhe.make_events([1], {**part, "mother1": [0], "mother2": [0]},
     ...                          {"genWeight": [1.5], "LHE_processId": [1]})

@@ -12,7 +12,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
-from milinfer.io.event.info import checked_point
+from milinfer.io.event.info import point_from_json
 from milinfer.io.root import open_root
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import parse_json, require_file
@@ -131,13 +131,13 @@ class ParquetTable(FlatTable):
         """Some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
         import pyarrow as pa
 
-        wanted = list(names)
+        columns = list(names)
         try:
-            table = self._read(wanted)
+            table = self._read(columns)
         except (pa.ArrowException, OSError) as error:
             msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
             raise SampleError(msg) from error
-        return {name: _numbers(table[name].to_numpy(), name, self.path) for name in wanted}
+        return {name: _numbers(table[name].to_numpy(), name, self.path) for name in columns}
 
     def _read(self, names: list[str]) -> Any:
         import pyarrow.parquet as pq
@@ -212,8 +212,8 @@ class RootTable(FlatTable):
                 name = tree or next((t for t in (TREE, "Events") if t in trees), None)
                 name = name or (trees[0] if len(trees) == 1 else None)
                 if name not in trees:
-                    wanted = f"no tree {name!r}" if name else "more than one tree, or none"
-                    msg = f"{path} has {wanted}; name one with tree=: {', '.join(trees) or 'none'}"
+                    problem = f"no tree {name!r}" if name else "more than one tree, or none"
+                    msg = f"{path} has {problem}; name one with tree=: {', '.join(trees) or 'none'}"
                     raise SampleError(msg)
                 stored = [str(key) for key in file[name].keys()]  # noqa: SIM118
         except MilinferError:
@@ -227,17 +227,17 @@ class RootTable(FlatTable):
 
     def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         """Some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
-        wanted = list(names)
+        columns = list(names)
         try:
             with open_root(self.path) as file:
-                branches = {self.columns[name] for name in wanted}
+                branches = {self.columns[name] for name in columns}
                 arrays = file[self.tree].arrays(
                     filter_name=lambda branch: branch in branches, library="np"
                 )
         except Exception as error:
             msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
             raise SampleError(msg) from error
-        return {name: _numbers(arrays[self.columns[name]], name, self.path) for name in wanted}
+        return {name: _numbers(arrays[self.columns[name]], name, self.path) for name in columns}
 
 
 def _numbers(array: NDArray[Any], name: str, path: PathLikeStr) -> NDArray[Any]:
@@ -274,7 +274,7 @@ def sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | Non
                 msg = f"{name} is {metadata[name]!r}"
                 raise ValueError(msg)
         for point in (metadata.get("point", {}), *metadata.get("reweight_points", {}).values()):
-            checked_point(point)
+            point_from_json(point)
     except (ValueError, AttributeError, RecursionError) as error:
         msg = f"{path}: its milinfer metadata cannot be read ({error}); write it again"
         raise SampleError(msg) from error

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from contextlib import ExitStack
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import SampleError
-from milinfer.io.event.branches import (
-    PART,
-    FileMetadata,
-    from_branches,
-    needed_branches,
-    to_branches,
-)
+from milinfer.io.event.branches import PART, from_branches
+from milinfer.io.event.files import ColumnReader, ColumnWriter
 from milinfer.io.event.info import LHEInfo
 from milinfer.io.event.record import EventColumns
 from milinfer.typing import AwkwardArray, PathLikeStr
@@ -29,7 +22,7 @@ __all__ = ["ParquetReader", "ParquetWriter"]
 _KEY = b"milinfer"
 
 
-class ParquetWriter:
+class ParquetWriter(ColumnWriter):
     """Write event records to a Parquet file in chunks; it appears whole or not at all.
 
     Particle columns are lists (``LHEPart_exact_px``, …), the rest are numbers; header and init
@@ -57,30 +50,13 @@ class ParquetWriter:
     """
 
     def __init__(self, path: PathLikeStr, info: LHEInfo) -> None:
-        self.path = path
-        self.info = info
-        self.n_events = 0
-        self._weights: dict[str, str] | None = None
-        self._stack = ExitStack()
+        super().__init__(path, info)
         self._temporary: Any = None
         self._writer: Any = None
 
     def __enter__(self) -> Self:
         self._temporary = self._stack.enter_context(atomic_path(self.path))
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None and self.n_events == 0:
-            msg = f"{self.path}: there are no events to write"
-            error = SampleError(msg)
-            self._stack.__exit__(type(error), error, None)
-            raise error
-        self._stack.__exit__(kind, error, trace)
 
     def write(self, events: AwkwardArray) -> None:
         """Append events.
@@ -90,27 +66,19 @@ class ParquetWriter:
         SampleError
             If they lack a column, or have other weights than those before.
         """
-        import awkward as ak
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         if len(events) == 0:
             return
-        if self._weights is None:
-            ids = ak.fields(events["LHEWeight"]) if "LHEWeight" in ak.fields(events) else []
-            self._weights = FileMetadata.branches(ids)
-        counts, particles, scalars = to_branches(
-            events, self._weights, self.n_events, str(self.path)
-        )
+        counts, particles, scalars = self._columns(events)
         offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
         columns: dict[str, Any] = {name: pa.array(values) for name, values in scalars.items()}
         for name, values in particles.items():
             columns[PART + name] = pa.ListArray.from_arrays(offsets, pa.array(values))
         table = pa.table(columns)
         if self._writer is None:
-            info = self.info.with_weights(self._weights.values())
-            metadata = FileMetadata(info, self._weights).to_json().encode()
-            schema = table.schema.with_metadata({_KEY: metadata})
+            schema = table.schema.with_metadata({_KEY: self._metadata().encode()})
             # Numbers that hardly ever come twice make large dictionaries, and slow ones.
             writer = pq.ParquetWriter(
                 self._temporary, schema, compression="zstd", use_dictionary=False
@@ -120,7 +88,7 @@ class ParquetWriter:
         self.n_events += len(counts)
 
 
-class ParquetReader:
+class ParquetReader(ColumnReader):
     """Read event records from a Parquet file in chunks.
 
     Attributes
@@ -144,50 +112,24 @@ class ParquetReader:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self.name = str(path)
         require_file(path)
         try:
-            self._file = pq.ParquetFile(path)
+            file = pq.ParquetFile(path)
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
             msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
             raise SampleError(msg) from error
+        super().__init__(path, file)
         try:
-            schema = self._file.schema_arrow
+            schema = file.schema_arrow
             text = (schema.metadata or {}).get(_KEY)
-            metadata = FileMetadata(LHEInfo.unknown(), {})
-            if text is not None:
-                metadata = FileMetadata.from_json(text.decode(), self.name)
-            self.info = metadata.info
-            self._weights = metadata.weights
-            self._branches = needed_branches(schema.names, self._weights, self.name)
-            self.n_events = int(self._file.metadata.num_rows)
+            metadata = None if text is None else text.decode()
+            self._describe(metadata, schema.names, int(file.metadata.num_rows))
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
-        """Event records in chunks of at most ``chunk_size``.
-
-        Raises
-        ------
-        SampleError
-            If a column cannot be read.
-        """
-        for columns in self.columns(chunk_size):
-            yield columns.record()
-
     def columns(self, chunk_size: int) -> Iterator[EventColumns]:
-        """The same in flat columns.
+        """Flat columns of at most ``chunk_size`` events at a time.
 
         Raises
         ------
@@ -200,13 +142,7 @@ class ParquetReader:
         try:
             for batch in self._file.iter_batches(chunk_size, columns=self._branches):
                 load = functools.partial(self._load, batch, done)
-                counts, _ = load(PART + "pdgId")
-                if counts is None:
-                    msg = (
-                        f"{self.name}: {PART}pdgId is one number for each event, not a list for "
-                        "its particles; produce the file again"
-                    )
-                    raise SampleError(msg)
+                counts = self._require_lists(load(PART + "pdgId")[0])
                 yield from_branches(
                     self._branches, self._weights, load, counts, source=self.name, first=done
                 )

@@ -1,27 +1,17 @@
-"""Event records in ROOT files: a NanoAOD-like TTree or an RNTuple.
-
-ROOT files opened with every check: there, whole, and of that kind.
-"""
+"""Event records in ROOT files: a NanoAOD-like TTree or an RNTuple."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
-from milinfer.io.event.branches import (
-    PART,
-    FileMetadata,
-    from_branches,
-    needed_branches,
-    to_branches,
-)
+from milinfer.io.event.branches import PART, from_branches
+from milinfer.io.event.files import ColumnReader, ColumnWriter
 from milinfer.io.event.info import LHEInfo
 from milinfer.io.event.record import EventColumns, in_chunks
 from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
@@ -36,7 +26,7 @@ _KEY = "milinfer"
 _BASKET = 50_000  # events; readers decompress no less than this at a time
 
 
-class RootWriter:
+class RootWriter(ColumnWriter):
     """Write event records to a ROOT file in chunks; it appears whole or not at all.
 
     The file has ``Events``, with the branches of NanoAOD (``LHEPart_pt``, …, ``genWeight``,
@@ -69,12 +59,8 @@ class RootWriter:
         if ntuple not in ("ttree", "rntuple"):
             msg = f"ntuple is {ntuple!r}; choose 'ttree' or 'rntuple'"
             raise ConfigurationError(msg)
-        self.path = path
-        self.info = info
+        super().__init__(path, info)
         self.ntuple = ntuple
-        self.n_events = 0
-        self._weights: dict[str, str] | None = None
-        self._stack = ExitStack()
         self._file: Any = None
 
     def __enter__(self) -> Self:
@@ -90,27 +76,9 @@ class RootWriter:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                self._finish()
-        except BaseException as caught:
-            self._stack.__exit__(type(caught), caught, caught.__traceback__)
-            raise
-        self._stack.__exit__(kind, error, trace)
-
     def _finish(self) -> None:
-        if self.n_events == 0:
-            msg = f"{self.path}: there are no events to write"
-            raise SampleError(msg)
-        weights = self._weights or {}
-        info = self.info.with_weights(weights.values())
-        self._file[_KEY] = FileMetadata(info, weights).to_json()
+        super()._finish()
+        self._file[_KEY] = self._metadata()
 
     def write(self, events: AwkwardArray) -> None:
         """Append events.
@@ -126,12 +94,7 @@ class RootWriter:
     def _extend(self, events: AwkwardArray) -> None:
         import awkward as ak
 
-        if self._weights is None:
-            ids = ak.fields(events["LHEWeight"]) if "LHEWeight" in ak.fields(events) else []
-            self._weights = FileMetadata.branches(ids)
-        counts, particles, scalars = to_branches(
-            events, self._weights, self.n_events, str(self.path)
-        )
+        counts, particles, scalars = self._columns(events)
         jagged = {name: ak.unflatten(column, counts) for name, column in particles.items()}
         if self.ntuple == "ttree":
             columns = {"LHEPart": ak.zip(jagged), **scalars}
@@ -149,7 +112,7 @@ class RootWriter:
         self.n_events += len(counts)
 
 
-class RootReader:
+class RootReader(ColumnReader):
     """Read event records from a ROOT file, TTree or RNTuple, in chunks.
 
     Attributes
@@ -170,9 +133,7 @@ class RootReader:
     """
 
     def __init__(self, path: PathLikeStr, tree: str = "Events") -> None:
-        self.name = str(path)
-        self._tree_name = tree
-        self._file = open_root(path)
+        super().__init__(path, open_root(path))
         try:
             if tree not in self._file:
                 there = ", ".join(self._file.keys(cycle=False)) or "nothing"
@@ -183,30 +144,14 @@ class RootReader:
                 raise SampleError(msg)
             self._tree = self._file[tree]
             text = str(self._file[_KEY]) if _KEY in self._file else None
-            metadata = FileMetadata(LHEInfo.unknown(), {})
-            if text is not None:
-                metadata = FileMetadata.from_json(text, self.name)
-            self.info = metadata.info
-            self._weights = metadata.weights
-            self._branches = needed_branches(self._tree.keys(), self._weights, self.name)
-            self.n_events = int(self._tree.num_entries)
+            self._describe(text, self._tree.keys(), int(self._tree.num_entries))
         except MilinferError:
-            self._file.close()
+            self.close()
             raise
         except Exception as error:
-            self._file.close()
+            self.close()
             msg = f"{path}: this ROOT file is damaged ({error}); copy or produce it again"
             raise SampleError(msg) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
     def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
         """Event records in chunks of ``chunk_size``, the last one smaller.
@@ -248,13 +193,8 @@ class RootReader:
 
     def _read(self, start: int, stop: int) -> EventColumns:
         # the particles of every file have it
-        counts, ids = self._load(PART + "pdgId", start, stop)
-        if counts is None:
-            msg = (
-                f"{self.name}: {PART}pdgId is one number for each event, not a list for its "
-                "particles; produce the file again"
-            )
-            raise SampleError(msg)
+        lengths, ids = self._load(PART + "pdgId", start, stop)
+        counts = self._require_lists(lengths)
 
         def load(name: str) -> tuple[IntArray | None, NDArray[Any]]:
             return (counts, ids) if name == PART + "pdgId" else self._load(name, start, stop)

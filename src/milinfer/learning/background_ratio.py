@@ -1,14 +1,14 @@
 """`BackgroundRatio`: the density of a background over that of the signal, learned by a classifier.
 
-The classifier is one of the package's own, trained on two samples.  What is done here is to put its
-outputs on the right scale with held-out events, and to check them with others.
+The classifier is a :class:`~milinfer.learning.bag_likelihood.BagLikelihood` or a
+:class:`~milinfer.learning.boosted_trees.BoostedLikelihood` trained on two samples.  Held-out events
+give the scale of its outputs, and other held-out events check them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,13 @@ from scipy.special import expit
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.boosted_trees import BoostedLikelihood
-from milinfer.learning.model_files import new_model_folder, read_json, require_format
+from milinfer.learning.model_files import (
+    complete_content,
+    new_model_folder,
+    read_content,
+    write_content,
+)
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
 
@@ -29,30 +35,30 @@ __all__ = ["BackgroundRatio", "RatioFit", "default_classifier"]
 Classifier: TypeAlias = BagLikelihood | BoostedLikelihood
 
 _FORMAT = "background-1"
-_PARAMETER = "background"  # 0 for signal, 1 for background: the classifier tells points apart
+_PARAMETER = "background"  # 0 for signal, 1 for background: classes are points of a parameter
 _KINDS: dict[str, type[BagLikelihood] | type[BoostedLikelihood]] = {
     "network": BagLikelihood,
     "trees": BoostedLikelihood,
 }
-# A mean of the ratio this many errors from one is no fluctuation.
+# A mean of the ratio that is this many errors from one is not a fluctuation.
 _SIGMAS = 5.0
 
 
 class RatioFit(NamedTuple):
-    r"""What held-out events say of a learned ratio.
+    r"""Scale of a learned ratio, and its checks, from held-out events.
 
     Parameters
     ----------
     slope, slope_error
         ln b is the slope times the classifier's log-ratio, plus the shift; near one.
     shift, shift_error
-        Near zero: what the normalisation was wrong by.
+        Correction of the normalisation; near zero.
     mean_signal, mean_signal_error
-        :math:`E_{p_s}[b]` over events that nothing was fitted to; should be one.
+        :math:`E_{p_s}[b]` over events that were used for no fit; should be one.
     mean_background, mean_background_error
         :math:`E_{p_b}[1/b]` over such events; should be one.
     n_held_out
-        Events of signal and of background in these means.
+        Number of events of signal and of background in these means.
     """
 
     slope: float
@@ -96,9 +102,9 @@ class BackgroundRatio:
         a network.
     held_out
         Share of the events of each process that the classifier is not trained on; half of them
-        stop its training and give the scale, the others check.
+        stop its training and give the scale, the others check it.
     seed
-        Fixes the split; and the default classifier.
+        Seed of the split and of the default classifier.
 
     Raises
     ------
@@ -174,19 +180,31 @@ class BackgroundRatio:
         half = self.held_out / 2
         train, scale, check = pair.split([1 - 2 * half, half, half], seed=self.seed)
         model = (self.classifier or default_classifier(self.seed)).fit(train, scale)
-        slope, shift, covariance = _regression([_raw(model, s) for s in scale], scale)
+        slope, shift, covariance = _regression(
+            [_classifier_log_ratio(model, s) for s in scale], scale
+        )
         errors = np.sqrt(np.diag(covariance))
         means = [
-            _mean(np.exp(sign * (slope * _raw(model, s) + shift)), s.weights)
+            _mean_and_error(
+                np.exp(sign * (slope * _classifier_log_ratio(model, s) + shift)), s.weights
+            )
             for sign, s in zip((1, -1), check, strict=True)
         ]
-        sizes = (len(check[0]), len(check[1]))
+        (mean_signal, signal_error), (mean_background, background_error) = means
         fitted = RatioFit(
-            slope, float(errors[0]), shift, float(errors[1]), *means[0], *means[1], sizes
+            slope=slope,
+            slope_error=float(errors[0]),
+            shift=shift,
+            shift_error=float(errors[1]),
+            mean_signal=mean_signal,
+            mean_signal_error=signal_error,
+            mean_background=mean_background,
+            mean_background_error=background_error,
+            n_held_out=(len(check[0]), len(check[1])),
         )
         for what, mean, error, pull in (
-            ("E[b] over signal", *means[0], fitted.pulls[0]),
-            ("E[1/b] over background", *means[1], fitted.pulls[1]),
+            ("E[b] over signal", mean_signal, signal_error, fitted.pulls[0]),
+            ("E[1/b] over background", mean_background, background_error, fitted.pulls[1]),
         ):
             if not abs(pull) < _SIGMAS:
                 msg = (
@@ -215,7 +233,7 @@ class BackgroundRatio:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features that it expects."""
+        """Names of the features that the classifier expects."""
         return self._trained.feature_names
 
     @property
@@ -226,18 +244,18 @@ class BackgroundRatio:
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Sketches of the events that the classifier has learned from."""
+        """Fingerprints of the events that the classifier was trained on."""
         return self._trained.trained_on
 
     @property
     def _trained(self) -> Classifier:
-        self.fitted  # noqa: B018  # complains if there is none
+        self.fitted  # noqa: B018  # raises if there is none
         assert self.classifier is not None
         return self.classifier
 
     def log_ratio(self, sample: Sample) -> FloatArray:
         """Values of ln p_b(x)/p_s(x|θ0), shape (n_events,)."""
-        return self.fitted.slope * _raw(self._trained, sample) + self.fitted.shift
+        return self.fitted.slope * _classifier_log_ratio(self._trained, sample) + self.fitted.shift
 
     def save(self, path: PathLikeStr) -> None:
         """Save to a directory: the classifier in its own form, and ``model.json``.
@@ -259,7 +277,7 @@ class BackgroundRatio:
                 "fit": fitted._asdict(),
                 "digest": self.digest,
             }
-            (folder / "model.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+            write_content(folder, content)
 
     @staticmethod
     def load(path: PathLikeStr) -> BackgroundRatio:
@@ -271,18 +289,14 @@ class BackgroundRatio:
             If something is missing, was changed or is of another format; the message names it.
         """
         folder = Path(path)
-        content = read_json(folder / "model.json")
-        require_format(folder, content, _FORMAT, "BackgroundRatio")
-        try:
+        content = read_content(folder, _FORMAT, "BackgroundRatio")
+        with complete_content(folder):
             fit = content["fit"]
             fitted = RatioFit(**(fit | {"n_held_out": tuple(fit["n_held_out"])}))
             classifier = _KINDS[content["classifier"]].load(folder / "classifier")
             ratio = BackgroundRatio(classifier, content["held_out"], content["seed"], fitted)
-            saved = content["digest"]
-        except (KeyError, TypeError) as error:
-            msg = f"{folder / 'model.json'} is not a complete ratio: {error}; train again"
-            raise ModelError(msg) from error
-        if ratio.digest != saved:
+            saved_digest = content["digest"]
+        if ratio.digest != saved_digest:
             msg = f"{folder} differs from what was saved; restore it or train again"
             raise ModelError(msg)
         return ratio
@@ -296,9 +310,6 @@ def default_classifier(seed: int = 0) -> BagLikelihood:
     >>> default_classifier(1)
     BagLikelihood(binary, bag_size=1, ensemble=1, not trained)
     """
-    from milinfer.learning.networks.configs import TrainingConfig
-    from milinfer.learning.networks.network import NetworkConfig
-
     return BagLikelihood(
         head="binary",
         bag_size=1,
@@ -308,8 +319,8 @@ def default_classifier(seed: int = 0) -> BagLikelihood:
     )
 
 
-def _raw(model: Classifier, sample: Sample) -> FloatArray:
-    """Log-ratio of background to signal as the classifier has it, shape (n_events,)."""
+def _classifier_log_ratio(model: Classifier, sample: Sample) -> FloatArray:
+    """Log-ratio of background to signal by the classifier alone, shape (n_events,)."""
     return model.event_llr(sample)[:, 1]
 
 
@@ -320,7 +331,7 @@ def _regression(
     x = np.concatenate(log_ratios)
     design = np.stack([x, np.ones(len(x))], axis=1)
     y = np.repeat([0.0, 1.0], [len(s) for s in samples])
-    # Both processes alike, whatever their numbers of events.
+    # Both processes have the same total weight, for any numbers of events.
     w = np.concatenate([s.weights / s.weights.sum() for s in samples])
     beta = np.array([1.0, 0.0])
     for _ in range(50):
@@ -344,7 +355,7 @@ def _regression(
     return float(beta[0]), float(beta[1]), inverse @ meat @ inverse
 
 
-def _mean(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
+def _mean_and_error(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
     """Weighted mean and its standard error."""
     share = weights / weights.sum()
     mean = float(share @ values)

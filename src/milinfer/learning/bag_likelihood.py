@@ -1,54 +1,60 @@
 """`BagLikelihood`: a likelihood ratio learned from simulated samples by a network over bags.
 
-The one estimator of the package.  What differs is the head (what the outputs mean as a function of
-θ), the labels (which sample an event comes from, or the joint likelihood ratio that it carries) and
-the pooling; training, surfaces, toys and calibration are the same for all.
+The head (what the outputs mean as a function of θ), the labels (which sample an event comes from,
+or the joint likelihood ratio that it carries) and the pooling can be chosen; training, surfaces,
+toys and calibration are the same for all.  :func:`single_models` gives the members of a trained
+ensemble one by one, to compare them with the ensemble on the same toys.
 
-The members of a trained ensemble as models of their own.
-
-What an ensemble gains over its members, and how far one training is from the next, is seen when
-both are run on the same toys.
-
-Trained likelihoods as a notebook shows them; the history of a training as an Arrow table.
+Importing this module does not import Keras; training and loading do.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from milinfer.exceptions import ModelError
+from milinfer.learning.fitted import (
+    Fitted,
+    average_log_ratio,
+    bag_llr,
+    event_summary,
+    log_polynomials,
+    member_log_ratios,
+    weights_digest,
+)
+from milinfer.learning.fitting import fit
+from milinfer.learning.model_files import load_model, pack_model, save_model, unpack_model
+from milinfer.learning.onnx import export_onnx
+from milinfer.learning.settings import LikelihoodSettings, settings_by_name
+from milinfer.learning.tracking import log_history
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
-from milinfer.likelihood.models import dataset_surface
-from milinfer.likelihood.surface import Interpolation, Kind, Surface
+from milinfer.likelihood.log_polynomials import LogPolynomials
+from milinfer.likelihood.models import BagModel, dataset_surface
+from milinfer.likelihood.observables import log_ratio_observable
+from milinfer.likelihood.surface import Interpolation, Surface
 from milinfer.likelihood.surface_box import BoxSurface, ChebyshevBox
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray, PathLikeStr
-from milinfer.utils.display import arrow_table, html_facts, shortened
+from milinfer.utils.display import html_facts, shortened
 from milinfer.utils.points import format_point, only
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from distributed import Client
 
-    from milinfer.learning.boosted_trees import BoostedLikelihood
-    from milinfer.learning.fitting import EpochReport, Fitted
-    from milinfer.learning.networks.configs import TrainingConfig
-    from milinfer.learning.networks.network import NetworkConfig
-    from milinfer.learning.tracking import Tracker
-    from milinfer.likelihood.log_polynomials import LogPolynomials
+    from milinfer.learning.tracking import EpochReport, Tracker
     from milinfer.likelihood.rate import Rate
     from milinfer.samples.streaming import StreamedSamples
 
-__all__ = ["BagLikelihood", "history_table", "html_bag_likelihood", "html_boosted", "single_models"]
+__all__ = ["BagLikelihood", "classifier_output", "log_training", "single_models"]
 
 
 @dataclass(frozen=True, eq=False)
-class BagLikelihood:
+class BagLikelihood(LikelihoodSettings, BagModel):
     r"""Learned log-likelihood ratio in one parameter or several.
 
     With mean pooling and a linear last layer the logits of a bag of :math:`N_B` events are
@@ -125,26 +131,6 @@ class BagLikelihood:
     1
     """
 
-    head: Literal["multiclass", "polynomial", "binary", "parametrised"] = "multiclass"
-    labels: Literal["hard", "joint"] = "hard"
-    score_weight: float = 0.0
-    points: tuple[tuple[float, ...], ...] | None = None
-    bag_size: int | None = None
-    ensemble: int = 1
-    average: Literal["log-ratio", "ratio", "probability"] = "log-ratio"
-    order: int = 2
-    degree: int | Literal["auto"] | None = "auto"
-    interpolation_kind: Kind = "polynomial"
-    window: float = 0.4
-    pooling: str = "mean"
-    loss: str | None = None
-    symmetric: bool = True
-    reference: float | tuple[float, ...] = 0.0
-    validation_fraction: float = 0.2
-    seed: int = 0
-    label: str | None = None
-    network: NetworkConfig | None = None
-    training: TrainingConfig | None = None
     _fitted: Fitted | None = field(default=None, repr=False)
 
     def fit(
@@ -166,7 +152,7 @@ class BagLikelihood:
         validation
             Held-out samples for early stopping, in memory; default: a split of `samples` by event.
         on_epoch
-            Called with an :class:`~milinfer.learning.fitting.EpochReport` after every epoch; for
+            Called with an :class:`~milinfer.learning.tracking.EpochReport` after every epoch; for
             members that a cluster trains, after each member with the reports of all its epochs.
         client
             Of a dask cluster, whose workers train the members of the ensemble, one task each; give
@@ -194,44 +180,13 @@ class BagLikelihood:
         MilinferWarning
             If the points leave a polynomial head free between them.
         """
-        from milinfer.learning.fitting import fit
-
-        settings, fitted = fit(self, samples, validation, on_epoch, client, tracker)
-        return dataclasses.replace(settings, _fitted=fitted)
-
-    @property
-    def events_in_bag(self) -> int:
-        """Events in a training bag."""
-        if self.bag_size is None:
-            return 1 if self.head == "polynomial" else 10
-        return self.bag_size
-
-    @property
-    def default_network(self) -> NetworkConfig:
-        """Architecture where none is given."""
-        from milinfer.learning.networks.network import NetworkConfig
-
-        if self.head != "polynomial":
-            return NetworkConfig()
-        # Joint labels are precise enough to need no regularisation, which shrinks the estimate.
-        dropout = 0.1 if self.labels == "hard" else 0.0
-        activation = "silu" if self.labels == "hard" else "gelu"
-        return NetworkConfig((64, 64, 64), activation, batch_norm=False, dropout=dropout, l2=0.0)
-
-    @property
-    def default_training(self) -> TrainingConfig:
-        """Optimiser settings where none are given."""
-        from milinfer.learning.networks.configs import TrainingConfig
-
-        if self.head != "polynomial":
-            return TrainingConfig()
-        if self.labels == "hard":
-            return TrainingConfig(16, 8192, 4e-3, 4e-5, schedule="cosine")
-        return TrainingConfig(40, 2048, 2e-3, 2e-5, schedule="cosine")
+        untrained = LikelihoodSettings(**settings_by_name(self))
+        settings, fitted = fit(untrained, samples, validation, on_epoch, client, tracker)
+        return dataclasses.replace(self, **settings_by_name(settings), _fitted=fitted)
 
     @property
     def fitted(self) -> Fitted:
-        """What training produced.
+        """Result of the training: networks, history and more.
 
         Raises
         ------
@@ -242,13 +197,6 @@ class BagLikelihood:
             msg = "this BagLikelihood is not trained; call .fit(samples) and use what it returns"
             raise ModelError(msg)
         return self._fitted
-
-    @property
-    def name(self) -> str:
-        """Name of the method: its label, or that of the head."""
-        if self.label is not None:
-            return self.label
-        return self.head if self.labels == "hard" else f"{self.head}-joint"
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -268,19 +216,17 @@ class BagLikelihood:
     @property
     def digest(self) -> str:
         """Hash of what was learned, the same after saving and loading."""
-        from milinfer.learning.fitted import weights_digest
-
-        return weights_digest(self)
+        return weights_digest(self.fitted)
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Sketches of the events of training and early stopping; toys need others."""
+        """Fingerprints of the events of training and early stopping; toys need other events."""
         return self.fitted.trained_on
 
     @property
     def additive(self) -> bool:
-        """Whether Λ is a sum over events, whatever the bags."""
-        return self.fitted.members[0][0].bag_head is None
+        """Whether Λ is a sum over events, for any grouping into bags."""
+        return self.fitted.additive
 
     @property
     def interpolation(self) -> Interpolation | ChebyshevBox:
@@ -305,17 +251,14 @@ class BagLikelihood:
         ModelError
             If the pooling scores bags as a whole.
         """
-        from milinfer.learning.fitted import average_log_ratio, member_log_ratios
-
-        return average_log_ratio(list(member_log_ratios(self, sample)), self.average)
+        ratios = list(member_log_ratios(self, self.fitted, sample))
+        return average_log_ratio(ratios, self.average)
 
     def member_surfaces(self, data: Sample) -> tuple[Surface | BoxSurface, ...]:
         """Surface of a dataset by each member of the ensemble alone."""
-        from milinfer.learning.fitted import member_log_ratios
-
         return tuple(
             self.interpolation.surface(data.weights @ ratios)
-            for ratios in member_log_ratios(self, data)
+            for ratios in member_log_ratios(self, self.fitted, data)
         )
 
     def uncertainty(self, data: Sample) -> FloatArray:
@@ -342,26 +285,20 @@ class BagLikelihood:
 
     @property
     def reduction(self) -> Literal["sum", "max"]:
-        """How summaries of events are brought together in a bag."""
+        """How the summaries of the events of a bag are combined."""
         return self.fitted.members[0][0].reduction
 
     def event_summary(self, sample: Sample) -> Float32Array:
         """Summaries of events for a pooling that scores bags as a whole, (n_events, S)."""
-        from milinfer.learning.fitted import event_summary
-
-        return event_summary(self, sample)
+        return event_summary(self.fitted, sample)
 
     def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
         """Log-likelihood ratio of bags from reduced summaries (n_bags, S), shape (n_bags, K)."""
-        from milinfer.learning.fitted import bag_llr
-
-        return bag_llr(self, reduced, counts)
+        return bag_llr(self, self.fitted, reduced, counts)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
         """Λ of a dataset without interpolation, for a polynomial head; None for others."""
-        from milinfer.learning.fitted import log_polynomials
-
-        return log_polynomials(self, data)
+        return log_polynomials(self, self.fitted, data)
 
     def surface(self, data: Sample) -> Surface | BoxSurface:
         """Surface Λ(θ) of a dataset (shape term)."""
@@ -382,35 +319,27 @@ class BagLikelihood:
 
     def save(self, path: PathLikeStr) -> None:
         """Save to a directory; see :func:`milinfer.learning.model_files.save_model`."""
-        from milinfer.learning.model_files import save_model
-
-        save_model(self, path)
+        save_model(self, self.fitted, path)
 
     def export_onnx(self, path: PathLikeStr) -> None:
         """Write :meth:`event_llr` as ONNX; see :func:`milinfer.learning.onnx.export_onnx`."""
-        from milinfer.learning.onnx import export_onnx
-
-        export_onnx(self, path)
+        export_onnx(self, self.fitted, path)
 
     @staticmethod
     def load(path: PathLikeStr) -> BagLikelihood:
         """Load from a directory; see :func:`milinfer.learning.model_files.load_model`."""
-        from milinfer.learning.model_files import load_model
-
-        return load_model(path)
+        settings, fitted = load_model(path)
+        return BagLikelihood(**settings_by_name(settings), _fitted=fitted)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Pickled as it is saved: Keras' own pickles are not for other versions, nor complete.
-        from milinfer.learning.model_files import pack_model
-
-        files = None if self._fitted is None else pack_model(self)
+        # Pickled as the files of a saved model: pickles of Keras are neither complete nor stable
+        # from one version to the next.
+        files = None if self._fitted is None else pack_model(self, self._fitted)
         return {**self.__dict__, "_fitted": files}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from milinfer.learning.model_files import unpack_model
-
         files = state["_fitted"]
-        fitted = None if files is None else unpack_model(files).fitted
+        fitted = None if files is None else unpack_model(files)[1]
         self.__dict__.update({**state, "_fitted": fitted})
 
     def __repr__(self) -> str:
@@ -425,12 +354,37 @@ class BagLikelihood:
         )
 
     def _repr_html_(self) -> str:
-
-        return html_bag_likelihood(self)
+        facts: dict[str, object] = {
+            "head": f"{self.head}, {self.labels} labels",
+            "bags": f"{self.events_in_bag} events, {self.pooling} pooling",
+            "ensemble": f"{self.ensemble}, average of the {self.average}"
+            if self.ensemble > 1
+            else "",
+            "reference": self.reference,
+        }
+        if self._fitted is None:
+            return html_facts(f"BagLikelihood {self.name}, not trained", facts)
+        fitted = self.fitted
+        points = [
+            format_point(dict(zip(fitted.parameters, p, strict=True)))
+            for p in fitted.points.tolist()
+        ]
+        histories = fitted.history
+        best = [min(h["val_loss"]) for h in histories]
+        facts |= {
+            "points": f"{len(points)}: {shortened(points)}",
+            "features": f"{len(self.feature_names)}: {shortened(self.feature_names)}",
+            "events": f"{sum(fitted.n_events.values())}, worth {fitted.effective_events:.0f} "
+            "without weights",
+            "network": f"{'-'.join(map(str, fitted.network.hidden))}, {fitted.network.activation}",
+            "epochs": shortened([str(len(h["loss"])) for h in histories]),
+            "lowest validation loss": shortened([f"{v:.5f}" for v in best]),
+        }
+        return html_facts(f"BagLikelihood {self.name}", facts)
 
 
 def single_models(model: BagLikelihood) -> tuple[BagLikelihood, ...]:
-    """Each member of a trained ensemble, as an ensemble of one.
+    """Return each member of a trained ensemble as an ensemble of one.
 
     Parameters
     ----------
@@ -472,90 +426,34 @@ def single_models(model: BagLikelihood) -> tuple[BagLikelihood, ...]:
     )
 
 
-def history_table(history: Sequence[Mapping[str, Sequence[float]]]) -> pa.Table:
-    """One row for each network and epoch; both are counted from 0.
+def log_training(tracker: Tracker, model: BagLikelihood) -> None:
+    """Log the settings and all epochs of a model that is trained already.
+
+    Raises
+    ------
+    ModelError
+        If the model is not trained.
+    TrackingError
+        If the tracker fails.
+    """
+    log_history(tracker, model, model.fitted.history)
+
+
+def classifier_output(
+    model: BagLikelihood, half_width: float = 0.3
+) -> Callable[[Sample], FloatArray]:
+    """Per-event classifier output: the log-ratio between two points on both sides of θ0.
+
+    For small distances this is the learned score, the optimal observable for small deviations; see
+    :func:`milinfer.likelihood.observables.log_ratio_observable`.
 
     Parameters
     ----------
-    history
-        Of each network: one value an epoch for each quantity.
-
-    Examples
-    --------
-    >>> history_table([{"loss": [0.5, 0.4]}, {"loss": [0.6]}]).to_pylist()[-1]
-    {'network': 1, 'epoch': 0, 'loss': 0.6}
+    model
+        Trained likelihood.
+    half_width
+        Distance of the two points from the reference.
     """
-    names = list(dict.fromkeys(name for h in history for name in h))
-    rows = [
-        {"network": k, "epoch": epoch, **dict(zip(h, values, strict=True))}
-        for k, h in enumerate(history)
-        for epoch, values in enumerate(zip(*h.values(), strict=True))
-    ]
-    return arrow_table({"network": int, "epoch": int, **dict.fromkeys(names, float)}, rows)
-
-
-def html_bag_likelihood(model: BagLikelihood) -> str:
-    """What a model is, where it was trained, and how far training went.
-
-    Examples
-    --------
-    >>> from milinfer.learning.bag_likelihood import BagLikelihood
-    >>> "not trained" in html_bag_likelihood(BagLikelihood(bag_size=20))
-    True
-    """
-    facts: dict[str, object] = {
-        "head": f"{model.head}, {model.labels} labels",
-        "bags": f"{model.events_in_bag} events, {model.pooling} pooling",
-        "ensemble": f"{model.ensemble}, average of the {model.average}"
-        if model.ensemble > 1
-        else "",
-        "reference": model.reference,
-    }
-    if model._fitted is None:
-        return html_facts(f"BagLikelihood {model.name}, not trained", facts)
-    fitted = model.fitted
-    points = [
-        format_point(dict(zip(fitted.parameters, p, strict=True))) for p in fitted.points.tolist()
-    ]
-    histories = fitted.history
-    best = [min(h["val_loss"]) for h in histories]
-    facts |= {
-        "points": f"{len(points)}: {shortened(points)}",
-        "features": f"{len(model.feature_names)}: {shortened(model.feature_names)}",
-        "events": f"{sum(fitted.n_events.values())}, worth {fitted.effective_events:.0f} without "
-        "weights",
-        "network": f"{'-'.join(map(str, fitted.network.hidden))}, {fitted.network.activation}",
-        "epochs": shortened([str(len(h["loss"])) for h in histories]),
-        "lowest validation loss": shortened([f"{v:.5f}" for v in best]),
-    }
-    return html_facts(f"BagLikelihood {model.name}", facts)
-
-
-def html_boosted(model: BoostedLikelihood) -> str:
-    """The same for boosted trees.
-
-    Examples
-    --------
-    >>> from milinfer.learning.boosted_trees import BoostedLikelihood
-    >>> "not trained" in html_boosted(BoostedLikelihood())
-    True
-    """
-    if model._fitted is None:
-        return html_facts("BoostedLikelihood, not trained", {"reference": model.reference})
-    fitted = model.fitted
-    points = [format_point({fitted.parameter: value}) for value in fitted.grid.tolist()]
-    settings = fitted.settings
-    facts = {
-        "reference": model.reference,
-        "points": f"{len(points)}: {shortened(points)}",
-        "features": f"{len(fitted.feature_names)}: {shortened(fitted.feature_names)}",
-        "events": sum(fitted.n_events.values()),
-        "rounds": fitted.booster.num_boosted_rounds(),
-        "trees": f"depth {settings.max_depth}, learning rate {settings.learning_rate:g}",
-        "trials": len(fitted.tried) or "",
-        **{
-            f"lowest {name.replace('_', ' ')}": f"{min(values):.5f}"
-            for name, values in fitted.history.items()
-        },
-    }
-    return html_facts("BoostedLikelihood", facts)
+    centre = np.asarray(model.reference, dtype=np.float64)
+    low, high = centre - half_width, centre + half_width
+    return log_ratio_observable(model, low, high, name="classifier_output")

@@ -1,20 +1,16 @@
 """`BoostedLikelihood`: a likelihood ratio of single events, learned by boosted trees.
 
-The event-level baseline of [AS] (§B.2.3 and §C.3): XGBoost tells apart single events, and Λ of
-a bag or a dataset is the sum over its events, the composition f_{1→N} of [NT] (eq. 13).
+The event-level baseline of [AS] (§B.2.3 and §C.3): XGBoost classifies single events, and Λ of a bag
+or a dataset is the sum over its events, the composition f_{1→N} of [NT] (eq. 13).
 
-Boosted likelihoods on disk: ``model.json`` and XGBoost's own format, never a pickle.
-
-Boosted trees: settings, weighted events for XGBoost, and the search for hyperparameters.
-
-XGBoost and Optuna are optional and loaded only here, when they are needed.
+This module also holds the settings of the trees, the weighted events as XGBoost takes them, and the
+search for hyperparameters.  XGBoost and Optuna are optional, and imported when they are needed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -24,23 +20,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milinfer.exceptions import ConfigurationError, MilinferError, ModelError
+from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.model_files import (
+    complete_content,
     new_model_folder,
-    read_json,
-    require_format,
+    read_content,
     require_unchanged,
+    write_content,
 )
+from milinfer.learning.tracking import history_table
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
-from milinfer.likelihood.models import dataset_surface
+from milinfer.likelihood.models import EventModel, dataset_surface
 from milinfer.likelihood.surface import Interpolation, Kind, Surface
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.samples.fingerprints import sketch_each
 from milinfer.samples.sample import Sample, SampleSet, as_features
-from milinfer.samples.weights import effective_sample_size
+from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, PathLikeStr
-from milinfer.utils.display import brief
+from milinfer.utils.display import brief, html_facts, shortened
 from milinfer.utils.files import file_hash
+from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,16 +53,20 @@ __all__ = [
     "event_matrix",
     "grow",
     "grow_to_best",
-    "load_boosted",
     "require",
-    "save_boosted",
     "search",
     "to_int",
 ]
 
+_FORMAT = "xgboost-2"
+_TREES = "trees.ubj"
+# Settings of the estimator and results of the training that model.json holds as they are.
+_SETTINGS = ("reference", "trials", "seed", "interpolation_kind", "window", "validation_fraction")
+_PLAIN = ("parameter", "feature_names", "history", "tried", "n_events", "trained_on")
+
 
 @dataclass(frozen=True, eq=False)
-class BoostedLikelihood:
+class BoostedLikelihood(EventModel):
     """Log-likelihood ratio of single events in one parameter, by gradient-boosted trees.
 
     Two samples make a binary classifier, more a multi-class one.  Every sample counts alike, and
@@ -303,13 +306,63 @@ class BoostedLikelihood:
         return dataset_cost(self, data, reference=self.reference, rate=rate)
 
     def save(self, path: PathLikeStr) -> None:
-        """Save to a directory; see :func:`milinfer.learning.boosted_trees.save_boosted`."""
-        save_boosted(self, path)
+        """Save to a directory: the trees in XGBoost's own format, and ``model.json``.
+
+        The directory is written beside its place and then renamed, so that it is whole or not
+        there.
+
+        Raises
+        ------
+        ModelError
+            If the model is not trained, or `path` is something else than a model.
+        """
+        fitted = self.fitted
+        with new_model_folder(path) as folder:
+            fitted.booster.save_model(folder / _TREES)
+            content = {
+                "format": _FORMAT,
+                "head": self.name,
+                "settings": {name: getattr(self, name) for name in _SETTINGS},
+                "given": self.settings and dataclasses.asdict(self.settings),
+                "used": dataclasses.asdict(fitted.settings),
+                "grid": fitted.grid.tolist(),
+                **{name: getattr(fitted, name) for name in _PLAIN},
+                "weights": {_TREES: file_hash(folder / _TREES)},
+                "versions": {
+                    "milinfer": version("milinfer"),
+                    "numpy": np.__version__,
+                    "xgboost": require("xgboost").__version__,
+                },
+            }
+            write_content(folder, content)
 
     @staticmethod
     def load(path: PathLikeStr) -> BoostedLikelihood:
-        """Load from a directory; see :func:`milinfer.learning.boosted_trees.load_boosted`."""
-        return load_boosted(path)
+        """Load a likelihood that :meth:`save` has written.
+
+        Raises
+        ------
+        ModelError
+            If something is missing, was changed or is of another format; the message names it.
+        """
+        folder = Path(path)
+        content = read_content(folder, _FORMAT, "BoostedLikelihood")
+        with complete_content(folder):
+            file = folder / _TREES
+            require_unchanged(file, content["weights"][_TREES])
+            settings, used = content["given"], BoostedSettings(**content["used"])
+            fitted = _Fitted(
+                booster=require("xgboost").Booster({"nthread": used.n_jobs}, model_file=file),
+                settings=used,
+                grid=np.array(content["grid"]),
+                **{name: content[name] for name in _PLAIN}
+                | {name: tuple(content[name]) for name in ("feature_names", "trained_on")},
+            )
+            return BoostedLikelihood(
+                **content["settings"],
+                settings=settings and BoostedSettings(**settings),
+                _fitted=fitted,
+            )
 
     def __repr__(self) -> str:
         f = self._fitted
@@ -319,9 +372,25 @@ class BoostedLikelihood:
         return f"BoostedLikelihood({len(f.grid)} points in {f.parameter}, {rounds} rounds)"
 
     def _repr_html_(self) -> str:
-        from milinfer.learning.bag_likelihood import html_boosted
-
-        return html_boosted(self)
+        if self._fitted is None:
+            return html_facts("BoostedLikelihood, not trained", {"reference": self.reference})
+        fitted = self.fitted
+        points = [format_point({fitted.parameter: value}) for value in fitted.grid.tolist()]
+        settings = fitted.settings
+        facts = {
+            "reference": self.reference,
+            "points": f"{len(points)}: {shortened(points)}",
+            "features": f"{len(fitted.feature_names)}: {shortened(fitted.feature_names)}",
+            "events": sum(fitted.n_events.values()),
+            "rounds": fitted.booster.num_boosted_rounds(),
+            "trees": f"depth {settings.max_depth}, learning rate {settings.learning_rate:g}",
+            "trials": len(fitted.tried) or "",
+            **{
+                f"lowest {name.replace('_', ' ')}": f"{min(values):.5f}"
+                for name, values in fitted.history.items()
+            },
+        }
+        return html_facts("BoostedLikelihood", facts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,84 +409,8 @@ class _Fitted:
         return brief(self, leave_out=("booster", "trained_on"))
 
     def to_table(self) -> pa.Table:
-        """Validation loss of every round.
-
-        See :func:`milinfer.learning.bag_likelihood.history_table`.
-        """
-        from milinfer.learning.bag_likelihood import history_table
-
+        """Losses of every round; see :func:`milinfer.learning.tracking.history_table`."""
         return history_table([self.history])
-
-
-_FORMAT = "xgboost-2"
-_TREES = "trees.ubj"
-_SETTINGS = ("reference", "trials", "seed", "interpolation_kind", "window", "validation_fraction")
-_PLAIN = ("parameter", "feature_names", "history", "tried", "n_events", "trained_on")
-
-
-def save_boosted(model: BoostedLikelihood, path: PathLikeStr) -> None:
-    """Save a trained likelihood to a directory.
-
-    The directory is written beside its place and then renamed, so that it is whole or not there.
-
-    Raises
-    ------
-    ModelError
-        If the model is not trained, or `path` is something else than a model.
-    """
-    fitted = model.fitted
-    with new_model_folder(path) as folder:
-        fitted.booster.save_model(folder / _TREES)
-        content = {
-            "format": _FORMAT,
-            "head": model.name,
-            "settings": {name: getattr(model, name) for name in _SETTINGS},
-            "given": model.settings and dataclasses.asdict(model.settings),
-            "used": dataclasses.asdict(fitted.settings),
-            "grid": fitted.grid.tolist(),
-            **{name: getattr(fitted, name) for name in _PLAIN},
-            "weights": {_TREES: file_hash(folder / _TREES)},
-            "versions": {
-                "milinfer": version("milinfer"),
-                "numpy": np.__version__,
-                "xgboost": require("xgboost").__version__,
-            },
-        }
-        (folder / "model.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-def load_boosted(path: PathLikeStr) -> BoostedLikelihood:
-    """Load a likelihood that :func:`save_boosted` has written.
-
-    Raises
-    ------
-    ModelError
-        If something is missing, was changed or is of another format; the message names it.
-    """
-    folder = Path(path)
-    content = read_json(folder / "model.json")
-    require_format(folder, content, _FORMAT, "BoostedLikelihood")
-    try:
-        file = folder / _TREES
-        require_unchanged(file, content["weights"][_TREES])
-        given, used = content["given"], BoostedSettings(**content["used"])
-        fitted = _Fitted(
-            require("xgboost").Booster({"nthread": used.n_jobs}, model_file=file),
-            used,
-            np.array(content["grid"]),
-            **{name: content[name] for name in _PLAIN}
-            | {name: tuple(content[name]) for name in ("feature_names", "trained_on")},
-        )
-        return BoostedLikelihood(
-            **content["settings"],
-            settings=given and BoostedSettings(**given),
-            _fitted=fitted,
-        )
-    except MilinferError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"{folder / 'model.json'} is not a complete model: {error}; train again"
-        raise ModelError(msg) from error
 
 
 @dataclass(frozen=True)
@@ -523,7 +516,7 @@ def event_matrix(samples: SampleSet, reference: int, n_jobs: int) -> Any:
         if not sample.weights.sum() > 0:
             msg = f"{sample.label}: no events with weight to train or validate on; add events"
             raise ModelError(msg)
-    total = np.mean([effective_sample_size(s.weights) for s in samples])
+    total = np.mean([effective_number(s.weights) for s in samples])
     label = np.repeat(np.arange(len(samples)), [len(s) for s in samples])
     return require("xgboost").DMatrix(
         np.concatenate([s.features for s in samples]),

@@ -1,29 +1,41 @@
-"""From events to log-ratios through trained networks.
+"""Trained networks, and the log-ratios of events that they give.
 
-Every head ends here as one table: ln p(x|θ_k)/p(x|θ0) of each event at the points of the surface,
-zero at the reference.  Importing this module does not import Keras.
+Whatever the head, the result is one table: ln p(x|θ_k)/p(x|θ0) of each event at the points of the
+surface, zero at the reference.  Importing this module does not import Keras.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from milinfer.exceptions import ModelError
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 from milinfer.learning.networks.losses import loss
+from milinfer.learning.settings import LikelihoodSettings, loss_name
+from milinfer.learning.tracking import history_table
+from milinfer.learning.training_points import ModelPoints
+from milinfer.likelihood.log_polynomials import LogPolynomials
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample, as_features
 from milinfer.typing import Float32Array, FloatArray, IntArray
+from milinfer.utils.display import brief
 
 if TYPE_CHECKING:
-    from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.learning.fitting import Fitted
-    from milinfer.likelihood.log_polynomials import LogPolynomials
+    import pyarrow as pa
+
+    from milinfer.learning.networks.network import BagNetwork
 
 __all__ = [
+    "Fitted",
     "average_log_ratio",
     "bag_llr",
     "event_outputs",
@@ -36,6 +48,112 @@ __all__ = [
 _CHUNK = 65_536
 
 
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Result of a training: networks, their normalisation, and what they were trained on.
+
+    Parameters
+    ----------
+    where
+        Points, heads and the continuation between points.
+    members
+        Networks of each member of the ensemble; one, or one for each point of a binary head.
+    z
+        Coefficients of Z(θ) of each member (polynomial head), else empty.
+    scale
+        Held-out scale of the outputs of each member (polynomial head), else 1.
+    feature_names, mean, variance
+        Names and moments of the features over the training set.
+    network, training
+        Settings in use.
+    history
+        Losses and learning rate of each network, one value per epoch.
+    n_events
+        Number of events of each sample.
+    effective_events
+        Events without weights that have the same statistical power: with joint labels, of the even
+        mixture of the training points.  Negative weights lower it, the more the larger the bags.
+    trained_on
+        Fingerprints of the events used for training and early stopping, of each sample and of all;
+        see :func:`milinfer.samples.fingerprints.sketch_each`.
+    """
+
+    where: ModelPoints
+    members: tuple[tuple[BagNetwork, ...], ...]
+    z: tuple[FloatArray, ...]
+    scale: tuple[float, ...]
+    feature_names: tuple[str, ...]
+    mean: FloatArray
+    variance: FloatArray
+    network: NetworkConfig
+    training: TrainingConfig
+    history: list[dict[str, list[float]]]
+    n_events: dict[str, int]
+    effective_events: float
+    trained_on: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return brief(self, leave_out=("where", "members", "z", "history", "trained_on"))
+
+    def to_table(self) -> pa.Table:
+        """Losses of every network and epoch, one row each."""
+        return history_table(self.history)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return self.where.parameters
+
+    @property
+    def points(self) -> FloatArray:
+        """Training points, shape (K, n_parameters)."""
+        return self.where.points
+
+    @property
+    def grid(self) -> FloatArray:
+        """Training points of one parameter, shape (K,)."""
+        return self.where.points[:, 0]
+
+    @property
+    def interpolation(self) -> Interpolation | ChebyshevBox:
+        """Points of the surface, and the continuation between them."""
+        return self.where.interpolation
+
+    @property
+    def at_reference(self) -> FloatArray:
+        """Weights that give the value at θ0 from those at the points of the surface, (K,)."""
+        return self.where.at_reference
+
+    @property
+    def reference_index(self) -> int:
+        """Number of the reference among the training points."""
+        return self.where.reference_index
+
+    @property
+    def linear(self) -> LinearHead:
+        """Head of a multi-class network, at the points of the surface."""
+        return self.where.linear_at(self.where.nodes)
+
+    @property
+    def polynomial(self) -> PolynomialHead:
+        """Head of a polynomial network."""
+        return self.where.polynomial
+
+    def scaled(self, theta: FloatArray) -> FloatArray:
+        """θ as a parametrised network sees it, shape (m, n_parameters)."""
+        return self.where.scaled(theta)
+
+    @property
+    def additive(self) -> bool:
+        """Whether Λ is a sum over events, for any grouping into bags."""
+        return self.members[0][0].bag_head is None
+
+    @cached_property
+    def n_networks(self) -> int:
+        """Number of networks."""
+        return sum(len(m) for m in self.members)
+
+
 def event_outputs(model: Any, inputs: Float32Array) -> Float32Array:
     """Outputs of a Keras model for many events, in chunks of constant memory."""
     parts = [
@@ -45,7 +163,9 @@ def event_outputs(model: Any, inputs: Float32Array) -> Float32Array:
     return np.concatenate(parts) if parts else np.empty((0, model.output_shape[-1]), np.float32)
 
 
-def member_log_ratios(model: BagLikelihood, sample: Sample) -> Iterator[FloatArray]:
+def member_log_ratios(
+    settings: LikelihoodSettings, fitted: Fitted, sample: Sample
+) -> Iterator[FloatArray]:
     """Log-ratios of every event by each member of an ensemble, shape (n_events, K) each.
 
     Raises
@@ -53,39 +173,38 @@ def member_log_ratios(model: BagLikelihood, sample: Sample) -> Iterator[FloatArr
     ModelError
         If the pooling scores bags as a whole.
     """
-    fitted = model.fitted
-    if not model.additive:
+    if not fitted.additive:
         msg = (
-            f"{model.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags as a "
-            "whole: there is no ratio of single events; use surface(), cost() and Toys, which form "
-            "bags, or pooling='mean'"
+            f"{settings.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags "
+            "as a whole: there is no ratio of single events; use surface(), cost() and Toys, which "
+            "form bags, or pooling='mean'"
         )
         raise ModelError(msg)
     features = as_features(sample, fitted.feature_names)
     for number in range(len(fitted.members)):
-        ratios = _log_ratios(model, fitted, number, features)
+        ratios = _log_ratios(settings, fitted, number, features)
         yield ratios - ratios @ fitted.at_reference[:, None]
 
 
 def _log_ratios(
-    model: BagLikelihood,
+    settings: LikelihoodSettings,
     fitted: Fitted,
     number: int,
     features: Float32Array,
 ) -> FloatArray:
     member = fitted.members[number]
     # A bag's logits are the mean over its events, so an event's share is its own over N_B.
-    share = 1.0 if model.pooling == "sum" else 1.0 / model.events_in_bag
+    share = 1.0 if settings.pooling == "sum" else 1.0 / settings.events_in_bag
     grid = fitted.interpolation.grid.reshape(-1, len(fitted.parameters))
-    if model.head == "polynomial":
+    if settings.head == "polynomial":
         outputs = event_outputs(member[0].event_model, features)
         return fitted.polynomial.log_ratio(fitted.scale[number] * outputs, grid, fitted.z[number])
-    if model.head == "multiclass":
+    if settings.head == "multiclass":
         outputs = event_outputs(member[0].event_model, features)
         return fitted.linear.log_ratio(outputs) * share
-    ratio = loss(model.loss or "bce")
+    ratio = loss(loss_name(settings))
     out = np.zeros((len(features), len(grid)))
-    if model.head == "binary":
+    if settings.head == "binary":
         others = (k for k in range(len(grid)) if k != fitted.reference_index)
         for k, network in zip(others, member, strict=True):
             out[:, k] = ratio.log_ratio(event_outputs(network.event_model, features)) * share
@@ -97,16 +216,15 @@ def _log_ratios(
     return out
 
 
-def log_polynomials(model: BagLikelihood, sample: Sample) -> LogPolynomials | None:
+def log_polynomials(
+    settings: LikelihoodSettings, fitted: Fitted, sample: Sample
+) -> LogPolynomials | None:
     """Λ of a dataset by a polynomial head, exact between the points too.
 
     None for other heads, and for ensembles whose members are not averaged as log-ratios.
     """
-    from milinfer.likelihood.log_polynomials import LogPolynomials
-
-    fitted = model.fitted
     n_members = len(fitted.members)
-    if model.head != "polynomial" or (n_members > 1 and model.average != "log-ratio"):
+    if settings.head != "polynomial" or (n_members > 1 and settings.average != "log-ratio"):
         return None
     features = as_features(sample, fitted.feature_names)
     head = fitted.polynomial
@@ -159,16 +277,17 @@ def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
     return np.asarray(logsumexp(log_softmax(stacked, axis=2), axis=0) - at_reference[:, None])
 
 
-def event_summary(model: BagLikelihood, sample: Sample) -> Float32Array:
+def event_summary(fitted: Fitted, sample: Sample) -> Float32Array:
     """Summaries of events by all members, side by side, shape (n_events, n_members · S)."""
-    features = as_features(sample, model.fitted.feature_names)
-    parts = [event_outputs(m[0].event_model, features) for m in model.fitted.members]
+    features = as_features(sample, fitted.feature_names)
+    parts = [event_outputs(m[0].event_model, features) for m in fitted.members]
     return np.concatenate(parts, axis=1)
 
 
-def bag_llr(model: BagLikelihood, reduced: FloatArray, counts: IntArray) -> FloatArray:
+def bag_llr(
+    settings: LikelihoodSettings, fitted: Fitted, reduced: FloatArray, counts: IntArray
+) -> FloatArray:
     """Log-ratios of bags, averaged over the members, shape (n_bags, K)."""
-    fitted = model.fitted
     parts = np.split(np.asarray(reduced, dtype=np.float32), len(fitted.members), axis=1)
     n = np.asarray(counts, dtype=np.float32)
     ratios = []
@@ -176,12 +295,11 @@ def bag_llr(model: BagLikelihood, reduced: FloatArray, counts: IntArray) -> Floa
         outputs = np.asarray(network.bag_head([part, n], training=False))
         llr = fitted.linear.log_ratio(outputs)
         ratios.append(llr - llr @ fitted.at_reference[:, None])
-    return average_log_ratio(ratios, model.average)
+    return average_log_ratio(ratios, settings.average)
 
 
-def weights_digest(model: BagLikelihood) -> str:
+def weights_digest(fitted: Fitted) -> str:
     """Hash of everything that training determined: weights, normalisation Z(θ), scale."""
-    fitted = model.fitted
     digest = hashlib.blake2b(digest_size=8)
     for member in fitted.members:
         for network in member:

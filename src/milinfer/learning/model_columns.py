@@ -1,7 +1,7 @@
-"""What a trained likelihood says of each event, as columns for a processor.
+"""Log-ratios and scores of a trained likelihood for each event, as columns for a processor.
 
-A processor is sent to many workers and called for many chunks.  :class:`ModelColumns` travels as
-the place of a saved model (or, if asked, as its files), and each worker loads it once.
+A processor is sent to many workers and called for many chunks.  :class:`ModelColumns` is pickled as
+the path of a saved model (or, with ``embed=True``, as its files), and each worker loads it once.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ModelError, ParameterError
 from milinfer.features.feature_set import FeatureTable
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.model_files import unpack_model
+from milinfer.learning.settings import settings_by_name
 from milinfer.likelihood.observables import log_ratio_observable, score_observable
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, PathLikeStr, Point
 from milinfer.utils.files import file_hash
 from milinfer.utils.points import format_point
-
-if TYPE_CHECKING:
-    from milinfer.learning.bag_likelihood import BagLikelihood
 
 __all__ = ["ModelColumns"]
 
@@ -53,8 +52,8 @@ class ModelColumns:
 
     Notes
     -----
-    Workers keep the models that they have loaded, by the checksum of what was saved.  A model that
-    is trained again in the same folder while processors of the old one are under way is an error.
+    Workers keep the models that they have loaded, by the checksum of ``model.json``.  Replacing the
+    model in the folder while processors that use the old one are running is an error.
 
     Examples
     --------
@@ -78,15 +77,15 @@ class ModelColumns:
             msg = f"{path} is not the folder of a model: it has no model.json; save one there"
             raise ModelError(msg)
         self.digest = file_hash(content)
-        given = tuple(points)
         self.score_at = score_at
         self._files: tuple[tuple[str, bytes], ...] = ()
-        if not given and score_at is None:
+        points = tuple(points)
+        if not points and score_at is None:
             msg = "give points= or score_at=: there is nothing to compute"
             raise ParameterError(msg)
         model = self.model
         self.points = tuple(
-            dict(p) if isinstance(p, Mapping) else {model.parameter: float(p)} for p in given
+            dict(p) if isinstance(p, Mapping) else {model.parameter: float(p)} for p in points
         )
         for point in self.points:
             if set(point) != set(model.parameters):
@@ -108,7 +107,7 @@ class ModelColumns:
         Raises
         ------
         ModelError
-            If the folder now has another model than when this was made.
+            If the folder now has another model than when this object was created.
         """
         return _load(self.path, self.digest, self._files)
 
@@ -126,7 +125,7 @@ class ModelColumns:
         Parameters
         ----------
         table
-            Features of the events, those that the model was trained on among them.
+            Features of the events, including those that the model was trained on.
 
         Returns
         -------
@@ -138,7 +137,7 @@ class ModelColumns:
         SampleError
             If a feature is missing.
         """
-        sample = table.to_sample() if isinstance(table, FeatureTable) else table
+        sample = Sample.from_table(table) if isinstance(table, FeatureTable) else table
         model, columns = self.model, {}
         if self.points:
             values = model.interpolation.values_at(model.event_llr(sample), self._at(self.points))
@@ -152,7 +151,7 @@ class ModelColumns:
         nominal: FeatureTable | Sample,
         variations: Mapping[str, FeatureTable | Sample],
     ) -> dict[str, FloatArray]:
-        """What systematic variations of the features do to the columns of each event.
+        """Changes of the columns of each event under systematic variations of the features.
 
         Parameters
         ----------
@@ -164,16 +163,16 @@ class ModelColumns:
         Returns
         -------
         dict
-            ``COLUMN:VARIATION``: varied less nominal, shape (n_events,).
+            ``COLUMN:VARIATION``: varied minus nominal value, shape (n_events,).
 
         Raises
         ------
         ModelError
-            If a variation has other events; events that migrate over a selection need a selection
-            that keeps all that pass in any variation.
+            If a variation has other events; if events migrate across a cut, select those that
+            pass it in any variation.
         """
-        own = self(nominal)
-        found: dict[str, FloatArray] = {}
+        nominal_columns = self(nominal)
+        shifts: dict[str, FloatArray] = {}
         for name, table in variations.items():
             if not _same_events(nominal, table):
                 msg = (
@@ -181,8 +180,8 @@ class ModelColumns:
                     f"{len(nominal)} nominal ones; select those that pass in any, then vary them"
                 )
                 raise ModelError(msg)
-            found |= {f"{c}:{name}": v - own[c] for c, v in self(table).items()}
-        return found
+            shifts |= {f"{c}:{name}": v - nominal_columns[c] for c, v in self(table).items()}
+        return shifts
 
     def _at(self, points: Sequence[Point]) -> ArrayLike:
         names = self.model.parameters
@@ -201,13 +200,12 @@ def _same_events(a: FeatureTable | Sample, b: FeatureTable | Sample) -> bool:
 
 @lru_cache(maxsize=16)
 def _load(path: Path, digest: str, files: tuple[tuple[str, bytes], ...]) -> BagLikelihood:
-    from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.learning.model_files import unpack_model
-
+    """Load a model once in each process."""
     if files:
-        return unpack_model(dict(files))
+        settings, fitted = unpack_model(dict(files))
+        return BagLikelihood(**settings_by_name(settings), _fitted=fitted)
     content = path / "model.json"
     if not content.is_file() or file_hash(content) != digest:
-        msg = f"{path} is not the model it was when the processor was made; make the columns again"
+        msg = f"{path} has changed since the columns were defined; create ModelColumns again"
         raise ModelError(msg)
     return BagLikelihood.load(path)

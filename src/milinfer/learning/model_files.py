@@ -1,6 +1,7 @@
-"""Trained models on disk: one directory with ``model.json`` and Keras weights, never a pickle.
+"""Directories of saved models: ``model.json`` and weights, never a pickle.
 
-Directories of saved models: written whole or not at all, read with every check.
+They are written whole or not at all, and read with every check.  :func:`save_model` and
+:func:`load_model` are for networks; the other functions serve every kind of model.
 """
 
 from __future__ import annotations
@@ -18,50 +19,58 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.exceptions import MilinferError, ModelError
+from milinfer.learning.ensemble import build_members
+from milinfer.learning.fitted import Fitted
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.learning.settings import LikelihoodSettings, settings_by_name
+from milinfer.learning.training_points import ModelPoints
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.files import atomic_folder, file_hash, parse_json
 
 if TYPE_CHECKING:
-    from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.learning.networks.network import BagNetwork
 
 __all__ = [
     "FORMAT",
+    "complete_content",
     "load_model",
     "new_model_folder",
     "pack_model",
+    "read_content",
     "read_json",
-    "require_format",
     "require_unchanged",
     "save_model",
     "unpack_model",
+    "write_content",
 ]
 
 
 FORMAT = 4
-# What numpy, Keras and h5py make of a damaged file.
+_CONTENT = "model.json"
+# Errors that numpy, Keras and h5py raise for a damaged file.
 _DAMAGED = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, Warning)
-_OWN = ("network", "training", "_fitted")  # written in a form of their own
+_CONFIGS = ("network", "training")  # written beside the other settings
 
 
-def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
+def save_model(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) -> None:
     """Save a trained likelihood to a directory.
 
     The directory is written beside its place and then renamed, so that it is whole or not there.
 
     Parameters
     ----------
-    model
-        Trained likelihood.
+    settings
+        What was trained, and how.
+    fitted
+        Result of the training.
     path
         Directory; replaced if it is a model already.
 
     Raises
     ------
     ModelError
-        If the model is not trained, or `path` is something else than a model.
+        If `path` is something else than a model.
     """
-    fitted = model.fitted
     with new_model_folder(path) as folder:
         checksums = {}
         for name, part in _parts(fitted.members).items():
@@ -70,9 +79,9 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
         content = {
             "format": FORMAT,
             "settings": {
-                f.name: getattr(model, f.name)
-                for f in dataclasses.fields(model)
-                if f.name not in _OWN
+                name: value
+                for name, value in settings_by_name(settings).items()
+                if name not in _CONFIGS
             },
             "network": dataclasses.asdict(fitted.network),
             "training": dataclasses.asdict(fitted.training),
@@ -90,11 +99,10 @@ def save_model(model: BagLikelihood, path: PathLikeStr) -> None:
             "weights": checksums,
             "versions": {p: version(p) for p in ("milinfer", "keras", "tensorflow", "numpy")},
         }
-        text = json.dumps(content, indent=1, default=_plain)
-        (folder / "model.json").write_text(text, encoding="utf-8")
+        write_content(folder, content)
 
 
-def load_model(path: PathLikeStr) -> BagLikelihood:
+def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
     """Load a likelihood that :func:`save_model` has written.
 
     Raises
@@ -102,14 +110,8 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
     ModelError
         If something is missing, was changed or is of another format; the message names it.
     """
-    from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.learning.fitting import Fitted, build_members
-    from milinfer.learning.networks.configs import TrainingConfig
-    from milinfer.learning.networks.network import NetworkConfig
-    from milinfer.learning.training_points import ModelPoints
-
     folder = Path(path)
-    file = folder / "model.json"
+    file = folder / _CONTENT
     content = read_json(file)
     if content.get("format") != FORMAT:
         msg = f"{folder} has model format {content.get('format')}, this milinfer reads {FORMAT}"
@@ -117,10 +119,14 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
     try:
         network = NetworkConfig(**_tuples(content["network"]))
         training = TrainingConfig(**content["training"])
-        model = BagLikelihood(**_tuples(content["settings"]), network=network, training=training)
+        settings = LikelihoodSettings(
+            **_tuples(content["settings"]), network=network, training=training
+        )
         mean, variance = _moments(content)
-        where = ModelPoints.of_model(model, content["parameters"], np.array(content["points"]))
-        members = build_members(model, where, mean, variance)
+        model_points = ModelPoints.unchecked(
+            settings, content["parameters"], np.array(content["points"])
+        )
+        members = build_members(settings, model_points, mean, variance)
         _require_members(content, len(members))
         for name, part in _parts(members).items():
             file = folder / name
@@ -128,9 +134,9 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # Keras only warns of weights that it cannot place
                 part.load_weights(file)
-        file = folder / "model.json"
+        file = folder / _CONTENT
         fitted = Fitted(
-            where=where,
+            where=model_points,
             members=members,
             z=tuple(np.array(z) for z in content["z"]),
             scale=tuple(content["scale"]),
@@ -144,9 +150,8 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
             effective_events=content["effective_events"],
             trained_on=tuple(content["trained_on"]),
         )
-        loaded = dataclasses.replace(model, _fitted=fitted)
-        _ = loaded.interpolation  # refuses points between which there is no curve
-        return loaded
+        _ = fitted.interpolation  # refuses points between which there is no curve
+        return settings, fitted
     except ModelError:
         raise
     except (MilinferError, *_DAMAGED) as error:
@@ -157,14 +162,14 @@ def load_model(path: PathLikeStr) -> BagLikelihood:
 def _moments(content: Mapping[str, Any]) -> tuple[FloatArray, FloatArray]:
     """Means and variances of the features."""
     n = len(content["feature_names"])
-    found = []
+    pair = []
     for name in ("mean", "variance"):
         values = np.array(content[name], dtype=np.float64)
         if values.shape != (n,) or not np.isfinite(values).all():
             msg = f"{name} is not one finite number for each of {n} features"
             raise ValueError(msg)
-        found.append(values)
-    return found[0], found[1]
+        pair.append(values)
+    return pair[0], pair[1]
 
 
 def _require_members(content: Mapping[str, Any], n: int) -> None:
@@ -174,22 +179,16 @@ def _require_members(content: Mapping[str, Any], n: int) -> None:
             raise ValueError(msg)
 
 
-def pack_model(model: BagLikelihood) -> dict[str, bytes]:
-    """The files of :func:`save_model` by name, to send a model to another process.
-
-    Raises
-    ------
-    ModelError
-        If the model is not trained.
-    """
+def pack_model(settings: LikelihoodSettings, fitted: Fitted) -> dict[str, bytes]:
+    """Files of :func:`save_model` by name, to send a model to another process."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent, "model")
-        save_model(model, folder)
+        save_model(settings, fitted, folder)
         return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
-def unpack_model(files: Mapping[str, bytes]) -> BagLikelihood:
-    """The likelihood that :func:`pack_model` was given.
+def unpack_model(files: Mapping[str, bytes]) -> tuple[LikelihoodSettings, Fitted]:
+    """Settings and training result that :func:`pack_model` has packed.
 
     Raises
     ------
@@ -217,8 +216,8 @@ def _parts(members: Sequence[Sequence[BagNetwork]]) -> dict[str, Any]:
     return parts
 
 
-def _plain(value: Any) -> Any:
-    """Numbers and lists for what numpy has made of them."""
+def _json_value(value: Any) -> Any:
+    """Numbers and lists in place of those of numpy."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     msg = f"{value!r} cannot be written to model.json"
@@ -254,16 +253,79 @@ def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
     ...     with new_model_folder(target) as folder:
     ...         _ = (folder / "model.json").write_text("{}")
     ...         before = target.exists()
-    ...     before, (target / "model.json").exists()
+    ...     before, (target / _CONTENT).exists()
     (False, True)
     """
     target = Path(path)
-    if target.exists() and not (target / "model.json").exists():
+    if target.exists() and not (target / _CONTENT).exists():
         msg = f"{target} exists and is not a milinfer model; choose another directory"
         raise ModelError(msg)
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(target) as folder:
         yield folder
+
+
+def write_content(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write ``model.json`` to the directory of a model.
+
+    Raises
+    ------
+    ModelError
+        If something cannot be written as JSON.
+    """
+    text = json.dumps(content, indent=1, default=_json_value)
+    (folder / _CONTENT).write_text(text, encoding="utf-8")
+
+
+def read_content(folder: Path, file_format: str, reader: str) -> dict[str, Any]:
+    """Read ``model.json`` from the directory of a model that `reader` has saved.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, damaged or of another format.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     write_content(Path(parent), {"format": 2})
+    ...     read_content(Path(parent), "xgboost-2", "BoostedLikelihood")
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: ... has model format 2, and BoostedLikelihood reads ...
+    """
+    content = read_json(folder / _CONTENT)
+    if content.get("format") != file_format:
+        msg = (
+            f"{folder} has model format {content.get('format')}, and {reader} reads {file_format}; "
+            "load it with the class that saved it"
+        )
+        raise ModelError(msg)
+    return content
+
+
+@contextmanager
+def complete_content(folder: Path) -> Iterator[None]:
+    """Turn errors of missing or wrong entries of ``model.json`` into one that names the file.
+
+    Raises
+    ------
+    ModelError
+        If an entry is missing, or of another type.
+
+    Examples
+    --------
+    >>> with complete_content(Path("model")):
+    ...     {}["grid"]
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: model/model.json is not a complete model: 'grid'; train again
+    """
+    try:
+        yield
+    except MilinferError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{folder / _CONTENT} is not a complete model: {error}; train again"
+        raise ModelError(msg) from error
 
 
 def require_unchanged(file: Path, saved: str) -> None:
@@ -283,28 +345,6 @@ def require_unchanged(file: Path, saved: str) -> None:
     if not file.exists() or file_hash(file) != saved:
         what = "differs from what was saved" if file.exists() else "is missing"
         msg = f"{file} {what}; restore it or train again"
-        raise ModelError(msg)
-
-
-def require_format(folder: Path, content: dict[str, Any], known: str, reader: str) -> None:
-    """Refuse the content of a ``model.json`` that another class has written.
-
-    Raises
-    ------
-    ModelError
-        The message names both formats.
-
-    Examples
-    --------
-    >>> require_format(Path("model"), {"format": 2}, "xgboost-2", "BoostedLikelihood")
-    Traceback (most recent call last):
-    milinfer.exceptions.ModelError: model has model format 2, ...
-    """
-    if content.get("format") != known:
-        msg = (
-            f"{folder} has model format {content.get('format')}, and {reader} reads {known}; load "
-            "it with the class that saved it"
-        )
         raise ModelError(msg)
 
 

@@ -5,11 +5,7 @@ networks of every member, the head, the held-out scale and Z(θ), the average ov
 the subtraction at θ0.  Networks compute in float32 as in Keras; from their outputs on, all is
 float64, as in :mod:`milinfer.learning.fitted`.
 
-The graph is written layer by layer, with operators that every runtime for operator set 17 knows.
-Importing this module imports neither Keras nor onnx.
-
-ONNX graphs under construction: nodes, constants, and the layers of a Keras network.
-
+The graph is written layer by layer, with operators that every runtime for operator set 17 has.
 Importing this module imports neither Keras nor onnx.
 """
 
@@ -19,17 +15,17 @@ import json
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, ModelError
+from milinfer.learning.fitted import Fitted
+from milinfer.learning.networks.heads import SMALLEST_RATIO
 from milinfer.learning.networks.losses import MAX_EXPONENT, MIN_LINEAR_RATIO
+from milinfer.learning.settings import LikelihoodSettings
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.files import write_whole
-
-if TYPE_CHECKING:
-    from milinfer.learning.bag_likelihood import BagLikelihood
 
 __all__ = ["FORMAT", "Graph", "INPUT", "OUTPUT", "export_onnx", "network", "read_metadata"]
 
@@ -39,20 +35,23 @@ INPUT, OUTPUT = "features", "log_ratio"
 _OPSET, _IR_VERSION = 17, 8
 
 
-def export_onnx(model: BagLikelihood, path: PathLikeStr) -> None:
+def export_onnx(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) -> None:
     """Write the per-event log-ratios of a trained likelihood as one ONNX file.
 
     Input ``features`` is float32 of shape (n_events, n_features), in the order of
-    ``model.feature_names``.  Output ``log_ratio`` is float64 of shape (n_events, K):
-    ln p(x|θ_k)/p(x|θ0) at the points of the surface, as ``model.event_llr`` gives it.
+    ``fitted.feature_names``.  Output ``log_ratio`` is float64 of shape (n_events, K):
+    ln p(x|θ_k)/p(x|θ0) at the points of the surface, as
+    :meth:`~milinfer.learning.bag_likelihood.BagLikelihood.event_llr` gives it.
 
     The metadata of the file are JSON: ``format``, ``milinfer_version``, ``head``,
     ``feature_names``, ``parameters``, ``points`` (K lists of parameter values) and ``reference``.
 
     Parameters
     ----------
-    model
-        Trained likelihood.
+    settings
+        What was trained, and how.
+    fitted
+        Result of the training.
     path
         File to write; replaced if it is there.
 
@@ -61,29 +60,27 @@ def export_onnx(model: BagLikelihood, path: PathLikeStr) -> None:
     ConfigurationError
         If the package onnx is not installed.
     ModelError
-        If the model is not trained, its pooling scores bags as a whole, or a layer or activation
+        If the pooling scores bags as a whole, or a layer or activation
         has no counterpart here.
     """
-    fitted = model.fitted
-    if not model.additive:
+    if not fitted.additive:
         msg = (
-            f"{model.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags as a "
-            "whole: there is no ratio of single events to export; use save(), or pooling='mean' "
-            "without bag_hidden"
+            f"{settings.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags "
+            "as a whole: there is no ratio of single events to export; use save(), or "
+            "pooling='mean' without bag_hidden"
         )
         raise ModelError(msg)
     onnx = _require_onnx()
     graph = Graph(onnx)
-    ratios = [_member(graph, model, number) for number in range(len(fitted.members))]
-    result = graph.add("Identity", _average(graph, ratios, model.average), output=OUTPUT)
-    where = fitted.where
+    ratios = [_member(graph, settings, fitted, number) for number in range(len(fitted.members))]
+    result = graph.add("Identity", _average(graph, ratios, settings.average), output=OUTPUT)
     helper, types = onnx.helper, onnx.TensorProto
     proto = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "milinfer",
             [_value(helper, INPUT, types.FLOAT, len(fitted.feature_names))],
-            [_value(helper, result, types.DOUBLE, len(where.nodes))],
+            [_value(helper, result, types.DOUBLE, len(fitted.where.nodes))],
             graph.initializers,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET)],
@@ -94,11 +91,11 @@ def export_onnx(model: BagLikelihood, path: PathLikeStr) -> None:
     metadata = {
         "format": FORMAT,
         "milinfer_version": version("milinfer"),
-        "head": model.head,
+        "head": settings.head,
         "feature_names": fitted.feature_names,
         "parameters": fitted.parameters,
-        "points": where.nodes.tolist(),
-        "reference": where.reference.tolist(),
+        "points": fitted.where.nodes.tolist(),
+        "reference": fitted.where.reference.tolist(),
     }
     helper.set_model_props(proto, {name: json.dumps(value) for name, value in metadata.items()})
     onnx.checker.check_model(proto, full_check=True)
@@ -106,14 +103,14 @@ def export_onnx(model: BagLikelihood, path: PathLikeStr) -> None:
 
 
 def read_metadata(path: PathLikeStr) -> dict[str, Any]:
-    """What :func:`export_onnx` wrote beside the graph.
+    """Metadata that :func:`export_onnx` has written with the graph.
 
     Raises
     ------
     ConfigurationError
         If the package onnx is not installed.
     ModelError
-        If this is no such file.
+        If the file is not one of them.
 
     Examples
     --------
@@ -123,7 +120,7 @@ def read_metadata(path: PathLikeStr) -> dict[str, Any]:
     ...     _ = file.write_bytes(b"no graph")
     ...     read_metadata(file)
     Traceback (most recent call last):
-    milinfer.exceptions.ModelError: ... is no ONNX file that milinfer has written; export the ...
+    milinfer.exceptions.ModelError: ... is not an ONNX file written by milinfer; export ...
     """
     onnx = _require_onnx()
     damaged = import_module("google.protobuf.message").DecodeError
@@ -135,7 +132,7 @@ def read_metadata(path: PathLikeStr) -> dict[str, Any]:
     else:
         cause = None
     if content.get("format") != FORMAT:
-        msg = f"{path} is no ONNX file that milinfer has written; export the model again"
+        msg = f"{path} is not an ONNX file written by milinfer; export the model again"
         raise ModelError(msg) from cause
     return content
 
@@ -154,25 +151,26 @@ def _value(helper: Any, name: str, kind: int, width: int) -> Any:
     return helper.make_tensor_value_info(name, kind, ["n_events", width])
 
 
-def _member(graph: Graph, model: BagLikelihood, number: int) -> str:
-    """Log-ratios of one member, zero at the reference: `evaluation.member_log_ratios`."""
-    fitted = model.fitted
+def _member(graph: Graph, settings: LikelihoodSettings, fitted: Fitted, number: int) -> str:
+    """Log-ratios of one member, zero at the reference: `fitted.member_log_ratios`."""
     member = fitted.members[number]
     nodes = fitted.where.nodes
-    if model.head == "polynomial":  # zero at the reference by construction
+    if settings.head == "polynomial":  # zero at the reference by construction
         outputs = network(graph, member[0].event_model, INPUT)
-        return _polynomial(graph, model, number, outputs)
-    share = 1.0 if model.pooling == "sum" else 1.0 / model.events_in_bag
-    if model.head == "multiclass":
+        return _polynomial(graph, fitted, number, outputs)
+    share = 1.0 if settings.pooling == "sum" else 1.0 / settings.events_in_bag
+    if settings.head == "multiclass":
         outputs = graph.double(network(graph, member[0].event_model, INPUT))
         combine = fitted.linear.functions
-    elif model.head == "binary":
-        scores = [_ratio(graph, model, network(graph, n.event_model, INPUT)) for n in member]
+    elif settings.head == "binary":
+        scores = [
+            _ratio(graph, settings.loss, network(graph, n.event_model, INPUT)) for n in member
+        ]
         outputs = graph.add("Concat", *scores, axis=1)
         combine = np.delete(np.eye(len(nodes)), fitted.reference_index, axis=0)
     else:
         tiled = _with_theta(graph, fitted.scaled(nodes), len(fitted.feature_names))
-        scores_of_all = _ratio(graph, model, network(graph, member[0].event_model, tiled))
+        scores_of_all = _ratio(graph, settings.loss, network(graph, member[0].event_model, tiled))
         shape = graph.constant([-1, len(nodes)], np.int64)
         outputs = graph.add("Reshape", scores_of_all, shape)
         combine = np.eye(len(nodes))
@@ -194,36 +192,33 @@ def _with_theta(graph: Graph, theta: FloatArray, n_features: int) -> str:
     return graph.add("Reshape", both, flat)
 
 
-def _ratio(graph: Graph, model: BagLikelihood, outputs: str) -> str:
+def _ratio(graph: Graph, loss: str | None, outputs: str) -> str:
     """Log-ratio of two classes from outputs (n, 1): `losses.RatioLoss.log_ratio`."""
     o = graph.double(outputs)
-    if model.loss in (None, "bce", "mse"):
+    if loss in (None, "bce", "mse"):
         return o
-    if model.loss == "square-root":
+    if loss == "square-root":
         half, cap = graph.add("Mul", o, graph.constant(0.5)), graph.constant(MAX_EXPONENT)
         below = graph.add("Min", graph.add("Neg", half), cap)
         return graph.add("Sub", graph.add("Min", half, cap), below)
     zero, one = graph.constant(0.0), graph.constant(1.0)
-    if model.loss == "mlc-exponential":
+    if loss == "mlc-exponential":
         cap = graph.constant(MAX_EXPONENT)
         above = graph.add("Max", graph.add("Sub", o, cap), zero)
         tangent = graph.add("Log", graph.add("Add", above, one))
         return graph.add("Add", graph.add("Min", o, cap), tangent)
-    if model.loss == "mlc-linear":
+    if loss == "mlc-linear":
         least = graph.constant(MIN_LINEAR_RATIO)
         line = graph.add("Add", o, one)
         below = graph.add("Max", graph.add("Sub", least, line), zero)
         logarithm = graph.add("Log", graph.add("Max", line, least))
         return graph.add("Sub", logarithm, graph.add("Div", below, least))
-    msg = f"loss {model.loss!r} cannot be exported"
+    msg = f"loss {loss!r} cannot be exported"
     raise ModelError(msg)
 
 
-def _polynomial(graph: Graph, model: BagLikelihood, number: int, outputs: str) -> str:
+def _polynomial(graph: Graph, fitted: Fitted, number: int, outputs: str) -> str:
     """Ln r of a polynomial head: `heads.PolynomialHead.log_ratio`."""
-    from milinfer.learning.networks.heads import _SMALLEST
-
-    fitted = model.fitted
     head, nodes = fitted.polynomial, fitted.where.nodes
     scale = graph.constant(fitted.scale[number], np.float32)
     scaled = graph.double(graph.add("Mul", outputs, scale))
@@ -235,14 +230,14 @@ def _polynomial(graph: Graph, model: BagLikelihood, number: int, outputs: str) -
             amplitude = graph.add("Add", amplitude, graph.constant(1.0))
         squares.append(graph.add("Mul", amplitude, amplitude))
     total = squares[0]
-    for square in [*squares[1:], graph.constant(_SMALLEST)]:
+    for square in [*squares[1:], graph.constant(SMALLEST_RATIO)]:
         total = graph.add("Add", total, square)
     normaliser = graph.constant(head.normaliser(nodes, fitted.z[number]))
     return graph.add("Sub", graph.add("Log", total), normaliser)
 
 
 def _average(graph: Graph, ratios: list[str], average: str) -> str:
-    """Average over the members: `evaluation.average_log_ratio`."""
+    """Average over the members: `fitted.average_log_ratio`."""
     first = graph.constant([0], np.int64)
     members = [graph.add("Unsqueeze", r, first) for r in ratios]
     stacked = graph.add("Concat", *members, axis=0)
@@ -260,7 +255,7 @@ def _average(graph: Graph, ratios: list[str], average: str) -> str:
 
 
 class Graph:
-    """Nodes and constants; values are known by name.
+    """ONNX graph under construction; values are referred to by name.
 
     Parameters
     ----------

@@ -1,13 +1,11 @@
-"""What an experiment tracker has to know, and what trainings and analyses tell it.
+"""Experiment trackers: TensorBoard, MLflow, Weights & Biases, or any object like them.
 
-Any object with the five methods of :class:`Tracker` is one; :mod:`milinfer.learning.tracking` has
-those for TensorBoard, MLflow and Weights & Biases.  A tracker is told and never asked, so that it
-cannot change a result; if it fails, so does the training, with a :class:`TrackingError` that says
-where.
+Any object with the five methods of :class:`Tracker` is a tracker.  Trackers only receive values, so
+they cannot affect results; if one fails, the training fails too, with a :class:`TrackingError` that
+names the failing call.
 
-TensorBoard, MLflow and Weights & Biases as trackers; each is imported when one is made.
-
-All of them are context managers, which mark the run as failed if an error leaves the block.
+The trackers of this module import their package when one is created.  They are context managers,
+which mark the run as failed if an error leaves the block.
 """
 
 from __future__ import annotations
@@ -21,21 +19,25 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from milinfer.exceptions import ConfigurationError, MilinferError, TrackingError
+from milinfer.learning.settings import LikelihoodSettings, settings_by_name
 from milinfer.typing import PathLikeStr
+from milinfer.utils.display import arrow_table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from matplotlib.figure import Figure
 
-    from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.learning.fitting import EpochReport
+    from milinfer.learning.networks.network import BagNetwork
 
 __all__ = [
+    "EpochReport",
     "GuardedTracker",
     "MLflowTracker",
     "TensorBoardTracker",
@@ -43,7 +45,8 @@ __all__ = [
     "WandbTracker",
     "flat_numbers",
     "flat_settings",
-    "log_training",
+    "history_table",
+    "log_history",
     "png_bytes",
     "tracked_epochs",
     "tracking_errors",
@@ -87,11 +90,11 @@ class Tracker(Protocol):
         """Take a file."""
 
     def close(self) -> None:
-        """Finish, whole; called by who has made the tracker, not by a training."""
+        """Flush and close; called by whoever created the tracker, not by a training."""
 
 
 class GuardedTracker:
-    """A tracker whose failures say what failed.
+    """Wrapper of a tracker, so that its errors name the failing call.
 
     Parameters
     ----------
@@ -159,7 +162,7 @@ def tracking_errors(what: str) -> Iterator[None]:
     ...     raise OSError("disk full")
     Traceback (most recent call last):
     ...
-    milinfer.exceptions.TrackingError: Printed.close failed: OSError: disk full; mend the tracker...
+    milinfer.exceptions.TrackingError: Printed.close failed: OSError: disk full; fix the tracker...
     """
     try:
         yield
@@ -167,93 +170,174 @@ def tracking_errors(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         msg = (
-            f"{what} failed: {type(error).__name__}: {error}; mend the tracker, or go on without "
-            "one"
+            f"{what} failed: {type(error).__name__}: {error}; fix the tracker, or continue "
+            "without one"
         )
         raise TrackingError(msg) from error
 
 
+@dataclass(frozen=True)
+class EpochReport:
+    """Progress of a training after an epoch.
+
+    Parameters
+    ----------
+    member, n_members
+        Index of the network, and number of networks: with a binary head each member of the ensemble
+        has several.
+    epoch, n_epochs
+        Index of the epoch, and the largest possible number of epochs.
+    loss, val_loss, learning_rate
+        Losses and learning rate of this epoch.
+    network
+        The network as it is now, to look at before training goes on; None if a cluster trains.
+    """
+
+    member: int
+    n_members: int
+    epoch: int
+    n_epochs: int
+    loss: float
+    val_loss: float
+    learning_rate: float
+    network: BagNetwork | None = field(default=None, compare=False, repr=False)
+
+
 def tracked_epochs(
-    tracker: Tracker, model: BagLikelihood, on_epoch: Callable[[EpochReport], None] | None = None
+    tracker: Tracker,
+    settings: LikelihoodSettings,
+    on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> Callable[[EpochReport], None]:
-    """Log the settings of a model, and give what logs every epoch of its training.
+    """Log settings, and return the function that logs every epoch of a training.
 
     Parameters
     ----------
     tracker
         The tracker.
-    model
+    settings
         With network and training settings filled in.
     on_epoch
         Called with each report too, before the tracker.
     """
     guarded = GuardedTracker(tracker)
-    guarded.log_parameters(_model_settings(model))
+    guarded.log_parameters(_tracked_settings(settings))
 
-    def report(done: EpochReport) -> None:
+    def log(report: EpochReport) -> None:
         if on_epoch is not None:
-            on_epoch(done)
-        numbers = {
-            "loss": done.loss,
-            "val_loss": done.val_loss,
-            "learning_rate": done.learning_rate,
+            on_epoch(report)
+        losses = {
+            "loss": report.loss,
+            "val_loss": report.val_loss,
+            "learning_rate": report.learning_rate,
         }
-        guarded.log_metrics(_named(model.name, done.member, numbers), done.epoch)
+        guarded.log_metrics(_metrics(settings.name, report.member, losses), report.epoch)
 
-    return report
+    return log
 
 
-def log_training(tracker: Tracker, model: BagLikelihood) -> None:
-    """Log the settings and all epochs of a model that is trained already.
+def log_history(
+    tracker: Tracker,
+    settings: LikelihoodSettings,
+    histories: Sequence[Mapping[str, Sequence[float]]],
+) -> None:
+    """Log settings and all epochs of a training that is over.
+
+    Parameters
+    ----------
+    tracker
+        The tracker.
+    settings
+        With network and training settings filled in.
+    histories
+        Losses and learning rate of each network, one value per epoch.
 
     Raises
     ------
-    ModelError
-        If the model is not trained.
     TrackingError
         If the tracker fails.
     """
     guarded = GuardedTracker(tracker)
-    histories = model.fitted.history
-    guarded.log_parameters(_model_settings(model))
-    for k, history in enumerate(histories):
+    guarded.log_parameters(_tracked_settings(settings))
+    for network, history in enumerate(histories):
         for epoch, values in enumerate(zip(*history.values(), strict=True)):
-            numbers = dict(zip(history, values, strict=True))
-            guarded.log_metrics(_named(model.name, k, numbers), epoch)
+            losses = dict(zip(history, values, strict=True))
+            guarded.log_metrics(_metrics(settings.name, network, losses), epoch)
 
 
-def _named(model: str, network: int, numbers: Mapping[str, float]) -> dict[str, float]:
-    # The quantity before the network: trackers draw what begins alike side by side.
-    return {f"{model}/{name}/network_{network}": value for name, value in numbers.items()}
+def _metrics(model: str, network: int, losses: Mapping[str, float]) -> dict[str, float]:
+    """Losses under the names that trackers show."""
+    # The quantity before the network: trackers draw names with the same beginning side by side.
+    return {f"{model}/{name}/network_{network}": value for name, value in losses.items()}
 
 
-def _model_settings(model: BagLikelihood) -> dict[str, Any]:
-    fields = {f.name: getattr(model, f.name) for f in dataclasses.fields(model) if f.repr}
+def _tracked_settings(settings: LikelihoodSettings) -> dict[str, Any]:
+    """Settings under the names that trackers show."""
+    values = settings_by_name(settings)
     for name in ("network", "training"):
-        fields[name] = dataclasses.asdict(fields[name])
-    return flat_settings(fields, model.name)
+        values[name] = dataclasses.asdict(values[name])
+    return flat_settings(values, settings.name)
 
 
-def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings of sections as one mapping; lists of numbers and texts stay what they are.
+def history_table(history: Sequence[Mapping[str, Sequence[float]]]) -> pa.Table:
+    """One row for each network and epoch; both are counted from 0.
+
+    Parameters
+    ----------
+    history
+        Losses and learning rate of each network, one value per epoch.
+
+    Examples
+    --------
+    >>> history_table([{"loss": [0.5, 0.4]}, {"loss": [0.6]}]).to_pylist()[-1]
+    {'network': 1, 'epoch': 0, 'loss': 0.6}
+    """
+    names = list(dict.fromkeys(name for h in history for name in h))
+    rows = [
+        {"network": k, "epoch": epoch, **dict(zip(h, values, strict=True))}
+        for k, h in enumerate(history)
+        for epoch, values in enumerate(zip(*h.values(), strict=True))
+    ]
+    return arrow_table({"network": int, "epoch": int, **dict.fromkeys(names, float)}, rows)
+
+
+def flat_settings(
+    settings: Mapping[str, Any], prefix: str = "", index: str = ".{}"
+) -> dict[str, Any]:
+    """Settings of nested sections as one mapping; lists of numbers and texts stay as they are.
+
+    Parameters
+    ----------
+    settings
+        Settings by name; those of a section are a mapping, those of several a list of mappings.
+    prefix
+        Name of the whole, which every key begins with.
+    index
+        Format of the number of a section in a list of them.
 
     Examples
     --------
     >>> flat_settings({"a": {"b": 1}, "c": [{"d": 2}], "e": (1, 2)}, "m")
     {'m.a.b': 1, 'm.c.0.d': 2, 'm.e': (1, 2)}
+    >>> flat_settings({"c": [{"d": 2}], "point": {}}, index="[{}]")
+    {'c[0].d': 2, 'point': {}}
     """
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         key = f"{prefix}.{name}" if prefix else str(name)
-        sections = value
-        if isinstance(value, Sequence) and value and all(isinstance(v, Mapping) for v in value):
-            sections = dict(enumerate(value))
-        flat |= flat_settings(sections, key) if isinstance(sections, Mapping) else {key: value}
+        if isinstance(value, Mapping) and value:
+            flat |= flat_settings(value, key, index)
+        elif isinstance(value, Sequence) and value and all(isinstance(v, Mapping) for v in value):
+            for number, section in enumerate(value):
+                flat |= flat_settings(section, key + index.format(number), index)
+        else:
+            flat[key] = value
     return flat
 
 
 def flat_numbers(summary: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Finite numbers of a summary, by path; of a pair both ends, other lists and words not.
+    """Finite numbers of a nested summary, by path.
+
+    A pair of numbers gives two entries, ``low`` and ``high``; longer lists and texts are left out.
 
     Examples
     --------
@@ -278,7 +362,7 @@ def png_bytes(figure: Figure | PathLikeStr) -> bytes:
     Raises
     ------
     ConfigurationError
-        If the file is no PNG.
+        If the file is not a PNG file.
 
     Examples
     --------
@@ -292,16 +376,16 @@ def png_bytes(figure: Figure | PathLikeStr) -> bytes:
         return buffer.getvalue()
     content = Path(figure).read_bytes()
     if not content.startswith(_PNG):
-        msg = f"{figure} is no PNG file; give one, or a matplotlib figure"
+        msg = f"{figure} is not a PNG file; give one, or a matplotlib figure"
         raise ConfigurationError(msg)
     return content
 
 
-# What MLflow takes at once.
+# Most entries that MLflow takes in one call.
 _BATCH = 100
 
 
-def _imported(module: str, what: str, extra: str) -> Any:
+def _import_package(module: str, what: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
@@ -310,7 +394,7 @@ def _imported(module: str, what: str, extra: str) -> Any:
 
 
 class _Run:
-    """Closes at the end of a ``with`` block."""
+    """Base class of trackers that close at the end of a ``with`` block."""
 
     def __enter__(self) -> Self:
         return self
@@ -333,7 +417,7 @@ class _Run:
 
 
 class TensorBoardTracker(_Run):
-    """Event files for TensorBoard; nothing but TensorFlow is needed to write them.
+    """Event files for TensorBoard; only TensorFlow is needed to write them.
 
     Look at them with ``pip install tensorboard`` and ``tensorboard --logdir FOLDER``.  Artefacts
     are copied to ``artifacts/`` in the folder, as TensorBoard has no place for them.
@@ -341,7 +425,7 @@ class TensorBoardTracker(_Run):
     Parameters
     ----------
     folder
-        Of this run; made if it is not there.
+        Folder of this run; created if it does not exist.
 
     Raises
     ------
@@ -404,16 +488,16 @@ class TensorBoardTracker(_Run):
 
 
 class MLflowTracker(_Run):
-    """A run of MLflow, by its client: the run that ``mlflow.start_run`` may have open stays alone.
+    """Run of MLflow, through its client: it does not touch an open run of ``mlflow.start_run``.
 
     Characters of names that MLflow does not allow become ``_``.
 
     Parameters
     ----------
     experiment
-        Name of the experiment; made if it is not there.
+        Name of the experiment; created if it does not exist.
     run
-        Name of the run; default: one that MLflow makes up.
+        Name of the run; default: one that MLflow chooses.
     store
         Tracking URI: a server, or a database such as ``"sqlite:///mlflow.db"``, which needs the
         whole of MLflow (``pip install mlflow``); default: as MLflow is configured.
@@ -433,33 +517,37 @@ class MLflowTracker(_Run):
     def __init__(
         self, experiment: str = "milinfer", run: str | None = None, store: str | None = None
     ) -> None:
-        mlflow = _imported("mlflow", "MLflowTracker", "mlflow")
+        mlflow = _import_package("mlflow", "MLflowTracker", "mlflow")
         self._entities = import_module("mlflow.entities")
         with tracking_errors(f"MLflowTracker({experiment!r}, store={store!r})"):
             self._client = mlflow.MlflowClient(tracking_uri=store)
-            known = self._client.get_experiment_by_name(experiment)
+            stored = self._client.get_experiment_by_name(experiment)
             number = (
-                self._client.create_experiment(experiment) if known is None else known.experiment_id
+                self._client.create_experiment(experiment)
+                if stored is None
+                else stored.experiment_id
             )
             self.run_id: str = self._client.create_run(number, run_name=run).info.run_id
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Log parameters; MLflow refuses another value for a name that it has."""
-        made = [self._entities.Param(_allowed(n), str(v)) for n, v in parameters.items()]
-        for k in range(0, len(made), _BATCH):
-            self._client.log_batch(self.run_id, params=made[k : k + _BATCH])
+        """Log parameters; MLflow refuses a second value for the same name."""
+        entries = [self._entities.Param(_mlflow_name(n), str(v)) for n, v in parameters.items()]
+        for k in range(0, len(entries), _BATCH):
+            self._client.log_batch(self.run_id, params=entries[k : k + _BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log metrics, all of one step at the same time."""
         now = round(1000 * time.time())
-        made = [self._entities.Metric(_allowed(n), float(v), now, step) for n, v in metrics.items()]
-        for k in range(0, len(made), _BATCH):
-            self._client.log_batch(self.run_id, metrics=made[k : k + _BATCH])
+        entries = [
+            self._entities.Metric(_mlflow_name(n), float(v), now, step) for n, v in metrics.items()
+        ]
+        for k in range(0, len(entries), _BATCH):
+            self._client.log_batch(self.run_id, metrics=entries[k : k + _BATCH])
 
     def log_figure(self, name: str, figure: Figure | PathLikeStr) -> None:
         """Log a PNG file in the folder ``figures``."""
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, f"{_allowed(name).replace('/', '_')}.png")
+            file = Path(folder, f"{_mlflow_name(name).replace('/', '_')}.png")
             file.write_bytes(png_bytes(figure))
             self._client.log_artifact(self.run_id, str(file), "figures")
 
@@ -471,23 +559,23 @@ class MLflowTracker(_Run):
         self._client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
 
 
-def _allowed(name: str) -> str:
+def _mlflow_name(name: str) -> str:
     return re.sub(r"[^\w/.\- ]", "_", name)
 
 
 class WandbTracker(_Run):
-    """A run of Weights & Biases.
+    """Run of Weights & Biases.
 
     Parameters
     ----------
     project
         Name of the project.
     run
-        Name of the run; default: one that Weights & Biases makes up.
+        Name of the run; default: one that Weights & Biases chooses.
     folder
-        Where its files go, in ``wandb/``; default: the working directory.
+        Its files go to ``wandb/`` in this folder; default: the working directory.
     offline
-        Keep everything in the folder, and send nothing; ``wandb sync`` does so later.
+        Keep everything in the folder and send nothing; ``wandb sync`` sends it later.
 
     Raises
     ------
@@ -509,7 +597,7 @@ class WandbTracker(_Run):
         *,
         offline: bool = False,
     ) -> None:
-        self._wandb = _imported("wandb", "WandbTracker", "wandb")
+        self._wandb = _import_package("wandb", "WandbTracker", "wandb")
         with tracking_errors(f"WandbTracker({project!r})"):
             self.run = self._wandb.init(
                 project=project,
@@ -519,7 +607,7 @@ class WandbTracker(_Run):
                 reinit="create_new",
                 settings=self._wandb.Settings(silent=True),
             )
-        self._known: set[str] = set()
+        self._defined_metrics: set[str] = set()
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Update the configuration of the run."""
@@ -531,11 +619,11 @@ class WandbTracker(_Run):
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log metrics against ``epoch``.
 
-        Steps of the run itself only grow, and networks are trained one after the other.
+        Epochs start again with every network, and the steps of a run can only grow.
         """
-        for name in metrics.keys() - self._known:
+        for name in metrics.keys() - self._defined_metrics:
             self.run.define_metric(name, step_metric="epoch")
-            self._known.add(name)
+            self._defined_metrics.add(name)
         self.run.log({"epoch": step, **metrics})
 
     def log_figure(self, name: str, figure: Figure | PathLikeStr) -> None:

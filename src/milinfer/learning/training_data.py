@@ -13,33 +13,33 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.networks.heads import PolynomialHead
-from milinfer.samples.fingerprints import joined, sketch, sketch_each, with_union
+from milinfer.samples.fingerprints import sketch, sketch_each, sketch_of_union, with_union
 from milinfer.samples.reweighting import bennett, class_points, joint_density
 from milinfer.samples.sample import SampleSet
 from milinfer.samples.streaming import StreamedSamples
+from milinfer.samples.weights import WeightSums
 from milinfer.typing import Float32Array, FloatArray
 from milinfer.utils.polynomials import PolynomialBasis
 
 __all__ = [
-    "WeightSums",
     "matching",
     "moments",
     "ordered",
     "require_bags",
     "require_weights",
-    "seen",
     "streamed_joint_total",
     "streamed_moments",
     "streamed_normalisation",
     "streamed_sketches",
     "streamed_weights",
+    "training_sketches",
 ]
 
 
@@ -70,8 +70,10 @@ def matching(validation: SampleSet, samples: SampleSet | StreamedSamples) -> Sam
     return validation
 
 
-def seen(samples: SampleSet | StreamedSamples, validation: SampleSet | None) -> tuple[str, ...]:
-    """Sketches of all events that decide on the weights of a network."""
+def training_sketches(
+    samples: SampleSet | StreamedSamples, validation: SampleSet | None
+) -> tuple[str, ...]:
+    """Fingerprints of all events that affect the weights of a network."""
     events = (
         streamed_sketches(samples) if isinstance(samples, StreamedSamples) else sketch_each(samples)
     )
@@ -139,27 +141,6 @@ def moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArra
 _ROWS = 1 << 20
 
 
-class WeightSums(NamedTuple):
-    """Sums over the events of each sample, shape (n_samples,).
-
-    Parameters
-    ----------
-    total, absolute, square
-        Σw, Σ|w|, Σw².
-    """
-
-    total: FloatArray
-    absolute: FloatArray
-    square: FloatArray
-
-    def effective(self, bag_size: int) -> float:
-        """Effective number of events of all samples together."""
-        if bag_size == 1:
-            return float(np.sum(self.total**2 / self.square))
-        dilution = (self.total / self.absolute) ** (2 * bag_size)
-        return float(np.sum(self.absolute**2 / self.square * dilution))
-
-
 def streamed_weights(samples: StreamedSamples) -> WeightSums:
     """Sums of the weights of each sample.
 
@@ -176,7 +157,7 @@ def streamed_weights(samples: StreamedSamples) -> WeightSums:
         if not total > 0:
             msg = f"{sample.label}: the event weights sum to {total:g}; it must be positive"
             raise SampleError(msg)
-    return WeightSums(*sums)
+    return WeightSums(total=sums[0], absolute=sums[1], square=sums[2])
 
 
 def streamed_moments(samples: StreamedSamples) -> tuple[FloatArray, FloatArray]:
@@ -211,7 +192,7 @@ def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
     """Sketches of each sample and of all; see :func:`milinfer.samples.fingerprints.sketch_each`."""
     each = [""] * len(samples)
     for k, part in samples.in_order():
-        each[k] = joined([each[k], sketch(part)])
+        each[k] = sketch_of_union([each[k], sketch(part)])
     return with_union(each)
 
 

@@ -1,7 +1,4 @@
-"""Where in parameter space a model is trained, and where its surface is tabulated.
-
-Settings of an estimator that exclude each other, and what follows from the training points.
-"""
+"""Training points and surface nodes of a model, and the heads that follow from them."""
 
 from __future__ import annotations
 
@@ -9,12 +6,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
+from milinfer.learning.settings import LikelihoodSettings
 from milinfer.likelihood.surface import Interpolation, Kind
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.reweighting import class_points
@@ -23,16 +20,7 @@ from milinfer.samples.streaming import StreamedSamples
 from milinfer.typing import FloatArray
 from milinfer.utils.polynomials import PolynomialBasis
 
-if TYPE_CHECKING:
-    from milinfer.learning.bag_likelihood import BagLikelihood
-
-__all__ = [
-    "ModelPoints",
-    "logit_degree",
-    "require_consistent",
-    "training_points",
-    "warn_of_free_coefficients",
-]
+__all__ = ["ModelPoints", "logit_degree", "training_points", "warn_of_free_coefficients"]
 
 
 # Nodes of the spline through a polynomial head in one parameter: ln r of single events bends
@@ -42,7 +30,9 @@ _SPLINE_NODES = 81
 _BOX_DEGREE = {2: 16, 3: 8, 4: 4}
 
 
-def training_points(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> FloatArray:
+def training_points(
+    settings: LikelihoodSettings, samples: SampleSet | StreamedSamples
+) -> FloatArray:
     """Points between which the ratio is learned, shape (K, n_parameters).
 
     Raises
@@ -50,15 +40,15 @@ def training_points(model: BagLikelihood, samples: SampleSet | StreamedSamples) 
     ModelError
         If they do not span the parameters.
     ConfigurationError
-        If ``points`` of the model does not fit the parameters.
+        If ``points`` of the settings does not fit the parameters.
     """
     names, points = samples.parameters, class_points(samples)
-    if model.points is not None:
-        given = [np.ravel(p) for p in model.points]
-        if not given or any(len(p) != len(names) for p in given):
+    if settings.points is not None:
+        rows = [np.ravel(p) for p in settings.points]
+        if not rows or any(len(row) != len(names) for row in rows):
             msg = f"points= needs {len(names)} values for each point: {', '.join(names)}"
             raise ConfigurationError(msg)
-        points = np.unique(np.array(given, dtype=np.float64), axis=0)
+        points = np.unique(np.array(rows, dtype=np.float64), axis=0)
     if np.linalg.matrix_rank(points - points[0]) < len(names):
         msg = (
             f"the training points {points.tolist()} do not span {', '.join(names)}; add "
@@ -94,8 +84,8 @@ class ModelPoints:
     window: float
 
     @classmethod
-    def of(cls, model: BagLikelihood, samples: SampleSet | StreamedSamples) -> ModelPoints:
-        """Points of a model and its (ordered) samples.
+    def of(cls, settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> ModelPoints:
+        """Points that follow from settings and (ordered) samples.
 
         Raises
         ------
@@ -107,35 +97,37 @@ class ModelPoints:
         ParameterError
             If there are too few points for the continuation.
         """
-        names, points = samples.parameters, training_points(model, samples)
-        reference = np.asarray(model.reference, dtype=np.float64)
+        names, points = samples.parameters, training_points(settings, samples)
+        reference = np.asarray(settings.reference, dtype=np.float64)
         if reference.shape not in {(), (len(names),)}:
             msg = f"reference= needs one value, or {len(names)}: {', '.join(names)}"
             raise ConfigurationError(msg)
-        where = cls.of_model(model, names, points)
-        if not where._distance().min() < 1e-9:
-            at = ", ".join(f"{n} = {v:g}" for n, v in zip(names, where.reference, strict=True))
-            what = "sample" if model.points is None else "point of points="
+        model_points = cls.unchecked(settings, names, points)
+        if not model_points._distance().min() < 1e-9:
+            at = ", ".join(
+                f"{n} = {v:g}" for n, v in zip(names, model_points.reference, strict=True)
+            )
+            what = "sample" if settings.points is None else "point of points="
             msg = f"no {what} at the reference {at}; add one or set reference="
             raise ModelError(msg)
-        where.interpolation  # noqa: B018  # refuses what has none, before training
-        return where
+        model_points.interpolation  # noqa: B018  # refuses what has none, before training
+        return model_points
 
     @classmethod
-    def of_model(
-        cls, model: BagLikelihood, parameters: Sequence[str], points: FloatArray
+    def unchecked(
+        cls, settings: LikelihoodSettings, parameters: Sequence[str], points: FloatArray
     ) -> ModelPoints:
-        """Points of a model as they are, without checks."""
-        reference = np.asarray(model.reference, dtype=np.float64)
+        """Points as they are, without checks."""
+        reference = np.asarray(settings.reference, dtype=np.float64)
         return cls(
             parameters=tuple(parameters),
             points=points,
             reference=np.broadcast_to(reference, len(parameters)).copy(),
-            head=model.head,
-            order=model.order,
-            degree=model.degree if isinstance(model.degree, int) else None,
-            kind=model.interpolation_kind,
-            window=model.window,
+            head=settings.head,
+            order=settings.order,
+            degree=settings.degree if isinstance(settings.degree, int) else None,
+            kind=settings.interpolation_kind,
+            window=settings.window,
         )
 
     def _distance(self) -> FloatArray:
@@ -163,18 +155,7 @@ class ModelPoints:
         low, high = self._range
         n = len(self.parameters)
         if n > 1:
-            problems = {
-                f"{n} parameters are more than a table of Λ can hold; fix some of them": n
-                not in _BOX_DEGREE,
-                "free logits (degree=None) have no continuation in several parameters; give "
-                "degree=": self.head == "multiclass" and self.degree is None,
-                "head='binary' has no continuation in several parameters; use another head": (
-                    self.head == "binary"
-                ),
-            }
-            for problem, found in problems.items():
-                if found:
-                    raise ConfigurationError(problem)
+            self._require_box()
             degree = {"multiclass": max(self.degree or 2, 2), "parametrised": 4}.get(
                 self.head, _BOX_DEGREE[n]
             )
@@ -190,6 +171,20 @@ class ModelPoints:
             return Interpolation(grid, "polynomial", self.degree)
         degree = min(4, len(grid) - 1)
         return Interpolation(grid, self.kind, degree, self.window)
+
+    def _require_box(self) -> None:
+        """Refuse what has no surface in several parameters."""
+        if len(self.parameters) not in _BOX_DEGREE:
+            msg = f"a table of Λ cannot hold {len(self.parameters)} parameters; fix some of them"
+            raise ConfigurationError(msg)
+        if self.head == "multiclass" and self.degree is None:
+            msg = (
+                "free logits (degree=None) have no continuation in several parameters; set degree="
+            )
+            raise ConfigurationError(msg)
+        if self.head == "binary":
+            msg = "head='binary' has no continuation in several parameters; use another head"
+            raise ConfigurationError(msg)
 
     @property
     def nodes(self) -> FloatArray:
@@ -237,102 +232,49 @@ class ModelPoints:
         )
 
 
-_CHOICES = {
-    "head": ("multiclass", "polynomial", "binary", "parametrised"),
-    "labels": ("hard", "joint"),
-    "average": ("log-ratio", "ratio", "probability"),
-}
-
-
-def require_consistent(model: BagLikelihood) -> None:
-    """Refuse settings that are unknown or exclude each other."""
-    from milinfer.learning.networks.losses import loss
-
-    for option, known in _CHOICES.items():
-        value = getattr(model, option)
-        if value not in known:
-            msg = f"{option}={value!r} is not one of {', '.join(map(repr, known))}"
-            raise ConfigurationError(msg)
-    two = model.head in ("binary", "parametrised")
-    by_score = model.loss == "score"
-    classes = (
-        None if by_score else loss(model.loss or ("bce" if two else "cross-entropy")).n_classes
-    )
-    problems = {
-        f"loss={model.loss!r} does not fit head={model.head!r}": (classes == 2) is not two,
-        "a polynomial head is a sum over events and takes no pooling=": model.head == "polynomial"
-        and model.pooling != "mean",
-        f"head={model.head!r} knows pooling='mean' and 'sum' only": two
-        and model.pooling not in ("mean", "sum"),
-        f"labels='joint' needs head='multiclass' or 'polynomial', not {model.head!r}": two
-        and model.labels == "joint",
-        "loss='score' and score_weight= need head='polynomial'": (
-            by_score or model.score_weight != 0
-        )
-        and model.head != "polynomial",
-        "points= needs labels='joint'": model.points is not None and model.labels != "joint",
-        "points= needs bag_size=1: bags are simulated at the samples' points": model.points
-        is not None
-        and model.events_in_bag != 1,
-        "loss='mlc-linear' makes Λ no sum over events; use bag_size=1": model.loss == "mlc-linear"
-        and model.events_in_bag != 1,
-        "ensemble= and bag_size= must be at least 1": min(model.ensemble, model.events_in_bag) < 1,
-        f"order={model.order} must be at least 1": model.order < 1,
-        f"score_weight={model.score_weight:g} must not be negative": not model.score_weight >= 0,
-        f"validation_fraction={model.validation_fraction:g} must be between 0 and 1": not (
-            0 < model.validation_fraction < 1
-        ),
-        "bag_hidden= of the network needs head='multiclass'": model.head != "multiclass"
-        and bool((model.network or model.default_network).bag_hidden),
-    }
-    for problem, found in problems.items():
-        if found:
-            raise ConfigurationError(problem)
-
-
-def warn_of_free_coefficients(model: BagLikelihood, where: ModelPoints) -> None:
-    """Say that hard labels at few points leave a polynomial head free between them.
+def warn_of_free_coefficients(settings: LikelihoodSettings, model_points: ModelPoints) -> None:
+    """Warn that hard labels at few points leave a polynomial head free between them.
 
     Warns
     -----
     MilinferWarning
         If the points do not fix |amplitude|² of the order of the head.
     """
-    if model.head != "polynomial" or model.labels == "joint":
+    if settings.head != "polynomial" or settings.labels == "joint":
         return
-    fixed, number = _fixed(where.parameters, where.points, 2 * model.order)
+    names, points = model_points.parameters, model_points.points
+    fixed, number = _count_coefficients(names, points, 2 * settings.order)
     if fixed < number:
         msg = (
-            f"samples at {len(where.points)} points fix {fixed} of the {number} coefficients "
-            f"of a squared amplitude of order={model.order} in {', '.join(where.parameters)}: "
-            "between the points Λ is what the network makes of it. Add points, use order=1, or "
-            "labels='joint' where events have weights at other points"
+            f"samples at {len(points)} points fix {fixed} of the {number} coefficients "
+            f"of a squared amplitude of order={settings.order} in {', '.join(names)}: "
+            "between the points nothing determines Λ. Add points, use order=1, or "
+            "labels='joint' if the events have weights at other points"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=4)
 
 
-def _fixed(names: tuple[str, ...], points: FloatArray, degree: int) -> tuple[int, int]:
-    """Coefficients of a polynomial of some degree that points fix, and how many it has."""
-    from milinfer.utils.polynomials import PolynomialBasis
-
+def _count_coefficients(names: tuple[str, ...], points: FloatArray, degree: int) -> tuple[int, int]:
+    """How many coefficients of a polynomial the points fix, and how many it has."""
     basis = PolynomialBasis(names, degree)
     scaled = (points - points.mean(axis=0)) / np.ptp(points, axis=0)
     return int(np.linalg.matrix_rank(basis.design(scaled))), len(basis)
 
 
-def logit_degree(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> int | None:
-    """Degree of the logits; ``"auto"``: two points for each coefficient, or degree 2."""
-    from milinfer.utils.polynomials import PolynomialBasis
+def logit_degree(settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> int | None:
+    """Degree of the logits; with ``"auto"`` the highest that has two points per coefficient.
 
-    if model.head != "multiclass" or model.degree is None:
-        return None if model.degree == "auto" else model.degree
-    names, points = samples.parameters, training_points(model, samples)
+    That is degree 4 at most, and degree 2 if even that has fewer points.
+    """
+    if settings.head != "multiclass" or settings.degree is None:
+        return None if settings.degree == "auto" else settings.degree
+    names, points = samples.parameters, training_points(settings, samples)
 
     def determined(degree: int) -> bool:
-        fixed, number = _fixed(names, points, degree)
+        fixed, number = _count_coefficients(names, points, degree)
         return fixed == number
 
-    degree = model.degree
+    degree = settings.degree
     if degree == "auto":
         fits = [
             d
@@ -343,7 +285,7 @@ def logit_degree(model: BagLikelihood, samples: SampleSet | StreamedSamples) -> 
         lowest = 1 if len(names) == 1 and len(points) == 2 else 2
         degree = fits[0] if fits else lowest
     if degree < 1 or not determined(degree):
-        # Points along the axes, say, leave the coefficient of a cross term to chance.
+        # Points along the axes, for instance, do not fix the coefficient of a cross term.
         msg = (
             f"logits of degree {degree} in {', '.join(names)} do not fit {len(points)} points that "
             f"lie as they do: they need {len(PolynomialBasis(names, max(degree, 1)))} or more that "

@@ -16,7 +16,7 @@ from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.likelihood.models import Model, ModelTag, dataset_surface, model_tag
+from milinfer.likelihood.models import AnyModel, ModelTag, dataset_surface, model_tag
 from milinfer.likelihood.surface import Surface
 from milinfer.likelihood.surface_box import finer, resampled
 from milinfer.samples.sample import Sample
@@ -51,7 +51,7 @@ class Correction(Protocol):
 
 
 def dataset_cost(
-    model: Model, data: Sample, *, reference: ArrayLike, rate: Rate | None = None
+    model: AnyModel, data: Sample, *, reference: ArrayLike, rate: Rate | None = None
 ) -> LikelihoodCost:
     """Cost −2 ln L of a dataset by any model.
 
@@ -158,6 +158,8 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         (Weighted) number of events of the dataset; the rate term needs it.
     rate
         Expected yield ν(θ); None for the shape alone.
+    rate_in_surface
+        Whether the surface includes the rate term of `rate` already, so that it is not added.
     reference
         θ0; one value, or one for each parameter.
     correction
@@ -186,6 +188,7 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         *,
         n_events: float,
         rate: Rate | None = None,
+        rate_in_surface: bool = False,
         reference: ArrayLike = 0.0,
         correction: Correction | None = None,
         tag: ModelTag | None = None,
@@ -195,6 +198,7 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         self.parameters = (parameters,) if isinstance(parameters, str) else tuple(parameters)
         self.n_events = float(n_events)
         self.rate = rate
+        self.rate_in_surface = rate_in_surface
         self.reference = np.broadcast_to(
             np.asarray(reference, dtype=np.float64), len(self.parameters)
         )
@@ -238,14 +242,16 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         if with_rate and rate is not None:
             fine = finer(surface.interpolation)
             values = resampled(surface.interpolation, surface.values[None], fine)[0]
-            points = np.asarray(fine.grid).reshape(-1, len(self.parameters))
-            values = values + [rate.rate_term(p, self.reference, self.n_events) for p in points]
+            if not self.rate_in_surface:
+                points = np.asarray(fine.grid).reshape(-1, len(self.parameters))
+                values = values + [rate.rate_term(p, self.reference, self.n_events) for p in points]
             surface, rate = fine.surface(values), None
         return LikelihoodCost(
             surface,
             self.parameters,
             n_events=self.n_events,
             rate=rate,
+            rate_in_surface=self.rate_in_surface,
             reference=self.reference,
             correction=correction,
             tag=self.tag,
@@ -303,13 +309,13 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
     def _value(self, args: Sequence[float]) -> float:
         theta = self._checked(args)
         value = self._shape(theta)
-        if self.rate is not None:
+        if self.rate is not None and not self.rate_in_surface:
             value += self.rate.rate_term(theta, self.reference, self.n_events)
         return -2.0 * value
 
     def _grad(self, args: Sequence[float]) -> FloatArray:
         theta = self._checked(args)
         slope = self._shape_gradient(theta)
-        if self.rate is not None:
+        if self.rate is not None and not self.rate_in_surface:
             slope = slope + self.rate.rate_term_gradient(theta, self.reference, self.n_events)
         return -2.0 * slope

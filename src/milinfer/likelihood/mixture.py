@@ -27,12 +27,10 @@ from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
 from milinfer.likelihood.cost import within_limits
 from milinfer.likelihood.log_polynomials import LogPolynomials
 from milinfer.likelihood.models import (
-    LLRModel,
+    AnyModel,
     Model,
-    event_table,
-    is_additive,
+    as_model,
     model_tag,
-    polynomial_sums,
     trained_on,
 )
 from milinfer.likelihood.rate import Rate
@@ -57,7 +55,7 @@ __all__ = [
 
 
 def mixture_cost(
-    model: Model,
+    model: AnyModel,
     data: Sample,
     *,
     rate: Rate | float,
@@ -110,13 +108,14 @@ def mixture_cost(
     """
     data.require_data()
     terms = mixture_terms(model, rate, backgrounds, reference)
-    exact = polynomial_sums(model, data)
+    source = terms.model
+    exact = source.log_polynomials(data)
     surfaces: EventSurfaces | EventPolynomials
     if exact is not None:
-        surfaces = EventPolynomials(model.interpolation, exact, len(data))
+        surfaces = EventPolynomials(source.interpolation, exact, len(data))
     else:
-        table = event_table(model, data)
-        surfaces = EventSurfaces(model.interpolation, table.astype(np.float64, copy=False))
+        table = source.event_table(data)
+        surfaces = EventSurfaces(source.interpolation, table.astype(np.float64, copy=False))
     return MixtureCost(terms, surfaces, data, extended=extended)
 
 
@@ -323,7 +322,7 @@ class MixtureTerms:
         θ0, shape (n_parameters,).
     """
 
-    model: LLRModel
+    model: Model
     rate: Rate | float
     components: tuple[Component, ...]
     reference: FloatArray
@@ -390,7 +389,7 @@ class MixtureTerms:
 
 
 def mixture_terms(
-    model: Model, rate: Rate | float, backgrounds: Backgrounds, reference: ArrayLike | None
+    model: AnyModel, rate: Rate | float, backgrounds: Backgrounds, reference: ArrayLike | None
 ) -> MixtureTerms:
     """Check that signal and backgrounds make a mixture.
 
@@ -420,7 +419,8 @@ def mixture_terms(
     >>> mixture_terms(gaussian.MeanModel(), 100.0, {"bkg": (flat, 20.0)}, 0.0).norms
     ('bkg_norm',)
     """
-    if not is_additive(model) or not isinstance(model, LLRModel):
+    source = as_model(model)
+    if not source.additive:
         msg = (
             f"{model.name} scores bags as a whole, and a mixture with a background needs the ratio "
             "of each event; use mean or sum pooling without layers after it"
@@ -450,7 +450,7 @@ def mixture_terms(
             msg = f"background {c.name!r} needs the name {c.parameter!r}, a parameter of the model"
             raise ParameterError(msg)
     theta = np.broadcast_to(np.asarray(given, dtype=np.float64), len(model.parameters))
-    return MixtureTerms(model, rate, components, theta)
+    return MixtureTerms(source, rate, components, theta)
 
 
 def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> None:

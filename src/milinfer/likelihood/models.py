@@ -1,29 +1,29 @@
-"""The one interface of everything that yields a log-likelihood ratio.
+"""Models: what gives the log-likelihood ratio Λ(θ) of datasets, in one of four ways.
 
-Whatever can say, for each event, ``ln p(x|θ_k)/p(x|θ_0)`` at K points is an :class:`LLRModel`: a
-trained network, the exact joint likelihood ratio of a simulation, a histogram.  Where a bag is more
-than the sum of its events (attention, noisy-or), the model is a :class:`BagModel`: it gives a
-summary of each event, summaries are reduced over a bag, and the bag has a ratio.  A histogram whose
-templates have errors is a :class:`CountModel`: its ratio is a function of the counts.  Where a
-nuisance parameter of the whole dataset is profiled, it is a :class:`DatasetModel`.  In each case a
-model sees an event once; data sets, pseudo-experiments and bootstraps are made from what it gave.
+- An :class:`EventModel` gives ``ln p(x|θ_k)/p(x|θ_0)`` of each event at K parameter points, and Λ
+  of a dataset is the sum over its events: a trained network, the exact joint likelihood ratio of a
+  simulation, a histogram with fixed templates.
+- A :class:`BagModel` scores bags of events (attention, noisy-or): it gives a summary of each event,
+  summaries are reduced over a bag, and Λ is the sum over the bags.
+- A :class:`CountModel` is a histogram whose templates have errors: Λ is a function of the counts.
+- A :class:`DatasetModel` profiles nuisance parameters, which every event of the dataset helps to
+  estimate.
 
-Sums over the events, and over the bags, of segments of a list of events.
+All are a :class:`Model` with two methods: :meth:`Model.event_table` evaluates each event once, and
+:meth:`Model.segment_llr` makes Λ of any datasets, pseudo-experiments or bootstraps from that table.
+A plain class with ``name``, ``parameters``, ``interpolation`` and ``event_llr(sample)`` is a model
+too (:class:`LLRModel`); :func:`as_model` gives it the two methods.
 
-A segment is whatever Λ is wanted of: a dataset, a pseudo-experiment, a bootstrap.  A model says
-what it has to say of each event once; everything else is made of that.
-
-Events that a model has learned from must not be those that judge it.
-
-A network knows the fluctuations of its training events: its estimates follow the truth of such toys
-better, and spread less, than those of data.  So a trained model remembers its events by sketches
-(:mod:`milinfer.samples.fingerprints`), and what measures it asks for others.
+A trained model follows the fluctuations of its training events, so that on toys of these its
+estimates are better than on data.  It therefore keeps fingerprints of them
+(:mod:`milinfer.samples.fingerprints`), and :func:`require_unseen` refuses them as test events.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -37,34 +37,32 @@ from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray
 from milinfer.utils.points import only
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = [
+    "AnyModel",
     "BagModel",
     "CountModel",
     "DatasetModel",
+    "EventModel",
     "LLRModel",
     "Model",
     "ModelTag",
-    "PolynomialModel",
     "Renamed",
-    "bag_model",
-    "count_model",
+    "Table",
+    "as_model",
     "curve",
-    "dataset_model",
     "dataset_surface",
-    "event_table",
-    "has_rate",
+    "event_sums",
     "has_seen",
-    "is_additive",
     "model_tag",
-    "polynomial_sums",
     "require_unseen",
-    "scores_bags",
-    "segment_llr",
     "trained_on",
 ]
+
+Table: TypeAlias = FloatArray | Float32Array
+"""Output of a model for each event, one row an event."""
+
+# Events whose summaries are reduced at once.
+_BLOCK = 1 << 18
 
 
 class ModelTag(NamedTuple):
@@ -88,7 +86,13 @@ class ModelTag(NamedTuple):
     digest: str = ""
 
 
-class _Described(Protocol):
+@runtime_checkable
+class LLRModel(Protocol):
+    """What a class of your own needs to be a model: log-likelihood ratios of single events.
+
+    It need not inherit from anything.  Λ of a dataset is the sum over its events.
+    """
+
     @property
     def name(self) -> str:
         """Short name for tables and figures."""
@@ -101,69 +105,313 @@ class _Described(Protocol):
     def interpolation(self) -> Interpolation | ChebyshevBox:
         """Parameter points and the continuation between them."""
 
-
-@runtime_checkable
-class LLRModel(_Described, Protocol):
-    """Per-event log-likelihood ratios at K parameter points, additive over events."""
-
     def event_llr(self, sample: Sample) -> FloatArray:
         """Log-likelihood ratio of every event at every point, shape (n_events, K)."""
 
 
-@runtime_checkable
-class BagModel(_Described, Protocol):
-    """Log-likelihood ratios of bags from summaries of their events.
+class Model(ABC):
+    """Source of the log-likelihood ratio of datasets; the base of all kinds of models."""
 
-    Λ of a dataset is the sum over its bags ([AS], eq. 10).
+    if TYPE_CHECKING:
+        # For the type checker alone: many models have these as fields of a dataclass, which would
+        # take an inherited property for the default of the field.
+        @property
+        def name(self) -> str:
+            """Short name for tables and figures."""
+
+        @property
+        def parameters(self) -> tuple[str, ...]:
+            """Names of the parameters."""
+
+        @property
+        def interpolation(self) -> Interpolation | ChebyshevBox:
+            """Parameter points and the continuation between them."""
+
+    @property
+    def additive(self) -> bool:
+        """Whether Λ of a dataset is the sum of :meth:`event_llr` over its events."""
+        return False
+
+    @property
+    def scores_bags(self) -> bool:
+        """Whether Λ is a sum over bags of events that are scored as a whole."""
+        return False
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether Λ includes the rate term already."""
+        return False
+
+    @abstractmethod
+    def event_table(self, sample: Sample) -> Table:
+        """Evaluate the model once for each event, whatever datasets the events are put into later.
+
+        Returns
+        -------
+        ndarray
+            One row an event; what the columns are depends on the kind of model.
+
+        Raises
+        ------
+        SampleError
+            If events of negative weight are given to a model of bags.
+        ModelError
+            If the model does not give one row for each event.
+        """
+
+    @abstractmethod
+    def segment_llr(
+        self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
+    ) -> FloatArray:
+        """Λ of consecutive segments of a list of events (datasets, toys), shape (n_segments, K).
+
+        Parameters
+        ----------
+        table
+            From :meth:`event_table`.
+        index
+            Rows of the table, one segment after the other.
+        signs
+            Weights of the listed events (±1 in toys), of the shape of `index`.
+        offsets
+            Start and end of the segments, shape (n_segments + 1,); a segment may be empty.
+
+        Raises
+        ------
+        SampleError
+            If a model of bags or of whole datasets gets weights other than one.
+        """
+
+    def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
+        """Λ of one dataset of observed events, all rows of a table, shape (1, K)."""
+        n_events = len(weights)
+        return self.segment_llr(table, np.arange(n_events), weights, np.array([0, n_events]))
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """Log-likelihood ratio of every event at every point, shape (n_events, K).
+
+        Raises
+        ------
+        ModelError
+            If Λ is not a sum over events.
+        """
+        msg = (
+            f"{self.name} gives no log-ratios of single events ({sample.label}): its Λ is not a "
+            "sum over events"
+        )
+        raise ModelError(msg)
+
+    def event_ratios(self, table: Table) -> FloatArray:
+        """Log-ratios of single events from a table, for the effect of each event on toys.
+
+        Raises
+        ------
+        ModelError
+            If they are not known.
+        """
+        msg = f"{self.name} has no log-ratios of single events in its table of {len(table)} events"
+        raise ModelError(msg)
+
+    def log_polynomials(self, data: Sample) -> LogPolynomials | None:
+        """Λ of a dataset as logarithms of polynomials, or None where it is something else."""
+        del data
+        return None
+
+
+AnyModel: TypeAlias = Model | LLRModel
+"""What functions take for a model; :func:`as_model` makes a :class:`Model` of it."""
+
+
+class EventModel(Model):
+    """Log-likelihood ratios of single events; Λ of a dataset is the sum over its events.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> model, data = gaussian.MeanModel(), gaussian.generate(50, 0.0, seed=1)
+    >>> model.event_table(data).shape
+    (50, 9)
     """
 
     @property
-    def events_in_bag(self) -> int:
-        """Events in a bag."""
+    def additive(self) -> bool:
+        """Whether Λ is a sum over events: always."""
+        return True
+
+    @abstractmethod
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """Log-likelihood ratio of every event at every point, shape (n_events, K)."""
+
+    def event_table(self, sample: Sample) -> Table:
+        """Log-likelihood ratios, shape (n_events, K)."""
+        return _require_rows(self, sample, self.event_llr(sample))
+
+    def segment_llr(
+        self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
+    ) -> FloatArray:
+        """Weighted sums over the events of each segment, shape (n_segments, K)."""
+        return event_sums(table, index, signs, offsets)
+
+    def event_ratios(self, table: Table) -> FloatArray:
+        """The table itself."""
+        return table.astype(np.float64, copy=False)
+
+
+class BagModel(Model):
+    """Log-likelihood ratios of bags from summaries of their events.
+
+    Λ of a dataset is the sum over its bags ([AS], eq. 10).  A model whose pooling decides may be
+    ``additive`` instead, and then gives :meth:`event_llr`.
+    """
+
+    if TYPE_CHECKING:
+
+        @property
+        def events_in_bag(self) -> int:
+            """Events in a bag."""
+
+        @property
+        def reduction(self) -> Literal["sum", "max"]:
+            """How the summaries of a bag are brought together."""
 
     @property
-    def reduction(self) -> Literal["sum", "max"]:
-        """How the summaries of a bag are brought together."""
+    def scores_bags(self) -> bool:
+        """Whether bags are scored as a whole."""
+        return not self.additive
 
+    @abstractmethod
     def event_summary(self, sample: Sample) -> Float32Array:
         """Summary of every event, shape (n_events, S)."""
 
+    @abstractmethod
     def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
         """Log-likelihood ratio of bags at every point, shape (n_bags, K).
 
         `reduced` are the reduced summaries (n_bags, S), `counts` the events in each bag.
         """
 
+    def event_table(self, sample: Sample) -> Table:
+        """Summaries of the events, shape (n_events, S), or log-ratios of an additive model."""
+        if self.additive:
+            return _require_rows(self, sample, self.event_llr(sample))
+        if np.any(sample.weights < 0):
+            msg = (
+                f"{sample.label}: {self.name} scores bags as a whole and cannot subtract events of "
+                "negative weight; use mean or sum pooling, whose Λ is a sum over events"
+            )
+            raise SampleError(msg)
+        return _require_rows(self, sample, self.event_summary(sample))
 
-@runtime_checkable
-class CountModel(_Described, Protocol):
-    """Log-likelihood ratios of datasets from how many events are in each of several bins."""
+    def segment_llr(
+        self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
+    ) -> FloatArray:
+        """Sums over the bags of each segment, shape (n_segments, K)."""
+        if self.additive:
+            return event_sums(table, index, signs, offsets)
+        if not np.all(signs == 1):
+            msg = (
+                f"{self.name} scores bags as a whole and knows no weights; give events of weight "
+                "one (sample.as_data(), or a draw by Toys), or use mean or sum pooling"
+            )
+            raise SampleError(msg)
+        out = np.zeros((len(offsets) - 1, len(self.interpolation.grid)))
+        sizes = np.diff(offsets)
+        filled = np.flatnonzero(sizes)
+        # As many datasets at once as fit: a network takes milliseconds for one as for a hundred.
+        block = np.cumsum(sizes[filled]) // _BLOCK
+        for number in np.unique(block):
+            segments = filled[block == number]
+            out[segments] = self._bag_sums(table, index, sizes[segments], offsets[segments])
+        return out
 
-    @property
-    def n_bins(self) -> int:
-        """Number of bins."""
+    def _bag_sums(
+        self, table: Table, index: IntArray, sizes: IntArray, starts: IntArray
+    ) -> FloatArray:
+        """Λ of consecutive segments of so many events each, none empty, shape (n_segments, K)."""
+        events = index[starts[0] : starts[-1] + sizes[-1]]
+        cuts = [bag_offsets(int(n), self.events_in_bag) for n in sizes]
+        first = np.concatenate([c[:-1] + s for c, s in zip(cuts, starts - starts[0], strict=True)])
+        if self.reduction == "sum":
+            bounds = np.append(first, len(events))
+            reduced = event_sums(table, events, np.ones(len(events)), bounds)
+        else:
+            highest = np.maximum.reduceat(table.take(events, axis=0), first, axis=0)
+            reduced = highest.astype(np.float64)
+        of_bags = self.bag_llr(reduced, np.concatenate([np.diff(c) for c in cuts]))
+        n_bags = np.array([len(c) - 1 for c in cuts])
+        return np.add.reduceat(of_bags, np.cumsum(n_bags) - n_bags, axis=0)
 
-    @property
-    def bin_llr(self) -> FloatArray:
-        """Log-likelihood ratio of an event in each bin, were Λ a sum over events, (n_bins, K)."""
+    def event_ratios(self, table: Table) -> FloatArray:
+        """The table of an additive model; not known of bags."""
+        if self.additive:
+            return table.astype(np.float64, copy=False)
+        return super().event_ratios(table)
 
+
+class CountModel(Model):
+    """Log-likelihood ratios of datasets from how many events are in each of several bins.
+
+    A histogram without errors of its templates may be ``additive`` instead, and then gives
+    :meth:`event_llr`.
+    """
+
+    if TYPE_CHECKING:
+
+        @property
+        def n_bins(self) -> int:
+            """Number of bins."""
+
+        @property
+        def bin_llr(self) -> FloatArray:
+            """Log-ratio of an event in each bin, were Λ a sum over events, (n_bins, K)."""
+
+    @abstractmethod
     def event_bins(self, sample: Sample) -> IntArray:
         """Bin of every event, shape (n_events,)."""
 
+    @abstractmethod
     def counts_llr(self, counts: FloatArray) -> FloatArray:
         """Log-likelihood ratio of sets of counts (n_sets, n_bins) at every point, (n_sets, K)."""
 
+    def event_table(self, sample: Sample) -> Table:
+        """Bin as a whole number, shape (n_events, 1), or log-ratios of an additive model."""
+        if self.additive:
+            return _require_rows(self, sample, self.event_llr(sample))
+        bins = self.event_bins(sample)[:, None].astype(np.float64)
+        return _require_rows(self, sample, bins)
 
-@runtime_checkable
-class DatasetModel(_Described, Protocol):
-    """Λ of whole datasets, rate term included, that is a sum over neither events nor bags.
+    def segment_llr(
+        self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
+    ) -> FloatArray:
+        """Λ of the histogram of each segment, shape (n_segments, K)."""
+        if self.additive:
+            return event_sums(table, index, signs, offsets)
+        n_segments = len(offsets) - 1
+        segments = np.repeat(np.arange(n_segments), np.diff(offsets))
+        cells = segments * self.n_bins + table[index, 0].astype(np.int64)
+        counts = np.bincount(cells, signs, n_segments * self.n_bins).astype(np.float64)
+        return self.counts_llr(counts.reshape(n_segments, self.n_bins))
 
-    Where nuisance parameters are profiled, every event has its say in their estimates.
-    """
+    def event_ratios(self, table: Table) -> FloatArray:
+        """Log-ratio of the bin of each event, as without the errors of the templates."""
+        if self.additive:
+            return table.astype(np.float64, copy=False)
+        return self.bin_llr[table[:, 0].astype(np.int64)]
 
+
+class DatasetModel(Model):
+    """Λ of whole datasets, rate term included, that is a sum over neither events nor bags."""
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether Λ includes the rate term: always."""
+        return True
+
+    @abstractmethod
     def event_columns(self, sample: Sample) -> FloatArray:
         """What the datasets need of each event, shape (n_events, C)."""
 
+    @abstractmethod
     def dataset_llr(
         self,
         table: FloatArray,
@@ -175,148 +423,71 @@ class DatasetModel(_Described, Protocol):
     ) -> FloatArray:
         """Λ of datasets, shape (n_segments, K).
 
-        Arguments are those of :func:`milinfer.likelihood.models.segment_llr`.  Auxiliary
-        measurements of `observed` data are what they are; those of toys fluctuate.
+        Arguments are those of :meth:`Model.segment_llr`.  Auxiliary measurements of `observed` data
+        are what they are; those of toys fluctuate.
         """
 
+    def event_table(self, sample: Sample) -> Table:
+        """What the datasets need of each event, shape (n_events, C)."""
+        return _require_rows(self, sample, self.event_columns(sample))
 
-Model = LLRModel | BagModel | CountModel | DatasetModel
+    def segment_llr(
+        self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
+    ) -> FloatArray:
+        """Λ of each segment as a toy, whose auxiliary measurements fluctuate, (n_segments, K)."""
+        return self.dataset_llr(table.astype(np.float64, copy=False), index, signs, offsets)
 
-
-@runtime_checkable
-class PolynomialModel(Protocol):
-    """A model whose ratios may be known between the points too."""
-
-    def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Λ of a dataset as logarithms of polynomials, or None where it is something else."""
-
-
-def is_additive(model: Model) -> bool:
-    """Whether Λ of a dataset is the sum over its events, rather than over bags.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from milinfer.likelihood.oracle import Oracle
-    >>> is_additive(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
-    True
-    """
-    return bool(getattr(model, "additive", isinstance(model, LLRModel)))
+    def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
+        """Λ of a dataset with the auxiliary measurements that belong to it, shape (1, K)."""
+        rows, offsets = np.arange(len(weights)), np.array([0, len(weights)])
+        columns = table.astype(np.float64, copy=False)
+        return self.dataset_llr(columns, rows, weights, offsets, observed=True)
 
 
-def count_model(model: Model) -> CountModel | None:
-    """The model of counts, or None; what can be additive says so itself.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from milinfer.likelihood.oracle import Oracle
-    >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3))
-    >>> count_model(oracle) is None
-    True
-    """
-    plain = model.model if isinstance(model, Renamed) else model
-    return plain if isinstance(plain, CountModel) and not is_additive(plain) else None
+def _require_rows(model: Model, sample: Sample, table: Table) -> Table:
+    """Return the table if it has one row for each event."""
+    if len(table) != len(sample):
+        msg = (
+            f"{model.name} gave {len(table)} rows for the {len(sample)} events of {sample.label}; "
+            "a model must give one row for each event"
+        )
+        raise ModelError(msg)
+    return table
 
 
-def bag_model(model: Model) -> BagModel | None:
-    """The model of bags, or None where Λ is something else.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from milinfer.likelihood.oracle import Oracle
-    >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3))
-    >>> bag_model(oracle) is None
-    True
-    """
-    other = count_model(model) is not None or dataset_model(model) is not None
-    return None if is_additive(model) or other else cast(BagModel, model)
-
-
-def scores_bags(model: Model) -> bool:
-    """Whether a model scores bags of events by a network, neither single events nor counts.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from milinfer.likelihood.oracle import Oracle
-    >>> scores_bags(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
-    False
-    """
-    return bag_model(model) is not None
-
-
-def dataset_model(model: Model) -> DatasetModel | None:
-    """The model of whole datasets, whatever it is called here, or None.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from milinfer.likelihood.oracle import Oracle
-    >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3))
-    >>> dataset_model(oracle) is None
-    True
-    """
-    while isinstance(model, Renamed):
-        model = model.model
-    return model if isinstance(model, DatasetModel) else None
-
-
-def has_rate(model: Model) -> bool:
-    """Whether Λ of the model includes the rate term already.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from milinfer.likelihood.oracle import Oracle
-    >>> has_rate(Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(3)))
-    False
-    """
-    return dataset_model(model) is not None
-
-
-def model_tag(model: Model) -> ModelTag:
-    """The tag of a model.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from milinfer.likelihood.oracle import Oracle
-    >>> grid = np.linspace(-1, 1, 5)
-    >>> model_tag(Oracle("c", Interpolation(grid, "spline"), np.array([1.0, 0.0, 1.0])))
-    ModelTag(name='oracle', events_in_bag=1, feature_names=(), digest='')
-    """
-    return ModelTag(
-        model.name,
-        int(getattr(model, "events_in_bag", 1)),
-        tuple(getattr(model, "feature_names", ())),
-        str(getattr(model, "digest", "")),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Renamed:
-    """A model by another name: toys tell models by name, and two trainings of one head share it.
+def event_sums(table: Table, index: IntArray, signs: FloatArray, offsets: IntArray) -> FloatArray:
+    """Weighted sums of the rows of each segment, in float64, shape (n_segments, K).
 
     Parameters
     ----------
-    model
-        Any model, of events or of bags.
-    name
-        What to call it.
+    table, index, signs, offsets
+        As for :meth:`Model.segment_llr`.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from milinfer.likelihood.oracle import Oracle
-    >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(1))
-    >>> model_tag(Renamed(oracle, "bound")).name
-    'bound'
+    >>> table = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    >>> event_sums(table, np.array([0, 2, 2]), np.array([1.0, 1.0, -1.0]), np.array([0, 2, 3]))
+    array([[  4.,  40.],
+           [ -3., -30.]])
     """
+    from scipy.sparse import csr_array
 
-    model: Model
-    name: str
+    if table.dtype != np.float64:
+        # Only the rows in use are converted.
+        if len(index) < len(table):
+            table, index = table[index], np.arange(len(index))
+        table = table.astype(np.float64)
+    # A product with a sparse matrix gathers and adds in one pass, several times as fast as taking
+    # the rows, and other threads can run meanwhile.
+    weights = csr_array((signs, index, offsets), shape=(len(offsets) - 1, len(table)))
+    return np.asarray(weights @ table, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Delegate(Model):
+    """A model that passes on what another says of itself."""
+
+    model: AnyModel
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -327,11 +498,6 @@ class Renamed:
     def interpolation(self) -> Interpolation | ChebyshevBox:
         """Parameter points and the continuation between them."""
         return self.model.interpolation
-
-    @property
-    def additive(self) -> bool:
-        """Whether Λ is a sum over events."""
-        return is_additive(self.model)
 
     @property
     def events_in_bag(self) -> int:
@@ -350,42 +516,158 @@ class Renamed:
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Sketches of the events that the model has learned from."""
+        """Fingerprints of the events that the model has learned from."""
         return trained_on(self.model)
 
+
+class _PlainModel(_Delegate, EventModel):
+    """A plain class of the user as a model of events."""
+
     @property
-    def reduction(self) -> Literal["sum", "max"]:
-        """How the summaries of a bag are brought together; of models of bags alone."""
-        return cast(BagModel, self.model).reduction
+    def name(self) -> str:
+        """Name of the model."""
+        return self.model.name
 
     def event_llr(self, sample: Sample) -> FloatArray:
         """Log-likelihood ratio of every event at every point, shape (n_events, K)."""
-        return cast(LLRModel, self.model).event_llr(sample)
+        return self.model.event_llr(sample)
 
-    def event_summary(self, sample: Sample) -> Float32Array:
-        """Summary of every event, shape (n_events, S); of models of bags alone."""
-        return cast(BagModel, self.model).event_summary(sample)
-
-    def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
-        """Log-likelihood ratio of bags, shape (n_bags, K); of models of bags alone."""
-        return cast(BagModel, self.model).bag_llr(reduced, counts)
+    def log_polynomials(self, data: Sample) -> LogPolynomials | None:
+        """Λ as logarithms of polynomials, where the class has such a method."""
+        method = getattr(self.model, "log_polynomials", None)
+        return None if method is None else method(data)
 
 
-def polynomial_sums(model: Model, data: Sample) -> LogPolynomials | None:
-    """Λ of a dataset between the points too, where the model knows it, else None.
+def as_model(model: AnyModel) -> Model:
+    """Return a model as it is, and make one of a plain class with log-ratios of events.
+
+    Parameters
+    ----------
+    model
+        A :class:`Model`, or an object with the members of :class:`LLRModel`.
+
+    Raises
+    ------
+    ModelError
+        If it is neither.
 
     Examples
     --------
     >>> from milinfer.datasets import gaussian
-    >>> polynomial_sums(gaussian.MeanModel(), gaussian.generate(5, 0.0, seed=1)) is None
-    True
+    >>> class Mean:
+    ...     name, parameters = "mine", ("mu",)
+    ...     interpolation = Interpolation(np.linspace(-1, 1, 5), "spline")
+    ...     def event_llr(self, sample):
+    ...         return gaussian.log_likelihood_ratio(sample.column("x0"), self.interpolation.grid)
+    >>> model = as_model(Mean())
+    >>> model.additive, model.event_table(gaussian.generate(10, 0.0, seed=1)).shape
+    (True, (10, 5))
     """
-    while isinstance(model, Renamed):
-        model = model.model
-    return model.log_polynomials(data) if isinstance(model, PolynomialModel) else None
+    candidate: object = model
+    if isinstance(candidate, Model):
+        return candidate
+    if isinstance(candidate, type):
+        name = candidate.__name__
+        msg = f"{name} is a class; give a model, such as {name}()"
+        raise ModelError(msg)
+    if isinstance(candidate, LLRModel) and getattr(candidate, "additive", True):
+        return _PlainModel(candidate)
+    msg = (
+        f"{getattr(model, 'name', type(model).__name__)} is not a model: give its class name, "
+        "parameters, interpolation and event_llr(sample), or, where Λ is not a sum over events, "
+        "let it inherit from BagModel, CountModel or DatasetModel of milinfer.likelihood.models"
+    )
+    raise ModelError(msg)
 
 
-def curve(model: Model) -> Interpolation:
+@dataclass(frozen=True, eq=False)
+class Renamed(_Delegate):
+    """A model by another name: toys tell models by name, and two trainings of one head share it.
+
+    Parameters
+    ----------
+    model
+        Any model.
+    name
+        What to call it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.likelihood.oracle import Oracle
+    >>> oracle = Oracle("c", Interpolation(np.linspace(-1, 1, 5), "spline"), np.ones(1))
+    >>> model_tag(Renamed(oracle, "bound")).name
+    'bound'
+    """
+
+    name: str
+
+    @property
+    def _source(self) -> Model:
+        return as_model(self.model)
+
+    @property
+    def additive(self) -> bool:
+        """Whether Λ is a sum over events."""
+        return self._source.additive
+
+    @property
+    def scores_bags(self) -> bool:
+        """Whether bags are scored as a whole."""
+        return self._source.scores_bags
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether Λ includes the rate term."""
+        return self._source.has_rate
+
+    def event_table(self, sample: Sample) -> Table:
+        """Output of the model for each event."""
+        return self._source.event_table(sample)
+
+    def segment_llr(
+        self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
+    ) -> FloatArray:
+        """Λ of segments, shape (n_segments, K)."""
+        return self._source.segment_llr(table, index, signs, offsets)
+
+    def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
+        """Λ of one dataset of observed events, shape (1, K)."""
+        return self._source.data_llr(table, weights)
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """Log-likelihood ratio of every event at every point, shape (n_events, K)."""
+        return self._source.event_llr(sample)
+
+    def event_ratios(self, table: Table) -> FloatArray:
+        """Log-ratios of single events from a table."""
+        return self._source.event_ratios(table)
+
+    def log_polynomials(self, data: Sample) -> LogPolynomials | None:
+        """Λ of a dataset as logarithms of polynomials, or None."""
+        return self._source.log_polynomials(data)
+
+
+def model_tag(model: AnyModel) -> ModelTag:
+    """Tag of a model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.likelihood.oracle import Oracle
+    >>> grid = np.linspace(-1, 1, 5)
+    >>> model_tag(Oracle("c", Interpolation(grid, "spline"), np.array([1.0, 0.0, 1.0])))
+    ModelTag(name='oracle', events_in_bag=1, feature_names=(), digest='')
+    """
+    return ModelTag(
+        name=model.name,
+        events_in_bag=int(getattr(model, "events_in_bag", 1)),
+        feature_names=tuple(getattr(model, "feature_names", ())),
+        digest=str(getattr(model, "digest", "")),
+    )
+
+
+def curve(model: AnyModel) -> Interpolation:
     """Continuation of a model in one parameter.
 
     Raises
@@ -401,143 +683,7 @@ def curve(model: Model) -> Interpolation:
     return interpolation
 
 
-# Events whose summaries are reduced at once.
-_BLOCK = 1 << 18
-
-
-def event_table(model: Model, sample: Sample) -> FloatArray | Float32Array:
-    """What a model has to say about each event.
-
-    Ratios (n_events, K), summaries (n_events, S), or the bin as a whole number (n_events, 1).
-
-    Raises
-    ------
-    SampleError
-        If events of negative weight meet a model of bags, which knows no weights.
-    ModelError
-        If the model does not give one row for each event.
-    """
-    whole = dataset_model(model)
-    bags = bag_model(model) if whole is None else None
-    if bags is not None and np.any(sample.weights < 0):
-        msg = (
-            f"{sample.label}: {model.name} scores bags as a whole and cannot subtract events of "
-            "negative weight; use mean or sum pooling, whose Λ is a sum over events"
-        )
-        raise SampleError(msg)
-    table: FloatArray | Float32Array
-    counts = count_model(model)
-    if whole is not None:
-        table = whole.event_columns(sample)
-    elif counts is not None:
-        table = counts.event_bins(sample)[:, None].astype(np.float64)
-    elif bags is not None:
-        table = bags.event_summary(sample)
-    else:
-        table = cast(LLRModel, model).event_llr(sample)
-    if len(table) != len(sample):
-        msg = (
-            f"{model.name} gave {len(table)} rows for the {len(sample)} events of {sample.label}; "
-            "a model must give one row for each event"
-        )
-        raise ModelError(msg)
-    return table
-
-
-def segment_llr(
-    model: Model,
-    table: FloatArray | Float32Array,
-    index: IntArray,
-    signs: FloatArray,
-    offsets: IntArray,
-) -> FloatArray:
-    """Λ of consecutive segments of a list of events (datasets, toys), shape (n_segments, K).
-
-    Parameters
-    ----------
-    model
-        The model.
-    table
-        From :func:`event_table`.
-    index
-        Rows of the table, one segment after the other.
-    signs
-        Weights of the listed events (±1 in toys), of the shape of `index`.
-    offsets
-        Where segments start and end, shape (n_segments + 1,); a segment may be empty.
-
-    Raises
-    ------
-    SampleError
-        If a model of bags gets weights other than one.
-    """
-    if (whole := dataset_model(model)) is not None:
-        return whole.dataset_llr(cast(FloatArray, table), index, signs, offsets)
-    counts = count_model(model)
-    if counts is not None:
-        shape = (len(offsets) - 1, counts.n_bins)
-        toys = np.repeat(np.arange(shape[0]), np.diff(offsets))
-        flat = toys * shape[1] + table[index, 0].astype(np.int64)
-        filled = np.bincount(flat, signs, shape[0] * shape[1]).astype(np.float64)
-        return counts.counts_llr(filled.reshape(shape))
-    bags = bag_model(model)
-    if bags is None:
-        return _sums(table, index, signs, offsets)
-    out = np.zeros((len(offsets) - 1, len(model.interpolation.grid)))
-    if not np.all(signs == 1):
-        msg = (
-            f"{model.name} scores bags as a whole and knows no weights; give events of weight one "
-            "(sample.as_data(), or a draw by Toys), or use mean or sum pooling"
-        )
-        raise SampleError(msg)
-    sizes = np.diff(offsets)
-    given = np.flatnonzero(sizes)
-    # As many datasets at once as fit: a network takes milliseconds for one as for a hundred.
-    block = np.cumsum(sizes[given]) // _BLOCK
-    for number in np.unique(block):
-        segments = given[block == number]
-        out[segments] = _bags_llr(bags, table, index, sizes[segments], offsets[segments])
-    return out
-
-
-def _bags_llr(
-    bags: BagModel,
-    table: FloatArray | Float32Array,
-    index: IntArray,
-    sizes: IntArray,
-    starts: IntArray,
-) -> FloatArray:
-    """Λ of consecutive segments of so many events each, none empty, shape (n_segments, K)."""
-    events = index[starts[0] : starts[-1] + sizes[-1]]
-    cuts = [bag_offsets(int(n), bags.events_in_bag) for n in sizes]
-    first = np.concatenate([c[:-1] + s for c, s in zip(cuts, starts - starts[0], strict=True)])
-    if bags.reduction == "sum":
-        reduced = _sums(table, events, np.ones(len(events)), np.append(first, len(events)))
-    else:
-        reduced = np.maximum.reduceat(table.take(events, axis=0), first, axis=0).astype(np.float64)
-    of_bags = bags.bag_llr(reduced, np.concatenate([np.diff(c) for c in cuts]))
-    n_bags = np.array([len(c) - 1 for c in cuts])
-    return np.add.reduceat(of_bags, np.cumsum(n_bags) - n_bags, axis=0)
-
-
-def _sums(
-    table: FloatArray | Float32Array, index: IntArray, signs: FloatArray, offsets: IntArray
-) -> FloatArray:
-    """Weighted sums of the rows of each segment, in float64, shape (n_segments, K)."""
-    from scipy.sparse import csr_array
-
-    if table.dtype != np.float64:
-        # Only the rows in use are converted.
-        if len(index) < len(table):
-            table, index = table[index], np.arange(len(index))
-        table = table.astype(np.float64)
-    # A product with a sparse matrix gathers and adds in one pass, several times as fast as taking
-    # the rows, and other threads can run meanwhile.
-    weights = csr_array((signs, index, offsets), shape=(len(offsets) - 1, len(table)))
-    return np.asarray(weights @ table, dtype=np.float64)
-
-
-def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:
+def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
     r"""Surface of a dataset, :math:`\Lambda(D|\theta_k) = \sum_i w_i \lambda_i(\theta_k)`.
 
     A weighted sum, never a weighted mean: scaling all weights scales Λ, as it must.
@@ -549,30 +695,24 @@ def dataset_surface(model: Model, data: Sample) -> Surface | BoxSurface:
     data
         The dataset; its weights count (data have weights of one).
     """
-    exact = polynomial_sums(model, data)
+    source = as_model(model)
+    exact = source.log_polynomials(data)
     if exact is not None:
-        points = model.interpolation.grid.reshape(-1, len(model.parameters))
-        return model.interpolation.surface(exact.values_at(points), exact)
-    if is_additive(model):
-        values = np.zeros((1, len(model.interpolation.grid)))
+        points = source.interpolation.grid.reshape(-1, len(source.parameters))
+        return source.interpolation.surface(exact.values_at(points), exact)
+    if source.additive:
+        values = np.zeros((1, len(source.interpolation.grid)))
         # Blocks of events: a table of all of them has a column for each point.
         for start in range(0, len(data), _BLOCK):
-            values += _of_events(model, data.take(slice(start, start + _BLOCK)))
+            block = data.take(slice(start, start + _BLOCK))
+            values += source.data_llr(source.event_table(block), block.weights)
     else:
-        values = _of_events(model, data)
-    return model.interpolation.surface(values[0])
-
-
-def _of_events(model: Model, data: Sample) -> FloatArray:
-    table = event_table(model, data)
-    events = np.arange(len(data)), data.weights, np.array([0, len(data)])
-    if (whole := dataset_model(model)) is None:
-        return segment_llr(model, table, *events)
-    return whole.dataset_llr(cast(FloatArray, table), *events, observed=True)
+        values = source.data_llr(source.event_table(data), data.weights)
+    return source.interpolation.surface(values[0])
 
 
 def trained_on(model: object) -> tuple[str, ...]:
-    """Sketches of the events that a model has learned from; empty where it does not learn.
+    """Fingerprints of the events that a model has learned from; empty where it does not learn.
 
     Examples
     --------
@@ -584,7 +724,7 @@ def trained_on(model: object) -> tuple[str, ...]:
 
 
 def has_seen(model: object, events: str) -> bool:
-    """Whether a model has learned from a set of events, known by its sketch.
+    """Whether a model has learned from a set of events, given by its fingerprint.
 
     Examples
     --------
@@ -592,7 +732,7 @@ def has_seen(model: object, events: str) -> bool:
     >>> has_seen(gaussian.MeanModel(), sketch(gaussian.generate(100, 0.0, seed=1)))
     False
     """
-    return any(share_events(events, known) for known in trained_on(model))
+    return any(share_events(events, training) for training in trained_on(model))
 
 
 def require_unseen(model: object, samples: SampleSet, purpose: str) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError, TemplateError
-from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.likelihood.models import LLRModel
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample
@@ -21,7 +20,6 @@ from milinfer.typing import FloatArray
 
 __all__ = [
     "Observable",
-    "classifier_output",
     "log_ratio_observable",
     "observable_name",
     "observable_values",
@@ -201,23 +199,3 @@ def _inside(model: LLRModel, theta: ArrayLike) -> FloatArray:
         msg = f"θ = {point.tolist()} is not a point inside {ranges}, where {model.name} is known"
         raise ParameterError(msg)
     return point
-
-
-def classifier_output(
-    model: BagLikelihood, half_width: float = 0.3
-) -> Callable[[Sample], FloatArray]:
-    """Per-event classifier output: the log-ratio between two points on both sides of θ0.
-
-    For small distances this is the learned score, the optimal observable for small deviations; see
-    :func:`milinfer.likelihood.observables.log_ratio_observable`.
-
-    Parameters
-    ----------
-    model
-        Trained likelihood.
-    half_width
-        Distance of the two points from the reference.
-    """
-    centre = np.asarray(model.reference, dtype=np.float64)
-    low, high = centre - half_width, centre + half_width
-    return log_ratio_observable(model, low, high, name="classifier_output")

@@ -14,6 +14,7 @@ import numpy as np
 from milinfer.exceptions import SampleError
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.log_polynomials import LogPolynomials
+from milinfer.likelihood.models import EventModel
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.reweighting import joint_density, reweight_polynomial
 from milinfer.samples.sample import Sample, SampleSet
@@ -61,7 +62,7 @@ def reweight_coefficients(sample: Sample, parameter: str, degree: int = 4) -> Fl
 
 
 @dataclass(frozen=True, eq=False)
-class Oracle:
+class Oracle(EventModel):
     """Exact log-likelihood ratio of events that carry their reweighting polynomial.
 
     Parameters
@@ -100,7 +101,9 @@ class Oracle:
         carry the weight, and samples at several points fix it everywhere.
         """
         if isinstance(sample, SampleSet):
-            total = joint_density(sample, degree, shares=mixture_shares(sample)).total
+            total = joint_density(
+                sample, degree, shares=mixture_shares(s.weights for s in sample)
+            ).total
         else:
             total = reweight_coefficients(sample, parameter, degree).sum(axis=0)
         return cls(parameter, Interpolation(grid, "spline"), total, reference)

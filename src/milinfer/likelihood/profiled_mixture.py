@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import ConfigurationError, FitError, SampleError
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.mixture import Backgrounds, MixtureTerms, mixture_terms
-from milinfer.likelihood.models import LLRModel, dataset_surface, model_tag
+from milinfer.likelihood.models import AnyModel, DatasetModel, dataset_surface, model_tag
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, finer
@@ -38,7 +38,7 @@ _TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
-class ProfiledMixture:
+class ProfiledMixture(DatasetModel):
     r"""Extended likelihood of signal and backgrounds, maximised over the normalisations.
 
     .. math:: \Lambda(D|\theta) = \max_{n \ge 0}\;\ln\frac{L(D|\theta, n)}{L(D|\theta_0, 1)}
@@ -94,7 +94,7 @@ class ProfiledMixture:
     (100, 41)
     """
 
-    model: LLRModel
+    model: AnyModel
     rate: Rate | float
     backgrounds: Backgrounds
     constraints: Mapping[str, float] = field(default_factory=dict)
@@ -123,11 +123,6 @@ class ProfiledMixture:
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters of interest."""
         return self.model.parameters
-
-    @property
-    def additive(self) -> bool:
-        """A profile likelihood is no sum over events."""
-        return False
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -273,26 +268,11 @@ class ProfiledMixture:
             dataset_surface(self, data),
             self.parameters,
             n_events=float(data.weights.sum()),
-            rate=_Included(rate.basis, rate.fit, rate.luminosity)
-            if isinstance(rate, Rate)
-            else None,
+            rate=rate if isinstance(rate, Rate) else None,
+            rate_in_surface=True,
             reference=self.terms.reference,
             tag=model_tag(self),
         )
-
-
-class _Included(Rate):
-    """The rate of a cost whose surface holds the rate term already."""
-
-    def rate_term(self, theta: ArrayLike, reference: ArrayLike, n_events: float) -> float:
-        del theta, reference, n_events
-        return 0.0
-
-    def rate_term_gradient(  # type: ignore[override]  # costs have arrays only
-        self, theta: FloatArray, reference: ArrayLike, n_events: float
-    ) -> FloatArray:
-        del reference, n_events
-        return np.zeros(len(theta))
 
 
 _STEPS = 100

@@ -19,7 +19,6 @@ from milinfer.exceptions import (
     MilinferWarning,
     ParameterError,
     SampleError,
-    TemplateError,
 )
 from milinfer.samples.sample import SampleSet
 from milinfer.typing import FloatArray, Point
@@ -124,7 +123,7 @@ class Rate:
         theta = point_matrix(samples.parameters, [s.point for s in samples])
         try:
             fit = basis.fit(theta, values, errors)
-        except TemplateError as error:
+        except ParameterError as error:
             msg = f"the cross-sections of {len(samples)} samples do not give ν(θ): {error}"
             raise SampleError(msg) from error
         if exact:

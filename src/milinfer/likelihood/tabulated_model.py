@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.likelihood.models import LLRModel, is_additive, model_tag, trained_on
+from milinfer.likelihood.models import AnyModel, EventModel, as_model, model_tag, trained_on
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
@@ -23,7 +23,7 @@ __all__ = ["Tabulated"]
 
 
 @dataclass(frozen=True, eq=False)
-class Tabulated:
+class Tabulated(EventModel):
     """Log-ratios of the events of certain samples, as a model.
 
     Made by :meth:`of` from a model, or by :meth:`mean` from several.
@@ -61,7 +61,7 @@ class Tabulated:
     trained_on: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, model: LLRModel, samples: Sequence[Sample], name: str | None = None) -> Tabulated:
+    def of(cls, model: AnyModel, samples: Sequence[Sample], name: str | None = None) -> Tabulated:
         """Ask a model for the events of some samples.
 
         Parameters
@@ -78,7 +78,7 @@ class Tabulated:
         ModelError
             If the model is no sum over events.
         """
-        if not is_additive(model):
+        if not as_model(model).additive:
             msg = f"{model.name} is no sum over events, and has no table of them; use it as it is"
             raise ModelError(msg)
         tag = model_tag(model)

@@ -1,7 +1,4 @@
-"""Figures of calibration and coverage: what was corrected, and whether it covers.
-
-Figures of belts and confidence regions, in the style of :mod:`milinfer.plotting.results`.
-"""
+"""Figures of calibration, coverage, Neyman belts and confidence regions."""
 
 from __future__ import annotations
 
@@ -52,7 +49,7 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
     """Coverage against the truth, by method, one panel for each level (one parameter).
 
     Bars are Clopper–Pearson 68.27 % intervals; the bands are one and two binomial errors around
-    the claim.
+    the nominal coverage.
 
     Examples
     --------
@@ -93,7 +90,7 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
                     color=style.color,
                     label=plain(method),
                 )
-            # No coverage is above one.
+            # A coverage cannot exceed one.
             bottom, top = axis.get_ylim()
             axis.set_ylim(bottom, min(top, 1.02))
             axis.set_ylabel(f"coverage of {cl:.2%}")
@@ -119,19 +116,19 @@ def plot_calibrated(
 
     Examples
     --------
-    See ``tests/test_coverage_figures.py``.
+    See ``tests/plotting/test_coverage.py``.
     """
     level = calibration.cls[0] if cl is None else cl
     threshold = float(chi2.ppf(level, 1))
     curves = {"as trained": cost, "calibrated": calibration(cost, cl)}
     with styled():
         figure, axis = figure_of(6.4, 4.4)
-        shown = []
+        windows = []
         for i, (name, c) in enumerate(curves.items()):
             theta = np.linspace(*c.limits, 1201)
             best, ends, q = _interval(c, theta, threshold)
             near = q < 3 * threshold
-            shown.append(theta[near])
+            windows.append(theta[near])
             axis.plot(theta[near], q[near], color=PALETTE[i], ls=("--", "-")[i])
             axis.axvspan(*ends, color=PALETTE[i], alpha=0.12, lw=0)
             axis.plot(
@@ -146,8 +143,8 @@ def plot_calibrated(
         axis.axhline(threshold, color="gray", lw=0.8, ls="--")
         if truth is not None:
             axis.axvline(truth, color="black", lw=0.8, label=f"truth: {truth:+.3f}")
-        everything = np.concatenate(shown)
-        axis.set_xlim(everything.min(), everything.max())
+        drawn = np.concatenate(windows)
+        axis.set_xlim(drawn.min(), drawn.max())
         axis.set_ylim(0, 3 * threshold)
         axis.set_xlabel(parameter_label(cost.parameter))
         axis.set_ylabel(r"$-2\,\Delta \ln L$")
@@ -159,12 +156,12 @@ def plot_calibrated(
 def _interval(
     cost: LikelihoodCost, theta: FloatArray, threshold: float
 ) -> tuple[float, tuple[float, float], FloatArray]:
-    """Minimum, the crossings of the threshold next to it, and q at the points."""
+    """Position of the minimum, the crossings of the threshold next to it, and q at the points."""
     values = np.array([cost(t) for t in theta])
     k = int(np.argmin(values))
     around = theta[max(k - 1, 0)], theta[min(k + 1, len(theta) - 1)]
-    found = minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-9})
-    lowest = float(min(found.fun, values[k]))
+    minimum = minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-9})
+    lowest = float(min(minimum.fun, values[k]))
     q = values - lowest
 
     def end(step: int) -> float:
@@ -175,11 +172,11 @@ def _interval(
             return float(theta[0] if step < 0 else theta[-1])
         return float(brentq(lambda t: cost(t) - lowest - threshold, theta[j], theta[j - step]))
 
-    return float(found.x), (end(-1), end(1)), q
+    return float(minimum.x), (end(-1), end(1)), q
 
 
 def plot_scale(calibration: Calibration) -> Figure:
-    """c_cicc against θ: what toys give at each truth, and the functions that are applied."""
+    """c_cicc against θ: values from toys at each truth, and the functions that are applied."""
     with styled():
         figure, axis = figure_of()
         theta = calibration.thetas
@@ -248,24 +245,25 @@ def plot_conditional(results: Sequence[ConditionalCoverage], xlabel: str | None 
 def plot_belt(
     belt: Belt, cl: float = CL68, observed: LikelihoodCost | Surface | None = None
 ) -> Figure:
-    """What a belt accepts, and the set of one dataset.
+    """Acceptance of a belt, and the confidence set of one dataset.
 
-    For likelihood-ratio ordering the critical value against θ with the errors of the toys, beside
-    the χ² quantile, and the observed statistic; for the others the belt of accepted estimates, and
-    the observed one.  With two parameters the critical values on the plane, without a dataset.
+    For likelihood-ratio ordering it shows the critical value against θ with the errors of the toys,
+    the χ² quantile and the observed statistic; for the others the belt of accepted estimates and
+    the observed one.  With two parameters it shows the critical values on the plane, without a
+    dataset.
 
     Parameters
     ----------
     belt
-        From :func:`milinfer.neyman`.
+        Belt from :func:`milinfer.neyman`.
     cl
-        One of its levels.
+        One of the levels of the belt.
     observed
-        Dataset to draw, in one parameter.
+        Cost or surface of a dataset to draw, in one parameter.
 
     Examples
     --------
-    See ``tests/test_belt.py``.
+    See ``tests/intervals/test_belt.py``.
     """
     with styled():
         if len(belt.parameters) > 1:
@@ -297,25 +295,25 @@ def _critical_curve(
     axis.fill_between(theta, values - errors, values + errors, color=PALETTE[0], alpha=0.25, lw=0)
     name = f"critical value, {cl:.2%}"
     if belt.regression:
-        # No toys are at the points in particular.
+        # The toys of a regression are not at these points.
         axis.lines[-1].set_label(name)
     else:
         ends = belt.points[:, 0], belt.upper[:, k], belt.upper_error[:, k]
         axis.errorbar(*ends, fmt="o", ms=3.5, color=PALETTE[0], label=name)
     top = 1.6 * max(float(np.max(belt.upper[:, k] + belt.upper_error[:, k])), chi2.ppf(cl, 1))
     axis.set_ylim(0, top)
-    # Points at the ends are shown whole.
+    # A margin, so that markers at the ends are not cut.
     margin = 0.03 * (theta[-1] - theta[0])
     axis.set_xlim(theta[0] - margin, theta[-1] + margin)
     if observed is None:
         return
-    found = belt.interval(observed, cl)
-    for i, (low, high) in enumerate(found.intervals):
+    confidence_set = belt.interval(observed, cl)
+    for i, (low, high) in enumerate(confidence_set.intervals):
         label = "confidence set" if i == 0 else None
         axis.axvspan(low, high, color=PALETTE[4], alpha=0.25, lw=0, zorder=0, label=label)
-    shown = belt.statistic_of(observed)
-    lowest = bounded_minimum(shown, belt.bounds).value
-    q = np.array([cost_value(shown, np.array([t])) for t in theta]) - lowest
+    statistic = belt.statistic_of(observed)
+    lowest = bounded_minimum(statistic, belt.bounds).value
+    q = np.array([cost_value(statistic, np.array([t])) for t in theta]) - lowest
     axis.plot(theta, q, color=PALETTE[1], ls=LINES[3], label="observed")
 
 
@@ -332,9 +330,9 @@ def _acceptance_band(
         )
         if curve is not None
     ]
-    known = np.concatenate([values for _, values, _ in ends] + [belt.points[:, 0]])
-    margin = 0.05 * float(np.ptp(known))
-    window = float(known.min()) - margin, float(known.max()) + margin
+    values_drawn = np.concatenate([values for _, values, _ in ends] + [belt.points[:, 0]])
+    margin = 0.05 * float(np.ptp(values_drawn))
+    window = float(values_drawn.min()) - margin, float(values_drawn.max()) + margin
     left = np.full(len(theta), window[0]) if lower is None else lower(theta)
     right = np.full(len(theta), window[1]) if upper is None else upper(theta)
     axis.fill_betweenx(
@@ -348,19 +346,19 @@ def _acceptance_band(
     margin = 0.03 * (theta[-1] - theta[0])
     axis.set_ylim(theta[0] - margin, theta[-1] + margin)
     if observed is not None:
-        found = belt.interval(observed, cl)
-        axis.axvline(found.estimate, color=PALETTE[1], lw=1, label="observed estimate")
-        for i, interval in enumerate(found.intervals):
+        confidence_set = belt.interval(observed, cl)
+        axis.axvline(confidence_set.estimate, color=PALETTE[1], lw=1, label="observed estimate")
+        for i, interval in enumerate(confidence_set.intervals):
             # Only along the observed estimate: a band across would read as part of the belt.
             label = "confidence set" if i == 0 else None
-            at = [found.estimate] * 2
+            at = [confidence_set.estimate] * 2
             axis.plot(at, interval, color=PALETTE[1], lw=5, solid_capstyle="butt", label=label)
 
 
 def _critical_plane(belt: Belt, cl: float) -> Figure:
     figure, axis = figure_of(5.6, 4.4)
     k = belt.cl.index(cl)
-    shown = axis.scatter(*belt.points[:, :2].T, c=belt.upper[:, k], s=90, cmap="cividis")
+    markers = axis.scatter(*belt.points[:, :2].T, c=belt.upper[:, k], s=90, cmap="cividis")
     for point, value, error in zip(
         belt.points, belt.upper[:, k], belt.upper_error[:, k], strict=True
     ):
@@ -376,7 +374,7 @@ def _critical_plane(belt: Belt, cl: float) -> Figure:
     axis.set_xlabel(parameter_label(belt.parameters[0]))
     axis.set_ylabel(parameter_label(belt.parameters[1]))
     expected = chi2.ppf(cl, len(belt.parameters))
-    figure.colorbar(shown, label=f"critical value, {cl:.2%} (χ²: {expected:.2f})")
+    figure.colorbar(markers, label=f"critical value, {cl:.2%} (χ²: {expected:.2f})")
     return figure
 
 
@@ -386,7 +384,7 @@ def plot_region(*regions: ConfidenceRegion) -> Figure:
     Parameters
     ----------
     regions
-        From :meth:`milinfer.Belt.region`, of one dataset at several levels.
+        Regions from :meth:`milinfer.Belt.region`, of one dataset at several levels.
 
     Examples
     --------
@@ -409,11 +407,11 @@ def plot_region(*regions: ConfidenceRegion) -> Figure:
                 axis.plot(*outline.T, color=colour, ls=LINES[i % len(LINES)], label=label)
             offset = 0.015 * (i + 1)
             for low, high in region.projection(region.parameters[0]):
-                where = axis.get_xaxis_transform()
-                axis.plot([low, high], [offset] * 2, color=colour, lw=3, transform=where)
+                transform = axis.get_xaxis_transform()
+                axis.plot([low, high], [offset] * 2, color=colour, lw=3, transform=transform)
             for low, high in region.projection(region.parameters[1]):
-                where = axis.get_yaxis_transform()
-                axis.plot([offset] * 2, [low, high], color=colour, lw=3, transform=where)
+                transform = axis.get_yaxis_transform()
+                axis.plot([offset] * 2, [low, high], color=colour, lw=3, transform=transform)
         best = regions[0]
         axis.plot(*best.estimate, "+", color="black", ms=9, label="estimate")
         axis.margins(0.12)

@@ -1,13 +1,4 @@
-"""Figures of a :class:`~milinfer.diagnostics.diagnosis.Diagnosis`.
-
-As in :mod:`milinfer.plotting.results`, every function returns a figure of what the result holds.
-
-Figures of receiver operating characteristics, in the style of :mod:`milinfer.plotting.results`.
-
-Figures of a :class:`~milinfer.diagnostics.bag_size_scan.BagSizeScan`.
-
-As in :mod:`milinfer.plotting.results`, every function returns a figure of what the result holds.
-"""
+"""Figures of diagnoses, receiver operating characteristics, bag sizes and widths of intervals."""
 
 from __future__ import annotations
 
@@ -65,20 +56,20 @@ _CAPTIONS = {
 
 
 def diagnostic_figures(diagnosis: Diagnosis) -> dict[str, tuple[Figure, str]]:
-    """All figures of a diagnosis that it has results for, with captions, by name."""
+    """All figures for which a diagnosis has results, with captions, by name."""
     draw = {
         "normalisation": plot_normalisation,
         "closure": plot_closure,
         "separation": plot_separation,
         "calibration_curves": plot_calibration_curves,
     }
-    there = {
+    has_results = {
         "normalisation": True,
         "closure": bool(diagnosis.closures),
         "separation": bool(diagnosis.separations),
         "calibration_curves": bool(diagnosis.curves),
     }
-    return {name: (f(diagnosis), _CAPTIONS[name]) for name, f in draw.items() if there[name]}
+    return {name: (f(diagnosis), _CAPTIONS[name]) for name, f in draw.items() if has_results[name]}
 
 
 def plot_normalisation(diagnosis: Diagnosis) -> Figure:
@@ -116,7 +107,7 @@ def plot_normalisation(diagnosis: Diagnosis) -> Figure:
 
 
 def _edge_labels(edges: FloatArray) -> list[str]:
-    """Edges with as many digits as tell each from the next; equal ones are named once.
+    """Edges with enough digits to differ from each other; of equal ones only the first has a label.
 
     Examples
     --------
@@ -137,27 +128,27 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
     Parameters
     ----------
     diagnosis
-        With at least one sample at another value than the reference.
+        Diagnosis with at least one sample at another value than the reference.
     n_features
-        At most; each feature at the value where its p-value is smallest.
+        Largest number of features, each at the value with its smallest p-value.
 
     Raises
     ------
     SampleError
         If there are no results to draw.
     """
-    _require(diagnosis.closures)
+    _require_results(diagnosis.closures)
     worst: dict[str, FeatureClosure] = {}
     for c in sorted(diagnosis.closures, key=lambda c: (c.agreement.p_value, -c.agreement.chi2)):
         worst.setdefault(c.feature, c)
-    shown = list(worst.values())[:n_features]
+    closures = list(worst.values())[:n_features]
     with styled():
-        columns = min(len(shown), 2)
-        rows = -(-len(shown) // columns)
+        columns = min(len(closures), 2)
+        rows = -(-len(closures) // columns)
         figure, axes = figure_of(
             1.2 + 3.2 * columns, 0.6 + 2.6 * rows, nrows=rows, ncols=columns, squeeze=False
         )
-        for axis, c in zip(axes.flat, shown, strict=False):
+        for axis, c in zip(axes.flat, closures, strict=False):
             at = np.arange(len(c.target) + 1)
             axis.axhline(1, color="gray", lw=0.8, ls="--")
             axis.stairs(c.before / c.target, at, color=PALETTE[4], baseline=None, label="before")
@@ -169,9 +160,9 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
             axis.set_xticks(at, _edge_labels(c.edges), rotation=60, fontsize=7)
             axis.minorticks_off()
             axis.set_xlabel(observable_label(c.feature))
-            axis.set_ylabel(f"reference / target\nat {_at(diagnosis, c.theta)}")
+            axis.set_ylabel(f"reference / target\nat {_point_text(diagnosis, c.theta)}")
             axis.set_title(f"p = {c.agreement.p_value:.2g}", fontsize=9)
-        for axis in axes.flat[len(shown) :]:
+        for axis in axes.flat[len(closures) :]:
             axis.remove()
         figure.legend(
             *axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2
@@ -187,7 +178,7 @@ def plot_separation(diagnosis: Diagnosis) -> Figure:
     SampleError
         If there are no results to draw.
     """
-    _require(diagnosis.separations)
+    _require_results(diagnosis.separations)
     theta = np.array([s.theta for s in diagnosis.separations])
     series: tuple[tuple[str, str, str], ...] = (
         ("before", "s", PALETTE[4]),
@@ -211,31 +202,31 @@ def plot_separation(diagnosis: Diagnosis) -> Figure:
 
 
 def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
-    """Observed against predicted probability of an event to be of θ, less the prediction below.
+    """Observed against predicted probability that an event is of θ; below it their difference.
 
     Parameters
     ----------
     diagnosis
-        With at least one sample at another value than the reference.
+        Diagnosis with at least one sample at another value than the reference.
     n_curves
-        At most; those with the smallest p-values.
+        Largest number of curves; those with the smallest p-values are drawn.
 
     Raises
     ------
     SampleError
         If there are no results to draw.
     """
-    _require(diagnosis.curves)
-    shown = sorted(diagnosis.curves, key=lambda c: (c.agreement.p_value, -c.agreement.chi2))
-    shown = sorted(shown[:n_curves], key=lambda c: c.theta)
+    _require_results(diagnosis.curves)
+    curves = sorted(diagnosis.curves, key=lambda c: (c.agreement.p_value, -c.agreement.chi2))
+    curves = sorted(curves[:n_curves], key=lambda c: c.theta)
     with styled():
         figure, (top, bottom) = figure_of(
             6.4, 5.0, nrows=2, sharex=True, gridspec_kw={"height_ratios": [3, 2]}
         )
-        ends = [float(f(c.predicted)) for c in shown for f in (np.min, np.max)]
+        ends = [float(f(c.predicted)) for c in curves for f in (np.min, np.max)]
         top.plot([min(ends), max(ends)], [min(ends), max(ends)], color="gray", lw=0.8, ls="--")
         bottom.axhline(0, color="gray", lw=0.8, ls="--")
-        for k, c in enumerate(shown):
+        for k, c in enumerate(curves):
             style: dict[str, Any] = {
                 "fmt": MARKERS[k % 8],
                 "ls": LINES[k % 8],
@@ -243,7 +234,7 @@ def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
                 "lw": 0.8,
                 "color": PALETTE[k % 8],
             }
-            label = f"{_at(diagnosis, c.theta)}, p = {c.agreement.p_value:.2g}"
+            label = f"{_point_text(diagnosis, c.theta)}, p = {c.agreement.p_value:.2g}"
             top.errorbar(c.predicted, c.observed, c.error, label=label, **style)
             bottom.errorbar(c.predicted, c.observed - c.predicted, c.error, **style)
         top.set_ylabel("observed fraction")
@@ -254,11 +245,11 @@ def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
     return figure
 
 
-def _at(diagnosis: Diagnosis, theta: float) -> str:
+def _point_text(diagnosis: Diagnosis, theta: float) -> str:
     return f"{parameter_label(diagnosis.parameter)} = {theta:g}"
 
 
-def _require(results: Sequence[Any]) -> None:
+def _require_results(results: Sequence[Any]) -> None:
     if not results:
         msg = "nothing to draw: the diagnosis had no sample at a second value, or too few events"
         raise SampleError(msg)
@@ -272,7 +263,7 @@ def plot_roc(scores: Mapping[str, Scores], weights: Weights = None) -> Figure:
     scores
         Scores of signal and background by classifier: shapes (n_signal,), (n_background,).
     weights
-        Of the signal and of the background, none negative; default: all 1.
+        Weights of the signal and of the background, none negative; default: all 1.
 
     Raises
     ------
@@ -296,11 +287,11 @@ def plot_roc(scores: Mapping[str, Scores], weights: Weights = None) -> Figure:
             style = styles[name]
             roc = roc_curve(signal, background, *(weights or (None, None)))
             axis.plot(fine, roc.at(fine), color=style.color, ls=style.ls)
-            # Points of two curves beside each other.
-            where = at + 0.01 * (i - (len(scores) - 1) / 2)
-            rates = [false_positive_rate((signal, background), t, weights) for t in where]
+            # Shifted, so that points of two curves do not hide each other.
+            efficiencies = at + 0.01 * (i - (len(scores) - 1) / 2)
+            rates = [false_positive_rate((signal, background), t, weights) for t in efficiencies]
             axis.errorbar(
-                where,
+                efficiencies,
                 [r.value for r in rates],
                 yerr=[r.error for r in rates],
                 fmt=style.marker,
@@ -317,7 +308,7 @@ def plot_roc(scores: Mapping[str, Scores], weights: Weights = None) -> Figure:
     return figure
 
 
-_NAMES = {
+_ANSATZ_LABELS = {
     "sqrt": r"$\sigma^2_\epsilon = C\sqrt{N_B}$",
     "constant": r"$\sigma^2_\epsilon = C$",
     "power": r"$\sigma^2_\epsilon = C\,N_B^{a}$",
@@ -335,13 +326,13 @@ def plot_bag_sizes(
     Parameters
     ----------
     scan
-        Points: I_eff filled, I_MLE = 1/Var(θ̂) open, the single trainings small where there are
-        several.  I_MLE far above the others (an estimator that is pulled to the middle) is shown
-        as an arrow at the upper edge.
+        Points to draw: I_eff filled, I_MLE = 1/Var(θ̂) open, single trainings small if there are
+        several.  I_MLE far above the others (an estimator that is pulled to the middle) becomes an
+        arrow at the upper edge.
     fits
-        Drawn with their one-sigma band, beyond the largest size too.
+        Fits to draw with their one-sigma bands, also beyond the largest size.
     bound
-        True information, or that with its error; default: the bound of the scan.
+        True information, or a pair of it and its error; default: the bound of the scan.
 
     Examples
     --------
@@ -353,14 +344,14 @@ def plot_bag_sizes(
     >>> figure.axes[0].get_xscale(), figure.axes[0].get_ylabel()
     ('log', 'information')
     """
-    known = scan.bound if bound is None else bound
+    information = scan.bound if bound is None else bound
     sizes = scan.sizes
     fine = np.geomspace(sizes[0], sizes[-1] * 4, 201)
     with styled():
         figure, axis = figure_of(6.4, 4.6)
         top = float(np.max(scan.info_eff + scan.info_eff_error))
-        if known is not None:
-            value, error = known if isinstance(known, tuple) else (known, 0.0)
+        if information is not None:
+            value, error = information if isinstance(information, tuple) else (information, 0.0)
             axis.axhline(value, color="black", lw=1, ls="--", label="exact bound")
             axis.axhspan(value - error, value + error, color="black", alpha=0.12, lw=0)
             top = max(top, value + error)
@@ -368,14 +359,16 @@ def plot_bag_sizes(
             colour = PALETTE[(i + 1) % len(PALETTE)]
             curve, band = fit.info(fine), fit.info_error(fine)
             goodness = "" if np.isnan(fit.p_value) else f", p = {fit.p_value:.2g}"
-            label = rf"{_NAMES[fit.ansatz]}: $\chi^2$/ndf = {fit.chi2:.1f}/{fit.ndf}{goodness}"
+            label = (
+                rf"{_ANSATZ_LABELS[fit.ansatz]}: $\chi^2$/ndf = {fit.chi2:.1f}/{fit.ndf}{goodness}"
+            )
             inside = fine <= sizes[-1] * (1 + 1e-9)
             axis.fill_between(fine, curve - band, curve + band, color=colour, alpha=0.18, lw=0)
             # Fits that agree lie on top of each other: the later ones are thinner.
             width = max(3.0 - i, 1.0)
             line = LINES[i % len(LINES)]
             axis.plot(fine[inside], curve[inside], color=colour, lw=width, ls=line, label=label)
-            # Thin where it extrapolates.
+            # Thin lines are extrapolations.
             axis.plot(
                 fine[~inside], curve[~inside], color=colour, lw=0.7 * width, alpha=0.6, ls=line
             )
@@ -449,7 +442,7 @@ def plot_relative_widths(widths: Sequence[RelativeWidth]) -> Figure:
         for i, w in enumerate(widths):
             axis.barh(i, w.ratio, height=0.6, color=PALETTE[0], alpha=0.35)
             axis.errorbar(w.ratio, i, xerr=w.error, fmt="none", color=PALETTE[0])
-            # In a column of their own: beside the bars they would lie on lines.
+            # In a separate column: next to the bars the numbers would overlap lines.
             axis.annotate(
                 f"{w.ratio:.2f} ± {w.error:.2f}",
                 (0.965, i),

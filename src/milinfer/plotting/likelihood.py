@@ -1,7 +1,4 @@
-"""Figures of likelihoods: contours of two parameters, impacts of the others, posteriors.
-
-As in :mod:`milinfer.plotting.results`, every function returns a figure of what it is given.
-"""
+"""Figures of likelihoods: contours of two parameters, impacts of the others, posteriors."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ def plot_contour(
     x, y
         Names of the parameters.
     cl
-        Probabilities of the contours, of both parameters together: −2ΔlnL is a quantile of χ² with
+        Joint probabilities of both parameters inside the contours: −2ΔlnL is a quantile of χ² with
         two degrees of freedom.
     truth
         Point to mark.
@@ -80,7 +77,7 @@ def plot_contour(
                 axis.plot(
                     *np.vstack([outline, outline[:1]]).T,
                     color=style.color,
-                    # Levels of one method differ in width, methods in their lines.
+                    # Width tells the levels of one method apart, the line style the methods.
                     ls=style.ls if len(fits) > 1 else LINES[k % len(LINES)],
                     lw=2.0 - 0.7 * k,
                     label=f"{plain(name)}, {level:.2%}",
@@ -95,16 +92,16 @@ def plot_contour(
 
 
 def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -> Figure:
-    """Shift of a parameter by each nuisance parameter, with the value of that beside it.
+    """Shift of a parameter by each nuisance parameter, and the fitted nuisance parameters.
 
     Parameters
     ----------
     found
-        From :func:`milinfer.likelihood.fits.impacts`.
+        Impacts from :func:`milinfer.likelihood.fits.impacts`.
     parameter
-        The parameter of interest.
+        Name of the parameter of interest.
     n_largest
-        Drawn at most.
+        Largest number of nuisance parameters to draw.
 
     Examples
     --------
@@ -116,23 +113,23 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
     if not found:
         msg = "there are no nuisance parameters to draw"
         raise ParameterError(msg)
-    shown = list(found)[:n_largest]
+    largest = list(found)[:n_largest]
     with styled():
         figure, (left, right) = figure_of(
             7.0,
-            1.4 + 0.35 * len(shown),
+            1.4 + 0.35 * len(largest),
             ncols=2,
             sharey=True,
             gridspec_kw={"width_ratios": [3, 2]},
         )
-        rows = np.arange(len(shown))
+        rows = np.arange(len(largest))
         for key, colour, hatch, words in (
             ("down", PALETTE[5], "////", "lower end"),
             ("up", PALETTE[1], "", "upper end"),
         ):
             left.barh(
                 rows,
-                [getattr(i, key) for i in shown],
+                [getattr(i, key) for i in largest],
                 height=0.55,
                 color=colour,
                 alpha=0.7,
@@ -141,14 +138,14 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
                 label=f"nuisance parameter at its {words}",
             )
         left.axvline(0, color="black", lw=0.8)
-        reach = 1.15 * max(i.size for i in shown)
+        reach = 1.15 * max(i.size for i in largest)
         left.set_xlim(-reach, reach)
         left.set_xlabel(f"shift of {parameter_label(parameter)}")
-        left.set_yticks(rows, [parameter_label(i.name) for i in shown])
+        left.set_yticks(rows, [parameter_label(i.name) for i in largest])
         right.errorbar(
-            [i.value for i in shown],
+            [i.value for i in largest],
             rows,
-            xerr=[[-i.lower for i in shown], [i.upper for i in shown]],
+            xerr=[[-i.lower for i in largest], [i.upper for i in largest]],
             fmt="o",
             ms=5,
             color="black",
@@ -157,7 +154,7 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
         right.set_xlabel("fitted value")
         for axis in (left, right):
             axis.minorticks_off()
-        left.set_ylim(len(shown) - 0.5, -0.5)
+        left.set_ylim(len(largest) - 0.5, -0.5)
         figure.legend(
             *left.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8
         )
@@ -175,13 +172,13 @@ def plot_posterior(
     Parameters
     ----------
     posteriors
-        Of one dataset each, by name: of a prior, or of a method.
+        Posteriors of one dataset each, by the name of a prior or method.
     parameter
-        Its name, for the axis.
+        Name of the parameter, for the axis.
     probability
-        Of the intervals.
+        Probability inside the intervals.
     truth
-        Draws a line where the truth is known.
+        True value, drawn as a line.
 
     Raises
     ------
@@ -221,8 +218,8 @@ def plot_posterior(
                 alpha=0.15,
                 lw=0,
             )
-            seen = p.theta[p.density > 1e-3 * p.density.max()]
-            low, high = min(low, float(seen[0])), max(high, float(seen[-1]))
+            visible = p.theta[p.density > 1e-3 * p.density.max()]
+            low, high = min(low, float(visible[0])), max(high, float(visible[-1]))
         if truth is not None:
             axis.axvline(truth, color="black", lw=0.8, label="truth")
         axis.set_xlim(low, high)

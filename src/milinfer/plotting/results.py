@@ -1,8 +1,8 @@
-"""Figures from results.  Every function returns a :class:`matplotlib.figure.Figure`.
+"""Figures of the results of an analysis: trainings, scans, intervals, toys and coverage.
 
-Nothing is computed here that a result does not hold, and pyplot's global state is not touched: the
-figures can be made in a server, a notebook or a worker.  Each method keeps its colour, marker and
-line in all figures (:mod:`milinfer.plotting.style`), so that none needs its colour to be told.
+Figures show the numbers of a result, and do not touch the global state of pyplot: they can be drawn
+in a server, a notebook or a worker.  Each method keeps its colour, marker and line in all figures
+(:mod:`milinfer.plotting.style`), so that it can be recognised without colours.
 """
 
 from __future__ import annotations
@@ -30,13 +30,9 @@ if TYPE_CHECKING:
     from milinfer.intervals.coverage import Coverage
     from milinfer.intervals.toy_intervals import ToyIntervals
     from milinfer.likelihood.fits import Interval
-    from milinfer.toys.toys import ToyEnsemble
+    from milinfer.toys.ensemble import ToyEnsemble
 
-# The style is offered from here, too: figures of a user's own look alike with it.
 __all__ = [
-    "PALETTE",
-    "figure_of",
-    "parameter_label",
     "plot_coverage",
     "plot_estimates",
     "plot_intervals",
@@ -44,9 +40,9 @@ __all__ = [
     "plot_response",
     "plot_scans",
     "plot_training",
-    "styled",
 ]
-# Those of all intervals of the package: one and two standard deviations.
+
+# Levels of all intervals of the package: one and two standard deviations.
 _LEVELS = (CL68, CL95)
 
 
@@ -72,7 +68,7 @@ def plot_training(history: Sequence[Mapping[str, Sequence[float]]]) -> Figure:
                 color=colour,
                 marker=MARKERS[i % len(MARKERS)],
                 ms=4,
-                # Shifted, so that the markers of two networks do not lie on each other.
+                # Shifted, so that the markers of two networks do not hide each other.
                 markevery=(i % every, every),
                 label=f"network {i + 1}",
             )
@@ -106,7 +102,7 @@ def plot_scans(
     window
         Range to draw.
     truth
-        Draws a line where the truth is known.
+        True value, drawn as a line.
     dashed
         Names to draw dashed (the uncalibrated ones).
 
@@ -141,7 +137,7 @@ def plot_scans(
         axis.set_ylim(0, 8)
         axis.set_xlabel(parameter_label(parameter))
         axis.set_ylabel(r"$-2\,\Delta\ln L$")
-        # Outside: inside, the curves leave no room.
+        # Outside, because the curves leave no room inside.
         figure.legend(loc="outside upper center", ncols=3)
     return figure
 
@@ -154,7 +150,7 @@ def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: fl
     intervals
         68.27 % and 95.45 % interval by method.
     truth
-        Drawn as a dashed line.
+        True value, drawn as a dashed line.
 
     Examples
     --------
@@ -192,9 +188,9 @@ def plot_ladder(
     before, after
         Intervals of the same toys.
     n_toys
-        Drawn at most.
+        Largest number of toys to draw.
     parameter
-        Name, for the axis.
+        Name of the parameter, for the axis.
 
     Examples
     --------
@@ -244,7 +240,7 @@ def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
     toys
         Ensembles at one truth, by method.
     bins
-        Between the quantiles 0.1 % and 99.9 % of all estimates together.
+        Number of bins between the quantiles 0.1 % and 99.9 % of all estimates together.
 
     Examples
     --------
@@ -283,12 +279,12 @@ def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
 
 
 def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
-    """Measured coverage of each method with binomial errors, beside what is claimed.
+    """Measured coverage of each method with binomial errors, and the nominal coverage.
 
     Parameters
     ----------
     coverages
-        At one truth, by method; any number of levels.
+        Coverages at one truth, by method; any number of levels.
 
     Examples
     --------
@@ -316,7 +312,7 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
                             color=styles[name].color,
                         )
             axis.axvline(cl, color="gray", lw=0.8, ls="--")
-            # No coverage is above one.
+            # A coverage cannot exceed one.
             low, high = axis.get_xlim()
             span = 0.06 * (high - low)
             axis.set_xlim(low - span, min(high + span, 1.01))
@@ -333,9 +329,9 @@ def plot_response(ensembles: Sequence[ToyEnsemble], calibration: Calibration) ->
     Parameters
     ----------
     ensembles
-        Toys that tuned the calibration.
+        Toys from which the calibration was made.
     calibration
-        With the fit.
+        Calibration with the fit of the bias.
 
     Examples
     --------
@@ -351,7 +347,7 @@ def plot_response(ensembles: Sequence[ToyEnsemble], calibration: Calibration) ->
     truths = np.array([e.truth for e in ensembles])
     means = np.array([e.theta_hat.mean() for e in ensembles])
     errors = np.array([e.mean_error for e in ensembles])
-    # Toys at one truth give one number, drawn over a stretch that makes it visible.
+    # Toys at one truth give a constant, drawn over a range wide enough to be visible.
     margin = 0.08 * float(np.ptp(truths)) or 0.1
     beyond = 0.0 if np.ptp(truths) else 0.5 * margin
     fine = np.linspace(truths.min() - beyond, truths.max() + beyond, 101)

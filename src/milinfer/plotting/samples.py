@@ -1,7 +1,4 @@
-"""Histograms of events: features of samples, data and templates.
-
-As in :mod:`milinfer.plotting.results`, every function returns a figure of what it is given.
-"""
+"""Figures of events: features of samples, and data with templates."""
 
 from __future__ import annotations
 
@@ -73,7 +70,7 @@ def plot_features(samples: SampleSet, names: Sequence[str], bins: int = 30) -> F
                 )
             axis.set_xlim(low, high)
             axis.set_ylim(bottom=0)
-            # The layout follows the digits of ticks, and their number the layout, if it is free.
+            # A fixed number of ticks: otherwise it depends on the layout, and the layout on them.
             axis.yaxis.set_major_locator(MaxNLocator(5))
             unit = observable_unit(name)
             axis.set_xlabel(observable_label(name))
@@ -94,8 +91,8 @@ def plot_templates(
 ) -> Figure:
     """Data and morphed templates, with the ratio to the first one.
 
-    Bins of very different widths, as those that keep the most information, are drawn equally wide
-    with their edges written under them.
+    Bins of very different widths, such as those that keep the most information, are drawn equally
+    wide with their edges written under them.
 
     Parameters
     ----------
@@ -106,10 +103,10 @@ def plot_templates(
     counts
         Observed counts, shape (n_bins,).
     observable
-        Its name, which :func:`milinfer.plotting.style.observable_label` makes a label with a unit.
+        Name of the observable; :func:`milinfer.plotting.style.observable_label` adds its unit.
     errors
-        Relative errors of the first template, shape (n_bins,), of its Monte-Carlo statistics and
-        of whatever else is known; drawn as a band.
+        Relative errors of the first template, shape (n_bins,), from its Monte-Carlo statistics and
+        other sources; drawn as a band.
 
     Examples
     --------
@@ -121,8 +118,8 @@ def plot_templates(
     """
     real = np.diff(edges)
     equal = bool(real.max() > 8 * real.min())
-    shown = np.arange(len(edges), dtype=np.float64) if equal else edges
-    centres, width = (shown[1:] + shown[:-1]) / 2, np.diff(shown)
+    positions = np.arange(len(edges), dtype=np.float64) if equal else edges
+    centres, width = (positions[1:] + positions[:-1]) / 2, np.diff(positions)
     first, reference = next(iter(expected.items()))
     with styled():
         figure, (top, bottom) = figure_of(
@@ -130,15 +127,19 @@ def plot_templates(
         )
         for i, (name, values) in enumerate(expected.items()):
             look: dict[str, Any] = {"color": PALETTE[i % 8], "ls": LINES[i % 8]}
-            top.stairs(values / width, shown, label=plain(name), **look)
-            bottom.stairs(values / reference, shown, baseline=None, **look)
+            top.stairs(values / width, positions, label=plain(name), **look)
+            bottom.stairs(values / reference, positions, baseline=None, **look)
         if errors is not None:
             band: dict[str, Any] = {"fill": True, "color": PALETTE[0], "alpha": 0.25, "lw": 0}
             high, low = reference * (1 + errors), reference * (1 - errors)
             top.stairs(
-                high / width, shown, baseline=low / width, label="error of the simulation", **band
+                high / width,
+                positions,
+                baseline=low / width,
+                label="error of the simulation",
+                **band,
             )
-            bottom.stairs(1 + errors, shown, baseline=1 - errors, **band)
+            bottom.stairs(1 + errors, positions, baseline=1 - errors, **band)
         poisson = np.sqrt(counts)
         top.errorbar(centres, counts / width, poisson / width, fmt="ko", ms=4, label="data")
         bottom.errorbar(centres, counts / reference, poisson / reference, fmt="ko", ms=4)
@@ -149,10 +150,10 @@ def plot_templates(
         reach = 1.15 * max(float(np.max(np.abs(ends - 1))), 0.05)
         bottom.set_ylim(1 - min(reach, 1.0), 1 + min(reach, 1.0))
         bottom.set_ylabel(f"over\n{plain(first).split(':', maxsplit=1)[0]}")
-        bottom.set_xlim(shown[0], shown[-1])
+        bottom.set_xlim(positions[0], positions[-1])
         bottom.set_xlabel(observable_label(observable))
         if equal:
-            bottom.set_xticks(shown, [f"{e:.3g}".replace("-", "−") for e in edges])
+            bottom.set_xticks(positions, [f"{e:.3g}".replace("-", "−") for e in edges])
             bottom.tick_params(axis="x", labelrotation=60 if len(edges) > 9 else 0, labelsize=8)
             for axis in (top, bottom):
                 axis.tick_params(axis="x", which="minor", bottom=False, top=False)

@@ -1,7 +1,8 @@
-"""What all figures have in common: style, colours, markers and lines of methods, labels with units.
+"""Style of all figures: colours, markers and lines of methods, labels with units.
 
-Colours are those of Okabe and Ito, with a dark grey: any two of them are told apart by colour-blind
-readers.  In grey print they are not, so that methods have markers and lines of their own, too.
+Colours are those of Okabe and Ito, with a dark grey: colour-blind readers can tell any two of them
+apart.  In print without colours they look alike, so that methods also have different markers and
+lines.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ LINES: tuple[Any, ...] = (
     (0, (12, 2)),
     (0, (2, 2.5)),
 )
-"""One for each colour; short dashes alone are left for what is not calibrated."""
+"""One for each colour; plain short dashes are kept for results that are not calibrated."""
 
 _LABELS = {"c_HW": r"$c_{HW}$"}
 # Methods that every report shows, and the titles under which it shows them.
@@ -79,7 +80,7 @@ _PAIRS = {
 
 
 class MethodStyle(NamedTuple):
-    """How a method is drawn, in every figure alike."""
+    """Colour, marker and line of a method, the same in every figure."""
 
     color: str
     marker: str
@@ -88,20 +89,20 @@ class MethodStyle(NamedTuple):
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Style of all figures."""
+    """Draw in the style of all figures while this context lasts."""
     import mplhep
 
-    # mplhep's style for axes and ticks; its sizes are made for slides, ours for a page.
+    # mplhep's style for axes and ticks, whose sizes are for slides, with sizes for a page.
     base: dict[str, Any] = {
         k: v for k, v in mplhep.style.ATLAS.items() if not k.startswith(("font", "figure"))
     }
-    own: dict[str, Any] = {
+    page: dict[str, Any] = {
         "font.family": ["DejaVu Sans"],
         "font.size": 10,
         "axes.labelsize": 11,
         "axes.titlesize": 11,
         "axes.prop_cycle": cycler(color=PALETTE),
-        # Numbers need no mathematics, which takes a third of the time of a figure to set.
+        # Numbers do not need mathtext, which takes a third of the time to draw a figure.
         "axes.formatter.use_mathtext": False,
         # A common factor in the corner of an axis is easily missed.
         "axes.formatter.limits": (-3, 4),
@@ -119,7 +120,7 @@ def styled() -> Iterator[None]:
         # A fixed salt makes the ids inside an SVG, and so the report, the same in every run.
         "svg.hashsalt": "milinfer",
     }
-    settings: Any = {**base, **own}
+    settings: Any = {**base, **page}
     with mpl.rc_context(settings):
         yield
 
@@ -144,8 +145,8 @@ def method_title(name: str) -> str:
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     """Colour, marker and line of each method of a figure.
 
-    Methods that every report shows have their own, in all figures alike; the others take those
-    that are left, in order.
+    Methods that every report shows have fixed ones, the same in all figures; the others take the
+    remaining ones, in order.
 
     Parameters
     ----------
@@ -163,17 +164,19 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     >>> styles["oracle"] == method_styles(["oracle"])["oracle"]
     True
     """
-    given = list(names)
-    bases = {name: _base(name) for name in given}
-    own = {b: _METHODS.index(b) for b in bases.values() if b in _METHODS}
-    left = [i for i in range(len(PALETTE)) if i not in own.values()] or list(range(len(PALETTE)))
-    others = [b for b in dict.fromkeys(bases.values()) if b not in own]
-    own |= {b: left[k % len(left)] for k, b in enumerate(others)}
-    return {name: _style(name, own[bases[name]]) for name in given}
+    methods = list(names)
+    bases = {name: _base_title(name) for name in methods}
+    colours = {b: _METHODS.index(b) for b in bases.values() if b in _METHODS}
+    left = [i for i in range(len(PALETTE)) if i not in colours.values()] or list(
+        range(len(PALETTE))
+    )
+    others = [b for b in dict.fromkeys(bases.values()) if b not in colours]
+    colours |= {b: left[k % len(left)] for k, b in enumerate(others)}
+    return {name: _style(name, colours[bases[name]]) for name in methods}
 
 
-def _base(name: str) -> str:
-    """Title of the method without what was done to it."""
+def _base_title(name: str) -> str:
+    """Title of the method without the suffix of a variant."""
     for variant in _VARIANTS:
         name = name.removesuffix(variant)
     return method_title(name)
@@ -188,12 +191,12 @@ def _style(name: str, i: int) -> MethodStyle:
 
 
 def plain(text: str) -> str:
-    """Text of a user as it stands: a dollar does not begin a formula."""
+    """Escape dollars in a text of the user, so that they do not begin a formula."""
     return text.replace("$", r"\$")
 
 
 def parameter_label(parameter: str) -> str:
-    """A parameter's name as it stands on axes.
+    """Label of a parameter on axes.
 
     Examples
     --------
@@ -204,7 +207,7 @@ def parameter_label(parameter: str) -> str:
 
 
 def observable_unit(name: str) -> str:
-    """Unit of one of the package's features, empty where it has none or the name is unknown.
+    """Unit of one of the package's features; empty if it has none or the name is unknown.
 
     Examples
     --------
@@ -215,13 +218,13 @@ def observable_unit(name: str) -> str:
 
 
 def observable_label(name: str) -> str:
-    r"""A feature's name as it stands on axes, with its unit.
+    r"""Label of a feature on axes, with its unit.
 
     Parameters
     ----------
     name
         One of the columns of ``feature_set("vbf_2l2j")`` or an observable of a model; any other
-        name stands as it is.
+        name is returned unchanged.
 
     Examples
     --------

@@ -68,7 +68,7 @@ def draw_bags(
     :math:`\prod_i \mathrm{sign}(w_i)\,(\sum|w| / \sum w)^{N_B}`, so that the
     weighted bags follow :math:`\prod_i p(x_i)` also where weights are negative.  The price of
     negative weights is the growth of the variance with the bag size; see
-    :func:`effective_sample_size`.
+    :func:`milinfer.samples.weights.effective_number`.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from milinfer.samples.sample import Sample
 from milinfer.typing import Float32Array, FloatArray
 
-__all__ = ["joined", "overlap", "share_events", "sketch", "sketch_each", "with_union"]
+__all__ = ["sketch_of_union", "overlap", "share_events", "sketch", "sketch_each", "with_union"]
 
 _SIZE = 128
 _DIGEST = 32  # characters
@@ -28,7 +28,7 @@ _SHARED = 0.04
 _Hashes = NDArray[np.uint64]
 
 # Samples do not change, and toys ask for the same again and again.
-_KNOWN: WeakKeyDictionary[Sample, str] = WeakKeyDictionary()
+_SKETCHES: WeakKeyDictionary[Sample, str] = WeakKeyDictionary()
 
 
 def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str:
@@ -58,10 +58,10 @@ def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str
     if isinstance(events, np.ndarray):
         return _of_table(events)
     if not isinstance(events, Sample):
-        return joined(sketch(s) for s in events)
-    if events not in _KNOWN:
-        _KNOWN[events] = _of_table(events.features)
-    return _KNOWN[events]
+        return sketch_of_union(sketch(s) for s in events)
+    if events not in _SKETCHES:
+        _SKETCHES[events] = _of_table(events.features)
+    return _SKETCHES[events]
 
 
 def _of_table(features: Float32Array | FloatArray) -> str:
@@ -73,14 +73,14 @@ def _of_table(features: Float32Array | FloatArray) -> str:
     return " ".join(f"{h:016x}" for h in distinct[:_SIZE].tolist())
 
 
-def joined(sketches: Iterable[str]) -> str:
+def sketch_of_union(sketches: Iterable[str]) -> str:
     """Sketch of the union of sets, from theirs.
 
     Examples
     --------
     >>> import numpy as np
     >>> x = np.random.default_rng(1).normal(size=(1000, 2))
-    >>> joined([sketch(x[:600]), sketch(x[400:])]) == sketch(x)
+    >>> sketch_of_union([sketch(x[:600]), sketch(x[400:])]) == sketch(x)
     True
     """
     words = {word for one in sketches for word in one.split()}
@@ -112,7 +112,7 @@ def with_union(sketches: Sequence[str]) -> tuple[str, ...]:
     >>> with_union([one]) == (one,)
     True
     """
-    return tuple(dict.fromkeys([*sketches, joined(sketches)]))
+    return tuple(dict.fromkeys([*sketches, sketch_of_union(sketches)]))
 
 
 def overlap(a: str, b: str) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 
 from milinfer.exceptions import MilinferWarning, SampleError
 from milinfer.samples.sample import Sample, SampleSet
-from milinfer.samples.weights import effective_sample_size
+from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, point_matrix
@@ -202,11 +202,15 @@ class JointDensity(NamedTuple):
             If the density of an event is not positive at a point; `remedy` ends the message.
         """
         sigma = self.basis.design(points) @ self.total
-        own = class_points(self.samples)
+        sample_points = class_points(self.samples)
         densities = []
         for k, (sample, polynomial) in enumerate(zip(self.samples, self.polynomials, strict=True)):
             _positive(
-                sample, polynomial, self.basis, np.concatenate([own[k : k + 1], points]), remedy
+                sample,
+                polynomial,
+                self.basis,
+                np.concatenate([sample_points[k : k + 1], points]),
+                remedy,
             )
             densities.append(polynomial @ self.basis.design(points).T / sigma)
         return tuple(densities)
@@ -250,15 +254,17 @@ def joint_density(
     """
     basis = PolynomialBasis(samples.parameters, degree)
     polynomials = [reweight_polynomial(s, basis) for s in samples]
-    own = class_points(samples)
+    sample_points = class_points(samples)
     share = np.full(len(samples), 1 / len(samples)) if shares is None else shares
-    weights = [_normalised(s) * a for s, a in zip(samples, share, strict=True)]
+    weights = [_unit_weights(s) * a for s, a in zip(samples, share, strict=True)]
     polynomials = [
-        _positive(s, polynomial, basis, np.concatenate([own[k : k + 1], own]), remedy)
+        _positive(
+            s, polynomial, basis, np.concatenate([sample_points[k : k + 1], sample_points]), remedy
+        )
         for k, (s, polynomial) in enumerate(zip(samples, polynomials, strict=True))
     ]
     # The weights at θ over those at the point of generation: only ratios within an event count.
-    design = basis.design(own)
+    design = basis.design(sample_points)
     if total is None:
         everything = np.concatenate(polynomials)
         total = bennett(everything @ design.T, np.concatenate(weights), everything, shares=share)
@@ -323,11 +329,11 @@ def joint_targets(
         total=total,
         log_sigma=np.log(sigma / total[0]),
         log_sigma_gradient=sigma_slope / sigma[:, None],
-        effective_events=effective_sample_size(np.concatenate(mixture_weights)),
+        effective_events=effective_number(np.concatenate(mixture_weights)),
     )
 
 
-def _normalised(sample: Sample) -> FloatArray:
+def _unit_weights(sample: Sample) -> FloatArray:
     total = sample.weights.sum()
     if not total > 0:
         msg = (
@@ -354,9 +360,9 @@ def _positive(
     sign = np.where(value[:, :1] < 0, -1.0, 1.0)
     if not np.all(sign * value > 0):
         event, k = (int(i) for i in np.argwhere(~(sign * value > 0))[0])
-        where = format_point(dict(zip(basis.parameters, points[k].tolist(), strict=True)))
+        point_text = format_point(dict(zip(basis.parameters, points[k].tolist(), strict=True)))
         msg = (
-            f"{sample.label}: event {event} has weight {value[event, k]:g} at {where} and "
+            f"{sample.label}: event {event} has weight {value[event, k]:g} at {point_text} and "
             f"{value[event, 0]:g} at its own point; {remedy}"
         )
         raise SampleError(msg)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from milinfer.exceptions import ConfigurationError, FeatureError, MilinferError, SampleError
+from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.features.feature_set import side_by_side
+from milinfer.features.processor import EventSchema, FeatureProcessor, chunk_key
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_files import (
-    own_point,
+    point_of_info,
     resolve_point,
     reweight_points,
     selected_cross_section,
@@ -25,6 +26,7 @@ from milinfer.utils.parallel import require_client
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet
     from milinfer.io.event.branches import FileMetadata
+    from milinfer.typing import AwkwardArray
 
 __all__ = ["make_executor", "run_features"]
 
@@ -132,45 +134,70 @@ def run_features(
     if not fileset:
         msg = 'the fileset is empty; give {"dataset": ["file.root"]}'
         raise SampleError(msg)
-    from coffea.processor import Runner
-
-    from milinfer.features.processor import EventSchema, FeatureProcessor
+    from coffea.processor import DaskExecutor, IterativeExecutor, Runner
 
     groups = {name: _group(name, entry) for name, entry in fileset.items()}
     files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
-    known = {name: _describe(name, groups[name], files[name]) for name in groups}
-    own = executor is None or isinstance(executor, str)
-    if not own and client is not None:
+    descriptions = {name: _describe(name, groups[name], files[name]) for name in groups}
+    is_ours = executor is None or isinstance(executor, str)
+    if not is_ours and client is not None:
         msg = "client= does not go with an executor of your own: give DaskExecutor the client"
         raise ConfigurationError(msg)
-    if own:
+    if is_ours:
         remote = any("://" in path for group in groups.values() for path in group["files"])
         executor = make_executor(executor, workers, client=client, retries=3 if remote else 0)
-    processor = FeatureProcessor(features, **options)
+    # Errors of the workers of other executors come back without their cause.
+    errors_come_back = isinstance(executor, IterativeExecutor | DaskExecutor)
+    kind = FeatureProcessor if errors_come_back else _ErrorsAsResults
+    processor = kind(features, **options)
     runner = Runner(
         executor=executor,
-        pre_executor=make_executor("iterative", retries=executor.retries) if own else None,
+        pre_executor=make_executor("iterative", retries=executor.retries) if is_ours else None,
         schema=schema or EventSchema,
         chunksize=chunksize,
         # of its own: coffea's remembers files by name, and would read a rewritten one wrongly
         metadata_cache={},
     )
     try:
-        with _quiet() if own else nullcontext():
+        with _quiet() if is_ours else nullcontext():
             output = runner(groups, processor, treename=treename)
     except Exception as error:
-        mine = _unwrap(error)
-        if mine is error:
+        cause = _milinfer_error(error)
+        if cause is None or cause is error:
             raise
-        raise mine from error
+        raise cause from error
     missing = [name for name in groups if name not in output]
     if missing:
         msg = f"the datasets {', '.join(missing)} have no events; leave them out"
         raise SampleError(msg)
     return {
-        name: _sample(name, output[name], processor.features, files[name], known[name])
+        name: _sample(name, output[name], processor.features, files[name], descriptions[name])
         for name in groups
     }
+
+
+_ERRORS = "errors of milinfer"
+
+
+class _ErrorsAsResults(FeatureProcessor):
+    """Processor whose errors survive the way back from a worker process.
+
+    coffea makes another error of an error in a worker, and pickling cuts off its cause.  Here the
+    error of a chunk is its result, and the first one in the order of files and entries is raised
+    at the end.  That costs no time: the pool of coffea finishes all chunks in any case.
+    """
+
+    def process(self, events: AwkwardArray) -> dict[str, Any]:
+        try:
+            return super().process(events)
+        except MilinferError as error:
+            return {_ERRORS: {chunk_key(events): error}}
+
+    def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
+        errors = accumulator.get(_ERRORS)
+        if errors:
+            raise errors[min(errors)]
+        return super().postprocess(accumulator)
 
 
 @contextmanager
@@ -207,7 +234,7 @@ def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, A
     from milinfer.io.flat_files import sample_metadata
     from milinfer.io.root import open_root
 
-    found: dict[str, FileMetadata | dict[str, Any] | None] = {}
+    contents: dict[str, FileMetadata | dict[str, Any] | None] = {}
     for path in paths:
         try:
             with open_root(path) as file:
@@ -218,11 +245,11 @@ def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, A
             msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         if text is None:
-            found[path] = None
+            contents[path] = None
         else:
             sample = sample_metadata(text, path)
-            found[path] = FileMetadata.from_json(text, path) if sample is None else sample
-    return found
+            contents[path] = FileMetadata.from_json(text, path) if sample is None else sample
+    return contents
 
 
 def error_of_mean(pairs: NDArray[np.float64]) -> float:
@@ -249,19 +276,22 @@ def _describe(
         if file is None:
             continue
         if isinstance(file, dict):
-            own, of = file["point"], file["process"]
+            file_point, file_process = file["point"], file["process"]
             pair = tuple(file[key] for key in ("cross_section", "cross_section_error"))
         else:
-            own, of = own_point(file.info), file.info.process
+            file_point, file_process = point_of_info(file.info), file.info.process
             pair = (file.info.cross_section, file.info.cross_section_error)
             pair = pair if file.info.processes else (None, None)
-        if own is not None:
-            point = resolve_point(point, own, path)
+        if file_point is not None:
+            point = resolve_point(point, file_point, path)
         if "process" not in metadata:
-            if of is not None and process not in (None, of):
-                msg = f"{path} is of process {of}, other files of dataset {name!r} of {process}"
+            if file_process is not None and process not in (None, file_process):
+                msg = (
+                    f"{path} is of process {file_process}, other files of dataset {name!r} of "
+                    f"{process}"
+                )
                 raise SampleError(msg)
-            process = process or of
+            process = process or file_process
         values.append(tuple(math.nan if v is None else float(v) for v in pair))  # type: ignore[arg-type]
     point = resolve_point(point, None, f"dataset {name!r}")
     cross_section = error = math.nan
@@ -293,7 +323,7 @@ def _sample(
     output: Mapping[str, Any],
     features: FeatureSet,
     files: Mapping[str, FileMetadata | dict[str, Any] | None],
-    known: Mapping[str, Any],
+    description: Mapping[str, Any],
 ) -> Sample:
     from milinfer.version import __version__
 
@@ -304,18 +334,18 @@ def _sample(
             for branch, column in file["branches"].items():
                 branches[branch.removeprefix("weight_")] = column.removeprefix("weight:")
         elif file is not None:
-            own = {k.removeprefix("LHEWeight_"): v for k, v in file.weights.items()}
-            if any(branches.get(k, v) != v for k, v in own.items()):
+            weight_ids = {k.removeprefix("LHEWeight_"): v for k, v in file.weights.items()}
+            if any(branches.get(k, v) != v for k, v in weight_ids.items()):
                 msg = f"dataset {name!r}: its files name different weights alike; read them apart"
                 raise SampleError(msg)
-            branches |= own
+            branches |= weight_ids
             descriptions |= {w.id: w.description for w in file.info.weights}
     reweights = {branches.get(k, k): column.value for k, column in output["reweights"].items()}
     sums = ("sum_of_weights", "sum_of_squared_weights")
     everything, rows = output["cutflow"]["all"], output["cutflow"]["features"]
     cross_section, error = selected_cross_section(
-        known["cross_section"],
-        known["cross_section_error"],
+        description["cross_section"],
+        description["cross_section_error"],
         (everything[sums[0]], everything[sums[1]]),
         (rows[sums[0]], rows[sums[1]]),
     )
@@ -324,12 +354,12 @@ def _sample(
             side_by_side([output["columns"][c].value for c in features.names], rows["n_events"]),
             features.names,
             output["weight"].value,
-            point=known["point"],
-            process=known["process"],
+            point=description["point"],
+            process=description["process"],
             cross_section=cross_section,
             cross_section_error=error,
             reweights=reweights,
-            reweight_points=reweight_points(descriptions, known["point"], list(reweights)),
+            reweight_points=reweight_points(descriptions, description["point"], list(reweights)),
             provenance={
                 "files": sorted(Path(path).name for path in files),
                 "n_events": everything["n_events"],
@@ -344,15 +374,9 @@ def _sample(
         raise type(problem)(msg) from problem
 
 
-def _unwrap(error: BaseException) -> BaseException:
-    """The error of milinfer inside what coffea makes of it; by its text where pickling cut it."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, MilinferError):
-            return inner
-        inner = inner.__cause__
-    text = str(error)
-    for kind in (FeatureError, SampleError):
-        if f"{kind.__name__}(" in text:
-            return kind(text)
-    return error
+def _milinfer_error(error: BaseException) -> MilinferError | None:
+    """The error of milinfer that coffea has made another error of."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, MilinferError):
+        cause = cause.__cause__
+    return cause

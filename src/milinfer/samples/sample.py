@@ -1,21 +1,21 @@
-"""A sample: the events of one process at one parameter point, as named feature columns.
+"""Samples: the events of one process at one parameter point, as named feature columns.
 
-Samples of one process at several parameter points.
-
-Samples as a notebook shows them, and sets of samples as Arrow tables: one row for each.
+A :class:`SampleSet` holds the samples of one process at several parameter points.  Both are shown
+as tables in notebooks, and sets as Arrow tables with one row for each sample.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from milinfer.exceptions import ParameterError, SampleError
+from milinfer.exceptions import MilinferError, ParameterError, SampleError
+from milinfer.samples.weights import effective_number
 from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point, Seed
 from milinfer.utils.display import (
     arrow_table,
@@ -31,15 +31,21 @@ from milinfer.utils.points import format_point
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from milinfer.samples.streaming import StreamedSamples
+    from milinfer.features.feature_set import FeatureTable
+    from milinfer.samples.sample_files import SampleFields
+    from milinfer.typing import AwkwardArray
 
 __all__ = [
     "Sample",
     "SampleSet",
     "as_features",
+    "feature_count",
     "html_sample",
     "html_samples",
+    "read_data",
     "require_same_beams",
+    "sample_balance",
+    "sample_of_file",
     "samples_table",
 ]
 
@@ -97,26 +103,14 @@ class Sample:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        raw_features: ArrayLike = self.features
+        raw_weights: ArrayLike | None = self.weights
+        features = _numbers(raw_features, "features", np.float32, self.process)
+        weights = np.ones(len(features)) if raw_weights is None else raw_weights
         put = object.__setattr__
-        given_features = self.features
-        features = _numbers(given_features, "features", np.float32, self.process)
-        if features.ndim != 2 or features.shape[1] != len(self.feature_names):
-            msg = (
-                f"{self.label}: features have shape {features.shape}, "
-                f"but {len(self.feature_names)} feature names are given"
-            )
-            raise SampleError(msg)
-        if len(set(self.feature_names)) != len(self.feature_names):
-            msg = f"{self.label}: feature names are not unique: {self.feature_names}"
-            raise SampleError(msg)
-        n = len(features)
-        given: ArrayLike | None = self.weights
-        weights = (
-            np.ones(n) if given is None else _numbers(given, "'weight'", np.float64, self.label)
-        )
         put(self, "features", features)
         put(self, "feature_names", tuple(self.feature_names))
-        put(self, "weights", weights)
+        put(self, "weights", _numbers(weights, "'weight'", np.float64, self.label))
         put(self, "point", _point(self.point, self.process))
         put(
             self,
@@ -126,7 +120,22 @@ class Sample:
                 for k, v in self.reweights.items()
             },
         )
-        for name, column in {"weight": weights, **self.reweights}.items():
+        self._validate(raw_features)
+
+    def _validate(self, raw_features: ArrayLike) -> None:
+        """Refuse arrays that do not fit together or are not finite."""
+        names, features = self.feature_names, self.features
+        if features.ndim != 2 or features.shape[1] != len(names):
+            msg = (
+                f"{self.label}: features have shape {features.shape}, "
+                f"but {len(names)} feature names are given"
+            )
+            raise SampleError(msg)
+        if len(set(names)) != len(names):
+            msg = f"{self.label}: feature names are not unique: {names}"
+            raise SampleError(msg)
+        n = len(features)
+        for name, column in {"weight": self.weights, **self.reweights}.items():
             if column.shape != (n,):
                 msg = f"{self.label}: {name!r} has shape {column.shape}, but there are {n} events"
                 raise SampleError(msg)
@@ -144,14 +153,14 @@ class Sample:
                 "is not negative"
             )
             raise SampleError(msg)
-        good = np.isfinite(features)
-        if not good.all():
-            column_index = int(np.argmin(good.all(axis=0)))
+        finite = np.isfinite(features)
+        if not finite.all():
+            column_index = int(np.argmin(finite.all(axis=0)))
             self._require_finite(
-                good[:, column_index],
-                f"feature {self.feature_names[column_index]!r}",
+                finite[:, column_index],
+                f"feature {names[column_index]!r}",
                 "is too large for float32"
-                if np.isfinite(np.asarray(given_features, np.float64)).all()
+                if np.isfinite(np.asarray(raw_features, np.float64)).all()
                 else "is not finite",
             )
 
@@ -185,8 +194,14 @@ class Sample:
         )
 
     def _repr_html_(self) -> str:
-
         return html_sample(self)
+
+    @property
+    def fields(self) -> SampleFields:
+        """The arguments that make this sample, as files store them."""
+        from milinfer.samples.sample_files import SampleFields
+
+        return SampleFields(**{name: getattr(self, name) for name in SampleFields._fields})
 
     def column(self, name: str) -> Float32Array:
         """One feature, of shape (n_events,).
@@ -310,29 +325,104 @@ class Sample:
     def to_file(self, path: PathLikeStr) -> None:
         """Write to ``.parquet`` or ``.root`` without loss.
 
-        See :mod:`milinfer.samples.sample_files`.
+        See :func:`milinfer.samples.sample_files.write_sample`.
         """
+        # Imported here, because the readers of event files take half a second to load.
         from milinfer.samples.sample_files import write_sample
 
-        write_sample(self, path)
+        write_sample(self.fields, path)
 
     @staticmethod
     def from_file(path: PathLikeStr, **options: Any) -> Sample:
         """Read features, or compute them from events.
 
-        See :func:`milinfer.samples.sample_files.read_sample`.
+        See :func:`milinfer.samples.sample_files.read_sample` for the options.
         """
         from milinfer.samples.sample_files import read_sample
 
-        return read_sample(path, **options)
+        return sample_of_file(read_sample(path, **options), path)
+
+    @staticmethod
+    def from_table(
+        table: FeatureTable, weights: ArrayLike | AwkwardArray | None = None, **options: Any
+    ) -> Sample:
+        """Make a sample of a table of features.
+
+        Parameters
+        ----------
+        table
+            What a :class:`~milinfer.FeatureSet` returns.
+        weights
+            Weights of the rows, or of all events that the features were computed from; default:
+            all 1.
+        options
+            Passed on: ``point=``, ``process=``, …
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from milinfer.features.feature_set import FeatureTable
+        >>> table = FeatureTable({"x": np.ones(3, np.float32)}, kept=np.ones(3, bool))
+        >>> Sample.from_table(table, point={"mu": 0.5})
+        Sample(3 events, 1 feature, signal at mu=0.5)
+        """
+        return Sample(table.array, table.names, table.weights(weights), **options)
+
+
+def sample_of_file(fields: SampleFields, path: PathLikeStr) -> Sample:
+    """Make a sample of what a file contains; errors name the file."""
+    try:
+        return Sample(**fields._asdict())
+    except MilinferError as error:
+        msg = f"{path}: {error}"
+        raise type(error)(msg) from error
+
+
+def read_data(path: PathLikeStr, **options: Any) -> Sample:
+    """Read a dataset: a file needs no parameter point, because data are at none.
+
+    See :func:`milinfer.samples.sample_files.read_sample` for the options.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import pyarrow as pa, pyarrow.parquet as pq
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "data.parquet")
+    ...     pq.write_table(pa.table({"x": [0.5, 1.5]}), file)
+    ...     read_data(file, features=["x"], weight=None).point
+    {}
+    """
+    return Sample.from_file(path, missing_point={}, **options)
+
+
+def sample_balance(sample: Sample, source: str) -> str:
+    """Check that events read = events kept + events rejected, and return these numbers as text.
+
+    Raises
+    ------
+    SampleError
+        If they do not add up.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sample_balance(Sample(np.ones((2, 1)), ("x",)), "a.parquet")
+    '2 events in, 2 out, 0 rejected'
+    """
+    from milinfer.features.feature_set import event_balance
+
+    rejected = sample.provenance.get("rejected", {})
+    n_events = sample.provenance.get("n_events", len(sample))
+    return event_balance(n_events, len(sample), rejected, source)
 
 
 def _numbers(
-    given: ArrayLike, what: str, dtype: type[np.floating[Any]], label: str
+    values: ArrayLike, what: str, dtype: type[np.floating[Any]], label: str
 ) -> NDArray[np.floating[Any]]:
     """A contiguous array of real numbers."""
     try:
-        array = np.asarray(given)
+        array = np.asarray(values)
         if array.dtype.kind not in "fiub":
             msg = f"they are of type {array.dtype}"
             raise TypeError(msg)
@@ -345,9 +435,9 @@ def _numbers(
 
 def _point(point: Point, label: str) -> dict[str, float]:
     try:
-        checked = {str(k): float(v) for k, v in point.items()}
-        if all(np.isfinite(v) for v in checked.values()):
-            return checked
+        numbers = {str(k): float(v) for k, v in point.items()}
+        if all(np.isfinite(v) for v in numbers.values()):
+            return numbers
     except (TypeError, ValueError, AttributeError):
         pass
     msg = f"{label}: the point {point!r} must be finite numbers by name, as in {{'c_HW': 0.5}}"
@@ -415,7 +505,7 @@ class SampleSet:
             msg = "a SampleSet needs at least one sample"
             raise SampleError(msg)
         first = samples[0]
-        seen: set[tuple[tuple[str, float], ...]] = set()
+        points: set[tuple[tuple[str, float], ...]] = set()
         for sample in samples:
             if sample.feature_names != first.feature_names:
                 missing = sorted(set(first.feature_names) ^ set(sample.feature_names))
@@ -432,10 +522,33 @@ class SampleSet:
                 raise SampleError(msg)
             require_same_beams(sample, first)
             key = tuple(sample.point.items())
-            if key in seen:
+            if key in points:
                 msg = f"two samples for {sample.label}; join them with Sample.concatenate"
                 raise SampleError(msg)
-            seen.add(key)
+            points.add(key)
+
+    @classmethod
+    def by_point(cls, samples: Iterable[Sample]) -> SampleSet:
+        """Make a set of any number of samples; those of one point are concatenated.
+
+        The points are in the order in which they first occur.
+
+        Raises
+        ------
+        SampleError
+            If there are no samples, or they do not fit together.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> parts = [Sample(np.zeros((2, 1)), ("x",), point={"mu": m}) for m in (0.5, 0, 0.5)]
+        >>> [(s.point, len(s)) for s in SampleSet.by_point(parts)]
+        [({'mu': 0.5}, 4), ({'mu': 0.0}, 2)]
+        """
+        groups: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
+        for sample in samples:
+            groups.setdefault(tuple(sample.point.items()), []).append(sample)
+        return cls(tuple(Sample.concatenate(group) for group in groups.values()))
 
     @classmethod
     def from_files(
@@ -501,8 +614,8 @@ class SampleSet:
                 np.isclose(sample.point[k], v, rtol=0, atol=1e-9) for k, v in point.items()
             ):
                 return sample
-        known = "; ".join(format_point(s.point) for s in self.samples)
-        msg = f"no sample at {format_point(point)}; there are: {known}"
+        points = "; ".join(format_point(s.point) for s in self.samples)
+        msg = f"no sample at {format_point(point)}; there are: {points}"
         raise ParameterError(msg)
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[SampleSet, ...]:
@@ -540,7 +653,6 @@ class SampleSet:
         )
 
     def _repr_html_(self) -> str:
-
         return html_samples(self)
 
     def to_table(self) -> pa.Table:
@@ -578,14 +690,13 @@ def samples_table(samples: SampleSet) -> pa.Table:
 
 def _row(sample: Sample) -> dict[str, Any]:
     weights = sample.weights
-    squares = float(weights @ weights)
     return {
         "process": sample.process,
         **point_cells(sample.point),
         "n_events": len(sample),
         "sum_of_weights": float(weights.sum()),
         "negative_fraction": float(np.mean(weights < 0)) if len(sample) else None,
-        "effective_events": float(weights.sum()) ** 2 / squares if squares else 0.0,
+        "effective_events": effective_number(weights),
         "cross_section": sample.cross_section,
         "cross_section_error": sample.cross_section_error,
     }
@@ -615,8 +726,19 @@ def html_sample(sample: Sample) -> str:
     return html_facts(sample.label, facts)
 
 
-def html_samples(samples: SampleSet | StreamedSamples) -> str:
-    """Table of samples, in memory or streamed, with the features under it.
+def feature_count(names: Sequence[str]) -> str:
+    """Number and names of features, for titles.
+
+    Examples
+    --------
+    >>> feature_count(("x", "y"))
+    '2 features: x, y'
+    """
+    return f"{len(names)} feature{'' if len(names) == 1 else 's'}: {shortened(names)}"
+
+
+def html_samples(samples: SampleSet) -> str:
+    """Table of samples, with the features in its title.
 
     Examples
     --------
@@ -624,19 +746,10 @@ def html_samples(samples: SampleSet | StreamedSamples) -> str:
     >>> html_samples(gaussian.samples(100, [0.0, 0.5], seed=1)).count("<tr>")
     3
     """
-    from milinfer.samples.streaming import StreamedSamples
-
-    names = samples.feature_names
-    features = f"{len(names)} feature{'' if len(names) == 1 else 's'}: {shortened(names)}"
-    title = f"{samples.n_events} events, {features}"
-    if isinstance(samples, StreamedSamples):
-        rows = [[s.process, format_point(s.point), str(len(s)), str(s.path)] for s in samples]
-        title += f"; at most {samples.events_in_memory} events in memory"
-        return html_table(("process", "point", "events", "file"), rows, title=title)
     return html_table(
         ("process", "point", "events", "effective events", "cross-section"),
         _cells(samples.samples),
-        title=title,
+        title=f"{samples.n_events} events, {feature_count(samples.feature_names)}",
     )
 
 

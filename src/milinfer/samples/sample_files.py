@@ -1,11 +1,11 @@
-"""Samples in files: Parquet and ROOT, both ways without loss, and features from event files.
+"""Read and write samples (Parquet, ROOT) without loss, and compute features of event files.
 
-From events to samples: what a file says about its process, and what a selection does to it.
+Reading gives :class:`SampleFields`, the arguments of a :class:`~milinfer.samples.sample.Sample`,
+and writing takes them: files need not know the class, which checks its arguments.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import re
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from milinfer.exceptions import ConfigurationError, MilinferError, ParameterError, SampleError
+from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.features.feature_set import event_balance
 from milinfer.io.flat_files import (
     FORMAT,
@@ -28,7 +28,6 @@ from milinfer.io.flat_files import (
     RootTable,
     RowGroupTable,
 )
-from milinfer.samples.sample import Sample
 from milinfer.typing import Float32Array, FloatArray, PathLikeStr, Point
 from milinfer.utils.files import atomic_path
 from milinfer.utils.parallel import in_order
@@ -43,15 +42,30 @@ if TYPE_CHECKING:
 __all__ = [
     "ROW_GROUP",
     "RowGroups",
+    "SampleFields",
     "read_sample",
     "resolve_point",
     "reweight_points",
     "same_point",
-    "sample_balance",
     "sample_from_events",
     "selected_cross_section",
     "write_sample",
 ]
+
+
+class SampleFields(NamedTuple):
+    """The arguments of a :class:`~milinfer.samples.sample.Sample`, which documents them."""
+
+    features: Float32Array
+    feature_names: tuple[str, ...]
+    weights: FloatArray
+    point: Point
+    process: str
+    cross_section: float
+    cross_section_error: float
+    reweights: Mapping[str, FloatArray]
+    reweight_points: Mapping[str, Point]
+    provenance: Mapping[str, Any]
 
 
 WEIGHT: Final = "weight"
@@ -59,7 +73,7 @@ ROW_GROUP: Final = 65_536
 """Events in a row group of a Parquet file: the least that streaming reads at a time."""
 
 
-def write_sample(sample: Sample, path: PathLikeStr) -> None:
+def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
     """Write a sample to Parquet or ROOT, by suffix, without loss; it appears whole or not at all.
 
     The columns are the features (float32) in their order, ``weight`` (float64) and one
@@ -85,13 +99,14 @@ def write_sample(sample: Sample, path: PathLikeStr) -> None:
     --------
     >>> import pathlib, tempfile
     >>> import numpy as np
+    >>> from milinfer.samples.sample import Sample
     >>> sample = Sample(np.ones((2, 1)), ("x",), np.array([0.1, -0.2]), point={"mu": 0.5})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = pathlib.Path(folder, "a.parquet")
-    ...     write_sample(sample, file)
-    ...     back = read_sample(file)
-    >>> back, back.weights.tolist()
-    (Sample(2 events, 1 feature, signal at mu=0.5), [0.1, -0.2])
+    ...     write_sample(sample.fields, file)
+    ...     fields = read_sample(file)
+    >>> fields.feature_names, fields.point, fields.weights.tolist()
+    (('x',), {'mu': 0.5}, [0.1, -0.2])
     """
     target = Path(path)
     columns: dict[str, NDArray[Any]] = dict(
@@ -100,7 +115,7 @@ def write_sample(sample: Sample, path: PathLikeStr) -> None:
     extra = {WEIGHT: sample.weights, **{f"{WEIGHT}:{k}": v for k, v in sample.reweights.items()}}
     clash = sorted(columns.keys() & extra.keys())
     if clash:
-        msg = f"{target}: {sample.label} has features named as weights: {clash}; rename them"
+        msg = f"{target}: there are features named as weights: {clash}; rename them"
         raise SampleError(msg)
     columns |= extra
     suffix = target.suffix.lower()
@@ -126,7 +141,7 @@ def write_sample(sample: Sample, path: PathLikeStr) -> None:
             )
 
 
-def _metadata(sample: Sample, target: Path) -> dict[str, Any]:
+def _metadata(sample: SampleFields, target: Path) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "kind": KIND,
         "format": FORMAT,
@@ -143,8 +158,8 @@ def _metadata(sample: Sample, target: Path) -> dict[str, Any]:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError) as error:
         msg = (
-            f"{target}: what is known of {sample.label} cannot be written ({error}); keep to "
-            "finite numbers, texts, lists and dicts in its provenance"
+            f"{target}: point or provenance of {sample.process} cannot be written ({error}); use "
+            "only finite numbers, texts, lists and dicts in the provenance"
         )
         raise SampleError(msg) from error
     return metadata
@@ -189,8 +204,11 @@ def read_sample(
     tree: str | None = None,
     workers: int = 1,
     limits: Limits | None = None,
-) -> Sample:
-    """Read a sample: features from a file, or computed from the events of a file.
+    missing_point: Point | None = None,
+) -> SampleFields:
+    """Read the fields of a sample: features from a file, or computed from the events of a file.
+
+    Users call :meth:`milinfer.Sample.from_file`, which takes the same options.
 
     Parameters
     ----------
@@ -220,6 +238,8 @@ def read_sample(
         Threads that parse LHE files and compute features; the sample does not depend on it.
     limits
         Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
+    missing_point
+        Parameter point if neither `point` nor the file gives one; default: an error.
 
     Raises
     ------
@@ -249,7 +269,7 @@ def read_sample(
             if features is None or isinstance(features, str | FeatureSet)
             else feature_set("vbf_2l2j").select(features)
         )
-        sample = sample_from_events(
+        fields = sample_from_events(
             path,
             chosen,
             point=point,
@@ -260,33 +280,25 @@ def read_sample(
             keep_reweights=keep_reweights,
             workers=workers,
             limits=limits,
+            missing_point=missing_point,
         )
     else:
         if isinstance(features, str | FeatureSet):
             features = feature_set(features).names
-        sample = _read_table(table, features, point, process, weight, keep_reweights)
-    known = {"cross_section": cross_section, "cross_section_error": cross_section_error}
-    given = {name: value for name, value in known.items() if value is not None}
-    return dataclasses.replace(sample, **given) if given else sample  # type: ignore[arg-type]
-
-
-def sample_balance(sample: Sample, source: str) -> str:
-    """Say how many events were read for a sample, and how many of them were rejected, and why.
-
-    Raises
-    ------
-    SampleError
-        If they do not add up.
-
-    Examples
-    --------
-    >>> sample_balance(Sample(np.ones((2, 1)), ("x",)), "a.parquet")
-    '2 events in, 2 out, 0 rejected'
-    """
-    rejected = sample.provenance.get("rejected", {})
-    return event_balance(
-        sample.provenance.get("n_events", len(sample)), len(sample), rejected, source
-    )
+        fields = _read_table(
+            table,
+            features,
+            point=point,
+            process=process,
+            weight=weight,
+            keep_reweights=keep_reweights,
+            missing_point=missing_point,
+        )
+    if cross_section is not None:
+        fields = fields._replace(cross_section=cross_section)
+    if cross_section_error is not None:
+        fields = fields._replace(cross_section_error=cross_section_error)
+    return fields
 
 
 class RowGroups:
@@ -307,12 +319,13 @@ class RowGroups:
     Examples
     --------
     >>> import pathlib, tempfile
+    >>> from milinfer.samples.sample import Sample
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = pathlib.Path(folder, "a.parquet")
-    ...     write_sample(Sample(np.ones((70_000, 1)), ("x",)), file)
+    ...     Sample(np.ones((70_000, 1)), ("x",)).to_file(file)
     ...     groups = RowGroups(file)
-    ...     groups.sizes, groups.read(1)
-    ((65536, 4464), Sample(4464 events, 1 feature, signal))
+    ...     groups.sizes, groups.read(1).features.shape
+    ((65536, 4464), (4464, 1))
     """
 
     def __init__(
@@ -330,8 +343,8 @@ class RowGroups:
         """Numbers of events in the row groups."""
         return self._table.sizes
 
-    def read(self, number: int, *, keep_reweights: bool = True) -> Sample:
-        """The events of one row group.
+    def read(self, number: int, *, keep_reweights: bool = True) -> SampleFields:
+        """Read the events of one row group.
 
         Raises
         ------
@@ -342,17 +355,19 @@ class RowGroups:
         """
         self._table.number = number
         features, point = self._options
-        return _read_table(self._table, features, point, None, WEIGHT, keep_reweights)
+        return _read_table(self._table, features, point=point, keep_reweights=keep_reweights)
 
 
 def _read_table(
     table: FlatTable,
     features: Sequence[str] | None,
-    point: Point | None,
-    process: str | None,
-    weight: str | None,
-    keep_reweights: bool,
-) -> Sample:
+    *,
+    point: Point | None = None,
+    process: str | None = None,
+    weight: str | None = WEIGHT,
+    keep_reweights: bool = True,
+    missing_point: Point | None = None,
+) -> SampleFields:
     metadata = table.metadata or {}
     names = features if features is not None else metadata.get("features")
     if names is None:
@@ -361,9 +376,9 @@ def _read_table(
             f"features=[…]; it has {', '.join(table.columns)}"
         )
         raise ParameterError(msg)
-    own = metadata.get("reweights", ()) if keep_reweights else ()
-    reweights = {name: f"{WEIGHT}:{name}" for name in own}
-    wanted = [*names, *([weight] if weight else []), *reweights.values()]
+    reweight_names = metadata.get("reweights", ()) if keep_reweights else ()
+    reweights = {name: f"{WEIGHT}:{name}" for name in reweight_names}
+    columns = [*names, *([weight] if weight else []), *reweights.values()]
     if len(set(names)) != len(list(names)):
         msg = f"{table.path}: features name a column twice: {list(names)}"
         raise SampleError(msg)
@@ -374,8 +389,9 @@ def _read_table(
             "name it with weight=, or say weight=None if all weights are 1"
         )
         raise SampleError(msg)
-    point = resolve_point(point, metadata.get("point"), str(table.path))
-    arrays = table.read(dict.fromkeys(wanted))
+    file_point = metadata.get("point", missing_point)
+    point = resolve_point(point, file_point, str(table.path))
+    arrays = table.read(dict.fromkeys(columns))
     empty = np.empty((0, 0), dtype=np.float32)
     n = len(next(iter(arrays.values()), empty))
     data = np.empty((n, len(names)), dtype=np.float32)
@@ -387,22 +403,18 @@ def _read_table(
         value = metadata.get(key)
         return math.nan if value is None else float(value)
 
-    try:
-        return Sample(
-            data,
-            tuple(names),
-            arrays[weight].astype(np.float64) if weight else np.ones(n),
-            point=point,
-            process=process or metadata.get("process", "signal"),
-            cross_section=number("cross_section"),
-            cross_section_error=number("cross_section_error"),
-            reweights={name: arrays[column] for name, column in reweights.items()},
-            reweight_points=metadata.get("reweight_points", {}) if keep_reweights else {},
-            provenance=metadata.get("provenance", {"files": [Path(table.path).name]}),
-        )
-    except MilinferError as error:
-        msg = f"{table.path}: {error}"
-        raise type(error)(msg) from error
+    return SampleFields(
+        features=data,
+        feature_names=tuple(names),
+        weights=arrays[weight].astype(np.float64) if weight else np.ones(n),
+        point=point,
+        process=process or metadata.get("process", "signal"),
+        cross_section=number("cross_section"),
+        cross_section_error=number("cross_section_error"),
+        reweights={name: arrays[column] for name, column in reweights.items()},
+        reweight_points=metadata.get("reweight_points", {}) if keep_reweights else {},
+        provenance=metadata.get("provenance", {"files": [Path(table.path).name]}),
+    )
 
 
 def same_point(a: Point, b: Point) -> bool:
@@ -418,7 +430,9 @@ def same_point(a: Point, b: Point) -> bool:
     )
 
 
-def resolve_point(given: Point | None, own: Point | None, source: str) -> dict[str, float]:
+def resolve_point(
+    user_point: Point | None, file_point: Point | None, source: str
+) -> dict[str, float]:
     """Parameter point from what the user says and what the file says.
 
     Raises
@@ -435,14 +449,14 @@ def resolve_point(given: Point | None, own: Point | None, source: str) -> dict[s
     ...
     milinfer.exceptions.ParameterError: a.lhe is at c_HW=0.5, but point says c_HW=1; ...
     """
-    if given is not None and own is not None and not same_point(given, own):
-        mine, theirs = (format_point(p) or "no point" for p in (given, own))
+    if user_point is not None and file_point is not None and not same_point(user_point, file_point):
+        mine, theirs = (format_point(p) or "no point" for p in (user_point, file_point))
         msg = (
             f"{source} is at {theirs}, but point says {mine}; correct it, or leave point out to "
             "take that of the file"
         )
         raise ParameterError(msg)
-    point = given if given is not None else own
+    point = user_point if user_point is not None else file_point
     if point is None:
         msg = (
             f"{source} does not say at which parameter point its events are; give "
@@ -452,15 +466,20 @@ def resolve_point(given: Point | None, own: Point | None, source: str) -> dict[s
     return {str(k): float(v) for k, v in point.items()}
 
 
-def own_point(info: LHEInfo | None) -> Point | None:
-    """Point that a file carries; empty where it names a process without parameters."""
+def point_of_info(info: LHEInfo | None, missing: Point | None = None) -> Point | None:
+    """Point that a file carries; empty where it names a process without parameters.
+
+    `missing` is for files that say nothing.
+    """
     if info is None:
-        return None
-    return {} if info.point is None and info.process is not None else info.point
+        return missing
+    if info.point is not None:
+        return info.point
+    return {} if info.process is not None else missing
 
 
 def reweight_points(
-    descriptions: Mapping[str, str], point: Point, known: Sequence[str]
+    descriptions: Mapping[str, str], point: Point, names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """Points of the reweights whose description (or id) is a point in the same parameters.
 
@@ -471,14 +490,14 @@ def reweight_points(
     {'w1': {'c_HW': 0.5}}
     """
     points: dict[str, dict[str, float]] = {}
-    for identity in known:
+    for identity in names:
         for text in (descriptions.get(identity, ""), identity):
             try:
-                found = parse_point(text)
+                weight_point = parse_point(text)
             except ParameterError:
                 continue
-            if point and found.keys() == point.keys():
-                points[identity] = {name: found[name] for name in point}
+            if point and weight_point.keys() == point.keys():
+                points[identity] = {name: weight_point[name] for name in point}
                 break
     return points
 
@@ -515,9 +534,10 @@ def selected_cross_section(
 
 
 class _Part(NamedTuple):
-    """What becomes of one chunk of events."""
+    """Features of one chunk of events."""
 
     first: int
+    n_events: int
     array: Float32Array
     weights: FloatArray
     reweights: dict[str, FloatArray]
@@ -537,12 +557,12 @@ def sample_from_events(
     keep_reweights: bool = True,
     workers: int = 1,
     limits: Limits | None = None,
-) -> Sample:
+    missing_point: Point | None = None,
+) -> SampleFields:
     """Read an event file in chunks and compute features.
 
-    See :func:`milinfer.samples.sample_files.read_sample`.
-
-    The sample is the same whatever the number of ``workers``, which are threads.
+    See :func:`milinfer.samples.sample_files.read_sample` for the parameters.  The result is the
+    same whatever the number of ``workers``, which are threads.
 
     Raises
     ------
@@ -554,41 +574,80 @@ def sample_from_events(
         If the point is unknown or differs from that of the file.
     """
     from milinfer.io import events
-    from milinfer.version import __version__
 
-    def compute(part: tuple[int, EventColumns]) -> _Part:
-        start, columns = part
-        table = features.from_columns(
-            columns, on_missing=on_missing, source=str(path), first_event=start
-        )
-        weights = np.asarray(columns.event["genWeight"], dtype=np.float64)
-        kept = table.weights(weights)
-        reweights = {
-            name: table.weights(np.asarray(column, dtype=np.float64))
-            for name, column in (columns.weights.items() if keep_reweights else ())
-        }
-        # not w @ w: BLAS would start threads of its own
-        sums = np.array([[w.sum(), (w * w).sum()] for w in (weights, kept)])
-        return _Part(
-            first=start,
-            array=table.array,
-            weights=kept,
-            reweights=reweights,
-            sums=sums,
-            rejected=table.rejected,
-        )
-
-    first = 0
-
-    def numbered(chunks: Iterable[EventColumns]) -> Iterator[tuple[int, EventColumns]]:
-        nonlocal first
-        for columns in chunks:
-            start, first = first, first + len(columns.counts)
-            yield start, columns
+    def compute(chunk: tuple[int, EventColumns]) -> _Part:
+        return _compute_part(chunk, features, on_missing, keep_reweights, str(path))
 
     with events.open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
-        parts = list(in_order(compute, numbered(reader.columns(chunk_size)), workers))
+        chunks = _with_first_event(reader.columns(chunk_size))
+        parts = list(in_order(compute, chunks, workers))
         info = reader.info
+    names = _reweight_names(parts, path)
+    point = resolve_point(point, point_of_info(info, missing_point), str(path))
+    sums = np.sum([part.sums for part in parts], axis=0)
+    cross_section, error = selected_cross_section(
+        *((info.cross_section, info.cross_section_error) if info.processes else (math.nan,) * 2),
+        (sums[0, 0], sums[0, 1]),
+        (sums[1, 0], sums[1, 1]),
+    )
+    array = np.concatenate([part.array for part in parts])
+    provenance = _provenance(path, features, parts, info)
+    event_balance(provenance["n_events"], len(array), provenance.get("rejected", {}), str(path))
+    descriptions = {w.id: w.description for w in info.weights}
+    return SampleFields(
+        features=array,
+        feature_names=features.names,
+        weights=np.concatenate([part.weights for part in parts]),
+        point=point,
+        process=process or info.process or "signal",
+        cross_section=cross_section,
+        cross_section_error=error,
+        reweights={
+            name: np.concatenate([part.reweights[name] for part in parts]) for name in names
+        },
+        reweight_points=reweight_points(descriptions, point, names),
+        provenance=provenance,
+    )
+
+
+def _with_first_event(chunks: Iterable[EventColumns]) -> Iterator[tuple[int, EventColumns]]:
+    """Each chunk with the number of its first event in the file, counted from 0."""
+    first = 0
+    for columns in chunks:
+        yield first, columns
+        first += len(columns.counts)
+
+
+def _compute_part(
+    chunk: tuple[int, EventColumns],
+    features: FeatureSet,
+    on_missing: OnMissing,
+    keep_reweights: bool,
+    source: str,
+) -> _Part:
+    first, columns = chunk
+    table = features.from_columns(columns, on_missing=on_missing, source=source, first_event=first)
+    weights = np.asarray(columns.event["genWeight"], dtype=np.float64)
+    row_weights = table.weights(weights)
+    reweights = {
+        name: table.weights(np.asarray(column, dtype=np.float64))
+        for name, column in (columns.weights.items() if keep_reweights else ())
+    }
+    # not w @ w: BLAS would start threads of its own
+    sums = np.array([[w.sum(), (w * w).sum()] for w in (weights, row_weights)])
+    return _Part(
+        first=first,
+        n_events=len(columns.counts),
+        array=table.array,
+        weights=row_weights,
+        reweights=reweights,
+        sums=sums,
+        rejected=table.rejected,
+    )
+
+
+def _reweight_names(parts: Sequence[_Part], path: PathLikeStr) -> list[str]:
+    """Names of the weights at other points, which all parts must have."""
     if not parts:
         msg = f"{path}: there are no events in this file; produce it again"
         raise SampleError(msg)
@@ -597,20 +656,21 @@ def sample_from_events(
         if set(part.reweights) != set(names):
             msg = f"{path}: the weights change at event {part.first}; give every event the same"
             raise SampleError(msg)
-    sums = np.sum([part.sums for part in parts], axis=0)
-    point = resolve_point(point, own_point(info), str(path))
-    cross_section, error = selected_cross_section(
-        *((info.cross_section, info.cross_section_error) if info.processes else (math.nan,) * 2),
-        (sums[0, 0], sums[0, 1]),
-        (sums[1, 0], sums[1, 1]),
-    )
+    return names
+
+
+def _provenance(
+    path: PathLikeStr, features: FeatureSet, parts: Sequence[_Part], info: LHEInfo
+) -> dict[str, Any]:
+    from milinfer.version import __version__
+
     rejected: dict[str, int] = {}
     for part in parts:
         for reason, count in part.rejected.items():
             rejected[reason] = rejected.get(reason, 0) + count
     provenance: dict[str, Any] = {
         "files": [Path(path).name],
-        "n_events": first,
+        "n_events": sum(part.n_events for part in parts),
         "features": features.name,
         "milinfer": __version__,
     }
@@ -619,25 +679,4 @@ def sample_from_events(
         provenance["beams"] = [[int(beam), float(energy)] for beam, energy in beams]
     if rejected:
         provenance["rejected"] = rejected
-    array = np.concatenate([part.array for part in parts])
-    event_balance(first, len(array), rejected, str(path))
-    try:
-        return Sample(
-            array,
-            features.names,
-            np.concatenate([part.weights for part in parts]),
-            point=point,
-            process=process or info.process or "signal",
-            cross_section=cross_section,
-            cross_section_error=error,
-            reweights={
-                name: np.concatenate([part.reweights[name] for part in parts]) for name in names
-            },
-            reweight_points=reweight_points(
-                {w.id: w.description for w in info.weights}, point, names
-            ),
-            provenance=provenance,
-        )
-    except MilinferError as problem:
-        msg = f"{path}: {problem}"
-        raise type(problem)(msg) from problem
+    return provenance

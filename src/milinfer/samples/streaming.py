@@ -19,9 +19,10 @@ from typing import NoReturn
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet, feature_count, sample_of_file
 from milinfer.samples.sample_files import RowGroups
 from milinfer.typing import BoolArray, PathLikeStr, Point
+from milinfer.utils.display import html_table
 from milinfer.utils.points import format_point
 
 __all__ = ["StreamedSample", "StreamedSamples"]
@@ -91,7 +92,7 @@ class StreamedSample:
         if not sum(groups.sizes):
             msg = f"{file} has no events"
             raise SampleError(msg)
-        first = groups.read(0, keep_reweights=False)
+        first = sample_of_file(groups.read(0, keep_reweights=False), file)
         return cls(
             path=file,
             point=first.point,
@@ -129,7 +130,8 @@ class StreamedSample:
             msg = f"{self.path} has changed since training began; start again"
             raise SampleError(msg)
         for number in numbers:
-            yield groups.read(int(number), keep_reweights=keep_reweights)
+            fields = groups.read(int(number), keep_reweights=keep_reweights)
+            yield sample_of_file(fields, self.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +238,10 @@ class StreamedSamples:
     def counts(self) -> tuple[int, ...]:
         """Events of each sample, without those left out."""
         return tuple(
-            sum(int(self._kept(k, g).sum()) if self.held_out else n for g, n in enumerate(s.groups))
+            sum(
+                int(self._training_mask(k, g).sum()) if self.held_out else n
+                for g, n in enumerate(s.groups)
+            )
             for k, s in enumerate(self.samples)
         )
 
@@ -269,14 +274,15 @@ class StreamedSamples:
             raise ConfigurationError(msg)
         held_out = min(fractions[1], self._piece_events / self.n_events)
         train = dataclasses.replace(self, held_out=held_out, seed=seed)
-        rest = []
+        held_out_samples = []
         for k, sample in enumerate(self.samples):
             everything = sample.read(range(len(sample.groups)), keep_reweights=True)
             parts = [
-                part.take(np.flatnonzero(~train._kept(k, g))) for g, part in enumerate(everything)
+                part.take(np.flatnonzero(~train._training_mask(k, g)))
+                for g, part in enumerate(everything)
             ]
-            rest.append(Sample.concatenate(parts))
-        return train, SampleSet(tuple(rest))
+            held_out_samples.append(Sample.concatenate(parts))
+        return train, SampleSet(tuple(held_out_samples))
 
     def pieces(
         self, rng: np.random.Generator, *, keep_reweights: bool = False
@@ -327,9 +333,9 @@ class StreamedSamples:
     def _stream(self, k: int, groups: Sequence[int], keep_reweights: bool) -> Iterator[Sample]:
         parts = self.samples[k].read(groups, keep_reweights=keep_reweights)
         for g, part in zip(groups, parts, strict=True):
-            yield part.take(np.flatnonzero(self._kept(k, g))) if self.held_out else part
+            yield part.take(np.flatnonzero(self._training_mask(k, g))) if self.held_out else part
 
-    def _kept(self, k: int, group: int) -> BoolArray:
+    def _training_mask(self, k: int, group: int) -> BoolArray:
         """Which events of a row group are not left out."""
         rng = np.random.default_rng([self.seed, k, group])
         return rng.random(self.samples[k].groups[group]) >= self.held_out
@@ -354,6 +360,9 @@ class StreamedSamples:
         )
 
     def _repr_html_(self) -> str:
-        from milinfer.samples.sample import html_samples
-
-        return html_samples(self)
+        rows = [[s.process, format_point(s.point), str(len(s)), str(s.path)] for s in self]
+        title = (
+            f"{self.n_events} events, {feature_count(self.feature_names)}; "
+            f"at most {self.events_in_memory} events in memory"
+        )
+        return html_table(("process", "point", "events", "file"), rows, title=title)

@@ -1,81 +1,118 @@
-"""Effective numbers of weighted events, and means over them."""
+"""Sums and effective numbers of weighted events, and means over them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 
-from milinfer.samples.sample import SampleSet
 from milinfer.typing import FloatArray
 
 __all__ = [
+    "WeightSums",
     "effective_number",
-    "effective_sample_size",
-    "effective_size",
     "mixture_shares",
     "weighted_mean",
     "weighted_ratio",
 ]
 
 
-def mixture_shares(samples: SampleSet) -> FloatArray:
-    """Shares of samples in their mixture, by what their events are worth; (n_samples,), sum 1.
+class WeightSums(NamedTuple):
+    """Sums over weighted events: numbers, or arrays with one entry for each set of events.
 
-    Where weights are equal that is their number.
+    Parameters
+    ----------
+    total, absolute, square
+        Σw, Σ|w|, Σw².
+    """
+
+    total: FloatArray
+    absolute: FloatArray
+    square: FloatArray
+
+    @classmethod
+    def over(cls, weights: FloatArray) -> WeightSums:
+        """Sum over the first axis.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> WeightSums.over(np.array([[1.0, 2.0], [1.0, -1.0]])).effective_number()
+        array([2. , 0.2])
+        """
+        return cls(
+            total=weights.sum(axis=0),
+            absolute=np.abs(weights).sum(axis=0),
+            square=np.square(weights).sum(axis=0),
+        )
+
+    def effective_number(self, bag_size: int = 1) -> FloatArray:
+        """Effective numbers of events, or of bags; see :func:`effective_number`."""
+        square = np.where(self.square > 0, self.square, 1.0)
+        if bag_size == 1:
+            return np.asarray(self.total**2 / square)
+        absolute = np.where(self.absolute > 0, self.absolute, 1.0)
+        dilution = (self.total / absolute) ** (2 * bag_size)
+        return np.asarray(self.absolute**2 / square / bag_size * dilution)
+
+
+def effective_number(weights: FloatArray, bag_size: int = 1) -> float:
+    r"""Number of unweighted events (or bags) with the same statistical power.
+
+    For events :math:`(\sum w)^2 / \sum w^2`; for bags of N events of signed weights
+    :math:`(\sum |w|)^2 / (N \sum w^2)` times :math:`(\sum w / \sum |w|)^{2 N}`.
+
+    Toys draw events by \|w\| and keep the sign with the event: the number of events that they
+    draw from is ``effective_number(np.abs(weights))``, without the loss by negative weights.
+
+    Parameters
+    ----------
+    weights
+        Event weights, shape (n_events,).
+    bag_size
+        Events in a bag.
+
+    Returns
+    -------
+    float
+        0 if there are no events, or all weights are 0.
 
     Examples
     --------
-    >>> from milinfer.datasets import gaussian
-    >>> mixture_shares(gaussian.samples(10, [0.0, 0.5], seed=1))
-    array([0.5, 0.5])
+    >>> import numpy as np
+    >>> weights = np.array([1.0, 1.0, 1.0, -1.0])
+    >>> effective_number(weights), effective_number(np.abs(weights))
+    (1.0, 4.0)
+    >>> effective_number(np.ones(100), bag_size=10)
+    10.0
     """
-    sizes = np.array([effective_number(s.weights) for s in samples])
+    return float(WeightSums.over(weights).effective_number(bag_size))
+
+
+def mixture_shares(weights: Iterable[FloatArray]) -> FloatArray:
+    """Shares of samples in their mixture, in proportion to their effective numbers of events.
+
+    For samples of equally weighted events these are their shares of the events.
+
+    Parameters
+    ----------
+    weights
+        The event weights of each sample.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_samples,), summing to one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mixture_shares([np.ones(10), np.full(30, 2.0)])
+    array([0.25, 0.75])
+    """
+    sizes = np.array([effective_number(np.abs(w)) for w in weights])
     return np.asarray(sizes / sizes.sum(), dtype=np.float64)
-
-
-def effective_number(weights: FloatArray) -> float:
-    """(Σ|w|)²/Σw²; toys draw by |w| and keep the sign, so that signs do not enter here.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> effective_number(np.array([1.0, -1.0, 1.0]))
-    3.0
-    """
-    return float(np.abs(weights).sum() ** 2 / np.sum(weights**2))
-
-
-def effective_sample_size(weights: FloatArray, bag_size: int = 1) -> float:
-    r"""Number of unweighted events (bags) with the same statistical power.
-
-    For events :math:`(\sum w)^2 / \sum w^2`; for bags of signed weights the number of bags times
-    :math:`(\sum w / \sum |w|)^{2 N_B}`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> effective_sample_size(np.array([1.0, 1.0, 1.0, -1.0]))
-    1.0
-    """
-    total = weights.sum()
-    events = float(total**2 / np.sum(weights**2))
-    if bag_size == 1:
-        return events
-    dilution = float(total / np.abs(weights).sum()) ** (2 * bag_size)
-    return float(np.abs(weights).sum() ** 2 / np.sum(weights**2)) / bag_size * dilution
-
-
-def effective_size(weights: FloatArray) -> FloatArray:
-    """Number of unweighted events with the same relative error, along the first axis.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> print(effective_size(np.array([1.0, 1.0, 1.0, -1.0])))
-    1.0
-    """
-    square: FloatArray = np.square(weights).sum(axis=0)
-    size: FloatArray = np.square(weights.sum(axis=0)) / np.where(square > 0, square, 1.0)
-    return size
 
 
 def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -70,7 +70,7 @@ class ToyEnsemble:
         Number of events the toys were drawn from.
     pool_id
         Sketch of these events; ensembles whose pools share events
-        (:func:`milinfer.toys.pool.share_events`) are not independent.
+        (:func:`milinfer.samples.fingerprints.share_events`) are not independent.
     seed
         Seed of the draw.
     start

@@ -17,14 +17,14 @@ from typing import NamedTuple
 import numpy as np
 
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples.fingerprints import overlap, share_events, sketch
+from milinfer.samples.fingerprints import sketch
 from milinfer.samples.reweighting import JointDensity, joint_density
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.weights import effective_number, mixture_shares
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 
-__all__ = ["Background", "EventPool", "PointPool", "overlap", "share_events", "sketch"]
+__all__ = ["Background", "EventPool", "PointPool"]
 
 _REMEDY = (
     "such an event has no density there: draw toys at the points of the samples (degree=None), or "
@@ -130,7 +130,7 @@ class PointPool(NamedTuple):
             weights.append(w * (expected / total))
         samples = (*self.samples, *(b.sample for b in backgrounds))
         mixed = np.concatenate(weights)
-        return PointPool(samples, mixed, effective_number(mixed), sketch(samples))
+        return PointPool(samples, mixed, effective_number(np.abs(mixed)), sketch(samples))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +172,7 @@ class EventPool:
     @cached_property
     def _density(self) -> JointDensity:
         assert self.degree is not None
-        shares = mixture_shares(self.samples)
+        shares = mixture_shares(s.weights for s in self.samples)
         return joint_density(self.samples, self.degree, shares=shares, remedy=_REMEDY)
 
     @cached_property
@@ -192,7 +192,7 @@ class EventPool:
         if self.degree is None:
             sample = self.samples.at(**point)
             return PointPool(
-                (sample,), sample.weights, effective_number(sample.weights), sketch(sample)
+                (sample,), sample.weights, effective_number(np.abs(sample.weights)), sketch(sample)
             )
         if set(point) != set(self.samples.parameters):
             msg = (
@@ -208,4 +208,6 @@ class EventPool:
                 for w, density, mixture in zip(joint.weights, densities, joint.mixture, strict=True)
             ]
         )
-        return PointPool(self.samples.samples, weights, effective_number(weights), self._sketch)
+        return PointPool(
+            self.samples.samples, weights, effective_number(np.abs(weights)), self._sketch
+        )

@@ -11,21 +11,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ParameterError, SampleError
 from milinfer.likelihood.models import (
+    AnyModel,
     Model,
-    count_model,
-    event_table,
-    has_rate,
+    Table,
+    as_model,
+    event_sums,
     has_seen,
-    is_additive,
     model_tag,
-    scores_bags,
-    segment_llr,
 )
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
@@ -34,14 +32,14 @@ from milinfer.samples.sample import Sample, SampleSet
 from milinfer.toys.draws import STREAM, Draws
 from milinfer.toys.ensemble import PoolInfluence, ToyEnsemble, pool_influence
 from milinfer.toys.pool import Background, EventPool
-from milinfer.typing import Float32Array, FloatArray, IntArray, Point
+from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.parallel import Workers, require_client
 from milinfer.utils.points import only
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Background", "Table", "Tables", "Thrown", "ToyEnsemble", "Toys", "throw"]
+__all__ = ["SegmentSums", "Tables", "Thrown", "Toys", "throw"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +138,7 @@ class Toys:
 
     def run(
         self,
-        models: Sequence[Model],
+        models: Sequence[AnyModel],
         truth: float | Point,
         n_toys: int,
         *,
@@ -184,7 +182,7 @@ class Toys:
 
     def scan(
         self,
-        models: Sequence[Model],
+        models: Sequence[AnyModel],
         truths: Sequence[float | Point],
         n_toys: int,
         *,
@@ -230,22 +228,31 @@ class Toys:
         >>> [e.point for e in toys.scan([oracle], [0.0, 0.3], n_toys=100)["oracle"]]
         [{'c1': 0.0}, {'c1': 0.3}]
         """
-        self._require(models, n_toys, start)
+        sources = [as_model(m) for m in models]
+        self._require(sources, n_toys, start)
         require_client(client, workers)
-        if client is None and any(scores_bags(m) or has_rate(m) for m in models):
+        if client is None and any(m.scores_bags or m.has_rate for m in sources):
             workers = 1
         crew = Workers(workers, client)
-        parameters = models[0].parameters
-        tables = Tables(models)
-        found: dict[str, list[ToyEnsemble]] = {m.name: [] for m in models}
+        parameters = sources[0].parameters
+        whole_streams = any(m.scores_bags for m in sources)
+        tables = Tables(sources)
+        found: dict[str, list[ToyEnsemble]] = {m.name: [] for m in sources}
         for truth in truths:
             point = dict(truth) if isinstance(truth, Mapping) else {only(parameters): float(truth)}
             draws = self._draws(point, start + n_toys)
             _warn_of_signs(draws)
             rows = tables.of(draws.pool.samples)
-            toy_range = range(start, start + n_toys)
-            values, counts = throw(tables.reduced, rows, draws, toy_range, crew, on_toys)
-            for model, table, surfaces in zip(models, rows, values, strict=True):
+            values, counts = throw(
+                tables.sums,
+                rows,
+                draws,
+                range(start, start + n_toys),
+                crew,
+                whole_streams=whole_streams,
+                on_toys=on_toys,
+            )
+            for model, table, surfaces in zip(sources, rows, values, strict=True):
                 continuation, whole, log_rate = self._with_rate(model, surfaces, counts)
                 found[model.name].append(
                     ToyEnsemble(
@@ -323,7 +330,7 @@ class Toys:
         self, model: Model, surfaces: FloatArray, counts: IntArray
     ) -> tuple[Interpolation | ChebyshevBox, FloatArray, FloatArray | None]:
         """Grid and surfaces of the whole likelihood, and ln ν(θ_k)/ν(0) at the model's points."""
-        if self.rate is None or has_rate(model):
+        if self.rate is None or model.has_rate:
             return model.interpolation, surfaces, None
         fixed = sum(b.n_expected for b in self.background)
         nu0 = self._nu(dict.fromkeys(model.parameters, 0.0)) + fixed
@@ -338,15 +345,13 @@ class Toys:
         self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
     ) -> tuple[float, PoolInfluence | None]:
         """Error of Var(θ̂) from the finite pool, and what each part of the pool does to toys."""
-        if scores_bags(model) or has_rate(model):
+        if model.scores_bags or model.has_rate:
             return float("nan"), None
         if self.disjoint:
             return 0.0, None
-        if (counts := count_model(model)) is not None:
-            # Without the errors of its templates Λ is a sum over events.
-            table = counts.bin_llr[table[:, 0].astype(np.int64)]
+        ratios = model.event_ratios(table)
         point = np.array([draws.point[name] for name in model.parameters])
-        found = pool_influence(model.interpolation, table, draws.pool.weights, point, log_rate)
+        found = pool_influence(model.interpolation, ratios, draws.pool.weights, point, log_rate)
         return (float("nan"), None) if found is None else (found.variance_error, found)
 
 
@@ -365,11 +370,12 @@ def _warn_of_signs(draws: Draws) -> None:
     warnings.warn(msg, MilinferWarning, stacklevel=4)
 
 
-Table = FloatArray | Float32Array
+SegmentSums: TypeAlias = Callable[[Table, IntArray, FloatArray, IntArray], FloatArray]
+"""Λ of segments from a table of events: :meth:`~milinfer.likelihood.models.Model.segment_llr`."""
 
 
 class Thrown(NamedTuple):
-    """What models say of toys.
+    """Surfaces and sizes of toys.
 
     Parameters
     ----------
@@ -384,7 +390,7 @@ class Thrown(NamedTuple):
 
 
 class Tables:
-    """What models say about events; a sample in use is never shown to them twice.
+    """Cache of the output of each model for each event.
 
     Parameters
     ----------
@@ -394,43 +400,32 @@ class Tables:
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = models
-        self.reduced = tuple(_as_sum(m) for m in models)
-        self._known: dict[int, list[Table]] = {}
+        # A sum over events needs nothing of its model any more: a network is not sent to workers.
+        self.sums: tuple[SegmentSums, ...] = tuple(
+            event_sums if m.additive else m.segment_llr for m in models
+        )
+        self._by_sample: dict[int, list[Table]] = {}
         self._joined: list[Table] = []
 
     def of(self, samples: tuple[Sample, ...]) -> list[Table]:
         """One table for each model, with the events of all samples; the same list for the same."""
         keys = [id(s) for s in samples]
-        if keys != list(self._known):
-            # What is not in use any more is forgotten.
-            self._known = {
-                k: self._known[k] if k in self._known else [_table(m, s) for m in self._models]
+        if keys != list(self._by_sample):
+            # Tables of samples that are not in use any more are dropped.
+            before = self._by_sample
+            self._by_sample = {
+                k: before[k] if k in before else [_table(m, s) for m in self._models]
                 for k, s in zip(keys, samples, strict=True)
             }
-            columns = zip(*self._known.values(), strict=True)
+            columns = zip(*self._by_sample.values(), strict=True)
             self._joined = [c[0] if len(c) == 1 else np.concatenate(c) for c in columns]
         return self._joined
 
 
 def _table(model: Model, sample: Sample) -> Table:
-    table = event_table(model, sample)
+    table = model.event_table(sample)
     # Sums are float64; converting once is cheaper than for each stream.
     return np.ascontiguousarray(table, dtype=np.float64)
-
-
-class _Sum(NamedTuple):
-    """What is left of a model whose Λ is a sum over events, once it has seen them."""
-
-    name: str
-    parameters: tuple[str, ...]
-    interpolation: Interpolation | ChebyshevBox
-    additive: bool = True
-
-
-def _as_sum(model: Model) -> Model:
-    if not is_additive(model):
-        return model
-    return cast(Model, _Sum(model.name, model.parameters, model.interpolation))
 
 
 class _Part(NamedTuple):
@@ -450,35 +445,40 @@ def _parts(toys: range) -> list[_Part]:
 
 
 def throw(
-    models: Sequence[Model],
+    sums: Sequence[SegmentSums],
     tables: Sequence[Table],
     draws: Draws,
     toys: range,
     crew: Workers,
+    *,
+    whole_streams: bool,
     on_toys: Callable[[int], None] | None,
 ) -> Thrown:
-    """Throw toys and evaluate all models on them.
+    """Generate toys and evaluate all models on them.
 
     Parameters
     ----------
-    models
-        As :attr:`Tables.reduced` has them.
+    sums
+        :attr:`Tables.sums`, one for each model.
     tables
-        What each has to say about each event, from :meth:`Tables.of`.
+        Output of each model for each event, from :meth:`Tables.of`.
     draws
-        Which events are in which toy.
+        The events of each toy.
     toys
         Numbers of the toys, in steps of one.
     crew
-        Where to throw them.
+        Threads or workers to use.
+    whole_streams
+        Evaluate all toys of a stream together, whichever are asked for.  A network gives a bag
+        another last bit when it gets another number of bags with it.
     on_toys
         Called with the number of toys done since the last call.
     """
-    # Which events a toy has, their weights alone tell.
+    # The events of a toy depend on the weights of the pool alone: the samples are not sent.
     bare = replace(draws, pool=draws.pool._replace(samples=()))
-    values: list[list[FloatArray]] = [[] for _ in models]
+    values: list[list[FloatArray]] = [[] for _ in sums]
     counts = []
-    for surfaces, drawn in crew.map(_stream, _parts(toys), models, tables, bare):
+    for surfaces, drawn in crew.map(_stream, _parts(toys), sums, tables, bare, whole_streams):
         for parts, part in zip(values, surfaces, strict=True):
             parts.append(part)
         counts.append(drawn)
@@ -487,16 +487,20 @@ def throw(
     return Thrown([np.concatenate(parts) for parts in values], np.concatenate(counts))
 
 
-def _stream(part: _Part, models: Sequence[Model], tables: Sequence[Table], draws: Draws) -> Thrown:
+def _stream(
+    part: _Part,
+    sums: Sequence[SegmentSums],
+    tables: Sequence[Table],
+    draws: Draws,
+    whole_streams: bool,
+) -> Thrown:
     """Surfaces by each model of some toys, and their numbers of events."""
     first, last = part.first, part.last
-    # What a network makes of one bag depends in the last bit on how many others it gets with it:
-    # always all of the stream.
-    low, high = (0, STREAM) if any(scores_bags(m) for m in models) else (first, last)
+    low, high = (0, STREAM) if whole_streams else (first, last)
     index, counts = draws.stream(part.stream, high)
     offsets = np.concatenate([[0], np.cumsum(counts)])[low : high + 1]
     index = index[offsets[0] : offsets[-1]]
     signs, offsets = draws.signs(index), offsets - offsets[0]
-    pairs = zip(models, tables, strict=True)
-    surfaces = [segment_llr(m, table, index, signs, offsets) for m, table in pairs]
+    pairs = zip(sums, tables, strict=True)
+    surfaces = [evaluate(table, index, signs, offsets) for evaluate, table in pairs]
     return Thrown([s[first - low : last - low] for s in surfaces], counts[first:last])

@@ -118,8 +118,8 @@ def brief(instance: Any, *, leave_out: Sequence[str] = ()) -> str:
         names = [f.name for f in dataclasses.fields(instance) if f.repr]
     else:
         names = list(instance._fields)
-    shown = [f"{n}={_short(getattr(instance, n))}" for n in names if n not in leave_out]
-    return f"{type(instance).__name__}({', '.join(shown)})"
+    texts = [f"{n}={_short(getattr(instance, n))}" for n in names if n not in leave_out]
+    return f"{type(instance).__name__}({', '.join(texts)})"
 
 
 def _short(value: Any) -> str:

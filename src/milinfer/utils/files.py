@@ -61,7 +61,7 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
     (False, 'whole')
     """
     target = Path(path)
-    with _reserved(target, Path.touch) as temporary:
+    with _temporary_beside(target, Path.touch) as temporary:
         try:
             yield temporary
             os.replace(temporary, target)  # noqa: PTH105 - the intent is in the name
@@ -92,7 +92,7 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
     ('newer', 1)
     """
     target = Path(path)
-    with _reserved(target, Path.mkdir) as temporary:
+    with _temporary_beside(target, Path.mkdir) as temporary:
         older = _beside(target)
         try:
             yield temporary
@@ -108,7 +108,7 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
 
 
 @contextmanager
-def _reserved(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+def _temporary_beside(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
     """Make something to write into, locked, beside ``target``, and remove what is left there."""
     if not target.parent.is_dir():
         msg = f"cannot write {target}: the directory {target.parent} does not exist; make it first"
@@ -118,7 +118,7 @@ def _reserved(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
         _remove_left_over(target)
         make(temporary)
         # Writers open the path again, which keeps the lock: it is of the file, not of the name.
-        with _locked(temporary):
+        with _lock(temporary):
             yield temporary
 
 
@@ -136,25 +136,25 @@ def _remove_left_over(target: Path) -> None:
         if not (entry.name.startswith(".partial-") and entry.name.endswith(f"-{target.name}")):
             continue
         # Another process may remove it first, or own it.
-        with suppress(FileNotFoundError, PermissionError), _locked(entry) as lock:
-            if lock and entry.is_dir():
+        with suppress(FileNotFoundError, PermissionError), _lock(entry) as is_ours:
+            if is_ours and entry.is_dir():
                 shutil.rmtree(entry)
-            elif lock:
+            elif is_ours:
                 entry.unlink()
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool | None]:
+def _lock(path: Path) -> Iterator[bool | None]:
     """Lock a file or folder that is there; None where the system or the file system cannot."""
     if os.name == "nt":  # pragma: no cover
         yield None
         return
     descriptor = os.open(path, os.O_RDONLY)
-    locked = None
+    is_locked = None
     try:
         with suppress(OSError):  # some file systems of networks
-            locked = try_lock(descriptor)
-        yield locked
+            is_locked = try_lock(descriptor)
+        yield is_locked
     finally:
         os.close(descriptor)
 

@@ -37,16 +37,16 @@ def lowest_in_box(
 
     span = high - low
 
-    def scaled(unit: FloatArray) -> tuple[float, FloatArray]:
+    def in_unit_box(unit: FloatArray) -> tuple[float, FloatArray]:
         value, slope = function(np.clip(low + unit * span, low, high))
         return value, slope * span
 
-    found = minimize(
-        scaled,
+    result = minimize(
+        in_unit_box,
         (start - low) / span,
         jac=True,
         method="L-BFGS-B",
         bounds=[(0, 1)] * len(low),
         options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 500},
     )
-    return np.asarray(np.clip(low + found.x * span, low, high), dtype=np.float64)
+    return np.asarray(np.clip(low + result.x * span, low, high), dtype=np.float64)

@@ -71,12 +71,12 @@ def require_client(client: Any, workers: int = 1) -> None:
         raise ConfigurationError(msg)
 
 
-def _client_type(asked: str) -> Any:
+def _client_type(feature: str) -> Any:
     """What clients are, if dask is there for what was asked."""
     try:
         from distributed import Client
     except ImportError as error:
-        msg = f"{asked} needs dask.distributed: pip install milinfer[dask]"
+        msg = f"{feature} needs dask.distributed: pip install milinfer[dask]"
         raise ConfigurationError(msg) from error
     return Client
 
@@ -111,11 +111,11 @@ def connected(address: str | None) -> Iterator[Client | None]:
         yield None
         return
     client_type = _client_type("a dask scheduler")
-    where = {"address": address}
+    scheduler = {"address": address}
     if Path(address).is_file():
-        where = {"scheduler_file": address}
+        scheduler = {"scheduler_file": address}
     try:
-        client = client_type(**where, timeout=_CONNECT_SECONDS)
+        client = client_type(**scheduler, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError, KeyError) as error:
         msg = (
             f"no dask scheduler answers at {address} ({error}); give the address that it shows, "
@@ -211,7 +211,7 @@ class Workers:
                     start = stop
                 batch = pending[0]
                 try:
-                    results, seconds, noted = batch.future.result()
+                    results, seconds, worker_warnings = batch.future.result()
                 except CancelledError as error:
                     # What was shared has died with the workers that had it.
                     losses += 1
@@ -232,7 +232,7 @@ class Workers:
                     raise ConfigurationError(msg) from error
                 pending.popleft()
                 losses = 0
-                for warning in noted:
+                for warning in worker_warnings:
                     warnings.warn_explicit(**warning)
                 yield from results
         finally:
@@ -316,17 +316,17 @@ def _work(
     from distributed import get_worker
 
     start = time.perf_counter()
-    noted: list[dict[str, Any]] = []
+    worker_warnings: list[dict[str, Any]] = []
     if get_worker().state.nthreads == 1:
-        with warnings.catch_warnings(record=True) as found:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             results = [function(item, *shared) for item in items]
-        for w in found:
+        for w in caught:
             note = {"category": w.category, "filename": w.filename, "lineno": w.lineno}
-            noted.append({"message": str(w.message), **note})
+            worker_warnings.append({"message": str(w.message), **note})
     else:  # recording warnings is not safe in threads: they stay in the worker's log
         results = [function(item, *shared) for item in items]
-    return results, (time.perf_counter() - start) / len(items), noted
+    return results, (time.perf_counter() - start) / len(items), worker_warnings
 
 
 def require_workers(workers: int) -> None:
@@ -386,15 +386,15 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -
         try:
             while True:
                 try:
-                    item = next(source, pending)
+                    item = next(source)
+                except StopIteration:
+                    break
                 except BaseException:
-                    # what comes before it is given out first, as with one worker
+                    # Results of the items before the error come first, as with one worker.
                     while pending:
                         yield pending.popleft().result()
                     raise
-                if item is pending:
-                    break
-                pending.append(pool.submit(function, item))  # type: ignore[arg-type]
+                pending.append(pool.submit(function, item))
                 if len(pending) > 2 * workers:
                     yield pending.popleft().result()
             while pending:
@@ -413,8 +413,8 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
     """
     end = object()
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = thread.submit(next, items, end)
+        next_item = thread.submit(next, items, end)
+        while (item := next_item.result()) is not end:
+            next_item = thread.submit(next, items, end)
             yield item  # type: ignore[misc]  # the end is no item
             del item  # not two of them, while one is awaited

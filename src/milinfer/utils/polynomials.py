@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import ConfigurationError, ParameterError, TemplateError
+from milinfer.exceptions import ConfigurationError, ParameterError
 from milinfer.typing import FloatArray, IntArray, Point
 
 __all__ = ["PiecewiseCubic", "PolynomialBasis", "PolynomialFit", "Series", "chebyshev_terms"]
@@ -140,12 +140,12 @@ class PolynomialBasis:
 
         Raises
         ------
-        TemplateError
+        ParameterError
             If there are too few points, or they lie so that monomials cannot be told apart.
         """
         if not np.isfinite(theta).all():
             msg = f"{what}: the points {theta.tolist()} are not all finite"
-            raise TemplateError(msg)
+            raise ParameterError(msg)
         n_points = len(np.unique(theta, axis=0))
         if n_points < len(self):
             msg = (
@@ -153,7 +153,7 @@ class PolynomialBasis:
                 f"{len(self)} coefficients and needs as many points; there are {n_points}. Lower "
                 "the degree or add points"
             )
-            raise TemplateError(msg)
+            raise ParameterError(msg)
         span = np.abs(theta).max(axis=0)
         condition = float(np.linalg.cond(self.design(theta / np.where(span > 0, span, 1.0))))
         if not condition < _MAX_CONDITION:
@@ -161,7 +161,7 @@ class PolynomialBasis:
                 f"{what}: the points {theta.tolist()} do not determine a polynomial of degree "
                 f"{self.degree} (condition number {condition:.1g}); spread them"
             )
-            raise TemplateError(msg)
+            raise ParameterError(msg)
 
     def fit(self, theta: FloatArray, values: FloatArray, errors: FloatArray) -> PolynomialFit:
         """Weighted least squares of several quantities at the same points.
@@ -175,7 +175,7 @@ class PolynomialBasis:
 
         Raises
         ------
-        TemplateError
+        ParameterError
             If the points do not determine the polynomial, a value is not finite or an error is
             not positive.
 
@@ -195,7 +195,7 @@ class PolynomialBasis:
                 f"polynomial fit: quantity {q} at {theta[m].tolist()} is {values[m, q]:g} ± "
                 f"{errors[m, q]:g}; values must be finite and errors positive"
             )
-            raise TemplateError(msg)
+            raise ParameterError(msg)
         design = self.design(theta)
         # Monomials of large and small parameters differ by orders of magnitude: scale columns.
         scale = np.abs(design).max(axis=0)
@@ -270,7 +270,7 @@ class PolynomialBasis:
 
         Raises
         ------
-        TemplateError
+        ParameterError
             If the basis points do not determine the polynomial.
 
         Examples
@@ -292,8 +292,8 @@ class PolynomialBasis:
         span = np.abs(theta).max(axis=0)
         design = self.design(theta / np.where(span > 0, span, 1.0))
         _, _, pivots = qr(design.T, pivoting=True, mode="economic")
-        chosen: FloatArray = theta[np.sort(pivots[: len(self)])]
-        return chosen
+        basis_points: FloatArray = theta[np.sort(pivots[: len(self)])]
+        return basis_points
 
 
 def point_matrix(parameters: Sequence[str], points: Sequence[Point]) -> FloatArray:

@@ -66,9 +66,9 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(escape(description), total=total)
-        yield lambda steps: shown.advance(task, steps)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape(description), total=total)
+        yield lambda steps: bar.advance(task, steps)
 
 
 def in_notebook() -> bool:
@@ -81,8 +81,8 @@ def in_notebook() -> bool:
     >>> in_notebook()
     False
     """
-    asked = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    shell = None if asked is None else asked()
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if get_shell is None else get_shell()
     # Google Colab has a subclass of it; IPython in a terminal has another class.
     return any(c.__name__ == "ZMQInteractiveShell" for c in type(shell).__mro__)
 

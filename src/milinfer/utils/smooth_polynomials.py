@@ -185,7 +185,7 @@ class SmoothPolynomial:
             ndf=int(content["ndf"]),
         )  # fmt: skip
 
-    def _scaled(self, theta: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _scaled_points(self, theta: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Points inside the box in scaled parameters, how far they are beyond, and d scaled/dθ."""
         points = np.asarray(theta, dtype=np.float64).reshape(-1, len(self.low))
         # A box without extent in a parameter still needs a scale; the polynomial is flat there.
@@ -196,27 +196,27 @@ class SmoothPolynomial:
 
     def terms(self, theta: ArrayLike) -> FloatArray:
         """Monomials at points (m, n_parameters), continued beyond the box, (m, n_coefficients)."""
-        inside, excess, _ = self._scaled(theta)
+        inside, excess, _ = self._scaled_points(theta)
         terms = self.basis.design(inside)
         if self.beyond == "tangent" and excess.any():
             unit = np.eye(len(self.low), dtype=np.int64)
             for k, axis in enumerate(unit):
-                terms = terms + excess[:, k, None] * _derived(self.basis, inside, axis)
+                terms = terms + excess[:, k, None] * _monomial_derivatives(self.basis, inside, axis)
         return terms
 
     def _gradient_terms(self, theta: ArrayLike) -> FloatArray:
-        inside, excess, scale = self._scaled(theta)
+        inside, excess, scale = self._scaled_points(theta)
         unit = np.eye(len(self.low), dtype=np.int64)
         out = np.empty((len(inside), len(self.low), len(self.basis)))
         for k, axis in enumerate(unit):
-            slope = _derived(self.basis, inside, axis)
+            slope = _monomial_derivatives(self.basis, inside, axis)
             beyond = excess[:, k, None] != 0
             if self.beyond == "flat":
                 slope = np.where(beyond, 0.0, slope)
             else:
                 # The tangent plane itself changes along the parameters that are still inside.
                 bend = sum(
-                    excess[:, j, None] * _derived(self.basis, inside, axis + other)
+                    excess[:, j, None] * _monomial_derivatives(self.basis, inside, axis + other)
                     for j, other in enumerate(unit)
                 )
                 slope = np.where(beyond, slope, slope + bend)
@@ -292,7 +292,9 @@ def fit_smooth(
     return best
 
 
-def _derived(basis: PolynomialBasis, points: FloatArray, orders: IntArray) -> FloatArray:
+def _monomial_derivatives(
+    basis: PolynomialBasis, points: FloatArray, orders: IntArray
+) -> FloatArray:
     """Partial derivatives of the monomials at several points, shape (m, n_coefficients)."""
     exponents = basis.exponents
     factor = np.ones(len(exponents))

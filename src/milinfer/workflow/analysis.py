@@ -1,16 +1,15 @@
-"""The inference half of the main job: one dataset, several methods, toys.
+"""Inference: fit one dataset by several methods and measure all of them on the same toys.
 
-What goes into an analysis and what comes out: data, methods, numbers, files.
+:class:`Analysis` holds samples, trained models and settings, :func:`analyse` runs it, and
+:class:`AnalysisResult` holds the numbers; figures and files are made in :mod:`workflow.report`.
 """
 
 from __future__ import annotations
 
 import html
-import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,23 +30,18 @@ from milinfer.intervals.information import (
     relative_widths,
 )
 from milinfer.intervals.neyman import neyman
-from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.bag_likelihood import BagLikelihood, classifier_output
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.models import Model, is_additive, require_unseen
-from milinfer.likelihood.observables import (
-    Observable,
-    classifier_output,
-    score_observable,
-)
+from milinfer.likelihood.models import Model, require_unseen
+from milinfer.likelihood.observables import Observable, score_observable
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample, SampleSet
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
-from milinfer.toys.toys import ToyEnsemble, Toys
-from milinfer.typing import PathLikeStr
+from milinfer.toys.toys import Toys
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table, measured
-from milinfer.utils.files import atomic_path, write_whole
 from milinfer.utils.progress import progress
 from milinfer.workflow.comparison import (
     Attempts,
@@ -62,7 +56,6 @@ from milinfer.workflow.provenance import Provenance, sample_facts
 if TYPE_CHECKING:
     import pyarrow as pa
     from iminuit.cost import Cost
-    from matplotlib.figure import Figure
     from rich.table import Table
 
 __all__ = ["Analysis", "AnalysisResult", "analyse", "summary_table"]
@@ -83,9 +76,9 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     Warns
     -----
     MilinferWarning
-        If another method fails; it is in `unavailable` of the result then, with the reason.  If one
+        If another method fails; `unavailable` of the result then gives the reason.  If a method
         cannot be calibrated, or has no interval of the data or no belt; `problems` of its result
-        say why, and the rest of it is as trained.
+        gives the reason, and the rest of its result is that of the uncalibrated method.
     """
     model, seed = analysis.model, analysis.seed
     if not len(analysis.data):
@@ -97,45 +90,46 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     models, costs = _methods(analysis, binned, attempts)
     toys, evaluated, belt_toys = _throw(analysis, models, len(analysis.data), truth)
     at_truth = {
-        name: next(e for e in found if e.truth == truth) for name, found in evaluated.items()
+        name: next(e for e in ensembles if e.truth == truth)
+        for name, ensembles in evaluated.items()
     }
-    # pyhf and the oracle stay as their users run them; the learned surface needs its calibration.
+    # pyhf and the oracle are used as their users run them; the learned surfaces are calibrated.
     learned = {m.name for m in analysis.models}
     methods: dict[str, MethodResult] = {}
     belts: dict[str, Belt] = {}
-    for name, found in toys.items():
+    for name, ensembles in toys.items():
         with attempts(name, "toys"):
             methods[name] = assess(
                 name,
-                found,
+                ensembles,
                 at_truth[name],
                 cost=costs[name],
                 calibrated=name in learned,
                 required=False,
                 seed=seed,
             )
-    for name, found in belt_toys.items():
+    for name, ensembles in belt_toys.items():
         if name in methods:
             try:
-                belts[name] = neyman(found, calibration=methods[name].calibration)
+                belts[name] = neyman(ensembles, calibration=methods[name].calibration)
             except MilinferError as error:
                 methods[name] = _with_problem(methods[name], f"no belt: {error}")
     scan = CoverageScan(())
     for name, method in methods.items():
-        shown: dict[str, Calibration | Belt | None] = {}
+        interval_methods: dict[str, Calibration | Belt | None] = {}
         if name == model.name:
-            shown[f"{name}, as trained"] = None
+            interval_methods[f"{name}, as trained"] = None
         if name != model.name or method.applied is not None:
-            shown[name] = method.applied
+            interval_methods[name] = method.applied
         if name == model.name and name in belts:
-            shown[f"{name}, Neyman"] = belts[name]
-        for label, used in shown.items():
-            inside, problem = _inside(evaluated[name], used, label)
-            scan += coverage_scan(inside, {label: used}, warn_of_pool=False)
+            interval_methods[f"{name}, Neyman"] = belts[name]
+        for label, applied in interval_methods.items():
+            inside, problem = _inside(evaluated[name], applied, label)
+            scan += coverage_scan(inside, {label: applied}, warn_of_pool=False)
             if problem:
                 methods[name] = _with_problem(methods[name], problem)
     _warn_of_problems(methods.values())
-    # The toys that the comparison takes I_eff from, so that ratios are those of its numbers.
+    # The comparison takes I_eff from these toys too, so that ratios agree with its numbers.
     ordered = {name: [at_truth[name], *toys[name]] for name in methods}
     widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
     return AnalysisResult(
@@ -156,7 +150,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
 
 
 def _truth(analysis: Analysis) -> float:
-    """Where the methods are compared."""
+    """True value at which the methods are compared."""
     if analysis.truth is not None:
         return analysis.truth
     values = analysis.evaluation.values(analysis.model.parameter)
@@ -172,7 +166,7 @@ def _truth(analysis: Analysis) -> float:
 def _methods(
     analysis: Analysis, binned: dict[str, Templates], attempts: Attempts
 ) -> tuple[list[Model], dict[str, Cost]]:
-    """Every method as a model for toys and as a cost of the data."""
+    """Make every method twice: as a model for toys and as a cost of the data."""
     parameter = analysis.model.parameter
     low, high = analysis.model.interpolation.limits[0]
     fine = Interpolation(np.linspace(low, high, 81), "spline")
@@ -199,16 +193,16 @@ def _with_problem(method: MethodResult, problem: str) -> MethodResult:
 
 
 def _inside(
-    ensembles: Sequence[ToyEnsemble], used: Calibration | Belt | None, label: str
+    ensembles: Sequence[ToyEnsemble], applied: Calibration | Belt | None, label: str
 ) -> tuple[list[ToyEnsemble], str]:
-    """Toys at truths where a calibration or belt is known, and which others there are."""
-    if used is None:
+    """Toys at truths inside a calibration or belt, and a sentence about the others."""
+    if applied is None:
         return list(ensembles), ""
-    low, high = used.limits[0]
+    low, high = applied.limits[0]
     inside = [e for e in ensembles if low <= e.truth <= high]
     beyond = ", ".join(f"{e.truth:g}" for e in ensembles if not low <= e.truth <= high)
-    known = f"no coverage of {label} at {beyond}: it is known from {low:.4g} to {high:.4g}"
-    return inside, known if beyond else ""
+    problem = f"no coverage of {label} at {beyond}: it is known from {low:.4g} to {high:.4g}"
+    return inside, problem if beyond else ""
 
 
 def _warn_of_problems(methods: Iterable[MethodResult]) -> None:
@@ -221,9 +215,10 @@ def _warn_of_problems(methods: Iterable[MethodResult]) -> None:
 def _relative(
     toys: dict[str, list[ToyEnsemble]], histograms: list[str], seed: int
 ) -> tuple[tuple[RelativeWidth, ...], tuple[InformationRatio, ...]]:
-    """Widths over that of the best histogram, information over that of the oracle, or else of it.
+    """Ratios of widths to the best histogram, and of information to the oracle.
 
-    Without toys at a second truth there is no response, and nothing to compare with.
+    Without an oracle the information is compared with that of the best histogram.  Toys at one
+    truth alone give no response, and so no ratios.
     """
     widths: tuple[RelativeWidth, ...] = ()
     if len({e.truth for e in next(iter(toys.values()))}) == 1:
@@ -237,8 +232,8 @@ def _relative(
 
 
 def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagnosis | str:
-    """Checks on events that did not train the model, or why there can be none."""
-    if not is_additive(model):
+    """Diagnose a model on events that did not train it, or say why that is impossible."""
+    if not model.additive:
         return "not diagnosed: its bags are more than the sum of their events"
     reference = float(np.ravel(model.reference)[0])
     for samples in (analysis.evaluation, analysis.classifier_templates):
@@ -257,34 +252,34 @@ def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagn
 
 
 def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
-    """Templates of one feature, of two, and of what the network makes of an event.
+    """Fill templates of one feature, of two features, and of the output of the network.
 
-    Bins of one observable keep the most information at the reference, those of two are quantiles.
+    Bins of one observable keep the most information at the reference; those of two are quantiles.
     """
     model, degree = analysis.model, analysis.degree
     at = {model.parameter: float(np.ravel(model.reference)[0])}
-    found: dict[str, Templates] = {}
+    templates: dict[str, Templates] = {}
 
     def add(name: str, samples: SampleSet, observable: Callable[[], Observable]) -> None:
         with attempts(name, "templates"):
             of = observable()
             edges = fisher_bins(samples, of, analysis.bins, at, degree=degree)
-            found[name] = Templates.from_samples(samples, of, bins=edges, degree=degree)
+            templates[name] = Templates.from_samples(samples, of, bins=edges, degree=degree)
 
     add("pyhf", analysis.templates, lambda: analysis.observable)
     if analysis.second_observable is not None:
         with attempts("pyhf_2d", "templates"):
-            found["pyhf_2d"] = Templates.from_samples(
+            templates["pyhf_2d"] = Templates.from_samples(
                 analysis.templates,
                 (analysis.observable, analysis.second_observable),
                 bins=analysis.bins_2d,
                 degree=degree,
             )
     if (held_out := analysis.classifier_templates) is not None:
-        require_unseen(model, held_out, "a histogram of what it makes of an event")
+        require_unseen(model, held_out, "a histogram of its output")
         add("pyhf_classifier", held_out, lambda: classifier_output(model))
         add("pyhf_score", held_out, lambda: score_observable(model, at[model.parameter]))
-    return found
+    return templates
 
 
 def _throw(
@@ -292,7 +287,7 @@ def _throw(
 ) -> tuple[
     dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]]
 ]:
-    """Toys for calibration (all models), for coverage (all) and for belts (the learned ones)."""
+    """Generate toys for calibration and coverage (all models) and for belts (learned models)."""
     parameter, n, seed = analysis.model.parameter, analysis.n_toys, analysis.seed
     tuning, other = (
         EventPool(s, analysis.weight_degree) for s in (analysis.calibration, analysis.evaluation)
@@ -305,16 +300,16 @@ def _throw(
         (other, seed + 1, models, cover_at),
         (tuning, seed + 2, learned, analysis.belt_at),
     )
-    found = []
+    thrown = []
     with progress("toys", n * sum(len(truths) for *_, truths in jobs)) as advance:
-        for pool, own, shown, truths in jobs:
-            toys = Toys(pool, n_events, own)
-            found.append(
-                toys.scan(shown, truths, n, workers=analysis.workers, on_toys=advance)
+        for pool, seed_of_toys, methods, truths in jobs:
+            toys = Toys(pool, n_events, seed_of_toys)
+            thrown.append(
+                toys.scan(methods, truths, n, workers=analysis.workers, on_toys=advance)
                 if truths
                 else {}
             )
-    return found[0], found[1], found[2]
+    return thrown[0], thrown[1], thrown[2]
 
 
 def _values(samples: SampleSet, parameter: str) -> tuple[float, ...]:
@@ -326,12 +321,12 @@ _DIAGNOSTICS = ("verdict", "passed", "n_events", "reference", "checks")
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What goes in.
+    """Samples, trained models and settings of one analysis.
 
     Parameters
     ----------
     models
-        Trained likelihoods with different names; the first is the one that the report is about.
+        Trained likelihoods with different names; the report is about the first one.
     data
         Dataset to fit.
     templates
@@ -342,31 +337,32 @@ class Analysis:
     evaluation
         Samples of other events, for coverage.
     truth
-        Where the methods are compared; default: the point of the one evaluation sample.
+        True value at which the methods are compared; default: the point of the one evaluation
+        sample.
     weight_degree
-        Degree of the event weights in the parameter; toys can then be thrown anywhere between the
-        samples, each with all events.  None: only where samples are.
+        Degree of the event weights in the parameter; toys can then be generated anywhere between
+        the samples, each from all events.  None: only at the points of the samples.
     calibrate_at, cover_at, belt_at
-        True values of the toys for calibrations, coverage and belts; default: where the samples
-        are, and no belts.
+        True values of the toys for calibrations, coverage and belts; default: the points of the
+        samples, and no belts.
     observable, bins, degree
-        Of the histogram, and of its morphing polynomial.
+        Feature and number of bins of the histogram, and degree of its morphing polynomial.
     second_observable, bins_2d
-        For a histogram of two observables; None leaves it out.
+        Second feature and numbers of bins of a histogram of two observables; None leaves it out.
     mc_stat
         Whether the Monte-Carlo errors of the templates count in the histograms' likelihoods.
     n_toys
-        At each true value.
+        Number of toys at each true value.
     seed
-        Of the toys.
+        Seed of the toys.
     workers
-        Threads that throw them.
+        Number of threads that generate toys.
     classifier_templates
         Held-out samples for the histogram of the classifier output; None leaves that method out.
     oracle_pool
         Sample or samples that normalise the exact likelihood ratio; None leaves the oracle out.
     drawn_features
-        Features to draw in the report; the first three where there are none of these.
+        Features to draw in the report; default if the samples have none of these: the first three.
     title
         Heading of the report.
     simulated
@@ -411,22 +407,23 @@ class AnalysisResult:
     Parameters
     ----------
     analysis, comparison, costs, templates, calibration_toys, evaluation_toys, coverage, belts
-        What went in, and what each method says of the data and the toys.
+        The input, and the results of each method on the data and the toys.
     truth
-        Where the methods are compared.
+        True value at which the methods are compared.
     widths
-        Widths over that of the best histogram; empty where the toys are at one truth only.
+        Widths over that of the best histogram; empty if the toys are at one truth only.
     information
-        I_eff over that of the oracle, or of the best histogram where there is no oracle; likewise.
+        I_eff over that of the oracle, or of the best histogram if there is no oracle; empty if the
+        toys are at one truth only.
     diagnoses
-        Of each learned model, on events that did not train it; a text where there could be none
-        says why.
+        Diagnosis of each learned model on events that did not train it, or a text with the reason
+        why there is none.
     unavailable
-        Methods that failed, by name, and why; they are nowhere else in the result.
+        Methods that failed, by name, with the reason; they appear nowhere else in the result.
     provenance
-        Files, seeds, settings and steps, as far as the caller of :func:`analyse` knows them.
+        Files, seeds, settings and steps; the caller of :func:`analyse` fills them in.
     extra
-        More for ``summary.json``.
+        Further entries of ``summary.json``.
     """
 
     analysis: Analysis
@@ -455,8 +452,8 @@ class AnalysisResult:
         parts = [self.comparison._repr_html_(), self.coverage._repr_html_()]
         parts += [html_table(header, rows)] if rows else []
         parts += [
-            f"<p>{html.escape(f'{name} is not available: {found.reason}')}</p>"
-            for name, found in self.unavailable.items()
+            f"<p>{html.escape(f'{name} is not available: {failure.reason}')}</p>"
+            for name, failure in self.unavailable.items()
         ]
         parts += [
             f"<p>{html.escape(f'{m.name}: {problem}')}</p>"
@@ -466,14 +463,14 @@ class AnalysisResult:
         return f"<div><p>{html.escape(title)}</p>{''.join(parts)}</div>"
 
     def to_table(self) -> pa.Table:
-        """One row for each method; see :meth:`milinfer.Comparison.to_table`.
+        """One row for each method; see :meth:`milinfer.workflow.Comparison.to_table`.
 
         Coverage at all truths is ``coverage.to_table()``.
         """
         return self.comparison.to_table()
 
     def neyman_interval(self, name: str, cl: float) -> ConfidenceSet | None:
-        """Neyman interval of the data by one method, where it has a belt."""
+        """Neyman interval of the data by one method, or None if it has no belt."""
         cost = self.costs[name]
         if name not in self.belts or not isinstance(cost, LikelihoodCost):
             return None
@@ -484,10 +481,10 @@ class AnalysisResult:
         methods = self.comparison.to_dict()
         for name in self.belts:
             for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
-                found = self.neyman_interval(name, cl)
-                assert found is not None
-                methods[name][key] = [list(pair) for pair in found.intervals]
-                methods[name][f"{key}_error"] = [list(pair) for pair in found.errors]
+                interval = self.neyman_interval(name, cl)
+                assert interval is not None
+                methods[name][key] = [list(pair) for pair in interval.intervals]
+                methods[name][f"{key}_error"] = [list(pair) for pair in interval.errors]
         for m in self.comparison:
             if m.problems:
                 methods[m.name]["problems"] = list(m.problems)
@@ -501,15 +498,15 @@ class AnalysisResult:
             "n_events": len(self.analysis.data),
             **methods,
             "not_available": {
-                name: {"stage": found.stage, "reason": found.reason}
-                for name, found in self.unavailable.items()
+                name: {"stage": failure.stage, "reason": failure.reason}
+                for name, failure in self.unavailable.items()
             },
             "coverage_scan": self.coverage.to_dict(),
             "width_over_best_histogram": {w.name: [w.ratio, w.error] for w in self.widths},
             "diagnostics": {
                 name: {"verdict": d}
                 if isinstance(d, str)
-                # Without the histograms and curves, which are in the figures.
+                # Histograms and curves are left out: they are in the figures.
                 else {k: v for k, v in d.to_dict().items() if k in _DIAGNOSTICS}
                 for name, d in self.diagnoses.items()
             },
@@ -518,9 +515,9 @@ class AnalysisResult:
         }
 
     def _provenance(self) -> dict[str, Any]:
-        """Versions, seeds, inputs and steps; the seeds and samples of the analysis among them."""
+        """Versions, seeds, inputs and steps, with the seeds and samples of the analysis itself."""
         a = self.analysis
-        known = self.provenance.to_dict()
+        facts = self.provenance.to_dict()
         seeds = {
             "toys for calibration, bootstraps, diagnostics": a.seed,
             "toys for coverage": a.seed + 1,
@@ -539,38 +536,14 @@ class AnalysisResult:
             roles["normalisation of the oracle"] = [pool] if isinstance(pool, Sample) else [*pool]
         return {
             "seed": a.seed,
-            **known,
-            "seeds": seeds | known["seeds"],
+            **facts,
+            "seeds": seeds | facts["seeds"],
             "samples": [sample_facts(role, samples) for role, samples in roles.items()],
         }
 
-    def figures(self) -> dict[str, tuple[Figure, str]]:
-        """Figures with captions, by file name."""
-        from milinfer.workflow.report import figures
-
-        return figures(self)
-
-    def write(self, directory: PathLikeStr) -> None:
-        """Write ``summary.json``, ``report.html`` and the figures (PNG and SVG)."""
-        from milinfer.workflow.html_report import svg_text
-        from milinfer.workflow.report import build_report
-
-        out = Path(directory)
-        (out / "plots").mkdir(parents=True, exist_ok=True)
-        drawn: dict[str, tuple[Figure | str, str]] = {}
-        for name, (figure, caption) in self.figures().items():
-            svg = svg_text(figure)
-            write_whole(out / "plots" / f"{name}.svg", svg)
-            figure.set_layout_engine("none")  # as it was laid out; again would take as long
-            with atomic_path(out / "plots" / f"{name}.png") as temporary:
-                figure.savefig(temporary, dpi=150)
-            drawn[name] = svg, caption
-        write_whole(out / "summary.json", json.dumps(self.summary(), indent=2) + "\n")
-        build_report(self, drawn).write(out / "report.html")
-
 
 def _coverage_errors(summary: dict[str, Any]) -> str:
-    """Errors of the coverages, of the toys and of the events that they share."""
+    """Errors of the coverages: from the number of toys, and from the events that toys share."""
     methods = [m for m in summary.values() if isinstance(m, dict) and "coverage68_error" in m]
     if not methods:
         return ""

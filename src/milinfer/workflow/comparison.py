@@ -1,7 +1,4 @@
-"""Methods side by side on the same data and the same pseudo-experiments.
-
-Methods that gave no result, and why: one that fails must not end a comparison of several.
-"""
+"""Compare methods on the same data and the same toys; a method that fails does not end the rest."""
 
 from __future__ import annotations
 
@@ -20,8 +17,7 @@ from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import Coverage, coverage, require_other_events
 from milinfer.intervals.information import Information, information
 from milinfer.likelihood.fits import Interval, profile_interval
-from milinfer.toys.ensemble import require_unseen_toys
-from milinfer.toys.toys import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble, require_unseen_toys
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import arrow_table, html_table, measured, rich_table
 
@@ -44,27 +40,28 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """One method: its intervals on the data, and what toys say of it.
+    """Intervals of one method on the data, and its information and coverage on toys.
 
     Parameters
     ----------
     name
-        Method.
+        Name of the method.
     intervals
-        68.27 % and 95.45 % intervals of the dataset, with the calibration where `calibrated`.
+        68.27 % and 95.45 % intervals of the dataset, calibrated if `calibrated`.
     calibrated
         Whether c_cicc and bias were applied to intervals and coverage.
     calibration
-        Constants and bias from the calibration toys (reported also where not applied); None where
-        there can be none.
+        Constants and bias from the calibration toys (reported even if not applied); None if the
+        method cannot be calibrated.
     information
-        From the evaluation toys.
+        Information and response, from the evaluation toys.
     coverages, coverages_raw
-        On the evaluation toys, as applied and without calibration; 68.27 % and 95.45 %.
+        Coverage of the 68.27 % and 95.45 % intervals on the evaluation toys, as applied and without
+        calibration.
     fit_seconds
-        Of both intervals of the dataset (MIGRAD, HESSE, MINOS twice); NaN without a dataset.
+        Time of both intervals of the dataset (MIGRAD, HESSE, MINOS twice); NaN without a dataset.
     problems
-        Why there is no calibration or belt, or there are no intervals of the dataset.
+        Reasons why a calibration, a belt or the intervals of the dataset are missing.
     """
 
     name: str
@@ -79,13 +76,13 @@ class MethodResult:
 
     @property
     def applied(self) -> Calibration | None:
-        """The calibration, where it is applied."""
+        """The calibration if it is applied, else None."""
         return self.calibration if self.calibrated else None
 
     def __repr__(self) -> str:
-        found = self.information
+        info_eff = measured(self.information.info_eff, self.information.info_eff_error)
         return (
-            f"MethodResult({self.name}, I_eff = {measured(found.info_eff, found.info_eff_error)}, "
+            f"MethodResult({self.name}, I_eff = {info_eff}, "
             f"coverage {self.coverages[0].coverage:.1%})"
         )
 
@@ -109,10 +106,10 @@ class MethodResult:
             }
             if self.applied is not None:
                 fitted["estimate_calibration_error"] = self.applied.estimate_error(inner.estimate)
-                for key, found in (("interval68", inner), ("interval95", outer)):
-                    ends = (found.low, found.high)
+                for key, interval in (("interval68", inner), ("interval95", outer)):
+                    ends = (interval.low, interval.high)
                     fitted[f"{key}_calibration_error"] = list(
-                        self.applied.end_errors(found.estimate, ends, found.cl)
+                        self.applied.end_errors(interval.estimate, ends, interval.cl)
                     )
         constants: dict[str, float | None] = dict.fromkeys(_CONSTANTS)
         if self.calibration is not None:
@@ -140,7 +137,7 @@ class MethodResult:
             "bartlett_ratio_error": self.information.bartlett_ratio_error,
             "coverage68": self.coverages[0].coverage,
             "coverage68_error": self.coverages[0].error,
-            "coverage68_pool_error": _known(self.coverages[0].pool_error),
+            "coverage68_pool_error": _finite_or_none(self.coverages[0].pool_error),
             "coverage95": self.coverages[1].coverage,
             "coverage95_error": self.coverages[1].error,
             "coverage68_uncalibrated": self.coverages_raw[0].coverage,
@@ -149,7 +146,7 @@ class MethodResult:
         }
 
 
-def _known(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
@@ -172,7 +169,7 @@ _TYPES: Mapping[str, type] = {
 }
 
 
-def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Figures with two columns for each pair."""
     flat: dict[str, Any] = {}
     for name, value in figures.items():
@@ -258,14 +255,16 @@ class Comparison:
         Columns: ``method`` and those of :meth:`MethodResult.to_dict`, an interval and its errors as
         two columns, such as ``interval68.low`` and ``interval68.high``.
         """
-        return arrow_table(_TYPES, [{"method": m.name, **_flat(m.to_dict())} for m in self.methods])
+        return arrow_table(
+            _TYPES, [{"method": m.name, **_columns(m.to_dict())} for m in self.methods]
+        )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Figures of every method by name."""
         return {m.name: m.to_dict() for m in self.methods}
 
     def to_json(self) -> str:
-        """The same as JSON text."""
+        """Figures of every method as JSON text."""
         return json.dumps(self.to_dict(), indent=2)
 
 
@@ -284,21 +283,22 @@ def assess(
     Parameters
     ----------
     name
-        Of the method.
+        Name of the method.
     calibration_toys
         Ensembles at several true values.
     evaluation_toys
-        At the truth, from other events.
+        Ensemble at the truth, from other events.
     cost
-        Of the dataset, without calibration.
+        Cost of the dataset, without calibration.
     calibrated
         Whether to apply the calibration to intervals and coverage.  False leaves the method as
         its users run it: pyhf with asymptotic intervals, the oracle as it is.
     required
         Whether calibration and fit must succeed.  If not, a method that cannot be calibrated stays
-        as it is, one that cannot be fitted has no intervals, and `problems` of the result say why.
+        as it is, one that cannot be fitted has no intervals, and `problems` of the result gives the
+        reasons.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Raises
     ------
@@ -315,8 +315,8 @@ def assess(
     raw = covered = _coverages(evaluation_toys, None)
     with warnings.catch_warnings():
         if not calibrated:
-            # Only reported: a histogram of few events may well have a response that turns around,
-            # and is then described by a line.
+            # The calibration is reported only: the response of a histogram of few events may turn
+            # around, and a straight line then describes it.
             warnings.simplefilter("ignore", MilinferWarning)
         try:
             calibration = calibrate(calibration_toys, seed=seed)
@@ -326,7 +326,7 @@ def assess(
             if required:
                 raise
             calibration = None
-            if calibrated:  # of others it is only reported
+            if calibrated:  # else the calibration is not applied, and its absence is no problem
                 problems.append(f"not calibrated: {str(error).removeprefix(f'{name}: ')}")
         measured = information(evaluation_toys, [*calibration_toys, evaluation_toys])
     applied = calibration if calibrated else None
@@ -356,7 +356,7 @@ def assess(
 
 
 def _coverages(toys: ToyEnsemble, applied: Calibration | None) -> tuple[Coverage, Coverage]:
-    # The pool errors are in the result; who compares methods reads them there.
+    # No warning of pool errors: they are in the result.
     inner, outer = (coverage(toys, applied, cl, warn_of_pool=False) for cl in (CL68, CL95))
     return inner, outer
 
@@ -364,7 +364,7 @@ def _coverages(toys: ToyEnsemble, applied: Calibration | None) -> tuple[Coverage
 def _intervals(
     name: str, cost: Cost, parameter: str, applied: Calibration | None
 ) -> tuple[Interval, Interval]:
-    """Both intervals of the data."""
+    """Intervals of the data at 68.27 % and 95.45 %."""
     from milinfer.likelihood.cost import LikelihoodCost
 
     if applied is None:
@@ -390,13 +390,13 @@ def compare(
     Parameters
     ----------
     calibration_toys, evaluation_toys
-        By method; from :meth:`milinfer.Toys.run`, which throws the same toys for all.
+        Ensembles by method, from :meth:`milinfer.Toys.run`, which generates the same toys for all.
     costs
         Cost of the dataset by method; methods without one are assessed on toys alone.
     uncalibrated
         Methods whose calibration is reported but not applied.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
     return Comparison(
         tuple(
@@ -415,7 +415,7 @@ def compare(
 
 Stage = Literal["templates", "fit", "oracle", "calibration", "toys"]
 
-# Settings of an analysis, by what they bear on.
+# Settings of an analysis that can help if a stage fails.
 _SETTINGS: dict[Stage, str] = {
     "templates": "observable, bins, bins_2d, degree, held_out, and the sizes of the samples",
     "fit": "observable, bins, mc_stat, and the range of the training points",
@@ -426,7 +426,7 @@ _SETTINGS: dict[Stage, str] = {
 
 
 def advice(stage: Stage) -> str:
-    """Which settings bear on a part of a method.
+    """Name the settings that bear on a stage of a method.
 
     Examples
     --------
@@ -442,11 +442,11 @@ class Unavailable(NamedTuple):
     Parameters
     ----------
     name
-        Method.
+        Name of the method.
     stage
-        What could not be done.
+        Stage that failed.
     reason
-        The error, in its own words.
+        Message of the error.
     """
 
     name: str
@@ -455,22 +455,22 @@ class Unavailable(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """Which settings bear on it."""
+        """Settings that bear on the stage that failed."""
         return advice(self.stage)
 
 
 class Attempts:
-    """Lets methods fail one by one.
+    """Keeps the errors of methods, so that one that fails does not end the rest.
 
     Parameters
     ----------
     required
-        Methods whose failure is an error; it gets a note that says which settings bear on it.
+        Methods whose errors are raised, with a note that names the settings that bear on them.
 
     Attributes
     ----------
     failed
-        Methods that failed, by name.
+        Failures by name of the method.
 
     Examples
     --------
@@ -490,25 +490,25 @@ class Attempts:
 
     @contextmanager
     def __call__(self, name: str, stage: Stage) -> Iterator[None]:
-        """Do a part of a method.
+        """Run a stage of a method in the ``with`` block.
 
         Raises
         ------
         MilinferError
-            If the method is required and its part fails.
+            If the method is required and the stage fails.
 
         Warns
         -----
         MilinferWarning
-            If another fails; it is in `failed` then.
+            If the stage of another method fails; `failed` then holds it.
         """
         try:
             yield
         except MilinferError as error:
-            found = Unavailable(name, stage, str(error).removeprefix(f"{name}: "))
+            failure = Unavailable(name, stage, str(error).removeprefix(f"{name}: "))
             if name in self.required:
-                error.add_note(found.advice)
+                error.add_note(failure.advice)
                 raise
-            self.failed[name] = found
-            msg = f"{name} is not available: {found.reason} ({found.advice})"
+            self.failed[name] = failure
+            msg = f"{name} is not available: {failure.reason} ({failure.advice})"
             warnings.warn(msg, MilinferWarning, stacklevel=3)

@@ -1,11 +1,7 @@
-"""``analysis.toml``: one file that says a whole analysis, checked to the last key.
+"""The configuration of an analysis: its sections, reading ``analysis.toml``, and a template of it.
 
 The sections are classes, so that the same analysis can be written in Python; their attributes are
-the keys of the file.  What is wrong is reported all at once, by key, with the values allowed.
-
-``analysis.toml`` read: what is wrong is said all at once, by key, with the values allowed.
-
-The commented ``analysis.toml`` that an analysis begins with.
+the keys of the file.  Reading a file reports all mistakes at once, by key, with the values allowed.
 """
 
 from __future__ import annotations
@@ -36,7 +32,6 @@ __all__ = [
     "ToysSection",
     "TrackingSection",
     "init_analysis",
-    "read_configuration",
 ]
 
 
@@ -51,7 +46,7 @@ class _Section(BaseModel):
 
 
 class AnalysisSection(_Section):
-    """``[analysis]``: what all steps share.
+    """``[analysis]``: settings that all steps share.
 
     Attributes
     ----------
@@ -60,9 +55,9 @@ class AnalysisSection(_Section):
     out
         Folder of all results, relative to the configuration file.
     seed
-        Fixes splits, trainings and toys.
+        Seed of splits, trainings and toys.
     workers
-        Threads that read files and throw toys.
+        Number of threads that read files and generate toys.
     """
 
     title: str = "Analysis"
@@ -72,21 +67,21 @@ class AnalysisSection(_Section):
 
 
 class FilesSection(_Section):
-    """``[[samples.train]]`` and its like: files of one parameter point.
+    """``[[samples.train]]``, ``[[samples.tune]]``, ``[[samples.evaluate]]``: files of one point.
 
     Attributes
     ----------
     path
         File, list of files, or pattern with ``*``; relative to the configuration file.
     point
-        Parameter point; not needed where the file says it.
+        Parameter point; not needed if the file stores it.
     process
-        Name of the process; likewise.
+        Name of the process; not needed if the file stores it.
     cross_section
-        In pb, after the selection; for flat files of columns, which do not say it.
+        Cross-section in pb after the selection, for flat files of columns, which do not store it.
     weight, tree
-        Names of the column of weights and of the tree in flat files; ``weight = ""`` where events
-        have none.
+        Names of the column of weights and of the tree in flat files; ``weight = ""`` if events have
+        no weights.
     """
 
     path: Paths
@@ -110,12 +105,12 @@ class SamplesSection(_Section):
         Files to train on and to fill histograms with.
     tune, evaluate
         Files for toys that tune calibrations and belts, and for toys that measure coverage; without
-        them these are split off `train` by event.
+        them, events for both are split off `train`.
     fractions
-        Of the files of `train` that tune and evaluate, where these have none of their own.
+        Fractions of the events of `train` to tune and to evaluate with, if these have no files.
     held_out
-        Fraction of what is left that trains nothing and fills the histogram of the network's
-        output.
+        Fraction of the remaining events that is not trained on and fills the histogram of the
+        network's output.
     """
 
     features: str | list[str] = "vbf_2l2j"
@@ -140,48 +135,52 @@ class SamplesSection(_Section):
 
     @model_validator(mode="after")
     def _same_parameters(self) -> SamplesSection:
-        known: dict[frozenset[str], str] = {}
+        first_keys: dict[frozenset[str], str] = {}
         for role in ("train", "tune", "evaluate"):
             for k, section in enumerate(getattr(self, role), start=1):
                 if section.point is not None:
-                    known.setdefault(frozenset(section.point), f"{role}[{k}].point")
-        if len(known) > 1:
-            given = "; ".join(
-                f"{key} has {', '.join(sorted(names)) or 'none'}" for names, key in known.items()
+                    first_keys.setdefault(frozenset(section.point), f"{role}[{k}].point")
+        if len(first_keys) > 1:
+            parameters = "; ".join(
+                f"{key} has {', '.join(sorted(names)) or 'none'}"
+                for names, key in first_keys.items()
             )
-            msg = f"points have different parameters: {given}; give the same to all"
+            msg = f"points have different parameters: {parameters}; give the same to all"
             raise ValueError(msg)
         return self
 
 
 class DataSection(_Section):
-    """``[data]``: the events to measure with.
+    """``[data]``: the dataset to fit.
 
     Attributes
     ----------
     path
         File, list of files, or pattern with ``*``.
     weight, tree
-        As for samples.
+        See :class:`FilesSection`.
+    simulated
+        Whether the events are simulated at ``toys.truth``; the report then says so.
     """
 
     path: Paths
     weight: str | None = None
     tree: str | None = None
+    simulated: bool = False
 
 
 class ModelSection(_Section):
-    """``[[model]]``: a network; the first of several is the one that the report is about.
+    """``[[model]]``: a network; the report is about the first of several.
 
     Attributes
     ----------
     name
-        Of the method in tables and files; default: of the head.
+        Name of the method in tables and files; default: that of the head.
     head, labels, order, pooling, bag_size, ensemble, reference
         See :class:`milinfer.BagLikelihood`.
     epochs, batch_events
-        Of the training; default: of the head, and where that has none, batches that make 20 steps
-        of an epoch.
+        Settings of the training; default: those of the head, or batches that make 20 steps of an
+        epoch.
     """
 
     name: Name | None = None
@@ -199,7 +198,7 @@ class ModelSection(_Section):
 
     @property
     def title(self) -> str:
-        """Name, given or from the head."""
+        """The configured name, or that of the head."""
         if self.name is not None:
             return self.name
         return self.head + ("-joint" if self.labels == "joint" else "")
@@ -211,19 +210,22 @@ class ToysSection(_Section):
     Attributes
     ----------
     number
-        At each true value.
+        Number of toys at each true value.
     truth
-        Where the methods are compared.
+        True value at which the methods are compared.
     weight_degree
-        Degree of the event weights in the parameter, where events carry weights at other points;
-        toys can then be thrown at any true value.
+        Degree of the event weights in the parameter, if events carry weights at other points; toys
+        can then be generated at any true value.
     calibrate_at, cover_at
-        True values for calibration and coverage; default: in the inner half of the range, where
-        samples are, or 7 and 5 values with `weight_degree`.
+        True values for calibration and coverage; default: the points of samples in the inner half
+        of the range, or 7 and 5 values with `weight_degree`.
     belt_at
-        True values for a Neyman belt; none without.
+        True values for a Neyman belt; default: no belt.
     oracle
-        Whether to run the exact likelihood ratio of the weights beside the others.
+        Whether to add the exact likelihood ratio of the weights as a method.
+    oracle_at
+        Parameter point of the sample to tune with that normalises this ratio; default: the samples
+        of all points.
     """
 
     number: Annotated[int, Field(ge=100)] = 2000
@@ -233,11 +235,15 @@ class ToysSection(_Section):
     cover_at: list[float] = []
     belt_at: list[float] = []
     oracle: bool = False
+    oracle_at: float | None = None
 
     @model_validator(mode="after")
     def _oracle_needs_weights(self) -> ToysSection:
         if self.oracle and self.weight_degree is None:
             msg = "oracle = true takes the exact ratio from event weights: give weight_degree"
+            raise ValueError(msg)
+        if self.oracle_at is not None and not self.oracle:
+            msg = "oracle_at normalises the exact ratio: give oracle = true, or leave it out"
             raise ValueError(msg)
         return self
 
@@ -248,13 +254,16 @@ class TemplatesSection(_Section):
     Attributes
     ----------
     observable, bins
-        Feature, and number of bins of most information.
+        Feature, and number of bins, which keep the most information.
     second_observable, bins_2d
-        For a histogram of two features; none without.
+        Second feature and numbers of bins of a histogram of two features; default: no such
+        histogram.
     degree
-        Of the morphing polynomial in the parameter.
+        Degree of the morphing polynomial in the parameter.
     mc_stat
-        Whether the errors of the templates count.
+        Whether the Monte-Carlo errors of the templates enter the fit.
+    held_out
+        Whether the events held out from the training are added to the histograms of features.
     """
 
     observable: str = "d_phi_qq"
@@ -263,25 +272,26 @@ class TemplatesSection(_Section):
     bins_2d: tuple[Positive, Positive] = (8, 4)
     degree: Positive = 4
     mc_stat: bool = True
+    held_out: bool = False
 
 
 class TrackingSection(_Section):
-    """``[tracking]``: an experiment tracker that is told what a run does; none without.
+    """``[tracking]``: an experiment tracker that records a run; without this section there is none.
 
     Attributes
     ----------
     to
-        Which one; MLflow and Weights & Biases need the extras ``mlflow`` and ``wandb``.
+        Name of the tracker; MLflow and Weights & Biases need the extras ``mlflow`` and ``wandb``.
     experiment
         Name of the experiment (MLflow), project (Weights & Biases) or folder (TensorBoard).
     run
-        Name of the run; default: of the time, or one that the tracker makes up.
+        Name of the run; default: the time, or one that the tracker chooses.
     store
         Folder of the runs, relative to the configuration file (TensorBoard: ``tensorboard`` in the
         folder of the results, Weights & Biases: that folder), or tracking URI (MLflow: as MLflow is
         configured).
     offline
-        Keep runs of Weights & Biases in the folder, and send nothing.
+        Keep runs of Weights & Biases in the folder and send nothing.
     """
 
     to: Literal["tensorboard", "mlflow", "wandb"]
@@ -299,16 +309,16 @@ class TrackingSection(_Section):
 
 
 class AnalysisConfig(_Section):
-    """A whole analysis.
+    """Configuration of an analysis.
 
-    Attributes
+    Parameters
     ----------
     analysis, samples, data, model, toys, templates, tracking
-        Sections.
+        Sections of the file.
     folder
-        Relative paths start here.
+        Folder that relative paths start at.
     source
-        The file, for messages.
+        Path of the file, for messages.
 
     Examples
     --------
@@ -332,7 +342,7 @@ class AnalysisConfig(_Section):
 
     @model_validator(mode="after")
     def _names_differ(self) -> AnalysisConfig:
-        # Names of folders, and some file systems do not tell A from a.
+        # Models are saved in folders of these names, and some file systems do not tell A from a.
         titles = [m.title.lower() for m in self.model]
         twice = sorted({m.title for m in self.model if titles.count(m.title.lower()) > 1})
         if twice:
@@ -340,45 +350,93 @@ class AnalysisConfig(_Section):
             raise ValueError(msg)
         return self
 
+    @classmethod
+    def from_file(cls, path: PathLikeStr) -> AnalysisConfig:
+        r"""Read and check ``analysis.toml``.
+
+        Parameters
+        ----------
+        path
+            TOML file; relative paths in it start at its folder.
+
+        Raises
+        ------
+        ConfigurationError
+            Names every key that is wrong, with the values allowed.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "analysis.toml")
+        ...     _ = file.write_text('[data]\npath = "d.root"\n[samples]\ntrain = []\n')
+        ...     AnalysisConfig.from_file(file)
+        Traceback (most recent call last):
+        ...
+        milinfer.exceptions.ConfigurationError: .../analysis.toml:
+          samples.train: List should have at least 1 item after validation, not 0
+        """
+        source = Path(path)
+        content = _read_toml(source)
+        for key in ("folder", "source"):
+            if key in content:
+                msg = f"{source}:\n  {key}: unknown key; paths are relative to the file"
+                raise ConfigurationError(msg)
+        try:
+            # As JSON, where an array may be a tuple; dates, which JSON does not have, fit no key.
+            places = {"folder": str(source.parent), "source": str(source)}
+            plain = json.dumps({**content, **places}, default=str)
+        except (RecursionError, ValueError) as error:
+            msg = (
+                f"{source}: tables nested too deep, or a number of too many digits ({error}); "
+                "correct it"
+            )
+            raise ConfigurationError(msg) from error
+        try:
+            return cls.model_validate_json(plain)
+        except ValidationError as error:
+            lines = [f"  {_problem(problem)}" for problem in error.errors()]
+            raise ConfigurationError("\n".join([f"{source}:", *dict.fromkeys(lines)])) from error
+
     @property
     def out(self) -> Path:
         """Folder of the results."""
         return self.folder / self.analysis.out
 
     def files(self, paths: str | Sequence[str]) -> tuple[Path, ...]:
-        """The files that a ``path`` means, sorted within each pattern.
+        """Files that match a ``path`` of the configuration, sorted within each pattern.
 
         Raises
         ------
         ConfigurationError
-            If there is none.
+            If no file matches.
         """
-        found: list[Path] = []
+        file_paths: list[Path] = []
         of = "" if self.source is None else f"{self.source}: "
         for text in [paths] if isinstance(paths, str) else paths:
-            given = self.folder / text
+            path = self.folder / text
             if "\0" in text:
                 msg = f"{of}the path {text!r} has a zero byte; correct it"
                 raise ConfigurationError(msg)
             try:
                 if not any(c in text for c in "*?["):
-                    matches = [given] if given.is_file() else []
+                    matches = [path] if path.is_file() else []
                 else:
-                    start = Path(given.anchor) if given.is_absolute() else Path()
-                    pattern = str(given.relative_to(start))
+                    start = Path(path.anchor) if path.is_absolute() else Path()
+                    pattern = str(path.relative_to(start))
                     matches = sorted(p for p in start.glob(pattern) if p.is_file())
             except (ValueError, NotImplementedError) as error:
-                msg = f"{of}{text!r} is no pattern of files ({error}); correct the path"
+                msg = f"{of}{text!r} is not a pattern of files ({error}); correct the path"
                 raise ConfigurationError(msg) from error
             except OSError as error:  # a name that is too long, a folder that may not be read
-                shown = text if len(text) < 200 else f"{text[:200]}…"
-                msg = f"{of}cannot look for {shown!r} ({error.strerror}); correct the path"
+                short = text if len(text) < 200 else f"{text[:200]}…"
+                msg = f"{of}cannot look for {short!r} ({error.strerror}); correct the path"
                 raise ConfigurationError(msg) from error
             if not matches:
                 msg = f"{of}no file {text!r} in {self.folder.resolve()}; correct the path"
                 raise ConfigurationError(msg)
-            found += matches
-        return tuple(found)
+            file_paths += matches
+        return tuple(file_paths)
 
 
 _LARGEST = 1 << 20
@@ -386,32 +444,8 @@ _PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
 _DEEP = re.compile(rf"(?<![\w-])(?:{_PART}){{32}}")
 
 
-def read_configuration(path: PathLikeStr) -> AnalysisConfig:
-    r"""Read and check ``analysis.toml``.
-
-    Parameters
-    ----------
-    path
-        TOML file; relative paths in it start at its folder.
-
-    Raises
-    ------
-    ConfigurationError
-        Names every key that is wrong, with the values allowed.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "analysis.toml")
-    ...     _ = file.write_text('[data]\npath = "d.root"\n[samples]\ntrain = []\n')
-    ...     read_configuration(file)
-    Traceback (most recent call last):
-    ...
-    milinfer.exceptions.ConfigurationError: .../analysis.toml:
-      samples.train: List should have at least 1 item after validation, not 0
-    """
-    source = Path(path)
+def _read_toml(source: Path) -> dict[str, Any]:
+    """Content of a TOML file; refuses files that no configuration can look like."""
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -429,63 +463,44 @@ def read_configuration(path: PathLikeStr) -> AnalysisConfig:
         )
         raise ConfigurationError(msg)
     try:
-        content = tomllib.loads(text)
+        return tomllib.loads(text)
     except RecursionError as error:
         msg = f"{source}: lists or tables are nested too deep; nothing known needs that, correct it"
         raise ConfigurationError(msg) from error
     except ValueError as error:  # also of numbers with too many digits
         msg = f"{source} is not TOML: {error}; correct it"
         raise ConfigurationError(msg) from error
-    for own in ("folder", "source"):
-        if own in content:
-            msg = f"{source}:\n  {own}: unknown key; paths are relative to the file"
-            raise ConfigurationError(msg)
-    try:
-        # As JSON, where an array may be a tuple; dates, which JSON does not have, fit no key.
-        own_keys = {"folder": str(source.parent), "source": str(source)}
-        plain = json.dumps({**content, **own_keys}, default=str)
-    except (RecursionError, ValueError) as error:
-        msg = (
-            f"{source}: tables nested too deep, or a number of too many digits ({error}); "
-            "correct it"
-        )
-        raise ConfigurationError(msg) from error
-    try:
-        return AnalysisConfig.model_validate_json(plain)
-    except ValidationError as error:
-        lines = [f"  {_problem(problem)}" for problem in error.errors()]
-        raise ConfigurationError("\n".join([f"{source}:", *dict.fromkeys(lines)])) from error
 
 
 def _problem(problem: Mapping[str, Any]) -> str:
     """One line about one key."""
-    # Members of a union add their type to the place; only the key helps.
+    # Members of a union add their type to the place; the user needs the key alone.
     place = [p for p in problem["loc"] if not _is_type(p)]
     key = ""
     for part in place:
         key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else str(part)
-    kind, given = problem["type"], problem["input"]
+    kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
-        known = _known(place[:-1])
-        close = difflib.get_close_matches(str(place[-1]), known, 1)
+        keys = _keys_of(place[:-1])
+        close = difflib.get_close_matches(str(place[-1]), keys, 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"{key}: unknown key; {hint}known: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}known: {', '.join(keys)}"
     if kind == "missing":
         return f"{key}: missing"
     if kind == "literal_error":
-        return f"{key}: {given!r} is not {problem['ctx']['expected']}"
+        return f"{key}: {value!r} is not {problem['ctx']['expected']}"
     if kind == "value_error":
         return f"{key or 'file'}: {problem['ctx']['error']}"
-    shown = "" if isinstance(given, (dict, list)) else f" (not {given!r})"
-    return f"{key}: {problem['msg']}{shown}"
+    instead = "" if isinstance(value, (dict, list)) else f" (not {value!r})"
+    return f"{key}: {problem['msg']}{instead}"
 
 
 def _is_type(part: int | str) -> bool:
     return isinstance(part, str) and (part in {"str", "int", "float"} or "[" in part)
 
 
-def _known(place: Sequence[int | str]) -> list[str]:
-    """Keys of the section at a place."""
+def _keys_of(place: Sequence[int | str]) -> list[str]:
+    """Keys that the section at a place in the file may have."""
     section: type[BaseModel] = AnalysisConfig
     for part in place:
         if isinstance(part, str):
@@ -505,7 +520,7 @@ def _section_of(annotation: Any) -> type[BaseModel]:
 
 
 def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = False) -> Path:
-    """Write a commented configuration to begin with.
+    """Write a commented configuration to edit.
 
     Parameters
     ----------
@@ -522,15 +537,14 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
     Raises
     ------
     ConfigurationError
-        If there is a file already.
+        If the file exists already.
 
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from milinfer.workflow.configuration import read_configuration
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = init_analysis(pathlib.Path(folder, "analysis.toml"))
-    ...     read_configuration(file).model[0].head
+    ...     AnalysisConfig.from_file(file).model[0].head
     'polynomial'
     """
     target = Path(path)

@@ -1,31 +1,30 @@
-"""The main job on embedded data, from LHE files to a report.
+"""The demo: simulated files of an embedded process, and the analysis of them.
 
-Every step goes through files, as an analysis does: LHE is generated, converted to ROOT, read by a
-coffea processor; the network trains on the columns, and everything after that is toys.
+The files are made as a user's are: LHE is generated, converted to ROOT and read by a coffea
+processor.  The analysis is then that of ``milinfer run``, from an ``analysis.toml`` in the folder.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.samples.sample import SampleSet
 from milinfer.typing import PathLikeStr
+from milinfer.utils.files import file_hash, write_whole
 from milinfer.utils.points import format_point, point_id
 from milinfer.utils.progress import progress
-from milinfer.workflow.provenance import Provenance, StepRun, input_file
-
-if TYPE_CHECKING:
-    from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.workflow.configuration import AnalysisConfig
+from milinfer.workflow.provenance import InputFile, Preparation, Provenance, StepRun
+from milinfer.workflow.run import run_analysis
 
 __all__ = ["DemoConfig", "run_demo"]
 
@@ -47,13 +46,13 @@ class DemoConfig:
     truth
         c_HW of the dataset.
     seed
-        Fixes everything.
+        Seed of the generation, of the splits, of the training and of the toys.
     workers
-        Processes.
+        Number of processes.
     n_toys
-        At each true value.
+        Number of toys at each true value.
     ensemble, bag_size, epochs
-        Of the multi-class network.
+        Settings of the multi-class network.
 
     Examples
     --------
@@ -87,10 +86,21 @@ class DemoConfig:
         """Values evenly spaced around the truth."""
         return tuple(float(np.round(self.truth + d, 6)) + 0.0 for d in np.linspace(-0.3, 0.3, n))
 
+    @property
+    def _command(self) -> str:
+        """Command that gives the same result; sizes without an option are the defaults."""
+        return (
+            f"milinfer demo --events {self.events} --truth {self.truth:g} --toys {self.n_toys} "
+            f"--seed {self.seed} --workers {self.workers}"
+        )
+
+
+_ROLES = {"train": "training", "calib": "calibration", "eval": "evaluation", "data": "data"}
+
 
 @dataclass(frozen=True)
 class _File:
-    """One file to generate; each role has events of its own."""
+    """One file of events to generate; no two roles share events."""
 
     role: str
     value: float
@@ -101,47 +111,116 @@ class _File:
     def name(self) -> str:
         return f"{self.role}_{point_id({'c_HW': self.value})}"
 
+    def path(self, folder: str, suffix: str) -> Path:
+        """Path in the folder of the demo."""
+        return Path(folder, self.name + suffix)
 
-_ROLES = {"train": "training", "calib": "calibration", "eval": "evaluation", "data": "data"}
-
-
-def _command(config: DemoConfig) -> str:
-    """What to type for the same result; sizes that the command does not know are defaults."""
-    return (
-        f"milinfer demo --events {config.events} --truth {config.truth:g} --toys {config.n_toys} "
-        f"--seed {config.seed} --workers {config.workers}"
-    )
+    def describe(self, directory: Path) -> InputFile:
+        path = self.path("lhe", ".lhe.gz")
+        return InputFile(
+            role=_ROLES[self.role],
+            path=str(path),
+            sha256=file_hash(directory / path),
+            n_bytes=(directory / path).stat().st_size,
+            n_events=self.n_events,
+            content=f"vbf_hww at {format_point({'c_HW': self.value})}, seed {self.seed}",
+        )
 
 
 def _files(config: DemoConfig) -> list[_File]:
-    wanted = [("train", v, config.events) for v in config.training_values]
-    wanted += [("calib", v, config.calibration_events) for v in config.pool_values]
-    wanted += [("eval", v, config.evaluation_events) for v in config.pool_values]
-    wanted += [("data", config.truth, config.data_events)]
-    seeds = np.random.SeedSequence(config.seed).generate_state(len(wanted))
-    return [_File(*w, seed=int(s)) for w, s in zip(wanted, seeds, strict=True)]
+    sizes = [("train", v, config.events) for v in config.training_values]
+    sizes += [("calib", v, config.calibration_events) for v in config.pool_values]
+    sizes += [("eval", v, config.evaluation_events) for v in config.pool_values]
+    sizes += [("data", config.truth, config.data_events)]
+    seeds = np.random.SeedSequence(config.seed).generate_state(len(sizes))
+    return [
+        _File(role=role, value=value, n_events=n_events, seed=int(seed))
+        for (role, value, n_events), seed in zip(sizes, seeds, strict=True)
+    ]
 
 
-def _generate(file: _File, path: str) -> int:
-    """Generate one LHE file (in a process of its own)."""
-    from milinfer.datasets import vbf_hww
-    from milinfer.io import lhe
+# The histograms of features are filled with all events of the training files, and the weights at
+# the point in the middle normalise the exact ratio.
+_ANALYSIS = """\
+# The analysis of the demo, for `milinfer run`; see `milinfer init` for every key.
+[analysis]
+title = {title}
+out = "."
+seed = {seed}
+workers = {workers}
 
-    generated = vbf_hww.generate(file.n_events, {"c_HW": file.value}, seed=file.seed)
-    lhe.write(path, *generated.to_events(vbf_hww.DEFAULT_WEIGHTS))
-    return file.n_events
+[samples]
+held_out = 0.2
+[[samples.train]]
+path = {train}
+[[samples.tune]]
+path = {calib}
+[[samples.evaluate]]
+path = {eval}
+
+[data]
+path = {data}
+simulated = true
+
+[[model]]
+head = "polynomial"
+labels = "joint"
+[[model]]
+head = "polynomial"
+[[model]]
+head = "multiclass"
+bag_size = {bag_size}
+ensemble = {ensemble}
+epochs = {epochs}
+
+[toys]
+number = {n_toys}
+truth = {truth}
+weight_degree = 4
+calibrate_at = {calibrate_at}
+cover_at = {cover_at}
+belt_at = {belt_at}
+oracle = true
+oracle_at = {oracle_at}
+
+[templates]
+second_observable = "q0_pt"
+held_out = true
+"""
+
+
+def _write_analysis(directory: Path, config: DemoConfig, files: list[_File]) -> Path:
+    """Write the ``analysis.toml`` of the demo, over the features of all files."""
+    values: dict[str, Any] = {
+        role: [str(f.path("features", ".parquet").as_posix()) for f in files if f.role == role]
+        for role in _ROLES
+    }
+    values |= asdict(config) | {
+        "title": f"c_HW from {config.data_events} events",
+        "calibrate_at": config._around(7),
+        "cover_at": config._around(5),
+        "belt_at": config._around(25),
+        "oracle_at": config.pool_values[1],
+    }
+    path = directory / "analysis.toml"
+    # Texts, numbers and lists of these are the same in JSON and TOML.
+    text = _ANALYSIS.format(**{key: json.dumps(value) for key, value in values.items()})
+    write_whole(path, text)
+    return path
 
 
 def run_demo(
     out: PathLikeStr, config: DemoConfig, *, echo: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Run the whole main job and write its results.
+    """Make simulated files, and run the analysis of them.
 
     Parameters
     ----------
     out
-        Directory: ``lhe/``, ``root/``, ``features/``, ``model/``, ``calibration.json``,
-        ``belt.json``, ``plots/``, ``summary.json``, ``report.html``.
+        Directory: ``lhe/``, ``root/``, ``features/``, ``analysis.toml`` and the results of the
+        analysis (``models/``, ``calibrations/``, ``belts/``, ``plots/``, ``summary.json``,
+        ``report.html``); copies of the models as ``model/``, ``model_NAME/`` and of calibration
+        and belt of the first one as ``calibration.json``, ``belt.json``.
     config
         Sizes and seed.
     echo
@@ -160,147 +239,107 @@ def run_demo(
     if abs(config.truth) > 0.5:
         msg = f"truth {config.truth:g} is too close to the ends of the training range [-1, 1]"
         raise ConfigurationError(msg)
-    directory = Path(out)
+    directory, began = Path(out), time.perf_counter()
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    seconds: dict[str, float] = {}
-    words_of: dict[str, str] = {}
-
-    @contextmanager
-    def step(name: str) -> Iterator[Callable[[str], None]]:
-        start = time.perf_counter()
-        words: list[str] = []
-        yield words.append
-        seconds[name] = time.perf_counter() - start
-        words_of[name] = " ".join(words)
-        echo(f"{name:<9} {seconds[name]:6.1f} s   {words_of[name]}")
-
     files = _files(config)
-    total = sum(f.n_events for f in files)
-    with step("generate") as say:
-        for folder in ("lhe", "root", "features"):
-            (directory / folder).mkdir(parents=True, exist_ok=True)
-        lhe_paths = [directory / "lhe" / f"{f.name}.lhe.gz" for f in files]
+    steps = _make_files(directory, config, files, echo)
+    provenance = Provenance(
+        command=config._command,
+        configuration=asdict(config),
+        inputs=tuple(f.describe(directory) for f in files),
+        seeds={
+            "generation of events": config.seed,
+            "split of the training events": config.seed,
+        },
+        steps=tuple(steps),
+        started=started,
+    )
+    analysis = AnalysisConfig.from_file(_write_analysis(directory, config, files))
+    summary = run_analysis(
+        analysis,
+        # Without the 28 lines about features that are copied.
+        echo=lambda line: None if line.startswith("features-") else echo(line),
+        preparation=Preparation(provenance, _describe),
+    )
+    _copy_results(directory, [model.title for model in analysis.model])
+    total = time.perf_counter() - began
+    summary["seconds"]["report"] = total - sum(summary["seconds"].values())
+    echo(f"{'total':<28} {total:6.1f} s   truth {format_point({'c_HW': config.truth})}")
+    return summary
+
+
+def _describe(provenance: Provenance) -> dict[str, Any]:
+    """Process, and seconds of each kind of step, for ``summary.json``."""
+    seconds: dict[str, float] = {}
+    for step in provenance.steps:
+        kind = step.name.partition("-")[0].replace("inference", "infer")
+        seconds[kind] = seconds.get(kind, 0.0) + step.seconds
+    return {"process": "vbf_hww", "seconds": seconds}
+
+
+def _make_files(
+    directory: Path, config: DemoConfig, files: list[_File], echo: Callable[[str], None]
+) -> list[StepRun]:
+    """Generate events, convert them to ROOT, and compute features from that with coffea."""
+    from milinfer.io.convert import convert_many
+    from milinfer.samples.run_features import run_features
+
+    for folder in ("lhe", "root", "features"):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+    lhe_paths = [directory / f.path("lhe", ".lhe.gz") for f in files]
+    root_paths = [directory / f.path("root", ".root") for f in files]
+
+    def generate() -> str:
+        total = sum(f.n_events for f in files)
         _in_processes(_generate, files, lhe_paths, config.workers, total)
         size = sum(p.stat().st_size for p in lhe_paths) / 1e6
-        say(f"{total} events in {len(files)} LHE files, {size:.0f} MB")
-    with step("convert") as say:
-        from milinfer.io.convert import convert_many
+        return f"{total} events in {len(files)} LHE files, {size:.0f} MB"
 
-        root_paths = [directory / "root" / f"{f.name}.root" for f in files]
+    def convert() -> str:
         done = convert_many(zip(lhe_paths, root_paths, strict=True), config.workers)
-        say(f"{sum(d.n_events_out for d in done)} events to ROOT")
-    with step("features") as say:
-        from milinfer.samples.run_features import run_features
+        return f"{sum(d.n_events_out for d in done)} events to ROOT"
 
+    def features() -> str:
         samples = run_features(
             {f.name: [str(p)] for f, p in zip(files, root_paths, strict=True)},
             workers=config.workers,
         )
-        for name, sample in samples.items():
-            sample.to_file(directory / "features" / f"{name}.parquet")
-        say(f"{sum(len(s) for s in samples.values())} events through the coffea processor")
+        for file in files:
+            samples[file.name].to_file(directory / file.path("features", ".parquet"))
+        return f"{sum(len(s) for s in samples.values())} events through the coffea processor"
 
-    def pick(role: str) -> SampleSet:
-        return SampleSet(tuple(samples[f.name] for f in files if f.role == role))
-
-    train, held_out = pick("train").split([0.8, 0.2], seed=config.seed)
-    with step("train") as say:
-        models = _train(train, config)
-        model = models[0]
-        for m in models:
-            m.save(directory / ("model" if m is model else f"model_{m.name}"))
-        say(f"{train.n_events} events: {', '.join(m.name for m in models)}")
-    with step("infer") as say:
-        from milinfer.workflow.analysis import Analysis, analyse
-
-        data = samples[next(f.name for f in files if f.role == "data")]
-        calibration = pick("calib")
-        result = analyse(
-            Analysis(
-                models=models,
-                data=data.as_data(),
-                templates=pick("train"),
-                classifier_templates=held_out,
-                calibration=calibration,
-                evaluation=pick("eval"),
-                truth=config.truth,
-                simulated=True,
-                second_observable="q0_pt",
-                weight_degree=4,
-                calibrate_at=config._around(7),
-                cover_at=config._around(5),
-                belt_at=config._around(25),
-                workers=config.workers,
-                oracle_pool=calibration.at(c_HW=config.pool_values[1]),
-                n_toys=config.n_toys,
-                seed=config.seed,
-            )
-        )
-        for older in ("calibration.json", "belt.json"):
-            (directory / older).unlink(missing_ok=True)
-        constants = result.comparison[model.name].calibration
-        if constants is not None:
-            constants.save(directory / "calibration.json")
-        if model.name in result.belts:
-            result.belts[model.name].save(directory / "belt.json")
-        say(f"{config.n_toys} toys at each of 37 truths, {len(result.costs)} methods")
-    with step("report") as say:
-        result.extra.update(
-            {"process": "vbf_hww", "training_events": train.n_events, "seconds": seconds}
-        )
-        result = replace(
-            result,
-            provenance=Provenance(
-                command=_command(config),
-                configuration=asdict(config),
-                inputs=tuple(
-                    input_file(
-                        _ROLES[f.role],
-                        path,
-                        samples[f.name],
-                        content=f"vbf_hww at {format_point({'c_HW': f.value})}, seed {f.seed}",
-                    )._replace(path=str(path.relative_to(directory)))
-                    for f, path in zip(files, lhe_paths, strict=True)
-                ),
-                seeds={
-                    "generation of events": config.seed,
-                    "split of the training events": config.seed,
-                },
-                steps=tuple(
-                    StepRun(k, "run", round(v, 2), words_of[k]) for k, v in seconds.items()
-                ),
-                started=started,
-            ),
-        )
-        shutil.rmtree(directory / "plots", ignore_errors=True)
-        result.write(directory)
-        say(f"{directory / 'report.html'}")
-    truth = format_point({"c_HW": config.truth})
-    echo(f"{'total':<9} {sum(seconds.values()):6.1f} s   truth {truth}")
-    return result.summary()
+    steps = []
+    for step in (generate, convert, features):
+        start = time.perf_counter()
+        words = step()
+        seconds = time.perf_counter() - start
+        echo(f"{step.__name__:<28} {seconds:6.1f} s   {words}")
+        steps.append(StepRun(step.__name__, "run", round(seconds, 2), words))
+    return steps
 
 
-def _train(train: SampleSet, config: DemoConfig) -> tuple[BagLikelihood, ...]:
-    """The polynomial head with what reweighted events know and without, and the paper's network."""
-    from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.learning.networks.configs import TrainingConfig
+def _copy_results(directory: Path, models: list[str]) -> None:
+    """Copy models, and calibration and belt of the first one, to the names the demo documents."""
+    for name in models:
+        target = directory / ("model" if name == models[0] else f"model_{name}")
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(directory / "models" / name, target)
+    for name in ("calibration", "belt"):
+        source, target = directory / f"{name}s" / f"{models[0]}.json", directory / f"{name}.json"
+        target.unlink(missing_ok=True)
+        # A network that cannot be calibrated has neither.
+        if source.exists():
+            shutil.copyfile(source, target)
 
-    estimators = (
-        BagLikelihood(head="polynomial", labels="joint", seed=config.seed),
-        BagLikelihood(head="polynomial", seed=config.seed),
-        BagLikelihood(
-            bag_size=config.bag_size,
-            ensemble=config.ensemble,
-            seed=config.seed,
-            training=TrainingConfig(epochs=config.epochs),
-        ),
-    )
-    trained = []
-    with progress("training", len(estimators)) as advance:
-        for estimator in estimators:
-            trained.append(estimator.fit(train))
-            advance(1)
-    return tuple(trained)
+
+def _generate(file: _File, path: str) -> int:
+    """Generate one LHE file (in a process of its own)."""
+    from milinfer.datasets import vbf_hww
+    from milinfer.io import lhe
+
+    generated = vbf_hww.generate(file.n_events, {"c_HW": file.value}, seed=file.seed)
+    lhe.write(path, *generated.to_events(vbf_hww.DEFAULT_WEIGHTS))
+    return file.n_events
 
 
 def _in_processes(

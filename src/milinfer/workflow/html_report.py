@@ -82,12 +82,12 @@ nav a {{ display: inline-block; margin-right: 1rem; padding: .15rem 0; color: #0
 
 @dataclass
 class Report:
-    """Collects sections, then writes one self-contained HTML page.  All text is escaped.
+    """Collects sections and writes one self-contained HTML page.  All text is escaped.
 
     Parameters
     ----------
     title, lead
-        Heading, and the sentence under it.
+        Heading and the sentence below it.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class Report:
         caption: str = "",
         kinds: Mapping[str, Literal["text", "hash"]] | None = None,
     ) -> None:
-        """Add a table; it scrolls by itself where the window is narrow.
+        """Add a table, which scrolls in a narrow window.
 
         Parameters
         ----------
@@ -131,9 +131,9 @@ class Report:
         rows
             Cells; the first of each row names it.
         caption
-            Above the table.
+            Caption above the table.
         kinds
-            Columns that are not numbers: text, which may wrap, or hashes.
+            Kind of columns that are not numbers: text, which may wrap, or hashes.
         """
         classes = [(kinds or {}).get(h, "") for h in header]
         head = "".join(
@@ -150,14 +150,14 @@ class Report:
             lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
         title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
         label = html.escape(caption or f"Table of {', '.join(header)}")
-        # Who has no mouse scrolls what has the focus.
+        # The focus lets users without a mouse scroll the table.
         self._parts.append(
             f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table>{title}'
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
         )
 
     def figure(self, figure: Figure | str, caption: str) -> None:
-        """Add a figure as inline SVG: a Matplotlib figure, or what `svg_text` made of one."""
+        """Add a Matplotlib figure, or the text of `svg_text`, as inline SVG."""
         svg = figure if isinstance(figure, str) else svg_text(figure)
         # Ids must be unique in a page that holds several figures.
         prefix = f"f{len(self._parts)}-"
@@ -191,7 +191,7 @@ class Report:
 def svg_text(figure: Figure) -> str:
     """A figure as an ``<svg>`` element, without prologue and date (equal runs, equal bytes).
 
-    It is a whole SVG file, too, once it is written to one.
+    The text can also be written to a file, as a complete SVG image.
 
     Examples
     --------
@@ -203,7 +203,7 @@ def svg_text(figure: Figure) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    # Ids are drawn at random without a salt, whatever the settings were when it was drawn.
+    # Without a salt ids are random; settings at the time of drawing do not matter.
     with mpl.rc_context({"svg.hashsalt": "milinfer", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()

@@ -1,6 +1,7 @@
-"""Files of an analysis: hashed, turned into columns of features, and split by what they are for.
+"""Input files of an analysis, and checks of its configuration before training starts.
 
-What is known of an analysis before hours of training: settings that cannot work, or hardly.
+Files are hashed, converted to columns of features, and split into events to train on, to tune and
+to evaluate with.  The checks find settings that cannot work before hours of training.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample, SampleSet, read_data, sample_balance
 from milinfer.typing import FloatArray
 from milinfer.utils.files import file_hash
 from milinfer.workflow.configuration import AnalysisConfig, FilesSection, ToysSection
@@ -45,23 +46,23 @@ __all__ = [
 
 
 ROLES = ("train", "tune", "evaluate", "data")
-"""What events are for."""
+"""Purposes of input files."""
 
 _SUFFIXES = (".gz", ".lhe", ".parquet", ".root")
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of events, and the columns it becomes.
+    """One input file and the table of features computed from it.
 
     Parameters
     ----------
     path, section
         The file, and the section of the configuration that names it.
     depends
-        All that decides on the columns.
+        Everything that the features depend on.
     sha256
-        Of its content.
+        SHA-256 of the content of the file.
     """
 
     path: Path
@@ -71,7 +72,7 @@ class SourceFile:
 
     @property
     def name(self) -> str:
-        """Of the file without what says its format, and a hash of what the columns depend on."""
+        """Name of the file without suffixes, and a hash of what the features depend on."""
         stem = self.path.name
         while Path(stem).suffix.lower() in _SUFFIXES:
             stem = Path(stem).stem
@@ -79,28 +80,42 @@ class SourceFile:
 
     @property
     def output(self) -> str:
-        """File of its columns, in the folder of the results."""
+        """Path of the features, in the folder of the results."""
         return f"features/{self.name}.parquet"
 
 
 class Parts(NamedTuple):
-    """Simulated events by what they are for: held out is what no training has seen."""
+    """Simulated events by purpose.
+
+    Parameters
+    ----------
+    train
+        Events to train on.
+    held_out
+        Events that no training has seen, for the histograms of what a network makes of an event.
+    tune, evaluate
+        Events for the toys that tune calibrations and belts, and for those that measure coverage.
+    templates
+        Events for the histograms of features: those to train on, with those held out if the
+        configuration says so.
+    """
 
     train: SampleSet
     held_out: SampleSet
     tune: SampleSet
     evaluate: SampleSet
+    templates: SampleSet
 
 
 class AnalysisInputs:
-    """All files of an analysis by role, checked as far as is possible without opening them.
+    """Input files of an analysis by role, checked as far as possible without opening them.
 
     Parameters
     ----------
     config
         The analysis.
     on_file
-        Called with each file before its content is hashed.
+        Called with each file before it is hashed.
 
     Raises
     ------
@@ -153,37 +168,31 @@ class AnalysisInputs:
         }
 
     def names(self, role: str) -> list[str]:
-        """Names of the files of a role, which change with their content."""
+        """Names of the files of a role; a name changes with the content of its file."""
         return [f.name for f in self.files[role]]
 
     def unique(self) -> tuple[SourceFile, ...]:
-        """Every file once, whatever the number of its roles."""
+        """Every file once, even if it has several roles."""
         return tuple({f.name: f for role in ROLES for f in self.files[role]}.values())
 
     def make_features(self, source: SourceFile) -> str:
-        """Write the columns of a file; returns what became of its events."""
-        from milinfer.samples.sample_files import read_sample, sample_balance, write_sample
-
-        samples, given = self.config.samples, source.section
+        """Write the features of a file; returns a line with the numbers of its events."""
+        samples, section = self.config.samples, source.section
         options: dict[str, Any] = {
             "features": samples.features,
-            "process": given.process,
+            "process": section.process,
             "on_missing": samples.on_missing,
             "workers": self.config.analysis.workers,
-            "tree": given.tree,
-            "cross_section": given.cross_section,
+            "tree": section.tree,
+            "cross_section": section.cross_section,
         }
-        if given.weight is not None:
-            options["weight"] = given.weight or None
-        try:
-            sample = read_sample(source.path, point=given.point, **options)
-        except ParameterError:
-            if not source.depends["data"]:
-                raise
-            sample = read_sample(source.path, point={}, **options)  # data are at no point
+        if section.weight is not None:
+            options["weight"] = section.weight or None
+        read = read_data if source.depends["data"] else Sample.from_file
+        sample = read(source.path, point=section.point, **options)
         target = self.config.out / source.output
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_sample(sample, target)
+        sample.to_file(target)
         return sample_balance(sample, str(source.path))
 
     def data(self) -> Sample:
@@ -191,19 +200,29 @@ class AnalysisInputs:
         return Sample.concatenate(self._read("data")).as_data()
 
     def split(self) -> Parts:
-        """All simulated events, by what they are for."""
+        """Read all simulated events and split them by purpose."""
         if self.config.samples.tune:
-            return Parts(*self.training(), self._set("tune"), self._set("evaluate"))
-        x, y = self.config.samples.fractions
-        seed = self.config.analysis.seed
-        train, tune, evaluate = self._set("train").split([1 - x - y, x, y], seed=seed)
-        return Parts(*self._hold_out(train), tune, evaluate)
+            simulation, tune, evaluate = (self._set(r) for r in ("train", "tune", "evaluate"))
+        else:
+            x, y = self.config.samples.fractions
+            simulation, tune, evaluate = self._set("train").split(
+                [1 - x - y, x, y], seed=self.config.analysis.seed
+            )
+        train, held_out = self._hold_out(simulation)
+        return Parts(
+            train=train,
+            held_out=held_out,
+            tune=tune,
+            evaluate=evaluate,
+            templates=simulation if self.config.templates.held_out else train,
+        )
 
     def training(self) -> tuple[SampleSet, SampleSet]:
-        """Events to train on, and those held out; files of other roles are not read."""
+        """Events to train on and events held out; files of other roles are not read."""
         if self.config.samples.tune:
             return self._hold_out(self._set("train"))
-        return self.split()[:2]
+        parts = self.split()
+        return parts.train, parts.held_out
 
     def _hold_out(self, train: SampleSet) -> tuple[SampleSet, SampleSet]:
         part = self.config.samples.held_out
@@ -211,38 +230,35 @@ class AnalysisInputs:
         return train, held_out
 
     def facts(self) -> tuple[InputFile, ...]:
-        """What the provenance says of each file; paths as the configuration's folder sees them."""
-        found = []
+        """Provenance of each file, with paths relative to the folder of the configuration."""
+        facts = []
         for role in ROLES:
             for source, sample in zip(self.files[role], self._read(role), strict=True):
                 fact = input_file(role, source.path, sample, sha256=source.sha256)
-                found.append(fact._replace(path=_shown(source.path, self.config.folder)))
-        return tuple(found)
+                facts.append(fact._replace(path=_path_in(source.path, self.config.folder)))
+        return tuple(facts)
 
     def _read(self, role: str) -> list[Sample]:
         return [Sample.from_file(self.config.out / f.output) for f in self.files[role]]
 
     def _set(self, role: str) -> SampleSet:
-        by_point: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
-        for sample in self._read(role):
-            by_point.setdefault(tuple(sample.point.items()), []).append(sample)
-        return SampleSet(tuple(Sample.concatenate(group) for group in by_point.values()))
+        return SampleSet.by_point(self._read(role))
 
 
-def _shown(path: Path, folder: Path) -> str:
-    """A path as the configuration's folder sees it; outside of it, as it is."""
+def _path_in(path: Path, folder: Path) -> str:
+    """Path relative to a folder; a path outside of the folder stays as it is."""
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
-# True values where none are given and events serve all of them.
+# Numbers of true values if the configuration gives none and events carry weights.
 _TRUTHS = {"calibrate_at": 7, "cover_at": 5}
 
-# Effective events that a bin of a histogram has to have in every sample; as `fisher_bins` demands.
+# Effective events per bin that `fisher_bins` needs in every sample.
 _IN_A_BIN = 10.0
 
 
 def require_features(config: AnalysisConfig) -> None:
-    """Refuse, before hours of training, a histogram of something that is no feature.
+    """Refuse a histogram of an observable that is not one of the features.
 
     Raises
     ------
@@ -256,7 +272,7 @@ def require_features(config: AnalysisConfig) -> None:
         try:
             names = list(feature_set(names).names)
         except FeatureError as error:
-            raise _refusal(config, [f"samples.features: {error}"]) from error
+            raise _configuration_error(config, [f"samples.features: {error}"]) from error
     for key in ("observable", "second_observable"):
         name = getattr(config.templates, key)
         if name is not None and name not in names:
@@ -264,16 +280,16 @@ def require_features(config: AnalysisConfig) -> None:
                 f"templates.{key}: {name!r} is not one of the features; choose from "
                 f"{', '.join(names)}"
             )
-            raise _refusal(config, [msg])
+            raise _configuration_error(config, [msg])
 
 
 def require_files(config: AnalysisConfig) -> None:
-    """Refuse an analysis whose files are not there, and name all that are missing.
+    """Refuse an analysis with missing files, and name all of them.
 
     Raises
     ------
     ConfigurationError
-        With one line for each.
+        Has one line for each.
     """
     samples = config.samples
     sections = [*samples.train, *samples.tune, *samples.evaluate]
@@ -288,7 +304,7 @@ def require_files(config: AnalysisConfig) -> None:
 
 
 def require_one_parameter(samples: SampleSet) -> None:
-    """Refuse, before the training, samples with several parameters, or with none.
+    """Refuse samples with several parameters or with none.
 
     Raises
     ------
@@ -305,12 +321,12 @@ def require_one_parameter(samples: SampleSet) -> None:
 
 
 def require_points(config: AnalysisConfig) -> None:
-    """Check truths against the points that the configuration itself gives; files may have others.
+    """Check true values against the training points, if the configuration gives these.
 
     Raises
     ------
     ConfigurationError
-        As :func:`require_truths`.
+        See :func:`require_truths`.
     """
     points = [section.point for section in config.samples.train]
     if all(p is not None and len(p) == 1 for p in points):
@@ -318,14 +334,14 @@ def require_points(config: AnalysisConfig) -> None:
 
 
 def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
-    """Refuse true values that the training does not reach, and too high a degree of templates.
+    """Refuse true values outside the training points, and too high a degree of templates.
 
     Parameters
     ----------
     config
         The analysis.
     values
-        Of the parameter, of the training samples, shape (n_samples,).
+        Values of the parameter of the training samples, shape (n_samples,).
 
     Raises
     ------
@@ -334,13 +350,13 @@ def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
     """
     low, high = float(values.min()), float(values.max())
     toys = config.toys
-    given = {"truth": [toys.truth]} | {
+    truths_by_key = {"truth": [toys.truth]} | {
         key: getattr(toys, key) for key in ("calibrate_at", "cover_at", "belt_at")
     }
     problems = [
         f"toys.{key}: {value:g} is outside of the training points, from {low:g} to {high:g}"
-        for key, wanted in given.items()
-        for value in wanted
+        for key, true_values in truths_by_key.items()
+        for value in true_values
         if not low <= value <= high
     ]
     distinct = len(np.unique(values))
@@ -350,30 +366,32 @@ def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
             f"{config.templates.degree + 1} points, and there are {distinct}"
         )
     if problems:
-        raise _refusal(config, problems)
+        raise _configuration_error(config, problems)
 
 
 def require_other_files(
     config: AnalysisConfig, files: Mapping[str, Sequence[tuple[Path, str]]]
 ) -> None:
-    """Refuse a file of the same content in two roles: what it trains it cannot tune or measure.
+    """Refuse a file with the same content in two roles.
+
+    Events used for training are not used to calibrate or to measure coverage.
 
     Parameters
     ----------
     config
         The analysis.
     files
-        By role, path and hash of each file.
+        Path and hash of each file, by role.
 
     Raises
     ------
     ConfigurationError
         Names file and roles.
     """
-    known: dict[str, tuple[str, Path]] = {}
-    for role, found in files.items():
-        for path, content in found:
-            first, other = known.setdefault(content, (role, path))
+    first_roles: dict[str, tuple[str, Path]] = {}
+    for role, entries in files.items():
+        for path, content in entries:
+            first, other = first_roles.setdefault(content, (role, path))
             if first != role:
                 of = "" if config.source is None else f"{config.source}: "
                 msg = (
@@ -387,22 +405,22 @@ def require_other_files(
 def require_pools(
     config: AnalysisConfig, tune: SampleSet, evaluate: SampleSet, limits: tuple[float, float]
 ) -> None:
-    """Refuse true values for which there will be no events to draw toys from.
+    """Refuse true values without events to draw toys from.
 
     Parameters
     ----------
     config
         The analysis.
     tune, evaluate
-        Events for the toys of calibrations and belts, and of coverages.
+        Events for the toys of calibrations and belts, and for those of coverages.
     limits
-        Range of the training points, in which truths are where none are given.
+        Range of the training points, in which default true values lie.
 
     Raises
     ------
     ConfigurationError
         If there is no sample at a true value, no event has a density there, or the weights of an
-        event are no polynomial of `toys.weight_degree`; names key and value.
+        event are not a polynomial of degree `toys.weight_degree`; names key and value.
     """
     from milinfer.toys.pool import EventPool
 
@@ -419,25 +437,30 @@ def require_pools(
             problems.append(f"{degree}, events to {role} with: {error}")
             continue
         try:
-            wanted: Mapping[str, Sequence[float]] = {
+            truths_by_key: Mapping[str, Sequence[float]] = {
                 key: truths(toys, key, samples.values(parameter), limits),
                 **listed,
             }
         except ConfigurationError as error:
-            wanted = listed
+            truths_by_key = listed
             problems.append(str(error))
-        for name, values in wanted.items():
+        for name, values in truths_by_key.items():
             for value in values:
                 try:
                     pool.at({parameter: value})
                 except (ParameterError, SampleError) as error:
                     problems.append(f"toys.{name}, toys at {value:g}: {error}")
+    if toys.oracle_at is not None:
+        try:
+            tune.at(**{parameter: toys.oracle_at})
+        except ParameterError as error:
+            problems.append(f"toys.oracle_at, events to tune with: {error}")
     if problems:
-        raise _refusal(config, problems)
+        raise _configuration_error(config, problems)
 
 
-def _refusal(config: AnalysisConfig, problems: Sequence[str]) -> ConfigurationError:
-    """The error with a line for each problem, below the name of the file."""
+def _configuration_error(config: AnalysisConfig, problems: Sequence[str]) -> ConfigurationError:
+    """Error with a line for each problem, below the name of the file."""
     of = "" if config.source is None else f"{config.source}:\n  "
     return ConfigurationError(of + "\n  ".join(problems))
 
@@ -445,43 +468,43 @@ def _refusal(config: AnalysisConfig, problems: Sequence[str]) -> ConfigurationEr
 def truths(
     toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float]
 ) -> tuple[float, ...]:
-    """True values as given, or in the inner half of the range, where estimates are off its ends."""
-    given: list[float] = getattr(toys, key)
-    if given:
-        return tuple(given)
+    """Configured true values, or some in the inner half of the range, away from its ends."""
+    configured: list[float] = getattr(toys, key)
+    if configured:
+        return tuple(configured)
     centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
     if toys.weight_degree is not None:
-        # Rounded: 0.1 is to be the 0.1 of a sample, whatever the arithmetic made of it.
+        # Rounding makes 0.1 equal the 0.1 of a sample, in spite of the arithmetic of linspace.
         spaced = np.linspace(centre - reach, centre + reach, _TRUTHS[key]).round(10) + 0.0
         return tuple(spaced.tolist())
     inside = np.sort(values[np.abs(values - centre) <= reach * (1 + 1e-9)])
     if not len(inside):
         inner = f"[{limits[0]:g}, {limits[1]:g}]"
-        msg = f"toys.{key}: no sample is in the inner half of {inner}; say where to throw toys"
+        msg = f"toys.{key}: no sample is in the inner half of {inner}; say where to generate toys"
         raise ConfigurationError(msg)
     return tuple(inside.tolist())
 
 
 def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) -> None:
-    """Say that a histogram cannot have as many bins as it shall, while nothing is trained yet.
+    """Warn before training if a template has too few events per bin.
 
     Warns
     -----
     MilinferWarning
         If a sample has too few effective events (Σw)²/Σw²; names the keys.
     """
-    from milinfer.samples.weights import effective_size
+    from milinfer.samples.weights import effective_number
 
     for samples, methods in (
         (train, "histograms of features"),
-        (held_out, "histograms of what the network makes of an event"),
+        (held_out, "histograms of the output of the network"),
     ):
-        sizes = [float(effective_size(s.weights)) for s in samples]
+        sizes = [effective_number(s.weights) for s in samples]
         poorest = samples[int(np.argmin(sizes))]
-        bins, found = config.templates.bins, min(sizes)
-        if found < bins * _IN_A_BIN:
+        bins, smallest = config.templates.bins, min(sizes)
+        if smallest < bins * _IN_A_BIN:
             msg = (
-                f"templates.bins = {bins}: {poorest.label} has {found:.0f} effective events for "
+                f"templates.bins = {bins}: {poorest.label} has {smallest:.0f} effective events for "
                 f"the {methods}, and {bins} bins need {bins * _IN_A_BIN:.0f} or more; they will "
                 "not be available. Use fewer bins, a larger samples.held_out or more events"
             )

@@ -1,4 +1,4 @@
-"""What a file or folder is, in a few facts: events, features, models, results, workspaces."""
+"""Describe a file or folder in a few facts: events, features, models, results, workspaces."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["inspect_file"]
 
 Facts = dict[str, object]
 
-_TO_LOOK_AT = (".html", ".svg", ".png", ".pdf")
-_SIMULATED = ("LHE", "Gen")  # collections that simulation has before any detector
+_PICTURES = (".html", ".svg", ".png", ".pdf")
+_SIMULATED = ("LHE", "Gen")  # collections of a simulation without a detector
 
 
 def inspect_file(path: PathLikeStr) -> Facts:
-    """Say what something on disk is, and what is in it.
+    """Describe what a file or folder contains.
 
-    Knows event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models, calibrations,
-    belts, histograms, HistFactory workspaces, ``analysis.toml``, ``summary.json``, folders of
-    results and ONNX exports.
+    Recognises event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models,
+    calibrations, belts, histograms, HistFactory workspaces, ``analysis.toml``, ``summary.json``,
+    folders of results and ONNX exports.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def inspect_file(path: PathLikeStr) -> Facts:
     Raises
     ------
     MilinferError
-        If it is none of these, or damaged; the message says what is wrong.
+        If it is none of these, or damaged; the message names the problem.
 
     Examples
     --------
@@ -55,10 +55,10 @@ def inspect_file(path: PathLikeStr) -> Facts:
     place = Path(path)
     if place.is_dir():
         return _folder(place)
-    if place.suffix.lower() in _TO_LOOK_AT:
+    if place.suffix.lower() in _PICTURES:
         msg = (
-            f"{path} is there to be looked at; what it shows is in the summary.json or in the "
-            "--json of the run that drew it"
+            f"{path} is a figure or a report; its numbers are in summary.json, or in the file that "
+            "--json of the command wrote"
         )
         raise SampleError(msg)
     readers: dict[str, Callable[[Path], Facts]] = {
@@ -147,7 +147,7 @@ def _json(path: Path) -> Facts:
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        msg = f"{path} is no JSON file ({error}); restore it or produce it again"
+        msg = f"{path} is not a JSON file ({error}); restore it or produce it again"
         raise ModelError(msg) from error
     if not isinstance(content, dict):
         msg = f"{path} holds no JSON object, and milinfer writes no such file; correct the path"
@@ -169,14 +169,14 @@ def _is_histograms(content: Mapping[str, Any]) -> bool:
 def _histograms(path: Path) -> Facts:
     from milinfer.binned.templates import load_histograms
 
-    found = load_histograms(path)
-    axes = {name: [len(a) for a in h.axes] for name, h in found.items()}
+    histograms = load_histograms(path)
+    axes = {name: [len(a) for a in h.axes] for name, h in histograms.items()}
     same = len({tuple(n) for n in axes.values()}) == 1
     shape = " × ".join(map(str, next(iter(axes.values())))) if same else "of several kinds"
-    sums = {name: float(h.values(flow=True).sum()) for name, h in found.items()}
+    sums = {name: float(h.values(flow=True).sum()) for name, h in histograms.items()}
     return {
         "kind": "histograms",
-        "names": ", ".join(found),
+        "names": ", ".join(histograms),
         "bins": shape,
         "sums": ", ".join(f"{name}: {total:.5g}" for name, total in sums.items()),
     }
@@ -237,15 +237,15 @@ def _summary(path: Path) -> Facts:
             for problem in method.get("problems", ()):
                 facts[name] = f"{facts[name]}; {problem}"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"{path} is not a whole summary ({error!r}); run the analysis again"
+        msg = f"{path} is an incomplete summary ({error!r}); run the analysis again"
         raise ModelError(msg) from error
     return facts
 
 
 def _analysis(path: Path) -> Facts:
-    from milinfer.workflow.configuration import read_configuration
+    from milinfer.workflow.configuration import AnalysisConfig
 
-    config = read_configuration(path)
+    config = AnalysisConfig.from_file(path)
     facts: Facts = {"kind": "analysis", "title": config.analysis.title}
     for role in ("train", "tune", "evaluate"):
         sections = getattr(config.samples, role)
@@ -280,7 +280,7 @@ def _events_or_features(path: Path) -> Facts:
     try:
         with event_files.open_reader(path):
             pass
-    except SampleError:  # no generator particles in there
+    except SampleError:  # the file has no generator particles
         return nano or _features(path)
     return _events(path) | {k: v for k, v in nano.items() if k != "kind"}
 
@@ -307,7 +307,7 @@ def _events(path: Path) -> Facts:
 
 
 def _nanoaod(path: Path) -> Facts:
-    """Collections of a file in NanoAOD's layout; empty if it is none."""
+    """Collections of a file in the layout of NanoAOD; empty for other files."""
     from milinfer.features.objects import MET_NAMES
     from milinfer.io.root import open_root
 
@@ -339,9 +339,9 @@ def _nanoaod(path: Path) -> Facts:
 
 
 def _features(path: Path) -> Facts:
-    from milinfer.samples.sample_files import read_sample
+    from milinfer.samples.sample import Sample
 
-    sample = read_sample(path)
+    sample = Sample.from_file(path)
     return {
         "kind": "features",
         "process": sample.process,

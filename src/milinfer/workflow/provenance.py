@@ -1,10 +1,10 @@
-"""Where numbers come from: versions, seeds, input files, configuration, steps."""
+"""Provenance of results: versions, seeds, input files, configuration, steps."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,15 @@ from milinfer.typing import PathLikeStr
 from milinfer.utils.files import file_hash
 from milinfer.utils.points import format_point
 
-__all__ = ["InputFile", "Provenance", "StepRun", "input_file", "sample_facts", "versions"]
+__all__ = [
+    "InputFile",
+    "Preparation",
+    "Provenance",
+    "StepRun",
+    "input_file",
+    "sample_facts",
+    "versions",
+]
 
 _PACKAGES = (
     "milinfer awkward coffea hist iminuit keras matplotlib mplhep numpy pyhf pylhe scipy "
@@ -23,20 +31,20 @@ _PACKAGES = (
 
 
 class InputFile(NamedTuple):
-    """A file that an analysis has read.
+    """Facts about an input file of an analysis.
 
     Parameters
     ----------
     role
-        What it is used for.
+        Purpose of its events.
     path
-        As it was given.
+        Path as the user gave it.
     sha256, n_bytes
-        Of its content.
+        SHA-256 and size of its content.
     n_events
-        Events that were used of it.
+        Number of its events that were used.
     content
-        Process and point of the events, and the seed where the package has generated them.
+        Process and point of the events, and the seed if milinfer generated them.
     """
 
     role: str
@@ -48,18 +56,18 @@ class InputFile(NamedTuple):
 
 
 class StepRun(NamedTuple):
-    """A step of a job.
+    """A finished step of an analysis.
 
     Parameters
     ----------
     name
-        Of the step.
+        Name of the step.
     state
-        ``"run"``, or ``"cached"`` where its files were those of an earlier run.
+        ``"run"``, or ``"cached"`` if its files are those of an earlier run.
     seconds
-        That it took, in the earlier run if it is cached.
+        Time that it took, in the earlier run if it is cached.
     done
-        What it has done, in words.
+        Description of what it did.
     """
 
     name: str
@@ -70,22 +78,22 @@ class StepRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Provenance:
-    """What led to a result, besides the versions of the packages.
+    """Command, configuration, files, seeds and steps that led to a result.
 
     Parameters
     ----------
     command
-        How the job was run.
+        Command that ran the analysis.
     configuration
-        Its settings, as JSON knows them.
+        Settings, in types of JSON.
     inputs
         Files that were read.
     seeds
-        All seeds, by what they are for.
+        All seeds, by purpose.
     steps
-        What was done before the report, and what had been done already.
+        Steps before the report, of this run or cached.
     started
-        Begin of this run (UTC, ISO 8601).
+        Start of this run (UTC, ISO 8601).
 
     Examples
     --------
@@ -102,7 +110,7 @@ class Provenance:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything by name; what depends on this run alone is in ``"run"``."""
+        """All facts by name; ``"run"`` holds those that differ from run to run."""
         return {
             "command": self.command,
             "configuration": dict(self.configuration),
@@ -115,6 +123,47 @@ class Provenance:
                 "steps": [s._asdict() for s in self.steps],
             },
         }
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Provenance of the input files of an analysis, if the same program made them.
+
+    Parameters
+    ----------
+    provenance
+        Command, configuration, input files and start, which replace those of the analysis in the
+        result; seeds and steps, which are put before those of the analysis.
+    describe
+        Makes further entries of ``summary.json`` from the provenance of both.
+
+    Examples
+    --------
+    >>> Preparation(Provenance("milinfer demo")).describe(Provenance())
+    {}
+    """
+
+    provenance: Provenance
+    describe: Callable[[Provenance], Mapping[str, Any]] = lambda _: {}
+
+    def join(self, analysis: Provenance) -> Provenance:
+        """Provenance of the preparation and of the analysis after it.
+
+        Examples
+        --------
+        >>> first = StepRun("generate", "run", 1.0)
+        >>> second = StepRun("inference", "run", 2.0)
+        >>> preparation = Preparation(Provenance("milinfer demo", steps=(first,)))
+        >>> joined = preparation.join(Provenance("milinfer run", steps=(second,)))
+        >>> joined.command, [step.name for step in joined.steps]
+        ('milinfer demo', ['generate', 'inference'])
+        """
+        before = self.provenance
+        return replace(
+            before,
+            seeds={**before.seeds, **analysis.seeds},
+            steps=(*before.steps, *analysis.steps),
+        )
 
 
 def versions() -> dict[str, Any]:
@@ -142,15 +191,15 @@ def input_file(
     Parameters
     ----------
     role
-        What it is used for.
+        Purpose of its events.
     path
         The file.
     sample
         Its events.
     sha256
-        Of its content, where it is known already.
+        SHA-256 of its content; default: computed here.
     content
-        Default: process and point of the sample.
+        Description of the events; default: process and point of the sample.
 
     Examples
     --------
@@ -160,8 +209,8 @@ def input_file(
     ...     path = pathlib.Path(folder, "a.parquet")
     ...     sample = gaussian.generate(5, 0.5, seed=1)
     ...     sample.to_file(path)
-    ...     found = input_file("data", path, sample)
-    >>> found.n_events, found.content, len(found.sha256)
+    ...     fact = input_file("data", path, sample)
+    >>> fact.n_events, fact.content, len(fact.sha256)
     (5, 'gaussian at mu=0.5', 64)
     """
     return InputFile(
@@ -175,7 +224,7 @@ def input_file(
 
 
 def sample_facts(role: str, samples: Iterable[Sample]) -> dict[str, Any]:
-    """What the samples of one role are, and where they say that they come from.
+    """Processes, points, number of events and origin of the samples of one role.
 
     Examples
     --------
@@ -184,22 +233,22 @@ def sample_facts(role: str, samples: Iterable[Sample]) -> dict[str, Any]:
     >>> facts["n_events"], facts["points"], facts["source"]
     (10, ['mu=-0.1', 'mu=0.1'], 'milinfer.datasets.gaussian, seeds 1835504127, 1731038949')
     """
-    found: Sequence[Sample] = tuple(samples)
+    members: Sequence[Sample] = tuple(samples)
     return {
         "role": role,
-        "processes": sorted({s.process for s in found}),
-        "points": [format_point(s.point) for s in found if s.point],
-        "n_events": sum(len(s) for s in found),
-        "source": _source([s.provenance for s in found]),
+        "processes": sorted({s.process for s in members}),
+        "points": [format_point(s.point) for s in members if s.point],
+        "n_events": sum(len(s) for s in members),
+        "source": _source([s.provenance for s in members]),
     }
 
 
-def _source(known: Sequence[Mapping[str, Any]]) -> str:
-    """Generator and seeds, or files; empty where samples do not say."""
+def _source(provenances: Sequence[Mapping[str, Any]]) -> str:
+    """Generator and seeds, or files; empty if the samples do not store their origin."""
     words = []
-    generators = {str(k["generator"]) for k in known if "generator" in k}
+    generators = {str(k["generator"]) for k in provenances if "generator" in k}
     for name in sorted(generators):
-        seeds = [str(k["seed"]) for k in known if k.get("generator") == name and "seed" in k]
+        seeds = [str(k["seed"]) for k in provenances if k.get("generator") == name and "seed" in k]
         words.append(f"{name}, seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}")
-    files = sorted({str(f) for k in known for f in k.get("files", ())})
+    files = sorted({str(f) for k in provenances for f in k.get("files", ())})
     return "; ".join([*words, ", ".join(files)] if files else words)

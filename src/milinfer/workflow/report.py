@@ -1,11 +1,10 @@
-"""The report of an analysis.
-
-Figures of an analysis, with their captions.
-"""
+"""Figures, report and summary of an analysis: draw them and write them to a folder."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from milinfer.diagnostics.diagnosis import Diagnosis
 from milinfer.intervals.coverage import CoverageScan
 from milinfer.intervals.toy_intervals import toy_intervals
+from milinfer.learning.tracking import flat_settings, png_bytes
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.plotting import coverage as coverage_figures
 from milinfer.plotting import results as plotting
@@ -21,10 +21,12 @@ from milinfer.plotting.coverage import plot_belt
 from milinfer.plotting.diagnostics import diagnostic_figures, plot_relative_widths
 from milinfer.plotting.style import method_title
 from milinfer.samples.sample import SampleSet
+from milinfer.typing import PathLikeStr
 from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.files import write_whole
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import advice
-from milinfer.workflow.html_report import Report
+from milinfer.workflow.html_report import Report, svg_text
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -34,16 +36,39 @@ if TYPE_CHECKING:
     from milinfer.workflow.analysis import AnalysisResult
     from milinfer.workflow.comparison import MethodResult
 
-__all__ = ["build_report", "figures"]
+__all__ = ["build_report", "draw_figures", "write_report"]
 
 
-def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str, str]]) -> Report:
-    """The report of an analysis.
+def write_report(result: AnalysisResult, directory: PathLikeStr) -> None:
+    """Write ``summary.json``, ``report.html`` and the figures (PNG and SVG) of an analysis.
 
     Parameters
     ----------
     result
-        Of :func:`milinfer.workflow.analysis.analyse`.
+        Result of :func:`milinfer.workflow.analysis.analyse`.
+    directory
+        Folder to write to; it is created if it does not exist.
+    """
+    out = Path(directory)
+    (out / "plots").mkdir(parents=True, exist_ok=True)
+    drawn: dict[str, tuple[Figure | str, str]] = {}
+    for name, (figure, caption) in draw_figures(result).items():
+        svg = svg_text(figure)
+        write_whole(out / "plots" / f"{name}.svg", svg)
+        figure.set_layout_engine("none")  # the layout is done; doing it again takes as long
+        write_whole(out / "plots" / f"{name}.png", png_bytes(figure))
+        drawn[name] = svg, caption
+    write_whole(out / "summary.json", json.dumps(result.summary(), indent=2) + "\n")
+    build_report(result, drawn).write(out / "report.html")
+
+
+def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str, str]]) -> Report:
+    """Build the report of an analysis.
+
+    Parameters
+    ----------
+    result
+        Result of :func:`milinfer.workflow.analysis.analyse`.
     drawn
         Its figures, or their SVG, with captions, by name.
     """
@@ -115,12 +140,12 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
 
 
 def _headline(result: AnalysisResult) -> str:
-    """The result in a sentence or two."""
+    """State the result in one or two sentences."""
     analysis = result.analysis
     parameter = analysis.model.parameter
     learned = result.comparison[analysis.model.name]
-    where = f"{parameter} = {result.truth:g}"
-    compared = f"Truth: {where}." if analysis.simulated else f"Methods are compared at {where}."
+    point = f"{parameter} = {result.truth:g}"
+    compared = f"Truth: {point}." if analysis.simulated else f"Methods are compared at {point}."
     if learned.intervals is None:
         return f"No interval of {parameter} from the learned likelihood, see below. {compared}"
     inner = learned.intervals[0]
@@ -133,7 +158,7 @@ def _headline(result: AnalysisResult) -> str:
 
 
 def _executive_table(report: Report, result: AnalysisResult) -> None:
-    """Every method in a line, with the numbers of the summary."""
+    """Add a table with one line for each method, with the numbers of the summary."""
     comparison = result.comparison
     ratios = {r.name: r for r in result.information}
     reference = next(iter(ratios.values())).reference if ratios else ""
@@ -172,40 +197,42 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
         header,
         rows,
         f"The same {len(result.analysis.data)} events, and the same {result.analysis.n_toys} "
-        f"toys, by each method. Coverages carry binomial errors{_of_pool(result)}; I_eff is the "
-        "information of a dataset of this size"
+        f"toys, by each method. Coverages carry binomial errors{_pool_phrase(result)}; "
+        "I_eff is the information of a dataset of this size"
         + (f", beside that of {method_title(reference)} on the same toys." if reference else "."),
         {"diagnostics": "text"},
     )
-    for name, found in result.unavailable.items():
-        report.text(f"{method_title(name)} is not available: {found.reason} ({found.advice}).")
+    for name, failure in result.unavailable.items():
+        report.text(f"{method_title(name)} is not available: {failure.reason} ({failure.advice}).")
     for m in comparison:
         for problem in m.problems:
             report.text(f"{method_title(m.name)}: {problem} ({advice('calibration')}).")
 
 
-def _of_pool(result: AnalysisResult) -> str:
-    """What the finite pool of events may do to the coverages beside."""
+def _pool_phrase(result: AnalysisResult) -> str:
+    """Part of a caption: how far the finite pool of events may shift the coverages."""
     errors = [c.pool_error for m in result.comparison for c in m.coverages]
     largest = max((e for e in errors if not np.isnan(e)), default=0.0)
     if not largest:
         return ""
-    own = max(c.error for m in result.comparison for c in m.coverages)
-    more = ", which is more: use more events" if largest > own else ""
+    toy_error = max(c.error for m in result.comparison for c in m.coverages)
+    more = ", which is more: use more events" if largest > toy_error else ""
     return f", and the events that the toys share may shift them by up to {largest:.1%}{more}"
 
 
 def _verdict(result: AnalysisResult, name: str) -> str:
     if name in result.diagnoses:
-        found = result.diagnoses[name]
-        if not isinstance(found, Diagnosis):
-            return found
-        if found.failures:
-            failed = f"{len(found.failures)} of {len(found.checks)} checks failed"
+        diagnosis = result.diagnoses[name]
+        if not isinstance(diagnosis, Diagnosis):
+            return diagnosis
+        if diagnosis.failures:
+            failed = f"{len(diagnosis.failures)} of {len(diagnosis.checks)} checks failed"
             return f"do not trust as it is: {failed}"
-        if not found.undecided:
-            return found.verdict
-        return f"nothing wrong found, {len(found.undecided)} of {len(found.checks)} undecided"
+        if not diagnosis.undecided:
+            return diagnosis.verdict
+        return (
+            f"nothing wrong found, {len(diagnosis.undecided)} of {len(diagnosis.checks)} undecided"
+        )
     if name in result.templates:
         problems = sum(
             bool(b.problems) for b in result.templates[name].diagnose(len(result.analysis.data))
@@ -216,26 +243,26 @@ def _verdict(result: AnalysisResult, name: str) -> str:
 
 
 def _diagnostics(report: Report, result: AnalysisResult) -> None:
-    """Verdict and checks of every learned model."""
+    """Add verdict and checks of every learned model."""
     report.text(
         "Identities that an exact likelihood ratio fulfils, checked on events that trained "
         "nothing. A check is undecided where the events could not have shown a deviation that "
         "does harm."
     )
-    for name, found in result.diagnoses.items():
-        if not isinstance(found, Diagnosis):
-            report.text(f"{method_title(name)}: {found}.")
+    for name, diagnosis in result.diagnoses.items():
+        if not isinstance(diagnosis, Diagnosis):
+            report.text(f"{method_title(name)}: {diagnosis}.")
             continue
         report.table(
             list(Diagnosis.header),
-            found.rows(),
-            f"{method_title(name)}, datasets of {found.n_events} events: {found.verdict}.",
+            diagnosis.rows(),
+            f"{method_title(name)}, datasets of {diagnosis.n_events} events: {diagnosis.verdict}.",
             {"measured": "text", "outcome": "text", "meaning": "text"},
         )
 
 
 def _provenance(report: Report, summary: dict[str, Any]) -> None:
-    """What the summary says of where its numbers come from."""
+    """Add the provenance of the summary: steps, files, samples, seeds, settings, versions."""
     facts = summary["provenance"]
     run = facts["run"]
     report.text(
@@ -283,7 +310,10 @@ def _provenance(report: Report, summary: dict[str, Any]) -> None:
     if facts["configuration"]:
         report.table(
             ["setting", "value"],
-            [[k, v] for k, v in _flat(facts["configuration"])],
+            [
+                [key, "—" if value is None else str(value)]
+                for key, value in flat_settings(facts["configuration"], index="[{}]").items()
+            ],
             "Configuration, defaults included.",
             {"value": "text"},
         )
@@ -296,19 +326,6 @@ def _shortened(points: list[str]) -> str:
     if len(points) <= 4:
         return ", ".join(points) or "—"
     return f"{points[0]}, {points[1]}, … {points[-1]} ({len(points)})"
-
-
-def _flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as dotted keys."""
-    if isinstance(settings, dict) and settings:
-        return [
-            line
-            for key, value in settings.items()
-            for line in _flat(value, f"{prefix}.{key}" if prefix else str(key))
-        ]
-    if isinstance(settings, (list, tuple)) and any(isinstance(v, dict) for v in settings):
-        return [line for i, value in enumerate(settings) for line in _flat(value, f"{prefix}[{i}]")]
-    return [(prefix, "—" if settings is None else str(settings))]
 
 
 def _coverage_text(result: AnalysisResult) -> str:
@@ -369,8 +386,8 @@ def _belt_text(result: AnalysisResult) -> str:
     )
 
 
-def _titled(scan: CoverageScan) -> CoverageScan:
-    """The same rows, with the titles of the methods."""
+def _with_titles(scan: CoverageScan) -> CoverageScan:
+    """Replace names of methods by their titles in the rows of a scan."""
     rows = []
     for row in scan:
         name, separator, rest = row.method.partition(", ")
@@ -378,8 +395,8 @@ def _titled(scan: CoverageScan) -> CoverageScan:
     return CoverageScan(tuple(rows))
 
 
-def _of_data(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
-    """Scans and intervals of the data by every method that has intervals."""
+def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
+    """Draw scans and intervals of the data by every method that has intervals."""
     analysis, comparison = result.analysis, result.comparison
     model, raw = analysis.model, result.costs[analysis.model.name]
     fitted = {m.name: m.intervals for m in comparison if m.intervals is not None}
@@ -411,17 +428,17 @@ def _of_data(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         ),
         "intervals": (
             plotting.plot_intervals(
-                {method_title(name): found for name, found in fitted.items()}, result.truth
+                {method_title(name): interval for name, interval in fitted.items()}, result.truth
             ),
             "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals; dashed: the truth.",
         ),
     }
 
 
-def _of_calibration(
+def _calibration_figures(
     result: AnalysisResult, calibration: Calibration
 ) -> dict[str, tuple[Figure, str]]:
-    """What the calibration of the first model does, and what it comes from."""
+    """Draw the effect of the calibration of the first model, and its constants."""
     model, raw = result.analysis.model, result.costs[result.analysis.model.name]
     assert isinstance(raw, LikelihoodCost)
     toys, title = result.evaluation_toys[model.name], method_title(model.name)
@@ -447,8 +464,8 @@ def _of_calibration(
     }
 
 
-def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
-    """All figures of an analysis with their captions, by name."""
+def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
+    """Draw all figures of an analysis; gives figures and captions by name."""
     analysis, comparison = result.analysis, result.comparison
     model = analysis.model
     learned = comparison[model.name]
@@ -458,19 +475,19 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
 
     values = analysis.templates.values(model.parameter)
     ends = [int(np.argmin(values)), int(np.argmin(np.abs(values))), int(np.argmax(values))]
-    known = analysis.templates.feature_names
-    names = [n for n in analysis.drawn_features if n in known] or list(known[:3])
+    feature_names = analysis.templates.feature_names
+    names = [n for n in analysis.drawn_features if n in feature_names] or list(feature_names[:3])
     if names:
-        shown = SampleSet(tuple(analysis.templates[i] for i in ends))
+        ends_and_middle = SampleSet(tuple(analysis.templates[i] for i in ends))
         out["features"] = (
-            histogram_figures.plot_features(shown, names),
+            histogram_figures.plot_features(ends_and_middle, names),
             "Simulated features at both ends of the parameter range and in between.",
         )
     out["training"] = (
         plotting.plot_training(model.fitted.history),
         "Loss of each network of the ensemble; the weights of the best validation loss are kept.",
     )
-    out |= _of_data(result)
+    out |= _data_figures(result)
     for name, templates in result.templates.items():
         truth = {model.parameter: result.truth}
         n = len(analysis.data)
@@ -486,7 +503,7 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
             for label, p in points.items()
         }
         if len(templates.axes) > 1:
-            # Of two observables: a table says more than a picture of 32 numbered bins.
+            # Two observables: a table is clearer than a picture of 32 numbered bins.
             continue
         out[f"templates_{name}"] = (
             histogram_figures.plot_templates(
@@ -518,10 +535,10 @@ def figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         "Coverage on evaluation toys, with Clopper–Pearson errors; dashed: what is claimed.",
     )
     if calibration is not None:
-        out |= _of_calibration(result, calibration)
+        out |= _calibration_figures(result, calibration)
     if len({r.theta for r in result.coverage}) > 1:
         out["coverage_scan"] = (
-            coverage_figures.plot_coverage_scan(_titled(result.coverage)),
+            coverage_figures.plot_coverage_scan(_with_titles(result.coverage)),
             "Coverage against the truth. Bands: one and two binomial errors around the claim.",
         )
     if model.name in result.belts:

@@ -1,9 +1,7 @@
-"""An analysis from its configuration: files to features, training, toys and report, step by step.
+"""Run an analysis from its configuration: features, training, toys and report, step by step.
 
-Every step reads the files of those before it, also in a run that does all of them.  So a run that
-was stopped and went on gives the same result as one that was not.
-
-An analysis and its tracker: which one the configuration asks for, and what it is told.
+Every step reads the files of the steps before it, even in a run that does all of them.  An
+interrupted and resumed run therefore gives the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -19,17 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from milinfer.learning.bag_likelihood import log_training
 from milinfer.learning.model_files import FORMAT
-from milinfer.learning.tracking import (
-    GuardedTracker,
-    Tracker,
-    flat_numbers,
-    flat_settings,
-    log_training,
-)
-from milinfer.samples.sample import SampleSet
+from milinfer.learning.tracking import GuardedTracker, Tracker, flat_numbers, flat_settings
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import PathLikeStr
-from milinfer.workflow.configuration import AnalysisConfig, ModelSection, read_configuration
+from milinfer.workflow.configuration import AnalysisConfig, ModelSection, ToysSection
 from milinfer.workflow.inputs import (
     ROLES,
     AnalysisInputs,
@@ -39,7 +32,7 @@ from milinfer.workflow.inputs import (
     truths,
     warn_of_bins,
 )
-from milinfer.workflow.provenance import Provenance, StepRun
+from milinfer.workflow.provenance import Preparation, Provenance, StepRun
 from milinfer.workflow.steps import Step, Steps, StepState, content_hash
 
 if TYPE_CHECKING:
@@ -58,29 +51,32 @@ __all__ = [
 
 
 class PlannedStep(NamedTuple):
-    """A step, and whether it has to be done."""
+    """A step and its state: whether it has to be done."""
 
     step: Step
     state: StepState
 
 
 class AnalysisPlan:
-    """What an analysis will do, in order; made by :func:`plan_analysis`.
+    """Steps of an analysis in order; made by :func:`plan_analysis`.
 
     Parameters
     ----------
     config
-        The analysis.
+        Configuration of the analysis.
     on_file
-        Called with each input file before its content is hashed.
+        Called with each input file before it is hashed.
 
     Attributes
     ----------
     tracker
-        Is told of trainings; None for nobody.
+        Tracker to notify, or None.
+    preparation
+        Provenance of the input files if the same program made them, or None.
     """
 
     tracker: Tracker | None = None
+    preparation: Preparation | None = None
 
     def __init__(
         self, config: AnalysisConfig, on_file: Callable[[Path], None] = lambda _: None
@@ -92,7 +88,7 @@ class AnalysisPlan:
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def planned(self) -> list[PlannedStep]:
-        """All steps, in order.  What follows a step that has to be done has to be done too."""
+        """All steps in order; steps after one that has to be done have to be done too."""
         return [PlannedStep(step, self.steps.state(step)) for step in self._all()]
 
     def _all(self) -> list[Step]:
@@ -113,7 +109,7 @@ class AnalysisPlan:
         return [*steps, self._inference()]
 
     def execute(self, step: Step) -> str:
-        """Do a step; those that no call has done are cached for the report."""
+        """Do a step; in the report all other steps are cached ones."""
         words = self.steps.execute(step)
         self._ran.add(step.name)
         return words
@@ -121,7 +117,7 @@ class AnalysisPlan:
     def _training_inputs(self, model: ModelSection) -> dict[str, Any]:
         config = self.config
         return {
-            "format": FORMAT,  # of models; changes of defaults change it, too
+            "format": FORMAT,  # of saved models; it changes when defaults change
             **{f"model.{k}": v for k, v in model.model_dump().items() if k != "name"},
             "analysis.seed": config.analysis.seed,
             "samples.fractions": None if config.samples.tune else config.samples.fractions,
@@ -139,6 +135,7 @@ class AnalysisPlan:
             section = getattr(config, name).model_dump()
             depends |= {f"{name}.{key}": value for key, value in section.items()}
         depends["analysis.title"] = config.analysis.title
+        depends["data.simulated"] = config.data.simulated
         return Step("inference", depends, self._results, self._infer)
 
     @property
@@ -158,8 +155,8 @@ class AnalysisPlan:
         train = self._training_samples(first=section == self.config.model[0])
         fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
         model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
-        given = {"epochs": section.epochs, "batch_events": section.batch_events}
-        chosen: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        options = {"epochs": section.epochs, "batch_events": section.batch_events}
+        chosen: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
         model = replace(model, training=replace(model.default_training, **chosen))
         epochs = section.ensemble * model.training.epochs  # type: ignore[union-attr]  # given above
         with progress(f"training {section.title}", epochs) as advance:
@@ -169,20 +166,20 @@ class AnalysisPlan:
         return f"{train.n_events} events, validation loss {losses}"
 
     def _training_samples(self, *, first: bool) -> SampleSet:
-        """Events to train on; with the first training, all others are looked at, and let go."""
+        """Events to train on; the first training also checks all other events."""
         parts = self._inputs.split() if first else None
         train = self._inputs.training()[0] if parts is None else parts.train
         require_one_parameter(train)
         values = train.values(train.parameters[0])
         require_truths(self.config, values)
         if parts is not None:
-            warn_of_bins(self.config, train, parts.held_out)
+            warn_of_bins(self.config, parts.templates, parts.held_out)
             limits = (float(values.min()), float(values.max()))
             require_pools(self.config, parts.tune, parts.evaluate, limits)
         return train
 
     def log_done(self, step: Step) -> None:
-        """Tell the tracker of a training that was done before."""
+        """Log a training of an earlier run to the tracker."""
         from milinfer.learning.bag_likelihood import BagLikelihood
 
         for section in self.config.model:
@@ -193,26 +190,27 @@ class AnalysisPlan:
     def _infer(self) -> str:
         from milinfer.learning.bag_likelihood import BagLikelihood
         from milinfer.workflow.analysis import Analysis, analyse
+        from milinfer.workflow.report import write_report
 
         config, toys, templates = self.config, self.config.toys, self.config.templates
         out, start = config.out, time.perf_counter()
         models = tuple(BagLikelihood.load(out / self._model_folder(m)) for m in config.model)
-        train, held_out, tune, evaluate = self._inputs.split()
-        data = self._inputs.data()
+        parts, data = self._inputs.split(), self._inputs.data()
         parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
         result = analyse(
             Analysis(
                 models=models,
                 data=data,
-                templates=train,
-                classifier_templates=held_out,
-                calibration=tune,
-                evaluation=evaluate,
+                templates=parts.templates,
+                classifier_templates=parts.held_out,
+                calibration=parts.tune,
+                evaluation=parts.evaluate,
                 truth=toys.truth,
+                simulated=config.data.simulated,
                 title=config.analysis.title,
                 weight_degree=toys.weight_degree,
-                calibrate_at=truths(toys, "calibrate_at", tune.values(parameter), limits),
-                cover_at=truths(toys, "cover_at", evaluate.values(parameter), limits),
+                calibrate_at=truths(toys, "calibrate_at", parts.tune.values(parameter), limits),
+                cover_at=truths(toys, "cover_at", parts.evaluate.values(parameter), limits),
                 belt_at=tuple(toys.belt_at),
                 observable=templates.observable,
                 bins=templates.bins,
@@ -220,22 +218,27 @@ class AnalysisPlan:
                 bins_2d=templates.bins_2d,
                 degree=templates.degree,
                 mc_stat=templates.mc_stat,
-                oracle_pool=tune if toys.oracle else None,
+                oracle_pool=_oracle_pool(toys, parts.tune),
                 n_toys=toys.number,
                 seed=config.analysis.seed,
                 workers=config.analysis.workers,
             )
         )
-        result.extra.update({"training_events": train.n_events})
+        result.extra.update({"training_events": parts.train.n_events})
         words = f"{len(data)} events of data, {toys.number} toys at each truth"
         inference = StepRun("inference", "run", round(time.perf_counter() - start, 2), words)
-        result = replace(result, provenance=self._provenance(models, inference))
-        for left in out.glob(".results-*"):  # of a run that was killed; no other works here
+        provenance = self._provenance(models, inference)
+        if self.preparation is not None:
+            provenance = self.preparation.join(provenance)
+            result.extra.update(self.preparation.describe(provenance))
+        result = replace(result, provenance=provenance)
+        # The folder is locked, so these belong to a run that was killed.
+        for left in out.glob(".results-*"):
             shutil.rmtree(left)
-        # The results of an earlier run stay until all of the new ones are there.
+        # The results of an earlier run stay until all new ones are written.
         with tempfile.TemporaryDirectory(dir=out, prefix=".results-") as parent:
             fresh = Path(parent)
-            result.write(fresh)
+            write_report(result, fresh)
             (fresh / "calibrations").mkdir()
             (fresh / "belts").mkdir()
             for model in models:
@@ -251,7 +254,7 @@ class AnalysisPlan:
         return words
 
     def _provenance(self, models: Sequence[BagLikelihood], inference: StepRun) -> Provenance:
-        """Files as they were hashed for the plan, and the steps before the report."""
+        """Provenance from the files hashed for the plan and the records of the steps."""
         config = self.config
         steps = []
         for step in self._all()[:-1]:
@@ -263,7 +266,7 @@ class AnalysisPlan:
         }
         return Provenance(
             command="milinfer run analysis.toml",
-            # An address of a tracker may carry a password.
+            # The address of a tracker may contain a password.
             configuration=config.model_dump(mode="json", exclude={"tracking"}),
             inputs=self._inputs.facts(),
             seeds=seeds,
@@ -272,8 +275,17 @@ class AnalysisPlan:
         )
 
 
+def _oracle_pool(toys: ToysSection, tune: SampleSet) -> Sample | SampleSet | None:
+    """Events that normalise the exact ratio, or None if the configuration leaves it out."""
+    if not toys.oracle:
+        return None
+    if toys.oracle_at is None:
+        return tune
+    return tune.at(**{tune.parameters[0]: toys.oracle_at})
+
+
 def _put(source: Path, target: Path) -> None:
-    """Move a file or a folder to its place, where an older one may be."""
+    """Move a file or folder, replacing an older one of that name."""
     if target.is_dir():
         shutil.rmtree(target)
     source.replace(target)
@@ -282,19 +294,19 @@ def _put(source: Path, target: Path) -> None:
 def plan_analysis(
     config: AnalysisConfig | PathLikeStr, *, on_file: Callable[[Path], None] = lambda _: None
 ) -> AnalysisPlan:
-    """Find the files of an analysis, hash them, and say which steps have to be done.
+    """Find and hash the files of an analysis, and find out which steps have to be done.
 
     Parameters
     ----------
     config
         Configuration, or the path of its file.
     on_file
-        Called with each input file before its content is hashed.
+        Called with each input file before it is hashed.
 
     Raises
     ------
     ConfigurationError
-        If the configuration is wrong or a file is not there.
+        If the configuration is wrong or a file is missing.
 
     Examples
     --------
@@ -303,8 +315,9 @@ def plan_analysis(
     ...
     milinfer.exceptions.ConfigurationError: cannot read analysis.toml: ...
     """
-    found = config if isinstance(config, AnalysisConfig) else read_configuration(config)
-    return AnalysisPlan(found, on_file)
+    if not isinstance(config, AnalysisConfig):
+        config = AnalysisConfig.from_file(config)
+    return AnalysisPlan(config, on_file)
 
 
 def run_analysis(
@@ -312,8 +325,9 @@ def run_analysis(
     *,
     echo: Callable[[str], None] = lambda _: None,
     tracker: Tracker | None = None,
+    preparation: Preparation | None = None,
 ) -> dict[str, Any]:
-    """Run an analysis, except for the steps that are done already.
+    """Run an analysis, except for steps that are done already.
 
     Parameters
     ----------
@@ -322,9 +336,12 @@ def run_analysis(
     echo
         Receives one line for each step.
     tracker
-        Is told what the run does, and not closed; default: as ``[tracking]`` says, else none.  It
-        hears of every epoch as it comes, and at the end of trainings done before, all settings, the
-        numbers of the summary, figures and report, also where nothing was left to do.
+        Tracker to log the run to; it is not closed here.  Default: the one of ``[tracking]``, else
+        none.  Epochs are logged as they come; trainings of an earlier run, all settings, numbers of
+        the summary, figures and report are logged even if no step had to be done.
+    preparation
+        Provenance of the input files, for programs that make them and then run the analysis, such
+        as ``milinfer demo``.
 
     Returns
     -------
@@ -334,11 +351,11 @@ def run_analysis(
     Raises
     ------
     ConfigurationError
-        If the configuration is wrong, a file is not there, or another run works in the folder.
+        If the configuration is wrong, a file is missing, or another run works in the folder.
     TrackingError
         If the tracker fails.
     MilinferError
-        Whatever a step finds wrong with its input.
+        If a step finds an error in its input.
 
     Examples
     --------
@@ -349,10 +366,10 @@ def run_analysis(
     """
     plan = plan_analysis(config)
     section = plan.config.tracking
-    with plan.steps.locked(), ExitStack() as own:
-        plan.tracker = tracker
+    with plan.steps.locked(), ExitStack() as trackers:
+        plan.tracker, plan.preparation = tracker, preparation
         if tracker is None and section is not None:
-            plan.tracker = own.enter_context(open_tracker(plan.config, section))
+            plan.tracker = trackers.enter_context(open_tracker(plan.config, section))
         for step, state in plan.planned():
             if state.kind == "done":
                 echo(f"{step.name:<28} done before")
@@ -371,19 +388,19 @@ def run_analysis(
 def open_tracker(
     config: AnalysisConfig, section: TrackingSection
 ) -> AbstractContextManager[TensorBoardTracker | MLflowTracker | WandbTracker]:
-    """Begin a run of the tracker that ``[tracking]`` names.
+    """Start a run of the tracker that ``[tracking]`` names.
 
     Parameters
     ----------
     config
-        The analysis, whose folders relative ones belong to.
+        Configuration; relative paths start at its folder.
     section
-        Its section.
+        Section ``[tracking]``.
 
     Raises
     ------
     ConfigurationError
-        If what it needs is not installed; names the extra.
+        If a package of the tracker is not installed; names the extra.
 
     Examples
     --------
@@ -406,7 +423,7 @@ def open_tracker(
     default = config.out / "tensorboard" if section.to == "tensorboard" else config.out
     folder = default if section.store is None else config.folder / section.store
     if section.to == "tensorboard":
-        # Every run in a folder of its own, or TensorBoard draws them as one.
+        # TensorBoard draws runs in the same folder as one.
         run = section.run or time.strftime("%Y%m%d-%H%M%S")
         return TensorBoardTracker(folder / section.experiment / run)
     folder.mkdir(parents=True, exist_ok=True)
@@ -414,14 +431,14 @@ def open_tracker(
 
 
 def log_results(tracker: Tracker, config: AnalysisConfig, summary: Mapping[str, Any]) -> None:
-    """Log the configuration, every number of the summary, the figures, summary and report.
+    """Log configuration, figures, report, and every number of the summary.
 
     Parameters
     ----------
     tracker
-        The tracker.
+        Tracker to log to.
     config
-        Of an analysis that has been run.
+        Configuration of a finished analysis.
     summary
         Content of its ``summary.json``.
 

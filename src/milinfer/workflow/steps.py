@@ -1,8 +1,8 @@
-"""Steps with files as results, done again only if something that they depend on has changed.
+"""Steps that write files and are repeated only if something that they depend on has changed.
 
-A step says what it depends on (settings, hashes of its inputs' content).  When it has finished, a
-record of that, with a hash of every file it wrote, goes into ``steps/`` of the folder; the record
-comes last and whole, so that a step which was interrupted has none.
+A step lists what it depends on (settings, hashes of the content of its input files).  When it has
+finished, a record of these, with a hash of every file it wrote, is written to ``steps/`` in the
+folder.  The record is written last and atomically, so an interrupted step has no record.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Step", "StepState", "Steps", "content_hash"]
 
 
 def content_hash(content: Any) -> str:
-    """SHA-256 of what JSON makes of something, whatever the order of keys.
+    """SHA-256 of a value written as JSON; the order of keys does not matter.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class StepState(NamedTuple):
         ``"done"``; ``"new"``: never finished; ``"changed"``: what it depends on has changed;
         ``"damaged"``: a file that it wrote has changed or is gone.
     why
-        What has changed.
+        Reason: names of what has changed.
     """
 
     kind: Literal["done", "new", "changed", "damaged"]
@@ -53,18 +53,18 @@ class StepState(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """One step.
+    """One step of an analysis.
 
     Parameters
     ----------
     name
-        Also of its record, so unique and fit for a file name.
+        Name of the step and of its record, so unique and fit for a file name.
     depends
-        What its result depends on: plain values by name.
+        Plain values that its result depends on, by name.
     outputs
         Files and folders that it writes, relative to the folder of the steps.
     run
-        Does it; returns a line about what was done.
+        Function that does the step and returns a line about what it did.
 
     Examples
     --------
@@ -79,12 +79,12 @@ class Step:
 
 
 class Steps:
-    """Folder in which steps leave their files and records.
+    """Runs steps in a folder, which holds their files and records.
 
     Parameters
     ----------
     folder
-        Made when the first step runs.
+        Folder of the results; it is created when the first step runs.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class Steps:
         self.folder = Path(folder)
 
     def state(self, step: Step) -> StepState:
-        """Whether a step is done; reads all files that it wrote."""
+        """Find out whether a step has to be done; this reads all files that it wrote."""
         path = self._record(step)
         if not path.exists():
             return StepState("new")
@@ -113,7 +113,7 @@ class Steps:
             record = parse_json(path.read_text(encoding="utf-8"))
             depends, files = record["depends"], record["files"]
         except (ValueError, KeyError, TypeError):
-            return StepState("damaged", f"{path} is no record of a step")
+            return StepState("damaged", f"{path} is not a record of a step")
         now = json.loads(json.dumps(dict(step.depends)))
         different = sorted(k for k in now.keys() | depends.keys() if now.get(k) != depends.get(k))
         if different:
@@ -127,20 +127,20 @@ class Steps:
         return StepState("done")
 
     def record(self, step: Step) -> dict[str, Any]:
-        """What the record of a step that is done says, such as ``done`` and ``seconds``."""
-        found: dict[str, Any] = json.loads(self._record(step).read_text(encoding="utf-8"))
-        return found
+        """Record of a step that is done, with keys such as ``done`` and ``seconds``."""
+        record: dict[str, Any] = json.loads(self._record(step).read_text(encoding="utf-8"))
+        return record
 
     def execute(self, step: Step) -> str:
-        """Do a step, and keep a record of it.
+        """Do a step and write its record.
 
         Raises
         ------
         ConfigurationError
-            If it has not written what it should.
+            If the step did not write one of its outputs.
         """
         self._record(step).parent.mkdir(parents=True, exist_ok=True)
-        # A step that fails half-way leaves no record that says otherwise.
+        # Without this a step that fails half-way would leave the record of an earlier run.
         self._record(step).unlink(missing_ok=True)
         began = time.perf_counter()
         words = step.run()
@@ -156,7 +156,9 @@ class Steps:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else runs steps in this folder; the lock of a run that was killed is gone.
+        """Lock the folder, so that no other process runs steps in it.
+
+        The system removes the lock of a process that is killed.
 
         Raises
         ------
@@ -166,7 +168,7 @@ class Steps:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            msg = f"{self.folder} cannot be a folder of results: a file is in its way; move it"
+            msg = f"{self.folder} cannot be a folder of results: a file has its name; move it"
             raise ConfigurationError(msg) from error
         path = self.folder / ".lock"
         with path.open("a+", encoding="utf-8") as file:
@@ -186,12 +188,12 @@ class Steps:
         return self.folder / "steps" / f"{step.name}.json"
 
     def _files(self, step: Step) -> Sequence[Path]:
-        found: list[Path] = []
+        files: list[Path] = []
         for name in step.outputs:
             path = self.folder / name
             inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
             if not inside or not inside[0].is_file():
                 msg = f"step {step.name} was to write {path} and did not"
                 raise ConfigurationError(msg)
-            found += inside
-        return found
+            files += inside
+        return files

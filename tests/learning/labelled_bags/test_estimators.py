@@ -202,7 +202,7 @@ def test_scikit_learn_finds_nothing_wrong(estimator, check):
 
 def test_pipelines_cross_validation_and_grids():
     model = make_pipeline(
-        mil.InstanceTransformer(StandardScaler()),
+        mil.learning.InstanceTransformer(StandardScaler()),
         mil.BagClassifier("noisy-or", hidden=(8,), epochs=30, learning_rate=0.03),
     )
     scores = cross_val_score(model, TRAIN, LABELS, cv=3)
@@ -279,7 +279,7 @@ def test_data_that_cannot_work_are_refused():
     with pytest.raises(SampleError, match="X has 1 features, but BagClassifier is expecting 2"):
         model.predict([bag[:, :1] for bag in TEST])
     with pytest.raises(SampleError, match="plain table"):
-        mil.InstanceTransformer(StandardScaler()).fit(np.zeros((3, 2)))
+        mil.learning.InstanceTransformer(StandardScaler()).fit(np.zeros((3, 2)))
     with pytest.raises(ModelError, match="training loss became"):
         mil.BagRegressor("sum", **{**SMALL, "learning_rate": 1e30}).fit(TRAIN, MEANS)
 

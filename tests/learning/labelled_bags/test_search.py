@@ -26,7 +26,7 @@ def score(seed=0, **settings):
 
 def test_one_parameter_after_the_other():
     """The path of the search, by hand."""
-    result = mil.stepwise_search(KNeighborsRegressor(), X, Y, GRID)
+    result = mil.learning.stepwise_search(KNeighborsRegressor(), X, Y, GRID)
     current = {"n_neighbors": 5, "weights": "uniform", "p": 2}
     for name, values in GRID.items():
         current = max(({**current, name: v} for v in values), key=lambda s: score(**s))
@@ -42,7 +42,7 @@ def test_one_parameter_after_the_other():
 
 
 def test_optuna_finds_the_best_of_the_grid():
-    result = mil.optuna_search(KNeighborsRegressor(), X, Y, GRID, trials=60, seed=2)
+    result = mil.learning.optuna_search(KNeighborsRegressor(), X, Y, GRID, trials=60, seed=2)
     every = [dict(zip(GRID, v, strict=True)) for v in itertools.product(*GRID.values())]
     assert result.best_score == pytest.approx(max(score(2, **s) for s in every), rel=1e-12)
     tried = [tuple(step.settings.values()) for step in result.history[1:]]
@@ -50,7 +50,8 @@ def test_optuna_finds_the_best_of_the_grid():
 
 
 @pytest.mark.parametrize(
-    "search", [mil.stepwise_search, lambda *a, **k: mil.optuna_search(*a, trials=5, **k)]
+    "search",
+    [mil.learning.stepwise_search, lambda *a, **k: mil.learning.optuna_search(*a, trials=5, **k)],
 )
 def test_the_seed_fixes_the_folds_and_the_start_is_never_beaten_by_worse(search):
     one, two, other = (search(Ridge(), X, Y, {"alpha": [1e5, 1e6]}, seed=s) for s in (1, 1, 2))
@@ -64,7 +65,7 @@ def test_bags_are_searched_too():
     bags = [rng.uniform(size=(n, 1)) for n in rng.integers(1, 5, 150)]
     labels = np.array([bag.max() > 0.7 for bag in bags])
     model = mil.BagClassifier("noisy-or", hidden=(8,), epochs=1, learning_rate=0.03)
-    result = mil.stepwise_search(model, bags, labels, {"epochs": [1, 30]})
+    result = mil.learning.stepwise_search(model, bags, labels, {"epochs": [1, 30]})
     assert result.best_settings["epochs"] == 30
     assert result.best_score > 0.85
     assert model.epochs == 1
@@ -74,26 +75,26 @@ def test_folds_of_ones_own():
     """Groups stay together: the search scores on what no training of it has seen."""
     groups = np.arange(len(X)) % 4
     folds = list(GroupKFold(4).split(X, Y, groups))
-    result = mil.stepwise_search(KNeighborsRegressor(), X, Y, GRID, folds=folds)
+    result = mil.learning.stepwise_search(KNeighborsRegressor(), X, Y, GRID, folds=folds)
     for step in result.history:
         model = KNeighborsRegressor(**step.settings)
         scores = cross_val_score(model, X, Y, cv=GroupKFold(4), groups=groups)
         assert step.score == pytest.approx(np.mean(scores), rel=1e-12)
     with pytest.raises(ConfigurationError, match="folds=1"):
-        mil.stepwise_search(Ridge(), X, Y, {"alpha": [1.0]}, folds=folds[:1])
+        mil.learning.stepwise_search(Ridge(), X, Y, {"alpha": [1.0]}, folds=folds[:1])
 
 
 def test_what_cannot_be_searched_is_refused():
     with pytest.raises(ConfigurationError, match="Ridge has no parameter beta"):
-        mil.stepwise_search(Ridge(), X, Y, {"beta": [1]})
+        mil.learning.stepwise_search(Ridge(), X, Y, {"beta": [1]})
     with pytest.raises(ConfigurationError, match="no values to try for alpha"):
-        mil.stepwise_search(Ridge(), X, Y, {"alpha": []})
+        mil.learning.stepwise_search(Ridge(), X, Y, {"alpha": []})
     with pytest.raises(ConfigurationError, match="no values to try for any"):
-        mil.stepwise_search(Ridge(), X, Y, {})
+        mil.learning.stepwise_search(Ridge(), X, Y, {})
     with pytest.raises(ConfigurationError, match="folds=1"):
-        mil.stepwise_search(Ridge(), X, Y, {"alpha": [1.0]}, folds=1)
+        mil.learning.stepwise_search(Ridge(), X, Y, {"alpha": [1.0]}, folds=1)
     with pytest.raises(ConfigurationError, match="trials=0"):
-        mil.optuna_search(Ridge(), X, Y, {"alpha": [1.0]}, trials=0)
+        mil.learning.optuna_search(Ridge(), X, Y, {"alpha": [1.0]}, trials=0)
 
 
 def test_scores_that_are_not_finite_are_refused():
@@ -101,11 +102,11 @@ def test_scores_that_are_not_finite_are_refused():
         return np.nan
 
     with pytest.raises(ModelError, match="the scores with"):
-        mil.stepwise_search(Ridge(), X, Y, {"alpha": [1.0, 2.0]}, scoring=undefined)
+        mil.learning.stepwise_search(Ridge(), X, Y, {"alpha": [1.0, 2.0]}, scoring=undefined)
 
 
 def test_classes_are_spread_over_the_folds():
     labels = np.repeat([0, 1], [114, 6])
     grid = {"C": [1.0, 10.0]}
-    result = mil.stepwise_search(LogisticRegression(), X, labels, grid, scoring="roc_auc")
+    result = mil.learning.stepwise_search(LogisticRegression(), X, labels, grid, scoring="roc_auc")
     assert all(np.isfinite(step.score) for step in result.history)

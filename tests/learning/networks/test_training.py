@@ -18,9 +18,8 @@ from milinfer.exceptions import ConfigurationError, ConvergenceWarning, ModelErr
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.networks import training as training_loop
 from milinfer.learning.networks import training as training_module
-from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.targets import ClassBags
-from milinfer.learning.networks.training import TrainingConfig
 from milinfer.samples.sample import Sample, SampleSet
 
 PLAIN = NetworkConfig((8,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
@@ -283,8 +282,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from milinfer.datasets import gaussian
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.networks.network import NetworkConfig
-from milinfer.learning.networks.training import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig
+from milinfer.learning.networks.configs import TrainingConfig
 samples = gaussian.samples(600, [-0.5, 0.0, 0.5], seed=1)
 settings = BagLikelihood(bag_size=5, network=NetworkConfig((8,)), training=TrainingConfig(2, 500))
 for device in ("CPU:0", "CPU:1"):

@@ -116,13 +116,13 @@ def to_branches(
         If the events lack a column, or have other weights.
     """
     try:
-        counts, particles, event, given = flatten_events(events)
+        counts, particles, event, reweights = flatten_events(events)
     except LHEError as error:
         msg = f"{target}: {error}"
         raise SampleError(msg) from error
-    if set(given) != set(weights.values()):
+    if set(reweights) != set(weights.values()):
         msg = (
-            f"{target}: from event {first} (counted from 0) the weights are {list(given)}, "
+            f"{target}: from event {first} (counted from 0) the weights are {list(reweights)}, "
             f"but they were {list(weights.values())}; give every event the same"
         )
         raise SampleError(msg)
@@ -132,7 +132,7 @@ def to_branches(
         "luminosityBlock": np.ones(n, dtype=np.uint32),
         "event": np.arange(first + 1, first + n + 1, dtype=np.uint64),
         **event,
-        **{name: given[identity] for name, identity in weights.items()},
+        **{name: reweights[identity] for name, identity in weights.items()},
     }
     exact = {_EXACT.get(name, name): column for name, column in particles.items()}
     return counts, {**_nanoaod(particles), **exact}, scalars
@@ -151,7 +151,7 @@ def _nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {"pt": pt, "eta": eta, "phi": phi, "incomingpz": pz}
 
 
-def _checked(
+def _require_numbers(
     name: str,
     lengths: NDArray[np.int64] | None,
     values: NDArray[Any],
@@ -162,8 +162,8 @@ def _checked(
     """A branch of the right shape and kind."""
 
     def fail(what: str, event: int | None = None) -> NoReturn:
-        where = "" if event is None else f"event {first + event} (counted from 0): "
-        msg = f"{source}: {where}{name} {what}; correct it, or produce the file again"
+        place = "" if event is None else f"event {first + event} (counted from 0): "
+        msg = f"{source}: {place}{name} {what}; correct it, or produce the file again"
         raise SampleError(msg)
 
     of_particles = name.startswith(PART)
@@ -261,33 +261,33 @@ def from_branches(
         have to be.
     """
 
-    def checked(name: str) -> NDArray[Any]:
+    def column(name: str) -> NDArray[Any]:
         lengths, values = load(name)
-        return _checked(name, lengths, values, counts, source, first)
+        return _require_numbers(name, lengths, values, counts, source, first)
 
     names = set(branches)
     event: Mapping[str, NDArray[Any]]
-    event = LazyColumns({name: name for name in EVENT_FIELDS if name in names}, checked)
+    event = LazyColumns({name: name for name in EVENT_FIELDS if name in names}, column)
     particles: Mapping[str, NDArray[Any]]
     if PART + "exact_px" in names:
         stored = {name: PART + _EXACT.get(name, name) for name in PARTICLE_FIELDS}
-        particles = LazyColumns({k: v for k, v in stored.items() if v in names}, checked)
+        particles = LazyColumns({k: v for k, v in stored.items() if v in names}, column)
     else:
-        given = {name.removeprefix(PART): checked(name) for name in names if name.startswith(PART)}
-        particles = _from_nanoaod(given)
+        nanoaod = {name.removeprefix(PART): column(name) for name in names if name.startswith(PART)}
+        particles = _from_nanoaod(nanoaod)
         event = {"LHE_processId": np.zeros(len(counts), dtype=np.int32), **event}
     return EventColumns(
-        counts, particles, event, LazyColumns({key: name for name, key in weights.items()}, checked)
+        counts, particles, event, LazyColumns({key: name for name, key in weights.items()}, column)
     )
 
 
 def _from_nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    given = {name: np.asarray(column, dtype=np.float64) for name, column in particles.items()}
-    pt, eta, phi, mass = (given[name] for name in ("pt", "eta", "phi", "mass"))
+    columns = {name: np.asarray(column, dtype=np.float64) for name, column in particles.items()}
+    pt, eta, phi, mass = (columns[name] for name in ("pt", "eta", "phi", "mass"))
     px, py = pt * np.cos(phi), pt * np.sin(phi)
     pz = pt * np.sinh(eta)
-    if "incomingpz" in given:
-        pz = np.where(given["incomingpz"] == 0, pz, given["incomingpz"])
+    if "incomingpz" in columns:
+        pz = np.where(columns["incomingpz"] == 0, pz, columns["incomingpz"])
     momentum = (px, py, pz, np.sqrt(px**2 + py**2 + pz**2 + mass**2))
     none = np.zeros(len(pt), dtype=np.int32)
     tags = {name: particles[name] for name in ("pdgId", "status", "spin") if name in particles}
@@ -329,5 +329,8 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
             "convert the LHE file"
         )
         raise SampleError(msg)
-    wanted = [PART + _EXACT.get(name, name) for name in PARTICLE_FIELDS] + [*EVENT_FIELDS, *weights]
-    return [name for name in wanted if name in names]
+    branches = [PART + _EXACT.get(name, name) for name in PARTICLE_FIELDS] + [
+        *EVENT_FIELDS,
+        *weights,
+    ]
+    return [name for name in branches if name in names]

@@ -12,10 +12,10 @@ from milinfer.exceptions import LHEError
 from milinfer.typing import Point
 from milinfer.utils.files import parse_json
 
-__all__ = ["LHEInfo", "LHEProcess", "LHEWeight", "checked_point"]
+__all__ = ["LHEInfo", "LHEProcess", "LHEWeight", "point_from_json"]
 
 
-def checked_point(point: Any) -> dict[str, float]:
+def point_from_json(point: Any) -> dict[str, float]:
     """A parameter point that a file says, if it is one.
 
     Raises
@@ -25,9 +25,9 @@ def checked_point(point: Any) -> dict[str, float]:
 
     Examples
     --------
-    >>> checked_point({"c_HW": 1})
+    >>> point_from_json({"c_HW": 1})
     {'c_HW': 1.0}
-    >>> checked_point({"c_HW": "big"})
+    >>> point_from_json({"c_HW": "big"})
     Traceback (most recent call last):
     ValueError: the point {'c_HW': 'big'} is not finite numbers by name
     """
@@ -132,9 +132,9 @@ class LHEInfo:
         >>> LHEInfo(processes=(), weights=(LHEWeight("a", "up"),)).with_weights(["b", "a"]).weights
         (LHEWeight(id='a', description='up', group=''), LHEWeight(id='b', description='', group=''))
         """
-        known = {weight.id for weight in self.weights}
-        added = tuple(LHEWeight(name) for name in ids if name not in known)
-        return replace(self, weights=self.weights + added) if added else self
+        ids_before = {weight.id for weight in self.weights}
+        new_weights = tuple(LHEWeight(name) for name in ids if name not in ids_before)
+        return replace(self, weights=self.weights + new_weights) if new_weights else self
 
     def to_json(self) -> str:
         """Text from which :meth:`from_json` makes an equal object (the point as a dict).
@@ -180,7 +180,7 @@ class LHEInfo:
             if content["process"] is not None:
                 _text(content["process"])
             if content["point"] is not None:
-                content["point"] = checked_point(content["point"])
+                content["point"] = point_from_json(content["point"])
             return cls(**content)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             msg = f"this is not the description of an LHE file that milinfer writes: {error!r}"

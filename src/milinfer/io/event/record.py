@@ -82,7 +82,7 @@ def register_behavior() -> None:
     def accept(self: Any) -> None:
         """Accept energy and mass side by side."""
 
-    def both(base: Any, name: str) -> type:
+    def without_check(base: Any, name: str) -> type:
         return type(name, (base,), {"__awkward_validation__": accept})
 
     for key, overload in list(ak.behavior.items()):
@@ -90,8 +90,8 @@ def register_behavior() -> None:
             # both operands of a sum, say, may be of either kind
             choices = [("Momentum4D", _RECORD) if part == "Momentum4D" else (part,) for part in key]
             ak.behavior.update({k: overload for k in product(*choices) if _RECORD in k})
-    ak.behavior["*", _RECORD] = both(MomentumArray4D, "LHEParticleArray")
-    ak.behavior[_RECORD] = both(MomentumRecord4D, "LHEParticleRecord")
+    ak.behavior["*", _RECORD] = without_check(MomentumArray4D, "LHEParticleArray")
+    ak.behavior[_RECORD] = without_check(MomentumRecord4D, "LHEParticleRecord")
 
 
 def make_events(
@@ -256,9 +256,9 @@ def first_not_finite(
         good = np.isfinite(values)
         if not good.all():
             row = int(np.argmin(good))
-            found = f"{what} is {values[row]}"
+            description = f"{what} is {values[row]}"
             stops = np.cumsum(counts)
-            return int(np.searchsorted(stops, row, "right")) if of_particles else row, found
+            return int(np.searchsorted(stops, row, "right")) if of_particles else row, description
     return None
 
 
@@ -286,25 +286,25 @@ def as_column(
             msg = f"the events lack the column {name!r}; an LHE event cannot be made without it"
             raise LHEError(msg)
         return np.full(length, defaults[name], dtype=dtype)
-    given = np.asarray(columns[name])
-    if given.dtype.kind not in "fiub":
-        msg = f"column {name!r} is of type {given.dtype}; give numbers"
+    column = np.asarray(columns[name])
+    if column.dtype.kind not in "fiub":
+        msg = f"column {name!r} is of type {column.dtype}; give numbers"
         raise LHEError(msg)
-    if given.shape != (length,):
-        msg = f"column {name!r} has shape {given.shape}, but ({length},) is needed"
+    if column.shape != (length,):
+        msg = f"column {name!r} has shape {column.shape}, but ({length},) is needed"
         raise LHEError(msg)
-    if np.issubdtype(dtype, np.integer) and given.dtype != dtype and given.size:
+    if np.issubdtype(dtype, np.integer) and column.dtype != dtype and column.size:
         limits = np.iinfo(dtype)  # type: ignore[type-var]
-        bad = ~((given >= limits.min) & (given <= limits.max))
-        if given.dtype.kind == "f":
-            bad |= given != np.trunc(given)
+        bad = ~((column >= limits.min) & (column <= limits.max))
+        if column.dtype.kind == "f":
+            bad |= column != np.trunc(column)
         if bad.any():
             msg = (
-                f"column {name!r} has {given[np.argmax(bad)]!r}, which is not a 32-bit integer; "
+                f"column {name!r} has {column[np.argmax(bad)]!r}, which is not a 32-bit integer; "
                 "correct the file or the array"
             )
             raise LHEError(msg)
-    return np.ascontiguousarray(given, dtype=dtype)
+    return np.ascontiguousarray(column, dtype=dtype)
 
 
 class EventColumns(NamedTuple):
@@ -360,34 +360,34 @@ def in_chunks(parts: Iterable[EventColumns], chunk_size: int) -> Iterator[EventC
     >>> [chunk.event["genWeight"].tolist() for chunk in in_chunks([three, three], 4)]
     [[0.5, 1.5, 2.5, 0.5], [1.5, 2.5]]
     """
-    held: deque[EventColumns] = deque()
-    n_held = 0
+    waiting: deque[EventColumns] = deque()
+    n_waiting = 0
     for part in parts:
-        held.append(part)
-        n_held += len(part.counts)
-        while n_held >= chunk_size:
-            n_held -= chunk_size
-            yield _take(held, chunk_size)
-    if n_held:
-        yield _take(held, n_held)
+        waiting.append(part)
+        n_waiting += len(part.counts)
+        while n_waiting >= chunk_size:
+            n_waiting -= chunk_size
+            yield _take(waiting, chunk_size)
+    if n_waiting:
+        yield _take(waiting, n_waiting)
 
 
-def _take(held: deque[EventColumns], n: int) -> EventColumns:
-    """Take the next ``n`` events from those held."""
+def _take(waiting: deque[EventColumns], n: int) -> EventColumns:
+    """Take the next ``n`` events from the queue."""
     parts: list[EventColumns] = []
     while n:
-        columns = held.popleft()
+        columns = waiting.popleft()
         if len(columns.counts) > n:
             columns, rest = columns.split(n)
-            held.appendleft(rest)
+            waiting.appendleft(rest)
         parts.append(columns)
         n -= len(columns.counts)
     return parts[0] if len(parts) == 1 else _join(parts)
 
 
 def _join(parts: Sequence[EventColumns]) -> EventColumns:
-    def joined(columns: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    def join(columns: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         return {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
 
     counts, particles, event, weights = zip(*parts, strict=True)
-    return EventColumns(np.concatenate(counts), joined(particles), joined(event), joined(weights))
+    return EventColumns(np.concatenate(counts), join(particles), join(event), join(weights))

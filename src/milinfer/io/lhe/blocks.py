@@ -64,7 +64,7 @@ class BlockReader:
         self.name = str(path)
         self.limits = limits or Limits()
         self._rest = b""  # without comments
-        self._held = b""  # a comment that has not been closed
+        self._open_comment = b""  # a comment that has not been closed
         self._damage: Callable[[int], str] | None = None
         require_file(path)
         with Path(path).open("rb") as file:
@@ -127,15 +127,15 @@ class BlockReader:
         if self._damage is not None:
             msg = f"{self.name}: {self._damage(n_events)}"
             raise LHEError(msg)
-        tail = self._rest + self._held
+        tail = self._rest + self._open_comment
         end = END.search(tail)
         if end is None:
             if b"<event" in tail and EVENT.search(tail):
-                where = f"inside event {n_events} (counted from 0)"
+                place = f"inside event {n_events} (counted from 0)"
             else:
-                where = f"after {n_events} whole events"
+                place = f"after {n_events} whole events"
             msg = (
-                f"{self.name}: the file is truncated: it ends {where}, without "
+                f"{self.name}: the file is truncated: it ends {place}, without "
                 "</LesHouchesEvents>; copy or produce it again"
             )
             raise LHEError(msg)
@@ -154,7 +154,7 @@ class BlockReader:
 
     def _grow(self, size: int) -> bool:
         """Read on; whether there is more to come."""
-        if len(self._rest) + len(self._held) > self.limits.event:
+        if len(self._rest) + len(self._open_comment) > self.limits.event:
             self._damage = _NeverClosed(self.limits.event)
         piece = self._read(size)
         self._append(piece)
@@ -162,11 +162,11 @@ class BlockReader:
 
     def _append(self, piece: bytes) -> None:
         """Add text without its comments."""
-        text, self._held = self._held + piece, b""
+        text, self._open_comment = self._open_comment + piece, b""
         if b"!" not in text and not self._rest.endswith((b"<!", b"<!-")):
             self._rest += text
             return
-        self._rest, self._held = without_comments(self._rest + text)
+        self._rest, self._open_comment = without_comments(self._rest + text)
 
     def _read(self, size: int) -> bytes:
         """Next bytes; empty at the end of the file, and where the rest cannot be read."""
@@ -176,7 +176,7 @@ class BlockReader:
             try:
                 piece = self._raw.read(min(left, self._piece))
             except EOFError:
-                self._damage = _cut
+                self._damage = _truncated_gzip
             except (zlib.error, gzip.BadGzipFile) as error:
                 self._damage = _Corrupt(str(error))
             else:
@@ -209,7 +209,7 @@ class _NeverClosed:
         )
 
 
-def _cut(n_events: int) -> str:
+def _truncated_gzip(n_events: int) -> str:
     return (
         f"the gzip file is truncated (at least {n_events} whole events, then "
         f"event {n_events}, counted from 0, is cut); copy or produce it again"

@@ -1,9 +1,8 @@
-r"""Text of events made clean: checked, and cut down to what pylhe reads without loss.
+r"""Clean the text of events: check it, and keep only what pylhe reads without loss.
 
-Elements and comments in text that is only nearly XML, found in one pass.
-
-Patterns such as ``<(\w+)>.*?</\1>`` look to the end of the text for every tag that is never
-closed: a damaged or hostile file of some megabytes would take hours.
+Elements and comments are found in one pass, in text that is only nearly XML.  Patterns such as
+``<(\w+)>.*?</\1>`` would search to the end of the text for every tag that is never closed: a
+damaged or hostile file of some megabytes would take hours.
 """
 
 from __future__ import annotations
@@ -81,13 +80,14 @@ def clean_events(
     cleaned: list[bytes] = []
     n_weights: list[tuple[int, int]] = []
     for number, chunk in enumerate(CLOSE.split(text)[:-1], first):
-        lines, weights = _clean(chunk, name, number, numbers)
-        n_weights.append((weights.count(b"<wgt"), _listed(weights)))
+        lines, weights = _clean(_body(chunk, name, number), name, number, numbers)
+        n_weights.append((weights.count(b"<wgt"), _numbers_in_weights(weights)))
         cleaned.append(b"<event>\n" + lines + b"\n" + weights + b"</event>\n")
     return b"".join(cleaned), n_weights
 
 
-def _listed(weights: bytes) -> int:
+def _numbers_in_weights(weights: bytes) -> int:
+    """Numbers in the ``<weights>`` of an event, −1 if it has none."""
     if b"<weights" not in weights:
         return -1
     lists = [e.inside for e in elements(weights) if e.name == b"weights"]
@@ -98,8 +98,14 @@ def _fail(name: str, number: int, what: str) -> LHEError:
     return LHEError(f"{name}: event {number} (counted from 0) {what}")
 
 
-def _clean(chunk: bytes, name: str, number: int, numbers: bool) -> tuple[bytes, bytes]:
-    """Lines and weight elements of one event, given as all up to its closing tag."""
+def _body(chunk: bytes, name: str, number: int) -> bytes:
+    """Text between the tags of an event, from the text up to its closing tag.
+
+    Raises
+    ------
+    LHEError
+        If the event is not opened or not closed, or there is other text before it.
+    """
     opening = EVENT.search(chunk)
     if opening is None:
         msg = "ends with </event> but has no <event>; correct the file"
@@ -110,6 +116,11 @@ def _clean(chunk: bytes, name: str, number: int, numbers: bool) -> tuple[bytes, 
     if b"<event" in body and EVENT.search(body):
         msg = "is not closed before the next <event>: the event is cut; produce the file again"
         raise _fail(name, number, msg)
+    return body
+
+
+def _clean(body: bytes, name: str, number: int, numbers: bool) -> tuple[bytes, bytes]:
+    """Lines and weight elements of the body of one event."""
     cut = body.find(b"<")
     kept = b""
     if cut >= 0:
@@ -138,17 +149,17 @@ def _check_count(text: bytes, name: str, number: int) -> None:
     except (ValueError, OverflowError) as error:
         msg = f"begins with {first[:60].decode(errors='replace')!r}, not with an event line"
         raise _fail(name, number, msg + "; correct the file") from error
-    given = text.count(b"\n")
-    if claimed != given:
+    n_lines = text.count(b"\n")
+    if claimed != n_lines:
         msg = (
-            f"claims {claimed} particles but has {given} particle lines; "
+            f"claims {claimed} particles but has {n_lines} particle lines; "
             "produce the file again, or correct the event"
         )
         raise _fail(name, number, msg)
 
 
 def _check_numbers(text: bytes, weights: bytes, name: str, number: int) -> None:
-    """Refuse what Python would take for numbers, and LHE does not know: 0.5 for an id, 1_000."""
+    """Refuse what Python accepts as a number and LHE does not: 0.5 as an id, 1_000."""
     unusual = _UNUSUAL.search(weights) if b"_" in weights or not weights.isascii() else None
     if unusual is not None:
         msg = f"has the weight {unusual.group(1).strip().decode(errors='replace')!r}, which is no "
@@ -165,8 +176,9 @@ def _check_numbers(text: bytes, weights: bytes, name: str, number: int) -> None:
                 what = "no whole number"
             else:
                 continue
-            where = f"particle {i} (counted from 1)" if i else "its event line"
-            msg = f"has {word.decode(errors='replace')!r} in {where}, which is {what}; correct it"
+            line_name = f"particle {i} (counted from 1)" if i else "its event line"
+            text_of_word = word.decode(errors="replace")
+            msg = f"has {text_of_word!r} in {line_name}, which is {what}; correct it"
             raise _fail(name, number, msg)
 
 
@@ -223,8 +235,8 @@ def check_gap(gap: bytes, name: str, number: int) -> None:
             "from 0): LHE files were joined; split them, since their <init> may differ"
         )
         raise LHEError(msg)
-    left, whole = without_elements(_GROUP.sub(b"", gap))
-    for element in whole:
+    rest, gap_elements = without_elements(_GROUP.sub(b"", gap))
+    for element in gap_elements:
         if element.startswith((b"<init>", b"<init ", b"<header>", b"<header ")):
             what = element[1 : 1 + element[1:].index(b">")].split()[0].decode()
             msg = (
@@ -232,9 +244,9 @@ def check_gap(gap: bytes, name: str, number: int) -> None:
                 "cross-sections may differ; split them"
             )
             raise _fail(name, number, msg)
-    left = _HASH.sub(b"", left).strip()
-    if left:
-        text = left[:60].decode(errors="replace")
+    rest = _HASH.sub(b"", rest).strip()
+    if rest:
+        text = rest[:60].decode(errors="replace")
         msg = f"has {text!r} before it, outside any event; correct the file"
         raise _fail(name, number, msg)
 
@@ -313,7 +325,7 @@ def without_elements(
     kept: list[bytes] = []
     taken: list[bytes] = []
     position = 0
-    for element in elements(text) if only is None else _named(text, only):
+    for element in elements(text) if only is None else _elements_of_name(text, only):
         kept.append(text[position : element.start])
         taken.append(text[element.start : element.end])
         position = element.end
@@ -323,7 +335,7 @@ def without_elements(
     return b"".join([*kept, text[position:]]), taken
 
 
-def _named(text: bytes, name: bytes) -> Iterator[Element]:
+def _elements_of_name(text: bytes, name: bytes) -> Iterator[Element]:
     """Elements of one name, also inside others."""
     tag = re.compile(rb"<" + re.escape(name) + rb"(?:\s[^<>]*)?/?>")
     position = 0

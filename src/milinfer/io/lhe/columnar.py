@@ -98,8 +98,8 @@ def parse_columns(
     newline = characters == ord("\n")
     blank = characters == ord(" ")
     blank |= newline
-    opened, inside = _blank_tags(text, characters, blank, tags)
-    if opened is None or not (blank[0] and blank[-1]):
+    tag_starts, inside = _blank_tags(text, characters, blank, tags)
+    if tag_starts is None or not (blank[0] and blank[-1]):
         return None
     edges = np.flatnonzero(blank[1:] != blank[:-1])
     if not len(edges):
@@ -110,30 +110,32 @@ def parse_columns(
     if numbers is None:
         return None
     n_weights = len(ids)
-    first = np.searchsorted(starts, opened[:, 0])
+    first = np.searchsorted(starts, tag_starts[:, 0])
     length = np.diff(first, append=len(starts))
-    counts, odd = np.divmod(length - _HEAD - n_weights, _ROW)
-    if first[0] or odd.any() or counts.min() < 0 or (numbers[first] != counts).any():
+    counts, remainder = np.divmod(length - _HEAD - n_weights, _ROW)
+    if first[0] or remainder.any() or counts.min() < 0 or (numbers[first] != counts).any():
         return None
     last = first + length - n_weights - 1  # the last number before the weights
     rows = np.repeat(first + _HEAD - _ROW * _exclusive_sum(counts), counts)
     rows += _ROW * np.arange(len(rows))
-    if (ends[last] > opened[:, 1]).any() or not _in_lines(
-        newline, edges, opened, inside, first, last, rows, counts
+    if (ends[last] > tag_starts[:, 1]).any() or not _in_lines(
+        newline, edges, tag_starts, inside, first, last, rows, counts
     ):
         return None
     weights = last[:, None] + np.arange(1, n_weights + 1)
     if (
         n_weights
-        and not ((starts[weights] > opened[:, 2:-2:2]) & (ends[weights] <= opened[:, 3:-2:2])).all()
+        and not (
+            (starts[weights] > tag_starts[:, 2:-2:2]) & (ends[weights] <= tag_starts[:, 3:-2:2])
+        ).all()
     ):
         return None
-    particles = _typed(numbers, rows, PARTICLE_FIELDS)
-    event = _typed(numbers, first + 1, EVENT_FIELDS)
+    particles = _record_columns(numbers, rows, PARTICLE_FIELDS)
+    event = _record_columns(numbers, first + 1, EVENT_FIELDS)
     if particles is None or event is None:
         return None
-    named = {key: numbers[column] for key, column in zip(ids, weights.T, strict=True)}
-    return EventColumns(counts, particles, event, named)
+    reweights = {key: numbers[column] for key, column in zip(ids, weights.T, strict=True)}
+    return EventColumns(counts, particles, event, reweights)
 
 
 def _blank_tags(
@@ -145,22 +147,22 @@ def _blank_tags(
     """
     runs = _TAGS.findall(text, 0, text.find(b"</event>") + len(b"</event>"))
     places = np.flatnonzero(characters == ord("<"))
-    n, left = divmod(len(places), len(tags))
-    if tuple(_TAG.findall(b"".join(runs))) != tags or left or not n:
+    n, remainder = divmod(len(places), len(tags))
+    if tuple(_TAG.findall(b"".join(runs))) != tags or remainder or not n:
         return None, 0
-    opened = places.reshape(n, len(tags))
+    tag_starts = places.reshape(n, len(tags))
     i = 0
     for run in runs:  # of tags with nothing between them
         # views in which row k is what begins at character k
         shape = (len(text) - len(run) + 1, len(run))
-        if opened[-1, i] >= shape[0]:
+        if tag_starts[-1, i] >= shape[0]:
             return None, 0
-        there = np.ndarray(shape, np.uint8, text, strides=(1, 1))
-        if (there[opened[:, i]] != np.frombuffer(run, dtype=np.uint8)).any():
+        windows = np.ndarray(shape, np.uint8, text, strides=(1, 1))
+        if (windows[tag_starts[:, i]] != np.frombuffer(run, dtype=np.uint8)).any():
             return None, 0
-        np.ndarray(shape, np.bool_, blank, strides=(1, 1))[opened[:, i]] = True
+        np.ndarray(shape, np.bool_, blank, strides=(1, 1))[tag_starts[:, i]] = True
         i += run.count(b"<")
-    return opened, n * b"".join(runs).count(b"\n")
+    return tag_starts, n * b"".join(runs).count(b"\n")
 
 
 def _numbers(text: bytes, edges: IntArray) -> FloatArray | None:
@@ -187,7 +189,7 @@ def _exclusive_sum(counts: IntArray) -> IntArray:
 def _in_lines(
     newline: NDArray[np.bool_],
     edges: IntArray,
-    opened: IntArray,
+    tag_starts: IntArray,
     inside: int,
     first: IntArray,
     last: IntArray,
@@ -198,9 +200,9 @@ def _in_lines(
     starts, ends = edges[::2], edges[1::2]
     # Nearly always lines end where their last number does.  It is enough then to count the others:
     # those of weights, and those beside <event> and </event>.
-    before, beyond = opened[:, 0] + len(b"<event>"), opened[:, -1] + len(b"</event>")
+    before, beyond = tag_starts[:, 0] + len(b"<event>"), tag_starts[:, -1] + len(b"</event>")
     after = np.count_nonzero(newline[np.concatenate([ends[last], before, beyond[:-1]])])
-    for part in (newline[: opened[0, 0]], newline[beyond[-1] :]):
+    for part in (newline[: tag_starts[0, 0]], newline[beyond[-1] :]):
         after += np.count_nonzero(part)
     if newline[ends[rows - 1]].all() and np.count_nonzero(newline) == len(rows) + after + inside:
         return True
@@ -212,7 +214,7 @@ def _in_lines(
     return bool(((breaks >= ends[rows - 1]) & (breaks < starts[rows])).all())
 
 
-def _typed(
+def _record_columns(
     numbers: FloatArray, rows: IntArray, fields: dict[str, type[np.generic]]
 ) -> dict[str, NDArray[Any]] | None:
     """Columns of the record from the numbers that begin at each row."""
@@ -221,11 +223,11 @@ def _typed(
     for name, dtype in fields.items():
         column = numbers[rows]
         rows += 1
-        whole = np.issubdtype(dtype, np.integer)
-        if whole and column.size and max(column.max(), -column.min()) >= _INT32:
+        is_integer = np.issubdtype(dtype, np.integer)
+        if is_integer and column.size and max(column.max(), -column.min()) >= _INT32:
             return None
-        typed = column.astype(dtype, copy=False)
-        if whole and (typed != column).any():
+        converted = column.astype(dtype, copy=False)
+        if is_integer and (converted != column).any():
             return None
-        columns[name] = typed
+        columns[name] = converted
     return columns

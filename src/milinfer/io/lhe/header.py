@@ -1,6 +1,6 @@
-"""All of an LHE file before its first event: header, ``<initrwgt>`` and ``<init>``.
+"""Read what precedes the first event of an LHE file: header, ``<initrwgt>`` and ``<init>``.
 
-How large the parts of an LHE file may be before reading stops with an error.
+:class:`Limits` bounds the sizes of the parts of a file.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from itertools import takewhile
 from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 from milinfer.exceptions import ConfigurationError, LHEError
-from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight, checked_point
+from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight, point_from_json
 from milinfer.io.lhe.cleaning import without_comments, without_elements
 from milinfer.utils.files import parse_json
 
@@ -33,7 +34,6 @@ _CDATA: Final = re.compile(r"<!\[CDATA\[(.*)\]\]>(?:\r?\n)?", re.DOTALL)
 _NOT_LHE_AFTER: Final = 1 << 20
 _LARGEST_PIECE: Final = 1 << 22
 _INIT_NUMBERS: Final = 10
-_RUN: Final = range(_INIT_NUMBERS)
 _PROCESS_NUMBERS: Final = 4
 _PROCESS_WORDS: Final = ("cross-section", "error of the cross-section", "maximum weight", "number")
 
@@ -52,7 +52,7 @@ class Preamble:
         The weights that ``<initrwgt>`` declares.
     version
         LHE version.
-    own
+    milinfer_block
         Content of milinfer's own block; empty in files of others.
     """
 
@@ -60,7 +60,7 @@ class Preamble:
     init: tuple[str, ...]
     weights: tuple[LHEWeight, ...]
     version: str
-    own: dict[str, Any]
+    milinfer_block: dict[str, Any]
 
     def for_pylhe(self) -> bytes:
         """Header and init as strict XML, with nothing in it that pylhe stumbles on."""
@@ -87,8 +87,8 @@ class Preamble:
             weights=self.weights,
             version=self.version,
             header=self.header,
-            process=self.own.get("process"),
-            point=self.own.get("point"),
+            process=self.milinfer_block.get("process"),
+            point=self.milinfer_block.get("point"),
         )
 
 
@@ -205,10 +205,15 @@ def read_preamble(
     init = _init_lines(init_text, name)
     # some generators declare the weights in <init>
     _, declared = without_elements(init_text, b"initrwgt")
-    header, weights, own = _header(b"".join(headers), declared, name)
-    return Preamble(header=header, init=init, weights=weights, version=version, own=own), text.data[
-        position:
-    ]
+    header, weights, block_content = _header(b"".join(headers), declared, name)
+    preamble = Preamble(
+        header=header,
+        init=init,
+        weights=weights,
+        version=version,
+        milinfer_block=block_content,
+    )
+    return preamble, text.data[position:]
 
 
 def _root(text: _Growing, name: str) -> tuple[int, str]:
@@ -256,44 +261,61 @@ def _decode(data: bytes) -> str:
 
 
 def _init_lines(inside: bytes, name: str) -> tuple[str, ...]:
-    plain, _ = without_elements(without_comments(inside)[0])
-    lines = [_FORTRAN.sub("e", line.strip()) for line in _decode(plain).splitlines()]
+    """Run line and process lines of ``<init>``; other text after them is allowed."""
+    text, _ = without_elements(without_comments(inside)[0])
+    lines = [_FORTRAN.sub("e", line.strip()) for line in _decode(text).splitlines()]
     lines = [line.split("#")[0] for line in lines if line and not line.startswith("#")]
-    try:
-        run = lines[0].split()[:_INIT_NUMBERS]
-        if len(run) < _INIT_NUMBERS:
-            msg = f"its first line has {len(run)} numbers, not {_INIT_NUMBERS}"
-            raise ValueError(msg)
-        # whole numbers all but the energies, which pylhe would round
-        n_processes = [_whole(run[i]) if i not in (2, 3) else int(float(run[i])) for i in _RUN][-1]
-    except IndexError as error:
-        msg = f"{name}: the <init> block is empty; produce the file again"
-        raise LHEError(msg) from error
-    except (ValueError, OverflowError) as error:
-        msg = f"{name}: the <init> block cannot be read ({error}); produce the file again"
-        raise LHEError(msg) from error
-    found = next((i for i, line in enumerate(lines[1:]) if not _is_process(line)), len(lines) - 1)
-    if n_processes != found:
+    n_announced = _number_of_processes(lines, name)
+    n_processes = sum(1 for _ in takewhile(_is_process, lines[1:]))
+    if n_announced != n_processes:
         msg = (
-            f"{name}: <init> announces {n_processes} processes but has {found} "
+            f"{name}: <init> announces {n_announced} processes but has {n_processes} "
             "process lines; correct the number (NPRUP) or the lines"
         )
         raise LHEError(msg)
-    for number, line in enumerate(lines[1 : 1 + found]):
-        for word, what in zip(line.split(), _PROCESS_WORDS, strict=False):
-            if not math.isfinite(float(word)):
-                msg = (
-                    f"{name}: <init>: the {what} of process {number} (counted from 0) is {word}; "
-                    "correct the line, or produce the file again"
-                )
-                raise LHEError(msg)
-        if not float(line.split()[3]).is_integer():
+    for number, line in enumerate(lines[1 : 1 + n_processes]):
+        _check_process(line, f"{name}: <init>", number)
+    return tuple(lines[: 1 + n_processes])
+
+
+def _number_of_processes(lines: Sequence[str], name: str) -> int:
+    """Last number of the run line, whose numbers are checked."""
+    if not lines:
+        msg = f"{name}: the <init> block is empty; produce the file again"
+        raise LHEError(msg)
+    words = lines[0].split()[:_INIT_NUMBERS]
+    try:
+        if len(words) < _INIT_NUMBERS:
+            msg = f"its first line has {len(words)} numbers, not {_INIT_NUMBERS}"
+            raise ValueError(msg)
+        # pylhe would round: only the energies, the third and fourth, need not be whole numbers.
+        for k, word in enumerate(words):
+            if k in (2, 3):
+                int(float(word))  # finite
+            else:
+                _whole(word)
+        return _whole(words[-1])
+    except (ValueError, OverflowError) as error:
+        msg = f"{name}: the <init> block cannot be read ({error}); produce the file again"
+        raise LHEError(msg) from error
+
+
+def _check_process(line: str, source: str, number: int) -> None:
+    """Refuse a process line with a number that is not finite, or an id that is not whole."""
+    for word, what in zip(line.split(), _PROCESS_WORDS, strict=False):
+        if not math.isfinite(float(word)):
             msg = (
-                f"{name}: <init>: process {number} (counted from 0) has the id {line.split()[3]}, "
-                "which is no whole number; correct the line"
+                f"{source}: the {what} of process {number} (counted from 0) is {word}; "
+                "correct the line, or produce the file again"
             )
             raise LHEError(msg)
-    return tuple(lines[: 1 + found])  # the accord allows other text after them
+    identity = line.split()[3]
+    if not float(identity).is_integer():
+        msg = (
+            f"{source}: process {number} (counted from 0) has the id {identity}, "
+            "which is no whole number; correct the line"
+        )
+        raise LHEError(msg)
 
 
 def _whole(word: str) -> int:
@@ -317,17 +339,16 @@ def _header(
     """Split the text of the header into its own text, the weights and milinfer's block."""
     text = inside.removeprefix(b"\r").removeprefix(b"\n")
     text, blocks = without_elements(text, b"milinfer", with_line_end=True)
-    own = _own(blocks[0], name) if blocks else {}
+    block_content = _milinfer_block(blocks[0], name) if blocks else {}
     text, declarations = without_elements(text, b"initrwgt", with_line_end=True)
     weights: list[LHEWeight] = []
     for declared in declarations:
         weights += _weights(declared, name)
-    known = {weight.id for weight in weights}
-    for declared in elsewhere:  # often a copy of what the header has
-        found = _weights(declared, name)
-        weights += [weight for weight in found if weight.id not in known]
+    header_ids = {weight.id for weight in weights}
+    for declared in elsewhere:  # often a copy of the weights in the header
+        weights += [w for w in _weights(declared, name) if w.id not in header_ids]
     header = _decode(text)
-    if own.pop("cdata", False):
+    if block_content.pop("cdata", False):
         wrapped = _CDATA.fullmatch(header)
         if wrapped is not None:
             header = wrapped.group(1).replace("]]]]><![CDATA[>", "]]>")
@@ -339,23 +360,23 @@ def _header(
             "once, so that weights cannot be told apart; rename them"
         )
         raise LHEError(msg)
-    return header, tuple(weights), own
+    return header, tuple(weights), block_content
 
 
-def _own(block: bytes, name: str) -> dict[str, Any]:
-    """What milinfer's own block says: ``process`` (text), ``point`` (numbers by name)."""
+def _milinfer_block(block: bytes, name: str) -> dict[str, Any]:
+    """Content of milinfer's block: ``process`` (text), ``point`` (numbers by name)."""
     try:
-        own = parse_json(_decode(block).removeprefix("<milinfer>").removesuffix("</milinfer>"))
-        process, point = own.get("process"), own.get("point")
+        content = parse_json(_decode(block).removeprefix("<milinfer>").removesuffix("</milinfer>"))
+        process, point = content.get("process"), content.get("point")
         if point is not None:
-            own["point"] = checked_point(point)
+            content["point"] = point_from_json(point)
         if not (process is None or isinstance(process, str)):
             msg = f"the process {process!r} is no text"
             raise TypeError(msg)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{name}: the <milinfer> block of the header cannot be read ({error}); remove it"
         raise LHEError(msg) from error
-    return dict(own)
+    return dict(content)
 
 
 def _weights(element: bytes, name: str) -> list[LHEWeight]:
@@ -423,7 +444,7 @@ class Limits:
                 msg = f"the limit {field.name!r} is {value}; give a number of bytes, at least 1"
                 raise ConfigurationError(msg)
 
-    def require_lines(self, text: bytes, name: str, where: str) -> None:
+    def require_lines(self, text: bytes, name: str, part: str) -> None:
         r"""Refuse a text with a line that is too long.
 
         Raises
@@ -444,7 +465,7 @@ class Limits:
             end = text.rfind(b"\n", start, start + self.line + 1)
             if end < 0:
                 msg = (
-                    f"{name}: line {number} of {where} has more than {self.line} bytes; the file "
+                    f"{name}: line {number} of {part} has more than {self.line} bytes; the file "
                     "is damaged, produce it again, or allow longer lines with "
                     "limits=Limits(line=...) or convert --size-limit"
                 )

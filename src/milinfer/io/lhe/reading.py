@@ -428,9 +428,9 @@ class BlockParser:
                     counts.append(len(event.particles))
                     flat.extend(chain.from_iterable(map(_PARTICLE, event.particles)))
                     heads.extend(_EVENT(event.eventinfo))
-                    given: dict[str, float] = event.weights
-                    if given or expected != (0, -1) or self.ids:
-                        weights.extend(self._weights(given, expected, number + len(counts) - 1))
+                    reweights: dict[str, float] = event.weights
+                    if reweights or expected != (0, -1) or self.ids:
+                        weights.extend(self._weights(reweights, expected, number + len(counts) - 1))
         except LHEError:
             raise
         except (*_UNREADABLE, RuntimeWarning) as error:
@@ -446,13 +446,14 @@ class BlockParser:
 
         return pylhe.LHEFile.frombuffer(BytesIO(self._opening + events + b"</LesHouchesEvents>\n"))
 
-    def _weights(self, given: dict[str, float], expected: tuple[int, int], number: int) -> Any:
+    def _weights(self, reweights: dict[str, float], expected: tuple[int, int], number: int) -> Any:
         if number == 0:
-            self.ids = tuple(given)
+            self.ids = tuple(reweights)
             self.info = self.info.with_weights(self.ids)
         n_elements, n_listed = expected
-        if n_listed < 0 and n_elements != len(given):
-            what = f"has {n_elements} <wgt> but {len(given)} different ids; rename the duplicates"
+        if n_listed < 0 and n_elements != len(reweights):
+            what = f"has {n_elements} <wgt> but {len(reweights)} different ids"
+            what += "; rename the duplicates"
             raise self._fail(number, what)
         # where an event has both, they may say the same weights
         if n_listed >= 0 and n_elements == 0 and n_listed != self._n_declared:
@@ -461,14 +462,14 @@ class BlockParser:
                 f"{self._n_declared}; correct one of them"
             )
             raise self._fail(number, what)
-        if tuple(given) == self.ids:
-            return given.values()
-        differ = sorted(set(self.ids) ^ set(given))
+        if tuple(reweights) == self.ids:
+            return reweights.values()
+        differ = sorted(set(self.ids) ^ set(reweights))
         if differ:
             side = "lacks" if differ[0] in self.ids else "has, unlike event 0,"
             what = f"{side} the weight {differ[0]!r} ({len(differ)} ids differ from event 0)"
             raise self._fail(number, what + "; every event needs the same weights")
-        return [given[key] for key in self.ids]
+        return [reweights[key] for key in self.ids]
 
     def _columns(
         self,

@@ -7,15 +7,14 @@ import json
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from itertools import groupby
-from types import TracebackType
 from typing import IO, Any, Final, Self, cast
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
 from milinfer.exceptions import LHEError
+from milinfer.io.event.files import EventWriter
 from milinfer.io.event.info import LHEInfo, LHEWeight
 from milinfer.io.event.record import first_not_finite, flatten_events
 from milinfer.typing import AwkwardArray, FloatArray, PathLikeStr
@@ -29,7 +28,7 @@ _RESERVED: Final = ("</header", "<initrwgt", "<milinfer")
 _ATTRIBUTE: Final = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
 
-class LHEWriter:
+class LHEWriter(EventWriter):
     """Write an LHE file in chunks; it appears when all is written, or not at all.
 
     Parameters
@@ -69,11 +68,8 @@ class LHEWriter:
     """
 
     def __init__(self, path: PathLikeStr, info: LHEInfo) -> None:
-        self.path = path
-        self.info = info
-        self.n_events = 0
+        super().__init__(path, info)
         self._ids: tuple[str, ...] | None = None
-        self._stack = ExitStack()
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -91,24 +87,11 @@ class LHEWriter:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._stack.__exit__(kind, error, trace)
-            return
-        try:
-            if self.n_events == 0:
-                msg = f"{self.path}: there are no events to write; an LHE file needs at least one"
-                raise LHEError(msg)
-            self._put(b"</LesHouchesEvents>\n")
-        except BaseException as caught:
-            self._stack.__exit__(type(caught), caught, caught.__traceback__)
-            raise
-        self._stack.close()
+    def _finish(self) -> None:
+        if self.n_events == 0:
+            msg = f"{self.path}: there are no events to write; an LHE file needs at least one"
+            raise LHEError(msg)
+        self._put(b"</LesHouchesEvents>\n")
 
     def _put(self, data: Any) -> None:
         if self._file is None:
@@ -221,9 +204,9 @@ def _event_text(
         pieces += [plain(f"{between}<wgt id={_attribute(key)}>"), text(values)]
         between = "</wgt>\n"
     pieces.append(plain("</wgt>\n</rwgt>\n</event>\n" if weights else "\n</event>\n"))
-    whole = pc.binary_join_element_wise(*pieces, plain(""))
-    bounds = np.frombuffer(whole.buffers()[1], dtype=np.int64)[whole.offset :]
-    return memoryview(whole.buffers()[2])[int(bounds[0]) : int(bounds[len(whole)])]
+    event_texts = pc.binary_join_element_wise(*pieces, plain(""))
+    bounds = np.frombuffer(event_texts.buffers()[1], dtype=np.int64)[event_texts.offset :]
+    return memoryview(event_texts.buffers()[2])[int(bounds[0]) : int(bounds[len(event_texts)])]
 
 
 def _attribute(value: str) -> str:
@@ -242,23 +225,27 @@ def _preamble(info: LHEInfo, name: str) -> str:
             "do not have; write ROOT or Parquet, or give an LHEInfo with beams and energies"
         )
         raise LHEError(msg)
-    own: dict[str, Any] = {}
+    milinfer_block: dict[str, Any] = {}
     if info.process is not None:
-        own["process"] = info.process
+        milinfer_block["process"] = info.process
     if info.point is not None:
-        own["point"] = {str(key): float(value) for key, value in info.point.items()}
+        milinfer_block["point"] = {str(key): float(value) for key, value in info.point.items()}
     header = info.header
     if header and not _is_xml(header):
-        own["cdata"] = True
+        milinfer_block["cdata"] = True
         header = f"<![CDATA[{header.replace(']]>', ']]]]><![CDATA[>')}]]>"
-    used = [word for word in _RESERVED if word in info.header]
-    if used or not _is_xml(header):
-        what = f"contains {used[0]!r}" if used else "has characters that XML does not allow"
+    reserved_words = [word for word in _RESERVED if word in info.header]
+    if reserved_words or not _is_xml(header):
+        what = (
+            f"contains {reserved_words[0]!r}"
+            if reserved_words
+            else "has characters that XML does not allow"
+        )
         msg = f"{name}: info.header {what}; remove that from the header text"
         raise LHEError(msg)
     lines = [f"<LesHouchesEvents version={_attribute(info.version)}>", "<header>"]
-    if own:
-        text = json.dumps(own).replace("&", r"\u0026").replace("<", r"\u003c")
+    if milinfer_block:
+        text = json.dumps(milinfer_block).replace("&", r"\u0026").replace("<", r"\u003c")
         lines.append(f"<milinfer>{text}</milinfer>")
     if info.weights:
         lines += ["<initrwgt>", *_declarations(info.weights), "</initrwgt>"]

@@ -347,10 +347,14 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         Labels, sorted; the last of two is the positive one.
     n_features_in_
         Features of an instance.
-    mean_, scale_
+    mean_
         Of the features, over the instances trained on.
-    history_, n_iter_
-        ``loss`` and ``val_loss`` of every epoch; the number of epochs.
+    scale_
+        Their standard deviations; 1 where all instances are alike.
+    history_
+        ``loss`` and ``val_loss`` of every epoch.
+    n_iter_
+        Number of epochs.
     network_
         :class:`milinfer.learning.labelled_bags.network.LabelledNetwork`.
 
@@ -469,10 +473,18 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     ----------
     n_features_in_
         Features of an instance.
-    mean_, scale_, y_mean_, y_scale_
-        Of the features, over the instances trained on; of the numbers to learn.
-    history_, n_iter_
-        ``loss`` and ``val_loss`` of every epoch, in units of the variance; the number of epochs.
+    mean_
+        Of the features, over the instances trained on.
+    scale_
+        Their standard deviations; 1 where all instances are alike.
+    y_mean_
+        Of the numbers to learn.
+    y_scale_
+        Their standard deviation; 1 where all are alike.
+    history_
+        ``loss`` and ``val_loss`` of every epoch, in units of the variance.
+    n_iter_
+        Number of epochs.
     network_
         :class:`milinfer.learning.labelled_bags.network.LabelledNetwork`.
 

@@ -1,4 +1,7 @@
-"""Settings of the optimiser, and whether a training had enough epochs."""
+"""Settings of networks and of their training, and whether a training had enough epochs.
+
+Importing this module does not import Keras.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Literal
 
 from milinfer.exceptions import ConfigurationError
 
-__all__ = ["BATCH_EVENTS", "TrainingConfig", "still_falling"]
+__all__ = ["BATCH_EVENTS", "NetworkConfig", "TrainingConfig", "still_falling"]
 
 # Steps of an epoch, bags in a batch, and events in it, where no number of events is given.
 _STEPS, _BATCH_BAGS, BATCH_EVENTS = 20, 20, (64, 10_000)
@@ -18,6 +21,32 @@ _STEPS, _BATCH_BAGS, BATCH_EVENTS = 20, 20, (64, 10_000)
 _FALLING = 0.05
 
 _SCHEDULES = ("plateau", "anneal", "cosine")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Architecture of the event embedding and its regularisation.
+
+    Parameters
+    ----------
+    hidden, activation, batch_norm, dropout, l2
+        Of the layers of the event embedding.
+    bag_hidden
+        Widths of layers between pooling and head (the F of deep sets); with any, Λ of a bag is no
+        sum over events.
+
+    Examples
+    --------
+    >>> NetworkConfig().hidden
+    (64, 64, 64)
+    """
+
+    hidden: tuple[int, ...] = (64, 64, 64)
+    activation: str = "elu"
+    batch_norm: bool = True
+    dropout: float = 0.1
+    l2: float = 1e-3
+    bag_hidden: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

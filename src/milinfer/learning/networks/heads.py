@@ -26,12 +26,12 @@ import numpy as np
 from milinfer.typing import Float32Array, FloatArray
 from milinfer.utils.polynomials import PolynomialBasis
 
-__all__ = ["LinearHead", "PolynomialHead"]
+__all__ = ["SMALLEST_RATIO", "LinearHead", "PolynomialHead"]
 
 Outputs: TypeAlias = FloatArray | Float32Array
 
 # Amplitudes can cancel; a ratio below this is beyond float32 anyway.
-_SMALLEST = 1e-7
+SMALLEST_RATIO = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +166,7 @@ class PolynomialHead:
         total = np.square(1 + amplitudes[:, 0] @ design.T)
         for m in range(1, 1 + self.n_squares):
             total += np.square(amplitudes[:, m] @ design.T)
-        logarithm: FloatArray = np.log(total + _SMALLEST)
+        logarithm: FloatArray = np.log(total + SMALLEST_RATIO)
         return logarithm
 
     def ratios(self, outputs: Outputs, theta: FloatArray) -> FloatArray:
@@ -196,7 +196,7 @@ class PolynomialHead:
         They are :meth:`coefficients`, kept from zero as the ratios are.
         """
         found = self.coefficients(outputs)
-        found[:, 0] += _SMALLEST  # of degree zero: the basis begins with the constant
+        found[:, 0] += SMALLEST_RATIO  # of degree zero: the basis begins with the constant
         return found
 
     def tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
@@ -211,7 +211,7 @@ class PolynomialHead:
             total = ops.square(1.0 + ops.matmul(outputs[..., :j], design))
             for m in range(1, 1 + self.n_squares):
                 total = total + ops.square(ops.matmul(outputs[..., m * j : (m + 1) * j], design))
-            return ops.log(total + _SMALLEST)
+            return ops.log(total + SMALLEST_RATIO)
 
         return log_ratio
 
@@ -241,6 +241,6 @@ class PolynomialHead:
                 slope = slope + 2.0 * ops.repeat(amplitude, n_parameters, axis=-1) * ops.matmul(
                     part, flat
                 )
-            return slope / ops.repeat(total + _SMALLEST, n_parameters, axis=-1)
+            return slope / ops.repeat(total + SMALLEST_RATIO, n_parameters, axis=-1)
 
         return score

@@ -15,48 +15,22 @@ Importing this module imports Keras.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from milinfer.learning.networks.backend import keras
+from milinfer.learning.networks.configs import NetworkConfig
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 from milinfer.learning.networks.layers import BagPooling, BatchNormalization, Dropout
 from milinfer.typing import FloatArray
 
-__all__ = ["BagNetwork", "NetworkConfig", "build_network"]
+__all__ = ["BagNetwork", "build_network"]
 
 
 ADDITIVE_POOLINGS = ("mean", "sum")
 """Poolings with which Λ of a bag is a sum over events, if only a linear layer follows."""
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Architecture of the event embedding and its regularisation.
-
-    Parameters
-    ----------
-    hidden, activation, batch_norm, dropout, l2
-        Of the layers of the event embedding.
-    bag_hidden
-        Widths of layers between pooling and head (the F of deep sets); with any, Λ of a bag is no
-        sum over events.
-
-    Examples
-    --------
-    >>> NetworkConfig().hidden
-    (64, 64, 64)
-    """
-
-    hidden: tuple[int, ...] = (64, 64, 64)
-    activation: str = "elu"
-    batch_norm: bool = True
-    dropout: float = 0.1
-    l2: float = 1e-3
-    bag_hidden: tuple[int, ...] = ()
 
 
 class BagNetwork(NamedTuple):

@@ -28,7 +28,7 @@ from milinfer.learning.networks.losses import RatioLoss, loss
 from milinfer.learning.networks.network import BagNetwork
 from milinfer.learning.networks.targets import EpochBags, StreamedBags, TrainingBags
 
-__all__ = ["TrainingConfig", "TrainingLoop", "copy_variables", "total_loss", "train_network"]
+__all__ = ["TrainingLoop", "copy_variables", "total_loss", "train_network"]
 
 
 _KEPT = 8

@@ -1,0 +1,9 @@
+from . import (
+    contamination as contamination,
+    gaussian as gaussian,
+    observable as observable,
+    public as public,
+    quadratic as quadratic,
+    vbf_hww as vbf_hww,
+    vbf_hzz as vbf_hzz,
+)

@@ -1,0 +1,26 @@
+from .bag_size import (
+    compare_ansaetze as compare_ansaetze,
+    fit_bag_sizes as fit_bag_sizes,
+)
+from .bag_size_scan import (
+    BagSizeScan as BagSizeScan,
+    scan_bag_sizes as scan_bag_sizes,
+)
+from .checks import (
+    Check as Check,
+    Tolerances as Tolerances,
+)
+from .diagnosis import (
+    Diagnosis as Diagnosis,
+    diagnose as diagnose,
+)
+from .roc import (
+    Roc as Roc,
+    auc_difference as auc_difference,
+    roc_curve as roc_curve,
+)
+from .separation import (
+    divergence as divergence,
+    squared_distance as squared_distance,
+)
+from .two_sample import feature_closure as feature_closure

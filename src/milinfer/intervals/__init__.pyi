@@ -1,0 +1,38 @@
+from .belt import Belt as Belt
+from .calibration import Calibration as Calibration
+from .calibration_fit import calibrate as calibrate
+from .conditional_coverage import (
+    ConditionalCoverage as ConditionalCoverage,
+    coverage_function as coverage_function,
+)
+from .confidence_sets import (
+    ConfidenceRegion as ConfidenceRegion,
+    ConfidenceSet as ConfidenceSet,
+)
+from .counting import (
+    EnumeratedBelt as EnumeratedBelt,
+    belt_from_outcomes as belt_from_outcomes,
+    feldman_cousins as feldman_cousins,
+)
+from .coverage import (
+    Coverage as Coverage,
+    CoverageScan as CoverageScan,
+    coverage_scan as coverage_scan,
+)
+from .information import (
+    Information as Information,
+    InformationMatrix as InformationMatrix,
+    RelativeInformation as RelativeInformation,
+    information as information,
+    information_matrix as information_matrix,
+    relative_information as relative_information,
+)
+from .neyman import regression_belt as regression_belt
+from .response import (
+    Response as Response,
+    mean_response as mean_response,
+)
+from .toy_intervals import (
+    ToyIntervals as ToyIntervals,
+    toy_intervals as toy_intervals,
+)

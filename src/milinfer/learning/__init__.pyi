@@ -1,0 +1,32 @@
+from .background_ratio import BackgroundRatio as BackgroundRatio
+from .bag_likelihood import (
+    BagLikelihood as BagLikelihood,
+    log_training as log_training,
+    single_models as single_models,
+)
+from .boosted_trees import (
+    BoostedLikelihood as BoostedLikelihood,
+    BoostedSettings as BoostedSettings,
+)
+from .labelled_bags.estimators import (
+    BagClassifier as BagClassifier,
+    BagRegressor as BagRegressor,
+    InstanceTransformer as InstanceTransformer,
+)
+from .labelled_bags.search import (
+    optuna_search as optuna_search,
+    stepwise_search as stepwise_search,
+)
+from .model_columns import ModelColumns as ModelColumns
+from .networks.configs import (
+    NetworkConfig as NetworkConfig,
+    TrainingConfig as TrainingConfig,
+)
+from .onnx import export_onnx as export_onnx
+from .tracking import (
+    EpochReport as EpochReport,
+    MLflowTracker as MLflowTracker,
+    TensorBoardTracker as TensorBoardTracker,
+    Tracker as Tracker,
+    WandbTracker as WandbTracker,
+)

@@ -1,0 +1,202 @@
+"""Settings of a learned likelihood, and whether they fit together."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.learning.networks.losses import loss
+from milinfer.likelihood.surface import Kind
+
+__all__ = [
+    "LikelihoodSettings",
+    "loss_name",
+    "require_consistent",
+    "settings_by_name",
+    "two_classes",
+]
+
+_CHOICES = {
+    "head": ("multiclass", "polynomial", "binary", "parametrised"),
+    "labels": ("hard", "joint"),
+    "average": ("log-ratio", "ratio", "probability"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LikelihoodSettings:
+    """What to train, and how.
+
+    :class:`~milinfer.learning.bag_likelihood.BagLikelihood` has these settings, describes each of
+    them, and adds what training produces.
+
+    Examples
+    --------
+    >>> LikelihoodSettings(head="polynomial", labels="joint").events_in_bag
+    1
+    """
+
+    head: Literal["multiclass", "polynomial", "binary", "parametrised"] = "multiclass"
+    labels: Literal["hard", "joint"] = "hard"
+    score_weight: float = 0.0
+    points: tuple[tuple[float, ...], ...] | None = None
+    bag_size: int | None = None
+    ensemble: int = 1
+    average: Literal["log-ratio", "ratio", "probability"] = "log-ratio"
+    order: int = 2
+    degree: int | Literal["auto"] | None = "auto"
+    interpolation_kind: Kind = "polynomial"
+    window: float = 0.4
+    pooling: str = "mean"
+    loss: str | None = None
+    symmetric: bool = True
+    reference: float | tuple[float, ...] = 0.0
+    validation_fraction: float = 0.2
+    seed: int = 0
+    label: str | None = None
+    network: NetworkConfig | None = None
+    training: TrainingConfig | None = None
+
+    @property
+    def events_in_bag(self) -> int:
+        """Events in a training bag."""
+        if self.bag_size is None:
+            return 1 if self.head == "polynomial" else 10
+        return self.bag_size
+
+    @property
+    def name(self) -> str:
+        """Name of the method: its label, or that of the head."""
+        if self.label is not None:
+            return self.label
+        return self.head if self.labels == "hard" else f"{self.head}-joint"
+
+    @property
+    def default_network(self) -> NetworkConfig:
+        """Architecture if ``network`` is None."""
+        if self.head != "polynomial":
+            return NetworkConfig()
+        # Joint labels are precise enough to need no regularisation, which shrinks the estimate.
+        dropout = 0.1 if self.labels == "hard" else 0.0
+        activation = "silu" if self.labels == "hard" else "gelu"
+        return NetworkConfig((64, 64, 64), activation, batch_norm=False, dropout=dropout, l2=0.0)
+
+    @property
+    def default_training(self) -> TrainingConfig:
+        """Optimiser settings if ``training`` is None."""
+        if self.head != "polynomial":
+            return TrainingConfig()
+        if self.labels == "hard":
+            return TrainingConfig(16, 8192, 4e-3, 4e-5, schedule="cosine")
+        return TrainingConfig(40, 2048, 2e-3, 2e-5, schedule="cosine")
+
+
+def settings_by_name(settings: LikelihoodSettings) -> dict[str, Any]:
+    """Every setting by name; of a model, nothing that training produced.
+
+    Examples
+    --------
+    >>> settings_by_name(LikelihoodSettings(bag_size=20))["bag_size"]
+    20
+    """
+    return {f.name: getattr(settings, f.name) for f in dataclasses.fields(LikelihoodSettings)}
+
+
+def require_consistent(settings: LikelihoodSettings) -> None:
+    """Refuse settings that are unknown or exclude each other.
+
+    Raises
+    ------
+    ConfigurationError
+        The message names the setting and what it needs.
+
+    Examples
+    --------
+    >>> require_consistent(LikelihoodSettings(head="binary", pooling="attention"))
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: head='binary' takes only pooling='mean' or 'sum'
+    """
+    for option, choices in _CHOICES.items():
+        value = getattr(settings, option)
+        if value not in choices:
+            msg = f"{option}={value!r} is not one of {', '.join(map(repr, choices))}"
+            raise ConfigurationError(msg)
+    pairs = two_classes(settings)
+    by_score = settings.loss == "score"
+    n_classes = None if by_score else loss(loss_name(settings)).n_classes
+    polynomial = settings.head == "polynomial"
+    bags = settings.events_in_bag != 1
+    network = settings.network or settings.default_network
+    problems = [
+        (
+            (n_classes == 2) is not pairs,
+            f"loss={settings.loss!r} does not fit head={settings.head!r}",
+        ),
+        (
+            polynomial and settings.pooling != "mean",
+            "a polynomial head is a sum over events and takes no pooling=",
+        ),
+        (
+            pairs and settings.pooling not in ("mean", "sum"),
+            f"head={settings.head!r} takes only pooling='mean' or 'sum'",
+        ),
+        (
+            pairs and settings.labels == "joint",
+            f"labels='joint' needs head='multiclass' or 'polynomial', not {settings.head!r}",
+        ),
+        (
+            (by_score or settings.score_weight != 0) and not polynomial,
+            "loss='score' and score_weight= need head='polynomial'",
+        ),
+        (
+            settings.points is not None and settings.labels != "joint",
+            "points= needs labels='joint'",
+        ),
+        (
+            settings.points is not None and bags,
+            "points= needs bag_size=1: bags are simulated at the samples' points",
+        ),
+        (
+            settings.loss == "mlc-linear" and bags,
+            "loss='mlc-linear' makes Λ no sum over events; use bag_size=1",
+        ),
+        (
+            min(settings.ensemble, settings.events_in_bag) < 1,
+            "ensemble= and bag_size= must be at least 1",
+        ),
+        (settings.order < 1, f"order={settings.order} must be at least 1"),
+        (
+            not settings.score_weight >= 0,
+            f"score_weight={settings.score_weight:g} must not be negative",
+        ),
+        (
+            not 0 < settings.validation_fraction < 1,
+            f"validation_fraction={settings.validation_fraction:g} must be between 0 and 1",
+        ),
+        (
+            settings.head != "multiclass" and bool(network.bag_hidden),
+            "bag_hidden= of the network needs head='multiclass'",
+        ),
+    ]
+    for wrong, message in problems:
+        if wrong:
+            raise ConfigurationError(message)
+
+
+def two_classes(settings: LikelihoodSettings) -> bool:
+    """Whether each network tells two classes apart, rather than all points."""
+    return settings.head in ("binary", "parametrised")
+
+
+def loss_name(settings: LikelihoodSettings) -> str:
+    """Name of the loss, by default that of the head.
+
+    Examples
+    --------
+    >>> loss_name(LikelihoodSettings(head="parametrised"))
+    'bce'
+    """
+    return settings.loss or ("bce" if two_classes(settings) else "cross-entropy")

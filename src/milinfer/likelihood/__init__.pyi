@@ -1,0 +1,37 @@
+from .cost import LikelihoodCost as LikelihoodCost
+from .fits import (
+    FitResults as FitResults,
+    Impact as Impact,
+    Interval as Interval,
+    fit_results as fit_results,
+    impacts as impacts,
+    minuit as minuit,
+    profile_interval as profile_interval,
+    shared_parameters as shared_parameters,
+)
+from .log_polynomials import LogPolynomials as LogPolynomials
+from .mixture import (
+    MixtureCost as MixtureCost,
+    mixture_cost as mixture_cost,
+)
+from .models import dataset_surface as dataset_surface
+from .observables import (
+    log_ratio_observable as log_ratio_observable,
+    score_observable as score_observable,
+)
+from .oracle import Oracle as Oracle
+from .posterior import (
+    Posterior as Posterior,
+    Prior as Prior,
+)
+from .profiled_mixture import ProfiledMixture as ProfiledMixture
+from .rate import Rate as Rate
+from .surface import (
+    Interpolation as Interpolation,
+    Surface as Surface,
+)
+from .surface_box import (
+    BoxSurface as BoxSurface,
+    ChebyshevBox as ChebyshevBox,
+)
+from .tabulated_model import Tabulated as Tabulated

@@ -1,0 +1,42 @@
+from .coverage import (
+    plot_belt as plot_belt,
+    plot_calibrated as plot_calibrated,
+    plot_conditional as plot_conditional,
+    plot_coverage_scan as plot_coverage_scan,
+    plot_region as plot_region,
+    plot_scale as plot_scale,
+)
+from .diagnostics import (
+    diagnostic_figures as diagnostic_figures,
+    plot_bag_sizes as plot_bag_sizes,
+    plot_calibration_curves as plot_calibration_curves,
+    plot_closure as plot_closure,
+    plot_normalisation as plot_normalisation,
+    plot_relative_widths as plot_relative_widths,
+    plot_roc as plot_roc,
+    plot_separation as plot_separation,
+)
+from .likelihood import (
+    plot_contour as plot_contour,
+    plot_impacts as plot_impacts,
+    plot_posterior as plot_posterior,
+)
+from .results import (
+    plot_coverage as plot_coverage,
+    plot_estimates as plot_estimates,
+    plot_intervals as plot_intervals,
+    plot_ladder as plot_ladder,
+    plot_response as plot_response,
+    plot_scans as plot_scans,
+    plot_training as plot_training,
+)
+from .samples import (
+    plot_features as plot_features,
+    plot_templates as plot_templates,
+)
+from .style import (
+    PALETTE as PALETTE,
+    figure_of as figure_of,
+    parameter_label as parameter_label,
+    styled as styled,
+)

@@ -1,0 +1,11 @@
+from .bags import draw_bags as draw_bags
+from .reweighting import (
+    bennett as bennett,
+    joint_density as joint_density,
+    joint_targets as joint_targets,
+)
+from .sample import (
+    Sample as Sample,
+    SampleSet as SampleSet,
+)
+from .streaming import StreamedSamples as StreamedSamples

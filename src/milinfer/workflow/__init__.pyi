@@ -1,0 +1,15 @@
+from .analysis import AnalysisResult as AnalysisResult
+from .comparison import (
+    Comparison as Comparison,
+    compare as compare,
+)
+from .configuration import (
+    AnalysisConfig as AnalysisConfig,
+    init_analysis as init_analysis,
+)
+from .inspection import inspect_file as inspect_file
+from .provenance import Provenance as Provenance
+from .run import (
+    plan_analysis as plan_analysis,
+    run_analysis as run_analysis,
+)

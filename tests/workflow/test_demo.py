@@ -1,0 +1,42 @@
+"""The demo is an analysis: what it writes is a configuration like any other."""
+
+from __future__ import annotations
+
+import pytest
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.workflow.configuration import AnalysisConfig
+from milinfer.workflow.demo import DemoConfig, _describe, _files, _write_analysis, run_demo
+from milinfer.workflow.provenance import Provenance, StepRun
+
+
+def test_the_demo_writes_an_analysis_of_its_files(tmp_path):
+    config = DemoConfig(truth=0.1, seed=7, n_toys=300)
+    files = _files(config)
+    analysis = AnalysisConfig.from_file(_write_analysis(tmp_path, config, files))
+    assert analysis.out == tmp_path
+    named = []
+    for role in ("train", "tune", "evaluate"):
+        (section,) = getattr(analysis.samples, role)
+        named += section.path
+    assert [*named, *analysis.data.path] == [f"features/{f.name}.parquet" for f in files]
+    assert [m.title for m in analysis.model] == ["polynomial-joint", "polynomial", "multiclass"]
+    assert analysis.toys.calibrate_at == [-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4]
+    assert len(analysis.toys.belt_at) == 25
+    assert (analysis.toys.truth, analysis.toys.oracle_at) == (0.1, 0.1)
+    assert (analysis.analysis.seed, analysis.toys.number) == (7, 300)
+
+
+def test_seconds_of_the_demo_are_those_of_all_steps_of_a_kind():
+    names = ("generate", "features", "features-a-1", "train-a", "train-b-joint", "inference")
+    steps = tuple(StepRun(name, "run", 1.0) for name in names)
+    assert _describe(Provenance(steps=steps)) == {
+        "process": "vbf_hww",
+        "seconds": {"generate": 1.0, "features": 2.0, "train": 2.0, "infer": 1.0},
+    }
+
+
+def test_a_truth_without_room_for_calibration_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="too close to the ends of the training range"):
+        run_demo(tmp_path, DemoConfig(truth=0.6))
+    assert not list(tmp_path.iterdir())
