@@ -108,10 +108,10 @@ class Sample:
         features = _numbers(raw_features, "features", np.float32, self.process)
         weights = np.ones(len(features)) if raw_weights is None else raw_weights
         put = object.__setattr__
+        put(self, "point", _point(self.point, self.process))  # first: labels of errors contain it
         put(self, "features", features)
         put(self, "feature_names", tuple(self.feature_names))
         put(self, "weights", _numbers(weights, "'weight'", np.float64, self.label))
-        put(self, "point", _point(self.point, self.process))
         put(
             self,
             "reweights",
