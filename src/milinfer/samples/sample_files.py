@@ -158,8 +158,8 @@ def _metadata(sample: SampleFields, target: Path) -> dict[str, Any]:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError) as error:
         msg = (
-            f"{target}: point or provenance of {sample.process} cannot be written ({error}); keep to "
-            "finite numbers, texts, lists and dicts in the provenance"
+            f"{target}: point or provenance of {sample.process} cannot be written ({error}); keep "
+            "to finite numbers, texts, lists and dicts in the provenance"
         )
         raise SampleError(msg) from error
     return metadata
