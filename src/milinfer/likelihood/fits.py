@@ -79,23 +79,29 @@ def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, t
     shared; did you mean nrom?
     """
     terms = _terms(costs)
-    where: dict[str, tuple[int, ...]] = {}
+    positions: dict[str, tuple[int, ...]] = {}
     for k, term in enumerate(terms):
         for name in describe(term):
-            where[name] = (*where.get(name, ()), k)
+            positions[name] = (*positions.get(name, ()), k)
     for name in expected:
-        if len(where.get(name, ())) < 2:
-            have = ", ".join(map(str, where.get(name, ())))
-            others = get_close_matches(name, [n for n in where if n != name])
-            msg = (
-                f"{name} is in {len(where.get(name, ()))} of {len(terms)} costs"
-                + (f" (number {have})" if have else "")
-                + ", and was expected to be shared"
-                + (f"; did you mean {' or '.join(others)}?" if others else "; check its name")
-            )
-            raise ParameterError(msg)
+        _require_shared(name, positions, len(terms))
     _common_limits(terms)
-    return where
+    return positions
+
+
+def _require_shared(name: str, positions: Mapping[str, tuple[int, ...]], n_costs: int) -> None:
+    """Raise unless two costs have a parameter; the message suggests names like it."""
+    numbers = positions.get(name, ())
+    if len(numbers) >= 2:
+        return
+    others = get_close_matches(name, [n for n in positions if n != name])
+    msg = (
+        f"{name} is in {len(numbers)} of {n_costs} costs"
+        + (f" (number {', '.join(map(str, numbers))})" if numbers else "")
+        + ", and was expected to be shared"
+        + (f"; did you mean {' or '.join(others)}?" if others else "; check its name")
+    )
+    raise ParameterError(msg)
 
 
 def minuit(cost: Cost, **start: float) -> Minuit:
@@ -127,26 +133,18 @@ def minuit(cost: Cost, **start: float) -> Minuit:
     """
     terms = _terms([cost])
     limits = _common_limits(terms)
-    unknown = [n for n in start if n not in limits]
-    if unknown:
-        near = get_close_matches(unknown[0], limits) or list(limits)
-        msg = f"{unknown[0]} is no parameter of this cost; it has {', '.join(near)}"
-        raise ParameterError(msg)
-    own: dict[str, float] = {}
+    _validate_start(start, limits)
+    defaults: dict[str, float] = {}
     fixed: set[str] = set()
     for term in terms:
-        given = getattr(term, "start", {})
         # Other classes of costs may use these names for something else.
-        own = (dict(given) if isinstance(given, Mapping) else {}) | own
-        held = getattr(term, "fixed", ())
-        fixed |= set(held) if isinstance(held, tuple) else set()
+        of_term, fixed_names = getattr(term, "start", {}), getattr(term, "fixed", ())
+        defaults = (dict(of_term) if isinstance(of_term, Mapping) else {}) | defaults
+        fixed |= set(fixed_names) if isinstance(fixed_names, tuple) else set()
     values = {}
     for name, (low, high) in limits.items():
-        value = float(start.get(name, own.get(name, 0.0)))
+        value = float(start.get(name, defaults.get(name, 0.0)))
         if not low <= value <= high:
-            if name in start:
-                msg = f"{name} = {value:g} is outside its limits [{low:g}, {high:g}]"
-                raise ParameterError(msg)
             value = (
                 (low + high) / 2 if np.isfinite(low + high) else float(np.clip(value, low, high))
             )
@@ -156,6 +154,20 @@ def minuit(cost: Cost, **start: float) -> Minuit:
         m.limits[name] = pair
         m.fixed[name] = name in fixed
     return m
+
+
+def _validate_start(start: Mapping[str, float], limits: Mapping[str, tuple[float, float]]) -> None:
+    """Raise unless starting values are of parameters, and inside their limits."""
+    unknown = [n for n in start if n not in limits]
+    if unknown:
+        near = get_close_matches(unknown[0], limits) or list(limits)
+        msg = f"{unknown[0]} is no parameter of this cost; it has {', '.join(near)}"
+        raise ParameterError(msg)
+    for name, value in start.items():
+        low, high = limits[name]
+        if not low <= value <= high:
+            msg = f"{name} = {value:g} is outside its limits [{low:g}, {high:g}]"
+            raise ParameterError(msg)
 
 
 def _terms(costs: Iterable[Cost]) -> list[Cost]:
@@ -231,8 +243,8 @@ def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
 
     >>> from iminuit.cost import NormalConstraint
     >>> both = NormalConstraint(["mu", "norm"], [1.0, 1.0], [[0.05, 0.02], [0.02, 0.04]])
-    >>> (found,) = impacts(both, "mu", mu=1.0, norm=1.0)
-    >>> found.name, round(found.upper, 3), round(found.up, 3)
+    >>> (impact,) = impacts(both, "mu", mu=1.0, norm=1.0)
+    >>> impact.name, round(impact.upper, 3), round(impact.up, 3)
     ('norm', 0.2, 0.1)
     """
     best = minuit(cost, **start)
@@ -244,10 +256,10 @@ def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
         )
         raise ParameterError(msg)
     best.migrad()
-    _require(best, "at its minimum")
+    _require_valid(best, "at its minimum")
     best.minos(*others)
     centre = best.values.to_dict()
-    found = []
+    results = []
     for name in others:
         error = best.merrors[name]
         if not error.is_valid:
@@ -259,17 +271,25 @@ def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
             m.values[name] = centre[name] + side
             m.fixed[name] = True
             m.migrad()
-            _require(m, f"with {name} = {centre[name] + side:.4g}")
+            _require_valid(m, f"with {name} = {centre[name] + side:.4g}")
             shifts.append(float(m.values[parameter] - centre[parameter]))
-        found.append(
-            Impact(name, float(centre[name]), float(error.lower), float(error.upper), *shifts)
+        down, up = shifts
+        results.append(
+            Impact(
+                name=name,
+                value=float(centre[name]),
+                lower=float(error.lower),
+                upper=float(error.upper),
+                down=down,
+                up=up,
+            )
         )
-    return tuple(sorted(found, key=lambda i: -i.size))
+    return tuple(sorted(results, key=lambda i: -i.size))
 
 
-def _require(m: Minuit, where: str) -> None:
+def _require_valid(m: Minuit, which: str) -> None:
     if not m.valid:
-        msg = f"the fit {where} is not valid; look at starting values and limits: {m.fmin}"
+        msg = f"the fit {which} is not valid; look at starting values and limits: {m.fmin}"
         raise FitError(msg)
 
 

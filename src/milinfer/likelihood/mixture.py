@@ -193,11 +193,12 @@ class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type informatio
     def _has_grad(self) -> bool:
         return True
 
-    def _checked(self, args: Sequence[float]) -> tuple[FloatArray, FloatArray]:
-        given = np.array(args, dtype=np.float64)
+    def _split(self, args: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+        """θ and normalisations, inside their limits."""
+        values = np.array(args, dtype=np.float64)
         n = len(self.parameters)
-        theta = within_limits(given[:n], self._low, self._high, self.parameters)
-        norms = given[n:]
+        theta = within_limits(values[:n], self._low, self._high, self.parameters)
+        norms = values[n:]
         if not np.all(norms >= 0):
             k = int(np.argmin(norms >= 0))
             msg = (
@@ -217,7 +218,7 @@ class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type informatio
         return rows
 
     def _value(self, args: Sequence[float]) -> float:
-        theta, norms = self._checked(args)
+        theta, norms = self._split(args)
         signal = float(self.terms.signal(theta[None])[0])
         total = signal + float(norms @ self.terms.expected)
         value = float(self.weights @ _log_sum(self._terms(theta, norms, signal)))
@@ -226,7 +227,7 @@ class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type informatio
         return -2.0 * (value - self.n_events * float(np.log(total / self._total)))
 
     def _grad(self, args: Sequence[float]) -> FloatArray:
-        theta, norms = self._checked(args)
+        theta, norms = self._split(args)
         signal = float(self.terms.signal(theta[None])[0])
         rows = self._terms(theta, norms, signal)
         log_sum = _log_sum(rows)
@@ -288,8 +289,7 @@ class Component(NamedTuple):
             If the ratio does not give one number, finite or −∞, for each event.
         """
         evaluate: Any = getattr(self.ratio, "log_ratio", self.ratio)
-        found = evaluate(sample)
-        values = np.asarray(found, dtype=np.float64)
+        values = np.asarray(evaluate(sample), dtype=np.float64)
         if values.shape != (len(sample),):
             msg = (
                 f"the ratio of background {self.name!r} has shape {values.shape} for "
@@ -379,13 +379,13 @@ class MixtureTerms:
     @cached_property
     def digest(self) -> str:
         """Hash of model, yields and ratios; the last only where they have a digest."""
-        found = hashlib.blake2b(digest_size=8)
-        found.update(repr((model_tag(self.model), self.reference.tolist())).encode())
+        state = hashlib.blake2b(digest_size=8)
+        state.update(repr((model_tag(self.model), self.reference.tolist())).encode())
         rate = self.rate.coefficients.tolist() if isinstance(self.rate, Rate) else float(self.rate)
-        found.update(repr(rate).encode())
+        state.update(repr(rate).encode())
         for c in self.components:
-            found.update(repr((c.name, c.expected, getattr(c.ratio, "digest", ""))).encode())
-        return found.hexdigest()
+            state.update(repr((c.name, c.expected, getattr(c.ratio, "digest", ""))).encode())
+        return state.hexdigest()
 
 
 def mixture_terms(
@@ -420,15 +420,25 @@ def mixture_terms(
     ('bkg_norm',)
     """
     source = as_model(model)
-    if not source.additive:
+    if reference is None:
+        reference = getattr(model, "reference", None)
+    _validate_signal(source, rate, reference)
+    components = tuple(Component(n, ratio, float(v)) for n, (ratio, v) in backgrounds.items())
+    _validate_backgrounds(components, source.parameters)
+    theta0 = np.broadcast_to(np.asarray(reference, dtype=np.float64), len(source.parameters))
+    return MixtureTerms(source, rate, components, theta0)
+
+
+def _validate_signal(model: Model, rate: Rate | float, reference: ArrayLike | None) -> None:
+    """Raise unless model, rate and reference describe the signal of a mixture."""
+    if not model.additive:
         msg = (
             f"{model.name} scores bags as a whole, and a mixture with a background needs the ratio "
             "of each event; use mean or sum pooling without layers after it"
         )
         raise ModelError(msg)
     require_linear(model.interpolation, model.name)
-    given = getattr(model, "reference", None) if reference is None else reference
-    if given is None:
+    if reference is None:
         msg = f"{model.name} does not say what its θ0 is; give reference="
         raise ParameterError(msg)
     if isinstance(rate, Rate) and rate.basis.parameters != model.parameters:
@@ -438,7 +448,10 @@ def mixture_terms(
     if not isinstance(rate, Rate) and not (np.isfinite(rate) and rate > 0):
         msg = f"the expected signal must be positive, not {rate:g}"
         raise ConfigurationError(msg)
-    components = tuple(Component(n, ratio, float(v)) for n, (ratio, v) in backgrounds.items())
+
+
+def _validate_backgrounds(components: Sequence[Component], parameters: Sequence[str]) -> None:
+    """Raise unless there are backgrounds, with yields that can be and names of their own."""
     if not components:
         msg = "a mixture needs a background; without one use dataset_cost, or the model's cost()"
         raise ConfigurationError(msg)
@@ -446,11 +459,9 @@ def mixture_terms(
         if not (np.isfinite(c.expected) and c.expected >= 0):
             msg = f"background {c.name!r}: the expected yield must not be negative: {c.expected:g}"
             raise ConfigurationError(msg)
-        if c.parameter in model.parameters:
+        if c.parameter in parameters:
             msg = f"background {c.name!r} needs the name {c.parameter!r}, a parameter of the model"
             raise ParameterError(msg)
-    theta = np.broadcast_to(np.asarray(given, dtype=np.float64), len(model.parameters))
-    return MixtureTerms(source, rate, components, theta)
 
 
 def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> None:
@@ -552,9 +563,10 @@ class EventSurfaces:
     def gradient(self, theta: FloatArray) -> FloatArray:
         """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
         n = len(self._low)
-        found = [self._basis(theta, tuple(int(j == k) for j in range(n))) for k in range(n)]
-        basis = np.stack([b for _, b in found])
-        return np.asarray(basis @ self._coefficients[found[0][0]], dtype=np.float64)
+        slopes = [self._basis(theta, tuple(int(j == k) for j in range(n))) for k in range(n)]
+        rows = slopes[0][0]
+        basis = np.stack([factors for _, factors in slopes])
+        return np.asarray(basis @ self._coefficients[rows], dtype=np.float64)
 
     def _basis(self, theta: FloatArray, orders: tuple[int, ...]) -> tuple[slice, FloatArray]:
         """Coefficients in use, and their factors."""

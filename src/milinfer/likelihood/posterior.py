@@ -86,25 +86,15 @@ class Posterior:
             too far apart for a posterior, which is then less than one step wide.
         """
         points, ratios = np.asarray(theta, np.float64), np.asarray(log_ratios, np.float64)
-        if points.ndim != 1 or len(points) < 3 or not np.all(np.diff(points) > 0):
-            msg = f"a posterior needs three ascending points or more, not {points}"
-            raise ParameterError(msg)
-        if ratios.ndim not in (1, 2) or ratios.shape[-1] != len(points):
-            msg = f"log-ratios have shape {ratios.shape}; {len(points)} points need (…, m)"
-            raise ParameterError(msg)
-        if not np.isfinite(ratios).all():
-            where = np.argwhere(~np.isfinite(ratios))[0]
-            dataset = int(where[0]) if ratios.ndim == 2 else 0
-            msg = f"the log-ratio of dataset {dataset} at θ = {points[where[-1]]:g} is not finite"
-            raise ParameterError(msg)
+        _validate(points, ratios)
         density = np.exp(ratios - ratios.max(axis=-1, keepdims=True)) * _prior(prior, points)
         total = np.trapezoid(density, points, axis=-1)
         if not np.all(total > 0):
             msg = "the prior vanishes wherever the likelihood does not; widen its range"
             raise ParameterError(msg)
-        found = cls(points, density / np.expand_dims(total, -1))
-        found._require_resolved()
-        return found
+        posterior = cls(points, density / np.expand_dims(total, -1))
+        posterior._require_resolved()
+        return posterior
 
     @classmethod
     def from_surface(
@@ -190,8 +180,8 @@ class Posterior:
         rest = np.maximum(probability - below[row, cell], 0)
         root = np.sqrt(np.maximum(start**2 + 2 * slope * rest, 0))
         inside = 2 * rest / np.where(start + root > 0, start + root, 1)
-        found = self.theta[cell] + np.clip(inside, 0, steps[cell])
-        return np.asarray(found.reshape(self.density.shape[:-1])[()], dtype=np.float64)
+        quantiles = self.theta[cell] + np.clip(inside, 0, steps[cell])
+        return np.asarray(quantiles.reshape(self.density.shape[:-1])[()], dtype=np.float64)
 
     def interval(self, probability: float = CL68) -> FloatArray:
         """Central credible interval, shape (2,) or (2, n): equal probabilities on either side.
@@ -217,7 +207,23 @@ class Posterior:
             raise ParameterError(msg)
 
 
+def _validate(points: FloatArray, ratios: FloatArray) -> None:
+    """Raise unless log-ratios are finite and known at ascending points."""
+    if points.ndim != 1 or len(points) < 3 or not np.all(np.diff(points) > 0):
+        msg = f"a posterior needs three ascending points or more, not {points}"
+        raise ParameterError(msg)
+    if ratios.ndim not in (1, 2) or ratios.shape[-1] != len(points):
+        msg = f"log-ratios have shape {ratios.shape}; {len(points)} points need (…, m)"
+        raise ParameterError(msg)
+    if not np.isfinite(ratios).all():
+        position = np.argwhere(~np.isfinite(ratios))[0]
+        dataset = int(position[0]) if ratios.ndim == 2 else 0
+        msg = f"the log-ratio of dataset {dataset} at θ = {points[position[-1]]:g} is not finite"
+        raise ParameterError(msg)
+
+
 def _prior(prior: Prior, theta: FloatArray) -> FloatArray:
+    """Density of the prior at the points, shape (m,)."""
     values = np.ones(len(theta)) if prior is None else prior(theta) if callable(prior) else prior
     density = np.asarray(values, dtype=np.float64)
     if density.shape != theta.shape or not np.all(np.isfinite(density) & (density >= 0)):

@@ -105,8 +105,9 @@ class ProfiledMixture(DatasetModel):
 
     def __post_init__(self) -> None:
         self.terms  # noqa: B018  # complains now rather than at the first toy
-        for option, given in (("constraints", self.constraints), ("true_norms", self.true_norms)):
-            for name, value in given.items():
+        options = {"constraints": self.constraints, "true_norms": self.true_norms}
+        for option, values in options.items():
+            for name, value in values.items():
                 if name not in self.backgrounds:
                     msg = f"{option}= names {name!r}; the backgrounds are {list(self.backgrounds)}"
                     raise ConfigurationError(msg)
@@ -145,10 +146,10 @@ class ProfiledMixture(DatasetModel):
         """Points and continuation of the surfaces."""
         if self.grid is not None:
             return self.grid
-        own = self.model.interpolation
-        if isinstance(own, Interpolation):
-            return Interpolation(np.linspace(*own.range, 41), "spline")
-        return finer(own)
+        signal = self.model.interpolation
+        if isinstance(signal, Interpolation):
+            return Interpolation(np.linspace(*signal.range, 41), "spline")
+        return finer(signal)
 
     @cached_property
     def _points(self) -> FloatArray:
@@ -172,10 +173,10 @@ class ProfiledMixture(DatasetModel):
         ndarray
             Shape (n_events, K + n_backgrounds).
         """
-        own, k = self.model.interpolation, len(self._points)
+        of_model, k = self.model.interpolation, len(self._points)
         theta = self.interpolation.grid
         # The continuation is linear in the values at the points.
-        matrix = own.values_at(np.eye(len(own.grid)), theta)
+        matrix = of_model.values_at(np.eye(len(of_model.grid)), theta)
         out = np.empty((len(sample), k + len(self.backgrounds)))
         for start in range(0, len(sample), _CHUNK):
             rows = slice(start, start + _CHUNK)
@@ -222,19 +223,25 @@ class ProfiledMixture(DatasetModel):
         out = np.empty((len(offsets) - 1, len(self._points)))
         for row, (start, stop) in zip(out, pairwise(offsets), strict=True):
             rows = index[start:stop]
-            measured = np.ones(len(self.backgrounds)) if observed else self._measured(rows)
+            measured = (
+                np.ones(len(self.backgrounds)) if observed else self._auxiliary_measurements(rows)
+            )
             row[:] = self._profile(table.take(rows, axis=0), measured).values
         return out
 
     def _profile(self, densities: FloatArray, measured: FloatArray) -> Profile:
         k, terms = len(self._points), self.terms
-        found = profile_norms(
-            densities[:, :k], densities[:, k:], terms.expected, measured, self._precision
+        profile = profile_norms(
+            signal=densities[:, :k],
+            backgrounds=densities[:, k:],
+            expected=terms.expected,
+            measured=measured,
+            precision=self._precision,
         )
         total = terms.signal_at_reference + terms.expected.sum()
-        return found._replace(values=found.values + total - self._signal)
+        return profile._replace(values=profile.values + total - self._signal)
 
-    def _measured(self, rows: IntArray) -> FloatArray:
+    def _auxiliary_measurements(self, rows: IntArray) -> FloatArray:
         """Auxiliary measurements of a toy, a function of the events that it has."""
         truth = np.array([self.true_norms.get(name, 1.0) for name in self.backgrounds])
         width = np.array([self.constraints.get(name, 0.0) for name in self.backgrounds])
@@ -333,9 +340,9 @@ def profile_norms(
 
     Examples
     --------
-    >>> found = profile_norms(np.full((30, 1), 1e-9), np.full((30, 1), 20.0), np.array([20.0]),
-    ...                       np.ones(1), np.zeros(1))
-    >>> found.norms.round(6)
+    >>> profile = profile_norms(np.full((30, 1), 1e-9), np.full((30, 1), 20.0), np.array([20.0]),
+    ...                         np.ones(1), np.zeros(1))
+    >>> profile.norms.round(6)
     array([[1.5]])
     """
     n_backgrounds, k = backgrounds.shape[1], signal.shape[1]
@@ -352,9 +359,9 @@ def profile_norms(
         np.square(inverse, out=inverse)
         bend = (products.T @ inverse).T.reshape(k, n_backgrounds, n_backgrounds)
         bend[:, range(n_backgrounds), range(n_backgrounds)] += floor
-        held = (norms <= 0) & (slope <= 0)
-        slope = np.where(held, 0.0, slope)
-        step = _solve(bend, slope, held)
+        at_zero = (norms <= 0) & (slope <= 0)
+        slope = np.where(at_zero, 0.0, slope)
+        step = _solve(bend, slope, at_zero)
         decrement = np.sum(step * slope, axis=0)
         if n_backgrounds > 1:
             root = np.sqrt(decrement)
@@ -373,12 +380,12 @@ def profile_norms(
     return Profile(values, norms)
 
 
-def _solve(bend: FloatArray, slope: FloatArray, held: BoolArray) -> FloatArray:
-    """Newton steps (n_backgrounds, K), zero where held."""
+def _solve(bend: FloatArray, slope: FloatArray, at_zero: BoolArray) -> FloatArray:
+    """Newton steps (n_backgrounds, K), none for normalisations that stay at zero."""
     if len(slope) == 1:
         alone: FloatArray = slope / bend[:, 0].T
         return alone
-    free = ~held.T
+    free = ~at_zero.T
     matrix = np.where(free[:, :, None] & free[:, None, :], bend, np.eye(len(slope)))
     steps = np.linalg.solve(matrix, slope.T[:, :, None])[:, :, 0].T
     return np.asarray(steps, dtype=np.float64)

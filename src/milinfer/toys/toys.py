@@ -101,6 +101,10 @@ class Toys:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "background", tuple(self.background))
+        self._validate()
+
+    def _validate(self) -> None:
+        """Raise unless numbers of events, backgrounds and rate go with the pool."""
         if (self.n_events is None) == (self.rate is None):
             msg = (
                 "give n_events, the number of signal events in a toy, or rate=, which says how "
