@@ -31,7 +31,7 @@ __all__ = ["Correction", "LikelihoodCost", "dataset_cost", "within_limits"]
 
 
 class Correction(Protocol):
-    """What a calibration does to a surface: Λ(θ) becomes c(θ) [Λ(m(θ)) − Λ(θ̂)]."""
+    """Calibration of a surface: Λ(θ) becomes c(θ) [Λ(m(θ)) − Λ(θ̂)]."""
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
@@ -58,7 +58,7 @@ def dataset_cost(
     Parameters
     ----------
     model
-        Source of Λ.
+        Model that gives Λ.
     data
         The dataset.
     reference
@@ -101,14 +101,14 @@ def dataset_cost(
 def within_limits(
     theta: FloatArray, low: FloatArray, high: FloatArray, names: Sequence[str]
 ) -> FloatArray:
-    """Parameter values inside the range of a surface, freed of Minuit's rounding.
+    """Parameter values inside the range of a surface, without the rounding errors of Minuit.
 
     Parameters
     ----------
     theta, low, high
         Values and their limits, shape (n_parameters,).
     names
-        Of the parameters.
+        Names of the parameters.
 
     Raises
     ------
@@ -166,7 +166,7 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
     correction
         Calibration of the surface; see :class:`milinfer.intervals.calibration.Calibration`.
     tag
-        The model behind the surface, which a calibration must have been made for.
+        Tag of the model of the surface; a calibration must be of the same model.
 
     Examples
     --------
@@ -234,7 +234,7 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         Parameters
         ----------
         correction
-            What to do to the surface.
+            Calibration of the surface.
         with_rate
             Correct shape and rate term together, rather than the shape alone.
         """

@@ -1,8 +1,10 @@
-"""Several costs in one fit: which parameters they share, and a Minuit that is ready to go.
+"""Fits with Minuit: several costs in one fit, impacts, intervals, results for cabinetry.
 
-How much each nuisance parameter of a fit moves the parameter of interest.
-
-Fit results in the form that cabinetry draws, of any likelihood.
+- :func:`minuit` sets up Minuit for a sum of costs, and :func:`shared_parameters` checks which
+  parameters the costs share.
+- :func:`impacts` says how much each nuisance parameter moves the parameter of interest.
+- :func:`profile_interval` takes the profile-likelihood interval of one parameter with MINOS.
+- :func:`fit_results` returns a fit in the form that cabinetry draws.
 """
 
 from __future__ import annotations
@@ -44,10 +46,10 @@ __all__ = [
 
 
 def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
-    """Which of several costs has which parameter; the same name is the same parameter.
+    """List the costs that have each parameter; the same name is the same parameter.
 
     Costs add (``unbinned + binned + constraint``).  A typo in a name then makes two parameters of
-    one, and nothing complains: say which are expected to be shared.
+    one without an error: name those that must be shared as `expected`.
 
     Parameters
     ----------
@@ -107,16 +109,17 @@ def _require_shared(name: str, positions: Mapping[str, tuple[int, ...]], n_costs
 def minuit(cost: Cost, **start: float) -> Minuit:
     """Minuit with the starting values, the limits and the fixed parameters of a cost or a sum.
 
-    Where several terms limit a parameter, the limits are what all of them allow: a sum of iminuit
-    alone takes those of the first.  What one term wants fixed is fixed, at its starting value.
+    If several terms limit a parameter, the limits are the range that all of them allow (a sum of
+    iminuit takes those of the first).  A parameter that one term fixes is fixed, at its starting
+    value.
 
     Parameters
     ----------
     cost
         Any iminuit cost, sums included.
     start
-        Starting values, before those of the costs (``start``); where neither has one, 0, moved
-        inside the limits.
+        Starting values, which take precedence over those of the costs (``start``); default: 0,
+        moved inside the limits.
 
     Raises
     ------
@@ -175,7 +178,7 @@ def _terms(costs: Iterable[Cost]) -> list[Cost]:
 
 
 def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:
-    """What all costs allow, by parameter."""
+    """Range of each parameter that all costs allow."""
     common: dict[str, tuple[float, float]] = {}
     for term in terms:
         for name, pair in describe(term, annotations=True).items():
@@ -192,7 +195,7 @@ def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:
 
 
 class Impact(NamedTuple):
-    """What one nuisance parameter does to the parameter of interest.
+    """Impact of one nuisance parameter on the parameter of interest.
 
     Parameters
     ----------
@@ -201,8 +204,8 @@ class Impact(NamedTuple):
     value, lower, upper
         Its value at the minimum, and its MINOS errors, `lower` negative.
     down, up
-        Shifts of the parameter of interest, everything else at its maximum again, where the
-        nuisance parameter is at ``value + lower`` and at ``value + upper``.
+        Shifts of the parameter of interest with the nuisance parameter fixed at ``value + lower``
+        and at ``value + upper``, all others refitted.
     """
 
     name: str
@@ -296,8 +299,8 @@ def _require_valid(m: Minuit, which: str) -> None:
 class FitResults(NamedTuple):
     """Result of a fit, with the fields of ``cabinetry.fit.FitResults`` (0.6).
 
-    ``cabinetry.visualize.pulls`` and ``correlation_matrix`` take it as it is, so that a likelihood
-    made elsewhere, unbinned or not, has cabinetry's figures.
+    ``cabinetry.visualize.pulls`` and ``correlation_matrix`` take it as it is, so that any
+    likelihood, unbinned or not, has cabinetry's figures.
 
     Parameters
     ----------
@@ -310,7 +313,7 @@ class FitResults(NamedTuple):
     best_twice_nll
         Cost at the minimum.
     goodness_of_fit
-        p-value; −1 where there is none.
+        p-value; −1 if there is none.
     minos_uncertainty
         Name → (lower, upper), the lower one negative, of the parameters with MINOS errors.
     """
@@ -357,7 +360,7 @@ def fit_results(m: Minuit) -> FitResults:
     Parameters
     ----------
     m
-        After ``migrad`` and ``hesse``; ``minos`` if wanted.
+        After ``migrad`` and ``hesse``, and optionally ``minos``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-r"""From likelihood ratios to the posterior of a parameter: what direct regression estimates.
+r"""The posterior of a parameter from likelihood ratios, which direct regression estimates.
 
 A regression that is trained with the squared error on bags of known θ learns the mean of the
 posterior, with the absolute error its median, for the prior that θ had in training ([NT],
@@ -7,8 +7,8 @@ eqs. 28 and 29).  Both follow from any learned Λ(θ) without such a training:
 .. math:: p(\theta|D) = \frac{e^{\Lambda(\theta)}\,p(\theta)}
           {\int e^{\Lambda(\theta')}\,p(\theta')\,d\theta'},
 
-and Λ of any number of events is the sum of theirs, so that nothing is trained again where there
-are more of them.
+and Λ of any number of events is the sum of their log-ratios, so that more events need no new
+training.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Posterior:
         Raises
         ------
         ParameterError
-            If shapes disagree, a value is not finite, the prior is no density, or the points are
-            too far apart for a posterior, which is then less than one step wide.
+            If shapes disagree, a value is not finite, the prior is not a density, or the points are
+            too far apart: the posterior must not be narrower than one step.
         """
         points, ratios = np.asarray(theta, np.float64), np.asarray(log_ratios, np.float64)
         _validate(points, ratios)
@@ -107,9 +107,9 @@ class Posterior:
         surface
             ``model.surface(data)`` of any model.
         prior
-            As above, at `n_points` points across the range.
+            Prior, at `n_points` points across the range.
         n_points
-            At which Λ is evaluated.
+            Number of points at which Λ is evaluated.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Posterior:
 
     @property
     def mean(self) -> FloatArray:
-        """Mean: what a regression with the squared error learns."""
+        """Mean, which a regression with the squared error learns."""
         return self.expectation(self.theta)
 
     @property
@@ -152,7 +152,7 @@ class Posterior:
 
     @property
     def median(self) -> FloatArray:
-        """Median: what a regression with the absolute error learns."""
+        """Median, which a regression with the absolute error learns."""
         return self.quantile(0.5)
 
     def quantile(self, probability: float) -> FloatArray:
@@ -173,8 +173,8 @@ class Posterior:
         cell = np.minimum((below < probability).sum(axis=1), len(steps)) - 1
         cell = np.maximum(cell, 0)
         row = np.arange(len(rows))
-        # Inside a step the density is a straight line: the root of a parabola, in a form that
-        # also holds where the line is level.
+        # Inside a step the density is a straight line, so that the quantile is the root of a
+        # parabola, in a form that is stable for a level line too.
         start, end = rows[row, cell], rows[row, cell + 1]
         slope = (end - start) / steps[cell]
         rest = np.maximum(probability - below[row, cell], 0)
@@ -193,6 +193,7 @@ class Posterior:
         return np.stack([self.quantile(tail), self.quantile(1 - tail)])
 
     def _require_resolved(self) -> None:
+        """Raise if a posterior is narrower than the step between the points."""
         width = np.atleast_1d(self.standard_deviation)
         centre = np.atleast_1d(self.mean)
         cell = np.clip(np.searchsorted(self.theta, centre), 1, len(self.theta) - 1)
