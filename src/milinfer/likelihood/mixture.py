@@ -450,7 +450,7 @@ def _validate_signal(model: Model, rate: Rate | float, reference: ArrayLike | No
 
 
 def _validate_backgrounds(components: Sequence[Component], parameters: Sequence[str]) -> None:
-    """Raise unless there are backgrounds, with yields that can be and names of their own."""
+    """Raise unless there are backgrounds, with valid yields and distinct names."""
     if not components:
         msg = "a mixture needs a background; without one use dataset_cost, or the model's cost()"
         raise ConfigurationError(msg)

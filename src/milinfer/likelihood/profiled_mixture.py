@@ -243,8 +243,8 @@ class ProfiledMixture(DatasetModel):
         """Auxiliary measurements of a toy, a function of the events that it has."""
         truth = np.array([self.true_norms.get(name, 1.0) for name in self.backgrounds])
         width = np.array([self.constraints.get(name, 0.0) for name in self.backgrounds])
-        # Seeded by the events of the toy, which differ from toy to toy.  Like these, the measurements
-        # then depend neither on the number of toys nor on the worker that generates them.
+        # Seeded by the events of the toy, which differ from toy to toy.  Like these, the
+        # measurements depend neither on the number of toys nor on the worker that generates them.
         text = np.ascontiguousarray(rows, dtype=np.int64).tobytes()
         seed = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
         measured: FloatArray = truth + width * np.random.default_rng(seed).normal(size=len(truth))

@@ -46,7 +46,7 @@ _FINE = 320
 
 @dataclass(frozen=True)
 class Interpolation:
-    """How a surface is continued between the points where it is known.
+    """Points of a surface and its continuation between them.
 
     Parameters
     ----------
@@ -304,7 +304,7 @@ class Surface:
     values
         Λ at the grid points, shape (K,).
     exact
-        Λ itself, where it is known between the points too; the surface is then this.
+        Λ itself, if it is known between the points too; it is then used instead of `values`.
     """
 
     interpolation: Interpolation
@@ -420,7 +420,7 @@ class Extremum(NamedTuple):
     curvature
         −d²Λ/dθ² there.
     at_edge
-        Whether the maximum lies at an end of the range, where it says little.
+        Whether the maximum lies at an end of the range: the true one may be beyond it.
     """
 
     theta_hat: FloatArray

@@ -253,7 +253,7 @@ class BoxSurface:
     values
         Λ at the nodes, shape (K,).
     exact
-        Λ itself, where it is known between the nodes too; the surface is then this.
+        Λ itself, if it is known between the nodes too; it is then used instead of `values`.
     """
 
     interpolation: ChebyshevBox

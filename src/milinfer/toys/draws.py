@@ -180,7 +180,7 @@ class Draws:
         toys = []
         for start, stop in pairwise(before):
             parts = [o[a:b] for o, a, b in zip(self._orders, start, stop, strict=True)]
-            # Processes come in any order, as in data: bags are made of neighbours.
+            # Shuffle the processes, as in data: bags are made of neighbouring events.
             toys.append(rng.permutation(np.concatenate(parts)))
         return np.concatenate(toys), counts
 

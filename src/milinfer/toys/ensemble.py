@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-# Surfaces whose maxima are searched at once: bounds the memory, whatever the number of toys.
+# Surfaces whose maxima are searched at once: bounds the memory for any number of toys.
 _BLOCK = 1000
 
 
@@ -365,7 +365,7 @@ def pool_influence(
     Returns
     -------
     PoolInfluence or None
-        None where surfaces have no slope (``kind="points"``, or events that say nothing).
+        None if surfaces have no slope (``kind="points"``, or events that do not depend on θ).
 
     Examples
     --------
