@@ -713,7 +713,7 @@ def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
 
 
 def trained_on(model: object) -> tuple[str, ...]:
-    """Fingerprints of the events that a model has learned from; empty for a model that does not learn.
+    """Fingerprints of the training events of a model; empty for a model that does not learn.
 
     Examples
     --------

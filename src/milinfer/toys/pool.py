@@ -105,7 +105,8 @@ class PointPool(NamedTuple):
         ------
         SampleError
             If events have negative weights: the share of a process among the events drawn would
-            not be its share of the expectation.  Also if a process has no events of positive weight.
+            not be its share of the expectation.  Also if a process has no events of positive
+            weight.
         """
         if not backgrounds:
             return self
