@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -38,6 +39,7 @@ from milinfer.workflow.steps import Step, Steps, StepState, content_hash
 if TYPE_CHECKING:
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.learning.tracking import MLflowTracker, TensorBoardTracker, WandbTracker
+    from milinfer.workflow.analysis import AnalysisResult
     from milinfer.workflow.configuration import TrackingSection
 
 __all__ = [
@@ -94,7 +96,7 @@ class AnalysisPlan:
     def _all(self) -> list[Step]:
         make = self._inputs.make_features
         steps = [
-            Step(f"features-{f.name}", f.depends, (f.output,), lambda f=f: make(f))  # type: ignore[misc]  # a default of a lambda has no type
+            Step(f"features-{f.name}", f.depends, (f.output,), partial(make, f))
             for f in self._inputs.unique()
         ]
         steps += [
@@ -102,7 +104,7 @@ class AnalysisPlan:
                 f"train-{m.title}",
                 self._training_inputs(m),
                 (self._model_folder(m),),
-                lambda m=m: self._train(m),  # type: ignore[misc]  # as above
+                partial(self._train, m),
             )
             for m in self.config.model
         ]
@@ -190,7 +192,6 @@ class AnalysisPlan:
     def _infer(self) -> str:
         from milinfer.learning.bag_likelihood import BagLikelihood
         from milinfer.workflow.analysis import Analysis, analyse
-        from milinfer.workflow.report import write_report
 
         config, toys, templates = self.config, self.config.toys, self.config.templates
         out, start = config.out, time.perf_counter()
@@ -231,7 +232,14 @@ class AnalysisPlan:
         if self.preparation is not None:
             provenance = self.preparation.join(provenance)
             result.extra.update(self.preparation.describe(provenance))
-        result = replace(result, provenance=provenance)
+        self._write_results(replace(result, provenance=provenance))
+        return words
+
+    def _write_results(self, result: AnalysisResult) -> None:
+        """Write the results, calibrations and belts in place of those of an earlier run."""
+        from milinfer.workflow.report import write_report
+
+        out = self.config.out
         # The folder is locked, so these belong to a run that was killed.
         for left in out.glob(".results-*"):
             shutil.rmtree(left)
@@ -241,7 +249,7 @@ class AnalysisPlan:
             write_report(result, fresh)
             (fresh / "calibrations").mkdir()
             (fresh / "belts").mkdir()
-            for model in models:
+            for model in result.analysis.models:
                 if model.name in result.unavailable:
                     continue
                 calibration = result.comparison[model.name].calibration
@@ -251,7 +259,6 @@ class AnalysisPlan:
                     result.belts[model.name].save(fresh / "belts" / f"{model.name}.json")
             for name in self._results:
                 _put(fresh / name, out / name)
-        return words
 
     def _provenance(self, models: Sequence[BagLikelihood], inference: StepRun) -> Provenance:
         """Provenance from the files hashed for the plan and the records of the steps."""
