@@ -237,8 +237,6 @@ class AnalysisPlan:
 
     def _write_results(self, result: AnalysisResult) -> None:
         """Write the results, calibrations and belts in place of those of an earlier run."""
-        from milinfer.intervals.belt_files import save_belt
-        from milinfer.intervals.saved_files import save_calibration
         from milinfer.workflow.report import write_report
 
         out = self.config.out
