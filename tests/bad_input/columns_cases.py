@@ -36,7 +36,7 @@ SAMPLE = {
     "process": "signal", "cross_section": 1.0, "cross_section_error": 0.1, "reweight_points": {},
     "provenance": {},
 }  # fmt: skip
-REMEDY = "produce|copy|convert|compute|give|choose|name|write it|correct|read them|mend|reject|need"
+REMEDY = "produce|copy|convert|compute|give|choose|name|write it|correct|read them|fix|reject|need"
 
 
 def columns() -> dict[str, Any]:

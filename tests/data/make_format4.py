@@ -24,8 +24,7 @@ from milinfer.exceptions import MilinferWarning
 from milinfer.io import events
 from milinfer.learning.boosted_trees import BoostedSettings
 from milinfer.learning.model_files import FORMAT
-from milinfer.learning.networks.configs import TrainingConfig
-from milinfer.learning.networks.network import NetworkConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from saved_formats import EXPECTED, FOLDER, READERS, figures_of, mean_model, plain
 
 VALUES = [-1.0, -0.5, 0.0, 0.5, 1.0]

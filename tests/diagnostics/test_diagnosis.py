@@ -286,7 +286,7 @@ def test_heavy_tails_are_not_decided():
     check = mil.diagnose(wide, SAMPLES, n_events=100, n_toys=0)["normalisation"]
     assert check.outcome == "undecided"
     # exp(−9) of 20 000 events is two; exp(−4) is 370, which is enough, but not for 5 %.
-    assert "it is seen only in [-1, 1]" in check.meaning
+    assert "it is confirmed only in [-1, 1]" in check.meaning
 
 
 # Weights.

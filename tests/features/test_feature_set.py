@@ -20,7 +20,7 @@ from milinfer.exceptions import FeatureError, SampleError
 from milinfer.features.feature_set import (
     FeatureSet,
     FeatureTable,
-    event_balance,
+    check_event_counts,
     feature_set,
     weight_sums,
 )
@@ -29,7 +29,7 @@ from milinfer.features.processor import FeatureProcessor
 from milinfer.io import lhe
 from milinfer.io.convert import convert
 from milinfer.io.event.record import EventColumns, flatten_events, make_events
-from milinfer.samples.sample import sample_balance
+from milinfer.samples.sample import check_sample_counts
 
 NAMES = (
     "l0_pt l1_pt q0_pt q1_pt l0_phi l1_phi q0_phi q1_phi l0_eta l1_eta q0_eta q1_eta "
@@ -460,9 +460,9 @@ def test_what_is_said_adds_up(n_out, rejected, error):
     n_in = n_out + sum(rejected.values()) + error
     if error:
         with pytest.raises(SampleError, match=r"a\.lhe: "):
-            event_balance(n_in, n_out, rejected, "a.lhe")
+            check_event_counts(n_in, n_out, rejected, "a.lhe")
         return
-    said = event_balance(n_in, n_out, rejected, "a.lhe")
+    said = check_event_counts(n_in, n_out, rejected, "a.lhe")
     numbers = re.match(r"(\d+) events in, (\d+) out, (\d+) rejected", said)
     assert [int(x) for x in numbers.groups()] == [n_in, n_out, sum(rejected.values())]
 
@@ -501,7 +501,9 @@ def test_events_in_are_events_out_and_rejected(tmp_path, contents, seed, suffix)
     ]
     assert len(sample) == sum(good)
     assert sum(sample.provenance.get("rejected", {}).values()) == len(contents) - sum(good)
-    assert sample_balance(sample, "b").startswith(f"{len(contents)} events in, {sum(good)} out")
+    assert check_sample_counts(sample, "b").startswith(
+        f"{len(contents)} events in, {sum(good)} out"
+    )
 
 
 @reuse

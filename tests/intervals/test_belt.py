@@ -299,7 +299,7 @@ def test_toys_that_make_no_belt_are_refused(ensembles):
         neyman(ensembles, bounds=(0.0, 1.0))
     with pytest.raises(ParameterError, match="bounds"):
         neyman(ensembles, bounds=(-2.0, 1.0))
-    with pytest.raises(CalibrationError, match="comes twice"):
+    with pytest.raises(CalibrationError, match="listed twice"):
         neyman([ensembles[0], ensembles[0]])
     with pytest.raises(CalibrationError, match="toys at 13 true"):
         neyman(ensembles, smooth=12)
@@ -368,7 +368,7 @@ def test_a_belt_of_calibrated_toys_takes_and_corrects_the_plain_cost(tmp_path):
     assert coverage(ensemble, belt).pool_error < 0.5 * plain.pool_error
     with pytest.raises(CalibrationError, match="without the calibration"):
         belt.interval(calibration(cost))
-    with pytest.raises(CalibrationError, match="give it the cost"):
+    with pytest.raises(CalibrationError, match="give the cost"):
         belt.interval(cost.surface)
     draw = plot_belt(belt, observed=cost)
     assert draw.axes

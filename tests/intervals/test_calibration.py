@@ -83,9 +83,9 @@ def test_uncalibrated_surfaces_miscover_by_the_known_amount():
 
 def test_coverage_on_tuning_events_is_refused():
     toys = throw(GaussianMean())
-    with pytest.raises(CalibrationError, match="tuned the calibration"):
+    with pytest.raises(CalibrationError, match="used for the calibration"):
         coverage(toys[0], calibrate(toys))
-    with pytest.raises(CalibrationError, match="tuned the calibration"):
+    with pytest.raises(CalibrationError, match="used for the calibration"):
         compare({"gaussian": toys}, {"gaussian": toys[1]})
 
 
@@ -316,7 +316,7 @@ def test_two_parameters_are_calibrated_together():
         ({"cl": 1.0}, "between 0 and 1"),
         ({"cl": ()}, "between 0 and 1"),
         ({"n_bootstrap": 1}, "2 or more"),
-        ({"cl": 0.9999}, "throw 10000 or more"),
+        ({"cl": 0.9999}, "generate 10000 or more"),
     ],
 )
 def test_what_gives_no_constant_is_an_error(options, match):
@@ -328,7 +328,7 @@ def test_what_gives_no_constant_is_an_error(options, match):
 def test_too_few_toys_are_an_error():
     for n in (1, 2, 21):
         toys = Toys(CALIBRATION_POOL, N_EVENTS, seed=5).run([GaussianMean()], 0.0, n)["gaussian"]
-        with pytest.raises(CalibrationError, match="throw 22 or more"):
+        with pytest.raises(CalibrationError, match="generate 22 or more"):
             calibrate([toys])
 
 

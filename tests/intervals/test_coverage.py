@@ -93,7 +93,7 @@ def test_toys_of_tuning_events_are_refused():
     from milinfer.samples.fingerprints import sketch
 
     for pool_id in (toys[0].pool_id, sketch(part)):
-        with pytest.raises(CalibrationError, match="tuned the calibration"):
+        with pytest.raises(CalibrationError, match="used for the calibration"):
             coverage(toys[0], Fixed(0.7, (pool_id,)))
     other = gaussian_samples([0.0], 100_000, 77)[0]
     assert coverage(toys[0], Fixed(0.7, (sketch(other),))).coverage == 0.7

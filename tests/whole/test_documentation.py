@@ -230,7 +230,7 @@ SMALLER = {"50_000": "3_000", "4000": "1000", "10_000": "2_000", "2000": "500"}
 # What runs these; the test looks that it is there.
 ELSEWHERE = {
     "docs/cluster.md": "examples/on_a_cluster.py",
-    "docs/configuration.md": "tests/test_workflow.py",
+    "docs/configuration.md": "tests/workflow/test_run.py",
 }
 
 
@@ -272,7 +272,7 @@ def test_every_page_runs_or_is_shown_by_an_example():
 def test_messages_that_pages_quote_are_in_the_source():
     """Of the page on calibrations that fail: what it explains is what is said."""
     said = set()
-    for path in (ROOT / "src" / "milinfer").glob("*.py"):
+    for path in (ROOT / "src" / "milinfer").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)

@@ -118,15 +118,15 @@ def convert(
     \b
     milinfer convert events.lhe.gz --out events.root
     """
-    from milinfer.features.feature_set import event_balance
+    from milinfer.features.feature_set import check_event_counts
     from milinfer.io.convert import convert as convert_file
-    from milinfer.io.lhe import Limits
+    from milinfer.io.lhe.header import Limits
 
     limits = None if size_limit is None else Limits(*3 * [size_limit << 20])
     done = convert_file(source, out, ntuple=ntuple, workers=workers, limits=limits)  # type: ignore[arg-type]  # click has checked the choice
     click.echo(
         f"{source} → {out}: "
-        f"{event_balance(done.n_events_in, done.n_events_out, {}, str(source))}, "
+        f"{check_event_counts(done.n_events_in, done.n_events_out, {}, str(source))}, "
         f"{done.n_events_in / done.seconds:.0f} events/s"
     )
     write_json(json_path, done._asdict())
@@ -168,7 +168,7 @@ def features(
     \b
     milinfer features events.lhe.gz --out features.parquet
     """
-    from milinfer.samples.sample import Sample, sample_balance
+    from milinfer.samples.sample import Sample, check_sample_counts
 
     start = time.perf_counter()
     sample = Sample.from_file(
@@ -184,7 +184,7 @@ def features(
     sample.to_file(out)
     rejected = sample.provenance.get("rejected", {})
     click.echo(
-        f"{source} → {out}: {sample_balance(sample, str(source))}; {sample.label}, "
+        f"{source} → {out}: {check_sample_counts(sample, str(source))}; {sample.label}, "
         f"{len(sample.feature_names)} features and the weight, {len(sample) / seconds:.0f} events/s"
     )
     if not keep_weights:

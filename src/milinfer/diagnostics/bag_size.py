@@ -1,15 +1,11 @@
-r"""Fits of effective information against bag size ([AS], eq. 15, fig. 2).
-
-The curves are in :mod:`milinfer.diagnostics.bag_size`.
-
-How the effective information depends on the bag size ([AS], eq. 15), and a fit of that.
+r"""Effective information against bag size: fits of ansätze ([AS], eq. 15, fig. 2), and the trend.
 
 .. math:: I_\text{eff}(N_B) = \frac{I_\text{true}}{1 + g(N_B)},\qquad
           g(N_B) = \frac{\sigma^2_\epsilon(N_B)}{N_B\,I_1\,\Delta\theta^2}
 
-The error variance σ²_ε of a bag's log-likelihood ratio is known by an ansatz only.  Its size C and
-the information of one event enter as the product :math:`k = C/(I_1 \Delta\theta^2)` alone, so k is
-what a fit gives; :math:`C = k\,\Delta\theta^2 I_\text{true}/N` for datasets of N events.
+The error variance σ²_ε of a bag's log-likelihood ratio needs an ansatz.  Its size C and the
+information of one event enter only as the product :math:`k = C/(I_1 \Delta\theta^2)`, so a fit
+gives k; :math:`C = k\,\Delta\theta^2 I_\text{true}/N` for datasets of N events.
 
 =========== ======================================= =============================== =============
 ansatz      :math:`\sigma^2_\epsilon`               g                               parameters
@@ -20,17 +16,14 @@ ansatz      :math:`\sigma^2_\epsilon`               g                           
 "linear"    C √N_B + C₂ N_B (§C.6)                  k/√N_B + k₂                     k, k_linear
 =========== ======================================= =============================== =============
 
-The curves of "linear" are those of "sqrt" with I_true/(1 + k₂) for I_true and k/(1 + k₂) for k:
-not alike but the same, so that no scan of bag sizes, however precise, can tell them apart.  What a
-scan alone gives is the information at infinite bags; that this is the true one is an assumption,
-unless the true one is known from elsewhere (`bound`).
+The curves of "linear" are identical to those of "sqrt" with I_true/(1 + k₂) for I_true and
+k/(1 + k₂) for k, so that no scan of bag sizes, however precise, can distinguish them.  A scan alone
+gives the information at infinite bags; that this is the true one is an assumption, unless the true
+one is known otherwise (`bound`).
 
-Several ansätze for the error of a bag, fitted to the same informations ([AS], §C.6).
-
-Whether information rises with the bag size, without an ansatz.
-
-The ansätze of :mod:`milinfer.diagnostics.bag_size` can only rise.  The question whether anything
-rises needs a curve that may fall as well: a straight line of ln I against log₂ N_B.
+:func:`compare_ansaetze` fits several ansätze to the same informations (§C.6).  All of them can only
+rise with the bag size; :func:`bag_size_slope` fits a straight line of ln I against log₂ N_B, which
+may fall as well.
 """
 
 from __future__ import annotations
@@ -75,7 +68,8 @@ __all__ = [
 ]
 
 
-_AT_LIMIT = 1e-3  # in χ²
+# A fit with a parameter at its limit is preferred unless its χ² is larger by more than this.
+_AT_LIMIT = 1e-3
 
 
 def fit_bag_sizes(
@@ -101,15 +95,15 @@ def fit_bag_sizes(
     info
         Effective information at each.
     info_error
-        Standard errors; independent of each other.
+        Standard errors, independent of each other.
     ansatz
         How the error variance of a bag's log-likelihood ratio depends on the bag size.
     covariance
-        Of the informations, shape (S, S), instead of `info_error`: sizes measured on the same toys
-        fluctuate together.
+        Covariance of the informations, shape (S, S), instead of `info_error`: sizes measured on the
+        same toys fluctuate together.
     bound
-        True information and its error (0 where exact), known from elsewhere.  ``"linear"`` needs
-        it; any other ansatz then fits k to points that must lead to the bound.
+        True information and its error (0 if exact), known otherwise.  ``"linear"`` needs it; the
+        other ansätze then only fit k, to a curve that leads to the bound.
 
     Returns
     -------
@@ -119,7 +113,8 @@ def fit_bag_sizes(
     Raises
     ------
     ConfigurationError
-        If the points are not informations with errors, or ``"linear"`` is fitted without a bound.
+        If the points are not positive informations with errors, or ``"linear"`` is fitted without a
+        bound.
     FitError
         If there are fewer sizes than parameters, or the fit does not converge.
 
@@ -143,7 +138,7 @@ def fit_bag_sizes(
     if ansatz == "linear" and bound is None:
         msg = (
             'a term linear in the bag size makes the curves of "sqrt" with I_true/(1 + k_linear) '
-            'for I_true: no scan tells it. Give bound=(I_true, error), or fit "sqrt"'
+            'for I_true, so no scan can measure it; give bound=(I_true, error), or fit "sqrt"'
         )
         raise ConfigurationError(msg)
     names = ("info_true", *FORMS[ansatz].parameters)
@@ -175,7 +170,7 @@ def fit_bag_sizes(
         for name in fixed_names:
             m.fixed[name] = True
         m.strategy, m.tol = 2, 1e-3
-        # Without anything free, MIGRAD refuses; a call of the cost gives χ² as well.
+        # MIGRAD refuses a fit without free parameters; the value of the cost is then χ².
         return m.migrad() if len(fixed_names) < len(names) else m
 
     exact = ("info_true",) if bound is not None and bound[1] == 0 else ()
@@ -184,7 +179,7 @@ def fit_bag_sizes(
         candidates = []
         for start in _starts(ansatz, n, y, bound):
             values = [0.0 if name in zero else v for name, v in zip(names, start, strict=True)]
-            # Without k, its exponent means nothing.
+            # Without k, its exponent has no effect.
             unused = ("exponent",) if "k" in zero and "exponent" in names else ()
             candidates.append(minuit(values, (*exact, *zero, *unused)))
         return max(candidates, key=lambda m: (m.valid, -_chi2(m)))
@@ -193,7 +188,7 @@ def fit_bag_sizes(
     choices = [c for r in range(len(positive) + 1) for c in combinations(positive, r)]
     fits = {zero: minimise(zero) for zero in choices}
     lowest = min(_chi2(m) for m in fits.values())
-    # Minuit approaches a limit but does not reach it; where the limit is as good, it is the answer.
+    # Minuit approaches a limit but does not reach it; if the limit is as good, take the limit.
     zero = next(z for z in reversed(choices) if _chi2(fits[z]) <= lowest + _AT_LIMIT)
     m = fits[zero]
     free = [name for name in names if not m.fixed[name]]
@@ -245,12 +240,12 @@ def log_points(
     Parameters
     ----------
     sizes, info, error, covariance
-        As of :func:`fit_bag_sizes`.
+        As for :func:`fit_bag_sizes`.
 
     Raises
     ------
     ConfigurationError
-        If they are not informations with errors.
+        If they are not positive informations with errors.
 
     Examples
     --------
@@ -266,7 +261,7 @@ def log_points(
     if n.ndim != 1 or value.shape != n.shape or matrix.shape != (len(n), len(n)):
         msg = (
             f"{n.shape} bag sizes, {value.shape} informations and a covariance of shape "
-            f"{matrix.shape} do not belong together"
+            f"{matrix.shape} do not belong together; give one of each for every size"
         )
         raise ConfigurationError(msg)
     if not (np.all(n >= 1) and np.all(value > 0) and np.all(np.isfinite(value))):
@@ -276,8 +271,8 @@ def log_points(
         cholesky = np.linalg.cholesky(matrix / np.outer(value, value))
     except np.linalg.LinAlgError:
         msg = (
-            "the errors of the informations are not positive, or their covariance is not that of "
-            "anything; more bootstrap samples than sizes are needed"
+            "the errors of the informations are not positive, or the covariance is not positive "
+            "definite; more bootstrap samples than sizes are needed"
         )
         raise ConfigurationError(msg) from None
     return n, np.log(value), np.asarray(cholesky, dtype=np.float64)
@@ -286,7 +281,7 @@ def log_points(
 def _starts(
     ansatz: Ansatz, n: FloatArray, y: FloatArray, bound: tuple[float, float] | None
 ) -> list[list[float]]:
-    """Where to start: 1/I_eff is a straight line in the term of g."""
+    """Start values of the fit: 1/I_eff is a straight line in the term of g."""
     form = FORMS[ansatz]
     starts = []
     for exponent in form.starts or (0.0 if ansatz == "constant" else 0.5,):
@@ -308,11 +303,11 @@ def _chi2(m: Minuit) -> float:
 
 
 def _minos(m: Minuit, name: str) -> tuple[FloatArray, bool]:
-    """Downward and upward error of a free parameter, and whether both are MINOS'."""
+    """Downward and upward error of a free parameter, and whether MINOS was valid for both."""
     value, (low, high) = m.values[name], m.limits[name]
     out = np.full(2, m.errors[name])
     try:
-        # The merits of a fit are read after this: MINOS may not move it.
+        # MINOS would change the fit whose quality is read below, so run it on a copy.
         minos_error = copy(m).minos(name).merrors[name]
     except RuntimeError:  # the minimum is not good enough for MINOS
         return out, False
@@ -328,7 +323,7 @@ def _minos(m: Minuit, name: str) -> tuple[FloatArray, bool]:
 
 
 def _upper_error(chi2: Callable[[float], float], lowest: float) -> float:
-    """Where the profiled χ² of a parameter at 0 has risen by one."""
+    """Upper error of a parameter at 0: where its profiled χ² has risen by one."""
     high = 1e-3
     while chi2(high) < lowest + 1:
         high *= 4
@@ -341,15 +336,16 @@ Ansatz = Literal["sqrt", "constant", "linear", "power"]
 
 
 class _Form(NamedTuple):
-    """g(N_B) and its derivatives by the parameters after I_true."""
+    """g(N_B) and its derivatives with respect to the parameters after I_true."""
 
     parameters: tuple[str, ...]
     excess: Callable[[FloatArray, FloatArray], FloatArray]
     derivatives: Callable[[FloatArray, FloatArray], list[FloatArray]]
-    starts: tuple[float, ...] = ()  # of the exponent
+    starts: tuple[float, ...] = ()  # start values of the exponent
 
 
 def _power(n: FloatArray, p: FloatArray) -> list[FloatArray]:
+    """Derivatives of k N_B^(a − 1) with respect to k and a."""
     basis = np.power(n, p[1] - 1)
     return [basis, p[0] * basis * np.log(n)]
 
@@ -366,7 +362,7 @@ FORMS = {
         ("k", "exponent"), lambda n, p: p[0] * np.power(n, p[1] - 1), _power, (0.5, 0.0, 0.8)
     ),
 }
-# Beyond, the exponent is a straight line in N_B and k/I_true is all that a fit can see.
+# Limits of the exponent: near 1 the term no longer depends on N_B, and cannot be fitted.
 EXPONENTS = (-3.0, 0.98)
 
 
@@ -380,20 +376,20 @@ class BagSizeFit(NamedTuple):
     ansatz
         See :mod:`milinfer.diagnostics.bag_size`.
     parameters
-        Names: ``info_true``, ``k``, and what else the ansatz has.
+        Names: ``info_true``, ``k``, and the other parameters of the ansatz.
     values
-        Shape (P,).
+        Fitted values, shape (P,).
     errors
-        Downward and upward error of each, shape (P, 2), both positive: from MINOS where it is
-        valid, else from HESSE.  An error that meets a physical limit ends there.
+        Downward and upward error of each, shape (P, 2), both positive: from MINOS if it is valid,
+        else from HESSE.  An error that meets a physical limit ends there.
     covariance
-        From HESSE, shape (P, P); zero for parameters at a limit.
+        Covariance from HESSE, shape (P, P); zero for parameters at a limit.
     minos
         Whether MINOS was valid, for each parameter.
     at_limit
         Parameters at the limit 0.
     chi2, ndf, p_value
-        Of the fit; p is NaN where there are no degrees of freedom.
+        Quality of the fit; p is NaN without degrees of freedom.
     growth
         √(χ²(k = 0) − χ²): by how many standard deviations the information grows with the bag.
 
@@ -421,13 +417,13 @@ class BagSizeFit(NamedTuple):
     def plateau(self) -> bool:
         """Whether k is at its limit 0: the information does not grow over the sizes of the scan.
 
-        The result is then the weighted mean of the points, and extrapolates nothing.
+        The result is then the weighted mean of the points, without an extrapolation.
         """
         return "k" in self.at_limit
 
     @property
     def info_true(self) -> float:
-        """Information of a perfect estimator, if the ansatz holds."""
+        """Information of a perfect estimator, if the ansatz is right."""
         return float(self.values[0])
 
     @property
@@ -437,7 +433,7 @@ class BagSizeFit(NamedTuple):
 
     @property
     def asymptote(self) -> float:
-        """Information at infinite bags; below :attr:`info_true` for ``"linear"`` alone."""
+        """Information at infinite bags; below :attr:`info_true` only for ``"linear"``."""
         return float(self.info(np.inf))
 
     @property
@@ -545,9 +541,9 @@ class AnsatzComparison:
     Parameters
     ----------
     fits
-        Lowest AIC first.
+        One fit for each ansatz, lowest AIC first.
     left_out
-        Why an ansatz has no fit.
+        Reason for each ansatz without a fit.
     """
 
     fits: tuple[BagSizeFit, ...]
@@ -566,14 +562,14 @@ class AnsatzComparison:
     )
 
     def allowed(self, delta: float = 4.0) -> tuple[BagSizeFit, ...]:
-        """Fits with an AIC within `delta` of the lowest: those that the data do not tell apart."""
+        """Fits with an AIC within `delta` of the lowest, which the data cannot distinguish."""
         return tuple(f for f in self.fits if f.aic <= self.fits[0].aic + delta)
 
     @property
     def asymptotes(self) -> tuple[float, float]:
         """Lowest and highest information at infinite bags of the allowed fits.
 
-        Their distance is what the choice of the ansatz adds to the error of the extrapolation.
+        Their difference is the error of the extrapolation from the choice of the ansatz.
         """
         values = [f.asymptote for f in self.allowed()]
         return min(values), max(values)
@@ -635,19 +631,19 @@ def compare_ansaetze(
     covariance: ArrayLike | None = None,
     bound: tuple[float, float] | None = None,
 ) -> AnsatzComparison:
-    """Fit several ansätze, to see whether the data tell them apart.
+    """Fit several ansätze, to see whether the data distinguish them.
 
     Parameters
     ----------
     sizes, info, info_error, covariance, bound
         See :func:`fit_bag_sizes`.
     ansaetze
-        Those to fit.
+        Ansätze to fit.
 
     Raises
     ------
     FitError
-        If none can be fitted.
+        If no ansatz can be fitted.
 
     Examples
     --------
@@ -702,7 +698,7 @@ class BagSizeTrend(NamedTuple):
     level
         I at bags of one event.
     chi2, ndf, p_value
-        Of the straight line; p is NaN where there are no degrees of freedom.
+        Quality of the straight line; p is NaN without degrees of freedom.
     """
 
     slope: float
@@ -748,12 +744,12 @@ def bag_size_slope(
     info_error
         Standard errors, independent of each other.
     covariance
-        Of the informations, shape (S, S), instead of `info_error`.
+        Covariance of the informations, shape (S, S), instead of `info_error`.
 
     Raises
     ------
     ConfigurationError
-        If the points are not informations with errors.
+        If the points are not positive informations with errors.
     FitError
         If there are fewer than two sizes.
 

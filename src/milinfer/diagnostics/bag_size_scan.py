@@ -1,8 +1,8 @@
-"""Effective information of one estimator against the size of its bags ([AS], §3.2 and fig. 2).
+"""Measurement of effective information against bag size ([AS], §3.2 and fig. 2).
 
 The same network is trained on the same events at every bag size, and all trainings are run on the
-same pseudo-experiments.  What the sizes have in common (the toys) is then in the covariance of the
-informations, and drops out of the ratio to a reference on these toys.
+same pseudo-experiments.  The fluctuation of these toys, which all sizes share, is then in the
+covariance of the informations, and drops out of the ratio to a reference on the same toys.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class ScanPoint(NamedTuple):
     Parameters
     ----------
     size
-        Events in a training bag.
+        Number of events in a training bag.
     repeat
-        Which of the trainings at this size.
+        Number of the training at this size, from 0.
     information
-        On the toys.
+        Information of the trained network on the toys.
     relative
-        Relative to the reference on the same toys; None without one.
+        Information relative to the reference on the same toys; None without a reference.
     """
 
     size: int
@@ -73,24 +73,24 @@ class BagSizeScan:
     Parameters
     ----------
     sizes
-        Shape (S,), ascending.
+        Bag sizes, ascending, shape (S,).
     points
-        One for each size and repeat.
+        One training for each size and repeat.
     info_eff, info_mle
         Means over the repeats, shape (S,).
     info_mle_error
         Standard error of `info_mle`, shape (S,), with the spread of the trainings.
     covariance
-        Of `info_eff`, shape (S, S): the toys, which all sizes share, and the spread from one
-        training to the next, if there are several.
+        Covariance of `info_eff`, shape (S, S): from the toys, which all sizes share, and from the
+        spread between trainings, if there are several.
     training_spread
-        Relative standard deviation of I_eff from one training to the next, pooled over the sizes;
-        NaN if there is one training at each.  It contains what of the toys' fluctuation differs
-        between trainings, which the covariance then counts twice: errors are rather too large.
+        Relative standard deviation of I_eff between trainings, pooled over the sizes; NaN for one
+        training at each.  It contains the part of the fluctuation of the toys that differs between
+        trainings, which the covariance then counts twice: errors are rather too large.
     bound
-        True information and its error, where the caller knows it.
+        True information and its error, if the caller gave it.
     reference
-        Name of the reference; empty without one.
+        Name of the reference; empty without a reference.
     """
 
     sizes: IntArray
@@ -209,47 +209,48 @@ def scan_bag_sizes(
     ----------
     estimator
         Settings of the network; its seed is that of the first training at each size, and further
-        ones count up from it.
+        trainings count up from it.
     train
         Events to train on, the same at every size.
     toys
-        Pools of events that trained nothing, at `truth` and at `neighbours`, and the seed.
+        Pools of held-out events at `truth` and at `neighbours`, and the seed of the toys.
     sizes
-        Bag sizes.
+        Bag sizes, all different.
     truth
         True value of the parameter at which to measure.
     neighbours
-        True values beside it, which give the response; two or more, best on both sides.
+        Neighbouring true values, which give the response; two or more, best on both sides.
     n_toys
-        At each true value.
+        Number of toys at each true value.
     repeats
-        Trainings at each size.  With one, errors are those of the toys for the networks as they
-        are; with two or more they also have the spread from one training to the next, which is
-        often larger.
+        Number of trainings at each size.  With one, errors are those of the toys for these trained
+        networks; with two or more they also contain the spread between trainings, which is often
+        larger.
     reference
-        A model to compare with on the same toys, such as the oracle.
+        Model to compare with on the same toys, such as the oracle.
     bound
-        True information and its error (0 where exact), to keep with the result.
+        True information and its error (0 if exact), to keep with the result.
     n_bootstrap, seed
-        Of the bootstrap.
+        Number of bootstrap samples, and their seed.
     on_training
         Called with size and repeat after each training.
     on_toys
         Called with the number of toys done since the last call, at each true value.
     client
-        Of a dask cluster, whose workers train, one task for each size and repeat, and throw the
-        toys; the result is the same, as far as :meth:`BagLikelihood.fit
-        <milinfer.learning.bag_likelihood.BagLikelihood.fit>` says so of the training.
+        Client of a dask cluster, whose workers train, one task for each size and repeat, and
+        generate the toys.  The result is the same, within what :meth:`BagLikelihood.fit
+        <milinfer.learning.bag_likelihood.BagLikelihood.fit>` guarantees for the training.
 
     Returns
     -------
     BagSizeScan
-        Informations with their covariance; ``.fit()`` and ``.compare()`` extrapolate.
+        Informations with their covariance; ``.fit()`` and ``.compare()`` extrapolate them.
 
     Raises
     ------
     ConfigurationError
-        If sizes repeat, or there is nothing to measure the response with.
+        If there is no bag size, one is listed twice, or there is no neighbouring value for the
+        response.
 
     Examples
     --------
@@ -259,15 +260,18 @@ def scan_bag_sizes(
     >>> scan_bag_sizes(BagLikelihood(), pool, Toys(pool, 100, seed=2), sizes=[10, 10], truth=0.0,
     ...                neighbours=[-0.2, 0.2], n_toys=100)
     Traceback (most recent call last):
-    milinfer.exceptions.ConfigurationError: bag sizes [10, 10] must differ
+    milinfer.exceptions.ConfigurationError: bag sizes [10, 10]: give at least one, all different
     """
     ordered = sorted(int(n) for n in sizes)
     if len(set(ordered)) < len(ordered) or not ordered or ordered[0] < 1:
-        msg = f"bag sizes {list(sizes)} must differ" + ("" if ordered else " and be there")
+        msg = f"bag sizes {list(sizes)}: give at least one, all different, of 1 or more events"
         raise ConfigurationError(msg)
     neighbour_values = sorted({float(t) for t in neighbours} - {float(truth)})
     if not neighbour_values or repeats < 1:
-        msg = f"the response needs true values beside {truth:g}, and repeats={repeats} be 1 or more"
+        msg = (
+            f"neighbours={list(neighbours)}, repeats={repeats}: give a value other than the truth "
+            f"{truth:g}, for the response, and one training or more"
+        )
         raise ConfigurationError(msg)
     models: dict[tuple[int, int], Renamed] = {}
     trainings = [(n, k) for n in ordered for k in range(repeats)]
@@ -310,7 +314,7 @@ def scan_bag_sizes(
     covariance = covariance_of_all.reshape(*shape, *shape).mean(axis=(1, 3))
     spread = float("nan")
     if repeats > 1:
-        # A spread from a few trainings is itself uncertain; all sizes together know it better.
+        # The spread of a few trainings at one size is uncertain, so all sizes are used together.
         spread = float(np.sqrt(np.mean(np.var(np.log(info), axis=1, ddof=1))))
         covariance = covariance + np.diag((spread * info.mean(axis=1)) ** 2 / repeats)
     mle = np.array([p.information.info_mle for p in points]).reshape(shape)
@@ -343,22 +347,22 @@ def information_covariance(
 ) -> FloatArray:
     """Covariance of the effective informations of several models on the same toys.
 
-    Errors are as given; correlations are those of ln(R²/Var(θ̂)) when the toys are resampled, the
-    same ones for all models.
+    Errors are taken from `info_error`, correlations from those of ln(R²/Var(θ̂)) if the toys are
+    resampled, the same ones for all models.
 
     Parameters
     ----------
     ensembles
         Toys of each model: the first at the point in question, the others at neighbouring values.
     info_error
-        Standard error of the effective information of each.
+        Standard error of the effective information of each model.
     n_bootstrap, seed
-        Of the bootstrap.
+        Number of bootstrap samples, and their seed.
 
     Returns
     -------
     ndarray
-        Shape (n_models, n_models).
+        Covariance, shape (n_models, n_models).
 
     Raises
     ------
@@ -395,13 +399,13 @@ def information_covariance(
     for b in range(n_bootstrap):
         drawn = [t[:, rng.integers(t.shape[1], size=t.shape[1])] for t in estimates]
         means = np.stack([t.mean(axis=1) for t in drawn])
-        # Finite pools move means further than the toys do; see ToyEnsemble.mean_error.
+        # Finite pools add to the fluctuation of the means; see ToyEnsemble.mean_error.
         inflated = np.sqrt([1 + e.reuse for e in first])[:, None]
         response = slope @ (centres + (means - centres) * inflated) if order > 0 else 1.0
         replicas[b] = 2 * np.log(np.abs(response)) - np.log(drawn[0].var(axis=1, ddof=1))
     correlation = np.atleast_2d(np.corrcoef(replicas.T))
     errors = np.asarray(info_error, dtype=np.float64)
     if len(errors) != len(groups):
-        msg = f"{len(groups)} models, but {len(errors)} errors"
+        msg = f"{len(groups)} models, but {len(errors)} errors; give one error for each model"
         raise CalibrationError(msg)
     return np.asarray(correlation * np.outer(errors, errors))

@@ -1,8 +1,8 @@
-"""What a check of a model says, and when: outcomes, tolerances, weighted means.
+"""Outcome of a check of a model: tolerances, significances, and the text that explains it.
 
 A deviation has a significance (its pull, in standard errors) and a size that matters in practice
-(the tolerance).  A check fails only where both are exceeded, and passes only where the events were
-enough to have seen a deviation of the tolerated size; otherwise it is undecided.
+(the tolerance).  A check fails only if both are exceeded, and passes only if the events sufficed to
+show a deviation of the tolerated size; otherwise it is undecided.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ __all__ = [
 
 Outcome = Literal["passed", "failed", "undecided", "skipped"]
 
-# From bad to good: every look must pass; or one must, where others may lack the power to fail.
+# From bad to good: with ALL every look must pass; with ANY one is enough, if others lack the power
+# to fail.
 ALL: tuple[Outcome, ...] = ("failed", "undecided", "passed")
 ANY: tuple[Outcome, ...] = ("failed", "passed", "undecided")
 
 MINIMUM = 100.0
-"""Effective number of events below which means and their errors are not believed."""
+"""Effective number of events below which means and their errors are not trusted."""
 
 _POWER = 2.0
-# Everything beyond is the same certainty, and the p-value underflows.
+# The p-value of larger pulls underflows.
 _LARGEST_PULL = 37.0
 
 
@@ -52,14 +53,14 @@ class Tolerances:
     Parameters
     ----------
     normalisation
-        Of E[r] from 1.
+        Deviation of E[r] from 1.
     bias
         Bias of an estimate, in standard errors of one dataset.  With 0.3, a 68.3 % interval
         covers 66 %.
     bartlett
-        Of a Bartlett ratio from 1.  With 0.15, intervals are 7 % too narrow or too wide.
+        Deviation of a Bartlett ratio from 1.  With 0.15, intervals are 7 % too narrow or too wide.
     response
-        Of dE[θ̂]/dθ from 1.
+        Deviation of dE[θ̂]/dθ from 1.
     closure
         Part of the difference between two samples that reweighting leaves.
     surfaces
@@ -86,16 +87,16 @@ class Check:
     Parameters
     ----------
     name
-        Of the check.
+        Name of the check.
     outcome
-        ``"passed"``, ``"failed"``, ``"undecided"`` (too few events to tell) or ``"skipped"`` (the
-        check does not apply).
+        ``"passed"``, ``"failed"``, ``"undecided"`` (too few events) or ``"skipped"`` (the check
+        does not apply).
     meaning
-        What it means, and what to do.
+        What the outcome means, and what to do.
     quantity
-        What was measured.
+        The measured quantity.
     value, error, expected
-        Measurement, standard error, and what an exact ratio gives.
+        Measurement, standard error, and the value for an exact ratio.
     pull
         Significance of the deviation in standard errors.
     threshold
@@ -131,7 +132,7 @@ class Check:
         return f"{self.quantity} = {self.value:.{digits}f} ± {self.error:.{digits}f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields by name, with None for what was not measured."""
+        """Fields by name, with None for numbers that were not measured."""
         fields: dict[str, Any] = jsonable(asdict(self))
         return fields
 
@@ -152,7 +153,7 @@ class Look(NamedTuple):
         return pull_of(self.value - self.expected, self.error)
 
     def check(self, name: str, threshold: float, meaning: str, outcome: Outcome) -> Check:
-        """The check of which this is the decisive look."""
+        """Make the check for which this look is decisive."""
         return Check(
             name=name,
             outcome=outcome,
@@ -210,13 +211,13 @@ def judge(
     Parameters
     ----------
     deviation, error
-        From what is expected.
+        Deviation from the expected value, and its standard error.
     tolerance
-        Size that matters.
+        Size of a deviation that matters.
     critical
         Significance in standard errors that a failure needs.
     enough
-        False where the error itself cannot be believed.
+        False if there are too few events to trust the error.
 
     Examples
     --------
@@ -235,7 +236,7 @@ def judge(
 
 
 def worst(looks: Sequence[Look], order: Sequence[Outcome]) -> Look:
-    """The look that decides: the first outcome of `order`, and of these the largest pull."""
+    """The decisive look: the first outcome in `order`, and of these the one of largest pull."""
 
     def rank(look: Look) -> tuple[int, float]:
         return order.index(look.outcome), -look.pull if np.isfinite(look.pull) else -np.inf
@@ -268,7 +269,7 @@ def width_meaning(look: Look, excess: float) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """The same with lists for arrays and None for numbers that JSON does not have.
+    """Convert for JSON: lists for arrays, None for numbers that are not finite.
 
     Examples
     --------

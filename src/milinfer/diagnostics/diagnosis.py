@@ -1,9 +1,9 @@
-r"""When not to trust a learned likelihood ratio: identities, closure and surfaces.
+r"""Diagnosis of a learned likelihood ratio: all checks, and whether it can be trusted.
 
 With :math:`\lambda = \ln r(x|\theta)` of an exact ratio, :math:`E_{\theta_0}[r] = 1` at every θ,
 :math:`E_\theta[\partial_\theta\lambda] = 0` and
 :math:`E_\theta[-\partial^2_\theta\lambda] = E_\theta[(\partial_\theta\lambda)^2]` (the Bartlett
-identities; [AS], eq. 17 and §C.2).  Learned ratios break them without any sign in the training
+identities; [AS], eq. 17 and §C.2).  Learned ratios violate them without any sign in the training
 loss (§C.1, §C.4 and §C.5).
 """
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "diagnose"]
 
 _STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
-# Read on white and on black alike.
+# Colours that are readable on white and on black.
 _COLOURS = {"passed": "#2e8b57", "failed": "#d64545", "undecided": "#a87b00", "skipped": "#7a7a7a"}
 
 
@@ -50,13 +50,13 @@ class Diagnosis:
     Parameters
     ----------
     model, parameter, reference
-        What was checked.
+        Names of the model and the parameter, and θ0.
     n_events
-        Size of the datasets that bias and toys refer to.
+        Size of the datasets to which bias and toys refer.
     checks
-        The results.
+        Results of the checks.
     normalisation, closures, separations, curves
-        What :mod:`milinfer.plotting.diagnostics` draws.
+        Data for the figures of :mod:`milinfer.plotting.diagnostics`.
     """
 
     model: str
@@ -80,7 +80,7 @@ class Diagnosis:
 
     @property
     def passed(self) -> bool:
-        """Whether every check that applies has passed; undecided ones have not."""
+        """Whether every check that applies has passed; an undecided one has not."""
         return all(c.outcome in ("passed", "skipped") for c in self.checks)
 
     @property
@@ -90,12 +90,12 @@ class Diagnosis:
 
     @property
     def undecided(self) -> tuple[Check, ...]:
-        """Checks for which the events were too few."""
+        """Checks with too few events to decide."""
         return tuple(c for c in self.checks if c.outcome == "undecided")
 
     @property
     def verdict(self) -> str:
-        """One line on the whole."""
+        """One line that sums up the checks."""
         if self.failures:
             return f"do not trust as it is: {', '.join(c.name for c in self.failures)}"
         if self.undecided:
@@ -144,7 +144,7 @@ class Diagnosis:
             )
         for row in self.rows():
             cells = [c.replace(" = ", "\n= ") if k == 1 else c for k, c in enumerate(row)]
-            # Text, not markup: E[r] is no style.
+            # As plain text, since rich would read [r] as a style.
             table.add_row(*map(Text, cells), style=_STYLES[row[4]], end_section=True)
         return table
 
@@ -199,41 +199,41 @@ def diagnose(
     model
         Any source of per-event log-likelihood ratios in one parameter.
     samples
-        Events that did not train the model, at θ0 and other values; weights of any sign.
+        Held-out events at θ0 and other values; weights of any sign.
     reference
-        θ0; default that of the model, or 0.
+        θ0; default: that of the model, or 0.
     n_events
-        Events in the datasets that the model is for: sets how much bias matters, and the size of
-        the toys.  Default: a 500th of the smallest sample, or up to a 50th where so few events
-        would not confine an estimate to the range.
+        Number of events in the datasets to which the model will be applied: sets how much bias
+        matters, and the size of the toys.  Default: a 500th of the smallest sample, or up to a 50th
+        if so few events would not confine an estimate to the range.
     n_toys
-        Toys at each of up to three values; 0 skips what needs them.
+        Toys at each of up to three values; 0 skips the checks that need them.
     seed
-        Of the toys and of the halves of the classifier test.
+        Seed of the toys and of the halves of the classifier test.
     sigma
         Significance that a failure needs.  An exact ratio fails a check with the probability of
         such a fluctuation (0.3 % for 3σ) or less.
     tolerances
         Deviations that do no harm.
     outside
-        What to do with samples outside the range of the model: ``"raise"`` or ``"drop"``.
+        ``"raise"`` an error for samples outside the range of the model, or ``"drop"`` them.
 
     Raises
     ------
     ParameterError
         If there is no sample at θ0, or one is outside the range of the model.
     SampleError
-        If the weights of a sample do not sum to something positive, or the model was trained on
-        its events.
+        If the weights of a sample do not have a positive sum, or the model was trained on its
+        events.
     ModelError
-        If the model gives something that is not a finite number.
+        If the model gives numbers that are not finite.
     ConfigurationError
         If datasets have less than one event.
 
     Notes
     -----
-    A check is undecided where the events could not have shown a deviation of the tolerated size,
-    and skipped where it does not apply.
+    A check is undecided if the events could not have shown a deviation of the tolerated size, and
+    skipped if it does not apply.
 
     Examples
     --------

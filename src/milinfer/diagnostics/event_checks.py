@@ -1,12 +1,11 @@
-"""Identities that an exact likelihood ratio obeys, measured event by event.
+"""Checks of a likelihood ratio on single events: identities, and closure of reweighted events.
 
-E_θ0[r(x|θ)] = 1 holds because p(x|θ) is normalised; one and two derivatives of it are the Bartlett
+E_θ0[r(x|θ)] = 1 because p(x|θ) is normalised; one and two derivatives of it are the Bartlett
 identities E_θ[∂λ] = 0 and E_θ[−∂²λ] = E_θ[(∂λ)²].
 
-Checks that compare events of θ0, reweighted by r(x|θ), with events of θ.
-
-They see what identities at one point cannot: a feature that the ratio leaves out, and a ratio that
-is wrong only in some corner.  The tests themselves are in :mod:`milinfer.diagnostics.two_sample`.
+The closure checks compare events of θ0, reweighted by r(x|θ), with events of θ.  They detect what
+identities at one point cannot: a feature that the ratio ignores, and a ratio that is wrong in one
+corner only.  The tests themselves are in :mod:`milinfer.diagnostics.two_sample`.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ __all__ = [
 
 
 _AT_REFERENCE = 1e-9
-_LARGEST_LOG = 300.0  # squares of larger ratios overflow; their effective size is nil long before
+_LARGEST_LOG = 300.0  # squares of larger ratios overflow; their effective size is 0 long before
 
 
 class NormalisationScan(NamedTuple):
@@ -87,11 +86,11 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
             outcome=judge(m - 1, e, tolerance, critical, enough=n >= MINIMUM),
         )
         for t, m, e, n in zip(grid, mean, error, effective, strict=True)
-        if abs(t - held_out.reference) > _AT_REFERENCE  # where r is one without a test
+        if abs(t - held_out.reference) > _AT_REFERENCE  # at the reference r is 1 by definition
     ]
     away = grid[np.abs(grid - held_out.reference) > _AT_REFERENCE]
     reached = [float(t) for t, look in zip(away, looks, strict=True) if look.outcome == "passed"]
-    reach = f"; it is seen only in [{min(reached):g}, {max(reached):g}]" if reached else ""
+    reach = f"; it is confirmed only in [{min(reached):g}, {max(reached):g}]" if reached else ""
     fewest = float(effective.min())
     look = worst(looks, ALL)
     meaning = {
@@ -112,8 +111,8 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
 def score_check(held_out: HeldOut) -> Check:
     """E_θ[∂λ/∂θ] = 0 at θ0 and at the values of all other samples (first Bartlett identity).
 
-    The mean score is given as the bias of θ̂ that it causes, in standard errors of one dataset:
-    sqrt(n_events) E[∂λ]/sd(∂λ), whatever the curvature.
+    The mean score is expressed as the bias of θ̂ that it causes, in standard errors of one dataset:
+    sqrt(n_events) E[∂λ]/sd(∂λ), which does not depend on the curvature.
     """
     critical = critical_pull(held_out.sigma, len(held_out.samples))
     tolerance = held_out.tolerances.bias
@@ -196,7 +195,7 @@ def range_check(held_out: HeldOut) -> Check:
     """Fraction of events more than five standard deviations from the mean of the training data."""
     fitted = getattr(held_out.model, "fitted", None)
     if not all(hasattr(fitted, name) for name in ("mean", "variance", "feature_names")):
-        reason = "The model does not tell the mean and variance of its training data."
+        reason = "The model does not give the mean and variance of its training data."
         return Check("training range", "skipped", reason)
     names = list(fitted.feature_names)  # type: ignore[union-attr]  # checked above
     mean, variance = (np.asarray(getattr(fitted, n), dtype=float) for n in ("mean", "variance"))
@@ -214,7 +213,7 @@ def range_check(held_out: HeldOut) -> Check:
         value = float(np.mean([m for m, _ in pairs]))
         error = float(np.sqrt(sum(e**2 for _, e in pairs)) / len(pairs))
         outcome = judge(value, error, tolerance, critical)
-        # No fraction is expected, so none is so many errors away from it.
+        # No fraction is expected, so there is no pull.
         looks.append(
             Look(
                 quantity=f"fraction of {name} far out",
@@ -283,7 +282,7 @@ def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]
 
 
 def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ...], Check]:
-    """A classifier cannot tell reweighted events of θ0 from events of θ."""
+    """A classifier cannot separate reweighted events of θ0 from events of θ."""
     name = "classifier"
     if not held_out.others:
         return (), Check(name, "skipped", _ALONE)
@@ -332,7 +331,7 @@ def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ..
 
 
 def calibration_check(held_out: HeldOut) -> tuple[tuple[CalibrationCurve, ...], Check]:
-    """Among as many events of θ and θ0, a fraction r/(1 + r) of those with ratio r is of θ."""
+    """In an even mixture of θ and θ0, a fraction r/(1 + r) of the events with ratio r is of θ."""
     name, tolerance = "calibration", held_out.tolerances.closure
     usable = [i for i in held_out.others if _enough(held_out, i)]
     if not held_out.others:
@@ -368,13 +367,14 @@ def calibration_check(held_out: HeldOut) -> tuple[tuple[CalibrationCurve, ...], 
 
 
 def _ratio(held_out: HeldOut, index: int) -> FloatArray:
-    """r(x|θ) of the events of θ0, up to a factor: all that follows is normalised."""
+    """r(x|θ) of the events of θ0, up to a factor, as all results are normalised."""
     log_ratio = held_out.value(held_out.origin, float(held_out.thetas[index]))
     ratio: FloatArray = np.exp(log_ratio - log_ratio.max())
     return ratio
 
 
 def _enough(held_out: HeldOut, index: int) -> bool:
+    """Whether the samples at θ and θ0, and the latter reweighted, have enough events."""
     source = held_out.samples[held_out.origin].weights
     sizes = [source, source * _ratio(held_out, index), held_out.samples[index].weights]
     return min(effective_number(w) for w in sizes) >= MINIMUM
@@ -383,7 +383,7 @@ def _enough(held_out: HeldOut, index: int) -> bool:
 def _look(
     quantity: str, agreement: Agreement, difference: float, tolerance: float, critical: float
 ) -> tuple[Look, float]:
-    """Part of a difference that reweighting leaves, and the pull of the χ² that shows it."""
+    """Part of a difference that remains after reweighting, and the pull of its χ²."""
     left, pull = agreement.remaining(difference), pull_from_p(agreement.p_value)
     p_value = 2 * float(ndtr(-critical))
     outcome: Outcome = "undecided"

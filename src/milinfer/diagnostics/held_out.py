@@ -1,4 +1,4 @@
-"""Held-out events of a model under test, and what the model says of them."""
+"""Held-out events of a model under test, with the log-ratios of the model."""
 
 from __future__ import annotations
 
@@ -23,9 +23,26 @@ _DEFAULT_CONFINEMENT = 10.0  # standard errors between θ0 and the nearer end of
 
 @dataclass(frozen=True, eq=False)
 class HeldOut(EventModel):
-    """Held-out events and what the model says of them; the model runs once for each sample.
+    """Held-out events with the log-ratios of the model, which runs once for each sample.
 
-    It is an LLR model itself, of these samples only.
+    It is an LLR model itself, for these samples only.
+
+    Parameters
+    ----------
+    model
+        The model under test.
+    samples, thetas
+        Held-out samples, and their parameter values, ascending.
+    reference
+        θ0.
+    tables
+        Log-ratios of each sample at the grid points, shape (n_events, n_points) each.
+    n_events
+        Number of events in a dataset.
+    sigma
+        Significance that a failure needs.
+    tolerances
+        Deviations that do no harm.
     """
 
     model: LLRModel
@@ -49,12 +66,12 @@ class HeldOut(EventModel):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The same, as a tuple."""
+        """Name of the parameter, as a tuple."""
         return self.model.parameters
 
     @property
     def interpolation(self) -> Interpolation:
-        """Grid and continuation."""
+        """Grid of the model, and interpolation between its points."""
         return curve(self.model)
 
     def event_llr(self, sample: Sample) -> FloatArray:
@@ -80,7 +97,8 @@ class HeldOut(EventModel):
     def value(self, index: int, theta: float, derivative: int = 0) -> FloatArray:
         """λ of each event of a sample relative to θ0, or a derivative, shape (n_events,).
 
-        On the grid this is what the model gives; between, and for derivatives, its continuation.
+        At grid points these are the numbers of the model; between them, and for derivatives, those
+        of the interpolation.
         """
         weights = self._functional(theta, derivative)
         if derivative == 0:
@@ -91,7 +109,7 @@ class HeldOut(EventModel):
     def confinement(self) -> float:
         """Distance of θ0 from the nearer end of the range, in standard errors of a dataset.
 
-        By E[(∂λ)²], which is the information of one event if the ratio is right.
+        Uses E[(∂λ)²], which is the information of one event if the ratio is right.
         """
         low, high = self.interpolation.range
         square = np.square(self.value(self.origin, self.reference, 1))
@@ -100,11 +118,11 @@ class HeldOut(EventModel):
         return margin * float(np.sqrt(self.n_events * info))
 
     def label(self, theta: float) -> str:
-        """Parameter and value."""
+        """Parameter and value as text."""
         return f"{self.parameter}={theta:g}"
 
     def _functional(self, theta: float, derivative: int = 0) -> FloatArray:
-        """Weights of the grid points in λ(θ): the continuation is linear in the values."""
+        """Weights of the grid points in λ(θ), as the interpolation is linear in the values."""
         grid = self.interpolation.grid
         unit = np.eye(len(grid))
         hit = np.flatnonzero(np.isclose(grid, theta, rtol=0, atol=1e-9))
@@ -112,7 +130,8 @@ class HeldOut(EventModel):
             row: FloatArray = unit[hit[0]]
             return row
         continuation = self.interpolation
-        if continuation.kind == "parabola":  # of the points around θ, for an expected maximum there
+        if continuation.kind == "parabola":
+            # Fitted to the points around θ, as if the maximum were expected there.
             near = np.abs(grid - theta) <= continuation.window * (1 + 1e-9)
             continuation = Interpolation(grid[near], "polynomial", 2)
             unit = unit[:, near]
@@ -156,7 +175,10 @@ def hold_out(
     ordered_samples = tuple(samples[i] for i in order)
     for sample in ordered_samples:
         if not sample.weights.sum() > 0:
-            msg = f"{sample.label}: the weights sum to {sample.weights.sum():g}, not more than 0"
+            msg = (
+                f"{sample.label}: the weights sum to {sample.weights.sum():g}; a positive sum is "
+                "needed"
+            )
             raise SampleError(msg)
     tables = []
     for sample in ordered_samples:

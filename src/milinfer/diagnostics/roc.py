@@ -1,9 +1,9 @@
-r"""Receiver operating characteristics of weighted scores, with errors, alone and in pairs.
+r"""Receiver operating characteristics of weighted scores with errors, of one or two classifiers.
 
-Scores separate a signal (large scores) from a background.  Everything here is a smooth functional
-of the two samples, so its error follows from what each event contributes to first order; for the
-area that is the error of DeLong, DeLong and Clarke-Pearson (1988).  Two classifiers that score the
-*same* events are compared event by event: what both gain from a lucky sample drops out.
+Scores separate a signal (large scores) from a background.  All results are smooth functionals of
+the two samples, so their errors follow from the first-order contribution of each event; for the
+area this is the error of DeLong, DeLong and Clarke-Pearson (1988).  Two classifiers that score the
+*same* events are compared event by event, so that the common fluctuation of the sample drops out.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ Scores: TypeAlias = tuple[ArrayLike, ArrayLike]
 Weights: TypeAlias = tuple[ArrayLike, ArrayLike] | None
 """Weights of the signal and of the background; None: all 1."""
 
-# Half width in the true positive rate over which the slope of a curve is taken: at most the first,
-# and at most this part of the distance from 0 or 1, where curves bend.
+# Half width in the true positive rate for the slope of a curve: at most the first number, and at
+# most the second times the distance from 0 or 1, where curves bend.
 _WINDOW, _PART = 0.05, 0.25
 _RANGE = (0.01, 0.99)
 
@@ -60,10 +60,10 @@ class Roc:
     Parameters
     ----------
     false_positive, true_positive
-        Parts of background and signal with a score of at least each threshold, thresholds
+        Fractions of background and signal with a score of at least each threshold, thresholds
         descending: shape (n_thresholds + 1,), from 0 to 1.  Equal scores are one threshold.
     auc, auc_error
-        Area under the curve, equal scores counting half, and its standard error.
+        Area under the curve, in which equal scores count half, and its standard error.
     """
 
     false_positive: FloatArray
@@ -124,7 +124,7 @@ def roc_curve(
     signal, background
         Scores, larger for the signal: shapes (n_signal,), (n_background,).
     signal_weights, background_weights
-        Of the same shapes, negative ones allowed; default: all 1.
+        Weights of the same shapes, negative ones allowed; default: all 1.
 
     Raises
     ------
@@ -182,17 +182,17 @@ def auc_difference(first: Scores, second: Scores, weights: Weights = None) -> Es
     first, second
         Scores (signal, background) by each classifier, event by event.
     weights
-        Of the signal and of the background; default: all 1.
+        Weights of the signal and of the background; default: all 1.
 
     Returns
     -------
     Estimate
-        The difference and its error, in which the correlation of the two is taken into account.
+        The difference and its error, which contains the correlation of the two.
 
     Raises
     ------
     SampleError
-        As :func:`roc_curve`, or if the two did not score the same number of events.
+        As for :func:`roc_curve`, or if the two did not score the same number of events.
 
     Examples
     --------
@@ -216,22 +216,23 @@ def false_positive_rate(
 ) -> Estimate:
     """False positive rate at a given true positive rate.
 
-    The error counts the background above the threshold and, by the slope of the curve, the signal
-    that fixes the threshold.
+    The error contains the fluctuation of the background above the threshold and, by the slope of
+    the curve, that of the signal, which determines the threshold.
 
     Parameters
     ----------
     scores
-        Of signal and background.
+        Scores of signal and background.
     true_positive
-        Between 0.01 and 0.99.  Its slope needs some ten signal events on either side.
+        True positive rate between 0.01 and 0.99.  The slope of the curve needs some ten signal
+        events on either side.
     weights
-        Of the signal and of the background, none negative; default: all 1.
+        Weights of the signal and of the background, none negative; default: all 1.
 
     Raises
     ------
     SampleError
-        As :func:`roc_curve`, or if a weight is negative.
+        As for :func:`roc_curve`, or if a weight is negative.
     ParameterError
         If the true positive rate is not in this range.
 
@@ -262,7 +263,7 @@ def false_positive_difference(
     Raises
     ------
     SampleError, ParameterError
-        As :func:`false_positive_rate`, or if the two did not score the same number of events.
+        As for :func:`false_positive_rate`, or if the two did not score the same number of events.
 
     Examples
     --------
@@ -278,7 +279,7 @@ def false_positive_difference(
 
 
 def mean_over_trainings(estimates: Sequence[Estimate]) -> Estimate:
-    """Mean of what trainings from different seeds gave on the same test events.
+    """Mean of the results of trainings from different seeds on the same test events.
 
     The error has two parts: the spread of the trainings over the root of their number, and the
     error from the test events, which more trainings do not lower.
@@ -286,7 +287,7 @@ def mean_over_trainings(estimates: Sequence[Estimate]) -> Estimate:
     Raises
     ------
     SampleError
-        If there are fewer than two.
+        If there are fewer than two estimates.
 
     Examples
     --------
@@ -295,7 +296,7 @@ def mean_over_trainings(estimates: Sequence[Estimate]) -> Estimate:
     (0.704, 0.005)
     """
     if len(estimates) < 2:
-        msg = f"{len(estimates)} trainings have no spread; give two or more"
+        msg = f"the spread of {len(estimates)} trainings is undefined; give two or more"
         raise SampleError(msg)
     values, errors = np.array(estimates, dtype=np.float64).T
     spread = values.std(ddof=1) / np.sqrt(len(values))
@@ -305,7 +306,7 @@ def mean_over_trainings(estimates: Sequence[Estimate]) -> Estimate:
 def _rate_parts(
     scores: Scores, true_positive: float, weights: Weights
 ) -> tuple[tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]], float]:
-    """What each event of signal and background adds to the rate, its weight, and the rate."""
+    """Contribution of each event of signal and background to the rate, its weight, and the rate."""
     if not _RANGE[0] <= true_positive <= _RANGE[1]:
         msg = f"true_positive={true_positive} is not between {_RANGE[0]} and {_RANGE[1]}"
         raise ParameterError(msg)
@@ -331,13 +332,13 @@ def _placements(
     background: FloatArray,
     background_weights: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Part of the background below each signal event, and of the signal above each background."""
+    """Fractions of background below each signal event, and of signal above each background one."""
     below = _fraction_below(signal, background, background_weights)
     return below, 1 - _fraction_below(background, signal, signal_weights)
 
 
 def _fraction_below(values: FloatArray, others: FloatArray, weights: FloatArray) -> FloatArray:
-    """Weighted fraction of `others` below each value, equal ones counting half."""
+    """Weighted fraction of `others` below each value, where equal ones count half."""
     order = np.argsort(others)
     cumulative = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
     ranks = [np.searchsorted(others[order], values, side=side) for side in ("left", "right")]
@@ -348,7 +349,7 @@ def _fraction_below(values: FloatArray, others: FloatArray, weights: FloatArray)
 def _paired(
     first: Scores, second: Scores, weights: Weights
 ) -> tuple[list[tuple[FloatArray, FloatArray]], tuple[FloatArray, FloatArray]]:
-    """Scores by both classifiers, checked, and the weights that they have in common."""
+    """Checked scores by both classifiers, and their common weights."""
     w1, w0 = (None, None) if weights is None else weights
     samples = [(_sample("signal", s, w1), _sample("background", b, w0)) for s, b in (first, second)]
     sizes = [[len(scores) for scores, _ in pair] for pair in samples]
@@ -365,19 +366,17 @@ def _sample(
     name: str, scores: ArrayLike, weights: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
     values = np.asarray(scores, dtype=np.float64)
-    weight_values = (
-        np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    )
-    if values.ndim != 1 or len(values) < 2 or weight_values.shape != values.shape:
+    w = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2 or w.shape != values.shape:
         msg = (
-            f"scores of the {name} have shape {values.shape}, its weights {weight_values.shape}; "
-            "give both for two events or more, in one dimension"
+            f"scores of the {name} have shape {values.shape}, its weights {w.shape}; give both "
+            "for two events or more, in one dimension"
         )
         raise SampleError(msg)
     if np.isnan(values).any():
         msg = f"the score of {name} event {int(np.argmax(np.isnan(values)))} is NaN"
         raise SampleError(msg)
-    if not (np.isfinite(weight_values).all() and weight_values.sum() > 0):
-        msg = f"the weights of the {name} sum to {weight_values.sum():g}; they need a positive sum"
+    if not (np.isfinite(w).all() and w.sum() > 0):
+        msg = f"the weights of the {name} sum to {w.sum():g}; they need a positive sum"
         raise SampleError(msg)
-    return values, weight_values
+    return values, w

@@ -1,25 +1,24 @@
-r"""How well sums of event scores tell two hypotheses apart, per event, beside the best score.
+r"""Separation of two hypotheses: by sums of event scores over bags, and as divergences.
 
-The sum T of a score t over a bag of N independent events is normal for large N, and the two
-hypotheses are :math:`d\sqrt N` standard deviations apart,
+*Distances.*  The sum T of a score t over a bag of N independent events is normal for large N, and
+the two hypotheses are :math:`d\sqrt N` standard deviations apart,
 
 .. math:: d^2 = \frac{(E_1[t] - E_0[t])^2}{\tfrac12 (\mathrm{Var}_1[t] + \mathrm{Var}_0[t])},
 
-whatever the size of the bags.  With the exact log-ratio λ no score has a larger d² than
-:math:`g = 2\tanh(λ/2)`, which is λ itself for neighbouring hypotheses; there :math:`d^2 = I_1 Δθ^2`
-with the Fisher information :math:`I_1` of one event, and the part of it that a learned score keeps
-is :math:`1/(1 + σ_ε^2/(N_B I_1 Δθ^2))`, with the variance of the learned error ([AS], eq. 15).
-The area under the ROC curve of bags is :math:`Φ(d \sqrt{N/2})`.  (For far hypotheses and small bags
-the sum of λ separates better than that of g, as it is not normal.)
+for any size of the bags.  With the exact log-ratio λ no score has a larger d² than
+:math:`g = 2\tanh(λ/2)`, which is λ itself for neighbouring hypotheses; for these
+:math:`d^2 = I_1 Δθ^2` with the Fisher information :math:`I_1` of one event, and a learned score
+keeps the fraction :math:`1/(1 + σ_ε^2/(N_B I_1 Δθ^2))` of it, with the variance of the learned
+error ([AS], eq. 15).  The area under the ROC curve of bags is :math:`Φ(d \sqrt{N/2})`.  (For
+distant hypotheses and small bags the sum of λ separates better than that of g, as it is not
+normal.)
 
-Where λ of every event is known, :math:`E_1[t] - E_0[t]` is the covariance of t with g over the even
-mixture of both hypotheses.  That fluctuates far less than a difference of two means: for a weak
+If λ of every event is known, :math:`E_1[t] - E_0[t]` is the covariance of t with g over the even
+mixture of both hypotheses.  It fluctuates far less than a difference of two means: for a weak
 signal, as much as a correlation coefficient does.
 
-Distances between two samples, and mutual information, from a learned likelihood ratio.
-
-The value of a loss at its minimum is a divergence of the two densities ([NT], eq. 9 and
-table I):
+*Divergences.*  The value of a loss at its minimum is a divergence of the two densities ([NT], eq. 9
+and table I):
 
 ==================== ============================================= ==============================
 kind                 definition                                    loss, A(f) and B(f)
@@ -31,13 +30,13 @@ triangular           :math:`\frac12\int (p_1-p_0)^2/(p_1+p_0)`     mean squared 
 squared-hellinger    :math:`1-\int\sqrt{p_1 p_0}`                  square root
 ==================== ============================================= ==============================
 
-For any other ratio than the exact one the loss is larger.  So on events that the ratio has *not*
-been trained on, the expectation of every estimate here is at most the divergence: a lower bound,
-up to the standard error that comes with it.  On the training events it is not.
+For any other ratio than the exact one the loss is larger.  So on events on which the ratio has
+*not* been trained, the expectation of every estimate here is at most the divergence: a lower bound,
+up to its standard error.  On the training events it is not.
 
 The mutual information of two sets of columns is the Kullback–Leibler divergence of their joint
 density from the product of both (eq. 30); :func:`joint_and_product` makes samples of the two to
-train a classifier on.  Where one of them is the label of two equally likely samples it is also the
+train a classifier on.  If one of them is the label of two equally likely samples, it is also the
 Jensen–Shannon divergence of these, so that an ordinary classifier of the two gives it.
 """
 
@@ -104,7 +103,7 @@ def squared_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
 
 
 def largest_distance(llr: ArrayLike) -> Estimate:
-    """Largest squared distance d² per event that a score can have.
+    """Largest squared distance d² per event that any score can reach.
 
     Parameters
     ----------
@@ -132,7 +131,7 @@ def largest_distance(llr: ArrayLike) -> Estimate:
 def relative_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
     """Squared distance by a score over the largest one, on the same events.
 
-    It is the part of the information that the score keeps.
+    This is the fraction of the information that the score keeps.
 
     Parameters
     ----------
@@ -142,7 +141,7 @@ def relative_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
     Returns
     -------
     Estimate
-        The ratio, and its error for these events; that of another training is not in it.
+        The ratio, and its error from the number of events, without the spread of trainings.
 
     Raises
     ------
@@ -186,11 +185,11 @@ def area_of_bags(squared: ArrayLike, bag_size: int) -> FloatArray:
 
 
 def _distance_and_influence(t: FloatArray, llr: FloatArray) -> tuple[float, FloatArray]:
-    """d², and what each event adds to it to first order."""
+    """d², and the first-order contribution of each event to it."""
     g = _best_score(llr)
     t, g = t - t.mean(), g - g.mean()
     difference = float(np.mean(t * g))
-    # The variance of the mixture has that between the hypotheses in it.
+    # The variance of the mixture contains that between the hypotheses.
     within = float(np.mean(t * t)) - difference**2 / 4
     value = difference**2 / within
     slope = 2 * difference / within + value * difference / (2 * within)
@@ -220,7 +219,7 @@ def _score_and_llr(score: ArrayLike, llr: ArrayLike) -> tuple[FloatArray, FloatA
             msg = f"the {name} of event {int(np.argmin(np.isfinite(values)))} is not finite"
             raise SampleError(msg)
         if np.ptp(values) == 0:
-            msg = f"the {name} is the same for all events, and tells nothing apart"
+            msg = f"the {name} is the same for all events, and separates nothing"
             raise SampleError(msg)
     return t, exact
 
@@ -229,10 +228,10 @@ DivergenceKind = Literal["kullback-leibler", "jensen-shannon", "triangular", "sq
 
 
 class Divergence(NamedTuple):
-    """Lower bound of a divergence, in nats where it has a logarithm, and its standard error.
+    """Lower bound of a divergence, in nats if it has a logarithm, and its standard error.
 
-    The error is that of the means over the events.  With large ratios that of the
-    Kullback–Leibler divergence, where the ratio itself is averaged, can be too small.
+    The error is that of the means over the events.  For the Kullback–Leibler divergence, which
+    averages the ratio itself, it can be too small if ratios are large.
     """
 
     value: float
@@ -240,7 +239,7 @@ class Divergence(NamedTuple):
 
 
 class _Terms(NamedTuple):
-    """Means to take over events of numerator and reference, and what makes them a divergence."""
+    """Terms to average over events of numerator and reference, with factor and offset."""
 
     numerator: FloatArray
     reference: FloatArray
@@ -260,17 +259,17 @@ def divergence(
     Parameters
     ----------
     kind
-        See the table of the module.
+        Name of the divergence; see :mod:`milinfer.diagnostics.separation` for their definitions.
     numerator, reference
         ln p₁(x)/p₀(x) of events of p₁ and of p₀, shapes (n₁,) and (n₀,); such as a column of
         ``model.event_llr(held_out)``.
     numerator_weights, reference_weights
-        Of the same shapes, negative ones allowed; default: all 1.
+        Weights of the same shapes, negative ones allowed; default: all 1.
 
     Raises
     ------
     ConfigurationError
-        If there is no such divergence.
+        If the divergence is unknown.
     SampleError
         If shapes disagree, a ratio is not finite, or weights do not sum to a positive number.
 
@@ -303,10 +302,11 @@ def divergence(
 
 
 def joint_and_product(sample: Sample, columns: Sequence[str], *, seed: Seed) -> SampleSet:
-    """Events as they are, and with some of their columns exchanged between events.
+    """Make samples of the joint density of columns and of the product of their densities.
 
-    The first follow p(x, y), the second p(x) p(y), where y are the `columns` and x all others; the
-    divergence of the first from the second is the mutual information of x and y.
+    The events themselves follow p(x, y); with the `columns` y exchanged between events they follow
+    p(x) p(y), where x are all other columns.  The divergence of the first from the second is the
+    mutual information of x and y.
 
     Parameters
     ----------
@@ -315,18 +315,18 @@ def joint_and_product(sample: Sample, columns: Sequence[str], *, seed: Seed) -> 
     columns
         Features to exchange, all by the same permutation.
     seed
-        Of the permutation.
+        Seed of the permutation.
 
     Returns
     -------
     SampleSet
-        The product at ``joint = 0`` and the joint density at ``joint = 1``.  Split the events
-        before this, so that held-out events are new in both.
+        The product at ``joint = 0`` and the joint density at ``joint = 1``.  Split the events into
+        training and held-out ones before, so that the latter are new in both.
 
     Raises
     ------
     SampleError
-        If the weights differ, or a column is not there, or none or all are named.
+        If the weights differ, a column is missing, or `columns` are none or all.
 
     Examples
     --------
@@ -374,18 +374,16 @@ def _events(
     name: str, ratio: ArrayLike, weights: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
     values = np.asarray(ratio, dtype=np.float64)
-    weight_values = (
-        np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    )
-    if values.ndim != 1 or len(values) < 2 or weight_values.shape != values.shape:
+    w = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2 or w.shape != values.shape:
         msg = (
-            f"log-ratios of the {name} have shape {values.shape}, weights {weight_values.shape}; "
-            "give both for two events or more, in one dimension"
+            f"log-ratios of the {name} have shape {values.shape}, weights {w.shape}; give both "
+            "for two events or more, in one dimension"
         )
         raise SampleError(msg)
-    good = np.isfinite(values) & np.isfinite(weight_values)
-    if not good.all() or not weight_values.sum() > 0:
+    good = np.isfinite(values) & np.isfinite(w)
+    if not good.all() or not w.sum() > 0:
         what = f"event {int(np.argmin(good))} is not finite" if not good.all() else "weights vanish"
         msg = f"log-ratios of the {name}: {what}"
         raise SampleError(msg)
-    return values, weight_values
+    return values, w

@@ -1,8 +1,8 @@
-"""Checks on pseudo-experiments: response, I_curv against I_eff, and the shape of surfaces.
+"""Checks with pseudo-experiments: response, I_curv against I_eff, and the shape of surfaces.
 
-For datasets the second Bartlett identity reads I_curv = I_eff ([AS], eq. 17; §C.2 finds it
-violated by every learned ratio).  Surfaces with steps are what §4.3 (Fig. 3) and §C.4 (Fig. 5)
-report of parametrised and of multi-class networks.
+For datasets the second Bartlett identity is I_curv = I_eff ([AS], eq. 17; in §C.2 every learned
+ratio violates it).  §4.3 (Fig. 3) and §C.4 (Fig. 5) report surfaces with steps from parametrised
+and multi-class networks.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from milinfer.typing import BoolArray
 
 __all__ = ["surface_is_bad", "toy_checks"]
 
-_NEAR = 4.5  # Λ below the maximum that still enters a 3σ interval
-_ROUGH = 0.5  # Λ that moves the end of a 1σ interval by one half of it
-_AT_EDGE = 0.01
-_SAME = 1e-6  # of the range: no spread of estimates
+_NEAR = 4.5  # distance below the maximum of Λ up to which a point belongs to a 3σ interval
+_ROUGH = 0.5  # change of Λ that moves the end of a 1σ interval by half of its length
+_AT_EDGE = 0.01  # largest share of toys with their maximum at an end of the range
+_SAME = 1e-6  # spread of estimates, as a part of the range, that counts as none
 _CONFINED = 8.0  # standard errors between θ0 and the nearer end of the range
 _FEWEST_TOYS = 100
-_SMALLEST_POOL = 20  # datasets in a pool, for toys to be more than the same events again
+_SMALLEST_POOL = 20  # datasets that a pool must hold, for toys not to repeat the same events
 
 
 def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check, Check]:
@@ -36,7 +36,7 @@ def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check,
     pools = [float(effective_number(s.weights)) for s in held_out.samples]
     obstacle = _obstacle(held_out, n_toys, pools[held_out.origin])
     if obstacle is not None:
-        return _both_named(obstacle, _surface_check(held_out, obstacle))
+        return _three_checks(obstacle, _surface_check(held_out, obstacle))
     generator = Toys(SampleSet(held_out.samples), held_out.n_events, seed)
     toys = generator.run([held_out], held_out.reference, n_toys)[held_out.name]
     surfaces = _surface_check(held_out, toys)
@@ -44,10 +44,12 @@ def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check,
     edge = float(np.mean(toys.extremum.at_edge))
     if spread <= _SAME * np.ptp(held_out.interpolation.grid):
         reason = "Every dataset gives the same estimate: the surface does not depend on the data."
-        return _both_named(Check("", "failed", reason), surfaces)
+        return _three_checks(Check("", "failed", reason), surfaces)
     if edge > _AT_EDGE:
-        reason = f"In {edge:.0%} of the toys the estimate is an end of the range and says nothing."
-        return _both_named(Check("", "undecided", reason), surfaces)
+        reason = (
+            f"In {edge:.0%} of the toys the estimate is an end of the range, so it tells nothing."
+        )
+        return _three_checks(Check("", "undecided", reason), surfaces)
     near = []
     for i in _neighbours(held_out, spread, pools):
         ensemble = generator.run([held_out], held_out.thetas[i], n_toys)[held_out.name]
@@ -94,11 +96,11 @@ def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check,
 
 
 def surface_is_bad(toys: ToyEnsemble) -> BoolArray:
-    """Which surfaces have no single, smooth maximum inside the range, shape (n_toys,).
+    """Find surfaces without a single, smooth maximum inside the range, shape (n_toys,).
 
-    A surface is bad if, within Λ = 4.5 of its maximum (what enters a 3σ interval), it has more
-    than one local maximum, or if Λ at the grid points differs by more than 0.5 from the
-    continuation between them; or if its maximum is an end of the range.
+    A surface is bad if, within Λ = 4.5 of its maximum (a 3σ interval), it has more than one local
+    maximum, or Λ at the grid points differs by more than 0.5 from the interpolation; or if its
+    maximum is an end of the range.
 
     Examples
     --------
@@ -123,7 +125,7 @@ def surface_is_bad(toys: ToyEnsemble) -> BoolArray:
         )
         wall = np.full((n, 1), -np.inf)
         padded = np.concatenate([wall, on_fine, wall], axis=1)
-        # Neighbours that are equal count as two: a plateau has no single maximum.
+        # Equal neighbours count as two maxima: a plateau has no single one.
         peak = (on_fine >= padded[:, :-2]) & (on_fine >= padded[:, 2:])
         peak &= on_fine >= on_fine.max(axis=1, keepdims=True) - _NEAR
         near = raw[rows] >= raw[rows].max(axis=1, keepdims=True) - _NEAR
@@ -133,7 +135,7 @@ def surface_is_bad(toys: ToyEnsemble) -> BoolArray:
 
 
 def _obstacle(held_out: HeldOut, n_toys: int, pool: float) -> Check | None:
-    """Why there can be no toys, if so."""
+    """Check that explains why toys cannot be used; None if they can."""
     if n_toys == 0:
         return Check("", "skipped", "No toys were asked for (n_toys=0).")
     if n_toys < _FEWEST_TOYS:
@@ -143,12 +145,12 @@ def _obstacle(held_out: HeldOut, n_toys: int, pool: float) -> Check | None:
         return Check("", "skipped", reason)
     if pool < _SMALLEST_POOL * held_out.n_events:
         reason = (
-            f"The events that trained nothing count as {pool:.0f}: too few for toys of "
-            f"{held_out.n_events}, which need {_SMALLEST_POOL} times as many to draw from."
+            f"The held-out events are effectively {pool:.0f}: too few for toys of "
+            f"{held_out.n_events} events, which need a pool of {_SMALLEST_POOL} times as many."
         )
         return Check("", "undecided", reason)
     if held_out.confinement < _CONFINED:
-        # Exact surfaces of so few events have several maxima, too, and maxima at the ends.
+        # Even exact surfaces of so few events have several maxima, and maxima at the ends.
         reason = (
             f"Datasets of {held_out.n_events} events do not confine an estimate to the range, so "
             "no asymptotic interval holds. More events (n_events=), or a wider range."
@@ -158,7 +160,7 @@ def _obstacle(held_out: HeldOut, n_toys: int, pool: float) -> Check | None:
 
 
 def _surface_check(held_out: HeldOut, toys: ToyEnsemble | Check) -> Check:
-    """A concave mean surface, and single smooth maxima of the toys where there are any."""
+    """Check for a concave mean surface and, with toys, for single smooth maxima."""
     remedy = "Use logits that are polynomials in θ (degree=), or a wider range."
     misshapen = _mean_is_misshapen(held_out)
     if isinstance(toys, Check):
@@ -190,8 +192,8 @@ def _surface_check(held_out: HeldOut, toys: ToyEnsemble | Check) -> Check:
 def _mean_is_misshapen(held_out: HeldOut) -> bool:
     """Whether E_θ0[λ] significantly has its maximum at an end, or is not concave around it.
 
-    Slopes must fall along the five grid points about the maximum.  A rise by a fifth of the
-    steepest one is allowed: far from θ0 an exact mean surface flattens.
+    Slopes must fall along the five grid points around the maximum.  A rise by a fifth of the
+    steepest slope is allowed, since an exact mean surface flattens far from θ0.
     """
     grid, weights = held_out.interpolation.grid, held_out.samples[held_out.origin].weights
     slopes = np.diff(held_out.tables[held_out.origin], axis=1) / np.diff(grid)
@@ -209,7 +211,7 @@ def _mean_is_misshapen(held_out: HeldOut) -> bool:
 
 
 def _neighbours(held_out: HeldOut, spread: float, pools: list[float]) -> list[int]:
-    """On each side of θ0 the nearest sample at four standard errors or more, or the farthest."""
+    """Nearest sample on each side of θ0 at four standard errors or more, else the farthest."""
     chosen = []
     for side in (-1, 1):
         usable = [
@@ -225,5 +227,6 @@ def _neighbours(held_out: HeldOut, spread: float, pools: list[float]) -> list[in
     return chosen
 
 
-def _both_named(check: Check, surfaces: Check) -> tuple[Check, Check, Check]:
+def _three_checks(check: Check, surfaces: Check) -> tuple[Check, Check, Check]:
+    """Give one outcome to both checks that need estimates, beside that of the surfaces."""
     return replace(check, name="response"), replace(check, name="toy Bartlett"), surfaces

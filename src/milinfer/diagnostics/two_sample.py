@@ -1,9 +1,9 @@
-"""Two-sample tests: does the weight r(x|θ) turn events of θ0 into events of θ.
+"""Two-sample tests: whether the weights r(x|θ) turn events of θ0 into events of θ.
 
-An exact ratio does ([NT], §III C 2 and Fig. 3a): events of θ0 with weights r(x|θ) have the
-distribution of the events of θ in every feature, and no classifier tells the two apart (Cranmer,
-Pavez and Louppe, arXiv:1506.02169).  The same comparison without the weights says how much there
-was to see.  Weights may be negative.
+For an exact ratio they do ([NT], §III C 2 and Fig. 3a): events of θ0 with weights r(x|θ) have the
+distribution of the events of θ in every feature, and no classifier can separate the two (Cranmer,
+Pavez and Louppe, arXiv:1506.02169).  The same comparison without the weights shows how large the
+difference was.  Weights may be negative.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 _FEWEST = 10.0  # effective events of each sample in a bin, for χ² to follow its distribution
-_PRODUCTS = 12  # features up to which the classifier also sees products of two
-_RIDGE = 1e-3
-_FOR_EDGES = 20_000  # events that are enough to place the edges of bins
-_MOST = 200_000  # events of a sample that the classifier looks at
+_PRODUCTS = 12  # largest number of features whose products the classifier uses
+_RIDGE = 1e-3  # added to the variances of the inputs, which may be degenerate
+_FOR_EDGES = 20_000  # number of events that suffices for the edges of the bins
+_MOST = 200_000  # largest number of events of a sample that the classifier uses
 
 
 class Agreement(NamedTuple):
@@ -43,9 +43,9 @@ class Agreement(NamedTuple):
     Parameters
     ----------
     chi2, dof
-        After reweighting.
+        χ² after reweighting, and degrees of freedom.
     original
-        What the difference before reweighting amounts to in the same metric.
+        Difference before reweighting, in the same metric.
     """
 
     chi2: float
@@ -54,7 +54,7 @@ class Agreement(NamedTuple):
 
     @property
     def p_value(self) -> float:
-        """Probability of a larger χ² where the two agree."""
+        """Probability of a larger χ² if the two samples agree."""
         return float(chdtrc(self.dof, self.chi2)) if self.dof else 1.0
 
     @property
@@ -63,7 +63,7 @@ class Agreement(NamedTuple):
         return max(self.original - self.dof, 0.0)
 
     def remaining(self, difference: float) -> float:
-        """Part of a difference that is left, with the expected noise taken off.
+        """Part of a difference that remains after reweighting, with the expected noise removed.
 
         Examples
         --------
@@ -92,7 +92,7 @@ class Agreement(NamedTuple):
 
 
 class FeatureClosure(NamedTuple):
-    """One feature at θ, and that of θ0 before and after reweighting, as normalised histograms."""
+    """Normalised histograms of one feature: at θ, and at θ0 before and after reweighting."""
 
     theta: float
     feature: str
@@ -119,7 +119,7 @@ class Separation(NamedTuple):
 
 
 class CalibrationCurve(NamedTuple):
-    """Predicted probability r/(1 + r) of an event to be of θ, and the fraction that is."""
+    """Predicted probability r/(1 + r) that an event is of θ, and the observed fraction."""
 
     theta: float
     predicted: FloatArray
@@ -148,7 +148,7 @@ def feature_closure(
     ratio
         r(x|θ) of the source events, shape (n,).
     n_bins
-        At most; bins are quantiles of all events, joined where few.
+        Largest number of bins; they are quantiles of all events, merged if they have few events.
 
     Examples
     --------
@@ -194,7 +194,7 @@ def feature_closure(
 def calibration_curve(
     theta: float, target: Sample, source: Sample, llr: Sequence[FloatArray], n_bins: int = 10
 ) -> CalibrationCurve:
-    """Observed against predicted fraction of θ among as many events of θ and θ0.
+    """Observed against predicted fraction of θ in an even mixture of θ and θ0.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def calibration_curve(
     llr
         λ(x|θ) of the events of both, each of shape (n,).
     n_bins
-        At most; quantiles of the predicted probability.
+        Largest number of bins; they are quantiles of the predicted probability.
 
     Examples
     --------
@@ -250,12 +250,12 @@ def separation(
     theta, target, source, ratio
         As for :func:`feature_closure`.
     seed
-        Of the halves.
+        Seed of the random halves.
 
     Returns
     -------
     Separation or None
-        None where there are fewer than ten training events for each input of the classifier.
+        None if there are fewer than ten training events for each input of the classifier.
 
     Examples
     --------
@@ -309,7 +309,7 @@ def _inputs(z: FloatArray) -> FloatArray:
 
 
 def _discriminant(z1: FloatArray, w1: FloatArray, z0: FloatArray, w0: FloatArray) -> FloatArray:
-    """Direction that separates two weighted samples best, by Fisher's criterion."""
+    """Direction that best separates two weighted samples, by Fisher's criterion."""
     means, total = [], np.zeros((z1.shape[1], z1.shape[1]))
     for z, w in ((z1, w1 / w1.sum()), (z0, w0 / w0.sum())):
         means.append(w @ z)
@@ -320,7 +320,7 @@ def _discriminant(z1: FloatArray, w1: FloatArray, z0: FloatArray, w0: FloatArray
 
 
 def _quantile_edges(x: FloatArray, n_bins: int) -> FloatArray:
-    """Quantiles as edges; a value of its own bin where most events have it."""
+    """Quantiles as edges; a value that most events have gets a bin of its own."""
     low, high = float(x.min()), float(x.max())
     some = x[:: max(len(x) // _FOR_EDGES, 1)]
     inner = np.unique(np.quantile(some, np.arange(1, n_bins) / n_bins, method="higher"))
@@ -333,7 +333,7 @@ def _quantile_edges(x: FloatArray, n_bins: int) -> FloatArray:
 def _merge_small_bins(
     edges: FloatArray, samples: Sequence[tuple[FloatArray, FloatArray]]
 ) -> FloatArray:
-    """The same edges without those that leave few effective events in a bin."""
+    """Drop edges that leave too few effective events of a sample in a bin."""
     if len(edges) < 3:
         return edges
     n = len(edges) - 1
@@ -348,13 +348,13 @@ def _merge_small_bins(
         if np.all(total**2 >= _FEWEST * squares[:, start:stop].sum(axis=1)) and np.all(total > 0):
             joined.append(float(edges[stop]))
             start = stop
-    if start < n:  # too few in the last bin: join it to the one before
+    if start < n:  # too few events in the last bin: merge it with the one before
         joined[max(len(joined) - 1, 1) :] = [float(edges[-1])]
     return np.array(joined)
 
 
 def _bin_index(edges: FloatArray, values: FloatArray) -> IntArray:
-    """Index of the bin of each value; those outside are in the first or the last."""
+    """Index of the bin of each value; values outside are in the first or the last bin."""
     return np.searchsorted(edges[1:-1], values, side="right")
 
 

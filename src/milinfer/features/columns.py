@@ -1,11 +1,10 @@
 """Columns of the standard feature sets: functions of the leading objects, which can be pickled.
 
-Columns that do not change when an event is rotated about the beam, or seen from the other side.
-
-Two protons collide: a rotation about the beam axis, and the half turn about a transverse axis that
-exchanges the protons, give equally likely events.  A network that sees the 36 standard columns has
-to learn this from the events; here it is built in.  Momenta and masses are logarithms, because
-cross-sections fall like powers.  Importing this module does not import a network.
+The invariant columns do not change when an event is rotated about the beam, or seen from the other
+side.  Two protons collide: a rotation about the beam axis, and the half turn about a transverse
+axis that exchanges the protons, give equally likely events.  A network that sees the 36 standard
+columns has to learn this from the events; here it is built in.  Momenta and masses are logarithms,
+because cross-sections fall like powers.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""Feature sets: named kinematic columns of events, such as ``"vbf_2l2j"``.
+"""Feature sets: named kinematic columns of events, such as ``"vbf_2l2j"``, and their tables.
 
 A :class:`FeatureSet` is an ordered mapping of column names to functions of the leading objects.
 It works on scikit-hep and coffea vectors alike, on jagged or already paired arrays, eager or
-virtual, and computes about a million events per second.
-
-Tables of computed features, and their accumulators for coffea.
-
-Events in are events out and events rejected, by reason; always said, never assumed.
+virtual, and computes about a million events per second.  The result is a :class:`FeatureTable`,
+which coffea can accumulate.  :func:`check_event_counts` checks that events read = events kept +
+events rejected.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, I
 __all__ = [
     "FeatureSet",
     "FeatureTable",
-    "event_balance",
+    "check_event_counts",
     "feature_set",
     "side_by_side",
     "weight_sums",
@@ -108,7 +106,7 @@ class FeatureSet:
         return f"FeatureSet({self.name!r}, {len(self)} columns of {kinds})"
 
     def with_columns(self, **columns: Column) -> FeatureSet:
-        """The same set with more columns (or others of the same name).
+        """Add columns, or replace those of the same name.
 
         Examples
         --------
@@ -123,7 +121,7 @@ class FeatureSet:
         )
 
     def select(self, names: Sequence[str]) -> FeatureSet:
-        """Some of the columns, in the given order.
+        """Select columns, in the given order.
 
         Raises
         ------
@@ -231,7 +229,7 @@ class FeatureSet:
         source: str | None = None,
         first_event: int | IntArray = 0,
     ) -> FeatureTable:
-        """The same as :meth:`from_lhe` from flat columns, which is faster.
+        """Compute the columns as :meth:`from_lhe` does, from flat columns, which is faster.
 
         Examples
         --------
@@ -348,7 +346,7 @@ def _lookup(ids: NDArray[Any], absolute_ids: Sequence[int] | frozenset[int]) -> 
 
 
 def _without_flavour(columns: dict[str, Column]) -> dict[str, Column]:
-    """Without the flavour of quarks, which no detector sees."""
+    """Remove the flavour of quarks, which no detector sees."""
     flavours = tuple(f"{key}_id_" for key in JETS.keys)
     return {name: column for name, column in columns.items() if not name.startswith(flavours)}
 
@@ -362,7 +360,7 @@ _SETS: dict[str, Callable[[], dict[str, Column]]] = {
 
 
 def feature_set(name: str | FeatureSet) -> FeatureSet:
-    """Look up a feature set by name; a :class:`FeatureSet` is given back as it is.
+    """Look up a feature set by name; a :class:`FeatureSet` is returned unchanged.
 
     ``"vbf_2l2j"``: 36 columns of two charged leptons, two jets and missing transverse momentum,
     pairs ordered by pT, in GeV and radians.  ``"vbf_2l2j_invariant"``: the same objects by
@@ -395,7 +393,7 @@ def feature_set(name: str | FeatureSet) -> FeatureSet:
 
 @dataclass(frozen=True, eq=False)
 class FeatureTable:
-    """Columns of features, and which events they belong to.
+    """Columns of features, and the events that they belong to.
 
     Parameters
     ----------
@@ -448,7 +446,7 @@ class FeatureTable:
         Parameters
         ----------
         weights
-            Of the events given to the feature set, or of the rows; default: all 1.
+            Weights of the events given to the feature set, or of the rows; default: all 1.
 
         Returns
         -------
@@ -476,7 +474,7 @@ class FeatureTable:
 
 
 def side_by_side(columns: Sequence[Float32Array], n: int) -> Float32Array:
-    """Columns of shape (n,) as one array of shape (n, n_columns), float32.
+    """Combine columns of shape (n,) into one array of shape (n, n_columns), float32.
 
     Examples
     --------
@@ -493,7 +491,7 @@ def side_by_side(columns: Sequence[Float32Array], n: int) -> Float32Array:
 
 
 def weight_sums(weights: FloatArray) -> dict[str, float | int]:
-    """Sums that a coffea accumulator adds up: counts and moments of weights.
+    """Counts and sums of weights, which coffea adds up over chunks.
 
     Examples
     --------
@@ -509,17 +507,17 @@ def weight_sums(weights: FloatArray) -> dict[str, float | int]:
     }
 
 
-def event_balance(n_in: int, n_out: int, rejected: Mapping[str, int], source: str) -> str:
-    """Say what has become of the events of a file.
+def check_event_counts(n_in: int, n_out: int, rejected: Mapping[str, int], source: str) -> str:
+    """Check that events read = events kept + events rejected, and return them as text.
 
     Parameters
     ----------
     n_in, n_out
-        Events read, and those that are in the result.
+        Events read, and events in the result.
     rejected
-        Those that are not, by reason.
+        Numbers of rejected events by reason.
     source
-        Of the events, for messages.
+        Origin of the events, for messages.
 
     Raises
     ------
@@ -528,9 +526,9 @@ def event_balance(n_in: int, n_out: int, rejected: Mapping[str, int], source: st
 
     Examples
     --------
-    >>> event_balance(5, 3, {"fewer than 2 jets": 2}, "a.lhe")
+    >>> check_event_counts(5, 3, {"fewer than 2 jets": 2}, "a.lhe")
     '5 events in, 3 out, 2 rejected (fewer than 2 jets: 2)'
-    >>> event_balance(5, 4, {}, "a.lhe")
+    >>> check_event_counts(5, 4, {}, "a.lhe")
     Traceback (most recent call last):
     milinfer.exceptions.SampleError: a.lhe: 5 events in, but 4 out and 0 rejected; ...
     """

@@ -23,7 +23,7 @@ __all__ = ["KINEMATICS", "Particles"]
 
 vector.register_awkward()
 
-# ``exact_`` are the lossless momenta of milinfer's own ROOT files, beside NanoAOD's pT, η, φ.
+# ``exact_``: the lossless momenta that ROOT files of milinfer have besides pT, η, φ of NanoAOD.
 _AXES = {
     "px": ("exact_px", "px", "x"),
     "py": ("exact_py", "py", "y"),
@@ -51,7 +51,7 @@ class Particles:
         event has no such particle.  Momenta in GeV, as px, py, pz or pt, eta, phi, each with mass
         or energy; without either of these the particles are massless.
     name
-        What they are, for messages.
+        Name of the collection, for messages.
 
     Raises
     ------
@@ -84,7 +84,7 @@ class Particles:
     def from_columns(
         cls, counts: IntArray, columns: Mapping[str, NDArray[Any]], name: str
     ) -> Particles:
-        """Particles in flat columns of shape (n_particles,), each taken when it is needed.
+        """Make particles of flat columns of shape (n_particles,), each read on first use.
 
         Examples
         --------
@@ -135,7 +135,7 @@ class Particles:
         return np.concatenate([[0], np.cumsum(self.counts)])
 
     def subset(self, mask: BoolArray, name: str) -> Particles:
-        """Particles by a flat mask of shape (n_particles,); columns read already are shared."""
+        """Select particles by a flat mask of shape (n_particles,); columns are shared."""
         other = object.__new__(Particles)
         other.__dict__.update(self.__dict__)
         offsets = self.offsets
@@ -148,13 +148,13 @@ class Particles:
         return other
 
     def events(self, kept: BoolArray) -> Particles:
-        """Particles of some of the events only, by a mask of shape (n_events,)."""
+        """Select the particles of some events, by a mask of shape (n_events,)."""
         other = self.subset(np.repeat(kept, self.counts), self.name)
         other.counts = self.counts[kept]
         return other
 
     def at(self, index: IntArray) -> tuple[Particles, IntArray]:
-        """All particles that this is a subset of, and the flat index among them."""
+        """Return all particles that this is a subset of, and the flat index among them."""
         if self._index is None:
             return self, np.ascontiguousarray(index)
         everything = object.__new__(Particles)
@@ -246,13 +246,13 @@ class Particles:
         return indices
 
     def _all_finite(self, axis: str) -> bool:
-        """Whether a column is finite, for the particles that this is a subset of too."""
+        """Whether a column is finite, for all particles that this is a subset of."""
         if axis not in self._finite:
             self._finite[axis] = bool(np.isfinite(self._full_column(axis)).all())
         return self._finite[axis]
 
     def finite_events(self) -> BoolArray:
-        """Which events have finite momenta only, of shape (n_events,)."""
+        """Mask of the events whose momenta are all finite, of shape (n_events,)."""
         axes = list(("px", "py", "pz") if self.cartesian else ("pt", "eta", "phi"))
         axes += [axis for axis in ("mass", "energy") if self.has(axis)][:1]
         if all(self._all_finite(axis) for axis in axes):
@@ -281,7 +281,7 @@ def _flat(array: AwkwardArray) -> NDArray[Any]:
 
 
 def _as_jagged(array: AwkwardArray | Sequence[AwkwardArray], name: str) -> AwkwardArray:
-    """Bring any accepted shape to a jagged array without missing values."""
+    """Convert any accepted shape to a jagged array without missing values."""
     if isinstance(array, tuple | list):
         shared = [f for f in ak.fields(array[0]) if all(f in ak.fields(part) for part in array)]
         parts = [ak.singletons(part[shared]) for part in array]

@@ -1,4 +1,4 @@
-"""What features are made of: the leading objects of events as scikit-hep vectors.
+"""The leading objects of events as scikit-hep vectors, from which features are computed.
 
 :class:`Objects` gives the leading leptons and jets of each event, and the missing momentum, to the
 functions that compute features.
@@ -25,7 +25,7 @@ MET_NAMES = ("MET", "PuppiMET", "PFMET")
 
 @dataclass(frozen=True)
 class Collection:
-    """One kind of object that features are made of.
+    """One kind of object that features are computed from.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Collection:
     prefix
         The leading objects are called ``prefix + "0"``, ``prefix + "1"``, ….
     count
-        How many of them every event must have.
+        Number that every event must have.
     pdg_ids
         Absolute PDG ids by which the collection is picked from generator particles.
 
@@ -57,7 +57,7 @@ class Collection:
 
 @dataclass
 class Objects:
-    """What a column function gets: the leading objects of each event as vectors.
+    """Argument of a column function: the leading objects of each event as vectors.
 
     ``o.l0``, ``o.l1``, ``o.q0``, … are scikit-hep ``Momentum4D`` arrays of shape (n_events,),
     by decreasing pT; ``o.ll``, ``o.qq`` their sums, and ``o.met`` the missing transverse momentum
@@ -94,8 +94,8 @@ class Objects:
     def get(self, name: str, column: str) -> NDArray[Any]:
         """One stored field of an object, or a kinematic quantity of it, of shape (n_events,).
 
-        ``px``, ``py``, ``pz``, ``pt``, ``eta``, ``phi``, ``mass`` and ``energy`` are those of the
-        vectors, of sums (``"ll"``) and missing momentum (``"met"``) too, and much faster.
+        ``px``, ``py``, ``pz``, ``pt``, ``eta``, ``phi``, ``mass`` and ``energy`` equal those of the
+        vectors and are much faster, also for sums (``"ll"``) and missing momentum (``"met"``).
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Objects:
         return values
 
     def _kinematic(self, name: str, axis: str) -> FloatArray:
-        """What the vectors would say, in plain arrays; by far the most time goes in here."""
+        """Compute as the vectors do, in plain arrays: most of the time is spent here."""
         if name in self.index:
             particles, index = self.particles[name], self.index[name]
             spatial = ("px", "py", "pz") if particles.cartesian else ("pt", "eta", "phi")

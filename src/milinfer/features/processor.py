@@ -1,4 +1,4 @@
-"""Features inside coffea: a processor that runs unchanged under every executor.
+"""Compute features inside coffea, with a processor that runs unchanged under every executor.
 
 Chunks stay apart until :meth:`FeatureProcessor.postprocess` joins them by file and entry, so that
 the order of events does not depend on the executor.
@@ -22,7 +22,7 @@ from milinfer.features.feature_set import (
     FeatureSet,
     FeatureTable,
     OnMissing,
-    event_balance,
+    check_event_counts,
     feature_set,
     weight_sums,
 )
@@ -47,7 +47,7 @@ class EventSchema(NanoAODSchema):  # type: ignore[misc]  # coffea has no types
 
 @dataclass(eq=False)
 class _Chunk:
-    """Rows of one chunk; two of the same key mean that a file is read twice."""
+    """Rows of one chunk; two chunks with the same key mean that a file is read twice."""
 
     key: tuple[str, int]
     features: Float32Array  # (n_features, n_events)
@@ -156,7 +156,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         rejected.update(table.rejected)
         rows = np.flatnonzero(kept)[table.kept]
         cutflow["features"] = weight_sums(weights[rows])
-        event_balance(n, len(table), rejected, source or "the events")
+        check_event_counts(n, len(table), rejected, source or "the events")
         key = chunk_key(events)
         columns = np.stack(list(table.columns.values())) if table.columns else np.empty((0, 0))
         chunk = _Chunk(
@@ -181,7 +181,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         Raises
         ------
         SampleError
-            If events in are not events out and rejected, or reweights differ between files.
+            If events read are not events kept + rejected, or reweights differ between files.
         """
         for dataset, output in accumulator.items():
             if "chunks" not in output:
@@ -194,7 +194,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             output["cutflow"] = _join([c.cutflow for c in chunks])
             output.update(output["cutflow"]["features"])
             n_in = output["cutflow"]["all"]["n_events"]
-            event_balance(n_in, data.shape[1], output["rejected"], str(dataset))
+            check_event_counts(n_in, data.shape[1], output["rejected"], str(dataset))
             names = list(chunks[0].reweights)
             if any(set(c.reweights) != set(names) for c in chunks):
                 other = next(c for c in chunks if set(c.reweights) != set(names))
@@ -292,7 +292,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
 def _join(
     cutflows: Sequence[Mapping[str, Mapping[str, float | int]]],
 ) -> dict[str, dict[str, float | int]]:
-    """Sum cut flows exactly, so that rounding does not depend on the order either."""
+    """Sum cut flows exactly, so that rounding does not depend on the order of chunks."""
     total: dict[str, dict[str, float | int]] = {}
     for step, sums in cutflows[0].items():
         total[step] = {
@@ -316,13 +316,13 @@ def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:
 
 
 def chunk_key(events: AwkwardArray) -> tuple[str, int]:
-    """File and first entry of a chunk, or something random for events that are from no file."""
+    """File and first entry of a chunk; random for events that are not from a file."""
     metadata = _metadata(events)
     source, start = str(metadata.get("filename", "")), int(metadata.get("entrystart", 0))
     return (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
 
 
 def _metadata(events: AwkwardArray) -> Mapping[str, Any]:
-    """Metadata of NanoEvents; nothing for other arrays."""
+    """Metadata of NanoEvents; empty for other arrays."""
     metadata = getattr(events, "metadata", None) if "metadata" not in ak.fields(events) else None
     return metadata if isinstance(metadata, Mapping) else {}

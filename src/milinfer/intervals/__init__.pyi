@@ -23,7 +23,6 @@ from .information import (
     Information as Information,
     InformationMatrix as InformationMatrix,
     RelativeInformation as RelativeInformation,
-    information as information,
     information_matrix as information_matrix,
     relative_information as relative_information,
 )
@@ -32,7 +31,4 @@ from .response import (
     Response as Response,
     mean_response as mean_response,
 )
-from .toy_intervals import (
-    ToyIntervals as ToyIntervals,
-    toy_intervals as toy_intervals,
-)
+from .toy_intervals import ToyIntervals as ToyIntervals

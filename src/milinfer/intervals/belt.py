@@ -1,11 +1,12 @@
-"""Neyman construction with pseudo-experiments: belts that give confidence sets.
+"""Confidence belts: accepted values of a statistic at a grid of true points (Neyman construction).
 
-Toys at a grid of true points give, at each, the values of a statistic that are accepted; a dataset
-accepts the true points whose toys accept it.  Such sets cover as often as they claim whatever is
-wrong with the surface, near physical bounds and for surfaces with several maxima, where a threshold
-of χ² does not.
+Toys at each true point give the values of a statistic that are accepted there; the confidence set
+of a dataset is the true points whose toys accept it.  Such sets have the coverage that they claim
+even if the surface is wrong, near physical bounds and for surfaces with several maxima, where a
+threshold from χ² fails.
 
-What the toys of one true point say to a belt: the statistic and its accepted values.
+Belts are made in :mod:`milinfer.intervals.neyman`; the functions below :class:`Belt` take the
+statistic and its accepted values from the toys of one true point.
 """
 
 from __future__ import annotations
@@ -74,9 +75,9 @@ __all__ = [
 Ordering = Literal["likelihood-ratio", "central", "upper", "lower"]
 Smooth = int | Literal["auto"] | None
 
-# Points between the ends of a belt at which an observed statistic is looked at.
+# Points between the ends of a belt at which an observed statistic is evaluated.
 _FINE = 1001
-# Rows that a notebook shows.
+# Rows of the table in a notebook.
 _SHOWN = 30
 
 
@@ -89,21 +90,21 @@ class Belt:
     Parameters
     ----------
     tag
-        The model whose toys it was made with.
+        Tag of the model whose toys made the belt.
     parameters
         Names of the parameters.
     ordering
-        ``"likelihood-ratio"``: accepted is q(θ) = 2 [max Λ − Λ(θ)] up to ``upper``.  The others:
-        accepted is θ̂ from ``lower`` to ``upper``, one of which may be infinite.
+        ``"likelihood-ratio"``: q(θ) = 2 [max Λ − Λ(θ)] up to ``upper`` is accepted.  The others:
+        θ̂ from ``lower`` to ``upper`` is accepted, one of which may be infinite.
     points
         True values at which the ends are listed, shape (n, n_parameters).
     cl
         Confidence levels.
     lower, lower_error, upper, upper_error
-        Ends of what is accepted and their standard errors, shape (n, n_cl).
+        Ends of the accepted values and their standard errors, shape (n, n_cl).
     bounds
-        Of each parameter, between which θ̂ was searched: physical bounds, or the range of the
-        surface.
+        Lowest and highest θ̂ that the fits allow, for each parameter: physical bounds, or the range
+        of the surface.
     smooth
         Degree of the polynomial through the ends, ``"auto"``, or None for linear interpolation.
     n_events
@@ -111,13 +112,13 @@ class Belt:
     extended
         Whether the toys have the rate term.
     n_toys, pool_ids
-        Numbers of toys and fingerprints of their events: one for each point, or for all toys of a
-        regression.
+        Number of toys and fingerprints of their events, one for each point; of a regression, the
+        number of all toys together.
     regression
         Lower and upper end of each level as functions of θ, from
-        :func:`~milinfer.intervals.neyman.regression_belt`; the ends at the points are then theirs.
+        :func:`~milinfer.intervals.neyman.regression_belt`, which also gives the ends at the points.
     calibration
-        Applied to the surfaces of the toys, and to those of datasets.
+        Calibration that was applied to the surfaces of the toys; datasets are calibrated with it.
     """
 
     tag: ModelTag
@@ -257,7 +258,7 @@ class Belt:
 
     @property
     def limits(self) -> Limits:
-        """Range of each parameter that the points span; nothing is known outside."""
+        """Range of each parameter that the points span; the belt gives no sets outside."""
         low, high = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
         return tuple(zip(low, high, strict=True))
 
@@ -271,7 +272,7 @@ class Belt:
         return curve
 
     def acceptance(self, cl: float = CL68) -> tuple[CriticalCurve | None, CriticalCurve | None]:
-        """Lowest and highest accepted θ̂ as functions of θ, None where there is no such end."""
+        """Lowest and highest accepted θ̂ as functions of θ; None for an end that is infinite."""
         if self.ordering == "likelihood-ratio":
             msg = "a belt of likelihood-ratio ordering accepts no range of estimates; use critical"
             raise CalibrationError(msg)
@@ -305,15 +306,15 @@ class Belt:
         Parameters
         ----------
         observed
-            The cost of the dataset, not calibrated, or its surface alone (which cannot be checked
-            to belong to the belt).
+            Cost of the dataset, not calibrated, or its surface alone (for which the belt cannot
+            check the model and the number of events).
         cl
             One of the belt's levels.
 
         Returns
         -------
         ConfidenceSet
-            Several intervals, or none, where the data say so.
+            One interval, several or none, as the data require.
 
         Raises
         ------
@@ -372,7 +373,7 @@ class Belt:
         cl
             One of the belt's levels.
         n_grid
-            Points of the grid in each parameter; it closes in on the region.
+            Points of the grid in each parameter; the grid is narrowed to the region.
 
         Raises
         ------
@@ -398,9 +399,9 @@ class Belt:
     def contains_truth(self, ensemble: ToyEnsemble, cl: float = CL68) -> BoolArray:
         """Whether the set of each toy contains its truth, shape (n_toys,).
 
-        For coverage studies; the toys must come from other events than the belt's (compare
-        ``ensemble.pool_id`` with :attr:`pool_ids`), which is left to the caller.  The truth may be
-        anywhere in the range of the belt, not at its points only.
+        For coverage studies.  The caller must make sure that the toys come from other events than
+        those of the belt (compare ``ensemble.pool_id`` with :attr:`pool_ids`).  The truth may be
+        anywhere in the range of the belt, also between its points.
 
         Raises
         ------
@@ -431,12 +432,12 @@ class Belt:
     def statistic_of(
         self, observed: LikelihoodCost | Surface | BoxSurface
     ) -> LikelihoodCost | Surface | BoxSurface:
-        """What the belt compares with its toys: a cost that is its own, calibrated as they are.
+        """Check that a cost belongs to the belt, and calibrate it as the toys were.
 
         Parameters
         ----------
         observed
-            The cost of a dataset, not calibrated, or its surface alone.
+            Cost of a dataset, not calibrated, or its surface alone.
 
         Raises
         ------
@@ -449,7 +450,10 @@ class Belt:
             self._require_range(observed)
             return observed
         if not isinstance(observed, LikelihoodCost):
-            msg = "the toys of this belt are calibrated: give it the cost of the data"
+            msg = (
+                "the toys of this belt are calibrated, and a surface alone cannot be: give the "
+                "cost of the data"
+            )
             raise CalibrationError(msg)
         return self.calibration(observed)
 
@@ -468,7 +472,7 @@ class Belt:
             )
             raise CalibrationError(msg)
         self._require_size(cost.n_events, cost.rate is not None)
-        # Toys of a regression are at many points, none of which is one of those listed.
+        # The toys of a regression are not at the points that the belt lists.
         if self.extended and cost.rate is not None and not self.regression:
             require_rate_of_toys("belt", cost.rate, self.parameters, self.points[0], self.n_events)
 
@@ -489,25 +493,26 @@ class Belt:
         # With the rate term the number of events is part of the measurement.
         if not self.extended and size_differs(n_events, self.n_events):
             msg = (
-                f"the belt is of toys of {self.n_events:g} events, but this has {n_events:g}; make "
-                f"one with n_events={n_events:g}"
+                f"the toys of this belt have {self.n_events:g} events, but this has {n_events:g}; "
+                f"make a belt with n_events={n_events:g}"
             )
             raise CalibrationError(msg)
         if extended != self.extended:
             msg = (
                 f"the belt is of toys {'with' if self.extended else 'without'} the rate term, but "
-                f"this is {'with' if extended else 'without'} it; make both alike"
+                f"this is {'with' if extended else 'without'} it; use it for both or for neither"
             )
             raise CalibrationError(msg)
 
 
 def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
-    """Refuse toys that make no belt together, and orderings that are none.
+    """Raise unless toys can make a belt together, with this ordering.
 
     Raises
     ------
     CalibrationError
-        With what differs.
+        If the toys are of different kinds or of a model's training events, or the ordering is
+        unknown or needs one parameter.
     """
     if ordering not in get_args(Ordering):
         msg = f"ordering {ordering!r} is not one of {', '.join(map(repr, get_args(Ordering)))}"
@@ -518,7 +523,7 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
     for e in ensembles:
         if e.interpolation.limits != first.interpolation.limits:
             msg = (
-                f"toys of {e.model} at {format_point(e.point)} know Λ in {e.interpolation.limits}, "
+                f"toys of {e.model} at {format_point(e.point)} have Λ in {e.interpolation.limits}, "
                 f"those at {format_point(first.point)} in {first.interpolation.limits}; they make "
                 "no belt together"
             )
@@ -531,12 +536,12 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
 def true_points(
     ensembles: Sequence[ToyEnsemble], ordering: str, bounds: Bounds | None
 ) -> tuple[FloatArray, Limits]:
-    """Truths of toys that make a belt together, (n, n_parameters), and the bounds of estimates.
+    """Truths of toys, shape (n, n_parameters), and the bounds of their estimates.
 
     Raises
     ------
     CalibrationError
-        If the toys make no belt together, or a truth is outside the bounds.
+        If the toys cannot make a belt together, or a truth is outside the bounds.
     """
     require_alike(ensembles, ordering)
     allowed = restricted(ensembles[0].interpolation.limits, bounds)
@@ -551,10 +556,11 @@ def true_points(
 
 
 def _maximum(ensemble: ToyEnsemble, bounds: Limits) -> tuple[FloatArray, FloatArray]:
-    everywhere = bounds == ensemble.interpolation.limits
-    extremum = (
-        ensemble.extremum if everywhere else ensemble.interpolation.extrema(ensemble.values, bounds)
-    )
+    """Estimates between bounds and Λ there, of each toy."""
+    if bounds == ensemble.interpolation.limits:
+        extremum = ensemble.extremum
+    else:
+        extremum = ensemble.interpolation.extrema(ensemble.values, bounds)
     return extremum.theta_hat, extremum.maximum
 
 
@@ -583,10 +589,9 @@ def accepted_ends(
         Lower end, its error, upper end, its error, one row for each level.
     """
     if ordering == "likelihood-ratio":
-        critical_values = [
-            critical_value(bounded_statistic(ensemble, bounds), level) for level in levels
-        ]
-        return [(0.0, 0.0, level.value, level.error) for level in critical_values]
+        statistic = bounded_statistic(ensemble, bounds)
+        critical_values = [critical_value(statistic, level) for level in levels]
+        return [(0.0, 0.0, c.value, c.error) for c in critical_values]
     theta_hat = bounded_estimates(ensemble, bounds)
     quantile = partial(_quantile, theta_hat, _pool_error(ensemble))
     rows = []
@@ -599,17 +604,18 @@ def accepted_ends(
 
 
 def _quantile(theta_hat: FloatArray, pool_error: float, share: float) -> tuple[float, float]:
-    # From its own side, each quantile leaves no more outside than its share.
+    """Quantile of the estimates and its error, with that of the pool."""
+    # A low quantile is taken from below, so that no more than its share of the toys is outside.
     quantile = (
         critical_value(theta_hat, share) if share > 0.5 else critical_value(-theta_hat, 1 - share)
     )
     value = quantile.value if share > 0.5 else -quantile.value
-    # All of the estimates at a bound: an atom, which the pool does not move.
+    # No error of the quantile: the estimates there are all at a bound, which the pool cannot move.
     pool_part = pool_error if quantile.error > 0 else 0.0
     return value, float(np.hypot(quantile.error, pool_part))
 
 
 def _pool_error(ensemble: ToyEnsemble) -> float:
-    """Standard deviation by which the fluctuation of the pool moves all estimates."""
+    """Standard error of the mean estimate that comes from the fluctuation of the finite pool."""
     of_toys = float(np.var(ensemble.theta_hat, ddof=1)) / ensemble.n_toys
     return float(np.sqrt(max(ensemble.mean_error**2 - of_toys, 0.0)))

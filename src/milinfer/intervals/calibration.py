@@ -1,20 +1,18 @@
 """Calibration of a surface: curvature (c_cicc) and bias, from pseudo-experiments.
 
-The calibrated surface is c(θ)·[Λ(m(θ)) − Λ(θ̂)].  m(θ) = E[θ̂] at truth θ undoes the bias and the
-response as functions of θ; c(θ) scales the curvature, by the Bartlett ratio ([AS], eq. 34) or
-so that the interval covers θ as often as it claims.  [AS] has one number for each of the two,
-found at θ = 0.  Because c belongs to the θ that is tested, not to the estimate, the coverage is
-right at every θ where toys were thrown, and the result is still a cost for iminuit.
+The calibrated surface is c(θ)·[Λ(m(θ)) − Λ(θ̂)].  m(θ) = E[θ̂] at truth θ corrects the bias and the
+response; c(θ) scales the curvature, by the Bartlett ratio ([AS], eq. 34) or so that the interval
+covers θ as often as it claims.  [AS] uses one number for each of the two, measured at θ = 0.  Here
+both are functions of the tested θ, not of the estimate: the coverage is then right at every θ at
+which toys were generated, and the result is still a cost for iminuit.
 
-Calibrations are made by :func:`milinfer.calibrate`, in ``calibration_fit``.  Calibrate on one set
-of events, measure coverage on another: :func:`milinfer.coverage` refuses the events used here.
+:func:`milinfer.calibrate`, in :mod:`milinfer.intervals.calibration_fit`, makes calibrations.
+Calibrate on one set of events and measure coverage on another: :func:`milinfer.coverage` refuses
+the events used here.
 
-Calibrations as a notebook shows them, and as an Arrow table: one row for each true point.
-
-Toys with calibrated surfaces: what belts and figures see of a corrected estimator.
-
-A belt of a biased surface works, but its critical values carry the whole bias, and move to first
-order with every fluctuation of the pool.  Of calibrated surfaces they are nearly those of χ².
+:func:`calibrated_toys` applies a calibration to the surfaces of toys.  A belt of a biased surface
+works, but its critical values contain the bias, which changes to first order with every fluctuation
+of the pool; the critical values of calibrated surfaces are nearly those of χ².
 """
 
 from __future__ import annotations
@@ -70,36 +68,36 @@ class Calibration:
     Parameters
     ----------
     tag
-        The model it belongs to.
+        Tag of the calibrated model.
     parameters
-        Names.
+        Names of the parameters.
     kind
-        Which of the two constants is applied.
+        Which of the two constants is applied: the one for coverage or the Bartlett ratio.
     correct
         ``"both"``, or the ``"scale"`` or the ``"bias"`` alone.
     points
-        True points at which toys were thrown, shape (n, n_parameters).
+        True points at which toys were generated, shape (n, n_parameters).
     c_bartlett, c_bartlett_error
         I_MLE / I_curv at each point (for several parameters by the n-th roots of the
         determinants), with bootstrap errors, shape (n,).
     cls
-        Confidence levels with a constant of their own.
+        Confidence levels, each with its own constant.
     c_coverage, c_coverage_error
-        The constants that give these coverages at each point, likewise, shape (n, n_cls).
+        Constants that give these coverages at each point, with bootstrap errors, shape (n, n_cls).
     log_scales
-        The function ln c(θ) that is applied, for each of `cls`, or one for all by Bartlett.
+        The function ln c(θ) that is applied: one for each of `cls`, or one for all by Bartlett.
     response
         E[θ̂] as a function of θ.
     n_events
-        Expected events of the datasets (with the rate term: at the first point).
+        Expected number of events of a dataset (with the rate term: at the first point).
     extended
         Whether Λ contains the rate term.
     n_toys
         Number of toys at each point.
     pool_ids
-        Sketches of the events used.
+        Fingerprints of the events used.
     limits
-        Range of each parameter that the surface can serve after correction.
+        Range of each parameter in which the corrected surface is defined.
     """
 
     tag: ModelTag
@@ -156,8 +154,8 @@ class Calibration:
 
         Columns: ``point.PARAMETER``; ``bias.PARAMETER`` and its ``_error``, of the smooth function;
         ``c_bartlett`` and ``c_bartlett_error``; for each confidence level, as ``68.27``,
-        ``c_coverage.LEVEL`` and its ``_error``, measured at the point, and ``c.LEVEL``, what is
-        applied there.
+        ``c_coverage.LEVEL`` and its ``_error``, measured at the point, and ``c.LEVEL``, the
+        constant that is applied there.
 
         Examples
         --------
@@ -246,7 +244,7 @@ class Calibration:
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Calibration:
-        """Make a calibration from the content of its file, which is also part of a belt's.
+        """Make a calibration from the content of its file; files of belts contain the same.
 
         Raises
         ------
@@ -258,7 +256,7 @@ class Calibration:
         return calibration
 
     def _require_consistent(self) -> None:
-        """Raise ``ValueError`` unless arrays and functions have the sizes that belong together."""
+        """Raise ``ValueError`` unless the sizes of arrays and functions agree."""
         n, p, n_cl = len(self.points), len(self.parameters), len(self.cls)
         require_shapes(
             {
@@ -350,7 +348,7 @@ class Calibration:
         return float(self.response.bias([theta])[0]), float(self.response.bias_error([theta])[0])
 
     def correct_estimate(self, theta_hat: ArrayLike) -> FloatArray:
-        """Bias-corrected estimates m⁻¹(θ̂), kept inside `limits`; of the shape of `theta_hat`."""
+        """Bias-corrected estimates m⁻¹(θ̂) inside `limits`, with the shape of `theta_hat`."""
         if self.correct == "scale":
             return np.asarray(theta_hat, dtype=np.float64)
         return self.response.invert(theta_hat, self.limits)
@@ -365,10 +363,10 @@ class Calibration:
     def end_errors(
         self, estimate: float, ends: Sequence[float], cl: float | None = None
     ) -> tuple[float, ...]:
-        """Standard errors that the calibration itself adds to the ends of an interval.
+        """Standard errors of the ends of an interval that come from the calibration alone.
 
-        They come from the finite number of toys and the finite pool: of the bias at the end, and of
-        c, which stretches the distance to the estimate by half of its relative error.
+        Its number of toys and its pool are finite.  The error of the bias moves the end, and c
+        stretches its distance from the estimate by half of the relative error of c.
 
         Parameters
         ----------
@@ -377,7 +375,7 @@ class Calibration:
         ends
             Ends of the interval.
         cl
-            Its confidence level.
+            Confidence level of the interval.
         """
         errors = []
         for end in ends:
@@ -392,8 +390,8 @@ class Calibration:
         Raises
         ------
         CalibrationError
-            If the toys are of another model or another kind of dataset, or θ is outside of
-            :attr:`limits`, where no calibrated interval reaches.
+            If the toys are of another model or another kind of dataset, or θ is outside
+            :attr:`limits`, which no calibrated interval leaves.
         """
         self.require_like(ensemble)
         point = np.asarray(theta, dtype=np.float64).reshape(1, -1)
@@ -418,12 +416,12 @@ class Calibration:
         return np.asarray(self.statistic(ensemble, truth, cl) <= threshold)
 
     def require_like(self, ensemble: ToyEnsemble) -> None:
-        """Raise unless toys are of the model and the kind of dataset calibrated.
+        """Raise unless toys are of the calibrated model and kind of dataset.
 
         Raises
         ------
         CalibrationError
-            If they are not.
+            If the model, the number of events or the use of the rate term differs.
         """
         if ensemble.tag != self.tag:
             raise CalibrationError(_another_model(self.tag, ensemble.tag, "toys"))
@@ -438,22 +436,23 @@ class Calibration:
             raise CalibrationError(msg)
 
     def __call__(self, cost: LikelihoodCost, cl: float | None = None) -> LikelihoodCost:
-        """The calibrated cost of a dataset.
+        """Calibrate the cost of a dataset.
 
         Parameters
         ----------
         cost
-            Of the dataset, not calibrated.
+            Cost of the dataset, not calibrated.
         cl
-            Confidence level of the intervals that will be taken; default: the first calibrated.
+            Confidence level of the intervals to come; default: the first calibrated.
 
         Raises
         ------
         CalibrationError
             If the cost has other parameters, belongs to another model (another training, bag size
-            or set of features), was calibrated before, has a rate term where the toys had none or
-            the other way round, a rate that is not that of the toys (to 0.1 %), or if its dataset
-            has another size than the toys: by more than a quarter and five standard deviations.
+            or set of features), is calibrated already, has no rate term though the toys had one,
+            has a rate that differs from that of the toys by more than 0.1 %, or if the size of its
+            dataset differs from that of the toys by more than a quarter and five standard
+            deviations.
         """
         if cost.parameters != self.parameters:
             msg = f"a calibration of {self.parameters} cannot serve a cost of {cost.parameters}"
@@ -486,7 +485,7 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class _Correction:
-    """The functions that a calibrated cost evaluates, at one point (n_parameters,)."""
+    """Functions that a calibrated cost evaluates, at one point of shape (n_parameters,)."""
 
     calibration: Calibration
     log_scale: SmoothPolynomial | None
@@ -515,7 +514,7 @@ class _Correction:
 
 
 def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
-    """Why a calibration does not serve a model, naming the first difference."""
+    """Message that a calibration is of another model, with the first difference."""
     differences = {
         "model": (mine.name, other.name),
         "bag size": (mine.events_in_bag, other.events_in_bag),
@@ -532,21 +531,21 @@ def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
 def calibrated_toys(
     calibration: Calibration, ensemble: ToyEnsemble, cl: float | None = None
 ) -> ToyEnsemble:
-    """The same toys with surfaces c(θ) [Λ(m(θ)) − Λ(θ̂)].
+    """Replace the surfaces of toys by the calibrated ones, c(θ) [Λ(m(θ)) − Λ(θ̂)].
 
     Parameters
     ----------
     calibration
-        Made for the model and the size of the toys.
+        Calibration for the model and the size of the toys.
     ensemble
-        Toys with surfaces as the model gives them.
+        Toys with the surfaces of the model.
     cl
-        Confidence level whose constant is taken; default: the first calibrated.
+        Confidence level whose constant is used; default: the first calibrated.
 
     Returns
     -------
     ToyEnsemble
-        With the calibration's limits as its range.
+        The toys with calibrated surfaces, in the limits of the calibration.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""How a calibration is found: means, Bartlett ratios and quantiles of toys at several points.
+"""Fit of a calibration: means, Bartlett ratios and quantiles of toys at several points.
 
-See :mod:`milinfer.intervals.calibration` for what it does to a surface.
+:mod:`milinfer.intervals.calibration` applies it to a surface.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
 
 __all__ = ["calibrate"]
 
-# Share of toys with their maximum at the edge of the range beyond which moments mean nothing.
+# With a larger share of the maxima at the edge of the range, moments of the estimates mean nothing.
 _MAX_AT_EDGE = 0.01
-# Shift of all toys by the fluctuation of their pool, in standard errors of an estimate, from which
-# on it is said: 6 % of coverage.
+# Warn if the fluctuation of the pool shifts all toys by more than this, in standard errors of an
+# estimate; half of one costs 6 % of coverage.
 _MAX_SHIFT = 0.5
 
 
@@ -50,27 +50,26 @@ def calibrate(
         ``"coverage"``: c gives the coverage `cl`, by the quantile of the test statistic at the
         bias-corrected truth.  ``"bartlett"``: c = I_MLE / I_curv, the same for all levels.
     cl
-        Confidence levels.  Where θ̂ is not Gaussian one constant cannot serve several.
+        Confidence levels.  Unless θ̂ is Gaussian, each needs a constant of its own.
     correct
-        ``"scale"`` leaves the estimate as it is, ``"bias"`` the curvature.
+        ``"both"``; ``"scale"`` leaves the estimate unchanged, ``"bias"`` the curvature.
     bias_degree, scale_degree
         Degrees of the bias and of ln c as polynomials in θ; default: the lowest that describe the
         toys.
     n_bootstrap, seed
-        For the errors of the constants.
+        Bootstrap samples for the errors of the constants, and their seed.
 
     Warns
     -----
     MilinferWarning
-        If the pool of the toys is so small that its fluctuation shifts them all by half of a
+        If the pool of the toys is so small that its fluctuation shifts all estimates by half of a
         standard error or more.
 
     Raises
     ------
     CalibrationError
-        If the toys do not belong together, they are too few for the levels, more than 1 % of them
-        have their maximum at the edge of the range, or the estimator does not follow θ (response
-        not positive).
+        If the toys are of different kinds or too few for the levels, more than 1 % of them have
+        their maximum at the edge of the range, or the response of the estimator is not positive.
 
     Examples
     --------
@@ -114,7 +113,7 @@ def calibrate(
         bartlett.append(_with_bootstrap(_bartlett_of(e), e.n_toys, n_bootstrap, rng))
         by_coverage.append(_with_bootstrap(_coverage_of(q, cls, names), e.n_toys, n_bootstrap, rng))
     c_bartlett, c_coverage = np.array(bartlett), np.array(by_coverage)
-    # What is fitted: one function for all levels, or one for each.
+    # One function is fitted for all levels by Bartlett, one for each level by coverage.
     chosen = c_bartlett if kind == "bartlett" else c_coverage
     log_scales = tuple(
         _smooth_scale(ensembles, names, points, chosen[:, 0, k], chosen[:, 1, k], scale_degree)
@@ -150,26 +149,29 @@ def _require_enough(
             "more, for errors"
         )
         raise CalibrationError(msg)
-    # A quantile with less than one toy beyond it, on average, is the largest of them.
+    # With less than one toy beyond it on average, a quantile would only be the largest toy.
     needed = int(np.ceil(max(1 / (1 - max(cls)), 1 / min(cls), 2) - 1e-6))
     fewest = min(ensembles, key=lambda e: e.n_toys)
     if fewest.n_toys < needed:
         msg = (
             f"{fewest.n_toys} toys of {fewest.model} at {format_point(fewest.point)} are too few "
-            f"for cl = {', '.join(f'{c:g}' for c in cls)}; throw {needed} or more, "
+            f"for cl = {', '.join(f'{c:g}' for c in cls)}; generate {needed} or more, "
             "better twenty times that"
         )
         raise CalibrationError(msg)
 
 
 def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
-    """The errors of the constants have the pool in them; intervals of the data have not."""
+    """Warn if the fluctuation of a small pool shifts the calibration.
+
+    The errors of the constants contain it, the intervals of the data do not.
+    """
     worst = max(ensembles, key=lambda e: e.n_events / e.n_effective)
     shift = float(np.sqrt(worst.n_events / worst.n_effective))
     if shift >= _MAX_SHIFT:
         msg = (
             f"the toys of {worst.model} at {format_point(worst.point)} have {worst.n_events:g} "
-            f"events from a pool that counts as {worst.n_effective:.0f}: its fluctuation shifts "
+            f"events from a pool of effectively {worst.n_effective:.0f}: its fluctuation shifts "
             f"all of them together by about {shift:.1f} standard errors, and the calibration with "
             f"them; use {20 * worst.n_events:.0f} events or more"
         )
@@ -222,7 +224,7 @@ def _smooth_scale(
     errors: FloatArray,
     degree: int | None,
 ) -> SmoothPolynomial:
-    """Ln c(θ); the finite pools make the spread of the estimates, and so c, uncertain as well."""
+    """Fit ln c(θ), with the errors from the finite pools, which make the spread uncertain."""
     covariance = np.diag((errors / scales) ** 2) + spread_covariance(ensembles)
     single = len(np.unique(points, axis=0)) == 1
     return fit_smooth(
@@ -230,7 +232,7 @@ def _smooth_scale(
         points,
         np.log(scales),
         covariance,
-        # Beyond the calibration points the constant is not known; keep that of the nearest.
+        # Beyond the calibration points there is no measurement; use the constant of the nearest.
         beyond="flat",
         degree=0 if single else degree,
     )
@@ -242,7 +244,7 @@ def _limits(
     points: FloatArray,
     names: tuple[str, ...],
 ) -> tuple[tuple[float, float], ...]:
-    """Range of each parameter that m(θ) maps into the range of the surface, one to one."""
+    """Range of each parameter in which m(θ) is one to one and inside the range of the surface."""
     low, high = np.array(surface).T
     centre = np.clip(points.mean(axis=0), low, high)
     determinants = np.linalg.det(response.jacobian(points))

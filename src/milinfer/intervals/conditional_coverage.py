@@ -1,9 +1,9 @@
-"""Where intervals fail: coverage as a function of what the data show, and of θ.
+"""Coverage as a function of a property of the dataset, and as a smooth function of θ.
 
-An interval that covers on average may cover too often for datasets that look precise and too rarely
-for others.  :func:`conditional_coverage` measures coverage in bins of a property of the dataset;
-:func:`coverage_function` fits it as a smooth function of θ to toys thrown at many truths, one or
-more at each, as in Dalmasso et al., arXiv:2107.03920 (LF2I).
+An interval with the right coverage on average may cover too often for datasets that look precise
+and too rarely for others.  :func:`conditional_coverage` measures coverage in bins of a property of
+the dataset; :func:`coverage_function` fits it as a smooth function of θ to toys at many truths, one
+or more at each, as in Dalmasso et al., arXiv:2107.03920 (LF2I).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["ConditionalCoverage", "CoverageFunction", "conditional_coverage", "c
 
 By = Literal["curvature", "estimate", "events"]
 _NEWTON_STEPS = 50
-# Condition of the information from which on a logistic fit runs away.
+# Condition number of the information beyond which a logistic fit diverges.
 _SINGULAR = 1e12
 
 
@@ -42,17 +42,17 @@ class ConditionalCoverage(NamedTuple):
     Parameters
     ----------
     method, by, cl
-        Which interval, which property, which level.
+        Name of the interval method, of the property, and the confidence level.
     edges
-        Of the bins, shape (n_bins + 1,).
+        Edges of the bins, shape (n_bins + 1,).
     centres
         Mean of the property in each bin.
     coverage, low, high
-        With Clopper–Pearson 68.27 % intervals.
+        Coverage in each bin, with its Clopper–Pearson 68.27 % interval.
     n_toys
-        In each bin.
+        Number of toys in each bin.
     p_value
-        Of the hypothesis that all bins have the coverage of all toys together.
+        p-value of the hypothesis that all bins have the coverage of all toys together.
     """
 
     method: str
@@ -112,9 +112,9 @@ class CoverageFunction(NamedTuple):
     Parameters
     ----------
     logit
-        The fitted polynomial of ln p/(1−p).
+        Fitted polynomial for ln p/(1−p).
     cl
-        Level claimed.
+        Claimed confidence level.
     """
 
     logit: SmoothPolynomial
@@ -143,24 +143,24 @@ def conditional_coverage(
     Parameters
     ----------
     ensembles
-        Toys of one model, from events that did not tune the method.
+        Toys of one model, from events that were not used to tune the method.
     method
-        What makes the intervals; None takes the surface at its word.
+        Calibration or belt that makes the intervals; None: asymptotic intervals (Wilks).
     cl
         Confidence level.
     by
-        ``"curvature"`` of the surface at its maximum (how precise the dataset believes to be),
-        ``"estimate"`` less the truth, number of ``"events"``, or a function of an ensemble that
-        gives one number for each toy.  In several parameters a function is needed.
+        ``"curvature"`` of the surface at its maximum (the precision that it claims), ``"estimate"``
+        minus the truth, number of ``"events"``, or a function of an ensemble that gives one number
+        for each toy.  Several parameters need a function.
     n_bins
-        Of equal content.
+        Number of bins, of equal content.
     name
-        Of the method.
+        Name of the method.
 
     Raises
     ------
     CalibrationError
-        If the toys tuned the method, or the property is the same for all.
+        If the events of the toys tuned the method, or the property is the same for all toys.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def conditional_coverage(
         raise CalibrationError(msg)
     index, n = _bin_counts(value, edges)
     if np.any(n == 0):
-        # Of a whole number, quantiles in between make bins that hold none.
+        # Quantiles between two whole numbers make bins that are empty.
         edges = np.append(edges[:-1][n > 0], edges[-1])
         index, n = _bin_counts(value, edges)
     k = np.bincount(index, covered, len(edges) - 1)
@@ -249,18 +249,19 @@ def coverage_function(
     method, cl
         See :func:`conditional_coverage`.
     degree
-        Of the polynomial of the logit in θ.
+        Degree of the polynomial in θ for the logit.
 
     Raises
     ------
     CalibrationError
-        If the toys tuned the method.
+        If the events of the toys tuned the method.
     FitError
         If all toys cover or none does, or the truths do not determine the polynomial.
 
     Examples
     --------
-    See ``tests/test_conditional.py`` for a surface whose coverage is a known function of θ.
+    See ``tests/intervals/test_conditional_coverage.py`` for a surface whose coverage is a known
+    function of θ.
     """
     require_one_kind(ensembles)
     interval_method = Asymptotic() if method is None else method
@@ -278,7 +279,7 @@ def coverage_function(
         distinct = len(np.unique(points, axis=0))
         msg = (
             f"{k.sum():.0f} of {n.sum():.0f} toys at {distinct} truths cover: that does "
-            f"not determine a polynomial of degree {degree}; throw toys at more truths"
+            f"not determine a polynomial of degree {degree}; generate toys at more truths"
         )
         raise FitError(msg)
     coefficients = np.zeros(len(basis))
@@ -289,8 +290,8 @@ def coverage_function(
         if np.linalg.cond(information) > _SINGULAR:
             msg = (
                 f"{k.astype(int).tolist()} of {n.astype(int).tolist()} toys cover at the truths: a "
-                f"polynomial of degree {degree} describes that with infinite coefficients; throw "
-                "more toys, or lower the degree"
+                f"polynomial of degree {degree} describes that with infinite coefficients; "
+                "generate more toys, or lower the degree"
             )
             raise FitError(msg)
         step = np.linalg.solve(information, design.T @ (k - n * p))

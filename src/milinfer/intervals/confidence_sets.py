@@ -1,14 +1,13 @@
-"""Confidence sets: where a function of the parameters says "accepted".
+"""Confidence sets of one parameter, confidence regions of two, and minima inside physical bounds.
 
-A Neyman construction gives a function h(θ) of the data, not positive where θ is accepted.  The
-accepted values may be one interval, several or none; this module finds and describes them.
+A Neyman construction gives a function h(θ) of the data that is not positive where θ is accepted.
+The accepted values may be one interval, several or none: :func:`confidence_set` scans a grid and
+refines the ends.  In two parameters :func:`confidence_region` narrows a grid to the accepted points
+and draws their outlines.
 
-Confidence regions in two parameters: a grid that closes in, and outlines.
-
-Minimum of a cost inside physical bounds.
-
-Minuit transforms parameters with limits, which makes a minimum *at* a limit hard to reach exactly;
-a confidence belt needs it to the rounding error, as its pseudo-experiments have it.
+:func:`bounded_minimum` finds the lowest −2 ln L inside bounds.  Minuit transforms parameters with
+limits, so that it hardly reaches a minimum *at* a limit exactly; a confidence belt needs it to the
+rounding error, because that is how its pseudo-experiments are fitted.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class ConfidenceSet:
     Parameters
     ----------
     parameter
-        Its name.
+        Name of the parameter.
     cl
         Confidence level.
     intervals
@@ -62,7 +61,8 @@ class ConfidenceSet:
     errors
         Standard error of each end from the finite number of toys; 0 at a bound.
     at_bound
-        For each end, whether it is that of the belt or a physical bound: the set may go on there.
+        For each end, whether it is an end of the belt or a physical bound; beyond an end of the
+        belt, more values may be accepted.
     estimate
         Maximum-likelihood estimate inside the physical bounds.
 
@@ -154,14 +154,14 @@ class ConfidenceRegion:
     Parameters
     ----------
     parameters
-        Their names.
+        Names of the parameters.
     cl
         Confidence level.
     axes
         Grid of each parameter, shapes (n_x,) and (n_y,).
     excess
         q(θ) − c(θ) on the grid, shape (n_x, n_y); accepted where it is not positive, NaN where the
-        critical value is not known.
+        critical value is unknown.
     contours
         Outlines of the region, each of shape (n_vertices, 2), closed (the last vertex is the first)
         unless they run into the edge of the grid.
@@ -213,7 +213,7 @@ class ConfidenceRegion:
 
     @property
     def at_bound(self) -> bool:
-        """Whether the region reaches the edge of the grid, or of where c(θ) is known."""
+        """Whether the region reaches the edge of the grid, or of the range of c(θ)."""
         finite = np.isfinite(self.excess)
         core = finite.copy()
         core[[0, -1], :] = core[:, [0, -1]] = False
@@ -231,8 +231,8 @@ class ConfidenceRegion:
     def projection(self, parameter: str) -> tuple[tuple[float, float], ...]:
         """Intervals of one parameter for which some value of the other is accepted.
 
-        They cover at least as often as the region does.  Ends are interpolated between points of
-        the grid.
+        Their coverage is at least that of the region.  Ends are interpolated between points of the
+        grid.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class ConfidenceRegion:
 
 
 def _between(axis: FloatArray, excess: FloatArray, inside: int, outside: int) -> float:
-    """Linear zero of the excess between two neighbours; the inner one at the edge of the grid."""
+    """Zero of the excess between two neighbours, linear; at the edge of the grid the inner one."""
     if not 0 <= outside < len(axis) or not np.isfinite(excess[outside]):
         return float(axis[inside])
     share = excess[inside] / (excess[inside] - excess[outside])
@@ -274,8 +274,9 @@ def accepted_runs(accepted: ArrayLike) -> list[tuple[int, int]]:
 
 
 def _last_accepted(excess: Callable[[float], float], inside: float, outside: float) -> float:
-    # Bisection on "accepted", where a root finder would stop at the first zero: with enumerated
-    # outcomes h is exactly 0 on whole stretches, and jumps at their ends.
+    """Accepted value next to the end of an interval, by bisection."""
+    # A root finder would stop at the first zero, but for enumerated outcomes h is exactly 0 on
+    # stretches, and jumps at their ends.
     for _ in range(60):
         middle = (inside + outside) / 2
         if middle in (inside, outside):
@@ -298,14 +299,14 @@ def confidence_set(
     Parameters
     ----------
     excess
-        h(θ), not positive where θ is accepted; it may jump, and stay at 0.
+        h(θ), not positive where θ is accepted; it may jump, and be 0 on a whole stretch.
     grid
-        Ascending values at which to look; intervals and gaps narrower than its steps may be missed.
-        Its ends are those of the belt or physical bounds.
+        Ascending values at which h is evaluated; intervals and gaps narrower than its steps may be
+        missed.  The first and the last are the ends of the belt or physical bounds.
     parameter, cl, estimate
         As in :class:`ConfidenceSet`.
     error
-        Standard error of h(θ); that of an end is this over the slope of h there.
+        Standard error of h(θ); the error of an end is this over the slope of h there.
 
     Examples
     --------
@@ -338,7 +339,7 @@ def confidence_set(
     )
 
 
-# Grids that each look at where the last one found accepted points.
+# Number of times that the grid is narrowed to the accepted points.
 _ZOOMS = 4
 
 
@@ -362,7 +363,7 @@ def confidence_region(
     parameters, estimate, cl
         As in :class:`~milinfer.intervals.confidence_sets.ConfidenceRegion`.
     n_grid
-        Points of the last grid in each parameter; the ones that find the region have half of them.
+        Points of the last grid in each parameter; the earlier grids have half as many.
 
     Examples
     --------
@@ -382,9 +383,8 @@ def confidence_region(
         low = np.clip(estimate, limits[:, 0], limits[:, 1])
         inside_points = np.vstack([box[:, 0] + accepted_index * steps, low])
         # Two steps of margin, so that the outline is inside.
-        next_box = np.stack(
-            [inside_points.min(axis=0) - 2 * steps, inside_points.max(axis=0) + 2 * steps], axis=1
-        )
+        lowest, highest = inside_points.min(axis=0), inside_points.max(axis=0)
+        next_box = np.stack([lowest - 2 * steps, highest + 2 * steps], axis=1)
         next_box = np.clip(next_box, limits[:, :1], limits[:, 1:])
         ratio = np.max(np.diff(next_box) / np.diff(box))
         box = next_box
@@ -413,7 +413,7 @@ def _scan(
 def _outlines(axes: list[FloatArray], excess: FloatArray) -> tuple[FloatArray, ...]:
     from contourpy import FillType, contour_generator
 
-    # The filled region rather than the line of level 0: closed along a bound, too.
+    # Contours of the filled region, unlike the line of level 0, are closed also along a bound.
     masked = np.ma.masked_invalid(excess.T)
     generator = contour_generator(
         axes[0], axes[1], masked, name="serial", fill_type=FillType.OuterOffset
@@ -428,7 +428,7 @@ def _outlines(axes: list[FloatArray], excess: FloatArray) -> tuple[FloatArray, .
     )
 
 
-# Points in each parameter at which the minimum is looked for first, by number of parameters.
+# Points in each parameter of the scan for the minimum, by number of parameters.
 _SCAN = {1: 401, 2: 31}
 
 
@@ -458,14 +458,14 @@ def cost_value(observed: LikelihoodCost | Surface | BoxSurface, theta: FloatArra
 def bounded_minimum(
     observed: LikelihoodCost | Surface | BoxSurface, bounds: Limits
 ) -> BoundedMinimum:
-    """Lowest −2 ln L inside bounds, the global one as far as a scan finds it.
+    """Lowest −2 ln L inside bounds, from a scan that is refined around its lowest point.
 
     Parameters
     ----------
     observed
         A cost, or a surface alone.
     bounds
-        Of each parameter, inside the range of the surface.
+        Bounds of each parameter, inside the range of the surface.
 
     Examples
     --------
@@ -486,7 +486,7 @@ def bounded_minimum(
     else:
         theta = _local_minimum(observed, bounds, points[best])
     value = cost_value(observed, theta)
-    # At a bound the optimiser stops a little inside of it; the scan has the point itself.
+    # The optimiser stops a little inside a bound; the scan contains the bound itself.
     if values[best] <= value:
         return BoundedMinimum(points[best], float(values[best]))
     return BoundedMinimum(theta, value)

@@ -1,13 +1,8 @@
-"""Feldman–Cousins intervals of a counting experiment and of a Gaussian with a bounded mean.
+"""Feldman–Cousins intervals for counting experiments, by enumeration of the outcomes.
 
-G. J. Feldman and R. D. Cousins, Phys. Rev. D 57 (1998) 3873, physics/9711021.  The same critical
-values and confidence sets as everywhere in this package, with enumerated outcomes in the place of
-pseudo-experiments.
-
-Neyman constructions over outcomes that can be enumerated, without pseudo-experiments.
-
-Counts, or a measured value in fine steps: the probability of every outcome is known, the critical
-values are exact, and every outcome has its confidence set once and for all.
+G. J. Feldman and R. D. Cousins, Phys. Rev. D 57 (1998) 3873, physics/9711021.  Critical values and
+confidence sets are those of the rest of this package, but the probability of every outcome is
+known: the critical values are exact, and no pseudo-experiments are needed.
 """
 
 from __future__ import annotations
@@ -27,8 +22,8 @@ from milinfer.utils.display import brief
 __all__ = ["EnumeratedBelt", "belt_from_outcomes", "feldman_cousins"]
 
 
-# Backgrounds above the given one at which a longer interval is looked for, and their step: upper
-# ends are a saw-tooth in the background, with teeth narrower than the first.
+# Range of larger backgrounds in which a longer interval is searched for, and its step: upper ends
+# are a saw-tooth in the background, with teeth narrower than the range.
 _TOOTH, _TOOTH_STEP = 3.0, 0.02
 
 
@@ -37,7 +32,7 @@ def feldman_cousins(
 ) -> ConfidenceSet:
     """Confidence interval of a Poisson signal μ ≥ 0 over a known background (§IV.A, tables II–IX).
 
-    Where the accepted μ have a gap, the interval includes it, as in the paper.
+    If the accepted μ have a gap, the interval includes it, as in the paper.
 
     Parameters
     ----------
@@ -48,10 +43,10 @@ def feldman_cousins(
     cl
         Confidence level; the discreteness of counts makes the coverage larger.
     monotone
-        Lengthen the interval so that its upper end does not rise with the background, as the
-        tables of the paper do: it is then the highest upper end for this background or more
-        of it.  Matters for counts far below the background, such as n = 0 at 3.0, where the
-        construction alone ends at 0.95 and the table at 1.08.
+        Lengthen the interval so that its upper end does not rise with the background, as in the
+        tables of the paper: it is then the highest upper end for this background or a larger
+        one.  This matters for counts far below the background: for n = 0 at 3.0 the construction
+        alone ends at 0.95, the table at 1.08.
 
     Raises
     ------
@@ -93,6 +88,7 @@ def feldman_cousins(
 
 
 def _counts(mu: FloatArray, n: int, background: float, cl: float) -> EnumeratedBelt:
+    """Belt at values of μ, for all counts up to `n` and up to what μ makes likely."""
     most = max(n, int(poisson.isf(1e-12, float(mu.max()) + background))) + 2
     counts = np.arange(most + 1, dtype=np.float64)
     expected = mu + background
@@ -106,10 +102,11 @@ def _log_poisson(n: FloatArray, mean: FloatArray) -> FloatArray:
 
 
 def _tip(n: int, background: float, cl: float, mu: float, lowest: float) -> float:
-    """Highest μ of the wedge of accepted (background, μ) that holds a point.
+    """Highest μ of the wedge of accepted (background, μ) that contains a point.
 
-    Its upper edge falls with the background, slower than its lower one, which has slope −1 (the
-    critical value depends on their sum); the wedge is thus narrowest where it is highest.
+    The upper edge of the wedge falls with the background, slower than the lower one, which has
+    slope −1 (the critical value depends on their sum); so the wedge is narrowest where it is
+    highest.
     """
     step = _TOOTH_STEP
     while step > 1e-5:
@@ -124,6 +121,7 @@ def _tip(n: int, background: float, cl: float, mu: float, lowest: float) -> floa
 
 
 def _hull(disjoint: ConfidenceSet) -> ConfidenceSet:
+    """One interval from the lowest to the highest accepted value."""
     return replace(
         disjoint,
         intervals=((disjoint.low, disjoint.high),),
@@ -145,9 +143,9 @@ class EnumeratedBelt:
     statistic
         q of every outcome at every point, shape (n_outcomes, n_points).
     critical
-        c at every point, shape (n_points,); an outcome with q = c is accepted.
+        Critical value c at every point, shape (n_points,); an outcome with q = c is accepted.
     estimates
-        Point of the highest likelihood of every outcome, shape (n_outcomes,).
+        Point with the highest likelihood for every outcome, shape (n_outcomes,).
     coverage
         Probability of the accepted outcomes at every point, at least `cl`, shape (n_points,).
     """
@@ -164,7 +162,7 @@ class EnumeratedBelt:
 
     @property
     def excess(self) -> FloatArray:
-        """How far q is above c, shape (n_outcomes, n_points); accepted where not positive."""
+        """Q − c, shape (n_outcomes, n_points); not positive where a point is accepted."""
         return self.statistic - self.critical
 
     @property
@@ -173,7 +171,7 @@ class EnumeratedBelt:
         return np.asarray(self.statistic <= self.critical)
 
     def confidence_set(self, outcome: int, parameter: str = "mu") -> ConfidenceSet:
-        """The set of an outcome; its ends are the outermost accepted of the points."""
+        """Confidence set of an outcome; its ends are the outermost accepted points."""
         runs = accepted_runs(self.accepted[outcome])
         last = len(self.points) - 1
         return ConfidenceSet(
@@ -204,14 +202,14 @@ def belt_from_outcomes(
     log_best
         Highest ln L of every outcome over the physical values, shape (n_outcomes,).
     probability
-        Of every outcome at every point, shape (n_points, n_outcomes); rows sum to 1.
+        Probability of every outcome at every point, shape (n_points, n_outcomes); rows sum to 1.
     cl
         Confidence level.
 
     Raises
     ------
     CalibrationError
-        If shapes do not fit, or the outcomes are not all (a row does not sum to 1 within 1e-6).
+        If shapes do not fit, or outcomes are missing (a row does not sum to 1 within 1e-6).
 
     Examples
     --------

@@ -1,10 +1,8 @@
-"""How often intervals contain the truth: coverage, as a function of θ, for every method.
+"""Coverage: how often intervals contain the truth, for every method and at several truths.
 
-Coverage is measured on toys from events that did not tune the method; toys of the tuning events are
-refused.  Every number has a binomial error and the error from the finite pool of events, and a
-method is judged at all truths together.
-
-Measured coverages: a number with its errors; those of several methods at several truths.
+Coverage is measured with toys from events that were not used to tune the method; toys of the tuning
+events are refused.  Every coverage has a binomial error and an error from the finite pool of
+events, and a method is judged at all truths together.
 """
 
 from __future__ import annotations
@@ -43,23 +41,23 @@ __all__ = [
 ]
 
 
-# By which the truth is moved to see how the coverage depends on it, in standard deviations of θ̂.
+# Step of the truth that gives the slope of the coverage, in standard deviations of θ̂.
 _STEP = 0.25
 
 
 class IntervalMethod(Protocol):
-    """What makes intervals: a calibration, a belt, or the asymptotic formula."""
+    """Maker of intervals: a calibration, a belt, or the asymptotic formula."""
 
     @property
     def pool_ids(self) -> tuple[str, ...]:
-        """Sketches of the events that tuned it."""
+        """Fingerprints of the events that tuned it."""
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
         """Whether the interval of each toy contains its truth, shape (n_toys,)."""
 
 
 class Asymptotic:
-    """{θ: 2 [Λ(θ̂) − Λ(θ)] ≤ quantile of χ²}, the surface taken at its word.
+    """Asymptotic intervals, {θ: 2 [Λ(θ̂) − Λ(θ)] ≤ quantile of χ²} (Wilks).
 
     Examples
     --------
@@ -69,7 +67,7 @@ class Asymptotic:
 
     @property
     def pool_ids(self) -> tuple[str, ...]:
-        """No events tuned it."""
+        """Empty: no events tuned it."""
         return ()
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
@@ -94,13 +92,14 @@ def coverage(
     ensemble
         Toys at the truth.
     method
-        What makes the intervals, tuned on other events; None takes the surface at its word.
+        Calibration or belt that makes the intervals, tuned on other events; None: asymptotic
+        intervals (Wilks).
     cl
-        Confidence level claimed.
+        Claimed confidence level.
     name
-        Of the method; default: its class.
+        Name of the method; default: its class.
     warn_of_pool
-        Whether to warn of a pool that is too small.
+        Whether to warn if the pool is too small.
 
     Raises
     ------
@@ -110,7 +109,7 @@ def coverage(
     Warns
     -----
     MilinferWarning
-        If the pool of events is too small for the precision that the number of toys claims.
+        If the error from the finite pool of events exceeds the statistical error of the toys.
 
     Examples
     --------
@@ -151,9 +150,9 @@ def coverage(
 
 
 def _pool_shift(ensemble: ToyEnsemble, method: IntervalMethod, cl: float) -> float:
-    """Change of the coverage when the pool shifts all estimates by its standard error.
+    """Change of the coverage if the pool shifts all estimates by its standard error.
 
-    Of first order where intervals are biased: their coverage has a slope in θ there.
+    It is of first order for biased intervals, whose coverage has a slope in θ.
     """
     estimates = ensemble.theta_hat.reshape(ensemble.n_toys, -1)
     spread = estimates.std(axis=0, ddof=1)
@@ -166,7 +165,7 @@ def _pool_shift(ensemble: ToyEnsemble, method: IntervalMethod, cl: float) -> flo
             try:
                 ends.append((step, float(method.contains_truth(moved, cl).mean())))
             except (CalibrationError, ParameterError):
-                # Beyond the range of a belt or a calibration: the slope to the other side, then.
+                # Beyond the range of a belt or a calibration: take the slope to the other side.
                 ends.append((0.0, float(method.contains_truth(ensemble, cl).mean())))
         (left, low), (right, high) = ends
         slope[k] = (high - low) / (right - left) if right > left else np.nan
@@ -182,29 +181,29 @@ def coverage_scan(
     warn_of_pool: bool = True,
     on_row: Callable[[int], None] | None = None,
 ) -> CoverageScan:
-    """Coverage of several methods on the same toys at several truths.
+    """Measure the coverage of several methods on the same toys at several truths.
 
     Parameters
     ----------
     ensembles
         Toys of one model at different truths.
     methods
-        By name; None takes the surface at its word.
+        Interval methods by name; None: asymptotic intervals (Wilks).
     cls
         Confidence levels.
     warn_of_pool
-        Whether to warn, once, of pools that are too small; see :func:`coverage`.
+        Whether to warn, once, if pools are too small; see :func:`coverage`.
     on_row
         Called with 1 after each coverage.
 
     Raises
     ------
     CalibrationError
-        If the toys do not belong together, or tuned one of the methods.
+        If the toys are of different kinds, or their events tuned one of the methods.
 
     Examples
     --------
-    See :func:`coverage` for one truth, and ``benchmarks/interval_coverage.py`` for a whole scan.
+    See :func:`coverage` for one truth, and ``benchmarks/interval_coverage.py`` for a full scan.
     """
     require_one_kind(ensembles)
     rows = []
@@ -220,7 +219,7 @@ def coverage_scan(
 
 
 def warn_of_pools(rows: Sequence[Coverage]) -> None:
-    """Warn, once, if the pools of events are too small for what the numbers of toys claim.
+    """Warn, once, if finite pools of events add larger errors than the numbers of toys do.
 
     Examples
     --------
@@ -228,7 +227,7 @@ def warn_of_pools(rows: Sequence[Coverage]) -> None:
     >>> warn_of_pools([row])
     """
     claimed = np.array([binomial_errors(r.cl, r.n_toys) for r in rows])
-    # Models of bags do not know their pool error: nothing is compared then.
+    # The pool error of models of bags is unknown (NaN), and compares as not larger.
     excess = np.array([r.pool_error for r in rows]) / claimed
     bad = np.flatnonzero(excess > 1)
     if not len(bad):
@@ -236,9 +235,10 @@ def warn_of_pools(rows: Sequence[Coverage]) -> None:
     k = int(bad[np.argmax(excess[bad])])
     worst = rows[k]
     msg = (
-        f"{worst.model}, {worst.method} at {format_point(worst.point)}: {worst.n_toys} toys claim "
-        f"a coverage to {claimed[k]:.2%}, but the pool of events that they share may shift it by "
-        f"{worst.pool_error:.2%} ({len(bad)} of {len(rows)} coverages are such); use a larger pool"
+        f"{worst.model}, {worst.method} at {format_point(worst.point)}: the statistical error of "
+        f"the coverage from {worst.n_toys} toys is {claimed[k]:.2%}, but the shared pool of events "
+        f"adds up to {worst.pool_error:.2%} ({len(bad)} of {len(rows)} coverages affected); use a "
+        "larger pool"
     )
     warnings.warn(msg, MilinferWarning, stacklevel=3)
 
@@ -254,15 +254,15 @@ def require_other_events(ensemble: ToyEnsemble, pool_ids: Sequence[str], method:
     require_unseen_toys([ensemble])
     if any(share_events(ensemble.pool_id, other) for other in pool_ids):
         msg = (
-            f"these toys of {ensemble.model} at {format_point(ensemble.point)} come from the same "
-            f"events that tuned the calibration ({method}): what they say of it means nothing; "
-            "draw them from other events"
+            f"these toys of {ensemble.model} at {format_point(ensemble.point)} were drawn from "
+            f"the same events that were used for the calibration ({method}), so they cannot test "
+            "it; draw them from other events"
         )
         raise CalibrationError(msg)
 
 
 def binomial_errors(cl: float, n: ArrayLike) -> FloatArray:
-    """Binomial standard error of a coverage that is as claimed.
+    """Binomial standard error of a coverage whose true value is the claimed one.
 
     Examples
     --------
@@ -279,20 +279,19 @@ class Coverage(NamedTuple):
     Parameters
     ----------
     model, method
-        Whose intervals.
+        Names of the model and of the interval method.
     point
         The truth.
     cl
-        Confidence level claimed.
+        Claimed confidence level.
     coverage, error
-        What was measured, with the binomial error sqrt(p(1−p)/n).
+        Measured coverage p, with the binomial error sqrt(p(1−p)/n).
     low, high
         Clopper–Pearson 68.27 % interval.
     n_toys
         Number of toys.
     pool_error
-        How far the fluctuation of the finite pool of events may shift this number; NaN where it is
-        not known.
+        How far the fluctuation of the finite pool of events may shift this number; NaN if unknown.
     """
 
     model: str
@@ -313,12 +312,12 @@ class Coverage(NamedTuple):
 
     @property
     def pull(self) -> float:
-        """Deviation from what is claimed, in binomial errors of the claim."""
+        """Deviation from the claimed coverage, in binomial errors of the claim."""
         return (self.coverage - self.cl) / float(binomial_errors(self.cl, self.n_toys))
 
     @property
     def total_pull(self) -> float:
-        """The same in errors of toys and pool, added in quadrature where the latter is known."""
+        """Deviation in errors of toys and pool, added in quadrature if the latter is known."""
         toys = float(binomial_errors(self.cl, self.n_toys))
         pool = 0.0 if np.isnan(self.pool_error) else self.pool_error
         return (self.coverage - self.cl) / float(np.hypot(toys, pool))
@@ -392,16 +391,16 @@ class CoverageScan:
     def chi2(self, method: str, cl: float) -> tuple[float, int, float]:
         """χ² of all truths against the claim, degrees of freedom and p-value.
 
-        Errors are those of toys and pool, where the latter is known.  Toys at different truths from
-        one pool share its fluctuation: the mean of χ²/n is one all the same, but it varies more
-        than that of as many independent numbers.
+        Errors are those of toys and, if known, of the pool.  Toys at different truths from one pool
+        share its fluctuation: the mean of χ²/n is still one, but it varies more than for as many
+        independent numbers.
         """
         pulls = np.array([r.total_pull for r in self.of(method, cl)])
         value = float(pulls @ pulls)
         return value, len(pulls), float(chi2.sf(value, len(pulls)))
 
     def outside(self, method: str, cl: float, sigmas: float = 2.0) -> tuple[Coverage, ...]:
-        """Rows further from the claim than so many errors of toys and pool."""
+        """Rows that differ from the claim by more than `sigmas` errors of toys and pool."""
         return tuple(r for r in self.of(method, cl) if abs(r.total_pull) > sigmas)
 
     header = ("method", "level", "truths", "lowest", "highest", "χ²/n", "p-value", "beyond 2σ")
@@ -457,7 +456,7 @@ class CoverageScan:
         return tuples_table(Coverage, self.rows, ["pull", "total_pull"])
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Plain numbers, for JSON; None where the error of the pool is not known."""
+        """Plain numbers, for JSON; None if the error of the pool is unknown."""
         return [
             {
                 **r._asdict(),

@@ -1,15 +1,14 @@
 """Critical values of a test statistic, and how they depend on the parameters.
 
 A Neyman construction accepts the values θ whose test statistic is not above its critical value
-c(θ), the quantile of the statistic over pseudo-experiments at θ.  This module takes the quantiles,
-with the error that a finite number of pseudo-experiments leaves, and continues them between the
-points at which they are known.
+c(θ), the quantile of the statistic over pseudo-experiments at θ.  :func:`critical_value` is this
+quantile with its error from the finite number of pseudo-experiments.  :class:`InterpolatedCurve`
+and :func:`smooth_curve` continue quantiles between the points at which they were taken.
 
-Critical values from one pseudo-experiment at each of many parameter values.
-
-Belts in several parameters would need pseudo-experiments at very many points.  A quantile
-regression learns c(θ) from a single one at each θ drawn over the range (Dalmasso, Izbicki and Lee,
-arXiv:2002.10399; "Likelihood-free frequentist inference", arXiv:2107.03920, algorithm 1).
+Belts in several parameters would need pseudo-experiments at very many points.
+:func:`quantile_regression` learns c(θ) from a single one at each θ drawn over the range (Dalmasso,
+Izbicki and Lee, arXiv:2002.10399; "Likelihood-free frequentist inference", arXiv:2107.03920,
+algorithm 1).
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ __all__ = [
 ]
 
 
-# Sums of probabilities round; what is this close to the confidence level has reached it.
+# A sum of probabilities this close to the confidence level has reached it, but for rounding.
 _ROUNDING = 1e-12
-# Of a polynomial that is to describe critical values by itself.
+# Highest degree of a polynomial that is chosen automatically for critical values.
 MAX_DEGREE = 6
 
 
 class CriticalValue(NamedTuple):
-    """A quantile of a statistic and its standard error (0 where the probabilities are exact)."""
+    """A quantile of a statistic and its standard error (0 for exact probabilities)."""
 
     value: float
     error: float
@@ -69,19 +68,19 @@ def critical_value(
     Parameters
     ----------
     statistic
-        Shape (n,).
+        Test statistic of each pseudo-experiment or outcome, shape (n,).
     cl
         Confidence level, between 0 and 1.
     weights
         Exact probabilities of enumerated outcomes, shape (n,), instead of pseudo-experiments.  The
-        accepted outcomes then hold at least `cl`: more for discrete ones, which makes the test
-        conservative.
+        accepted outcomes then have a probability of at least `cl`; more if they are discrete, which
+        makes the test conservative.
 
     Raises
     ------
     CalibrationError
-        If the statistic is empty or not finite, `cl` is not a probability, the weights are none, or
-        there are too few pseudo-experiments for an error.
+        If the statistic is empty or not finite, `cl` or the weights are not probabilities, or there
+        are too few pseudo-experiments for an error.
 
     Examples
     --------
@@ -112,7 +111,9 @@ def critical_value(
     spread = np.sqrt(n * cl * (1 - cl))
     if n * cl - spread < 1 or n * cl + spread > n:
         need = int(np.ceil(max(cl / (1 - cl), (1 - cl) / cl))) + 2
-        msg = f"{n} toys are too few for the error of the {cl:.2%} quantile; throw {need} or more"
+        msg = (
+            f"{n} toys are too few for the error of the {cl:.2%} quantile; generate {need} or more"
+        )
         raise CalibrationError(msg)
     ordered = np.sort(q)
     rank = int(np.ceil(n * cl * (1 - _ROUNDING)))
@@ -123,13 +124,13 @@ def critical_value(
 class CriticalCurve(Protocol):
     """Critical value as a function of the parameters.
 
-    Both methods take θ of shape (m,) for one parameter, or (m, n_parameters), give shape (m,), and
-    raise a ParameterError where the critical value is not known.
+    Both methods take θ of shape (m,) for one parameter, or (m, n_parameters), return shape (m,),
+    and raise a ParameterError outside `limits`.
     """
 
     @property
     def limits(self) -> Limits:
-        """Range of each parameter in which it is known."""
+        """Range of each parameter in which it is defined."""
 
     def __call__(self, theta: ArrayLike) -> FloatArray:
         """Critical values."""
@@ -146,7 +147,7 @@ def _points(theta: ArrayLike, limits: Limits) -> FloatArray:
     if outside.any():
         msg = (
             f"the critical value at θ = {points[outside][0]} is not known: its range is {limits}; "
-            "throw toys at points further out"
+            "generate toys at points further out"
         )
         raise ParameterError(msg)
     return np.clip(points, low, high)
@@ -154,15 +155,15 @@ def _points(theta: ArrayLike, limits: Limits) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class InterpolatedCurve:
-    """Critical values between the points where they are known, linear.
+    """Linear interpolation of critical values between points.
 
-    With several parameters linear over the triangles of Delaunay.  The error is interpolated, too;
+    In several parameters it is linear over Delaunay triangles.  The error is interpolated as well;
     half-way between two points this is more than their independent errors give.
 
     Parameters
     ----------
     points
-        Shape (n, n_parameters).
+        Points with a critical value, shape (n, n_parameters).
     values, errors
         Critical values at the points, and their errors, shape (n,).
 
@@ -180,7 +181,7 @@ class InterpolatedCurve:
     def __post_init__(self) -> None:
         n, n_parameters = self.points.shape
         if len(np.unique(self.points, axis=0)) < n or n < n_parameters + 1:
-            msg = f"{n} points do not span {n_parameters} parameter(s), or one of them comes twice"
+            msg = f"{n} points do not span {n_parameters} parameter(s), or one is listed twice"
             raise CalibrationError(msg)
 
     @property
@@ -216,7 +217,7 @@ class InterpolatedCurve:
 
 @dataclass(frozen=True, eq=False)
 class PolynomialCurve:
-    """Critical value as a polynomial in θ, known in the box where it was fitted.
+    """Critical value as a polynomial in θ, defined in the box in which it was fitted.
 
     Parameters
     ----------
@@ -267,11 +268,11 @@ def smooth_curve(
     Parameters
     ----------
     parameters
-        Names.
+        Names of the parameters.
     points
-        Shape (n, n_parameters).
+        Points with a critical value, shape (n, n_parameters).
     values, errors
-        Shape (n,).
+        Critical values at the points, and their errors, shape (n,).
     degree
         Total degree; default: the lowest, up to 6, that describes the values
         (:func:`~milinfer.utils.smooth_polynomials.fit_smooth`).
@@ -281,8 +282,8 @@ def smooth_curve(
     Raises
     ------
     CalibrationError
-        If there are too few points for the degree, an error is not positive, or the logarithm is
-        wanted of a value that is not.
+        If there are too few points for the degree, or an error, or for the logarithm a value, is
+        not positive.
 
     Examples
     --------
@@ -293,8 +294,8 @@ def smooth_curve(
     """
     if not np.all(errors > 0) or (logarithmic and not np.all(values > 0)):
         msg = (
-            "smooth needs critical values and errors above 0, which they are not where toys "
-            "pile up at a bound; use smooth=None"
+            "smooth needs critical values and errors above 0, which they are not if toys pile up "
+            "at a bound; use smooth=None"
         )
         raise CalibrationError(msg)
     target, sigma = (np.log(values), errors / values) if logarithmic else (values, errors)
@@ -310,7 +311,7 @@ def smooth_curve(
     return PolynomialCurve(fitted, logarithmic)
 
 
-# What is smaller than this, relative to the quantile of all toys, is as good as 0.
+# A statistic smaller than this, relative to the quantile of all toys, counts as 0.
 _TINY = 1e-6
 
 
@@ -332,20 +333,20 @@ def quantile_regression(
     the quantiles a bandwidth above and below (Hendricks and Koenker; bandwidth of Hall and
     Sheather), so that it is right where the scale of q depends on θ.
 
-    Whether a degree is enough says the rank-score test (Gutenbrunner, Jurečková, Koenker and
-    Portnoy, J. Nonparametr. Stat. 2 (1993) 307; weighted by density as Koenker and Machado, JASA 94
-    (1999) 1296): the toys above and below the fit must not go with the terms of the next two
-    degrees, of which one is even and one is odd.  ``polynomial.chi2`` and ``ndf`` of the result are
-    those of this test.
+    The rank-score test tells whether a degree is enough (Gutenbrunner, Jurečková, Koenker and
+    Portnoy, J. Nonparametr. Stat. 2 (1993) 307; weighted by density as in Koenker and Machado, JASA
+    94 (1999) 1296): whether a toy is above or below the fit must not be correlated with the terms
+    of the next two degrees, of which one is even and one is odd.  ``polynomial.chi2`` and ``ndf``
+    of the result are those of this test.
 
     Parameters
     ----------
     parameters
-        Names.
+        Names of the parameters.
     theta
         Parameters of each pseudo-experiment, shape (n,) or (n, n_parameters).
     statistic
-        Its test statistic at its own θ, shape (n,).
+        Test statistic of each pseudo-experiment at its θ, shape (n,).
     cl
         Confidence level.
     degree
@@ -354,7 +355,7 @@ def quantile_regression(
     logarithmic
         Fit ln c, which keeps c positive, rather than c.
     limits
-        Range of each parameter that θ was drawn from; by default that of `theta`.
+        Range of each parameter from which θ was drawn; default: the range of `theta`.
 
     Returns
     -------
@@ -401,26 +402,27 @@ def quantile_regression(
             return PolynomialCurve(fitted(d + 1), logarithmic)
     msg = (
         f"no polynomial below degree {MAX_DEGREE} in {', '.join(parameters)} describes the "
-        f"{cl:.2%} quantile, as near a physical bound; throw many toys at each of a grid of points "
-        "instead (mil.neyman)"
+        f"{cl:.2%} quantile, as near a physical bound; generate many toys at each of a grid of "
+        "points instead (mil.neyman)"
     )
     raise CalibrationError(msg)
 
 
 def _logarithm(q: FloatArray, cl: float) -> FloatArray:
-    # A fit sees only whether a toy is above or below: all that is next to 0 may be one number.
+    """Logarithm of a statistic, with all values next to 0 set to one small number."""
+    # The fit depends only on whether a toy is above or below it.
     tiny = _TINY * float(np.quantile(q, cl))
     if not tiny > 0:
         msg = (
             f"the {cl:.2%} quantile of the statistic is not above 0, and has no logarithm; take a "
-            "higher cl, or throw many toys at each of a grid of points (mil.neyman)"
+            "higher cl, or generate many toys at each of a grid of points (mil.neyman)"
         )
         raise CalibrationError(msg)
     return np.log(np.maximum(q, tiny))
 
 
 def _fit(zero: SmoothPolynomial, points: FloatArray, q: FloatArray, cl: float) -> SmoothPolynomial:
-    """Fit of one degree, with the χ² of the next two."""
+    """Fit a polynomial of one degree; its χ² tests the terms of the next two degrees."""
     design = zero.terms(points)
     n, n_terms = design.shape
     half = min(_hall_sheather(n, cl), (1 - cl) / 2, cl / 2)
@@ -428,20 +430,20 @@ def _fit(zero: SmoothPolynomial, points: FloatArray, q: FloatArray, cl: float) -
         distinct, need = len(np.unique(points, axis=0)), int(np.ceil(5 * n_terms / half))
         msg = (
             f"{n} toys at {distinct} true values are too few for a polynomial of {n_terms} terms "
-            f"at cl = {cl:.2%}; throw {need} or more, each at a value of its own"
+            f"at cl = {cl:.2%}; generate {need} or more, each at its own value"
         )
         raise CalibrationError(msg)
     coefficients, scores = _pinball(design, q, cl)
     rise = design @ (_pinball(design, q, cl + half)[0] - _pinball(design, q, cl - half)[0])
-    # Fitted quantiles may cross in corners with few toys: their density is then not known, and a
-    # floor keeps them from dominating.
+    # Fitted quantiles may cross in corners with few toys, where the density is then unknown; a
+    # floor keeps these toys from dominating.
     density = 2 * half / np.maximum(rise, 1e-2 * np.median(np.abs(rise)))
     weighted = design * density[:, None]
     bread = np.linalg.inv(weighted.T @ design)
     covariance = cl * (1 - cl) * bread @ (design.T @ design) @ bread
     higher = PolynomialBasis(zero.basis.parameters, zero.basis.degree + 2)
     terms = replace(zero, basis=higher).terms(points)[:, n_terms:]
-    # What the fit itself may take up of them says nothing.
+    # Remove the part of these terms that the fit itself can absorb.
     terms = terms - design @ (bread @ (weighted.T @ terms))
     directions, sizes, _ = np.linalg.svd(terms, full_matrices=False)
     directions = directions[:, sizes > 1e-9 * np.sqrt(n)]
@@ -463,7 +465,7 @@ def _hall_sheather(n: int, cl: float) -> float:
 
 
 def _pinball(design: FloatArray, q: FloatArray, cl: float) -> tuple[FloatArray, FloatArray]:
-    """Coefficients, and the dual: 1 for toys above the fit, 0 below, between for those on it."""
+    """Coefficients, and the dual: 1 for toys above the fit, 0 below, in between for those on it."""
     solved = linprog(
         -q, A_eq=design.T, b_eq=(1 - cl) * design.sum(axis=0), bounds=(0, 1), method="highs"
     )

@@ -1,17 +1,18 @@
-"""What an estimator makes of the data: response, effective information, Bartlett ratio.
+"""Information of an estimator: response, effective information, Bartlett ratio, relative widths.
 
-I_MLE = 1/Var(θ̂) flatters an estimator that is pulled towards the middle.  Cramér–Rao for a biased
-estimator gives I_eff = R²/Var(θ̂) with the response R = dE[θ̂]/dθ; every claim about sensitivity
-uses I_eff.  I_curv = E[−d²T/dθ²] at θ̂ is what the surface itself claims ([AS], eq. 17).
+I_MLE = 1/Var(θ̂) is too large for an estimator that is pulled towards the middle.  Cramér–Rao for a
+biased estimator gives I_eff = R²/Var(θ̂) with the response R = dE[θ̂]/dθ; every claim about
+sensitivity uses I_eff.  I_curv = E[−d²T/dθ²] at θ̂ is the information that the surface itself claims
+([AS], eq. 17).
 
 At the true value an exact surface obeys the Bartlett identities: the score dΛ/dθ has mean zero, and
-its variance is the mean of −d²Λ/dθ², and both are the Fisher information.  A surface of the wrong
-scale s has the variance s² times and the curvature s times too large, so the two tell a wrong scale
-from lost information, which I_eff alone does not.
+its variance and the mean of −d²Λ/dθ² both equal the Fisher information.  For a surface of the wrong
+scale s the variance is s² times too large, the curvature s times, so the two distinguish a wrong
+scale from lost information; I_eff alone does not.
 
-Information in one parameter or several, and relative to a reference on the same toys.
-
-Information and widths of each method over those of a reference on the same toys.
+:func:`information` measures these in one parameter, :func:`information_matrix` in several.
+:func:`relative_information`, :func:`information_ratios` and :func:`relative_widths` compare methods
+with a reference on the same toys.
 """
 
 from __future__ import annotations
@@ -49,18 +50,18 @@ __all__ = [
 class Information(NamedTuple):
     """Information of one estimator about one parameter, for datasets of `n_events`.
 
-    Errors are standard errors.  Those of all that is divided by R² or multiplied by it contain the
-    error of the response; those of means over toys (`info_curv`, `curv_truth`, `score_mean`)
-    contain the fluctuation of the finite pool, as
-    :attr:`milinfer.toys.ensemble.ToyEnsemble.mean_error`, and those of variances that of
-    :attr:`~milinfer.toys.ensemble.ToyEnsemble.pool_variance_error`, where it is known.
+    Errors are standard errors.  Errors of quantities with a factor or divisor R² contain the error
+    of the response; errors of means over toys (`info_curv`, `curv_truth`, `score_mean`) contain the
+    fluctuation of the finite pool, as :attr:`milinfer.toys.ensemble.ToyEnsemble.mean_error` does,
+    and errors of variances contain
+    :attr:`~milinfer.toys.ensemble.ToyEnsemble.pool_variance_error`, if it is known.
 
     Parameters
     ----------
     theta
         True value of the toys.
     n_events, n_toys
-        Events in a toy, and toys.
+        Number of events in a toy, and number of toys.
     info_mle, info_mle_error
         1/Var(θ̂) ([AS], §C.2).
     response, response_error
@@ -68,13 +69,13 @@ class Information(NamedTuple):
     info_eff, info_eff_error
         R²/Var(θ̂), to compare with the Fisher information.
     info_width, info_width_error
-        R² over the squared half-width of the central 68.27 % of θ̂: it does not care for tails.
-        Error from the bootstrap.
+        R² over the squared half-width of the central 68.27 % of θ̂, which ignores tails; error from
+        the bootstrap.
     info_curv, info_curv_error
         E[−d²Λ/dθ²] at θ̂.
     bartlett_ratio, bartlett_ratio_error
-        I_curv/I_eff, 1 where intervals have the right width.  Curvature and spread come from the
-        same toys, so the error is from a joint bootstrap of both.
+        I_curv/I_eff, 1 if intervals have the right width.  Curvature and spread come from the same
+        toys, so the error is from a joint bootstrap of both.
     score_mean, score_mean_error
         E[dΛ/dθ] at the truth: 0 (first Bartlett identity).
     info_score, info_score_error
@@ -159,22 +160,23 @@ def information(
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> Information:
-    """Measure information, response and Bartlett identities on toys.
+    """Measure information, response and Bartlett identities with toys.
 
     Parameters
     ----------
     at
         Toys at the true value in question.
     ensembles
-        Toys at neighbouring values (`at` may be among them), which give the response; none: the
+        Toys at neighbouring values (`at` may be among them), which give the response; if empty, the
         response is taken as 1, with no error.
     n_bootstrap, seed
-        Resamplings of the toys, for the errors of `info_width` and `bartlett_ratio`.
+        Number and seed of the bootstrap samples of the toys, for the errors of `info_width` and
+        `bartlett_ratio`.
 
     Raises
     ------
     CalibrationError
-        If estimates have no spread.
+        If the estimates have no spread.
 
     Examples
     --------
@@ -195,11 +197,11 @@ def information(
     if not (variance > 0 and half_width > 0):
         msg = (
             f"{at.model}: most estimates at {at.truth:g} are alike, of mean {theta_hat.mean():g}; "
-            "a spread that is zero has no information: look whether maxima lie at the edge of the "
+            "a spread of zero has no information: check whether the maxima lie at the edge of the "
             "range"
         )
         raise CalibrationError(msg)
-    # The pool makes spreads uncertain, too; for models of bags it is not known by how much.
+    # The finite pool makes spreads uncertain as well; for models of bags by an unknown amount.
     pool = float(np.nan_to_num(at.pool_variance_error))
     relative = float(np.hypot(variance_error / variance, pool))
     relative_response = 2 * response_error / response
@@ -210,7 +212,7 @@ def information(
     widths, products = np.empty(n_bootstrap), np.empty(n_bootstrap)
     for k in range(n_bootstrap):
         drawn = rng.integers(at.n_toys, size=at.n_toys)
-        # A mean moves as if the finite pool were drawn anew, too: it does so by a factor.
+        # Scale the shift of the mean, as if the finite pool were drawn anew as well.
         curved = info_curv + (curvature[drawn].mean() - info_curv) * np.sqrt(1 + at.reuse)
         widths[k] = _half_width(theta_hat[drawn])
         products[k] = curved * np.var(theta_hat[drawn], ddof=1)
@@ -251,7 +253,7 @@ def information(
 
 
 def _mean_with_error(values: FloatArray, reuse: float) -> tuple[float, float]:
-    """Mean over toys and its standard error, with that of the finite pool behind them."""
+    """Mean over toys and its standard error, which contains that of the finite pool."""
     return float(values.mean()), float(values.std(ddof=1) * np.sqrt((1 + reuse) / len(values)))
 
 
@@ -281,7 +283,7 @@ class InformationMatrix(NamedTuple):
     Parameters
     ----------
     parameters
-        Names, in the order of the matrices.
+        Names of the parameters, in the order of the matrices.
     response
         dE[θ̂_j]/dθ_k, shape (P, P).
     info_eff
@@ -289,7 +291,7 @@ class InformationMatrix(NamedTuple):
     info_curv
         E[−∂²Λ/∂θ_j∂θ_k] at θ̂, shape (P, P).
     response_error, info_eff_error, info_curv_error
-        Of each element.
+        Standard error of each element.
     """
 
     parameters: tuple[str, ...]
@@ -332,8 +334,21 @@ _MATRICES = ("info_eff", "info_curv")
 class RelativeInformation(NamedTuple):
     """Information of an estimator over that of a reference on the same toys.
 
-    In several parameters the ratio is that of the P-th roots of the determinants: the volume of a
-    confidence region, as a length.
+    In P parameters the information is the P-th root of the determinant, which goes with the volume
+    of a confidence region.
+
+    Parameters
+    ----------
+    ratio, ratio_error
+        I_eff over I_eff of the reference.
+    width_ratio, width_ratio_error
+        The same from the central 68.27 % widths of the estimates, which ignore tails.
+    response, response_error
+        Response of the estimator; in several parameters the mean of the diagonal.
+    bartlett_ratio, bartlett_ratio_error
+        I_curv/I_eff of the estimator.
+    bartlett_difference, bartlett_difference_error
+        That ratio minus the one of the reference.
     """
 
     ratio: float
@@ -372,9 +387,9 @@ def information_matrix(
         that span the parameters.  The response is the slope of a linear fit to the mean estimates:
         place neighbours symmetrically.  Its error includes the fluctuation of the finite pools.
     n_bootstrap
-        Resamplings of the toys.
+        Number of bootstrap samples of the toys.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Raises
     ------
@@ -423,8 +438,8 @@ def relative_information(
 ) -> RelativeInformation:
     """Compare an estimator with a reference on the same toys.
 
-    The toys are resampled together, so that what both have in common (the toys, and the finite
-    pools behind them) drops out of the error of the ratio.
+    The toys are resampled together, so that the fluctuations that both have in common (of the toys
+    and of the finite pools) drop out of the error of the ratio.
 
     Parameters
     ----------
@@ -432,7 +447,7 @@ def relative_information(
         Toys of two models at the same points, from one run of :meth:`milinfer.toys.toys.Toys.run`
         each; the first at the point in question, see :func:`information_matrix`.
     n_bootstrap, seed
-        Of the bootstrap.
+        Number of bootstrap samples, and their seed.
 
     Raises
     ------
@@ -482,7 +497,7 @@ def relative_information(
 
 
 def _toys_of(e: ToyEnsemble) -> tuple[object, ...]:
-    """What tells toys apart."""
+    """Key of an ensemble: equal for the same toys."""
     return e.point, e.pool_id, e.pieces, e.n_toys, e.n_events, e.poisson
 
 
@@ -495,7 +510,7 @@ def _require_spanning(ensembles: Sequence[ToyEnsemble]) -> None:
 
 
 def _size(matrix: FloatArray) -> float:
-    """P-th root of the determinant; NaN where a matrix is not positive."""
+    """P-th root of the determinant; NaN if it is not positive."""
     determinant = float(np.linalg.det(matrix))
     return determinant ** (1 / len(matrix)) if determinant > 0 else float("nan")
 
@@ -508,7 +523,7 @@ class _Draw(NamedTuple):
 
 
 def _bootstrap_sample(ensembles: Sequence[ToyEnsemble], rng: np.random.Generator) -> list[_Draw]:
-    """A bootstrap sample of each ensemble; those of one pool share its fluctuation."""
+    """Draw a bootstrap sample of each ensemble; ensembles of one pool share its fluctuation."""
     pools: dict[str, FloatArray] = {}
     draws = []
     for e in ensembles:
@@ -547,10 +562,10 @@ def _estimates(ensemble: ToyEnsemble, index: IntArray | None) -> FloatArray:
 
 
 def _mean(ensemble: ToyEnsemble, drawn: FloatArray, pool: FloatArray | None) -> FloatArray:
-    """Mean estimate; that of a bootstrap sample moves as if the finite pool were drawn anew too.
+    """Mean estimate; of a bootstrap sample, as if the finite pool were drawn anew as well.
 
-    See :mod:`milinfer.toys.ensemble`.  Without known influences a pool shifts the mean by as much
-    as ``n_toys · reuse`` toys would.
+    See :mod:`milinfer.toys.ensemble`.  If the influence of its events is unknown, the shift of the
+    toys is scaled by ``sqrt(1 + reuse)`` instead.
     """
     centre = _estimates(ensemble, None).mean(axis=0)
     moved = drawn.mean(axis=0) - centre
@@ -571,9 +586,9 @@ class InformationRatio(NamedTuple):
     Parameters
     ----------
     name, reference
-        Methods.
+        Names of the method and of the reference.
     ratio, error
-        I_eff over I_eff, with the error of a bootstrap of the common toys.
+        Ratio of the two I_eff, with the error of a bootstrap of the common toys.
     """
 
     name: str
@@ -583,12 +598,12 @@ class InformationRatio(NamedTuple):
 
 
 class RelativeWidth(NamedTuple):
-    r"""Width of an interval of right size, as a ratio.
+    r"""Width of an interval with the right coverage, relative to a reference.
 
     Parameters
     ----------
     name
-        Method.
+        Name of the method.
     ratio, error
         :math:`\sqrt{I_\mathrm{eff}^\mathrm{ref}/I_\mathrm{eff}}`, with the error of a
         bootstrap of the common toys.
@@ -608,23 +623,23 @@ def information_ratios(
 ) -> tuple[InformationRatio, ...]:
     """I_eff of all methods over that of one of them.
 
-    The ratio is that of what :func:`milinfer.information` says of either; what both have in common,
-    the toys and the pools behind them, drops out of its error.
+    The ratio is that of the results of :func:`milinfer.information`; fluctuations that both have in
+    common, of the toys and of the pools, drop out of its error.
 
     Parameters
     ----------
     toys
-        By method: ensembles at the truth in question (first) and at neighbouring ones, all methods
-        on the same toys.
+        Ensembles of each method, by name, at the truth in question (first) and at neighbouring
+        ones, all methods on the same toys.
     reference
-        One of the methods.
+        Name of one of the methods.
     n_bootstrap, seed
-        Of the errors.
+        Number of bootstrap samples for the errors, and their seed.
 
     Raises
     ------
     CalibrationError
-        If the reference is no method, or the toys are not the same.
+        If the reference is not among the methods, or the toys are not the same.
 
     Examples
     --------
@@ -660,20 +675,20 @@ def relative_widths(
     n_bootstrap: int = 100,
     seed: int = 0,
 ) -> tuple[RelativeWidth, ...]:
-    r"""Widths of all methods over that of the histogram of most information.
+    r"""Widths of all methods over that of the histogram with the most information.
 
-    A width is :math:`1/\sqrt{I_\mathrm{eff}}`: what an interval has that covers as often as it
-    claims, whatever its method says by itself.
+    A width is :math:`1/\sqrt{I_\mathrm{eff}}`: the width of an interval that covers as often as it
+    claims, whatever width the method itself claims.
 
     Parameters
     ----------
     toys
-        By method: ensembles at the truth in question (first) and at neighbouring ones, all methods
-        on the same toys.
+        Ensembles of each method, by name, at the truth in question (first) and at neighbouring
+        ones, all methods on the same toys.
     histograms
-        Which methods are histograms; the best is chosen on these toys.
+        Names of the methods that are histograms; the best is chosen on these toys.
     n_bootstrap, seed
-        Of the errors.
+        Number of bootstrap samples for the errors, and their seed.
 
     Raises
     ------

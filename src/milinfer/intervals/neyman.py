@@ -1,11 +1,10 @@
-"""Belts from many toys at each point of a grid of true values.
+"""Construction of belts: many toys at each point of a grid, or one toy at each of many points.
 
-Belts from one toy at each of many true points, by quantile regression.
-
-A belt from points needs a grid of them, and enough toys at each for a quantile of its own.  Where
-accepted values change smoothly with θ, neighbours lend each other their toys: truths may be drawn
-at random, from a prior or a design, and some 2000 toys serve all of the range.  Toys for toys a
-smoothed grid (:func:`milinfer.neyman`) is no less precise where its polynomial is right.
+:func:`neyman` needs a grid of true points, and enough toys at each for a quantile.
+:func:`regression_belt` uses quantile regression: if the accepted values change smoothly with θ,
+toys at neighbouring points determine them together.  Truths may then be drawn at random, from a
+prior or a design, and some 2000 toys serve the full range.  For the same number of toys a smoothed
+grid is equally precise, if its polynomial is right.
 """
 
 from __future__ import annotations
@@ -42,27 +41,28 @@ def neyman(
     Parameters
     ----------
     ensembles
-        Toys of one model, one ensemble for each true point.  One or a few toys at each of very many
-        are for :func:`~milinfer.intervals.neyman.regression_belt`.
+        Toys of one model, one ensemble for each true point.  For one or a few toys at each of very
+        many points use :func:`~milinfer.intervals.neyman.regression_belt`.
     cl
         Confidence levels.
     ordering
         ``"likelihood-ratio"``: Feldman and Cousins (Phys. Rev. D 57 (1998) 3873, eq. 4.1), with the
         statistic q(θ) = 2 [max Λ − Λ(θ)]; the only one for several parameters.  ``"central"``:
         between the quantiles (1 − cl)/2 and (1 + cl)/2 of θ̂.  ``"upper"``: upper limits, θ̂ above
-        its quantile 1 − cl.  ``"lower"``: lower limits, likewise.
+        its quantile 1 − cl.  ``"lower"``: lower limits, θ̂ below its quantile cl.
     bounds
         Physical bounds inside the range of the surface, ``(low, high)`` of the one parameter or of
-        each; an infinite end is that of the range.  The maximum is taken between them.
+        each; for an infinite end, the range of the surface is used.  The maximum is searched
+        between the bounds.
     smooth
-        Fit the critical values by a polynomial of this degree in θ (of ln c, where all are above
-        0), which averages their Monte-Carlo errors over the points.  ``"auto"`` takes the lowest
-        degree that describes them (p-value of 5 %), and interpolates where none up to 6 does, as
-        near a physical bound.  None interpolates.
+        Fit the critical values by a polynomial of this degree in θ (of ln c, if all are above 0),
+        which averages their Monte-Carlo errors over the points.  ``"auto"`` takes the lowest degree
+        that describes them (p-value of 5 %), and interpolates if none up to 6 does, as near a
+        physical bound.  None interpolates.
     calibration
-        Of the model, applied to toys and datasets first.  A belt needs none to cover; but that of a
-        biased surface carries the bias in its critical values, and moves to first order with every
-        fluctuation of the pool of events, where that of a calibrated one does not.
+        Calibration of the model, applied to toys and datasets first.  A belt covers without one;
+        but the critical values of a biased surface contain the bias, and change to first order with
+        every fluctuation of the pool of events, while those of a calibrated one do not.
 
     Returns
     -------
@@ -73,8 +73,8 @@ def neyman(
     Raises
     ------
     CalibrationError
-        If the toys do not belong together, there are too few of them or of their points, a point is
-        outside the bounds, or the ordering cannot be.
+        If the toys are of different kinds, there are too few of them or of their points, a point is
+        outside the bounds, or the ordering is unknown or needs one parameter.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def neyman(
         pool_ids += calibration.pool_ids
     points, allowed = true_points(ensembles, ordering, bounds)
     if len(np.unique(points, axis=0)) < len(points):
-        msg = f"a true point comes twice among {points.tolist()}; join its toys with + first"
+        msg = f"a true point is listed twice in {points.tolist()}; join its toys with + first"
         raise CalibrationError(msg)
     first = ensembles[0]
     ends = np.array([accepted_ends(e, levels, ordering, allowed) for e in ensembles])
@@ -120,7 +120,7 @@ def neyman(
         pool_ids=pool_ids,
         calibration=calibration,
     )
-    # Curves that cannot be made should not wait for the first dataset.
+    # Fail here rather than at the first dataset if a curve cannot be made.
     for level in levels:
         _ = belt.critical(level) if ordering == "likelihood-ratio" else belt.acceptance(level)
     return belt
@@ -128,7 +128,7 @@ def neyman(
 
 # Points in each parameter at which the ends are listed, by number of parameters.
 _LISTED = {1: 21, 2: 5}
-# Surfaces whose maxima are sought at once: bounds the memory.
+# Number of surfaces whose maxima are searched at once, which bounds the memory.
 _BLOCK = 1000
 
 
@@ -146,26 +146,26 @@ def regression_belt(
     Parameters
     ----------
     ensembles
-        Toys of one model, as ``Toys.scan(models, truths, n_toys=1)`` throws them; 2000 truths drawn
-        evenly over a box are a good start in one parameter, 5000 in two.
+        Toys of one model, as from ``Toys.scan(models, truths, n_toys=1)``; 2000 truths drawn evenly
+        over a box are a good start in one parameter, 5000 in two.
     cl, ordering, bounds, calibration
         As for :func:`milinfer.neyman`.
     degree
-        Of the polynomial in θ (of ln c for likelihood-ratio ordering), or ``"auto"``: for each end
-        and level one more than the lowest, up to 6, that leaves no trend in which toys are
-        accepted; see :func:`~milinfer.intervals.critical_values.quantile_regression`.
+        Degree of the polynomial in θ (of ln c for likelihood-ratio ordering), or ``"auto"``: for
+        each end and level one more than the lowest, up to 6, for which the acceptance of toys shows
+        no trend; see :func:`~milinfer.intervals.critical_values.quantile_regression`.
 
     Returns
     -------
     Belt
-        Known in the box that the truths span, with the errors of the regression: those of the
-        number of toys, larger towards the ends of the range and where truths are sparse; for
-        orderings by θ̂ also that of the finite pool, which moves all of its estimates.
+        Belt in the box that the truths span.  Its errors are those of the regression: of the number
+        of toys, larger towards the ends of the range and where truths are sparse; for orderings by
+        θ̂ also that of the finite pool, which moves all of its estimates.
 
     Raises
     ------
     CalibrationError
-        If the toys do not belong together, there are too few of them, a truth is outside the
+        If the toys are of different kinds, there are too few of them, a truth is outside the
         bounds, or no polynomial describes the accepted values, as near a physical bound.
 
     Examples
@@ -238,11 +238,11 @@ def regression_belt(
 def _estimates_and_statistic(
     ensembles: Sequence[ToyEnsemble], theta: FloatArray, bounds: Limits
 ) -> tuple[FloatArray, FloatArray]:
-    """θ̂ between the bounds and likelihood-ratio statistic at its own truth, of every toy."""
+    """Estimate between the bounds, and likelihood-ratio statistic at the truth, of every toy."""
     grid = ensembles[0].interpolation
     for e in ensembles:
         if not np.array_equal(e.interpolation.grid, grid.grid):
-            msg = f"toys of {e.model} know Λ at different points; they make no belt together"
+            msg = f"toys of {e.model} have Λ at different points; they make no belt together"
             raise CalibrationError(msg)
     values = np.concatenate([e.values for e in ensembles])
     truth = theta[:, 0] if theta.shape[1] == 1 else theta
@@ -262,7 +262,7 @@ def _add_pool_error(
     theta: FloatArray,
     estimates: FloatArray,
 ) -> PolynomialCurve:
-    """Add the error of the finite pool, which moves all estimates together, to a constant."""
+    """Add the error of the pool, which moves all estimates together, to the constant term."""
     terms = curve.polynomial.terms(theta)
     mean = terms @ np.linalg.lstsq(terms, estimates, rcond=None)[0]
     share = float(np.mean([e.n_events / e.n_effective for e in ensembles]))
@@ -274,7 +274,7 @@ def _add_pool_error(
 def _ends_at(
     curves: Sequence[PolynomialCurve | None], points: FloatArray, open_end: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Ends and errors at points, each of shape (n, n_cl)."""
+    """Ends of the accepted values at points and their errors, each of shape (n, n_cl)."""
     n = len(points)
     values = [np.full(n, open_end) if c is None else c(points) for c in curves]
     errors = [np.zeros(n) if c is None else c.error(points) for c in curves]

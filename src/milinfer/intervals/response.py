@@ -2,7 +2,7 @@
 
 A regularised network pulls its estimates towards the middle, and a curved model has a bias of order
 1/N: E[θ̂] = m(θ) is measured with toys at several truths.  The response is dm/dθ, the bias is
-m(θ) − θ, and m⁻¹ undoes both, at every θ and not at θ = 0 alone ([AS], eq. 35).
+m(θ) − θ, and m⁻¹ corrects both, at every θ and not only at θ = 0 ([AS], eq. 35).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _NEWTON_STEPS = 50
 class Response:
     """m(θ) = E[θ̂], one smooth function for each component of the estimate.
 
-    Arrays of parameter values have shape (m, n_parameters), or (m,) for one parameter; so have the
-    results.
+    Arrays of parameter values, and results, have shape (m, n_parameters), or (m,) for one
+    parameter.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Response:
         return slopes + np.eye(self.n_parameters)
 
     def mean_at(self, point: FloatArray) -> FloatArray:
-        """E[θ̂] at one point (n_parameters,), of its shape; faster than :meth:`mean`."""
+        """E[θ̂] at one point, both of shape (n_parameters,); faster than :meth:`mean`."""
         mean: FloatArray = point + np.array([s.at(point) for s in self.shifts])
         return mean
 
@@ -82,7 +82,7 @@ class Response:
         )
 
     def invert(self, theta_hat: ArrayLike, limits: Sequence[tuple[float, float]]) -> FloatArray:
-        """Bias-corrected estimates m⁻¹(θ̂), kept inside `limits`."""
+        """Bias-corrected estimates m⁻¹(θ̂) inside `limits`."""
         target = np.asarray(theta_hat, dtype=np.float64).reshape(-1, self.n_parameters)
         low, high = np.array(limits, dtype=np.float64).T
         theta = np.clip(target, low, high)
@@ -108,7 +108,7 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     ensembles
         Toys of one model at different true points.
     degree
-        Of the bias as a polynomial in θ; default: the lowest from 1 on that describes the toys.
+        Degree of the bias as a polynomial in θ; default: the lowest from 1 that describes the toys.
         With a single truth the response is taken as 1 and only the shift is fitted ([AS], eq. 35).
 
     Raises
@@ -119,7 +119,7 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     Warns
     -----
     MilinferWarning
-        If a curved fit turns around among the truths; it is then replaced by a linear one.
+        If a curved fit is not monotonic over the truths; a linear one then replaces it.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     for k in range(len(names)):
         values = np.array([t[:, k].mean() for t in estimates]) - points[:, k]
         spread = np.array([t[:, k].std(ddof=1) for t in estimates])
-        # Where the estimator is constant to rounding, its spread is no error.
+        # If the estimator is constant but for rounding, its spread is not an error.
         floor = 1e-12 * (1 + np.abs(points[:, k]))
         toy_variance = spread**2 / [e.n_toys for e in ensembles] + floor**2
         shifts.append(
@@ -160,8 +160,8 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     if turns and degree is None and max(s.basis.degree for s in shifts) > 1:
         msg = (
             f"{ensembles[0].model}: the mean estimate as a curve in the truth turns around among "
-            f"the truths {points.tolist()}; a linear function is fitted instead. Larger pools for "
-            "the toys make the means more precise"
+            f"the truths {points.tolist()}, so a linear function is fitted instead; larger pools "
+            "for the toys make the means more precise"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=2)
         return mean_response(ensembles, degree=1)
@@ -172,15 +172,15 @@ def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatAr
     """Covariance of mean estimates that comes from the pools, shape (n_ensembles, n_ensembles).
 
     Toys at two truths from one pool move together as far as the same events count in both; see
-    :mod:`milinfer.toys.ensemble`.  For models of bags, whose events have no influence of their
-    own, they are taken as independent, which overestimates the error of a response.
+    :mod:`milinfer.toys.ensemble`.  For models of bags the influence of single events is not
+    defined; their toys are taken as independent, which overestimates the error of a response.
 
     Parameters
     ----------
     ensembles
-        Toys.
+        Toys of one model at different truths.
     component
-        Of the estimate.
+        Component of the estimate.
     """
     spread = np.array(
         [e.theta_hat.reshape(e.n_toys, -1)[:, component].std(ddof=1) for e in ensembles]
@@ -193,12 +193,14 @@ def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatAr
 
 
 def spread_covariance(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
-    """Covariance of the relative errors of Var(θ̂) that come from the pools, likewise."""
+    """Covariance of the relative errors of Var(θ̂) that come from the pools.
+
+    As :func:`pool_covariance`, but averaged over the components of the estimate.
+    """
     spreads = [None if e.pool_influence is None else e.pool_influence.spread for e in ensembles]
     number = len(ensembles[0].point)
-    correlated = np.stack([_influence_products(ensembles, spreads, k) for k in range(number)]).mean(
-        axis=0
-    )
+    products = [_influence_products(ensembles, spreads, k) for k in range(number)]
+    correlated = np.stack(products).mean(axis=0)
     alone = np.nan_to_num([e.pool_variance_error**2 for e in ensembles])
     covariance: FloatArray = np.where(np.isnan(correlated), np.diag(alone), correlated)
     return covariance
@@ -207,7 +209,7 @@ def spread_covariance(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
 def _influence_products(
     ensembles: Sequence[ToyEnsemble], influences: Sequence[FloatArray | None], component: int
 ) -> FloatArray:
-    """Sums of products of influences; 0 between different pools, NaN where not known."""
+    """Sums of products of influences; 0 between different pools, NaN if unknown."""
     n = len(ensembles)
     out = np.zeros((n, n))
     for a, b in product(range(n), repeat=2):

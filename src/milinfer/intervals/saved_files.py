@@ -1,8 +1,8 @@
-"""File formats of calibrations and belts: their fields as JSON, and back, without loss.
+"""File formats of calibrations and belts: fields to JSON and back, without loss.
 
-The functions work on plain fields by name, as ``dict``; :meth:`Calibration.save
+The functions convert plain dictionaries of fields.  :meth:`Calibration.save
 <milinfer.intervals.calibration.Calibration.save>`, :meth:`Belt.save
-<milinfer.intervals.belt.Belt.save>` and the ``load`` of either put them to use.
+<milinfer.intervals.belt.Belt.save>` and their ``load`` use them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def fields_of(record: Any) -> dict[str, Any]:
 
 
 def calibration_file(path: PathLikeStr) -> Path:
-    """The file of a calibration, given itself or the directory of a model that it is kept with.
+    """File of a calibration, from its path or the directory of the model it is saved with.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def calibration_content(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a calibration, from what :func:`calibration_content` has made.
+    """Fields of a calibration, from the content of its file.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
 def belt_content(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Content of the file of a belt, from its fields.
 
-    Its ``calibration``, where it has one, must be the content of a calibration already.
+    Its ``calibration``, unless None, must already be the content of a calibration file.
     """
     content = dict(fields)
     for name in _BELT_ARRAYS:
@@ -114,7 +114,7 @@ def belt_content(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def belt_fields(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a belt, from what :func:`belt_content` has made; ``calibration`` as it is there.
+    """Fields of a belt, from the content of its file; ``calibration`` is still file content.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Intervals from a cost with MINOS, and of many toys at once."""
+"""Intervals of many toys at once, from −2ΔlnL with or without a calibration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ __all__ = ["ToyIntervals", "toy_intervals"]
 
 
 class ToyIntervals(NamedTuple):
-    """Intervals of many toys, every array of shape (n_toys,)."""
+    """Intervals of many toys.
+
+    Parameters
+    ----------
+    truth
+        True value of the parameter.
+    estimate, low, high
+        Estimate and ends of the interval of each toy, shape (n_toys,).
+    covers
+        Whether each interval contains the truth, shape (n_toys,).
+    """
 
     truth: float
     estimate: FloatArray
@@ -56,7 +66,17 @@ def toy_intervals(
     """Interval of every toy: the crossings of −2ΔlnL nearest to the estimate.
 
     Computed for all toys at once on a fine grid with linear interpolation, for figures and mean
-    widths; the interval of one dataset is :func:`profile_interval`'s business.
+    widths; for the interval of one dataset use
+    :func:`~milinfer.likelihood.fits.profile_interval`.
+
+    Parameters
+    ----------
+    ensemble
+        Toys in one parameter.
+    calibration
+        Calibration of their model; None: the surface as it is.
+    cl
+        Confidence level.
     """
     limits = ensemble.range if calibration is None else calibration.limits[0]
     fine = np.linspace(*limits, 801)

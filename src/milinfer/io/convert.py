@@ -1,4 +1,4 @@
-"""Convert event files into one another, without loss, in bounded memory and parallel over files."""
+"""Convert event files from one format to another without loss, in bounded memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["ConversionSummary", "convert", "convert_many"]
 
 
 class ConversionSummary(NamedTuple):
-    """What a conversion has done."""
+    """Files, numbers of events and duration of a conversion."""
 
     source: str
     target: str
@@ -40,10 +40,10 @@ def convert(
     workers: int = 1,
     limits: Limits | None = None,
 ) -> ConversionSummary:
-    """Convert an event file; the kinds follow from the suffixes.
+    """Convert an event file; suffixes determine the formats.
 
-    All numbers keep their bits, and header, init and weight ids come along.  The new file is
-    counted before it takes its place.
+    All numbers are preserved to the bit, as are header, init and weight ids.  The events of the
+    new file are counted before it replaces an older one.
 
     Parameters
     ----------

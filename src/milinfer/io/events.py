@@ -1,4 +1,4 @@
-"""Event records in files of any kind: LHE, ROOT (TTree or RNTuple) and Parquet, by suffix."""
+"""Read and write event records in LHE, ROOT (TTree or RNTuple) or Parquet files, by suffix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["count", "iterate", "kind_of", "open_reader", "open_writer", "read", 
 
 
 def kind_of(path: PathLikeStr) -> str:
-    """Kind of an event file by its suffix: ``"lhe"``, ``"root"`` or ``"parquet"``.
+    """Format of an event file by its suffix: ``"lhe"``, ``"root"`` or ``"parquet"``.
 
     Raises
     ------
@@ -50,8 +50,8 @@ def open_reader(
 ) -> LHEReader | RootReader | ParquetReader:
     """Open an event file: a context manager with ``info``, ``chunks(chunk_size)`` and ``columns``.
 
-    ``workers`` threads parse LHE files, up to the sizes in ``limits``; the others are
-    decompressed in one.
+    ``workers`` threads parse LHE files, whose parts may be as large as ``limits``; other files are
+    read in one thread.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def open_reader(
 def open_writer(
     path: PathLikeStr, info: LHEInfo, *, ntuple: Ntuple = "ttree"
 ) -> LHEWriter | RootWriter | ParquetWriter:
-    """Make an event file: a context manager with ``write(events)`` for chunks.
+    """Open an event file to write: a context manager with ``write(events)`` for chunks.
 
     Examples
     --------
@@ -103,14 +103,14 @@ def iterate(
     workers: int = 1,
     limits: Limits | None = None,
 ) -> Iterator[AwkwardArray]:
-    """Event records of a file in chunks, in bounded memory.
+    """Yield the event records of a file in chunks, in bounded memory.
 
     Parameters
     ----------
     path
         LHE (plain or gzip), ROOT or Parquet file.
     chunk_size
-        Events a chunk, at most.
+        Maximum number of events per chunk.
     tree
         Name of the TTree or RNTuple in a ROOT file.
     workers
@@ -128,7 +128,7 @@ def iterate(
     LHEError
         If an LHE file is damaged.
     SampleError
-        If a ROOT or Parquet file is damaged, or holds other things than event records.
+        If a ROOT or Parquet file is damaged, or does not contain event records.
 
     Examples
     --------
@@ -173,7 +173,7 @@ def read(
 def write(
     path: PathLikeStr, events: AwkwardArray, info: LHEInfo, *, ntuple: Ntuple = "ttree"
 ) -> None:
-    """Write event records to a file, without loss; it appears whole or not at all.
+    """Write event records to a file without loss; it appears when complete, or not at all.
 
     Parameters
     ----------
@@ -234,5 +234,5 @@ def count(path: PathLikeStr) -> int:
         for line in file:
             total += line.count(b"</event>")
             if b"</header>" in line:
-                total = 0  # what a header says is no event
+                total = 0  # a header may contain the tag in its text
     return total

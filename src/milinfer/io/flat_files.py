@@ -1,7 +1,7 @@
-"""Flat files, one number for each event in each column: Parquet, its row groups, and ROOT.
+"""Read flat Parquet and ROOT files, with one number for each event in each column.
 
-Columns are read on demand.  What milinfer's own files say of their sample is beside them: in the
-schema metadata of Parquet, and in a string beside the tree of ROOT.
+Columns are read on demand.  Files of milinfer also describe their sample, in the schema metadata
+of Parquet or in a string in the same folder as the tree of ROOT.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ FORMAT: Final = 1
 
 
 class FlatTable:
-    """Columns of a flat file, read on demand, and what its metadata say.
+    """Columns of a flat file, read on demand, and its metadata.
 
     Parameters
     ----------
     path
         The file.
     columns
-        What each column is called in the file.
+        Name of each column in the file.
     metadata
-        Of a sample that milinfer has written; None for other files.
+        Description of a sample that milinfer has written; None for other files.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class FlatTable:
         return self.metadata is None and any(name.startswith("LHEPart_") for name in self.columns)
 
     def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        """Some columns, of shape (n_events,) each.
+        """Read some columns, of shape (n_events,) each.
 
         Raises
         ------
@@ -71,12 +71,12 @@ class FlatTable:
         raise NotImplementedError
 
     def require(self, names: Iterable[str]) -> None:
-        """Refuse to go on without some columns.
+        """Raise if columns are missing.
 
         Raises
         ------
         SampleError
-            If there are not all of them.
+            Names the missing columns and those of the file.
         """
         missing = [name for name in names if name not in self.columns]
         if missing:
@@ -128,7 +128,7 @@ class ParquetTable(FlatTable):
         super().__init__(path, {name: name for name in schema.names}, metadata)
 
     def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        """Some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
+        """Read some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
         import pyarrow as pa
 
         columns = list(names)
@@ -158,7 +158,7 @@ class RowGroupTable(ParquetTable):
     sizes
         Numbers of events in the row groups.
     number
-        Of the row group that is read.
+        Number of the row group that is read.
 
     Raises
     ------
@@ -170,8 +170,8 @@ class RowGroupTable(ParquetTable):
         import pyarrow.parquet as pq
 
         super().__init__(path)
-        # Opened once: pyarrow leaves what it knows of a file, which is not little, to the
-        # collector of circular references.
+        # Opened once: the metadata of a file are large, and pyarrow leaves them to the collector
+        # of circular references.
         self._file = pq.ParquetFile(path)
         footer = self._file.metadata
         self.sizes = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
@@ -226,7 +226,7 @@ class RootTable(FlatTable):
         super().__init__(path, {branches.get(s, s): s for s in stored}, metadata)
 
     def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        """Some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
+        """Read some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
         columns = list(names)
         try:
             with open_root(self.path) as file:
@@ -248,7 +248,7 @@ def _numbers(array: NDArray[Any], name: str, path: PathLikeStr) -> NDArray[Any]:
 
 
 def sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | None:
-    """What milinfer's own files say of their sample; None for other files.
+    """Parse the description of a sample in files of milinfer; None for other files.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Event records in Parquet files, with flat column names as in the ROOT files."""
+"""Read and write event records in Parquet files, with the column names of the ROOT files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEY = b"milinfer"
 
 
 class ParquetWriter(ColumnWriter):
-    """Write event records to a Parquet file in chunks; it appears whole or not at all.
+    """Write event records to a Parquet file in chunks; it appears when complete, or not at all.
 
     Particle columns are lists (``LHEPart_exact_px``, …), the rest are numbers; header and init
     are in the metadata of the schema.
@@ -79,7 +79,7 @@ class ParquetWriter(ColumnWriter):
         table = pa.table(columns)
         if self._writer is None:
             schema = table.schema.with_metadata({_KEY: self._metadata().encode()})
-            # Numbers that hardly ever come twice make large dictionaries, and slow ones.
+            # Numbers that rarely repeat would make dictionaries large and slow.
             writer = pq.ParquetWriter(
                 self._temporary, schema, compression="zstd", use_dictionary=False
             )

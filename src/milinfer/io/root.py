@@ -1,4 +1,4 @@
-"""Event records in ROOT files: a NanoAOD-like TTree or an RNTuple."""
+"""Read and write event records in ROOT files: a NanoAOD-like TTree or an RNTuple."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _BASKET = 50_000  # events; readers decompress no less than this at a time
 
 
 class RootWriter(ColumnWriter):
-    """Write event records to a ROOT file in chunks; it appears whole or not at all.
+    """Write event records to a ROOT file in chunks; it appears when complete, or not at all.
 
     The file has ``Events``, with the branches of NanoAOD (``LHEPart_pt``, …, ``genWeight``,
     ``run``, ``luminosityBlock``, ``event``) and those that make it lossless, and the string
     ``milinfer`` with header, init and weight ids.  The exact momenta are ``LHEPart_exact_px``, …:
-    coffea would refuse ``LHEPart_px`` beside ``LHEPart_pt``.
+    coffea would refuse files with both ``LHEPart_px`` and ``LHEPart_pt``.
 
     Raises
     ------
@@ -136,9 +136,9 @@ class RootReader(ColumnReader):
         super().__init__(path, open_root(path))
         try:
             if tree not in self._file:
-                there = ", ".join(self._file.keys(cycle=False)) or "nothing"
+                names = ", ".join(self._file.keys(cycle=False)) or "nothing"
                 msg = (
-                    f"{path}: there is no tree {tree!r} in this file, only {there}; name another "
+                    f"{path}: there is no tree {tree!r} in this file, only {names}; name another "
                     "with tree="
                 )
                 raise SampleError(msg)
@@ -165,7 +165,7 @@ class RootReader(ColumnReader):
             yield columns.record()
 
     def columns(self, chunk_size: int) -> Iterator[EventColumns]:
-        """Flat columns, read when they are asked for, of about ``chunk_size`` events at a time.
+        """Flat columns, read on first use, of about ``chunk_size`` events at a time.
 
         Where the file holds more events in one piece (a basket or a cluster), that is the size, so
         that nothing is decompressed twice.
@@ -233,19 +233,19 @@ def open_root(path: PathLikeStr) -> Any:
     Parameters
     ----------
     path
-        File of this machine, or an address that uproot knows.
+        Local file, or an address that uproot supports.
 
     Returns
     -------
     uproot.ReadOnlyDirectory
-        Not cached; to be closed.
+        Open file without a cache; the caller closes it.
 
     Raises
     ------
     MissingFileError
         If there is no such file.
     SampleError
-        If it is no ROOT file, or shorter than its own header says.
+        If it is not a ROOT file, or shorter than its header says.
 
     Examples
     --------
@@ -265,13 +265,13 @@ def open_root(path: PathLikeStr) -> Any:
     if local:
         require_file(path)
     try:
-        # mapped into memory it is read faster; what is read is kept nowhere twice
+        # Memory mapping is faster, and a cache would keep a second copy.
         options = {"handler": uproot.MemmapSource} if local else {}
         file = uproot.open(path, array_cache=None, **options)
     except Exception as error:
         msg = f"{path}: this cannot be opened as a ROOT file ({error}); copy or produce it again"
         raise SampleError(msg) from error
-    # A file without its end may still have all that uproot looks for at first.
+    # A truncated file may still contain all that uproot reads on opening.
     size = Path(path).stat().st_size if local else file.file.fEND
     if size < file.file.fEND:
         file.close()

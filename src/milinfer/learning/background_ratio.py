@@ -234,28 +234,31 @@ class BackgroundRatio:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features that the classifier expects."""
-        return self._trained.feature_names
+        return self._trained_classifier.feature_names
 
     @property
     def digest(self) -> str:
         """Hash of what was learned, the same after saving and loading."""
-        text = repr((self._trained.digest, self.fitted.slope, self.fitted.shift))
+        text = repr((self._trained_classifier.digest, self.fitted.slope, self.fitted.shift))
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
     def trained_on(self) -> tuple[str, ...]:
         """Fingerprints of the events that the classifier was trained on."""
-        return self._trained.trained_on
+        return self._trained_classifier.trained_on
 
     @property
-    def _trained(self) -> Classifier:
+    def _trained_classifier(self) -> Classifier:
         self.fitted  # noqa: B018  # raises if there is none
         assert self.classifier is not None
         return self.classifier
 
     def log_ratio(self, sample: Sample) -> FloatArray:
         """Values of ln p_b(x)/p_s(x|θ0), shape (n_events,)."""
-        return self.fitted.slope * _classifier_log_ratio(self._trained, sample) + self.fitted.shift
+        return (
+            self.fitted.slope * _classifier_log_ratio(self._trained_classifier, sample)
+            + self.fitted.shift
+        )
 
     def save(self, path: PathLikeStr) -> None:
         """Save to a directory: the classifier in its own form, and ``model.json``.
@@ -265,7 +268,7 @@ class BackgroundRatio:
         ModelError
             If the ratio is not trained, or `path` is something else than a model.
         """
-        classifier, fitted = self._trained, self.fitted
+        classifier, fitted = self._trained_classifier, self.fitted
         kind = next(k for k, cls in _KINDS.items() if isinstance(classifier, cls))
         with new_model_folder(path) as folder:
             classifier.save(folder / "classifier")

@@ -73,8 +73,8 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         network for each point against the reference (§C.3).  ``"parametrised"``: θ is an input of
         the network (§B.2.5).
     labels
-        ``"hard"``: the sample that a bag comes from.  ``"joint"``: the joint likelihood ratio that
-        events with weights at other points know (ALICE: Stoye, Brehmer, Louppe, Pavez, Cranmer,
+        ``"hard"``: the sample that a bag comes from.  ``"joint"``: the joint likelihood ratio of
+        events that have weights at other points (ALICE: Stoye, Brehmer, Louppe, Pavez, Cranmer,
         arXiv:1808.00973); one sample then serves every θ.
     score_weight
         Weight of the squared error of the joint score, for a polynomial head: ALICES with joint
@@ -86,15 +86,15 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     ensemble
         Number of networks, trained from different seeds.
     average
-        What an ensemble averages for each event: its ``"log-ratio"`` (a geometric mean: outliers of
-        one member count little), ``"ratio"`` (keeps :math:`E_{\theta_0}[r] = 1`) or class
-        ``"probability"``.
+        Quantity of each event that an ensemble averages: its ``"log-ratio"`` (a geometric
+        mean: outliers of one member count little), ``"ratio"`` (keeps
+        :math:`E_{\theta_0}[r] = 1`) or class ``"probability"``.
     order
         Order of the amplitude in the parameters (polynomial head), and half the degree of the
-        weights (joint labels): 2 where production and decay carry an operator each, else 1.
+        weights (joint labels): 2 if production and decay contain an operator each, else 1.
     degree
         The logits of a multi-class head are polynomials of this degree in θ (``"auto"``: 4, or
-        less where points are few, but at least 2), so that Λ(θ) is smooth by construction and needs
+        less for few points, but at least 2), so that Λ(θ) is smooth by construction and needs
         no interpolation.  None gives every class a logit of its own, as in the paper; Λ is then
         continued between the classes by `interpolation_kind`.
     interpolation_kind, window
@@ -103,10 +103,10 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     pooling
         ``"mean"``, ``"sum"``, or one of the others of :mod:`milinfer.learning.networks.layers`.
     loss
-        Of :mod:`milinfer.learning.networks.losses`; default ``"bce"`` for binary and parametrised
-        networks, else ``"cross-entropy"``.  ``"score"`` learns from the joint score alone (SALLY),
-        at all points at once; ``"ratio-mse"`` is the regression of ROLR, and of RASCAL with a
-        `score_weight`.
+        One of :mod:`milinfer.learning.networks.losses`; default ``"bce"`` for binary and
+        parametrised networks, else ``"cross-entropy"``.  ``"score"`` learns from the joint score
+        alone (SALLY), at all points at once; ``"ratio-mse"`` is the regression of ROLR, and of
+        RASCAL with a `score_weight`.
     symmetric
         Training pairs of a parametrised network; see
         :class:`milinfer.learning.networks.targets.PairBags`.
@@ -115,9 +115,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     validation_fraction
         Fraction of the events of each sample held out for early stopping.
     seed
-        Fixes splits, bags, initial weights and dropout.
+        Seed of splits, bags, initial weights and dropout.
     label
-        What to call the method in tables and files, where two models have one head.
+        Name of the method in tables and files, for models with the same head.
     network, training
         Architecture and optimiser; default: those of the paper, and for a polynomial head a
         network without batch normalisation, trained with a cosine schedule.
@@ -155,30 +155,30 @@ class BagLikelihood(LikelihoodSettings, BagModel):
             Called with an :class:`~milinfer.learning.tracking.EpochReport` after every epoch; for
             members that a cluster trains, after each member with the reports of all its epochs.
         client
-            Of a dask cluster, whose workers train the members of the ensemble, one task each; give
-            workers one thread.  The weights are those of training here, to the bit, where the
-            machines are alike: processors that differ, or GPUs, round differently.
+            Client of a dask cluster, whose workers train the members of the ensemble, one task
+            each; give workers one thread.  On equal machines the weights are the same to the bit as
+            without a cluster; other processors, and GPUs, round differently.
         tracker
-            Is told the settings, and losses and learning rate of every epoch of every network: as
-            they come, or from a cluster after each member.  It is not closed.
+            Receives the settings, and losses and learning rate of every epoch of every network:
+            after each epoch, or from a cluster after each member.  It is not closed.
 
         Raises
         ------
         ConfigurationError
-            If the settings exclude each other, or `client` or `tracker` is none.
+            If the settings exclude each other, or `client` or `tracker` is not one.
         ModelError
             If the samples do not fit the model, or training fails.
         SampleError
-            If joint labels are asked of events that have none.
+            If joint labels are requested for events that have none.
         TrackingError
             If the tracker fails.
 
         Warns
         -----
         ConvergenceWarning
-            If a loss was still falling when the epochs were over.
+            If a loss was still falling in the last epochs.
         MilinferWarning
-            If the points leave a polynomial head free between them.
+            If the points do not determine a polynomial head between them.
         """
         untrained = LikelihoodSettings(**settings_by_name(self))
         settings, fitted = fit(untrained, samples, validation, on_epoch, client, tracker)
@@ -264,7 +264,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     def uncertainty(self, data: Sample) -> FloatArray:
         """Standard error of Λ at the points of the surface, from the spread of the members.
 
-        It covers what differs from one training to the next, not what all have in common.
+        It covers differences from one training to the next, not errors that all have in common.
 
         Returns
         -------
@@ -312,8 +312,8 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         data
             The dataset.
         rate
-            Expected yield ν(θ) of all events, backgrounds included; adds the rate term.  Without it
-            only the shape counts.
+            Expected yield ν(θ) of all events, backgrounds included; adds the rate term.  Without
+            it, only the shape counts.
         """
         return dataset_cost(self, data, reference=self.reference, rate=rate)
 

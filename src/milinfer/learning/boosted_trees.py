@@ -69,10 +69,10 @@ _PLAIN = ("parameter", "feature_names", "history", "tried", "n_events", "trained
 class BoostedLikelihood(EventModel):
     """Log-likelihood ratio of single events in one parameter, by gradient-boosted trees.
 
-    Two samples make a binary classifier, more a multi-class one.  Every sample counts alike, and
-    an event of weight two is worth two events, except to the regularisation, which goes by the
+    Two samples give a binary classifier, more a multi-class one.  All samples have equal weight,
+    and an event of weight two counts as two events, except for the regularisation, which uses the
     effective number of events.  Regularisation and early stopping make λ too small, by some per
-    cent where the classes overlap, and a search for the best AUC does not see the scale of λ at
+    cent if the classes overlap, and a search for the best AUC does not depend on the scale of λ at
     all: calibrate (:func:`milinfer.calibrate`) before reading a width from Λ(θ).
 
     Parameters
@@ -83,13 +83,13 @@ class BoostedLikelihood(EventModel):
         Trials of a search for hyperparameters with Optuna (50 in [AS]); see
         :func:`milinfer.learning.boosted_trees.search`.  0: `settings` as they are.
     seed
-        Fixes splits, search and subsamples.
+        Seed of splits, search and subsamples.
     interpolation_kind, window
-        Between the classes: ``"polynomial"`` (of degree 4, or half the number of intervals where
+        Curve between the classes: ``"polynomial"`` (of degree 4, or half the number of intervals if
         that is less), ``"spline"`` or ``"parabola"``; see
         :class:`~milinfer.likelihood.surface.Interpolation`.
     settings
-        Hyperparameters; what a search chose is in ``fitted.settings``.
+        Hyperparameters; those that a search has chosen are in ``fitted.settings``.
     validation_fraction
         Fraction of the events of each sample held out for early stopping.
 
@@ -137,11 +137,11 @@ class BoostedLikelihood(EventModel):
         ConfigurationError
             If XGBoost or Optuna is not installed.
         """
-        samples = self._sorted(samples)
+        samples = self._sort_by_point(samples)
         grid = samples.values(samples.parameters[0])
         if len(grid) > 2:
-            self._interpolation(grid)  # complains now rather than after the training
-        # The split is the one of a BagLikelihood with this seed.
+            self._interpolation(grid)  # raises now rather than after the training
+        # Same split as that of a BagLikelihood with this seed.
         split_seed, search_seed, tree_seed = np.random.SeedSequence(self.seed).spawn(3)
         train = samples
         if validation is None:
@@ -150,13 +150,13 @@ class BoostedLikelihood(EventModel):
                 [1 - held_out, held_out], seed=int(split_seed.generate_state(1)[0])
             )
         else:
-            validation = self._sorted(validation.with_features(samples.feature_names))
+            validation = self._sort_by_point(validation.with_features(samples.feature_names))
             if not np.array_equal(validation.values(samples.parameters[0]), grid):
                 msg = f"the validation samples are not at the points of the training, {grid}"
                 raise ModelError(msg)
         settings, tried = self.settings or BoostedSettings(), list[dict[str, float]]()
         reference = self._reference_index(grid)
-        # First of all, since it checks the weights.
+        # Before the search, since this checks the weights.
         matrix, test = (event_matrix(s, reference, settings.n_jobs) for s in (train, validation))
         if self.trials:
             settings, tried = search(train, reference, settings, self.trials, search_seed, on_trial)
@@ -174,7 +174,7 @@ class BoostedLikelihood(EventModel):
         )
         return dataclasses.replace(self, _fitted=fitted)
 
-    def _sorted(self, samples: SampleSet) -> SampleSet:
+    def _sort_by_point(self, samples: SampleSet) -> SampleSet:
         if len(samples.parameters) != 1 or len(samples) < 2:
             msg = f"BoostedLikelihood learns one parameter from two or more points, not {samples!r}"
             raise ModelError(msg)
@@ -191,12 +191,13 @@ class BoostedLikelihood(EventModel):
         return int(np.argmin(np.abs(grid - self.reference)))
 
     def _interpolation(self, grid: FloatArray) -> Interpolation:
-        degree = max(2, min(4, (len(grid) - 1) // 2))  # smooths: every class is rough by itself
+        # Fewer coefficients than points, as the values at single points are rough.
+        degree = max(2, min(4, (len(grid) - 1) // 2))
         return Interpolation(grid, self.interpolation_kind, degree, self.window)
 
     @property
     def fitted(self) -> _Fitted:
-        """What training produced.
+        """Result of the training: trees, settings in use, history and more.
 
         Raises
         ------
@@ -237,7 +238,7 @@ class BoostedLikelihood(EventModel):
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Sketches of the events of training and early stopping; toys need others."""
+        """Fingerprints of the events of training and early stopping; toys need other events."""
         return self.fitted.trained_on
 
     @property
@@ -247,7 +248,7 @@ class BoostedLikelihood(EventModel):
         Raises
         ------
         ModelError
-            With two points, through which there is no curve in the parameter.
+            With two points, which determine no curve in the parameter.
         """
         if len(self.fitted.grid) == 2:
             msg = (
@@ -308,8 +309,8 @@ class BoostedLikelihood(EventModel):
     def save(self, path: PathLikeStr) -> None:
         """Save to a directory: the trees in XGBoost's own format, and ``model.json``.
 
-        The directory is written beside its place and then renamed, so that it is whole or not
-        there.
+        The directory is written under another name and then renamed, so that it is complete or
+        absent.
 
         Raises
         ------
@@ -422,14 +423,15 @@ class BoostedSettings:
     n_estimators
         Largest number of rounds, each of one tree (two classes) or K; a search stays below it.
     max_depth, learning_rate, min_child_weight, subsample, reg_lambda
-        What a search replaces.  `min_child_weight` and `reg_lambda` count effective events,
-        whatever the scale of the weights of the samples.
+        Parameters that a search varies.  `min_child_weight` and `reg_lambda` count effective
+        events, for any scale of the weights of the samples.
     early_stopping
-        Training stops after so many rounds without a better log loss on the validation events.
+        Training stops after this number of rounds without a better log loss on the validation
+        events.
     folds
-        Parts of the cross-validation of a search.
+        Number of folds of the cross-validation of a search.
     n_jobs
-        Threads.  Another number may change the last digits of sums, and with them the trees.
+        Number of threads.  Another number may change the last digits of sums, and so the trees.
 
     Raises
     ------
@@ -459,7 +461,7 @@ class BoostedSettings:
 
 @dataclass(frozen=True)
 class TrialReport:
-    """What a progress display needs to know after a trial of a search.
+    """Progress of a search after a trial.
 
     Parameters
     ----------
@@ -468,7 +470,7 @@ class TrialReport:
     value, best
         Area under the ROC curve (two classes) or log loss (more), of this and of the best trial.
     parameters
-        What was tried.
+        Hyperparameters of this trial.
     """
 
     number: int
@@ -541,7 +543,7 @@ def grow(
     } | {
         "tree_method": "hist",
         "objective": "binary:logistic" if n_classes == 2 else "multi:softprob",
-        "base_score": 0.5,  # classes of equal weight: no preference for any
+        "base_score": 0.5,  # the classes have equal weight
         "eval_metric": metric,
         "nthread": settings.n_jobs,
         "seed": seed,
@@ -559,7 +561,13 @@ def grow(
 def grow_to_best(
     train: Any, validation: Any, settings: BoostedSettings, n_classes: int, seed: int
 ) -> tuple[Any, dict[str, list[float]]]:
-    """Train until the log loss on `validation` is best; trees and the loss after every round."""
+    """Train until the log loss on `validation` is best.
+
+    Returns
+    -------
+    tuple
+        The trees, and the losses after every round.
+    """
     metric = "logloss" if n_classes == 2 else "mlogloss"
     stop = require("xgboost").callback.EarlyStopping(rounds=settings.early_stopping, save_best=True)
     history: dict[str, dict[str, list[float]]] = {}
@@ -654,5 +662,5 @@ def search(
 
 
 def to_int(seed: np.random.SeedSequence) -> int:
-    """A seed of 31 bits, which XGBoost and Optuna take."""
+    """Seed of 31 bits, as XGBoost and Optuna need it."""
     return int(seed.generate_state(1)[0] >> 1)

@@ -302,7 +302,7 @@ class MemberTask:
     def _outputs(
         self, member: Sequence[BagNetwork], samples: SampleSet
     ) -> tuple[Float32Array, FloatArray, FloatArray]:
-        """Outputs for events, weights with every sample alike, and the samples' points."""
+        """Outputs for events, weights with equal sums for all samples, and the points."""
         features = np.concatenate([s.features for s in samples])
         weights = np.concatenate([s.weights / s.weights.sum() / len(samples) for s in samples])
         return event_outputs(member[0].event_model, features), weights, class_points(samples)

@@ -18,11 +18,11 @@ from milinfer.learning.networks.configs import TrainingConfig, still_falling
 from milinfer.learning.settings import LikelihoodSettings, require_consistent
 from milinfer.learning.tracking import EpochReport, tracked_epochs
 from milinfer.learning.training_data import (
-    matching,
     moments,
-    ordered,
     require_bags,
+    require_matching,
     require_weights,
+    sort_by_point,
     training_sketches,
 )
 from milinfer.learning.training_points import (
@@ -70,7 +70,7 @@ def fit(
         raise ConfigurationError(msg)
     if settings.loss == "score" and not settings.score_weight:
         settings = dataclasses.replace(settings, score_weight=1.0)
-    samples = ordered(samples)
+    samples = sort_by_point(samples)
     settings = dataclasses.replace(settings, degree=logit_degree(settings, samples))
     model_points = ModelPoints.of(settings, samples)
     network = settings.network or settings.default_network
@@ -79,7 +79,9 @@ def fit(
     settings = dataclasses.replace(
         settings, network=network, training=training, bag_size=settings.events_in_bag
     )
-    split = None if validation is None else (samples, matching(ordered(validation), samples))
+    split = None
+    if validation is not None:
+        split = samples, require_matching(sort_by_point(validation), samples)
     require_weights(samples)
     warn_of_free_coefficients(settings, model_points)
     mean, variance = moments(samples)

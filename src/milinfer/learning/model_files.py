@@ -1,6 +1,6 @@
 """Directories of saved models: ``model.json`` and weights, never a pickle.
 
-They are written whole or not at all, and read with every check.  :func:`save_model` and
+They are complete or absent, and every file is checked when it is read.  :func:`save_model` and
 :func:`load_model` are for networks; the other functions serve every kind of model.
 """
 
@@ -49,13 +49,13 @@ FORMAT = 4
 _CONTENT = "model.json"
 # Errors that numpy, Keras and h5py raise for a damaged file.
 _DAMAGED = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, Warning)
-_CONFIGS = ("network", "training")  # written beside the other settings
+_CONFIGS = ("network", "training")  # entries of their own in model.json
 
 
 def save_model(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) -> None:
     """Save a trained likelihood to a directory.
 
-    The directory is written beside its place and then renamed, so that it is whole or not there.
+    The directory is written under another name and then renamed, so that it is complete or absent.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
             effective_events=content["effective_events"],
             trained_on=tuple(content["trained_on"]),
         )
-        _ = fitted.interpolation  # refuses points between which there is no curve
+        _ = fitted.interpolation  # raises if the points have no curve between them
         return settings, fitted
     except ModelError:
         raise
@@ -237,7 +237,7 @@ def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
 def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
     """Directory to write a model into, which becomes `path` when the block ends well.
 
-    It is written beside its place and then renamed, so that it is whole or not there; an older
+    It is written under another name and then renamed, so that it is complete or absent; an older
     model in its place is replaced.
 
     Raises

@@ -180,7 +180,7 @@ def _member(graph: Graph, settings: LikelihoodSettings, fitted: Fitted, number: 
 
 
 def _with_theta(graph: Graph, theta: FloatArray, n_features: int) -> str:
-    """Every event with every point beside its features, (n_events · K, n_features + P)."""
+    """Features of every event joined with every point, (n_events · K, n_features + P)."""
     k, n_parameters = theta.shape
     events = graph.add("Unsqueeze", INPUT, graph.constant([1], np.int64))
     events = graph.add("Expand", events, graph.constant([1, k, 1], np.int64))

@@ -154,7 +154,7 @@ class GuardedTracker:
 
 @contextmanager
 def tracking_errors(what: str) -> Iterator[None]:
-    """Turn an error of a tracker into one that says what failed.
+    """Turn an error of a tracker into one that names the failing call.
 
     Examples
     --------

@@ -1,10 +1,8 @@
-"""Samples as a training takes them: in order, checked, with their moments and sketches.
+"""Training samples: order, checks, moments and fingerprints, and sums over streamed events.
 
-Sums over all events of streamed samples: moments, sums of weights, normalisations.
-
-What takes more than one pass over the events (the normalisation of samples that overlap, by
-:func:`~milinfer.samples.reweighting.bennett`) takes it over a file without a name that holds a few
-numbers for each event, not its features.  Importing this module does not import Keras.
+The normalisation of samples that overlap (:func:`~milinfer.samples.reweighting.bennett`) takes
+several passes over the events.  For streamed samples it reads a temporary file with a few numbers
+for each event, not the features.  Importing this module does not import Keras.
 """
 
 from __future__ import annotations
@@ -29,11 +27,11 @@ from milinfer.typing import Float32Array, FloatArray
 from milinfer.utils.polynomials import PolynomialBasis
 
 __all__ = [
-    "matching",
     "moments",
-    "ordered",
     "require_bags",
+    "require_matching",
     "require_weights",
+    "sort_by_point",
     "streamed_joint_total",
     "streamed_moments",
     "streamed_normalisation",
@@ -44,28 +42,32 @@ __all__ = [
 
 
 _Samples = TypeVar("_Samples", bound=SampleSet | StreamedSamples)
-_RESOLUTION = 4 * np.finfo(np.float32).eps  # of a feature, relative to its mean
+# Smallest spread of a feature that float32 resolves, relative to its mean.
+_RESOLUTION = 4 * np.finfo(np.float32).eps
+# Events for which ratios are computed at once.
+_ROWS = 1 << 20
 
 
-def ordered(samples: _Samples) -> _Samples:
-    """Samples in ascending order of their points."""
+def sort_by_point(samples: _Samples) -> _Samples:
+    """Sort samples by their points, in ascending order."""
     if not samples.parameters:
         msg = "the samples have no parameter; give them parameter points"
         raise ModelError(msg)
     order = sorted(range(len(samples)), key=lambda i: tuple(samples[i].point.values()))
     ordered = tuple(samples[i] for i in order)
-    return dataclasses.replace(samples, samples=ordered)  # type: ignore[arg-type]  # of its kind
+    # A SampleSet gets samples, a StreamedSamples streamed ones.
+    return dataclasses.replace(samples, samples=ordered)  # type: ignore[arg-type]
 
 
-def matching(validation: SampleSet, samples: SampleSet | StreamedSamples) -> SampleSet:
-    """Validation samples, if they are of the same features and points as the training samples."""
+def require_matching(validation: SampleSet, samples: SampleSet | StreamedSamples) -> SampleSet:
+    """Return validation samples that have the features and points of the training samples."""
     if validation.feature_names != samples.feature_names:
         msg = f"validation= has features {validation.feature_names}, not {samples.feature_names}"
         raise ModelError(msg)
-    mine, theirs = class_points(samples), class_points(validation)
-    same = validation.parameters == samples.parameters and mine.shape == theirs.shape
-    if not same or not np.allclose(mine, theirs, rtol=0, atol=1e-9):
-        msg = f"validation= has samples at {theirs.tolist()}, not at {mine.tolist()}"
+    train_points, points = class_points(samples), class_points(validation)
+    same = validation.parameters == samples.parameters and train_points.shape == points.shape
+    if not same or not np.allclose(train_points, points, rtol=0, atol=1e-9):
+        msg = f"validation= has samples at {points.tolist()}, not at {train_points.tolist()}"
         raise ModelError(msg)
     return validation
 
@@ -81,9 +83,9 @@ def training_sketches(
 
 
 def require_weights(samples: SampleSet | StreamedSamples) -> None:
-    """Refuse samples whose weights do not sum to something positive."""
+    """Refuse samples whose weights do not sum to a positive number."""
     if isinstance(samples, StreamedSamples):
-        return  # summed, and refused, where the pieces are read
+        return  # streamed_weights checks them when it reads the events
     for s in samples:
         total = float(s.weights.sum())
         if not total > 0:
@@ -95,7 +97,7 @@ def require_weights(samples: SampleSet | StreamedSamples) -> None:
 
 
 def require_bags(samples: SampleSet | StreamedSamples, bag_size: int, purpose: str) -> None:
-    """Refuse samples that do not fill a bag, for training or another purpose."""
+    """Refuse samples with too few events for a bag, or weights without a positive sum."""
     if isinstance(samples, StreamedSamples):
         return
     for s in samples:
@@ -115,7 +117,7 @@ def require_bags(samples: SampleSet | StreamedSamples, bag_size: int, purpose: s
 
 
 def moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArray]:
-    """Mean and variance of each feature over all samples, each sample counting alike."""
+    """Mean and variance of each feature over all samples, which have equal total weight."""
     if isinstance(samples, StreamedSamples):
         mean, variance = streamed_moments(samples)
     else:
@@ -128,17 +130,14 @@ def moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArra
         name = samples.feature_names[int(np.argmax(wide))]
         msg = f"feature {name!r} has values too large for float32; look for outliers in it"
         raise ModelError(msg)
-    # A spread that float32 does not resolve is rounding, which must not be blown up to one.
+    # A spread that float32 does not resolve is rounding, and must not be scaled up to one.
     resolved = variance > (_RESOLUTION * np.abs(mean)) ** 2
     if not resolved.any():
         names = ", ".join(samples.feature_names)
-        msg = f"no feature varies from event to event ({names}): there is nothing to learn from"
+        msg = f"no feature varies from event to event ({names}); use features that do"
         raise SampleError(msg)
-    # A constant feature carries nothing; a variance of one keeps it at zero after centring.
+    # With a variance of one, a constant feature is zero after centring.
     return mean, np.where(resolved, variance, 1.0)
-
-
-_ROWS = 1 << 20
 
 
 def streamed_weights(samples: StreamedSamples) -> WeightSums:
@@ -161,12 +160,12 @@ def streamed_weights(samples: StreamedSamples) -> WeightSums:
 
 
 def streamed_moments(samples: StreamedSamples) -> tuple[FloatArray, FloatArray]:
-    """Mean and variance of each feature over all samples, each sample counting alike.
+    """Mean and variance of each feature over all samples, which have equal total weight.
 
     Parameters
     ----------
     samples
-        With weights of any sign, which count by their size.
+        Weights may have any sign; their absolute values count.
 
     Returns
     -------
@@ -179,7 +178,7 @@ def streamed_moments(samples: StreamedSamples) -> tuple[FloatArray, FloatArray]:
     for k, part in samples.in_order():
         x = part.features.astype(np.float64)
         if origin is None:
-            origin = x.mean(axis=0)  # near the mean, so that no digits cancel in the variance
+            origin = x.mean(axis=0)  # close to the mean, so that no digits cancel in the variance
         x -= origin
         w = np.abs(part.weights)
         sums[:, k] += np.broadcast_to(w.sum(), n_features), w @ x, w @ x**2
@@ -189,7 +188,7 @@ def streamed_moments(samples: StreamedSamples) -> tuple[FloatArray, FloatArray]:
 
 
 def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
-    """Sketches of each sample and of all; see :func:`milinfer.samples.fingerprints.sketch_each`."""
+    """Fingerprints of each sample and of all, as `sketch_each` gives for samples in memory."""
     each = [""] * len(samples)
     for k, part in samples.in_order():
         each[k] = sketch_of_union([each[k], sketch(part)])
@@ -199,23 +198,23 @@ def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
 def streamed_joint_total(
     samples: StreamedSamples, weights: WeightSums, points: FloatArray, degree: int
 ) -> tuple[FloatArray, float]:
-    """σ(θ)/σ(0) and the number of effective events, as of :func:`~milinfer.joint_targets`.
+    """σ(θ)/σ(0) and the effective number of events, as :func:`~milinfer.joint_targets` has them.
 
     Parameters
     ----------
     samples
-        With weights at other points.
+        Samples whose events have weights at other points.
     weights
-        Their sums.
+        Sums of their weights.
     points
         Points to learn the ratio between, shape (K, n_parameters).
     degree
-        Of the polynomial of the weight.
+        Degree of the polynomial of the weight.
 
     Returns
     -------
     tuple
-        Coefficients of the polynomial, shape (n_coefficients,), and the number.
+        Coefficients of the polynomial, shape (n_coefficients,), and the effective number.
 
     Raises
     ------
@@ -223,29 +222,29 @@ def streamed_joint_total(
         If weights are missing, or those of an event change sign at a point.
     """
     basis = PolynomialBasis(samples.parameters, degree)
-    own, n = class_points(samples), samples.n_events
-    design, one = basis.design(own), np.eye(len(basis))[0]
-    with _scratch(n, len(own), len(basis)) as (ratios, polynomials, w):
+    sample_points, n = class_points(samples), samples.n_events
+    design, one = basis.design(sample_points), np.eye(len(basis))[0]
+    with _scratch(n, len(sample_points), len(basis)) as (ratios, polynomials, w):
         start = 0
         for k, part in samples.in_order(keep_reweights=True):
-            # Polynomials need no weights, and those of a row group may sum to anything.
+            # Polynomials need no weights, and the weights of a row group may have any sum.
             plain = SampleSet((dataclasses.replace(part, weights=np.ones(len(part))),))
             joint = joint_density(plain, degree, total=one)
-            joint.at(np.concatenate([own, points]))  # refuses what has no ratio there
+            joint.at(np.concatenate([sample_points, points]))  # refuses what has no ratio there
             rows = slice(start, start + len(part))
             polynomials[rows] = joint.polynomials[0]
             ratios[rows] = joint.polynomials[0] @ design.T
-            w[rows, 0] = part.weights / weights.total[k] / len(own)
+            w[rows, 0] = part.weights / weights.total[k] / len(sample_points)
             start = rows.stop
         total = bennett(ratios, w[:, 0], polynomials)
-        sigma_own, at = design @ total, basis.design(points)
+        sigma, target_design = design @ total, basis.design(points)
         sums = np.zeros(2)
         for first in range(0, n, _ROWS):
             rows = slice(first, first + _ROWS)
-            mixture = (ratios[rows] / sigma_own).mean(axis=1)
-            density = (polynomials[rows] @ at.T / (at @ total)).mean(axis=1)
-            even = w[rows, 0] * density / mixture
-            sums += even.sum(), even @ even
+            mixture = (ratios[rows] / sigma).mean(axis=1)
+            density = (polynomials[rows] @ target_design.T / (target_design @ total)).mean(axis=1)
+            target_weights = w[rows, 0] * density / mixture
+            sums += target_weights.sum(), target_weights @ target_weights
     return total, float(sums[0] ** 2 / sums[1])
 
 
@@ -261,44 +260,46 @@ def streamed_normalisation(
     Parameters
     ----------
     samples
-        Events that trained.
+        Events of the training.
     weights
-        Their sums.
+        Sums of their weights.
     outputs
-        Gives the outputs for the head from features (n, n_features).
+        Function from features (n, n_features) to outputs for the head.
     head
-        What they mean.
+        Head of the network.
     held_out
-        Outputs and weights of the events that did not train, the weights summing to one.
+        Outputs and weights of the held-out events; the weights sum to one.
 
     Returns
     -------
     ndarray
         Shape (n_coefficients,).
     """
-    own, n = class_points(samples), samples.n_events
+    sample_points, n = class_points(samples), samples.n_events
     rest, rest_weights = held_out
-    with _scratch(n + len(rest), len(own), len(head.basis)) as (ratios, coefficients, w):
+    with _scratch(n + len(rest), len(sample_points), len(head.basis)) as scratch:
+        ratios, coefficients, w = scratch
 
-        def put(start: int, found: Float32Array, of_events: FloatArray) -> int:
-            rows = slice(start, start + len(found))
-            ratios[rows] = head.ratios(found, own)
-            coefficients[rows] = head.coefficients(found)
-            w[rows, 0] = of_events
+        def put(start: int, part_outputs: Float32Array, part_weights: FloatArray) -> int:
+            """Fill the rows from `start`; return the row after them."""
+            rows = slice(start, start + len(part_outputs))
+            ratios[rows] = head.ratios(part_outputs, sample_points)
+            coefficients[rows] = head.coefficients(part_outputs)
+            w[rows, 0] = part_weights
             return rows.stop
 
         share = n / (n + len(rest))
         start = 0
         for k, part in samples.in_order():
-            mine = part.weights / weights.total[k] / len(own)
-            start = put(start, outputs(part.features), share * mine)
+            shape_weights = part.weights / weights.total[k] / len(sample_points)
+            start = put(start, outputs(part.features), share * shape_weights)
         put(start, rest, (1 - share) * rest_weights)
         return bennett(ratios, w[:, 0], coefficients)
 
 
 @contextmanager
 def _scratch(n: int, *widths: int) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Arrays of n rows and one more column, in files without names that vanish afterwards."""
+    """Arrays of n rows with these widths, and one with one column, in temporary files."""
     with ExitStack() as stack:
         arrays = []
         for width in (*widths, 1):

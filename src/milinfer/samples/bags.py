@@ -1,12 +1,10 @@
-r"""Bags: groups of events that one prediction is made for.
+r"""Bags: groups of events with one prediction for each group.
 
 Splits come first (:meth:`milinfer.SampleSet.split`, by event), bags second, so that no event is
 ever on both sides.  *Dynamic* bags are drawn anew in every epoch ([AS], §B.2.2).
 
-Bags from events, and events from bags.
-
 For independent events the likelihood ratio of a bag is the product of those of its events
-([NT], eq. 2), so that classifiers of events and of bags can be turned into one another:
+([NT], eq. 2), so that classifiers of events and of bags can be converted into one another:
 
 :math:`f_{1\to N}` ([NT], eq. 13; [AS], §C.3)
     From a classifier of single events: :func:`bag_log_ratio` sums its log-ratios over each bag.
@@ -23,7 +21,7 @@ For independent events the likelihood ratio of a bag is the product of those of 
 Both directions then meet in one shape, (n_events, K), and either can be compared with the other
 on the same bags.
 
-A classifier without any symmetry sees a bag as a list: :func:`listed_bags` makes one row of it.
+A classifier without any symmetry sees a bag as a list; :func:`listed_bags` makes one row of it.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ class BagDraw(NamedTuple):
         One weight for each bag, shape (n_bags,).
     """
 
-    index: IntArray  # type: ignore[assignment]  # hides tuple.index, which nobody wants here
+    index: IntArray  # type: ignore[assignment]  # shadows tuple.index
     weights: FloatArray
 
 
@@ -77,7 +75,7 @@ def draw_bags(
     bag_size
         Events in a bag.
     rng
-        Source of randomness.
+        Random generator.
     n_bags
         Number of bags; default ``n_events // bag_size``.
 
@@ -137,7 +135,7 @@ def bag_offsets(n_events: int, bag_size: int) -> IntArray:
 
 
 def bag_log_ratio(event_log_ratio: ArrayLike, offsets: ArrayLike) -> FloatArray:
-    """Log-likelihood ratio of bags, from that of their events.
+    """Sum the log-likelihood ratios of events over bags.
 
     Parameters
     ----------
@@ -156,7 +154,7 @@ def bag_log_ratio(event_log_ratio: ArrayLike, offsets: ArrayLike) -> FloatArray:
     Raises
     ------
     ParameterError
-        If the offsets descend or point to events that are not there.
+        If the offsets descend or point beyond the events.
 
     Examples
     --------
@@ -185,10 +183,10 @@ def bag_log_ratio(event_log_ratio: ArrayLike, offsets: ArrayLike) -> FloatArray:
 
 
 def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sample:
-    """Bags of consecutive events, each as one row with the features of its events side by side.
+    """Make one row of each bag of consecutive events, with their features side by side.
 
-    A network over such rows is a classifier of bags that knows nothing of their symmetry, and with
-    `sort_by` one that has an order given to it: the list and the sorted classifier of [NT].
+    A network over such rows is a classifier of bags without their symmetry or, with `sort_by`, one
+    with an imposed order: the list and the sorted classifier of [NT].
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Whether two pools share events, from a few hashes of each.
+"""Find out whether two pools share events, from a few hashes of each.
 
-Toys that tune a calibration and toys that test it must come from different events.  A pool is
-remembered by the smallest hashes of its events, which are a random choice of them, the same in
-every pool that has the event (bottom-k sketch; Cohen and Kaplan, PODC 2007).
+Events used for calibration must not be used to test it.  The fingerprint of a pool is the set of
+the smallest hashes of its events, which select the same random events in every pool that contains
+them (bottom-k sketch; Cohen and Kaplan, PODC 2007).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SHARED = 0.04
 
 _Hashes = NDArray[np.uint64]
 
-# Samples do not change, and toys ask for the same again and again.
+# Samples do not change, and toys use the same ones repeatedly.
 _SKETCHES: WeakKeyDictionary[Sample, str] = WeakKeyDictionary()
 
 
 def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str:
-    """Fingerprint of a set of events that tells how much of it another set shares.
+    """Fingerprint of a set of events, to estimate its overlap with other sets.
 
     Hashes see the features of an event, as float32; weights and order do not matter.
 
@@ -74,7 +74,7 @@ def _of_table(features: Float32Array | FloatArray) -> str:
 
 
 def sketch_of_union(sketches: Iterable[str]) -> str:
-    """Sketch of the union of sets, from theirs.
+    """Sketch of the union of sets, from the sketches of the sets.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def sketch_of_union(sketches: Iterable[str]) -> str:
 def sketch_each(samples: Iterable[Sample]) -> tuple[str, ...]:
     """Sketches of each of several samples, and of all together where there are more than one.
 
-    A pool may hold one of the samples or all: a set is found in one that is of its size.
+    A pool may contain one of the samples or all; a small set cannot be recognised in a large one.
 
     Examples
     --------
@@ -118,8 +118,9 @@ def with_union(sketches: Sequence[str]) -> tuple[str, ...]:
 def overlap(a: str, b: str) -> float:
     """Events in both of two sets over events in either (Jaccard), estimated from their sketches.
 
-    The standard error is about ``sqrt(overlap / 128)``.  Samples of discrete events are the same or
-    not: they count as one event each, apart from the others, and the larger overlap is returned.
+    The standard error is about ``sqrt(overlap / 128)``.  Samples of discrete events are either
+    equal or not: each counts as one event, separately from the others, and the larger of the two
+    overlaps is returned.
 
     Examples
     --------
@@ -140,8 +141,8 @@ def overlap(a: str, b: str) -> float:
 def share_events(a: str, b: str) -> bool:
     """Whether two sets have more than 4 % of their events in common.
 
-    Less cannot be told from features that happen to agree; so a set hides in one that is more than
-    25 times as large.
+    A smaller overlap cannot be distinguished from features that happen to agree, so a set is not
+    recognised in one that is more than 25 times as large.
 
     Examples
     --------

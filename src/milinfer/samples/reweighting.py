@@ -1,12 +1,13 @@
-"""What simulated events know about other parameter points: weights, polynomials, joint ratios.
+"""Joint likelihood ratios and scores from the weights of events at other parameter points.
 
 A generator that writes the weight of each event at several parameter points (``<rwgt>`` in LHE
-files) tells |M(z|θ)|², a polynomial in θ, for the parton-level truth z of each event.  Its ratios
+files) gives |M(z|θ)|², a polynomial in θ, for the parton-level truth z of each event.  Its ratios
 are the joint likelihood ratio and the joint score (Brehmer, Cranmer, Louppe, Pavez,
 arXiv:1805.00013 and 1805.00020): noisy versions of those of the observables x, with the right
-mean, so that they can be learned from instead of mere labels.
+mean, so that a network can be trained on them instead of on labels only.
 
-Means under one density from the events of several: the multistate Bennett acceptance ratio.
+Means under one density are computed from the events of several densities by the multistate Bennett
+acceptance ratio (:func:`bennett`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = [
 
 
 class Pointed(Protocol):
-    """What is at a parameter point: a sample, in memory or not."""
+    """Object with a parameter point: a sample, in memory or streamed."""
 
     @property
     def point(self) -> Point:
@@ -124,7 +125,7 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
 
 
 class JointTargets(NamedTuple):
-    """What to learn from: joint ratios of the events of one sample, and how much each counts.
+    """Training targets: joint ratios and scores of the events of one sample, and their weights.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ class JointTargets(NamedTuple):
 
 
 class JointRatios(NamedTuple):
-    """Joint targets of a sample set, and the cross-section as a function of θ that goes with them.
+    """Joint targets of a sample set, and its cross-section as a function of θ.
 
     Parameters
     ----------
@@ -176,7 +177,7 @@ class JointDensity(NamedTuple):
     basis
         Monomials of the polynomials.
     polynomials
-        Of each event's weight, in units that only ratios within an event know, positive at the
+        Coefficients of each event's weight, in arbitrary units for each event, positive at the
         points of the samples; for each sample of shape (n_events, n_coefficients).
     weights
         Event weights, each sample's summing to its share of the mixture; (n_events,) each.
@@ -231,13 +232,13 @@ def joint_density(
     samples
         Events at one point or several, with weights that fix the polynomial.
     degree
-        Of the polynomial of the weight.
+        Degree of the polynomial of the weight.
     total
         σ(θ)/σ(0), from a larger set of events; default: from these.
     shares
-        Of the samples in the mixture, summing to one, shape (n_samples,); default: even.
+        Shares of the samples in the mixture, summing to one, shape (n_samples,); default: even.
     remedy
-        End of the message of the error.
+        Advice at the end of the error message.
 
     Raises
     ------
@@ -291,7 +292,7 @@ def joint_targets(
     points
         The K points, shape (K, n_parameters).
     degree
-        Of the polynomial of the weight.
+        Degree of the polynomial of the weight.
     total
         σ(θ)/σ(0), from a larger set of events; default: from these.
 

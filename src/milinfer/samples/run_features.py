@@ -1,4 +1,4 @@
-"""Run features over files with coffea, and make samples of them."""
+"""Compute the features of many files with coffea, and make samples of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def make_executor(
     Raises
     ------
     ConfigurationError
-        If there is no such executor, or `client` is none or goes with another one.
+        If the executor is unknown, or `client` is not a client or is combined with another
+        executor.
 
     Examples
     --------
@@ -89,7 +90,7 @@ def run_features(
     fileset
         As coffea takes it: dataset name to list of files or to ``{"files": …, "metadata": …}``.
         The metadata may have ``point``, ``process``, ``cross_section`` and
-        ``cross_section_error``; what is not there comes from files that milinfer has written.
+        ``cross_section_error``; missing entries come from files that milinfer has written.
     features
         Feature set or its name.
     executor
@@ -97,12 +98,12 @@ def run_features(
     workers
         Processes.
     client
-        Of a dask cluster, whose workers read the files instead: under these names, so on a file
-        system that they share, or by xrootd.  The chunks of a worker that dies are read again.
+        Client of a dask cluster, whose workers read the files instead.  They need the same paths: a
+        shared file system, or xrootd.  The chunks of a worker that dies are read again.
     schema
         coffea schema; default: :class:`~milinfer.features.processor.EventSchema`.
     chunksize
-        Events a chunk, at most.
+        Maximum number of events per chunk.
     treename
         TTree to read.
     options
@@ -155,7 +156,7 @@ def run_features(
         pre_executor=make_executor("iterative", retries=executor.retries) if is_ours else None,
         schema=schema or EventSchema,
         chunksize=chunksize,
-        # of its own: coffea's remembers files by name, and would read a rewritten one wrongly
+        # A new cache: that of coffea identifies files by name, and would misread a rewritten one.
         metadata_cache={},
     )
     try:
@@ -202,7 +203,7 @@ class _ErrorsAsResults(FeatureProcessor):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence coffea's progress bars: they come to standard output even with ``status=False``."""
+    """Silence the progress bars of coffea, which it prints even with ``status=False``."""
     from coffea.util import coffea_console
 
     before = coffea_console.quiet
@@ -214,7 +215,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _group(name: str, entry: Any) -> dict[str, Any]:
-    """Dataset entry as coffea takes it; the metadata that are ours do not go to the workers."""
+    """Dataset entry in the form that coffea accepts."""
     if isinstance(entry, str | Path):
         entry = [entry]
     if not isinstance(entry, Mapping):
@@ -229,7 +230,7 @@ def _group(name: str, entry: Any) -> dict[str, Any]:
 
 
 def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, Any] | None]:
-    """What milinfer has written into each file: of events, or of a sample (a dict)."""
+    """Metadata that milinfer has written into each file, of events or (as a dict) of a sample."""
     from milinfer.io.event.branches import FileMetadata
     from milinfer.io.flat_files import sample_metadata
     from milinfer.io.root import open_root
@@ -375,7 +376,7 @@ def _sample(
 
 
 def _milinfer_error(error: BaseException) -> MilinferError | None:
-    """The error of milinfer that coffea has made another error of."""
+    """The error of milinfer that coffea has wrapped, or None."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, MilinferError):
         cause = cause.__cause__

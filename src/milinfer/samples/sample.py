@@ -44,7 +44,7 @@ __all__ = [
     "html_samples",
     "read_data",
     "require_same_beams",
-    "sample_balance",
+    "check_sample_counts",
     "sample_of_file",
     "samples_table",
 ]
@@ -68,13 +68,13 @@ class Sample:
     process
         Name of the process.
     cross_section, cross_section_error
-        In pb, after all cuts; NaN where unknown.
+        In pb, after all cuts; NaN if unknown.
     reweights
         Weights of the same events at other points, by name, each of shape (n_events,).
     reweight_points
         The parameter point of each reweight whose point is known.
     provenance
-        Where the events come from (JSON-like).
+        Origin of the events (JSON-like).
 
     Raises
     ------
@@ -169,7 +169,7 @@ class Sample:
             event = int(np.argmin(good))
             msg = (
                 f"{self.label}: {what} {wrong} in event {event} "
-                f"({int((~good).sum())} such events); mend or reject these events explicitly"
+                f"({int((~good).sum())} such events); fix or reject these events"
             )
             raise SampleError(msg)
 
@@ -217,7 +217,7 @@ class Sample:
         return self.features[:, self.feature_names.index(name)]
 
     def take(self, index: IntArray | slice) -> Sample:
-        """Events by index, weights and reweights with them (the cross-section stays)."""
+        """Select events by index, with their weights (the cross-section stays the same)."""
         return dataclasses.replace(
             self,
             features=self.features[index],
@@ -253,7 +253,7 @@ class Sample:
         return tuple(self.take(order[a:b]) for a, b in zip(starts, stops, strict=True))
 
     def as_data(self) -> Sample:
-        """The same events as a dataset: weights of one, as data have.
+        """Make a dataset of these events: all weights become one, as for data.
 
         Raises
         ------
@@ -296,7 +296,7 @@ class Sample:
         Raises
         ------
         SampleError
-            If they are not alike.
+            If they differ in one of these.
         """
         if not samples:
             msg = "there is nothing to concatenate; give at least one sample"
@@ -396,7 +396,7 @@ def read_data(path: PathLikeStr, **options: Any) -> Sample:
     return Sample.from_file(path, missing_point={}, **options)
 
 
-def sample_balance(sample: Sample, source: str) -> str:
+def check_sample_counts(sample: Sample, source: str) -> str:
     """Check that events read = events kept + events rejected, and return these numbers as text.
 
     Raises
@@ -407,20 +407,20 @@ def sample_balance(sample: Sample, source: str) -> str:
     Examples
     --------
     >>> import numpy as np
-    >>> sample_balance(Sample(np.ones((2, 1)), ("x",)), "a.parquet")
+    >>> check_sample_counts(Sample(np.ones((2, 1)), ("x",)), "a.parquet")
     '2 events in, 2 out, 0 rejected'
     """
-    from milinfer.features.feature_set import event_balance
+    from milinfer.features.feature_set import check_event_counts
 
     rejected = sample.provenance.get("rejected", {})
     n_events = sample.provenance.get("n_events", len(sample))
-    return event_balance(n_events, len(sample), rejected, source)
+    return check_event_counts(n_events, len(sample), rejected, source)
 
 
 def _numbers(
     values: ArrayLike, what: str, dtype: type[np.floating[Any]], label: str
 ) -> NDArray[np.floating[Any]]:
-    """A contiguous array of real numbers."""
+    """Convert to a contiguous array of real numbers."""
     try:
         array = np.asarray(values)
         if array.dtype.kind not in "fiub":
@@ -445,7 +445,7 @@ def _point(point: Point, label: str) -> dict[str, float]:
 
 
 def require_same_beams(a: Sample, b: Sample) -> None:
-    """Refuse samples of different beams, where both know theirs."""
+    """Raise if the beams of two samples are known and differ."""
     mine, others = a.provenance.get("beams"), b.provenance.get("beams")
     if mine is not None and others is not None and mine != others:
         msg = (
@@ -456,12 +456,12 @@ def require_same_beams(a: Sample, b: Sample) -> None:
 
 
 def as_features(sample: Sample | ArrayLike, names: Sequence[str]) -> Float32Array:
-    """Feature array of a sample, checked against the names that a model expects.
+    """Return the features of a sample in the order that a model expects.
 
     Raises
     ------
     SampleError
-        If names are missing or in another order; the message names the difference.
+        If features are missing, or an array has another shape.
     """
     if isinstance(sample, Sample):
         if sample.feature_names == tuple(names):
@@ -486,7 +486,7 @@ class SampleSet:
     Raises
     ------
     SampleError
-        If feature names or parameter names differ, or a point comes twice.
+        If feature names or parameter names differ, or two samples have the same point.
 
     Examples
     --------
@@ -602,7 +602,7 @@ class SampleSet:
         return sum(len(s) for s in self.samples)
 
     def at(self, **point: float) -> Sample:
-        """The sample at one point.
+        """Return the sample at one point.
 
         Raises
         ------
@@ -625,7 +625,7 @@ class SampleSet:
         return tuple(SampleSet(tuple(p[i] for p in parts)) for i in range(len(fractions)))
 
     def with_features(self, names: Sequence[str]) -> SampleSet:
-        """The same events with a selection of feature columns, in the given order."""
+        """Select feature columns, in the given order."""
         return SampleSet(
             tuple(
                 dataclasses.replace(
@@ -656,7 +656,7 @@ class SampleSet:
         return html_samples(self)
 
     def to_table(self) -> pa.Table:
-        """A row for each sample; see :func:`milinfer.samples.sample.samples_table`."""
+        """Make a table of the samples; see :func:`milinfer.samples.sample.samples_table`."""
         return samples_table(self)
 
 
@@ -671,7 +671,7 @@ _TYPES: Mapping[str, type] = {
 
 
 def samples_table(samples: SampleSet) -> pa.Table:
-    """One row for each sample.
+    """Make an Arrow table with one row for each sample.
 
     Columns: ``process``, ``point.PARAMETER``, ``n_events``, ``sum_of_weights``,
     ``negative_fraction`` (of the events), ``effective_events`` (Σw)²/Σw², ``cross_section`` and
@@ -703,7 +703,7 @@ def _row(sample: Sample) -> dict[str, Any]:
 
 
 def html_sample(sample: Sample) -> str:
-    """Facts of one sample.
+    """Make an HTML table of the facts of one sample.
 
     Examples
     --------
@@ -738,7 +738,7 @@ def feature_count(names: Sequence[str]) -> str:
 
 
 def html_samples(samples: SampleSet) -> str:
-    """Table of samples, with the features in its title.
+    """Make an HTML table of samples, with the features in its title.
 
     Examples
     --------

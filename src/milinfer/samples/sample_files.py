@@ -1,7 +1,7 @@
 """Read and write samples (Parquet, ROOT) without loss, and compute features of event files.
 
 Reading gives :class:`SampleFields`, the arguments of a :class:`~milinfer.samples.sample.Sample`,
-and writing takes them: files need not know the class, which checks its arguments.
+and writing takes them, so that this module does not depend on the class, which validates them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
-from milinfer.features.feature_set import event_balance
+from milinfer.features.feature_set import check_event_counts
 from milinfer.io.flat_files import (
     FORMAT,
     KEY,
@@ -74,12 +74,12 @@ ROW_GROUP: Final = 65_536
 
 
 def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
-    """Write a sample to Parquet or ROOT, by suffix, without loss; it appears whole or not at all.
+    """Write a sample to Parquet or ROOT, by suffix, without loss.
 
     The columns are the features (float32) in their order, ``weight`` (float64) and one
     ``weight:<name>`` for each reweight; the rest is in the schema metadata (Parquet) or in the
-    string ``milinfer`` beside the TTree ``Features`` (ROOT, where a branch has ``_`` for what
-    cannot be in its name).
+    string ``milinfer`` next to the TTree ``Features`` (ROOT, where ``_`` replaces characters that
+    branch names cannot have).  The file appears when it is complete, or not at all.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
                 table.replace_schema_metadata({KEY.encode(): text}),
                 temporary,
                 compression="zstd",
-                use_dictionary=False,  # of numbers that hardly ever come twice: slow, and larger
+                use_dictionary=False,  # slower and larger for numbers that rarely repeat
                 row_group_size=ROW_GROUP,
             )
 
@@ -214,24 +214,24 @@ def read_sample(
     ----------
     path
         Sample written by :func:`write_sample`; event file (LHE, ROOT or Parquet); or a flat
-        Parquet or ROOT file of one's own.
+        Parquet or ROOT file of another program.
     features
         Feature set, its name, or names of columns; default: all of a sample, ``"vbf_2l2j"`` for
-        events.  A flat file of one's own needs names.
+        events.  Names are required for flat files of other programs.
     point, process
         Parameter point (``{}`` for a process that depends on no parameter) and process name;
         default: those of the file.
     weight
-        Weight column of a flat file of one's own; None: all weights are 1.
+        Weight column of a flat file of another program; None: all weights are 1.
     cross_section, cross_section_error
         In pb; default: those of the file.
     keep_reweights
-        Whether the weights at other points come along.
+        Whether to read the weights at other points.
     on_missing
         ``"raise"`` or ``"reject"`` for events that lack what the features need; how many are
         rejected is in ``provenance["rejected"]``, and the cross-section becomes that of the rest.
     chunk_size
-        Events held in memory at a time while features are computed.
+        Number of events in memory at a time while features are computed.
     tree
         Name of the TTree or RNTuple in a ROOT file.
     workers
@@ -307,7 +307,7 @@ class RowGroups:
     Parameters
     ----------
     path
-        Sample written by :func:`write_sample`, or a flat file of one's own.
+        Sample written by :func:`write_sample`, or a flat file of another program.
     features, point
         As in :func:`read_sample`.
 
@@ -395,7 +395,7 @@ def _read_table(
     empty = np.empty((0, 0), dtype=np.float32)
     n = len(next(iter(arrays.values()), empty))
     data = np.empty((n, len(names)), dtype=np.float32)
-    with np.errstate(over="ignore"):  # what is infinite then is refused
+    with np.errstate(over="ignore"):  # infinite values are refused later
         for i, name in enumerate(names):
             data[:, i] = arrays[name]
 
@@ -433,12 +433,12 @@ def same_point(a: Point, b: Point) -> bool:
 def resolve_point(
     user_point: Point | None, file_point: Point | None, source: str
 ) -> dict[str, float]:
-    """Parameter point from what the user says and what the file says.
+    """Combine the parameter points of the user and of the file.
 
     Raises
     ------
     ParameterError
-        If they disagree, or neither says anything.
+        If they disagree, or neither is given.
 
     Examples
     --------
@@ -467,9 +467,9 @@ def resolve_point(
 
 
 def point_of_info(info: LHEInfo | None, missing: Point | None = None) -> Point | None:
-    """Point that a file carries; empty where it names a process without parameters.
+    """Point in the header of a file; empty if it names a process without parameters.
 
-    `missing` is for files that say nothing.
+    `missing` is returned for files without either.
     """
     if info is None:
         return missing
@@ -481,7 +481,9 @@ def point_of_info(info: LHEInfo | None, missing: Point | None = None) -> Point |
 def reweight_points(
     descriptions: Mapping[str, str], point: Point, names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Points of the reweights whose description (or id) is a point in the same parameters.
+    """Parse the points of reweights from their descriptions or ids.
+
+    Reweights that are not at a point in the same parameters are left out.
 
     Examples
     --------
@@ -513,7 +515,7 @@ def selected_cross_section(
     Parameters
     ----------
     cross_section, error
-        Of all events.
+        Of all events, before the selection.
     all_events, selected
         Sum of weights and sum of squared weights.
 
@@ -592,7 +594,9 @@ def sample_from_events(
     )
     array = np.concatenate([part.array for part in parts])
     provenance = _provenance(path, features, parts, info)
-    event_balance(provenance["n_events"], len(array), provenance.get("rejected", {}), str(path))
+    check_event_counts(
+        provenance["n_events"], len(array), provenance.get("rejected", {}), str(path)
+    )
     descriptions = {w.id: w.description for w in info.weights}
     return SampleFields(
         features=array,
@@ -674,7 +678,7 @@ def _provenance(
         "features": features.name,
         "milinfer": __version__,
     }
-    if info.processes:  # else the file does not know
+    if info.processes:  # otherwise the beams are unknown
         beams = zip(info.beams, info.energies, strict=True)
         provenance["beams"] = [[int(beam), float(energy)] for beam, energy in beams]
     if rejected:

@@ -1,7 +1,7 @@
-"""Samples larger than memory: Parquet files whose events come in pieces.
+"""Samples larger than memory: Parquet files that are read in pieces.
 
-What a model needs to know beforehand (points, names, numbers of events) is in the metadata of the
-files; the events are read a row group at a time.  Each piece of an epoch is an ordinary
+The metadata of the files give points, names and numbers of events; the events are read one row
+group at a time.  Each piece of an epoch is an ordinary
 :class:`~milinfer.samples.sample.SampleSet` with events of every sample, from row groups in random
 order.
 """
@@ -27,10 +27,10 @@ from milinfer.utils.points import format_point
 
 __all__ = ["StreamedSample", "StreamedSamples"]
 
-# The piece that trains, the one that is read ahead, the row groups it is cut from, held-out events.
+# Memory is shared by the piece in training, the next piece, its row groups, and held-out events.
 _SHARES = 4
 
-# What samples in memory have, and these have not.
+# Attributes of samples in memory that streamed samples lack.
 _IN_MEMORY = frozenset(
     ("features", "weights", "reweights", "column", "take", "values", "at", "with_features")
 )
@@ -75,14 +75,14 @@ class StreamedSample:
     def from_file(
         cls, path: PathLikeStr, *, point: Point | None = None, features: Sequence[str] | None = None
     ) -> StreamedSample:
-        """Look into a Parquet file of features; the events stay where they are.
+        """Open a Parquet file of features; the events stay on disk.
 
         Raises
         ------
         ConfigurationError
-            If it is a file of another kind.
+            If it is not a Parquet file.
         SampleError
-            If it is damaged, or has no events.
+            If the file is damaged, or has no events.
         """
         file = Path(path)
         if file.suffix.lower() not in (".parquet", ".pq"):
@@ -113,17 +113,17 @@ class StreamedSample:
         _not_in_memory(self, name)
 
     def empty(self) -> Sample:
-        """The sample without its events."""
+        """Make a sample with the same point and features, but no events."""
         features = np.empty((0, len(self.feature_names)), np.float32)
         return Sample(features, self.feature_names, point=self.point, process=self.process)
 
     def read(self, numbers: Iterable[int], *, keep_reweights: bool = False) -> Iterator[Sample]:
-        """Events of some row groups, one after the other.
+        """Read some row groups, one after the other.
 
         Raises
         ------
         SampleError
-            If the file is damaged, or is not what it was.
+            If the file is damaged, or has changed.
         """
         groups = RowGroups(self.path, features=self.feature_names, point=self.point)
         if groups.sizes != self.groups:
@@ -145,14 +145,14 @@ class StreamedSamples:
     events_in_memory
         Bound on the events held at a time; pieces have a quarter of it.
     held_out
-        Fraction of the events that is left out: the others are the training part of a split.
+        Fraction of the events that is left out for validation.
     seed
-        Of that split.
+        Random seed of that split.
 
     Raises
     ------
     SampleError
-        If feature names or parameter names differ, or a point comes twice.
+        If feature names or parameter names differ, or two samples have the same point.
     ConfigurationError
         If `events_in_memory` is less than the row groups of the files need.
 
@@ -199,7 +199,7 @@ class StreamedSamples:
         features: Sequence[str] | None = None,
         events_in_memory: int = 2_000_000,
     ) -> StreamedSamples:
-        """Look into one Parquet file for each value of a parameter.
+        """Open one Parquet file for each value of a parameter.
 
         Parameters
         ----------
@@ -252,19 +252,19 @@ class StreamedSamples:
 
     @property
     def n_pieces(self) -> int:
-        """Pieces of an epoch."""
+        """Number of pieces of an epoch."""
         return max(1, math.ceil(self.n_events / self._piece_events))
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[StreamedSamples, SampleSet]:
         """Split by event into a part to train on, which stays on disk, and one to validate on.
 
-        The second is in memory, and is a quarter of `events_in_memory` at most, whatever the
-        fractions.  Which event is where follows from the seed and the place of the event alone.
+        The second is in memory, and has at most a quarter of `events_in_memory`, whatever the
+        fractions.  The part of an event depends only on the seed and its position in the file.
 
         Raises
         ------
         ConfigurationError
-            If there are not two fractions that sum to one, or this is a part already.
+            If there are not two fractions that sum to one, or this is already a part.
         """
         if len(fractions) != 2 or not np.isclose(sum(fractions), 1) or self.held_out:
             msg = (
@@ -287,7 +287,7 @@ class StreamedSamples:
     def pieces(
         self, rng: np.random.Generator, *, keep_reweights: bool = False
     ) -> Iterator[SampleSet]:
-        """Pieces of an epoch: together they have every event once.
+        """Yield the pieces of an epoch, which together contain every event once.
 
         Row groups come in random order, each sample spread evenly over the pieces, which have
         equal numbers of events, except for the few more of the last.
@@ -295,9 +295,9 @@ class StreamedSamples:
         Parameters
         ----------
         rng
-            Source of the order.
+            Random generator of the order.
         keep_reweights
-            Whether the weights at other points come along.
+            Whether to read the weights at other points.
         """
         streams = [
             self._stream(k, rng.permutation(len(sample.groups)).tolist(), keep_reweights)
@@ -317,15 +317,15 @@ class StreamedSamples:
                     parts.append(more)
                 joined = Sample.concatenate(parts)
                 if not last:
-                    # A copy, so that it does not hold on to the whole.
+                    # A copy, so that the rest of `joined` is freed.
                     waiting[k] = joined.take(np.arange(quota, len(joined)))
                     joined = joined.take(slice(0, quota))
                 piece.append(joined)
             yield SampleSet(tuple(piece))
-            del piece, joined  # not beside the next one
+            del piece, joined  # free them before the next piece
 
     def in_order(self, *, keep_reweights: bool = False) -> Iterator[tuple[int, Sample]]:
-        """All events once, a row group at a time, with the number of their sample."""
+        """Yield all events once, a row group at a time, with the number of their sample."""
         for k, sample in enumerate(self.samples):
             for part in self._stream(k, range(len(sample.groups)), keep_reweights):
                 yield k, part
@@ -336,7 +336,7 @@ class StreamedSamples:
             yield part.take(np.flatnonzero(self._training_mask(k, g))) if self.held_out else part
 
     def _training_mask(self, k: int, group: int) -> BoolArray:
-        """Which events of a row group are not left out."""
+        """Mask of the events of a row group that are not left out."""
         rng = np.random.default_rng([self.seed, k, group])
         return rng.random(self.samples[k].groups[group]) >= self.held_out
 

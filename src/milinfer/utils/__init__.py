@@ -1,1 +1,1 @@
-"""Files, threads, progress, tables and polynomials: helpers that know nothing of physics."""
+"""Files, threads, progress, tables and polynomials: helpers without any physics."""

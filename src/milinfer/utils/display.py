@@ -1,12 +1,11 @@
-"""Results as a notebook and a terminal show them: few numbers, with errors, never long arrays.
+"""Show results: as HTML in notebooks, as tables on terminals, as Arrow tables, as short texts.
 
-HTML takes its colours from the page, so that it is read on light and dark themes, and everything
-that comes from a user is escaped.
+HTML takes its colours from the page, so that it can be read in light and dark themes, and all
+text that comes from a user is escaped.
 
-Results as Arrow tables: one named and typed column for each number and for its error.
-
-``pyarrow.Table.to_pandas`` makes a data frame of them, ``pyarrow.parquet.write_table`` a file.
-What is not known is null.
+Arrow tables have one named and typed column for each number and one for its error; unknown values
+are null.  ``pyarrow.Table.to_pandas`` makes data frames of them, ``pyarrow.parquet.write_table``
+files.
 """
 
 from __future__ import annotations
@@ -44,23 +43,23 @@ __all__ = [
 
 
 UNKNOWN = "—"
-"""What stands for a number that is not known."""
+"""Text in the place of an unknown number."""
 
 # Longer arrays, lists and texts are shown by their size.
 _FEW, _LONG = 8, 80
 
 
 def measured(value: float | None, error: float | None = None, unit: str = "") -> str:
-    """A number with its error to two digits, and its unit.
+    """Write a number with its unit and its error to two digits.
 
     Parameters
     ----------
     value
-        None and NaN are not known.
+        The number; None and NaN are unknown.
     error
-        Standard error in the same unit; None and NaN are not known.
+        Standard error in the same unit; None and NaN are unknown.
     unit
-        Of both.
+        Unit of both.
 
     Examples
     --------
@@ -72,7 +71,7 @@ def measured(value: float | None, error: float | None = None, unit: str = "") ->
     if value is None or math.isnan(value):
         return UNKNOWN
     unit = f" {unit}" if unit else ""
-    # What arithmetic leaves of an error that is zero is none.
+    # An error of zero may be a rounding error after arithmetic; it is not shown.
     if error is None or not math.isfinite(error) or error <= 1e-12 * abs(value):
         return f"{value:.5g}{unit}"
     decimals = 1 - math.floor(math.log10(error))
@@ -83,7 +82,7 @@ def measured(value: float | None, error: float | None = None, unit: str = "") ->
 
 
 def shortened(names: Sequence[str], most: int = _FEW) -> str:
-    """Names, or the first of them and how many more there are.
+    """List names, or the first of them and the number of the others.
 
     Examples
     --------
@@ -95,12 +94,12 @@ def shortened(names: Sequence[str], most: int = _FEW) -> str:
 
 
 def brief(instance: Any, *, leave_out: Sequence[str] = ()) -> str:
-    """Text of a dataclass or a named tuple with shapes in the place of long arrays.
+    """Write a dataclass or a named tuple, with shapes in the place of long arrays.
 
     Parameters
     ----------
     instance
-        Of a dataclass or a named tuple.
+        A dataclass or a named tuple.
     leave_out
         Fields that are not shown.
 
@@ -148,7 +147,7 @@ def html_table(
     title: str = "",
     marked: tuple[str, Mapping[str, str]] | None = None,
 ) -> str:
-    """HTML table of texts, all of them escaped.
+    """Make an HTML table of texts, all escaped.
 
     Parameters
     ----------
@@ -157,7 +156,7 @@ def html_table(
     rows
         Cells, as many in each row as there are columns.
     title
-        Above the table.
+        Title above the table.
     marked
         Name of a column, and the colour of its cells by their text.
 
@@ -190,7 +189,7 @@ def html_table(
 
 
 def html_facts(title: str, facts: Mapping[str, Any]) -> str:
-    """HTML table of names and values, escaped; facts without a value are left out.
+    """Make an HTML table of names and values, escaped; facts without a value are left out.
 
     Examples
     --------
@@ -207,7 +206,7 @@ def html_facts(title: str, facts: Mapping[str, Any]) -> str:
 
 
 def html_histogram(edges: ArrayLike, contents: ArrayLike, label: str) -> str:
-    """Outline of a histogram as SVG in the colour of the text.
+    """Draw the outline of a histogram as SVG, in the colour of the text.
 
     Parameters
     ----------
@@ -216,7 +215,7 @@ def html_histogram(edges: ArrayLike, contents: ArrayLike, label: str) -> str:
     contents
         Shape (n_bins,); drawn per width of the bin.
     label
-        Under the axis.
+        Label under the axis.
 
     Examples
     --------
@@ -252,14 +251,14 @@ def rich_table(
     no_wrap: bool = False,
     **style: Any,
 ) -> Table:
-    """Table for the terminal; its cells are text and no markup.
+    """Make a table for the terminal; its cells are plain text, not markup.
 
     Parameters
     ----------
     title, header, rows
-        As of :func:`html_table`.
+        As for :func:`html_table`.
     left
-        Columns of words, beside the first.
+        Columns of words, in addition to the first.
     no_wrap
         Whether cells stay on one line.
     style
@@ -283,7 +282,7 @@ def rich_table(
 
 
 def arrow_table(types: Mapping[str, type], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Table of rows.
+    """Make an Arrow table of rows.
 
     Parameters
     ----------
@@ -295,7 +294,7 @@ def arrow_table(types: Mapping[str, type], rows: Sequence[Mapping[str, Any]]) ->
     Returns
     -------
     pyarrow.Table
-        With all columns also where there is no row.
+        Has all columns even if there are no rows.
 
     Raises
     ------
@@ -333,7 +332,7 @@ def _cell(value: Any, kind: type) -> Any:
 
 
 def point_types(parameters: Sequence[str]) -> dict[str, type]:
-    """Columns of a parameter point.
+    """Names and types of the columns of a parameter point.
 
     Examples
     --------
@@ -344,7 +343,7 @@ def point_types(parameters: Sequence[str]) -> dict[str, type]:
 
 
 def point_cells(point: Point) -> dict[str, float]:
-    """Their values.
+    """Values of a parameter point by column.
 
     Examples
     --------
@@ -357,7 +356,7 @@ def point_cells(point: Point) -> dict[str, float]:
 def tuples_table(
     kind: type, records: Sequence[Any], extra: Sequence[str] = (), **fixed: str
 ) -> pa.Table:
-    """Table of named tuples: their fields that are a number, a text or a point, in order.
+    """Make an Arrow table of named tuples, from their fields that are numbers, texts or points.
 
     Parameters
     ----------

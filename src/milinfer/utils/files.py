@@ -1,8 +1,7 @@
-"""Files and folders that appear whole or not at all.
+"""Write files and folders so that they appear complete or not at all, and check files to read.
 
-Whether the files to be read are there, and what is in them.
-
-JSON of others: what cannot be read is a ``ValueError``, whatever is wrong.
+A killed process never leaves half a file under its name.  JSON that cannot be parsed is always a
+``ValueError``.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place if the block succeeds.
 
     The temporary file has the same suffix, so that writers which look at it choose the same
-    format.  If the block raises, the temporary file is removed and an older ``path`` stays.  What
-    a process that was killed left of ``path`` is removed; what one that is alive writes is not.
+    format.  If the block raises, the temporary file is removed and an older ``path`` stays.
+    Temporary files of processes that were killed are removed, those of running ones are not.
 
     Raises
     ------
@@ -78,7 +77,7 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
     Raises
     ------
     MissingFileError
-        If the directory in which it is to be does not exist.
+        If the parent directory does not exist.
 
     Examples
     --------
@@ -96,7 +95,7 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
         older = _beside(target)
         try:
             yield temporary
-            # Two renames, so that a kill leaves a hole for as short as can be.
+            # Two renames: the target is missing for as short a time as possible.
             if target.exists():
                 target.rename(older)
             temporary.rename(target)
@@ -109,7 +108,7 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
 
 @contextmanager
 def _temporary_beside(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
-    """Make something to write into, locked, beside ``target``, and remove what is left there."""
+    """Make a locked temporary file or folder beside ``target``; remove those of dead processes."""
     if not target.parent.is_dir():
         msg = f"cannot write {target}: the directory {target.parent} does not exist; make it first"
         raise MissingFileError(msg)
@@ -117,7 +116,7 @@ def _temporary_beside(target: Path, make: Callable[[Path], None]) -> Iterator[Pa
     with named_errors(target):
         _remove_left_over(target)
         make(temporary)
-        # Writers open the path again, which keeps the lock: it is of the file, not of the name.
+        # Writers open the path again without losing the lock: it belongs to the file, not the name.
         with _lock(temporary):
             yield temporary
 
@@ -127,12 +126,12 @@ def _beside(target: Path) -> Path:
 
 
 def _remove_left_over(target: Path) -> None:
-    """Remove what processes that were killed left of ``target``: nobody has it locked."""
+    """Remove temporary files of ``target`` that nobody has locked: their processes were killed."""
     entries: list[Path] = []
     with suppress(PermissionError):  # a folder that may be written and not be listed
         entries += target.parent.iterdir()  # not glob: a name may have characters of patterns
     for entry in entries:
-        # A writer inside a writer has two such beginnings.
+        # The temporary file of a writer inside a writer begins with two such prefixes.
         if not (entry.name.startswith(".partial-") and entry.name.endswith(f"-{target.name}")):
             continue
         # Another process may remove it first, or own it.
@@ -145,7 +144,7 @@ def _remove_left_over(target: Path) -> None:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[bool | None]:
-    """Lock a file or folder that is there; None where the system or the file system cannot."""
+    """Lock an existing file or folder; gives None if the system or the file system cannot."""
     if os.name == "nt":  # pragma: no cover
         yield None
         return
@@ -192,7 +191,7 @@ def try_lock(file: IO[Any] | int) -> bool | None:
 
 @contextmanager
 def named_errors(target: PathLikeStr) -> Iterator[None]:
-    """Errors of a full disk, which name no file by themselves, name ``target``.
+    """Add the name of ``target`` to errors of a full disk, which name no file.
 
     Examples
     --------
@@ -210,7 +209,7 @@ def named_errors(target: PathLikeStr) -> Iterator[None]:
 
 
 def write_whole(path: PathLikeStr, content: str | bytes) -> None:
-    r"""Write a file whole or not at all; text as UTF-8.
+    r"""Write a file completely or not at all; text as UTF-8.
 
     Raises
     ------
@@ -231,7 +230,7 @@ def write_whole(path: PathLikeStr, content: str | bytes) -> None:
 
 
 def file_hash(path: PathLikeStr) -> str:
-    """SHA-256 of the content of a file, read in blocks.
+    """Compute the SHA-256 of the content of a file, reading it in blocks.
 
     Examples
     --------
@@ -247,12 +246,12 @@ def file_hash(path: PathLikeStr) -> str:
 
 
 def require_file(path: PathLikeStr) -> None:
-    """Refuse a path that is no file of this machine.
+    """Raise unless a path is an existing file.
 
     Raises
     ------
     MissingFileError
-        If there is nothing, or a folder; names the path.
+        If there is no file, or the path is a folder; names the path.
 
     Examples
     --------
@@ -269,7 +268,7 @@ def require_file(path: PathLikeStr) -> None:
 
 
 def parse_json(text: str, **options: Any) -> Any:
-    """As ``json.loads``; lists nested too deep are a ``ValueError`` too.
+    """Parse JSON as ``json.loads`` does, with a ``ValueError`` also for lists nested too deep.
 
     Raises
     ------

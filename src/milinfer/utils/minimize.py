@@ -1,4 +1,4 @@
-"""The minimum of a smooth function inside a box."""
+"""Minimise a smooth function inside a box."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def lowest_in_box(
     low: FloatArray,
     high: FloatArray,
 ) -> FloatArray:
-    """Where a function is lowest, downhill from a point.
+    """Find the minimum of a function by descending from a point.
 
     Parameters
     ----------
     function
-        Gives value and gradient (n,) at a point (n,) of the box.
+        Returns value and gradient (n,) at a point (n,) of the box.
     start
-        In the box, shape (n,).
+        Point in the box, shape (n,).
     low, high
-        Its corners, shape (n,).
+        Corners of the box, shape (n,).
 
     Examples
     --------

@@ -1,9 +1,8 @@
-"""Independent pieces of work, done here, in threads or by the workers of a dask cluster.
+"""Run independent tasks here, in threads or on the workers of a dask cluster.
 
-The result is the same wherever it is made: a piece depends on nothing but its item and on what all
-items share, and results come in the order of the items.
-
-Work in threads, in order and in bounded memory: for numpy and Arrow, which release the lock.
+The results do not depend on where the tasks run: a task uses only its item and objects that all
+items share, and results come in the order of the items.  Threads serve numpy and Arrow, which
+release Python's lock; :func:`in_order` keeps only a few items in memory.
 """
 
 from __future__ import annotations
@@ -35,20 +34,20 @@ R = TypeVar("R")
 
 # A task costs the scheduler about 2 ms.
 _TASK_SECONDS = 0.2
-# Tasks for each thread of the cluster: one that runs, and one that is there when it ends.
+# Tasks for each thread of the cluster: one that runs, and one that waits for it to end.
 _IN_FLIGHT = 2
-# How often in a row everything may be lost before it is not chance any more.
+# All workers may be lost this many times in a row before we give up.
 _ATTEMPTS = 5
 _CONNECT_SECONDS = 30
 
 
 def require_client(client: Any, workers: int = 1) -> None:
-    """Refuse what is not a dask client, and two places to work at.
+    """Raise unless `client` is a dask client or None, and not combined with several workers.
 
     Raises
     ------
     ConfigurationError
-        With the remedy.
+        Tells what to pass instead.
 
     Examples
     --------
@@ -72,7 +71,7 @@ def require_client(client: Any, workers: int = 1) -> None:
 
 
 def _client_type(feature: str) -> Any:
-    """What clients are, if dask is there for what was asked."""
+    """Class of dask clients; an error names the feature that needs dask."""
     try:
         from distributed import Client
     except ImportError as error:
@@ -83,7 +82,7 @@ def _client_type(feature: str) -> Any:
 
 @contextmanager
 def connected(address: str | None) -> Iterator[Client | None]:
-    """Client of a dask scheduler that is running already, closed at the end.
+    """Connect to a running dask scheduler; the connection is closed at the end of the block.
 
     Parameters
     ----------
@@ -127,20 +126,20 @@ def connected(address: str | None) -> Iterator[Client | None]:
 
 
 class Workers:
-    """Where independent pieces of work are done.
+    """Runs independent tasks in threads or on a dask cluster.
 
-    On a cluster, items go in batches, so that a task takes some 0.2 s, and few tasks are under way
-    for each thread.  What the items share is sent once, to all workers, and not again for as long
-    as consecutive calls share it.  Work of a worker that dies is done again by another; where the
-    last copy of what is shared dies with it, it is sent again.  Errors of workers are raised here,
-    and their warnings are issued here if workers have one thread, as they should.
+    On a cluster, items are sent in batches, so that a task takes about 0.2 s and each thread has
+    at most two tasks.  Objects that the items share are sent to all workers once, and kept there
+    while consecutive calls use them.  Tasks of a worker that dies are repeated by another; if the
+    last copy of a shared object is lost, it is sent again.  Errors of workers are raised here, and
+    their warnings are issued here if workers have one thread, as they should.
 
     Parameters
     ----------
     threads
-        Of this process; 1 works in the calling one.
+        Threads of this process; 1 runs everything in the calling thread.
     client
-        Of a dask cluster, instead.  Work waits for the first worker.
+        Client of a dask cluster, instead of threads.  Tasks wait for the first worker.
 
     Raises
     ------
@@ -162,22 +161,22 @@ class Workers:
         self._sent: dict[int, tuple[Any, ClusterFuture]] = {}
 
     def map(self, function: Callable[..., R], items: Sequence[T], *shared: Any) -> Iterator[R]:
-        """Results of ``function(item, *shared)``, in the order of the items, as they come.
+        """Yield the results of ``function(item, *shared)`` in the order of the items.
 
         Parameters
         ----------
         function
-            For a cluster, one that can be pickled.
+            Function; on a cluster it must be picklable.
         items
-            Small where they go to a cluster: they are in the task.
+            Items; they should be small on a cluster, because tasks contain them.
         shared
-            What all items need; compared by identity with that of the last call.
+            Objects that all items need; compared by identity with those of the last call.
 
         Raises
         ------
         ConfigurationError
-            If something cannot be sent, the scheduler is gone, or every worker that takes up the
-            same batch dies.
+            If an object cannot be sent, the scheduler is gone, or every worker that takes the same
+            batch dies.
         """
         if self._client is not None:
             yield from self._on_cluster(self._client, function, items, shared)
@@ -213,7 +212,7 @@ class Workers:
                 try:
                     results, seconds, worker_warnings = batch.future.result()
                 except CancelledError as error:
-                    # What was shared has died with the workers that had it.
+                    # The shared objects were lost with the workers that held them.
                     losses += 1
                     _require_hope(client, losses, error)
                     self._sent.clear()
@@ -240,9 +239,9 @@ class Workers:
                 client.cancel([batch.future for batch in pending])
 
     def _send(self, client: Client, shared: tuple[Any, ...]) -> list[ClusterFuture]:
-        """What is on the workers of the objects, sent where it is not there yet."""
+        """Futures of the shared objects on the workers; sends those that are not there yet."""
         client.wait_for_workers(1)
-        # What is not in use any more is forgotten, here and there.
+        # Objects that this call does not use are released, here and on the workers.
         self._sent = {id(x): self._sent[id(x)] for x in shared if id(x) in self._sent}
         for part in shared:
             if id(part) not in self._sent:
@@ -257,17 +256,17 @@ class _Batch:
 
 
 def _batch_size(left: int, threads: int, seconds: float) -> int:
-    """Items of the next task: enough to be worth it, few enough that all threads have some."""
+    """Items of the next task: enough to outweigh its cost, few enough for all threads."""
     fair = -(-left // (_IN_FLIGHT * threads))
     return max(1, min(fair, int(min(_TASK_SECONDS / max(seconds, 1e-9), left))))
 
 
 def _scatter(client: Client, part: Any) -> ClusterFuture:
-    """Send an object to all workers, again where one dies meanwhile."""
+    """Send an object to all workers; try again if one dies meanwhile."""
     attempt = 0
     while True:
         try:
-            # Not hashed: an object that is sent twice is not worth looking at every byte of all.
+            # Not hashed: that would read every byte to save the rare second copy.
             return client.scatter([part], broadcast=True, hash=False)[0]
         except TypeError as error:
             msg = (
@@ -275,14 +274,14 @@ def _scatter(client: Client, part: Any) -> ClusterFuture:
                 "model has must be those of a module; or work without client="
             )
             raise ConfigurationError(msg) from error
-        except (OSError, KeyError, CancelledError) as error:  # KeyError: of a worker that was there
+        except (OSError, KeyError, CancelledError) as error:  # KeyError: a worker has gone
             attempt += 1
             _require_hope(client, attempt, error)
             client.wait_for_workers(1)
 
 
 def _threads(client: Client) -> int:
-    """Threads of the cluster as it is now, at least one."""
+    """Current number of threads of the cluster, at least one."""
     try:
         return max(1, sum(int(n) for n in client.nthreads().values()))
     except (AttributeError, OSError) as error:  # without a scheduler, clients have no attributes
@@ -291,12 +290,12 @@ def _threads(client: Client) -> int:
 
 
 def _require_hope(client: Client, losses: int, error: BaseException) -> None:
-    """Refuse to go on without a scheduler, or when workers die faster than they work.
+    """Raise if the scheduler is gone, or if workers keep dying before they return results.
 
     Raises
     ------
     ConfigurationError
-        With the reason.
+        Gives the reason.
     """
     if client.status != "running":
         msg = "the dask scheduler is gone; start the cluster again, and read its log"
@@ -312,7 +311,7 @@ def _require_hope(client: Client, losses: int, error: BaseException) -> None:
 def _work(
     function: Callable[..., R], items: Sequence[T], *shared: Any
 ) -> tuple[list[R], float, list[dict[str, Any]]]:
-    """On a worker: results of a batch, seconds for each item, and warnings."""
+    """Run a batch on a worker; returns its results, seconds for each item, and warnings."""
     from distributed import get_worker
 
     start = time.perf_counter()
@@ -330,12 +329,12 @@ def _work(
 
 
 def require_workers(workers: int) -> None:
-    """Refuse to work with nobody.
+    """Raise if fewer than one worker is requested.
 
     Raises
     ------
     ConfigurationError
-        If there are no workers.
+        If there are fewer.
 
     Examples
     --------
@@ -349,22 +348,22 @@ def require_workers(workers: int) -> None:
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -> Iterator[R]:
-    """Results of a function in the order of its arguments.
+    """Yield the results of a function in the order of its arguments.
 
     Parameters
     ----------
     function
-        Called once for each item; from several threads at once if there are several workers.
+        Called once for each item, from several threads at once if there are several workers.
     items
-        Arguments, taken from here a few for each worker ahead of the results.
+        Arguments; only a few for each worker are taken ahead of the results.
     workers
-        Threads; with 1, everything happens in this one.
+        Threads; with 1, everything runs in the calling thread.
 
     Yields
     ------
     Any
-        What the function gives.  Its first error is raised in the place of its result, and the
-        later ones never, so that what is seen does not depend on the number of workers.
+        Results.  The first error is raised in the place of its result and later ones are not, so
+        that results and errors do not depend on the number of workers.
 
     Raises
     ------
@@ -404,7 +403,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, the next one being made in a thread while one is in use.
+    """Yield the same items; a thread prepares the next one while one is in use.
 
     Examples
     --------
@@ -416,5 +415,5 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
         next_item = thread.submit(next, items, end)
         while (item := next_item.result()) is not end:
             next_item = thread.submit(next, items, end)
-            yield item  # type: ignore[misc]  # the end is no item
-            del item  # not two of them, while one is awaited
+            yield item  # type: ignore[misc]  # not the sentinel
+            del item  # keeps one item in memory, not two, while waiting

@@ -26,7 +26,7 @@ def format_point(point: Point) -> str:
 
 
 def only(parameters: Sequence[str]) -> str:
-    """Name of the one parameter.
+    """Return the name of the only parameter.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def parse_point(text: str) -> dict[str, float]:
     Raises
     ------
     ParameterError
-        If the text is not of that form, a value is not a finite number or a name comes twice.
+        If the text is not of that form, a value is not a finite number or a name is repeated.
 
     Examples
     --------

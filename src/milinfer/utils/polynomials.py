@@ -1,13 +1,14 @@
 """Polynomials in the parameters: the form of every SMEFT cross-section, in total or in a bin.
 
-A process with one operator insertion is quadratic in the Wilson coefficients; where production and
-decay carry one each, quartic.  Templates at as many points as there are coefficients span it.
+A process with one operator insertion is quadratic in the Wilson coefficients; with one in
+production and one in decay it is quartic.  Values at as many points as there are coefficients
+determine it (:class:`PolynomialBasis`).
 
-Functions of the parameters at one point: what a minimiser calls thousands of times.
-
-Arrays of points cost tens of microseconds whatever their number, so single points have a way of
-their own: polynomials as products of one small tensor with one vector for each parameter, splines
-as one cubic.  Both are the same functions as for arrays, to rounding.
+:class:`Series` and :class:`PiecewiseCubic` are for minimisers, which evaluate functions at one
+point thousands of times.  Arrays of points cost tens of microseconds whatever their number, so
+single points are evaluated differently: polynomials as products of one small tensor with one
+vector for each parameter, splines as one cubic.  The values agree with those of arrays to
+rounding.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class PolynomialBasis:
     Raises
     ------
     ParameterError
-        If there are no names, or one comes twice.
+        If there are no names, or a name is repeated.
     ConfigurationError
         If the degree is not a whole number ≥ 0.
 
@@ -141,7 +142,7 @@ class PolynomialBasis:
         Raises
         ------
         ParameterError
-            If there are too few points, or they lie so that monomials cannot be told apart.
+            If there are too few points, or monomials are degenerate on them.
         """
         if not np.isfinite(theta).all():
             msg = f"{what}: the points {theta.tolist()} are not all finite"
@@ -284,7 +285,7 @@ class PolynomialBasis:
     def choose_points(self, theta: FloatArray) -> FloatArray:
         """Pick as many points as coefficients, so that the basis is well conditioned.
 
-        Greedy: the point that is least explained by those already chosen (pivoted QR).
+        Greedy: the next point is the one that those already chosen explain least (pivoted QR).
         """
         from scipy.linalg import qr
 
@@ -311,7 +312,7 @@ class Series:
     Parameters
     ----------
     coefficients
-        Of the products of the terms of each parameter, shape (n_1, …, n_p).
+        Coefficients of the products of the terms of each parameter, shape (n_1, …, n_p).
     low, high
         Box that is scaled to −1 … 1 in each parameter, shape (n_parameters,).
     kind
@@ -391,8 +392,8 @@ class Series:
         """Derivatives at a point (n_parameters,), shape (n_parameters,)."""
         bases = self._bases(point)
         out = np.empty(len(bases))
-        # From the last parameter to the first: what stands for the derivative with respect to
-        # those already summed, and the value of what is left.
+        # From the last parameter to the first: `slopes` are the derivatives with respect to the
+        # parameters already summed, `value` is the tensor of the others.
         value: FloatArray = self.coefficients
         slopes: list[FloatArray] = []
         for k in reversed(range(len(bases))):
@@ -405,7 +406,7 @@ class Series:
 
 
 def chebyshev_terms(x: float, n: int) -> tuple[list[float], list[float]]:
-    """T_0 … T_{n−1} at a number, and their derivatives.
+    """Chebyshev polynomials T_0 … T_{n−1} at a number, and their derivatives.
 
     Examples
     --------
@@ -420,7 +421,7 @@ def chebyshev_terms(x: float, n: int) -> tuple[list[float], list[float]]:
 
 
 def _powers(x: float, n: int) -> _Terms:
-    """1, x, … x^(n−1) and their derivatives."""
+    """Powers 1, x, … x^(n−1) and their derivatives."""
     values, slopes = [1.0], [0.0]
     for k in range(1, n):
         slopes.append(k * values[-1])
@@ -436,7 +437,8 @@ class PiecewiseCubic:
     knots
         Ascending, shape (K,).
     coefficients
-        From the cube to the constant, of the distance to the knot on the left, (4, K − 1).
+        Coefficients from the cubic to the constant term, in the distance to the knot on the left,
+        shape (4, K − 1).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""One progress bar for everything that takes long: on a terminal and in a notebook, else none."""
+"""Progress bars on terminals and in notebooks."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ __all__ = ["in_notebook", "progress"]
 def progress(description: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
     """Show a progress bar: by rich on a terminal, by tqdm in a notebook.
 
-    Silent where standard error is neither, a file or a pipe, say.
+    Shows nothing if standard error is neither, such as a file or a pipe.
 
     Parameters
     ----------
     description
-        What is being done.
+        Text before the bar.
     total
-        Number of steps; None where unknown.
+        Number of steps; None if unknown.
 
     Yields
     ------
     callable
-        To be called with the number of further steps done.
+        Function to call with the number of further steps done.
 
     Warns
     -----
     MilinferWarning
-        In a notebook without ipywidgets, where the bar is text.
+        In a notebook without ipywidgets; the bar is text there.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
     ...         advance(1)
     """
     if in_notebook():
-        # What has been done stays with the output of the cell.
+        # The finished bar stays in the output of the cell.
         with _notebook_bar(description, total) as bar:
             yield bar.update
         return
@@ -74,7 +74,7 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
 def in_notebook() -> bool:
     """Whether this process is the kernel of a notebook.
 
-    IPython is asked where it has been imported, as every kernel has, and is not imported here.
+    Every kernel has imported IPython, so that it need not be imported here.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Smooth functions of the parameters through noisy points.
+"""Fit polynomials in the parameters to noisy values at a few points.
 
-Toys are thrown at a few parameter points; bias and c_cicc are needed at all.  Both are polynomials
-of the lowest degree that describes the points within their errors, with the covariance that the
-points have: estimates from one pool of events share its fluctuation.
+Toys are generated at a few parameter points; bias and c_cicc are needed everywhere.  Both are
+polynomials of the lowest degree that describes the points within their errors, with the covariance
+of the points: estimates from one pool of events share its fluctuation.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class SmoothPolynomial:
     low, high
         The box of the points, shape (n_parameters,).
     beyond
-        ``"tangent"`` or ``"flat"``: what follows outside the box, where the polynomial itself might
-        turn around.
+        ``"tangent"`` or ``"flat"``: continuation outside the box, where the polynomial itself
+        might turn around.
     chi2, ndf
-        Of the fit.
+        χ² of the fit and its degrees of freedom.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class SmoothPolynomial:
         points: FloatArray,
         beyond: Literal["tangent", "flat"] = "flat",
     ) -> SmoothPolynomial:
-        """Nothing yet, over the box of points (n, n_parameters): its terms are what to fit."""
+        """Polynomial of zeros over the box of points (n, n_parameters), to fit its terms."""
         n, low, high = len(basis), points.min(axis=0), points.max(axis=0)
         return cls(
             basis=basis,
@@ -88,12 +88,12 @@ class SmoothPolynomial:
 
     @property
     def p_value(self) -> float:
-        """Probability of a larger χ²; 1 where no degree of freedom is left."""
+        """Probability of a larger χ²; 1 without degrees of freedom."""
         return float(chi2.sf(self.chi2, self.ndf)) if self.ndf else 1.0
 
     @property
     def good(self) -> bool:
-        """Whether it describes what it was fitted to: a p-value of 5 % or more."""
+        """Whether it describes the fitted values: a p-value of 5 % or more."""
         return self.p_value >= _MIN_P_VALUE
 
     def __call__(self, theta: ArrayLike) -> FloatArray:
@@ -102,7 +102,7 @@ class SmoothPolynomial:
         return value
 
     def at(self, point: FloatArray) -> float:
-        """Value at one point (n_parameters,); the same as of many, but faster."""
+        """Value at one point (n_parameters,), faster than a call."""
         return self._series.value(point) if self._inside(point) else float(self(point)[0])
 
     def gradient_at(self, point: FloatArray) -> FloatArray:
@@ -141,7 +141,7 @@ class SmoothPolynomial:
         return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Convert to plain numbers, for JSON."""
         return {
             "parameters": list(self.basis.parameters),
             "degree": self.basis.degree,
@@ -156,12 +156,12 @@ class SmoothPolynomial:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> SmoothPolynomial:
-        """The polynomial that :meth:`to_dict` has written.
+        """Undo :meth:`to_dict`.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            If it is something else.
+            If the content is not such a polynomial.
         """
         degree = int(content["degree"])
         if degree < 0:
@@ -186,7 +186,7 @@ class SmoothPolynomial:
         )  # fmt: skip
 
     def _scaled_points(self, theta: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Points inside the box in scaled parameters, how far they are beyond, and d scaled/dθ."""
+        """Points clipped to the box, in scaled parameters; the excess; and d(scaled)/dθ."""
         points = np.asarray(theta, dtype=np.float64).reshape(-1, len(self.low))
         # A box without extent in a parameter still needs a scale; the polynomial is flat there.
         half = np.where(self.high > self.low, (self.high - self.low) / 2, 1.0)
@@ -248,10 +248,10 @@ def fit_smooth(
     beyond
         See :class:`SmoothPolynomial`.
     degree
-        Of the polynomial; default: the lowest (from `lowest` on) whose p-value is at least 5 %, or
-        the highest that the points determine.
+        Degree of the polynomial; default: the lowest (from `lowest` on) whose p-value is at least
+        5 %, or the highest that the points determine.
     lowest, highest
-        Smallest and largest degree of those.
+        Smallest and largest degree to try.
 
     Raises
     ------
@@ -267,7 +267,7 @@ def fit_smooth(
         design = whitening @ zero.terms(points)
         if np.linalg.matrix_rank(design) < len(basis):
             break
-        # Not by the normal equations: errors of very different size would square their condition.
+        # Not the normal equations: they would square the condition number.
         inverse = np.asarray(np.linalg.pinv(design), dtype=np.float64)
         normal = inverse @ inverse.T
         coefficients = inverse @ (whitening @ values)

@@ -337,10 +337,10 @@ def _copy_results(directory: Path, models: list[str]) -> None:
 def _generate(file: _File, path: Path) -> int:
     """Generate one LHE file (in a process of its own); returns its number of events."""
     from milinfer.datasets import vbf_hww
-    from milinfer.io import lhe
+    from milinfer.io.lhe.writing import write
 
     generated = vbf_hww.generate(file.n_events, {"c_HW": file.value}, seed=file.seed)
-    lhe.write(path, *generated.to_events(vbf_hww.DEFAULT_WEIGHTS))
+    write(path, *generated.to_events(vbf_hww.DEFAULT_WEIGHTS))
     return file.n_events
 
 

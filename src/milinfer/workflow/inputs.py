@@ -21,7 +21,7 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.samples.sample import Sample, SampleSet, read_data, sample_balance
+from milinfer.samples.sample import Sample, SampleSet, check_sample_counts, read_data
 from milinfer.typing import FloatArray
 from milinfer.utils.files import file_hash
 from milinfer.workflow.configuration import AnalysisConfig, FilesSection, ToysSection
@@ -193,7 +193,7 @@ class AnalysisInputs:
         target = self.config.out / source.output
         target.parent.mkdir(parents=True, exist_ok=True)
         sample.to_file(target)
-        return sample_balance(sample, str(source.path))
+        return check_sample_counts(sample, str(source.path))
 
     def data(self) -> Sample:
         """The dataset."""

@@ -69,9 +69,9 @@ def test_plain_tables_are_no_bags(table):
         (lambda b: b[:0].tolist(), "bag 1 is empty"),
         (lambda b: b[:, :2], "bag 1 has 2 features, but bag 0 has 3"),
         (lambda b: b[0], r"bag 1 has shape \(3,\)"),
-        (lambda b: b.astype(str), "bag 1 is no table of real numbers"),
-        (lambda b: b * 1j, "bag 1 is no table of real numbers"),
-        (lambda b: [*b.tolist(), [1.0]], "bag 1 is no table of real numbers"),
+        (lambda b: b.astype(str), "bag 1 is not a table of real numbers"),
+        (lambda b: b * 1j, "bag 1 is not a table of real numbers"),
+        (lambda b: [*b.tolist(), [1.0]], "bag 1 is not a table of real numbers"),
         (lambda b: np.where(np.arange(6).reshape(2, 3) == 5, np.nan, b), "bag 1, instance 1: fea"),
     ],
 )

@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_polynomial_model(labels):
 @pytest.fixture
 def traced(monkeypatch):
     """Names of the graphs that were made; none is there at the start."""
-    training_module._idle.cache_clear()
+    training_module._IDLE_LOOPS.clear()
     names = []
     make = training_loop.TrainingLoop._graph
 
@@ -152,10 +152,10 @@ def test_one_graph_trains_all_and_as_a_new_one_does(traced, name):
     assert again.digest == pair.digest
     assert again.fitted.history == pair.fitted.history
     assert len({tuple(h["loss"]) for h in pair.fitted.history}) == 2
-    training_module._idle.cache_clear()
+    training_module._IDLE_LOOPS.clear()
     assert fitted(training, samples, ensemble=2, **OPTIONS[name]).digest == pair.digest
     assert len(traced) == 4
-    training_module._idle.cache_clear()
+    training_module._IDLE_LOOPS.clear()
     assert fitted(training, fewer, **OPTIONS[name]).digest == few.digest
     assert len(traced) == 6
 
@@ -186,7 +186,7 @@ def test_graphs_that_are_kept_keep_no_data(traced):
     samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=7)
     alive = [weakref.ref(s.features) for s in samples]
     fitted(TrainingConfig(1, 500), samples)
-    assert training_module._idle.cache_info().currsize == 1
+    assert len(training_module._IDLE_LOOPS) == 1
     del samples
     gc.collect()
     assert [ref() for ref in alive] == [None] * 3

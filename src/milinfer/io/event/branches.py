@@ -1,4 +1,4 @@
-"""Event files in columns: the event record ↔ flat, NanoAOD-like branches."""
+"""Convert between the event record and flat, NanoAOD-like branches of files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NEEDED: Final = (*_EXACT.values(), "mass", "pdgId", "status", "mother1", "mothe
 
 
 class FileMetadata:
-    """What a ROOT or Parquet file carries besides its columns.
+    """Header, init and weight ids that a ROOT or Parquet file stores with its columns.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class FileMetadata:
         return names
 
     def to_json(self) -> str:
-        """As text."""
+        """Convert to text."""
         content = {"format": 1, "info": self.info.to_json(), "weights": self.weights}
         return json.dumps(content)
 
@@ -91,7 +91,7 @@ class FileMetadata:
 def to_branches(
     events: AwkwardArray, weights: Mapping[str, str], first: int, target: str
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Columns of a file from an event record.
+    """Convert an event record to the columns of a file.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def to_branches(
 
 
 def _nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """NanoAOD's view of the momenta: no direction but ``incomingpz`` for incoming partons."""
+    """Momenta as in NanoAOD: incoming partons have no direction, but ``incomingpz``."""
     incoming = particles["status"] == -1
     pt = np.hypot(particles["px"], particles["py"])
     forward = pt == 0
@@ -159,7 +159,7 @@ def _require_numbers(
     source: str,
     first: int,
 ) -> NDArray[Any]:
-    """A branch of the right shape and kind."""
+    """Return the numbers of a branch, or raise if shape or type are wrong."""
 
     def fail(what: str, event: int | None = None) -> NoReturn:
         place = "" if event is None else f"event {first + event} (counted from 0): "
@@ -190,12 +190,12 @@ def _require_numbers(
 
 
 class LazyColumns(Mapping[str, NDArray[Any]]):
-    """Columns that are read from a file when they are asked for, once.
+    """Columns that are read from a file on first use.
 
     Parameters
     ----------
     names
-        What each column is called in the file.
+        Name of each column in the file.
     load
         Reads a column by its name in the file.
 
@@ -235,15 +235,15 @@ def from_branches(
     source: str,
     first: int,
 ) -> EventColumns:
-    """Columns of the event record from those of a file; the record itself undoes `to_branches`.
+    """Convert the columns of a file to those of the event record; undoes :func:`to_branches`.
 
-    The particles of a NanoAOD that milinfer has not written are taken as far as they go: momenta
-    from ``pt``, ``eta``, ``phi`` and ``mass`` in their single precision, no mothers, process 0.
+    NanoAOD that milinfer has not written lacks some of them: momenta then come from ``pt``,
+    ``eta``, ``phi`` and ``mass`` in single precision, without mothers, and the process is 0.
 
     Parameters
     ----------
     branches
-        Those to be read.
+        Branches to read.
     weights
         Weight id of each weight branch.
     load
@@ -257,8 +257,8 @@ def from_branches(
     Raises
     ------
     SampleError
-        When a column is read: if it has other lengths, is no numbers, or no whole ones where they
-        have to be.
+        When a column is read, if it has other lengths, does not consist of numbers, or has
+        fractions where integers are needed.
     """
 
     def column(name: str) -> NDArray[Any]:
@@ -301,7 +301,7 @@ def _from_nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[An
 
 
 def needed_branches(available: Iterable[str], weights: Mapping[str, str], source: str) -> list[str]:
-    """Branches to read for an event record.
+    """List the branches to read for an event record.
 
     Raises
     ------

@@ -114,7 +114,7 @@ class ColumnReader:
         self._file = file
 
     def _describe(self, metadata: str | None, branches: Iterable[str], n_events: int) -> None:
-        """Take in what the file says about itself: metadata of milinfer, branches, events.
+        """Set ``info``, the branches to read and ``n_events`` from the metadata of the file.
 
         Raises
         ------

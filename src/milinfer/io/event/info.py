@@ -1,4 +1,4 @@
-"""What an LHE file says about itself, apart from its events."""
+"""Description of the run in an event file: beams, processes, weights, parameter point."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["LHEInfo", "LHEProcess", "LHEWeight", "point_from_json"]
 
 
 def point_from_json(point: Any) -> dict[str, float]:
-    """A parameter point that a file says, if it is one.
+    """Check a parameter point that was read from JSON.
 
     Raises
     ------
@@ -50,7 +50,7 @@ class LHEProcess(NamedTuple):
 
 
 class LHEWeight(NamedTuple):
-    """One reweighting weight: its id in ``<rwgt>`` and what ``<initrwgt>`` says of it."""
+    """One reweighting weight: its id in ``<rwgt>``, description and group in ``<initrwgt>``."""
 
     id: str
     description: str = ""
@@ -80,9 +80,9 @@ class LHEInfo:
     header
         Text inside ``<header>``, unchanged (``<initrwgt>`` excluded).
     process, point
-        Process name and parameter point where the file carries them (milinfer's own files do).
+        Process name and parameter point if the file contains them (files of milinfer do).
 
-    Event files of others may say nothing of all this: :meth:`unknown`.
+    Files of other programs may contain none of this; see :meth:`unknown`.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class LHEInfo:
 
     @classmethod
     def unknown(cls) -> LHEInfo:
-        """Of a file of events without a description of the run; LHE files cannot be made of it.
+        """Placeholder for files without a description of the run; LHE cannot be made of them.
 
         Examples
         --------
@@ -125,7 +125,7 @@ class LHEInfo:
         return math.hypot(*(p.error for p in self.processes))
 
     def with_weights(self, ids: Iterable[str]) -> LHEInfo:
-        """The same with an entry for each weight id; those already there stay as they are.
+        """Add an entry for each new weight id; existing entries stay unchanged.
 
         Examples
         --------
@@ -137,7 +137,7 @@ class LHEInfo:
         return replace(self, weights=self.weights + new_weights) if new_weights else self
 
     def to_json(self) -> str:
-        """Text from which :meth:`from_json` makes an equal object (the point as a dict).
+        """Convert to text, from which :meth:`from_json` makes an equal object.
 
         Examples
         --------

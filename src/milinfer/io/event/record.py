@@ -1,6 +1,7 @@
-"""The event record: flat columns ↔ awkward arrays with vector behaviour.
+"""The event record, as awkward arrays with vector behaviour or as flat columns.
 
-Events as flat columns, as they are in files: no record, no vectors.
+:class:`EventColumns` holds flat columns as they are in files; :func:`make_events` makes awkward
+arrays of them, with the methods of vectors.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ _RECORD: Final = "LHEParticle"
 
 @functools.cache
 def register_behavior() -> None:
-    """Give records named ``LHEParticle`` all that vector's ``Momentum4D`` can do.
+    """Give records named ``LHEParticle`` the methods of vector's ``Momentum4D``.
 
     vector refuses a ``Momentum4D`` with both an energy and a mass, but a generated particle has
     both and neither follows from the other: off-shell W, rounding, masses set by hand.  The name
@@ -87,7 +88,7 @@ def register_behavior() -> None:
 
     for key, overload in list(ak.behavior.items()):
         if isinstance(key, tuple) and "Momentum4D" in key:
-            # both operands of a sum, say, may be of either kind
+            # For example, both operands of a sum may be of either kind.
             choices = [("Momentum4D", _RECORD) if part == "Momentum4D" else (part,) for part in key]
             ak.behavior.update({k: overload for k in product(*choices) if _RECORD in k})
     ak.behavior["*", _RECORD] = without_check(MomentumArray4D, "LHEParticleArray")
@@ -126,7 +127,7 @@ def make_events(
     Raises
     ------
     LHEError
-        If a column is missing, has another length or is no numbers.
+        If a column is missing, has another length or does not consist of numbers.
 
     Examples
     --------
@@ -239,7 +240,9 @@ def first_not_finite(
     event: Mapping[str, NDArray[Any]],
     weights: Mapping[str, NDArray[Any]],
 ) -> tuple[int, str] | None:
-    """Number of an event with a number that is not finite, and which it is; None if all are.
+    """Find an event with a number that is not finite.
+
+    Returns its number and a description of the column; None if all are finite.
 
     Examples
     --------
@@ -269,7 +272,7 @@ def as_column(
     dtype: type[np.generic],
     length: int,
 ) -> NDArray[Any]:
-    """One column in its type, or its default.
+    """Return one column in its type, or its default.
 
     Raises
     ------
@@ -315,7 +318,7 @@ class EventColumns(NamedTuple):
     counts
         Number of particles of each event, shape (n_events,).
     particles
-        Columns of shape (n_particles,); may be read from a file when they are asked for.
+        Columns of shape (n_particles,); may be read from a file on first use.
     event, weights
         Columns of shape (n_events,).
 
@@ -334,11 +337,11 @@ class EventColumns(NamedTuple):
     weights: Mapping[str, NDArray[Any]]
 
     def record(self) -> AwkwardArray:
-        """As an awkward event record; see :func:`milinfer.io.lhe.make_events`."""
+        """Convert to an awkward event record; see :func:`milinfer.io.lhe.make_events`."""
         return make_events(*self)
 
     def split(self, n: int) -> tuple[EventColumns, EventColumns]:
-        """The first ``n`` events, and the others, as views."""
+        """Split into the first ``n`` events and the others, as views."""
         k = int(self.counts[:n].sum())
         return self._cut(slice(n), slice(k)), self._cut(slice(n, None), slice(k, None))
 
@@ -352,7 +355,7 @@ class EventColumns(NamedTuple):
 
 
 def in_chunks(parts: Iterable[EventColumns], chunk_size: int) -> Iterator[EventColumns]:
-    """The same events in chunks of ``chunk_size``, the last one smaller.
+    """Yield the same events in chunks of ``chunk_size``; the last one may be smaller.
 
     Examples
     --------

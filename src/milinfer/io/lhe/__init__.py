@@ -1,4 +1,4 @@
-"""LHE files: read them with every check, write them without loss."""
+"""Read LHE files with thorough checks, and write them without loss."""
 
 from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
 from milinfer.io.event.record import EventColumns, flatten_events, make_events

@@ -1,4 +1,4 @@
-"""An LHE file in blocks of whole events: what stands between the disk and the parsers."""
+"""Read LHE files from disk in blocks of complete events, for the parsers."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class BlockReader:
     Parameters
     ----------
     path
-        File, plain or gzip (told by its content).
+        File, plain or gzip (recognised by its content).
     limits
         Largest sizes of its parts.
 
     Attributes
     ----------
     name
-        Of the file, for messages.
+        Name of the file, for messages.
     preamble
-        What stands before the events.
+        Header and init.
 
     Raises
     ------
     LHEError
-        While opening, if there is no whole header and init.
+        While opening, if header or init are not complete.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class BlockReader:
         self._raw.close()
 
     def first_event(self) -> bytes:
-        """Text up to the end of the first event that has not been taken; empty if there is none."""
+        """Take the text up to the end of the next event; empty if there is none."""
         while not (close := CLOSE.search(self._rest)):
             if not self._grow(_PIECE):
                 return b""
@@ -98,9 +98,9 @@ class BlockReader:
         return text
 
     def blocks(self, size: int) -> Iterator[bytes]:
-        """Blocks of about ``size`` bytes, each up to the end of an event.
+        """Yield blocks of about ``size`` bytes, each up to the end of an event.
 
-        It ends where the file ends or cannot be read: :meth:`finish` says which.
+        Stops where the file ends or cannot be read; :meth:`finish` raises in the latter case.
         """
         more = True
         while more:
@@ -112,12 +112,12 @@ class BlockReader:
                 yield text
 
     def finish(self, n_events: int) -> None:
-        """Check what comes after the last event, once all blocks have been taken.
+        """Check the text after the last event, once all blocks have been taken.
 
         Parameters
         ----------
         n_events
-            Events of the file, all of them, for messages.
+            Number of events of the file, for messages.
 
         Raises
         ------
@@ -153,7 +153,7 @@ class BlockReader:
         return piece
 
     def _grow(self, size: int) -> bool:
-        """Read on; whether there is more to come."""
+        """Read more text; returns whether there was any."""
         if len(self._rest) + len(self._open_comment) > self.limits.event:
             self._damage = _NeverClosed(self.limits.event)
         piece = self._read(size)
@@ -169,7 +169,7 @@ class BlockReader:
         self._rest, self._open_comment = without_comments(self._rest + text)
 
     def _read(self, size: int) -> bytes:
-        """Next bytes; empty at the end of the file, and where the rest cannot be read."""
+        """Next bytes; empty at the end of the file or if the rest cannot be read."""
         pieces: list[bytes] = []
         left = size
         while left > 0 and self._damage is None:
@@ -188,7 +188,7 @@ class BlockReader:
 
 
 def _last_close(buffer: bytes) -> int:
-    """Where the last whole event ends; 0 if there is none."""
+    """Position of the end of the last complete event; 0 if there is none."""
     end = buffer.rfind(b"</event>")
     end = 0 if end < 0 else end + len(b"</event>")
     if b"</event" in buffer[end:]:  # closed in an unusual way

@@ -44,7 +44,7 @@ _STRAY_AND: Final = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+
 def clean_events(
     text: bytes, name: str, first: int, *, numbers: bool = True
 ) -> tuple[bytes, list[tuple[int, int]]]:
-    r"""Keep the lines and weights of events, and check that none can vanish.
+    r"""Keep the lines and weights of events, and check that none are lost.
 
     ``<mgrwt>``, ``<scales>`` and other elements that carry no data of the event record are left
     out, as are blank lines and those that begin with ``#``.
@@ -54,11 +54,11 @@ def clean_events(
     text
         Whole events, without XML comments.
     name
-        Of the file, for messages.
+        Name of the file, for messages.
     first
         Number of the first event in the file, counted from 0.
     numbers
-        Whether to refuse numbers that LHE does not know and Python does, such as ``1_000``.
+        Whether to refuse numbers that Python accepts and LHE does not, such as ``1_000``.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def check_gap(gap: bytes, name: str, number: int) -> None:
     Raises
     ------
     LHEError
-        If there is any, apart from comments in lines, whole elements and event groups.
+        If there is text other than comment lines, complete elements and event groups.
 
     Examples
     --------
@@ -257,7 +257,7 @@ _MOST_UNCLOSED: Final = 100  # of different names; each costs one look to the en
 
 
 class Element(NamedTuple):
-    """Where an element begins and ends in a text, and its content between the tags."""
+    """Position of an element in a text, and of the content between its tags."""
 
     name: bytes
     start: int
@@ -266,14 +266,14 @@ class Element(NamedTuple):
 
 
 def elements(text: bytes, start: int = 0) -> Iterator[Element]:
-    """Outermost elements of a text, in order; tags that are never closed are passed over.
+    """Yield the outermost elements of a text in order; tags that are never closed are skipped.
 
     Parameters
     ----------
     text
         Anything.
     start
-        Where to begin.
+        Position to start at.
 
     Yields
     ------
@@ -306,7 +306,7 @@ def elements(text: bytes, start: int = 0) -> Iterator[Element]:
 def without_elements(
     text: bytes, only: bytes | None = None, *, with_line_end: bool = False
 ) -> tuple[bytes, list[bytes]]:
-    """A text without its elements, and these.
+    """Take the elements out of a text; returns the rest and the elements.
 
     Parameters
     ----------
@@ -315,7 +315,7 @@ def without_elements(
     only
         Name of the elements to take out; default: all.
     with_line_end
-        Whether the end of the line behind an element goes with it.
+        Whether the line end after an element is taken out too.
 
     Examples
     --------
@@ -352,7 +352,7 @@ def _elements_of_name(text: bytes, name: bytes) -> Iterator[Element]:
 
 
 def without_comments(text: bytes) -> tuple[bytes, bytes]:
-    """A text without XML comments, and the comment at its end that is not closed.
+    """Take XML comments out of a text; returns the rest and an unclosed comment at its end.
 
     Examples
     --------
@@ -371,7 +371,7 @@ def without_comments(text: bytes) -> tuple[bytes, bytes]:
 
 
 def _closing(text: bytes, name: bytes, position: int) -> tuple[int, int] | None:
-    """Where the first ``</name>`` begins and ends."""
+    """Start and end of the first ``</name>``."""
     tag = b"</" + name
     while (position := text.find(tag, position)) >= 0:
         rest = _REST_OF_CLOSING.match(text, position + len(tag))

@@ -1,9 +1,9 @@
-"""Events as columns, from plain text in whole blocks and without a loop over events.
+"""Parse whole blocks of plain LHE events into columns, without a loop over events.
 
 Nearly all LHE files are plain: an event line, particle lines of 13 numbers, and the same ``<wgt>``
 elements in every event.  Such a block is one long row of numbers between tags that repeat; Arrow
-turns all of them into doubles at once, correctly rounded as Python's ``float`` does.  Whatever is
-not plain is not read here at all, but left to pylhe.
+converts all of them to doubles at once, correctly rounded as Python's ``float`` does.  Blocks that
+are not plain are left to pylhe.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _INT32: Final = 2.0**31
 
 
 def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
-    r"""Tags of a clean event, as they must be in every event of a plain block.
+    r"""List the tags of a clean event, which every event of a plain block must repeat.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
 def parse_columns(
     text: bytes, tags: tuple[bytes, ...], ids: Sequence[str] = ()
 ) -> EventColumns | None:
-    r"""Columns of a block of events, or None if it is not plain.
+    r"""Parse a block of events into columns; None if it is not plain.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ def parse_columns(
     tags
         See :func:`repeated_tags`.
     ids
-        What to call the weights.
+        Names of the weights.
 
     Returns
     -------
     EventColumns or None
-        What pylhe would read, to the bit; None if anything at all is unusual or wrong.
+        The same bits as pylhe reads; None if anything is unusual or wrong.
 
     Examples
     --------
@@ -141,9 +141,9 @@ def parse_columns(
 def _blank_tags(
     text: bytes, characters: NDArray[np.uint8], blank: NDArray[np.bool_], tags: tuple[bytes, ...]
 ) -> tuple[IntArray | None, int]:
-    """Where each tag of each event begins, shape (n_events, n_tags); they become blank.
+    """Position of each tag of each event, shape (n_events, n_tags); marks tags as blank.
 
-    And how many lines end between tags with nothing else between them.
+    Also returns the number of line ends between adjacent tags.
     """
     runs = _TAGS.findall(text, 0, text.find(b"</event>") + len(b"</event>"))
     places = np.flatnonzero(characters == ord("<"))
@@ -166,7 +166,7 @@ def _blank_tags(
 
 
 def _numbers(text: bytes, edges: IntArray) -> FloatArray | None:
-    """Numbers between the edges, gaps between them left out; all finite."""
+    """Convert the texts between edges to numbers; None if one is not a finite number."""
     import pyarrow as pa
 
     # an array of strings of which every other one, a gap, is missing: no copy of the text

@@ -40,12 +40,12 @@ _PROCESS_WORDS: Final = ("cross-section", "error of the cross-section", "maximum
 
 @dataclass(frozen=True)
 class Preamble:
-    """What stands before the first event.
+    """Content of an LHE file before its first event.
 
     Parameters
     ----------
     header
-        Text inside ``<header>``, without ``<initrwgt>`` and milinfer's own block.
+        Text inside ``<header>``, without ``<initrwgt>`` and the block of milinfer.
     init
         Lines of ``<init>`` that carry numbers.
     weights
@@ -53,7 +53,7 @@ class Preamble:
     version
         LHE version.
     milinfer_block
-        Content of milinfer's own block; empty in files of others.
+        Content of the block of milinfer; empty in files of other programs.
     """
 
     header: str
@@ -63,7 +63,7 @@ class Preamble:
     milinfer_block: dict[str, Any]
 
     def for_pylhe(self) -> bytes:
-        """Header and init as strict XML, with nothing in it that pylhe stumbles on."""
+        """Write header and init as strict XML that pylhe can read."""
         lines = [f"<LesHouchesEvents version={quoteattr(self.version)}>", "<header>"]
         if self.weights:
             lines += ["<initrwgt>", '<weightgroup name="all">']
@@ -73,7 +73,7 @@ class Preamble:
         return "\n".join(lines).encode()
 
     def info(self, init: Any) -> LHEInfo:
-        """Join with the numbers of pylhe's ``LHEInit``."""
+        """Combine with the numbers of pylhe's ``LHEInit``."""
         run = init.initInfo
         return LHEInfo(
             processes=tuple(
@@ -143,16 +143,16 @@ def read_preamble(
     Parameters
     ----------
     more
-        Gives the next block of the file, empty at the end.
+        Returns the next block of the file, empty at the end.
     name
-        Of the file, for messages.
+        Name of the file, for messages.
     limits
         Largest sizes; the defaults if None.
 
     Returns
     -------
     tuple
-        The preamble, and what has been read beyond it.
+        The preamble, and the text that has been read beyond it.
 
     Raises
     ------
@@ -336,7 +336,7 @@ def _is_process(line: str) -> bool:
 def _header(
     inside: bytes, elsewhere: list[bytes], name: str
 ) -> tuple[str, tuple[LHEWeight, ...], dict[str, Any]]:
-    """Split the text of the header into its own text, the weights and milinfer's block."""
+    """Split a header into its own text, the weights and the block of milinfer."""
     text = inside.removeprefix(b"\r").removeprefix(b"\n")
     text, blocks = without_elements(text, b"milinfer", with_line_end=True)
     block_content = _milinfer_block(blocks[0], name) if blocks else {}
@@ -407,17 +407,17 @@ def _weights(element: bytes, name: str) -> list[LHEWeight]:
 class Limits:
     """Largest sizes of the parts of an LHE file, in bytes, after decompression.
 
-    A damaged file, or one made to do harm (a gzip file of a few kilobytes that unpacks to many
-    gigabytes), then ends with an error instead of all memory.  Files of generators are far below.
+    They stop damaged or malicious files (a gzip file of a few kilobytes that unpacks to many
+    gigabytes) with an error before memory runs out.  Files of generators are far below them.
 
     Parameters
     ----------
     header
-        Of all before the first event.
+        Everything before the first event.
     event
-        Of one event.
+        One event.
     line
-        Of one line.
+        One line.
 
     Raises
     ------
@@ -445,7 +445,7 @@ class Limits:
                 raise ConfigurationError(msg)
 
     def require_lines(self, text: bytes, name: str, part: str) -> None:
-        r"""Refuse a text with a line that is too long.
+        r"""Raise if a line of a text is too long.
 
         Raises
         ------

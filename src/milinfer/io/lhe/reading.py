@@ -1,6 +1,7 @@
-"""Read LHE files in bounded memory, in parallel, with pylhe as the parser of record.
+"""Read LHE files in bounded memory and in parallel.
 
-Events from blocks of text: at once where the block is plain, by pylhe where it is not.
+A block of plain text is parsed at once (:mod:`milinfer.io.lhe.columnar`); other blocks are parsed
+by pylhe, event by event.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from milinfer.utils.parallel import in_order, require_workers
 __all__ = ["BlockParser", "LHEFile", "LHEReader", "iterate", "read", "read_info"]
 
 
-# Of text: enough for whole columns to pay, and no more than the caches of a processor hold.
+# Bytes of text: enough to make columns worthwhile, and few enough for the caches of a processor.
 _SMALLEST_BLOCK: Final = 1 << 16
 _LARGEST_BLOCK: Final = 1 << 20
 
 
 class LHEFile(NamedTuple):
-    """Events (awkward record, see :func:`milinfer.io.lhe.make_events`) and what belongs to them."""
+    """Events (awkward record, see :func:`milinfer.io.lhe.make_events`), header and init."""
 
     events: AwkwardArray
     info: LHEInfo
@@ -73,23 +74,7 @@ class LHEReader:
 
     Examples
     --------
-    >>> import pathlib, tempfile
-    >>> from milinfer.io import lhe
-    >>> text = '''<LesHouchesEvents version="3.0">
-    ... <init>
-    ... 2212 2212 6500 6500 0 0 0 0 3 1
-    ... 1.5 0.1 1 1
-    ... </init>
-    ... <event>
-    ... 0 1 0.5 91.2 0.007 0.118
-    ... </event>
-    ... </LesHouchesEvents>'''
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "z.lhe")
-    ...     _ = file.write_text(text)
-    ...     with lhe.LHEReader(file) as reader:
-    ...         reader.info.version, sum(len(chunk) for chunk in reader.chunks(1000))
-    ('3.0', 1)
+    See :func:`read` and :func:`iterate`, which use it.
     """
 
     def __init__(
@@ -125,9 +110,9 @@ class LHEReader:
         self._file.close()
 
     def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
-        """Events in chunks of ``chunk_size``, the last one smaller.
+        """Yield events in chunks of ``chunk_size``; the last one may be smaller.
 
-        Another call goes on where the one before it has stopped, with its ``chunk_size``.
+        Another call continues where the previous one stopped, with the same ``chunk_size``.
 
         Raises
         ------
@@ -138,7 +123,7 @@ class LHEReader:
             yield columns.record()
 
     def columns(self, chunk_size: int) -> Iterator[EventColumns]:
-        """The same as :meth:`chunks` in flat columns, which is faster.
+        """Yield the same events as :meth:`chunks` in flat columns, which is faster.
 
         Raises
         ------
@@ -159,7 +144,7 @@ class LHEReader:
             raise LHEError(msg)
 
     def _blocks(self, chunk_size: int) -> Generator[EventColumns]:
-        """Columns of each block in order, a few blocks for each worker ahead."""
+        """Columns of each block in order; a few blocks per worker are parsed ahead."""
         number = 0
         first = self._file.first_event()
         if first:
@@ -184,14 +169,14 @@ def iterate(
     workers: int = 1,
     limits: Limits | None = None,
 ) -> Iterator[AwkwardArray]:
-    """Events of an LHE file in chunks, in bounded memory.
+    """Yield the events of an LHE file in chunks, in bounded memory.
 
     Parameters
     ----------
     path
         LHE file, plain or gzip.
     chunk_size
-        Events a chunk; the last one is smaller.
+        Events per chunk; the last one may be smaller.
     workers
         Threads that parse.
     limits
@@ -290,7 +275,7 @@ def read(
 
 
 def read_info(path: PathLikeStr, *, limits: Limits | None = None) -> LHEInfo:
-    """Read what an LHE file says of itself: header, init, and the weights of its first event.
+    """Read header, init and the weights of the first event of an LHE file.
 
     Parameters
     ----------
@@ -302,23 +287,11 @@ def read_info(path: PathLikeStr, *, limits: Limits | None = None) -> LHEInfo:
     Raises
     ------
     LHEError
-        If the file is damaged up to there; the other events are not looked at.
+        If the file is damaged up to there; the other events are not read.
 
     Examples
     --------
-    >>> import pathlib, tempfile
-    >>> from milinfer.io import lhe
-    >>> text = '''<LesHouchesEvents version="3.0">
-    ... <init>
-    ... 2212 2212 6500 6500 0 0 0 0 3 1
-    ... 1.5 0.1 1 1
-    ... </init>
-    ... </LesHouchesEvents>'''
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "z.lhe")
-    ...     _ = file.write_text(text)
-    ...     lhe.read_info(file).energies
-    (6500.0, 6500.0)
+    See :func:`read`, whose second result is the same.
     """
     with LHEReader(path, limits=limits) as reader:
         next(reader._blocks(1), None)
@@ -330,19 +303,19 @@ _PARTICLE: Final = attrgetter(
     "px", "py", "pz", "e", "m", "lifetime", "spin",
 )  # fmt: skip
 _EVENT: Final = attrgetter("pid", "weight", "scale", "aqed", "aqcd")
-# What pylhe raises on lines that it cannot read.
+# Errors of pylhe on lines that it cannot read.
 _UNREADABLE: Final = (ValueError, IndexError, KeyError, OverflowError, AttributeError)
 
 
 class BlockParser:
-    """Parser of the blocks of one file; the first event settles which weights there are.
+    """Parser of the blocks of one file; the first event determines which weights there are.
 
     Parameters
     ----------
     preamble
         Header and init of the file.
     name
-        Of the file, for messages.
+        Name of the file, for messages.
 
     Attributes
     ----------
@@ -363,7 +336,7 @@ class BlockParser:
         self._opening = preamble.for_pylhe()
         self._n_declared = len(preamble.weights)
         self._tags: tuple[bytes, ...] | None = None
-        # before the block: what is wrong with an installation is not wrong with the file
+        # Before the block: a broken installation is not an error of the file.
         import pylhe  # noqa: F401
 
         try:
@@ -376,7 +349,7 @@ class BlockParser:
             raise LHEError(msg) from error
 
     def first(self, text: bytes) -> EventColumns:
-        """Columns of event 0, given alone; from then on its weights are those of all events.
+        """Parse event 0 alone; all later events must have the same weights.
 
         Raises
         ------
@@ -389,7 +362,7 @@ class BlockParser:
         return columns
 
     def fast(self, text: bytes) -> EventColumns | None:
-        """Columns of a block that is plain, or is so once cleaned; else None, errors included.
+        """Parse a block that is plain, or plain after cleaning; None for others and on errors.
 
         May be called from several threads at once, after :meth:`first`.
         """
@@ -402,11 +375,11 @@ class BlockParser:
                 cleaned, _ = clean_events(text, self.name, 0, numbers=False)
                 columns = parse_columns(cleaned, self._tags, self.ids)
             except LHEError:
-                return None  # read again by `slow`, which can say the number of the event
+                return None  # `slow` reads it again and names the event
         return columns
 
     def slow(self, text: bytes, number: int) -> EventColumns:
-        """Columns of any block, event by event with pylhe.
+        """Parse any block with pylhe, event by event.
 
         Parameters
         ----------
@@ -455,7 +428,7 @@ class BlockParser:
             what = f"has {n_elements} <wgt> but {len(reweights)} different ids"
             what += "; rename the duplicates"
             raise self._fail(number, what)
-        # where an event has both, they may say the same weights
+        # An event with both may give the same weights twice.
         if n_listed >= 0 and n_elements == 0 and n_listed != self._n_declared:
             what = (
                 f"has {n_listed} numbers in <weights>, but <initrwgt> declares "
@@ -513,7 +486,7 @@ class BlockParser:
 
 
 class _parse_warnings_as_errors(warnings.catch_warnings):  # noqa: N801
-    """pylhe only warns where XML is broken."""
+    """Turns the warnings of pylhe about broken XML into errors."""
 
     def __enter__(self) -> None:
         super().__enter__()

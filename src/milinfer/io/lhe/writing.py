@@ -29,7 +29,7 @@ _ATTRIBUTE: Final = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
 
 class LHEWriter(EventWriter):
-    """Write an LHE file in chunks; it appears when all is written, or not at all.
+    """Write an LHE file in chunks; it appears when complete, or not at all.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _event_text(
     event: Mapping[str, Any],
     weights: Mapping[str, FloatArray],
 ) -> memoryview:
-    """All events as text; columns become text at once, in Arrow, at the shortest exact length."""
+    """Write events as text; Arrow converts whole columns, in the shortest exact form."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,12 +1,8 @@
 """`BagClassifier` and `BagRegressor`: labelled bags with the interface of scikit-learn.
 
-One label belongs to a bag of instances, as in multiple-instance learning.  Bags come as a list of
-tables, as a ragged awkward array or as an array of three dimensions.  A plain table has one
-instance in each bag, so that whatever works with estimators of scikit-learn works with these.
-
-Importing this module imports scikit-learn (extra ``sklearn``).
-
-What classifiers and regressors of labelled bags have in common.
+A bag of instances has one label, as in multiple-instance learning.  Bags are a list of tables, a
+ragged awkward array or an array of three dimensions.  A plain table has one instance in each bag,
+so that everything that works with estimators of scikit-learn works with these.
 
 Importing this module imports scikit-learn (extra ``sklearn``).
 """
@@ -16,10 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin, clone
-from sklearn.utils import column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from milinfer.exceptions import ConfigurationError, ModelError, SampleError
 from milinfer.learning.labelled_bags.ragged import RaggedBags, is_bags, ragged_bags
@@ -32,9 +24,20 @@ __all__ = ["BagClassifier", "BagEstimator", "BagRegressor", "InstanceTransformer
 
 
 try:
-    from sklearn.base import BaseEstimator
-    from sklearn.utils import check_random_state
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.base import (
+        BaseEstimator,
+        ClassifierMixin,
+        RegressorMixin,
+        TransformerMixin,
+        clone,
+    )
+    from sklearn.utils import check_random_state, column_or_1d
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import (
+        check_consistent_length,
+        check_is_fitted,
+        validate_data,
+    )
 except ImportError as error:
     msg = (
         "estimators of labelled bags need scikit-learn 1.6 or later; install it with: "
@@ -48,10 +51,10 @@ _ADDITIVE = ("mean", "sum", "attention", "gated-attention")
 
 
 class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """Settings, checks of bags, training, and what instances get.
+    """Base class of estimators of labelled bags: checks, training and key instances.
 
-    :class:`milinfer.BagClassifier` describes the settings; a subclass says in `_rank_by` what
-    :meth:`key_instances` goes by.
+    :class:`milinfer.BagClassifier` describes the settings.  `_rank_by` of a subclass is the default
+    of :meth:`key_instances`.
     """
 
     _rank_by: Literal["weights", "contributions"]
@@ -126,9 +129,9 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         seeds = np.random.SeedSequence(self._entropy()).spawn(2)
         rng = np.random.default_rng(seeds[0])
         train, validation = self._split(strata, rng)
-        seen = np.concatenate([bags.instances[a:b] for a, b in _spans(bags.offsets, train)])
-        self.mean_ = seen.mean(axis=0)
-        scale = seen.std(axis=0)
+        instances = np.concatenate([bags.instances[a:b] for a, b in _spans(bags.offsets, train)])
+        self.mean_ = instances.mean(axis=0)
+        scale = instances.std(axis=0)
         self.scale_ = np.where(scale > 0, scale, 1.0)
         spec = LabelledNetworkSpec(
             n_inputs=bags.instances.shape[1],
@@ -150,26 +153,26 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
             l2=float(self.l2),
         )
         self.network_, self.history_ = train_on_labels(
-            spec, self._scaled(bags), targets, train, validation, fit, rng
+            spec, self._standardise(bags), targets, train, validation, fit, rng
         )
         self.n_iter_ = len(self.history_["loss"])
 
     def _check_settings(self) -> None:
-        problems = {
-            f"hidden={self.hidden!r} must hold positive widths": any(w < 1 for w in self.hidden),
-            f"dropout={self.dropout} must be in [0, 1)": not 0 <= self.dropout < 1,
-            f"l2={self.l2} must not be negative": not self.l2 >= 0,
-            f"learning_rate={self.learning_rate} must be positive": not self.learning_rate > 0,
-            f"validation_fraction={self.validation_fraction} must be between 0 and 1": not 0
-            < self.validation_fraction
-            < 1,
-        }
-        for name in ("epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            problems[f"{name}={value} must be at least 1"] = value < 1
-        for problem, found in problems.items():
-            if found:
-                raise ConfigurationError(problem)
+        """Refuse settings that cannot work."""
+        fraction = self.validation_fraction
+        problems = [
+            (any(w < 1 for w in self.hidden), f"hidden={self.hidden!r} must hold positive widths"),
+            (not 0 <= self.dropout < 1, f"dropout={self.dropout} must be in [0, 1)"),
+            (not self.l2 >= 0, f"l2={self.l2} must not be negative"),
+            (not self.learning_rate > 0, f"learning_rate={self.learning_rate} must be positive"),
+            (not 0 < fraction < 1, f"validation_fraction={fraction} must be between 0 and 1"),
+            (self.epochs < 1, f"epochs={self.epochs} must be at least 1"),
+            (self.batch_size < 1, f"batch_size={self.batch_size} must be at least 1"),
+            (self.patience < 1, f"patience={self.patience} must be at least 1"),
+        ]
+        for wrong, message in problems:
+            if wrong:
+                raise ConfigurationError(message)
         from milinfer.learning.networks.backend import keras
 
         try:
@@ -185,7 +188,10 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _split(self, strata: FloatArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-        """Bags to train on and to stop by: at even steps along the labels, chance among equals."""
+        """Split bags for training and early stopping, evenly along the labels.
+
+        Bags of equal label are taken at random.
+        """
         n = len(strata)
         order = rng.permutation(n)
         order = order[np.argsort(strata[order], kind="stable")]
@@ -195,13 +201,13 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         held_out[np.floor(steps).astype(np.int64)] = True
         return np.sort(order[~held_out]), np.sort(order[held_out])
 
-    def _scaled(self, bags: RaggedBags) -> RaggedBags:
+    def _standardise(self, bags: RaggedBags) -> RaggedBags:
         return RaggedBags((bags.instances - self.mean_) / self.scale_, bags.offsets)
 
     def _outputs(self, X: Any) -> FloatArray:
         check_is_fitted(self)
         network: LabelledNetwork = self.network_
-        return network.outputs(self._scaled(self._bags(X)))
+        return network.outputs(self._standardise(self._bags(X)))
 
     def instance_weights(self, X: Any) -> list[FloatArray]:
         """Weight of every instance.
@@ -230,13 +236,13 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
             )
             raise ConfigurationError(msg)
         bags = self._bags(X)
-        return bags.split(self.network_.instance_weights(self._scaled(bags)))
+        return bags.split(self.network_.instance_weights(self._standardise(bags)))
 
     def instance_contributions(self, X: Any) -> list[FloatArray]:
-        """Addends of the prediction: weight of an instance times what the last layer makes of it.
+        """Contributions to the prediction: instance weight times output of the last layer.
 
-        Over a bag they sum to the prediction (of a classifier: to its decision function), but for
-        a constant that all bags share.
+        Their sum over a bag is the prediction (of a classifier: its decision function) minus a
+        constant that is the same for all bags.
 
         Parameters
         ----------
@@ -252,18 +258,18 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         Raises
         ------
         ConfigurationError
-            If the prediction is no such sum (noisy-or, max, log-sum-exp).
+            If the prediction is not such a sum (noisy-or, max, log-sum-exp).
         """
         check_is_fitted(self)
         network = self.network_
         if network.spec.pooling not in _ADDITIVE:
             msg = (
-                f"with {network.spec.pooling} pooling a prediction is no sum over instances; use "
-                f"pooling= one of {', '.join(_ADDITIVE)}"
+                f"with {network.spec.pooling} pooling a prediction is not a sum over instances; "
+                f"use pooling= one of {', '.join(_ADDITIVE)}"
             )
             raise ConfigurationError(msg)
         bags = self._bags(X)
-        scaled = self._scaled(bags)
+        scaled = self._standardise(bags)
         weights = network.instance_weights(scaled)[:, None]
         parts = weights * network.instance_outputs(scaled) * self._unit()
         return bags.split(parts[:, 0] if parts.shape[1] == 1 else parts)
@@ -283,7 +289,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         by
             ``"weights"`` (:meth:`instance_weights`; the default of a classifier) or
             ``"contributions"`` (:meth:`instance_contributions`; the default of a regressor, whose
-            weights say how much an instance counts, but not how large it is).
+            weights measure how much an instance counts, but not how large it is).
 
         Returns
         -------
@@ -293,7 +299,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         Raises
         ------
         ConfigurationError
-            If the pooling does not give what is ranked by, or `by` is unknown.
+            If the pooling has no such weights or contributions, or `by` is unknown.
         """
         by = self._rank_by if by is None else by
         if by not in {"weights", "contributions"}:
@@ -327,18 +333,18 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
     attention_width, sharpness
         See :class:`milinfer.learning.networks.layers.BagPooling`.
     epochs
-        Upper limit.
+        Largest number of epochs.
     batch_size
         Bags in a batch.
     learning_rate
-        Adam's, at the start.
+        Learning rate of Adam at the start.
     patience
         Epochs without a better validation loss before the learning rate is halved; training stops
-        after twice as many, and the best weights come back.
+        after twice as many, and the best weights are restored.
     validation_fraction
-        Fraction of the bags that the training stops by.
+        Fraction of the bags used for early stopping.
     random_state
-        Seed (int), ``numpy.random.RandomState`` or ``Generator``; None is the global state of
+        Seed (int), ``numpy.random.RandomState`` or ``Generator``; None uses the global state of
         numpy, as everywhere in scikit-learn.  The same seed gives the same result.
 
     Attributes
@@ -348,9 +354,9 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
     n_features_in_
         Features of an instance.
     mean_
-        Of the features, over the instances trained on.
+        Mean of each feature over the instances trained on.
     scale_
-        Their standard deviations; 1 where all instances are alike.
+        Their standard deviations; 1 for a constant feature.
     history_
         ``loss`` and ``val_loss`` of every epoch.
     n_iter_
@@ -390,7 +396,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         Raises
         ------
         SampleError
-            If the bags are not right; names the bag.
+            If a bag is empty or has wrong numbers; names the bag.
         ConfigurationError
             If a setting cannot work.
         ModelError
@@ -447,40 +453,26 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     Parameters
     ----------
     pooling
-        One of :data:`milinfer.learning.networks.layers.POOLINGS` but noisy-or.
-    hidden, activation, dropout
-        Layers of the embedding of an instance.
-    l2
-        Factor of the sum of squared weights in the loss.
-    attention_width, sharpness
-        See :class:`milinfer.learning.networks.layers.BagPooling`.
-    epochs
-        Upper limit.
-    batch_size
-        Bags in a batch.
-    learning_rate
-        Adam's, at the start.
-    patience
-        Epochs without a better validation loss before the learning rate is halved; training stops
-        after twice as many, and the best weights come back.
-    validation_fraction
-        Fraction of the bags that the training stops by.
+        One of :data:`milinfer.learning.networks.layers.POOLINGS` except noisy-or.
+    hidden, activation, dropout, l2, attention_width, sharpness
+        Layers and pooling, as for :class:`BagClassifier`.
+    epochs, batch_size, learning_rate, patience, validation_fraction
+        Training, as for :class:`BagClassifier`.
     random_state
-        Seed (int), ``numpy.random.RandomState`` or ``Generator``; None is the global state of
-        numpy, as everywhere in scikit-learn.  The same seed gives the same result.
+        Source of randomness, as for :class:`BagClassifier`.
 
     Attributes
     ----------
     n_features_in_
         Features of an instance.
     mean_
-        Of the features, over the instances trained on.
+        Mean of each feature over the instances trained on.
     scale_
-        Their standard deviations; 1 where all instances are alike.
+        Their standard deviations; 1 for a constant feature.
     y_mean_
-        Of the numbers to learn.
+        Mean of the numbers to learn.
     y_scale_
-        Their standard deviation; 1 where all are alike.
+        Their standard deviation; 1 if all are equal.
     history_
         ``loss`` and ``val_loss`` of every epoch, in units of the variance.
     n_iter_
@@ -516,7 +508,7 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
         Raises
         ------
         SampleError
-            If the bags or the numbers are not right; names the bag.
+            If a bag or its number is wrong; names the bag.
         ConfigurationError
             If a setting cannot work.
         ModelError
@@ -530,7 +522,9 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
         check_consistent_length(bags.sizes, y)
         wrong = np.flatnonzero(~np.isfinite(y))
         if len(wrong):
-            msg = f"y of bag {wrong[0]} is {y[wrong[0]]}; mend or leave out what is NaN or infinity"
+            msg = (
+                f"y of bag {wrong[0]} is {y[wrong[0]]}; fix or leave out bags with NaN or infinity"
+            )
             raise SampleError(msg)
         self.y_mean_, spread = float(y.mean()), float(y.std())
         self.y_scale_ = spread if spread > 0 else 1.0
@@ -546,12 +540,12 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
 
 
 class InstanceTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # as above
-    """A transformer of scikit-learn applied to the instances of bags, for pipelines.
+    """Transformer of scikit-learn applied to the instances of bags, for pipelines.
 
     Parameters
     ----------
     transformer
-        Such as ``StandardScaler()`` or ``PCA(8)``; it is cloned, and sees all instances of the
+        Such as ``StandardScaler()`` or ``PCA(8)``; it is cloned, and fitted to all instances of the
         bags as one table.
 
     Attributes
@@ -573,17 +567,17 @@ class InstanceTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     def fit(self, X: Any, y: Any = None) -> InstanceTransformer:  # noqa: ARG002
         """Fit to the instances of bags; labels belong to bags and are not used."""
-        self.transformer_ = clone(self.transformer).fit(_only_bags(X).instances)
+        self.transformer_ = clone(self.transformer).fit(_require_bags(X).instances)
         return self
 
     def transform(self, X: Any) -> list[FloatArray]:
         """Bags with their instances transformed, as a list of tables."""
         check_is_fitted(self)
-        bags = _only_bags(X)
+        bags = _require_bags(X)
         return bags.split(np.asarray(self.transformer_.transform(bags.instances)))
 
 
-def _only_bags(data: Any) -> RaggedBags:
+def _require_bags(data: Any) -> RaggedBags:
     if not is_bags(data):
         msg = "X is a plain table; use the transformer without InstanceTransformer, or pass bags"
         raise SampleError(msg)

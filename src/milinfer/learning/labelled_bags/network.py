@@ -1,17 +1,15 @@
-"""Network of labelled bags: embedding of the instances, pooling, and a linear layer.
+"""Network of labelled bags: embedding of the instances, pooling, a linear layer, and its training.
 
-Predictions run over instances without padding, in float64, and are reduced bag by bag: they do not
-depend on what else is predicted in the same call.  Importing this module imports Keras.
+Predictions run over instances without padding, in float64, and are combined bag by bag: they do not
+depend on what else is predicted in the same call.
 
-Training of a small network on labelled bags of any sizes.
+:mod:`milinfer.learning.networks.training` draws new bags of one size in every epoch; here the data
+are bags with labels, of any sizes.  Batches are padded to the largest bag and masked.  A small
+network trains in less time than TensorFlow needs to trace its graph.  The graphs here therefore
+contain neither weights nor data nor seeds: all weights are one vector, which is an argument, and
+networks of one architecture share their graphs (the last few are kept).
 
-:mod:`milinfer.learning.networks.training` draws new bags in every epoch, all of one size; here bags
-and their labels are given.  Batches are padded to the largest bag and masked.  Importing this
-module imports Keras.
-
-A small network trains in less time than TensorFlow needs to trace its graph.  The graphs here
-therefore hold neither weights nor data nor seeds: what is trained is an argument, one vector with
-all weights, and networks of one architecture share their graphs (the last few are kept).
+Importing this module imports Keras.
 """
 
 from __future__ import annotations
@@ -37,18 +35,18 @@ _CHUNK = 65_536
 
 @dataclass(frozen=True)
 class LabelledNetworkSpec:
-    """All that a :class:`LabelledNetwork` is built from.
+    """Architecture and seed of a :class:`LabelledNetwork`.
 
     Parameters
     ----------
     n_inputs, n_outputs
-        Features of an instance; numbers that a bag gets.
+        Features of an instance; outputs for a bag.
     hidden, activation, dropout
         Layers of the embedding of an instance.
     pooling, attention_width, sharpness
         See :class:`milinfer.learning.networks.layers.BagPooling`.
     seed
-        Of initial weights and dropout.
+        Seed of initial weights and dropout.
     """
 
     n_inputs: int
@@ -65,8 +63,8 @@ class LabelledNetworkSpec:
 class LabelledNetwork:
     """Embedding of the instances, pooling, and a linear layer.
 
-    With noisy-or pooling the embedding ends in the log-odds of each instance, and what the pooling
-    gives is the output.  It can be pickled.
+    With noisy-or pooling the embedding ends in the log-odds of each instance, and the pooling gives
+    the output.  The network can be pickled.
 
     Parameters
     ----------
@@ -107,8 +105,8 @@ class LabelledNetwork:
             self._embedding.append(Dropout(spec.dropout, seed=next(seeds), dtype=dtype))
         noisy_or = spec.pooling == "noisy-or"
         width = spec.hidden[-1] if spec.hidden else spec.n_inputs
-        # An instance starts as a rare positive one: with even odds nearly every bag would be
-        # surely positive, where the gradient vanishes.
+        # Instances start with a low probability of being positive: with even odds nearly every bag
+        # would be positive with certainty, where the gradient vanishes.
         last = dense(1, -3.0) if noisy_or else dense(spec.n_outputs)
         self._dense.append(last)
         if noisy_or:
@@ -119,7 +117,7 @@ class LabelledNetwork:
             spec.pooling, width, spec.attention_width, spec.sharpness, next(seeds), dtype=dtype
         )
         self._dtype = dtype
-        self.outputs(RaggedBags(np.zeros((1, spec.n_inputs)), np.array([0, 1])))  # makes weights
+        self.outputs(RaggedBags(np.zeros((1, spec.n_inputs)), np.array([0, 1])))  # creates weights
 
     @property
     def variables(self) -> list[Any]:
@@ -140,7 +138,7 @@ class LabelledNetwork:
 
     @property
     def dropout_seeds(self) -> list[int]:
-        """Seeds of these layers."""
+        """Seeds of the layers with dropout."""
         return [int(np.asarray(state)[0]) for state in self.dropout_states]
 
     def weights(self) -> list[Any]:
@@ -148,12 +146,12 @@ class LabelledNetwork:
         return [np.array(keras.ops.convert_to_numpy(v)) for v in self.variables]
 
     def set_weights(self, values: list[Any]) -> None:
-        """Set what :meth:`weights` gives."""
+        """Set the weights to values in the order of :meth:`weights`."""
         for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.spec, self._dtype, self.weights())
+        return _rebuild, (self.spec, self._dtype, self.weights())
 
     def padded(self, instances: Any, mask: Any, *, training: bool) -> Any:
         """Outputs of padded bags (n_bags, n_rows, n_inputs) with mask (n_bags, n_rows)."""
@@ -188,9 +186,10 @@ class LabelledNetwork:
         return np.repeat(share, bags.sizes)
 
     def instance_outputs(self, bags: RaggedBags) -> FloatArray:
-        """What the linear layer makes of each instance without its bias; (n_instances, n_outputs).
+        """Output of the linear layer for each instance, without bias; (n_instances, n_outputs).
 
-        Times the instance weights and summed over a bag, they are the outputs without the bias.
+        Multiplied by the instance weights and summed over a bag, they are the outputs of the bag
+        without the bias.
         """
         kernel = keras.ops.convert_to_numpy(self._dense[-1].kernel)
         parts: FloatArray = self._over_chunks(self._embed, bags) @ kernel
@@ -199,18 +198,18 @@ class LabelledNetwork:
     def _over_chunks(self, function: Any, bags: RaggedBags) -> FloatArray:
         x = bags.instances
         parts = [x[i : i + _CHUNK] for i in range(0, len(x), _CHUNK)]
-        done = [np.asarray(function(tf.constant(p, dtype=self._dtype))) for p in parts]
-        return np.concatenate(done).astype(np.float64)
+        outputs = [np.asarray(function(tf.constant(p, dtype=self._dtype))) for p in parts]
+        return np.concatenate(outputs).astype(np.float64)
 
 
-def _restored(spec: LabelledNetworkSpec, dtype: str, weights: list[Any]) -> LabelledNetwork:
+def _rebuild(spec: LabelledNetworkSpec, dtype: str, weights: list[Any]) -> LabelledNetwork:
     network = LabelledNetwork(spec, dtype)
     network.set_weights(weights)
     return network
 
 
 _COMPILED_FROM = 20_000
-"""Rows of padded bags from which on an epoch is compiled by XLA."""
+"""XLA compiles an epoch if padded bags have more rows than this."""
 
 _ARCHITECTURES = 16
 """Architectures whose graphs are kept."""
@@ -220,19 +219,19 @@ _MEAN_DECAY, _SQUARE_DECAY, _EPSILON = 0.9, 0.999, 1e-7  # Adam's, as in Keras
 
 @dataclass(frozen=True)
 class BagFit:
-    """How to train.
+    """Settings of a training.
 
     Parameters
     ----------
     loss
         ``"binary"``, ``"classes"`` (targets are class numbers) or ``"squared"``.
     epochs, patience
-        Upper limit; epochs without a better validation loss before the learning rate is halved.
-        Training stops after twice as many.
+        Largest number of epochs; epochs without a better validation loss before the learning rate
+        is halved.  Training stops after twice as many.
     batch_size
         Bags in a batch.
     learning_rate
-        Adam's.
+        Learning rate of Adam at the start.
     l2
         Factor of the sum of squared weights in the loss.
     """
@@ -263,9 +262,9 @@ def train_on_labels(
     bags, targets
         All bags, and one number for each.
     train, validation
-        Numbers of the bags to train on, and of those to stop by.
+        Numbers of the bags for training, and of those for early stopping.
     rng
-        Order of the bags.
+        Source of the order of the bags.
 
     Returns
     -------
@@ -285,7 +284,7 @@ def train_on_labels(
         tf.constant(present),
         tf.constant(targets, tf.float32),
     )
-    # Compiling takes two seconds or more, which a small table never earns back.
+    # Compiling takes two seconds or more, which a small table never saves.
     graphs = _graphs(replace(spec, seed=0), fit.loss, rows.size > _COMPILED_FROM)
     state = _State.at_start(network)
     seeds = tf.constant(network.dropout_seeds, tf.uint32)
@@ -297,7 +296,7 @@ def train_on_labels(
     parts = np.array_split(validation, -(-len(validation) // max(fit.batch_size, 1024)))
     held_out = [tf.constant(part, tf.int32) for part in parts]
     for number in range(fit.epochs):
-        # The few bags that fill no batch are others in every epoch.
+        # The few bags that do not fill a batch are different ones in every epoch.
         order = rng.permutation(train)[: n_batches * batch].reshape(n_batches, batch)
         drawn, step = tf.constant(order, tf.int32), tf.constant(rate, tf.float32)
         state, mean = graphs.epoch(state, data, drawn, seeds, step, l2)
@@ -325,7 +324,7 @@ def train_on_labels(
 
 
 class _Data(NamedTuple):
-    """Instances (n, n_inputs); their rows in each bag, and which are meant; a target per bag."""
+    """Instances (n, n_inputs), their rows in each bag and which are not padding, and targets."""
 
     instances: Any
     rows: Any
@@ -334,7 +333,7 @@ class _Data(NamedTuple):
 
 
 class _State(NamedTuple):
-    """All weights as one vector, Adam's means of their gradients and of the squares, steps done."""
+    """All weights as one vector, Adam's means of gradients and of squares, number of steps."""
 
     weights: Any
     mean: Any
@@ -349,7 +348,7 @@ class _State(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """Where in the vector the weights of each variable are."""
+    """Shapes and sizes of the variables in the vector of all weights."""
 
     shapes: tuple[tuple[int, ...], ...]
     sizes: tuple[int, ...]
@@ -393,7 +392,7 @@ class _Graphs:
         state = _State(vector, vector, vector, tf.TensorSpec((), tf.int32))
         chosen, batches = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
         seeds = tf.TensorSpec((len(self._network.dropout_seeds),), tf.uint32)
-        # Sizes of batches and bags are free: one graph serves all data of an architecture.
+        # Batches and bags may have any sizes: one graph serves all data of an architecture.
         inputs = (state, data, batches, seeds, one, one)
         self.epoch = tf.function(self._one_epoch, inputs, autograph=False, jit_compile=compiled)
         self.score = tf.function(self._one_score, (vector, data, chosen), autograph=False)
@@ -404,7 +403,7 @@ class _Graphs:
         n_batches = tf.shape(batches)[0]
 
         def step(b: Any, state: _State, total: Any) -> tuple[Any, _State, Any]:
-            state, value = self._step(state, *_drawn(data, batches[b]), seeds, rate, l2)
+            state, value = self._step(state, *_gather_bags(data, batches[b]), seeds, rate, l2)
             return b + 1, state, total + value
 
         start = (tf.constant(0), state, tf.constant(0.0))
@@ -428,12 +427,12 @@ class _Graphs:
         return _State(weights, mean, square, steps), value
 
     def _one_score(self, weights: Any, data: _Data, chosen: Any) -> Any:
-        return self._mean_loss(weights, *_drawn(data, chosen))
+        return self._mean_loss(weights, *_gather_bags(data, chosen))
 
     def _mean_loss(
         self, weights: Any, x: Any, mask: Any, targets: Any, dropout: tuple[Any, Any] | None = None
     ) -> Any:
-        """Loss of bags; with the seeds of dropout and the number of the step as in training."""
+        """Loss of bags; as in training if `dropout` has seeds and the number of the step."""
         values = list(zip(self._network.variables, self._layout.tensors(weights), strict=True))
         if dropout is not None:
             seeds, step = dropout
@@ -454,7 +453,7 @@ class _Graphs:
         return tf.reduce_mean(losses)
 
 
-def _drawn(data: _Data, chosen: Any) -> tuple[Any, Any, Any]:
+def _gather_bags(data: _Data, chosen: Any) -> tuple[Any, Any, Any]:
     """Instances (n_bags, n_rows, n_inputs), mask and targets of some bags."""
     instances = tf.gather(data.instances, tf.gather(data.rows, chosen))
     return instances, tf.gather(data.present, chosen), tf.gather(data.targets, chosen)

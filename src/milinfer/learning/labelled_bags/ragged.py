@@ -1,4 +1,4 @@
-"""Bags of any sizes in any usual form: as one table of instances, and where each bag begins."""
+"""Bags of any sizes as one table of instances and the offset of each bag."""
 
 from __future__ import annotations
 
@@ -79,19 +79,19 @@ def _depth(item: Any) -> int:
 
 
 def ragged_bags(data: Any) -> RaggedBags:
-    """Bring bags into one table.
+    """Put the instances of all bags into one table.
 
     Parameters
     ----------
     data
-        Shape (n_bags, n_instances, n_features), the number of instances being another one in
-        each bag if it likes: see :func:`is_bags`.
+        Shape (n_bags, n_instances, n_features); the number of instances may differ from bag to
+        bag: see :func:`is_bags`.
 
     Raises
     ------
     SampleError
-        If there are no bags, a bag is empty, is no table of numbers, has other features than the
-        first or a number that is not finite; names the bag.
+        If there are no bags, or a bag is empty, is not a table of numbers, has other features than
+        the first or a number that is not finite; names the bag.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def ragged_bags(data: Any) -> RaggedBags:
         b = int(np.searchsorted(offsets, row, side="right")) - 1
         msg = (
             f"bag {b}, instance {row - offsets[b]}: feature {feature} is "
-            f"{instances[row, feature]}; mend or leave out what is NaN or infinity"
+            f"{instances[row, feature]}; fix or leave out instances with NaN or infinity"
         )
         raise SampleError(msg)
     return RaggedBags(instances, offsets)
@@ -135,8 +135,8 @@ def _table(bag: Any, b: int) -> FloatArray:
         table = table.astype(np.float64)
     except (TypeError, ValueError) as error:
         msg = (
-            f"bag {b} is no table of real numbers ({error}); use shape (n_instances, n_features), "
-            "with the same features for every instance"
+            f"bag {b} is not a table of real numbers ({error}); use shape (n_instances, "
+            "n_features), with the same features for every instance"
         )
         raise SampleError(msg) from error
     if table.ndim != 2 or table.shape[1] == 0:
@@ -146,7 +146,7 @@ def _table(bag: Any, b: int) -> FloatArray:
 
 
 def bag_rows(offsets: IntArray) -> tuple[IntArray, BoolArray]:
-    """Rows of the instances of each bag, padded with row 0, and which of them are meant.
+    """Rows of the instances of each bag, padded with row 0, and which of them are not padding.
 
     Returns
     -------

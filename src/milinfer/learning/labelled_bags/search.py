@@ -20,8 +20,8 @@ from milinfer.utils.display import arrow_table, html_table, measured
 Folds = Sequence[tuple[IntArray, IntArray]]
 """Numbers of the bags to train on and to score with, for each fold."""
 
-# Settings of a search that a notebook shows.
-_SHOWN = 10
+# Number of settings that a notebook shows.
+_MOST_ROWS = 10
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +36,7 @@ class SearchStep:
     Parameters
     ----------
     parameter
-        Which one was varied; empty for the settings to start from, and where all are at once.
+        Parameter that was varied; empty for the first settings, and if all vary at once.
     settings
         Values of all parameters of the search.
     score, error
@@ -51,15 +51,15 @@ class SearchStep:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """Best settings of a search, and everything that was tried.
 
     Parameters
     ----------
     best_settings
         For ``estimator.set_params(**best_settings)``.
     best_score
-        Mean score of these over the folds.  It is the largest of many, and therefore too high as
-        an estimate for new data.
+        Mean score of these settings over the folds.  It is the largest of many, and therefore too
+        high as an estimate for new data.
     history
         Everything that was tried, in order.
     """
@@ -76,7 +76,7 @@ class SearchResult:
 
     def _repr_html_(self) -> str:
         names = list(self.best_settings)
-        best = sorted(self.history, key=lambda s: -s.score)[:_SHOWN]
+        best = sorted(self.history, key=lambda s: -s.score)[:_MOST_ROWS]
         rows = [[*(str(s.settings[n]) for n in names), measured(s.score, s.error)] for s in best]
         title = f"Best {len(rows)} of {len(self.history)} settings"
         return html_table((*names, "score"), rows, title=title)
@@ -85,7 +85,7 @@ class SearchResult:
         """One row for each setting that was tried, in order.
 
         Columns: ``varied`` (the parameter that the search varied), ``settings.PARAMETER``, as
-        numbers where all values are numbers of one type and as text elsewhere, ``score`` and
+        numbers if all values are numbers of one type and otherwise as text, ``score`` and
         ``error``.
         """
         types: dict[str, type] = {"varied": str}
@@ -126,7 +126,7 @@ def stepwise_search(
     Parameters
     ----------
     estimator
-        Is cloned, and not changed.
+        Estimator; it is cloned, and not changed.
     X, y
         Bags, or what else the estimator takes, and labels.
     grid
@@ -135,11 +135,11 @@ def stepwise_search(
         Number of folds of the cross-validation, stratified for classifiers; or the folds
         themselves, each a pair of the numbers of the bags to train on and to score with.  Bags that
         share instances, such as images, belong on the same side of a fold: otherwise the search
-        prefers settings that know the instances by heart.
+        prefers settings that memorise the instances.
     scoring
         As in ``sklearn.model_selection.cross_val_score``; None takes the estimator's own.
     seed
-        Of the folds.  That of the estimator is its own.
+        Seed of the folds; the estimator has its own.
 
     Raises
     ------
@@ -193,9 +193,9 @@ def optuna_search(
     estimator, X, y, grid, folds, scoring
         As for :func:`stepwise_search`.
     trials
-        Settings to try, besides those of `estimator`; those that come again cost nothing.
+        Number of settings to try, in addition to those of `estimator`; repeated ones cost nothing.
     seed
-        Of the folds and of the sampler.
+        Seed of the folds and of the sampler.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def optuna_search(
         raise ConfigurationError(msg)
     score = _Scorer(estimator, X, y, grid, folds, scoring, seed)
     best = score.start()
-    known: dict[tuple[int, ...], SearchStep] = {}
+    steps: dict[tuple[int, ...], SearchStep] = {}
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -229,10 +229,10 @@ def optuna_search(
             # Numbers of the values: Optuna stores no tuples.
             chosen = {n: trial.suggest_categorical(n, range(len(v))) for n, v in grid.items()}
             key = tuple(chosen.values())
-            if key not in known:
-                known[key] = score("", {name: grid[name][i] for name, i in chosen.items()})
-            study.tell(trial, known[key].score)
-            best = max(best, known[key], key=lambda step: step.score)
+            if key not in steps:
+                steps[key] = score("", {name: grid[name][i] for name, i in chosen.items()})
+            study.tell(trial, steps[key].score)
+            best = max(best, steps[key], key=lambda step: step.score)
     finally:
         optuna.logging.set_verbosity(verbosity)
     return SearchResult(best.settings, best.score, tuple(score.history))

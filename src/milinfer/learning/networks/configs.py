@@ -13,11 +13,11 @@ from milinfer.exceptions import ConfigurationError
 
 __all__ = ["BATCH_EVENTS", "NetworkConfig", "TrainingConfig", "still_falling"]
 
-# Steps of an epoch, bags in a batch, and events in it, where no number of events is given.
+# Defaults: steps of an epoch, least bags in a batch, least and most events in a batch.
 _STEPS, _BATCH_BAGS, BATCH_EVENTS = 20, 20, (64, 10_000)
 
-# Of 24 trainings of the default network (two problems, three sizes, bags of 10 and 50) those of 20
-# epochs have lowered their loss by 6 to 16 % in the last six, those of up to 60 by 3 % or less.
+# In 24 trainings of the default network (two problems, three sizes, bags of 10 and 50) those of 20
+# epochs lowered their loss by 6 to 16 % in the last six, those of up to 60 by 3 % or less.
 _FALLING = 0.05
 
 _SCHEDULES = ("plateau", "anneal", "cosine")
@@ -30,10 +30,10 @@ class NetworkConfig:
     Parameters
     ----------
     hidden, activation, batch_norm, dropout, l2
-        Of the layers of the event embedding.
+        Widths, activation and regularisation of the layers of the event embedding.
     bag_hidden
-        Widths of layers between pooling and head (the F of deep sets); with any, Λ of a bag is no
-        sum over events.
+        Widths of layers between pooling and head (the F of deep sets); with any, Λ of a bag is not
+        a sum over events.
 
     Examples
     --------
@@ -58,18 +58,17 @@ class TrainingConfig:
     epochs
         Upper limit; with ``schedule="plateau"`` early stopping usually ends sooner.
     batch_events
-        Events in a batch, whatever the bag size.  None: as many as make 20 steps of an epoch, but
-        at least 20 bags, and at most 10 000 events or one bag.  (The paper's 80 000 belong to its
-        13 million.)
+        Events in a batch, for any bag size.  None: as many as give 20 steps per epoch, but at least
+        20 bags, and at most 10 000 events or one bag.  (The paper takes 80 000 of its 13 million.)
     learning_rate, min_learning_rate
-        Adam's, first and last.
+        First and last learning rate of Adam.
     patience
         Epochs without a better validation loss before the learning rate is lowered.
     schedule
         ``"plateau"`` ([AS], §B.2.2): halved on each plateau; training stops after
         ``2 * patience``.  ``"anneal"``: on each plateau the best weights come back, and the rate is
-        lowered by a factor of three until it is below its minimum; this neither undertrains where
-        there are many events nor overtrains where there are few.  ``"cosine"``: the rate falls to
+        lowered by a factor of three until it is below its minimum; this neither undertrains with
+        many events nor overtrains with few.  ``"cosine"``: the rate falls to
         its minimum over all epochs as half a cosine.
 
     Raises
@@ -91,23 +90,30 @@ class TrainingConfig:
     schedule: Literal["plateau", "anneal", "cosine"] = "plateau"
 
     def __post_init__(self) -> None:
-        rates = (self.min_learning_rate, self.learning_rate)
-        problems = {
-            f"epochs={self.epochs} must be at least 1": self.epochs < 1,
-            f"batch_events={self.batch_events} must be at least 1": self.batch_events is not None
-            and self.batch_events < 1,
-            f"patience={self.patience} must be at least 1": self.patience < 1,
-            f"learning_rate={rates[1]:g} must not be below min_learning_rate={rates[0]:g}, and "
-            "neither below 0": not 0 <= rates[0] <= rates[1],
-            f"schedule={self.schedule!r} is not one of {', '.join(_SCHEDULES)}": self.schedule
-            not in _SCHEDULES,
-        }
-        for problem, found in problems.items():
-            if found:
-                raise ConfigurationError(problem)
+        first = f"learning_rate={self.learning_rate:g}"
+        last = f"min_learning_rate={self.min_learning_rate:g}"
+        problems = [
+            (self.epochs < 1, f"epochs={self.epochs} must be at least 1"),
+            (
+                self.batch_events is not None and self.batch_events < 1,
+                f"batch_events={self.batch_events} must be at least 1",
+            ),
+            (self.patience < 1, f"patience={self.patience} must be at least 1"),
+            (
+                not 0 <= self.min_learning_rate <= self.learning_rate,
+                f"{first} must not be below {last}, and neither below 0",
+            ),
+            (
+                self.schedule not in _SCHEDULES,
+                f"schedule={self.schedule!r} is not one of {', '.join(_SCHEDULES)}",
+            ),
+        ]
+        for wrong, message in problems:
+            if wrong:
+                raise ConfigurationError(message)
 
     def batch_for(self, n_bags: int, bag_size: int) -> int:
-        """Events in a batch, for so many bags of a size in an epoch.
+        """Events in a batch, for an epoch of `n_bags` bags.
 
         Examples
         --------
@@ -118,15 +124,14 @@ class TrainingConfig:
         if self.batch_events is not None:
             return self.batch_events
         least, most = BATCH_EVENTS[0], max(BATCH_EVENTS[1], bag_size)
-        wanted = max(n_bags * bag_size // _STEPS, _BATCH_BAGS * bag_size, least)
-        return min(wanted, most)
+        return min(max(n_bags * bag_size // _STEPS, _BATCH_BAGS * bag_size, least), most)
 
 
 def still_falling(history: Mapping[str, Sequence[float]], config: TrainingConfig) -> bool:
-    """Whether a training ended by its number of epochs while its validation loss was falling.
+    """Whether a training reached its number of epochs while its validation loss was still falling.
 
-    That is so if the last `patience` epochs have lowered it by more than 5 % of what all have.  A
-    cosine ends where it shall.
+    True if the last `patience` epochs account for more than 5 % of the total decrease.  Always
+    False for the cosine schedule.
 
     Examples
     --------
@@ -139,7 +144,7 @@ def still_falling(history: Mapping[str, Sequence[float]], config: TrainingConfig
     losses = history["val_loss"]
     if config.schedule == "cosine" or len(losses) < config.epochs:
         return False
-    if len(losses) == 1:  # nobody knows
+    if len(losses) == 1:  # one epoch shows no decrease, but is never enough
         return True
     before = min(losses[: -config.patience], default=losses[0])
     return before - min(losses) > _FALLING * (losses[0] - min(losses))

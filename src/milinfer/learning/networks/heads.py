@@ -1,4 +1,4 @@
-r"""Heads: what the last layer of a network means as a function of the parameters θ.
+r"""Heads: the log-ratio as a function of the parameters θ, from the last layer of a network.
 
 * :class:`LinearHead`: log-ratios at the K training points, linear in the outputs.  With the
   identity each point has a logit of its own (multi-class network of [AS], §B.2.4); with
@@ -30,13 +30,13 @@ __all__ = ["SMALLEST_RATIO", "LinearHead", "PolynomialHead"]
 
 Outputs: TypeAlias = FloatArray | Float32Array
 
-# Amplitudes can cancel; a ratio below this is beyond float32 anyway.
+# Added to every ratio, as amplitudes can cancel; float32 resolves nothing below it.
 SMALLEST_RATIO = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
 class LinearHead:
-    """Log-ratios as combinations of given functions of θ, with the outputs as coefficients.
+    """Log-ratios as combinations of fixed functions of θ, with the outputs as coefficients.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class LinearHead:
         return ratio
 
     def tensor(self, outputs: Any) -> Any:
-        """The same for tensors of any leading shape."""
+        """Log-ratios of output tensors with any leading shape."""
         from milinfer.learning.networks.backend import keras
 
         ops = keras.ops
@@ -127,16 +127,16 @@ class PolynomialHead:
         """Outputs of the network: a_k, then b_mk for each m."""
         return (1 + self.n_squares) * self.n_monomials
 
-    def _scaled(self, theta: FloatArray) -> FloatArray:
+    def _scaled_theta(self, theta: FloatArray) -> FloatArray:
         return (np.asarray(theta, dtype=np.float64) - self.reference) / self.scale
 
     def design(self, theta: FloatArray) -> FloatArray:
         """Monomials of the amplitude without the constant at points (K, P), shape (K, J)."""
-        return self._monomials.design(self._scaled(theta))[:, 1:]
+        return self._monomials.design(self._scaled_theta(theta))[:, 1:]
 
     def normaliser(self, theta: FloatArray, z: FloatArray) -> FloatArray:
         """Ln Z at points (K, P) from the coefficients of Z, shape (K,)."""
-        log_z: FloatArray = np.log(self.basis.design(self._scaled(theta)) @ z)
+        log_z: FloatArray = np.log(self.basis.design(self._scaled_theta(theta)) @ z)
         return log_z
 
     def log_ratio(self, outputs: Outputs, theta: FloatArray, z: FloatArray) -> FloatArray:
@@ -145,7 +145,7 @@ class PolynomialHead:
         Parameters
         ----------
         outputs
-            Of the network, shape (n_events, n_outputs).
+            Outputs of the network, shape (n_events, n_outputs).
         theta
             Points, shape (K, n_parameters).
         z
@@ -183,21 +183,21 @@ class PolynomialHead:
         constants[:, 0] = 1
         full = np.concatenate([constants, amplitudes], axis=2)
         exponents = self._monomials.exponents
-        where = {tuple(e): i for i, e in enumerate(self.basis.exponents.tolist())}
+        positions = {tuple(e): i for i, e in enumerate(self.basis.exponents.tolist())}
         out = np.zeros((len(outputs), len(self.basis)))
         for j, k in product(range(len(exponents)), repeat=2):
-            target = where[tuple((exponents[j] + exponents[k]).tolist())]
+            target = positions[tuple((exponents[j] + exponents[k]).tolist())]
             out[:, target] += np.sum(full[:, :, j] * full[:, :, k], axis=1)
         return out
 
     def polynomials(self, outputs: Outputs) -> FloatArray:
-        """Polynomials whose logarithms :meth:`log_ratio` is, but for Z, (n_events, n_coefficients).
+        """Polynomials Z·r whose logarithm enters :meth:`log_ratio`, (n_events, n_coefficients).
 
-        They are :meth:`coefficients`, kept from zero as the ratios are.
+        They are :meth:`coefficients`, kept above zero as the ratios are.
         """
-        found = self.coefficients(outputs)
-        found[:, 0] += SMALLEST_RATIO  # of degree zero: the basis begins with the constant
-        return found
+        coefficients = self.coefficients(outputs)
+        coefficients[:, 0] += SMALLEST_RATIO  # degree zero: the basis begins with the constant
+        return coefficients
 
     def tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
         """Function of output tensors (…, n_outputs) that gives ln Z·r at points, (…, K)."""
@@ -225,7 +225,7 @@ class PolynomialHead:
         slopes = np.stack(
             [
                 self._monomials.design_gradient(p)[:, 1:] / self.scale[:, None]
-                for p in self._scaled(points)
+                for p in self._scaled_theta(points)
             ]
         )  # (K, P, J)
         flat = slopes.reshape(-1, self.n_monomials).T.astype(np.float32)

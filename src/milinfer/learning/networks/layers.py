@@ -1,15 +1,14 @@
-r"""Layers of a bag network that cost what they must: batch normalisation and dropout.
+r"""Layers of a bag network: faster batch normalisation and dropout, and pooling.
 
-They compute what the layers of Keras compute, in fewer passes over memory.  On a CPU a network of
-width 64 is limited by such passes and by random numbers, not by its matrix products
-(docs/training.md has the figures).  Importing this module imports Keras.
+Batch normalisation and dropout compute what the layers of Keras compute, in fewer passes over
+memory.  On a CPU a network of width 64 is limited by such passes and by random numbers, not by its
+matrix products (docs/training.md has the figures).
 
-Permutation-invariant pooling: from the embedded events of a bag to one vector.
-
+Pooling goes from the embedded events of a bag to one vector that does not depend on their order.
 Every kind here has the form ``head(finish(reduce_i summarise(φ(x_i))))``, where ``reduce`` is a sum
-(or a maximum) over the events of the bag and ``summarise`` knows nothing of the bag.  The network
-therefore sees each event once; bags, toys and bootstraps are gathers and segment sums over the
-cached summaries, and what follows is small.
+(or a maximum) over the events of the bag and ``summarise`` does not depend on the bag.  The network
+therefore runs once over each event; bags, toys and bootstraps are gathers and segment sums over the
+cached summaries, and the layers after the pooling are small.
 
 ============================  =======================================  ==========================
 kind                          summary of an event with embedding z     finish, for n events
@@ -26,8 +25,8 @@ kind                          summary of an event with embedding z     finish, f
 **Why scores are bounded.**  A softmax is usually made safe by subtracting the largest score of the
 bag.  That number belongs to the bag, so a summary that contains it could not be cached and added up
 in other bags.  Here the exponent itself is bounded instead: it is unchanged up to 80 % of a limit
-and approaches the limit smoothly beyond.  A sum of exponentials then fits float32 whatever the
-events, and stays additive.  For attention the limit is 10: one event outweighs another by up to
+and approaches the limit smoothly beyond.  A sum of exponentials then fits float32 for any events,
+and stays additive.  For attention the limit is 10: one event outweighs another by up to
 e²⁰.  For log-sum-exp it is 60, so that z is used as it is for \|z\| ≤ 48 / s.
 
 Importing this module imports Keras.
@@ -65,9 +64,9 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     Parameters
     ----------
     momentum
-        Of the moving averages.  Keras's own 0.99 remembers a hundred steps, which for a hundred
-        thousand events are several epochs: the validation loss is then that of a network long gone,
-        and stops the training at its worst.
+        Momentum of the moving averages.  Keras's own 0.99 averages over a hundred steps, which for
+        a hundred thousand events are several epochs: the validation loss would then be that of an
+        outdated network, and stop the training too early.
 
     Examples
     --------
@@ -115,7 +114,7 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
 
 
 class Dropout(keras.layers.Dropout):  # type: ignore[misc]  # keras is untyped
-    """Dropout whose random numbers are a hash of where a number stands and of how often it ran.
+    """Dropout whose random numbers are a hash of the position and of the number of calls so far.
 
     The generator of TensorFlow takes half of the time of a training step once XLA has compiled it
     for a CPU.  A hash of a counter with two multiplications (lowbias32 of C. Wellons, "Prospecting
@@ -161,18 +160,21 @@ def _hash(x: Any) -> Any:
 
 
 POOLINGS = ("mean", "sum", "attention", "gated-attention", "noisy-or", "max", "log-sum-exp")
-"""Kinds of pooling that :class:`BagPooling` knows."""
+"""Kinds of pooling of :class:`BagPooling`."""
 
 _ATTENTION = ("attention", "gated-attention")
 _REDUCTIONS = ("sum", "max")
 _SCORE_LIMIT = 10.0
 _EXPONENT_LIMIT = 60.0  # e^60 = 1e26: a sum over 1e12 events fits float32, and so does e^-60
-_LINEAR = 0.8  # part of a limit within which nothing is changed
+_LINEAR = 0.8  # fraction of a limit up to which nothing is changed
 _LOGIT_FLOOR = -80.0  # e^-80 = 2e-35 is still a normal float32
 
 
 def _soft_clip(x: Any, limit: float) -> Any:
-    """Give x for |x| ≤ 0.8 limit, bounded by the limit beyond, twice differentiable."""
+    """Return x for |x| ≤ 0.8 limit, and a smooth curve below the limit beyond.
+
+    It is twice differentiable.
+    """
     knee, rest = _LINEAR * limit, (1 - _LINEAR) * limit
     inner = keras.ops.clip(x, -knee, knee)
     return inner + rest * keras.ops.tanh((x - inner) / rest)
@@ -183,9 +185,9 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
     """Pooling of the embedded events of a bag, in two halves around a sum or a maximum.
 
     Called on padded bags it is an ordinary layer to train with.  Afterwards :meth:`summarise` runs
-    once over all events, :func:`segment_reduce` forms bags of any sizes, :meth:`finish` does the
-    rest.  The output has the width of the embedding.  The module's documentation has the formulas
-    and says why exponents are bounded.
+    once over all events, :func:`segment_reduce` forms bags of any sizes, and :meth:`finish` gives
+    the output, which has the width of the embedding.  The documentation of the module has the
+    formulas and the reason why exponents are bounded.
 
     Parameters
     ----------
@@ -194,18 +196,18 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         events, and the output the log-odds that at least one event is positive.  Log-odds below
         -80 count as -80.
     width
-        Of the embedding.
+        Width of the embedding.
     attention_width
-        Of the hidden layer of the attention scores; other kinds ignore it.
+        Width of the hidden layer of the attention scores; other kinds ignore it.
     sharpness
-        Of ``log-sum-exp``: it goes from the mean (0) to the maximum (∞), for embeddings within
-        ±48 / sharpness.  In float32 a sharpness below about 0.01 costs digits; take the mean.
-        Other kinds ignore it.
+        Sharpness of ``log-sum-exp``: it goes from the mean (0) to the maximum (∞), for embeddings
+        within ±48 / sharpness.  In float32 a sharpness below about 0.01 costs digits; take the
+        mean.  Other kinds ignore it.
     seed
-        Of the initial weights of the attention scores; no global seed is read or set.
+        Seed of the initial weights of the attention scores; no global seed is read or set.
     **kwargs
-        For ``keras.layers.Layer``.  The dtype is float32 unless given here, whatever the global
-        policy: exponentials do not fit float16.
+        Options of ``keras.layers.Layer``.  The default dtype is float32 under any global policy, as
+        exponentials do not fit float16.
 
     Raises
     ------
@@ -254,7 +256,7 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         self.attention_width = int(attention_width)
         self.sharpness = float(sharpness)
         self.seed = int(seed)
-        # Weights exist from the start: summarise needs them, and all shapes are known.
+        # Weights are created here, not at the first call, as summarise needs them.
         if kind in _ATTENTION:
             seeds = np.random.SeedSequence(seed).generate_state(3).tolist()
             hidden = (width, attention_width)
@@ -288,7 +290,7 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         return self.width
 
     def summarise(self, embedding: Any) -> Any:
-        """Summaries of single events, which know nothing of the bag.
+        """Summaries of single events, which do not depend on the bag.
 
         For the two attentions the last column is eᵃ: divided by its sum over a bag, it is the
         attention that the bag pays to the event.
@@ -342,7 +344,7 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         -------
         tensor
             Shape (n_bags, output_width), of the type of ``reduced``: float64 stays float64.  An
-            empty bag gives NaN, whatever the kind.
+            empty bag gives NaN for every kind.
         """
         ops = keras.ops
         reduced = ops.convert_to_tensor(reduced)
@@ -403,8 +405,8 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
 
     def get_config(self) -> dict[str, Any]:
         """Everything needed to build the layer again."""
-        own = ("kind", "width", "attention_width", "sharpness", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+        names = ("kind", "width", "attention_width", "sharpness", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def segment_reduce(

@@ -2,8 +2,8 @@
 
 For two classes the loss of an example is −y₁ A(f) − y₀ B(f), where y₀ and y₁ are the probabilities
 that it comes from the reference (denominator) and from the numerator.  Its minimum over f gives
-the ratio r = p₁/p₀ (eq. 6).  A network ends here in an output o without activation, and each loss
-knows how to make its f from o and ln r from o:
+the ratio r = p₁/p₀ (eq. 6).  A network ends in an output o without activation, and each loss
+defines f and ln r as functions of o:
 
 ================== ==================== ==================== ============================
 name               A(f)                 B(f)                 f and ratio at the minimum
@@ -100,7 +100,7 @@ class RatioLoss:
         Parameters
         ----------
         outputs
-            What the network gives, without activation: shape (n, 1) for two classes, else (n, K).
+            Outputs of the network, without activation: shape (n, 1) for two classes, else (n, K).
         targets
             Class probabilities, one-hot or soft, shape (n, 2) or (n, K).  For two classes column 0
             is the reference θ₀ (denominator) and column 1 the numerator.
@@ -160,22 +160,24 @@ class RatioLoss:
         return self._log_ratio(values if self.n_classes is None else values[:, 0])
 
     def _check(self, outputs: _Shape, targets: _Shape | None = None) -> None:
-        """Refuse shapes that broadcasting would turn into nonsense; None is not known yet."""
+        """Refuse shapes that broadcasting would turn into nonsense; None stands for any length."""
         if len(outputs) != 2 or (self.n_classes and outputs[1] not in {1, None}):
             expected = "(n, 1)" if self.n_classes else "(n, K)"
             msg = f"loss {self.name!r} needs outputs of shape {expected}, not {outputs}"
             raise ModelError(msg)
-        wanted = (outputs[0], self.n_classes or outputs[1])
+        expected_shape = (outputs[0], self.n_classes or outputs[1])
         if targets is not None and (
             len(targets) != 2
-            or any(None not in {a, b} and a != b for a, b in zip(wanted, targets, strict=True))
+            or any(
+                None not in {a, b} and a != b for a, b in zip(expected_shape, targets, strict=True)
+            )
         ):
-            msg = f"loss {self.name!r} needs targets of shape {wanted}, not {targets}"
+            msg = f"loss {self.name!r} needs targets of shape {expected_shape}, not {targets}"
             raise ModelError(msg)
 
 
 def _exp(ops: Any, x: Tensor) -> Tensor:
-    """Give exp x up to the cap, and its tangent above."""
+    """Exponential of x up to the cap, and its tangent above."""
     return ops.exp(ops.minimum(x, MAX_EXPONENT)) * (1 + ops.relu(x - MAX_EXPONENT))
 
 
@@ -251,7 +253,7 @@ LOSSES: dict[str, RatioLoss] = {
 
 
 def loss(name: str) -> RatioLoss:
-    """The loss of that name.
+    """Return the loss of that name.
 
     Parameters
     ----------

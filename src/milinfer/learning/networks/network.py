@@ -14,8 +14,8 @@ Importing this module imports Keras.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,42 +26,84 @@ from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 from milinfer.learning.networks.layers import BagPooling, BatchNormalization, Dropout
 from milinfer.typing import FloatArray
 
-__all__ = ["BagNetwork", "build_network"]
+__all__ = ["BagNetwork", "NetworkStructure", "build_network"]
 
 
 ADDITIVE_POOLINGS = ("mean", "sum")
 """Poolings with which Λ of a bag is a sum over events, if only a linear layer follows."""
 
 
+@dataclass(frozen=True, eq=False)
+class NetworkStructure:
+    """Everything about a network but its variables.
+
+    A compiled graph contains the structure and takes the variables as input, so networks of one
+    structure can be trained by one graph.
+
+    Parameters
+    ----------
+    config, head, bag_size, points, pooling
+        As for :func:`build_network`.
+    n_inputs
+        Number of inputs for each event.
+    log_z_known, score_known
+        Whether ln Z at the points and its gradient are given, rather than learned or absent.
+    """
+
+    config: NetworkConfig
+    head: LinearHead | PolynomialHead
+    bag_size: int
+    n_inputs: int
+    points: FloatArray | None
+    pooling: str
+    log_z_known: bool
+    score_known: bool
+
+    def build_blank(self) -> BagNetwork:
+        """Build an untrained network of this structure, for variables to be copied into."""
+        zeros = None if self.points is None else np.zeros(self.points.shape)
+        return build_network(
+            self.config,
+            self.head,
+            self.bag_size,
+            np.zeros(self.n_inputs),
+            np.ones(self.n_inputs),
+            np.random.SeedSequence(0),
+            points=self.points,
+            log_z=zeros[:, 0] if self.log_z_known and zeros is not None else None,
+            score_offset=zeros if self.score_known else None,
+            pooling=self.pooling,
+        )
+
+
 class BagNetwork(NamedTuple):
-    """Views of the same layers.
+    """Models that share the layers of one network.
 
     Parameters
     ----------
     bag_model
-        (n_bags, bag_size, n_inputs) → what the loss sees, (n_bags, …); this one is trained.
+        (n_bags, bag_size, n_inputs) → input of the loss, (n_bags, …); this one is trained.
     event_model
         (n_events, n_inputs) → outputs for the head (n_events, n_outputs), or summaries
         (n_events, S) where there is a bag head.
-    twin
-        Builds, from a seed, an untrained network whose variables are all that tells it from this
-        one: a graph that trains the one trains the other.
+    structure
+        Everything about the network but its variables.
     bag_head
-        Reduced summaries (n_bags, S) and counts (n_bags,) → outputs for the head; None where
-        Λ is a sum over events.
+        Combined summaries (n_bags, S) and counts (n_bags,) → outputs for the head; None if Λ is a
+        sum over events.
     reduction
-        How summaries are brought together: ``"sum"`` or ``"max"``.
+        How the summaries of a bag are combined: ``"sum"`` or ``"max"``.
     """
 
     bag_model: Any
     event_model: Any
-    twin: Callable[[np.random.SeedSequence], BagNetwork]
+    structure: NetworkStructure
     bag_head: Any = None
     reduction: Literal["sum", "max"] = "sum"
 
 
-class _Known(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
-    """Subtracts known numbers (n,), which are a variable so that no graph has them inside."""
+class _SubtractConstants(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """Subtracts given numbers (n,), which are a variable so that no graph contains them."""
 
     def __init__(self, values: Any, name: str) -> None:
         super().__init__(name=name, trainable=False)
@@ -70,15 +112,15 @@ class _Known(keras.layers.Layer):  # type: ignore[misc]  # keras has no type inf
 
     def build(self, _: Any) -> None:
         self.value = self.add_weight(
-            shape=(self._width,), initializer=self._start, trainable=False, name="known"
+            shape=(self._width,), initializer=self._start, trainable=False, name="constants"
         )
 
     def call(self, x: Any) -> Any:
         return x - self.value
 
 
-class _Standardised(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
-    """Keras's normalisation with mean and width as variables, so that no graph has them inside."""
+class _Standardisation(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+    """Keras's normalisation with mean and width as variables, so that no graph contains them."""
 
     def __init__(self, mean: FloatArray, variance: FloatArray) -> None:
         super().__init__(name="standardised", trainable=False)
@@ -100,7 +142,7 @@ class _Standardised(keras.layers.Layer):  # type: ignore[misc]  # keras has no t
         return (x - self.mean) / self.width
 
 
-class _Offsets(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
+class _LearnedOffsets(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
     """ln Z at the training points, learned as one number each."""
 
     def __init__(self, n_points: int, bag_size: int) -> None:
@@ -115,7 +157,9 @@ class _Offsets(keras.layers.Layer):  # type: ignore[misc]  # keras has no type i
 
 
 class _Half(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
-    """One half of a pooling as a layer of its own, so that its weights are those of the model."""
+    """One half of a pooling as a layer, so that the weights of the pooling belong to the model."""
+
+    # Files of saved weights contain the name of this class: it must not change.
 
     def __init__(self, pool: Any, half: str) -> None:
         super().__init__(name=half)
@@ -145,20 +189,20 @@ def build_network(
     config
         Architecture.
     head
-        What the outputs mean.
+        Meaning of the outputs as a function of θ.
     bag_size
         Events in a training bag.
     mean, variance
-        Of the inputs over the training set, shape (n_inputs,).
+        Moments of the inputs over the training set, shape (n_inputs,).
     seed
         Source of the initial weights; no global seed is read or set.
     points
         Training points of a polynomial head, shape (K, n_parameters).
     log_z
-        ln Z at these points, where known (K,); otherwise learned.
+        ln Z at these points, shape (K,); learned if None.
     score_offset
-        ∇ ln Z at these points (K, n_parameters); given, the scores of the events follow the
-        log-ratios in what the loss sees.
+        ∇ ln Z at these points, shape (K, n_parameters); if given, the scores of the events follow
+        the log-ratios in the input of the loss.
     pooling
         ``"mean"``, ``"sum"`` or another of :data:`milinfer.learning.networks.layers.POOLINGS`.
 
@@ -170,17 +214,15 @@ def build_network(
     >>> network.bag_model.output_shape, network.event_model.output_shape
     ((None, 3), (None, 3))
     """
-    twin = partial(
-        build_network,
-        config,
-        head,
-        bag_size,
-        np.zeros_like(mean),
-        np.ones_like(variance),
+    structure = NetworkStructure(
+        config=config,
+        head=head,
+        bag_size=bag_size,
+        n_inputs=len(mean),
         points=points,
-        log_z=None if log_z is None else np.zeros_like(log_z),
-        score_offset=None if score_offset is None else np.zeros_like(score_offset),
         pooling=pooling,
+        log_z_known=log_z is not None,
+        score_known=score_offset is not None,
     )
     n_layers = len(config.hidden) + len(config.bag_hidden)
     seeds = iter(seed.generate_state(2 * n_layers + 2).tolist())
@@ -191,8 +233,8 @@ def build_network(
     layers: list[Any] = []
     for i, width in enumerate(config.hidden):
         layers += _hidden(config, width, i, seeds)
-    # A polynomial head starts near r = 1: amplitudes that cancel by chance have scores without
-    # bound, from which training does not recover.
+    # A polynomial head starts near r = 1: amplitudes that cancel by chance have unbounded scores,
+    # from which training does not recover.
     start = 0.1 if isinstance(head, PolynomialHead) else 1.0
     output = _dense(head.n_outputs, next(seeds), "head", start)
 
@@ -206,32 +248,34 @@ def build_network(
 
     events = keras.Input((n_inputs,), name="events")
     bags = keras.Input((bag_size, n_inputs), name="bags")
-    # Embed the events as one flat batch: the same kernels as for single events, whatever N_B.
+    # Embed the events as one flat batch: the same kernels as for single events, for any N_B.
     rows = keras.ops.reshape(bags, (-1, n_inputs))
-    embedded = embed(_Standardised(mean, variance)(rows))
+    embedded = embed(_Standardisation(mean, variance)(rows))
     if isinstance(head, PolynomialHead):
         if points is None:
             msg = "a polynomial head needs its training points"
             raise ValueError(msg)
         outputs = output(embedded)
-        seen = keras.ops.sum(in_bags(head.tensor(points)(outputs)), axis=1)
-        seen = (
-            _Offsets(len(points), bag_size)(seen)
+        bag_outputs = keras.ops.sum(in_bags(head.tensor(points)(outputs)), axis=1)
+        bag_outputs = (
+            _LearnedOffsets(len(points), bag_size)(bag_outputs)
             if log_z is None
-            else _Known(bag_size * log_z.astype(np.float32), "known_log_z")(seen)
+            else _SubtractConstants(bag_size * log_z.astype(np.float32), "known_log_z")(bag_outputs)
         )
         if score_offset is not None:
             score = keras.ops.sum(in_bags(head.score_tensor(points)(outputs)), axis=1)
             shift = bag_size * score_offset.reshape(-1).astype(np.float32)
-            seen = keras.ops.concatenate([seen, _Known(shift, "known_score")(score)], axis=1)
+            bag_outputs = keras.ops.concatenate(
+                [bag_outputs, _SubtractConstants(shift, "known_score")(score)], axis=1
+            )
         event_model = keras.Model(events, output(embed(normalisation(events))), name="event_model")
-        return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model, twin)
+        return BagNetwork(keras.Model(bags, bag_outputs, name="bag_model"), event_model, structure)
     if pooling in ADDITIVE_POOLINGS and not config.bag_hidden:
-        seen = head.tensor(output(keras.ops.mean(in_bags(embedded), axis=1)))
-        if pooling == "sum":  # of the events' outputs, so that each has its share of the bias
-            seen = seen * float(bag_size)
+        bag_outputs = head.tensor(output(keras.ops.mean(in_bags(embedded), axis=1)))
+        if pooling == "sum":  # sum of the events' outputs, each of which contains the bias
+            bag_outputs = bag_outputs * float(bag_size)
         event_model = keras.Model(events, output(embed(normalisation(events))), name="event_model")
-        return BagNetwork(keras.Model(bags, seen, name="bag_model"), event_model, twin)
+        return BagNetwork(keras.Model(bags, bag_outputs, name="bag_model"), event_model, structure)
     width = config.hidden[-1] if config.hidden else n_inputs
     pool = BagPooling(pooling, width, seed=next(seeds))
     after = [
@@ -256,7 +300,7 @@ def build_network(
     return BagNetwork(
         bag_model=bag_model,
         event_model=event_model,
-        twin=twin,
+        structure=structure,
         bag_head=bag_head,
         reduction=pool.reduction,
     )

@@ -1,9 +1,9 @@
-"""What a network is trained on: bags of events, and what it should say about them.
+"""Training sets of networks: bags of events and their labels.
 
 * :class:`ClassBags`: bags of K samples with the number of their sample as label, or with the
   joint likelihood ratio that their events carry (and the joint score).
-* :class:`PairBags`: bags with a value of θ beside the features, and whether they belong together:
-  the training set of the parametrised network.
+* :class:`PairBags`: bags together with a value of θ, labelled by whether they were simulated at
+  that θ: the training set of the parametrised network.
 
 Importing this module imports Keras.
 """
@@ -42,10 +42,10 @@ class EpochBags(NamedTuple):
     weights
         Shape (n_bags,), float32, of mean one.
     theta
-        Number of the parameter point beside each bag; zeros where there is none.
+        Number of the parameter point of each bag; zeros if bags have none.
     """
 
-    index: IntArray  # type: ignore[assignment]  # hides tuple.index, which nobody wants here
+    index: IntArray  # type: ignore[assignment]  # shadows tuple.index
     labels: IntArray
     weights: Float32Array
     theta: IntArray
@@ -57,7 +57,7 @@ class TrainingBags(Protocol):
     bag_size: int
     n_classes: int
     data: dict[str, Any]
-    """What batches are gathered from: tensors that stay where the network runs."""
+    """Tensors that batches are gathered from; they stay on the device of the network."""
 
     def draw(self, rng: np.random.Generator) -> EpochBags:
         """Draw the bags of an epoch."""
@@ -67,9 +67,9 @@ class TrainingBags(Protocol):
     ) -> tuple[Any, Any]:
         """Tensors for some of the bags, from tensors of their index, labels and theta.
 
-        With `data` they are gathered from there: one graph then serves all pieces of a stream.
+        They are gathered from `data` if it is given: one graph then serves all pieces of a stream.
 
-        What the network sees, shape (n, bag_size, n_inputs), and what the loss sees, shape
+        Inputs of the network, shape (n, bag_size, n_inputs), and targets of the loss, shape
         (n, n_classes) or, with scores, (n, n_classes · (1 + n_parameters)).
         """
 
@@ -82,7 +82,7 @@ class StreamedBags(NamedTuple):
     n_pieces
         Pieces of an epoch.
     pieces
-        Gives the pieces of an epoch one by one, in an order and a division of its own.
+        Yields the pieces of an epoch one by one, divided and ordered anew in every epoch.
     """
 
     n_pieces: int
@@ -90,7 +90,7 @@ class StreamedBags(NamedTuple):
 
 
 class ClassBags:
-    """Bags of the samples at K points; every point counts alike, however many events it has.
+    """Bags of the samples at K points; all points have equal weight, for any numbers of events.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class ClassBags:
     joint
         Joint ratios of each sample's events; None: the label is the number of the sample.
     hard
-        Take that label in any case, and only the scores from the joint ratios.
+        Use the number of the sample as label even with `joint`, and only its scores.
     scores
         Whether the joint scores follow the labels.
 
@@ -136,11 +136,11 @@ class ClassBags:
             self.data["scores"] = _constant(flat)
         if joint is not None and not hard:
             log_ratio = np.concatenate([t.log_ratio for t in joint])
-            # A constant for each event is free: keep float32 from losing digits to it.
+            # A constant of each event cancels in the softmax; without it float32 has more digits.
             self.data["log_ratio"] = _constant(log_ratio - log_ratio.max(axis=1, keepdims=True))
             self.n_classes = log_ratio.shape[1]
-            # Single events carry their own weight in the even mixture of the K points; bags must
-            # be of one point, and are then already a mixture of the samples.
+            # Single events have weights in the even mixture of the K points; all events of a bag
+            # must be of one point, and bags are then already a mixture of the samples.
             self._importance = bag_size == 1
             if self._importance:
                 self._weights = [t.weights for t in joint]
@@ -158,7 +158,7 @@ class ClassBags:
             labels.append(np.full(len(draw.index), k))
             share = event_weights.sum() if self._importance else 1.0
             weights.append(share * draw.weights / len(draw.weights))
-        return _shuffled(index, labels, weights, [np.zeros_like(x) for x in labels], rng)
+        return _shuffle(index, labels, weights, [np.zeros_like(x) for x in labels], rng)
 
     def batch(
         self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
@@ -178,11 +178,11 @@ class ClassBags:
 
 
 class PairBags:
-    """Bags beside values of θ: positive where the bag was simulated at θ.
+    """Bags together with a value of θ, positive if the bag was simulated at that θ.
 
-    Negatives are bags of the reference beside every other θ, and, with ``symmetric``, bags of
-    neighbouring points beside the reference (30 % from each of the nearest, 20 % from each of the
-    second nearest: [AS], §C.5), so that θ alone never tells the label.
+    Negatives are bags of the reference with every other θ, and, with ``symmetric``, bags of
+    neighbouring points with the θ of the reference (30 % from each of the nearest, 20 % from each
+    of the second nearest: [AS], §C.5), so that θ alone never determines the label.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ class PairBags:
     bag_size
         Events in a bag.
     symmetric
-        See above; False leaves the pairs at the reference out.
+        Include the pairs at the reference.
 
     Examples
     --------
@@ -249,7 +249,7 @@ class PairBags:
             add(self._reference, self._reference, 1)
             for k, share in self._near:
                 add(k, self._reference, 0, share)
-        return _shuffled(
+        return _shuffle(
             [p[0] for p in parts],
             [np.full(len(p[0]), p[1]) for p in parts],
             [p[2] for p in parts],
@@ -277,7 +277,7 @@ def _constant(values: FloatArray | Float32Array) -> Any:
     return ops.convert_to_tensor(values, dtype="float32")
 
 
-def _shuffled(
+def _shuffle(
     index: Sequence[IntArray],
     labels: Sequence[IntArray],
     weights: Sequence[FloatArray],

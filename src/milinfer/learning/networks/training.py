@@ -1,22 +1,19 @@
 """Training of bag networks with dynamic bags.
 
+A small network trains in less time than TensorFlow and XLA need to compile its graph.  Networks
+that differ only in their variables (members of an ensemble, other data) are therefore trained by
+one graph, and the last few graphs are kept.  Batches are gathered by index from tensors that stay
+in place: no Python runs per batch, and only the batch itself is copied.
+
 Importing this module imports Keras.
-
-A small network trains in less time than TensorFlow and XLA need for its graph.  Networks that
-differ in nothing but their variables (members of an ensemble, other data) are therefore trained by
-one graph, and the last few graphs are kept.
-
-The optimiser's steps as graphs that serve all networks of a kind.
-
-Batches are made by index from tensors that stay in place: no Python per batch, and nothing is
-copied but the batch itself.  Importing this module imports Keras.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -31,11 +28,8 @@ from milinfer.learning.networks.targets import EpochBags, StreamedBags, Training
 __all__ = ["TrainingLoop", "copy_variables", "total_loss", "train_network"]
 
 
-_KEPT = 8
-"""Kinds of networks whose graphs are kept."""
-
-_SHAPES = 16
-"""Sizes of batches beyond which what was compiled for a kind is not kept."""
+# A loop that was compiled for more sizes of batches than this is not kept.
+_MOST_SHAPES = 16
 
 
 def train_network(
@@ -56,12 +50,12 @@ def train_network(
     network
         From :func:`milinfer.learning.networks.network.build_network`.
     train, validation
-        Disjoint events; those to train on may come in pieces, each of which then trains with the
-        optimiser as the one before has left it.
+        Disjoint events; those to train on may come in pieces, and the optimiser keeps its state
+        from one piece to the next.
     config
         Optimiser settings.
     seed
-        Source of the grouping into bags; every epoch has a stream of its own.
+        Source of the grouping into bags; every epoch has its own stream.
     loss_name
         One of :data:`milinfer.learning.networks.losses.LOSSES`, or ``"score"`` for the error of the
         score alone.
@@ -73,7 +67,7 @@ def train_network(
     Returns
     -------
     dict
-        The history: one value an epoch for each of ``loss``, ``val_loss``, ``learning_rate``.
+        The history: one value per epoch for each of ``loss``, ``val_loss``, ``learning_rate``.
 
     Raises
     ------
@@ -82,13 +76,12 @@ def train_network(
     """
     train_seed, validation_seed = seed.spawn(2)
     held_out = validation.draw(np.random.default_rng(validation_seed))
-    idle = _idle(_kind(network, validation, loss_name, score_weight))
-    try:
-        loop = idle.pop()
-    except IndexError:
+    kind = _kind(network, validation, loss_name, score_weight)
+    loop = _IDLE_LOOPS.take(kind)
+    if loop is None:
         ratio_loss = None if loss_name == "score" else loss(loss_name)
         combined = total_loss(ratio_loss, validation.n_classes, score_weight)
-        loop = TrainingLoop(network.twin(np.random.SeedSequence(0)).bag_model, combined)
+        loop = TrainingLoop(network.structure.build_blank().bag_model, combined)
     loop.start(network.bag_model, config.learning_rate)
     model, optimizer = loop.model, loop.optimizer
     history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
@@ -127,15 +120,15 @@ def train_network(
     model.set_weights(best_weights)
     copy_variables(model, network.bag_model)
     _require_alive(network, validation, held_out)
-    if loop.n_shapes <= _SHAPES:
-        idle.append(loop)
+    if loop.n_shapes <= _MOST_SHAPES:
+        _IDLE_LOOPS.give_back(kind, loop)
     return history
 
 
 def _require_alive(network: BagNetwork, bags: TrainingBags, drawn: EpochBags) -> None:
-    """Refuse a network for which all bags are the same: its likelihood would be flat."""
+    """Refuse a network that gives all bags the same output: its likelihood would be flat."""
     index, labels, _, theta = (x[:64] for x in drawn)
-    # The same θ for all, where it is an input: the output is to depend on the events.
+    # If θ is an input, it is the same for all bags: the output must depend on the events.
     inputs, _ = bags.batch(index, labels, np.full_like(theta, theta[0]))
     outputs = np.asarray(network.bag_model(inputs, training=False))
     if len(outputs) > 1 and not np.ptp(outputs, axis=0).any():
@@ -146,35 +139,69 @@ def _require_alive(network: BagNetwork, bags: TrainingBags, drawn: EpochBags) ->
         raise ModelError(msg)
 
 
-@lru_cache(maxsize=_KEPT)
-def _idle(kind: Hashable) -> list[TrainingLoop]:
-    """Loops of one kind with which nothing is trained now; who trains takes one out."""
-    del kind
-    return []
+class IdleLoops:
+    """Training loops that are compiled and not in use, of the last few kinds of networks.
+
+    Whoever trains takes a loop out, so that trainings in several threads never share one.
+
+    Parameters
+    ----------
+    n_kinds
+        Number of kinds of which loops are kept.
+    """
+
+    def __init__(self, n_kinds: int) -> None:
+        self._n_kinds = n_kinds
+        self._loops: OrderedDict[Hashable, list[TrainingLoop]] = OrderedDict()
+        self._lock = Lock()
+
+    def take(self, kind: Hashable) -> TrainingLoop | None:
+        """Take out a loop of this kind; None if there is none."""
+        with self._lock:
+            loops = self._loops.get(kind)
+            return loops.pop() if loops else None
+
+    def give_back(self, kind: Hashable, loop: TrainingLoop) -> None:
+        """Keep a loop for later, and forget the kind that was kept the longest ago."""
+        with self._lock:
+            self._loops.setdefault(kind, []).append(loop)
+            self._loops.move_to_end(kind)
+            while len(self._loops) > self._n_kinds:
+                self._loops.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all loops."""
+        with self._lock:
+            self._loops.clear()
+
+    def __len__(self) -> int:
+        return len(self._loops)
+
+
+_IDLE_LOOPS = IdleLoops(n_kinds=8)
 
 
 def _kind(network: BagNetwork, bags: TrainingBags, loss_name: str, score_weight: float) -> Hashable:
-    """All that a graph has inside: what is equal here, one graph can train."""
-    twin: Any = network.twin
+    """Everything that a graph contains: networks for which it is equal share a graph."""
     places = [(tuple(v.shape), str(v.dtype), v.value.device) for v in network.bag_model.variables]
     data = (type(bags).__name__, sorted(bags.data), bags.n_classes, bags.bag_size)
-    return _plain((twin.args, twin.keywords, places, data, loss_name, score_weight))
+    return _hashable((network.structure, places, data, loss_name, score_weight))
 
 
-def _plain(value: Any) -> Hashable:
-    """The content of settings, to compare and to look up."""
+def _hashable(value: Any) -> Hashable:
+    """Content of settings and arrays, to compare and to look up."""
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
     if dataclasses.is_dataclass(value):
-        # Its fields, and not what it has computed since it was made.
+        # Its fields, without the properties that it has cached since.
         fields = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
-        return type(value).__qualname__, _plain(fields)
+        return type(value).__qualname__, _hashable(fields)
     if isinstance(value, Mapping):
-        return tuple((key, _plain(v)) for key, v in sorted(value.items()))
+        return tuple((key, _hashable(v)) for key, v in sorted(value.items()))
     if isinstance(value, list | tuple):
-        return tuple(_plain(v) for v in value)
-    kept: Hashable = value
-    return kept
+        return tuple(_hashable(v) for v in value)
+    hashable: Hashable = value
+    return hashable
 
 
 def _rates(config: TrainingConfig, epoch: int, current: float) -> tuple[float, float]:
@@ -212,13 +239,13 @@ def _one_epoch(
 
 
 def copy_variables(source: Any, target: Any) -> None:
-    """Weights, moving averages and the states of dropout."""
+    """Copy weights, moving averages and the states of dropout."""
     for value, variable in zip(source.variables, target.variables, strict=True):
         variable.assign(value)
 
 
 class TrainingLoop:
-    """The optimiser's steps of an epoch as one graph: Python runs once an epoch, not once a batch.
+    """The optimiser's steps of an epoch as one graph: Python runs once per epoch, not per batch.
 
     Batches are gathered by index from tensors that stay where the network runs, and each step is
     compiled as a whole.
@@ -238,7 +265,7 @@ class TrainingLoop:
         return len(self._batches)
 
     def start(self, model: Any, learning_rate: float) -> None:
-        """Begin anew, from the variables of a model of the same kind."""
+        """Start a new training, from the variables of a model of the same kind."""
         copy_variables(model, self.model)
         for variable in self.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
@@ -249,8 +276,8 @@ class TrainingLoop:
     ) -> tuple[float, int]:
         """Run an epoch, or a piece of it; returns the mean loss and the number of batches."""
         n_batches = min(max(1, drawn.index.size // batch_events), len(drawn.index))
-        # Batches of one size, so that one compilation serves all; the few bags beyond, fewer than
-        # there are batches, are others in every epoch.
+        # Batches of one size, so that one compilation serves all.  The few bags that are left over,
+        # fewer than there are batches, are different ones in every epoch.
         batch = len(drawn.index) // n_batches
         self._batches.add(batch)
         rows = slice(0, n_batches * batch)
@@ -278,14 +305,14 @@ class TrainingLoop:
     ) -> Any:
         """Trace a function once for all numbers of events, bags and batches, and run it.
 
-        The data are arguments: a graph that had them inside could not serve the next piece.
+        The data are arguments: a graph that contained them could not serve the next piece.
         """
-        given = {name: _open(x, 1) for name, x in bags.data.items()}
-        specs = [_open(x, open_axes) for x in tensors]
-        key = f"{function.__name__} {type(bags).__name__} {[*given.items()]} {specs}"
+        data_specs = {name: _open_spec(x, 1) for name, x in bags.data.items()}
+        specs = [_open_spec(x, open_axes) for x in tensors]
+        key = f"{function.__name__} {type(bags).__name__} {[*data_specs.items()]} {specs}"
         if key not in self._graphs:
             graph = tf.function(lambda data, *rest: function(bags, data, *rest), autograph=False)
-            self._graphs[key] = graph.get_concrete_function(given, *specs)
+            self._graphs[key] = graph.get_concrete_function(data_specs, *specs)
         return self._graphs[key](bags.data, *tensors)
 
     def _one_epoch(
@@ -306,7 +333,7 @@ class TrainingLoop:
 
         n_batches = tf.shape(index)[0]
         start = (tf.constant(0), tf.constant(0.0, tf.float64))
-        # One after the other: each begins with the variables that the one before has left.
+        # One after the other: each batch begins with the variables that the last one has left.
         _, total = tf.while_loop(
             lambda b, _: b < n_batches, one_batch, start, parallel_iterations=1
         )
@@ -334,8 +361,8 @@ class TrainingLoop:
         return tf.reduce_sum(tf.cast(losses * weights, tf.float64))
 
 
-def _open(tensor: Any, axes: int) -> Any:
-    """The kind of a tensor whose first axes may have any length."""
+def _open_spec(tensor: Any, axes: int) -> Any:
+    """Shape and type of a tensor whose first axes may have any length."""
     shape = tuple(tensor.shape)
     open_shape = (*[None] * min(axes, len(shape)), *shape[axes:])
     return tf.TensorSpec(open_shape, tf.as_dtype(tensor.dtype))
@@ -344,7 +371,7 @@ def _open(tensor: Any, axes: int) -> Any:
 def total_loss(
     ratio: RatioLoss | None, n_classes: int, score_weight: float
 ) -> Callable[[Any, Any], Any]:
-    """Loss of each bag, with the error of the score if that has a weight."""
+    """Loss of each bag, with the squared error of the score if `score_weight` is not zero."""
     ops = keras.ops
 
     def total(targets: Any, outputs: Any) -> Any:
@@ -352,7 +379,7 @@ def total_loss(
             return ratio(outputs, targets)
         labels, scores = targets[:, :n_classes], targets[:, n_classes:]
         value = 0.0 if ratio is None else ratio(outputs[:, :n_classes], labels)
-        # At each point in proportion to the probability that the event comes from there.
+        # Each point counts in proportion to the probability that the event comes from it.
         squared = ops.square(outputs[:, n_classes:] - scores)
         n_parameters = squared.shape[1] // n_classes
         weights = ops.repeat(labels, n_parameters, axis=1)
