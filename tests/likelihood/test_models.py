@@ -78,7 +78,7 @@ def halves(samples):
 def test_training_events_make_no_toys_for_intervals(model, pool):
     seen = toys(model, pool)
     assert seen.seen
-    message = r"toys of multiclass at mu=0 are of events that it was trained on.*from other events"
+    message = r"toys of multiclass at mu=0 were drawn from its training events.*independent events"
     for judge in (coverage, lambda e: calibrate([e]), lambda e: neyman([e])):
         with pytest.raises(CalibrationError, match=message):
             judge(seen)

@@ -138,7 +138,7 @@ def test_toys_do_not_depend_on_how_they_are_thrown():
 def test_auxiliary_measurements_scatter_as_the_constraint():
     model = mixture(true_norms={"bkg": 1.3})
     rows = np.random.default_rng(1).integers(1000, size=(4000, 30))
-    measured = np.array([model._measured(r)[0] for r in rows])
+    measured = np.array([model._auxiliary_measurements(r)[0] for r in rows])
     assert measured.mean() == pytest.approx(1.3, abs=4 * WIDTH / np.sqrt(4000))
     assert measured.std() == pytest.approx(WIDTH, rel=0.05)
     assert mixture().digest == model.digest != mixture(constraints={}).digest

@@ -45,7 +45,7 @@ def test_what_was_learned_is_in_the_tag():
 
 def test_unknown_events_are_refused():
     known = Tabulated.of(GaussianMean(), POOL.samples[:1])
-    with pytest.raises(SampleError, match="signal at mu=0 is none of them"):
+    with pytest.raises(SampleError, match="signal at mu=0 is not one of them"):
         known.event_llr(POOL[1])
     # A copy of a known sample is another object: nothing says that its events are the same.
     with pytest.raises(SampleError):
@@ -53,7 +53,7 @@ def test_unknown_events_are_refused():
 
 
 def test_models_of_bags_have_no_table():
-    with pytest.raises(ModelError, match="no sum over events"):
+    with pytest.raises(ModelError, match="is not a sum over events"):
         Tabulated.of(Bags(), POOL)
 
 

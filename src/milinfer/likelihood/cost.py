@@ -31,7 +31,7 @@ __all__ = ["Correction", "LikelihoodCost", "dataset_cost", "within_limits"]
 
 
 class Correction(Protocol):
-    """What a calibration does to a surface: Λ(θ) becomes c(θ) [Λ(m(θ)) − Λ(θ̂)]."""
+    """Calibration of a surface: Λ(θ) becomes c(θ) [Λ(m(θ)) − Λ(θ̂)]."""
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
@@ -58,7 +58,7 @@ def dataset_cost(
     Parameters
     ----------
     model
-        Source of Λ.
+        Model that gives Λ.
     data
         The dataset.
     reference
@@ -71,8 +71,7 @@ def dataset_cost(
     Raises
     ------
     SampleError
-        If the events have the weights of simulation; or if there are none, and no rate to say
-        what that means.
+        If the events have the weights of simulation, or if there are none and no rate is given.
 
     Examples
     --------
@@ -85,7 +84,9 @@ def dataset_cost(
     """
     data.require_data()
     if not len(data) and rate is None:
-        msg = f"{data.label} has no events, and their shape says nothing then; give rate="
+        msg = (
+            f"{data.label} contains no events, so a shape-only likelihood is undefined; pass rate="
+        )
         raise SampleError(msg)
     return LikelihoodCost(
         dataset_surface(model, data),
@@ -100,14 +101,14 @@ def dataset_cost(
 def within_limits(
     theta: FloatArray, low: FloatArray, high: FloatArray, names: Sequence[str]
 ) -> FloatArray:
-    """Parameter values inside the range of a surface, freed of Minuit's rounding.
+    """Parameter values inside the range of a surface, without the rounding errors of Minuit.
 
     Parameters
     ----------
     theta, low, high
         Values and their limits, shape (n_parameters,).
     names
-        Of the parameters.
+        Names of the parameters.
 
     Raises
     ------
@@ -125,7 +126,7 @@ def within_limits(
     if outside.any():
         k = int(np.argmax(outside))
         remedy = (
-            f"Minuit asks for nan where a cost is flat: look whether it depends on {names[k]}"
+            f"Minuit asks for nan if a cost is flat: check that it depends on {names[k]}"
             if np.isnan(theta[k])
             else "keep the limits that Minuit takes from this cost"
         )
@@ -165,7 +166,7 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
     correction
         Calibration of the surface; see :class:`milinfer.intervals.calibration.Calibration`.
     tag
-        The model behind the surface, which a calibration must have been made for.
+        Tag of the model of the surface; a calibration must be of the same model.
 
     Examples
     --------
@@ -233,7 +234,7 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         Parameters
         ----------
         correction
-            What to do to the surface.
+            Calibration of the surface.
         with_rate
             Correct shape and rate term together, rather than the shape alone.
         """
@@ -266,24 +267,25 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
     def _has_grad(self) -> bool:
         return True
 
-    def _checked(self, args: Sequence[float]) -> FloatArray:
+    def _point(self, args: Sequence[float]) -> FloatArray:
+        """Parameter values inside the limits, shape (n_parameters,)."""
         theta = np.array(args, dtype=np.float64)
         if all(low <= x <= high for x, (low, high) in zip(args, self.box, strict=True)):
-            return theta  # as nearly always, and five times as fast as to find out what is wrong
+            return theta  # the usual case: five times as fast as the check that names the fault
         return within_limits(theta, self._low, self._high, self.parameters)
 
     def _shape(self, theta: FloatArray) -> float:
-        """Λ, calibrated if it is to be."""
+        """Λ, calibrated if there is a correction."""
         if self.correction is None:
             return self.surface.value(theta)
-        drop = self.surface.value(self._mapped(theta)) - self._maximum
+        drop = self.surface.value(self._calibrated_point(theta)) - self._maximum
         return self.correction.scale(theta) * drop
 
     def _shape_gradient(self, theta: FloatArray) -> FloatArray:
         correction = self.correction
         if correction is None:
             return self.surface.gradient(theta)
-        mapped = self._mapped(theta)
+        mapped = self._calibrated_point(theta)
         drop = self.surface.value(mapped) - self._maximum
         slope = self.surface.gradient(mapped) @ correction.jacobian(theta)
         gradient: FloatArray = (
@@ -291,7 +293,8 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         )
         return gradient
 
-    def _mapped(self, theta: FloatArray) -> FloatArray:
+    def _calibrated_point(self, theta: FloatArray) -> FloatArray:
+        """m(θ), kept inside the surface."""
         assert self.correction is not None
         low, high = self._surface_box
         mapped: FloatArray = np.minimum(np.maximum(self.correction.forward(theta), low), high)
@@ -307,14 +310,14 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
         return float(self.surface.extremum.maximum[0])
 
     def _value(self, args: Sequence[float]) -> float:
-        theta = self._checked(args)
+        theta = self._point(args)
         value = self._shape(theta)
         if self.rate is not None and not self.rate_in_surface:
             value += self.rate.rate_term(theta, self.reference, self.n_events)
         return -2.0 * value
 
     def _grad(self, args: Sequence[float]) -> FloatArray:
-        theta = self._checked(args)
+        theta = self._point(args)
         slope = self._shape_gradient(theta)
         if self.rate is not None and not self.rate_in_surface:
             slope = slope + self.rate.rate_term_gradient(theta, self.reference, self.n_events)

@@ -1,8 +1,10 @@
-"""Several costs in one fit: which parameters they share, and a Minuit that is ready to go.
+"""Fits with Minuit: several costs in one fit, impacts, intervals, results for cabinetry.
 
-How much each nuisance parameter of a fit moves the parameter of interest.
-
-Fit results in the form that cabinetry draws, of any likelihood.
+- :func:`minuit` sets up Minuit for a sum of costs, and :func:`shared_parameters` checks which
+  parameters the costs share.
+- :func:`impacts` says how much each nuisance parameter moves the parameter of interest.
+- :func:`profile_interval` takes the profile-likelihood interval of one parameter with MINOS.
+- :func:`fit_results` returns a fit in the form that cabinetry draws.
 """
 
 from __future__ import annotations
@@ -44,10 +46,10 @@ __all__ = [
 
 
 def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
-    """Which of several costs has which parameter; the same name is the same parameter.
+    """List the costs that have each parameter; the same name is the same parameter.
 
     Costs add (``unbinned + binned + constraint``).  A typo in a name then makes two parameters of
-    one, and nothing complains: say which are expected to be shared.
+    one without an error: name those that must be shared as `expected`.
 
     Parameters
     ----------
@@ -79,38 +81,45 @@ def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, t
     shared; did you mean nrom?
     """
     terms = _terms(costs)
-    where: dict[str, tuple[int, ...]] = {}
+    positions: dict[str, tuple[int, ...]] = {}
     for k, term in enumerate(terms):
         for name in describe(term):
-            where[name] = (*where.get(name, ()), k)
+            positions[name] = (*positions.get(name, ()), k)
     for name in expected:
-        if len(where.get(name, ())) < 2:
-            have = ", ".join(map(str, where.get(name, ())))
-            others = get_close_matches(name, [n for n in where if n != name])
-            msg = (
-                f"{name} is in {len(where.get(name, ()))} of {len(terms)} costs"
-                + (f" (number {have})" if have else "")
-                + ", and was expected to be shared"
-                + (f"; did you mean {' or '.join(others)}?" if others else "; check its name")
-            )
-            raise ParameterError(msg)
+        _require_shared(name, positions, len(terms))
     _common_limits(terms)
-    return where
+    return positions
+
+
+def _require_shared(name: str, positions: Mapping[str, tuple[int, ...]], n_costs: int) -> None:
+    """Raise unless two costs have a parameter; the message suggests names like it."""
+    numbers = positions.get(name, ())
+    if len(numbers) >= 2:
+        return
+    others = get_close_matches(name, [n for n in positions if n != name])
+    msg = (
+        f"{name} is in {len(numbers)} of {n_costs} costs"
+        + (f" (number {', '.join(map(str, numbers))})" if numbers else "")
+        + ", and was expected to be shared"
+        + (f"; did you mean {' or '.join(others)}?" if others else "; check its name")
+    )
+    raise ParameterError(msg)
 
 
 def minuit(cost: Cost, **start: float) -> Minuit:
     """Minuit with the starting values, the limits and the fixed parameters of a cost or a sum.
 
-    Where several terms limit a parameter, the limits are what all of them allow: a sum of iminuit
-    alone takes those of the first.  What one term wants fixed is fixed, at its starting value.
+    If several terms limit a parameter, the limits are the range that all of them allow (a sum of
+    iminuit takes those of the first).  A parameter that one term fixes is fixed, at its starting
+    value.
 
     Parameters
     ----------
     cost
         Any iminuit cost, sums included.
     start
-        Starting values, before those of the costs (``start``); where neither has one, 0, moved
-        inside the limits.
+        Starting values, which take precedence over those of the costs (``start``); default: 0,
+        moved inside the limits.
 
     Raises
     ------
@@ -127,26 +136,18 @@ def minuit(cost: Cost, **start: float) -> Minuit:
     """
     terms = _terms([cost])
     limits = _common_limits(terms)
-    unknown = [n for n in start if n not in limits]
-    if unknown:
-        near = get_close_matches(unknown[0], limits) or list(limits)
-        msg = f"{unknown[0]} is no parameter of this cost; it has {', '.join(near)}"
-        raise ParameterError(msg)
-    own: dict[str, float] = {}
+    _validate_start(start, limits)
+    defaults: dict[str, float] = {}
     fixed: set[str] = set()
     for term in terms:
-        given = getattr(term, "start", {})
         # Other classes of costs may use these names for something else.
-        own = (dict(given) if isinstance(given, Mapping) else {}) | own
-        held = getattr(term, "fixed", ())
-        fixed |= set(held) if isinstance(held, tuple) else set()
+        of_term, fixed_names = getattr(term, "start", {}), getattr(term, "fixed", ())
+        defaults = (dict(of_term) if isinstance(of_term, Mapping) else {}) | defaults
+        fixed |= set(fixed_names) if isinstance(fixed_names, tuple) else set()
     values = {}
     for name, (low, high) in limits.items():
-        value = float(start.get(name, own.get(name, 0.0)))
+        value = float(start.get(name, defaults.get(name, 0.0)))
         if not low <= value <= high:
-            if name in start:
-                msg = f"{name} = {value:g} is outside its limits [{low:g}, {high:g}]"
-                raise ParameterError(msg)
             value = (
                 (low + high) / 2 if np.isfinite(low + high) else float(np.clip(value, low, high))
             )
@@ -158,12 +159,26 @@ def minuit(cost: Cost, **start: float) -> Minuit:
     return m
 
 
+def _validate_start(start: Mapping[str, float], limits: Mapping[str, tuple[float, float]]) -> None:
+    """Raise unless starting values are of parameters, and inside their limits."""
+    unknown = [n for n in start if n not in limits]
+    if unknown:
+        near = get_close_matches(unknown[0], limits) or list(limits)
+        msg = f"{unknown[0]} is no parameter of this cost; it has {', '.join(near)}"
+        raise ParameterError(msg)
+    for name, value in start.items():
+        low, high = limits[name]
+        if not low <= value <= high:
+            msg = f"{name} = {value:g} is outside its limits [{low:g}, {high:g}]"
+            raise ParameterError(msg)
+
+
 def _terms(costs: Iterable[Cost]) -> list[Cost]:
     return [t for cost in costs for t in (cost if isinstance(cost, CostSum) else [cost])]
 
 
 def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:
-    """What all costs allow, by parameter."""
+    """Range of each parameter that all costs allow."""
     common: dict[str, tuple[float, float]] = {}
     for term in terms:
         for name, pair in describe(term, annotations=True).items():
@@ -180,7 +195,7 @@ def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:
 
 
 class Impact(NamedTuple):
-    """What one nuisance parameter does to the parameter of interest.
+    """Impact of one nuisance parameter on the parameter of interest.
 
     Parameters
     ----------
@@ -189,8 +204,8 @@ class Impact(NamedTuple):
     value, lower, upper
         Its value at the minimum, and its MINOS errors, `lower` negative.
     down, up
-        Shifts of the parameter of interest, everything else at its maximum again, where the
-        nuisance parameter is at ``value + lower`` and at ``value + upper``.
+        Shifts of the parameter of interest with the nuisance parameter fixed at ``value + lower``
+        and at ``value + upper``, all others refitted.
     """
 
     name: str
@@ -231,8 +246,8 @@ def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
 
     >>> from iminuit.cost import NormalConstraint
     >>> both = NormalConstraint(["mu", "norm"], [1.0, 1.0], [[0.05, 0.02], [0.02, 0.04]])
-    >>> (found,) = impacts(both, "mu", mu=1.0, norm=1.0)
-    >>> found.name, round(found.upper, 3), round(found.up, 3)
+    >>> (impact,) = impacts(both, "mu", mu=1.0, norm=1.0)
+    >>> impact.name, round(impact.upper, 3), round(impact.up, 3)
     ('norm', 0.2, 0.1)
     """
     best = minuit(cost, **start)
@@ -244,10 +259,10 @@ def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
         )
         raise ParameterError(msg)
     best.migrad()
-    _require(best, "at its minimum")
+    _require_valid(best, "at its minimum")
     best.minos(*others)
     centre = best.values.to_dict()
-    found = []
+    results = []
     for name in others:
         error = best.merrors[name]
         if not error.is_valid:
@@ -259,25 +274,33 @@ def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
             m.values[name] = centre[name] + side
             m.fixed[name] = True
             m.migrad()
-            _require(m, f"with {name} = {centre[name] + side:.4g}")
+            _require_valid(m, f"with {name} = {centre[name] + side:.4g}")
             shifts.append(float(m.values[parameter] - centre[parameter]))
-        found.append(
-            Impact(name, float(centre[name]), float(error.lower), float(error.upper), *shifts)
+        down, up = shifts
+        results.append(
+            Impact(
+                name=name,
+                value=float(centre[name]),
+                lower=float(error.lower),
+                upper=float(error.upper),
+                down=down,
+                up=up,
+            )
         )
-    return tuple(sorted(found, key=lambda i: -i.size))
+    return tuple(sorted(results, key=lambda i: -i.size))
 
 
-def _require(m: Minuit, where: str) -> None:
+def _require_valid(m: Minuit, which: str) -> None:
     if not m.valid:
-        msg = f"the fit {where} is not valid; look at starting values and limits: {m.fmin}"
+        msg = f"the fit {which} is not valid; look at starting values and limits: {m.fmin}"
         raise FitError(msg)
 
 
 class FitResults(NamedTuple):
     """Result of a fit, with the fields of ``cabinetry.fit.FitResults`` (0.6).
 
-    ``cabinetry.visualize.pulls`` and ``correlation_matrix`` take it as it is, so that a likelihood
-    made elsewhere, unbinned or not, has cabinetry's figures.
+    ``cabinetry.visualize.pulls`` and ``correlation_matrix`` take it as it is, so that any
+    likelihood, unbinned or not, has cabinetry's figures.
 
     Parameters
     ----------
@@ -290,7 +313,7 @@ class FitResults(NamedTuple):
     best_twice_nll
         Cost at the minimum.
     goodness_of_fit
-        p-value; −1 where there is none.
+        p-value; −1 if there is none.
     minos_uncertainty
         Name → (lower, upper), the lower one negative, of the parameters with MINOS errors.
     """
@@ -337,7 +360,7 @@ def fit_results(m: Minuit) -> FitResults:
     Parameters
     ----------
     m
-        After ``migrad`` and ``hesse``; ``minos`` if wanted.
+        After ``migrad`` and ``hesse``, and optionally ``minos``.
 
     Raises
     ------

@@ -49,7 +49,7 @@ _CHUNK = 1 << 22
 
 
 class _Cell(NamedTuple):
-    """What is left to do on an interval: one series, and the rows near zero."""
+    """The sum on an interval: one series, and the rows that come near zero."""
 
     series: Series
     rows: FloatArray
@@ -142,17 +142,17 @@ class LogPolynomials:
 
     def hessian(self, point: FloatArray) -> FloatArray:
         """Second derivatives at a point, from all rows, shape (n_parameters, n_parameters)."""
-        u, p = self._scaled(point), self.n_parameters
+        u, p = self._unit_point(point), self.n_parameters
         unit = np.eye(p, dtype=np.int64)
         second = [
-            _derived(self.basis, u, (unit[j] + unit[k]).tolist())
+            _monomial_derivatives(self.basis, u, (unit[j] + unit[k]).tolist())
             for j in range(p)
             for k in range(p)
         ]
         bends = np.array(second).T / np.outer(self.half, self.half).ravel()
         columns = np.column_stack([self._monomials(point), self._slopes(point), bends])
-        found = self.coefficients @ columns
-        relative = found[:, 1:] / found[:, :1]
+        derivatives = self.coefficients @ columns
+        relative = derivatives[:, 1:] / derivatives[:, :1]
         slope, bend = relative[:, :p], relative[:, p:].reshape(-1, p, p)
         out: FloatArray = (
             np.tensordot(self.weights, bend, axes=1) - (slope.T * self.weights) @ slope
@@ -171,11 +171,11 @@ class LogPolynomials:
             if np.linalg.eigvalsh(curvature)[0] <= 0:
                 break
             step = np.linalg.solve(curvature, self.gradient(point))
-            moved = point + step
-            inside = np.all((moved > self.low) & (moved < self.high))
-            if not inside or self.value(moved) < self.value(point):
+            next_point = point + step
+            inside = np.all((next_point > self.low) & (next_point < self.high))
+            if not inside or self.value(next_point) < self.value(point):
                 break
-            point = moved
+            point = next_point
         return point
 
     def derivatives_at(self, points: FloatArray, order: int) -> FloatArray:
@@ -190,7 +190,8 @@ class LogPolynomials:
         design = self.basis.design((points - self.centre) / self.half)
         return np.asarray(self.coefficients[rows] @ design.T, dtype=np.float64)
 
-    def _scaled(self, point: FloatArray) -> list[float]:
+    def _unit_point(self, point: FloatArray) -> list[float]:
+        """(θ − centre)/half."""
         return [(x - c) / h for x, c, h in zip(point.tolist(), *self._scaling, strict=True)]
 
     @cached_property
@@ -198,12 +199,15 @@ class LogPolynomials:
         return self.centre.tolist(), self.half.tolist()
 
     def _monomials(self, point: FloatArray) -> FloatArray:
-        return _derived(self.basis, self._scaled(point), (0,) * self.n_parameters)
+        return _monomial_derivatives(self.basis, self._unit_point(point), (0,) * self.n_parameters)
 
     def _slopes(self, point: FloatArray) -> FloatArray:
         """Derivatives of the monomials, shape (n_monomials, n_parameters)."""
-        u, p = self._scaled(point), self.n_parameters
-        slopes = [_derived(self.basis, u, tuple(int(j == k) for j in range(p))) for k in range(p)]
+        u, p = self._unit_point(point), self.n_parameters
+        slopes = [
+            _monomial_derivatives(self.basis, u, tuple(int(j == k) for j in range(p)))
+            for k in range(p)
+        ]
         out: FloatArray = np.array(slopes).T / self.half
         return out
 
@@ -272,11 +276,14 @@ class LogPolynomials:
 def _slope(
     rows: FloatArray, weights: FloatArray, monomials: FloatArray, slopes: FloatArray
 ) -> FloatArray:
+    """Derivatives of the weighted sum of ln(rows @ monomials), shape (n_parameters,)."""
     slope: FloatArray = (weights / (rows @ monomials)) @ (rows @ slopes)
     return slope
 
 
-def _derived(basis: PolynomialBasis, u: Sequence[float], orders: Sequence[int]) -> FloatArray:
+def _monomial_derivatives(
+    basis: PolynomialBasis, u: Sequence[float], orders: Sequence[int]
+) -> FloatArray:
     """Monomials at one scaled point, or partial derivatives of them, shape (n_monomials,)."""
     columns = []
     for x, order in zip(u, orders, strict=True):

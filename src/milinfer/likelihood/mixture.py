@@ -3,12 +3,10 @@
 The normalisations of the backgrounds are parameters like any other: constrain them with
 ``NormalConstraint``, or share them with another channel by name.
 
-Signal and backgrounds of a mixture: yields, ratios of the densities, names of parameters.
-
-Λ_i(θ) of every event of a dataset at once: rows compressed to coefficients when made.
-
-A sum over events needs only the sum of their rows.  A likelihood with a background needs each
-event by itself at every call, so that what a call costs is one product with a small vector.
+:class:`MixtureTerms` holds yields and density ratios of signal and backgrounds.  Without a
+background only the sum of the log-ratios over events matters; with one, each event counts by itself
+at every call.  :class:`EventSurfaces` therefore keeps Λ_i(θ) of all events as coefficients, so that
+a call is one product with a small vector.
 """
 
 from __future__ import annotations
@@ -72,24 +70,24 @@ def mixture_cost(
     data
         The dataset; weights ±1.
     rate
-        Expected signal ν_s(θ); a number where it does not depend on the parameters.
+        Expected signal ν_s(θ); a number if it does not depend on the parameters.
     backgrounds
         ``{name: (ratio, expected yield)}``.  The ratio is ln p_b(x)/p_s(x|θ0): a
         :class:`~milinfer.learning.background_ratio.BackgroundRatio`, anything else with
         ``log_ratio(sample)``, or a function of a sample.  Its normalisation becomes the parameter
         ``{name}_norm``, which multiplies the expected yield.
     reference
-        θ0 of the model; default: what the model says.
+        θ0 of the model; default: its ``reference``.
     extended
-        Whether the number of events counts.  Without it the yields determine the shares of the
-        processes only.
+        Whether the number of events enters the likelihood.  Without it only the shares of the
+        processes are determined by the yields.
 
     Raises
     ------
     SampleError
         If the events have the weights of simulation.
     ModelError, ParameterError, ConfigurationError
-        If the terms do not belong together; see :func:`milinfer.likelihood.mixture.mixture_terms`.
+        If signal and backgrounds do not make a mixture; see :func:`mixture_terms`.
 
     Examples
     --------
@@ -141,7 +139,7 @@ class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type informatio
     data
         The same events.
     extended
-        Whether the number of events counts.
+        Whether the number of events enters the likelihood.
 
     Examples
     --------
@@ -193,11 +191,12 @@ class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type informatio
     def _has_grad(self) -> bool:
         return True
 
-    def _checked(self, args: Sequence[float]) -> tuple[FloatArray, FloatArray]:
-        given = np.array(args, dtype=np.float64)
+    def _split(self, args: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+        """θ and normalisations, inside their limits."""
+        values = np.array(args, dtype=np.float64)
         n = len(self.parameters)
-        theta = within_limits(given[:n], self._low, self._high, self.parameters)
-        norms = given[n:]
+        theta = within_limits(values[:n], self._low, self._high, self.parameters)
+        norms = values[n:]
         if not np.all(norms >= 0):
             k = int(np.argmin(norms >= 0))
             msg = (
@@ -217,7 +216,7 @@ class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type informatio
         return rows
 
     def _value(self, args: Sequence[float]) -> float:
-        theta, norms = self._checked(args)
+        theta, norms = self._split(args)
         signal = float(self.terms.signal(theta[None])[0])
         total = signal + float(norms @ self.terms.expected)
         value = float(self.weights @ _log_sum(self._terms(theta, norms, signal)))
@@ -226,7 +225,7 @@ class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type informatio
         return -2.0 * (value - self.n_events * float(np.log(total / self._total)))
 
     def _grad(self, args: Sequence[float]) -> FloatArray:
-        theta, norms = self._checked(args)
+        theta, norms = self._split(args)
         signal = float(self.terms.signal(theta[None])[0])
         rows = self._terms(theta, norms, signal)
         log_sum = _log_sum(rows)
@@ -240,13 +239,13 @@ class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type informatio
 
 
 def _log_sum(rows: FloatArray) -> FloatArray:
-    """Logarithm of the sum of exponentials in each column, whatever their size."""
+    """Logarithm of the sum of exponentials in each column, without overflow."""
     total: FloatArray = np.logaddexp.reduce(rows, axis=0)
     return total
 
 
 class EventRatio(Protocol):
-    """What knows ln p_b(x)/p_s(x|θ0) of every event."""
+    """Object that gives ln p_b(x)/p_s(x|θ0) of every event."""
 
     def log_ratio(self, sample: Sample) -> FloatArray:
         """Log-ratio of every event, shape (n_events,)."""
@@ -264,8 +263,8 @@ class Component(NamedTuple):
     name
         Its normalisation is the parameter ``{name}_norm``.
     ratio
-        Of its density to that of the signal at θ0, as an object with ``log_ratio(sample)`` or as a
-        function of a sample.
+        Logarithm of its density over that of the signal at θ0: an object with
+        ``log_ratio(sample)``, or a function of a sample.
     expected
         Events expected at a normalisation of one.
     """
@@ -288,8 +287,7 @@ class Component(NamedTuple):
             If the ratio does not give one number, finite or −∞, for each event.
         """
         evaluate: Any = getattr(self.ratio, "log_ratio", self.ratio)
-        found = evaluate(sample)
-        values = np.asarray(found, dtype=np.float64)
+        values = np.asarray(evaluate(sample), dtype=np.float64)
         if values.shape != (len(sample),):
             msg = (
                 f"the ratio of background {self.name!r} has shape {values.shape} for "
@@ -300,7 +298,8 @@ class Component(NamedTuple):
         if bad.any():
             msg = (
                 f"the ratio of background {self.name!r} is {values[bad][0]} in event "
-                f"{int(np.argmax(bad))} of {sample.label}; an event must be possible as signal"
+                f"{int(np.argmax(bad))} of {sample.label}; the signal must have a positive density "
+                "at every event"
             )
             raise ModelError(msg)
         return values
@@ -315,7 +314,7 @@ class MixtureTerms:
     model
         ln r(x|θ) of the signal, additive over events.
     rate
-        Expected signal ν_s(θ), or one number where it does not depend on θ.
+        Expected signal ν_s(θ), or one number if it does not depend on θ.
     components
         The backgrounds.
     reference
@@ -353,7 +352,7 @@ class MixtureTerms:
         return float(self.signal(self.reference[None])[0])
 
     def log_reference(self, sample: Sample) -> tuple[FloatArray, FloatArray]:
-        r"""What the cost divides by, and the backgrounds relative to it.
+        r"""Logarithm of the total density at the reference, and of the backgrounds relative to it.
 
         Returns
         -------
@@ -362,7 +361,7 @@ class MixtureTerms:
         log_backgrounds
             :math:`\ln \nu_b b_b(x_i) - u_i`, not above zero, shape (n_backgrounds, n_events).
         """
-        with np.errstate(divide="ignore"):  # ln 0 of a background that is not expected
+        with np.errstate(divide="ignore"):  # ln 0 of a background without expected events
             log_expected = np.log(self.expected)
         rows = [v + c.log_ratio(sample) for v, c in zip(log_expected, self.components, strict=True)]
         signal = np.full(len(sample), np.log(self.signal_at_reference))
@@ -372,26 +371,26 @@ class MixtureTerms:
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Sketches of the events that the model and the ratios have learned from."""
+        """Fingerprints of the training events of the model and of the ratios."""
         ratios = (word for c in self.components for word in trained_on(c.ratio))
         return (*trained_on(self.model), *ratios)
 
     @cached_property
     def digest(self) -> str:
-        """Hash of model, yields and ratios; the last only where they have a digest."""
-        found = hashlib.blake2b(digest_size=8)
-        found.update(repr((model_tag(self.model), self.reference.tolist())).encode())
+        """Hash of model, yields, and ratios that have a digest."""
+        state = hashlib.blake2b(digest_size=8)
+        state.update(repr((model_tag(self.model), self.reference.tolist())).encode())
         rate = self.rate.coefficients.tolist() if isinstance(self.rate, Rate) else float(self.rate)
-        found.update(repr(rate).encode())
+        state.update(repr(rate).encode())
         for c in self.components:
-            found.update(repr((c.name, c.expected, getattr(c.ratio, "digest", ""))).encode())
-        return found.hexdigest()
+            state.update(repr((c.name, c.expected, getattr(c.ratio, "digest", ""))).encode())
+        return state.hexdigest()
 
 
 def mixture_terms(
     model: AnyModel, rate: Rate | float, backgrounds: Backgrounds, reference: ArrayLike | None
 ) -> MixtureTerms:
-    """Check that signal and backgrounds make a mixture.
+    """Check signal and backgrounds, and put them together.
 
     Parameters
     ----------
@@ -405,12 +404,12 @@ def mixture_terms(
     Raises
     ------
     ModelError
-        If the model has no ratio of single events.
+        If the model has no ratios of single events.
     ParameterError
         If there is no reference, the continuation of Λ is not defined for events, the rate has
         other parameters, or a name is taken twice.
     ConfigurationError
-        If a yield cannot be right, or there is no background.
+        If a yield is negative or not finite, or there is no background.
 
     Examples
     --------
@@ -420,16 +419,26 @@ def mixture_terms(
     ('bkg_norm',)
     """
     source = as_model(model)
-    if not source.additive:
+    if reference is None:
+        reference = getattr(model, "reference", None)
+    _validate_signal(source, rate, reference)
+    components = tuple(Component(n, ratio, float(v)) for n, (ratio, v) in backgrounds.items())
+    _validate_backgrounds(components, source.parameters)
+    theta0 = np.broadcast_to(np.asarray(reference, dtype=np.float64), len(source.parameters))
+    return MixtureTerms(source, rate, components, theta0)
+
+
+def _validate_signal(model: Model, rate: Rate | float, reference: ArrayLike | None) -> None:
+    """Raise unless model, rate and reference describe the signal of a mixture."""
+    if not model.additive:
         msg = (
             f"{model.name} scores bags as a whole, and a mixture with a background needs the ratio "
             "of each event; use mean or sum pooling without layers after it"
         )
         raise ModelError(msg)
     require_linear(model.interpolation, model.name)
-    given = getattr(model, "reference", None) if reference is None else reference
-    if given is None:
-        msg = f"{model.name} does not say what its θ0 is; give reference="
+    if reference is None:
+        msg = f"{model.name} does not say what its θ0 is; pass reference="
         raise ParameterError(msg)
     if isinstance(rate, Rate) and rate.basis.parameters != model.parameters:
         msg = f"the rate is a function of {rate.basis.parameters}, {model.name} of "
@@ -438,7 +447,10 @@ def mixture_terms(
     if not isinstance(rate, Rate) and not (np.isfinite(rate) and rate > 0):
         msg = f"the expected signal must be positive, not {rate:g}"
         raise ConfigurationError(msg)
-    components = tuple(Component(n, ratio, float(v)) for n, (ratio, v) in backgrounds.items())
+
+
+def _validate_backgrounds(components: Sequence[Component], parameters: Sequence[str]) -> None:
+    """Raise unless there are backgrounds, with valid yields and distinct names."""
     if not components:
         msg = "a mixture needs a background; without one use dataset_cost, or the model's cost()"
         raise ConfigurationError(msg)
@@ -446,15 +458,13 @@ def mixture_terms(
         if not (np.isfinite(c.expected) and c.expected >= 0):
             msg = f"background {c.name!r}: the expected yield must not be negative: {c.expected:g}"
             raise ConfigurationError(msg)
-        if c.parameter in model.parameters:
+        if c.parameter in parameters:
             msg = f"background {c.name!r} needs the name {c.parameter!r}, a parameter of the model"
             raise ParameterError(msg)
-    theta = np.broadcast_to(np.asarray(given, dtype=np.float64), len(model.parameters))
-    return MixtureTerms(source, rate, components, theta)
 
 
 def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> None:
-    """Refuse continuations that are not linear in the values at the points.
+    """Raise if a continuation is not linear in the values at the points.
 
     Parameters
     ----------
@@ -466,8 +476,8 @@ def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> No
     Raises
     ------
     ParameterError
-        For ``"parabola"``, which is drawn about the maximum of a whole dataset and says nothing
-        of one event, and ``"points"``, which knows nothing between the points.
+        For ``"parabola"``, which is fitted about the maximum of a whole dataset and not defined for
+        one event, and ``"points"``, which is not defined between the points.
 
     Examples
     --------
@@ -552,12 +562,13 @@ class EventSurfaces:
     def gradient(self, theta: FloatArray) -> FloatArray:
         """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
         n = len(self._low)
-        found = [self._basis(theta, tuple(int(j == k) for j in range(n))) for k in range(n)]
-        basis = np.stack([b for _, b in found])
-        return np.asarray(basis @ self._coefficients[found[0][0]], dtype=np.float64)
+        slopes = [self._basis(theta, tuple(int(j == k) for j in range(n))) for k in range(n)]
+        rows = slopes[0][0]
+        basis = np.stack([factors for _, factors in slopes])
+        return np.asarray(basis @ self._coefficients[rows], dtype=np.float64)
 
     def _basis(self, theta: FloatArray, orders: tuple[int, ...]) -> tuple[slice, FloatArray]:
-        """Coefficients in use, and their factors."""
+        """Rows of the coefficients that count at θ, and their factors."""
         if self._cells is not None:
             cell = int(np.searchsorted(self._knots, theta[0], side="right")) - 1
             offset = float(theta[0] - self._knots[cell])

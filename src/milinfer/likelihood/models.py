@@ -66,7 +66,7 @@ _BLOCK = 1 << 18
 
 
 class ModelTag(NamedTuple):
-    """What tells one model from another: toys, costs and calibrations carry it.
+    """Identity of a model, which toys, costs and calibrations carry.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ class ModelTag(NamedTuple):
     events_in_bag
         Events in a bag; 1 for models of single events.
     feature_names
-        Features that the model reads; empty where it reads what the events carry beside them.
+        Features that the model reads; empty if it reads other columns of the events, such as
+        weights.
     digest
         Hash of what was learned; empty for models that do not learn.
     """
@@ -88,7 +89,7 @@ class ModelTag(NamedTuple):
 
 @runtime_checkable
 class LLRModel(Protocol):
-    """What a class of your own needs to be a model: log-likelihood ratios of single events.
+    """Members that a class of your own needs to be a model: log-ratios of single events.
 
     It need not inherit from anything.  Λ of a dataset is the sum over its events.
     """
@@ -144,7 +145,7 @@ class Model(ABC):
 
     @abstractmethod
     def event_table(self, sample: Sample) -> Table:
-        """Evaluate the model once for each event, whatever datasets the events are put into later.
+        """Evaluate the model once for each event; datasets are made from the table later.
 
         Returns
         -------
@@ -213,13 +214,13 @@ class Model(ABC):
         raise ModelError(msg)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Λ of a dataset as logarithms of polynomials, or None where it is something else."""
+        """Λ of a dataset as logarithms of polynomials, or None if it is not of that form."""
         del data
         return None
 
 
 AnyModel: TypeAlias = Model | LLRModel
-"""What functions take for a model; :func:`as_model` makes a :class:`Model` of it."""
+"""Model or plain class that functions accept; :func:`as_model` makes a :class:`Model` of it."""
 
 
 class EventModel(Model):
@@ -533,7 +534,7 @@ class _PlainModel(_Delegate, EventModel):
         return self.model.event_llr(sample)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Λ as logarithms of polynomials, where the class has such a method."""
+        """Λ as logarithms of polynomials, if the class has such a method, else None."""
         method = getattr(self.model, "log_polynomials", None)
         return None if method is None else method(data)
 
@@ -712,7 +713,7 @@ def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
 
 
 def trained_on(model: object) -> tuple[str, ...]:
-    """Fingerprints of the events that a model has learned from; empty where it does not learn.
+    """Fingerprints of the training events of a model; empty for a model that does not learn.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Observables of single events: features, functions of a sample, and what a model has learned.
+"""Observables of single events: features, functions of a sample, and outputs of a model.
 
 Any of them can be histogrammed.  The derivative of a log-ratio at θ0 is the optimal observable
 there (the score); the log-ratio between two points is that of their test.
@@ -33,7 +33,7 @@ Observable = str | Callable[[Sample], FloatArray]
 
 @dataclass(frozen=True, eq=False)
 class _LogRatio:
-    """A class, not a closure, so that it can be pickled."""
+    """Log-ratio between two points; a class, because a closure could not be pickled."""
 
     model: LLRModel
     low: FloatArray
@@ -51,6 +51,8 @@ class _LogRatio:
 
 @dataclass(frozen=True, eq=False)
 class _Score:
+    """Derivative of the log-ratio in one parameter."""
+
     model: LLRModel
     theta0: float
     __name__: str
@@ -70,7 +72,7 @@ def log_ratio_observable(
     Parameters
     ----------
     model
-        Whatever gives ratios of single events.
+        Model of single events.
     low, high
         Parameter values: numbers, or one for each parameter.
     name
@@ -107,19 +109,18 @@ def score_observable(
     Parameters
     ----------
     model
-        Whatever gives ratios of single events.
+        Model of single events.
     theta0
-        Where: a number, or one for each parameter.
+        Parameter point: a number, or one for each parameter.
     parameter
-        With respect to which parameter; needed where the model has several.
+        Parameter of the derivative; needed if the model has several.
     name
         For axes and messages; default: ``score_PARAMETER``.
 
     Raises
     ------
     ParameterError
-        If θ0 is outside the range of the model, or it is not said which of several parameters is
-        meant.
+        If θ0 is outside the range of the model, or `parameter` is missing for a model of several.
 
     Examples
     --------
@@ -190,6 +191,7 @@ def observable_values(sample: Sample, observable: Observable, name: str) -> Floa
 
 
 def _inside(model: LLRModel, theta: ArrayLike) -> FloatArray:
+    """Parameter point inside the range of a model, shape (n_parameters,)."""
     point = np.atleast_1d(np.asarray(theta, dtype=np.float64))
     limits = model.interpolation.limits
     if point.shape != (len(limits),) or not all(

@@ -1,8 +1,8 @@
-"""The oracle: the exact joint likelihood ratio of a simulation, run as an estimator.
+"""The oracle: the exact joint likelihood ratio of a simulation, used as an estimator.
 
-Weights of the same events at other parameter points fix |M(θ)|², a polynomial in θ.  Its ratio to
-the reference, over the ratio of cross-sections, is the exact ln p(x|θ)/p(x|θ0) of the parton-level
-truth: the bound that a learned estimator is compared with, on the same pseudo-experiments.
+Weights of the same events at other parameter points determine |M(θ)|², a polynomial in θ.  Its
+ratio to the reference, over the ratio of cross-sections, is the exact ln p(x|θ)/p(x|θ0) of the
+parton-level truth: the bound for learned estimators, on the same pseudo-experiments.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def reweight_coefficients(sample: Sample, parameter: str, degree: int = 4) -> Fl
     parameter
         Its name.
     degree
-        Of the polynomial: 2 for one operator insertion in production or decay, 4 for both.
+        Degree of the polynomial: 2 for one operator insertion in production or decay, 4 for both.
 
     Returns
     -------
@@ -97,8 +97,8 @@ class Oracle(EventModel):
     ) -> Oracle:
         """Build the oracle; `sample` supplies the cross-section as a function of θ.
 
-        The more events, the better the normalisation: far from the point of a sample few events
-        carry the weight, and samples at several points fix it everywhere.
+        The more events, the better the normalisation.  Far from the point of a sample few events
+        carry the weight; give samples at several points for a precise one everywhere.
         """
         if isinstance(sample, SampleSet):
             total = joint_density(
@@ -128,7 +128,7 @@ class Oracle(EventModel):
         Raises
         ------
         SampleError
-            If an event's weight is not positive at some grid point: no density there.
+            If the weight of an event is not positive at some grid point.
         """
         coefficients = reweight_coefficients(sample, self.parameter, len(self.total) - 1)
         grid = np.append(self.interpolation.grid, self.reference)
@@ -149,7 +149,7 @@ class Oracle(EventModel):
         """
         coefficients = reweight_coefficients(data, self.parameter, len(self.total) - 1)
         for x in np.append(self.interpolation.grid, self.reference):
-            # One point at a time: all together would be a table of as many columns.
+            # One point at a time, to save the memory of a table with a column for each.
             weights = np.polynomial.polynomial.polyval(x, coefficients.T)
             self._require_positive(data, weights[:, None], np.array([x]))
         low, high = (np.array([end]) for end in self.interpolation.range)

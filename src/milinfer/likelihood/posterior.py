@@ -1,4 +1,4 @@
-r"""From likelihood ratios to the posterior of a parameter: what direct regression estimates.
+r"""The posterior of a parameter from likelihood ratios, which direct regression estimates.
 
 A regression that is trained with the squared error on bags of known θ learns the mean of the
 posterior, with the absolute error its median, for the prior that θ had in training ([NT],
@@ -7,8 +7,8 @@ eqs. 28 and 29).  Both follow from any learned Λ(θ) without such a training:
 .. math:: p(\theta|D) = \frac{e^{\Lambda(\theta)}\,p(\theta)}
           {\int e^{\Lambda(\theta')}\,p(\theta')\,d\theta'},
 
-and Λ of any number of events is the sum of theirs, so that nothing is trained again where there
-are more of them.
+and Λ of any number of events is the sum of their log-ratios, so that more events need no new
+training.
 """
 
 from __future__ import annotations
@@ -82,29 +82,19 @@ class Posterior:
         Raises
         ------
         ParameterError
-            If shapes disagree, a value is not finite, the prior is no density, or the points are
-            too far apart for a posterior, which is then less than one step wide.
+            If shapes disagree, a value is not finite, the prior is not a density, or the points are
+            too far apart: the posterior must not be narrower than one step.
         """
         points, ratios = np.asarray(theta, np.float64), np.asarray(log_ratios, np.float64)
-        if points.ndim != 1 or len(points) < 3 or not np.all(np.diff(points) > 0):
-            msg = f"a posterior needs three ascending points or more, not {points}"
-            raise ParameterError(msg)
-        if ratios.ndim not in (1, 2) or ratios.shape[-1] != len(points):
-            msg = f"log-ratios have shape {ratios.shape}; {len(points)} points need (…, m)"
-            raise ParameterError(msg)
-        if not np.isfinite(ratios).all():
-            where = np.argwhere(~np.isfinite(ratios))[0]
-            dataset = int(where[0]) if ratios.ndim == 2 else 0
-            msg = f"the log-ratio of dataset {dataset} at θ = {points[where[-1]]:g} is not finite"
-            raise ParameterError(msg)
+        _validate(points, ratios)
         density = np.exp(ratios - ratios.max(axis=-1, keepdims=True)) * _prior(prior, points)
         total = np.trapezoid(density, points, axis=-1)
         if not np.all(total > 0):
             msg = "the prior vanishes wherever the likelihood does not; widen its range"
             raise ParameterError(msg)
-        found = cls(points, density / np.expand_dims(total, -1))
-        found._require_resolved()
-        return found
+        posterior = cls(points, density / np.expand_dims(total, -1))
+        posterior._require_resolved()
+        return posterior
 
     @classmethod
     def from_surface(
@@ -117,9 +107,9 @@ class Posterior:
         surface
             ``model.surface(data)`` of any model.
         prior
-            As above, at `n_points` points across the range.
+            Prior, at `n_points` points across the range.
         n_points
-            At which Λ is evaluated.
+            Number of points at which Λ is evaluated.
 
         Raises
         ------
@@ -150,7 +140,7 @@ class Posterior:
 
     @property
     def mean(self) -> FloatArray:
-        """Mean: what a regression with the squared error learns."""
+        """Mean, which a regression with the squared error learns."""
         return self.expectation(self.theta)
 
     @property
@@ -162,7 +152,7 @@ class Posterior:
 
     @property
     def median(self) -> FloatArray:
-        """Median: what a regression with the absolute error learns."""
+        """Median, which a regression with the absolute error learns."""
         return self.quantile(0.5)
 
     def quantile(self, probability: float) -> FloatArray:
@@ -183,15 +173,15 @@ class Posterior:
         cell = np.minimum((below < probability).sum(axis=1), len(steps)) - 1
         cell = np.maximum(cell, 0)
         row = np.arange(len(rows))
-        # Inside a step the density is a straight line: the root of a parabola, in a form that
-        # also holds where the line is level.
+        # Inside a step the density is a straight line, so that the quantile is the root of a
+        # parabola, in a form that is stable for a level line too.
         start, end = rows[row, cell], rows[row, cell + 1]
         slope = (end - start) / steps[cell]
         rest = np.maximum(probability - below[row, cell], 0)
         root = np.sqrt(np.maximum(start**2 + 2 * slope * rest, 0))
         inside = 2 * rest / np.where(start + root > 0, start + root, 1)
-        found = self.theta[cell] + np.clip(inside, 0, steps[cell])
-        return np.asarray(found.reshape(self.density.shape[:-1])[()], dtype=np.float64)
+        quantiles = self.theta[cell] + np.clip(inside, 0, steps[cell])
+        return np.asarray(quantiles.reshape(self.density.shape[:-1])[()], dtype=np.float64)
 
     def interval(self, probability: float = CL68) -> FloatArray:
         """Central credible interval, shape (2,) or (2, n): equal probabilities on either side.
@@ -203,6 +193,7 @@ class Posterior:
         return np.stack([self.quantile(tail), self.quantile(1 - tail)])
 
     def _require_resolved(self) -> None:
+        """Raise if a posterior is narrower than the step between the points."""
         width = np.atleast_1d(self.standard_deviation)
         centre = np.atleast_1d(self.mean)
         cell = np.clip(np.searchsorted(self.theta, centre), 1, len(self.theta) - 1)
@@ -217,7 +208,23 @@ class Posterior:
             raise ParameterError(msg)
 
 
+def _validate(points: FloatArray, ratios: FloatArray) -> None:
+    """Raise unless log-ratios are finite and known at ascending points."""
+    if points.ndim != 1 or len(points) < 3 or not np.all(np.diff(points) > 0):
+        msg = f"a posterior needs three ascending points or more, not {points}"
+        raise ParameterError(msg)
+    if ratios.ndim not in (1, 2) or ratios.shape[-1] != len(points):
+        msg = f"log-ratios have shape {ratios.shape}; {len(points)} points need (…, m)"
+        raise ParameterError(msg)
+    if not np.isfinite(ratios).all():
+        position = np.argwhere(~np.isfinite(ratios))[0]
+        dataset = int(position[0]) if ratios.ndim == 2 else 0
+        msg = f"the log-ratio of dataset {dataset} at θ = {points[position[-1]]:g} is not finite"
+        raise ParameterError(msg)
+
+
 def _prior(prior: Prior, theta: FloatArray) -> FloatArray:
+    """Density of the prior at the points, shape (m,)."""
     values = np.ones(len(theta)) if prior is None else prior(theta) if callable(prior) else prior
     density = np.asarray(values, dtype=np.float64)
     if density.shape != theta.shape or not np.all(np.isfinite(density) & (density >= 0)):

@@ -1,10 +1,8 @@
 """Signal and backgrounds as a model of whole datasets, with the backgrounds profiled.
 
-What :class:`milinfer.likelihood.mixture.MixtureCost` is for one dataset, this is for toys: surfaces
-of the parameters of interest alone, which calibrations, belts and coverage take as those of any
-model.
-
-Normalisations of backgrounds, profiled for many θ at once.
+The counterpart of :class:`milinfer.likelihood.mixture.MixtureCost` for toys: surfaces of the
+parameters of interest alone, which calibrations, belts and coverage take as those of any model.
+:func:`profile_norms` profiles the normalisations at many θ at once.
 """
 
 from __future__ import annotations
@@ -45,18 +43,18 @@ class ProfiledMixture(DatasetModel):
               - \sum_b \frac{(n_b - a_b)^2}{2\sigma_b^2}
 
     For data the auxiliary measurements :math:`a_b` are one.  In toys they scatter about the true
-    normalisation with the width :math:`\sigma_b`, as coverage over repetitions of the whole
-    experiment asks; the scatter follows from the events of the toy, so that toys of one seed are
-    the same whenever they are thrown.
+    normalisation with the width :math:`\sigma_b`, because coverage means repetitions of the whole
+    experiment.  The scatter is computed from the events of the toy, so that toys of one seed are
+    always the same.
 
-    Throw toys with ``Toys(pool, rate=rate, background=[Background(events, expected)])``.
+    Generate toys with ``Toys(pool, rate=rate, background=[Background(events, expected)])``.
 
     Parameters
     ----------
     model
         ln r(x|θ) of the signal, of single events.
     rate
-        Expected signal ν_s(θ); a number where it does not depend on the parameters, with
+        Expected signal ν_s(θ); a number if it does not depend on the parameters, with
         ``Toys(n_events=…, poisson=True)``.
     backgrounds
         ``{name: (ratio, expected yield)}``, as for
@@ -64,12 +62,12 @@ class ProfiledMixture(DatasetModel):
     constraints
         ``{name: σ}`` of the normalisations that are measured elsewhere; others are free.
     reference
-        θ0 of the model; default: what the model says.
+        θ0 of the model; default: its ``reference``.
     name
         Of the method.
     true_norms
-        ``{name: normalisation}`` at which toys are thrown, where it is not one: the mean of the
-        auxiliary measurement.
+        ``{name: normalisation}`` of the toys, if it is not one: the mean of the auxiliary
+        measurement.
     grid
         Points and continuation of the surfaces; default: a spline through 41 points, or a finer
         box in several parameters.
@@ -104,9 +102,10 @@ class ProfiledMixture(DatasetModel):
     grid: Interpolation | ChebyshevBox | None = None
 
     def __post_init__(self) -> None:
-        self.terms  # noqa: B018  # complains now rather than at the first toy
-        for option, given in (("constraints", self.constraints), ("true_norms", self.true_norms)):
-            for name, value in given.items():
+        self.terms  # noqa: B018  # raises errors now rather than at the first toy
+        options = {"constraints": self.constraints, "true_norms": self.true_norms}
+        for option, values in options.items():
+            for name, value in values.items():
                 if name not in self.backgrounds:
                     msg = f"{option}= names {name!r}; the backgrounds are {list(self.backgrounds)}"
                     raise ConfigurationError(msg)
@@ -131,7 +130,7 @@ class ProfiledMixture(DatasetModel):
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Sketches of the events that the models of signal and backgrounds have learned from."""
+        """Fingerprints of the training events of the models of signal and backgrounds."""
         return self.terms.trained_on
 
     @cached_property
@@ -145,10 +144,10 @@ class ProfiledMixture(DatasetModel):
         """Points and continuation of the surfaces."""
         if self.grid is not None:
             return self.grid
-        own = self.model.interpolation
-        if isinstance(own, Interpolation):
-            return Interpolation(np.linspace(*own.range, 41), "spline")
-        return finer(own)
+        signal = self.model.interpolation
+        if isinstance(signal, Interpolation):
+            return Interpolation(np.linspace(*signal.range, 41), "spline")
+        return finer(signal)
 
     @cached_property
     def _points(self) -> FloatArray:
@@ -172,10 +171,10 @@ class ProfiledMixture(DatasetModel):
         ndarray
             Shape (n_events, K + n_backgrounds).
         """
-        own, k = self.model.interpolation, len(self._points)
+        of_model, k = self.model.interpolation, len(self._points)
         theta = self.interpolation.grid
         # The continuation is linear in the values at the points.
-        matrix = own.values_at(np.eye(len(own.grid)), theta)
+        matrix = of_model.values_at(np.eye(len(of_model.grid)), theta)
         out = np.empty((len(sample), k + len(self.backgrounds)))
         for start in range(0, len(sample), _CHUNK):
             rows = slice(start, start + _CHUNK)
@@ -222,24 +221,30 @@ class ProfiledMixture(DatasetModel):
         out = np.empty((len(offsets) - 1, len(self._points)))
         for row, (start, stop) in zip(out, pairwise(offsets), strict=True):
             rows = index[start:stop]
-            measured = np.ones(len(self.backgrounds)) if observed else self._measured(rows)
+            measured = (
+                np.ones(len(self.backgrounds)) if observed else self._auxiliary_measurements(rows)
+            )
             row[:] = self._profile(table.take(rows, axis=0), measured).values
         return out
 
     def _profile(self, densities: FloatArray, measured: FloatArray) -> Profile:
         k, terms = len(self._points), self.terms
-        found = profile_norms(
-            densities[:, :k], densities[:, k:], terms.expected, measured, self._precision
+        profile = profile_norms(
+            signal=densities[:, :k],
+            backgrounds=densities[:, k:],
+            expected=terms.expected,
+            measured=measured,
+            precision=self._precision,
         )
         total = terms.signal_at_reference + terms.expected.sum()
-        return found._replace(values=found.values + total - self._signal)
+        return profile._replace(values=profile.values + total - self._signal)
 
-    def _measured(self, rows: IntArray) -> FloatArray:
+    def _auxiliary_measurements(self, rows: IntArray) -> FloatArray:
         """Auxiliary measurements of a toy, a function of the events that it has."""
         truth = np.array([self.true_norms.get(name, 1.0) for name in self.backgrounds])
         width = np.array([self.constraints.get(name, 0.0) for name in self.backgrounds])
-        # The toys of a seed do not depend on how many there are or who throws them, and so must
-        # what goes with each; no two toys have the same events.
+        # Seeded by the events of the toy, which differ from toy to toy.  Like these, the
+        # measurements depend neither on the number of toys nor on the worker that generates them.
         text = np.ascontiguousarray(rows, dtype=np.int64).tobytes()
         seed = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
         measured: FloatArray = truth + width * np.random.default_rng(seed).normal(size=len(truth))
@@ -261,7 +266,7 @@ class ProfiledMixture(DatasetModel):
         data.require_data()
         rate = self.rate
         if isinstance(rate, Rate):
-            # The yield that toys had, by which calibrations and belts know their like.
+            # The mean yield of the toys, by which calibrations and belts check that they match.
             truth = [self.true_norms.get(name, 1.0) for name in self.backgrounds]
             rate = rate.with_background(float(np.dot(truth, self.terms.expected)))
         return LikelihoodCost(
@@ -276,10 +281,10 @@ class ProfiledMixture(DatasetModel):
 
 
 _STEPS = 100
-# Newton decrement squared, twice the gain in ln L that is left before the last step, which leaves
-# no more than twice the square of it.
+# Limit of the squared Newton decrement, which is twice the gain in ln L by the last step; the gain
+# that remains after it is at most twice the square of this.
 _TOLERANCE = 1e-5
-# Rows multiplied before a logarithm is taken, which costs more than all the rest.
+# Rows multiplied before a logarithm is taken: logarithms cost more than all other operations.
 _ROWS = 4
 
 
@@ -291,7 +296,7 @@ class Profile(NamedTuple):
     values
         ln L at each θ, shape (K,).
     norms
-        Where the maximum is, shape (n_backgrounds, K).
+        Normalisations at the maximum, shape (n_backgrounds, K).
     """
 
     values: FloatArray
@@ -333,9 +338,9 @@ def profile_norms(
 
     Examples
     --------
-    >>> found = profile_norms(np.full((30, 1), 1e-9), np.full((30, 1), 20.0), np.array([20.0]),
-    ...                       np.ones(1), np.zeros(1))
-    >>> found.norms.round(6)
+    >>> profile = profile_norms(np.full((30, 1), 1e-9), np.full((30, 1), 20.0), np.array([20.0]),
+    ...                         np.ones(1), np.zeros(1))
+    >>> profile.norms.round(6)
     array([[1.5]])
     """
     n_backgrounds, k = backgrounds.shape[1], signal.shape[1]
@@ -352,9 +357,9 @@ def profile_norms(
         np.square(inverse, out=inverse)
         bend = (products.T @ inverse).T.reshape(k, n_backgrounds, n_backgrounds)
         bend[:, range(n_backgrounds), range(n_backgrounds)] += floor
-        held = (norms <= 0) & (slope <= 0)
-        slope = np.where(held, 0.0, slope)
-        step = _solve(bend, slope, held)
+        at_zero = (norms <= 0) & (slope <= 0)
+        slope = np.where(at_zero, 0.0, slope)
+        step = _solve(bend, slope, at_zero)
         decrement = np.sum(step * slope, axis=0)
         if n_backgrounds > 1:
             root = np.sqrt(decrement)
@@ -373,12 +378,12 @@ def profile_norms(
     return Profile(values, norms)
 
 
-def _solve(bend: FloatArray, slope: FloatArray, held: BoolArray) -> FloatArray:
-    """Newton steps (n_backgrounds, K), zero where held."""
+def _solve(bend: FloatArray, slope: FloatArray, at_zero: BoolArray) -> FloatArray:
+    """Newton steps (n_backgrounds, K), none for normalisations that stay at zero."""
     if len(slope) == 1:
         alone: FloatArray = slope / bend[:, 0].T
         return alone
-    free = ~held.T
+    free = ~at_zero.T
     matrix = np.where(free[:, :, None] & free[:, None, :], bend, np.eye(len(slope)))
     steps = np.linalg.solve(matrix, slope.T[:, :, None])[:, :, 0].T
     return np.asarray(steps, dtype=np.float64)
@@ -387,7 +392,8 @@ def _solve(bend: FloatArray, slope: FloatArray, held: BoolArray) -> FloatArray:
 def _log_sum(densities: FloatArray) -> FloatArray:
     """Sum of the logarithms of each column, (K,)."""
     n = len(densities) - len(densities) % _ROWS
-    # Relative to the reference densities are of order one; those that are not go one by one.
+    # Densities relative to the reference are of order one.  If some are not, their product could
+    # overflow, so that a logarithm is taken of each.
     usual = n and densities.min() > 1e-70 and densities.max() < 1e70
     if not usual:
         return np.asarray(np.log(densities).sum(axis=0))

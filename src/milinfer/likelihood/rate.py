@@ -234,10 +234,9 @@ class Rate:
         bad = ~(values > 0)
         if bad.any():
             k = int(np.argmax(bad))
-            where = format_point(dict(zip(self.basis.parameters, points[k].tolist(), strict=True)))
+            at = format_point(dict(zip(self.basis.parameters, points[k].tolist(), strict=True)))
             msg = (
-                f"the expected yield is {values[k]:g} at {where}; stay inside the range of the "
-                "samples"
+                f"the expected yield is {values[k]:g} at {at}; stay inside the range of the samples"
             )
             raise ParameterError(msg)
         return values

@@ -1,17 +1,13 @@
-"""LLR surfaces Λ(θ) that are known at K points and continuous in between.
+"""Surfaces Λ(θ) in one parameter: known at K points, interpolated between them.
 
 A multi-class network, a histogram and an exact likelihood ratio alike give, for each event, the
 log-likelihood ratio at K points; sums over events give Λ(D|θ_k).  An :class:`Interpolation` turns
-these K numbers into a function of θ, for one dataset (:class:`Surface`) or for thousands of
-pseudo-experiments at once.
+these K numbers into a function of θ, and finds its maximum, for one dataset (:class:`Surface`) or
+for thousands of pseudo-experiments at once.
 
-Maxima of many surfaces at once, and the ranges in which they are looked for.
-
-How far surfaces are from the parabolas that are put in their place ([AS], §C.4).
-
-With free logits Λ at neighbouring points is learned independently, and is rough.  [AS] takes
+With free logits Λ at neighbouring points is learned independently, and is rough.  [AS] (§C.4) takes
 estimate, interval and information from a parabola through the points near the highest one, and
-quotes the mean squared distance of the points from it.
+quotes the mean squared distance of the points from it: :func:`parabola_error`.
 """
 
 from __future__ import annotations
@@ -44,13 +40,13 @@ __all__ = [
 
 
 Kind = Literal["spline", "polynomial", "parabola", "points"]
-# Points at which surfaces that are known at few are searched for the maximum.
+# Points at which a surface of few grid points is searched for its maximum.
 _FINE = 320
 
 
 @dataclass(frozen=True)
 class Interpolation:
-    """How a surface is continued between the points where it is known.
+    """Points of a surface and its continuation between them.
 
     Parameters
     ----------
@@ -128,9 +124,9 @@ class Interpolation:
         """
         low, high = restricted(self.limits, bounds)[0]
         share = (high - low) / (self.range[1] - self.range[0])
-        # As many points as tell one maximum from the next: a few for each point that is known.
-        n_known = len(self.grid)
-        n_fine = min(16 * n_known, max(4 * n_known, _FINE)) * share
+        # A few fine points for each point of the grid tell one maximum from the next.
+        n_points = len(self.grid)
+        n_fine = min(16 * n_points, max(4 * n_points, _FINE)) * share
         fine = np.linspace(low, high, max(int(np.ceil(n_fine)), 16) + 1)
         # In blocks: the table of all surfaces on the fine grid would not fit for 100 000 of them.
         parts = [self._maximise(v, fine) for v in blocks(np.asarray(values))]
@@ -208,13 +204,14 @@ class Interpolation:
     # The three kinds differ in the coefficients they keep: (n, degree + 1) Chebyshev coefficients
     # on the scaled range, or (4, K − 1, n) of a piecewise cubic.
 
-    def _scaled(self, theta: FloatArray) -> FloatArray:
+    def _unit_interval(self, theta: FloatArray) -> FloatArray:
+        """Parameter values on [−1, 1]."""
         low, high = self.range
         return (2 * theta - (low + high)) / (high - low)
 
     @cached_property
     def _chebyshev_fit(self) -> FloatArray:
-        vander = chebyshev.chebvander(self._scaled(self.grid), self.degree)
+        vander = chebyshev.chebvander(self._unit_interval(self.grid), self.degree)
         return np.asarray(np.linalg.pinv(vander).T, dtype=np.float64)
 
     def _coefficients(self, values: FloatArray) -> FloatArray:
@@ -242,7 +239,7 @@ class Interpolation:
                 )
                 raise ParameterError(msg)
             rows = best == centre
-            vander = chebyshev.chebvander(self._scaled(self.grid[near]), 2)
+            vander = chebyshev.chebvander(self._unit_interval(self.grid[near]), 2)
             out[rows] = values[rows][:, near] @ np.linalg.pinv(vander).T
         return out
 
@@ -253,8 +250,8 @@ class Interpolation:
         if self.kind == "spline":
             cell, offset = self._cells(theta)
             return _cubic(coefficients[:, cell], offset[:, None], derivative).T
-        coefficients = self._derived(coefficients, derivative)
-        basis = chebyshev.chebvander(self._scaled(theta), coefficients.shape[1] - 1)
+        coefficients = self._derivative_coefficients(coefficients, derivative)
+        basis = chebyshev.chebvander(self._unit_interval(theta), coefficients.shape[1] - 1)
         return np.asarray(coefficients @ basis.T, dtype=np.float64)
 
     def _evaluate(
@@ -264,8 +261,8 @@ class Interpolation:
         if self.kind == "spline":
             cell, offset = self._cells(theta)
             return _cubic(coefficients[:, cell, np.arange(len(theta))[:, None]], offset, derivative)
-        coefficients = self._derived(coefficients, derivative)
-        basis = chebyshev.chebvander(self._scaled(theta), coefficients.shape[1] - 1)
+        coefficients = self._derivative_coefficients(coefficients, derivative)
+        basis = chebyshev.chebvander(self._unit_interval(theta), coefficients.shape[1] - 1)
         total: FloatArray = np.einsum("nj,nmj->nm", coefficients, basis)
         return total
 
@@ -274,13 +271,13 @@ class Interpolation:
         cell = np.clip(np.searchsorted(self.grid, theta) - 1, 0, len(self.grid) - 2)
         return cell, theta - self.grid[cell]
 
-    def _derived(self, coefficients: FloatArray, derivative: int) -> FloatArray:
+    def _derivative_coefficients(self, coefficients: FloatArray, derivative: int) -> FloatArray:
         """Chebyshev coefficients of a derivative with respect to θ."""
         if not derivative:
             return coefficients
         low, high = self.range
-        derived = chebyshev.chebder(coefficients, derivative, axis=1)
-        return np.asarray(derived * (2 / (high - low)) ** derivative, dtype=np.float64)
+        slopes = chebyshev.chebder(coefficients, derivative, axis=1)
+        return np.asarray(slopes * (2 / (high - low)) ** derivative, dtype=np.float64)
 
 
 def _cubic(coefficients: FloatArray, offset: FloatArray, derivative: int) -> FloatArray:
@@ -307,7 +304,7 @@ class Surface:
     values
         Λ at the grid points, shape (K,).
     exact
-        Λ itself, where it is known between the points too; the surface is then this.
+        Λ itself, if it is known between the points too; it is then used instead of `values`.
     """
 
     interpolation: Interpolation
@@ -352,7 +349,7 @@ class Surface:
         return self.interpolation._coefficients(self.values[None])
 
     def _within(self, theta: FloatArray) -> Series | PiecewiseCubic | LogPolynomials:
-        """What to evaluate at one point, after a quick look at whether it may be."""
+        """Return the function to evaluate at one point, which must be inside the range."""
         low, high = self._ends
         if not low <= theta[0] <= high:
             self._require_inside(theta)
@@ -396,10 +393,10 @@ class Surface:
     @cached_property
     def extremum(self) -> Extremum:
         """The maximum (arrays of length one)."""
-        found = self.interpolation.extrema(self.values[None])
+        extremum = self.interpolation.extrema(self.values[None])
         if self.exact is None:
-            return found
-        theta = self.exact.maximum_near(found.theta_hat)
+            return extremum
+        theta = self.exact.maximum_near(extremum.theta_hat)
         maximum, curvature = self.exact.value(theta), -self.exact.hessian(theta)[0]
         return Extremum(theta, np.array([maximum]), curvature, np.isin(theta, self.range))
 
@@ -423,7 +420,7 @@ class Extremum(NamedTuple):
     curvature
         −d²Λ/dθ² there.
     at_edge
-        Whether the maximum lies at an end of the range, where it says little.
+        Whether the maximum lies at an end of the range: the true one may be beyond it.
     """
 
     theta_hat: FloatArray
@@ -455,25 +452,26 @@ def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
     """
     if bounds is None:
         return limits
-    wanted = np.asarray(bounds, dtype=np.float64)
-    if wanted.size != 2 * len(limits):
+    ends = np.asarray(bounds, dtype=np.float64)
+    if ends.size != 2 * len(limits):
         msg = f"bounds = {bounds} are not (low, high) of each of {len(limits)} parameter(s)"
         raise ParameterError(msg)
     out = []
-    for (low, high), (start, stop) in zip(wanted.reshape(-1, 2).tolist(), limits, strict=True):
-        found = (start if low == -np.inf else low, stop if high == np.inf else high)
-        if not start <= found[0] < found[1] <= stop:
+    for (low, high), (start, stop) in zip(ends.reshape(-1, 2).tolist(), limits, strict=True):
+        first = start if low == -np.inf else low
+        last = stop if high == np.inf else high
+        if not start <= first < last <= stop:
             msg = (
                 f"bounds ({low:g}, {high:g}) are not inside [{start:g}, {stop:g}], where the "
                 "surface was learned; use an infinite end for one without a bound"
             )
             raise ParameterError(msg)
-        out.append(found)
+        out.append((first, last))
     return tuple(out)
 
 
 def blocks(values: FloatArray) -> list[FloatArray]:
-    """Surfaces (n, K) in parts whose maxima are looked for at once."""
+    """Surfaces (n, K) in blocks whose maxima are searched together."""
     return [values[i : i + _BLOCK] for i in range(0, max(len(values), 1), _BLOCK)]
 
 
@@ -508,10 +506,10 @@ def parabola_error(interpolation: Interpolation, values: FloatArray) -> FloatArr
         msg = f"a surface of kind {interpolation.kind!r} has no parabola; use kind='parabola'"
         raise ParameterError(msg)
     grid = interpolation.grid
-    known = np.asarray(values, dtype=np.float64)
-    fitted = interpolation.values_at(known, grid)
-    highest = grid[np.argmax(known, axis=1)]
+    points = np.asarray(values, dtype=np.float64)
+    parabola = interpolation.values_at(points, grid)
+    highest = grid[np.argmax(points, axis=1)]
     near = np.abs(grid - highest[:, None]) <= interpolation.window * (1 + 1e-9)
-    square = 4 * (known - fitted) ** 2
+    square = 4 * (points - parabola) ** 2
     mean: FloatArray = np.sum(square, axis=1, where=near) / near.sum(axis=1)
     return mean

@@ -1,13 +1,11 @@
-"""LLR surfaces in several parameters: Chebyshev interpolation on a box.
+"""Surfaces Λ(θ) in several parameters: Chebyshev interpolation on a box.
 
-What :class:`milinfer.likelihood.surface.Interpolation` is for one parameter: sums over events give
+The counterpart of :class:`milinfer.likelihood.surface.Interpolation`: sums over events give
 Λ(D|θ_k) at K nodes, and the product of Chebyshev polynomials through the nodes is Λ(θ), for one
 dataset (:class:`BoxSurface`) or for thousands of pseudo-experiments at once.
 
-Surfaces of the whole likelihood: shape and rate term on a grid fine enough for both.
-
-A shape that a parabola describes does not make the rate term one.  Where a rate term is added to
-surfaces they are therefore first written on a finer grid; dataset and toys alike.
+A grid that describes the shape may be too coarse for the rate term ν(θ).  Before a rate term is
+added, surfaces of datasets and toys are therefore resampled on a finer grid (:func:`finer`).
 """
 
 from __future__ import annotations
@@ -171,18 +169,18 @@ class ChebyshevBox:
         for _ in range(_NEWTON_STEPS):
             step = self._step(coefficients, theta, low, high)
             scale = np.ones(len(theta))
-            moved = np.clip(theta + step, low, high)
-            value = self._contract(coefficients, moved, (0,) * self.n_parameters)
+            target = np.clip(theta + step, low, high)
+            value = self._contract(coefficients, target, (0,) * self.n_parameters)
             for _ in range(12):
                 worse = value < best - 1e-12 * np.abs(best)
                 if not worse.any():
                     break
                 scale[worse] /= 2
-                moved = np.clip(theta + scale[:, None] * step, low, high)
-                value = self._contract(coefficients, moved, (0,) * self.n_parameters)
+                target = np.clip(theta + scale[:, None] * step, low, high)
+                value = self._contract(coefficients, target, (0,) * self.n_parameters)
             better = value >= best
-            change = np.abs(moved - theta)[better] / span if better.any() else np.zeros((1, 1))
-            theta = np.where(better[:, None], moved, theta)
+            change = np.abs(target - theta)[better] / span if better.any() else np.zeros((1, 1))
+            theta = np.where(better[:, None], target, theta)
             best = np.where(better, value, best)
             if change.max() < 1e-10:
                 break
@@ -198,22 +196,22 @@ class ChebyshevBox:
         slope, hessian = self._derivatives(coefficients, theta)
         slope, bend = slope * span, -hessian * np.outer(span, span)
         below, above = theta <= low, theta >= high
-        # Parameters at a limit that Λ rises beyond are held, and the others step without them; so
-        # are those that the step itself would take out.  What is left always goes uphill.
-        held = (below & (slope < 0)) | (above & (slope > 0))
+        # Parameters at a limit that Λ rises beyond stay fixed, and so do those that the step itself
+        # would take out; the others step without them.  The remaining step always goes uphill.
+        fixed = (below & (slope < 0)) | (above & (slope > 0))
         for _ in range(self.n_parameters + 1):
-            free = np.where(held[:, :, None] | held[:, None, :], 0.0, bend)
+            free = np.where(fixed[:, :, None] | fixed[:, None, :], 0.0, bend)
             # Uphill also where the surface is not concave: flip negative eigenvalues of −H.
             eigenvalues, vectors = np.linalg.eigh(free)
             floor = 1e-9 * np.abs(eigenvalues).max(axis=1, keepdims=True) + 1e-300
-            along = np.einsum("nji,nj->ni", vectors, np.where(held, 0.0, slope))
+            along = np.einsum("nji,nj->ni", vectors, np.where(fixed, 0.0, slope))
             step = np.einsum("nij,nj->ni", vectors, along / np.maximum(np.abs(eigenvalues), floor))
-            out = ((below & (step < 0)) | (above & (step > 0))) & ~held
+            out = ((below & (step < 0)) | (above & (step > 0))) & ~fixed
             if not out.any():
                 break
-            held |= out
-        stepped: FloatArray = np.where(held, 0.0, step) * span
-        return stepped
+            fixed |= out
+        uphill: FloatArray = np.where(fixed, 0.0, step) * span
+        return uphill
 
     def _derivatives(
         self, coefficients: FloatArray, theta: FloatArray
@@ -237,9 +235,9 @@ class ChebyshevBox:
         orders = np.asarray(derivative)
         for axis in range(self.n_parameters):
             identity = np.eye(self.degree + 1)
-            derived = np.asarray(chebyshev.chebder(identity, int(orders[axis]), axis=0))
-            derived = derived * (2 / (self.high[axis] - self.low[axis])) ** orders[axis]
-            basis = chebyshev.chebvander(scaled[:, axis], len(derived) - 1) @ derived
+            slopes = np.asarray(chebyshev.chebder(identity, int(orders[axis]), axis=0))
+            slopes = slopes * (2 / (self.high[axis] - self.low[axis])) ** orders[axis]
+            basis = chebyshev.chebvander(scaled[:, axis], len(slopes) - 1) @ slopes
             value = np.einsum("nj...,nj->n...", value, basis)
         return np.asarray(value, dtype=np.float64)
 
@@ -255,7 +253,7 @@ class BoxSurface:
     values
         Λ at the nodes, shape (K,).
     exact
-        Λ itself, where it is known between the nodes too; the surface is then this.
+        Λ itself, if it is known between the nodes too; it is then used instead of `values`.
     """
 
     interpolation: ChebyshevBox
@@ -308,10 +306,10 @@ class BoxSurface:
     @cached_property
     def extremum(self) -> Extremum:
         """The maximum (arrays of length one)."""
-        found = self.interpolation.extrema(self.values[None])
+        extremum = self.interpolation.extrema(self.values[None])
         if self.exact is None:
-            return found
-        theta = self.exact.maximum_near(found.theta_hat[0])
+            return extremum
+        theta = self.exact.maximum_near(extremum.theta_hat[0])
         curvature = -self.exact.hessian(theta)[None]
         edge = np.any((theta == self.interpolation.low) | (theta == self.interpolation.high))
         return Extremum(
@@ -326,7 +324,7 @@ _DEGREE = 10
 
 
 def fine_degree(n_parameters: int) -> int:
-    """Degree of a box that holds more than a parabola, in so many parameters.
+    """Degree of a box that describes more than a parabola, by the number of parameters.
 
     Examples
     --------
@@ -337,7 +335,7 @@ def fine_degree(n_parameters: int) -> int:
 
 
 def finer(interpolation: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
-    """A grid on the same range that holds ln ν(θ) beside the shape.
+    """Grid on the same range, fine enough for ln ν(θ) beside the shape.
 
     Examples
     --------
@@ -368,7 +366,7 @@ def resampled(
         # Each surface has points of its own.
         return np.concatenate([old.values_at(row[None], new.grid) for row in values])
     matrix = old.values_at(np.eye(values.shape[1]), new.grid)
-    # Not by BLAS, whose rounding depends on the number of rows: a surface is to be the same however
-    # many others are with it.
+    # Not by BLAS, whose rounding depends on the number of rows: a surface must be the same
+    # whichever others are resampled with it.
     out: FloatArray = np.einsum("nk,km->nm", values, matrix)
     return out

@@ -1,7 +1,7 @@
-"""A model as a table of what it says of known events.
+"""A model with precomputed log-ratios.
 
-Toys of one pool are thrown many times, by ensembles and by their members, to calibrate and to
-evaluate.  A network should see the events once.
+Toys of one pool are generated many times, for ensembles and for their members, to calibrate and to
+evaluate.  With the log-ratios in a table a network is evaluated once.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ class Tabulated(EventModel):
     name, parameters, interpolation
         As of any model.
     samples
-        The samples whose events are known; the same objects are asked for later.
+        The samples with precomputed log-ratios; only these objects can be evaluated.
     tables
         Log-ratios of the events of each, shape (n_events, K) each.
     events_in_bag, feature_names, digest
         As in :class:`~milinfer.likelihood.models.ModelTag`.
     trained_on
-        Sketches of the events that the model has learned from.
+        Fingerprints of the events that the model has learned from.
 
     Examples
     --------
     >>> from milinfer.datasets import gaussian
     >>> pool = gaussian.samples(100, [0.0, 0.5], seed=1)
-    >>> known = Tabulated.of(gaussian.MeanModel(), pool, "mean, tabulated")
-    >>> known.event_llr(pool[1]).shape == gaussian.MeanModel().event_llr(pool[1]).shape
+    >>> table = Tabulated.of(gaussian.MeanModel(), pool, "mean, tabulated")
+    >>> table.event_llr(pool[1]).shape == gaussian.MeanModel().event_llr(pool[1]).shape
     True
     """
 
@@ -62,7 +62,7 @@ class Tabulated(EventModel):
 
     @classmethod
     def of(cls, model: AnyModel, samples: Sequence[Sample], name: str | None = None) -> Tabulated:
-        """Ask a model for the events of some samples.
+        """Evaluate a model on some samples.
 
         Parameters
         ----------
@@ -76,10 +76,13 @@ class Tabulated(EventModel):
         Raises
         ------
         ModelError
-            If the model is no sum over events.
+            If Λ of the model is not a sum over events.
         """
         if not as_model(model).additive:
-            msg = f"{model.name} is no sum over events, and has no table of them; use it as it is"
+            msg = (
+                f"Λ of {model.name} is not a sum over events, so it has no table of them; use the "
+                "model itself"
+            )
             raise ModelError(msg)
         tag = model_tag(model)
         return cls(
@@ -101,7 +104,7 @@ class Tabulated(EventModel):
         Raises
         ------
         ModelError
-            If there are none, or they differ in more than what was learned.
+            If there are no models, or they differ in parameters, events or points of Λ.
 
         Examples
         --------
@@ -125,8 +128,8 @@ class Tabulated(EventModel):
             )
             if not same:
                 msg = (
-                    f"{first.name} and {other.name} have other parameters, events or points of Λ; "
-                    "the mean is of models that differ in what they learned alone"
+                    f"{first.name} and {other.name} have different parameters, events or points of "
+                    "Λ; take the mean of models that differ only in their training"
                 )
                 raise ModelError(msg)
         digests = "".join(m.digest for m in models)
@@ -144,13 +147,13 @@ class Tabulated(EventModel):
         Raises
         ------
         SampleError
-            If the sample is none of them.
+            If the sample is not one of them.
         """
-        for known, table in zip(self.samples, self.tables, strict=True):
-            if known is sample:
+        for tabulated, table in zip(self.samples, self.tables, strict=True):
+            if tabulated is sample:
                 return table
         msg = (
-            f"{self.name} was tabulated for {len(self.samples)} samples, and {sample.label} is "
-            "none of them; ask the model itself, or tabulate it for this sample too"
+            f"{self.name} was tabulated for {len(self.samples)} samples, and {sample.label} is not "
+            "one of them; use the model itself, or tabulate it for this sample too"
         )
         raise SampleError(msg)

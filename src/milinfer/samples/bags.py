@@ -26,8 +26,7 @@ A classifier without any symmetry sees a bag as a list; :func:`listed_bags` make
 
 from __future__ import annotations
 
-import dataclasses
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,7 +38,8 @@ from milinfer.typing import FloatArray, IntArray
 __all__ = ["BagDraw", "bag_log_ratio", "bag_offsets", "draw_bags", "listed_bags"]
 
 
-class BagDraw(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class BagDraw:
     """Bags of one size.
 
     Parameters
@@ -50,7 +50,7 @@ class BagDraw(NamedTuple):
         One weight for each bag, shape (n_bags,).
     """
 
-    index: IntArray  # type: ignore[assignment]  # shadows tuple.index
+    index: IntArray
     weights: FloatArray
 
 
@@ -230,7 +230,7 @@ def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sa
         keys = sample.column(sort_by)[: n_bags * bag_size].reshape(shape[:2])
         order = np.argsort(-keys, axis=1, kind="stable")
         bags = np.take_along_axis(bags, order[:, :, None], axis=1)
-    return dataclasses.replace(
+    return replace(
         sample,
         features=bags.reshape(n_bags, -1),
         feature_names=tuple(f"{n}[{i}]" for i in range(bag_size) for n in sample.feature_names),

@@ -1,4 +1,4 @@
-"""Which events are in which toy: draws from a pool that depend on seed, truth and number alone."""
+"""The events of each toy: draws from a pool that depend only on seed, truth and toy number."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["STREAM", "Draws"]
 
 # Toys that share one random stream. Part of the definition of "the same toys": do not change.
 STREAM = 100
-# Set permutations of the pool apart from streams.
+# Keys that keep permutations of the pool apart from streams.
 _ORDER, _MIX = 1, 2
 # Rows that a search goes through one by one; many light events in a row are left to bisection.
 _STEPS = 8
-# Rows for each draw beyond which plain bisection is faster than to make a table.
+# With more rows than this for each draw, plain bisection is faster than making a table.
 _FEW = 32
 
 
@@ -44,12 +44,12 @@ class Draws:
     poisson
         Whether numbers fluctuate.
     disjoint
-        None draws with replacement.  A number: this many toys at most, without replacement.
+        None: draw with replacement.  A number: at most so many toys, without replacement.
 
     Raises
     ------
     SampleError
-        If disjoint toys are asked from weighted events, or from too few.
+        If disjoint toys are to be drawn from weighted events, or from too few.
 
     Examples
     --------
@@ -136,7 +136,7 @@ class Draws:
         return rng.multinomial(int(self.mean), self.expected / self.expected.sum(), STREAM)
 
     @cached_property
-    def _used(self) -> IntArray:
+    def _events_before(self) -> IntArray:
         """Events of each process in the toys before each toy, (disjoint + 1, n_processes)."""
         assert self.disjoint is not None
         streams = -(-self.disjoint // STREAM)
@@ -152,44 +152,44 @@ class Draws:
         ]
 
     def _require_enough(self, n_toys: int) -> None:
-        where = format_point(self.point)
+        at = format_point(self.point)
         for low, high in pairwise(self._bounds):
             weights = self.pool.weights[low:high]
             if weights[0] <= 0 or np.any(weights != weights[0]):
                 msg = (
-                    f"disjoint toys at {where} need events of one positive weight, and these have "
+                    f"disjoint toys at {at} need events of one positive weight, and these have "
                     f"weights from {weights.min():g} to {weights.max():g}; draw with replacement "
                     "(disjoint=False), or unweight the events"
                 )
                 raise SampleError(msg)
-        enough = np.all(self._used[1:] <= self.sizes, axis=1)
+        enough = np.all(self._events_before[1:] <= self.sizes, axis=1)
         if not enough.all():
             msg = (
-                f"{n_toys} disjoint toys of {self.mean:g} events at {where} need more than the "
+                f"{n_toys} disjoint toys of {self.mean:g} events at {at} need more than the "
                 f"{int(self.sizes.sum())} events of the pool, which are enough for "
-                f"{int(np.argmin(enough))} toys; throw fewer, or generate more events"
+                f"{int(np.argmin(enough))} toys; ask for fewer toys, or generate more events"
             )
             raise SampleError(msg)
 
     def _without_replacement(self, number: int) -> tuple[IntArray, IntArray]:
-        used = self._used[number * STREAM : (number + 1) * STREAM + 1]
-        counts = np.diff(used.sum(axis=1))
+        before = self._events_before[number * STREAM : (number + 1) * STREAM + 1]
+        counts = np.diff(before.sum(axis=1))
         if len(self.sizes) == 1:
-            return self._orders[0][used[0, 0] : used[-1, 0]], counts
+            return self._orders[0][before[0, 0] : before[-1, 0]], counts
         rng = self._rng(number, _MIX)
         toys = []
-        for before, after in pairwise(used):
-            parts = [o[a:b] for o, a, b in zip(self._orders, before, after, strict=True)]
-            # Processes come in any order, as in data: bags are made of neighbours.
+        for start, stop in pairwise(before):
+            parts = [o[a:b] for o, a, b in zip(self._orders, start, stop, strict=True)]
+            # Shuffle the processes, as in data: bags are made of neighbouring events.
             toys.append(rng.permutation(np.concatenate(parts)))
         return np.concatenate(toys), counts
 
 
 class WeightedSearch:
-    """Choice of rows by weight: what a binary search in the cumulative weights finds, but faster.
+    """Choice of rows by weight, with the result of a binary search in the cumulative weights.
 
-    A table of where equal steps of the cumulative weight end (Chen and Asau, 1974) leaves one or
-    two comparisons for most draws.
+    A table of the rows where equal steps of the cumulative weight end (Chen and Asau, 1974) leaves
+    one or two comparisons for most draws.
 
     Parameters
     ----------
@@ -215,20 +215,20 @@ class WeightedSearch:
     def find(self, uniforms: FloatArray) -> IntArray:
         """Rows for numbers in [0, 1), shape (m,)."""
         n = len(self._cumulative)
-        wanted = uniforms * self._cumulative[-1]
-        if len(wanted) * _FEW < n:
+        heights = uniforms * self._cumulative[-1]
+        if len(heights) * _FEW < n:
             # The table would take longer than it saves.
-            few = np.searchsorted(self._cumulative, wanted, side="right")
+            few = np.searchsorted(self._cumulative, heights, side="right")
             return np.asarray(np.minimum(few, n - 1))
         index = self._first[(uniforms * n).astype(np.int64)]
-        late = np.flatnonzero(self._cumulative[index] <= wanted)
+        late = np.flatnonzero(self._cumulative[index] <= heights)
         for _ in range(_STEPS):
             if not len(late):
                 break
             index[late] += 1
             # The last row takes what rounding leaves over.
             at = np.minimum(index[late], n - 1)
-            late = late[(self._cumulative[at] <= wanted[late]) & (index[late] < n)]
-        index[late] = np.searchsorted(self._cumulative, wanted[late], side="right")
+            late = late[(self._cumulative[at] <= heights[late]) & (index[late] < n)]
+        index[late] = np.searchsorted(self._cumulative, heights[late], side="right")
         rows: IntArray = np.minimum(index, n - 1)
         return rows

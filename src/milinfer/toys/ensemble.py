@@ -1,14 +1,11 @@
-"""Surfaces of many pseudo-experiments, and how far they are from independent data.
+"""Surfaces of many pseudo-experiments, and the influence of their finite pool on all of them.
 
-Toys drawn from one finite pool share its fluctuation, which no number of toys averages away: it
-moves the mean of θ̂ and the spread of θ̂, and with them the coverage that toys measure.
-
-What a finite pool of events does to all toys drawn from it, event by event.
-
-No number of toys averages the fluctuation of their common pool away.  To first order an estimate
-moves with the sum of the influences of its events, so the pool moves the mean of θ̂ with the sum of
-all of theirs, and the spread of θ̂ with the sum of their squares.  Toys at two truths from one pool
-move together as far as the same events count in both.
+Toys drawn from one pool share its fluctuation, which no number of toys averages away: it shifts the
+mean and the spread of θ̂, and with them the coverage that toys measure.  To first order an estimate
+shifts by the sum of the influences of its events, so the pool shifts the mean of θ̂ by the sum of
+the influences of its events, and the spread of θ̂ by the sum of their squares
+(:func:`pool_influence`).  Toys at two truths from one pool are correlated as far as the same events
+count in both.
 """
 
 from __future__ import annotations
@@ -44,7 +41,7 @@ __all__ = [
 ]
 
 
-# Surfaces whose maxima are sought at once: bounds the memory, whatever the number of toys.
+# Surfaces whose maxima are searched at once: bounds the memory for any number of toys.
 _BLOCK = 1000
 
 
@@ -57,7 +54,7 @@ class ToyEnsemble:
     tag
         The model; see :class:`milinfer.likelihood.models.ModelTag`.
     point
-        The parameter values at which the toys were thrown.
+        True parameter values of the toys.
     interpolation
         Grid and continuation of the surfaces.
     values
@@ -69,7 +66,7 @@ class ToyEnsemble:
     pool_events
         Number of events the toys were drawn from.
     pool_id
-        Sketch of these events; ensembles whose pools share events
+        Fingerprint of these events; ensembles whose pools share events
         (:func:`milinfer.samples.fingerprints.share_events`) are not independent.
     seed
         Seed of the draw.
@@ -78,19 +75,19 @@ class ToyEnsemble:
     counts
         Events of each toy, shape (n_toys,); default: `n_events`, rounded.
     n_effective
-        Effective number of events of the pool at the point; infinite for toys that share no event
-        and so have no fluctuation in common.  Default: `pool_events`.
+        Effective number of events of the pool at the point; infinite for disjoint toys, which have
+        no fluctuation in common.  Default: `pool_events`.
     extended
         Whether Λ includes the rate term.
     pool_variance_error
-        Relative standard error of Var(θ̂) that comes from the finite pool; NaN where it is not
-        known (models of bags).  For several parameters the largest.
+        Relative standard error of Var(θ̂) that comes from the finite pool; NaN if it is not known
+        (models of bags).  For several parameters the largest.
     pool_influence
-        What each part of the pool does to mean and spread of θ̂, from which the correlation of
-        toys at two truths follows; None where it is not known (models of bags).
+        Influence of each part of the pool on mean and spread of θ̂, from which the correlation of
+        toys at two truths follows; None if it is not known (models of bags).
     seen
-        Whether the model was trained on events of the pool: such toys say nothing of data, and no
-        calibration, belt or coverage is made of them.
+        Whether the model was trained on events of the pool: calibrations, belts and coverage refuse
+        such toys, which do not behave as data.
     pieces
         Seed, start and stop of the runs that were joined; default: one run.
     """
@@ -207,11 +204,11 @@ class ToyEnsemble:
     @cached_property
     def extremum(self) -> Extremum:
         """Maximum of each surface: θ̂, Λ(θ̂) and the curvature."""
-        found = [
+        blocks = [
             self.interpolation.extrema(self.values[k : k + _BLOCK])
             for k in range(0, max(self.n_toys, 1), _BLOCK)
         ]
-        return Extremum(*(np.concatenate(column) for column in zip(*found, strict=True)))
+        return Extremum(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
 
     def with_truth(self, point: Point) -> ToyEnsemble:
         """The same toys with another point as their truth; their maxima are not searched again."""
@@ -267,8 +264,8 @@ class ToyEnsemble:
         from scipy.stats import chi2, norm
 
         z = float(np.sqrt(chi2.ppf(cl, 1)))
-        moved = self.n_events / self.n_effective
-        return float(z * norm.pdf(z) * np.hypot(moved, self.pool_variance_error))
+        shift = self.n_events / self.n_effective
+        return float(z * norm.pdf(z) * np.hypot(shift, self.pool_variance_error))
 
     def __add__(self, other: ToyEnsemble) -> ToyEnsemble:
         """Join toys of the same model, truth and pool: the next of this seed, or of other seeds.
@@ -291,8 +288,8 @@ class ToyEnsemble:
         if disjoint.any() and (len(set(seeds)) > 1 or not disjoint.all()):
             msg = (
                 f"cannot join toys {self._label} and {other._label}: disjoint toys share no event, "
-                "but those of another seed are drawn from the same events; throw more of one seed "
-                "(start=)"
+                "but those of another seed are drawn from the same events; generate more of one "
+                "seed (start=)"
             )
             raise SampleError(msg)
         if not same or len(set(seeds)) < len(seeds):
@@ -368,17 +365,19 @@ def pool_influence(
     Returns
     -------
     PoolInfluence or None
-        None where surfaces have no slope (``kind="points"``, or events that say nothing).
+        None if surfaces have no slope (``kind="points"``, or events that do not depend on θ).
 
     Examples
     --------
     >>> x = np.random.default_rng(1).normal(size=(20_000, 1))
     >>> grid = np.linspace(-1, 1, 5)
     >>> table = grid * x - grid**2 / 2
-    >>> found = pool_influence(Interpolation(grid, "spline"), table, np.ones(20_000), np.zeros(1))
-    >>> round(found.variance_error * 100, 1)  # sqrt(2 / 20 000)
+    >>> influence = pool_influence(
+    ...     Interpolation(grid, "spline"), table, np.ones(20_000), np.zeros(1)
+    ... )
+    >>> round(influence.variance_error * 100, 1)  # sqrt(2 / 20 000)
     1.0
-    >>> round(1 / float((found.shift**2).sum()) / 20_000, 1)
+    >>> round(1 / float((influence.shift**2).sum()) / 20_000, 1)
     1.0
     """
     if isinstance(interpolation, Interpolation) and interpolation.kind == "points":
@@ -387,33 +386,35 @@ def pool_influence(
     influence = np.sign(weights)[:, None] * (table @ slope)
     share = np.abs(weights) / np.abs(weights).sum()
     centred = influence - _mean(share, influence)
-    own = _mean(share, centred**2)
+    of_one_event = _mean(share, centred**2)
     if log_rate is None:
         influence = centred
     else:
         influence += log_rate @ slope
     square = influence**2
     variance = _mean(share, square)
-    if not (np.all(own > 0) and np.all(variance > 0)):
+    if not (np.all(of_one_event > 0) and np.all(variance > 0)):
         return None
     spread = share[:, None] * (square / variance - 1)
     # In units of the spread of θ̂, which for a fluctuating number is that of y itself.
     shift = share[:, None] * centred / np.sqrt(variance)
     return PoolInfluence(
-        _grouped(shift), _grouped(spread), float(np.sqrt(np.sum(spread**2, axis=0)).max())
+        shift=_group_sums(shift),
+        spread=_group_sums(spread),
+        variance_error=float(np.sqrt(np.sum(spread**2, axis=0)).max()),
     )
 
 
-def _grouped(values: FloatArray) -> FloatArray:
-    """Sums of the values of the groups, (GROUPS, n_parameters)."""
-    whole = len(values) // GROUPS * GROUPS
-    sums = values[:whole].reshape(-1, GROUPS, values.shape[1]).sum(axis=0)
-    sums[: len(values) - whole] += values[whole:]
-    grouped: FloatArray = sums
-    return grouped
+def _group_sums(values: FloatArray) -> FloatArray:
+    """Sums of the values of each group of events, (GROUPS, n_parameters)."""
+    stop = len(values) // GROUPS * GROUPS
+    sums: FloatArray = values[:stop].reshape(-1, GROUPS, values.shape[1]).sum(axis=0)
+    sums[: len(values) - stop] += values[stop:]
+    return sums
 
 
 def _mean(share: FloatArray, values: FloatArray) -> FloatArray:
+    """Mean over events of values (n_events, n_parameters), with weights `share`."""
     # Not by BLAS: its threads wait for each other longer than these sums take, at every truth.
     mean: FloatArray = np.sum(share[:, None] * values, axis=0)
     return mean
@@ -444,7 +445,7 @@ def _slope(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> Fl
 
 
 def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
-    """Raise if toys are of events that their model was trained on.
+    """Raise if toys were drawn from the training events of their model.
 
     Raises
     ------
@@ -461,8 +462,8 @@ def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
     for e in ensembles:
         if e.seen:
             msg = (
-                f"the toys of {e.model} at {format_point(e.point)} are of events that it was "
-                "trained on, and say nothing of data: throw them from other events"
+                f"the toys of {e.model} at {format_point(e.point)} were drawn from its training "
+                "events; generate toys from independent events"
             )
             raise CalibrationError(msg)
 
@@ -481,7 +482,7 @@ def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
         If they are not, or if there are none.
     """
     if not ensembles:
-        msg = "there are no toys; throw some at several true points with Toys.scan"
+        msg = "there are no toys; generate some at several true points with Toys.scan"
         raise CalibrationError(msg)
     kinds = {(e.tag, tuple(e.point), e.poisson, e.extended) for e in ensembles}
     sizes = {e.n_events for e in ensembles}

@@ -2,9 +2,9 @@
 
 Events that know their weight as a polynomial in the parameters serve every θ: all samples together
 are one mixture, and reweighting the mixture to θ uses each event wherever it was generated
-(multiple importance sampling with the balance heuristic; Veach and Guibas, SIGGRAPH 95).  What a
-pool is good for at θ is its effective number of events, and whether two pools share events their
-sketches tell.
+(multiple importance sampling with the balance heuristic; Veach and Guibas, SIGGRAPH 95).  The
+effective number of events says how precise a pool is at θ; fingerprints tell whether two pools
+share events.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class PointPool(NamedTuple):
     n_effective
         (Σ|w|)²/Σw²: events of one weight that a mean over the pool would fluctuate as much with.
     pool_id
-        Sketch of the events; see :func:`milinfer.samples.fingerprints.sketch`.
+        Fingerprint of the events; see :func:`milinfer.samples.fingerprints.sketch`.
     """
 
     samples: tuple[Sample, ...]
@@ -68,13 +68,13 @@ class PointPool(NamedTuple):
     pool_id: str
 
     def take(self, rows: IntArray, point: Point) -> Sample:
-        """Events as a dataset: weights ±1, and what all of the samples know about each event."""
+        """Events as a dataset: weights ±1, and those reweights that all samples have."""
         signs = np.sign(self.weights[rows])
         if len(self.samples) == 1:
             return replace(self.samples[0].take(rows), weights=signs)
         first, *others = self.samples
         # Weights at other points go by name, and a name may mean different points in two samples.
-        known = {
+        common = {
             name
             for name in first.reweights
             if all(
@@ -92,9 +92,9 @@ class PointPool(NamedTuple):
             reweights={
                 name: np.concatenate([s.reweights[name] for s in self.samples])[rows]
                 for name in first.reweights
-                if name in known
+                if name in common
             },
-            reweight_points={k: p for k, p in first.reweight_points.items() if k in known},
+            reweight_points={k: p for k, p in first.reweight_points.items() if k in common},
             provenance={"samples": [s.label for s in self.samples]},
         )
 
@@ -105,7 +105,8 @@ class PointPool(NamedTuple):
         ------
         SampleError
             If events have negative weights: the share of a process among the events drawn would
-            not be its share of the expectation.  If a process has no events, or none of weight.
+            not be its share of the expectation.  Also if a process has no events of positive
+            weight.
         """
         if not backgrounds:
             return self

@@ -1,9 +1,8 @@
 """Pseudo-experiments ("toys") from cached per-event log-likelihood ratios.
 
-A model sees each event of the pool once.  A toy is then a draw of events and the sum of their
-ratios: no network, no features, no files.  All models are run on the same draws.
-
-Toys as sums over cached tables: all that is done for each toy, wherever it is done.
+A model is evaluated once for each event of the pool (:class:`Tables`).  A toy is then a draw of
+events and the sum of their ratios: no network, no features, no files.  All models are run on the
+same draws, by :func:`throw`, which is also what threads and workers of a cluster run.
 """
 
 from __future__ import annotations
@@ -44,19 +43,19 @@ __all__ = ["SegmentSums", "Tables", "Thrown", "Toys", "throw"]
 
 @dataclass(frozen=True, eq=False)
 class Toys:
-    r"""Throws pseudo-experiments from pools of simulated events.
+    r"""Generates pseudo-experiments from pools of simulated events.
 
-    Toys of one seed are an infinite sequence: number 120 is the same toy whether one run throws it
-    or another, and however many threads or workers of a cluster throw it.
+    Toys of one seed are an infinite sequence: number 120 is the same toy in every run, however many
+    threads or workers of a cluster generate it.
 
     Parameters
     ----------
     pool
-        One sample for each true value at which toys are wanted, or an
+        One sample for each true value of the toys, or an
         :class:`~milinfer.toys.pool.EventPool` with a degree, which serves any true value.  Use
         events that neither trained the model nor (for an evaluation) calibrated it.
     n_events
-        Signal events in a toy; None where `rate` says how many.
+        Signal events in a toy; None if `rate` gives their number.
     seed
         The same seed gives the same toys.
     poisson
@@ -77,8 +76,7 @@ class Toys:
     Raises
     ------
     ConfigurationError
-        If both or neither of `n_events` and `rate` say how many events a toy has, or a number is
-        not positive.
+        If both or neither of `n_events` and `rate` are given, or a number is not positive.
     SampleError
         If a background has other features than the pool.
     ParameterError
@@ -101,10 +99,14 @@ class Toys:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "background", tuple(self.background))
+        self._validate()
+
+    def _validate(self) -> None:
+        """Raise unless numbers of events, backgrounds and rate go with the pool."""
         if (self.n_events is None) == (self.rate is None):
             msg = (
-                "give n_events, the number of signal events in a toy, or rate=, which says how "
-                "many: one of the two"
+                "give n_events, the number of signal events in a toy, or rate=, their expected "
+                "number: one of the two"
             )
             raise ConfigurationError(msg)
         if self.n_events is not None and not self.n_events > 0:
@@ -115,7 +117,7 @@ class Toys:
             if not (np.isfinite(expected) and expected > 0):
                 msg = (
                     f"{sample.label}: n_expected must be positive, not {expected:g}; leave out a "
-                    "background that is not there"
+                    "background without events"
                 )
                 raise ConfigurationError(msg)
             if sample.feature_names != samples.feature_names:
@@ -147,26 +149,26 @@ class Toys:
         client: Client | None = None,
         on_toys: Callable[[int], None] | None = None,
     ) -> dict[str, ToyEnsemble]:
-        """Throw toys at one true value and evaluate all models on them.
+        """Generate toys at one true value and evaluate all models on them.
 
         Parameters
         ----------
         models
-            With the same parameters.
+            Models of the same parameters, with different names.
         truth
-            True parameter point, or the value of the one parameter; the pool must be able to serve
+            True parameter point, or the value of the one parameter; the pool must have events for
             it.
         n_toys
             Number of toys.
         start
-            Number of the first of them in the sequence of the seed: a run of 100 and another from
-            100 on make one of 200.
+            Number of the first toy in the sequence of the seed: runs of 100 toys from 0 and from
+            100 join to one of 200.
         workers
             Threads; the toys do not depend on it.  Models of bags run in one.
         client
-            Of a dask cluster, whose workers throw the toys instead; they are the same, to the bit.
-            Models see the events here; what they made of each event is sent once.  Models of bags
-            and of whole datasets are sent too, and must be ones that can be pickled.
+            Client of a dask cluster, whose workers generate the toys instead, identical to the bit.
+            Models are evaluated here, and their output for each event is sent once.  Models of bags
+            and of whole datasets are sent too, and must be picklable.
         on_toys
             Called with the number of toys done since the last call.
 
@@ -175,10 +177,10 @@ class Toys:
         dict
             One :class:`ToyEnsemble` for each model, by name.
         """
-        found = self.scan(
+        by_model = self.scan(
             models, [truth], n_toys, start=start, workers=workers, client=client, on_toys=on_toys
         )
-        return {name: ensembles[0] for name, ensembles in found.items()}
+        return {name: ensembles[0] for name, ensembles in by_model.items()}
 
     def scan(
         self,
@@ -191,7 +193,7 @@ class Toys:
         client: Client | None = None,
         on_toys: Callable[[int], None] | None = None,
     ) -> dict[str, list[ToyEnsemble]]:
-        """Throw toys at several true values; models see events that these share only once.
+        """Generate toys at several true values; events that these share are evaluated once.
 
         Parameters
         ----------
@@ -208,15 +210,19 @@ class Toys:
         Raises
         ------
         SampleError
-            If the models do not belong together, or the pool cannot serve the toys.
+            If the models have different parameters or the same name, or the pool has no events for
+            the toys.
+        ModelError
+            If an object is not a model; see :func:`milinfer.likelihood.models.as_model`.
         ConfigurationError
-            If numbers are not positive, or `client` is none, or a model cannot be sent to it.
+            If numbers are not positive, `client` is not a dask client, or a model cannot be sent to
+            it.
 
         Warns
         -----
         MilinferWarning
-            If events have negative weights: toys of them fluctuate more than data, which have none,
-            and intervals that are calibrated with them are too wide.
+            If events have negative weights: their toys fluctuate more than data, and intervals
+            that are calibrated with them are too wide.
 
         Examples
         --------
@@ -237,7 +243,7 @@ class Toys:
         parameters = sources[0].parameters
         whole_streams = any(m.scores_bags for m in sources)
         tables = Tables(sources)
-        found: dict[str, list[ToyEnsemble]] = {m.name: [] for m in sources}
+        ensembles: dict[str, list[ToyEnsemble]] = {m.name: [] for m in sources}
         for truth in truths:
             point = dict(truth) if isinstance(truth, Mapping) else {only(parameters): float(truth)}
             draws = self._draws(point, start + n_toys)
@@ -252,28 +258,30 @@ class Toys:
                 whole_streams=whole_streams,
                 on_toys=on_toys,
             )
-            for model, table, surfaces in zip(sources, rows, values, strict=True):
-                continuation, whole, log_rate = self._with_rate(model, surfaces, counts)
-                found[model.name].append(
+            for model, table, shape in zip(sources, rows, values, strict=True):
+                continuation, surfaces, log_rate = self._with_rate(model, shape, counts)
+                variance_error, influence = self._influence(model, table, draws, log_rate)
+                ensembles[model.name].append(
                     ToyEnsemble(
-                        model_tag(model),
-                        draws.point,
-                        continuation,
-                        whole,
-                        draws.mean,
-                        draws.poisson,
-                        len(draws.pool.weights),
-                        draws.pool.pool_id,
-                        self.seed,
-                        start,
-                        counts,
-                        np.inf if self.disjoint else draws.pool.n_effective,
-                        self.rate is not None,
-                        *self._influence(model, table, draws, log_rate),
+                        tag=model_tag(model),
+                        point=draws.point,
+                        interpolation=continuation,
+                        values=surfaces,
+                        n_events=draws.mean,
+                        poisson=draws.poisson,
+                        pool_events=len(draws.pool.weights),
+                        pool_id=draws.pool.pool_id,
+                        seed=self.seed,
+                        start=start,
+                        counts=counts,
+                        n_effective=np.inf if self.disjoint else draws.pool.n_effective,
+                        extended=self.rate is not None,
+                        pool_variance_error=variance_error,
+                        pool_influence=influence,
                         seen=has_seen(model, draws.pool.pool_id),
                     )
                 )
-        return found
+        return ensembles
 
     def dataset(self, truth: Mapping[str, float], toy: int = 0) -> Sample:
         """The events of one toy, as a dataset (weights ±1)."""
@@ -284,6 +292,7 @@ class Toys:
         return draws.pool.take(rows, draws.point)
 
     def _require(self, models: Sequence[Model], n_toys: int, start: int) -> None:
+        """Raise unless the models can run on the same toys, and there are toys."""
         parameters = models[0].parameters
         if any(m.parameters != parameters for m in models):
             msg = f"models of different parameters: {[(m.name, m.parameters) for m in models]}"
@@ -301,7 +310,7 @@ class Toys:
     def _draws(self, truth: Point, stop: int) -> Draws:
         pool = self._pool
         names = pool.samples.parameters
-        # The pool refuses other parameters; the draw must not depend on their order.
+        # Other parameters are refused by the pool.  The draw must not depend on their order.
         point = {k: float(truth[k]) for k in names} if set(truth) == set(names) else dict(truth)
         signal = pool.at(point)
         n_signal = float(self.n_events) if self.n_events is not None else self._nu(point)
@@ -338,21 +347,21 @@ class Toys:
         nu = self.rate.value(fine.grid) + fixed
         values = resampled(model.interpolation, surfaces, fine)
         values += nu0 - nu + counts[:, None] * np.log(nu / nu0)
-        own: FloatArray = np.log((self.rate.value(model.interpolation.grid) + fixed) / nu0)
-        return fine, values, own
+        log_rate: FloatArray = np.log((self.rate.value(model.interpolation.grid) + fixed) / nu0)
+        return fine, values, log_rate
 
     def _influence(
         self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
     ) -> tuple[float, PoolInfluence | None]:
-        """Error of Var(θ̂) from the finite pool, and what each part of the pool does to toys."""
+        """Error of Var(θ̂) from the finite pool, and the influence of each part of the pool."""
         if model.scores_bags or model.has_rate:
             return float("nan"), None
         if self.disjoint:
             return 0.0, None
         ratios = model.event_ratios(table)
         point = np.array([draws.point[name] for name in model.parameters])
-        found = pool_influence(model.interpolation, ratios, draws.pool.weights, point, log_rate)
-        return (float("nan"), None) if found is None else (found.variance_error, found)
+        influence = pool_influence(model.interpolation, ratios, draws.pool.weights, point, log_rate)
+        return (float("nan"), None) if influence is None else (influence.variance_error, influence)
 
 
 def _warn_of_signs(draws: Draws) -> None:
@@ -429,7 +438,7 @@ def _table(model: Model, sample: Sample) -> Table:
 
 
 class _Part(NamedTuple):
-    """Toys of a stream, from the first to that before the last."""
+    """Toys number `first` to `last` − 1 of a stream."""
 
     stream: int
     first: int
@@ -437,7 +446,7 @@ class _Part(NamedTuple):
 
 
 def _parts(toys: range) -> list[_Part]:
-    """What streams have of the toys."""
+    """Split toys by stream."""
     return [
         _Part(k, max(toys.start - k * STREAM, 0), min(toys.stop - k * STREAM, STREAM))
         for k in range(toys.start // STREAM, -(-toys.stop // STREAM))
