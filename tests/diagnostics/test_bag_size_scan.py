@@ -299,3 +299,14 @@ def test_a_real_scan_stays_below_the_exact_bound():
         scan_bag_sizes(
             estimator, train, Toys(pool, 500, seed=3), sizes=[5], truth=0.0, neighbours=[], n_toys=9
         )
+    for sizes, words in (([], "at least one"), ([5, 5], "all different"), ([0, 5], "one event")):
+        with pytest.raises(ConfigurationError, match=words):
+            scan_bag_sizes(
+                estimator,
+                train,
+                Toys(pool, 500, seed=3),
+                sizes=sizes,
+                truth=0.0,
+                neighbours=[0.2],
+                n_toys=9,
+            )

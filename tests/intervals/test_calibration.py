@@ -385,5 +385,5 @@ def test_a_rate_without_the_backgrounds_of_the_toys_is_an_error():
 def test_a_pool_smaller_than_its_toys_is_warned_of():
     small = gaussian_samples(TRUTHS, 300, 5)
     toys = Toys(small, N_EVENTS, seed=1).scan([GaussianMean()], TRUTHS, 300)["gaussian"]
-    with pytest.warns(MilinferWarning, match=r"100 events from a pool that counts as 300:"):
+    with pytest.warns(MilinferWarning, match=r"100 events from a pool of effectively 300:"):
         calibrate(toys)

@@ -41,6 +41,15 @@ def run(truth=0.2, n_toys=200, pool=POOL, **options):
     )["gaussian"]
 
 
+def test_another_truth_keeps_the_surfaces_and_their_maxima():
+    toys = run(0.2, 50)
+    moved = toys.with_truth({"mu": 0.3})
+    assert (moved.truth, toys.truth) == (0.3, 0.2)
+    assert moved.extremum is toys.extremum
+    assert moved.values is toys.values
+    assert moved.tag == toys.tag
+
+
 def test_the_same_seed_gives_the_same_toys():
     np.testing.assert_array_equal(run().values, run().values)
     assert not np.array_equal(run(seed=2).values, run().values)

@@ -263,8 +263,11 @@ def scan_bag_sizes(
     milinfer.exceptions.ConfigurationError: bag sizes [10, 10]: give at least one, all different
     """
     ordered = sorted(int(n) for n in sizes)
-    if len(set(ordered)) < len(ordered) or not ordered or ordered[0] < 1:
-        msg = f"bag sizes {list(sizes)}: give at least one, all different, of 1 or more events"
+    if not ordered or len(set(ordered)) < len(ordered):
+        msg = f"bag sizes {list(sizes)}: give at least one, all different"
+        raise ConfigurationError(msg)
+    if ordered[0] < 1:
+        msg = f"bag sizes {list(sizes)}: a bag has one event or more"
         raise ConfigurationError(msg)
     neighbour_values = sorted({float(t) for t in neighbours} - {float(truth)})
     if not neighbour_values or repeats < 1:

@@ -204,7 +204,7 @@ def auc_difference(first: Scores, second: Scores, weights: Weights = None) -> Es
     >>> 0.01 < difference.value < 0.03, difference.error < 0.6 * roc_curve(one, zero).auc_error
     (True, True)
     """
-    pairs, (w1, w0) = _paired(first, second, weights)
+    pairs, (w1, w0) = _paired_scores(first, second, weights)
     (below, above), (other_below, other_above) = (_placements(s, w1, b, w0) for s, b in pairs)
     value, error = weighted_mean(below - other_below, w1)
     _, rest = weighted_mean(above - other_above, w0)
@@ -272,7 +272,7 @@ def false_positive_difference(
     >>> round(false_positive_difference((np.sqrt(x), x), (x, x)).value, 3)
     -0.207
     """
-    pairs, both = _paired(first, second, weights)
+    pairs, both = _paired_scores(first, second, weights)
     (one, rate), (two, other) = (_rate_parts(pair, true_positive, both) for pair in pairs)
     errors = (weighted_mean(a - b, w)[1] for (a, w), (b, _) in zip(one, two, strict=True))
     return Estimate(rate - other, float(np.hypot(*errors)))
@@ -346,7 +346,7 @@ def _fraction_below(values: FloatArray, others: FloatArray, weights: FloatArray)
     return mean
 
 
-def _paired(
+def _paired_scores(
     first: Scores, second: Scores, weights: Weights
 ) -> tuple[list[tuple[FloatArray, FloatArray]], tuple[FloatArray, FloatArray]]:
     """Checked scores by both classifiers, and their common weights."""

@@ -239,7 +239,7 @@ class Belt:
             raise CalibrationError(msg) from error
 
     def _require_consistent(self) -> None:
-        """Raise ``ValueError`` unless arrays have the sizes that belong together."""
+        """Raise ``ValueError`` unless the sizes of arrays agree."""
         n, p, n_cl = len(self.points), len(self.parameters), len(self.cl)
         require_shapes(
             {
