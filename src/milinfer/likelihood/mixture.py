@@ -438,7 +438,7 @@ def _validate_signal(model: Model, rate: Rate | float, reference: ArrayLike | No
         raise ModelError(msg)
     require_linear(model.interpolation, model.name)
     if reference is None:
-        msg = f"{model.name} does not say what its θ0 is; pass reference="
+        msg = f"{model.name} does not say what its θ0 is; give reference="
         raise ParameterError(msg)
     if isinstance(rate, Rate) and rate.basis.parameters != model.parameters:
         msg = f"the rate is a function of {rate.basis.parameters}, {model.name} of "
