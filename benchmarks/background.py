@@ -1,6 +1,6 @@
 """What a background does to an unbinned fit: ignored, or profiled by an exact or learned ratio.
 
-python benchmarks/background.py [--toys 2000]
+python benchmarks/background.py [--toys 2000] [--quick]
 
 160 signal events at μ = 0 from N(μ, 1), whose yield depends on μ, and 40 background events from
 N(2, 1.5), known to 20 %.  The last line on standard output is one line of JSON: for each treatment
@@ -13,8 +13,10 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
+from quick_size import parse
 from scipy.stats import norm
 
 import milinfer as mil
@@ -25,6 +27,7 @@ from milinfer.utils.polynomials import PolynomialBasis
 MODEL = gaussian.MeanModel()
 SIGNAL, BACKGROUND, WIDTH = 160.0, 40.0, 0.2
 TRUTHS = (0.0, -0.2, 0.2)
+QUICK = {"toys": 100, "train": 5000, "pool": 20_000}
 
 
 def exact(sample: mil.Sample) -> np.ndarray:
@@ -53,12 +56,12 @@ class Ignored:
     event_llr = staticmethod(MODEL.event_llr)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--toys", type=int, default=2000)
     parser.add_argument("--train", type=int, default=50_000, help="events of signal, of background")
     parser.add_argument("--pool", type=int, default=400_000)
-    options = parser.parse_args()
+    options = parse(parser, QUICK, arguments)
     seconds = {}
     ratios: dict[str, object] = {"exact": exact}
     signal, other = gaussian.generate(options.train, 0.0, seed=1), background(options.train, 2)

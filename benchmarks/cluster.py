@@ -1,6 +1,9 @@
-"""Shortest times of toys and trainings: in this process, in threads, on two dask workers.
+"""Shortest times of toys and trainings: in this process, in threads, on dask workers.
 
-python benchmarks/cluster.py
+python benchmarks/cluster.py [--quick]
+
+The last line on standard output is one line of JSON.  With --quick the worker is a thread of this
+process, which need not import TensorFlow again.
 """
 
 from __future__ import annotations
@@ -9,9 +12,11 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from distributed import Client, LocalCluster
+from quick_size import parse, small
 
 import milinfer as mil
 from milinfer.datasets import quadratic
@@ -19,43 +24,51 @@ from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.likelihood.oracle import Oracle
 from milinfer.utils.parallel import Workers
 
-
-def nothing(item: int) -> int:
-    return item
+QUICK = {"repeats": 1, "toys": 200, "pool": 5_000, "train": 200, "workers": 1}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--toys", type=int, default=10_000)
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    samples = quadratic.samples(100_000, [{"c1": -0.5}, {"c1": 0.5}], seed=1)
+    parser.add_argument("--pool", type=int, default=100_000, help="events of each sample for toys")
+    parser.add_argument("--train", type=int, default=5_000, help="training events a point")
+    parser.add_argument("--workers", type=int, default=2, help="of dask; 1 is a thread")
+    options = parse(parser, QUICK, arguments)
+    samples = quadratic.samples(options.pool, [{"c1": -0.5}, {"c1": 0.5}], seed=1)
     oracle = Oracle.from_sample(samples[0], "c1", [0.1 * k for k in range(-10, 11)], degree=2)
     pool = mil.EventPool(samples, degree=2)
     toys = mil.Toys(pool, n_events=1000, seed=2)
-    train = quadratic.samples(5_000, [{"c1": 0.25 * k} for k in range(-4, 5)], seed=3)
+    train = quadratic.samples(options.train, [{"c1": 0.25 * k} for k in range(-4, 5)], seed=3)
     quick = TrainingConfig(epochs=10)
-    bags = mil.BagLikelihood(pooling="attention", seed=1, training=quick).fit(train)
-    two = mil.BagLikelihood(ensemble=2, seed=1, training=quick)
+    one = mil.BagLikelihood(pooling="attention", seed=1, training=quick)
+    bags = small(one, options.quick).fit(train)
+    two = small(mil.BagLikelihood(ensemble=2, seed=1, training=quick), options.quick)
     seconds: dict[str, float] = {}
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        LocalCluster(
+            n_workers=options.workers,
+            threads_per_worker=1,
+            processes=options.workers > 1,
+            dashboard_address=":0",
+        ) as cluster,
         Client(cluster) as client,
     ):
-        n_bags = given.toys // 20
+        n_bags = options.toys // 20
+        on = f"{options.workers} workers"
         # In turns, so that the load of the machine is that of all.
         jobs = {
-            "one task": lambda: list(Workers(client=client).map(nothing, [0])),
-            "toys, here": lambda: toys.run([oracle], 0.1, given.toys),
-            "toys, 2 threads": lambda: toys.run([oracle], 0.1, given.toys, workers=2),
-            "toys, 2 workers": lambda: toys.run([oracle], 0.1, given.toys, client=client),
+            "one task": lambda: list(Workers(client=client).map(int, [0])),
+            "toys, here": lambda: toys.run([oracle], 0.1, options.toys),
+            "toys, 2 threads": lambda: toys.run([oracle], 0.1, options.toys, workers=2),
+            f"toys, {on}": lambda: toys.run([oracle], 0.1, options.toys, client=client),
             "toys of bags, here": lambda: toys.run([bags], 0.1, n_bags),
-            "toys of bags, 2 workers": lambda: toys.run([bags], 0.1, n_bags, client=client),
+            f"toys of bags, {on}": lambda: toys.run([bags], 0.1, n_bags, client=client),
             "ensemble of 2, here": lambda: two.fit(train),
-            "ensemble of 2, 2 workers": lambda: two.fit(train, client=client),
+            f"ensemble of 2, {on}": lambda: two.fit(train, client=client),
         }
-        for _ in range(given.repeats):
+        for _ in range(options.repeats):
             for name, job in jobs.items():
                 start = time.perf_counter()
                 job()
@@ -63,9 +76,10 @@ def main() -> None:
                 seconds[name] = min(took, seconds.get(name, took))
     for name, shortest in seconds.items():
         print(f"{name:<28} {shortest:8.3f} s")
-    if given.json is not None:
-        figures = {"toys": given.toys, "cores": os.cpu_count(), "seconds": seconds}
-        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    figures = {"toys": options.toys, "cores": os.cpu_count(), "seconds": seconds}
+    print(json.dumps(figures))
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

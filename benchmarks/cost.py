@@ -14,11 +14,12 @@ import argparse
 import json
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from iminuit import Minuit
+from quick_size import parse, small
 
 import milinfer as mil
 from milinfer.datasets import quadratic
@@ -28,16 +29,17 @@ from milinfer.likelihood.oracle import reweight_coefficients
 
 POINTS = [{"c1": float(v)} for v in np.linspace(-1, 1, 9)]
 THETA = np.linspace(-0.3, 0.3, 61)
+QUICK = {"train": 3000, "many": 20_000, "toys": 100, "seconds": 0.002}
 
 
-def microseconds(call: Callable[[], Any], seconds: float = 0.2) -> float:
+def microseconds(call: Callable[[], Any], seconds: float) -> float:
     """Best of five means."""
     timer = timeit.Timer(call)
     number = max(1, int(seconds / timer.timeit(1)))
     return min(timer.repeat(5, number)) / number * 1e6
 
 
-def measure(cost: Any) -> dict[str, float]:
+def measure(cost: Any, seconds: float) -> dict[str, float]:
     t = timeit.default_timer()
     cost(0.05)
     first = timeit.default_timer() - t
@@ -50,11 +52,11 @@ def measure(cost: Any) -> dict[str, float]:
     fresh = timeit.default_timer() - t
     assert m.valid, m
     return {
-        "call_us": microseconds(lambda: cost(0.0512)),
-        "grad_us": microseconds(lambda: cost.grad(0.0512)),
+        "call_us": microseconds(lambda: cost(0.0512), seconds),
+        "grad_us": microseconds(lambda: cost.grad(0.0512), seconds),
         "first_call_ms": first * 1e3,
         "first_migrad_minos_ms": fresh * 1e3,
-        "migrad_minos_ms": microseconds(fit) / 1e3,
+        "migrad_minos_ms": microseconds(fit, seconds) / 1e3,
     }
 
 
@@ -70,15 +72,19 @@ class Plain:
         return float(-2 * np.sum(at - np.log(self._events[:, 0]) + np.log(self._total[0])))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="100 000 events for a million")
-    args = parser.parse_args()
+    parser.add_argument("--train", type=int, default=10_000, help="training events a point")
+    parser.add_argument("--many", type=int, default=1_000_000, help="events of the large dataset")
+    parser.add_argument("--toys", type=int, default=500, help="for each truth, to calibrate")
+    parser.add_argument("--seconds", type=float, default=0.2, help="of each timing")
+    args = parse(parser, QUICK, arguments)
     start = time.perf_counter()
-    samples = quadratic.samples(10_000, POINTS, seed=1)
-    pool = mil.EventPool(samples, degree=2)
+    samples = quadratic.samples(args.train, POINTS, seed=1)
+    # Events of their own: toys of training events calibrate nothing, and are no data.
+    pool = mil.EventPool(quadratic.samples(args.train, POINTS, seed=5), degree=2)
     oracle = mil.Oracle.from_sample(samples[4], "c1", np.linspace(-1, 1, 41), degree=2)
-    small = {
+    steps = {
         "network": NetworkConfig((32, 32)),
         "training": TrainingConfig(epochs=20, batch_events=5000),
     }
@@ -86,33 +92,33 @@ def main() -> None:
         "network": NetworkConfig((32, 32), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
         "training": TrainingConfig(5, 2048, 2e-3, 2e-5, schedule="cosine"),
     }
-    models = {
-        "oracle": oracle,
+    models: dict[str, Any] = {"oracle": oracle}
+    networks = {
         "polynomial": mil.BagLikelihood(
             head="polynomial", labels="joint", order=1, seed=1, **smooth
-        ).fit(samples),
-        "multiclass": mil.BagLikelihood(head="multiclass", bag_size=50, seed=1, **small).fit(
-            samples
         ),
+        "multiclass": mil.BagLikelihood(head="multiclass", bag_size=50, seed=1, **steps),
     }
+    for name, network in networks.items():
+        models[name] = small(network, args.quick).fit(samples)
     data = mil.Toys(pool, n_events=1000, seed=2).dataset({"c1": 0.05}).as_data()
-    n_many = 100_000 if args.quick else 1_000_000
+    n_many = args.many
     many = mil.Toys(pool, n_events=n_many, seed=3).dataset({"c1": 0.05}).as_data()
     rate = mil.Rate.from_samples(samples, luminosity=1.0, degree=2)
     truths = [-0.2, -0.1, 0.0, 0.1, 0.2]
     rows: dict[str, Any] = {}
     for name, model in models.items():
         cost = dataset_cost(model, data, reference=0.0)
-        toys = mil.Toys(pool, n_events=1000, seed=4).scan([model], truths, 500)[model.name]
+        toys = mil.Toys(pool, n_events=1000, seed=4).scan([model], truths, args.toys)[model.name]
         rows[name] = {
-            "plain": measure(cost),
-            "with_rate": measure(dataset_cost(model, data, reference=0.0, rate=rate)),
-            "calibrated": measure(mil.calibrate(toys)(cost)),
+            "plain": measure(cost, args.seconds),
+            "with_rate": measure(dataset_cost(model, data, reference=0.0, rate=rate), args.seconds),
+            "calibrated": measure(mil.calibrate(toys)(cost), args.seconds),
         }
         t = time.perf_counter()
         cost = dataset_cost(model, many, reference=0.0)
         made = time.perf_counter() - t
-        rows[name]["many"] = {"n_events": n_many, "made_s": made, **measure(cost)}
+        rows[name]["many"] = {"n_events": n_many, "made_s": made, **measure(cost, args.seconds)}
     reference = Plain(data, oracle.total)
     exact = np.array([reference(t) for t in THETA])
     found = np.array([dataset_cost(oracle, data, reference=0.0)(t) for t in THETA])
@@ -127,9 +133,9 @@ def main() -> None:
                     rows[n][k]["first_migrad_minos_ms"] for n in rows for k in kinds
                 ),
                 "million_events_ms": max(rows[n]["many"]["call_us"] for n in rows) / 1e3,
-                "ratio_plain": microseconds(lambda: reference(0.0512))
+                "ratio_plain": microseconds(lambda: reference(0.0512), args.seconds)
                 / rows["oracle"]["plain"]["call_us"],
-                "ratio_plain_many": microseconds(lambda: many_reference(0.0512))
+                "ratio_plain_many": microseconds(lambda: many_reference(0.0512), args.seconds)
                 / rows["oracle"]["many"]["call_us"],
                 "error": float(np.abs(found - exact).max() / np.abs(exact).max()),
                 "rows": rows,

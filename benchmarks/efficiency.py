@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from quick_size import parse, small
 from vbf_samples import vbf_sample
 
 import milinfer as mil
@@ -38,6 +39,15 @@ from milinfer.toys.ensemble import ToyEnsemble
 
 GRID = tuple(float(v) + 0.0 for v in np.round(np.linspace(-1, 1, 21), 1))
 SIZES = (5_000, 20_000, 80_000)
+QUICK = {
+    "heads": ["polynomial-joint"],
+    "sizes": [500],
+    "toys": 100,
+    "pool": 2_000,
+    "members": 1,
+    "points": 5,
+    "workers": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -151,13 +161,16 @@ def _generate(job: tuple[float, int, int, bool]) -> tuple[mil.Sample, np.ndarray
     return sample, observable_coefficients(generated).coefficients if observable else None
 
 
-def hww(pool_events: int, largest: int) -> Problem:
+def hww(pool_events: int, largest: int, n_points: int, workers: int) -> Problem:
     wanted = [(v, pool_events, True) for v in (0.0, -0.2, 0.2)]
-    wanted += [(v, largest, False) for v in GRID]
+    wanted += [(v, largest, False) for v in GRID[:: (len(GRID) - 1) // (n_points - 1)]]
     seeds = np.random.SeedSequence(13).generate_state(len(wanted))
     jobs = [(v, n, int(s), o) for (v, n, o), s in zip(wanted, seeds, strict=True)]
-    with ProcessPoolExecutor(2) as pool:
-        made = list(pool.map(_generate, jobs))
+    if workers == 1:
+        made = [_generate(job) for job in jobs]
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            made = list(pool.map(_generate, jobs))
     train = mil.SampleSet(tuple(s for s, c in made if c is None))
     pools = mil.SampleSet(tuple(s for s, c in made if c is not None))
     observable = Observable({s.point["c_HW"]: c for s, c in made if c is not None})
@@ -182,9 +195,9 @@ SMOOTH = {
 }
 
 
-def heads(problem: Problem, n: int) -> dict[str, mil.BagLikelihood]:
+def heads(problem: Problem, n: int, members: int) -> dict[str, mil.BagLikelihood]:
     """Every head at n events a point; ensembles where training is short."""
-    members = 3 if n <= 20_000 else 1
+    members = members if n <= 20_000 else 1
     joint = mil.BagLikelihood(
         head="polynomial", labels="joint", order=problem.order, ensemble=members, seed=1
     )
@@ -252,24 +265,25 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="20 000 events a point only")
     parser.add_argument("--problems", nargs="+", default=["quadratic", "quadratic2", "vbf_hww"])
     parser.add_argument("--heads", nargs="+", help="default: all")
-    parser.add_argument("--sizes", nargs="+", type=int)
+    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--toys", type=int, default=2000)
     parser.add_argument("--pool", type=int, default=200_000)
     parser.add_argument("--table", metavar="FILE", help="print the table of a result, and stop")
-    options = parser.parse_args()
+    parser.add_argument("--members", type=int, default=3, help="networks, up to 20 000 events")
+    parser.add_argument("--points", type=int, default=len(GRID), help="of training, of vbf_hww")
+    parser.add_argument("--workers", type=int, default=2, help="processes that generate events")
+    options = parse(parser, QUICK, arguments)
     if options.table:
         print(table(json.loads(Path(options.table).read_text(encoding="utf-8"))["rows"]))
         return
-    sizes = options.sizes or ((20_000,) if options.quick else SIZES)
     rows = []
     for title in options.problems:
         problem = (
-            hww(options.pool, max(sizes))
+            hww(options.pool, max(options.sizes), options.points, options.workers)
             if title == "vbf_hww"
             else analytic(1 if title == "quadratic" else 2, options.pool)
         )
@@ -277,13 +291,13 @@ def main() -> None:
         reference = thrown[problem.best[0].name]
         exact = {k: v for k, v in thrown.items() if k != "score"}
         rows += [row(problem, k, 0, v, reference, 0.0) for k, v in exact.items()]
-        for n in sizes:
+        for n in options.sizes:
             train = problem.train(n)
-            for head, settings in heads(problem, n).items():
+            for head, settings in heads(problem, n, options.members).items():
                 if options.heads and head not in options.heads:
                     continue
                 start = time.perf_counter()
-                model = settings.fit(train)
+                model = small(settings, options.quick).fit(train)
                 seconds = time.perf_counter() - start
                 (ensembles,) = run(problem, [model], options.toys).values()
                 rows.append(row(problem, head, n, ensembles, reference, seconds))

@@ -1,12 +1,12 @@
 """Damage LHE files and configurations at random, for as long as wanted.
 
-    python benchmarks/fuzz.py --minutes 60 --seed 1
+    python benchmarks/fuzz.py --minutes 60 --seed 1 [--quick]
     python benchmarks/fuzz.py --engine atheris --reader lhe --minutes 60     # coverage-guided
 
 The damage and the checks are those of ``tests/bad_input/test_fuzz.py``: both ways of reading an LHE
 file must agree, no event may be missing, and nothing but milinfer's own errors may come out.  A
-file that breaks this is kept in ``--keep``, with its traceback.  ``--engine atheris`` needs the
-extra ``fuzz``.
+file that breaks this is kept in ``--keep``, with its traceback, and the exit status is 1.
+``--engine atheris`` needs the extra ``fuzz``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ import tempfile
 import time
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+from quick_size import parse
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+if str(ROOT / "tests") not in sys.path:
+    sys.path.insert(0, str(ROOT / "tests"))
+QUICK = {"minutes": 0.02}
 
 
 def readers():
@@ -36,14 +41,14 @@ def readers():
 
 def run_random(names: list[str], minutes: float, seed: int, keep: Path) -> dict[str, object]:
     """Random damage from seeds that count up from ``seed``."""
-    warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
     table = readers()
     figures = {
         n: {"runs": 0, "read": 0, "refused": 0, "findings": 0, "slowest_s": 0.0} for n in names
     }
     stop = time.monotonic() + 60 * minutes
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
         while time.monotonic() < stop:
             for name in names:
                 damage, check, file, _ = table[name]
@@ -87,7 +92,7 @@ def run_atheris(name: str, minutes: float, keep: Path) -> None:
     atheris.Fuzz()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
@@ -95,16 +100,17 @@ def main() -> None:
     parser.add_argument("--engine", choices=["random", "atheris"], default="random")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"))
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    names = ["lhe", "toml"] if given.reader == "both" else [given.reader]
-    if given.engine == "atheris":
-        run_atheris(names[0], given.minutes, given.keep)
+    options = parse(parser, QUICK, arguments)
+    names = ["lhe", "toml"] if options.reader == "both" else [options.reader]
+    if options.engine == "atheris":
+        run_atheris(names[0], options.minutes, options.keep)
         return
-    figures = run_random(names, given.minutes, given.seed, given.keep)
-    print(json.dumps(figures, indent=1))
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=1) + "\n")
-    sys.exit(1 if any(figures[n]["findings"] for n in names) else 0)
+    figures = run_random(names, options.minutes, options.seed, options.keep)
+    print(json.dumps(figures))
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if any(figures[n]["findings"] for n in names):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,25 @@
 """How far results of one seed differ between instruction sets of the processor.
 
-python benchmarks/instruction_sets.py
+python benchmarks/instruction_sets.py [--quick]
 
 Trains two heads for ten epochs in processes of their own, which differ in the vector instructions
 that numpy, oneDNN and XLA may use, and prints one JSON line: the largest difference of
 ln p(x|1)/p(x|0) over 1000 events, and the difference of the estimate, from the process without
-limits.
+limits.  With --quick that process is this one.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
+from quick_size import parse
 
-TRAIN = """
-import json
-import milinfer as mil
-from milinfer.datasets import gaussian
-from milinfer.learning.networks.configs import TrainingConfig
-
-samples = gaussian.samples(4_000, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1, n_features=4)
-data = gaussian.generate(1_000, 0.2, seed=8, n_features=4).as_data()
-found = {}
-for head in ("polynomial", "multiclass"):
-    model = mil.BagLikelihood(head=head, bag_size=10, seed=3, training=TrainingConfig(10))
-    model = model.fit(samples)
-    estimate = mil.minuit(model.cost(data)).migrad().values[0]
-    found[head] = [model.event_llr(data)[:, -1].tolist(), estimate]
-print(json.dumps(found))
-"""
 WITHOUT = "AVX512F AVX512CD AVX512_SKX"
 LIMITS = {
     "again": {},
@@ -44,28 +31,59 @@ LIMITS = {
     "XLA with AVX2": {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2"},
     "XLA with SSE4.2": {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2"},
 }
+# One process besides this one: most of its time is the import of TensorFlow.
+QUICK = {"events": 200, "epochs": 1, "heads": ["polynomial"], "limits": ["oneDNN off"]}
 
 
-def trained(limits: dict[str, str]) -> dict[str, tuple[np.ndarray, float]]:
+def train(events: int, epochs: int, heads: Sequence[str]) -> dict[str, tuple[list[float], float]]:
+    """Log-ratios and estimate of each head."""
+    import milinfer as mil
+    from milinfer.datasets import gaussian
+    from milinfer.training import TrainingConfig
+
+    samples = gaussian.samples(events, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1, n_features=4)
+    data = gaussian.generate(1_000, 0.2, seed=8, n_features=4).as_data()
+    results = {}
+    for head in heads:
+        model = mil.BagLikelihood(head=head, bag_size=10, seed=3, training=TrainingConfig(epochs))
+        model = model.fit(samples)
+        estimate = mil.minuit(model.cost(data)).migrad().values[0]
+        results[head] = (model.event_llr(data)[:, -1].tolist(), estimate)
+    return results
+
+
+def in_own_process(
+    limits: dict[str, str], settings: tuple[int, int, Sequence[str]]
+) -> dict[str, tuple[list[float], float]]:
     run = subprocess.run(
-        [sys.executable, "-c", TRAIN],
+        [sys.executable, __file__, "--train", json.dumps(settings)],
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **limits},
     )
-    found = json.loads(run.stdout.splitlines()[-1])
-    return {head: (np.array(llr), estimate) for head, (llr, estimate) in found.items()}
+    return json.loads(run.stdout.splitlines()[-1])
 
 
-def main() -> None:
-    plain = trained({})
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=4_000, help="training events a point")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--heads", nargs="+", default=["polynomial", "multiclass"])
+    parser.add_argument("--limits", nargs="+", choices=LIMITS, default=list(LIMITS))
+    parser.add_argument("--train", type=json.loads, help=argparse.SUPPRESS)
+    options = parse(parser, QUICK, arguments)
+    if options.train:
+        print(json.dumps(train(*options.train)))
+        return
+    settings = (options.events, options.epochs, options.heads)
+    plain = train(*settings) if options.quick else in_own_process({}, settings)
     out: dict[str, dict[str, dict[str, float]]] = {}
-    for name, limits in LIMITS.items():
-        other = trained(limits)
+    for name in options.limits:
+        other = in_own_process(LIMITS[name], settings)
         out[name] = {
             head: {
-                "log-ratio": float(np.abs(other[head][0] - llr).max()),
+                "log-ratio": float(np.abs(np.subtract(other[head][0], llr)).max()),
                 "estimate": abs(other[head][1] - estimate),
             }
             for head, (llr, estimate) in plain.items()

@@ -3,7 +3,7 @@
 * ``gaussian``: the mean of a Gaussian by a surface that is wrong by known factors;
 * ``vbf_hww``: c_HW by trained networks, the exact likelihood ratio (oracle) and a histogram.
 
-python benchmarks/interval_coverage.py [--problems gaussian vbf_hww] [--toys 2000] [--out DIR]
+python benchmarks/interval_coverage.py [--problems gaussian vbf_hww] [--out DIR] [--quick]
 
 Calibrations and belts come from one pool of events, coverage from another.  The last line on
 standard output is one line of JSON: for each problem, model, method, level and truth the coverage
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from quick_size import parse, small
 from vbf_samples import vbf_sample
 
 import milinfer as mil
@@ -39,6 +40,19 @@ CALIBRATE_AT = tuple(float(v) + 0.0 for v in np.round(np.linspace(-0.6, 0.6, 13)
 BELT_AT = tuple(float(v) + 0.0 for v in np.round(np.linspace(-0.6, 0.6, 41), 3))
 SMOOTH = Interpolation(np.linspace(-1, 1, 21), "polynomial", 4)
 EVALUATE_AT = tuple(float(v) + 0.0 for v in np.round(np.linspace(-0.4, 0.4, 9), 2))
+TRUTHS = (CALIBRATE_AT, BELT_AT, EVALUATE_AT)
+QUICK_TRUTHS = (CALIBRATE_AT[::3], BELT_AT[::5], EVALUATE_AT[::4])
+QUICK = {
+    "heads": ["polynomial-joint"],
+    "toys": 100,
+    "tuning_toys": 100,
+    "belt_toys": 100,
+    "pool": 20_000,
+    "train": 2000,
+    "points": 5,
+    "workers": 1,
+    "timed_toys": 1000,
+}
 
 
 @dataclass(frozen=True)
@@ -99,13 +113,17 @@ def _generate(job: tuple[float, int, int]) -> mil.Sample:
     return vbf_sample(vbf_hww.generate(n, {"c_HW": value}, seed=seed), value)
 
 
-def hww(pool_events: int, train_events: int, heads: Sequence[str]) -> Problem:
-    wanted = [(v, pool_events // len(POOL_POINTS)) for v in (*POOL_POINTS, *POOL_POINTS)]
-    wanted += [(v, train_events) for v in GRID]
+def hww(options: argparse.Namespace) -> Problem:
+    wanted = [(v, options.pool // len(POOL_POINTS)) for v in (*POOL_POINTS, *POOL_POINTS)]
+    step = (len(GRID) - 1) // (options.points - 1)
+    wanted += [(v, options.train) for v in GRID[::step]]
     seeds = np.random.SeedSequence(21).generate_state(len(wanted))
     jobs = [(v, n, int(s)) for (v, n), s in zip(wanted, seeds, strict=True)]
-    with ProcessPoolExecutor(2) as pool:
-        made = list(pool.map(_generate, jobs))
+    if options.workers == 1:
+        made = [_generate(job) for job in jobs]
+    else:
+        with ProcessPoolExecutor(options.workers) as pool:
+            made = list(pool.map(_generate, jobs))
     k = len(POOL_POINTS)
     tuning, evaluation = (EventPool(mil.SampleSet(tuple(made[i : i + k])), 4) for i in (0, k))
     train = mil.SampleSet(tuple(made[2 * k :]))
@@ -115,29 +133,31 @@ def hww(pool_events: int, train_events: int, heads: Sequence[str]) -> Problem:
         "multiclass": mil.BagLikelihood(bag_size=50, seed=1),
     }
     models: list[object] = []
-    for name in heads:
+    for name in options.heads:
         start = time.perf_counter()
-        models.append(estimators[name].fit(train))
+        models.append(small(estimators[name], options.quick).fit(train))
         print(f"{name}: trained in {time.perf_counter() - start:.0f} s", file=sys.stderr)
     fine = np.linspace(-1, 1, 81)
     templates = mil.Templates.from_samples(train, signed_angle, bins=20, degree=4)
     models.append(BinnedLLR("pyhf", templates, "c_HW", Interpolation(fine, "spline")))
     models.append(mil.Oracle.from_sample(train.at(c_HW=0.0), "c_HW", fine))
-    return Problem("vbf_hww", tuple(models), tuning, evaluation, 1000, tuple(heads))
+    return Problem("vbf_hww", tuple(models), tuning, evaluation, 1000, tuple(options.heads))
 
 
 def measure(
-    problem: Problem, n_toys: int, n_tuning: int, n_belt: int, workers: int, out: Path | None
+    problem: Problem, truths: Sequence[Sequence[float]], options: argparse.Namespace
 ) -> list[CoverageScan]:
     """Tune every method, then measure all of them."""
     tuning = mil.Toys(problem.tuning, problem.n_events, seed=31)
     evaluation = mil.Toys(problem.evaluation, problem.n_events, seed=32)
     learned = [m for m in problem.models if m.name in problem.learned]
-    calibration_toys = tuning.scan(learned, CALIBRATE_AT, n_tuning, workers=workers)
+    calibrate_at, belt_at, evaluate_at = truths
+    workers, out = options.workers, options.out
+    calibration_toys = tuning.scan(learned, calibrate_at, options.tuning_toys, workers=workers)
     belt_toys = mil.Toys(problem.tuning, problem.n_events, seed=33).scan(
-        learned, BELT_AT, n_belt, workers=workers
+        learned, belt_at, options.belt_toys, workers=workers
     )
-    toys = evaluation.scan(problem.models, EVALUATE_AT, n_toys, workers=workers)
+    toys = evaluation.scan(problem.models, evaluate_at, options.toys, workers=workers)
     scans = []
     for model in problem.models:
         methods: dict[str, object] = {"as it is": None}
@@ -163,16 +183,16 @@ def measure(
     return scans
 
 
-def speed(problem: Problem, workers: int) -> float:
+def speed(problem: Problem, n_toys: int, workers: int) -> float:
     """Seconds for 100 000 toys of 1000 events with estimates and test statistics."""
     toys = mil.Toys(problem.evaluation, 1000, seed=41)
     start = time.perf_counter()
-    ensemble = next(iter(toys.run([problem.models[0]], 0.0, 100_000, workers=workers).values()))
+    ensemble = next(iter(toys.run([problem.models[0]], 0.0, n_toys, workers=workers).values()))
     ensemble.test_statistic(0.0)
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) * 100_000 / n_toys
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", nargs="+", default=["gaussian", "vbf_hww"])
     parser.add_argument("--heads", nargs="+", default=["polynomial-joint", "multiclass"])
@@ -181,33 +201,23 @@ def main() -> None:
     parser.add_argument("--belt-toys", type=int, default=10_000, help="for each truth")
     parser.add_argument("--pool", type=int, default=500_000, help="events of a pool")
     parser.add_argument("--train", type=int, default=20_000, help="events a point")
+    parser.add_argument("--points", type=int, default=len(GRID), help="of training")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=None, help="directory for figures")
-    options = parser.parse_args()
+    parser.add_argument("--timed-toys", type=int, default=100_000, help="to measure the speed")
+    options = parse(parser, QUICK, arguments)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
     figures: dict[str, object] = {"rows": [], "toys_100k_s": {}, "seconds": {}}
     for name in options.problems:
         start = time.perf_counter()
-        problem = (
-            gaussian(options.pool // 10)
-            if name == "gaussian"
-            else hww(options.pool, options.train, options.heads)
-        )
+        problem = gaussian(options.pool // 10) if name == "gaussian" else hww(options)
         print(f"{name}: prepared in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-        scans = measure(
-            problem,
-            options.toys,
-            options.tuning_toys,
-            options.belt_toys,
-            options.workers,
-            options.out,
-        )
-        for scan in scans:
+        for scan in measure(problem, QUICK_TRUTHS if options.quick else TRUTHS, options):
             for row in scan.table_rows():
                 print(name, scan.rows[0].model, *row, sep="\t", file=sys.stderr)
             figures["rows"] += [{"problem": name, **r} for r in scan.to_dict()]
-        figures["toys_100k_s"][name] = speed(problem, options.workers)
+        figures["toys_100k_s"][name] = speed(problem, options.timed_toys, options.workers)
         figures["seconds"][name] = time.perf_counter() - start
     print(json.dumps(figures))
 

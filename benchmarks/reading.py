@@ -1,6 +1,6 @@
 """How fast events are read: LHE against pylhe on one core and on all, and features from ROOT.
 
-    python benchmarks/reading.py --events 20000 --out benchmarks/results/reading.json
+    python benchmarks/reading.py --events 20000 --out benchmarks/results/reading.json [--quick]
 
 The reference is pylhe's own parser, with all its numbers put into columns without detours; its
 ``to_awkward`` takes twice as long.  Each time is the best of a few, ours and pylhe's by turns.
@@ -17,19 +17,21 @@ import os
 import tempfile
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quick_size import parse
 
 PARTICLE = attrgetter(
     "id", "status", "mother1", "mother2", "color1", "color2",
     "px", "py", "pz", "e", "m", "lifetime", "spin",
 )  # fmt: skip
 EVENT = attrgetter("pid", "weight", "scale", "aqed", "aqcd")
+QUICK = {"events": 200, "root_events": 1000, "repeat": 1, "workers": 1}
 
 
 def with_pylhe(path: Path) -> tuple[np.ndarray, ...]:
@@ -63,7 +65,7 @@ def with_milinfer(path: Path, workers: int) -> list[Any]:
     return list(lhe.iterate(path, workers=workers))
 
 
-def check(path: Path) -> None:
+def check(path: Path, workers: int) -> None:
     """Nothing is worth its speed if the numbers differ."""
     import awkward as ak
 
@@ -71,8 +73,8 @@ def check(path: Path) -> None:
     from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
 
     counts, particles, heads, weights = with_pylhe(path)
-    events = lhe.read(path, workers=2).events
-    fields = list(PARTICLE_FIELDS)
+    events = lhe.read(path, workers=workers).events
+    fields = list(lhe.record.PARTICLE_FIELDS)
     assert (ak.num(events.LHEPart).to_numpy() == counts).all()
     for i, name in enumerate(fields):
         assert (ak.flatten(events.LHEPart[name]).to_numpy() == particles[:, i]).all(), name
@@ -158,7 +160,7 @@ def make_files(folder: Path, n: int, n_root: int, seed: int) -> dict[str, Path]:
     return files
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=20_000, help="in each LHE file")
     parser.add_argument("--root-events", type=int, default=400_000, help="in each ROOT file")
@@ -166,11 +168,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    from milinfer.io import events
-    from milinfer.samples.run_features import run_features
-    from milinfer.samples.sample import Sample
-    from milinfer.version import __version__
+    args = parse(parser, QUICK, arguments)
+    from milinfer import __version__, events
+    from milinfer.processor import run_features
+    from milinfer.storage import read_sample
 
     figures: dict[str, Any] = {
         "milinfer": __version__,
@@ -182,7 +183,7 @@ def main() -> None:
         files = make_files(Path(name), args.events, args.root_events, args.seed)
         for kind in ("own", "own_weights", "madgraph", "madgraph_weights", "gzip"):
             path = files[kind]
-            check(path)
+            check(path, args.workers)
             functions: dict[str, Callable[[], Any]] = {
                 "pylhe": lambda path=path: with_pylhe(path),
                 "one": lambda path=path: with_milinfer(path, 1),

@@ -4,7 +4,8 @@ python benchmarks/scaling.py [--quick] [--figure scaling.svg]
 
 Every point runs in a process of its own, whose peak memory is its own too.  The last line on
 standard output is one line of JSON: for each series x, seconds and peak memory in MB, the
-exponent of x in the time of the three largest, and the bytes that each adds.
+exponent of x in the time of the three largest, and the bytes that each adds.  With --quick all
+points but the first are measured in this process, which starts faster.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import sys
 import tempfile
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quick_size import parse, small
 
 SERIES = {
     "events: read from LHE": (10**3, 10**4, 10**5, 10**6),
@@ -34,16 +36,20 @@ SERIES = {
     "points of θ: 10 000 toys": (5, 20, 80, 320),
 }
 _BLOCK = 1_000_000
+QUICK = {"points": 2, "processes": 1}
 
 
-def model(n_features: int, points: Any = (-0.5, 0.0, 0.5)) -> Any:
+def model(n_features: int, quick: bool) -> Any:
     """A small multi-class network; what it has learned does not matter here."""
     import milinfer as mil
     from milinfer.learning.networks.configs import TrainingConfig
 
-    return mil.BagLikelihood(
+    network = mil.BagLikelihood(
         head="multiclass", bag_size=50, degree=2, seed=1, training=TrainingConfig(epochs=1)
-    ).fit(mil.SampleSet(tuple(events(1000, n_features, p) for p in points)))
+    )
+    points = (-0.5, 0.0, 0.5)
+    train = mil.SampleSet(tuple(events(1000, n_features, p) for p in points))
+    return small(network, quick).fit(train)
 
 
 def events(n: int, n_features: int, mu: float = 0.0) -> Any:
@@ -90,29 +96,44 @@ def toys_of(n_toys: int, n_events: int, n_points: int, n_pool: int = 100_000) ->
     return time.perf_counter() - start
 
 
-def one(name: str, x: int) -> float:
-    from milinfer.likelihood.cost import dataset_cost
+def one(name: str, x: int, quick: bool) -> float:
+    from milinfer.cost import dataset_cost
 
     if name == "events: read from LHE":
         return read_lhe(x)
     if name == "events: make a cost":
-        network, data = model(8), events(x, 8)
+        network, data = model(8, quick), events(x, 8)
         return seconds_of(lambda: dataset_cost(network, data, reference=0.0), 1 if x > 1e6 else 3)
     if name == "events: call a cost":
-        cost = dataset_cost(model(8), events(x, 8), reference=0.0)
+        cost = dataset_cost(model(8, quick), events(x, 8), reference=0.0)
         return seconds_of(lambda: [cost(0.1) for _ in range(1000)]) / 1000
     if name == "events: train, one epoch":
-        return epoch(x)
+        return epoch(x, quick)
     if name == "toys of 1000 events":
         return toys_of(x, 1000, 20)
     if name == "events in each of 1000 toys":
         return toys_of(1000, x, 20)
     if name == "features: 100 000 events through a network":
-        network, data = model(x), events(100_000, x)
+        network, data = model(x, quick), events(100_000, x)
         return seconds_of(lambda: network.event_llr(data))
     if name == "points of θ: 10 000 toys":
         return toys_of(10_000, 1000, x)
     raise ValueError(name)
+
+
+def seconds_and_peak(name: str, x: int, quick: bool) -> list[float]:
+    """Time of one point, and the largest memory of this process so far."""
+    seconds = one(name, x, quick)
+    return [seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
+
+
+def in_own_process(name: str, x: int) -> list[float]:
+    command = [sys.executable, __file__, "--one", name, str(x)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        msg = f"{name} at {x}:\n{done.stderr}"
+        raise SystemExit(msg)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def read_lhe(n: int) -> float:
@@ -131,7 +152,7 @@ def read_lhe(n: int) -> float:
         )
 
 
-def epoch(n: int) -> float:
+def epoch(n: int, quick: bool) -> float:
     """Median time from the end of an epoch to the end of the next."""
     import milinfer as mil
     from milinfer.learning.networks.configs import TrainingConfig
@@ -139,9 +160,10 @@ def epoch(n: int) -> float:
     samples = mil.SampleSet(tuple(events(n // 3, 8, p) for p in (-0.5, 0.0, 0.5)))
     ends: list[float] = []
     epochs = 12 if n < 10**6 else 4
-    mil.BagLikelihood(
+    network = mil.BagLikelihood(
         head="multiclass", bag_size=50, seed=1, training=TrainingConfig(epochs, patience=epochs)
-    ).fit(samples, on_epoch=lambda _: ends.append(time.perf_counter()))
+    )
+    small(network, quick).fit(samples, on_epoch=lambda _: ends.append(time.perf_counter()))
     return float(np.median(np.diff(ends)))
 
 
@@ -171,28 +193,27 @@ def figure(found: dict[str, dict[str, Any]], path: str) -> None:
     fig.savefig(path)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="up to 10⁵")
+    parser.add_argument("--points", type=int, help="of each series, the smallest; default: all")
+    parser.add_argument("--processes", type=int, help="for so many points; default: for all")
     parser.add_argument("--figure", help="where to write the figure")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parse(parser, QUICK, arguments)
     if args.one:
-        seconds = one(args.one[0], int(args.one[1]))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps([seconds, peak]))
+        print(json.dumps(seconds_and_peak(args.one[0], int(args.one[1]), args.quick)))
         return
+    n_measured = 0
     found: dict[str, dict[str, Any]] = {}
     for name, values in SERIES.items():
-        x = [v for v in values if not args.quick or v <= 10**5]
+        x = values[: args.points]
         rows = []
         for v in x:
-            command = [sys.executable, __file__, "--one", name, str(v)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                msg = f"{name} at {v}:\n{done.stderr}"
-                raise SystemExit(msg)
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            own_process = args.processes is None or n_measured < args.processes
+            rows.append(
+                in_own_process(name, v) if own_process else seconds_and_peak(name, v, args.quick)
+            )
+            n_measured += 1
             print(f"{name}, {v}: {rows[-1][0]:.3g} s, {rows[-1][1]:.0f} MB", file=sys.stderr)
         seconds, peak = (list(column) for column in zip(*rows, strict=True))
         found[name] = {

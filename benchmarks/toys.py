@@ -15,9 +15,11 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from quick_size import parse, small
 from vbf_samples import vbf_sample
 
 import milinfer as mil
@@ -26,6 +28,13 @@ from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 
 VALUES = (-0.5, -0.25, 0.0, 0.25, 0.5)
 TRUTH, N_EVENTS, WINDOW = 0.1, 1000, 0.5
+QUICK = {
+    "events": 1000,
+    "toys": 200,
+    "reference_toys": 2,
+    "belt_truths": 5,
+    "workers": 1,
+}
 
 
 def by_predict(model: mil.BagLikelihood, toys: mil.Toys, n_toys: int) -> tuple[np.ndarray, float]:
@@ -73,13 +82,15 @@ def by_pyhf(n_toys: int) -> float:
 def ours(model: Any, toys: mil.Toys, n_toys: int) -> tuple[mil.ToyEnsemble, dict[str, float]]:
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})  # all threads on one core
-    start = time.perf_counter()
-    ensemble = toys.run([model], TRUTH, n_toys)[model.name]
-    q = ensemble.test_statistic(TRUTH)
-    assert np.isfinite(ensemble.theta_hat).all()
-    assert np.isfinite(q).all()
-    seconds = time.perf_counter() - start
-    os.sched_setaffinity(0, cores)
+    try:
+        start = time.perf_counter()
+        ensemble = toys.run([model], TRUTH, n_toys)[model.name]
+        q = ensemble.test_statistic(TRUTH)
+        assert np.isfinite(ensemble.theta_hat).all()
+        assert np.isfinite(q).all()
+        seconds = time.perf_counter() - start
+    finally:
+        os.sched_setaffinity(0, cores)
     return ensemble, {
         "points": ensemble.values.shape[1],
         "us_per_toy": seconds / n_toys * 1e6,
@@ -87,17 +98,19 @@ def ours(model: Any, toys: mil.Toys, n_toys: int) -> tuple[mil.ToyEnsemble, dict
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of toys and events")
+    parser.add_argument("--events", type=int, default=10_000, help="of training, of toys, a point")
+    parser.add_argument("--toys", type=int, default=10_000)
+    parser.add_argument("--reference-toys", type=int, default=40, help="by predict, of pyhf")
+    parser.add_argument("--belt-truths", type=int, default=41)
     parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
+    args = parse(parser, QUICK, arguments)
     begin = time.perf_counter()
-    share = 10 if args.quick else 1
     train, evaluation = (
         mil.SampleSet(
             tuple(
-                vbf_sample(vbf_hww.generate(10_000 // share, {"c_HW": v}, seed=10 * s + k), v)
+                vbf_sample(vbf_hww.generate(args.events, {"c_HW": v}, seed=10 * s + k), v)
                 for k, v in enumerate(VALUES)
             )
         )
@@ -106,34 +119,34 @@ def main() -> None:
     quick = TrainingConfig(epochs=10)
     smooth = TrainingConfig(4, 2048, 2e-3, 2e-5, schedule="cosine")
     plain = NetworkConfig()
-    models = {
+    networks = {
         "multiclass": mil.BagLikelihood(
             head="multiclass", bag_size=50, seed=1, network=plain, training=quick
-        ).fit(train),
-        "polynomial": mil.BagLikelihood(
-            head="polynomial", labels="joint", seed=1, training=smooth
-        ).fit(train),
+        ),
+        "polynomial": mil.BagLikelihood(head="polynomial", labels="joint", seed=1, training=smooth),
         "attention": mil.BagLikelihood(
             head="multiclass", bag_size=50, pooling="attention", seed=1, training=quick
-        ).fit(train),
+        ),
     }
+    models = {n: small(network, args.quick).fit(train) for n, network in networks.items()}
     pool = mil.EventPool(evaluation, degree=4)
     toys = mil.Toys(pool, n_events=N_EVENTS, seed=3)
-    n_toys = 10_000 // share
+    n_toys = args.toys
     rows: dict[str, Any] = {}
     for name, model in models.items():
         ours(model, toys, 100)
         ensemble, rows[name] = ours(model, toys, n_toys)
         if name == "multiclass":
-            values, reference = by_predict(model, toys, 40)
-            agreement = float(np.abs(values - ensemble.values[:40]).max())
-    pyhf_seconds = by_pyhf(40)
-    truths = np.linspace(-0.3, 0.3, 41).tolist()
+            values, reference = by_predict(model, toys, args.reference_toys)
+            agreement = float(np.abs(values - ensemble.values[: args.reference_toys]).max())
+    pyhf_seconds = by_pyhf(args.reference_toys)
+    truths = np.linspace(-0.3, 0.3, args.belt_truths).tolist()
     for name in ("multiclass", "polynomial"):
         start = time.perf_counter()
         scan = toys.scan([models[name]], truths, n_toys, workers=args.workers)[models[name].name]
         belt = mil.neyman(scan, cl=0.6827)
-        interval = belt.interval(scan[20].interpolation.surface(scan[20].values[0]))
+        middle = scan[len(scan) // 2]
+        interval = belt.interval(middle.interpolation.surface(middle.values[0]))
         assert interval.intervals
         rows[name]["belt_seconds"] = time.perf_counter() - start
     first = rows["multiclass"]

@@ -17,9 +17,11 @@ import itertools
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from quick_size import parse
 
 import milinfer as mil
 from milinfer.datasets import gaussian, quadratic
@@ -33,6 +35,7 @@ from milinfer.learning.networks.training import train_network
 MEANS = [-0.5, -0.25, 0.0, 0.25, 0.5]
 N_FEATURES = 36
 WIDTHS = (N_FEATURES, 64, 64, 64, len(MEANS))
+QUICK = {"events": 5000, "batch": 1000, "repeats": 1, "bag_sizes": [50], "seconds": 0.02}
 
 
 def reference_network(bag_size: int) -> keras.Model:
@@ -79,7 +82,7 @@ class EpochTimer(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self._start)
 
 
-def matrix_products(batch: int, seconds: float = 1.0) -> tuple[float, float]:
+def matrix_products(batch: int, seconds: float) -> tuple[float, float]:
     """Events/s through the matrix products of all layers, forward and backward.
 
     The best of many by the clock, and the mean by the processor's time, which does not depend on
@@ -135,7 +138,7 @@ def compare(bag_size: int, args: argparse.Namespace) -> dict[str, float]:
         ours.append(time.perf_counter() - start[0])
         cpu.append(time.process_time() - start[1])
         reference.fit(bags, epochs=1, verbose=0, callbacks=[timer])
-        products.append(matrix_products(args.batch, 0.5))
+        products.append(matrix_products(args.batch, args.seconds / 2))
         start = (time.perf_counter(), time.process_time())
 
     train_network(
@@ -177,19 +180,18 @@ def polynomial(args: argparse.Namespace) -> dict[str, float]:
         mil.SampleSet(tuple(widened)), on_epoch=lambda _: stamps.append(time.perf_counter())
     )
     speed = 0.99 * args.events / np.diff(stamps).min()
-    return {"events_per_s": speed, "gemm_fraction": speed / matrix_products(2048)[0]}
+    return {"events_per_s": speed, "gemm_fraction": speed / matrix_products(2048, args.seconds)[0]}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--batch", type=int, default=10_000, help="events in a batch")
     parser.add_argument("--repeats", type=int, default=6)
-    parser.add_argument("--quick", action="store_true", help="fewer events and repetitions")
-    args = parser.parse_args()
-    if args.quick:
-        args.events, args.repeats = min(args.events, 50_000), 2
-    found = {f"n{n}": compare(n, args) for n in (1, 50, 250)}
+    parser.add_argument("--bag-sizes", type=int, nargs="+", default=[1, 50, 250])
+    parser.add_argument("--seconds", type=float, default=1.0, help="of matrix products, at most")
+    args = parse(parser, QUICK, arguments)
+    found = {f"n{n}": compare(n, args) for n in args.bag_sizes}
     found["joint"] = polynomial(args)
     for name, row in found.items():
         text = ", ".join(f"{k} {v:.3g}" for k, v in row.items())

@@ -1,0 +1,204 @@
+"""Every benchmark runs at its quick size and prints a JSON line that says something true."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+NAMES = sorted(
+    path.stem for path in BENCHMARKS.glob("*.py") if "def main(" in path.read_text("utf-8")
+)
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import a benchmark by its path: its name may be that of another module."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(
+            f"benchmark_{name}", BENCHMARKS / f"{name}.py"
+        )
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def run(load, monkeypatch, tmp_path, capsys):
+    """What a benchmark prints last; it works in this process, where TensorFlow is loaded once."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, *arguments):
+        load(name).main(["--quick", *map(str, arguments)])
+        record = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert all(math.isfinite(x) for x in numbers(record))
+        return record
+
+    return run
+
+
+def numbers(record):
+    if isinstance(record, dict):
+        record = list(record.values())
+    if isinstance(record, list):
+        return [x for item in record for x in numbers(item)]
+    return [record] if isinstance(record, int | float) else []
+
+
+def positive(record):
+    return bool(numbers(record)) and all(x > 0 for x in numbers(record))
+
+
+def test_every_benchmark_is_run_here():
+    tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert NAMES
+    assert set(NAMES) <= tests
+
+
+# What a tiny training or few events are warned of is no concern here.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning"),
+]
+
+
+def test_background(run):
+    """A background that is taken for signal shifts the estimate, and its exact ratio does not."""
+    rows = {row["treatment"]: row for row in run("background")["rows"]}
+    assert set(rows) == {"exact", "network", "trees", "ignored"}
+    assert abs(rows["exact"]["bias"]) < 4 * rows["exact"]["bias_error"]
+    assert rows["ignored"]["bias"] > 10 * rows["ignored"]["bias_error"]
+    assert all(0 <= row["coverage68"] <= row["coverage95"] <= 1 for row in rows.values())
+
+
+def test_cluster(run, tmp_path):
+    record = run("cluster", "--json", tmp_path / "cluster.json")
+    assert len(record["seconds"]) == 8
+    assert positive(record)
+    assert json.loads((tmp_path / "cluster.json").read_text("utf-8")) == record
+
+
+def test_cost(run):
+    """What the package adds up is the plain sum of logarithms."""
+    record = run("cost")
+    assert set(record["rows"]) == {"oracle", "polynomial", "multiclass"}
+    for row in record["rows"].values():
+        assert set(row) == {"plain", "with_rate", "calibrated", "many"}
+    assert positive({key: value for key, value in record.items() if key != "error"})
+    assert 0 <= record["error"] < 1e-9
+
+
+def test_demo_seeds(run, tmp_path):
+    table, golden = tmp_path / "table.md", tmp_path / "golden.json"
+    record = run("demo_seeds", "--table", table, "--golden", golden)
+    for method in ("polynomial-joint", "pyhf", "oracle"):
+        own = record[method]
+        assert own["n"] == 1
+        assert own["inside68"] <= own["inside95"] <= 1
+        assert 0 < own["mean_coverage68"] <= own["mean_coverage95"] <= 1
+        assert own["mean_half_width68"] > 0
+        assert f"| 1 | {method} |" in table.read_text("utf-8")
+    assert record["mean_seconds"] > 0
+    # One seed has no deviation.
+    assert json.loads(golden.read_text("utf-8"))["mean_and_deviation"] == {}
+
+
+def test_demo_seeds_calls_the_demo_as_it_is(load, tmp_path):
+    """The quick size does not run the command, whose options may change."""
+    from milinfer.cli.demo import demo
+
+    arguments = load("demo_seeds").demo_arguments(tmp_path, 3, 2500, 0.1, 300)
+    options = demo.make_context("demo", arguments).params
+    assert (options["seed"], options["events"], options["n_toys"]) == (3, 2500, 300)
+    assert options["truth"] == 0.1
+
+
+def test_efficiency(run):
+    """The exact likelihood ratio has all information, and no network more."""
+    rows = run("efficiency")["rows"]
+    heads = [(row["problem"], row["head"]) for row in rows]
+    assert heads == [
+        ("quadratic", "oracle"),
+        ("quadratic", "polynomial-joint"),
+        ("quadratic2", "oracle"),
+        ("quadratic2", "polynomial-joint"),
+        ("vbf_hww", "oracle"),
+        ("vbf_hww", "oracle-observable"),
+        ("vbf_hww", "polynomial-joint"),
+    ]
+    for row in rows:
+        if row["head"] == "oracle":
+            assert abs(row["info_ratio"] - 1) < 0.2
+        assert 0 < row["info_ratio"] < 1.2
+
+
+def test_fuzz(run):
+    record = run("fuzz")
+    for reader in ("lhe", "toml"):
+        own = record[reader]
+        assert own["findings"] == 0
+        assert own["read"] + own["refused"] == own["runs"] > 0
+
+
+def test_instruction_sets(run):
+    differences = run("instruction_sets")["differences"]
+    assert len(differences) == 1
+    assert all(0 <= x < 1 for x in numbers(differences))
+
+
+def test_interval_coverage(run, tmp_path):
+    """The exact likelihood ratio covers; one that is too narrow by known factors does not."""
+    record = run("interval_coverage", "--out", tmp_path / "figures")
+    rows = record["rows"]
+    assert {row["problem"] for row in rows} == {"gaussian", "vbf_hww"}
+    assert all(0 <= row["coverage"] <= 1 for row in rows)
+    exact = [row for row in rows if (row["model"], row["method"]) == ("exact", "as it is")]
+    assert len(exact) == 6
+    assert all(abs(row["pull"]) < 4 for row in exact)
+    assert positive(record["toys_100k_s"])
+    assert (tmp_path / "figures" / "coverage_gaussian_exact.svg").is_file()
+
+
+def test_reading(run, tmp_path):
+    """Numbers of both readers are the same, which the benchmark itself checks."""
+    record = run("reading", "--out", tmp_path / "reading.json")
+    assert positive(record)
+    assert {"own", "own_weights", "madgraph", "madgraph_weights", "gzip"} < set(record)
+    assert json.loads((tmp_path / "reading.json").read_text("utf-8")) == record
+
+
+def test_scaling(run, tmp_path):
+    record = run("scaling", "--figure", tmp_path / "scaling.svg")
+    assert len(record) == 8
+    for series in record.values():
+        assert series["x"][0] < series["x"][1]
+        assert positive([series["seconds"], series["peak_mb"]])
+        assert series["bytes_each"] >= 0
+    assert (tmp_path / "scaling.svg").is_file()
+
+
+def test_toys(run):
+    """Toys of the package have the likelihood that the network gives their events."""
+    record = run("toys")
+    assert record["agreement"] < 1e-4
+    assert positive({key: value for key, value in record.items() if key != "agreement"})
+    assert set(record["rows"]) == {"multiclass", "polynomial", "attention"}
+
+
+# Of Keras, about the reference's data.
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
+def test_training(run):
+    record = run("training")
+    assert {"events_per_s_n50", "ratio_n50", "gemm_fraction_joint"} < set(record)
+    assert positive({key: value for key, value in record.items() if key != "devices"})
