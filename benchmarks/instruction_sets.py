@@ -39,7 +39,7 @@ def train(events: int, epochs: int, heads: Sequence[str]) -> dict[str, tuple[lis
     """Log-ratios and estimate of each head."""
     import milinfer as mil
     from milinfer.datasets import gaussian
-    from milinfer.training import TrainingConfig
+    from milinfer.learning.networks.configs import TrainingConfig
 
     samples = gaussian.samples(events, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1, n_features=4)
     data = gaussian.generate(1_000, 0.2, seed=8, n_features=4).as_data()

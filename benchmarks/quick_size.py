@@ -29,8 +29,7 @@ def small(model: Any, quick: bool) -> Any:
 
     Most of a short training is the translation of the network into a graph.
     """
-    from milinfer.networks import NetworkConfig
-    from milinfer.training import TrainingConfig
+    from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 
     if not quick:
         return model

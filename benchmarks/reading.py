@@ -70,7 +70,7 @@ def check(path: Path, workers: int) -> None:
     import awkward as ak
 
     from milinfer.io import lhe
-    from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
+    from milinfer.io.event.record import EVENT_FIELDS
 
     counts, particles, heads, weights = with_pylhe(path)
     events = lhe.read(path, workers=workers).events
@@ -169,9 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     args = parse(parser, QUICK, arguments)
-    from milinfer import __version__, events
-    from milinfer.processor import run_features
-    from milinfer.storage import read_sample
+    from milinfer.io import events
+    from milinfer.samples.run_features import run_features
+    from milinfer.version import __version__
 
     figures: dict[str, Any] = {
         "milinfer": __version__,

@@ -97,7 +97,7 @@ def toys_of(n_toys: int, n_events: int, n_points: int, n_pool: int = 100_000) ->
 
 
 def one(name: str, x: int, quick: bool) -> float:
-    from milinfer.cost import dataset_cost
+    from milinfer.likelihood.cost import dataset_cost
 
     if name == "events: read from LHE":
         return read_lhe(x)

@@ -131,7 +131,7 @@ def pipeline(model: Model, seed: int) -> Any:
     return steps.set_params(instancetransformer="passthrough")
 
 
-def choose(model: Model, images: Digits, sizes: Sizes, seed: int) -> mil.SearchResult:
+def choose(model: Model, images: Digits, sizes: Sizes, seed: int) -> mil.learning.SearchResult:
     """Settings by stepwise search.  No image is in bags on both sides of a fold."""
     rng = np.random.default_rng([seed, 1])
     bags, folds, start = [], [], 0

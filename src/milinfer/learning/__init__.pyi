@@ -14,6 +14,7 @@ from .labelled_bags.estimators import (
     InstanceTransformer as InstanceTransformer,
 )
 from .labelled_bags.search import (
+    SearchResult as SearchResult,
     optuna_search as optuna_search,
     stepwise_search as stepwise_search,
 )

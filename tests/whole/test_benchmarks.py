@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = sorted(
     path.stem for path in BENCHMARKS.glob("*.py") if "def main(" in path.read_text("utf-8")
 )
