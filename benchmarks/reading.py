@@ -171,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(parser, QUICK, arguments)
     from milinfer.io import events
     from milinfer.samples.run_features import run_features
+    from milinfer.samples.sample import Sample
     from milinfer.version import __version__
 
     figures: dict[str, Any] = {
