@@ -276,6 +276,27 @@ def histograms(name: str, text: str, place: str) -> Case:
                      lambda: "", "UHI|write|correct", None)  # fmt: skip
 
 
+AXIS = {
+    "type": "regular", "lower": 0.0, "upper": 1.0, "bins": 2, "underflow": True, "overflow": True,
+    "circular": False,
+}  # fmt: skip
+TRANSFORMED = AXIS | {
+    "type": "variable", "edges": [1.0, 2.0, 4.0], "writer_info": {"boost-histogram": {
+        "transform": "log", "bins": 10**9, "lower": 1.0, "upper": 4.0}},
+}  # fmt: skip
+
+
+def histogram(*, axes: list[Any] | None = None, storage: dict[str, Any] | None = None) -> str:
+    """A histogram with a change; without one it can be read."""
+    content = {
+        "uhi_schema": 1,
+        "axes": [AXIS] if axes is None else axes,
+        "storage": {"type": "weighted", "values": [1.0] * 4, "variances": [1.0] * 4}
+        | (storage or {}),
+    }
+    return json.dumps({"h": content})
+
+
 HISTOGRAMS = [
     histograms("not JSON", "x", "broken.json"),
     histograms("too deep", "[" * 100_000, "deep"),
@@ -283,6 +304,24 @@ HISTOGRAMS = [
     histograms("an item that is a number", '{"h": 1}', "'h'"),
     histograms("an unknown axis", '{"h": {"uhi_schema": 1, "axes": [{"type": "x"}]}}', "'h'"),
     histograms("no axes", '{"h": {"uhi_schema": 1}}', "'h'"),
+    histograms("forty axes", histogram(axes=40 * [AXIS]), "'h'.*40 axes"),
+    histograms(
+        "bins without end", histogram(axes=[AXIS | {"bins": 10**9}]), "1000000002 bins"
+    ),
+    histograms(
+        "axes of many bins together", histogram(axes=8 * [AXIS | {"bins": 98}]), "bins"
+    ),
+    histograms("bins of 400 digits", histogram(axes=[AXIS | {"bins": 10**400}]), "bins of axis 0"),
+    histograms("bins of a word", histogram(axes=[AXIS | {"bins": "many"}]), "bins of axis 0"),
+    histograms("a transformed axis of many bins", histogram(axes=[TRANSFORMED]), "'h'.*bins"),
+    histograms("an end of 400 digits", histogram(axes=[AXIS | {"upper": 10**400}]), "'h'"),
+    histograms("an axis that is a number", histogram(axes=[3]), "'h'"),
+    histograms("edges of words", histogram(axes=[TRANSFORMED | {"edges": ["a", "b"]}]), "edges of"),
+    histograms("values of NaN", histogram(storage={"values": [NAN] * 4}), "values"),
+    histograms("values of words", histogram(storage={"values": ["1"] * 4}), "values"),
+    histograms("values of 400 digits", histogram(storage={"values": [10**400] * 4}), "values"),
+    histograms("variances below zero", histogram(storage={"variances": [-1.0] * 4}), "variances"),
+    histograms("fewer values than bins", histogram(storage={"values": [1.0] * 2}), "'h'"),
 ]
 
 
