@@ -70,7 +70,7 @@ def check(path: Path, workers: int) -> None:
     import awkward as ak
 
     from milinfer.io import lhe
-    from milinfer.io.event.record import EVENT_FIELDS
+    from milinfer.io.event_record.record import EVENT_FIELDS
 
     counts, particles, heads, weights = with_pylhe(path)
     events = lhe.read(path, workers=workers).events

@@ -281,12 +281,12 @@ def divided(
 
     It is what mean pooling does to the logit of each event of a bag, without the bag.
     """
-    from milinfer.learning.ensemble import member_seeds
     from milinfer.learning.fitted import event_outputs
+    from milinfer.learning.members import member_seeds
     from milinfer.learning.networks.heads import LinearHead
     from milinfer.learning.networks.network import build_network
-    from milinfer.learning.networks.targets import ClassBags
     from milinfer.learning.networks.training import train_network
+    from milinfer.learning.networks.training_bags import ClassBags
 
     # Split and initial weights are those of the bags' network that it is compared with.
     seeds = member_seeds(mil.BagLikelihood(seed=seed))[0]

@@ -11,8 +11,8 @@ from milinfer.learning.fitted import event_outputs
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.heads import LinearHead
 from milinfer.learning.networks.network import build_network
-from milinfer.learning.networks.targets import EpochBags, PairBags
 from milinfer.learning.networks.training import train_network
+from milinfer.learning.networks.training_bags import EpochBags, PairBags
 from milinfer.samples.bags import draw_bags
 
 SYMMETRIC, NO_REFERENCE, POSITIVE = "symmetric", "no pairs at θ = 0", "only positives at θ = 0"

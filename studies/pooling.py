@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from scipy.special import expit, logit, xlogy
 
 import milinfer as mil
-from milinfer.learning.networks.layers import POOLINGS
+from milinfer.learning.networks.pooling import POOLINGS
 
 BAG = 10
 SHIFT = 0.7  # of each event, in standard deviations

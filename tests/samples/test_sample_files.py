@@ -21,8 +21,8 @@ from milinfer.exceptions import (
 )
 from milinfer.features.feature_set import feature_set
 from milinfer.io import events as event_files
-from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
-from milinfer.io.event.record import make_events
+from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight
+from milinfer.io.event_record.record import make_events
 from milinfer.samples.sample import Sample
 
 NAMES = ("l0_pt", "l0_id_e-", "l0_id_e+", "a/b:c.d", "n", "Δφ")

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.binned.binning import fit_bins
-from milinfer.binned.histograms import (
+from milinfer.binned.template_cost import TemplateCost, template_workspace
+from milinfer.binned.template_diagnosis import TemplateDiagnosis, diagnose_templates
+from milinfer.binned.template_histograms import (
     TemplateAxis,
     TemplateHistograms,
     bin_names,
     fill_histogram,
     make_axes,
 )
-from milinfer.binned.template_cost import TemplateCost, template_workspace
-from milinfer.binned.template_diagnosis import TemplateDiagnosis, diagnose_templates
 from milinfer.exceptions import MilinferWarning, TemplateError
 from milinfer.likelihood.observables import Observable
 from milinfer.samples.sample import Sample, SampleSet

@@ -305,7 +305,7 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
 
 MORPHING = "milinfer_morphing_"
 """Start of the name of a measurement that records how samples are morphed; see
-:mod:`milinfer.binned.workspace_morphing`."""
+:mod:`milinfer.binned.workspace_export`."""
 
 
 def require_workspace(spec: Any, name: str = "workspace") -> None:

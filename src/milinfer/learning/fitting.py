@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from milinfer.exceptions import ConfigurationError, ConvergenceWarning
-from milinfer.learning.ensemble import MemberTask, build_member, member_seeds
 from milinfer.learning.fitted import Fitted
+from milinfer.learning.members import MemberTask, build_member, member_seeds
 from milinfer.learning.model_files import pack_model, unpack_model
 from milinfer.learning.networks.configs import TrainingConfig, still_falling
 from milinfer.learning.settings import LikelihoodSettings, require_consistent

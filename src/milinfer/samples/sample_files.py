@@ -35,8 +35,8 @@ from milinfer.utils.points import format_point, parse_point
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet, OnMissing
-    from milinfer.io.event.info import LHEInfo
-    from milinfer.io.event.record import EventColumns
+    from milinfer.io.event_record.info import LHEInfo
+    from milinfer.io.event_record.record import EventColumns
     from milinfer.io.lhe.header import Limits
 
 __all__ = [

@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import milinfer as mil
 from milinfer.exceptions import ConfigurationError, ModelError, SampleError
-from milinfer.learning.networks.layers import POOLINGS
+from milinfer.learning.networks.pooling import POOLINGS
 
 SMALL = {"hidden": (16,), "epochs": 60, "learning_rate": 0.02}
 few_examples = settings(max_examples=20, deadline=None)

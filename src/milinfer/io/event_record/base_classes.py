@@ -10,9 +10,9 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from milinfer.exceptions import SampleError
-from milinfer.io.event.branches import PART, FileMetadata, needed_branches, to_branches
-from milinfer.io.event.info import LHEInfo
-from milinfer.io.event.record import EventColumns
+from milinfer.io.event_record.branches import PART, FileMetadata, needed_branches, to_branches
+from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
 
 __all__ = ["ColumnReader", "ColumnWriter", "EventWriter"]
@@ -74,7 +74,7 @@ class ColumnWriter(EventWriter):
     def _columns(
         self, events: AwkwardArray
     ) -> tuple[IntArray, dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-        """Columns of some events; see :func:`milinfer.io.event.branches.to_branches`."""
+        """Columns of some events; see :func:`milinfer.io.event_record.branches.to_branches`."""
         import awkward as ak
 
         if self._weights is None:

@@ -11,8 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import LHEError, SampleError
-from milinfer.io.event.info import LHEInfo
-from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS, EventColumns, flatten_events
+from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.record import (
+    EVENT_FIELDS,
+    PARTICLE_FIELDS,
+    EventColumns,
+    flatten_events,
+)
 from milinfer.typing import AwkwardArray
 from milinfer.utils.files import parse_json
 

@@ -198,7 +198,7 @@ def import_workspace(
     --------
     >>> from milinfer.datasets import gaussian
     >>> from milinfer.binned.templates import Templates
-    >>> from milinfer.binned.workspace_morphing import export_workspace
+    >>> from milinfer.binned.workspace_export import export_workspace
     >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
     >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2, luminosity=0.1)
     >>> cost = import_workspace(export_workspace(templates, [20, 30, 25, 25]))
@@ -333,7 +333,7 @@ def export_workspace(
 ) -> dict[str, Any]:
     """HistFactory workspace with one sample for each point of the morphing basis.
 
-    :func:`~milinfer.binned.workspace_morphing.import_workspace` turns it back into a cost in θ.
+    :func:`~milinfer.binned.workspace_export.import_workspace` turns it back into a cost in θ.
     For pyhf, cabinetry and other tools, which do not know the morphing, its factors are fixed: they
     see the signal at ``point``, with all its uncertainties.
 

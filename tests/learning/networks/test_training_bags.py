@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from milinfer.datasets import quadratic
 from milinfer.learning.networks.backend import keras
-from milinfer.learning.networks.targets import ClassBags, PairBags
+from milinfer.learning.networks.training_bags import ClassBags, PairBags
 from milinfer.samples.reweighting import joint_targets
 from milinfer.samples.sample import Sample, SampleSet
 

@@ -30,7 +30,7 @@ from milinfer.utils.parallel import read_ahead
 
 if TYPE_CHECKING:
     from milinfer.learning.networks.network import BagNetwork
-    from milinfer.learning.networks.targets import StreamedBags, TrainingBags
+    from milinfer.learning.networks.training_bags import StreamedBags, TrainingBags
 
 __all__ = ["MemberSeeds", "MemberTask", "build_member", "build_members", "member_seeds"]
 
@@ -212,7 +212,7 @@ class MemberTask:
         )
 
     def _training_bags(self, k: int) -> TrainingBags | StreamedBags:
-        from milinfer.learning.networks.targets import StreamedBags
+        from milinfer.learning.networks.training_bags import StreamedBags
 
         train = self._train
         if not isinstance(train, StreamedSamples):
@@ -234,7 +234,7 @@ class MemberTask:
     def _bags(
         self, samples: SampleSet, joint: Sequence[JointTargets] | None, k: int
     ) -> TrainingBags:
-        from milinfer.learning.networks.targets import ClassBags, PairBags
+        from milinfer.learning.networks.training_bags import ClassBags, PairBags
 
         settings, reference = self._settings, self._model_points.reference_index
         n = settings.events_in_bag
