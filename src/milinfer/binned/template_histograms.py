@@ -1,4 +1,4 @@
-"""Histogram templates: their axes, the flat list of their bins, their filling and morphing.
+"""Bin contents at several points and the polynomial of each bin, in the form that costs take.
 
 `TemplateHistograms` is what costs and diagnoses take: histograms at several parameter points, and
 the polynomials fitted to their bins.  :class:`milinfer.Templates` fills them from samples.

@@ -1,4 +1,4 @@
-"""Histogram templates of one or two observables: filled from samples, fitted, displayed.
+"""Fill histogram templates of one or two observables from samples, fit and show them.
 
 `Templates` fills a histogram at each sample and fits a polynomial in the parameters to each bin.
 `templates_table` and `html_templates` make tables of them.  `load_histograms` reads histograms of

@@ -1,4 +1,4 @@
-"""Morphed templates as HistFactory workspaces, and such workspaces as costs.
+"""Export templates with systematics as a HistFactory workspace, and import it as a cost.
 
 `export_workspace` writes templates with backgrounds and systematic uncertainties as a workspace;
 `import_workspace` turns the workspace back into a cost in the parameters.

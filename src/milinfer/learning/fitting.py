@@ -1,4 +1,4 @@
-"""From samples to trained networks: settings are checked, and members trained here or on a cluster.
+"""Check the settings, then train each member of the ensemble, here or on a cluster.
 
 Importing this module does not import Keras; :func:`fit` does.
 """

@@ -1,4 +1,4 @@
-"""Members of an ensemble: their seeds, their untrained networks and what each is trained on.
+"""Members of an ensemble: seeds, untrained networks, and training bags for each head.
 
 Importing this module does not import Keras; building networks does.
 """
