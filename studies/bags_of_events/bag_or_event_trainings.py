@@ -144,7 +144,7 @@ def background(n: int, seed: int) -> tuple[mil.Sample, FloatArray]:
 
 def make_vbf(s: Setting, plan: Plan) -> None:
     """Write all events of vbf_hww, which replicates are cut from, to the folder of the plan."""
-    from vbf_events import generated, sample, truth
+    from studies.common.vbf_events import generated, sample, truth
 
     seeds = np.random.SeedSequence([plan.seed, 7]).generate_state(4).tolist()
     values, folder = hypotheses(s), Path(plan.folder)
