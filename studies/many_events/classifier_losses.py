@@ -1,6 +1,6 @@
 """The ratio of two Gaussians as five losses learn it: bulk and tails ([NT], fig. 10).
 
-python studies/classifier_losses.py [--size quick|full] [--seed 0] [--out DIR]
+python -m studies.many_events.classifier_losses [--size quick|full] [--seed 0] [--out DIR]
 
 N(0.1, 1) against N(−0.1, 1): ln r = 0.2 x exactly.  Each loss trains the same networks on the same
 events; trainings differ in both.
@@ -9,14 +9,14 @@ events; trainings differ in both.
 from __future__ import annotations
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
 import milinfer as mil
 from milinfer.datasets import gaussian
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
-from milinfer.plotting import PALETTE, styled
+from milinfer.plotting.results import PALETTE, styled
+from studies.common.frame import Study, markdown, pair, require, run
 
 EPSILON = 0.1
 SIZES = {

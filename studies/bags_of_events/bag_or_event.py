@@ -1,6 +1,6 @@
 """Is a bag better than an event? One thing varied at a time, beside the exact answer.
 
-python studies/bag_or_event.py [--size quick|full] [--seed 0] [--out DIR] [--page JSON]
+python -m studies.bags_of_events.bag_or_event [--size quick|full] [--seed 0] [--out DIR]
 
 Every row trains a classifier of bags and one of single events on the same events, with the same
 network, the same number of gradient steps and of events seen, and compares what their event scores
@@ -18,7 +18,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-from bag_or_event_trainings import (
+from matplotlib.figure import Figure
+from scipy.stats import t as student
+
+from milinfer.plotting.results import PALETTE, figure_of, styled
+from studies.bags_of_events.bag_or_event_trainings import (
     HEAD,
     REGULAR,
     SIGNAL,
@@ -32,11 +36,7 @@ from bag_or_event_trainings import (
     rows,
     train,
 )
-from frame import Study, markdown, pair, require, run
-from matplotlib.figure import Figure
-from scipy.stats import t as student
-
-from milinfer.plotting import PALETTE, figure_of, styled
+from studies.common.frame import Study, markdown, pair, require, run
 
 WORKERS = 2
 

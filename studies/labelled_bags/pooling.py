@@ -1,6 +1,6 @@
 """Choosing a pooling: where each rule wins, against the exact optimum of each task.
 
-python studies/pooling.py [--size quick|full] [--seed 0] [--out DIR] [--page JSON]
+python -m studies.labelled_bags.pooling [--size quick|full] [--seed 0] [--out DIR] [--page JSON]
 
 Eight small tasks whose best possible prediction is known: labels of bags of instances with two
 features.  Each is the home ground of one rule, or meant to be of none.  Every rule is trained with
@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
 from scipy.special import expit, logit, xlogy
 
 import milinfer as mil
 from milinfer.learning.networks.pooling import POOLINGS
+from studies.common.frame import Study, markdown, pair, require, run
 
 BAG = 10
 SHIFT = 0.7  # of each event, in standard deviations
@@ -253,7 +253,7 @@ def _heat_map(results: Mapping[str, Any]) -> Figure:
     from matplotlib.colors import LogNorm
     from matplotlib.patches import Rectangle
 
-    from milinfer.plotting import PALETTE, styled
+    from milinfer.plotting.results import PALETTE, styled
 
     names = list(results["tasks"])
     missing = np.full((len(names), len(POOLINGS)), np.nan)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from vbf_events import Truth, generated, sample, truth
 
 import milinfer as mil
 from milinfer.datasets.contamination import (
@@ -18,6 +17,7 @@ from milinfer.datasets.contamination import (
 )
 from milinfer.learning.boosted_trees import BoostedSettings
 from milinfer.typing import FloatArray
+from studies.common.vbf_events import Truth, generated, sample, truth
 
 N_SIGNAL = 100  # signal events in a bag
 

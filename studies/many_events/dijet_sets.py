@@ -1,6 +1,6 @@
 """Sets, lists and single events on the dijets of the paper ([NT], figs. 2c and 6).
 
-MILINFER_ENSEMBLE_LEARNING=DIR python studies/dijet_sets.py [--size quick|full] [--out DIR]
+MILINFER_ENSEMBLE_LEARNING=DIR python -m studies.many_events.dijet_sets [--size quick|full]
 
 DIR is the folder ``datafiles`` of the authors' repository, bnachman/EnsembleLearning.  Signal
 W′ → XY against QCD in bags of three.  All classifiers see the events of the published training
@@ -12,8 +12,13 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
-from many_events import (
+from matplotlib.figure import Figure
+
+from milinfer.datasets.public import paper_dijets
+from milinfer.diagnostics.roc import roc_curve
+from milinfer.plotting.results import PALETTE, styled
+from studies.common.frame import Study, markdown, pair, require, run
+from studies.many_events.many_events import (
     RATES,
     Setup,
     bag_scores,
@@ -23,11 +28,6 @@ from many_events import (
     pulls,
     train,
 )
-from matplotlib.figure import Figure
-
-from milinfer.datasets.public import paper_dijets
-from milinfer.diagnostics.roc import roc_curve
-from milinfer.plotting import PALETTE, styled
 
 FOLDER = "MILINFER_ENSEMBLE_LEARNING"
 N = 3

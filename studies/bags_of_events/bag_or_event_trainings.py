@@ -144,7 +144,7 @@ def background(n: int, seed: int) -> tuple[mil.Sample, FloatArray]:
 
 def make_vbf(s: Setting, plan: Plan) -> None:
     """Write all events of vbf_hww, which replicates are cut from, to the folder of the plan."""
-    from vbf_events import generated, sample, truth
+    from studies.common.vbf_events import generated, sample, truth
 
     seeds = np.random.SeedSequence([plan.seed, 7]).generate_state(4).tolist()
     values, folder = hypotheses(s), Path(plan.folder)
@@ -282,7 +282,7 @@ def divided(
     It is what mean pooling does to the logit of each event of a bag, without the bag.
     """
     from milinfer.learning.fitted import event_outputs
-    from milinfer.learning.members import member_seeds
+    from milinfer.learning.fitting import member_seeds
     from milinfer.learning.networks.heads import LinearHead
     from milinfer.learning.networks.network import build_network
     from milinfer.learning.networks.training import train_network

@@ -1,6 +1,6 @@
 """Does the information rise with the bag size? [AS]'s tables 2 and 3, figures 2, 3a, 5 and 16.
 
-python studies/bag_size.py [--size quick|full] [--seed 0]
+python -m studies.bags_of_events.bag_size [--size quick|full] [--seed 0]
 
 Multi-class networks with free logits and parametrised networks are trained on bags of many sizes,
 as in the paper; Λ of datasets of 1000 events at c_HW = 0 goes through the paper's windowed parabola
@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from bag_size_page import CURVE, bag_size_figures, bag_size_tables
-from frame import Study, require, run
 
 import milinfer as mil
 from milinfer.datasets import vbf_hww
@@ -36,6 +34,8 @@ from milinfer.likelihood.surface import Interpolation, parabola_error
 from milinfer.likelihood.tabulated_model import Tabulated
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.toys import Toys
+from studies.bags_of_events.bag_size_page import CURVE, bag_size_figures, bag_size_tables
+from studies.common.frame import Study, require, run
 
 CL = 0.6827
 AT_EDGE = 0.01

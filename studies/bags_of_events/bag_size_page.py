@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from frame import markdown, pair
 from matplotlib.figure import Figure
 
-from milinfer.plotting import PALETTE, figure_of, styled
+from milinfer.plotting.results import PALETTE, figure_of, styled
+from studies.common.frame import markdown, pair
 
 # [AS], tables 2 and 3: c_cicc, coverage in % and mean Fisher information before calibration,
 # mean Fisher information after, bias, MSE before.

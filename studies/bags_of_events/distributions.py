@@ -1,6 +1,6 @@
 """Kinematic distributions of the standard model and of c_HW ≠ 0, and what they do not show.
 
-python studies/distributions.py [--size quick|full] [--seed 0] [--out DIR] [--page JSON]
+python -m studies.bags_of_events.distributions [--size quick|full] [--seed 0] [--out DIR]
 
 Figure 24 of [AS] with ratio panels, and for every feature what its best function alone tells
 of c_HW, beside the exact likelihood ratio of all that is visible.
@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
-from vbf_events import Truth, generated, sample, truth
 
 import milinfer as mil
 from milinfer.diagnostics.roc import weighted_auc
 from milinfer.diagnostics.separation import area_of_bags, largest_distance, relative_distance
 from milinfer.diagnostics.two_sample import feature_closure
-from milinfer.plotting import PALETTE, styled
+from milinfer.plotting.results import PALETTE, styled
 from milinfer.typing import FloatArray
+from studies.common.frame import Study, markdown, pair, require, run
+from studies.common.vbf_events import Truth, generated, sample, truth
 
 POINTS = (0.1, 0.5, 1.0)
 IN_TABLE = (0.1, 1.0)

@@ -1,6 +1,6 @@
 """Sets, lists and single events: classifiers of twenty collider events ([NT], figs. 2c to 6).
 
-python studies/event_sets.py [--size quick|full] [--seed 0] [--out DIR]
+python -m studies.many_events.event_sets [--size quick|full] [--seed 0] [--out DIR]
 
 VBF H → WW* at c_HW = 0 (signal) against c_HW = −1, in bags of 20, in place of the top quark at two
 masses.  The likelihood ratio at parton level and that of what a detector sees bound all
@@ -13,8 +13,15 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
-from many_events import (
+from matplotlib.figure import Figure
+
+import milinfer as mil
+from milinfer.datasets import vbf_hww
+from milinfer.datasets.observable import observable_coefficients
+from milinfer.diagnostics.roc import Estimate, false_positive_rate, roc_curve
+from milinfer.plotting.results import PALETTE, styled
+from studies.common.frame import Study, markdown, pair, require, run
+from studies.many_events.many_events import (
     RATES,
     Setup,
     bag_scores,
@@ -26,13 +33,6 @@ from many_events import (
     pulls,
     train,
 )
-from matplotlib.figure import Figure
-
-import milinfer as mil
-from milinfer.datasets import vbf_hww
-from milinfer.datasets.observable import observable_coefficients
-from milinfer.diagnostics.roc import Estimate, false_positive_rate, roc_curve
-from milinfer.plotting import PALETTE, styled
 
 VALUES = (-1.0, 0.0)  # background, signal
 N = 20

@@ -1,6 +1,6 @@
 """Regression of a Gaussian mean from a hundred events, in three ways ([NT], fig. 7).
 
-python studies/gaussian_regression.py [--size quick|full] [--seed 0] [--out DIR]
+python -m studies.many_events.gaussian_regression [--size quick|full] [--seed 0] [--out DIR]
 
 μ is uniform in [−0.5, 0.5], σ = 1.  Maximum likelihood and per-instance regression (eqs. 28, 29)
 use one classifier of single events with μ as an input; per-ensemble regression sees the hundred
@@ -12,7 +12,6 @@ range.
 from __future__ import annotations
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
 from scipy.stats import truncnorm
 
@@ -21,7 +20,8 @@ from milinfer.datasets import gaussian
 from milinfer.diagnostics.roc import Estimate, mean_over_trainings
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.posterior import Posterior
-from milinfer.plotting import PALETTE, styled
+from milinfer.plotting.results import PALETTE, styled
+from studies.common.frame import Study, markdown, pair, require, run
 
 N, EDGE = 100, 0.5
 TRUTHS = np.linspace(-EDGE, EDGE, 11).round(6)

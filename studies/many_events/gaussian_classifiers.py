@@ -1,6 +1,6 @@
 """Two Gaussians: classifiers of one event and of ten, made from each other ([NT], figs. 1, 5).
 
-python studies/gaussian_classifiers.py [--size quick|full] [--seed 0] [--out DIR]
+python -m studies.many_events.gaussian_classifiers [--size quick|full] [--seed 0] [--out DIR]
 
 Signal N(0.1, 1), background N(−0.1, 1).  The exact classifier of N events is their sum, and all
 areas have closed forms.  Every training has events of its own; all are tested on the same.
@@ -9,8 +9,14 @@ areas have closed forms.  Every training has events of its own; all are tested o
 from __future__ import annotations
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
-from many_events import (
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from milinfer.datasets import gaussian
+from milinfer.diagnostics.roc import roc_curve
+from milinfer.plotting.results import PALETTE, styled
+from studies.common.frame import Study, markdown, pair, require, run
+from studies.many_events.many_events import (
     RATES,
     Setup,
     bag_scores,
@@ -20,12 +26,6 @@ from many_events import (
     pulls,
     train,
 )
-from matplotlib.figure import Figure
-from scipy.stats import norm
-
-from milinfer.datasets import gaussian
-from milinfer.diagnostics.roc import roc_curve
-from milinfer.plotting import PALETTE, styled
 
 EPSILON, N = 0.1, 10
 SIZES = {  # events of each class to train on, to test with, epochs, trainings

@@ -1,6 +1,6 @@
 """Settings of a bag classifier on few bags: stepwise search, Optuna and chance at equal cost.
 
-python studies/searches.py [--size quick|full] [--seed 0] [--out DIR] [--page JSON]
+python -m studies.labelled_bags.searches [--size quick|full] [--seed 0] [--out DIR] [--page JSON]
 
 Every setting of a grid is cross-validated once, and trained on all bags and tested once, on bags
 whose exact posterior is known.  The searches then run on that table, with the package's own
@@ -15,13 +15,13 @@ from itertools import permutations, product
 from typing import Any, NamedTuple
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
-from pooling import TASKS, score
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 import milinfer as mil
+from studies.common.frame import Study, markdown, pair, require, run
+from studies.labelled_bags.pooling import TASKS, score
 
 BAGS, FOLDS, EPOCHS = 150, 3, 40
 TASK = TASKS["witness"]

@@ -1,6 +1,6 @@
 """Mutual information of a Gaussian feature and its label, by two classifiers ([NT], fig. 9).
 
-python studies/mutual_information.py [--size quick|full] [--seed 0] [--out DIR]
+python -m studies.many_events.mutual_information [--size quick|full] [--seed 0] [--out DIR]
 
 Signal N(ε, 1) and background N(−ε, 1) in equal parts.  A classifier of pairs (feature, label)
 from pairs with exchanged labels gives the mutual information by eq. 30, an ordinary classifier of
@@ -11,7 +11,6 @@ where they are lower bounds in expectation; the exact curve is an integral.
 from __future__ import annotations
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
 from scipy.integrate import quad
 from scipy.stats import norm
@@ -20,7 +19,8 @@ import milinfer as mil
 from milinfer.diagnostics.roc import Estimate, mean_over_trainings
 from milinfer.diagnostics.separation import divergence, joint_and_product
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
-from milinfer.plotting import PALETTE, styled
+from milinfer.plotting.results import PALETTE, styled
+from studies.common.frame import Study, markdown, pair, require, run
 
 SIZES = {  # events of each class to train on and to test with, epochs, trainings, values of ε
     "quick": (20_000, 100_000, 8, 2, (0.5, 2.0)),

@@ -1,6 +1,6 @@
 """Regression of c_HW from a hundred VBF H → WW* events, and scans of Λ ([NT], fig. 8).
 
-python studies/vbf_regression.py [--size quick|full] [--seed 0] [--out DIR]
+python -m studies.many_events.vbf_regression [--size quick|full] [--seed 0] [--out DIR]
 
 In place of the top quark mass: c_HW is uniform on points from −1 to 1.  Per-instance regression is
 the posterior mean (eqs. 28, 29) from a classifier of single events; per-ensemble regression sees
@@ -14,9 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
-from event_sets import FEATURES
-from frame import Study, markdown, pair, require, run
-from many_events import over_trainings
 from matplotlib.figure import Figure
 
 import milinfer as mil
@@ -24,8 +21,11 @@ from milinfer.datasets import vbf_hww
 from milinfer.datasets.observable import observable_coefficients
 from milinfer.diagnostics.roc import Estimate
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
-from milinfer.plotting import PALETTE, styled
+from milinfer.plotting.results import PALETTE, styled
 from milinfer.samples.reweighting import bennett
+from studies.common.frame import Study, markdown, pair, require, run
+from studies.many_events.event_sets import FEATURES
+from studies.many_events.many_events import over_trainings
 
 N = 100
 SCANNED = (0.0, 0.4)  # truths whose Λ is drawn, as 172.5 and 175 GeV

@@ -1,6 +1,6 @@
 """What goes wrong in parametrised networks, and what mends it: [AS]'s figures 3b and 18 to 20.
 
-python studies/parametrised.py [--size quick|full] [--seed 0]
+python -m studies.bags_of_events.parametrised [--size quick|full] [--seed 0]
 
 Networks with θ beside the features are trained on three sets of pairs of a bag and a value of θ,
 which differ in what stands beside θ = 0.  Their answers for bags that trained nothing are compared
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
 from scipy.special import expit, logsumexp
 
@@ -26,7 +25,8 @@ from milinfer.datasets import vbf_hww
 from milinfer.datasets.observable import observable_coefficients
 from milinfer.diagnostics.two_sample import weighted_auc
 from milinfer.likelihood.surface import Interpolation
-from milinfer.plotting import PALETTE, figure_of, styled
+from milinfer.plotting.results import PALETTE, figure_of, styled
+from studies.common.frame import Study, markdown, pair, require, run
 
 SYMMETRIC, NO_REFERENCE, POSITIVE = "symmetric", "no pairs at θ = 0", "only positives at θ = 0"
 EXACT = "exact"
@@ -201,9 +201,8 @@ def compared(size: Size) -> list[float]:
 def study(size: str, seed: int) -> dict[str, Any]:
     """Train, and ask for bags that trained nothing."""
     # Keras not before here: processes that generate events import this module.
-    from parametrised_pairs import train_pairs
-
     from milinfer.learning.networks.configs import TrainingConfig
+    from studies.bags_of_events.parametrised_pairs import train_pairs
 
     chosen = SIZES[size]
     training = TrainingConfig(epochs=chosen.epochs, batch_events=chosen.batch_events)

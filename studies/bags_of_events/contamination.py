@@ -1,6 +1,6 @@
 """ROC against background contamination at fixed signal per bag: MIL, MLP, XGBoost, exact answers.
 
-python studies/contamination.py [--size quick|full] [--seed 0] [--out DIR] [--page JSON]
+python -m studies.bags_of_events.contamination [--size quick|full] [--seed 0] [--out DIR]
 
 Figures 1, 6 and 7 of [AS], on the embedded VBF H → WW with H → ZZ as background.
 """
@@ -18,7 +18,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from contamination_events import (
+from matplotlib.figure import Figure
+
+from milinfer.diagnostics.roc import Estimate, auc_difference, roc_curve
+from milinfer.diagnostics.separation import area_of_bags, largest_distance, relative_distance
+from milinfer.plotting.results import PALETTE, figure_of, styled
+from milinfer.typing import FloatArray
+from studies.bags_of_events.contamination_events import (
     N_SIGNAL,
     Events,
     Job,
@@ -31,13 +37,7 @@ from contamination_events import (
     save,
     scores,
 )
-from frame import Study, markdown, pair, require, run
-from matplotlib.figure import Figure
-
-from milinfer.diagnostics.roc import Estimate, auc_difference, roc_curve
-from milinfer.diagnostics.separation import area_of_bags, largest_distance, relative_distance
-from milinfer.plotting import PALETTE, figure_of, styled
-from milinfer.typing import FloatArray
+from studies.common.frame import Study, markdown, pair, require, run
 
 METHODS = ("MIL", "MLP", "XGBoost")
 EXACT = {

@@ -1,6 +1,6 @@
 """Bags of digits: is there a three in the bag, and what is the mean of its digits?
 
-python studies/bags_of_digits.py [--size quick|full] [--seed 0] [--out DIR] [--page JSON]
+python -m studies.labelled_bags.bags_of_digits [--size quick|full] [--seed 0] [--out DIR]
 
 The digits are the 1797 of scikit-learn (8 × 8 pixels).  A third of the images serves to choose
 settings and is never tested with.  The others are tested by cross-validation: each is in test bags
@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from frame import Study, markdown, pair, require, run
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -24,6 +23,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 
 import milinfer as mil
+from studies.common.frame import Study, markdown, pair, require, run
 
 KEY_DIGIT = 3
 BAG_SIZE = 10
@@ -299,7 +299,7 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
 
 def _scores(results: Mapping[str, Any]) -> Figure:
     """Every fold, their mean, and the bar."""
-    from milinfer.plotting import PALETTE, styled
+    from milinfer.plotting.results import PALETTE, styled
 
     titles = {"three": "is there a three?", "mean": "mean digit"}
     with styled():
@@ -331,7 +331,7 @@ def _scores(results: Mapping[str, Any]) -> Figure:
 
 def _bags(examples: Mapping[str, Any]) -> Figure:
     """Digits of some bags; above them the probability of noisy-or, below them the attention."""
-    from milinfer.plotting import PALETTE, styled
+    from milinfer.plotting.results import PALETTE, styled
 
     n = len(examples["bags"])
     with styled():

@@ -12,10 +12,11 @@ A study is a module with four functions, which it hands to :func:`run`:
 ``figures(results)``
     a :class:`matplotlib.figure.Figure` for each name.
 
-The last two see nothing but the results, so a page is redrawn from its JSON without a new run::
+The last two see nothing but the results, so a page, ``docs/studies/NAME.md``, is redrawn from its
+JSON without a new run::
 
-    python studies/NAME.py --size full --out DIR      # DIR/NAME-full.json and figures
-    python studies/NAME.py --page RESULT.json         # figures and block of docs/studies/NAME.md
+    python -m studies.PACKAGE.NAME --size full --out DIR   # DIR/NAME-full.json and figures
+    python -m studies.PACKAGE.NAME --page RESULT.json      # figures, and block of the page
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "studies"
 RESULTS = ROOT / "studies" / "results"
 SIZES = ("quick", "full")
@@ -78,6 +79,15 @@ def pair(value: float, error: float, digits: int = 3) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
+def command(name: str, size: str, seed: int) -> str:
+    """What to type in the root of the repository to run a study."""
+    places = list((ROOT / "studies").glob(f"*/{name}.py"))
+    if len(places) != 1:
+        msg = f"{len(places)} modules in the packages of studies/ are called {name}; give it one"
+        raise StudyError(msg)
+    return f"python -m studies.{places[0].parent.name}.{name} --size {size} --seed {seed}"
+
+
 def execute(study: Study, size: str, seed: int) -> dict[str, Any]:
     """Run a study: its results with command, time and versions."""
     if study.needs and not os.environ.get(study.needs):
@@ -87,7 +97,7 @@ def execute(study: Study, size: str, seed: int) -> dict[str, Any]:
     results = study.study(size, seed)
     return {
         "study": study.name,
-        "command": f"python studies/{study.name}.py --size {size} --seed {seed}",
+        "command": command(study.name, size, seed),
         "size": size,
         "seed": seed,
         "seconds": round(time.perf_counter() - began, 1),
@@ -113,7 +123,9 @@ def block(study: Study, record: Mapping[str, Any]) -> str:
     # Of the processor, which other work on the machine does not lengthen.
     seconds = record["processor_seconds"]
     taken = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
-    lines = [f"`{record['command']}` (seed {record['seed']}, {taken} of processor time)", ""]
+    # As a study is run today, whatever it was called when it made the record.
+    how = command(record["study"], record["size"], record["seed"])
+    lines = [f"`{how}` (seed {record['seed']}, {taken} of processor time)", ""]
     lines += [study.tables(record["results"]).strip(), ""]
     for title in study.figures(record["results"]):
         lines += [f"![{title}](../figures/studies/{_file(study, title)})", ""]
