@@ -88,6 +88,18 @@ def test_a_step_that_writes_nothing_is_an_error(tmp_path):
         Steps(tmp_path).execute(Step("idle", {}, ("nothing.txt",), lambda: ""))
 
 
+def test_an_empty_folder_is_a_result(tmp_path):
+    """Regression: no model could be calibrated, and the run ended with an error after all work."""
+
+    def run():
+        (tmp_path / "calibrations").mkdir()
+        return "nothing to write"
+
+    step = Step("inference", {}, ("calibrations",), run)
+    assert Steps(tmp_path).execute(step) == "nothing to write"
+    assert Steps(tmp_path).state(step) == ("done", "")
+
+
 def test_two_runs_in_one_folder_are_refused(tmp_path):
     code = (
         "import sys\nfrom milinfer.workflow.steps import Steps\n"

@@ -191,9 +191,12 @@ class Steps:
         files: list[Path] = []
         for name in step.outputs:
             path = self.folder / name
-            inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-            if not inside or not inside[0].is_file():
+            # An empty folder is a result too: there may be no model that can be calibrated.
+            if path.is_dir():
+                files += sorted(p for p in path.rglob("*") if p.is_file())
+            elif path.is_file():
+                files.append(path)
+            else:
                 msg = f"step {step.name} was to write {path} and did not"
                 raise ConfigurationError(msg)
-            files += inside
         return files
