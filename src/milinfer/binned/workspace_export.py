@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.binned.pyhf_cost import PyhfCost, asimov_data
+from milinfer.binned.template_cost import staterror_name
 from milinfer.binned.templates import Templates
 from milinfer.binned.workspaces import MORPHING, model_and_data, read_workspace, require_workspace
 from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
@@ -443,7 +444,7 @@ def export_workspace(
         every = np.sum([*nominal.values(), *others.values()], axis=0)
         share = (relative * every / np.sqrt(len(modifiers))).tolist()
         for of_sample in modifiers.values():
-            of_sample.append({"name": f"staterror_{name}", "type": "staterror", "data": share})
+            of_sample.append({"name": staterror_name(name), "type": "staterror", "data": share})
     workspace = {
         "channels": [
             {
