@@ -23,7 +23,7 @@ from milinfer.utils.files import parse_json
 __all__ = ["Limits", "Preamble", "read_preamble"]
 
 
-_ROOT: Final = re.compile(rb"<LesHouchesEvents(?=[\s>])[^>]*>")
+_ROOT: Final = re.compile(rb"<LesHouchesEvents(?=[\s>])[^<>]*>")
 _TAG: Final = re.compile(rb"<(!--|/?[A-Za-z_][\w.:-]*)")
 _FIRST_EVENT: Final = re.compile(rb"^[ \t]*<event[\s>]", re.MULTILINE)
 _STRAY_AND: Final = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
