@@ -305,12 +305,8 @@ HISTOGRAMS = [
     histograms("an unknown axis", '{"h": {"uhi_schema": 1, "axes": [{"type": "x"}]}}', "'h'"),
     histograms("no axes", '{"h": {"uhi_schema": 1}}', "'h'"),
     histograms("forty axes", histogram(axes=40 * [AXIS]), "'h'.*40 axes"),
-    histograms(
-        "bins without end", histogram(axes=[AXIS | {"bins": 10**9}]), "1000000002 bins"
-    ),
-    histograms(
-        "axes of many bins together", histogram(axes=8 * [AXIS | {"bins": 98}]), "bins"
-    ),
+    histograms("bins without end", histogram(axes=[AXIS | {"bins": 10**9}]), "1000000002 bins"),
+    histograms("axes of many bins together", histogram(axes=8 * [AXIS | {"bins": 98}]), "bins"),
     histograms("bins of 400 digits", histogram(axes=[AXIS | {"bins": 10**400}]), "bins of axis 0"),
     histograms("bins of a word", histogram(axes=[AXIS | {"bins": "many"}]), "bins of axis 0"),
     histograms("a transformed axis of many bins", histogram(axes=[TRANSFORMED]), "'h'.*bins"),
