@@ -105,6 +105,29 @@ def test_markup_of_rich_in_names_is_text(tmp_path, name):
         assert re.search(rf"process[│|]+{re.escape(name)}[│|]", text), text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"poi": 1, "truth": "a"}',
+        b'{"poi": "c", "truth": 0, "m": {"coverage68": "x"}}',
+        b'{"poi": "c", "truth": 0, "m": {"coverage68": 0.5, "interval68": [null, 1]}}',
+        b'{"poi": "c", "truth": 0, "m": {"coverage68": 0.5, "problems": 3}}',
+        b'{"poi": "c", "truth": 0, "m": {"coverage68": null, "coverage68_error": []}}',
+    ],
+)
+def test_a_damaged_summary_is_named(tmp_path, text):
+    """Regression: a traceback."""
+    (tmp_path / "summary.json").write_bytes(text)
+    message = call("report", tmp_path, code=2)
+    assert "summary.json is not the summary of an analysis" in message
+    assert "run the analysis again" in message
+
+
 def test_a_plan_and_a_summary_show_names_as_they_are():
     """Regression: as for the table of a file."""
     summary = {"poi": "[/b]", "truth": 0.0, "[x]y": {"coverage68": 0.7, "problems": ["[/i]"]}}
