@@ -112,6 +112,7 @@ def swap(folder: Path) -> None:
 
 
 JSON = "model.json"
+NAN, INFINITY = float("nan"), float("inf")
 MODELS = [
     model("no model.json", same, "no model.json", command=inspect, files=lambda f: (f / JSON).unlink()),  # noqa: E501
     model("an empty model.json", same, "model.json is damaged", text=""),
@@ -135,6 +136,17 @@ MODELS = [
     model("means of two features", put("mean", value=[0.0, 0.0]), "mean|model.json"),
     model("means of words", put("mean", value=["a"]), "model.json"),
     model("variances of NaN", put("variance", value=[None]), "variance|model.json"),
+    model("variances below zero", put("variance", 0, value=-1.0), "variance of the features is"),
+    model("means of 400 digits", put("mean", 0, value=10**400), "mean of the features is"),
+    model("z of NaN", put("z", 0, value=[NAN]), r"z\[0\] is"),
+    model("scales of NaN", put("scale", 0, value=NAN), "scale is nan"),
+    model("points of NaN", put("points", 0, 0, value=NAN), "points is"),
+    model("a list of events", put("n_events", value=[1]), "n_events is"),
+    model("events of a word", put("n_events", "a", value="many"), "n_events of a is"),
+    model("events below zero", put("effective_events", value=-1.0), "effective_events is"),
+    model("a degree without end", put("settings", "degree", value=10**8), "weights for degree"),
+    model("layers without end", put("network", "hidden", value=[10**6, 10**6]), "layers"),
+    model("an ensemble without end", put("settings", "ensemble", value=10**9), "ensemble is"),
     model("no scales", put("scale", value=[]), "scale"),
     model("weights without a checksum", put("weights", value={}), WEIGHTS),
     model("weights that are missing", same, f"{WEIGHTS} is missing",
@@ -174,9 +186,6 @@ def calibration(name: str, change: Change | str, place: str) -> Case:
 def belt(name: str, change: Change | str, place: str, command: Any = inspect) -> Case:
     return text_case("belt", name, change, place, CalibrationError, Belt.load,
                      lambda: texts()[1], "make it again", command)  # fmt: skip
-
-
-NAN, INFINITY = float("nan"), float("inf")
 
 
 def forty_parameters(content: dict[str, Any]) -> None:
