@@ -61,6 +61,8 @@ class LHEWeight(NamedTuple):
 class LHEInfo:
     """Header and ``<init>`` block of an LHE file.
 
+    Files of other programs may contain none of this; see :meth:`unknown`.
+
     Parameters
     ----------
     beams
@@ -81,8 +83,6 @@ class LHEInfo:
         Text inside ``<header>``, unchanged (``<initrwgt>`` excluded).
     process, point
         Process name and parameter point if the file contains them (files of milinfer do).
-
-    Files of other programs may contain none of this; see :meth:`unknown`.
 
     Examples
     --------
