@@ -73,6 +73,23 @@ TEXTS: dict[str, tuple[str | bytes, str]] = {
     "a date that does not exist": (LEAST + "[analysis]\nseed = 2025-13-01\n", "line 6"),
     "an unknown section": (LEAST + "[analyses]\n", "analyses: unknown key; did you mean 'ana"),
     "an unknown key": (LEAST + "[toys]\nnumbers = 100\n", "toys.numbers: unknown .*'number'"),
+    # Regression: these are also names that pydantic has for types.
+    "an unknown key called int": ("int = 1\n" + LEAST, "int: unknown key; .*known: analysis"),
+    "an unknown key called str": ("str = 'x'\n" + LEAST, "str: unknown key"),
+    "an unknown key called float": (LEAST + "[float]\nx = 1\n", "float: unknown key"),
+    "an unknown key with a bracket": ('"a[b" = 1\n' + LEAST, r'"a\[b": unknown key'),
+    "an unknown key called list[str]": ('"list[str]" = 1\n' + LEAST, r'"list\[str\]": unknown key'),
+    "an unknown key without a letter": ('"" = 1\n' + LEAST, '"": unknown key'),
+    "an unknown key called int in a section": (
+        LEAST + "[toys]\nint = 1\n",
+        "toys.int: unknown key",
+    ),
+    "a point in a parameter called int": (
+        LEAST.replace('path = "a.root"', 'path = "a"\npoint = { int = "big" }'),
+        r"samples.train\[1\].point.int: ",
+    ),
+    "a path that is a table": (LEAST.replace('"d.root"', "{ str = 1 }"), "data.path: "),
+    "a name of 201 letters": (LEAST + f"[[model]]\nname = '{'a' * 201}'\n", "at most 200"),
     "an unknown key of a file": (
         LEAST.replace("path", "point = { c = 1 }\npaths", 1),
         r"samples.train\[1\].paths: unknown",

@@ -11,7 +11,7 @@ from iminuit import Minuit
 from scipy.stats import norm, poisson
 
 from milinfer.binned.binned_model import BinnedLLR
-from milinfer.binned.template_cost import profile_bins, profile_log_likelihood
+from milinfer.binned.template_cost import profile_bins, profile_log_likelihood, staterror_name
 from milinfer.binned.templates import Templates
 from milinfer.datasets import gaussian
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
@@ -49,6 +49,23 @@ def test_the_likelihood_is_poisson_times_gaussian(few, rate):
         by_hand = poisson.logpmf(counts, expected).sum() + norm.logpdf(1, gammas, delta).sum()
         assert cost(mu) == pytest.approx(-2 * by_hand, rel=1e-10)
         np.testing.assert_allclose(cost.expected(mu), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "score_c/L2", "/", "a//b/", "a~1b", "a.b[0]", "[/b]", "a%2Fb"]
+)
+def test_names_may_have_any_character(few, name):
+    """Regression: pyhf splits some names at a slash, and the cost ended with a KeyError."""
+    counts = few.counts(gaussian.generate(900, 0.1, seed=6))
+    cost, plain = few.cost(counts, name=name), few.cost(counts)
+    assert cost(0.1) == plain(0.1)
+    assert cost.gammas(0.1).tolist() == plain.gammas(0.1).tolist()
+    model = pyhf.Workspace(few.workspace(counts, name=name)).model()
+    assert model.config.channels == [name]
+
+
+def test_names_that_differ_have_factors_that_differ():
+    assert len({staterror_name(n) for n in ("a/b", "a_b", "a b", "a:b", "ab")}) == 5
 
 
 @pytest.mark.parametrize("rate", [True, False])

@@ -18,7 +18,7 @@ from histogram_files import write_histograms
 from milinfer import cli
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.binned.templates import Templates, load_histograms
-from milinfer.binned.workspace_morphing import (
+from milinfer.binned.workspace_export import (
     BackgroundYields,
     Systematic,
     export_workspace,
@@ -93,6 +93,25 @@ def test_the_round_trip_through_a_file_changes_nothing(full, tmp_path):
     for _ in range(10):
         values = [v + 0.1 * rng.normal() for v in one.start.values()]
         assert one(*values) == other(*values)
+
+
+def test_names_with_slashes_survive_the_round_trip(templates, tmp_path):
+    """Regression: pyhf splits some names at a slash, and could not build the model."""
+    options = {
+        "systematics": [
+            Systematic("e/mu", -0.03, 0.04),
+            Systematic("q/g", np.full(5, -0.1), np.full(5, 0.1)),
+        ],
+        "background": [BackgroundYields("t/t", np.full(5, 6.0), errors=0.5)],
+        "mc_stat": True,
+    }
+    write_workspace(export_workspace(templates, COUNTS, channel="a/b", **options), tmp_path / "w")
+    cost = import_workspace(tmp_path / "w")
+    plain = import_workspace(export_workspace(templates, COUNTS, **options))
+    assert {"e/mu", "q/g", "staterror_a%2Fb[0]"} < set(cost.start)
+    for mu in (-0.4, 0.0, 0.3):
+        values = (plain.start | {"mu": mu, "e/mu": 0.2, "q/g": -0.4}).values()
+        assert cost(*values) == pytest.approx(plain(*values), abs=1e-9)
 
 
 def test_two_parameters_survive_the_round_trip():

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from lhe_text import document, event
 from milinfer import cli as cli_module
+from milinfer.cli.workflow import plan_table
 from milinfer.datasets import vbf_hww
 from milinfer.features.feature_set import feature_set
 from milinfer.io import lhe
+from milinfer.workflow.analysis import summary_table
+from milinfer.workflow.steps import StepState
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "demo.json"
 METHOD_KEYS = {
@@ -79,6 +86,64 @@ def test_generate_convert_features_inspect(tmp_path):
     kept = tmp_path / "kept.parquet"
     call("features", source, "--out", kept, "--keep-weights")
     assert "weight:c_HW_m0p5" in pq.read_table(kept).column_names
+
+
+@pytest.mark.parametrize("name", ["[x]", "[/b]", "a[/bold]", ":warning:", "[link=x]y", "c["])
+def test_markup_of_rich_in_names_is_text(tmp_path, name):
+    """Regression: a traceback, or a name without what is in brackets."""
+    folder = tmp_path / "a["
+    source = folder / f"{name}.lhe"
+    source.parent.mkdir(parents=True)
+    header = f"<milinfer>{json.dumps({'process': name})}</milinfer>"
+    source.write_text(document(event(), header=header))
+    for target in (source, source.with_suffix(".parquet"), source.with_suffix(".root")):
+        if target is not source:
+            call("convert", source, "--out", target)
+        # The title and the cells are wrapped.
+        text = re.sub(r"\s", "", call("inspect", target))
+        assert f"{name}{target.suffix}" in text
+        assert re.search(rf"process[│|]+{re.escape(name)}[│|]", text), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"poi": 1, "truth": "a"}',
+        b'{"poi": "c", "truth": 0, "m": {"coverage68": "x"}}',
+        b'{"poi": "c", "truth": 0, "m": {"coverage68": 0.5, "interval68": [null, 1]}}',
+        b'{"poi": "c", "truth": 0, "m": {"coverage68": 0.5, "problems": 3}}',
+        b'{"poi": "c", "truth": 0, "m": {"coverage68": null, "coverage68_error": []}}',
+    ],
+)
+def test_a_damaged_summary_is_named(tmp_path, text):
+    """Regression: a traceback."""
+    (tmp_path / "summary.json").write_bytes(text)
+    message = call("report", tmp_path, code=2)
+    assert "summary.json is not the summary of an analysis" in message
+    assert "run the analysis again" in message
+
+
+def test_a_plan_and_a_summary_show_names_as_they_are():
+    """Regression: as for the table of a file."""
+    summary = {"poi": "[/b]", "truth": 0.0, "[x]y": {"coverage68": 0.7, "problems": ["[/i]"]}}
+    summary["not_available"] = {"[/red]": {}}
+    state = StepState("changed", "samples.[x], model [/b]")
+    plan = SimpleNamespace(
+        config=SimpleNamespace(out=Path("a[/b]")),
+        planned=lambda: [(SimpleNamespace(name="features-[x]"), state)],
+    )
+    for table, words in (
+        (summary_table(summary), ("[/b], truth 0", "[x]y", "[x]y: [/i]", "[/red]")),
+        (plan_table(plan), ("a[/b]", "features-[x]", "samples.[x], model [/b]")),
+    ):
+        console = Console(width=120, file=io.StringIO())
+        console.print(table)
+        assert all(w in console.file.getvalue() for w in words), console.file.getvalue()
 
 
 def test_errors_end_with_code_two_and_one_message(tmp_path):

@@ -142,9 +142,10 @@ def test_markup_of_rich_is_text():
     from rich.console import Console
 
     console = Console(width=60, file=io.StringIO())
-    console.print(rich_table("[red]t", ["[b]a"], [["[link=x]y"]]))
+    words = ("[red]t", "[b]a", "[link=x]y", "[/b]c", "c:\\[", ":warning:")
+    console.print(rich_table("[red]t", ["[b]a"], [[w] for w in words[2:]], caption="[/b]c"))
     text = console.file.getvalue()
-    assert all(word in text for word in ("[red]t", "[b]a", "[link=x]y"))
+    assert all(word in text for word in words)
 
 
 def test_histogram_of_empty_bins_is_drawn():

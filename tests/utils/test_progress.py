@@ -15,7 +15,7 @@ from milinfer.utils.progress import in_notebook, progress
 
 RUN = """
 from milinfer.utils.progress import in_notebook, progress
-with progress("adding <up> [red]", total=3) as advance:
+with progress("adding <up> [red]:x:", total=3) as advance:
     for _ in range(3):
         advance(1)
 print("IPython" in __import__("sys").modules, in_notebook())
@@ -82,7 +82,7 @@ def test_a_terminal_gets_a_bar():
     os.close(follower)
     written = os.read(leader, 100_000).decode()
     os.close(leader)
-    assert "adding <up> [red]" in written
+    assert "adding <up> [red]:x:" in written
     assert "3/3" in written
     assert done.stdout.strip() == b"False False"
 

@@ -12,7 +12,7 @@ import pytest
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.samples.sample import SampleSet
 from milinfer.workflow.analysis import analyse, summary_table
-from milinfer.workflow.report import build_report, draw_figures
+from milinfer.workflow.report import build_report, draw_figures, write_report
 from reports import Trained, small_analysis
 
 # Its estimates are beyond the range of its training points, as those of a bad training are.
@@ -76,7 +76,7 @@ def test_what_failed_is_shown(crippled):
     for words in ("is not available: most estimates at 0 are alike", "is not available: bin "):
         assert words in table
         assert words in result._repr_html_()
-    names, _, cells = (list(c.cells) for c in summary_table(summary).columns[:3])
+    names, _, cells = ([str(cell) for cell in c.cells] for c in summary_table(summary).columns[:3])
     assert names == ["exact", "pyhf", "pyhf_2d", "<astray>"]
     assert cells[2:] == ["not available"] * 2
 
@@ -111,7 +111,7 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     assert "problems" not in summary["pyhf"]
     table = summary_table(summary)
     assert problem in table.caption
-    assert [next(iter(c.cells)) for c in table.columns][5] == "—"
+    assert [str(next(iter(c.cells))) for c in table.columns][5] == "—"
     figures = draw_figures(result)
     assert {"scans", "intervals", "coverage", "estimates", "belt", "training"} <= set(figures)
     assert not {"scale", "bias", "ladder", "surface"} & set(figures)
@@ -120,6 +120,31 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     assert page.count(f"&lt;off&gt;: {problem} (settings that bear on") == 1
     assert "There is none, for the reason below the first table" in page
     assert result.comparison.to_table()["c_cicc"].to_pylist()[0] is None
+
+
+def test_names_with_slashes_end_in_a_whole_report(tmp_path):
+    """Regression: pyhf splits some names at a slash, and the analysis ended with a KeyError."""
+    plain = small_analysis(parameter="c/L2", label="a/b")
+
+    def with_slash(samples):
+        return SampleSet(
+            tuple(
+                replace(
+                    s, features=s.features[:, [0, 1, 0]], feature_names=(*s.feature_names, "x/1")
+                )
+                for s in samples
+            )
+        )
+
+    sets = {n: with_slash(getattr(plain, n)) for n in ("templates", "calibration", "evaluation")}
+    (data,) = with_slash([plain.data])
+    result = analyse(
+        replace(plain, **sets, data=data, observable="x/1", drawn_features=("x/1",), n_toys=100)
+    )
+    assert not result.unavailable
+    write_report(result, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"plots", "report.html", "summary.json"}
+    assert json.loads((tmp_path / "summary.json").read_text("utf-8"))["poi"] == "c/L2"
 
 
 def test_data_without_an_interval_do_not_end_an_analysis(analysis):

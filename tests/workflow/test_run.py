@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import milinfer as mil
 from milinfer.cli import cli
 from milinfer.datasets import gaussian
-from milinfer.exceptions import MilinferError, TrackingError
+from milinfer.exceptions import MilinferError, MilinferWarning, TrackingError
 
 # Pools of few events, which make a test short; that they are small is tested elsewhere.
 pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
@@ -254,6 +254,26 @@ def test_a_kill_within_a_step_costs_that_step_alone(finished, tmp_path):
     assert without_times(mil.run_analysis(folder / file.name)) == without_times(summary)
     assert {p.name for p in results.iterdir()} == whole
     assert not [p for p in folder.rglob(".*") if p.name != ".lock"]
+
+
+def test_a_model_that_cannot_be_calibrated_does_not_fail_the_run(finished, tmp_path):
+    """Regression: it ended with code 2 after all work, because calibrations/ was empty."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0].parent, folder, symlinks=True)
+    file = folder / finished[0].name
+    # Toys at the ends of the range have their maximum there.
+    text = CONFIGURATION.replace("[toys]\n", "[toys]\ncalibrate_at = [-1.0, 0.0, 1.0]\n")
+    file.write_text(text, encoding="utf-8")
+    figures_file = tmp_path / "s.json"
+    with pytest.warns(MilinferWarning, match="multiclass: not calibrated: "):
+        shown = CliRunner().invoke(cli, ["run", str(file), "--json", str(figures_file)])
+    assert shown.exit_code == 0, shown.output
+    (problem,) = json.loads(figures_file.read_text("utf-8"))["multiclass"]["problems"]
+    assert problem.startswith("not calibrated: ")
+    page = (folder / "results" / "report.html").read_text(encoding="utf-8")
+    assert "not calibrated: " in page
+    assert list((folder / "results" / "calibrations").iterdir()) == []
+    assert states(file)["inference"].kind == "done"
 
 
 def test_the_commands(finished, inputs, tmp_path):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from milinfer.exceptions import ConfigurationError
+from milinfer.exceptions import ConfigurationError, MilinferWarning
 from milinfer.utils.files import file_hash
 from milinfer.workflow.steps import Step, Steps, content_hash
 
@@ -61,14 +65,95 @@ def test_damaged_results_are_seen(write, damage, words):
     assert steps.state(step({})) == ("damaged", words)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"depends": 1'])
+RECORD = {"depends": {}, "files": {}, "done": "x", "seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"depends": 1',
+        # Regression: valid JSON of wrong types was an AttributeError.
+        "null",
+        *(
+            json.dumps(RECORD | {name: value})
+            for name in RECORD
+            for value in (None, [], [1], True, {"a": 1})
+            if (name, value) not in [("depends", {"a": 1}), ("seconds", True)]
+        ),
+        json.dumps({k: v for k, v in RECORD.items() if k != "seconds"}),
+        "1" * 5000,
+        "[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
 def test_damaged_records_are_seen(write, text):
-    steps, step, _ = write
+    steps, step, calls = write
     steps.execute(step({}))
-    (steps.folder / "steps" / "write.json").write_text(text)
+    record = steps.folder / "steps" / "write.json"
+    record.write_bytes(text if isinstance(text, bytes) else text.encode())
     state = steps.state(step({}))
     assert state.kind == "damaged"
     assert "write.json" in state.why
+    steps.execute(step({}))
+    assert len(calls) == 2
+    assert steps.state(step({})).kind == "done"
+
+
+@pytest.mark.parametrize("name", ["out", "a" * 5000, "a\0b", "../out/absent"])
+def test_a_record_without_its_files_is_seen(write, name):
+    steps, step, _ = write
+    steps.execute(step({}))
+    files = {} if name == "out" else {name: "0" * 64}
+    (steps.folder / "steps" / "write.json").write_text(json.dumps(RECORD | {"files": files}))
+    shutil.rmtree(steps.folder / "out")
+    assert steps.state(step({})) == ("damaged", f"{name} is gone")
+
+
+def test_a_folder_in_the_place_of_a_record_is_named(write):
+    """Regression: an OSError, after which nothing said what to do."""
+    steps, step, calls = write
+    record = steps.folder / "steps" / "write.json"
+    record.mkdir(parents=True)
+    assert steps.state(step({})) == ("damaged", f"{record} is not a record of a step")
+    with pytest.raises(ConfigurationError, match=r"write\.json is a folder, .*; move it away"):
+        steps.execute(step({}))
+    record.rmdir()
+    record.parent.rmdir()
+    record.parent.write_text("")
+    assert steps.state(step({})).kind == "new"
+    with pytest.raises(ConfigurationError, match=r"steps cannot be a folder of records: .*move it"):
+        steps.execute(step({}))
+    assert not calls
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, number):
+    """Regression: no run was possible on such file systems, such as Lustre without flock."""
+
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.warns(MilinferWarning, match=f"of {tmp_path} has no locks, .*one at a time"),
+        Steps(tmp_path).locked(),
+    ):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+
+
+def test_a_full_disk_names_the_lock(tmp_path):
+    """Regression: the message named no file.  A limit on sizes stands for the disk."""
+    code = (
+        "import resource, signal\nfrom milinfer.workflow.steps import Steps\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        f"with Steps({str(tmp_path)!r}).locked():\n    pass\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert run.stderr.splitlines()[-1].endswith(f"File too large: '{tmp_path / '.lock'}'")
 
 
 def test_a_step_that_fails_has_no_record(write):
@@ -86,6 +171,18 @@ def test_a_step_that_fails_has_no_record(write):
 def test_a_step_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(ConfigurationError, match=r"was to write .*nothing\.txt"):
         Steps(tmp_path).execute(Step("idle", {}, ("nothing.txt",), lambda: ""))
+
+
+def test_an_empty_folder_is_a_result(tmp_path):
+    """Regression: no model could be calibrated, and the run ended with an error after all work."""
+
+    def run():
+        (tmp_path / "calibrations").mkdir()
+        return "nothing to write"
+
+    step = Step("inference", {}, ("calibrations",), run)
+    assert Steps(tmp_path).execute(step) == "nothing to write"
+    assert Steps(tmp_path).state(step) == ("done", "")
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):

@@ -21,8 +21,8 @@ import numpy as np
 from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
-from milinfer.binned.histograms import TemplateHistograms, as_counts
 from milinfer.binned.template_diagnosis import FEW_EXPECTED
+from milinfer.binned.template_histograms import TemplateHistograms, as_counts
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.typing import FloatArray
 
@@ -32,6 +32,7 @@ __all__ = [
     "profile_bins",
     "profile_log_likelihood",
     "pyhf_channel",
+    "staterror_name",
     "template_workspace",
 ]
 
@@ -165,7 +166,7 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
         for k, weight in enumerate(weights):
             values[config.par_slice(f"w_{k}")] = weight
         if self.mc_stat:
-            values[config.par_slice(f"staterror_{self.name}")] = gammas
+            values[config.par_slice(staterror_name(self.name))] = gammas
         return values
 
     def gammas(self, *args: float) -> FloatArray:
@@ -243,10 +244,22 @@ def pyhf_channel(
             # pyhf adds the samples' errors in quadrature and divides by the sum of the samples.
             share = relative_errors * yields.sum(axis=0) / np.sqrt(len(yields))
             modifiers.append(
-                {"name": f"staterror_{name}", "type": "staterror", "data": share.tolist()}
+                {"name": staterror_name(name), "type": "staterror", "data": share.tolist()}
             )
         samples.append({"name": f"basis_{k}", "data": row.tolist(), "modifiers": modifiers})
     return {"name": name, "samples": samples}
+
+
+def staterror_name(channel: str) -> str:
+    """Name of the Monte-Carlo factors of a channel; pyhf splits names of this kind at ``/``.
+
+    Examples
+    --------
+    >>> staterror_name("m_ll"), staterror_name("pt_1/pt_2")
+    ('staterror_m_ll', 'staterror_pt_1%2Fpt_2')
+    """
+    # Not "_": the factors of the channels a/b and a_b would be the same ones.
+    return f"staterror_{channel.replace('/', '%2F')}"
 
 
 def template_workspace(

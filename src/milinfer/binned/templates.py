@@ -1,4 +1,4 @@
-"""Histogram templates of one or two observables: filled from samples, fitted, displayed.
+"""Fill histogram templates of one or two observables from samples, fit and show them.
 
 `Templates` fills a histogram at each sample and fits a polynomial in the parameters to each bin.
 `templates_table` and `html_templates` make tables of them.  `load_histograms` reads histograms of
@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.binned.binning import fit_bins
-from milinfer.binned.histograms import (
+from milinfer.binned.template_cost import TemplateCost, template_workspace
+from milinfer.binned.template_diagnosis import TemplateDiagnosis, diagnose_templates
+from milinfer.binned.template_histograms import (
     TemplateAxis,
     TemplateHistograms,
     bin_names,
     fill_histogram,
     make_axes,
 )
-from milinfer.binned.template_cost import TemplateCost, template_workspace
-from milinfer.binned.template_diagnosis import TemplateDiagnosis, diagnose_templates
 from milinfer.exceptions import MilinferWarning, TemplateError
 from milinfer.likelihood.observables import Observable
 from milinfer.samples.sample import Sample, SampleSet

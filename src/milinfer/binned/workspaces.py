@@ -382,7 +382,7 @@ def _count_values(document: Any, most: int) -> int:
 
 MORPHING = "milinfer_morphing_"
 """Start of the name of a measurement that records how samples are morphed; see
-:mod:`milinfer.binned.workspace_morphing`."""
+:mod:`milinfer.binned.workspace_export`."""
 
 
 def require_workspace(spec: Any, name: str = "workspace") -> None:

@@ -216,15 +216,14 @@ def inspect(path: Path, json_path: Path | None) -> None:
     milinfer inspect events.root
     """
     from rich.console import Console
-    from rich.table import Table
 
+    from milinfer.utils.display import rich_table
     from milinfer.workflow.inspection import inspect_file
 
     facts = inspect_file(path)
-    table = Table(title=str(path), show_header=False)
-    for key, value in facts.items():
-        table.add_row(key, _text(value))
-    Console().print(table)
+    rows = [[key, _text(value)] for key, value in facts.items()]
+    header = ("fact", "value")
+    Console().print(rich_table(str(path), header, rows, left=["value"], show_header=False))
     write_json(json_path, facts)
 
 

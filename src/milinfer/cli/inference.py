@@ -413,8 +413,13 @@ def report(directory: Path, json_path: Path | None) -> None:
     if not path.exists():
         msg = f"{directory} has no summary.json; run `milinfer demo` or `milinfer compare` into it"
         raise ConfigurationError(msg)
-    summary: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
-    Console().print(summary_table(summary))
+    try:
+        summary: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+        table = summary_table(summary)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{path} is not the summary of an analysis ({error!r}); run the analysis again"
+        raise ConfigurationError(msg) from error
+    Console().print(table)
     click.echo(f"{directory / 'report.html'}")
     write_json(json_path, summary)
 

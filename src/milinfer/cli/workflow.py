@@ -72,13 +72,11 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
 
 def plan_table(plan: AnalysisPlan) -> Table:
     """Terminal table of a plan."""
-    from rich import box
-    from rich.table import Table
+    from rich.box import SIMPLE_HEAD
+
+    from milinfer.utils.display import rich_table
 
     words = {"done": "done", "new": "to do", "changed": "again: changed", "damaged": "again"}
-    table = Table(title=str(plan.config.out), box=box.SIMPLE_HEAD)
-    for name in ("step", "state", "why"):
-        table.add_column(name)
-    for step, state in plan.planned():
-        table.add_row(step.name, words[state.kind], state.why)
-    return table
+    rows = [[step.name, words[state.kind], state.why] for step, state in plan.planned()]
+    header = ("step", "state", "why")
+    return rich_table(str(plan.config.out), header, rows, left=header, box=SIMPLE_HEAD)

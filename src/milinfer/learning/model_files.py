@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.exceptions import MilinferError, ModelError
-from milinfer.learning.ensemble import build_members
 from milinfer.learning.fitted import Fitted
+from milinfer.learning.members import build_members
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.settings import LikelihoodSettings, settings_by_name
 from milinfer.learning.training_points import ModelPoints

@@ -249,9 +249,10 @@ def rich_table(
     *,
     left: Sequence[str] = (),
     no_wrap: bool = False,
+    caption: str = "",
     **style: Any,
 ) -> Table:
-    """Make a table for the terminal; its cells are plain text, not markup.
+    """Make a table for the terminal; all its texts are plain, since rich would read [r] as a style.
 
     Parameters
     ----------
@@ -261,6 +262,8 @@ def rich_table(
         Columns of words, in addition to the first.
     no_wrap
         Whether cells stay on one line.
+    caption
+        Text below the table.
     style
         Passed to ``rich.table.Table``.
 
@@ -272,7 +275,11 @@ def rich_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), **style)
+    table = Table(
+        title=Text(title, "table.title"),
+        caption=Text(caption, "table.caption") if caption else None,
+        **style,
+    )
     for i, name in enumerate(header):
         is_left = i == 0 or name in left
         table.add_column(Text(name), justify="left" if is_left else "right", no_wrap=no_wrap)

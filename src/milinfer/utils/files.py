@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from milinfer.exceptions import MissingFileError
+from milinfer.exceptions import ConfigurationError, MilinferError, MissingFileError
 from milinfer.typing import PathLikeStr
 
 __all__ = [
@@ -33,6 +33,8 @@ __all__ = [
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Of flock on file systems of networks, such as Lustre without the option flock.
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
 
 @contextmanager
@@ -42,11 +44,14 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
     The temporary file has the same suffix, so that writers which look at it choose the same
     format.  If the block raises, the temporary file is removed and an older ``path`` stays.
     Temporary files of processes that were killed are removed, those of running ones are not.
+    If ``path`` is a symbolic link, the file that it points to is replaced.
 
     Raises
     ------
     MissingFileError
         If the directory does not exist.
+    ConfigurationError
+        If ``path`` is a folder, a device or a pipe.
 
     Examples
     --------
@@ -59,7 +64,11 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
     ...     before, target.read_text()
     (False, 'whole')
     """
-    target = Path(path)
+    target = _behind_links(path)
+    if target.exists() and not target.is_file():
+        kind = "a folder" if target.is_dir() else "a device or a pipe"
+        msg = f"cannot write {target}: it is {kind}; give the path of a file"
+        raise ConfigurationError(msg)
     with _temporary_beside(target, Path.touch) as temporary:
         try:
             yield temporary
@@ -78,6 +87,8 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
     ------
     MissingFileError
         If the parent directory does not exist.
+    ConfigurationError
+        If ``path`` is a file.
 
     Examples
     --------
@@ -90,7 +101,10 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
     ...     (target / "a.txt").read_text(), len(list(pathlib.Path(parent).iterdir()))
     ('newer', 1)
     """
-    target = Path(path)
+    target = _behind_links(path)
+    if target.exists() and not target.is_dir():
+        msg = f"cannot write {target}: it is a file; give the path of a folder, or move the file"
+        raise ConfigurationError(msg)
     with _temporary_beside(target, Path.mkdir) as temporary:
         older = _beside(target)
         try:
@@ -113,12 +127,17 @@ def _temporary_beside(target: Path, make: Callable[[Path], None]) -> Iterator[Pa
         msg = f"cannot write {target}: the directory {target.parent} does not exist; make it first"
         raise MissingFileError(msg)
     temporary = _beside(target)
-    with named_errors(target):
+    with named_errors(target, temporary):
         _remove_left_over(target)
         make(temporary)
         # Writers open the path again without losing the lock: it belongs to the file, not the name.
         with _lock(temporary):
             yield temporary
+
+
+def _behind_links(path: PathLikeStr) -> Path:
+    """The file or folder that a symbolic link points to; other paths as they are."""
+    return Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
 
 
 def _beside(target: Path) -> Path:
@@ -164,12 +183,7 @@ def try_lock(file: IO[Any] | int) -> bool | None:
     Returns
     -------
     bool or None
-        Whether nobody else holds it; None on Windows.
-
-    Raises
-    ------
-    OSError
-        If the file system has no locks.
+        Whether nobody else holds it; None if the file system, or Windows, has no such locks.
 
     Examples
     --------
@@ -186,12 +200,19 @@ def try_lock(file: IO[Any] | int) -> bool | None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return None
     return True
 
 
 @contextmanager
-def named_errors(target: PathLikeStr) -> Iterator[None]:
+def named_errors(target: PathLikeStr, temporary: Path | None = None) -> Iterator[None]:
     """Add the name of ``target`` to errors of a full disk, which name no file.
+
+    Errors that name ``temporary``, or a file in it, name ``target`` instead, since no user knows
+    the temporary one.
 
     Examples
     --------
@@ -199,13 +220,24 @@ def named_errors(target: PathLikeStr) -> Iterator[None]:
     ...     raise OSError(errno.ENOSPC, "No space left on device")
     Traceback (most recent call last):
     OSError: [Errno 28] No space left on device: 'a.root'
+    >>> with named_errors("a.root", Path(".partial-1-a.root")):
+    ...     raise OSError(errno.EACCES, "Permission denied", ".partial-1-a.root")
+    Traceback (most recent call last):
+    PermissionError: [Errno 13] Permission denied: 'a.root'
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        names = [Path(n) for n in (error.filename, error.filename2) if isinstance(n, str | Path)]
+        inside = [
+            n.relative_to(temporary) for n in names if temporary and n.is_relative_to(temporary)
+        ]
+        is_full = error.errno in _FULL and not names
+        if isinstance(error, MilinferError) or error.errno is None or not (inside or is_full):
             raise
-        raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        # This chooses PermissionError and the like by the number.
+        name = str(Path(target, *inside[:1]))
+        raise OSError(error.errno, os.strerror(error.errno), name) from error
 
 
 def write_whole(path: PathLikeStr, content: str | bytes) -> None:

@@ -1,4 +1,4 @@
-"""Polynomials in the parameters: the form of every SMEFT cross-section, in total or in a bin.
+"""Polynomials in several parameters: evaluate them, fit them, and choose points for them.
 
 A process with one operator insertion is quadratic in the Wilson coefficients; with one in
 production and one in decay it is quartic.  Values at as many points as there are coefficients

@@ -51,7 +51,6 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
         yield lambda _steps: None
         return
     from rich.console import Console
-    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -61,13 +60,13 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
     )
 
     columns = (
-        TextColumn("[progress.description]{task.description}"),
+        TextColumn("{task.description}", style="progress.description", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(description), total=total)
+        task = bar.add_task(description, total=total)
         yield lambda steps: bar.advance(task, steps)
 
 

@@ -41,7 +41,7 @@ from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys
 from milinfer.utils.confidence_levels import CL68, CL95
-from milinfer.utils.display import html_table, measured
+from milinfer.utils.display import html_table, measured, rich_table
 from milinfer.utils.progress import progress
 from milinfer.workflow.comparison import (
     Attempts,
@@ -562,8 +562,7 @@ def summary_table(summary: dict[str, Any]) -> Table:
     >>> table.row_count
     1
     """
-    from rich import box
-    from rich.table import Table
+    from rich.box import SIMPLE_HEAD
 
     def signed(values: Any) -> str:
         return "—" if values is None else "[" + ", ".join(f"{v:+.2f}" for v in values) + "]"
@@ -576,20 +575,23 @@ def summary_table(summary: dict[str, Any]) -> Table:
         "c_cicc": ("c_cicc", lambda v: "—" if v is None else f"{v:.2f}"),
         "coverage": ("coverage68", lambda v: f"{v:.1%}"),
     }
-    # Fits 80 columns with the longest names.
-    title = f"{summary['poi']}, truth {summary['truth']:g}"
     problems: list[str] = []
-    table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True)
-    table.add_column("method", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    rows: list[list[str]] = []
     for method, figures in summary.items():
         if isinstance(figures, dict) and "coverage68" in figures:
             if not figures.get("calibrated", True):
                 figures = {**figures, "c_cicc": None}  # noqa: PLW2901  # not applied
-            table.add_row(method, *(show(figures.get(key)) for key, show in columns.values()))
+            rows.append([method, *(show(figures.get(key)) for key, show in columns.values())])
             problems += [f"{method}: {problem}" for problem in figures.get("problems", ())]
-    for method in summary.get("not_available", {}):
-        table.add_row(method, "—", "not available", "—", "—", "—", "—")
-    table.caption = "\n".join(line for line in (_coverage_errors(summary), *problems) if line)
-    return table
+    missing = summary.get("not_available", {})
+    rows += [[method, "—", "not available", "—", "—", "—", "—"] for method in missing]
+    # Fits 80 columns with the longest names.
+    return rich_table(
+        f"{summary['poi']}, truth {summary['truth']:g}",
+        ("method", *columns),
+        rows,
+        no_wrap=True,
+        caption="\n".join(line for line in (_coverage_errors(summary), *problems) if line),
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+    )

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -37,7 +37,8 @@ __all__ = [
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+# Names are parts of names of files, which have at most 255 bytes.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=200)]
 Paths = str | Annotated[list[str], Field(min_length=1)]
 
 
@@ -479,11 +480,10 @@ def _read_toml(source: Path) -> dict[str, Any]:
 
 def _problem(problem: Mapping[str, Any]) -> str:
     """One line about one key."""
-    # Members of a union add their type to the place; the user needs the key alone.
-    place = [p for p in problem["loc"] if not _is_type(p)]
+    place = _place(problem["loc"])
     key = ""
     for part in place:
-        key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else str(part)
+        key += f"[{part + 1}]" if isinstance(part, int) else f".{_key(part)}" if key else _key(part)
     kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
         keys = _keys_of(place[:-1])
@@ -500,28 +500,43 @@ def _problem(problem: Mapping[str, Any]) -> str:
     return f"{key}: {problem['msg']}{instead}"
 
 
-def _is_type(part: int | str) -> bool:
-    return isinstance(part, str) and (part in {"str", "int", "float"} or "[" in part)
+def _place(location: Sequence[int | str]) -> list[int | str]:
+    """Keys and indices of a place in the file.
+
+    Members of a union add their type to the location, which is no key of the file.
+    """
+    place: list[int | str] = []
+    section: type[BaseModel | dict[str, Any]] | None = AnalysisConfig
+    for part in location:
+        if isinstance(part, int):
+            place.append(part)
+        elif section is not None:
+            place.append(part)
+            fields = section.model_fields if issubclass(section, BaseModel) else {}
+            section = _section_of(fields[part].annotation) if part in fields else None
+    return place
+
+
+def _key(name: str) -> str:
+    """A key as it is in the file, in quotes where TOML needs them."""
+    return name if re.fullmatch(r"[\w-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
 def _keys_of(place: Sequence[int | str]) -> list[str]:
     """Keys that the section at a place in the file may have."""
-    section: type[BaseModel] = AnalysisConfig
+    section: Any = AnalysisConfig
     for part in place:
         if isinstance(part, str):
             section = _section_of(section.model_fields[part].annotation)
     return [name for name in section.model_fields if name not in ("folder", "source")]
 
 
-def _section_of(annotation: Any) -> type[BaseModel]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in get_args(annotation):
-        try:
-            return _section_of(inner)
-        except LookupError:
-            continue
-    raise LookupError(annotation)
+def _section_of(annotation: Any) -> type[BaseModel | dict[str, Any]] | None:
+    """Section or table, perhaps of a list of them, or None for what has no keys."""
+    kind = get_origin(annotation) or annotation
+    if isinstance(kind, type) and issubclass(kind, (BaseModel, dict)):
+        return kind
+    return next((s for s in map(_section_of, get_args(annotation)) if s is not None), None)
 
 
 def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = False) -> Path:

@@ -293,8 +293,10 @@ def _oracle_pool(toys: ToysSection, tune: SampleSet) -> Sample | SampleSet | Non
 
 def _put(source: Path, target: Path) -> None:
     """Move a file or folder, replacing an older one of that name."""
-    if target.is_dir():
+    if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
+    elif source.is_dir():  # which can take the place of a folder alone
+        target.unlink(missing_ok=True)
     source.replace(target)
 
 

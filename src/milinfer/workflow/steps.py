@@ -12,14 +12,15 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from milinfer.exceptions import ConfigurationError
+from milinfer.exceptions import ConfigurationError, MilinferWarning
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import file_hash, parse_json, try_lock, write_whole
+from milinfer.utils.files import file_hash, named_errors, parse_json, try_lock, write_whole
 
 __all__ = ["Step", "StepState", "Steps", "content_hash"]
 
@@ -110,26 +111,28 @@ class Steps:
         if not path.exists():
             return StepState("new")
         try:
-            record = parse_json(path.read_text(encoding="utf-8"))
-            depends, files = record["depends"], record["files"]
-        except (ValueError, KeyError, TypeError):
+            record = _read_record(path)
+        except (ValueError, OSError):
             return StepState("damaged", f"{path} is not a record of a step")
+        depends, files = record["depends"], record["files"]
         now = json.loads(json.dumps(dict(step.depends)))
         different = sorted(k for k in now.keys() | depends.keys() if now.get(k) != depends.get(k))
         if different:
             return StepState("changed", ", ".join(different))
         for name, saved in files.items():
             file = self.folder / name
-            if not file.is_file():
+            if not os.path.isfile(file):  # noqa: PTH113  # pathlib's raises if a name is too long
                 return StepState("damaged", f"{name} is gone")
             if file_hash(file) != saved:
                 return StepState("damaged", f"{name} is not as it was written")
+        for name in step.outputs:
+            if not (self.folder / name).exists():
+                return StepState("damaged", f"{name} is gone")
         return StepState("done")
 
     def record(self, step: Step) -> dict[str, Any]:
         """Record of a step that is done, with keys such as ``done`` and ``seconds``."""
-        record: dict[str, Any] = json.loads(self._record(step).read_text(encoding="utf-8"))
-        return record
+        return _read_record(self._record(step))
 
     def execute(self, step: Step) -> str:
         """Do a step and write its record.
@@ -137,11 +140,15 @@ class Steps:
         Raises
         ------
         ConfigurationError
-            If the step did not write one of its outputs.
+            If the step did not write one of its outputs, or its record cannot be written.
         """
-        self._record(step).parent.mkdir(parents=True, exist_ok=True)
+        path = self._record(step)
+        _make_folder(path.parent, "of records")
+        if path.is_dir():
+            msg = f"{path} is a folder, where the record of a step has to be; move it away"
+            raise ConfigurationError(msg)
         # Without this a step that fails half-way would leave the record of an earlier run.
-        self._record(step).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         began = time.perf_counter()
         words = step.run()
         record = {
@@ -151,7 +158,7 @@ class Steps:
             "depends": dict(step.depends),
             "files": {str(f.relative_to(self.folder)): file_hash(f) for f in self._files(step)},
         }
-        write_whole(self._record(step), json.dumps(record, indent=1) + "\n")
+        write_whole(path, json.dumps(record, indent=1) + "\n")
         return words
 
     @contextlib.contextmanager
@@ -164,24 +171,34 @@ class Steps:
         ------
         ConfigurationError
             If another run works here; names its process.
+
+        Warns
+        -----
+        MilinferWarning
+            If the file system has no locks.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            msg = f"{self.folder} cannot be a folder of results: a file has its name; move it"
-            raise ConfigurationError(msg) from error
+        _make_folder(self.folder, "of results")
         path = self.folder / ".lock"
-        with path.open("a+", encoding="utf-8") as file:
-            if try_lock(file) is False:
+        # Without a buffer, an error of a full disk comes at once, and only once.
+        with path.open("ab+", buffering=0) as file:
+            lock = try_lock(file)
+            if lock is False:
                 file.seek(0)
+                process = file.read().decode(errors="replace").strip() or "unknown"
                 msg = (
-                    f"another run (process {file.read().strip() or 'unknown'}) works in "
+                    f"another run (process {process}) works in "
                     f"{self.folder}; wait until it has finished, or give another folder"
                 )
                 raise ConfigurationError(msg)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            if lock is None:
+                msg = (
+                    f"the file system of {self.folder} has no locks, so that nothing keeps a "
+                    "second run out; start only one at a time"
+                )
+                warnings.warn(msg, MilinferWarning, stacklevel=3)
+            with named_errors(path):
+                file.truncate(0)
+                file.write(str(os.getpid()).encode())
             yield
 
     def _record(self, step: Step) -> Path:
@@ -191,9 +208,39 @@ class Steps:
         files: list[Path] = []
         for name in step.outputs:
             path = self.folder / name
-            inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-            if not inside or not inside[0].is_file():
+            # An empty folder is a result too: there may be no model that can be calibrated.
+            if path.is_dir():
+                files += sorted(p for p in path.rglob("*") if p.is_file())
+            elif path.is_file():
+                files.append(path)
+            else:
                 msg = f"step {step.name} was to write {path} and did not"
                 raise ConfigurationError(msg)
-            files += inside
         return files
+
+
+def _make_folder(folder: Path, what: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        msg = f"{folder} cannot be a folder {what}: a file has its name; move it"
+        raise ConfigurationError(msg) from error
+
+
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "depends": dict,
+    "files": dict,
+    "done": str,
+    "seconds": (int, float),
+}
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """Read the record of a step; a ``ValueError`` says that the file is none."""
+    record = parse_json(path.read_text(encoding="utf-8"))
+    fields = record if isinstance(record, dict) else {}
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(fields.get(name), kind)]
+    if wrong or not all(isinstance(saved, str) for saved in fields["files"].values()):
+        msg = f"{path} is not a record of a step: see {', '.join(wrong or ['files'])}"
+        raise ValueError(msg)
+    return fields

@@ -16,7 +16,7 @@ from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 from milinfer.exceptions import ConfigurationError, LHEError
-from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight, point_from_json
+from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight, point_from_json
 from milinfer.io.lhe.cleaning import without_comments, without_elements
 from milinfer.utils.files import parse_json
 
