@@ -85,3 +85,9 @@ def test_errors_name_the_file_that_the_user_knows(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"^odd$"), named_errors("a"):
         raise OSError("odd")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_files_that_are_no_text_are_escaped(tmp_path):
+    """Regression: a report with such a name could not be written."""
+    write_whole(tmp_path / "a.html", f"é{os.fsdecode(bytes([255]))}")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == "é\\udcff"

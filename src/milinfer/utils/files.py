@@ -243,6 +243,8 @@ def named_errors(target: PathLikeStr, temporary: Path | None = None) -> Iterator
 def write_whole(path: PathLikeStr, content: str | bytes) -> None:
     r"""Write a file completely or not at all; text as UTF-8.
 
+    Names of files that are no text are escaped, such as ``\udcff``.
+
     Raises
     ------
     MissingFileError, OSError
@@ -256,7 +258,7 @@ def write_whole(path: PathLikeStr, content: str | bytes) -> None:
     ...     pathlib.Path(folder, "a.txt").read_bytes()
     b'\xce\xb8'
     """
-    raw = content.encode("utf-8") if isinstance(content, str) else content
+    raw = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with atomic_path(path) as temporary:
         temporary.write_bytes(raw)
 
