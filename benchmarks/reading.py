@@ -70,11 +70,11 @@ def check(path: Path, workers: int) -> None:
     import awkward as ak
 
     from milinfer.io import lhe
-    from milinfer.io.event.record import EVENT_FIELDS
+    from milinfer.io.event_record.record import EVENT_FIELDS, PARTICLE_FIELDS
 
     counts, particles, heads, weights = with_pylhe(path)
     events = lhe.read(path, workers=workers).events
-    fields = list(lhe.record.PARTICLE_FIELDS)
+    fields = list(PARTICLE_FIELDS)
     assert (ak.num(events.LHEPart).to_numpy() == counts).all()
     for i, name in enumerate(fields):
         assert (ak.flatten(events.LHEPart[name]).to_numpy() == particles[:, i]).all(), name

@@ -29,8 +29,8 @@ from milinfer.learning.networks.backend import keras, tf
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.heads import LinearHead
 from milinfer.learning.networks.network import build_network
-from milinfer.learning.networks.targets import ClassBags
 from milinfer.learning.networks.training import train_network
+from milinfer.learning.networks.training_bags import ClassBags
 
 MEANS = [-0.5, -0.25, 0.0, 0.25, 0.5]
 N_FEATURES = 36

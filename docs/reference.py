@@ -47,7 +47,7 @@ def public_names(stub: Path) -> dict[str, str]:
 
 
 def _table(module: str, names: Iterable[str]) -> list[str]:
-    lines = [f".. currentmodule:: {module}", "", ".. autosummary::", "   :toctree: generated"]
+    lines = [f".. currentmodule:: {module}", "", ".. autosummary::", "   :toctree: ../generated"]
     return [*lines, "   :nosignatures:", "", *(f"   {name}" for name in names), ""]
 
 

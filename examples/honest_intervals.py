@@ -2,9 +2,13 @@
 
 Uses the analytic problem ``datasets.quadratic``, whose events know their weight at any value of the
 coefficient c1: one pool of events then serves toys at every truth.
+
+python examples/honest_intervals.py [--quick]
 """
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 
@@ -16,26 +20,28 @@ N_EVENTS = 1000
 POOL = [{"c1": c} for c in (-0.6, 0.0, 0.6)]
 
 
-def main() -> None:
+def main(*, quick: bool) -> None:
+    # The quick size is for tests of the package.
+    n_pool, n_toys, n_belt = (10_000, 400, 5) if quick else (50_000, 4000, 15)
     # A quick training on few events: good enough to be useful, bad enough to need calibration.
     values = [{"c1": round(float(c), 1) + 0.0} for c in np.linspace(-1, 1, 11)]
     train = quadratic.samples(1_000, values, seed=1)
     model = mil.BagLikelihood(head="polynomial", order=1, seed=1).fit(train)
 
     # Two pools that share no event with each other or with the training.
-    tuning = mil.EventPool(quadratic.samples(50_000, POOL, seed=2), degree=2)
-    other = mil.EventPool(quadratic.samples(50_000, POOL, seed=3), degree=2)
+    tuning = mil.EventPool(quadratic.samples(n_pool, POOL, seed=2), degree=2)
+    other = mil.EventPool(quadratic.samples(n_pool, POOL, seed=3), degree=2)
 
     # Calibration: curvature and bias as functions of c1.
     toys = mil.Toys(tuning, N_EVENTS, seed=4)
     truths = [round(float(c), 2) + 0.0 for c in np.linspace(-0.3, 0.3, 7)]
-    calibration = mil.calibrate(toys.scan([model], truths, 4000, workers=2)[model.name])
+    calibration = mil.calibrate(toys.scan([model], truths, n_toys, workers=2)[model.name])
     print(f"c_cicc = {calibration.scale:.2f} ± {calibration.scale_error:.2f}, ", end="")
     print("bias", ", ".join(f"{calibration.bias(t)[0]:+.3f} at {t:g}" for t in (-0.3, 0.0, 0.3)))
 
     # A Neyman belt with Feldman-Cousins ordering: the critical values come from toys alone.
-    grid = [round(float(c), 3) + 0.0 for c in np.linspace(-0.3, 0.3, 15)]
-    belt_toys = mil.Toys(tuning, N_EVENTS, seed=5).scan([model], grid, 2000, workers=2)
+    grid = [round(float(c), 3) + 0.0 for c in np.linspace(-0.3, 0.3, n_belt)]
+    belt_toys = mil.Toys(tuning, N_EVENTS, seed=5).scan([model], grid, n_toys // 2, workers=2)
     belt = mil.neyman(belt_toys[model.name], calibration=calibration)
 
     # One dataset: the interval as trained, calibrated with MINOS, and from the belt.
@@ -50,7 +56,7 @@ def main() -> None:
 
     # Coverage at truths that the calibration has not seen, on events that tuned nothing.
     evaluation = mil.Toys(other, N_EVENTS, seed=7)
-    ensembles = evaluation.scan([model], [-0.25, -0.15, 0.05, 0.15, 0.25], 2000)[model.name]
+    ensembles = evaluation.scan([model], [-0.25, -0.15, 0.05, 0.15, 0.25], n_toys // 2)[model.name]
     methods = {"as trained": None, "calibrated": calibration, "Neyman belt": belt}
     scan = mil.coverage_scan(ensembles, methods)
     for row in scan.table_rows():
@@ -62,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(quick="--quick" in sys.argv[1:])

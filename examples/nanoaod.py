@@ -1,11 +1,11 @@
 """A trained likelihood in a processor of NanoAOD, with systematic variations of jets and MET.
 
-python examples/nanoaod.py [NANOAOD.root]
+python examples/nanoaod.py [NANOAOD.root] [--quick]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -23,12 +23,12 @@ DEFAULT = Path(__file__).with_name("data") / "ttbar_nanoaod.root"
 NanoAODSchema.warn_missing_crossrefs = False  # of collections that are not used here
 
 
-def trained(folder: Path) -> Path:
+def trained(folder: Path, n_events: int) -> Path:
     """Save a small likelihood of what a detector sees; yours has all of your simulation."""
     features = mil.feature_set("vbf_2l2j_reco")
     samples = [
         mil.Sample.from_table(
-            features.from_lhe(vbf_hww.generate(4_000, {"c_HW": c}, seed=k).to_events()[0]),
+            features.from_lhe(vbf_hww.generate(n_events, {"c_HW": c}, seed=k).to_events()[0]),
             point={"c_HW": c},
         )
         for k, c in enumerate((-1.0, -0.5, 0.0, 0.5, 1.0))
@@ -85,14 +85,14 @@ class Scores(processor.ProcessorABC):
         return accumulator
 
 
-def main(path: Path) -> None:
+def main(path: Path, n_events: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = processor.Runner(
             executor=processor.IterativeExecutor(status=False), schema=NanoAODSchema, chunksize=100
         )
         found = run(
             {"ttbar": [str(path)]},
-            processor_instance=Scores(trained(Path(folder))),
+            processor_instance=Scores(trained(Path(folder), n_events)),
             treename="Events",
         )
     kept = len(found["columns"]["score:c_HW=0"].value)
@@ -104,4 +104,8 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("path", type=Path, nargs="?", default=DEFAULT)
+    parser.add_argument("--quick", action="store_true", help="few training events, for tests")
+    options = parser.parse_args()
+    main(options.path, 400 if options.quick else 4_000)

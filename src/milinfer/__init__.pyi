@@ -73,7 +73,7 @@ from .binned.templates import Templates as Templates
 from .binned.binned_model import BinnedLLR as BinnedLLR
 from .binned.pyhf_cost import PyhfCost as PyhfCost
 from .binned.workspaces import read_workspace as read_workspace
-from .binned.workspace_morphing import (
+from .binned.workspace_export import (
     export_workspace as export_workspace,
     import_workspace as import_workspace,
 )

@@ -24,7 +24,7 @@ from milinfer.exceptions import (
 )
 from milinfer.io import lhe
 from milinfer.io.convert import convert
-from milinfer.io.event.branches import FileMetadata
+from milinfer.io.event_record.branches import FileMetadata
 from milinfer.samples.streaming import StreamedSample
 
 INFO = lhe.LHEInfo(processes=(lhe.LHEProcess(1.5, 0.1, 1.0, 1),), process="signal", point={"c": 0})

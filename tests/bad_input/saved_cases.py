@@ -112,6 +112,7 @@ def swap(folder: Path) -> None:
 
 
 JSON = "model.json"
+NAN, INFINITY = float("nan"), float("inf")
 MODELS = [
     model("no model.json", same, "no model.json", command=inspect, files=lambda f: (f / JSON).unlink()),  # noqa: E501
     model("an empty model.json", same, "model.json is damaged", text=""),
@@ -135,6 +136,17 @@ MODELS = [
     model("means of two features", put("mean", value=[0.0, 0.0]), "mean|model.json"),
     model("means of words", put("mean", value=["a"]), "model.json"),
     model("variances of NaN", put("variance", value=[None]), "variance|model.json"),
+    model("variances below zero", put("variance", 0, value=-1.0), "variance of the features is"),
+    model("means of 400 digits", put("mean", 0, value=10**400), "mean of the features is"),
+    model("z of NaN", put("z", 0, value=[NAN]), r"z\[0\] is"),
+    model("scales of NaN", put("scale", 0, value=NAN), "scale is nan"),
+    model("points of NaN", put("points", 0, 0, value=NAN), "points is"),
+    model("a list of events", put("n_events", value=[1]), "n_events is"),
+    model("events of a word", put("n_events", "a", value="many"), "n_events of a is"),
+    model("events below zero", put("effective_events", value=-1.0), "effective_events is"),
+    model("a degree without end", put("settings", "degree", value=10**8), "weights for degree"),
+    model("layers without end", put("network", "hidden", value=[10**6, 10**6]), "layers"),
+    model("an ensemble without end", put("settings", "ensemble", value=10**9), "ensemble is"),
     model("no scales", put("scale", value=[]), "scale"),
     model("weights without a checksum", put("weights", value={}), WEIGHTS),
     model("weights that are missing", same, f"{WEIGHTS} is missing",
@@ -176,6 +188,29 @@ def belt(name: str, change: Change | str, place: str, command: Any = inspect) ->
                      lambda: texts()[1], "make it again", command)  # fmt: skip
 
 
+def forty_parameters(content: dict[str, Any]) -> None:
+    """As many coefficients as degree 2 needs, and a tensor of 3^40 numbers to evaluate it."""
+    n = 41 * 42 // 2
+    content["log_scales"][0] |= {
+        "parameters": [f"c{k}" for k in range(40)], "degree": 2, "coefficients": [0.0] * n,
+        "covariance": [[0.0] * n] * n, "low": [-1.0] * 40, "high": [1.0] * 40,
+    }  # fmt: skip
+
+
+def negative_covariance(content: dict[str, Any]) -> None:
+    rows = content["log_scales"][0]["covariance"]
+    content["log_scales"][0]["covariance"] = [[-1.0] * len(rows)] * len(rows)
+
+
+def nan_coefficients(content: dict[str, Any]) -> None:
+    coefficients = content["log_scales"][0]["coefficients"]
+    content["log_scales"][0]["coefficients"] = [NAN] * len(coefficients)
+
+
+def no_points(content: dict[str, Any]) -> None:
+    content |= {"points": [], "c_bartlett": [], "c_bartlett_error": []}
+
+
 CALIBRATIONS = [
     calibration("empty", "", "broken.json"),
     calibration("cut", '{"milinfer_calibration": 2, "ta', "broken.json"),
@@ -196,6 +231,30 @@ CALIBRATIONS = [
     calibration("limits of one number", put("limits", value=[[0.0]]), "broken.json"),
     calibration("an unknown kind", put("kind", value="x"), "kind"),
     calibration("a level above one", put("cls", value=[2.0, 3.0]), "cls"),
+    calibration("a degree without end", put("log_scales", 0, "degree", value=10**8),
+                r"log_scales\[0\]: coefficients.*degree 100000000"),
+    calibration("a degree of 400 digits", put("log_scales", 0, "degree", value=10**400),
+                r"log_scales\[0\]: degree is a number of too many digits"),
+    calibration("an infinite degree", put("response", 0, "degree", value=INFINITY),
+                r"response\[0\]: degree is inf"),
+    calibration("forty parameters", forty_parameters, r"log_scales\[0\]: degree 2 in 40"),
+    calibration("a covariance below zero", negative_covariance, r"log_scales\[0\].*variances"),
+    calibration("chi2 of NaN", put("log_scales", 0, "chi2", value=NAN), r"log_scales\[0\]: chi2"),
+    calibration("coefficients of NaN", nan_coefficients, r"log_scales\[0\]: coefficients is \[nan"),
+    calibration("a box from 1 to −1", put("log_scales", 0, "high", value=[-9.0]), "low to high"),
+    calibration("points of NaN", put("points", 0, 0, value=NAN), "points"),
+    calibration("points in quotes", put("points", 0, 0, value="1.0"), "points"),
+    calibration("no points", no_points, "points"),
+    calibration("limits of NaN", put("limits", 0, 0, value=NAN), "limits"),
+    calibration("limits the wrong way", put("limits", 0, value=[1.0, -1.0]), "limits"),
+    calibration("limits of 400 digits", put("limits", 0, 0, value=10**400), "limits"),
+    calibration("errors below zero", put("c_bartlett_error", 0, value=-1.0), "c_bartlett_error"),
+    calibration("many events", put("n_events", value="many"), "n_events is 'many'"),
+    calibration("events below zero", put("n_events", value=-5), "n_events is -5"),
+    calibration("no toys", put("n_toys", value=0), "n_toys"),
+    calibration("extended by a word", put("extended", value="no"), "extended"),
+    calibration("a name that is a number", put("tag", "name", value=3), "the name in tag is 3"),
+    calibration("a level in quotes", put("cls", value=["0.68", "0.95"]), "cls"),
 ]  # fmt: skip
 BELTS = [
     belt("a format of the future", put("milinfer_belt", value=99), "format"),
@@ -207,6 +266,16 @@ BELTS = [
     belt("bounds of one number", put("bounds", value=[[0.0]]), "broken.json"),
     belt("levels of words", put("cl", value=["a", "b"]), "broken.json"),
     belt("a tag of two parts", put("tag", value=["a", 1]), "broken.json"),
+    belt("ends of NaN", put("upper", 0, 0, value=NAN), "upper is"),
+    belt("points of NaN", put("points", 0, 0, value=NAN), "points"),
+    belt("errors below zero", put("upper_error", 0, 0, value=-1.0), "upper_error"),
+    belt("bounds without an end", put("bounds", 0, 1, value=INFINITY), "bounds"),
+    belt("toys of a word", put("n_toys", value="abc"), "n_toys is 'abc'"),
+    belt("toys of words", put("n_toys", value=["abc"]), "n_toys is 'abc'"),
+    belt("events below zero", put("n_events", value=-5), "n_events is -5"),
+    belt("a degree without end", put("smooth", value=10**8), "points to smooth"),
+    belt("a regression of other levels", put("regression", value=[[None, None]] * 7), "regression"),
+    belt("a regression of three ends", put("regression", value=[[None] * 3]), "regression.0. has"),
     belt("a calibration that is damaged", put("calibration", value={"x": 1}), "broken.json"),
 ]
 
@@ -216,6 +285,27 @@ def histograms(name: str, text: str, place: str) -> Case:
                      lambda: "", "UHI|write|correct", None)  # fmt: skip
 
 
+AXIS = {
+    "type": "regular", "lower": 0.0, "upper": 1.0, "bins": 2, "underflow": True, "overflow": True,
+    "circular": False,
+}  # fmt: skip
+TRANSFORMED = AXIS | {
+    "type": "variable", "edges": [1.0, 2.0, 4.0], "writer_info": {"boost-histogram": {
+        "transform": "log", "bins": 10**9, "lower": 1.0, "upper": 4.0}},
+}  # fmt: skip
+
+
+def histogram(*, axes: list[Any] | None = None, storage: dict[str, Any] | None = None) -> str:
+    """A histogram with a change; without one it can be read."""
+    content = {
+        "uhi_schema": 1,
+        "axes": [AXIS] if axes is None else axes,
+        "storage": {"type": "weighted", "values": [1.0] * 4, "variances": [1.0] * 4}
+        | (storage or {}),
+    }
+    return json.dumps({"h": content})
+
+
 HISTOGRAMS = [
     histograms("not JSON", "x", "broken.json"),
     histograms("too deep", "[" * 100_000, "deep"),
@@ -223,6 +313,20 @@ HISTOGRAMS = [
     histograms("an item that is a number", '{"h": 1}', "'h'"),
     histograms("an unknown axis", '{"h": {"uhi_schema": 1, "axes": [{"type": "x"}]}}', "'h'"),
     histograms("no axes", '{"h": {"uhi_schema": 1}}', "'h'"),
+    histograms("forty axes", histogram(axes=40 * [AXIS]), "'h'.*40 axes"),
+    histograms("bins without end", histogram(axes=[AXIS | {"bins": 10**9}]), "1000000002 bins"),
+    histograms("axes of many bins together", histogram(axes=8 * [AXIS | {"bins": 98}]), "bins"),
+    histograms("bins of 400 digits", histogram(axes=[AXIS | {"bins": 10**400}]), "bins of axis 0"),
+    histograms("bins of a word", histogram(axes=[AXIS | {"bins": "many"}]), "bins of axis 0"),
+    histograms("a transformed axis of many bins", histogram(axes=[TRANSFORMED]), "'h'.*bins"),
+    histograms("an end of 400 digits", histogram(axes=[AXIS | {"upper": 10**400}]), "'h'"),
+    histograms("an axis that is a number", histogram(axes=[3]), "'h'"),
+    histograms("edges of words", histogram(axes=[TRANSFORMED | {"edges": ["a", "b"]}]), "edges of"),
+    histograms("values of NaN", histogram(storage={"values": [NAN] * 4}), "values"),
+    histograms("values of words", histogram(storage={"values": ["1"] * 4}), "values"),
+    histograms("values of 400 digits", histogram(storage={"values": [10**400] * 4}), "values"),
+    histograms("variances below zero", histogram(storage={"variances": [-1.0] * 4}), "variances"),
+    histograms("fewer values than bins", histogram(storage={"values": [1.0] * 2}), "'h'"),
 ]
 
 

@@ -8,6 +8,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import pyhf
+
 from bad_input.harness import Case
 from milinfer.binned.workspaces import read_workspace
 from milinfer.exceptions import WorkspaceError
@@ -155,6 +157,14 @@ SPECS: dict[str, tuple[str, str]] = {
     "bounds of three": (parameter(bounds=[[0, 1, 2]]), "parameters/0/bounds"),
 }
 LIST = {"op": "replace", "path": "/channels/0/samples/0/data/0", "value": 1}
+BOMB = [
+    {"op": "add", "path": "/x", "value": []},
+    *(40 * [{"op": "copy", "from": "/x", "path": "/x/-"}]),
+]
+OWN_SET = patch_set(
+    metadata=patch_set()["metadata"] | {"digests": {"sha256": pyhf.utils.digest(GOOD)}},
+    patches=[{"metadata": {"name": "bomb", "values": [1.0]}, "patch": BOMB}],
+)
 PATCHES: dict[str, tuple[Any, str, Any]] = {
     "not JSON": ("[", "line 1", None),
     "of a place that is not there": ([{**LIST, "path": "/channels/7/name"}], "applied|7", None),
@@ -168,6 +178,34 @@ PATCHES: dict[str, tuple[Any, str, Any]] = {
     "of no name": (patch_set(), "choose", None),
     "of another workspace": (patch_set(), "applied", "a"),
     "of an unknown name": (patch_set(), "applied", "b"),
+    "of a name that pyhf uses": (OWN_SET, "applied.*no patch 'name'", "name"),
+    "in a set, that doubles itself": (OWN_SET, "applied.*copies too much", "bomb"),
+    "that doubles itself": (
+        BOMB,
+        "applied.*copies too much",
+        None,
+    ),
+    "of too many operations": (100_001 * [LIST], "applied.*100001 operations", None),
+    "that nests without end": (
+        1500
+        * [
+            {"op": "add", "path": "/y", "value": []},
+            {"op": "move", "from": "/channels", "path": "/y/0"},
+            {"op": "move", "from": "/y", "path": "/channels"},
+        ],
+        "deep|applied",
+        None,
+    ),
+    "of an empty object": ([{}], "applied", None),
+    "of a path that is a number": ([{**LIST, "path": 3}], "applied.*operation 0", None),
+    "of a kind that is a list": ([{**LIST, "op": []}], "applied.*operation 0", None),
+    "of an index of many digits": ([{**LIST, "path": "/channels/" + "9" * 5000}], "applied", None),
+    "into a number": ([{**LIST, "path": "/channels/0/samples/0/data/0/x"}], "applied", None),
+    "a copy of nothing": ([{"op": "copy", "path": "/x"}], "applied", None),
+    "a copy from nowhere": ([{"op": "copy", "from": "/y", "path": "/x"}], "applied", None),
+    "a set of a version of letters": (patch_set(version="1.0n0"), "at /version: '1.0n0'", "a"),
+    "a set of a version that is a list": (patch_set(version=[]), r"at /version: \[\]", "a"),
+    "a set of a version that is a path": (patch_set(version="../1.0.0"), "at /version", "a"),
     "a set without digests": (patch_set(metadata={"labels": ["m"]}), "at /metadata", "a"),
 }
 CASES = [

@@ -18,7 +18,7 @@ from histogram_files import write_histograms
 from milinfer import cli
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.binned.templates import Templates, load_histograms
-from milinfer.binned.workspace_morphing import (
+from milinfer.binned.workspace_export import (
     BackgroundYields,
     Systematic,
     export_workspace,

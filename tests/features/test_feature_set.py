@@ -28,7 +28,7 @@ from milinfer.features.objects import Collection
 from milinfer.features.processor import FeatureProcessor
 from milinfer.io import lhe
 from milinfer.io.convert import convert
-from milinfer.io.event.record import EventColumns, flatten_events, make_events
+from milinfer.io.event_record.record import EventColumns, flatten_events, make_events
 from milinfer.samples.sample import check_sample_counts
 
 NAMES = (

@@ -22,8 +22,8 @@ from milinfer.features.processor import EventSchema, FeatureProcessor
 from milinfer.io import events as event_files
 from milinfer.io import lhe
 from milinfer.io.convert import convert
-from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
-from milinfer.io.event.record import make_events
+from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight
+from milinfer.io.event_record.record import make_events
 from milinfer.samples.run_features import make_executor, run_features
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests

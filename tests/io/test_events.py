@@ -9,8 +9,8 @@ import uproot
 
 from milinfer.exceptions import ConfigurationError, LHEError, SampleError
 from milinfer.io import events, lhe
-from milinfer.io.event.branches import FileMetadata
-from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
+from milinfer.io.event_record.branches import FileMetadata
+from milinfer.io.event_record.record import EVENT_FIELDS, PARTICLE_FIELDS
 
 IDS = ("c_HW=0.5", "c_HW-0.5", "1")
 INFO = lhe.LHEInfo(

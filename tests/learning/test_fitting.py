@@ -18,11 +18,11 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.learning import ensemble as members
+from milinfer.learning import members
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.ensemble import member_seeds
+from milinfer.learning.members import member_seeds
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
-from milinfer.learning.networks.targets import ClassBags, PairBags
+from milinfer.learning.networks.training_bags import ClassBags, PairBags
 from milinfer.samples.reweighting import joint_targets
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.weights import effective_number

@@ -15,7 +15,7 @@ import pytest
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.ensemble import build_members
+from milinfer.learning.members import build_members
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.onnx import _ACTIVATIONS, FORMAT
 

@@ -24,8 +24,8 @@ from milinfer.exceptions import (
 )
 from milinfer.features.feature_set import feature_set
 from milinfer.io import events as event_files
-from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
-from milinfer.io.event.record import make_events
+from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight
+from milinfer.io.event_record.record import make_events
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_files import RowGroups
 
@@ -336,3 +336,35 @@ def test_names_that_are_not_utf8(tmp_path, suffix):
     if suffix == ".parquet":
         assert RowGroups(file).read(0).features.shape == sample.features.shape
     assert list(folder.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("suffix", ["root", "parquet"])
+@pytest.mark.parametrize("column", ["genWeight", "LHEWeight"])
+@pytest.mark.parametrize("event", [0, 7])
+def test_a_weight_that_is_nan_is_an_error_even_of_an_event_that_is_rejected(
+    tmp_path, suffix, column, event
+):
+    """Regression: its NaN became that of the cross-section, which then counted as unknown."""
+    from milinfer.datasets import vbf_hww
+
+    record, info = vbf_hww.generate(10, {"c_HW": 0.0}, seed=1).to_events(vbf_hww.DEFAULT_WEIGHTS)
+    spoilt = np.arange(len(record)) == event
+    if column == "genWeight":
+        record = ak.with_field(record, np.where(spoilt, np.nan, record.genWeight), "genWeight")
+        name = "genWeight"
+    else:
+        name = ak.fields(record.LHEWeight)[0]
+        weights = np.where(spoilt, np.nan, record.LHEWeight[name])
+        record = ak.with_field(record, ak.with_field(record.LHEWeight, weights, name), "LHEWeight")
+    # Without its leptons the event is rejected by the features.
+    record = ak.with_field(
+        record,
+        ak.where(
+            (np.arange(len(record)) == 0) & (record.LHEPart.pdgId < 20), 5, record.LHEPart.pdgId
+        ),
+        ("LHEPart", "pdgId"),
+    )
+    file = tmp_path / f"a.{suffix}"
+    event_files.write(file, record, info)
+    with pytest.raises(SampleError, match=rf"event {event} .*{name}.* is nan; correct it"):
+        Sample.from_file(file, features="vbf_2l2j", on_missing="reject", chunk_size=4)

@@ -13,9 +13,9 @@ import milinfer as mil
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.ensemble import MemberTask, build_member, member_seeds
+from milinfer.learning.members import MemberTask, build_member, member_seeds
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
-from milinfer.learning.networks.targets import ClassBags
+from milinfer.learning.networks.training_bags import ClassBags
 from milinfer.learning.training_data import moments
 from milinfer.learning.training_points import ModelPoints
 from milinfer.samples import sample_files as storage

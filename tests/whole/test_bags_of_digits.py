@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-
-@pytest.fixture
-def study(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "studies"))
-    return importlib.import_module("bags_of_digits")
+from studies.labelled_bags import bags_of_digits as study
 
 
 def images(digits):
     return [image.tobytes() for image in digits.pixels]
 
 
-def test_no_image_chooses_settings_or_trains_where_it_is_tested(study):
+def test_no_image_chooses_settings_or_trains_where_it_is_tested():
     every = images(study.all_digits())
     assert len(set(every)) == 1797
     apart, others = study.set_apart(3)
@@ -33,7 +26,7 @@ def test_no_image_chooses_settings_or_trains_where_it_is_tested(study):
 
 
 @pytest.mark.parametrize("task", ["three", "mean"])
-def test_bags_are_what_they_are_said_to_be(study, task):
+def test_bags_are_what_they_are_said_to_be(task):
     apart, _ = study.set_apart(0)
     bags = study.form_bags(task, apart, 101, np.random.default_rng(1))
     if task == "three":
@@ -47,7 +40,7 @@ def test_bags_are_what_they_are_said_to_be(study, task):
     np.testing.assert_array_equal(shown, bags.digits)
 
 
-def test_no_image_is_on_both_sides_of_a_fold_of_the_search(study, monkeypatch):
+def test_no_image_is_on_both_sides_of_a_fold_of_the_search(monkeypatch):
     seen = {}
 
     def search(estimator, x, y, grid, *, folds, seed):

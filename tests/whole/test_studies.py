@@ -5,33 +5,31 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
+from studies.common import frame
+
 STUDIES = Path(__file__).parents[2] / "studies"
-NAMES = sorted(p.stem for p in STUDIES.glob("*.py") if "STUDY = Study(" in p.read_text("utf-8"))
-
-
-@pytest.fixture
-def frame(monkeypatch):
-    monkeypatch.syspath_prepend(str(STUDIES))
-    return importlib.import_module("frame")
+MODULES = {
+    path.stem: f"studies.{path.parent.name}.{path.stem}"
+    for path in sorted(STUDIES.glob("*/*.py"))
+    if "STUDY = Study(" in path.read_text("utf-8")
+}
 
 
 def load(name):
-    sys.modules.pop(name, None)
-    return importlib.import_module(name).STUDY
+    return importlib.import_module(MODULES[name]).STUDY
 
 
 def test_there_are_studies():
-    assert NAMES
+    assert MODULES
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_the_quick_size_runs_and_its_statements_hold(frame, name, tmp_path):
+@pytest.mark.parametrize("name", MODULES)
+def test_the_quick_size_runs_and_its_statements_hold(name, tmp_path):
     study = load(name)
     if study.needs and not os.environ.get(study.needs):
         with pytest.raises(frame.StudyError, match=study.needs):
@@ -43,13 +41,15 @@ def test_the_quick_size_runs_and_its_statements_hold(frame, name, tmp_path):
     assert len(list(tmp_path.glob("*.svg"))) == len(study.figures(record["results"]))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_page_is_made_from_the_committed_result(frame, name):
+@pytest.mark.parametrize("name", MODULES)
+def test_the_page_is_made_from_the_committed_result(name):
     """Nobody edits a number by hand, and what the page says holds."""
     study = load(name)
     record = frame.committed(name)
     study.check(record["results"])
     written = (frame.PAGES / f"{name}.md").read_text("utf-8")
     assert frame.page(study, record) == written
+    assert record["command"] == frame.command(name, record["size"], record["seed"])
+    assert f"python -m {MODULES[name]} " in record["command"]
     for title in study.figures(record["results"]):
         assert (frame.ROOT / "docs/figures/studies" / frame._file(study, title)).is_file()

@@ -10,7 +10,7 @@ from .templates import (
     Templates as Templates,
     load_histograms as load_histograms,
 )
-from .workspace_morphing import (
+from .workspace_export import (
     Systematic as Systematic,
     export_workspace as export_workspace,
     import_workspace as import_workspace,

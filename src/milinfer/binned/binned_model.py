@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from milinfer.binned.histograms import TemplateHistograms
 from milinfer.binned.template_cost import profile_log_likelihood
+from milinfer.binned.template_histograms import TemplateHistograms
 from milinfer.exceptions import TemplateError
 from milinfer.likelihood.models import CountModel
 from milinfer.likelihood.surface import Interpolation

@@ -21,8 +21,8 @@ import numpy as np
 from iminuit.cost import CHISQUARE, Cost
 from numpy.typing import ArrayLike
 
-from milinfer.binned.histograms import TemplateHistograms, as_counts
 from milinfer.binned.template_diagnosis import FEW_EXPECTED
+from milinfer.binned.template_histograms import TemplateHistograms, as_counts
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.typing import FloatArray
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from milinfer.binned.histograms import TemplateHistograms
+from milinfer.binned.template_histograms import TemplateHistograms
 from milinfer.typing import Point
 from milinfer.utils.display import html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point

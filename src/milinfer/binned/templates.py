@@ -1,4 +1,4 @@
-"""Histogram templates of one or two observables: filled from samples, fitted, displayed.
+"""Fill histogram templates of one or two observables from samples, fit and show them.
 
 `Templates` fills a histogram at each sample and fits a polynomial in the parameters to each bin.
 `templates_table` and `html_templates` make tables of them.  `load_histograms` reads histograms of
@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.binned.binning import fit_bins
-from milinfer.binned.histograms import (
+from milinfer.binned.template_cost import TemplateCost, template_workspace
+from milinfer.binned.template_diagnosis import TemplateDiagnosis, diagnose_templates
+from milinfer.binned.template_histograms import (
     TemplateAxis,
     TemplateHistograms,
     bin_names,
     fill_histogram,
     make_axes,
 )
-from milinfer.binned.template_cost import TemplateCost, template_workspace
-from milinfer.binned.template_diagnosis import TemplateDiagnosis, diagnose_templates
 from milinfer.exceptions import MilinferWarning, TemplateError
 from milinfer.likelihood.observables import Observable
 from milinfer.samples.sample import Sample, SampleSet
@@ -39,6 +39,7 @@ from milinfer.utils.display import (
     point_types,
 )
 from milinfer.utils.files import parse_json
+from milinfer.utils.json_fields import array_field, list_field, whole_field
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
 
@@ -51,6 +52,10 @@ __all__ = [
     "load_histograms",
     "templates_table",
 ]
+
+# Lists of numbers in the storage of a histogram.
+_STORED = {"values", "variances", "counts", "sum_of_weights", "sum_of_weights_squared"}
+_MOST_AXES, _MOST_BINS = 32, 1 << 22
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -390,8 +395,44 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
             msg = f"{path}: {name!r} is not a histogram in the UHI serialisation (no uhi_schema)"
             raise TemplateError(msg)
         try:
+            _require_sizes(item)
             histograms[name] = hist.Hist(item)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             msg = f"{path}: the histogram {name!r} is damaged: {error!r}; write it again"
             raise TemplateError(msg) from error
     return histograms
+
+
+def _require_sizes(item: dict[str, Any]) -> None:
+    """Raise ``ValueError`` for numbers that are none, and for bins without end.
+
+    A file names any number of bins in a few characters.  Sparse histograms have more bins than
+    numbers, so that a moderate number is allowed to all.
+    """
+    storage, n_values = item["storage"], 0
+    for name in sorted(_STORED & storage.keys()):
+        values = np.asarray(storage[name])
+        if values.size and values.dtype.kind not in "iuf":
+            msg = f"{name} are not numbers"
+            raise ValueError(msg)
+        # the mean and the variance of no entry, or of one, are NaN
+        if storage["type"] in {"int", "double", "weighted"}:
+            least = 0.0 if name == "variances" else -np.inf
+            array_field(name, values.ravel().tolist(), least=least)
+        n_values = max(n_values, values.size)
+    axes = list_field("axes", item["axes"])
+    if len(axes) > _MOST_AXES:
+        msg = f"it has {len(axes)} axes, and a histogram at most {_MOST_AXES}"
+        raise ValueError(msg)
+    n_bins = 1
+    for k, axis in enumerate(axes):
+        transform = axis.get("writer_info", {}).get("boost-histogram", {})
+        n_bins *= 2 + max(
+            *(whole_field(f"bins of axis {k}", a.get("bins", 0)) for a in (axis, transform)),
+            *(len(axis.get(name, ())) for name in ("edges", "categories")),
+        )
+        if "edges" in axis:
+            array_field(f"edges of axis {k}", np.asarray(axis["edges"]).tolist(), infinite=True)
+    if n_bins > max(8 * n_values, _MOST_BINS):
+        msg = f"its axes have {n_bins} bins, and the file has {n_values} numbers for them"
+        raise ValueError(msg)

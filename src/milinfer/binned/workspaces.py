@@ -6,6 +6,7 @@ names, bins and numbers, which a schema cannot describe.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -117,7 +118,12 @@ def read_workspace(
     elif signal is not None:
         msg = f"signal={signal!r} chooses from a patch set; give its file as patch="
         raise WorkspaceError(msg)
-    require_workspace(spec, str(path) if patch is None else f"{path} with {patch}")
+    name = str(path) if patch is None else f"{path} with {patch}"
+    try:
+        require_workspace(spec, name)
+    except RecursionError as error:
+        msg = f"{name}: its lists or objects are nested too deep; correct it"
+        raise WorkspaceError(msg) from error
     return Workspace(spec)
 
 
@@ -278,17 +284,24 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
             if signal is not None:
                 msg = f"{patch} is one JSON patch, not a set to choose signal={signal!r} from"
                 raise WorkspaceError(msg)
-            return jsonpatch.JsonPatch(content).apply(spec)
+            return _patched(spec, content)
         if not isinstance(content, dict):
             msg = f"{patch} is neither a JSON patch (a list) nor a patch set of pyhf; give one"
             raise WorkspaceError(msg)
+        version = content.get("version", _PATCH_SETS)
+        if version != _PATCH_SETS:  # pyhf makes a path of it
+            what = f"{version!r} is not a version of patch sets that pyhf reads ({_PATCH_SETS})"
+            fail(str(patch), ["version"], what)
         patches = pyhf.PatchSet(content)
         if signal is None:
             names = ", ".join(p.name for p in patches)
             msg = f"{patch} has {len(patches)} patches; choose one with signal=: {names}"
             raise WorkspaceError(msg)
         key = signal if isinstance(signal, str) else tuple(signal)
-        return patches.apply(spec, key)
+        patches.verify(spec)
+        if key in ("name", "values"):  # entries that pyhf keeps beside the patches
+            raise pyhf.exceptions.InvalidPatchLookup(f"there is no patch {key!r}")  # noqa: EM102
+        return _patched(spec, patches[key].patch)
     except pyhf.exceptions.InvalidSpecification as error:
         what = f"{error.parent.message}; see the schema of patch sets"
         fail(str(patch), list(error.parent.absolute_path), what)
@@ -298,14 +311,78 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
         pyhf.exceptions.InvalidPatchSet,
         pyhf.exceptions.InvalidPatchLookup,
         pyhf.exceptions.PatchSetVerificationError,
+        # jsonpatch lets Python's through, depending on its version
+        AttributeError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
     ) as error:
+        if isinstance(error, WorkspaceError):
+            raise
         msg = f"{patch} cannot be applied to {path}: {error}; correct it, or give its workspace"
         raise WorkspaceError(msg) from error
 
 
+_PATCH_SETS = "1.0.0"
+_MOST_OPERATIONS = 100_000
+_MOST_COPIES = 1 << 20
+
+
+def _patched(spec: Any, operations: Sequence[Any]) -> Any:
+    """A workspace with the operations of a JSON patch applied to it.
+
+    Copies are counted before they are made: each can double the document, so that forty of them
+    would take all memory.
+
+    Raises
+    ------
+    ValueError, or an error of jsonpatch
+        If an operation is none, does not apply, or is beyond the bounds.
+    """
+    import jsonpatch
+
+    if len(operations) > _MOST_OPERATIONS:
+        msg = f"it has {len(operations)} operations, more than the {_MOST_OPERATIONS} allowed"
+        raise ValueError(msg)
+    document, n_copies = copy.deepcopy(spec), 0
+    for k, operation in enumerate(operations):
+        texts = (
+            [operation.get(name, "") for name in ("op", "path", "from")]
+            if isinstance(operation, dict)
+            else [None]
+        )
+        if not all(isinstance(text, str) for text in texts):
+            msg = f"operation {k} (counted from 0) is not an object with the texts op and path"
+            raise ValueError(msg)
+        if operation.get("op") == "copy" and "from" in operation:
+            source = jsonpatch.JsonPointer(operation["from"]).resolve(document)
+            n_copies += _count_values(source, _MOST_COPIES)
+            if n_copies > _MOST_COPIES:
+                what = f"copies too much: more than {_MOST_COPIES} values"
+                msg = f"operation {k} (counted from 0) {what}"
+                raise ValueError(msg)
+        document = jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
+    return document
+
+
+def _count_values(document: Any, most: int) -> int:
+    """Number of lists, objects, texts and numbers in a document; stops counting beyond ``most``."""
+    waiting, n = [document], 0
+    while waiting and n <= most:
+        item = waiting.pop()
+        n += 1
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return n + len(waiting)
+
+
 MORPHING = "milinfer_morphing_"
 """Start of the name of a measurement that records how samples are morphed; see
-:mod:`milinfer.binned.workspace_morphing`."""
+:mod:`milinfer.binned.workspace_export`."""
 
 
 def require_workspace(spec: Any, name: str = "workspace") -> None:

@@ -1,4 +1,4 @@
-"""Command line.  Every command takes ``--json PATH`` for its figures."""
+"""The command line: the list of its commands, and how errors are shown."""
 
 from __future__ import annotations
 

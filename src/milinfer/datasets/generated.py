@@ -15,7 +15,7 @@ from milinfer.utils.points import format_point, point_id
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet
-    from milinfer.io.event.info import LHEInfo
+    from milinfer.io.event_record.info import LHEInfo
     from milinfer.samples.sample import Sample
 
 __all__ = ["CrossSectionRatio", "GeneratedEvents"]
@@ -137,8 +137,8 @@ class GeneratedEvents:
         ParameterError
             If a point has another parameter than c_HW, or the process has none.
         """
-        from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
-        from milinfer.io.event.record import make_events
+        from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight
+        from milinfer.io.event_record.record import make_events
 
         named = weights if isinstance(weights, Mapping) else {point_id(p): p for p in weights}
         for point in named.values():

@@ -28,7 +28,7 @@ from milinfer.features.columns import (
 )
 from milinfer.features.momenta import Particles
 from milinfer.features.objects import Collection, Objects, missing_momentum
-from milinfer.io.event.record import EventColumns
+from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 
 __all__ = [
@@ -233,7 +233,7 @@ class FeatureSet:
 
         Examples
         --------
-        >>> from milinfer.io.event.record import EventColumns
+        >>> from milinfer.io.event_record.record import EventColumns
         >>> momenta = {"px": np.array([3.0]), "py": np.array([4.0]), "pz": np.zeros(1)}
         >>> tags = {"mass": np.zeros(1), "pdgId": np.array([11]), "status": np.array([1])}
         >>> events = EventColumns(np.array([1]), {**momenta, **tags}, {}, {})

@@ -44,6 +44,7 @@ from milinfer.intervals.saved_files import (
     calibration_content,
     fields_of,
     require_levels,
+    require_points,
     require_shapes,
 )
 from milinfer.likelihood.cost import LikelihoodCost
@@ -234,7 +235,7 @@ class Belt:
         except FileNotFoundError as error:
             msg = f"there is no belt {path}; make one with milinfer.neyman"
             raise CalibrationError(msg) from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             msg = f"{path} is not a belt written by milinfer ({error}); make it again"
             raise CalibrationError(msg) from error
 
@@ -254,7 +255,12 @@ class Belt:
         if self.ordering not in get_args(Ordering):
             msg = f"the ordering {self.ordering!r} is unknown"
             raise ValueError(msg)
+        curves = [curve.polynomial for level in self.regression for curve in level if curve]
+        require_points(self.points, {"regression": curves})
         require_levels("cl", self.cl)
+        if len(self.regression) not in {0, n_cl}:
+            msg = f"regression has {len(self.regression)} entries for {n_cl} levels"
+            raise ValueError(msg)
 
     @property
     def limits(self) -> Limits:

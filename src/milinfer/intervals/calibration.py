@@ -36,6 +36,7 @@ from milinfer.intervals.saved_files import (
     calibration_file,
     fields_of,
     require_levels,
+    require_points,
     require_shapes,
 )
 from milinfer.likelihood.cost import LikelihoodCost
@@ -238,7 +239,7 @@ class Calibration:
         except FileNotFoundError as error:
             msg = f"there is no calibration {file}; make one with milinfer.calibrate"
             raise CalibrationError(msg) from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             msg = f"{file} is not a calibration written by milinfer ({error}); calibrate again"
             raise CalibrationError(msg) from error
 
@@ -272,6 +273,9 @@ class Calibration:
         if self.kind not in get_args(Kind) or self.correct not in get_args(Correct):
             msg = f"the kind {self.kind!r} or correction {self.correct!r} is unknown"
             raise ValueError(msg)
+        require_points(
+            self.points, {"log_scales": self.log_scales, "response": self.response.shifts}
+        )
         require_levels("cls", self.cls)
         numbers = {1} if self.kind == "bartlett" else {n_cl}
         if self.correct == "bias":

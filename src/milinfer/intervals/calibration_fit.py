@@ -1,4 +1,4 @@
-"""Fit of a calibration: means, Bartlett ratios and quantiles of toys at several points.
+"""Find c(θ), the c_cicc of the report, and the mean estimate m(θ) from toys at several points.
 
 :mod:`milinfer.intervals.calibration` applies it to a surface.
 """

@@ -1,4 +1,4 @@
-"""Check that a dataset is of the kind of the toys that made a calibration or a belt."""
+"""Check that a dataset has the size and the rate of the toys of a calibration or a belt."""
 
 from __future__ import annotations
 

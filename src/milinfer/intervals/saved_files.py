@@ -8,7 +8,7 @@ The functions convert plain dictionaries of fields.  :meth:`Calibration.save
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,18 @@ import numpy as np
 from milinfer.intervals.critical_values import PolynomialCurve
 from milinfer.intervals.response import Response
 from milinfer.likelihood.models import ModelTag
+from milinfer.likelihood.surface import Limits
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.files import parse_json
+from milinfer.utils.json_fields import (
+    array_field,
+    flag_field,
+    list_field,
+    number_field,
+    require_number_of_terms,
+    text_field,
+    whole_field,
+)
 from milinfer.utils.smooth_polynomials import SmoothPolynomial
 
 __all__ = [
@@ -30,6 +40,7 @@ __all__ = [
     "fields_of",
     "is_belt",
     "require_levels",
+    "require_points",
     "require_shapes",
 ]
 
@@ -87,15 +98,60 @@ def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         msg = f"format {number}, this milinfer reads {_CALIBRATION_FORMAT}"
         raise ValueError(msg)
     for name in _CALIBRATION_ARRAYS:
-        fields[name] = np.array(fields[name], dtype=np.float64)
+        least = 0.0 if name.endswith("_error") else -np.inf
+        fields[name] = array_field(name, fields[name], least=least)
     tag = fields["tag"]
-    fields["tag"] = ModelTag(**tag | {"feature_names": tuple(tag["feature_names"])})
-    fields["log_scales"] = tuple(SmoothPolynomial.from_dict(p) for p in fields["log_scales"])
-    fields["response"] = Response(tuple(SmoothPolynomial.from_dict(p) for p in fields["response"]))
-    for name in ("parameters", "cls", "pool_ids"):
-        fields[name] = tuple(fields[name])
-    fields["limits"] = tuple((float(a), float(b)) for a, b in fields["limits"])
+    fields["tag"] = _tag(tag["name"], tag["events_in_bag"], tag["feature_names"], tag["digest"])
+    fields["log_scales"] = _polynomials("log_scales", fields["log_scales"])
+    fields["response"] = Response(_polynomials("response", fields["response"]))
+    for name in ("parameters", "pool_ids"):
+        fields[name] = _texts(name, fields[name])
+    fields["cls"] = tuple(number_field("cls", x) for x in list_field("cls", fields["cls"]))
+    fields["limits"] = _ranges("limits", fields["limits"])
+    fields["n_events"] = number_field("n_events", fields["n_events"], least=0.0)
+    fields["n_toys"] = whole_field("n_toys", fields["n_toys"], least=1)
+    fields["extended"] = flag_field("extended", fields["extended"])
     return fields
+
+
+def _tag(name: Any, events_in_bag: Any, features: Any, digest: Any) -> ModelTag:
+    return ModelTag(
+        text_field("the name in tag", name),
+        whole_field("events_in_bag in tag", events_in_bag, least=1),
+        _texts("feature_names in tag", features),
+        text_field("the digest in tag", digest),
+    )
+
+
+def _texts(name: str, content: Any) -> tuple[str, ...]:
+    return tuple(text_field(name, text) for text in list_field(name, content))
+
+
+def _ranges(name: str, content: Any) -> Limits:
+    """Lower and upper ends of the parameters."""
+    rows = array_field(name, content, (len(list_field(name, content)), 2)).tolist()
+    if any(low > high for low, high in rows):
+        msg = f"{name} are {rows}, of which one ends below its beginning"
+        raise ValueError(msg)
+    return tuple((low, high) for low, high in rows)
+
+
+def _polynomials(name: str, content: Any) -> tuple[SmoothPolynomial, ...]:
+    return tuple(
+        _polynomial(f"{name}[{k}]", item) for k, item in enumerate(list_field(name, content))
+    )
+
+
+def _polynomial(name: str, content: Any) -> SmoothPolynomial:
+    """A polynomial, or an error that says which one it is."""
+    try:
+        return SmoothPolynomial.from_dict(content)
+    except KeyError as error:
+        msg = f"{name} has no {error}"
+        raise ValueError(msg) from error
+    except (TypeError, ValueError) as error:
+        msg = f"{name}: {error}"
+        raise ValueError(msg) from error
 
 
 def belt_content(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,18 +183,40 @@ def belt_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         msg = f"format {number}, this milinfer reads {_BELT_FORMAT}"
         raise ValueError(msg)
     for name in _BELT_ARRAYS:
+        open_end = name != "points"
         infinity = -np.inf if name == "lower" else np.inf
-        rows = [[infinity if x is None else x for x in row] for row in fields[name]]
-        fields[name] = np.array(rows, dtype=np.float64)
-    name, events_in_bag, features, digest = fields["tag"]
-    fields["tag"] = ModelTag(name, events_in_bag, tuple(features), digest)
-    fields["bounds"] = tuple((float(low), float(high)) for low, high in fields["bounds"])
-    for name in ("parameters", "cl", "n_toys", "pool_ids"):
-        fields[name] = tuple(fields[name])
+        rows = [
+            [infinity if x is None and open_end else x for x in list_field(name, row)]
+            for row in list_field(name, fields[name])
+        ]
+        least = 0.0 if name.endswith("_error") else -np.inf
+        fields[name] = array_field(name, rows, least=least, infinite=open_end)
+    fields["tag"] = _tag(*fields["tag"])
+    fields["bounds"] = _ranges("bounds", fields["bounds"])
+    for name in ("parameters", "pool_ids"):
+        fields[name] = _texts(name, fields[name])
+    fields["cl"] = tuple(number_field("cl", x) for x in list_field("cl", fields["cl"]))
+    fields["n_toys"] = tuple(
+        whole_field("n_toys", n, least=1) for n in list_field("n_toys", fields["n_toys"])
+    )
+    fields["n_events"] = number_field("n_events", fields["n_events"], least=0.0)
+    fields["extended"] = flag_field("extended", fields["extended"])
+    if fields["smooth"] not in (None, "auto"):
+        degree = whole_field("smooth", fields["smooth"])
+        n, p = len(fields["points"]), len(fields["parameters"])
+        require_number_of_terms("points to smooth", p, degree, n, at_most=True)
     fields["regression"] = tuple(
-        (_curve(lower), _curve(upper)) for lower, upper in fields["regression"]
+        tuple(_curve(f"regression[{k}]", end) for end in _pair(f"regression[{k}]", level))
+        for k, level in enumerate(list_field("regression", fields["regression"]))
     )
     return fields
+
+
+def _pair(name: str, content: Any) -> list[Any]:
+    if len(list_field(name, content)) != 2:
+        msg = f"{name} has {len(content)} ends, and not 2"
+        raise ValueError(msg)
+    return list(content)
 
 
 def is_belt(path: PathLikeStr) -> bool:
@@ -175,6 +253,25 @@ def require_shapes(arrays: Mapping[str, tuple[FloatArray, tuple[int, ...]]]) -> 
             raise ValueError(msg)
 
 
+def require_points(points: FloatArray, functions: Mapping[str, Sequence[SmoothPolynomial]]) -> None:
+    """Raise ``ValueError`` unless there are points, and functions of as many parameters.
+
+    Examples
+    --------
+    >>> require_points(np.zeros((0, 1)), {})
+    Traceback (most recent call last):
+    ValueError: there are no points
+    """
+    if not points.size:
+        msg = "there are no points"
+        raise ValueError(msg)
+    for name, polynomials in functions.items():
+        for k, polynomial in enumerate(polynomials):
+            if len(polynomial.low) != points.shape[1]:
+                msg = f"{name}[{k}] has {len(polynomial.low)} parameters, and not {points.shape[1]}"
+                raise ValueError(msg)
+
+
 def require_levels(name: str, levels: tuple[float, ...]) -> None:
     """Raise ``ValueError`` unless all confidence levels are between 0 and 1.
 
@@ -195,7 +292,9 @@ def _curve_content(curve: PolynomialCurve | None) -> dict[str, Any] | None:
     return {"logarithmic": curve.logarithmic, **curve.polynomial.to_dict()}
 
 
-def _curve(content: dict[str, Any] | None) -> PolynomialCurve | None:
+def _curve(name: str, content: Any) -> PolynomialCurve | None:
     if content is None:
         return None
-    return PolynomialCurve(SmoothPolynomial.from_dict(content), bool(content["logarithmic"]))
+    polynomial = _polynomial(name, content)
+    logarithmic = flag_field(f"logarithmic in {name}", content["logarithmic"])
+    return PolynomialCurve(polynomial, logarithmic)

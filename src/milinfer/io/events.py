@@ -12,7 +12,7 @@ from milinfer.io.lhe.writing import LHEWriter
 from milinfer.typing import AwkwardArray, PathLikeStr
 
 if TYPE_CHECKING:
-    from milinfer.io.event.info import LHEInfo
+    from milinfer.io.event_record.info import LHEInfo
     from milinfer.io.lhe.header import Limits
     from milinfer.io.parquet import ParquetReader, ParquetWriter
     from milinfer.io.root import Ntuple, RootReader, RootWriter

@@ -12,7 +12,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
-from milinfer.io.event.info import point_from_json
+from milinfer.io.event_record.info import point_from_json
 from milinfer.io.parquet import arrow_file
 from milinfer.io.root import open_root
 from milinfer.typing import PathLikeStr

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import SampleError
-from milinfer.io.event.branches import PART, from_branches
-from milinfer.io.event.files import ColumnReader, ColumnWriter
-from milinfer.io.event.info import LHEInfo
-from milinfer.io.event.record import EventColumns
+from milinfer.io.event_record.base_classes import ColumnReader, ColumnWriter
+from milinfer.io.event_record.branches import PART, from_branches
+from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, PathLikeStr
 from milinfer.utils.files import atomic_path, require_file
 

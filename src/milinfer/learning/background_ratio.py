@@ -29,6 +29,7 @@ from milinfer.learning.model_files import (
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.json_fields import number_field, whole_field
 
 __all__ = ["BackgroundRatio", "RatioFit", "default_classifier"]
 
@@ -294,8 +295,10 @@ class BackgroundRatio:
         folder = Path(path)
         content = read_content(folder, _FORMAT, "BackgroundRatio")
         with complete_content(folder):
-            fit = content["fit"]
-            fitted = RatioFit(**(fit | {"n_held_out": tuple(fit["n_held_out"])}))
+            fit = dict(content["fit"])
+            signal, background = (whole_field("n_held_out", n) for n in fit.pop("n_held_out"))
+            numbers = {name: number_field(name, value) for name, value in fit.items()}
+            fitted = RatioFit(**numbers, n_held_out=(signal, background))
             classifier = _KINDS[content["classifier"]].load(folder / "classifier")
             ratio = BackgroundRatio(classifier, content["held_out"], content["seed"], fitted)
             saved_digest = content["digest"]

@@ -109,7 +109,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         RASCAL with a `score_weight`.
     symmetric
         Training pairs of a parametrised network; see
-        :class:`milinfer.learning.networks.targets.PairBags`.
+        :class:`milinfer.learning.networks.training_bags.PairBags`.
     reference
         Parameter point θ0, one value for all parameters or one for each; must be a training point.
     validation_fraction

@@ -23,6 +23,7 @@ import numpy as np
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.model_files import (
     complete_content,
+    event_numbers,
     new_model_folder,
     read_content,
     require_unchanged,
@@ -39,6 +40,7 @@ from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.display import brief, html_facts, shortened
 from milinfer.utils.files import file_hash
+from milinfer.utils.json_fields import array_field, text_field
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
@@ -355,9 +357,13 @@ class BoostedLikelihood(EventModel):
             fitted = _Fitted(
                 booster=require("xgboost").Booster({"nthread": used.n_jobs}, model_file=file),
                 settings=used,
-                grid=np.array(content["grid"]),
+                grid=array_field("grid", content["grid"], (len(content["grid"]),)),
                 **{name: content[name] for name in _PLAIN}
-                | {name: tuple(content[name]) for name in ("feature_names", "trained_on")},
+                | {
+                    name: tuple(text_field(name, text) for text in content[name])
+                    for name in ("feature_names", "trained_on")
+                }
+                | {"n_events": event_numbers(content)[0]},
             )
             return BoostedLikelihood(
                 **content["settings"],

@@ -1,4 +1,4 @@
-"""From samples to trained networks: settings are checked, and members trained here or on a cluster.
+"""Check the settings, then train each member of the ensemble, here or on a cluster.
 
 Importing this module does not import Keras; :func:`fit` does.
 """
@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from milinfer.exceptions import ConfigurationError, ConvergenceWarning
-from milinfer.learning.ensemble import MemberTask, build_member, member_seeds
 from milinfer.learning.fitted import Fitted
+from milinfer.learning.members import MemberTask, build_member, member_seeds
 from milinfer.learning.model_files import pack_model, unpack_model
 from milinfer.learning.networks.configs import TrainingConfig, still_falling
 from milinfer.learning.settings import LikelihoodSettings, require_consistent

@@ -13,19 +13,28 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from milinfer.exceptions import MilinferError, ModelError
-from milinfer.learning.ensemble import build_members
 from milinfer.learning.fitted import Fitted
+from milinfer.learning.members import build_members
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.settings import LikelihoodSettings, settings_by_name
 from milinfer.learning.training_points import ModelPoints
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.files import atomic_folder, file_hash, parse_json
+from milinfer.utils.json_fields import (
+    array_field,
+    list_field,
+    number_field,
+    require_number_of_terms,
+    text_field,
+    whole_field,
+)
 
 if TYPE_CHECKING:
     from milinfer.learning.networks.network import BagNetwork
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT",
     "complete_content",
+    "event_numbers",
     "load_model",
     "new_model_folder",
     "pack_model",
@@ -48,7 +58,18 @@ __all__ = [
 FORMAT = 4
 _CONTENT = "model.json"
 # Errors that numpy, Keras and h5py raise for a damaged file.
-_DAMAGED = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, Warning)
+_DAMAGED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    Warning,
+)
+# Bytes of weights that any network may need.
+_SMALL = 1 << 16
 _CONFIGS = ("network", "training")  # entries of their own in model.json
 
 
@@ -123,9 +144,12 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
             **_tuples(content["settings"]), network=network, training=training
         )
         mean, variance = _moments(content)
-        model_points = ModelPoints.unchecked(
-            settings, content["parameters"], np.array(content["points"])
-        )
+        parameters = [text_field("parameters", name) for name in content["parameters"]]
+        points = array_field("points", content["points"], (len(content["points"]), len(parameters)))
+        n_events, effective_events = event_numbers(content)
+        n_files = len(content["weights"])
+        _require_size(folder, n_files, settings, len(parameters), len(mean))
+        model_points = ModelPoints.unchecked(settings, parameters, points)
         members = build_members(settings, model_points, mean, variance)
         _require_members(content, len(members))
         for name, part in _parts(members).items():
@@ -138,17 +162,17 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
         fitted = Fitted(
             where=model_points,
             members=members,
-            z=tuple(np.array(z) for z in content["z"]),
-            scale=tuple(content["scale"]),
-            feature_names=tuple(content["feature_names"]),
+            z=tuple(array_field(f"z[{m}]", z) for m, z in enumerate(content["z"])),
+            scale=tuple(number_field("scale", scale) for scale in content["scale"]),
+            feature_names=tuple(text_field("feature_names", n) for n in content["feature_names"]),
             mean=mean,
             variance=variance,
             network=network,
             training=training,
             history=content["history"],
-            n_events=content["n_events"],
-            effective_events=content["effective_events"],
-            trained_on=tuple(content["trained_on"]),
+            n_events=n_events,
+            effective_events=effective_events,
+            trained_on=tuple(text_field("trained_on", text) for text in content["trained_on"]),
         )
         _ = fitted.interpolation  # raises if the points have no curve between them
         return settings, fitted
@@ -161,15 +185,63 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
 
 def _moments(content: Mapping[str, Any]) -> tuple[FloatArray, FloatArray]:
     """Means and variances of the features."""
-    n = len(content["feature_names"])
-    pair = []
-    for name in ("mean", "variance"):
-        values = np.array(content[name], dtype=np.float64)
-        if values.shape != (n,) or not np.isfinite(values).all():
-            msg = f"{name} is not one finite number for each of {n} features"
-            raise ValueError(msg)
-        pair.append(values)
-    return pair[0], pair[1]
+    n = len(list_field("feature_names", content["feature_names"]))
+    mean = array_field("mean of the features", content["mean"], (n,))
+    variance = array_field("variance of the features", content["variance"], (n,), least=0.0)
+    return mean, variance
+
+
+def event_numbers(content: Mapping[str, Any]) -> tuple[dict[str, int], float]:
+    """Numbers of training events by sample, and the effective number of all.
+
+    Raises
+    ------
+    ValueError
+        If they are no numbers; names the entry.
+
+    Examples
+    --------
+    >>> event_numbers({"n_events": {"mu=0": 100}})
+    ({'mu=0': 100}, 100.0)
+    """
+    samples = content["n_events"]
+    if not isinstance(samples, dict):
+        msg = f"n_events is {samples!r}, and not a number for each sample"
+        raise ValueError(msg)
+    n_events = {name: whole_field(f"n_events of {name}", n) for name, n in samples.items()}
+    effective = content.get("effective_events", float(sum(n_events.values())))
+    return n_events, number_field("effective_events", effective, least=0.0)
+
+
+def _require_size(
+    folder: Path, n_files: int, settings: LikelihoodSettings, n_parameters: int, n_features: int
+) -> None:
+    """Refuse settings of a network with more numbers than the files of its weights have bytes.
+
+    It is compared before the network is built: settings name any size in a few characters.  Small
+    networks are left to the checks of the files themselves.
+    """
+    files = list(folder.glob("*.weights.h5"))
+    n_bytes = max(sum(file.stat().st_size for file in files), _SMALL)
+    n_files = max(len(files), n_files)
+    network = settings.network or settings.default_network
+    widths = [n_features]
+    for name in ("hidden", "bag_hidden"):
+        widths += [whole_field(name, width, least=1) for width in getattr(network, name)]
+    n_weights = sum(a * b for a, b in pairwise(widths))
+    degrees = {"degree": settings.degree if isinstance(settings.degree, int) else 0}
+    if settings.head == "polynomial":
+        degrees["order"] = 2 * whole_field("order", settings.order)
+    for name, degree in degrees.items():
+        require_number_of_terms(
+            f"bytes of weights for {name}", n_parameters, degree, n_bytes, at_most=True
+        )
+    if n_weights > n_bytes:
+        msg = f"layers {widths} need {n_weights} weights, and their files have {n_bytes} bytes"
+        raise ValueError(msg)
+    if whole_field("ensemble", settings.ensemble, least=1) > n_files:
+        msg = f"ensemble is {settings.ensemble}, and there are {n_files} files of weights"
+        raise ValueError(msg)
 
 
 def _require_members(content: Mapping[str, Any], n: int) -> None:
@@ -323,7 +395,7 @@ def complete_content(folder: Path) -> Iterator[None]:
         yield
     except MilinferError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         msg = f"{folder / _CONTENT} is not a complete model: {error}; train again"
         raise ModelError(msg) from error
 

@@ -1,4 +1,4 @@
-"""The learned surface as an iminuit cost function.
+"""−2 ln L of a dataset as an iminuit cost, from Λ(θ) of any model.
 
 One convention everywhere: cost = −2 ln L with ``errordef = 1``, float64, parameters are named
 scalars.  The cost adds to any other iminuit cost (``NormalConstraint``, ``ExtendedBinnedNLL``)

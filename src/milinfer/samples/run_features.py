@@ -25,7 +25,7 @@ from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet
-    from milinfer.io.event.branches import FileMetadata
+    from milinfer.io.event_record.branches import FileMetadata
     from milinfer.typing import AwkwardArray
 
 __all__ = ["make_executor", "run_features"]
@@ -231,7 +231,7 @@ def _group(name: str, entry: Any) -> dict[str, Any]:
 
 def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, Any] | None]:
     """Metadata that milinfer has written into each file, of events or (as a dict) of a sample."""
-    from milinfer.io.event.branches import FileMetadata
+    from milinfer.io.event_record.branches import FileMetadata
     from milinfer.io.flat_files import sample_metadata
     from milinfer.io.root import open_root
 

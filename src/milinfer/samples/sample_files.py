@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.features.feature_set import check_event_counts
@@ -36,8 +36,8 @@ from milinfer.utils.points import format_point, parse_point
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet, OnMissing
-    from milinfer.io.event.info import LHEInfo
-    from milinfer.io.event.record import EventColumns
+    from milinfer.io.event_record.info import LHEInfo
+    from milinfer.io.event_record.record import EventColumns
     from milinfer.io.lhe.header import Limits
 
 __all__ = [
@@ -632,10 +632,10 @@ def _compute_part(
 ) -> _Part:
     first, columns = chunk
     table = features.from_columns(columns, on_missing=on_missing, source=source, first_event=first)
-    weights = np.asarray(columns.event["genWeight"], dtype=np.float64)
+    weights = _finite_weights("genWeight", columns.event["genWeight"], source, first)
     row_weights = table.weights(weights)
     reweights = {
-        name: table.weights(np.asarray(column, dtype=np.float64))
+        name: table.weights(_finite_weights(f"the weight {name!r}", column, source, first))
         for name, column in (columns.weights.items() if keep_reweights else ())
     }
     # not w @ w: BLAS would start threads of its own
@@ -649,6 +649,20 @@ def _compute_part(
         sums=sums,
         rejected=table.rejected,
     )
+
+
+def _finite_weights(name: str, column: ArrayLike, source: str, first: int) -> FloatArray:
+    """Weights of all events, rejected ones included: they are part of the cross-section."""
+    weights = np.asarray(column, dtype=np.float64)
+    finite = np.isfinite(weights)
+    if not finite.all():
+        event = int(np.argmin(finite))
+        msg = (
+            f"{source}: event {first + event} (counted from 0): {name} is {weights[event]}; "
+            "correct it, or remove the event from the file"
+        )
+        raise SampleError(msg)
+    return weights
 
 
 def _reweight_names(parts: Sequence[_Part], path: PathLikeStr) -> list[str]:

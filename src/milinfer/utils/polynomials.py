@@ -1,4 +1,4 @@
-"""Polynomials in the parameters: the form of every SMEFT cross-section, in total or in a bin.
+"""Polynomials in several parameters: evaluate them, fit them, and choose points for them.
 
 A process with one operator insertion is quadratic in the Wilson coefficients; with one in
 production and one in decay it is quartic.  Values at as many points as there are coefficients
@@ -13,11 +13,12 @@ rounding.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import combinations_with_replacement
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -95,17 +96,19 @@ class PolynomialBasis:
     @cached_property
     def exponents(self) -> IntArray:
         """Exponents of each monomial, shape (n_coefficients, n_parameters), by total degree."""
+        # Not all combinations of exponents, most of which have a larger total degree.
+        n = len(self.parameters)
         powers = [
-            e
-            for e in product(range(self.degree + 1), repeat=len(self.parameters))
-            if sum(e) <= self.degree
+            tuple(map(factors.count, range(n)))
+            for total in range(int(self.degree) + 1)
+            for factors in combinations_with_replacement(range(n), total)
         ]
         return np.array(sorted(powers, key=lambda e: (sum(e), e)), dtype=np.int64).reshape(
-            len(powers), len(self.parameters)
+            len(powers), n
         )
 
     def __len__(self) -> int:
-        return len(self.exponents)
+        return math.comb(len(self.parameters) + int(self.degree), int(self.degree))
 
     def array(self, point: Point) -> FloatArray:
         """Parameter values in the order of the basis, shape (n_parameters,).

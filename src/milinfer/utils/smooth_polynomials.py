@@ -7,6 +7,7 @@ of the points: estimates from one pool of events share its fluctuation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,12 +20,22 @@ from scipy.stats import chi2
 from milinfer.exceptions import CalibrationError
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import brief
+from milinfer.utils.json_fields import (
+    array_field,
+    list_field,
+    number_field,
+    require_number_of_terms,
+    text_field,
+    whole_field,
+)
 from milinfer.utils.polynomials import PolynomialBasis, Series
 
 __all__ = ["SmoothPolynomial", "fit_smooth"]
 
 # A polynomial that describes the points worse than this gets another degree.
 _MIN_P_VALUE = 0.05
+# Single points are evaluated with a tensor of (degree + 1)^n_parameters numbers; its logarithm.
+_LARGEST_TENSOR = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,27 +174,40 @@ class SmoothPolynomial:
         KeyError, TypeError, ValueError
             If the content is not such a polynomial.
         """
-        degree = int(content["degree"])
-        if degree < 0:
-            msg = f"the degree {degree} is negative"
+        parameters = tuple(text_field("parameters", n) for n in content["parameters"])
+        degree = whole_field("degree", content["degree"])
+        n, p = len(list_field("coefficients", content["coefficients"])), len(parameters)
+        # before anything is made of that size
+        require_number_of_terms("coefficients", p, degree, n)
+        if p * math.log2(degree + 1) > _LARGEST_TENSOR:
+            msg = f"degree {degree} in {p} parameters is too large to be evaluated at single points"
             raise ValueError(msg)
         if content["beyond"] not in ("tangent", "flat"):
             msg = f"beyond is {content['beyond']!r}"
             raise ValueError(msg)
-        basis = PolynomialBasis(tuple(content["parameters"]), degree)
-        n, p = len(basis.exponents), len(basis.parameters)
-        arrays = {}
-        for name, shape in {
-            "coefficients": (n,), "covariance": (n, n), "low": (p,), "high": (p,)
-        }.items():  # fmt: skip
-            arrays[name] = np.array(content[name], dtype=np.float64)
-            if arrays[name].shape != shape:
-                msg = f"{name} have shape {arrays[name].shape}, and not {shape}"
+        arrays = {
+            name: array_field(name, content[name], shape)
+            for name, shape in {
+                "coefficients": (n,),
+                "covariance": (n, n),
+                "low": (p,),
+                "high": (p,),
+            }.items()
+        }
+        for name, least in (
+            ("variances", arrays["covariance"].diagonal().min()),
+            ("ranges from low to high", (arrays["high"] - arrays["low"]).min()),
+        ):
+            if least < 0:
+                msg = f"there are {name} below zero: {least:g}"
                 raise ValueError(msg)
         return cls(
-            basis, **arrays, beyond=content["beyond"], chi2=float(content["chi2"]),
-            ndf=int(content["ndf"]),
-        )  # fmt: skip
+            PolynomialBasis(parameters, degree),
+            **arrays,
+            beyond=content["beyond"],
+            chi2=number_field("chi2", content["chi2"]),
+            ndf=whole_field("ndf", content["ndf"]),
+        )
 
     def _scaled_points(self, theta: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Points clipped to the box, in scaled parameters; the excess; and d(scaled)/dθ."""
@@ -263,6 +287,8 @@ def fit_smooth(
     best: SmoothPolynomial | None = None
     for d in [degree] if degree is not None else range(lowest, last + 1):
         basis = PolynomialBasis(tuple(parameters), d)
+        if len(basis) > len(points):
+            break
         zero = SmoothPolynomial.zero(basis, points, beyond)
         design = whitening @ zero.terms(points)
         if np.linalg.matrix_rank(design) < len(basis):

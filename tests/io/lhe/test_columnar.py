@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from milinfer.exceptions import LHEError
 from milinfer.io import lhe
-from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
+from milinfer.io.event_record.record import EVENT_FIELDS, PARTICLE_FIELDS
 from milinfer.io.lhe import reading as parsing
 from milinfer.io.lhe.columnar import parse_columns, repeated_tags
 

@@ -15,7 +15,7 @@ import pytest
 
 from milinfer.exceptions import ConfigurationError, LHEError, MilinferError
 from milinfer.io import lhe
-from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
+from milinfer.io.event_record.record import EVENT_FIELDS, PARTICLE_FIELDS
 
 MADGRAPH = """
 <!--

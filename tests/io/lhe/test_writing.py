@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from milinfer.exceptions import LHEError
 from milinfer.io import lhe
-from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS
+from milinfer.io.event_record.record import EVENT_FIELDS, PARTICLE_FIELDS
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 INT = st.integers(-(2**31), 2**31 - 1)

@@ -19,7 +19,7 @@ from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.networks import training as training_loop
 from milinfer.learning.networks import training as training_module
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
-from milinfer.learning.networks.targets import ClassBags
+from milinfer.learning.networks.training_bags import ClassBags
 from milinfer.samples.sample import Sample, SampleSet
 
 PLAIN = NetworkConfig((8,), "elu", batch_norm=False, dropout=0.0, l2=0.0)

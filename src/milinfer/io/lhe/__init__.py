@@ -1,7 +1,7 @@
 """Read LHE files with thorough checks, and write them without loss."""
 
-from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight
-from milinfer.io.event.record import EventColumns, flatten_events, make_events
+from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight
+from milinfer.io.event_record.record import EventColumns, flatten_events, make_events
 from milinfer.io.lhe.header import Limits
 from milinfer.io.lhe.reading import LHEFile, LHEReader, iterate, read, read_info
 from milinfer.io.lhe.writing import LHEWriter, write

@@ -27,16 +27,17 @@ __all__ = [
 ]
 
 
-EVENT: Final = re.compile(rb"<event(?=[\s>])[^>]*>")
+# A repeat never accepts what the pattern begins with, nor a line end after ^: if it did, text that
+# repeats this would be searched to its end from every place (tests/whole/test_patterns.py).
+EVENT: Final = re.compile(rb"<event(?=[\s>])[^<>]*>")
 CLOSE: Final = re.compile(rb"</event\s*>")
 END: Final = re.compile(rb"</LesHouchesEvents\s*>")
-_GROUP: Final = re.compile(rb"</?eventgroup(?=[\s>])[^>]*>")
-_HASH: Final = re.compile(rb"^\s*#.*$", re.MULTILINE)
+_GROUP: Final = re.compile(rb"</?eventgroup(?=[\s>])[^<>]*>")
+_HASH: Final = re.compile(rb"^[^\S\n]*#.*$", re.MULTILINE)
 _FORTRAN: Final = re.compile(rb"(?<=[\d.])[dD](?=[+-]?\d)")  # 1.0D+02
 _HEAD: Final = re.compile(rb"(?:[+-]?\d+\s+){2}")
 _IDS: Final = re.compile(rb"\s*(?:[+-]?\d+\s+){6}")  # and all but the momenta of a particle
 _NUMBERS: Final = 13
-_UNUSUAL: Final = re.compile(rb">([^<>]*[_\x80-\xff][^<>]*)<")
 _TEXT: Final = re.compile(rb">[^<>]*<")
 _STRAY_AND: Final = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
 
@@ -160,9 +161,9 @@ def _check_count(text: bytes, name: str, number: int) -> None:
 
 def _check_numbers(text: bytes, weights: bytes, name: str, number: int) -> None:
     """Refuse what Python accepts as a number and LHE does not: 0.5 as an id, 1_000."""
-    unusual = _UNUSUAL.search(weights) if b"_" in weights or not weights.isascii() else None
+    unusual = _unusual_text(weights) if b"_" in weights or not weights.isascii() else None
     if unusual is not None:
-        msg = f"has the weight {unusual.group(1).strip().decode(errors='replace')!r}, which is no "
+        msg = f"has the weight {unusual.strip().decode(errors='replace')!r}, which is no "
         raise _fail(name, number, msg + "number of LHE; correct it")
     lines = text.split(b"\n")
     usual = b"_" not in text and text.isascii()
@@ -180,6 +181,15 @@ def _check_numbers(text: bytes, weights: bytes, name: str, number: int) -> None:
             text_of_word = word.decode(errors="replace")
             msg = f"has {text_of_word!r} in {line_name}, which is {what}; correct it"
             raise _fail(name, number, msg)
+
+
+def _unusual_text(weights: bytes) -> bytes | None:
+    """First text between two tags with a character that no number of LHE has."""
+    for match in _TEXT.finditer(weights):
+        text = match.group()[1:-1]
+        if b"_" in text or not text.isascii():
+            return text
+    return None
 
 
 def _fractional(word: bytes) -> bool:

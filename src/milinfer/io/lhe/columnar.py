@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from milinfer.io.event.record import EVENT_FIELDS, PARTICLE_FIELDS, EventColumns
+from milinfer.io.event_record.record import EVENT_FIELDS, PARTICLE_FIELDS, EventColumns
 from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["parse_columns", "repeated_tags"]

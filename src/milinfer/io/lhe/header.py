@@ -16,14 +16,14 @@ from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 from milinfer.exceptions import ConfigurationError, LHEError
-from milinfer.io.event.info import LHEInfo, LHEProcess, LHEWeight, point_from_json
+from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight, point_from_json
 from milinfer.io.lhe.cleaning import without_comments, without_elements
 from milinfer.utils.files import parse_json
 
 __all__ = ["Limits", "Preamble", "read_preamble"]
 
 
-_ROOT: Final = re.compile(rb"<LesHouchesEvents(?=[\s>])[^>]*>")
+_ROOT: Final = re.compile(rb"<LesHouchesEvents(?=[\s>])[^<>]*>")
 _TAG: Final = re.compile(rb"<(!--|/?[A-Za-z_][\w.:-]*)")
 _FIRST_EVENT: Final = re.compile(rb"^[ \t]*<event[\s>]", re.MULTILINE)
 _STRAY_AND: Final = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, LHEError
-from milinfer.io.event.info import LHEInfo
-from milinfer.io.event.record import (
+from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.record import (
     EVENT_FIELDS,
     PARTICLE_FIELDS,
     EventColumns,

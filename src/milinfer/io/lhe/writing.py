@@ -14,9 +14,9 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from milinfer.exceptions import LHEError
-from milinfer.io.event.files import EventWriter
-from milinfer.io.event.info import LHEInfo, LHEWeight
-from milinfer.io.event.record import first_not_finite, flatten_events
+from milinfer.io.event_record.base_classes import EventWriter
+from milinfer.io.event_record.info import LHEInfo, LHEWeight
+from milinfer.io.event_record.record import first_not_finite, flatten_events
 from milinfer.typing import AwkwardArray, FloatArray, PathLikeStr
 from milinfer.utils.files import atomic_path
 

@@ -325,13 +325,13 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
     Parameters
     ----------
     pooling
-        One of :data:`milinfer.learning.networks.layers.POOLINGS`; noisy-or is for two classes.
+        One of :data:`milinfer.learning.networks.pooling.POOLINGS`; noisy-or is for two classes.
     hidden, activation, dropout
         Layers of the embedding of an instance.
     l2
         Factor of the sum of squared weights in the loss.
     attention_width, sharpness
-        See :class:`milinfer.learning.networks.layers.BagPooling`.
+        See :class:`milinfer.learning.networks.pooling.BagPooling`.
     epochs
         Largest number of epochs.
     batch_size
@@ -453,7 +453,7 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     Parameters
     ----------
     pooling
-        One of :data:`milinfer.learning.networks.layers.POOLINGS` except noisy-or.
+        One of :data:`milinfer.learning.networks.pooling.POOLINGS` except noisy-or.
     hidden, activation, dropout, l2, attention_width, sharpness
         Layers and pooling, as for :class:`BagClassifier`.
     epochs, batch_size, learning_rate, patience, validation_fraction

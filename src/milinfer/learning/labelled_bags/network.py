@@ -23,7 +23,8 @@ import numpy as np
 from milinfer.exceptions import ModelError
 from milinfer.learning.labelled_bags.ragged import RaggedBags, bag_rows
 from milinfer.learning.networks.backend import keras, tf
-from milinfer.learning.networks.layers import BagPooling, Dropout, segment_reduce
+from milinfer.learning.networks.layers import Dropout
+from milinfer.learning.networks.pooling import BagPooling, segment_reduce
 from milinfer.typing import Float32Array, FloatArray, IntArray
 
 __all__ = ["BagFit", "LabelledNetwork", "LabelledNetworkSpec", "train_on_labels"]
@@ -44,7 +45,7 @@ class LabelledNetworkSpec:
     hidden, activation, dropout
         Layers of the embedding of an instance.
     pooling, attention_width, sharpness
-        See :class:`milinfer.learning.networks.layers.BagPooling`.
+        See :class:`milinfer.learning.networks.pooling.BagPooling`.
     seed
         Seed of initial weights and dropout.
     """

@@ -23,7 +23,8 @@ import numpy as np
 from milinfer.learning.networks.backend import keras
 from milinfer.learning.networks.configs import NetworkConfig
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
-from milinfer.learning.networks.layers import BagPooling, BatchNormalization, Dropout
+from milinfer.learning.networks.layers import BatchNormalization, Dropout
+from milinfer.learning.networks.pooling import BagPooling
 from milinfer.typing import FloatArray
 
 __all__ = ["BagNetwork", "NetworkStructure", "build_network"]
@@ -204,7 +205,7 @@ def build_network(
         ∇ ln Z at these points, shape (K, n_parameters); if given, the scores of the events follow
         the log-ratios in the input of the loss.
     pooling
-        ``"mean"``, ``"sum"`` or another of :data:`milinfer.learning.networks.layers.POOLINGS`.
+        ``"mean"``, ``"sum"`` or another of :data:`milinfer.learning.networks.pooling.POOLINGS`.
 
     Examples
     --------

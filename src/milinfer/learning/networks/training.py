@@ -23,7 +23,7 @@ from milinfer.learning.networks.backend import keras, tf
 from milinfer.learning.networks.configs import BATCH_EVENTS, TrainingConfig
 from milinfer.learning.networks.losses import RatioLoss, loss
 from milinfer.learning.networks.network import BagNetwork
-from milinfer.learning.networks.targets import EpochBags, StreamedBags, TrainingBags
+from milinfer.learning.networks.training_bags import EpochBags, StreamedBags, TrainingBags
 
 __all__ = ["TrainingLoop", "copy_variables", "total_loss", "train_network"]
 

@@ -1,0 +1,455 @@
+"""Bin contents at several points and the polynomial of each bin, in the form that costs take.
+
+`TemplateHistograms` is what costs and diagnoses take: histograms at several parameter points, and
+the polynomials fitted to their bins.  :class:`milinfer.Templates` fills them from samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.binned.binning import bins_with_enough, checked_edges, quantile_bins
+from milinfer.exceptions import SampleError, TemplateError
+from milinfer.likelihood.observables import Observable, observable_name, observable_values
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.points import format_point
+from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit
+
+__all__ = [
+    "TemplateAxis",
+    "TemplateHistograms",
+    "as_counts",
+    "bin_index",
+    "bin_names",
+    "fill_histogram",
+    "make_axes",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class TemplateAxis:
+    """One observable with its edges.
+
+    Parameters
+    ----------
+    observable
+        Name of a feature, or a function of a :class:`~milinfer.Sample`.
+    name
+        Name on axes and in messages.
+    edges
+        Shape (n_bins + 1,); the outer bins also take events beyond them, so that none is lost.
+    """
+
+    observable: Observable
+    name: str
+    edges: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+    def values(self, sample: Sample) -> FloatArray:
+        """The observable of each event, shape (n_events,)."""
+        return observable_values(sample, self.observable, self.name)
+
+    def inside(self, sample: Sample) -> FloatArray:
+        """The observable of each event, moved inside the outer edges, shape (n_events,)."""
+        low, high = self.edges[0], np.nextafter(self.edges[-1], -np.inf)
+        return np.clip(self.values(sample), low, high)
+
+    def index(self, sample: Sample) -> IntArray:
+        """Bin of each event, shape (n_events,)."""
+        bins = np.searchsorted(self.edges, self.inside(sample), side="right") - 1
+        index: IntArray = bins.astype(np.int64)
+        return index
+
+    def label(self, b: int) -> str:
+        """Text of a bin, such as ``"q0_pt [20, 45)"``."""
+        return f"{self.name} [{self.edges[b]:.4g}, {self.edges[b + 1]:.4g})"
+
+
+def bin_index(axes: Sequence[TemplateAxis], sample: Sample) -> IntArray:
+    """Flat bin of each event, shape (n_events,); the last axis runs fastest.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> axis = TemplateAxis("x0", "x0", np.array([-9.0, 0.0, 9.0]))
+    >>> sample = gaussian.generate(3, 0.0, seed=1)
+    >>> sample.column("x0").round(2), bin_index([axis], sample)
+    (array([0.35, 0.82, 0.33], dtype=float32), array([1, 1, 1]))
+    """
+    shape = tuple(len(a) for a in axes)
+    return np.ravel_multi_index(tuple(a.index(sample) for a in axes), shape).astype(np.int64)
+
+
+def bin_names(axes: Sequence[TemplateAxis]) -> tuple[str, ...]:
+    """Names of all bins, in the order of the flat list.
+
+    Examples
+    --------
+    >>> pt = TemplateAxis("q0_pt", "q0_pt", np.array([20.0, 45.0, 80.0]))
+    >>> phi = TemplateAxis("d_phi_qq", "d_phi_qq", np.array([-1.0, 0.0, 1.0]))
+    >>> bin_names([pt, phi])[1]
+    'q0_pt [20, 45) × d_phi_qq [0, 1)'
+    """
+    rows = product(*([a.label(b) for b in range(len(a))] for a in axes))
+    return tuple(" × ".join(row) for row in rows)
+
+
+def make_axes(
+    samples: SampleSet,
+    observable: Observable | tuple[Observable, Observable],
+    bins: Any,
+    name: str | tuple[str, str] | None = None,
+    min_effective: float | None = None,
+) -> tuple[TemplateAxis, ...]:
+    """Make the axes of one observable or two.
+
+    Parameters
+    ----------
+    samples
+        Samples whose quantiles become edges.
+    observable
+        A feature or a function, or a pair of these.
+    bins
+        Number of quantile bins, or edges; for a pair, a pair of these, or one number for both.
+    name
+        Name of the observable, or a pair of names; default: that of the feature or function.
+    min_effective
+        Merge neighbours until every bin has this many effective events in every sample; for one
+        observable only.
+
+    Raises
+    ------
+    TemplateError
+        If bins and observables do not fit together, or edges do not ascend.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> samples = gaussian.samples(100, [-0.5, 0.5], seed=1, n_features=2)
+    >>> [len(a) for a in make_axes(samples, ("x0", "x1"), (3, [-1.0, 0.0, 1.0]))]
+    [3, 2]
+    """
+    observables = observable if isinstance(observable, tuple) else (observable,)
+    names = name if isinstance(name, tuple) else (name,) * len(observables)
+    each = bins
+    if isinstance(bins, (int, np.integer)) or len(observables) == 1:
+        each = (bins,) * len(observables)
+    if not (len(observables) in {1, 2} and len(names) == len(each) == len(observables)):
+        msg = (
+            f"{len(observables)} observables, bins={bins!r} and name={name!r} do not fit together; "
+            "give one observable, or two with a pair of bins and, if any, a pair of names"
+        )
+        raise TemplateError(msg)
+    if len(observables) == 2 and isinstance(name, str):
+        msg = f"{name!r} cannot be the name of two observables; give name=(first, second)"
+        raise TemplateError(msg)
+    axes = []
+    for one, one_name, one_bins in zip(observables, names, each, strict=True):
+        title = one_name or observable_name(one)
+        values = [observable_values(s, one, title) for s in samples]
+        if isinstance(one_bins, (int, np.integer)):
+            edges = quantile_bins(values, int(one_bins), title)
+        else:
+            edges = checked_edges(one_bins, title)
+        if min_effective is not None:
+            if len(observables) > 1:
+                msg = (
+                    f"{title}: min_effective= merges neighbours on one axis, and there are "
+                    f"{len(observables)}; choose edges for which templates.diagnose() passes"
+                )
+                raise TemplateError(msg)
+            edges = bins_with_enough(
+                edges, values, [s.weights for s in samples], min_effective, title
+            )
+        axes.append(TemplateAxis(one, title, edges))
+    if len({a.name for a in axes}) < len(axes):
+        msg = f"both observables are called {axes[0].name!r}; give name=(first, second)"
+        raise TemplateError(msg)
+    return tuple(axes)
+
+
+def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
+    """Weighted ``hist.Hist`` of a sample in pb: its sum is the cross-section.
+
+    Events beyond the edges count in the outer bins.
+
+    Raises
+    ------
+    SampleError
+        If the sample has no cross-section, or the sum of its weights is not positive.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> axis = TemplateAxis("x0", "x0", np.array([-1.0, 0.0, 1.0]))
+    >>> h = fill_histogram([axis], gaussian.generate(100, 0.0, seed=1))
+    >>> round(h.sum().value, 12)
+    1.0
+    """
+    import hist
+
+    if not np.isfinite(sample.cross_section):
+        msg = f"{sample.label} has no cross-section; give cross_section= in pb"
+        raise SampleError(msg)
+    total = sample.weights.sum()
+    if not total > 0:
+        msg = f"{sample.label}: the weights add up to {total:g}; they must be positive in total"
+        raise SampleError(msg)
+    histogram = hist.Hist(
+        *(
+            hist.axis.Variable(a.edges, name=f"axis_{k}", label=a.name, flow=False)
+            for k, a in enumerate(axes)
+        ),
+        storage=hist.storage.Weight(),
+    )
+    # The sum of the weights is the cross-section, whatever their normalisation was.
+    scale = sample.cross_section / total
+    histogram.fill(*(a.inside(sample) for a in axes), weight=sample.weights * scale)
+    return histogram
+
+
+def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
+    """Observed counts as an array, shape (n_bins,), whole or not (Asimov).
+
+    Raises
+    ------
+    TemplateError
+        If their number is not `n_bins`, one is negative or not finite, or all are zero.
+
+    Examples
+    --------
+    >>> as_counts([3, 0], 2, "x0")
+    array([3., 0.])
+    """
+    array = np.asarray(counts, dtype=np.float64)
+    good = array.shape == (n_bins,) and np.all(np.isfinite(array) & (array >= 0))
+    if not (good and array.sum() > 0):
+        msg = (
+            f"{name}: counts of shape {array.shape} given, {n_bins} numbers expected that are "
+            f"finite, not negative and not all zero; they are {array.tolist()}"
+        )
+        raise TemplateError(msg)
+    return array
+
+
+# Points at which the range of several parameters is searched for negative yields.
+_SCAN = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class TemplateHistograms:
+    """Expected cross-section of each bin as a polynomial in the parameters.
+
+    Costs and diagnoses take these; :class:`milinfer.Templates` fills them from samples.
+
+    Bins of two observables are kept as one flat list, the second observable running fastest.
+
+    Parameters
+    ----------
+    axes
+        One or two observables with their edges.
+    basis, fit
+        Polynomial of each bin, in pb.
+    histograms
+        ``hist.Hist`` of each sample in pb, with variances.
+    points
+        Parameter values of the samples, shape (n_samples, n_parameters).
+    luminosity
+        In 1/fb; None where only the shape is used.
+    background
+        ``hist.Hist`` of the background in pb, or None; already part of the polynomials.
+    """
+
+    axes: tuple[TemplateAxis, ...]
+    basis: PolynomialBasis
+    fit: PolynomialFit
+    histograms: tuple[Any, ...]
+    points: FloatArray
+    luminosity: float | None = None
+    background: Any = None
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.basis.parameters)
+        return (
+            f"{type(self).__name__}({self.observable_name}, {self.n_bins} bins, "
+            f"degree {self.basis.degree} in {names}, {len(self.points)} samples)"
+        )
+
+    @property
+    def observable_name(self) -> str:
+        """Name of the observable, or of both."""
+        return " × ".join(a.name for a in self.axes)
+
+    @property
+    def edges(self) -> FloatArray:
+        """Edges of the one observable, shape (n_bins + 1,).
+
+        Raises
+        ------
+        TemplateError
+            If there are two; take ``axes[k].edges``.
+        """
+        if len(self.axes) > 1:
+            msg = f"{self.observable_name} has edges on two axes; take templates.axes[k].edges"
+            raise TemplateError(msg)
+        return self.axes[0].edges
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return int(np.prod([len(a) for a in self.axes]))
+
+    @cached_property
+    def bin_names(self) -> tuple[str, ...]:
+        """Names of the bins, such as ``"q0_pt [20, 45) × d_phi_qq [-1, 0)"``."""
+        return bin_names(self.axes)
+
+    def bin_index(self, sample: Sample) -> IntArray:
+        """Bin of each event, shape (n_events,)."""
+        return bin_index(self.axes, sample)
+
+    def counts(self, sample: Sample) -> FloatArray:
+        """Weighted counts of a dataset, shape (n_bins,)."""
+        return np.bincount(self.bin_index(sample), sample.weights, self.n_bins).astype(np.float64)
+
+    def cross_sections(self, point: Point) -> FloatArray:
+        """Cross-section of each bin in pb at a point, shape (n_bins,).
+
+        Raises
+        ------
+        TemplateError
+            If a bin is not positive there; the message names bin and point.
+        """
+        sigma: FloatArray = (self.basis.design(self.basis.array(point)) @ self.fit.coefficients)[0]
+        self.require_positive(sigma, point)
+        return sigma
+
+    def require_positive(self, yields: FloatArray, point: Point) -> None:
+        """Raise unless all bins are positive."""
+        if not np.all(yields > 0):
+            b = int(np.argmin(yields))
+            msg = (
+                f"bin {b} {self.bin_names[b]} is morphed to {yields[b]:g} at {format_point(point)};"
+                " use wider bins, more events, or stay closer to the samples"
+            )
+            raise TemplateError(msg)
+
+    def fractions(self, point: Point) -> FloatArray:
+        """Share of each bin, shape (n_bins,), summing to one."""
+        sigma = self.cross_sections(point)
+        share: FloatArray = sigma / sigma.sum()
+        return share
+
+    def expected(self, point: Point) -> FloatArray:
+        """Expected events in each bin, shape (n_bins,).
+
+        Raises
+        ------
+        TemplateError
+            Without a luminosity.
+        """
+        return self._events_per_pb() * self.cross_sections(point)
+
+    def relative_errors(self, point: Point) -> FloatArray:
+        """Relative Monte-Carlo error of each bin at a point, shape (n_bins,).
+
+        From the covariance of the fitted polynomial; it grows away from the samples.
+        """
+        variance = self.basis.variance(self.fit, self.basis.array(point))[0]
+        errors: FloatArray = np.sqrt(variance) / self.cross_sections(point)
+        return errors
+
+    def information(self, point: Point, *, rate: bool = False) -> FloatArray:
+        """Fisher information of the histogram, shape (n_parameters, n_parameters).
+
+        Parameters
+        ----------
+        point
+            Parameter point at which it is taken.
+        rate
+            Whether to include the number of events, for the information of the expected dataset;
+            otherwise the information of the shape in one event.
+
+        Examples
+        --------
+        >>> from milinfer.binned.templates import Templates
+        >>> from milinfer.datasets import gaussian
+        >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
+        >>> templates = Templates.from_samples(samples, "x0", bins=20, degree=2)
+        >>> bool(0.8 < templates.information({"mu": 0.0})[0, 0] < 1.05)
+        True
+        """
+        sigma = self.cross_sections(point)
+        slope = self.basis.design_gradient(self.basis.array(point)) @ self.fit.coefficients
+        scale = self._events_per_pb() if rate else 1.0 / sigma.sum()
+        if not rate:
+            slope = slope - slope.sum(axis=1, keepdims=True) * sigma / sigma.sum()
+        matrix: FloatArray = scale * np.einsum("pb,qb,b->pq", slope, slope, 1.0 / sigma)
+        return matrix
+
+    @cached_property
+    def reference(self) -> Point:
+        """The point of the samples that is nearest to the origin."""
+        span = np.abs(self.points).max(axis=0)
+        distance = np.linalg.norm(self.points / np.where(span > 0, span, 1.0), axis=1)
+        values = self.points[int(np.argmin(distance))].tolist()
+        return dict(zip(self.basis.parameters, values, strict=True))
+
+    @cached_property
+    def scan_points(self) -> FloatArray:
+        """Points that cover the range of the samples, shape (m, n_parameters)."""
+        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        each = 1001 if len(low) == 1 else max(3, round(_SCAN ** (1 / len(low))))
+        axes = [np.linspace(a, b, each) for a, b in zip(low, high, strict=True)]
+        return np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
+
+    @cached_property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Range of the samples, by parameter, in which costs may be minimised.
+
+        For one parameter only the part of it, around the reference, in which every bin is
+        positive.
+        """
+        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        limits = {
+            name: (float(a), float(b))
+            for name, a, b in zip(self.basis.parameters, low, high, strict=True)
+        }
+        if len(limits) > 1:
+            return limits
+        (name,) = limits
+        grid = self.scan_points[:, 0]
+        bad = grid[np.any(self.basis.value(self.fit, grid[:, None]) <= 0, axis=1)]
+        centre, step = self.reference[name], grid[1] - grid[0]
+        first = max(limits[name][0], max(bad[bad < centre], default=-np.inf) + step)
+        last = min(limits[name][1], min(bad[bad > centre], default=np.inf) - step)
+        return {name: (float(first), float(last))}
+
+    @cached_property
+    def basis_points(self) -> FloatArray:
+        """Points of the morphing basis, shape (n_coefficients, n_parameters)."""
+        return self.basis.choose_points(self.points)
+
+    def basis_yields(self, scale: float) -> FloatArray:
+        """Yields of the fitted polynomials at the basis points, (n_coefficients, n_bins)."""
+        return np.stack([scale * self.cross_sections(self.point(p)) for p in self.basis_points])
+
+    def point(self, values: Sequence[float] | FloatArray) -> Point:
+        """Parameter values by name."""
+        return dict(zip(self.basis.parameters, map(float, values), strict=True))
+
+    def _events_per_pb(self) -> float:
+        if self.luminosity is None:
+            msg = f"{self.observable_name}: expected yields need luminosity= in 1/fb"
+            raise TemplateError(msg)
+        return 1000.0 * self.luminosity

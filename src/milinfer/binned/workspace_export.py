@@ -1,0 +1,593 @@
+"""Export templates with systematics as a HistFactory workspace, and import it as a cost.
+
+`export_workspace` writes templates with backgrounds and systematic uncertainties as a workspace;
+`import_workspace` turns the workspace back into a cost in the parameters.
+
+HistFactory has no factor that is a function of parameters, and its JSON has no place for notes.
+But a measurement may configure parameters that the model does not have (pyhf reads only those of
+the measurement that it uses).  So the morphing of a channel is recorded in a separate measurement,
+named ``milinfer_morphing_CHANNEL``:
+
+* an entry for each parameter θ, with its starting value (``inits``) and range (``bounds``);
+* an entry for each tied normalisation factor, whose ``factors`` are the values of θ, in the order
+  of the entries above, at which the sample of that factor was generated.
+
+``pyhf combine``, ``rename`` and similar commands keep it.  Building a model of this measurement
+fails, rather than giving one without the morphing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import comb
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.binned.pyhf_cost import PyhfCost, asimov_data
+from milinfer.binned.template_cost import staterror_name
+from milinfer.binned.templates import Templates
+from milinfer.binned.workspaces import MORPHING, model_and_data, read_workspace, require_workspace
+from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
+from milinfer.samples.sample import Sample
+from milinfer.typing import FloatArray, PathLikeStr, Point
+from milinfer.utils.polynomials import PolynomialBasis
+
+__all__ = [
+    "BackgroundYields",
+    "SIGNAL",
+    "Systematic",
+    "WorkspaceMorphing",
+    "export_workspace",
+    "import_workspace",
+    "workspace_morphings",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class WorkspaceMorphing:
+    """Normalisation factors as functions of parameters, for one channel.
+
+    Parameters
+    ----------
+    channel
+        Name of the channel.
+    basis
+        Monomials of the parameters.
+    points
+        Points of the morphing basis, shape (n_coefficients, n_parameters).
+    factors
+        Name of the factor of the sample at each point, in the order of ``points``.
+    limits
+        Range of each parameter.
+    start
+        Starting values.
+
+    Examples
+    --------
+    >>> basis = PolynomialBasis(("c",), 1)
+    >>> morphing = WorkspaceMorphing("SR", basis, np.array([[0.0], [1.0]]), ("w_0", "w_1"),
+    ...                              {"c": (-1.0, 1.0)}, {"c": 0.0})
+    >>> morphing.weights(np.array([0.25]))
+    {'w_0': 0.75, 'w_1': 0.25}
+    """
+
+    channel: str
+    basis: PolynomialBasis
+    points: FloatArray
+    factors: tuple[str, ...]
+    limits: Mapping[str, tuple[float, float]]
+    start: Point
+
+    @cached_property
+    def _matrix(self) -> FloatArray:
+        return self.basis.morphing_matrix(self.points)
+
+    def weights(self, theta: FloatArray) -> dict[str, float]:
+        """Value of each factor at parameter values of shape (n_parameters,)."""
+        values = (self.basis.design(theta) @ self._matrix)[0]
+        return dict(zip(self.factors, values.tolist(), strict=True))
+
+    def measurement(self) -> dict[str, Any]:
+        """Measurement that records the morphing."""
+        names = self.basis.parameters
+        return {
+            "name": f"{MORPHING}{self.channel}",
+            "config": {
+                "poi": names[0],
+                "parameters": [
+                    {"name": n, "inits": [self.start[n]], "bounds": [list(self.limits[n])]}
+                    for n in names
+                ]
+                + [
+                    {"name": name, "factors": point}
+                    for name, point in zip(self.factors, self.points.tolist(), strict=True)
+                ],
+            },
+        }
+
+    @classmethod
+    def from_measurement(cls, measurement: Mapping[str, Any]) -> WorkspaceMorphing:
+        """Morphing from a measurement that :meth:`measurement` has written.
+
+        Raises
+        ------
+        WorkspaceError
+            If entries are missing or do not fit together.
+        """
+        entries = measurement["config"]["parameters"]
+        parameters = [e for e in entries if "factors" not in e]
+        tied = [e for e in entries if "factors" in e]
+        n = len(parameters)
+        degree = next((d for d in range(len(tied) + 1) if comb(n + d, d) == len(tied)), None)
+        good = n > 0 and all("inits" in e and "bounds" in e for e in parameters)
+        if degree is None or not good or any(len(e["factors"]) != n for e in tied):
+            msg = (
+                f"measurement {measurement['name']}: {len(tied)} factors at points in {n} "
+                "parameters are not a morphing basis; export the templates again"
+            )
+            raise WorkspaceError(msg)
+        names = tuple(str(e["name"]) for e in parameters)
+        morphing = cls(
+            channel=measurement["name"].removeprefix(MORPHING),
+            basis=PolynomialBasis(names, degree),
+            points=np.array([e["factors"] for e in tied], dtype=np.float64),
+            factors=tuple(e["name"] for e in tied),
+            limits={
+                e["name"]: (float(e["bounds"][0][0]), float(e["bounds"][0][1])) for e in parameters
+            },
+            start={e["name"]: float(e["inits"][0]) for e in parameters},
+        )
+        try:
+            _ = morphing._matrix
+        except ParameterError as error:
+            msg = f"measurement {measurement['name']}: {error}"
+            raise WorkspaceError(msg) from error
+        return morphing
+
+
+def workspace_morphings(workspace: Mapping[str, Any]) -> tuple[WorkspaceMorphing, ...]:
+    """Morphings that a workspace records, one for each morphed channel.
+
+    Examples
+    --------
+    >>> workspace_morphings({"measurements": [{"name": "m", "config": {}}]})
+    ()
+    """
+    return tuple(
+        WorkspaceMorphing.from_measurement(m)
+        for m in workspace["measurements"]
+        if m["name"].startswith(MORPHING)
+    )
+
+
+def import_workspace(
+    source: PathLikeStr | Mapping[str, Any],
+    *,
+    measurement: str | None = None,
+    asimov: Point | None = None,
+) -> PyhfCost:
+    """Make the cost of a workspace that :func:`export_workspace` has written.
+
+    The parameters of the morphing replace its normalisation factors.  Channels whose parameters
+    have the same names share them, within limits that all channels allow.  A parameter of interest
+    that scales the signal is fixed at its starting value, because the parameters of the morphing
+    already determine the signal.
+
+    Parameters
+    ----------
+    source
+        JSON file, or its content.
+    measurement
+        Name of the measurement; default: the first.
+    asimov
+        Point whose expected data replace the observed ones, as in
+        :meth:`milinfer.binned.pyhf_cost.PyhfCost.from_workspace`.
+
+    Raises
+    ------
+    WorkspaceError
+        If the workspace is not valid or records no morphing; read one without morphing with
+        :meth:`milinfer.binned.pyhf_cost.PyhfCost.from_workspace`.
+    TemplateError
+        If a factor that the morphing names is not in the model.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.binned.templates import Templates
+    >>> from milinfer.binned.workspace_export import export_workspace
+    >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
+    >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2, luminosity=0.1)
+    >>> cost = import_workspace(export_workspace(templates, [20, 30, 25, 25]))
+    >>> by_hand = templates.cost([20, 30, 25, 25], rate=True, mc_stat=False)
+    >>> list(cost.start), bool(abs(cost(0.1) - by_hand(0.1)) < 1e-9)
+    (['mu'], True)
+    """
+    if isinstance(source, Mapping):
+        name, workspace = "workspace", dict(source)
+    else:
+        name, workspace = str(source), read_workspace(source)
+    model, data = model_and_data(workspace, measurement)
+    morphings = workspace_morphings(workspace)
+    if not morphings:
+        msg = f"{name} records no morphing; PyhfCost.from_workspace reads a plain workspace"
+        raise WorkspaceError(msg)
+    parameters = tuple(dict.fromkeys(n for m in morphings for n in m.basis.parameters))
+    limits = {n: _common_range(n, morphings) for n in parameters}
+    start = {n: v for m in reversed(morphings) for n, v in m.start.items()}
+    index = [[parameters.index(n) for n in m.basis.parameters] for m in morphings]
+
+    def weights(theta: FloatArray) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for morphing, of in zip(morphings, index, strict=True):
+            values |= morphing.weights(theta[of])
+        return values
+
+    def cost(observed: FloatArray) -> PyhfCost:
+        return PyhfCost.tied(
+            model,
+            observed,
+            parameters=parameters,
+            weights=weights,
+            limits=limits,
+            start=start,
+            fixed=() if model.config.poi_name is None else (model.config.poi_name,),
+        )
+
+    return cost(data) if asimov is None else cost(asimov_data(cost(data), asimov))
+
+
+def _common_range(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:
+    ranges = [m.limits[name] for m in morphings if name in m.limits]
+    low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
+    if not low < high:
+        msg = f"the channels' ranges of {name}, {ranges}, exclude each other; export them again"
+        raise WorkspaceError(msg)
+    return low, high
+
+
+SIGNAL = "signal"
+"""Name for all samples of the morphing basis together, in ``Systematic.samples``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Systematic:
+    """Effect of a nuisance parameter on samples at its values −1 and +1.
+
+    Systematics of the same name are one parameter, in all samples and channels.
+
+    Parameters
+    ----------
+    name
+        Name of the nuisance parameter, which has a standard normal constraint.
+    low, high
+        Effect at −1 and +1: relative shifts, such as −0.05, of the whole sample (``normsys``) or of
+        each bin, shape (n_bins,) (``histosys``); or :class:`~milinfer.binned.templates.Templates`
+        of the varied samples, for the signal alone (``histosys``).
+    samples
+        Names of the samples that change, backgrounds or ``"signal"``; default: all samples for
+        numbers, the signal for templates.
+
+    Examples
+    --------
+    >>> Systematic("trigger", -0.02, 0.02).kind
+    'normsys'
+    """
+
+    name: str
+    low: float | ArrayLike | Templates
+    high: float | ArrayLike | Templates
+    samples: tuple[str, ...] | None = None
+
+    @property
+    def kind(self) -> str:
+        """``normsys`` or ``histosys``."""
+        for side in (self.low, self.high):
+            # For numpy, templates are an object without dimensions.
+            if isinstance(side, Templates) or np.ndim(side):
+                return "histosys"
+        return "normsys"
+
+
+@dataclass(frozen=True, eq=False)
+class BackgroundYields:
+    """Expected events of a background, which does not depend on the parameters.
+
+    Parameters
+    ----------
+    name
+        Name of the sample.
+    yields
+        Expected events in each bin, shape (n_bins,).
+    errors
+        Monte-Carlo errors of the yields, shape (n_bins,); default 0.
+    luminosity
+        Whether it scales with the luminosity; a background taken from data does not.
+
+    Examples
+    --------
+    >>> BackgroundYields("tt", [20.0, 10.0]).name
+    'tt'
+    """
+
+    name: str
+    yields: ArrayLike
+    errors: ArrayLike = 0.0
+    luminosity: bool = True
+
+
+def export_workspace(
+    templates: Templates,
+    counts: Sample | ArrayLike | None = None,
+    *,
+    systematics: Sequence[Systematic] = (),
+    background: Sequence[BackgroundYields] = (),
+    luminosity_uncertainty: float | None = None,
+    mc_stat: bool = False,
+    poi: str | None = None,
+    point: Point | None = None,
+    channel: str | None = None,
+) -> dict[str, Any]:
+    """HistFactory workspace with one sample for each point of the morphing basis.
+
+    :func:`~milinfer.binned.workspace_export.import_workspace` turns it back into a cost in θ.
+    For pyhf, cabinetry and other tools, which do not know the morphing, its factors are fixed: they
+    see the signal at ``point``, with all its uncertainties.
+
+    Parameters
+    ----------
+    templates
+        Templates with a luminosity.
+    counts
+        Observed dataset, or counts of shape (n_bins,); default: those expected at ``point``.
+    systematics
+        Systematic uncertainties.  They apply to all samples of the basis, so that a relative shift
+        is the same for every θ, and templates of varied samples are morphed like the nominal ones.
+    background
+        Background samples.
+    luminosity_uncertainty
+        Relative uncertainty, such as 0.02, of a ``lumi`` parameter.
+    mc_stat
+        Whether to add Monte-Carlo errors: a ``staterror`` with one factor for each bin
+        (Barlow–Beeston-lite), with the relative error of signal and background at ``point``.
+    poi
+        Name of a parameter of interest that scales the signal, relative to that at ``point``.  It
+        is for tools without the morphing: ``import_workspace`` fixes it.
+    point
+        Point of the signal; default: the point of the samples that is nearest to the origin.
+    channel
+        Name of the channel; default: that of the observable.
+
+    Returns
+    -------
+    dict
+        Valid HistFactory JSON.
+
+    Raises
+    ------
+    TemplateError
+        If there is no luminosity, shapes do not fit, a bin would not be positive, or a systematic
+        names an unknown sample, or the same sample twice.
+    ParameterError
+        If the point has other parameters.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.binned.templates import Templates
+    >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
+    >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2, luminosity=1.0)
+    >>> workspace = export_workspace(
+    ...     templates, background=[BackgroundYields("tt", [5.0, 5.0, 5.0, 5.0])],
+    ...     systematics=[Systematic("trigger", -0.02, 0.02)], luminosity_uncertainty=0.01)
+    >>> [s["name"] for s in workspace["channels"][0]["samples"]]
+    ['signal_0', 'signal_1', 'signal_2', 'tt']
+    """
+    name = channel or templates.observable_name
+    basis, luminosity = templates.basis, templates.luminosity
+    if luminosity is None:
+        msg = f"{name}: a workspace has yields and needs templates with luminosity= in 1/fb"
+        raise TemplateError(msg)
+    at = dict(templates.reference if point is None else point)
+    theta = basis.array(at)
+    low, high = templates.points.min(axis=0), templates.points.max(axis=0)
+    if np.any((theta < low) | (theta > high)):
+        msg = f"{name}: {at} is outside the range of the samples, {low} to {high}"
+        raise ParameterError(msg)
+    points = templates.basis_points
+    tie = WorkspaceMorphing(
+        channel=name,
+        basis=basis,
+        points=points,
+        factors=tuple(f"w_{name}_{k}" for k in range(len(points))),
+        limits={
+            n: (float(a), float(b)) for n, a, b in zip(basis.parameters, low, high, strict=True)
+        },
+        start=at,
+    )
+    at_point = templates.expected(at)
+    nominal = {f"{SIGNAL}_{k}": y for k, y in enumerate(templates.basis_yields(1000 * luminosity))}
+    others = {b.name: _per_bin(b.yields, at_point, f"yields of {b.name}") for b in background}
+    if len(others) < len(background) or {*others} & {*nominal, SIGNAL}:
+        msg = f"{name}: the backgrounds need different names, other than {SIGNAL}"
+        raise TemplateError(msg)
+    modifiers: dict[str, list[dict[str, Any]]] = {s: [] for s in [*nominal, *others]}
+    for factor, sample in zip(tie.factors, nominal, strict=True):
+        modifiers[sample].append({"name": factor, "type": "normfactor", "data": None})
+        if poi is not None:
+            modifiers[sample].append({"name": poi, "type": "normfactor", "data": None})
+    for systematic in systematics:
+        for sample, modifier in _systematic_modifiers(
+            systematic, templates, nominal, others
+        ).items():
+            earlier = {(m["name"], m["type"]) for m in modifiers[sample]}
+            if (modifier["name"], modifier["type"]) in earlier:
+                msg = (
+                    f"{name}: {systematic.name} is given twice for the sample {sample}; merge them"
+                )
+                raise TemplateError(msg)
+            modifiers[sample].append(modifier)
+    if luminosity_uncertainty is not None:
+        fixed_yield = {b.name for b in background if not b.luminosity}
+        for sample in modifiers.keys() - fixed_yield:
+            modifiers[sample].append({"name": "lumi", "type": "lumi", "data": None})
+    if mc_stat:
+        variance = (1000 * luminosity) ** 2 * basis.variance(templates.fit, theta)[0]
+        for b in background:
+            variance = variance + _per_bin(b.errors, at_point, f"errors of {b.name}") ** 2
+        relative = np.sqrt(variance) / (at_point + sum(others.values(), start=np.zeros(1)))
+        # pyhf divides the errors, added in quadrature, by the sum of all samples.
+        every = np.sum([*nominal.values(), *others.values()], axis=0)
+        share = (relative * every / np.sqrt(len(modifiers))).tolist()
+        for of_sample in modifiers.values():
+            of_sample.append({"name": staterror_name(name), "type": "staterror", "data": share})
+    workspace = {
+        "channels": [
+            {
+                "name": name,
+                "samples": [
+                    {"name": s, "data": y.tolist(), "modifiers": modifiers[s]}
+                    for s, y in {**nominal, **others}.items()
+                ],
+            }
+        ],
+        "observations": [
+            {
+                "name": name,
+                "data": _observed_counts(templates, counts, at_point, others, name).tolist(),
+            }
+        ],
+        "measurements": [
+            {
+                "name": "milinfer",
+                "config": {
+                    "poi": poi or "",
+                    "parameters": _parameter_entries(tie, theta, luminosity_uncertainty),
+                },
+            },
+            tie.measurement(),
+        ],
+        "version": "1.0.0",
+    }
+    require_workspace(workspace, f"workspace of {name}")
+    return workspace
+
+
+def _per_bin(values: ArrayLike, like: FloatArray, what: str) -> FloatArray:
+    """A number for each bin, finite and not negative."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape not in {(), like.shape} or not np.all(np.isfinite(array) & (array >= 0)):
+        msg = (
+            f"{what} must be {len(like)} numbers, finite and not negative, not of shape "
+            f"{array.shape} and {values!r}"
+        )
+        raise TemplateError(msg)
+    return np.broadcast_to(array, like.shape)
+
+
+def _observed_counts(
+    templates: Templates,
+    counts: Sample | ArrayLike | None,
+    at_point: FloatArray,
+    others: dict[str, FloatArray],
+    name: str,
+) -> FloatArray:
+    if counts is None:
+        return np.asarray(sum(others.values(), start=at_point))
+    if isinstance(counts, Sample):
+        counts.require_data()
+        return templates.counts(counts)
+    observed = np.asarray(counts, dtype=np.float64)
+    if observed.shape != at_point.shape:
+        msg = f"{name}: counts of shape {observed.shape} given, {len(at_point)} bins expected"
+        raise TemplateError(msg)
+    return _per_bin(observed, at_point, f"counts of {name}")
+
+
+def _parameter_entries(
+    tie: WorkspaceMorphing, theta: FloatArray, luminosity_uncertainty: float | None
+) -> list[dict[str, Any]]:
+    # Free factors would fit any data; fixed ones give the signal at the point.
+    parameters: list[dict[str, Any]] = [
+        {"name": n, "inits": [w], "bounds": [[min(-10.0, 2 * w), max(10.0, 2 * w)]], "fixed": True}
+        for n, w in tie.weights(theta).items()
+    ]
+    if luminosity_uncertainty is not None:
+        if not 0 < luminosity_uncertainty < 1:
+            msg = f"luminosity_uncertainty is relative, such as 0.02, not {luminosity_uncertainty}"
+            raise TemplateError(msg)
+        lumi = {"inits": [1.0], "auxdata": [1.0], "sigmas": [luminosity_uncertainty]}
+        parameters.append({"name": "lumi", "bounds": [[1e-10, 10.0]], **lumi})
+    return parameters
+
+
+def _systematic_modifiers(
+    systematic: Systematic,
+    templates: Templates,
+    nominal: dict[str, FloatArray],
+    others: dict[str, FloatArray],
+) -> dict[str, dict[str, Any]]:
+    """Modifier of each sample that a systematic changes."""
+    varied = any(isinstance(x, Templates) for x in (systematic.low, systematic.high))
+    names = systematic.samples or ((SIGNAL,) if varied else (SIGNAL, *others))
+    unknown = set(names) - {SIGNAL, *others}
+    if unknown or (varied and names != (SIGNAL,)):
+        msg = (
+            f"systematic {systematic.name} is for {', '.join(names)}; there are {SIGNAL}"
+            f"{''.join(f', {b}' for b in others)}, and varied templates are for {SIGNAL} alone"
+        )
+        raise TemplateError(msg)
+    targets = {**(nominal if SIGNAL in names else {})}
+    targets |= {b: others[b] for b in names if b != SIGNAL}
+    if systematic.kind == "normsys":
+        low, high = 1.0 + float(systematic.low), 1.0 + float(systematic.high)  # type: ignore[arg-type]
+        data = {"lo": low, "hi": high}
+        if not (0 < low < np.inf and 0 < high < np.inf):
+            msg = f"systematic {systematic.name}: relative shifts must be above -1, not {data}"
+            raise TemplateError(msg)
+        return {s: {"name": systematic.name, "type": "normsys", "data": data} for s in targets}
+    lows = _varied_yields(systematic, systematic.low, templates, targets)
+    highs = _varied_yields(systematic, systematic.high, templates, targets)
+    return {
+        s: {
+            "name": systematic.name,
+            "type": "histosys",
+            "data": {"lo_data": lows[s].tolist(), "hi_data": highs[s].tolist()},
+        }
+        for s in targets
+    }
+
+
+def _varied_yields(
+    systematic: Systematic,
+    shift: float | ArrayLike | Templates,
+    templates: Templates,
+    targets: dict[str, FloatArray],
+) -> dict[str, FloatArray]:
+    """Yields of each sample under a variation."""
+    if isinstance(shift, Templates):
+        same = shift.basis == templates.basis and np.array_equal(shift.edges, templates.edges)
+        if not same or shift.luminosity != templates.luminosity:
+            msg = (
+                f"systematic {systematic.name}: the varied templates have other parameters, "
+                "degree, edges or luminosity than the nominal ones; fill them in the same way"
+            )
+            raise TemplateError(msg)
+        names = templates.basis.parameters
+        # At the points of the nominal basis, whatever points the varied samples would choose.
+        return {
+            sample: shift.expected(dict(zip(names, p.tolist(), strict=True)))
+            for sample, p in zip(targets, templates.basis_points, strict=True)
+        }
+    relative = np.asarray(shift, dtype=np.float64)
+    if relative.shape not in {(), (templates.n_bins,)} or not np.all(relative > -1):
+        msg = (
+            f"systematic {systematic.name}: relative shifts of shape {relative.shape}; one number "
+            f"or {templates.n_bins} are expected, each above -1"
+        )
+        raise TemplateError(msg)
+    return {s: y * (1.0 + relative) for s, y in targets.items()}

@@ -1,0 +1,194 @@
+"""Description of the run in an event file: beams, processes, weights, parameter point."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from milinfer.exceptions import LHEError
+from milinfer.typing import Point
+from milinfer.utils.files import parse_json
+
+__all__ = ["LHEInfo", "LHEProcess", "LHEWeight", "point_from_json"]
+
+
+def point_from_json(point: Any) -> dict[str, float]:
+    """Check a parameter point that was read from JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite numbers by name.
+
+    Examples
+    --------
+    >>> point_from_json({"c_HW": 1})
+    {'c_HW': 1.0}
+    >>> point_from_json({"c_HW": "big"})
+    Traceback (most recent call last):
+    ValueError: the point {'c_HW': 'big'} is not finite numbers by name
+    """
+    numbers = point.values() if isinstance(point, dict) else [None]
+    if not all(
+        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers
+    ):
+        msg = f"the point {point!r} is not finite numbers by name"
+        raise ValueError(msg)
+    return {name: float(value) for name, value in point.items()}
+
+
+class LHEProcess(NamedTuple):
+    """One process line of ``<init>``; cross-sections in pb."""
+
+    cross_section: float
+    error: float
+    max_weight: float
+    process_id: int
+
+
+class LHEWeight(NamedTuple):
+    """One reweighting weight: its id in ``<rwgt>``, description and group in ``<initrwgt>``."""
+
+    id: str
+    description: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class LHEInfo:
+    """Header and ``<init>`` block of an LHE file.
+
+    Files of other programs may contain none of this; see :meth:`unknown`.
+
+    Parameters
+    ----------
+    beams
+        PDG ids of the two beams.
+    energies
+        Beam energies in GeV.
+    pdf_groups, pdf_sets
+        PDF group and set of each beam, as LHE defines them.
+    weighting_strategy
+        IDWTUP of the Les Houches accord.
+    processes
+        One entry for each process line.
+    weights
+        The reweighting weights, in the order of the file.
+    version
+        LHE version.
+    header
+        Text inside ``<header>``, unchanged (``<initrwgt>`` excluded).
+    process, point
+        Process name and parameter point if the file contains them (files of milinfer do).
+
+    Examples
+    --------
+    >>> info = LHEInfo(processes=(LHEProcess(1.5, 0.1, 1.0, 1), LHEProcess(0.5, 0.1, 1.0, 2)))
+    >>> info.cross_section
+    2.0
+    """
+
+    processes: tuple[LHEProcess, ...]
+    beams: tuple[int, int] = (2212, 2212)
+    energies: tuple[float, float] = (6500.0, 6500.0)
+    pdf_groups: tuple[int, int] = (0, 0)
+    pdf_sets: tuple[int, int] = (0, 0)
+    weighting_strategy: int = 3
+    weights: tuple[LHEWeight, ...] = ()
+    version: str = "3.0"
+    header: str = ""
+    process: str | None = None
+    point: Point | None = field(default=None)
+
+    @classmethod
+    def unknown(cls) -> LHEInfo:
+        """Placeholder for files without a description of the run; LHE cannot be made of them.
+
+        Examples
+        --------
+        >>> LHEInfo.unknown().beams
+        (0, 0)
+        """
+        return cls((), beams=(0, 0), energies=(0.0, 0.0))
+
+    @property
+    def cross_section(self) -> float:
+        """Total cross-section in pb."""
+        return float(sum(p.cross_section for p in self.processes))
+
+    @property
+    def cross_section_error(self) -> float:
+        """Error of the total cross-section in pb, processes added in quadrature."""
+        return math.hypot(*(p.error for p in self.processes))
+
+    def with_weights(self, ids: Iterable[str]) -> LHEInfo:
+        """Add an entry for each new weight id; existing entries stay unchanged.
+
+        Examples
+        --------
+        >>> LHEInfo(processes=(), weights=(LHEWeight("a", "up"),)).with_weights(["b", "a"]).weights
+        (LHEWeight(id='a', description='up', group=''), LHEWeight(id='b', description='', group=''))
+        """
+        ids_before = {weight.id for weight in self.weights}
+        new_weights = tuple(LHEWeight(name) for name in ids if name not in ids_before)
+        return replace(self, weights=self.weights + new_weights) if new_weights else self
+
+    def to_json(self) -> str:
+        """Convert to text, from which :meth:`from_json` makes an equal object.
+
+        Examples
+        --------
+        >>> info = LHEInfo(processes=(LHEProcess(1.5, 0.1, 1.0, 1),), point={"c_HW": 0.5})
+        >>> LHEInfo.from_json(info.to_json()) == info
+        True
+        """
+        content: dict[str, Any] = dict(self.__dict__)
+        content["point"] = None if self.point is None else dict(self.point)
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str) -> LHEInfo:
+        """Undo :meth:`to_json`.
+
+        Raises
+        ------
+        LHEError
+            If the text is not what :meth:`to_json` writes.
+        """
+        try:
+            content = parse_json(text)
+            for name, kind in (
+                ("beams", int),
+                ("energies", float),
+                ("pdf_groups", int),
+                ("pdf_sets", int),
+            ):
+                first, second = content[name]
+                content[name] = (kind(first), kind(second))
+            content["processes"] = tuple(
+                LHEProcess(float(x), float(error), float(largest), int(number))
+                for x, error, largest, number in content["processes"]
+            )
+            content["weights"] = tuple(
+                LHEWeight(*map(_text, weight)) for weight in content["weights"]
+            )
+            for name in ("version", "header"):
+                _text(content[name])
+            if content["process"] is not None:
+                _text(content["process"])
+            if content["point"] is not None:
+                content["point"] = point_from_json(content["point"])
+            return cls(**content)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            msg = f"this is not the description of an LHE file that milinfer writes: {error!r}"
+            raise LHEError(msg) from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        msg = f"{value!r} is no text"
+        raise TypeError(msg)
+    return value

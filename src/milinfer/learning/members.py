@@ -1,0 +1,308 @@
+"""Members of an ensemble: seeds, untrained networks, and training bags for each head.
+
+Importing this module does not import Keras; building networks does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from milinfer.learning.fitted import event_outputs
+from milinfer.learning.networks.heads import LinearHead, PolynomialHead
+from milinfer.learning.settings import LikelihoodSettings, loss_name
+from milinfer.learning.training_data import (
+    streamed_joint_total,
+    streamed_normalisation,
+    streamed_weights,
+)
+from milinfer.learning.training_points import ModelPoints
+from milinfer.samples.reweighting import JointTargets, bennett, class_points, joint_targets
+from milinfer.samples.sample import SampleSet
+from milinfer.samples.streaming import StreamedSamples
+from milinfer.samples.weights import effective_number
+from milinfer.typing import Float32Array, FloatArray
+from milinfer.utils.parallel import read_ahead
+
+if TYPE_CHECKING:
+    from milinfer.learning.networks.network import BagNetwork
+    from milinfer.learning.networks.training_bags import StreamedBags, TrainingBags
+
+__all__ = ["MemberSeeds", "MemberTask", "build_member", "build_members", "member_seeds"]
+
+# Networks that have seeds: more than any member has; spawning is cheap, and independent of it.
+_MOST_NETWORKS = 64
+
+
+class MemberSeeds(NamedTuple):
+    """Sources of randomness of one member; weights and bags have one for each network."""
+
+    split: int
+    weights: tuple[np.random.SeedSequence, ...]
+    bags: tuple[np.random.SeedSequence, ...]
+
+
+def member_seeds(settings: LikelihoodSettings) -> list[MemberSeeds]:
+    """Seeds of each member, from the seed of the settings and the number of the member."""
+    members = []
+    for seed in np.random.SeedSequence(settings.seed).spawn(settings.ensemble):
+        split, weights, bags = seed.spawn(3)
+        members.append(
+            MemberSeeds(
+                split=int(split.generate_state(1)[0]),
+                weights=tuple(weights.spawn(_MOST_NETWORKS)),
+                bags=tuple(bags.spawn(_MOST_NETWORKS)),
+            )
+        )
+    return members
+
+
+def build_members(
+    settings: LikelihoodSettings,
+    model_points: ModelPoints,
+    mean: FloatArray,
+    variance: FloatArray,
+) -> tuple[tuple[BagNetwork, ...], ...]:
+    """Networks of all members, to load weights into."""
+    return tuple(
+        build_member(settings, model_points, mean, variance, seeds)
+        for seeds in member_seeds(settings)
+    )
+
+
+def build_member(
+    settings: LikelihoodSettings,
+    model_points: ModelPoints,
+    mean: FloatArray,
+    variance: FloatArray,
+    seeds: MemberSeeds,
+    task: MemberTask | None = None,
+) -> tuple[BagNetwork, ...]:
+    """Untrained networks of one member; weights follow from the seed alone.
+
+    Parameters
+    ----------
+    settings
+        With ``network``.
+    model_points
+        Training points and heads.
+    mean, variance
+        Moments of the features, shape (n_features,).
+    seeds
+        Seeds of the member.
+    task
+        Gives ln Z, with joint labels.
+    """
+    from milinfer.learning.networks.network import build_network
+
+    options: dict[str, Any] = {"pooling": settings.pooling}
+    head: LinearHead | PolynomialHead
+    n_networks = 1
+    if settings.head == "polynomial":
+        head = model_points.polynomial
+        options = {"points": model_points.points}
+        if task is not None:
+            options |= {"log_z": task.log_z, "score_offset": task.score_offset}
+    elif settings.head == "multiclass":
+        head = model_points.linear_at(model_points.points)
+    else:
+        head = LinearHead(np.eye(1))
+        if settings.head == "binary":
+            n_networks = len(model_points.points) - 1
+        else:
+            # θ comes scaled to [−1, 1], and needs no normalisation.
+            n = len(model_points.parameters)
+            mean, variance = np.append(mean, np.zeros(n)), np.append(variance, np.ones(n))
+    config = settings.network or settings.default_network
+    return tuple(
+        build_network(config, head, settings.events_in_bag, mean, variance, seed, **options)
+        for seed in seeds.weights[:n_networks]
+    )
+
+
+class MemberTask:
+    """Training of the networks of a member: bags, joint targets and the normalisation after it.
+
+    Parameters
+    ----------
+    settings
+        With ``network`` and ``training``.
+    model_points
+        Training points and heads.
+    train
+        Events to train on.
+    validation
+        Events held out: they stop the training and set the scale of the outputs.
+
+    Attributes
+    ----------
+    effective_events
+        Events without weights that have the same statistical power.
+    log_z, score_offset
+        ln Z at the points and its gradient, which joint labels give; else None.
+
+    Raises
+    ------
+    SampleError
+        If weights at other points are needed and missing, or have no ratio.
+    """
+
+    def __init__(
+        self,
+        settings: LikelihoodSettings,
+        model_points: ModelPoints,
+        train: SampleSet | StreamedSamples,
+        validation: SampleSet,
+    ) -> None:
+        self._settings, self._model_points = settings, model_points
+        self._train, self._validation = train, validation
+        # Joint ratios, if any, and the cross section of all events, which normalises them.
+        self._held_out_joint: Sequence[JointTargets] | None = None
+        self._train_joint: Sequence[JointTargets] | None = None  # of samples in memory
+        self._total: FloatArray | None = None
+        self.log_z: FloatArray | None = None
+        self.score_offset: FloatArray | None = None
+        n, degree = settings.events_in_bag, 2 * settings.order
+        joint = settings.labels == "joint" or bool(settings.score_weight)
+        if isinstance(train, StreamedSamples):
+            self._weights = streamed_weights(train)
+            self.effective_events = n * float(self._weights.effective_number(n).sum())
+            if joint:
+                self._total, self.effective_events = streamed_joint_total(
+                    train, self._weights, model_points.points, degree
+                )
+        else:
+            self.effective_events = sum(n * effective_number(s.weights, n) for s in train)
+            if joint:
+                joint_train = joint_targets(train, model_points.points, degree)
+                self._total = joint_train.total
+                self.effective_events = joint_train.effective_events
+                self._train_joint = joint_train.targets
+        if joint:
+            joint_rest = joint_targets(validation, model_points.points, degree, total=self._total)
+            self._held_out_joint = joint_rest.targets
+            if settings.head == "polynomial":
+                self.log_z = joint_rest.log_sigma
+                self.score_offset = joint_rest.log_sigma_gradient if settings.score_weight else None
+
+    def train(
+        self,
+        network: BagNetwork,
+        k: int,
+        seed: np.random.SeedSequence,
+        on_epoch: Callable[[int, dict[str, float]], None],
+    ) -> dict[str, list[float]]:
+        """Train one network, the k-th of its member."""
+        from milinfer.learning.networks.training import train_network
+
+        settings = self._settings
+        return train_network(
+            network,
+            self._training_bags(k),
+            self._bags(self._validation, self._held_out_joint, k),
+            settings.training,  # type: ignore[arg-type]  # filled by fit
+            seed,
+            loss_name=loss_name(settings),
+            score_weight=settings.score_weight,
+            on_epoch=on_epoch,
+        )
+
+    def _training_bags(self, k: int) -> TrainingBags | StreamedBags:
+        from milinfer.learning.networks.training_bags import StreamedBags
+
+        train = self._train
+        if not isinstance(train, StreamedSamples):
+            return self._bags(train, self._train_joint, k)
+        joint = self._total is not None
+        points, degree = self._model_points.points, 2 * self._settings.order
+
+        def bags_of(piece: SampleSet) -> TrainingBags:
+            targets = (
+                joint_targets(piece, points, degree, total=self._total).targets if joint else None
+            )
+            return self._bags(piece, targets, k)
+
+        def pieces(rng: np.random.Generator) -> Iterator[TrainingBags]:
+            return read_ahead(map(bags_of, train.pieces(rng, keep_reweights=joint)))
+
+        return StreamedBags(train.n_pieces, pieces)
+
+    def _bags(
+        self, samples: SampleSet, joint: Sequence[JointTargets] | None, k: int
+    ) -> TrainingBags:
+        from milinfer.learning.networks.training_bags import ClassBags, PairBags
+
+        settings, reference = self._settings, self._model_points.reference_index
+        n = settings.events_in_bag
+        if settings.head == "parametrised":
+            points = self._model_points.scaled(self._model_points.points)
+            return PairBags(samples, points, reference, n, symmetric=settings.symmetric)
+        if settings.head == "binary":
+            other = [i for i in range(len(samples)) if i != reference][k]
+            return ClassBags(SampleSet((samples[reference], samples[other])), n)
+        scores = bool(settings.score_weight)
+        return ClassBags(samples, n, joint, scores=scores, hard=settings.labels == "hard")
+
+    def normalisation(self, member: Sequence[BagNetwork]) -> tuple[FloatArray, float]:
+        """Coefficients of Z(θ) from all events, so that E_θ0[r] = 1, and the held-out scale.
+
+        A network trained on labels is slightly over-confident, or under-confident if it stopped
+        early; either spoils the curvature of Λ.  One factor on all amplitudes, chosen by the
+        likelihood of the held-out events, corrects the common part of it.
+        """
+        if self._settings.head != "polynomial":
+            return np.empty(0), 1.0
+        head = self._model_points.polynomial
+        train, held_out, joint = self._train, self._validation, self._held_out_joint
+        outputs, weights, sample_points = self._outputs(member, held_out)
+        counts = weights  # of the samples; the mixture of the training points has its own
+        if joint is None or self._settings.labels == "hard":
+            targets = np.concatenate(
+                [
+                    np.tile(np.eye(len(sample_points))[k], (len(s), 1))
+                    for k, s in enumerate(held_out)
+                ]
+            )
+            points = sample_points
+        else:
+            log_ratio = np.concatenate([t.log_ratio for t in joint])
+            targets, points = softmax(log_ratio, axis=1), self._model_points.points
+            counts = np.concatenate([t.weights for t in joint])
+
+        def cross_entropy(scale: float) -> float:
+            z = bennett(
+                head.ratios(scale * outputs, sample_points),
+                weights,
+                head.coefficients(scale * outputs),
+            )
+            logits = head.log_ratio(scale * outputs, points, z)
+            return -float(counts @ np.sum(targets * log_softmax(logits, axis=1), axis=1))
+
+        scale = float(minimize_scalar(cross_entropy, bounds=(0.3, 2.0), method="bounded").x)
+        if isinstance(train, StreamedSamples):
+
+            def scaled_outputs(features: Float32Array) -> Float32Array:
+                return np.float32(scale) * event_outputs(member[0].event_model, features)
+
+            rest = (np.float32(scale) * outputs, weights)
+            return streamed_normalisation(train, self._weights, scaled_outputs, head, rest), scale
+        train_outputs, train_weights, _ = self._outputs(member, train)
+        all_outputs = np.float32(scale) * np.concatenate([train_outputs, outputs])
+        all_weights = np.concatenate([train_weights * len(train_outputs), weights * len(outputs)])
+        all_weights /= all_weights.sum()
+        z = bennett(
+            head.ratios(all_outputs, sample_points), all_weights, head.coefficients(all_outputs)
+        )
+        return z, scale
+
+    def _outputs(
+        self, member: Sequence[BagNetwork], samples: SampleSet
+    ) -> tuple[Float32Array, FloatArray, FloatArray]:
+        """Outputs for events, weights with equal sums for all samples, and the points."""
+        features = np.concatenate([s.features for s in samples])
+        weights = np.concatenate([s.weights / s.weights.sum() / len(samples) for s in samples])
+        return event_outputs(member[0].event_model, features), weights, class_points(samples)

@@ -1,0 +1,4 @@
+"""Figures and tables of the papers behind milinfer.
+
+A study runs as ``python -m studies.PACKAGE.NAME`` in the root of the repository.
+"""

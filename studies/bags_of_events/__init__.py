@@ -1,0 +1,1 @@
+"""Bags of events, and what they are made of."""

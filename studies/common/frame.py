@@ -1,0 +1,195 @@
+"""What all studies have in common: the command line, the result as JSON, figures and the page.
+
+A study is a module with four functions, which it hands to :func:`run`:
+
+``study(size, seed)``
+    does the work and returns figures as plain numbers and lists;
+``check(results)``
+    raises :class:`StudyError` where a statement of the page does not hold; tests call it on the
+    quick size, run afresh, and on the committed result of the full one;
+``tables(results)``
+    Markdown;
+``figures(results)``
+    a :class:`matplotlib.figure.Figure` for each name.
+
+The last two see nothing but the results, so a page, ``docs/studies/NAME.md``, is redrawn from its
+JSON without a new run::
+
+    python -m studies.PACKAGE.NAME --size full --out DIR   # DIR/NAME-full.json and figures
+    python -m studies.PACKAGE.NAME --page RESULT.json      # figures, and block of the page
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ROOT / "docs" / "studies"
+RESULTS = ROOT / "studies" / "results"
+SIZES = ("quick", "full")
+_PACKAGES = ("milinfer", "numpy", "tensorflow", "keras", "scikit-learn", "xgboost-cpu", "optuna")
+_BEGIN, _END = "<!-- results -->", "<!-- end of results -->"
+
+
+class StudyError(AssertionError):
+    """A statement of the page does not hold for these results."""
+
+
+def require(statement: bool, message: str) -> None:
+    """Raise :class:`StudyError` unless a statement of the page holds."""
+    if not statement:
+        raise StudyError(message)
+
+
+class Study(NamedTuple):
+    """The four functions; see the module.
+
+    `needs` is an environment variable with the folder of public files that a study reads and the
+    package does not have; without it the study does not run.
+    """
+
+    name: str
+    study: Callable[[str, int], dict[str, Any]]
+    check: Callable[[Mapping[str, Any]], None]
+    tables: Callable[[Mapping[str, Any]], str]
+    figures: Callable[[Mapping[str, Any]], dict[str, Figure]]
+    needs: str = ""
+
+
+def markdown(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+
+
+def pair(value: float, error: float, digits: int = 3) -> str:
+    """A value with its error."""
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def command(name: str, size: str, seed: int) -> str:
+    """What to type in the root of the repository to run a study."""
+    places = list((ROOT / "studies").glob(f"*/{name}.py"))
+    if len(places) != 1:
+        msg = f"{len(places)} modules in the packages of studies/ are called {name}; give it one"
+        raise StudyError(msg)
+    return f"python -m studies.{places[0].parent.name}.{name} --size {size} --seed {seed}"
+
+
+def execute(study: Study, size: str, seed: int) -> dict[str, Any]:
+    """Run a study: its results with command, time and versions."""
+    if study.needs and not os.environ.get(study.needs):
+        msg = f"{study.name} reads public files; give their folder as {study.needs}"
+        raise StudyError(msg)
+    began, worked = time.perf_counter(), _processor_seconds()
+    results = study.study(size, seed)
+    return {
+        "study": study.name,
+        "command": command(study.name, size, seed),
+        "size": size,
+        "seed": seed,
+        "seconds": round(time.perf_counter() - began, 1),
+        "processor_seconds": round(_processor_seconds() - worked, 1),
+        "versions": _versions(),
+        "results": results,
+    }
+
+
+def committed(name: str) -> dict[str, Any]:
+    """Result that a page is made from: of the full size, or of the quick one until there is one."""
+    files = [RESULTS / f"{name}-{size}.json" for size in reversed(SIZES)]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        msg = f"{name} has no result in {RESULTS.name}; run it, and put its JSON there"
+        raise StudyError(msg)
+    record: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+    return record
+
+
+def block(study: Study, record: Mapping[str, Any]) -> str:
+    """The part of a page that comes from a result."""
+    # Of the processor, which other work on the machine does not lengthen.
+    seconds = record["processor_seconds"]
+    taken = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+    # As a study is run today, whatever it was called when it made the record.
+    how = command(record["study"], record["size"], record["seed"])
+    lines = [f"`{how}` (seed {record['seed']}, {taken} of processor time)", ""]
+    lines += [study.tables(record["results"]).strip(), ""]
+    for title in study.figures(record["results"]):
+        lines += [f"![{title}](../figures/studies/{_file(study, title)})", ""]
+    return "\n".join(lines)
+
+
+def page(study: Study, record: Mapping[str, Any]) -> str:
+    """The page with its block renewed."""
+    text = (PAGES / f"{study.name}.md").read_text(encoding="utf-8")
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        msg = f"docs/studies/{study.name}.md has no {_BEGIN} … {_END}"
+        raise StudyError(msg)
+    return f"{before}{begin}\n{block(study, record)}{end}{after}"
+
+
+def run(study: Study, arguments: Sequence[str] | None = None) -> None:
+    """Command line of a study."""
+    about = (sys.modules["__main__"].__doc__ or study.name).partition("\n")[0]
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--size", choices=SIZES, default="quick")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(), help="folder of JSON and figures")
+    parser.add_argument("--page", type=Path, metavar="JSON", help="renew the page, and stop")
+    options = parser.parse_args(arguments)
+    if options.page:
+        record = json.loads(options.page.read_text(encoding="utf-8"))
+        _draw(study, record, ROOT / "docs" / "figures" / "studies")
+        (PAGES / f"{study.name}.md").write_text(page(study, record), encoding="utf-8")
+        return
+    record = execute(study, options.size, options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(record, indent=1, allow_nan=False)
+    target = options.out / f"{study.name}-{options.size}.json"
+    target.write_text(text + "\n", encoding="utf-8")
+    _draw(study, record, options.out)
+    print(study.tables(record["results"]), file=sys.stderr)
+    print(json.dumps(record, allow_nan=False))
+    study.check(record["results"])
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it started and that have ended."""
+    return sum(os.times()[:4])
+
+
+def _draw(study: Study, record: Mapping[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    # Without a date and without random ids the same results give the same file.
+    with mpl.rc_context({"svg.hashsalt": study.name}):
+        for title, figure in study.figures(record["results"]).items():
+            figure.savefig(folder / _file(study, title), metadata={"Date": None})
+
+
+def _file(study: Study, title: str) -> str:
+    return f"{study.name}-{title.replace(' ', '-')}.svg"
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""Likelihood ratios and regressions of many events at once."""
