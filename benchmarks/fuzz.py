@@ -70,13 +70,25 @@ def run_random(names: list[str], minutes: float, seed: int, keep: Path) -> dict[
 
 
 def run_atheris(name: str, minutes: float, keep: Path) -> None:
-    """Coverage-guided; libFuzzer's own output, and a crash file in ``keep``."""
+    """Coverage-guided; libFuzzer's own output, and a crash file in ``keep``.
+
+    Only modules whose first import is inside ``instrument_imports`` are seen.  milinfer imports
+    many when they are first used, so that the seeds are read there once.
+    """
     import atheris
 
-    with atheris.instrument_imports(include=["milinfer"]):
-        pass
-    _, check, file, seeds = readers()[name]
+    early = [module for module in sys.modules if module.partition(".")[0] == "milinfer"]
+    if early:
+        msg = f"{early[0]} is imported already: its coverage cannot be seen; use a new process"
+        raise RuntimeError(msg)
     folder = Path(tempfile.mkdtemp())
+    with atheris.instrument_imports(include=["milinfer"]):
+        _, check, file, seeds = readers()[name]
+        for data in seeds:
+            (folder / file).write_bytes(data)
+            check(folder / file)
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
     corpus = folder / "corpus"
     corpus.mkdir()
     keep.mkdir(parents=True, exist_ok=True)

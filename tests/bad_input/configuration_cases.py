@@ -60,6 +60,7 @@ TEXTS: dict[str, tuple[str | bytes, str]] = {
     "YAML": ("samples:\n  train: a.root\n", "line 1"),
     "UTF-16": (LEAST.encode("utf-16"), "cannot read"),
     "Latin-1": ((LEAST + '[analysis]\ntitle = "é"\n').encode("latin-1"), "cannot read"),
+    "two megabytes": (LEAST + "#" * 2_000_000, "more than 1048576 characters"),
     "zeros": (bytes(100), "line 1"),
     "a control character": (LEAST + "# \x00\n", "line 5"),
     "lists too deep": (LEAST + "x = " + "[" * 100_000, "deep|nest"),
@@ -145,6 +146,7 @@ FILES: dict[str, tuple[str, str]] = {
     "a file that is not there": (LEAST, "no file 'a.root'"),
     "a pattern that finds nothing": (LEAST.replace("a.root", "*.lhe"), r"no file '\*\.lhe'"),
     "a path of two stars too many": (LEAST.replace("a.root", "***"), r"\*\*\*"),
+    "a path of two stars beside a name": (LEAST.replace("a.root", "b/**.root"), r"b/\*\*\.root"),
     "a path with a zero byte": (LEAST.replace("a.root", "a\\u0000"), "path"),
     "an unknown feature set": (
         '[samples]\nfeatures = "vbf"\n' + LEAST.replace("a.root", "d.root"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -148,6 +150,48 @@ def test_fuzz(run):
         own = record[reader]
         assert own["findings"] == 0
         assert own["read"] + own["refused"] == own["runs"] > 0
+
+
+ATHERIS = """
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+loaded = lambda: sorted(m for m in sys.modules if m.partition(".")[0] == "milinfer")
+
+
+@contextmanager
+def instrument_imports(include):
+    assert include == ["milinfer"] and loaded() == []
+    yield
+    global before
+    before = loaded()
+    assert "milinfer.io.lhe.cleaning" in before
+
+
+def Setup(arguments, one):
+    global call, seeds
+    call, seeds = one, sorted(Path(arguments[-1]).iterdir())
+
+
+def Fuzz():
+    for seed in seeds:
+        call(seed.read_bytes())
+    print(len(seeds), "seeds;", "not instrumented:", set(loaded()) - set(before))
+"""
+
+
+def test_the_guided_fuzzing_sees_every_module(tmp_path):
+    """With a double of atheris, which only some machines can install."""
+    (tmp_path / "atheris.py").write_text(ATHERIS)
+    command = [sys.executable, str(BENCHMARKS / "fuzz.py"), "--engine", "atheris"]
+    options = ["--reader", "lhe", "--minutes", "0.01", "--keep", str(tmp_path / "keep")]
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    result = subprocess.run(
+        [*command, *options], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    assert result.stdout.strip() == "5 seeds; not instrumented: set()", result.stderr
 
 
 def test_instruction_sets(run):

@@ -80,6 +80,15 @@ def test_everything_wrong_is_said_at_once(tmp_path, text, words):
         assert word in str(error.value)
 
 
+def test_only_the_beginning_of_a_file_that_is_too_large_is_read(tmp_path):
+    """A sparse file of 8 GB took all memory before its size was looked at."""
+    file = tmp_path / "a.toml"
+    with file.open("wb") as handle:
+        handle.truncate(1 << 33)
+    with pytest.raises(ConfigurationError, match="more than 1048576 characters"):
+        AnalysisConfig.from_file(file)
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigurationError, match=r"cannot read .*none\.toml"):
         AnalysisConfig.from_file(tmp_path / "none.toml")

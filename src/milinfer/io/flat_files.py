@@ -135,10 +135,23 @@ class ParquetTable(FlatTable):
         columns = list(names)
         try:
             table = self._read(columns)
+            return {name: _numbers(table[name].to_numpy(), name, self.path) for name in columns}
+        except MemoryError as error:
+            raise self._too_large(len(columns)) from error
         except (pa.ArrowException, OSError) as error:
             msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
             raise SampleError(msg) from error
-        return {name: _numbers(table[name].to_numpy(), name, self.path) for name in columns}
+
+    def _too_large(self, n_columns: int) -> SampleError:
+        """Error that says how much memory the numbers need: a small file may hold very many."""
+        import pyarrow.parquet as pq
+
+        n = int(pq.read_metadata(self.path).num_rows)
+        size = f"{8 * n * n_columns / 1e9:.1f} GB"
+        msg = (
+            f"{self.path}: its {n} events with {n_columns} columns need {size} or more, and there "
+        )
+        return SampleError(msg + "is not that much memory; read fewer columns, or split the file")
 
     def _read(self, names: list[str]) -> Any:
         import pyarrow.parquet as pq

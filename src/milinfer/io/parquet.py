@@ -164,6 +164,12 @@ class ParquetReader(ColumnReader):
                     self._branches, self._weights, load, counts, source=self.name, first=done
                 )
                 done += len(counts)
+        except MemoryError as error:
+            msg = (
+                f"{self.name}: event {done} (counted from 0) and those after it need more memory "
+                f"than there is ({error}); read fewer events at a time"
+            )
+            raise SampleError(msg) from error
         except (pa.ArrowException, OSError) as error:
             msg = (
                 f"{self.name}: event {done} (counted from 0) or one soon after cannot be read "

@@ -156,6 +156,9 @@ class Fitted:
 
 def event_outputs(model: Any, inputs: Float32Array) -> Float32Array:
     """Outputs of a Keras model for many events, in chunks of constant memory."""
+    from milinfer.learning.networks.backend import require_threads
+
+    require_threads()
     parts = [
         np.asarray(model(inputs[start : start + _CHUNK], training=False))
         for start in range(0, len(inputs), _CHUNK)

@@ -420,6 +420,10 @@ class AnalysisConfig(_Section):
             if "\0" in text:
                 msg = f"{of}the path {text!r} has a zero byte; correct it"
                 raise ConfigurationError(msg)
+            # some versions of Python take it for one star
+            if any("**" in part and part != "**" for part in path.parts):
+                msg = f"{of}{text!r}: ** stands for folders and must be alone between slashes"
+                raise ConfigurationError(msg + "; correct the path")
             try:
                 if not any(c in text for c in "*?["):
                     matches = [path] if path.is_file() else []
@@ -449,12 +453,13 @@ _DEEP = re.compile(rf"(?<![\w-])(?:{_PART}){{32}}")
 def _read_toml(source: Path) -> dict[str, Any]:
     """Content of a TOML file; refuses files that no configuration can look like."""
     try:
-        text = source.read_text(encoding="utf-8")
+        with source.open(encoding="utf-8") as file:
+            text = file.read(_LARGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         msg = f"cannot read {source}: {error}"
         raise ConfigurationError(msg) from error
     if len(text) > _LARGEST:
-        msg = f"{source} has {len(text)} characters, and a configuration at most {_LARGEST}: "
+        msg = f"{source} has more than {_LARGEST} characters, which no configuration needs: "
         raise ConfigurationError(msg + "correct the path")
     # The memory of tomllib grows with the square of the parts of a key: 100 000 take 40 GB.
     deep = _DEEP.search(text)

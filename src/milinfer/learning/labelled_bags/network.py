@@ -22,7 +22,7 @@ import numpy as np
 
 from milinfer.exceptions import ModelError
 from milinfer.learning.labelled_bags.ragged import RaggedBags, bag_rows
-from milinfer.learning.networks.backend import keras, tf
+from milinfer.learning.networks.backend import keras, require_threads, tf
 from milinfer.learning.networks.layers import Dropout
 from milinfer.learning.networks.pooling import BagPooling, segment_reduce
 from milinfer.typing import Float32Array, FloatArray, IntArray
@@ -84,6 +84,7 @@ class LabelledNetwork:
     """
 
     def __init__(self, spec: LabelledNetworkSpec, dtype: str) -> None:
+        require_threads()
         self.spec = spec
         seeds = iter(
             np.random.SeedSequence(spec.seed).generate_state(2 * len(spec.hidden) + 2).tolist()
@@ -197,6 +198,7 @@ class LabelledNetwork:
         return parts
 
     def _over_chunks(self, function: Any, bags: RaggedBags) -> FloatArray:
+        require_threads()
         x = bags.instances
         parts = [x[i : i + _CHUNK] for i in range(0, len(x), _CHUNK)]
         outputs = [np.asarray(function(tf.constant(p, dtype=self._dtype))) for p in parts]
@@ -277,6 +279,7 @@ def train_on_labels(
     ModelError
         If the loss is not finite.
     """
+    require_threads(compiled=True)
     network = LabelledNetwork(spec, "float64")
     rows, present = bag_rows(bags.offsets)
     data = _Data(

@@ -11,7 +11,65 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["keras", "tf"]
+from milinfer.exceptions import ModelError
+
+__all__ = ["keras", "require_threads", "tf"]
+
+
+class _Process:
+    """Whether TensorFlow has started its threads here, or had before this process was forked."""
+
+    has_threads = False
+    has_lost_threads = False
+
+
+def _forked() -> None:
+    _Process.has_lost_threads |= _Process.has_threads
+    _Process.has_threads = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def require_threads(*, compiled: bool = False) -> None:
+    """Refuse to work in a process that was forked after TensorFlow had worked: it waits for ever.
+
+    The threads of TensorFlow are not in such a process.  Everything that makes, trains or evaluates
+    a network asks here first.  With one thread for everything, networks can be evaluated, as that
+    is done by the thread that calls; compiled graphs, in which they are trained, still wait.
+
+    Parameters
+    ----------
+    compiled
+        Whether graphs are compiled.
+
+    Raises
+    ------
+    ModelError
+        In such a process.
+
+    Examples
+    --------
+    >>> require_threads()
+    """
+    if _Process.has_lost_threads and (compiled or not _has_one_thread()):
+        msg = (
+            "this process was forked after TensorFlow had worked, and networks cannot be used in "
+            'it; start it with multiprocessing.get_context("spawn"), or make the cost before'
+        )
+        raise ModelError(msg)
+    _Process.has_threads = True
+
+
+def _has_one_thread() -> bool:
+    """Whether TensorFlow may use no other thread, by its settings or the environment."""
+    threading = tf.config.threading
+    settings = {
+        "TF_NUM_INTRAOP_THREADS": threading.get_intra_op_parallelism_threads(),
+        "TF_NUM_INTEROP_THREADS": threading.get_inter_op_parallelism_threads(),
+    }
+    return all(n == 1 or (n == 0 and os.environ.get(k) == "1") for k, n in settings.items())
 
 
 @contextmanager

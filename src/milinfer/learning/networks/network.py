@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from milinfer.learning.networks.backend import keras
+from milinfer.learning.networks.backend import keras, require_threads
 from milinfer.learning.networks.configs import NetworkConfig
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 from milinfer.learning.networks.layers import BatchNormalization, Dropout
@@ -215,6 +215,7 @@ def build_network(
     >>> network.bag_model.output_shape, network.event_model.output_shape
     ((None, 3), (None, 3))
     """
+    require_threads()
     structure = NetworkStructure(
         config=config,
         head=head,

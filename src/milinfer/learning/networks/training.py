@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from milinfer.exceptions import ModelError
-from milinfer.learning.networks.backend import keras, tf
+from milinfer.learning.networks.backend import keras, require_threads, tf
 from milinfer.learning.networks.configs import BATCH_EVENTS, TrainingConfig
 from milinfer.learning.networks.losses import RatioLoss, loss
 from milinfer.learning.networks.network import BagNetwork
@@ -74,6 +74,7 @@ def train_network(
     ModelError
         If the loss is not finite, or the network ends with one output for all bags.
     """
+    require_threads(compiled=True)
     train_seed, validation_seed = seed.spawn(2)
     held_out = validation.draw(np.random.default_rng(validation_seed))
     kind = _kind(network, validation, loss_name, score_weight)
