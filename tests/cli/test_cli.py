@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -103,6 +104,56 @@ def test_markup_of_rich_in_names_is_text(tmp_path, name):
         text = re.sub(r"\s", "", call("inspect", target))
         assert f"{name}{target.suffix}" in text
         assert re.search(rf"process[│|]+{re.escape(name)}[│|]", text), text
+
+
+ALL = """
+import sys
+from milinfer.cli import main
+for arguments in sys.argv[1:]:
+    sys.argv = ["milinfer", *arguments.split("|")]
+    try:
+        main()
+    except SystemExit as end:
+        print("code", end.code)
+"""
+
+
+def call_all(calls, encoding):
+    """Output of commands that run in a process whose output has an encoding."""
+    run = subprocess.run(
+        [sys.executable, "-c", ALL, *calls],
+        check=False,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count(b"code 0") == len(calls), run.stderr
+    return run.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have names of Unicode only")
+def test_names_that_are_not_utf8(tmp_path):
+    """Regression: pyarrow takes such names as bytes only, and the output refuses them."""
+    folder = tmp_path / os.fsdecode(b"f\xff")
+    folder.mkdir()
+    source, *targets = (folder / os.fsdecode(b"b\xfe." + s) for s in (b"lhe", b"root", b"parquet"))
+    source.write_text(document(event(), event()))
+    calls = [f"convert|{source}|--out|{target}" for target in targets]
+    calls += [f"convert|{folder}/{targets[1].name}|--out|{tmp_path}/back.lhe"]
+    calls += [f"inspect|{path}|--json|{path}.json" for path in (source, *targets)]
+    out = call_all(calls, "utf-8:strict")
+    assert rb"b\udcfe.parquet: 2 events in, 2 out" in out
+    assert (tmp_path / "back.lhe").stat().st_size > 0
+    assert len({json.loads(Path(f"{p}.json").read_text())["events"] for p in targets}) == 1
+
+
+def test_an_output_of_ascii_shows_all_other_letters_by_number(tmp_path):
+    """Regression: inspect ended with a UnicodeEncodeError."""
+    source = tmp_path / "\u03c3.lhe"
+    source.write_text(document(event()))
+    out = call_all([f"inspect|{source}"], "ascii").decode("ascii")
+    assert "\\u03c3.lhe" in out
+    assert "\\xb1" in out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Samples to files and back, and features from event files."""
 
 import json
+import os
+import sys
 
 import awkward as ak
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import milinfer as mil
+from milinfer.datasets import gaussian
 from milinfer.exceptions import (
     ConfigurationError,
     FeatureError,
@@ -24,6 +27,7 @@ from milinfer.io import events as event_files
 from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight
 from milinfer.io.event_record.record import make_events
 from milinfer.samples.sample import Sample
+from milinfer.samples.sample_files import RowGroups
 
 NAMES = ("l0_pt", "l0_id_e-", "l0_id_e+", "a/b:c.d", "n", "Δφ")
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -315,6 +319,23 @@ def test_the_number_of_workers_changes_nothing(tmp_path, name):
         messages.add(str(caught.value))
     assert len(messages) == 1
     assert "event 197" in messages.pop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have names of Unicode only")
+@pytest.mark.parametrize("suffix", [".parquet", ".root"])
+def test_names_that_are_not_utf8(tmp_path, suffix):
+    """Regression: pyarrow takes such names as bytes only."""
+    folder = tmp_path / os.fsdecode(b"f\xff")
+    folder.mkdir()
+    file = folder / (os.fsdecode(b"s\xfe") + suffix)
+    sample = gaussian.generate(100, 0.1, seed=1)
+    sample.to_file(file)
+    again = Sample.from_file(file)
+    assert np.array_equal(again.features, sample.features)
+    assert again.point == sample.point
+    if suffix == ".parquet":
+        assert RowGroups(file).read(0).features.shape == sample.features.shape
+    assert list(folder.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("suffix", ["root", "parquet"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -26,6 +28,9 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path):
     write_whole(tmp_path / "first", "new")
     assert (tmp_path / "disk" / "fresh").read_text() == "new"
     assert (tmp_path / "first").is_symlink()
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(OSError, match=r"symbolic links: '.*round'"):
+        write_whole(tmp_path / "round", "new")
     (tmp_path / "lost").symlink_to("nowhere/a")
     with pytest.raises(MissingFileError, match=r"the directory .*nowhere does not exist"):
         write_whole(tmp_path / "lost", "new")
@@ -40,6 +45,24 @@ def test_a_link_to_a_folder_stays(tmp_path):
     assert (tmp_path / "model").is_symlink()
     assert (tmp_path / "disk" / "model" / "a.txt").read_text() == "a"
     assert not list(tmp_path.rglob(".partial-*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_an_output_that_is_open_is_not_replaced(tmp_path):
+    """The file that a shell writes the output of a program to, and others by their numbers."""
+    code = (
+        "from milinfer.utils.files import write_whole\n"
+        "for name in ('/dev/stdout', '/dev/fd/1', '/proc/self/fd/1', '/dev/null'):\n"
+        "    try:\n        write_whole(name, 'a')\n"
+        "    except ValueError as error:\n        print(error)\n"
+    )
+    with (tmp_path / "log").open("w") as log:
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=log)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [line.partition(";")[0] for line in lines] == [
+        f"cannot write {name}: it is a device or a pipe"
+        for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/null")
+    ]
 
 
 def test_only_files_take_the_place_of_files(tmp_path):
@@ -85,3 +108,9 @@ def test_errors_name_the_file_that_the_user_knows(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"^odd$"), named_errors("a"):
         raise OSError("odd")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_files_that_are_no_text_are_escaped(tmp_path):
+    """Regression: a report with such a name could not be written."""
+    write_whole(tmp_path / "a.html", f"é{os.fsdecode(bytes([255]))}")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == "é\\udcff"

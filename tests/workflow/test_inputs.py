@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from dataclasses import replace
 
@@ -185,3 +187,23 @@ def test_weights_that_cannot_be_used_are_refused_before_the_training(tmp_path):
     below = toys(tmp_path, weight_degree=1, calibrate_at=[0.1, 0.9])
     with pytest.raises(ConfigurationError, match=r"^toys\.calibrate_at, toys at 0\.9: .* weight"):
         require_pools(below, SampleSet((linear,)), SampleSet((linear,)), (-0.5, 0.5))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have names of Unicode only")
+def test_names_of_files_that_are_long_or_not_utf8(tmp_path):
+    """Regression: JSON and pyarrow have no such names, and longer ones were too long at the end."""
+    folder = tmp_path / os.fsdecode(b"f\xff")
+    folder.mkdir()
+    names = [os.fsdecode(b"a\xfeb.root"), "é" * 120 + ".root", "data.root"]
+    for name in names:
+        (folder / name).touch()
+    (folder / "analysis.toml").write_text(
+        '[samples]\nfeatures = ["x"]\n[[samples.train]]\npath = ["a*.root", "é*.root"]\n'
+        '[data]\npath = "data.root"\n[templates]\nobservable = "x"\n',
+        encoding="utf-8",
+    )
+    config = AnalysisConfig.from_file(folder / "analysis.toml")
+    assert config.out == folder / "results"
+    inputs = AnalysisInputs(config, lambda _: None)
+    stems = [name.rpartition("-")[0] for name in inputs.names("train")]
+    assert stems == ["ab", "é" * 100]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import re
+import sys
 import warnings
 from importlib import import_module
 from typing import IO, Any
@@ -119,4 +121,8 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; an error of milinfer ends with one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files and symbols such as σ are no reason to fail where only ASCII is printed.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     cli()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
 from milinfer.io.event_record.info import point_from_json
+from milinfer.io.parquet import arrow_file
 from milinfer.io.root import open_root
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import parse_json, require_file
@@ -119,7 +120,7 @@ class ParquetTable(FlatTable):
 
         require_file(path)
         try:
-            schema = pq.read_schema(path)
+            schema = pq.read_schema(arrow_file(path))
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
             msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
             raise SampleError(msg) from error
@@ -155,7 +156,7 @@ class ParquetTable(FlatTable):
     def _read(self, names: list[str]) -> Any:
         import pyarrow.parquet as pq
 
-        return pq.read_table(self.path, columns=names)
+        return pq.read_table(arrow_file(self.path), columns=names)
 
 
 class RowGroupTable(ParquetTable):
@@ -185,7 +186,7 @@ class RowGroupTable(ParquetTable):
         super().__init__(path)
         # Opened once: the metadata of a file are large, and pyarrow leaves them to the collector
         # of circular references.
-        self._file = pq.ParquetFile(path)
+        self._file = pq.ParquetFile(arrow_file(path))
         footer = self._file.metadata
         self.sizes = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
         self.number = 0

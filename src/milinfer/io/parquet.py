@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,26 @@ from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, PathLikeStr
 from milinfer.utils.files import atomic_path, require_file
 
-__all__ = ["ParquetReader", "ParquetWriter"]
+__all__ = ["ParquetReader", "ParquetWriter", "arrow_file"]
 
 _KEY = b"milinfer"
+
+
+def arrow_file(path: PathLikeStr, mode: Literal["rb", "wb"] = "rb") -> Any:
+    """What pyarrow can open: a path, or an open file if the name is not UTF-8.
+
+    Examples
+    --------
+    >>> arrow_file("a.parquet")
+    'a.parquet'
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        import pyarrow as pa
+
+        return pa.OSFile(os.fsencode(path), mode)
+    return path
 
 
 class ParquetWriter(ColumnWriter):
@@ -80,9 +98,8 @@ class ParquetWriter(ColumnWriter):
         if self._writer is None:
             schema = table.schema.with_metadata({_KEY: self._metadata().encode()})
             # Numbers that rarely repeat would make dictionaries large and slow.
-            writer = pq.ParquetWriter(
-                self._temporary, schema, compression="zstd", use_dictionary=False
-            )
+            target = arrow_file(self._temporary, "wb")
+            writer = pq.ParquetWriter(target, schema, compression="zstd", use_dictionary=False)
             self._writer = self._stack.enter_context(writer)
         self._writer.write_table(table.replace_schema_metadata(self._writer.schema.metadata))
         self.n_events += len(counts)
@@ -114,7 +131,7 @@ class ParquetReader(ColumnReader):
 
         require_file(path)
         try:
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(arrow_file(path))
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
             msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
             raise SampleError(msg) from error

@@ -28,6 +28,7 @@ from milinfer.io.flat_files import (
     RootTable,
     RowGroupTable,
 )
+from milinfer.io.parquet import arrow_file
 from milinfer.typing import Float32Array, FloatArray, PathLikeStr, Point
 from milinfer.utils.files import atomic_path
 from milinfer.utils.parallel import in_order
@@ -134,7 +135,7 @@ def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
             text = json.dumps(metadata, allow_nan=False).encode()
             pq.write_table(
                 table.replace_schema_metadata({KEY.encode(): text}),
-                temporary,
+                arrow_file(temporary, "wb"),
                 compression="zstd",
                 use_dictionary=False,  # slower and larger for numbers that rarely repeat
                 row_group_size=ROW_GROUP,

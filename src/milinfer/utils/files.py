@@ -137,7 +137,16 @@ def _temporary_beside(target: Path, make: Callable[[Path], None]) -> Iterator[Pa
 
 def _behind_links(path: PathLikeStr) -> Path:
     """The file or folder that a symbolic link points to; other paths as they are."""
-    return Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
+    target = Path(path)
+    for _ in range(40):  # as many as Linux follows
+        # /dev/stdout points to such a name of an open file, which nothing may take the place of.
+        if os.path.realpath(target.parent).startswith("/proc/"):
+            msg = f"cannot write {path}: it is a device or a pipe; give the path of a file"
+            raise ConfigurationError(msg)
+        if not target.is_symlink():
+            return target
+        target = target.parent / target.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
 
 
 def _beside(target: Path) -> Path:
@@ -243,6 +252,8 @@ def named_errors(target: PathLikeStr, temporary: Path | None = None) -> Iterator
 def write_whole(path: PathLikeStr, content: str | bytes) -> None:
     r"""Write a file completely or not at all; text as UTF-8.
 
+    Names of files that are no text are escaped, such as ``\udcff``.
+
     Raises
     ------
     MissingFileError, OSError
@@ -256,7 +267,7 @@ def write_whole(path: PathLikeStr, content: str | bytes) -> None:
     ...     pathlib.Path(folder, "a.txt").read_bytes()
     b'\xce\xb8'
     """
-    raw = content.encode("utf-8") if isinstance(content, str) else content
+    raw = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with atomic_path(path) as temporary:
         temporary.write_bytes(raw)
 

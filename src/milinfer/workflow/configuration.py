@@ -385,8 +385,7 @@ class AnalysisConfig(_Section):
                 raise ConfigurationError(msg)
         try:
             # As JSON, where an array may be a tuple; dates, which JSON does not have, fit no key.
-            places = {"folder": str(source.parent), "source": str(source)}
-            plain = json.dumps({**content, **places}, default=str)
+            plain = json.dumps(content, default=str)
         except (RecursionError, ValueError) as error:
             msg = (
                 f"{source}: tables nested too deep, or a number of too many digits ({error}); "
@@ -394,10 +393,12 @@ class AnalysisConfig(_Section):
             )
             raise ConfigurationError(msg) from error
         try:
-            return cls.model_validate_json(plain)
+            config = cls.model_validate_json(plain)
         except ValidationError as error:
             lines = [f"  {_problem(problem)}" for problem in error.errors()]
             raise ConfigurationError("\n".join([f"{source}:", *dict.fromkeys(lines)])) from error
+        # Not as JSON, which has only names that are Unicode.
+        return config.model_copy(update={"folder": source.parent, "source": source})
 
     @property
     def out(self) -> Path:

@@ -6,6 +6,7 @@ to evaluate with.  The checks find settings that cannot work before hours of tra
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ ROLES = ("train", "tune", "evaluate", "data")
 """Purposes of input files."""
 
 _SUFFIXES = (".gz", ".lhe", ".parquet", ".root")
+# Bytes of a name that leave room, within the 255 of most file systems, for what is added to it.
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,14 @@ class SourceFile:
 
     @property
     def name(self) -> str:
-        """Name of the file without suffixes, and a hash of what the features depend on."""
+        """Name of the file without suffixes, and a hash of what the features depend on.
+
+        Of long names it is the start, and of names that are not UTF-8 the part that is.
+        """
         stem = self.path.name
         while Path(stem).suffix.lower() in _SUFFIXES:
             stem = Path(stem).stem
+        stem = os.fsencode(stem)[:_LONGEST].decode(errors="ignore")
         return f"{stem}-{content_hash(self.depends)[:8]}"
 
     @property
