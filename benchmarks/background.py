@@ -16,11 +16,12 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from quick_size import parse
+from quick_size import parse, small
 from scipy.stats import norm
 
 import milinfer as mil
 from milinfer.datasets import gaussian
+from milinfer.learning.background_ratio import default_classifier
 from milinfer.likelihood.models import Renamed
 from milinfer.utils.polynomials import PolynomialBasis
 
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds = {}
     ratios: dict[str, object] = {"exact": exact}
     signal, other = gaussian.generate(options.train, 0.0, seed=1), background(options.train, 2)
-    for name, classifier in (("network", None), ("trees", mil.BoostedLikelihood())):
+    network = small(default_classifier(1), options.quick)
+    for name, classifier in (("network", network), ("trees", mil.BoostedLikelihood())):
         start = time.perf_counter()
         ratios[name] = mil.BackgroundRatio(classifier, seed=1).fit(signal, other)
         seconds[name] = time.perf_counter() - start

@@ -88,7 +88,7 @@ def study(size: str, seed: int) -> dict[str, Any]:
     quick = size == "quick"
     chosen = rows(size)
     with TemporaryDirectory() as folder:
-        plan = Plan(2, 20_000, seed) if quick else Plan(5, 100_000, seed, folder)
+        plan = Plan(2, 5_000, seed) if quick else Plan(5, 100_000, seed, folder)
         for r in chosen:
             if r.setting.problem == "vbf_hww" and r.title == "base":
                 make_vbf(r.setting, plan)

@@ -96,7 +96,7 @@ def variations(base: Setting) -> list[tuple[str, str, dict[str, Any]]]:
 
 def rows(size: str) -> list[Row]:
     if size == "quick":
-        base = Setting(n_events=5_000, distance=0.5, epochs=10, hidden=(64, 64))
+        base = Setting(n_events=4_000, distance=0.5, epochs=6, hidden=(32,))
         wanted = {f"mean pooling; event logit / {base.bag_size}", "L2 1e-3"}
         chosen = [v for v in variations(base) if v[1] in wanted]
         return [Row("base", "base", base), *_made(base, chosen)]

@@ -74,10 +74,10 @@ SIZES = {
         features=INVARIANT,
         reach=0.8,
         points=9,
-        train=3_000,
-        pool=(6_000, 15_000, 6_000),
-        toys=300,
-        tuning_toys=300,
+        train=1_500,
+        pool=(3_000, 8_000, 3_000),
+        toys=100,
+        tuning_toys=100,
         bags={
             "multi-class": (10,),
             "multi-class, polynomial logits": (10, 25),
@@ -85,14 +85,14 @@ SIZES = {
         },
         members={"multi-class, polynomial logits": 2},
         short={
-            "epochs": 12,
+            "epochs": 8,
             "batch_events": 1_000,
             "schedule": "cosine",
             "learning_rate": 2e-3,
             "min_learning_rate": 2e-5,
         },
         window=0.7,
-        integration=(64, 4),
+        integration=(32, 4),
         workers=1,
     ),
     "full": Size(
@@ -120,9 +120,12 @@ SIZES = {
         workers=2,
     ),
 }
+HIDDEN = {"quick": (16,), "full": (64, 64, 64)}  # layers of all networks
 
 
-def settings(family: str, n: int, size: Size, seed: int) -> mil.BagLikelihood:
+def settings(
+    family: str, n: int, size: Size, hidden: tuple[int, ...], seed: int
+) -> mil.BagLikelihood:
     """The estimator of a family at a bag size."""
     base = mil.BagLikelihood(bag_size=n, seed=seed, ensemble=size.members.get(family, 1))
     paper: dict[str, Any] = {
@@ -144,7 +147,8 @@ def settings(family: str, n: int, size: Size, seed: int) -> mil.BagLikelihood:
         # Its epochs are twice as long: every bag of the reference comes once for each θ.
         training = dataclasses.replace(training, epochs=40)
     training = dataclasses.replace(training, **size.short)
-    return dataclasses.replace(model, training=training)
+    network = dataclasses.replace(model.default_network, hidden=hidden)
+    return dataclasses.replace(model, training=training, network=network)
 
 
 @dataclass(frozen=True)
@@ -412,7 +416,7 @@ def study(size: str, seed: int) -> dict[str, Any]:
         for n in sizes:
             began = time.perf_counter()
             events = train_invariant if family.endswith(OURS) else train
-            model = settings(family, n, chosen, seeds[3] % 1_000_000).fit(events)
+            model = settings(family, n, chosen, HIDDEN[size], seeds[3] % 1_000_000).fit(events)
             seconds = time.perf_counter() - began
             title = f"{family}, N_B = {n}"
             members = [

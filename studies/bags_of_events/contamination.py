@@ -50,7 +50,7 @@ GRID = np.round(np.linspace(0, 1, 41), 3)
 
 def plan_of(size: str, seed: int) -> Plan:
     if size == "quick":
-        return Plan({0.5: (0.0, 1.0)}, {0.5: 1}, 2_000, 2_400, 4, 2, 20, seed, 1)
+        return Plan({0.5: (0.0, 1.0)}, {0.5: 1}, 1_000, 1_200, 2, 2, 10, seed, 1, (16,))
     ratios = {0.1: (0.0, 0.2, 0.4, 1.0, 3.0), 0.3: (0.0, 1.0, 3.0)}
     return Plan(ratios, {0.1: 3, 0.3: 2}, 40_000, 60_000, 20, 25, 100, seed, 2)
 

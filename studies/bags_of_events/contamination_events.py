@@ -34,6 +34,7 @@ class Plan(NamedTuple):
     rounds: int
     seed: int
     workers: int
+    hidden: tuple[int, ...] = (64, 64, 64)
 
     @property
     def most(self) -> float:
@@ -111,7 +112,12 @@ def save(events: Events, folder: Path) -> None:
 
 def scores(job: Job, plan: Plan, folder: Path) -> dict[str, Any]:
     """Train, and score the test events: of c = 0, of c and of the background, one array."""
+<<<<<<< HEAD
     from milinfer.learning.networks.configs import TrainingConfig
+=======
+    from milinfer.learning.networks.configs import NetworkConfig
+    from milinfer.learning.networks.training import TrainingConfig
+>>>>>>> net-quick
 
     def load(name: str) -> mil.Sample:
         return mil.Sample.from_file(folder / f"{name}.parquet")
@@ -128,6 +134,7 @@ def scores(job: Job, plan: Plan, folder: Path) -> dict[str, Any]:
             bag_size=1 if job.method == "MLP" else round(N_SIGNAL * (1 + job.ratio)),
             seed=1000 * plan.seed + job.seed,
             training=TrainingConfig(epochs=plan.epochs),
+            network=NetworkConfig(plan.hidden),
         )
     model = model.fit(mixed)
     tests = [load("test_0"), load(f"test_{job.c:g}"), load("test_background")]

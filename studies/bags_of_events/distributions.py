@@ -41,7 +41,7 @@ FINE = 40  # quantiles of a feature, between which its best function is constant
 
 
 def study(size: str, seed: int) -> dict[str, Any]:
-    n, workers = (4_000, 1) if size == "quick" else (100_000, 2)
+    n, workers = (2_000, 1) if size == "quick" else (100_000, 2)
     seeds = np.random.SeedSequence([seed, 24]).generate_state(1 + len(POINTS)).tolist()
     events = {c: generated(n, c, k, workers) for c, k in zip((0.0, *POINTS), seeds, strict=True)}
     samples = {c: sample(e, "vbf_2l2j") for c, e in events.items()}

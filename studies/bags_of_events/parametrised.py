@@ -71,13 +71,13 @@ SIZES = {
         features="vbf_2l2j_invariant",
         reach=0.8,
         points=9,
-        train=3_000,
-        test=3_000,
+        train=1_000,
+        test=800,
         bags=(1, 10),
         repeats=1,
-        epochs=12,
+        epochs=6,
         batch_events=500,
-        integration=(64, 4),
+        integration=(32, 4),
         workers=1,
     ),
     "full": Size(
@@ -94,6 +94,8 @@ SIZES = {
         workers=2,
     ),
 }
+
+HIDDEN = {"quick": (16,), "full": (64, 64, 64)}  # layers of all networks
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,9 @@ def study(size: str, seed: int) -> dict[str, Any]:
         for n in chosen.bags:
             for repeat in range(chosen.repeats):
                 began = time.perf_counter()
-                logits = train_pairs(kind, n, train, chosen.thetas, training, seeds[2] + repeat)
+                logits = train_pairs(
+                    kind, n, train, chosen.thetas, training, HIDDEN[size], seeds[2] + repeat
+                )
                 found = {t: asked(logits, s, n, t, chosen) for t, s in test.samples.items()}
                 table = logits(test.samples[0.0], [*compared(chosen), 0.0]) / n
                 results["pairs"].append(
@@ -241,7 +245,8 @@ def study(size: str, seed: int) -> dict[str, Any]:
                 )
                 say(f"{kind}, N_B = {n}: {time.perf_counter() - began:.0f} s")
     for name, estimator in heads(chosen, seeds[2]).items():
-        model = estimator.fit(train)
+        network = dataclasses.replace(estimator.default_network, hidden=HIDDEN[size])
+        model = dataclasses.replace(estimator, network=network).fit(train)
         interpolation = model.interpolation
         assert isinstance(interpolation, Interpolation)
         events = model.event_llr(test.samples[0.0])

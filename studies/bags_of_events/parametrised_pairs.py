@@ -47,6 +47,7 @@ def train_pairs(
     samples: mil.SampleSet,
     thetas: np.ndarray,
     training: TrainingConfig,
+    hidden: tuple[int, ...],
     seed: int,
 ) -> Logits:
     """Train a parametrised network on one of the sets of pairs."""
@@ -59,7 +60,9 @@ def train_pairs(
     # θ comes scaled to [−1, 1], and needs no normalisation.
     mean, variance = np.append(features.mean(axis=0), 0.0), np.append(features.var(axis=0), 1.0)
     variance[variance == 0] = 1.0
-    network = build_network(NetworkConfig(), LinearHead(np.eye(1)), n, mean, variance, weights)
+    network = build_network(
+        NetworkConfig(hidden), LinearHead(np.eye(1)), n, mean, variance, weights
+    )
 
     def pairs(events: mil.SampleSet) -> PairBags:
         if kind == POSITIVE:

@@ -40,7 +40,7 @@ class Sizes(NamedTuple):
     test: int
 
 
-SIZES = {"quick": Sizes(2, 600, 2, 1500, 2000), "full": Sizes(3, 1000, 4, 3000, 5000)}
+SIZES = {"quick": Sizes(2, 80, 2, 700, 600), "full": Sizes(3, 1000, 4, 3000, 5000)}
 
 
 class Model(NamedTuple):

@@ -38,7 +38,7 @@ class Sizes(NamedTuple):
     epochs: int
 
 
-SIZES = {"quick": Sizes(1000, 4000, 1, 25), "full": Sizes(3000, 10_000, 4, 60)}
+SIZES = {"quick": Sizes(1000, 2000, 1, 20), "full": Sizes(3000, 10_000, 4, 60)}
 
 
 class Bags(NamedTuple):
@@ -144,6 +144,19 @@ TASKS = {
     "spread": Task("standard deviation in a bag", spread, (), False),
 }
 
+# Task, a rule that cannot represent the optimum, and one that can and is ahead of it.
+BEHIND = [
+    ("events", "max", "mean"),
+    ("events of any number", "mean", "sum"),
+    ("events of any number", "attention", "sum"),
+    ("witness", "mean", "noisy-or"),
+    ("largest", "mean", "max"),
+    ("level", "mean", "log-sum-exp"),
+    ("selected mean", "mean", "attention"),
+    ("banded mean", "mean", "gated-attention"),
+    ("spread", "mean", "max"),
+]
+
 
 def known(task: Task, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """What a prediction knows of each label (n_bags,): its mean is the score that has a share.
@@ -171,12 +184,20 @@ def train(task: Task, pooling: str, data: Bags, test: Bags, epochs: int, seed: i
     return model.predict_proba(test.bags)[:, 1] if task.classes else model.predict(test.bags)
 
 
+def rules_of(name: str, size: str) -> list[str]:
+    """Rules to train in a task: all; in the quick size those that a statement is made about."""
+    compared = {rule for task, *rules in BEHIND if task == name for rule in rules}
+    compared |= set(TASKS[name].home)
+    rules = [p for p in POOLINGS if TASKS[name].classes or p != "noisy-or"]
+    return [p for p in rules if size == "full" or p in compared]
+
+
 def study(size: str, seed: int) -> dict[str, Any]:
     """Shares of every rule in every task, one for each training, with the errors of testing."""
     sizes = SIZES[size]
     result: dict[str, Any] = {"sizes": sizes._asdict(), "tasks": {}}
     for number, (name, task) in enumerate(TASKS.items()):
-        rows: dict[str, Any] = {p: [] for p in POOLINGS if task.classes or p != "noisy-or"}
+        rows: dict[str, Any] = {p: [] for p in rules_of(name, size)}
         optimum = []
         for training in range(sizes.trainings):
             rng = np.random.default_rng([seed, number, training])
@@ -213,18 +234,7 @@ def check(results: Mapping[str, Any]) -> None:
         for pooling in TASKS[name].home:
             share, error = rules[pooling]
             require(share > 0.95 - 2 * error, f"{pooling} at home in {name}: {share:.3f}")
-    behind = [
-        ("events", "max", "mean"),
-        ("events of any number", "mean", "sum"),
-        ("events of any number", "attention", "sum"),
-        ("witness", "mean", "noisy-or"),
-        ("largest", "mean", "max"),
-        ("level", "mean", "log-sum-exp"),
-        ("selected mean", "mean", "attention"),
-        ("banded mean", "mean", "gated-attention"),
-        ("spread", "mean", "max"),
-    ]
-    for name, other, home in behind:
+    for name, other, home in BEHIND:
         (low, low_error), (high, high_error) = found[name][other], found[name][home]
         difference, error = high - low, np.hypot(low_error, high_error)
         require(difference > 2 * error, f"{other} is not behind {home} in {name}: {difference:.3f}")

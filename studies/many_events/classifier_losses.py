@@ -20,10 +20,10 @@ from studies.common.frame import Study, markdown, pair, require, run
 
 EPSILON = 0.1
 SIZES = {
-    "quick": (20_000, 10, 2),
+    "quick": (10_000, 8, 2),
     "full": (50_000, 100, 10),
 }  # events of a class, epochs, trainings
-NETWORK = NetworkConfig((128, 128), "relu", batch_norm=False, dropout=0.0, l2=0.0)
+HIDDEN = {"quick": (64,), "full": (128, 128)}
 LABELS = {
     "bce": "binary cross-entropy",
     "mlc-linear": "MLC, C(f) = f",
@@ -35,7 +35,9 @@ X = np.linspace(-5, 5, 201)
 REGIONS = {"bulk, |x| < 2": (0, 2), "edge, 2 < |x| < 3": (2, 3), "tail, 3 < |x| < 5": (3, 5)}
 
 
-def learned(samples: mil.SampleSet, loss: str, epochs: int, seed: int) -> np.ndarray:
+def learned(
+    samples: mil.SampleSet, loss: str, hidden: tuple[int, ...], epochs: int, seed: int
+) -> np.ndarray:
     """Ln r along x of one training."""
     batch = int(0.8 * samples.n_events / 10)
     model = mil.BagLikelihood(
@@ -43,7 +45,7 @@ def learned(samples: mil.SampleSet, loss: str, epochs: int, seed: int) -> np.nda
         loss=loss,
         bag_size=1,
         reference=-EPSILON,
-        network=NETWORK,
+        network=NetworkConfig(hidden, "relu", batch_norm=False, dropout=0.0, l2=0.0),
         training=TrainingConfig(epochs, batch, 1e-3, 1e-3, patience=5),
         seed=seed,
     ).fit(samples)
@@ -68,7 +70,7 @@ def study(size: str, seed: int) -> dict:
     for own in np.random.SeedSequence(seed).generate_state(n_trainings).tolist():
         samples = gaussian.two_gaussians(n_events, epsilon=EPSILON, seed=own)
         for name in LABELS:
-            ratios[name].append(learned(samples, name, epochs, own))
+            ratios[name].append(learned(samples, name, HIDDEN[size], epochs, own))
     found: dict = {"events": n_events, "epochs": epochs, "trainings": n_trainings, "losses": {}}
     for name, curves in ratios.items():
         table = np.stack(curves)

@@ -29,10 +29,10 @@ from studies.many_events.many_events import (
 
 EPSILON, N = 0.1, 10
 SIZES = {  # events of each class to train on, to test with, epochs, trainings
-    "quick": (20_000, 200_000, 12, 2),
+    "quick": (10_000, 100_000, 8, 2),
     "full": (50_000, 500_000, 60, 10),
 }
-HIDDEN = (128, 128)
+HIDDEN = {"quick": (64,), "full": (128, 128)}
 LABELS = {
     "f1": "f₁",
     "f10to1": "f₁₀→₁",
@@ -54,7 +54,9 @@ def exact_auc(n: int) -> float:
 
 def study(size: str, seed: int) -> dict:
     n_train, n_test, epochs, n_trainings = SIZES[size]
-    setup = Setup(N, dict.fromkeys(("single", "list", "additive"), HIDDEN), (), epochs, 10, 3e-3)
+    setup = Setup(
+        N, dict.fromkeys(("single", "list", "additive"), HIDDEN[size]), (), epochs, 10, 3e-3
+    )
     seeds = np.random.SeedSequence(seed).generate_state(n_trainings + 1).tolist()
     test = gaussian.two_gaussians(n_test, epsilon=EPSILON, seed=seeds[-1])
     background, signal = (s.column("x0").astype(np.float64) for s in test)

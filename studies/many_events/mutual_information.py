@@ -13,7 +13,6 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.integrate import quad
-from scipy.stats import norm
 
 import milinfer as mil
 from milinfer.diagnostics.roc import Estimate, mean_over_trainings
@@ -23,7 +22,7 @@ from milinfer.plotting.results import PALETTE, styled
 from studies.common.frame import Study, markdown, pair, require, run
 
 SIZES = {  # events of each class to train on and to test with, epochs, trainings, values of ε
-    "quick": (20_000, 100_000, 8, 2, (0.5, 2.0)),
+    "quick": (10_000, 40_000, 6, 2, (0.5, 2.0)),
     "full": (100_000, 500_000, 20, 3, tuple(np.linspace(0, 2, 10).round(6))),
 }
 NETWORK = NetworkConfig((64, 64), "relu", batch_norm=False, dropout=0.0, l2=0.0)
@@ -34,7 +33,10 @@ def exact_information(epsilon: float) -> float:
     """Eq. 30 for two equally likely Gaussians: a mean of p ln p over both labels."""
 
     def integrand(x: float) -> float:
-        one, zero = norm.pdf(x, epsilon), norm.pdf(x, -epsilon)
+        # As scipy's norm.pdf does it, which takes far longer for a single number.
+        one, zero = (
+            np.exp(-((x - e) ** 2) / 2.0) / np.sqrt(2 * np.pi) for e in (epsilon, -epsilon)
+        )
         both = (one + zero) / 2
         return sum(p / 2 * np.log(p / both) for p in (one, zero) if p > 0)
 

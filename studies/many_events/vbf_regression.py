@@ -30,7 +30,7 @@ from studies.many_events.many_events import over_trainings
 N = 100
 SCANNED = (0.0, 0.4)  # truths whose Λ is drawn, as 172.5 and 175 GeV
 # Points of c_HW, events of each to train on and to test with, epochs, trainings, processes.
-SIZES = {"quick": (5, 5_000, 4_000, 8, 2, 1), "full": (11, 40_000, 40_000, 40, 3, 2)}
+SIZES = {"quick": (5, 2_500, 2_000, 6, 2, 1), "full": (11, 40_000, 40_000, 40, 3, 2)}
 WIDTHS = (64, 64, 64)
 LABELS = {
     "per instance": "per instance, parametrised classifier",
