@@ -112,12 +112,7 @@ def save(events: Events, folder: Path) -> None:
 
 def scores(job: Job, plan: Plan, folder: Path) -> dict[str, Any]:
     """Train, and score the test events: of c = 0, of c and of the background, one array."""
-<<<<<<< HEAD
-    from milinfer.learning.networks.configs import TrainingConfig
-=======
-    from milinfer.learning.networks.configs import NetworkConfig
-    from milinfer.learning.networks.training import TrainingConfig
->>>>>>> net-quick
+    from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 
     def load(name: str) -> mil.Sample:
         return mil.Sample.from_file(folder / f"{name}.parquet")
