@@ -46,7 +46,7 @@ def test_no_image_is_on_both_sides_of_a_fold_of_the_search(monkeypatch):
     def search(estimator, x, y, grid, *, folds, seed):
         seen.update(x=x, folds=folds)
 
-    monkeypatch.setattr(study.mil, "stepwise_search", search)
+    monkeypatch.setattr(study.mil.learning, "stepwise_search", search)
     model, sizes = study.MODELS["quick"][0], study.SIZES["quick"]
     study.choose(model, study.set_apart(0)[0], sizes, 0)
     for train, test in seen["folds"]:

@@ -45,7 +45,8 @@ __all__ = [
     "weights_digest",
 ]
 
-_CHUNK = 65_536
+_CHUNK = 65_520  # whole blocks of rows, see below
+_ROWS = 48  # a multiple of the blocks of rows of matrix products: 4, 6, 8, 12, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,11 +160,18 @@ def event_outputs(model: Any, inputs: Float32Array) -> Float32Array:
     from milinfer.learning.networks.backend import require_threads
 
     require_threads()
+    if not len(inputs):
+        return np.empty((0, model.output_shape[-1]), np.float32)
+    n_events = len(inputs)
+    # Matrix products treat the rows left over by their blocks of rows in another way, which changes
+    # the last bits: with whole blocks the output of an event does not depend on its neighbours.
+    if n_missing := -n_events % _ROWS:
+        inputs = np.concatenate([inputs, np.zeros((n_missing, inputs.shape[1]), inputs.dtype)])
     parts = [
         np.asarray(model(inputs[start : start + _CHUNK], training=False))
         for start in range(0, len(inputs), _CHUNK)
     ]
-    return np.concatenate(parts) if parts else np.empty((0, model.output_shape[-1]), np.float32)
+    return np.concatenate(parts)[:n_events]
 
 
 def member_log_ratios(
