@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from itertools import groupby, islice
 
 import pytest
@@ -39,3 +41,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         ordered += [item for module in slow[k::workers] for item in module]
         ordered += islice(rest, max(len(items) * (k + 1) // workers - len(ordered), 0))
     items[:] = [*ordered, *rest]
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_matplotlib() -> Iterator[None]:
+    """Reset what a test has changed in matplotlib: pictures of other tests depend on it."""
+    yield
+    if "matplotlib" in sys.modules:
+        sys.modules["matplotlib"].rcdefaults()
