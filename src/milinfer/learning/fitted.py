@@ -160,18 +160,16 @@ def event_outputs(model: Any, inputs: Float32Array) -> Float32Array:
     from milinfer.learning.networks.backend import require_threads
 
     require_threads()
-    if not len(inputs):
-        return np.empty((0, model.output_shape[-1]), np.float32)
-    n_events = len(inputs)
-    # Matrix products treat the rows left over by their blocks of rows in another way, which changes
-    # the last bits: with whole blocks the output of an event does not depend on its neighbours.
-    if n_missing := -n_events % _ROWS:
-        inputs = np.concatenate([inputs, np.zeros((n_missing, inputs.shape[1]), inputs.dtype)])
-    parts = [
-        np.asarray(model(inputs[start : start + _CHUNK], training=False))
-        for start in range(0, len(inputs), _CHUNK)
-    ]
-    return np.concatenate(parts)[:n_events]
+    parts = [np.empty((0, model.output_shape[-1]), np.float32)]
+    for start in range(0, len(inputs), _CHUNK):
+        chunk = inputs[start : start + _CHUNK]
+        n_events = len(chunk)
+        # Matrix products treat the rows left over by their blocks of rows in another way, which
+        # changes the last bits: with whole blocks an event does not depend on its neighbours.
+        if n_missing := -n_events % _ROWS:
+            chunk = np.concatenate([chunk, np.zeros((n_missing, chunk.shape[1]), chunk.dtype)])
+        parts.append(np.asarray(model(chunk, training=False))[:n_events])
+    return np.concatenate(parts)
 
 
 def member_log_ratios(
