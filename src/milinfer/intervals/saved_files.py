@@ -93,10 +93,7 @@ def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         If it is something else, or of another format.
     """
     fields = dict(content)
-    number = fields.pop("milinfer_calibration")
-    if number != _CALIBRATION_FORMAT:
-        msg = f"format {number}, this milinfer reads {_CALIBRATION_FORMAT}"
-        raise ValueError(msg)
+    _require_format(fields.pop("milinfer_calibration"), _CALIBRATION_FORMAT)
     for name in _CALIBRATION_ARRAYS:
         least = 0.0 if name.endswith("_error") else -np.inf
         fields[name] = array_field(name, fields[name], least=least)
@@ -112,6 +109,12 @@ def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     fields["n_toys"] = whole_field("n_toys", fields["n_toys"], least=1)
     fields["extended"] = flag_field("extended", fields["extended"])
     return fields
+
+
+def _require_format(number: Any, readable: int) -> None:
+    if number != readable:
+        msg = f"format {number}, this milinfer reads {readable}"
+        raise ValueError(msg)
 
 
 def _tag(name: Any, events_in_bag: Any, features: Any, digest: Any) -> ModelTag:
@@ -178,10 +181,7 @@ def belt_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         If it is something else, or of another format.
     """
     fields = dict(content)
-    number = fields.pop("milinfer_belt")
-    if number != _BELT_FORMAT:
-        msg = f"format {number}, this milinfer reads {_BELT_FORMAT}"
-        raise ValueError(msg)
+    _require_format(fields.pop("milinfer_belt"), _BELT_FORMAT)
     for name in _BELT_ARRAYS:
         open_end = name != "points"
         infinity = -np.inf if name == "lower" else np.inf
