@@ -109,13 +109,13 @@ def dataset_fields(
             f"{shortened([repr(name) for name in output])}"
         )
         raise SampleError(msg)
-    numbers = {
+    numbers: dict[str, Any] = {
         "cross_section": cross_section,
         "cross_section_error": cross_section_error,
         "sum_of_weights": sum_of_weights,
     }
     for name, given in numbers.items():
-        if given is not None and (not isinstance(given, Mapping) or set(given) != set(points)):
+        if given is not None and not (isinstance(given, Mapping) and set(points) <= set(given)):
             msg = f"{name} is {given!r}; give one number for each dataset of points, by name"
             raise SampleError(msg)
     parts: list[dict[str, Any]] = []

@@ -186,6 +186,8 @@ class _Columns:
         array, missing = _array(values, what)
         self._require_rows(array, values, what)
         self._refuse(missing, what, "has no value")
+        if not isinstance(labels, str) and array.dtype.kind in "fiub":
+            self._given["labels"] = array
         array = array.astype(object)
         groups = [
             _Group(label, point, np.flatnonzero(array == label)) for label, point in points.items()
@@ -267,7 +269,7 @@ class _Columns:
             for name, column in columns.items():
                 if np.array_equal(column, single):
                     msg = (
-                        f"column {name!r} is the same as the {role} and would be a feature; give "
+                        f"column {name!r} is the same as {role} and would be a feature; give "
                         "the name of the column instead of its values, or list the features in "
                         "features="
                     )
