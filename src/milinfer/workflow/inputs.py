@@ -246,7 +246,8 @@ class AnalysisInputs:
         return tuple(facts)
 
     def _read(self, role: str) -> list[Sample]:
-        return [Sample.from_file(self.config.out / f.output) for f in self.files[role]]
+        read = read_data if role == "data" else Sample.from_file
+        return [read(self.config.out / f.output) for f in self.files[role]]
 
     def _set(self, role: str) -> SampleSet:
         return SampleSet.by_point(self._read(role))
