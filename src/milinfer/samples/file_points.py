@@ -31,6 +31,8 @@ from milinfer.utils.display import shortened
 from milinfer.utils.points import format_point, parse_point
 
 __all__ = [
+    "POINT_NOTE",
+    "WEIGHTS_NOTE",
     "FilePoints",
     "ParameterNames",
     "ReweightPoints",
@@ -40,6 +42,11 @@ __all__ = [
     "resolve_point",
     "same_point",
 ]
+
+POINT_NOTE: Final = "point"
+"""Entry of the provenance of events whose file and user state no parameter point."""
+WEIGHTS_NOTE: Final = "weights without a point"
+"""Entry of the provenance: ids of the weights without a parameter point, by the reason."""
 
 ParameterNames = Mapping[str, str] | Sequence[str]
 """Names of parameters, or the place of each in the parameter card (``{"c_HW": "SMEFT 7"}``)."""
@@ -143,15 +150,21 @@ def file_points(
     ]
     if file_point is None and coefficients:
         file_point = _card_point(coefficients, card, settings)
+    if point is not None and set(point) != set(names):
+        msg = (
+            f"{source}: point says {format_point(point) or 'no point'}, but parameters= names "
+            f"{', '.join(names) or 'none'}; name the same parameters in both"
+        )
+        raise ParameterError(msg)
     sample_point = None
     if point is not None or file_point is not None:
         sample_point = resolve_point(point, file_point, source)
-        if parameters is not None and set(sample_point) != set(names):
-            msg = (
-                f"{source} is at {format_point(sample_point) or 'no point'}, but parameters= names "
-                f"{', '.join(names)}; name the same parameters in both"
-            )
-            raise ParameterError(msg)
+    if sample_point is not None and set(sample_point) != set(names):
+        msg = (
+            f"{source} is at {format_point(sample_point) or 'no point'}, but parameters= names "
+            f"{', '.join(names)}; name those of the file"
+        )
+        raise ParameterError(msg)
     reader = _WeightReader(coefficients, card, sample_point or {})
     by_user: dict[str, dict[str, float]] = {}
     if isinstance(reweight_points, PathLike):

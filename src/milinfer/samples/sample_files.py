@@ -32,6 +32,8 @@ from milinfer.io.flat_files import (
 )
 from milinfer.io.parquet import arrow_file
 from milinfer.samples.file_points import (
+    POINT_NOTE,
+    WEIGHTS_NOTE,
     FilePoints,
     ParameterNames,
     ReweightPoints,
@@ -49,11 +51,9 @@ if TYPE_CHECKING:
     from milinfer.io.lhe.header import Limits
 
 __all__ = [
-    "POINT_NOTE",
     "ROW_GROUP",
     "RowGroups",
     "SampleFields",
-    "WEIGHTS_NOTE",
     "read_sample",
     "sample_from_events",
     "selected_cross_section",
@@ -77,10 +77,6 @@ class SampleFields(NamedTuple):
 
 
 WEIGHT: Final = "weight"
-POINT_NOTE: Final = "point"
-"""Entry of the provenance of events whose file and user state no parameter point."""
-WEIGHTS_NOTE: Final = "weights without a point"
-"""Entry of the provenance: ids of the weights without a parameter point, by the reason."""
 ROW_GROUP: Final = 65_536
 """Events in a row group of a Parquet file: the least that streaming reads at a time."""
 
