@@ -151,6 +151,12 @@ def test_points_of_the_user():
     assert points_of(info, reweight_points=group, **options).reweight_points == in_order
 
 
+def test_blanks_around_an_id_do_not_matter():
+    info = LHEInfo((), weights=(LHEWeight("  a "),))
+    points = points_of(info, point={"c_HW": 0.0}, reweight_points={"a": {"c_HW": 1.0}})
+    assert points.reweight_points == {"  a ": {"c_HW": 1.0}}
+
+
 @pytest.mark.parametrize(
     ("reweight_points", "message"),
     [

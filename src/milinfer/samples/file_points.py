@@ -165,6 +165,8 @@ def file_points(
             f"{', '.join(names)}; name those of the file"
         )
         raise ParameterError(msg)
+    if sample_point is not None:
+        sample_point = {name: sample_point[name] for name in names}
     reader = _WeightReader(coefficients, card, sample_point or {})
     by_user: dict[str, dict[str, float]] = {}
     if isinstance(reweight_points, PathLike):
@@ -288,7 +290,7 @@ def _settings(info: LHEInfo, weight_ids: Sequence[str]) -> dict[str, tuple[CardS
         text, group = descriptions.get(identity, ("", ""))
         settings = parsed.get(identity)
         if settings is None:
-            settings = launches.get(identity)
+            settings = launches.get(identity.strip())
         if settings is None and not text and group in groups:
             settings = ()
         if settings is not None:
@@ -508,6 +510,8 @@ def _user_points(
         if len(points) != len(ids) and len(sizes) == 1:
             ids = next(iter(sizes.values()))
         by_id = _in_order(points, ids, "file", source)
+    padded = {i.strip(): i for i in weight_ids}
+    by_id = {padded.get(i.strip(), i): value for i, value in by_id.items()}
     unknown = [i for i in by_id if i not in weight_ids]
     if unknown:
         msg = (
