@@ -88,7 +88,8 @@ def test_weights_without_a_point_are_named_with_the_remedy(source, tmp_path):
     assert (
         "5 weights have no parameter point; 'rwgt_2', 'rwgt_3', 'rwgt_6': it also changes" in text
     )
-    assert "--parameter" in text and "reweight_points=" in text
+    assert "--parameter" in text
+    assert "reweight_points=" in text
 
 
 def test_points_of_weights_by_option(source, tmp_path):
