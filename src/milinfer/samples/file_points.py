@@ -173,13 +173,14 @@ def file_points(
         settings |= _settings_of_card(reweight_points, info, weight_ids, source)
     elif reweight_points is not None:
         by_user = _user_points(reweight_points, info, weight_ids, reader, source)
+    descriptions = {w.id: w.description for w in info.weights}
     points: dict[str, dict[str, float]] = {}
     reasons: dict[str, str] = {}
     for identity in weight_ids:
         if identity in by_user:
             points[identity] = by_user[identity]
             continue
-        answer = reader.read(identity, settings.get(identity), _description(info, identity))
+        answer = reader.read(identity, settings.get(identity), descriptions.get(identity, ""))
         if isinstance(answer, str):
             reasons[identity] = answer
         else:
@@ -272,10 +273,6 @@ def _with_place(
         # Ids round their values, so that some fit no place at all.
         candidates = (candidates & places if candidates else places) if places else candidates
     return replace(coefficient, place=candidates.pop()) if len(candidates) == 1 else coefficient
-
-
-def _description(info: LHEInfo, identity: str) -> str:
-    return next((w.description for w in info.weights if w.id == identity), "")
 
 
 def _settings(info: LHEInfo, weight_ids: Sequence[str]) -> dict[str, tuple[CardSetting, ...]]:
