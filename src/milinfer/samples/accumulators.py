@@ -8,9 +8,10 @@ from typing import Any
 
 from milinfer.exceptions import MilinferError, SampleError
 from milinfer.features.feature_set import check_event_counts
+from milinfer.io.event_record.info import LHEInfo
 from milinfer.samples.arrays import array_fields
-from milinfer.samples.sample_files import reweight_points as points_of_names
-from milinfer.samples.sample_files import selected_cross_section
+from milinfer.samples.file_points import ParameterNames, ReweightPoints, file_points
+from milinfer.samples.sample_files import selected_cross_section, with_notes
 from milinfer.typing import Point
 from milinfer.utils.display import shortened
 
@@ -26,12 +27,15 @@ def accumulator_fields(
     cross_section: float = math.nan,
     cross_section_error: float = math.nan,
     sum_of_weights: float | None = None,
-    reweight_points: Mapping[str, Point] | None = None,
+    parameters: ParameterNames | None = None,
+    reweight_points: ReweightPoints | None = None,
+    info: LHEInfo | None = None,
     dataset: str | None = None,
 ) -> dict[str, Any]:
     """Arguments of the sample of an accumulator; see :meth:`milinfer.Sample.from_accumulator`.
 
-    Errors name the dataset, if it is given.
+    `info` is the header of the files, if somebody has read it.  Errors name the dataset, if it is
+    given.
 
     Examples
     --------
@@ -45,14 +49,20 @@ def accumulator_fields(
     try:
         _require_columns(output)
         reweights = output.get("reweights", {})
+        points = file_points(
+            info or LHEInfo.unknown(),
+            list(reweights),
+            point=point,
+            parameters=parameters,
+            reweight_points=reweight_points,
+            source="the accumulator",
+        )
         fields = array_fields(
             _values(output["columns"]),
             list(output["columns"]) if features is None else features,
             weights=_values(output)["weight"],
             reweights=_values(reweights),
-            reweight_points=points_of_names({}, point, list(reweights))
-            if reweight_points is None
-            else reweight_points,
+            reweight_points=points.reweight_points,
         )
         n = len(fields["weights"])
         if output.get("n_events", n) != n:
@@ -64,7 +74,7 @@ def accumulator_fields(
         cross_section, cross_section_error = _selected(
             output, cross_section, cross_section_error, sum_of_weights
         )
-        provenance = _provenance(output, n)
+        provenance = with_notes(_provenance(output, n), points)
     except MilinferError as problem:
         if dataset is None:
             raise

@@ -447,7 +447,8 @@ class Sample:
             any selection, which are multiplied by the fraction of the weights that the cut flow
             keeps; ``sum_of_weights`` of all events, where the processor has not seen them
             (skims) or there is no cut flow; ``reweight_points``, the points of reweights by name
-            (default: those that are named as ``"c_HW=0.5"``).
+            or in their order (default: what the names say, as ``"c_HW=0.5"`` and
+            ``"c_HW_0p5"`` do).
 
         Raises
         ------
