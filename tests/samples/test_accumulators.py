@@ -11,7 +11,7 @@ from coffea.util import load, save
 
 import milinfer as mil
 from milinfer.datasets import vbf_hww
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import ParameterError, SampleError
 from milinfer.features.feature_set import FeatureTable
 from milinfer.features.processor import EventSchema
 from milinfer.io import events as event_files
@@ -117,8 +117,7 @@ def test_a_processor_of_ones_own(fileset, expected):
     output = run(fileset, MyProcessor())
     samples = SampleSet.from_accumulator(
         {name: result["features"] for name, result in output.items()},
-        points=POINTS,
-        reweight_points=REWEIGHTS,
+        points=POINTS,  # and the names of the weights say theirs
         cross_section={"sm": 2.0, "bsm": 3.0, "not used": 4.0},
         sum_of_weights={name: result["sum_of_weights"] for name, result in output.items()},
     )
@@ -137,6 +136,13 @@ def test_points_in_the_names_of_weights():
     sample = Sample.from_accumulator(output, point={"mu": 0.0})
     assert sample.reweight_points == {"mu=1": {"mu": 1.0}}
     assert list(sample.reweights) == ["mu=1", "scale up"]
+    assert list(sample.provenance["weights without a point"].values()) == [["scale up"]]
+    given = Sample.from_accumulator(
+        output, point={"mu": 0.0}, reweight_points=[{"mu": 2.0}, {"mu": 3.0}]
+    )
+    assert list(given.reweight_points.values()) == [{"mu": 2.0}, {"mu": 3.0}]
+    with pytest.raises(ParameterError, match="reweight_points names 'down'"):
+        Sample.from_accumulator(output, point={"mu": 0.0}, reweight_points={"down": {"mu": 1.0}})
 
 
 def rows(n, **change):
