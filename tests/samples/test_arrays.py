@@ -33,6 +33,8 @@ def structured():
 class LikePolars:
     """A frame that only offers the Arrow interface."""
 
+    columns = tuple(COLUMNS)
+
     def __arrow_c_stream__(self, requested_schema=None):
         return pa.table(COLUMNS).__arrow_c_stream__(requested_schema)
 
@@ -286,6 +288,8 @@ def test_bad_options_are_named(options, message):
     [
         ("z", "there is no column 'z' for the parameter 'z'"),
         ([], "points names no parameter"),
+        (None, "points names no parameter"),
+        (0.5, "points has 0.5 in the place of a name"),
         ({"mu": [1.0, 2.0, 3.0]}, "column 'y' is the same as the parameter 'mu'"),
         ({"mu": [0.0, np.nan, 0.0]}, "the parameter 'mu' is nan in row 1"),
         ({"mu": [0.3, 0.1 + 0.2, 0.0]}, "differ by rounding only"),
@@ -304,6 +308,11 @@ def test_sets_that_cannot_be():
         SampleSet.from_arrays(GOOD, points="y", weights="y")
     with pytest.raises(SampleError, match="there are no rows"):
         SampleSet.from_arrays({"x": [], "mu": []}, points="mu")
+    with pytest.raises(SampleError, match="cross_section is an array; give a number"):
+        SampleSet.from_arrays(GOOD, points="y", cross_section=[1.0, 2.0, 3.0])
+    frame = pd.DataFrame(GOOD).set_index("y")
+    with pytest.raises(SampleError, match="'y' is the index: make a column of it"):
+        SampleSet.from_arrays(frame, points="y")
     with pytest.raises(SampleError, match="the 1000 rows are at 1000 points of mu"):
         SampleSet.from_arrays({"x": np.ones(1000), "mu": np.arange(1000.0)}, points="mu")
 
@@ -318,6 +327,10 @@ def test_sets_that_cannot_be():
         ([[1.0], [1.0, 2.0]], ["x"], "no array of shape"),
         (pd.DataFrame(np.ones((3, 2)), columns=["x", "x"]), None, "the name 'x' comes twice"),
         (pd.DataFrame(np.ones((3, 2))), None, "a column named 0"),
+        (pd.Series([1.0, 2.0], name="x"), None, r"an array of shape \(2,\)"),
+        (None, None, r"an array of shape \(\)"),
+        (np.ones((3, 2)), [1, 2], "features has 1 in the place of a name"),
+        (np.ones((3, 2)), 5, "features has 5 in the place of a name"),
     ],
 )
 def test_bad_data(data, names, message):

@@ -111,8 +111,7 @@ class _Columns:
     """Columns by name, what each is used for, and the number of rows that all must have."""
 
     def __init__(self, data: Data, features: str | Sequence[str] | None) -> None:
-        names = [features] if isinstance(features, str) else features
-        self._by_name = _by_name(data, names, "the data")
+        self._by_name = _by_name(data, _names(features, "features"), "the data")
         self._used: dict[str, str] = {}
         self._given: dict[str, NDArray[Any]] = {}
         self._length: tuple[int, str] | None = None
@@ -146,9 +145,11 @@ class _Columns:
 
     def by_value(self, points: Any) -> list[_Group]:
         """Rows of each distinct point, in ascending order."""
-        if isinstance(points, str):
-            points = [points]
-        given = points if isinstance(points, Mapping) else {name: name for name in points}
+        given = (
+            points
+            if isinstance(points, Mapping)
+            else {name: name for name in _names(points, "points") or ()}
+        )
         if not given:
             msg = "points names no parameter; give a column, as in points='mu'"
             raise SampleError(msg)
@@ -218,6 +219,9 @@ class _Columns:
                 raise SampleError(msg)
             return [float(given[key]) for key in keys]
         if not isinstance(given, str):
+            if np.ndim(given):
+                msg = f"{role} is an array; give a number, a column's name, or numbers by point"
+                raise SampleError(msg)
             return [float(given)] * len(groups)
         column = self._floats(given, role)
         for group in groups:
@@ -233,8 +237,6 @@ class _Columns:
         return [float(column[group.rows[0]]) for group in groups]
 
     def _feature_names(self, features: str | Sequence[str] | None) -> tuple[str, ...]:
-        if isinstance(features, str):
-            features = [features]
         if features is None:
             names = tuple(name for name in self._by_name if name not in self._used)
             alike = [n for n in names if n in _WEIGHTS or n.startswith(("weight:", "LHEWeight"))]
@@ -245,7 +247,7 @@ class _Columns:
                 )
                 raise SampleError(msg)
         else:
-            names = tuple(features)
+            names = tuple(_names(features, "features") or ())
             _require_unique(names, "features")
             for name in names:
                 self._require(name, "features")
@@ -350,8 +352,10 @@ class _Columns:
 
     def _require(self, name: str, role: str) -> None:
         if name not in self._by_name:
-            there = shortened([str(n) for n in self._by_name], most=20) or "no named columns"
+            there = shortened(list(self._by_name), most=20) or "none"
             msg = f"there is no column {name!r} for {role}; there are {there}"
+            if self._index is not None and name in getattr(self._index[0], "names", ()):
+                msg += f"; {name!r} is the index: make a column of it with .reset_index()"
             raise SampleError(msg)
 
     def _require_rows(self, array: NDArray[Any], values: Any, what: str) -> None:
@@ -390,6 +394,21 @@ class _Columns:
             raise SampleError(msg)
 
 
+def _names(given: Any, role: str) -> Sequence[str] | None:
+    """Names of columns, one or several."""
+    if given is None or isinstance(given, str):
+        return None if given is None else [given]
+    try:
+        names = list(given)
+    except TypeError:
+        names = [given]
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        msg = f"{role} has {wrong[0]!r} in the place of a name; give names of columns"
+        raise SampleError(msg)
+    return names
+
+
 def _is_pandas(data: Any) -> bool:
     """Whether these are a data frame or series with an index, of pandas or alike."""
     return hasattr(data, "iloc") and hasattr(data, "index")
@@ -408,7 +427,7 @@ def _by_name(data: Data, names: Sequence[str] | None, what: str) -> dict[str, An
         pairs = [(name, data[name]) for name in ak.fields(data)]
     elif _is_pandas(data) and hasattr(data, "columns"):
         pairs = [(name, data.iloc[:, i]) for i, name in enumerate(data.columns)]
-    elif hasattr(data, "__arrow_c_stream__") and not isinstance(data, ak.Array):
+    elif hasattr(data, "__arrow_c_stream__") and hasattr(data, "columns"):
         import pyarrow as pa
 
         table = pa.table(data)
