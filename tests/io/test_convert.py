@@ -6,9 +6,10 @@ import gzip
 import io
 import sys
 
+import numpy as np
 import pytest
 
-from milinfer.exceptions import ConfigurationError, LHEError, SampleError
+from milinfer.exceptions import ConfigurationError, LHEError, MilinferWarning, SampleError
 from milinfer.io import convert as module
 from milinfer.io import events, lhe
 from milinfer.io.convert import convert, convert_many
@@ -63,6 +64,28 @@ def test_there_and_back(source, tmp_path, name, ntuple):
     lhe.write(tmp_path / "direct.lhe", *first)
     assert (tmp_path / "back.lhe").read_bytes() == (tmp_path / "direct.lhe").read_bytes()
     assert events.read(tmp_path / name).info == first.info
+
+
+@pytest.mark.filterwarnings("ignore:.*these numbers are NaN")
+@pytest.mark.parametrize(
+    ("name", "ntuple"),
+    [("a.root", "ttree"), ("a.root", "rntuple"), ("a.parquet", "ttree"), ("a.lhe.gz", "ttree")],
+)
+def test_couplings_that_are_nan_go_there_and_back(source, tmp_path, name, ntuple):
+    """Regression: MadGraph 3.5.5 writes AQCDUP = nan at low scales; nothing could be converted."""
+    source.write_text(
+        source.read_text()
+        .replace("0.1 91.18 0.0078 0.118", "0.1 91.18 0.0078            nan")
+        .replace("0.2 91.18 0.0078 0.118", "0.2 NaN -nan 0.118")
+    )
+    with pytest.warns(MilinferWarning, match="of 25 events .*scale in 1, .*QED in 1, .*QCD in 1"):
+        convert(source, tmp_path / name, ntuple=ntuple, chunk_size=10)
+    convert(tmp_path / name, tmp_path / "back.lhe", chunk_size=7)
+    first, last = lhe.read(source).events, lhe.read(tmp_path / "back.lhe").events
+    assert np.signbit(first.LHE_alphaQED[2])
+    for column in ("LHE_scale", "LHE_alphaQED", "LHE_alphaQCD", "genWeight"):
+        assert first[column].to_numpy().tobytes() == last[column].to_numpy().tobytes()
+        assert np.isnan(first[column]).to_numpy().sum() == (column != "genWeight")
 
 
 @pytest.mark.parametrize("name", ["a.root", "a.parquet", "a.lhe"])

@@ -47,6 +47,16 @@ def test_events(tmp_path, name):
     assert "not given" not in facts.values()
 
 
+@pytest.mark.parametrize("name", ["a.lhe", "a.root", "a.parquet"])
+def test_couplings_that_are_nan_are_counted(tmp_path, name):
+    record, info = vbf_hww.generate(30, {"c_HW": 0.5}, seed=1).to_events()
+    coupling = np.where(np.arange(30) < 4, np.nan, 0.118)
+    record = ak.with_field(record, coupling, "LHE_alphaQCD")
+    event_files.write(tmp_path / name, record, info)
+    facts = inspect_file(tmp_path / name)
+    assert {k: v for k, v in facts.items() if "NaN" in k} == {"events where LHE_alphaQCD is NaN": 4}
+
+
 def test_what_a_file_does_not_say_is_not_given(tmp_path):
     """Regression: beams and cross-section of NanoAOD were 2212 at 6500 GeV, and 0 ± 0 pb."""
     record, _ = vbf_hww.generate(30, {"c_HW": 0.5}, seed=1).to_events()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milinfer.exceptions import ModelError, SampleError
+from milinfer.exceptions import MilinferWarning, ModelError, SampleError
 from milinfer.typing import PathLikeStr
 from milinfer.utils.display import shortened
 from milinfer.utils.files import parse_json
@@ -303,10 +305,17 @@ def _events_or_features(path: Path) -> Facts:
 
 
 def _events(path: Path) -> Facts:
-    from milinfer.io import events as event_files
+    import numpy as np
 
-    with event_files.open_reader(path) as reader:
-        n = sum(len(chunk) for chunk in reader.chunks(50_000))
+    from milinfer.io import events as event_files
+    from milinfer.io.event_record.record import EVENT_FIELDS, nan_counts
+
+    n, not_numbers = 0, Counter[str]()
+    with event_files.open_reader(path) as reader, warnings.catch_warnings():
+        warnings.simplefilter("ignore", MilinferWarning)  # the facts say it
+        for chunk in reader.chunks(50_000):
+            n += len(chunk)
+            not_numbers.update(nan_counts({k: np.asarray(chunk[k]) for k in EVENT_FIELDS}))
         info = reader.info
     sigma = f"{info.cross_section:.5g} ± {info.cross_section_error:.2g}"
     beams = [
@@ -320,6 +329,7 @@ def _events(path: Path) -> Facts:
         "cross_section_pb": sigma if info.processes else "not given",
         "beams": ", ".join(beams) if any(info.beams) else "not given",
         "weights": _weights(info),
+        **{f"events where {name} is NaN": count for name, count in not_numbers.items()},
         **_moved(info),
     }
 

@@ -46,8 +46,9 @@ class LHEWriter(EventWriter):
     Raises
     ------
     LHEError
-        If the events cannot be written as LHE: a missing column, a number that is not finite,
-        weights that differ from those of the first chunk, or no events at all.
+        If the events cannot be written as LHE: a missing column, a number that is not finite
+        (scale and couplings may be NaN), weights that differ from those of the first chunk, or no
+        events at all.
 
     Examples
     --------
@@ -189,7 +190,9 @@ def _event_text(
     import pyarrow.compute as pc
 
     def text(values: Any) -> Any:
-        return pc.cast(pa.array(values), pa.large_string())
+        texts = pc.cast(pa.array(values), pa.large_string())
+        negative = np.isnan(values) & np.signbit(values)  # Arrow would write nan
+        return pc.if_else(negative, "-nan", texts) if negative.any() else texts
 
     def plain(value: str) -> Any:
         return pa.scalar(value, pa.large_string())
