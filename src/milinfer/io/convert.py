@@ -1,4 +1,4 @@
-"""Convert event files from one format to another without loss, in bounded memory."""
+"""Convert event files from one format to another, in bounded memory: every number to the bit."""
 
 from __future__ import annotations
 
@@ -22,13 +22,28 @@ __all__ = ["ConversionSummary", "convert", "convert_many"]
 
 
 class ConversionSummary(NamedTuple):
-    """Files, numbers of events and duration of a conversion."""
+    """Files, numbers of events and duration of a conversion, and what is not in the new file.
+
+    Parameters
+    ----------
+    source, target
+        The two files.
+    n_events_in, n_events_out
+        Events of each.
+    seconds
+        Duration.
+    left_out
+        What the source has and the target has not.  LHE files: elements (``<mgrwt>``), attributes,
+        comments and lines of comments (``lines #pdf``), as seen up to the first events; other
+        files: branches.
+    """
 
     source: str
     target: str
     n_events_in: int
     n_events_out: int
     seconds: float
+    left_out: tuple[str, ...] = ()
 
 
 def convert(
@@ -42,8 +57,14 @@ def convert(
 ) -> ConversionSummary:
     """Convert an event file; suffixes determine the formats.
 
-    All numbers are preserved to the bit, as are header, init and weight ids.  The events of the
-    new file are counted before it replaces an older one.
+    Kept are all numbers of the event record, to the bit: event line, particles and weights, and
+    of an LHE file the text of its header, the numbers of ``<init>``, and ids, descriptions and
+    groups of weights.  What else an LHE file may have is left out, and the result names it:
+    comments outside the header, ``<generator>``, elements of events such as ``<mgrwt>``,
+    ``<scales>`` or ``<clustering>``, lines such as ``#aMCatNLO`` or ``#pdf``, attributes.  Of
+    NanoAOD only generated particles and ``genWeight`` are converted.
+
+    The events of the new file are counted before it replaces an older one.
 
     Parameters
     ----------
@@ -119,6 +140,7 @@ def convert(
                 if str(src) not in text:
                     text = f"{src} cannot be converted: {text}"
                 raise type(error)(text) from error
+        left_out = reader.left_out
         n_out = events.count(temporary)
         expected = reader.n_events
         if not n_in == n_out == expected:
@@ -133,6 +155,7 @@ def convert(
         n_events_in=n_in,
         n_events_out=n_out,
         seconds=perf_counter() - start,
+        left_out=left_out,
     )
 
 

@@ -10,7 +10,13 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from milinfer.exceptions import SampleError
-from milinfer.io.event_record.branches import PART, FileMetadata, needed_branches, to_branches
+from milinfer.io.event_record.branches import (
+    PART,
+    FileMetadata,
+    needed_branches,
+    other_branches,
+    to_branches,
+)
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
@@ -104,8 +110,11 @@ class ColumnReader:
         Events in the file.
     info
         Header and init; without processes where milinfer has not written the file.
+    left_out
+        Branches that are not read; those of files of other programs, such as NanoAOD.
     """
 
+    left_out: tuple[str, ...]
     info: LHEInfo
     n_events: int
 
@@ -126,7 +135,9 @@ class ColumnReader:
             content = FileMetadata.from_json(metadata, self.name)
         self.info = content.info
         self._weights = content.weights
-        self._branches = needed_branches(branches, self._weights, self.name)
+        names = tuple(branches)
+        self._branches = needed_branches(names, self._weights, self.name)
+        self.left_out = other_branches(names, self._branches)
         self.n_events = n_events
 
     def __enter__(self) -> Self:

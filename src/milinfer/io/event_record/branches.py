@@ -339,3 +339,23 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
         *weights,
     ]
     return [name for name in branches if name in names]
+
+
+def other_branches(available: Iterable[str], needed: Iterable[str]) -> tuple[str, ...]:
+    """Name the branches that an event record does not hold and that do not follow from it.
+
+    Numbers of runs and events follow from it in files of milinfer alone, which counts events.
+
+    Examples
+    --------
+    >>> other_branches(["run", "LHEPart_pt", "LHEPart_exact_px"], ["LHEPart_exact_px"])
+    ()
+    >>> other_branches(["run", "nLHEPart", "LHEPart_pt", "Jet_pt"], ["LHEPart_pt"])
+    ('run', 'Jet_pt')
+    """
+    names = set(needed)
+    follow = {f"n{PART.rstrip('_')}"}
+    if PART + "exact_px" in names:
+        follow |= {"run", "luminosityBlock", "event"}
+        follow |= {PART + name for name in ("pt", "eta", "phi", "incomingpz")}
+    return tuple(name for name in available if name not in names | follow)

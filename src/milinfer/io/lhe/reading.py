@@ -109,6 +109,11 @@ class LHEReader:
         """Header and init."""
         return self._parser.info
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of what is neither in the events nor in ``info``; complete after event 0."""
+        return self._file.left_out
+
     def close(self) -> None:
         """Close the file."""
         if self._source is not None:

@@ -1,4 +1,4 @@
-"""Write LHE files without loss: every number reads back to the same bits."""
+"""Write event records to LHE files: every number reads back to the same bits."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class LHEWriter(EventWriter):
 
 
 def write(path: PathLikeStr, events: AwkwardArray, info: LHEInfo) -> None:
-    """Write events to an LHE file, without loss.
+    """Write events to an LHE file; every number reads back to the same bits.
 
     Parameters
     ----------
