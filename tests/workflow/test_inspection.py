@@ -84,6 +84,17 @@ def test_pictures_are_not_inspected(tmp_path, name):
         inspect_file(tmp_path / name)
 
 
+def test_xml_of_histfactory_is_sent_to_pyhf(tmp_path):
+    # the first lines of the example of ROOT's hist2workspace
+    (tmp_path / "example.xml").write_text(
+        '<!DOCTYPE Combination  SYSTEM "HistFactorySchema.dtd">\n'
+        '<Combination OutputFilePrefix="./results/example">\n'
+        "  <Input>./config/example_channel.xml</Input>\n</Combination>\n"
+    )
+    with pytest.raises(SampleError, match="pyhf xml2json"):
+        inspect_file(tmp_path / "example.xml")
+
+
 def test_facts_are_printed_in_words():
     from milinfer.cli.data import _text
 

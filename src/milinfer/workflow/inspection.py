@@ -80,6 +80,12 @@ def inspect_file(
             "--json of the command wrote"
         )
         raise SampleError(msg)
+    if place.suffix.lower() == ".xml":
+        msg = (
+            f"{path} is XML, which milinfer does not read; if it is a model of HistFactory, "
+            "make a workspace of it: pyhf xml2json FILE --output-file workspace.json"
+        )
+        raise SampleError(msg)
     readers: dict[str, Callable[[Path], Facts]] = {
         ".json": _json,
         ".toml": _analysis,
