@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.features.feature_set import check_event_counts
+from milinfer.io.event_range import EventRange, EventSelection, events_in_range
 from milinfer.io.flat_files import (
     FORMAT,
     KEY,
@@ -29,7 +30,13 @@ from milinfer.io.flat_files import (
     RowGroupTable,
 )
 from milinfer.io.parquet import arrow_file
-from milinfer.typing import Float32Array, FloatArray, PathLikeStr, Point
+from milinfer.samples.cross_sections import (
+    cross_section_of_events,
+    cross_section_source,
+    needs_mixing,
+    process_factors,
+)
+from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point
 from milinfer.utils.files import atomic_path
 from milinfer.utils.parallel import in_order
 from milinfer.utils.points import format_point, parse_point
@@ -206,6 +213,9 @@ def read_sample(
     workers: int = 1,
     limits: Limits | None = None,
     missing_point: Point | None = None,
+    events: EventSelection | None = None,
+    invisible: Iterable[int] = (),
+    visible: Iterable[int] = (),
 ) -> SampleFields:
     """Read the fields of a sample: features from a file, or computed from the events of a file.
 
@@ -241,6 +251,13 @@ def read_sample(
         Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
     missing_point
         Parameter point if neither `point` nor the file gives one; default: an error.
+    events
+        The first N events (``events=1000``), or those from START up to STOP
+        (``events=(1000, 2000)``); what comes after is not read.  They are a random part of the
+        file, whose cross-section is theirs.
+    invisible, visible
+        Absolute PDG ids of final-state particles that escape a detector, and that do not, where
+        :mod:`milinfer.features.visibility` does not know it or says otherwise.
 
     Raises
     ------
@@ -256,9 +273,10 @@ def read_sample(
     See :func:`write_sample`.
     """
     from milinfer.features.feature_set import FeatureSet, feature_set
-    from milinfer.io import events
+    from milinfer.io.events import kind_of
 
-    kind = events.kind_of(path)
+    selected = None if events is None else EventRange.of(events)
+    kind = kind_of(path)
     table: FlatTable | None = None
     if kind == "parquet":
         table = ParquetTable(path)
@@ -272,7 +290,7 @@ def read_sample(
         )
         fields = sample_from_events(
             path,
-            chosen,
+            chosen.with_visibility(invisible, visible),
             point=point,
             process=process,
             on_missing=on_missing,
@@ -282,6 +300,7 @@ def read_sample(
             workers=workers,
             limits=limits,
             missing_point=missing_point,
+            events=selected,
         )
     else:
         if isinstance(features, str | FeatureSet):
@@ -294,6 +313,7 @@ def read_sample(
             weight=weight,
             keep_reweights=keep_reweights,
             missing_point=missing_point,
+            events=selected,
         )
     if cross_section is not None:
         fields = fields._replace(cross_section=cross_section)
@@ -368,6 +388,7 @@ def _read_table(
     weight: str | None = WEIGHT,
     keep_reweights: bool = True,
     missing_point: Point | None = None,
+    events: EventRange | None = None,
 ) -> SampleFields:
     metadata = table.metadata or {}
     names = features if features is not None else metadata.get("features")
@@ -392,13 +413,18 @@ def _read_table(
         raise SampleError(msg)
     file_point = metadata.get("point", missing_point)
     point = resolve_point(point, file_point, str(table.path))
-    arrays = table.read(dict.fromkeys(columns))
+    arrays = table.read(dict.fromkeys(columns), events)
     empty = np.empty((0, 0), dtype=np.float32)
     n = len(next(iter(arrays.values()), empty))
     data = np.empty((n, len(names)), dtype=np.float32)
     with np.errstate(over="ignore"):  # infinite values are refused later
         for i, name in enumerate(names):
             data[:, i] = arrays[name]
+
+    provenance = metadata.get("provenance", {"files": [Path(table.path).name]})
+    if events is not None:
+        provenance = {**provenance, "n_events": n, "events": list(events)}
+        provenance.pop("rejected", None)
 
     def number(key: str) -> float:
         value = metadata.get(key)
@@ -414,7 +440,7 @@ def _read_table(
         cross_section_error=number("cross_section_error"),
         reweights={name: arrays[column] for name, column in reweights.items()},
         reweight_points=metadata.get("reweight_points", {}) if keep_reweights else {},
-        provenance=metadata.get("provenance", {"files": [Path(table.path).name]}),
+        provenance=provenance,
     )
 
 
@@ -546,6 +572,8 @@ class _Part(NamedTuple):
     reweights: dict[str, FloatArray]
     sums: FloatArray  # of weights and squared weights, of all events and of the rows
     rejected: Mapping[str, int]
+    # Of all events, only where the weights of each process have a normalisation of their own:
+    unmixed: tuple[IntArray, FloatArray, BoolArray] | None  # process, weight, whether it has a row
 
 
 def sample_from_events(
@@ -561,6 +589,7 @@ def sample_from_events(
     workers: int = 1,
     limits: Limits | None = None,
     missing_point: Point | None = None,
+    events: EventRange | None = None,
 ) -> SampleFields:
     """Read an event file in chunks and compute features.
 
@@ -576,25 +605,30 @@ def sample_from_events(
     ParameterError
         If the point is unknown or differs from that of the file.
     """
-    from milinfer.io import events
+    from milinfer.io.events import open_reader
 
-    def compute(chunk: tuple[int, EventColumns]) -> _Part:
-        return _compute_part(chunk, features, on_missing, keep_reweights, str(path))
+    if events is not None:
+        chunk_size = min(chunk_size, events.stop)
+    with open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
+        mixing = needs_mixing(reader.info)
 
-    with events.open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
-        chunks = _with_first_event(reader.columns(chunk_size))
+        def compute(chunk: tuple[int, EventColumns]) -> _Part:
+            return _compute_part(chunk, features, on_missing, keep_reweights, str(path), mixing)
+
+        chunks = events_in_range(reader.columns(chunk_size), events, path)
         parts = list(in_order(compute, chunks, workers))
         info = reader.info
     names = _reweight_names(parts, path)
     point = resolve_point(point, point_of_info(info, missing_point), str(path))
+    parts, whole = _cross_section(parts, info, str(path))
     sums = np.sum([part.sums for part in parts], axis=0)
     cross_section, error = selected_cross_section(
-        *((info.cross_section, info.cross_section_error) if info.processes else (math.nan,) * 2),
-        (sums[0, 0], sums[0, 1]),
-        (sums[1, 0], sums[1, 1]),
+        *whole, (sums[0, 0], sums[0, 1]), (sums[1, 0], sums[1, 1])
     )
     array = np.concatenate([part.array for part in parts])
     provenance = _provenance(path, features, parts, info)
+    if events is not None:
+        provenance["events"] = list(events)
     check_event_counts(
         provenance["n_events"], len(array), provenance.get("rejected", {}), str(path)
     )
@@ -615,12 +649,32 @@ def sample_from_events(
     )
 
 
-def _with_first_event(chunks: Iterable[EventColumns]) -> Iterator[tuple[int, EventColumns]]:
-    """Each chunk with the number of its first event in the file, counted from 0."""
-    first = 0
-    for columns in chunks:
-        yield first, columns
-        first += len(columns.counts)
+def _cross_section(
+    parts: Sequence[_Part], info: LHEInfo, source: str
+) -> tuple[Sequence[_Part], tuple[float, float]]:
+    """Cross-section of all events with its error, and parts whose weights are those of a mixture.
+
+    The weights change where those of each process have a normalisation of their own.
+    """
+    if all(part.unmixed is None for part in parts):
+        sums = np.sum([part.sums[0] for part in parts], axis=0)
+        n = sum(part.n_events for part in parts)
+        return parts, cross_section_of_events(info, n, float(sums[0]), float(sums[1]))
+    unmixed = [part.unmixed for part in parts if part.unmixed is not None]
+    ids, weights = (np.concatenate([columns[k] for columns in unmixed]) for k in (0, 1))
+    mixture = process_factors(info, ids, weights, source)
+    mixed = []
+    for part, (ids, weights, kept) in zip(parts, unmixed, strict=True):
+        factors = np.array([mixture.factors[i] for i in ids.tolist()])
+        rows = factors[kept]
+        mixed.append(
+            part._replace(
+                weights=part.weights * rows,
+                reweights={name: column * rows for name, column in part.reweights.items()},
+                sums=_sums(weights * factors, part.weights * rows),
+            )
+        )
+    return mixed, (mixture.cross_section, mixture.error)
 
 
 def _compute_part(
@@ -629,6 +683,7 @@ def _compute_part(
     on_missing: OnMissing,
     keep_reweights: bool,
     source: str,
+    mixing: bool,
 ) -> _Part:
     first, columns = chunk
     table = features.from_columns(columns, on_missing=on_missing, source=source, first_event=first)
@@ -638,17 +693,23 @@ def _compute_part(
         name: table.weights(_finite_weights(f"the weight {name!r}", column, source, first))
         for name, column in (columns.weights.items() if keep_reweights else ())
     }
-    # not w @ w: BLAS would start threads of its own
-    sums = np.array([[w.sum(), (w * w).sum()] for w in (weights, row_weights)])
+    ids = np.asarray(columns.event["LHE_processId"], dtype=np.int64) if mixing else None
     return _Part(
         first=first,
         n_events=len(columns.counts),
         array=table.array,
         weights=row_weights,
         reweights=reweights,
-        sums=sums,
+        sums=_sums(weights, row_weights),
         rejected=table.rejected,
+        unmixed=None if ids is None else (ids, weights, table.kept),
     )
+
+
+def _sums(*columns: FloatArray) -> FloatArray:
+    """Sum of each column of weights, and of their squares."""
+    # not w @ w: BLAS would start threads of its own
+    return np.array([[w.sum(), (w * w).sum()] for w in columns])
 
 
 def _finite_weights(name: str, column: ArrayLike, source: str, first: int) -> FloatArray:
@@ -696,6 +757,8 @@ def _provenance(
     if info.processes:  # otherwise the beams are unknown
         beams = zip(info.beams, info.energies, strict=True)
         provenance["beams"] = [[int(beam), float(energy)] for beam, energy in beams]
+    if cross_section_source(info) == "weights":
+        provenance["cross_section"] = f"mean of the weights (IDWTUP {info.weighting_strategy})"
     if rejected:
         provenance["rejected"] = rejected
     return provenance
