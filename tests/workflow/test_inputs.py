@@ -81,7 +81,7 @@ def test_truths_beyond_the_training_are_refused_before_it(tmp_path):
 
 
 def test_a_file_has_one_role(tmp_path):
-    one, same, other = ((tmp_path / n, h) for n, h in (("a", "1"), ("b", "1"), ("c", "2")))
+    one, same, other = ((tmp_path / n, h, None) for n, h in (("a", "1"), ("b", "1"), ("c", "2")))
     require_other_files(config(tmp_path), {"train": [one, same], "tune": [other]})
     with pytest.raises(ConfigurationError, match=r"samples\.train and samples\.tune have the same"):
         require_other_files(config(tmp_path), {"train": [one], "tune": [same], "evaluate": [other]})

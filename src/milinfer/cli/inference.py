@@ -13,6 +13,8 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    combine_option,
+    events_option,
     figure_option,
     json_option,
     model_option,
@@ -31,6 +33,8 @@ from milinfer.utils.files import atomic_path, parse_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from milinfer.io.event_range import EventRange
+    from milinfer.samples.cross_sections import Combine
     from milinfer.samples.sample import Sample, SampleSet
     from milinfer.samples.streaming import StreamedSamples
 
@@ -74,6 +78,8 @@ __all__ = ["compare", "fit", "report", "train"]
 )
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@events_option
+@combine_option
 @click.option(
     "--events-in-memory",
     type=click.IntRange(1),
@@ -95,6 +101,8 @@ def train(
     batch_events: int | None,
     reference: float,
     feature_set: str,
+    events: EventRange | None,
+    combine: Combine | None,
     events_in_memory: int | None,
     seed: int,
     scheduler: str | None,
@@ -111,7 +119,13 @@ def train(
 
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:
-        samples = read_samples(files, features=feature_set)
+        samples = read_samples(files, features=feature_set, events=events, combine=combine)
+    elif events is not None or combine is not None:
+        msg = (
+            "--events-in-memory reads whole files, one for each point; leave --events and "
+            "--combine out, or --events-in-memory"
+        )
+        raise click.UsageError(msg)
     else:
         samples = streamed_samples(files, events_in_memory)
     click.echo(f"{samples!r}")
@@ -183,6 +197,8 @@ def train(
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@events_option
+@combine_option
 @figure_option("Figure of the scan")
 @json_option
 def fit(
@@ -193,6 +209,8 @@ def fit(
     rate_files: tuple[str, ...],
     luminosity: float | None,
     feature_set: str,
+    events: EventRange | None,
+    combine: Combine | None,
     out: Path | None,
     json_path: Path | None,
 ) -> None:
@@ -210,14 +228,14 @@ def fit(
     from milinfer.utils.confidence_levels import CL68, CL95
 
     model = BagLikelihood.load(model_path)
-    sample = _read_data(data, feature_set)
+    sample = _read_data(data, feature_set, events)
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
         raise ConfigurationError(msg)
     rate = None
     if rate_files and luminosity is not None:
         rate = Rate.from_samples(
-            read_samples(rate_files, features=feature_set), luminosity=luminosity
+            read_samples(rate_files, features=feature_set, combine=combine), luminosity=luminosity
         )
     cost = model.cost(sample, rate=rate)
     calibration = None if calibration_path is None else Calibration.load(calibration_path)
@@ -313,6 +331,7 @@ def fit(
 @click.option("--degree", type=click.IntRange(1), default=4, show_default=True, help="Morphing.")
 @n_toys_option
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@combine_option
 @output_option("Directory for figures and report.html.")
 @seed_option
 @json_option
@@ -331,6 +350,7 @@ def compare(
     degree: int,
     n_toys: int,
     feature_set: str,
+    combine: Combine | None,
     out: Path,
     seed: int,
     json_path: Path | None,
@@ -353,8 +373,9 @@ def compare(
     def note(role: str) -> Callable[[Path, Sample], None]:
         return lambda path, sample: inputs.append(input_file(role, path, sample))
 
+    options: dict[str, Any] = {"features": feature_set, "combine": combine}
     evaluation = read_samples(
-        evaluation_files, features=feature_set, parameter=parameter, on_file=note("evaluation")
+        evaluation_files, parameter=parameter, on_file=note("evaluation"), **options
     )
     fitted = _read_data(data, feature_set)
     note("data")(split_spec(data)[1], fitted)
@@ -363,10 +384,8 @@ def compare(
         Analysis(
             models=models,
             data=fitted,
-            templates=read_samples(template_files, features=feature_set, on_file=note("templates")),
-            calibration=read_samples(
-                calibration_files, features=feature_set, on_file=note("calibration")
-            ),
+            templates=read_samples(template_files, on_file=note("templates"), **options),
+            calibration=read_samples(calibration_files, on_file=note("calibration"), **options),
             evaluation=evaluation,
             truth=truth,
             weight_degree=weight_degree,
@@ -424,9 +443,9 @@ def report(directory: Path, json_path: Path | None) -> None:
     write_json(json_path, summary)
 
 
-def _read_data(spec: str, feature_set: str) -> Any:
+def _read_data(spec: str, feature_set: str, events: EventRange | None = None) -> Any:
     """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)
-    return read_data(path, point=point, features=feature_set).as_data()
+    return read_data(path, point=point, features=feature_set, events=events).as_data()

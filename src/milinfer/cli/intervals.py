@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import numpy as np
@@ -16,6 +16,7 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    combine_option,
     figure_option,
     json_option,
     model_option,
@@ -51,6 +52,7 @@ class ToyOptions:
     truths: str | None
     degree: int | None
     feature_set: str
+    combine: Literal["sum", "mean"] | None
     seed: int
     workers: int
     scheduler: str | None
@@ -64,7 +66,12 @@ class ToyOptions:
         from milinfer.utils.progress import progress
 
         model = BagLikelihood.load(self.model_path)
-        samples = read_samples(self.files, features=self.feature_set, parameter=model.parameter)
+        samples = read_samples(
+            self.files,
+            features=self.feature_set,
+            parameter=model.parameter,
+            combine=self.combine,
+        )
         values = sorted(samples.values(model.parameter).tolist())
         if self.truths:
             values = values_spec(self.truths)
@@ -102,6 +109,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         scheduler_option("whose workers throw the toys instead of --workers."),
         workers_option,
         seed_option,
+        combine_option,
         click.option(
             "--feature-set", default="vbf_2l2j", show_default=True, help="For files of events."
         ),

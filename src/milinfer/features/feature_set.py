@@ -392,9 +392,9 @@ class FeatureSet:
         return column
 
 
-def _absolute_ids(ids: Iterable[int], name: str) -> frozenset[int]:
+def _absolute_ids(ids: Iterable[Any], name: str) -> frozenset[int]:
     """PDG ids without their signs."""
-    numbers = [ids] if isinstance(ids, str) else list(ids)
+    numbers = list(ids)
     if not all(isinstance(i, int | np.integer) and not isinstance(i, bool) for i in numbers):
         msg = f"{name} is {ids!r}; give PDG ids, such as {{1000022, 52}}"
         raise FeatureError(msg)

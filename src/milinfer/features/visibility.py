@@ -78,9 +78,7 @@ def classify(pdg_id: int) -> int:
     return UNKNOWN
 
 
-def visibility(
-    ids: IntArray, invisible: Ids[int] = (), visible: Ids[int] = ()
-) -> NDArray[np.int8]:
+def visibility(ids: IntArray, invisible: Ids[int] = (), visible: Ids[int] = ()) -> NDArray[np.int8]:
     """Visibility of particles; each kind of particle is classified once.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.io.event_record.record import EventColumns
@@ -35,9 +35,8 @@ class EventRange(NamedTuple):
         >>> EventRange.of(1000), EventRange.of((1000, 2000))
         (EventRange(start=0, stop=1000), EventRange(start=1000, stop=2000))
         """
-        numbers = [0, events] if isinstance(events, int) else list(events)
-        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
-        if isinstance(events, bool) or len(numbers) != 2 or not whole:
+        numbers: list[Any] = [0, events] if isinstance(events, int) else list(events)
+        if len(numbers) != 2 or not all(_is_whole(n) for n in numbers):
             msg = f"events is {events!r}; give the number N of the first events, or (START, STOP)"
             raise ConfigurationError(msg)
         start, stop = numbers
@@ -69,7 +68,9 @@ class EventRange(NamedTuple):
             numbers = []
         return cls.of(numbers[0] if len(numbers) == 1 else numbers)
 
-    def __len__(self) -> int:
+    @property
+    def n_events(self) -> int:
+        """Number of events in the range."""
         return self.stop - self.start
 
     def __str__(self) -> str:
@@ -97,7 +98,7 @@ class EventRange(NamedTuple):
         --------
         >>> EventRange(0, 10).require_within(7, "a.lhe")
         Traceback (most recent call last):
-        milinfer.exceptions.SampleError: a.lhe has 7 events, and events= asks for those up to 10; ...
+        milinfer.exceptions.SampleError: a.lhe has 7 events, and events= asks for ...
         """
         if n_events < self.stop:
             msg = (
@@ -105,6 +106,10 @@ class EventRange(NamedTuple):
                 "for fewer"
             )
             raise SampleError(msg)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def events_in_range(

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
-from milinfer.io.event_record.info import point_from_json
 from milinfer.io.event_range import EventRange
+from milinfer.io.event_record.info import point_from_json
 from milinfer.io.parquet import arrow_file
 from milinfer.io.root import open_root
 from milinfer.typing import PathLikeStr
@@ -186,7 +186,7 @@ class ParquetTable(FlatTable):
         last = int(np.searchsorted(stops, events.stop, side="left"))
         table = file.read_row_groups(range(first, last + 1), columns=names)
         start = int(stops[first - 1]) if first else 0
-        return table.slice(events.start - start, len(events))
+        return table.slice(events.start - start, events.n_events)
 
 
 class RowGroupTable(ParquetTable):

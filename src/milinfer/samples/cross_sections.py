@@ -254,8 +254,11 @@ def join_cross_sections(
     )
     if combine == "sum":
         if not known.all():
-            msg = f"slices add up only where all cross-sections are known ({listed})"
-            raise SampleError(f"{msg}; give cross_section= in pb for the others")
+            msg = (
+                f"slices add up only where all cross-sections are known ({listed}); give "
+                "cross_section= in pb for the others"
+            )
+            raise SampleError(msg)
         return _join_slices(parts)
     if combine is None and known.any() and not known.all():
         msg = (
@@ -298,9 +301,10 @@ def differ(pairs: NDArray[np.float64]) -> BoolArray:
 def mean_cross_section(pairs: NDArray[np.float64]) -> tuple[float, float]:
     """Mean of the cross-sections of runs of one process, and its error.
 
-    It is weighted by 1/error², and its error grows by √(χ²/(n − 1)) where the values scatter by more
-    than their errors (as the Particle Data Group does); it is the plain mean if an error is zero or
-    unknown.  Runs with equal values and errors share one integration (one grid), whose error stays.
+    It is weighted by 1/error², and its error grows by √(χ²/(n − 1)) where the values scatter by
+    more than their errors (as the Particle Data Group does); it is the plain mean if an error is
+    zero or unknown.  Runs with equal values and errors share one integration (one grid), whose
+    error stays.
 
     Parameters
     ----------

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.features.feature_set import side_by_side

@@ -650,8 +650,8 @@ def sample_from_events(
 
 
 def _cross_section(
-    parts: Sequence[_Part], info: LHEInfo, source: str
-) -> tuple[Sequence[_Part], tuple[float, float]]:
+    parts: list[_Part], info: LHEInfo, source: str
+) -> tuple[list[_Part], tuple[float, float]]:
     """Cross-section of all events with its error, and parts whose weights are those of a mixture.
 
     The weights change where those of each process have a normalisation of their own.
