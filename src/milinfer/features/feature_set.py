@@ -315,9 +315,8 @@ class FeatureSet:
         if unknown.any():
             k = int(np.argmax(unknown))
             event = int(np.searchsorted(parts.offsets, k, side="right")) - 1
-            number = (first_event + np.arange(len(parts)))[event]
             msg = (
-                f"event {number} of {source or 'the events'} has a final-state particle with the "
+                f"event {_event_number(first_event, event)} of {source or 'the events'} has a final-state particle with the "
                 f"PDG id {parts.column('pdgId')[k]}, of which the PDG does not say whether a "
                 f"detector sees it; say invisible={{{ids[k]}}} if it escapes, which is missing "
                 f"momentum, or visible={{{ids[k]}}} if not"
@@ -355,7 +354,7 @@ class FeatureSet:
             count = int(np.count_nonzero(bad))
             if count and on_missing == "raise":
                 place = f" of {source}" if source else ""
-                number = (first_event + np.arange(len(bad)))[np.argmax(bad)]
+                number = _event_number(first_event, int(np.argmax(bad)))
                 msg = (
                     f"event {number}{place} has {reason}, as have "
                     f"{count} of {len(kept)} events; {self.name} needs them: select such events "
@@ -390,6 +389,11 @@ class FeatureSet:
             msg = f"column {name!r} of {self.name} has shape {column.shape} for {n} events"
             raise FeatureError(msg)
         return column
+
+
+def _event_number(first_event: int | IntArray, k: int) -> int:
+    """Number in the file of event `k`, from that of the first event or those of all."""
+    return int(first_event[k]) if isinstance(first_event, np.ndarray) else first_event + k
 
 
 def _absolute_ids(ids: Iterable[Any], name: str) -> frozenset[int]:
