@@ -61,34 +61,15 @@ def test_invisible_particles_are_missing_momentum(tmp_path, pdg_id):
 
 @pytest.mark.parametrize(
     "pdg_id",
-    # leptons, quarks, gauge and Higgs bosons, hadrons, nuclei, diquarks, superpartners with charge
-    # or colour, R-hadrons
     [
-        11,
-        13,
-        15,
-        17,
-        1,
-        5,
-        6,
-        21,
-        22,
-        23,
-        24,
-        25,
-        35,
-        36,
-        37,
-        32,
-        34,
-        111,
-        211,
-        130,
-        310,
-        2112,
-        2212,
-    ]
-    + [521, 3122, 443, 1000010020, 1103, 1000011, 1000015, 1000024, 1000021, 1000006, 1009213],
+        *(11, 13, 15, 17),  # leptons
+        *(1, 5, 6, 21),  # quarks and gluons
+        *(22, 23, 24, 25, 32, 34, 35, 36, 37),  # gauge and Higgs bosons
+        *(111, 211, 130, 310, 521, 443, 2112, 2212, 3122, 1000010020),  # hadrons and nuclei
+        1103,  # diquarks
+        *(1000011, 1000015, 1000024, 1000021, 1000006),  # superpartners with charge or colour
+        1009213,  # R-hadrons
+    ],
 )
 def test_visible_particles(tmp_path, pdg_id):
     assert classify(pdg_id) == classify(-pdg_id) == VISIBLE

@@ -251,8 +251,9 @@ def test_runs_that_agree_are_averaged():
     one = sample([0.0, 1.0], [1.0, 1.0], 1.0, 0.1, name="a")
     two = sample([2.0], [1.0], 1.2, 0.2, name="b")
     joined = one + two
-    assert joined.cross_section == pytest.approx((1.0 / 0.01 + 1.2 / 0.04) / 125)
-    assert joined.cross_section_error == pytest.approx(1 / math.sqrt(125))
+    # By the numbers of events, as the mean weight of all events with weights of σ is.
+    assert joined.cross_section == pytest.approx((2 * 1.0 + 1.2) / 3)
+    assert joined.cross_section_error == pytest.approx(math.hypot(2 * 0.1, 0.2) / 3)
     np.testing.assert_array_equal(joined.weights, np.ones(3))
     assert (two + one).cross_section == joined.cross_section
 

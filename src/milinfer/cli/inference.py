@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,14 @@ from milinfer.cli.options import (
     model_option,
     n_toys_option,
     output_option,
+    points_options,
     read_samples,
     scheduler_option,
     seed_option,
     split_spec,
     streamed_samples,
     values_spec,
+    weights_notice,
     write_json,
 )
 from milinfer.utils.files import atomic_path, parse_json
@@ -80,6 +83,7 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @events_option
 @combine_option
+@points_options
 @click.option(
     "--events-in-memory",
     type=click.IntRange(1),
@@ -103,6 +107,7 @@ def train(
     feature_set: str,
     events: EventRange | None,
     combine: Combine | None,
+    points: dict[str, Any],
     events_in_memory: int | None,
     seed: int,
     scheduler: str | None,
@@ -113,13 +118,20 @@ def train(
     \b
     milinfer train points/*.parquet --out model
     """
+    from milinfer.exceptions import ConfigurationError
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.utils.parallel import connected
     from milinfer.utils.progress import progress
 
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:
-        samples = read_samples(files, features=feature_set, events=events, combine=combine)
+        samples = read_samples(
+            files, features=feature_set, points=points, events=events, combine=combine
+        )
+        # The files of one production say the same: one notice is enough.
+        notices = [line for sample in samples for line in weights_notice(sample)]
+        for line in dict.fromkeys(notices):
+            click.echo(line)
     elif events is not None or combine is not None:
         msg = (
             "--events-in-memory reads whole files, one for each point; leave --events and "
@@ -127,6 +139,12 @@ def train(
         )
         raise click.UsageError(msg)
     else:
+        if points:
+            msg = (
+                "--events-in-memory reads files of features, which have points of weights already; "
+                "give --parameter, --reweight-point and --reweight-card to `milinfer features`"
+            )
+            raise ConfigurationError(msg)
         samples = streamed_samples(files, events_in_memory)
     click.echo(f"{samples!r}")
     model = BagLikelihood(
@@ -199,6 +217,7 @@ def train(
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @events_option
 @combine_option
+@points_options
 @figure_option("Figure of the scan")
 @json_option
 def fit(
@@ -211,6 +230,7 @@ def fit(
     feature_set: str,
     events: EventRange | None,
     combine: Combine | None,
+    points: dict[str, Any],
     out: Path | None,
     json_path: Path | None,
 ) -> None:
@@ -235,7 +255,8 @@ def fit(
     rate = None
     if rate_files and luminosity is not None:
         rate = Rate.from_samples(
-            read_samples(rate_files, features=feature_set, combine=combine), luminosity=luminosity
+            read_samples(rate_files, features=feature_set, points=points, combine=combine),
+            luminosity=luminosity,
         )
     cost = model.cost(sample, rate=rate)
     calibration = None if calibration_path is None else Calibration.load(calibration_path)
@@ -332,6 +353,7 @@ def fit(
 @n_toys_option
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @combine_option
+@points_options
 @output_option("Directory for figures and report.html.")
 @seed_option
 @json_option
@@ -351,6 +373,7 @@ def compare(
     n_toys: int,
     feature_set: str,
     combine: Combine | None,
+    points: dict[str, Any],
     out: Path,
     seed: int,
     json_path: Path | None,
@@ -373,10 +396,8 @@ def compare(
     def note(role: str) -> Callable[[Path, Sample], None]:
         return lambda path, sample: inputs.append(input_file(role, path, sample))
 
-    options: dict[str, Any] = {"features": feature_set, "combine": combine}
-    evaluation = read_samples(
-        evaluation_files, parameter=parameter, on_file=note("evaluation"), **options
-    )
+    read = partial(read_samples, features=feature_set, points=points, combine=combine)
+    evaluation = read(evaluation_files, parameter=parameter, on_file=note("evaluation"))
     fitted = _read_data(data, feature_set)
     note("data")(split_spec(data)[1], fitted)
     at = tuple(values_spec(truths)) if truths else ()
@@ -384,8 +405,8 @@ def compare(
         Analysis(
             models=models,
             data=fitted,
-            templates=read_samples(template_files, on_file=note("templates"), **options),
-            calibration=read_samples(calibration_files, on_file=note("calibration"), **options),
+            templates=read(template_files, on_file=note("templates")),
+            calibration=read(calibration_files, on_file=note("calibration")),
             evaluation=evaluation,
             truth=truth,
             weight_degree=weight_degree,

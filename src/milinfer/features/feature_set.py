@@ -316,10 +316,10 @@ class FeatureSet:
             k = int(np.argmax(unknown))
             event = int(np.searchsorted(parts.offsets, k, side="right")) - 1
             msg = (
-                f"event {_event_number(first_event, event)} of {source or 'the events'} has a final-state particle with the "
-                f"PDG id {parts.column('pdgId')[k]}, of which the PDG does not say whether a "
-                f"detector sees it; say invisible={{{ids[k]}}} if it escapes, which is missing "
-                f"momentum, or visible={{{ids[k]}}} if not"
+                f"event {_event_number(first_event, event)} of {source or 'the events'} has a "
+                f"final-state particle with the PDG id {parts.column('pdgId')[k]}, of which the "
+                f"PDG does not say whether a detector sees it; say invisible={{{ids[k]}}} if it "
+                f"escapes, which is missing momentum, or visible={{{ids[k]}}} if not"
             )
             raise FeatureError(msg)
         return parts.subset(final & (states == VISIBLE), "LHEPart")

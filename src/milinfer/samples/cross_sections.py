@@ -186,6 +186,8 @@ class Part(NamedTuple):
         Number of events, and sums of their weights.
     origin
         Parts of the same origin with the same cross-section are events of one run.
+    n_generated
+        Number of events before a selection, if known.
     """
 
     source: str
@@ -194,6 +196,7 @@ class Part(NamedTuple):
     n_events: int
     weights: WeightSums
     origin: object = None
+    n_generated: int | None = None
 
 
 class JoinedCrossSection(NamedTuple):
@@ -276,7 +279,9 @@ def join_cross_sections(
     if not known.any():
         factors = _run_factors(parts) if combine else (1.0,) * len(parts)
         return JoinedCrossSection(math.nan, math.nan, factors)
-    return JoinedCrossSection(*mean_cross_section(pairs[known]), _run_factors(parts))
+    numbers = [p.n_events if p.n_generated is None else p.n_generated for p in parts]
+    chosen = [n for n, k in zip(numbers, known.tolist(), strict=True) if k]
+    return JoinedCrossSection(*mean_cross_section(pairs[known], chosen), _run_factors(parts))
 
 
 def differ(pairs: NDArray[np.float64]) -> BoolArray:
@@ -298,39 +303,41 @@ def differ(pairs: NDArray[np.float64]) -> BoolArray:
     return far
 
 
-def mean_cross_section(pairs: NDArray[np.float64]) -> tuple[float, float]:
+def mean_cross_section(
+    pairs: NDArray[np.float64], n_events: Sequence[int] | None = None
+) -> tuple[float, float]:
     """Mean of the cross-sections of runs of one process, and its error.
 
-    It is weighted by 1/error², and its error grows by √(χ²/(n − 1)) where the values scatter by
-    more than their errors (as the Particle Data Group does); it is the plain mean if an error is
-    zero or unknown.  Runs with equal values and errors share one integration (one grid), whose
-    error stays.
+    It is weighted by the numbers of events, as the mean weight of all events is, where weights are
+    cross-sections.  Runs with equal values and errors share one integration (one grid), whose error
+    stays; where runs differ by more than their errors, the error is that of their scatter.
 
     Parameters
     ----------
     pairs
         Cross-section and error of each run, shape (n, 2).
+    n_events
+        Number of events of each run; default: equal.
 
     Examples
     --------
     >>> import numpy as np
-    >>> mean, error = mean_cross_section(np.array([[1.0, 0.1], [1.2, 0.2]]))
-    >>> round(mean, 12), round(error, 3)
-    (1.04, 0.089)
+    >>> mean_cross_section(np.array([[1.0, 0.3], [1.1, 0.4]]))
+    (1.05, 0.25)
     >>> mean_cross_section(np.array([[1.0, 0.1], [1.0, 0.1]]))
     (1.0, 0.1)
     """
     values, errors = pairs[:, 0].tolist(), pairs[:, 1].tolist()
     if (pairs == pairs[0]).all():
         return values[0], errors[0]
-    if all(e > 0 for e in errors):
-        scale = min(errors)
-        precisions = [(scale / e) ** 2 for e in errors]
-        total = math.fsum(precisions)
-        mean = math.fsum(v * p for v, p in zip(values, precisions, strict=True)) / total
-        squares = math.fsum(((v - mean) / e) ** 2 for v, e in zip(values, errors, strict=True))
-        return mean, scale / math.sqrt(total) * max(1.0, math.sqrt(squares / (len(values) - 1)))
-    return math.fsum(values) / len(values), math.hypot(*errors) / len(errors)
+    numbers = [1] * len(values) if n_events is None or not sum(n_events) else n_events
+    total = sum(numbers)
+    mean = math.fsum(v * n for v, n in zip(values, numbers, strict=True)) / total
+    error = math.hypot(*(e * n for e, n in zip(errors, numbers, strict=True))) / total
+    if differ(pairs).any():
+        scatter = math.hypot(*((v - mean) * n for v, n in zip(values, numbers, strict=True)))
+        error = max(error, scatter / total * math.sqrt(len(values) / (len(values) - 1)))
+    return mean, error
 
 
 def _join_slices(parts: Sequence[Part]) -> JoinedCrossSection:

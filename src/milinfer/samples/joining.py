@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from milinfer.exceptions import SampleError
 from milinfer.samples.cross_sections import Combine, Part, join_cross_sections
 from milinfer.samples.weights import WeightSums
-from milinfer.typing import FloatArray
+from milinfer.typing import Float32Array, FloatArray
 
-if TYPE_CHECKING:
-    from milinfer.samples.sample import Sample
-
-__all__ = ["joined_fields"]
+__all__ = ["Joinable", "joined_fields"]
 
 
-def joined_fields(samples: Sequence[Sample], combine: Combine | None) -> dict[str, Any]:
+class Joinable(Protocol):
+    """What joining needs of a :class:`~milinfer.samples.sample.Sample`, which imports this."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def features(self) -> Float32Array: ...
+    @property
+    def weights(self) -> FloatArray: ...
+    @property
+    def reweights(self) -> Mapping[str, FloatArray]: ...
+    @property
+    def cross_section(self) -> float: ...
+    @property
+    def cross_section_error(self) -> float: ...
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+
+
+def joined_fields(samples: Sequence[Joinable], combine: Combine | None) -> dict[str, Any]:
     """Fields of the sample that has the events of several samples of one kind.
 
     See :meth:`milinfer.Sample.concatenate`.
@@ -50,16 +66,17 @@ def joined_fields(samples: Sequence[Sample], combine: Combine | None) -> dict[st
     }
 
 
-def _part(sample: Sample) -> Part:
+def _part(sample: Joinable) -> Part:
     """What joining needs to know of a sample."""
     files = sample.provenance.get("files", ())
     return Part(
         source=", ".join(map(str, files)) or repr(sample),
         cross_section=float(sample.cross_section),
         error=float(sample.cross_section_error),
-        n_events=len(sample),
+        n_events=len(sample.weights),
         weights=WeightSums.over(sample.weights),
         origin=sample.provenance,
+        n_generated=sample.provenance.get("n_events"),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.features.feature_set import side_by_side
 from milinfer.features.processor import EventSchema, FeatureProcessor, chunk_key
+from milinfer.io.event_record.info import LHEInfo
 from milinfer.samples.cross_sections import (
     cross_section_of_events,
     cross_section_source,
@@ -20,13 +22,15 @@ from milinfer.samples.cross_sections import (
     mean_cross_section,
     needs_mixing,
 )
-from milinfer.samples.sample import Sample
-from milinfer.samples.sample_files import (
-    point_of_info,
+from milinfer.samples.file_points import (
+    ParameterNames,
+    ReweightPoints,
+    file_points,
+    points_remedy,
     resolve_point,
-    reweight_points,
-    selected_cross_section,
 )
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_files import selected_cross_section
 from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
@@ -88,6 +92,8 @@ def run_features(
     schema: Any = None,
     chunksize: int = 100_000,
     treename: str = "Events",
+    parameters: ParameterNames | None = None,
+    reweight_points: ReweightPoints | None = None,
     **options: Any,
 ) -> dict[str, Sample]:
     """Compute features of a fileset with coffea: one sample for each dataset.
@@ -115,6 +121,9 @@ def run_features(
         Maximum number of events per chunk.
     treename
         TTree to read.
+    parameters, reweight_points
+        Names of the parameters, and points of the weights, where the files do not say them; see
+        :meth:`milinfer.Sample.from_file`.
     options
         Passed to :class:`~milinfer.features.processor.FeatureProcessor` (``selection=``,
         ``objects=``, …).
@@ -151,7 +160,7 @@ def run_features(
     groups = {name: group for parts in joins.values() for name, group in parts.items()}
     files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
     descriptions = {
-        part: _describe(name, groups[part], files[part])
+        part: _describe(name, groups[part], files[part], parameters)
         for name, parts in joins.items()
         for part in parts
     }
@@ -187,7 +196,13 @@ def run_features(
         msg = f"the datasets {', '.join(missing)} have no events; leave them out"
         raise SampleError(msg)
     samples = {
-        name: _sample(name, output[name], processor.features, files[name], descriptions[name])
+        name: _sample(
+            name,
+            output[name],
+            processor.features,
+            files[name],
+            {**descriptions[name], "parameters": parameters, "reweight_points": reweight_points},
+        )
         for name in groups
     }
     return {
@@ -298,7 +313,10 @@ def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, A
 
 
 def _describe(
-    name: str, group: Mapping[str, Any], files: Mapping[str, FileMetadata | dict[str, Any] | None]
+    name: str,
+    group: Mapping[str, Any],
+    files: Mapping[str, FileMetadata | dict[str, Any] | None],
+    parameters: ParameterNames | None,
 ) -> dict[str, Any]:
     """Point, process and cross-section of a dataset, checked against its files."""
     metadata = group["metadata"]
@@ -313,7 +331,6 @@ def _describe(
             file_point, file_process = file["point"], file["process"]
             pair = tuple(file[key] for key in ("cross_section", "cross_section_error"))
         else:
-            file_point, file_process = point_of_info(file.info), file.info.process
             infos.append(file.info)
             if needs_mixing(file.info):
                 msg = (
@@ -322,6 +339,10 @@ def _describe(
                     "Sample.from_file, which mixes them"
                 )
                 raise SampleError(msg)
+            point = file_points(
+                file.info, (), point=point, parameters=parameters, source=path
+            ).point
+            file_point, file_process = None, file.info.process
             pair = (file.info.cross_section, file.info.cross_section_error)
         if file_point is not None:
             point = resolve_point(point, file_point, path)
@@ -334,7 +355,7 @@ def _describe(
                 raise SampleError(msg)
             process = process or file_process
         values.append(tuple(math.nan if v is None else float(v) for v in pair))  # type: ignore[arg-type]
-    point = resolve_point(point, None, f"dataset {name!r}")
+    point = resolve_point(point, None, f"dataset {name!r}", points_remedy())
     cross_section = error = math.nan
     if values and len(values) == len(files):  # the mean of runs of the same process
         array = np.array(values)
@@ -376,7 +397,7 @@ def _sample(
     from milinfer.version import __version__
 
     branches: dict[str, str] = {}
-    descriptions: dict[str, str] = {}
+    info = LHEInfo.unknown()
     for file in files.values():
         if isinstance(file, dict):
             for branch, column in file["branches"].items():
@@ -387,7 +408,7 @@ def _sample(
                 msg = f"dataset {name!r}: its files name different weights alike; read them apart"
                 raise SampleError(msg)
             branches |= weight_ids
-            descriptions |= {w.id: w.description for w in file.info.weights}
+            info = info if info.header else file.info
     reweights = {branches.get(k, k): column.value for k, column in output["reweights"].items()}
     sums = ("sum_of_weights", "sum_of_squared_weights")
     everything, rows = output["cutflow"]["all"], output["cutflow"]["features"]
@@ -411,7 +432,14 @@ def _sample(
             cross_section=cross_section,
             cross_section_error=error,
             reweights=reweights,
-            reweight_points=reweight_points(descriptions, description["point"], list(reweights)),
+            reweight_points=file_points(
+                replace(info, point=None, process=None),
+                list(reweights),
+                point=description["point"],
+                parameters=description["parameters"],
+                reweight_points=description["reweight_points"],
+                source=f"dataset {name!r}",
+            ).reweight_points,
             provenance={
                 "files": sorted(Path(path).name for path in files),
                 "n_events": everything["n_events"],
