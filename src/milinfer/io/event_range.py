@@ -37,12 +37,12 @@ class EventRange(NamedTuple):
         """
         numbers: list[Any] = [0, events] if isinstance(events, int) else list(events)
         if len(numbers) != 2 or not all(_is_whole(n) for n in numbers):
-            msg = f"events is {events!r}; give the number N of the first events, or (START, STOP)"
+            msg = f"events={events!r}: give the number N of the first events, or START and STOP"
             raise ConfigurationError(msg)
         start, stop = numbers
         if not 0 <= start < stop:
             msg = (
-                f"events is {events!r}, which has no events; give N > 0, or START and STOP with "
+                f"events={events!r} has no events; give N > 0, or START and STOP with "
                 "0 <= START < STOP"
             )
             raise ConfigurationError(msg)
@@ -63,10 +63,11 @@ class EventRange(NamedTuple):
         EventRange(start=1000, stop=2000)
         """
         try:
-            numbers = [int(part) for part in text.split(":")]
-        except ValueError:
-            numbers = []
-        return cls.of(numbers[0] if len(numbers) == 1 else numbers)
+            first, *others = (int(part) for part in text.split(":"))
+        except ValueError as error:
+            msg = f"events={text!r}: give the number N of the first events, or START:STOP"
+            raise ConfigurationError(msg) from error
+        return cls.of((first, *others) if others else first)
 
     @property
     def n_events(self) -> int:

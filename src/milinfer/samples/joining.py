@@ -19,19 +19,39 @@ class Joinable(Protocol):
     """What joining needs of a :class:`~milinfer.samples.sample.Sample`, which imports this."""
 
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """Process and point, for messages."""
+        ...
+
     @property
-    def features(self) -> Float32Array: ...
+    def features(self) -> Float32Array:
+        """Features, shape (n_events, n_features)."""
+        ...
+
     @property
-    def weights(self) -> FloatArray: ...
+    def weights(self) -> FloatArray:
+        """Event weights, shape (n_events,)."""
+        ...
+
     @property
-    def reweights(self) -> Mapping[str, FloatArray]: ...
+    def reweights(self) -> Mapping[str, FloatArray]:
+        """Weights at other points, by name."""
+        ...
+
     @property
-    def cross_section(self) -> float: ...
+    def cross_section(self) -> float:
+        """In pb."""
+        ...
+
     @property
-    def cross_section_error(self) -> float: ...
+    def cross_section_error(self) -> float:
+        """In pb."""
+        ...
+
     @property
-    def provenance(self) -> Mapping[str, Any]: ...
+    def provenance(self) -> Mapping[str, Any]:
+        """Origin of the events."""
+        ...
 
 
 def joined_fields(samples: Sequence[Joinable], combine: Combine | None) -> dict[str, Any]:
