@@ -106,6 +106,8 @@ def test_the_rate_of_slices(folder, model, tmp_path):
     whole = rate_of(folder, *range(5))
     slices = rate_of(folder, *(f"{k}-{name}" for k in range(5) for name in ("low", "high")))
     call(*options, *slices, code=2)
+    text = call(*options[:4], "--combine", "sum", code=2)
+    assert "--combine joins the files of --rate, and there are none" in text
     results = []
     for rate in (whole, [*slices, "--combine", "sum"]):
         call(*options, *rate, "--json", tmp_path / "fit.json")

@@ -252,6 +252,9 @@ def fit(
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
         raise ConfigurationError(msg)
+    if combine is not None and not rate_files:
+        msg = "--combine joins the files of --rate, and there are none; leave it out"
+        raise click.UsageError(msg)
     rate = None
     if rate_files and luminosity is not None:
         rate = Rate.from_samples(
