@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from milinfer.samples.cross_sections import (
     cross_section_of_events,
     join_cross_sections,
     mean_cross_section,
+    warn_of_mean_weight,
 )
 from milinfer.samples.run_features import run_features
 from milinfer.samples.sample import Sample
@@ -377,3 +379,22 @@ def test_run_features_takes_cross_sections_from_weights(tmp_path):
     one = run_features({"p": {"files": paths, "metadata": {"point": {}}}}, features=LEPTON)["p"]
     assert one.cross_section == pytest.approx(2.0)
     assert one.cross_section_error == pytest.approx(math.sqrt(10 * (1 + 9)) / 20)
+
+
+@pytest.mark.parametrize(
+    ("weights", "sigma", "error", "warns"),
+    [
+        ([81.1] * 50, 762.1, 0.3, True),  # a file of POWHEG: whose cross-section was meant?
+        ([81.1] * 50, 81.15, 0.02, False),
+        ([3.0, -1.0] * 50, 1.1, 0.01, False),  # 1.0 ± 0.2
+        ([3.0, -1.0] * 5000, 1.2, 0.01, True),  # 1.00 ± 0.02
+    ],
+)
+def test_mean_weights_that_contradict_the_cross_section(weights, sigma, error, warns, recwarn):
+    info = LHEInfo((LHEProcess(sigma, error, 1.0, 1),), weighting_strategy=-4)
+    w = np.array(weights)
+    warn_of_mean_weight(info, len(w), float(w.sum()), float((w * w).sum()), "a.lhe")
+    assert [str(r.message)[:5] for r in recwarn] == ["a.lhe"] * warns
+    other = replace(info, weighting_strategy=3)  # the weights have a scale of their own
+    warn_of_mean_weight(other, len(w), float(w.sum()), float((w * w).sum()), "b.lhe")
+    assert len(recwarn) == warns

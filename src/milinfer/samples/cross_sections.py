@@ -8,13 +8,14 @@ cross-section in pb, for ±1 by process; for ±2 they have a scale of their own 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from milinfer.exceptions import ConfigurationError, LHEError, SampleError
+from milinfer.exceptions import ConfigurationError, LHEError, MilinferWarning, SampleError
 from milinfer.samples.weights import WeightSums
 from milinfer.typing import BoolArray, FloatArray, IntArray
 
@@ -32,6 +33,7 @@ __all__ = [
     "mean_cross_section",
     "needs_mixing",
     "process_factors",
+    "warn_of_mean_weight",
 ]
 
 Combine: TypeAlias = Literal["sum", "mean"]
@@ -78,6 +80,39 @@ def cross_section_of_events(
     if cross_section_source(info) == "weights" and n_events:
         return total / n_events, math.sqrt(square) / n_events
     return info.cross_section, info.cross_section_error
+
+
+def warn_of_mean_weight(
+    info: LHEInfo, n_events: int, total: float, square: float, source: str
+) -> None:
+    """Warn if IDWTUP is ±4 and the mean weight is not the cross-section of ``<init>``.
+
+    They may differ by five standard errors and a permille.
+
+    Parameters
+    ----------
+    info, n_events, total, square
+        As for :func:`cross_section_of_events`.
+    source
+        Name of the file.
+
+    Warns
+    -----
+    MilinferWarning
+        Has both numbers.
+    """
+    sigma, error = info.cross_section, info.cross_section_error
+    if abs(info.weighting_strategy) != 4 or not n_events or math.isnan(sigma):
+        return
+    mean = total / n_events
+    scatter = math.sqrt(max(square / n_events - mean**2, 0.0) / n_events)
+    if abs(mean - sigma) > 5 * math.hypot(scatter, error) + 1e-3 * abs(sigma):
+        msg = (
+            f"{source}: the mean weight is {mean:.6g} ± {scatter:.2g} pb, which IDWTUP "
+            f"{info.weighting_strategy} calls the cross-section, but <init> says {sigma:.6g} ± "
+            f"{error:.2g} pb, which is used; say with cross_section= which is right"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=2)
 
 
 def needs_mixing(info: LHEInfo) -> bool:

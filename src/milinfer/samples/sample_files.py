@@ -37,6 +37,7 @@ from milinfer.samples.cross_sections import (
     cross_section_source,
     needs_mixing,
     process_factors,
+    warn_of_mean_weight,
 )
 from milinfer.samples.file_points import (
     POINT_NOTE,
@@ -323,6 +324,7 @@ def read_sample(
             limits=limits,
             missing_point=missing_point,
             events=selected,
+            cross_section_is_known=cross_section is not None,
         )
     else:
         if isinstance(features, str | FeatureSet):
@@ -583,11 +585,18 @@ def sample_from_events(
     limits: Limits | None = None,
     missing_point: Point | None = None,
     events: EventRange | None = None,
+    cross_section_is_known: bool = False,
 ) -> SampleFields:
     """Read an event file in chunks and compute features.
 
     See :func:`milinfer.samples.sample_files.read_sample` for the parameters.  The result is the
     same whatever the number of ``workers``, which are threads.
+
+    Warns
+    -----
+    MilinferWarning
+        If the mean weight contradicts the cross-section of ``<init>``, unless the user knows
+        another (`cross_section_is_known`).
 
     Raises
     ------
@@ -620,7 +629,7 @@ def sample_from_events(
         reweight_points=reweight_points if keep_reweights else None,
         source=str(path),
     )
-    parts, whole = _cross_section(parts, info, str(path))
+    parts, whole = _cross_section(parts, info, str(path), warn=not cross_section_is_known)
     sums = np.sum([part.sums for part in parts], axis=0)
     cross_section, error = selected_cross_section(
         *whole, (sums[0, 0], sums[0, 1]), (sums[1, 0], sums[1, 1])
@@ -651,7 +660,7 @@ def sample_from_events(
 
 
 def _cross_section(
-    parts: list[_Part], info: LHEInfo, source: str
+    parts: list[_Part], info: LHEInfo, source: str, *, warn: bool
 ) -> tuple[list[_Part], tuple[float, float]]:
     """Cross-section of all events with its error, and parts whose weights are those of a mixture.
 
@@ -660,6 +669,8 @@ def _cross_section(
     if all(part.unmixed is None for part in parts):
         sums = np.sum([part.sums[0] for part in parts], axis=0)
         n = sum(part.n_events for part in parts)
+        if warn:
+            warn_of_mean_weight(info, n, float(sums[0]), float(sums[1]), source)
         return parts, cross_section_of_events(info, n, float(sums[0]), float(sums[1]))
     unmixed = [part.unmixed for part in parts if part.unmixed is not None]
     ids, weights = (np.concatenate([columns[k] for columns in unmixed]) for k in (0, 1))

@@ -338,6 +338,7 @@ def _cross_section(info: LHEInfo, weights: FloatArray, process_ids: IntArray, pa
         cross_section_source,
         needs_mixing,
         process_factors,
+        warn_of_mean_weight,
     )
 
     if not info.processes:
@@ -351,6 +352,7 @@ def _cross_section(info: LHEInfo, weights: FloatArray, process_ids: IntArray, pa
             "do not tell it)"
         )
     value, error = cross_section_of_events(info, *sums)
+    warn_of_mean_weight(info, *sums, path)
     if needs_mixing(info):
         _, value, error = process_factors(info, process_ids, weights, path)
     of_weights = f" (mean of the weights, IDWTUP {info.weighting_strategy}; XSECUP is not given)"
