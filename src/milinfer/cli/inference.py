@@ -23,6 +23,7 @@ from milinfer.cli.options import (
     seed_option,
     split_spec,
     streamed_samples,
+    tree_option,
     values_spec,
     write_json,
 )
@@ -74,6 +75,7 @@ __all__ = ["compare", "fit", "report", "train"]
 )
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@tree_option
 @click.option(
     "--events-in-memory",
     type=click.IntRange(1),
@@ -95,6 +97,7 @@ def train(
     batch_events: int | None,
     reference: float,
     feature_set: str,
+    tree: str | None,
     events_in_memory: int | None,
     seed: int,
     scheduler: str | None,
@@ -111,7 +114,10 @@ def train(
 
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:
-        samples = read_samples(files, features=feature_set)
+        samples = read_samples(files, features=feature_set, tree=tree)
+    elif tree is not None:
+        msg = "--tree is for ROOT files, and --events-in-memory reads Parquet files"
+        raise click.UsageError(msg)
     else:
         samples = streamed_samples(files, events_in_memory)
     click.echo(f"{samples!r}")
@@ -183,6 +189,7 @@ def train(
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@tree_option
 @figure_option("Figure of the scan")
 @json_option
 def fit(
@@ -193,6 +200,7 @@ def fit(
     rate_files: tuple[str, ...],
     luminosity: float | None,
     feature_set: str,
+    tree: str | None,
     out: Path | None,
     json_path: Path | None,
 ) -> None:
@@ -210,14 +218,14 @@ def fit(
     from milinfer.utils.confidence_levels import CL68, CL95
 
     model = BagLikelihood.load(model_path)
-    sample = _read_data(data, feature_set)
+    sample = _read_data(data, feature_set, tree)
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
         raise ConfigurationError(msg)
     rate = None
     if rate_files and luminosity is not None:
         rate = Rate.from_samples(
-            read_samples(rate_files, features=feature_set), luminosity=luminosity
+            read_samples(rate_files, features=feature_set, tree=tree), luminosity=luminosity
         )
     cost = model.cost(sample, rate=rate)
     calibration = None if calibration_path is None else Calibration.load(calibration_path)
@@ -313,6 +321,7 @@ def fit(
 @click.option("--degree", type=click.IntRange(1), default=4, show_default=True, help="Morphing.")
 @n_toys_option
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@tree_option
 @output_option("Directory for figures and report.html.")
 @seed_option
 @json_option
@@ -331,6 +340,7 @@ def compare(
     degree: int,
     n_toys: int,
     feature_set: str,
+    tree: str | None,
     out: Path,
     seed: int,
     json_path: Path | None,
@@ -350,22 +360,28 @@ def compare(
     parameter = models[0].parameter
     inputs: list[InputFile] = []
 
-    def note(role: str) -> Callable[[Path, Sample], None]:
+    def note(role: str) -> Callable[[Path | str, Sample], None]:
         return lambda path, sample: inputs.append(input_file(role, path, sample))
 
     evaluation = read_samples(
-        evaluation_files, features=feature_set, parameter=parameter, on_file=note("evaluation")
+        evaluation_files,
+        features=feature_set,
+        parameter=parameter,
+        tree=tree,
+        on_file=note("evaluation"),
     )
-    fitted = _read_data(data, feature_set)
+    fitted = _read_data(data, feature_set, tree)
     note("data")(split_spec(data)[1], fitted)
     at = tuple(values_spec(truths)) if truths else ()
     result = analyse(
         Analysis(
             models=models,
             data=fitted,
-            templates=read_samples(template_files, features=feature_set, on_file=note("templates")),
+            templates=read_samples(
+                template_files, features=feature_set, tree=tree, on_file=note("templates")
+            ),
             calibration=read_samples(
-                calibration_files, features=feature_set, on_file=note("calibration")
+                calibration_files, features=feature_set, tree=tree, on_file=note("calibration")
             ),
             evaluation=evaluation,
             truth=truth,
@@ -424,9 +440,9 @@ def report(directory: Path, json_path: Path | None) -> None:
     write_json(json_path, summary)
 
 
-def _read_data(spec: str, feature_set: str) -> Any:
+def _read_data(spec: str, feature_set: str, tree: str | None) -> Any:
     """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)
-    return read_data(path, point=point, features=feature_set).as_data()
+    return read_data(path, point=point, features=feature_set, tree=tree).as_data()

@@ -25,6 +25,7 @@ from milinfer.cli.options import (
     read_samples,
     scheduler_option,
     seed_option,
+    tree_option,
     values_spec,
     workers_option,
     write_json,
@@ -51,6 +52,7 @@ class ToyOptions:
     truths: str | None
     degree: int | None
     feature_set: str
+    tree: str | None
     seed: int
     workers: int
     scheduler: str | None
@@ -64,7 +66,12 @@ class ToyOptions:
         from milinfer.utils.progress import progress
 
         model = BagLikelihood.load(self.model_path)
-        samples = read_samples(self.files, features=self.feature_set, parameter=model.parameter)
+        samples = read_samples(
+            self.files,
+            features=self.feature_set,
+            parameter=model.parameter,
+            tree=self.tree,
+        )
         values = sorted(samples.values(model.parameter).tolist())
         if self.truths:
             values = values_spec(self.truths)
@@ -102,6 +109,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         scheduler_option("whose workers throw the toys instead of --workers."),
         workers_option,
         seed_option,
+        tree_option,
         click.option(
             "--feature-set", default="vbf_2l2j", show_default=True, help="For files of events."
         ),

@@ -26,10 +26,12 @@ from milinfer.features.columns import (
     vbf_2l2j_columns,
     vbf_2l2j_invariant_columns,
 )
+from milinfer.features.event_weights import event_weights
 from milinfer.features.momenta import Particles
 from milinfer.features.objects import Collection, Objects, missing_momentum
 from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
+from milinfer.utils.display import shortened
 
 __all__ = [
     "FeatureSet",
@@ -135,7 +137,7 @@ class FeatureSet:
         """
         unknown = [name for name in names if name not in self.columns]
         if unknown:
-            msg = f"{self.name} has no columns {', '.join(unknown)}; it has {', '.join(self.names)}"
+            msg = f"{self.name} has no columns {shortened(unknown)}; it has {', '.join(self.names)}"
             raise FeatureError(msg)
         return dataclasses.replace(
             self,
@@ -206,7 +208,7 @@ class FeatureSet:
         if "LHEPart" not in ak.fields(events):
             msg = (
                 f"{source or 'these events'} have no LHEPart, only "
-                f"{', '.join(ak.fields(events)) or 'no fields'}; give the objects yourself"
+                f"{shortened(ak.fields(events)) or 'no fields'}; give the objects yourself"
             )
             raise FeatureError(msg)
         if self.selector is not None:
@@ -429,10 +431,12 @@ class FeatureTable:
         ------
         FeatureError
             If the number of weights is neither.
+        SampleError
+            If an event has no weight, several, or one that is not finite.
         """
         if weights is None:
             return np.ones(len(self))
-        array = np.asarray(weights, dtype=np.float64)
+        array = event_weights(weights, "the weight")
         if array.shape == self.kept.shape:
             return array if len(self) == len(array) else array[self.kept]
         if array.shape != (len(self),):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,12 @@ from numpy.typing import NDArray
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.features.feature_set import side_by_side
 from milinfer.features.processor import EventSchema, FeatureProcessor, chunk_key
+from milinfer.io.event_record.nanoaod import (
+    WEIGHT,
+    WeightEntry,
+    entry_description,
+    is_weight_vector,
+)
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_files import (
     point_of_info,
@@ -21,6 +27,7 @@ from milinfer.samples.sample_files import (
     reweight_points,
     selected_cross_section,
 )
+from milinfer.utils.files import file_name, is_address
 from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
@@ -29,6 +36,8 @@ if TYPE_CHECKING:
     from milinfer.typing import AwkwardArray
 
 __all__ = ["make_executor", "run_features"]
+
+_File: TypeAlias = "FileMetadata | dict[str, Any] | _Titles"
 
 _KEYS = ("point", "process", "cross_section", "cross_section_error")
 
@@ -138,14 +147,14 @@ def run_features(
     from coffea.processor import DaskExecutor, IterativeExecutor, Runner
 
     groups = {name: _group(name, entry) for name, entry in fileset.items()}
-    files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
+    files = {name: _file_metadata(list(group["files"]), treename) for name, group in groups.items()}
     descriptions = {name: _describe(name, groups[name], files[name]) for name in groups}
     is_ours = executor is None or isinstance(executor, str)
     if not is_ours and client is not None:
         msg = "client= does not go with an executor of your own: give DaskExecutor the client"
         raise ConfigurationError(msg)
     if is_ours:
-        remote = any("://" in path for group in groups.values() for path in group["files"])
+        remote = any(is_address(path) for group in groups.values() for path in group["files"])
         executor = make_executor(executor, workers, client=client, retries=3 if remote else 0)
     # Errors of the workers of other executors come back without their cause.
     errors_come_back = isinstance(executor, IterativeExecutor | DaskExecutor)
@@ -229,24 +238,44 @@ def _group(name: str, entry: Any) -> dict[str, Any]:
     return {**entry, "files": files, "metadata": dict(entry.get("metadata") or {})}
 
 
-def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, Any] | None]:
-    """Metadata that milinfer has written into each file, of events or (as a dict) of a sample."""
+class _Titles(NamedTuple):
+    """Titles of the branches of weights in a file that milinfer has not written."""
+
+    titles: Mapping[str, str]
+
+    def description(self, identity: str) -> str:
+        """What the file says about a weight."""
+        entry = WeightEntry.parse(identity)
+        branch, position = (WEIGHT + identity, 0) if entry is None else entry
+        return entry_description(self.titles.get(branch, ""), position)
+
+
+def _file_metadata(paths: Sequence[str], treename: str) -> dict[str, _File]:
+    """What each file says of itself: files of events of milinfer, of a sample, and others."""
     from milinfer.io.event_record.branches import FileMetadata
     from milinfer.io.flat_files import sample_metadata
     from milinfer.io.root import open_root
 
-    contents: dict[str, FileMetadata | dict[str, Any] | None] = {}
+    contents: dict[str, _File] = {}
     for path in paths:
+        titles: dict[str, str] = {}
         try:
             with open_root(path) as file:
                 text = str(file["milinfer"]) if "milinfer" in file else None
+                if text is None and treename in file:
+                    tree = file[treename]
+                    titles = {
+                        str(name): str(getattr(tree[name], "title", ""))
+                        for name in tree.keys()  # noqa: SIM118 - uproot's keys, not the tree's
+                        if is_weight_vector(name) or name.startswith(WEIGHT)
+                    }
         except MilinferError:
             raise
         except Exception as error:
             msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         if text is None:
-            contents[path] = None
+            contents[path] = _Titles(titles)
         else:
             sample = sample_metadata(text, path)
             contents[path] = FileMetadata.from_json(text, path) if sample is None else sample
@@ -265,16 +294,14 @@ def error_of_mean(pairs: NDArray[np.float64]) -> float:
     return float(np.sqrt((pairs[:, 1] ** 2).sum())) / len(pairs)
 
 
-def _describe(
-    name: str, group: Mapping[str, Any], files: Mapping[str, FileMetadata | dict[str, Any] | None]
-) -> dict[str, Any]:
+def _describe(name: str, group: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
     """Point, process and cross-section of a dataset, checked against its files."""
     metadata = group["metadata"]
     point = metadata.get("point")
     process = metadata.get("process")
     values: list[tuple[float, float]] = []
     for path, file in files.items():
-        if file is None:
+        if isinstance(file, _Titles):
             continue
         if isinstance(file, dict):
             file_point, file_process = file["point"], file["process"]
@@ -323,18 +350,28 @@ def _sample(
     name: str,
     output: Mapping[str, Any],
     features: FeatureSet,
-    files: Mapping[str, FileMetadata | dict[str, Any] | None],
+    files: Mapping[str, _File],
     description: Mapping[str, Any],
 ) -> Sample:
     from milinfer.version import __version__
 
     branches: dict[str, str] = {}
     descriptions: dict[str, str] = {}
-    for file in files.values():
+    for path, file in files.items():
         if isinstance(file, dict):
             for branch, column in file["branches"].items():
                 branches[branch.removeprefix("weight_")] = column.removeprefix("weight:")
-        elif file is not None:
+        elif isinstance(file, _Titles):
+            told = {key: file.description(key) for key in output["reweights"]}
+            changed = [k for k, text in told.items() if descriptions.get(k, text) != text]
+            if changed:
+                msg = (
+                    f"dataset {name!r}: the title of {changed[0]} in {path} is not that of other "
+                    "files, so it may be another weight; read them apart"
+                )
+                raise SampleError(msg)
+            descriptions |= told
+        else:
             weight_ids = {k.removeprefix("LHEWeight_"): v for k, v in file.weights.items()}
             if any(branches.get(k, v) != v for k, v in weight_ids.items()):
                 msg = f"dataset {name!r}: its files name different weights alike; read them apart"
@@ -362,7 +399,7 @@ def _sample(
             reweights=reweights,
             reweight_points=reweight_points(descriptions, description["point"], list(reweights)),
             provenance={
-                "files": sorted(Path(path).name for path in files),
+                "files": sorted(file_name(path) for path in files),
                 "n_events": everything["n_events"],
                 "features": features.name,
                 "milinfer": __version__,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from milinfer.exceptions import ModelError, SampleError
+from milinfer.exceptions import MilinferError, ModelError, SampleError
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import parse_json
+from milinfer.utils.display import shortened
+from milinfer.utils.files import is_address, local_path, parse_json
 from milinfer.utils.points import format_point
 
 __all__ = ["inspect_file"]
@@ -19,7 +20,7 @@ _PICTURES = (".html", ".svg", ".png", ".pdf")
 _SIMULATED = ("LHE", "Gen")  # collections of a simulation without a detector
 
 
-def inspect_file(path: PathLikeStr) -> Facts:
+def inspect_file(path: PathLikeStr, *, tree: str | None = None) -> Facts:
     """Describe what a file or folder contains.
 
     Recognises event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models,
@@ -29,7 +30,9 @@ def inspect_file(path: PathLikeStr) -> Facts:
     Parameters
     ----------
     path
-        File or folder.
+        File or folder, or the address of a ROOT file.
+    tree
+        Tree of a ROOT file; default: ``Features``, ``Events``, or the only one.
 
     Returns
     -------
@@ -52,7 +55,9 @@ def inspect_file(path: PathLikeStr) -> Facts:
     >>> facts["kind"], facts["point"], facts["events"]
     ('features', 'mu=0.5', 100)
     """
-    place = Path(path)
+    if is_address(path):
+        return _events_or_features(path, tree)
+    place = Path(local_path(path))
     if place.is_dir():
         return _folder(place)
     if place.suffix.lower() in _PICTURES:
@@ -66,7 +71,8 @@ def inspect_file(path: PathLikeStr) -> Facts:
         ".toml": _analysis,
         ".onnx": _onnx,
     }
-    return readers.get(place.suffix, _events_or_features)(place)
+    reader = readers.get(place.suffix)
+    return _events_or_features(place, tree) if reader is None else reader(place)
 
 
 def _folder(path: Path) -> Facts:
@@ -271,24 +277,25 @@ def _onnx(path: Path) -> Facts:
     }
 
 
-def _events_or_features(path: Path) -> Facts:
+def _events_or_features(path: PathLikeStr, tree: str | None) -> Facts:
     from milinfer.io import events as event_files
 
-    if event_files.kind_of(path) == "lhe":
-        return _events(path)
-    nano = _nanoaod(path) if path.suffix == ".root" else {}
+    kind = event_files.kind_of(path)
+    if kind == "lhe":
+        return _events(path, tree)
+    nano = _nanoaod(path, tree) if kind == "root" else {}
     try:
-        with event_files.open_reader(path):
+        with event_files.open_reader(path, tree=tree or "Events"):
             pass
     except SampleError:  # the file has no generator particles
-        return nano or _features(path)
-    return _events(path) | {k: v for k, v in nano.items() if k != "kind"}
+        return nano or _features(path, tree)
+    return _events(path, tree) | {k: v for k, v in nano.items() if k not in ("kind", "weights")}
 
 
-def _events(path: Path) -> Facts:
+def _events(path: PathLikeStr, tree: str | None) -> Facts:
     from milinfer.io import events as event_files
 
-    with event_files.open_reader(path) as reader:
+    with event_files.open_reader(path, tree=tree or "Events") as reader:
         n = sum(len(chunk) for chunk in reader.chunks(50_000))
         info = reader.info
     sigma = f"{info.cross_section:.5g} ± {info.cross_section_error:.2g}"
@@ -302,23 +309,54 @@ def _events(path: Path) -> Facts:
         "events": n,
         "cross_section_pb": sigma if info.processes else "not given",
         "beams": ", ".join(beams) if any(info.beams) else "not given",
-        "weights": ", ".join(f"{w.id} ({w.description})" for w in info.weights) or "none",
+        "weights": _weights((w.id, w.description) for w in info.weights),
     }
 
 
-def _nanoaod(path: Path) -> Facts:
+def _weights(weights: Iterable[tuple[str, str]]) -> str:
+    """Ids and descriptions of weights; those of one branch of NanoAOD in a few words together.
+
+    Examples
+    --------
+    >>> _weights([("c_HW=0.5", ""), ("PSWeight[0]", "ISR=2"), ("PSWeight[1]", "FSR=2")])
+    'c_HW=0.5, 2 in PSWeight ([0] ISR=2, [1] FSR=2)'
+    """
+    from milinfer.io.event_record.nanoaod import WeightEntry, meaning
+
+    branches: dict[str, dict[int, str]] = {}
+    texts: list[str] = []
+    for identity, description in weights:
+        entry = WeightEntry.parse(identity)
+        if entry is None:
+            texts.append(f"{identity} ({description})" if description else identity)
+        else:
+            branches.setdefault(entry.branch, {})[entry.position] = description
+    for branch, entries in branches.items():
+        told = set(entries.values())
+        what = meaning(branch, told.pop())
+        if told:
+            what = shortened([f"[{i}] {text}" for i, text in entries.items()], 10)
+        texts.append(f"{len(entries)} in {branch} ({what})")
+    return ", ".join(texts) or "none"
+
+
+def _nanoaod(path: PathLikeStr, tree_name: str | None) -> Facts:
     """Collections of a file in the layout of NanoAOD; empty for other files."""
     from milinfer.features.objects import MET_NAMES
     from milinfer.io.root import open_root
 
+    tree_name = tree_name or "Events"
     try:
         with open_root(path) as file:
-            if "Events" not in file:
+            if tree_name not in file:
                 return {}
-            tree = file["Events"]
+            tree = file[tree_name]
             names = [str(k) for k in tree.keys()]  # noqa: SIM118 - uproot's keys, not the tree's
             n = int(tree.num_entries)
+            weights = _weights(_vector_weights(tree, names))
     except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, MilinferError):
+            raise
         msg = f"{path}: this cannot be opened as a ROOT file ({error}); copy or produce it again"
         raise SampleError(msg) from error
     counted = [
@@ -333,15 +371,30 @@ def _nanoaod(path: Path) -> Facts:
         "collections": ", ".join(counted),
         "missing momentum": ", ".join(missing) or "none",
         "generator weights": "genWeight" if "genWeight" in names else "none",
+        "weights": weights,
         "read by": "a coffea processor with NanoAODSchema; its objects give features: "
         "milinfer.feature_set('vbf_2l2j_reco')(leptons, jets, met)",
     }
 
 
-def _features(path: Path) -> Facts:
+def _vector_weights(tree: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Ids and descriptions of the weights in branches of NanoAOD with several."""
+    import awkward as ak
+
+    from milinfer.io.event_record.nanoaod import WeightEntry, entry_description, is_weight_vector
+
+    for name in filter(is_weight_vector, names):
+        array = tree[name].array(entry_stop=1000)
+        n = int(ak.max(ak.num(array, axis=1), initial=0)) if array.ndim == 2 else 0
+        title = str(getattr(tree[name], "title", ""))
+        for i in range(n):
+            yield str(WeightEntry(name, i)), entry_description(title, i)
+
+
+def _features(path: PathLikeStr, tree: str | None) -> Facts:
     from milinfer.samples.sample import Sample
 
-    sample = Sample.from_file(path)
+    sample = Sample.from_file(path, tree=tree)
     return {
         "kind": "features",
         "process": sample.process,
@@ -351,5 +404,5 @@ def _features(path: Path) -> Facts:
         "sum_of_weights": float(sample.weights.sum()),
         "negative_weights": int((sample.weights < 0).sum()),
         "cross_section_pb": f"{sample.cross_section:.5g} ± {sample.cross_section_error:.2g}",
-        "weights_at_other_points": ", ".join(sample.reweights) or "none",
+        "weights_at_other_points": _weights((name, "") for name in sample.reweights),
     }
