@@ -117,9 +117,10 @@ class FlatTable:
             hint = objects_hint(set(self.columns))
             msg = (
                 f"{self.path} has no columns {shortened(missing)}; it has "
-                f"{shortened(list(self.columns)) or 'none'}: "
-                f"{hint or 'compute them again, or name others'}"
+                f"{shortened(list(self.columns)) or 'none'}: compute them again, or name others"
             )
+            if hint:
+                msg = f"{self.path} has no columns of features, such as {missing[0]}; {hint}"
             raise SampleError(msg)
 
 

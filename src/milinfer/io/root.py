@@ -140,8 +140,9 @@ class RootReader(ColumnReader):
         try:
             if tree not in self._file:
                 names = shortened(self._file.keys(cycle=False)) or "nothing"
-                msg = f"{path}: there is no tree {tree!r} in this file, only {names}; " + (
-                    _hint(self._file) or "name another with tree="
+                msg = (
+                    f"{path}: there is no tree {tree!r} in this file, only {names}; name another "
+                    f"with tree={_hint(self._file)}"
                 )
                 raise SampleError(msg)
             self._tree = self._file[tree]
@@ -253,9 +254,12 @@ def root_trees(file: Any) -> list[str]:
 
 
 def _hint(file: Any) -> str:
-    """What to do with a file of reconstructed objects whose tree has another name."""
-    hints = (objects_hint({str(k) for k in file[name].keys()}) for name in root_trees(file))  # noqa: SIM118 - uproot's keys
-    return next(filter(None, hints), "")
+    """What to do with a file of ATLAS, whose tree has another name."""
+    name = "CollectionTree"
+    if name not in file:
+        return ""
+    hint = objects_hint({str(key) for key in file[name].keys()})  # noqa: SIM118 - uproot's keys
+    return f", or {hint}" if hint else ""
 
 
 def open_root(path: PathLikeStr) -> Any:

@@ -378,11 +378,10 @@ def _read_table(
     metadata = table.metadata or {}
     names = features if features is not None else metadata.get("features")
     if names is None:
-        hint = objects_hint(set(table.columns))
-        msg = (
-            f"{table.path} does not say which of its columns are features; "
-            f"{hint or 'name them with features=[…]'}; it has {shortened(list(table.columns))}"
+        advice = objects_hint(set(table.columns)) or (
+            f"name them with features=[…]; it has {shortened(list(table.columns))}"
         )
+        msg = f"{table.path} does not say which of its columns are features; {advice}"
         raise ParameterError(msg)
     reweight_names = metadata.get("reweights", ()) if keep_reweights else ()
     reweights = {name: f"{WEIGHT}:{name}" for name in reweight_names}

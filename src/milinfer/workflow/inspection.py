@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from milinfer.exceptions import MilinferError, ModelError, SampleError
 from milinfer.typing import PathLikeStr
 from milinfer.utils.display import shortened
@@ -385,7 +387,7 @@ def _vector_weights(tree: Any, names: Iterable[str]) -> Iterator[tuple[str, str]
 
     for name in filter(is_weight_vector, names):
         array = tree[name].array(entry_stop=1000)
-        n = int(ak.max(ak.num(array, axis=1), initial=0)) if array.ndim == 2 else 0
+        n = int(np.max(ak.num(array, axis=1), initial=0)) if array.ndim == 2 else 0
         title = str(getattr(tree[name], "title", ""))
         for i in range(n):
             yield str(WeightEntry(name, i)), entry_description(title, i)

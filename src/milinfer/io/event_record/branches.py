@@ -367,11 +367,13 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
     missing = [name for name in needed if name not in names]
     hint = objects_hint(names)
     if missing and hint:
-        absent = [name for name in nanoaod if name not in names]
-        msg = (
-            f"{source}: these are no records of generated events: it has no "
-            f"{shortened(absent, 7)}; {hint}"
-        )
+        fields = [name for name in _NANOAOD if PART + name not in names]
+        problem = "it has no LHEPart, the particles of the hard process"
+        if len(fields) < len(_NANOAOD):
+            problem = f"its LHEPart have no {', '.join(fields)}, as in older NanoAOD"
+        if not fields:
+            problem = "it has no genWeight"
+        msg = f"{source}: no events of a generator can be read, for {problem}; {hint}"
         raise SampleError(msg)
     if missing:
         msg = (

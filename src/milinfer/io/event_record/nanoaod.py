@@ -227,8 +227,8 @@ def objects_hint(names: Set[str]) -> str:
 
     Examples
     --------
-    >>> objects_hint({"nMuon", "Muon_pt"})
-    'compute features of its reconstructed objects with milinfer.run_features(..., ...'
+    >>> print(objects_hint({"nMuon", "Muon_pt"}))
+    compute features of its reconstructed objects with milinfer.run_features(..., objects=...), ...
     >>> objects_hint({"x"})
     ''
     """
