@@ -58,7 +58,7 @@ def nano_branches(n=30, seed=5, *, lhe=True, status=True, reco=False, vectors=No
     for name, size in (vectors or {"LHEReweightingWeight": 5, "LHEPdfWeight": 2}).items():
         branches[name] = ak.from_regular(rng.normal(1, 0.5, (n, size)).astype(np.float32))
     if reco:
-        for name in ("Jet", "Muon"):
+        for name in ("Jet", "FatJet"):
             own = {k: v[:, -2:] for k, v in fields.items() if k in ("pt", "eta", "phi", "mass")}
             branches[name] = ak.zip(own)
     branches["run"] = np.full(n, 7, np.uint32)

@@ -8,6 +8,7 @@ import importlib
 import re
 import sys
 import threading
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -90,9 +91,9 @@ def test_reconstructed_objects_and_other_trees_are_named(tmp_path):
     path = write_nano(tmp_path / "nano.root", nano_branches(reco=True))
     with uproot.update(path) as file:
         file["Runs"] = {"genEventSumw": np.ones(1)}
-    with pytest.warns(MilinferWarning, match="Jet, Muon, run, the tree Runs"):
+    with pytest.warns(MilinferWarning, match="Jet, FatJet, run, the tree Runs"):
         done = convert(path, tmp_path / "a.parquet")
-    assert {"Jet_pt", "Muon_phi", "the tree Runs"} <= set(done.left_out)
+    assert {"Jet_pt", "FatJet_phi", "the tree Runs"} <= set(done.left_out)
     assert "nJet" not in done.left_out
 
 
@@ -116,7 +117,7 @@ def test_a_sample_has_the_points_of_the_titles(nano, tmp_path):
 
 
 def test_parquet_in_the_layout_of_nanoaod(nano, tmp_path):
-    path, branches = nano
+    _, branches = nano
     flat = {f"LHEPart_{k}": branches["LHEPart"][k] for k in branches["LHEPart"].fields}
     table = ak.zip({**flat, **{k: v for k, v in branches.items() if k != "LHEPart"}}, depth_limit=1)
     ak.to_parquet(table, tmp_path / "nano.parquet")
@@ -145,7 +146,9 @@ def test_a_changing_number_of_weights_names_the_event(tmp_path, changed, left):
     branches["LHEReweightingWeight"] = ak.Array(ak.values_astype(lists, np.float32))
     path = write_nano(tmp_path / "nano.root", branches)
     event = 1 if changed == 0 and left else changed
-    message = rf"nano\.root: event {event} \(counted from 0\) has \d numbers in LHEReweightingWeight"
+    message = (
+        rf"nano\.root: event {event} \(counted from 0\) has \d numbers in LHEReweightingWeight"
+    )
     with pytest.raises(SampleError, match=message):
         mil.Sample.from_file(path, point={"c_HW": 0.0})
     with pytest.raises(SampleError, match=message):
@@ -238,7 +241,7 @@ def test_titles():
 
 
 def test_file_addresses_are_paths(nano, tmp_path):
-    path, branches = nano
+    path, _ = nano
     address = path.as_uri()
     assert events.count(address) == 30
     assert len(mil.Sample.from_file(address, point={})) == 30
@@ -283,8 +286,7 @@ class _Ranges(http.server.SimpleHTTPRequestHandler):
         if match is None or not (path := self.translate_path(self.path)).endswith(".root"):
             super().do_GET()
             return
-        with open(path, "rb") as file:
-            content = file.read()
+        content = Path(path).read_bytes()
         start, stop = int(match[1]), min(int(match[2]) + 1, len(content))
         self.send_response(206)
         self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
@@ -316,5 +318,5 @@ def test_addresses_are_read(nano, server, tmp_path):
     made = mil.run_features({"d": {"files": [address], "metadata": {"point": {"c_HW": 0.0}}}})["d"]
     # coffea computes in single precision what the file has in single precision
     np.testing.assert_allclose(made.features, local.features, rtol=1e-4, atol=1e-3)
-    with pytest.raises(SampleError, match="cannot be read .*correct the address"):
+    with pytest.raises(SampleError, match=r"cannot be read .*correct the address"):
         events.read(f"{server}/absent.root")

@@ -49,7 +49,7 @@ def event_weights(
     place = f"{source}: " if source else ""
 
     def fail(event: int, problem: str, remedy: str) -> SampleError:
-        number = (first_event + np.arange(event + 1))[event]
+        number = first_event + event if isinstance(first_event, int) else first_event[event]
         return SampleError(f"{place}event {number} (counted from 0): {name} {problem}; {remedy}")
 
     def no_numbers(kind: object) -> SampleError:

@@ -270,7 +270,7 @@ class RootTable(FlatTable):
         except Exception as error:
             msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
             raise SampleError(msg) from error
-        self.tree = name
+        self.tree: str = name
         branches = (metadata or {}).get("branches", {})
         super().__init__(path, {branches.get(s, s): s for s in stored}, metadata)
 

@@ -27,6 +27,7 @@ from milinfer.samples.sample_files import (
     reweight_points,
     selected_cross_section,
 )
+from milinfer.utils.display import shortened
 from milinfer.utils.files import file_name, is_address
 from milinfer.utils.parallel import require_client
 
@@ -250,11 +251,11 @@ class _Titles(NamedTuple):
         return entry_description(self.titles.get(branch, ""), position)
 
 
-def _file_metadata(paths: Sequence[str], treename: str) -> dict[str, _File]:
+def _file_metadata(paths: Sequence[str] | Mapping[str, Any], treename: str) -> dict[str, _File]:
     """What each file says of itself: files of events of milinfer, of a sample, and others."""
     from milinfer.io.event_record.branches import FileMetadata
     from milinfer.io.flat_files import sample_metadata
-    from milinfer.io.root import open_root
+    from milinfer.io.root import open_root, root_trees
 
     contents: dict[str, _File] = {}
     for path in paths:
@@ -262,12 +263,20 @@ def _file_metadata(paths: Sequence[str], treename: str) -> dict[str, _File]:
         try:
             with open_root(path) as file:
                 text = str(file["milinfer"]) if "milinfer" in file else None
-                if text is None and treename in file:
-                    tree = file[treename]
+                # coffea takes the name of a tree with each file too
+                name = paths[path] if isinstance(paths, Mapping) else treename
+                if isinstance(name, str) and name not in file:
+                    msg = (
+                        f"{path}: there is no tree {name!r} in this file, only "
+                        f"{shortened(root_trees(file)) or 'none'}; name one with treename="
+                    )
+                    raise SampleError(msg)
+                if text is None and isinstance(name, str):
+                    tree = file[name]
                     titles = {
-                        str(name): str(getattr(tree[name], "title", ""))
-                        for name in tree.keys()  # noqa: SIM118 - uproot's keys, not the tree's
-                        if is_weight_vector(name) or name.startswith(WEIGHT)
+                        str(key): str(getattr(tree[key], "title", ""))
+                        for key in tree.keys()  # noqa: SIM118 - uproot's keys, not the tree's
+                        if is_weight_vector(key) or key.startswith(WEIGHT)
                     }
         except MilinferError:
             raise

@@ -283,7 +283,7 @@ def read_sample(
             process=process,
             on_missing=on_missing,
             chunk_size=chunk_size,
-            tree=tree or "Events",
+            tree=table.tree if isinstance(table, RootTable) else "Events",
             keep_reweights=keep_reweights,
             workers=workers,
             limits=limits,

@@ -281,11 +281,15 @@ def _onnx(path: Path) -> Facts:
 
 def _events_or_features(path: PathLikeStr, tree: str | None) -> Facts:
     from milinfer.io import events as event_files
+    from milinfer.io.flat_files import RootTable
 
     kind = event_files.kind_of(path)
     if kind == "lhe":
         return _events(path, tree)
-    nano = _nanoaod(path, tree) if kind == "root" else {}
+    nano: Facts = {}
+    if kind == "root":
+        tree = RootTable(path, tree).tree
+        nano = _nanoaod(path, tree)
     try:
         with event_files.open_reader(path, tree=tree or "Events"):
             pass
@@ -342,16 +346,13 @@ def _weights(weights: Iterable[tuple[str, str]]) -> str:
     return ", ".join(texts) or "none"
 
 
-def _nanoaod(path: PathLikeStr, tree_name: str | None) -> Facts:
+def _nanoaod(path: PathLikeStr, tree_name: str) -> Facts:
     """Collections of a file in the layout of NanoAOD; empty for other files."""
     from milinfer.features.objects import MET_NAMES
     from milinfer.io.root import open_root
 
-    tree_name = tree_name or "Events"
     try:
         with open_root(path) as file:
-            if tree_name not in file:
-                return {}
             tree = file[tree_name]
             names = [str(k) for k in tree.keys()]  # noqa: SIM118 - uproot's keys, not the tree's
             n = int(tree.num_entries)
@@ -387,7 +388,7 @@ def _vector_weights(tree: Any, names: Iterable[str]) -> Iterator[tuple[str, str]
 
     for name in filter(is_weight_vector, names):
         array = tree[name].array(entry_stop=1000)
-        n = int(np.max(ak.num(array, axis=1), initial=0)) if array.ndim == 2 else 0
+        n = int(np.max(np.asarray(ak.num(array, axis=1)), initial=0)) if array.ndim == 2 else 0
         title = str(getattr(tree[name], "title", ""))
         for i in range(n):
             yield str(WeightEntry(name, i)), entry_description(title, i)
