@@ -382,7 +382,7 @@ def test_a_weight_column_that_is_no_weight_is_named(tmp_path, kind):
     else:
         own = {**columns, "v": lists.to_list(), "none": [1.0, 1.0, None], "whole": [1, None, 2]}
         pq.write_table(pa.table(own), path, row_group_size=2)
-    messages = {"nan": "event 1 .*nan is nan", "v": "'v' is not one number in event 1 .* but 2"}
+    messages = {"nan": "event 1 .*'nan' is nan", "v": "'v' is not one number in event 1 .* but 2"}
     if kind == "parquet":
         messages |= {"none": "'none' .*event 2 .*missing", "whole": "'whole' .*event 1 .*missing"}
     for weight, message in messages.items():

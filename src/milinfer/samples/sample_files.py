@@ -409,7 +409,9 @@ def _read_table(
             data[:, i] = arrays[name]
 
     def weights_in(column: str) -> FloatArray:
-        return event_weights(arrays[column], column, str(table.path), first_event=table.first_event)
+        return event_weights(
+            arrays[column], f"column {column!r}", str(table.path), first_event=table.first_event
+        )
 
     def number(key: str) -> float:
         value = metadata.get(key)

@@ -349,10 +349,10 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
 
     Examples
     --------
-    >>> needed_branches(["Jet_pt", "genWeight"], {}, "nano.root")
+    >>> needed_branches(["x", "genWeight"], {}, "a.root")
     Traceback (most recent call last):
     ...
-    milinfer.exceptions.SampleError: nano.root: the branches LHEPart_exact_px, ... are missing; ...
+    milinfer.exceptions.SampleError: a.root: the branches LHEPart_exact_px, ... are missing; ...
     """
     names = set(available)
     nanoaod = [PART + name for name in _NANOAOD] + ["genWeight"]
