@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import milinfer as mil
-from milinfer.datasets import gaussian
+from milinfer.datasets import gaussian, vbf_hww
 from milinfer.exceptions import (
     ConfigurationError,
     FeatureError,
@@ -397,3 +397,13 @@ def test_events_of_a_row_group_are_counted_in_the_file(tmp_path):
     assert groups.read(0).features.shape == (2, 1)
     with pytest.raises(SampleError, match=r"own\.parquet: .*event 2 .*missing"):
         groups.read(1)
+
+
+@pytest.mark.parametrize("weight", [None, "LHEReweightingWeight", "x"])
+def test_the_weight_of_events_cannot_be_chosen(tmp_path, weight):
+    """Regression: weight= was ignored for files of events."""
+    path = tmp_path / "events.parquet"
+    event_files.write(path, *vbf_hww.generate(5, {"c_HW": 0.5}, seed=1).to_events())
+    assert len(Sample.from_file(path, weight="genWeight")) == 5
+    with pytest.raises(SampleError, match=r"events\.parquet: weight=.*run_features"):
+        Sample.from_file(path, weight=weight)

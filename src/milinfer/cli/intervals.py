@@ -22,6 +22,7 @@ from milinfer.cli.options import (
     n_events_option,
     n_toys_option,
     output_option,
+    points_options,
     read_samples,
     scheduler_option,
     seed_option,
@@ -53,6 +54,7 @@ class ToyOptions:
     degree: int | None
     feature_set: str
     tree: str | None
+    points: dict[str, Any]
     seed: int
     workers: int
     scheduler: str | None
@@ -70,6 +72,7 @@ class ToyOptions:
             self.files,
             features=self.feature_set,
             parameter=model.parameter,
+            points=self.points,
             tree=self.tree,
         )
         values = sorted(samples.values(model.parameter).tolist())
@@ -104,7 +107,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         function(options=ToyOptions(**options), **arguments)
 
     # Options from other decorators of the function are kept.
-    decorated: Callable[..., Any] = command
+    decorated: Callable[..., Any] = points_options(command)
     for option in (
         scheduler_option("whose workers throw the toys instead of --workers."),
         workers_option,

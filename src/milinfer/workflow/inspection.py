@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,15 +14,26 @@ from milinfer.utils.display import shortened
 from milinfer.utils.files import is_address, local_path, parse_json
 from milinfer.utils.points import format_point
 
+if TYPE_CHECKING:
+    from milinfer.io.event_record.info import LHEInfo
+    from milinfer.samples.file_points import ParameterNames, ReweightPoints
+
 __all__ = ["inspect_file"]
 
 Facts = dict[str, object]
 
+_MOST_WEIGHTS = 24  # that are shown one by one
 _PICTURES = (".html", ".svg", ".png", ".pdf")
 _SIMULATED = ("LHE", "Gen")  # collections of a simulation without a detector
 
 
-def inspect_file(path: PathLikeStr, *, tree: str | None = None) -> Facts:
+def inspect_file(
+    path: PathLikeStr,
+    *,
+    tree: str | None = None,
+    parameters: ParameterNames | None = None,
+    reweight_points: ReweightPoints | None = None,
+) -> Facts:
     """Describe what a file or folder contains.
 
     Recognises event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models,
@@ -35,6 +46,9 @@ def inspect_file(path: PathLikeStr, *, tree: str | None = None) -> Facts:
         File or folder, or the address of a ROOT file.
     tree
         Tree of a ROOT file; default: ``Features``, ``Events``, or the only one.
+    parameters, reweight_points
+        For event files: parameters whose points to show, and points that the file does not say; see
+        :func:`milinfer.samples.file_points.file_points`.
 
     Returns
     -------
@@ -57,6 +71,9 @@ def inspect_file(path: PathLikeStr, *, tree: str | None = None) -> Facts:
     >>> facts["kind"], facts["point"], facts["events"]
     ('features', 'mu=0.5', 100)
     """
+    if parameters is not None or reweight_points is not None:
+        facts = _events_or_features(path, tree) | _points(path, tree, parameters, reweight_points)
+        return {k: v for k, v in facts.items() if k not in ("weights", "weights change")}
     if is_address(path):
         return _events_or_features(path, tree)
     place = Path(local_path(path))
@@ -281,27 +298,31 @@ def _onnx(path: Path) -> Facts:
 
 def _events_or_features(path: PathLikeStr, tree: str | None) -> Facts:
     from milinfer.io import events as event_files
-    from milinfer.io.flat_files import RootTable
 
-    kind = event_files.kind_of(path)
+    kind, tree = event_files.kind_of(path), _tree(path, tree)
     if kind == "lhe":
         return _events(path, tree)
-    nano: Facts = {}
-    if kind == "root":
-        tree = RootTable(path, tree).tree
-        nano = _nanoaod(path, tree)
+    nano = _nanoaod(path, tree) if kind == "root" else {}
     try:
-        with event_files.open_reader(path, tree=tree or "Events"):
+        with event_files.open_reader(path, tree=tree):
             pass
     except SampleError:  # the file has no generator particles
         return nano or _features(path, tree)
     return _events(path, tree) | {k: v for k, v in nano.items() if k not in ("kind", "weights")}
 
 
-def _events(path: PathLikeStr, tree: str | None) -> Facts:
+def _tree(path: PathLikeStr, tree: str | None) -> str:
+    """Tree to read in a ROOT file; of no meaning for other files."""
+    from milinfer.io import events as event_files
+    from milinfer.io.flat_files import RootTable
+
+    return RootTable(path, tree).tree if event_files.kind_of(path) == "root" else "Events"
+
+
+def _events(path: PathLikeStr, tree: str) -> Facts:
     from milinfer.io import events as event_files
 
-    with event_files.open_reader(path, tree=tree or "Events") as reader:
+    with event_files.open_reader(path, tree=tree) as reader:
         n = sum(len(chunk) for chunk in reader.chunks(50_000))
         info = reader.info
     sigma = f"{info.cross_section:.5g} ± {info.cross_section_error:.2g}"
@@ -316,6 +337,7 @@ def _events(path: PathLikeStr, tree: str | None) -> Facts:
         "cross_section_pb": sigma if info.processes else "not given",
         "beams": ", ".join(beams) if any(info.beams) else "not given",
         "weights": _weights((w.id, w.description) for w in info.weights),
+        **_moved(info),
     }
 
 
@@ -331,19 +353,62 @@ def _weights(weights: Iterable[tuple[str, str]]) -> str:
 
     branches: dict[str, dict[int, str]] = {}
     texts: list[str] = []
-    for identity, description in weights:
-        entry = WeightEntry.parse(identity)
+    for identity, told in weights:
+        entry, description = WeightEntry.parse(identity), " ".join(told.split())
         if entry is None:
             texts.append(f"{identity} ({description})" if description else identity)
         else:
             branches.setdefault(entry.branch, {})[entry.position] = description
+    if len(texts) > _MOST_WEIGHTS:
+        texts = [f"{len(texts)}: {shortened(texts)}"]
     for branch, entries in branches.items():
-        told = set(entries.values())
-        what = meaning(branch, told.pop())
-        if told:
+        descriptions = set(entries.values())
+        what = meaning(branch, descriptions.pop())
+        if descriptions:
             what = shortened([f"[{i}] {text}" for i, text in entries.items()], 10)
         texts.append(f"{len(entries)} in {branch} ({what})")
     return ", ".join(texts) or "none"
+
+
+def _moved(info: LHEInfo) -> Facts:
+    """Parameters that the weights change, and their values in the sample."""
+    from milinfer.samples.file_points import moved_parameters
+
+    entries = moved_parameters(info).values()
+    texts = [f"{e.place}{f' ({e.name})' if e.name else ''} = {e.value:g}" for e in entries]
+    return {"weights change": shortened(texts, _MOST_WEIGHTS)} if texts else {}
+
+
+def _points(
+    path: PathLikeStr,
+    tree: str | None,
+    parameters: ParameterNames | None,
+    reweight_points: ReweightPoints | None,
+) -> Facts:
+    """Points of a file and of its weights, for the parameters of the user."""
+    from milinfer.io import events as event_files
+    from milinfer.samples.file_points import file_points
+
+    tree = _tree(path, tree)
+    with event_files.open_reader(path, tree=tree) as reader:
+        first = next(iter(reader.columns(1)))
+        points = file_points(
+            reader.info,
+            list(first.weights),
+            parameters=parameters,
+            reweight_points=reweight_points,
+            source=str(path),
+        )
+    facts: Facts = {"point": "not given" if points.point is None else format_point(points.point)}
+    for identity, point in points.reweight_points.items():
+        facts[f"weight {identity}"] = format_point(point)
+    reasons: dict[str, list[str]] = {}
+    for identity, reason in points.without_point.items():
+        others = reason.startswith("it also changes")
+        reasons.setdefault("it changes others" if others else reason, []).append(identity)
+    for reason, ids in reasons.items():
+        facts[f"no point: {reason}"] = shortened(ids, _MOST_WEIGHTS)
+    return facts
 
 
 def _nanoaod(path: PathLikeStr, tree_name: str) -> Facts:
@@ -395,13 +460,15 @@ def _vector_weights(tree: Any, names: Iterable[str]) -> Iterator[tuple[str, str]
 
 
 def _features(path: PathLikeStr, tree: str | None) -> Facts:
+    from milinfer.samples.file_points import POINT_NOTE
     from milinfer.samples.sample import Sample
 
-    sample = Sample.from_file(path, tree=tree)
+    sample = Sample.from_file(path, tree=tree, missing_point={})
+    stated = POINT_NOTE not in sample.provenance
     return {
         "kind": "features",
         "process": sample.process,
-        "point": format_point(sample.point) or "none",
+        "point": (format_point(sample.point) or "none") if stated else "not given",
         "events": len(sample),
         "features": ", ".join(sample.feature_names),
         "sum_of_weights": float(sample.weights.sum()),
