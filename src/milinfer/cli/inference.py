@@ -14,6 +14,8 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    combine_option,
+    events_option,
     figure_option,
     json_option,
     model_option,
@@ -35,6 +37,8 @@ from milinfer.utils.files import atomic_path, parse_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from milinfer.io.event_range import EventRange
+    from milinfer.samples.cross_sections import Combine
     from milinfer.samples.sample import Sample, SampleSet
     from milinfer.samples.streaming import StreamedSamples
 
@@ -79,6 +83,8 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @tree_option
+@events_option
+@combine_option
 @points_options
 @click.option(
     "--events-in-memory",
@@ -101,6 +107,8 @@ def train(
     batch_events: int | None,
     reference: float,
     feature_set: str,
+    events: EventRange | None,
+    combine: Combine | None,
     points: dict[str, Any],
     tree: str | None,
     events_in_memory: int | None,
@@ -120,13 +128,21 @@ def train(
 
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:
-        samples = read_samples(files, features=feature_set, points=points, tree=tree)
+        samples = read_samples(
+            files, features=feature_set, points=points, tree=tree, events=events, combine=combine
+        )
         # The files of one production say the same: one notice is enough.
         notices = [line for sample in samples for line in weights_notice(sample)]
         for line in dict.fromkeys(notices):
             click.echo(line)
     elif tree is not None:
         msg = "--tree is for ROOT files, and --events-in-memory reads Parquet files"
+        raise click.UsageError(msg)
+    elif events is not None or combine is not None:
+        msg = (
+            "--events-in-memory reads whole files, one for each point; leave --events and "
+            "--combine out, or --events-in-memory"
+        )
         raise click.UsageError(msg)
     else:
         if points:
@@ -206,6 +222,8 @@ def train(
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @tree_option
+@events_option
+@combine_option
 @points_options
 @figure_option("Figure of the scan")
 @json_option
@@ -217,6 +235,8 @@ def fit(
     rate_files: tuple[str, ...],
     luminosity: float | None,
     feature_set: str,
+    events: EventRange | None,
+    combine: Combine | None,
     points: dict[str, Any],
     tree: str | None,
     out: Path | None,
@@ -236,14 +256,19 @@ def fit(
     from milinfer.utils.confidence_levels import CL68, CL95
 
     model = BagLikelihood.load(model_path)
-    sample = _read_data(data, feature_set, tree)
+    sample = _read_data(data, feature_set, tree, events)
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
         raise ConfigurationError(msg)
+    if combine is not None and not rate_files:
+        msg = "--combine joins the files of --rate, and there are none; leave it out"
+        raise click.UsageError(msg)
     rate = None
     if rate_files and luminosity is not None:
         rate = Rate.from_samples(
-            read_samples(rate_files, features=feature_set, points=points, tree=tree),
+            read_samples(
+                rate_files, features=feature_set, points=points, tree=tree, combine=combine
+            ),
             luminosity=luminosity,
         )
     cost = model.cost(sample, rate=rate)
@@ -341,6 +366,7 @@ def fit(
 @n_toys_option
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @tree_option
+@combine_option
 @points_options
 @output_option("Directory for figures and report.html.")
 @seed_option
@@ -360,6 +386,7 @@ def compare(
     degree: int,
     n_toys: int,
     feature_set: str,
+    combine: Combine | None,
     points: dict[str, Any],
     tree: str | None,
     out: Path,
@@ -384,7 +411,7 @@ def compare(
     def note(role: str) -> Callable[[Path | str, Sample], None]:
         return lambda path, sample: inputs.append(input_file(role, path, sample))
 
-    read = partial(read_samples, features=feature_set, points=points, tree=tree)
+    read = partial(read_samples, features=feature_set, points=points, tree=tree, combine=combine)
     evaluation = read(evaluation_files, parameter=parameter, on_file=note("evaluation"))
     fitted = _read_data(data, feature_set, tree)
     note("data")(split_spec(data)[1], fitted)
@@ -452,9 +479,12 @@ def report(directory: Path, json_path: Path | None) -> None:
     write_json(json_path, summary)
 
 
-def _read_data(spec: str, feature_set: str, tree: str | None) -> Any:
+def _read_data(
+    spec: str, feature_set: str, tree: str | None, events: EventRange | None = None
+) -> Any:
     """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)
-    return read_data(path, point=point, features=feature_set, tree=tree).as_data()
+    options: dict[str, Any] = {"features": feature_set, "tree": tree, "events": events}
+    return read_data(path, point=point, **options).as_data()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import numpy as np
@@ -16,6 +16,7 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    combine_option,
     figure_option,
     json_option,
     model_option,
@@ -54,6 +55,7 @@ class ToyOptions:
     degree: int | None
     feature_set: str
     tree: str | None
+    combine: Literal["sum", "mean"] | None
     points: dict[str, Any]
     seed: int
     workers: int
@@ -74,6 +76,7 @@ class ToyOptions:
             parameter=model.parameter,
             points=self.points,
             tree=self.tree,
+            combine=self.combine,
         )
         values = sorted(samples.values(model.parameter).tolist())
         if self.truths:
@@ -113,6 +116,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         workers_option,
         seed_option,
         tree_option,
+        combine_option,
         click.option(
             "--feature-set", default="vbf_2l2j", show_default=True, help="For files of events."
         ),
