@@ -320,3 +320,25 @@ def test_addresses_are_read(nano, server, tmp_path):
     np.testing.assert_allclose(made.features, local.features, rtol=1e-4, atol=1e-3)
     with pytest.raises(SampleError, match=r"cannot be read .*correct the address"):
         events.read(f"{server}/absent.root")
+
+
+def test_weights_of_a_range_of_events(nano):
+    path, branches = nano
+    sample = mil.Sample.from_file(path, point={"c_HW": 0.0}, events=(10, 20))
+    for name, values in absolute(branches).items():
+        np.testing.assert_array_equal(sample.reweights[name], values[10:20])
+
+
+@pytest.mark.parametrize("suffix", ["root", "parquet"])
+def test_events_of_a_range_are_counted_in_the_file(tmp_path, suffix):
+    path = tmp_path / f"flat.{suffix}"
+    columns = {"x": np.ones(6), "w": np.array([1.0, 1.0, 1.0, 1.0, np.nan, 1.0])}
+    if suffix == "root":
+        with uproot.recreate(path) as file:
+            file["t"] = columns
+    else:
+        ak.to_parquet(ak.zip(columns), path)
+    options = {"features": ["x"], "weight": "w", "point": {}}
+    assert len(mil.Sample.from_file(path, events=(0, 3), **options)) == 3
+    with pytest.raises(SampleError, match=rf"flat\.{suffix}: event 4 .*'w' is nan"):
+        mil.Sample.from_file(path, events=(3, 6), **options)
