@@ -238,7 +238,10 @@ def import_workspace(
             fixed=() if model.config.poi_name is None else (model.config.poi_name,),
         )
 
-    return cost(data) if asimov is None else cost(asimov_data(cost(data), asimov))
+    if asimov is None:
+        return cost(data)
+    # Of no data, because the observed ones may lie where nothing is expected.
+    return cost(asimov_data(cost(np.zeros(model.config.nmaindata)), asimov))
 
 
 def _common_range(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:
