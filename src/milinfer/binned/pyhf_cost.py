@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from iminuit.cost import CHISQUARE, Cost
+from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 from scipy.special import gammaln, xlogy
 
 from milinfer.binned.workspaces import model_and_data, unfillable_bins
 from milinfer.exceptions import ParameterError, TemplateError
+from milinfer.likelihood.named_cost import NamedCost
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.points import format_point
 
@@ -35,7 +36,7 @@ class _Tie(NamedTuple):
     start: Point
 
 
-class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
+class PyhfCost(NamedCost):
     r"""Cost :math:`-2 \ln L` of a pyhf model, constraint terms included.
 
     It is ``pyhf.infer.mle.twice_nll``, with all constants of the Poisson and Gaussian terms, and

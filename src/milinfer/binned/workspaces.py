@@ -10,7 +10,6 @@ import copy
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,6 +19,7 @@ from milinfer.exceptions import MilinferWarning, WorkspaceError
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.display import arrow_table, html_facts, shortened
 from milinfer.utils.files import parse_json, write_whole
+from milinfer.utils.keywords import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -361,11 +361,10 @@ def _usable_poi(spec: Mapping[str, Any], measurement: str) -> str | None:
     names = _modifier_names(spec)
     if not poi or poi in names:
         return poi or None
-    near = get_close_matches(poi, names)
     warnings.warn(
         f"no sample has the parameter of interest {poi!r} of measurement {measurement!r}, so this "
         "is a fit of the background alone; add the signal with patch=, or correct the name"
-        + (f": did you mean {' or '.join(near)}?" if near else ""),
+        + did_you_mean(poi, names),
         MilinferWarning,
         stacklevel=4,
     )

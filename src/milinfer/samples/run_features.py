@@ -21,6 +21,7 @@ from milinfer.samples.sample_files import (
     reweight_points,
     selected_cross_section,
 )
+from milinfer.utils.keywords import require_keywords
 from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ def run_features(
     ...
     milinfer.exceptions.SampleError: the fileset is empty; give {"dataset": ["file.root"]}
     """
+    taken = ["features"]
+    require_keywords(options, FeatureProcessor, "run_features()", leave_out=taken)
     if not fileset:
         msg = 'the fileset is empty; give {"dataset": ["file.root"]}'
         raise SampleError(msg)

@@ -26,6 +26,7 @@ from milinfer.utils.display import (
     point_types,
     shortened,
 )
+from milinfer.utils.keywords import require_keywords
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
@@ -340,6 +341,7 @@ class Sample:
         """
         from milinfer.samples.sample_files import read_sample
 
+        require_keywords(options, read_sample, "Sample.from_file()", leave_out=["path"])
         return sample_of_file(read_sample(path, **options), path)
 
     @staticmethod
@@ -366,6 +368,8 @@ class Sample:
         >>> Sample.from_table(table, point={"mu": 0.5})
         Sample(3 events, 1 feature, signal at mu=0.5)
         """
+        taken = ["features", "feature_names", "weights"]
+        require_keywords(options, Sample, "Sample.from_table()", leave_out=taken)
         return Sample(table.array, table.names, table.weights(weights), **options)
 
 
@@ -565,7 +569,20 @@ class SampleSet:
         options
             Passed to :func:`milinfer.samples.sample_files.read_sample` (``features=``, ``workers=``
             and others).
+
+        Raises
+        ------
+        SampleError
+            If `files` is no dictionary.
         """
+        given: object = files
+        if not isinstance(given, Mapping):
+            msg = (
+                f"SampleSet.from_files() takes a dictionary, {{value: path}}, not a "
+                f"{type(given).__name__}; files that know their points are read with "
+                "SampleSet([Sample.from_file(path) for path in paths])"
+            )
+            raise SampleError(msg)
         return cls(
             tuple(
                 Sample.from_file(path, point={parameter: float(value)}, **options)
