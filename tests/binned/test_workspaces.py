@@ -452,6 +452,11 @@ def test_require_workspace_takes_what_pyhf_takes():
     require_workspace(dict(pyhf.Workspace.build(model, [60.0])))
 
 
+def test_shifts_are_shown_as_they_were_given(templates):
+    with pytest.raises(TemplateError, match=r"n: relative shifts must .*, not -1\.2 and 0\.3$"):
+        export_workspace(templates, COUNTS, systematics=[Systematic("n", -1.2, 0.3)])
+
+
 BACKGROUND = {
     "channels": [
         {
