@@ -241,7 +241,7 @@ def wrong_closing(text: bytes, expected: str) -> str | None:
     return f"</{lower[near[0]]}>" if near else None
 
 
-_CLOSING: Final = re.compile(rb"</([A-Za-z_][\w.:-]{0,40})\s*>")
+_CLOSING: Final = re.compile(rb"</([A-Za-z_][\w.:-]*)\s*>")
 
 
 def check_gap(gap: bytes, name: str, number: int) -> None:
