@@ -17,10 +17,14 @@ from milinfer.cli import cli
 
 SOURCE = Path(milinfer.__file__).parent
 # Of other programs, which the texts name.
-OF_OTHERS = {"--logdir": "tensorboard", "--scheduler-file": "dask"}
-# HTML and SVG have attributes; pandas has format=.
+OF_OTHERS = {
+    "--logdir": "tensorboard",
+    "--scheduler-file": "dask",
+    "--rwgt_name": "the reweight card of MadGraph",
+}
+# HTML and SVG have attributes; pandas has format=, and coffea savemetrics=.
 NO_MESSAGES = {"workflow/html_report.py", "utils/display.py"}
-KEYWORDS_OF_OTHERS = {"format"}
+KEYWORDS_OF_OTHERS = {"format", "savemetrics"}
 
 
 def texts():
@@ -47,8 +51,8 @@ def options_of(command: click.Command) -> set[str]:
 COMMANDS = {name: cli.get_command(click.Context(cli), name) for name in cli.list_commands(None)}
 OPTIONS = {name: options_of(command) for name, command in COMMANDS.items()}
 ALL_OPTIONS = set.union(options_of(cli), *OPTIONS.values())
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
-OF_COMMAND = re.compile(rf"\b({'|'.join(OPTIONS)}) (--[a-z][a-z-]*[a-z])")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z_-]*[a-z]")
+OF_COMMAND = re.compile(rf"\b({'|'.join(OPTIONS)}) (--[a-z][a-z_-]*[a-z])")
 
 
 def wrong_options(text: str) -> list[str]:

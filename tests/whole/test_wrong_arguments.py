@@ -142,6 +142,22 @@ TABLE = FeatureTable({"x": np.ones(3, np.float32)}, kept=np.ones(3, bool))
             r"Sample\.from_table\(\) has no keyword proces; it has point, .*did you mean process",
         ),
         (
+            lambda: mil.Sample.from_arrays({"x": [1.0]}, pont={}),
+            r"Sample\.from_arrays\(\) has no keyword pont; .*; did you mean point",
+        ),
+        (
+            lambda: mil.SampleSet.from_arrays({"x": [1.0]}, points={"mu": [0.0]}, wieghts="w"),
+            r"SampleSet\.from_arrays\(\) has no keyword wieghts; .*; did you mean weights",
+        ),
+        (
+            lambda: mil.Sample.from_accumulator({}, point={}, proces="a"),
+            r"Sample\.from_accumulator\(\) has no keyword proces; .*did you mean process",
+        ),
+        (
+            lambda: mil.SampleSet.from_accumulator({}, points={}, proces="a"),
+            r"SampleSet\.from_accumulator\(\) has no keyword proces; .*did you mean process",
+        ),
+        (
             lambda: mil.run_features({"a": ["a.root"]}, slection=None),
             r"run_features\(\) has no keyword slection; it has .*; did you mean selection\?",
         ),

@@ -14,6 +14,7 @@ from milinfer.binned.workspaces import model_and_data, unfillable_bins
 from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.likelihood.named_cost import NamedCost
 from milinfer.typing import FloatArray, Point
+from milinfer.utils.display import ranges, shortened
 from milinfer.utils.points import format_point
 
 __all__ = ["PyhfCost", "Weights"]
@@ -245,6 +246,11 @@ class PyhfCost(NamedCost):
                 )
                 raise ParameterError(msg)
         return tied
+
+    def __repr__(self) -> str:
+        counts = f"{self._counts.sum():g} events in {len(self._counts)} bins"
+        channels = shortened(list(self.model.config.channels))
+        return f"PyhfCost({channels}: {counts}, {ranges(self._limits)})"
 
     @property
     def limits(self) -> dict[str, tuple[float, float]]:

@@ -22,6 +22,7 @@ from milinfer.cli.options import (
     n_events_option,
     n_toys_option,
     output_option,
+    points_options,
     read_samples,
     scheduler_option,
     seed_option,
@@ -51,6 +52,7 @@ class ToyOptions:
     truths: str | None
     degree: int | None
     feature_set: str
+    points: dict[str, Any]
     seed: int
     workers: int
     scheduler: str | None
@@ -64,7 +66,9 @@ class ToyOptions:
         from milinfer.utils.progress import progress
 
         model = BagLikelihood.load(self.model_path)
-        samples = read_samples(self.files, features=self.feature_set, parameter=model.parameter)
+        samples = read_samples(
+            self.files, features=self.feature_set, parameter=model.parameter, points=self.points
+        )
         values = sorted(samples.values(model.parameter).tolist())
         if self.truths:
             values = values_spec(self.truths)
@@ -97,7 +101,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         function(options=ToyOptions(**options), **arguments)
 
     # Options from other decorators of the function are kept.
-    decorated: Callable[..., Any] = command
+    decorated: Callable[..., Any] = points_options(command)
     for option in (
         scheduler_option("whose workers throw the toys instead of --workers."),
         workers_option,
