@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.streaming import StreamedSamples
 
@@ -62,6 +62,8 @@ def require_samples(value: object, where: str, *, streamed: bool = False) -> Non
     ------
     SampleError
         The message says how to make a set of samples.
+    ConfigurationError
+        If the samples are streamed, and have to be in memory.
 
     Examples
     --------
@@ -74,8 +76,9 @@ def require_samples(value: object, where: str, *, streamed: bool = False) -> Non
     if isinstance(value, SampleSet) or (streamed and isinstance(value, StreamedSamples)):
         return
     if isinstance(value, StreamedSamples):
-        remedy = "read the samples into memory with milinfer.SampleSet.from_files"
-    elif isinstance(value, Sample):
+        msg = f"{where} needs its samples in memory: read them with milinfer.SampleSet.from_files"
+        raise ConfigurationError(msg)
+    if isinstance(value, Sample):
         remedy = "collect the samples of all parameter points: milinfer.SampleSet([sample, ...])"
     elif isinstance(value, Sequence) and value and all(isinstance(s, Sample) for s in value):
         remedy = "write milinfer.SampleSet(samples)"
