@@ -14,6 +14,8 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    combine_option,
+    events_option,
     figure_option,
     json_option,
     model_option,
@@ -34,6 +36,8 @@ from milinfer.utils.files import atomic_path, parse_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from milinfer.io.event_range import EventRange
+    from milinfer.samples.cross_sections import Combine
     from milinfer.samples.sample import Sample, SampleSet
     from milinfer.samples.streaming import StreamedSamples
 
@@ -84,6 +88,8 @@ __all__ = ["compare", "fit", "report", "train"]
 )
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@events_option
+@combine_option
 @points_options
 @click.option(
     "--events-in-memory",
@@ -107,6 +113,8 @@ def train(
     batch_events: int | None,
     reference: float,
     feature_set: str,
+    events: EventRange | None,
+    combine: Combine | None,
     points: dict[str, Any],
     events_in_memory: int | None,
     seed: int,
@@ -125,11 +133,19 @@ def train(
 
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:
-        samples = read_samples(files, features=feature_set, points=points)
+        samples = read_samples(
+            files, features=feature_set, points=points, events=events, combine=combine
+        )
         # The files of one production say the same: one notice is enough.
         notices = [line for sample in samples for line in weights_notice(sample)]
         for line in dict.fromkeys(notices):
             click.echo(line)
+    elif events is not None or combine is not None:
+        msg = (
+            "--events-in-memory reads whole files, one for each point; leave --events and "
+            "--combine out, or --events-in-memory"
+        )
+        raise click.UsageError(msg)
     else:
         if points:
             msg = (
@@ -208,6 +224,8 @@ def train(
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@events_option
+@combine_option
 @points_options
 @figure_option("Figure of the scan")
 @json_option
@@ -219,6 +237,8 @@ def fit(
     rate_files: tuple[str, ...],
     luminosity: float | None,
     feature_set: str,
+    events: EventRange | None,
+    combine: Combine | None,
     points: dict[str, Any],
     out: Path | None,
     json_path: Path | None,
@@ -237,14 +257,18 @@ def fit(
     from milinfer.utils.confidence_levels import CL68, CL95
 
     model = BagLikelihood.load(model_path)
-    sample = _read_data(data, feature_set)
+    sample = _read_data(data, feature_set, events)
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
         raise ConfigurationError(msg)
+    if combine is not None and not rate_files:
+        msg = "--combine joins the files of --rate, and there are none; leave it out"
+        raise click.UsageError(msg)
     rate = None
     if rate_files and luminosity is not None:
         rate = Rate.from_samples(
-            read_samples(rate_files, features=feature_set, points=points), luminosity=luminosity
+            read_samples(rate_files, features=feature_set, points=points, combine=combine),
+            luminosity=luminosity,
         )
     cost = model.cost(sample, rate=rate)
     calibration = None if calibration_path is None else Calibration.load(calibration_path)
@@ -340,6 +364,7 @@ def fit(
 @click.option("--degree", type=click.IntRange(1), default=4, show_default=True, help="Morphing.")
 @n_toys_option
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@combine_option
 @points_options
 @output_option("Directory for figures and report.html.")
 @seed_option
@@ -359,6 +384,7 @@ def compare(
     degree: int,
     n_toys: int,
     feature_set: str,
+    combine: Combine | None,
     points: dict[str, Any],
     out: Path,
     seed: int,
@@ -382,7 +408,7 @@ def compare(
     def note(role: str) -> Callable[[Path, Sample], None]:
         return lambda path, sample: inputs.append(input_file(role, path, sample))
 
-    read = partial(read_samples, features=feature_set, points=points)
+    read = partial(read_samples, features=feature_set, points=points, combine=combine)
     evaluation = read(evaluation_files, parameter=parameter, on_file=note("evaluation"))
     fitted = _read_data(data, feature_set)
     note("data")(split_spec(data)[1], fitted)
@@ -450,9 +476,9 @@ def report(directory: Path, json_path: Path | None) -> None:
     write_json(json_path, summary)
 
 
-def _read_data(spec: str, feature_set: str) -> Any:
+def _read_data(spec: str, feature_set: str, events: EventRange | None = None) -> Any:
     """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)
-    return read_data(path, point=point, features=feature_set).as_data()
+    return read_data(path, point=point, features=feature_set, events=events).as_data()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import numpy as np
@@ -16,6 +16,7 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    combine_option,
     figure_option,
     json_option,
     model_option,
@@ -52,6 +53,7 @@ class ToyOptions:
     truths: str | None
     degree: int | None
     feature_set: str
+    combine: Literal["sum", "mean"] | None
     points: dict[str, Any]
     seed: int
     workers: int
@@ -67,7 +69,11 @@ class ToyOptions:
 
         model = BagLikelihood.load(self.model_path)
         samples = read_samples(
-            self.files, features=self.feature_set, parameter=model.parameter, points=self.points
+            self.files,
+            features=self.feature_set,
+            parameter=model.parameter,
+            points=self.points,
+            combine=self.combine,
         )
         values = sorted(samples.values(model.parameter).tolist())
         if self.truths:
@@ -106,6 +112,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         scheduler_option("whose workers throw the toys instead of --workers."),
         workers_option,
         seed_option,
+        combine_option,
         click.option(
             "--feature-set", default="vbf_2l2j", show_default=True, help="For files of events."
         ),
