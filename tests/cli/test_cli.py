@@ -411,6 +411,18 @@ def test_errors_name_options_and_not_arguments(tmp_path):
     assert "--reference" in printed
 
 
+def test_train_between_points_that_have_no_sample(tmp_path):
+    (sample,) = vbf_hww.samples(400, [0.0], seed=1, features="vbf_2l2j")
+    sample.to_file(tmp_path / "a.parquet")
+    train = ("train", tmp_path / "a.parquet", "--head", "polynomial", "--labels", "joint")
+    train = (*train, "--epochs", 1, "--out", tmp_path / "m")
+    printed = " ".join(call(*train, code=2).split())
+    assert "with --labels='joint' give --points" in printed
+    figures = tmp_path / "f.json"
+    call(*train, "--points", "-1:1:3", "--json", figures)
+    assert json.loads(figures.read_text())["points"] == [[-1.0], [0.0], [1.0]]
+
+
 @pytest.mark.slow
 def test_the_demo_meets_its_contract(tmp_path):
     figures = tmp_path / "s.json"

@@ -180,7 +180,8 @@ def test_analysis(tmp_path):
     [
         ("a.json", "{", r"a\.json is not a JSON file"),
         ("a.json", "[1]", r"a\.json holds no JSON object"),
-        ("a.json", "{}", r"a\.json"),
+        ("a.json", "{}", r"a\.json is no JSON file of a kind that milinfer knows .* has nothing"),
+        ("a.json", '{"weights": 1}', r"a\.json is no JSON file .* it has weights; correct"),
         ("a.onnx", "no graph", r"a\.onnx is not an ONNX file"),
         ("a.root", "no file", r"a\.root: this cannot be opened"),
         ("a.txt", "text", r"a\.txt: unknown kind"),
@@ -190,6 +191,17 @@ def test_what_is_none_of_these(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(MilinferError, match=message):
         inspect_file(tmp_path / name)
+
+
+def test_likelihoods_in_the_hs3_format_and_patches(tmp_path):
+    content = {"metadata": {"hs3_version": "0.2.0"}, "distributions": [{}], "likelihoods": []}
+    (tmp_path / "hs3.json").write_text(json.dumps(content))
+    facts = inspect_file(tmp_path / "hs3.json")
+    assert facts["kind"] == "likelihood in the HS3 format, which milinfer does not read"
+    assert (facts["hs3 version"], facts["distributions"]) == ("0.2.0", 1)
+    assert "pyhf" in facts["what to do"]
+    (tmp_path / "signal.json").write_text('[{"op": "remove", "path": "/channels/0"}]')
+    assert inspect_file(tmp_path / "signal.json")["kind"] == "JSON patch of a workspace"
 
 
 def test_an_empty_folder(tmp_path):

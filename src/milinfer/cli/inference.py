@@ -63,6 +63,13 @@ __all__ = ["compare", "fit", "report", "train"]
     help="The sample of an event, or the joint likelihood ratio from its weights.",
 )
 @click.option(
+    "--points",
+    "points_spec",
+    default=None,
+    help="With --labels joint: values between which the ratio is learned, -0.5,0,0.5 or "
+    "first:last:number; default: those of the samples.",
+)
+@click.option(
     "--order",
     type=click.IntRange(1, 2),
     default=2,
@@ -99,6 +106,7 @@ def train(
     out: Path,
     head: Any,
     labels: Any,
+    points_spec: str | None,
     order: int,
     pooling: str,
     bag_size: int | None,
@@ -156,6 +164,7 @@ def train(
     model = BagLikelihood(
         head=head,
         labels=labels,
+        points=None if points_spec is None else [[v] for v in values_spec(points_spec)],
         order=order,
         pooling=pooling,
         bag_size=bag_size,

@@ -215,7 +215,20 @@ class FeatureSet:
         n = len(self.collections)
         if len(objects) not in (n, n + 1):
             names = ", ".join(c.name for c in self.collections)
-            msg = f"{self.name} takes {names} and optionally events or MET, not {len(objects)}"
+            msg = (
+                f"{self.name} takes {names} and optionally the missing momentum or the events, "
+                f"not {len(objects)} arguments"
+            )
+            raise FeatureError(msg)
+        missing = [i for i, o in enumerate(objects) if o is None]
+        if missing:
+            what = [*(c.name for c in self.collections), "the missing momentum"][missing[0]]
+            msg = f"{self.name}: {what} is None; give " + (
+                "a record of pt and phi or the events, or leave it out for minus the sum of the "
+                "given momenta"
+                if missing[0] == n
+                else "an array of momenta"
+            )
             raise FeatureError(msg)
         particles = [Particles(o, c.name) for o, c in zip(objects, self.collections, strict=False)]
         if len({len(p) for p in particles}) > 1:

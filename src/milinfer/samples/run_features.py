@@ -38,6 +38,7 @@ from milinfer.samples.file_points import (
 from milinfer.samples.sample import Sample
 from milinfer.utils.display import shortened
 from milinfer.utils.files import file_name, is_address
+from milinfer.utils.keywords import require_keywords
 from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
@@ -159,6 +160,8 @@ def run_features(
     ...
     milinfer.exceptions.SampleError: the fileset is empty; give {"dataset": ["file.root"]}
     """
+    taken = ["features"]
+    require_keywords(options, FeatureProcessor, "run_features()", leave_out=taken)
     if not fileset:
         msg = 'the fileset is empty; give {"dataset": ["file.root"]}'
         raise SampleError(msg)

@@ -38,8 +38,8 @@ def inspect_file(
     """Describe what a file or folder contains.
 
     Recognises event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models,
-    calibrations, belts, histograms, HistFactory workspaces, ``analysis.toml``, ``summary.json``,
-    folders of results and ONNX exports.
+    calibrations, belts, histograms, HistFactory workspaces and their patches, ``analysis.toml``,
+    ``summary.json``, folders of results and ONNX exports.
 
     Parameters
     ----------
@@ -163,7 +163,15 @@ def _background(path: Path) -> Facts:
 
 
 def _json(path: Path) -> Facts:
-    from milinfer.binned.workspaces import is_workspace, read_workspace, workspace_facts
+    from milinfer.binned.workspaces import (
+        HS3_REMEDY,
+        is_hs3,
+        is_patch,
+        is_workspace,
+        patch_facts,
+        read_workspace,
+        workspace_facts,
+    )
     from milinfer.intervals.saved_files import is_belt
 
     if is_workspace(path):
@@ -175,6 +183,8 @@ def _json(path: Path) -> Facts:
     except ValueError as error:
         msg = f"{path} is not a JSON file ({error}); restore it or produce it again"
         raise ModelError(msg) from error
+    if is_patch(content):
+        return patch_facts(path)
     if not isinstance(content, dict):
         msg = f"{path} holds no JSON object, and milinfer writes no such file; correct the path"
         raise ModelError(msg)
@@ -182,7 +192,23 @@ def _json(path: Path) -> Facts:
         return _summary(path)
     if _is_histograms(content):
         return _histograms(path)
-    return _calibration(path)
+    if is_hs3(content):
+        metadata = content.get("metadata")
+        version = metadata.get("hs3_version") if isinstance(metadata, dict) else None
+        return {
+            "kind": "likelihood in the HS3 format, which milinfer does not read",
+            "hs3 version": version or "not given",
+            **{k: len(v) for k, v in content.items() if isinstance(v, list)},
+            "what to do": HS3_REMEDY,
+        }
+    if "milinfer_calibration" in content:
+        return _calibration(path)
+    msg = (
+        f"{path} is no JSON file of a kind that milinfer knows (calibration, belt, summary.json, "
+        "histograms, HistFactory workspace or a patch of one, HS3); it has "
+        f"{shortened(sorted(content)) or 'nothing'}; correct the path"
+    )
+    raise SampleError(msg)
 
 
 def _is_histograms(content: Mapping[str, Any]) -> bool:
