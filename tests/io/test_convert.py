@@ -9,7 +9,6 @@ import sys
 import awkward as ak
 import numpy as np
 import pytest
-import uproot
 
 from milinfer.exceptions import ConfigurationError, LHEError, MilinferWarning, SampleError
 from milinfer.io import convert as module
@@ -152,21 +151,6 @@ def test_large_headers_and_events_hide_nothing(source, tmp_path):
     text = text.replace("<rwgt>\n", "<rwgt>\n" + padding).replace("</event>", "#pdf 1\n</event>")
     source.write_text(text)
     assert convert(source, tmp_path / "a.parquet").left_out == ("lines #pdf",)
-
-
-def test_branches_of_others_are_named(tmp_path):
-    columns = {
-        **{f"LHEPart_{x}": [[1.0], [2.0]] for x in ("pt", "eta", "phi", "mass")},
-        **{f"LHEPart_{x}": [[21], [1]] for x in ("pdgId", "status")},
-        "Jet_pt": [[30.0], []],
-    }
-    with uproot.recreate(tmp_path / "nano.root") as file:
-        arrays = {k: ak.Array(v) for k, v in columns.items()}
-        tree = file.mktree(
-            "Events", {k: v.type.content for k, v in arrays.items()} | {"genWeight": "f4"}
-        )
-        tree.extend({**arrays, "genWeight": np.ones(2, np.float32)})
-    assert "Jet_pt" in convert(tmp_path / "nano.root", tmp_path / "a.parquet").left_out
 
 
 @pytest.mark.parametrize("name", ["a.root", "a.parquet", "a.lhe"])

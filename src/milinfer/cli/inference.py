@@ -27,6 +27,7 @@ from milinfer.cli.options import (
     seed_option,
     split_spec,
     streamed_samples,
+    tree_option,
     values_spec,
     weights_notice,
     write_json,
@@ -62,6 +63,13 @@ __all__ = ["compare", "fit", "report", "train"]
     help="The sample of an event, or the joint likelihood ratio from its weights.",
 )
 @click.option(
+    "--points",
+    "points_spec",
+    default=None,
+    help="With --labels joint: values between which the ratio is learned, -0.5,0,0.5 or "
+    "first:last:number; default: those of the samples.",
+)
+@click.option(
     "--order",
     type=click.IntRange(1, 2),
     default=2,
@@ -81,6 +89,7 @@ __all__ = ["compare", "fit", "report", "train"]
 )
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@tree_option
 @events_option
 @combine_option
 @points_options
@@ -97,6 +106,7 @@ def train(
     out: Path,
     head: Any,
     labels: Any,
+    points_spec: str | None,
     order: int,
     pooling: str,
     bag_size: int | None,
@@ -108,6 +118,7 @@ def train(
     events: EventRange | None,
     combine: Combine | None,
     points: dict[str, Any],
+    tree: str | None,
     events_in_memory: int | None,
     seed: int,
     scheduler: str | None,
@@ -126,12 +137,15 @@ def train(
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:
         samples = read_samples(
-            files, features=feature_set, points=points, events=events, combine=combine
+            files, features=feature_set, points=points, tree=tree, events=events, combine=combine
         )
         # The files of one production say the same: one notice is enough.
         notices = [line for sample in samples for line in weights_notice(sample)]
         for line in dict.fromkeys(notices):
             click.echo(line)
+    elif tree is not None:
+        msg = "--tree is for ROOT files, and --events-in-memory reads Parquet files"
+        raise click.UsageError(msg)
     elif events is not None or combine is not None:
         msg = (
             "--events-in-memory reads whole files, one for each point; leave --events and "
@@ -150,6 +164,7 @@ def train(
     model = BagLikelihood(
         head=head,
         labels=labels,
+        points=None if points_spec is None else [[v] for v in values_spec(points_spec)],
         order=order,
         pooling=pooling,
         bag_size=bag_size,
@@ -215,6 +230,7 @@ def train(
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@tree_option
 @events_option
 @combine_option
 @points_options
@@ -231,6 +247,7 @@ def fit(
     events: EventRange | None,
     combine: Combine | None,
     points: dict[str, Any],
+    tree: str | None,
     out: Path | None,
     json_path: Path | None,
 ) -> None:
@@ -248,7 +265,7 @@ def fit(
     from milinfer.utils.confidence_levels import CL68, CL95
 
     model = BagLikelihood.load(model_path)
-    sample = _read_data(data, feature_set, events)
+    sample = _read_data(data, feature_set, tree, events)
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
         raise ConfigurationError(msg)
@@ -258,7 +275,9 @@ def fit(
     rate = None
     if rate_files and luminosity is not None:
         rate = Rate.from_samples(
-            read_samples(rate_files, features=feature_set, points=points, combine=combine),
+            read_samples(
+                rate_files, features=feature_set, points=points, tree=tree, combine=combine
+            ),
             luminosity=luminosity,
         )
     cost = model.cost(sample, rate=rate)
@@ -355,6 +374,7 @@ def fit(
 @click.option("--degree", type=click.IntRange(1), default=4, show_default=True, help="Morphing.")
 @n_toys_option
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@tree_option
 @combine_option
 @points_options
 @output_option("Directory for figures and report.html.")
@@ -377,6 +397,7 @@ def compare(
     feature_set: str,
     combine: Combine | None,
     points: dict[str, Any],
+    tree: str | None,
     out: Path,
     seed: int,
     json_path: Path | None,
@@ -396,12 +417,12 @@ def compare(
     parameter = models[0].parameter
     inputs: list[InputFile] = []
 
-    def note(role: str) -> Callable[[Path, Sample], None]:
+    def note(role: str) -> Callable[[Path | str, Sample], None]:
         return lambda path, sample: inputs.append(input_file(role, path, sample))
 
-    read = partial(read_samples, features=feature_set, points=points, combine=combine)
+    read = partial(read_samples, features=feature_set, points=points, tree=tree, combine=combine)
     evaluation = read(evaluation_files, parameter=parameter, on_file=note("evaluation"))
-    fitted = _read_data(data, feature_set)
+    fitted = _read_data(data, feature_set, tree)
     note("data")(split_spec(data)[1], fitted)
     at = tuple(values_spec(truths)) if truths else ()
     result = analyse(
@@ -467,9 +488,12 @@ def report(directory: Path, json_path: Path | None) -> None:
     write_json(json_path, summary)
 
 
-def _read_data(spec: str, feature_set: str, events: EventRange | None = None) -> Any:
+def _read_data(
+    spec: str, feature_set: str, tree: str | None, events: EventRange | None = None
+) -> Any:
     """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)
-    return read_data(path, point=point, features=feature_set, events=events).as_data()
+    options: dict[str, Any] = {"features": feature_set, "tree": tree, "events": events}
+    return read_data(path, point=point, **options).as_data()

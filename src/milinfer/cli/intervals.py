@@ -27,6 +27,7 @@ from milinfer.cli.options import (
     read_samples,
     scheduler_option,
     seed_option,
+    tree_option,
     values_spec,
     workers_option,
     write_json,
@@ -53,6 +54,7 @@ class ToyOptions:
     truths: str | None
     degree: int | None
     feature_set: str
+    tree: str | None
     combine: Literal["sum", "mean"] | None
     points: dict[str, Any]
     seed: int
@@ -73,6 +75,7 @@ class ToyOptions:
             features=self.feature_set,
             parameter=model.parameter,
             points=self.points,
+            tree=self.tree,
             combine=self.combine,
         )
         values = sorted(samples.values(model.parameter).tolist())
@@ -112,6 +115,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         scheduler_option("whose workers throw the toys instead of --workers."),
         workers_option,
         seed_option,
+        tree_option,
         combine_option,
         click.option(
             "--feature-set", default="vbf_2l2j", show_default=True, help="For files of events."

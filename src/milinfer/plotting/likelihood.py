@@ -17,7 +17,7 @@ from milinfer.plotting.style import (
     plain,
     styled,
 )
-from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.confidence_levels import CL68, CL95, require_level
 
 if TYPE_CHECKING:
     from iminuit import Minuit
@@ -54,6 +54,8 @@ def plot_contour(
     ------
     FitError
         If a fit is not valid.
+    ParameterError
+        If a level is not between 0 and 1.
 
     Examples
     --------
@@ -64,6 +66,8 @@ def plot_contour(
     >>> figure.axes[0].get_xlabel(), len(figure.axes[0].lines)
     ('c1', 3)
     """
+    for level in cl:
+        require_level(level, ParameterError)
     with styled():
         figure, axis = figure_of(5.4, 4.8)
         styles = method_styles(fits)

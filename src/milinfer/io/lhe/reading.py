@@ -68,8 +68,10 @@ class LHEReader:
         Header and init; complete (with ids of undeclared weights) after the first chunk.
     n_events
         Events given out so far.
+    left_out
+        Names of what is neither in the events nor in ``info``; complete after event 0.
     n_nan
-        How many of them have a scale or a coupling that is NaN, by column.  These numbers are kept
+        How many events have a scale or a coupling that is NaN, by column.  These numbers are kept
         as they are, and a warning at the end of the file says how many there are.
 
     Raises
