@@ -40,35 +40,30 @@ def test_reconstructed_events_of_others(tmp_path):
     assert simulated["generator weights"] == "genWeight"
 
 
-@pytest.mark.parametrize("n", [3, 0])
-def test_nanoaod_in_parquet_is_described_as_in_root(tmp_path, n):
+def test_nanoaod_in_parquet_is_described_as_in_root(tmp_path):
     """Regression: an error that listed all branches."""
-    # Branches of NanoAOD v7 of simulated Drell-Yan, as coffea's tests have it in both formats.
-    lists = {
-        "Jet_pt": [[30.0, 20.0], [], [50.0]],
-        "LHEScaleWeight": [[1.0, 0.5], [1.0, 2.0], [1.0, 1.5]],
-    }
-    numbers = {k: np.arange(3) for k in ("run", "luminosityBlock", "event", "MET_pt", "genWeight")}
-    columns = {k: ak.Array(v)[:n] for k, v in lists.items()} | {
-        k: v[:n] for k, v in numbers.items()
-    }
-    with uproot.recreate(tmp_path / "a.root") as file:
-        types = {k: v.type.content for k, v in columns.items() if k in lists}
-        tree = file.mktree("Events", types | dict.fromkeys(numbers, "i8"))
-        tree.extend(columns)
-    counts = {f"n{name.partition('_pt')[0]}": ak.num(columns[name]) for name in lists}
-    table = pa.table({k: ak.to_arrow(ak.Array(v)) for k, v in {**counts, **columns}.items()})
-    pq.write_table(table, tmp_path / "a.parquet")
+    scales = ak.Array([[1.0, 0.5], [1.0, 2.0], [1.0, 1.5]])
+    numbers = {name: np.arange(3) for name in ("run", "event", "genWeight")}
+    root = nano(tmp_path / "a.root", LHEScaleWeight=scales, **numbers)
+    with uproot.open(root) as file:
+        arrays = file["Events"].arrays()
+    for name, n in (("a.parquet", 3), ("none.parquet", 0)):
+        table = {field: ak.to_arrow(arrays[field][:n]) for field in arrays.fields}
+        pq.write_table(pa.table(table), tmp_path / name)
     facts = inspect_file(tmp_path / "a.parquet")
-    assert (facts["events"], facts["collections"]) == (n, "Jet")
-    assert facts["weights"].startswith("2 in LHEScaleWeight") == bool(n)
-    assert facts == inspect_file(tmp_path / "a.root")
+    assert (facts["events"], facts["collections"]) == (3, "Jet")
+    assert facts["weights"].startswith("2 in LHEScaleWeight")
+    assert facts == inspect_file(root)
+    empty = inspect_file(tmp_path / "none.parquet")
+    assert (empty["events"], empty["collections"], empty["weights"]) == (0, "Jet", "none")
 
 
-def test_features_of_others_are_not_nanoaod(tmp_path):
-    columns = {"nJet": [1.0, 2.0], "Jet_pt": [30.0, 40.0], "weight": [1.0, 1.0]}
-    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    assert inspect_file(tmp_path / "a.parquet")["features"] == "nJet, Jet_pt"
+def test_features_with_names_as_in_nanoaod_are_features(tmp_path):
+    columns = {"nJet": np.array([1.0, 2.0]), "Jet_pt": np.array([30.0, 40.0])}
+    sample = mil.Sample.from_arrays(columns, point={"c_HW": 0.5}, process="signal")
+    sample.to_file(tmp_path / "a.parquet")
+    facts = inspect_file(tmp_path / "a.parquet")
+    assert (facts["kind"], facts["features"]) == ("features", "nJet, Jet_pt")
 
 
 @pytest.mark.parametrize("name", ["a.lhe", "a.lhe.gz", "a.root", "a.parquet"])
