@@ -43,7 +43,13 @@ from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
 
-__all__ = ["EventYields", "cross_section_weights", "event_yields", "weight_points"]
+__all__ = [
+    "EventYields",
+    "carry_weights",
+    "cross_section_weights",
+    "event_yields",
+    "weight_points",
+]
 
 # Samples with fewer effective events in a bin are not compared with its polynomial.
 _FEW = 10.0
@@ -92,6 +98,25 @@ def weight_points(samples: SampleSet) -> FloatArray:
     points = [*(s.point for s in samples), *of_weights]
     distinct: FloatArray = np.unique(point_matrix(names, points) + 0.0, axis=0)
     return distinct
+
+
+def carry_weights(samples: SampleSet, weight_degree: int) -> bool:
+    """Whether events carry weights at as many points as a polynomial of the degree needs.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> samples = quadratic.samples(5, [{"c1": 0.5}], seed=1)
+    >>> carry_weights(samples, 2), carry_weights(samples, 4)
+    (True, False)
+    """
+    basis = PolynomialBasis(samples.parameters, weight_degree)
+    names = set(basis.parameters)
+    return all(
+        len({tuple(sorted(p.items())) for p in s.reweight_points.values() if set(p) == names})
+        >= len(basis)
+        for s in samples
+    )
 
 
 @dataclass(frozen=True, eq=False)

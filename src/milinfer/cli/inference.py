@@ -296,7 +296,8 @@ def fit(
     "--weight-degree",
     type=click.IntRange(1),
     default=None,
-    help="Degree of the event weights in the parameter. All events then serve all truths.",
+    help="Degree of the event weights in the parameter. All events then serve all truths, and fill "
+    "the histograms at all values; one sample is enough.",
 )
 @click.option(
     "--truths",
@@ -310,7 +311,11 @@ def fit(
 )
 @click.option("--observable", default="d_phi_qq", show_default=True)
 @click.option("--bins", type=click.IntRange(2), default=20, show_default=True)
-@click.option("--degree", type=click.IntRange(1), default=4, show_default=True, help="Morphing.")
+@click.option(
+    "--degree",
+    type=click.IntRange(1),
+    help="Of the polynomial of a bin; default: --weight-degree, else 4.",
+)
 @n_toys_option
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
 @output_option("Directory for figures and report.html.")
@@ -328,7 +333,7 @@ def compare(
     belt_truths: str | None,
     observable: str,
     bins: int,
-    degree: int,
+    degree: int | None,
     n_toys: int,
     feature_set: str,
     out: Path,
