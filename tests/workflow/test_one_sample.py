@@ -62,7 +62,7 @@ def test_one_file_is_enough(folder):
     for method in ("polynomial-joint", "pyhf", "pyhf_classifier", "pyhf_score"):
         low, high = summary[method]["interval68"]
         assert -1 < low < summary[method]["estimate"] < high < 1
-    # Range of the weights, and truths in its inner half.
+    # Truths in the inner half of the range of the weights.
     assert {row["point"]["c_HW"] for row in summary["coverage_scan"]} == {
         -0.5,
         -0.25,

@@ -100,10 +100,14 @@ def train(
     scheduler: str | None,
     json_path: Path | None,
 ) -> None:
-    """Train a bag network on samples at several points of one parameter.
+    """Train a bag network on samples at several points.
 
     \b
     milinfer train points/*.parquet --out model
+    milinfer train one.lhe.gz --head polynomial --labels joint --out model
+
+    One sample is enough where its events carry weights at other points: joint labels are learned
+    between these, in as many parameters as they have.
     """
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.utils.parallel import connected
@@ -183,7 +187,7 @@ def train(
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
-@figure_option("Figure of the scan")
+@figure_option("Figure of the scan, or of the contours of several parameters")
 @json_option
 def fit(
     data: str,
@@ -200,6 +204,9 @@ def fit(
 
     \b
     milinfer fit data.lhe.gz --model model --calibration calibration.json
+
+    For a model of several parameters: estimates and profile intervals of each, their correlations,
+    and in the figure their contours of 68.27 % and 95.45 %.
     """
     from milinfer.exceptions import ConfigurationError
     from milinfer.intervals.belt import Belt
@@ -210,6 +217,14 @@ def fit(
     from milinfer.utils.confidence_levels import CL68, CL95
 
     model = BagLikelihood.load(model_path)
+    several = len(model.parameters) > 1
+    if several and (calibration_path or belt_path):
+        msg = (
+            "--calibration and --belt of this command are for one parameter, and the model has "
+            f"{', '.join(model.parameters)}; leave them out, or apply them in Python: "
+            "calibration(cost), belt.region(cost)"
+        )
+        raise ConfigurationError(msg)
     sample = _read_data(data, feature_set)
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
@@ -220,6 +235,13 @@ def fit(
             read_samples(rate_files, features=feature_set), luminosity=luminosity
         )
     cost = model.cost(sample, rate=rate)
+    if several:
+        from milinfer.cli.several_parameters import fit_several
+
+        words = f"{len(sample)} events, {'shape and rate' if rate else 'shape'}"
+        figures = fit_several(model.name, cost, words, out)
+        write_json(json_path, {**figures, "n_events": len(sample)})
+        return
     calibration = None if calibration_path is None else Calibration.load(calibration_path)
     costs = [cost if calibration is None else calibration(cost, cl) for cl in (CL68, CL95)]
     inner, outer = (
