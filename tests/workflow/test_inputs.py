@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from madgraph import madgraph_file
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, MilinferWarning
 from milinfer.samples.sample import Sample, SampleSet
@@ -207,3 +208,41 @@ def test_names_of_files_that_are_long_or_not_utf8(tmp_path):
     inputs = AnalysisInputs(config, lambda _: None)
     stems = [name.rpartition("-")[0] for name in inputs.names("train")]
     assert stems == ["ab", "é" * 100]
+
+
+def test_points_of_madgraph_files_come_from_the_files(tmp_path):
+    """One line of the configuration says where all files and weights are."""
+    madgraph_file(tmp_path / "mg.lhe", 40, seed=1)
+    (tmp_path / "card.dat").write_text("launch\nset smeft 7 0\nlaunch\nset smeft 7 1\n")
+    text = """
+[samples]
+features = "vbf_2l2j"
+parameters = { c_HW = "SMEFT 7" }
+%s
+[[samples.train]]
+path = "mg.lhe"
+[data]
+path = "mg.lhe"
+"""
+
+    def read(line):
+        (tmp_path / "analysis.toml").write_text(text % line)
+        config = AnalysisConfig.from_file(tmp_path / "analysis.toml")
+        return AnalysisInputs(config, lambda _: None)
+
+    for line, n_points in (("", 3), ('reweight_points = { rwgt_4 = "c_HW=2" }', 4)):
+        (tmp_path / "analysis.toml").write_text(text % line)
+        inputs = AnalysisInputs(
+            AnalysisConfig.from_file(tmp_path / "analysis.toml"), lambda _: None
+        )
+        for file in inputs.unique():
+            inputs.make_features(file)
+        (sample,) = inputs._set("train")
+        assert sample.point == {"c_HW": 0.0}
+        assert len(sample.reweight_points) == n_points
+        assert inputs.data().point == {}
+    before = read('reweight_points = "card.dat"')
+    (tmp_path / "card.dat").write_text("launch\nset smeft 7 0\nlaunch\nset smeft 7 2\n")
+    after = read('reweight_points = "card.dat"')
+    assert before.names("train") != after.names("train")  # the features are made again
+    assert before.names("data") == after.names("data")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from milinfer.cli.options import (
     json_option,
     output_option,
+    points_options,
     seed_option,
+    weights_notice,
     workers_option,
     write_json,
 )
@@ -138,6 +141,7 @@ def convert(
 @click.option("--feature-set", default="vbf_2l2j", show_default=True)
 @click.option("--point", default=None, help="Parameter point, where the file does not say it.")
 @click.option("--process", default=None, help="Process name, where the file does not say it.")
+@points_options
 @click.option(
     "--on-missing",
     type=click.Choice(["raise", "reject"]),
@@ -158,6 +162,7 @@ def features(
     feature_set: str,
     point: str | None,
     process: str | None,
+    points: dict[str, Any],
     on_missing: str,
     keep_weights: bool,
     workers: int,
@@ -168,6 +173,7 @@ def features(
     \b
     milinfer features events.lhe.gz --out features.parquet
     """
+    from milinfer.samples.file_points import POINT_NOTE
     from milinfer.samples.sample import Sample, check_sample_counts
 
     start = time.perf_counter()
@@ -179,6 +185,8 @@ def features(
         on_missing=on_missing,
         keep_reweights=keep_weights,
         workers=workers,
+        missing_point={},  # features need none; what trains on them asks for it
+        **points,
     )
     seconds = time.perf_counter() - start
     sample.to_file(out)
@@ -187,6 +195,10 @@ def features(
         f"{source} → {out}: {check_sample_counts(sample, str(source))}; {sample.label}, "
         f"{len(sample.feature_names)} features and the weight, {len(sample) / seconds:.0f} events/s"
     )
+    if POINT_NOTE in sample.provenance:
+        click.echo("the file states no parameter point; give one where you train on its events")
+    for line in weights_notice(sample):
+        click.echo(line)
     if not keep_weights:
         click.echo("weights at other points, if any, were left out; --keep-weights keeps them")
     write_json(
@@ -208,19 +220,23 @@ def features(
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
+@points_options
 @json_option
-def inspect(path: Path, json_path: Path | None) -> None:
+def inspect(path: Path, points: dict[str, Any], json_path: Path | None) -> None:
     """Show what a file contains: events, features, model, calibration, workspace, results.
 
     \b
     milinfer inspect events.root
+
+    \b
+    milinfer inspect events.lhe.gz --parameter c_HW="SMEFT 7"
     """
     from rich.console import Console
 
     from milinfer.utils.display import rich_table
     from milinfer.workflow.inspection import inspect_file
 
-    facts = inspect_file(path)
+    facts = inspect_file(path, **points)
     rows = [[key, _text(value)] for key, value in facts.items()]
     header = ("fact", "value")
     Console().print(rich_table(str(path), header, rows, left=["value"], show_header=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,20 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    feature_set_option,
     figure_option,
     json_option,
     model_option,
     n_toys_option,
     output_option,
+    points_options,
     read_samples,
     scheduler_option,
     seed_option,
     split_spec,
     streamed_samples,
     values_spec,
+    weights_notice,
     write_json,
 )
 from milinfer.utils.files import atomic_path, parse_json
@@ -73,7 +77,8 @@ __all__ = ["compare", "fit", "report", "train"]
     help="Default: of a polynomial head, else as many as make 20 steps of an epoch.",
 )
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
-@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@feature_set_option
+@points_options
 @click.option(
     "--events-in-memory",
     type=click.IntRange(1),
@@ -94,7 +99,8 @@ def train(
     epochs: int | None,
     batch_events: int | None,
     reference: float,
-    feature_set: str,
+    feature_set: str | None,
+    points: dict[str, Any],
     events_in_memory: int | None,
     seed: int,
     scheduler: str | None,
@@ -109,14 +115,25 @@ def train(
     One sample is enough where its events carry weights at other points: joint labels are learned
     between these, in as many parameters as they have.
     """
+    from milinfer.exceptions import ConfigurationError
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.utils.parallel import connected
     from milinfer.utils.progress import progress
 
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:
-        samples = read_samples(files, features=feature_set)
+        samples = read_samples(files, features=feature_set, points=points)
+        # The files of one production say the same: one notice is enough.
+        notices = [line for sample in samples for line in weights_notice(sample)]
+        for line in dict.fromkeys(notices):
+            click.echo(line)
     else:
+        if points:
+            msg = (
+                "--events-in-memory reads files of features, which have points of weights already; "
+                "give --parameter, --reweight-point and --reweight-card to `milinfer features`"
+            )
+            raise ConfigurationError(msg)
         samples = streamed_samples(files, events_in_memory)
     click.echo(f"{samples!r}")
     model = BagLikelihood(
@@ -186,7 +203,8 @@ def train(
     help="Sample whose cross-section enters ν(θ); repeat for each point. Adds the rate term.",
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
-@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@feature_set_option
+@points_options
 @figure_option("Figure of the scan, or of the contours of several parameters")
 @json_option
 def fit(
@@ -196,7 +214,8 @@ def fit(
     belt_path: Path | None,
     rate_files: tuple[str, ...],
     luminosity: float | None,
-    feature_set: str,
+    feature_set: str | None,
+    points: dict[str, Any],
     out: Path | None,
     json_path: Path | None,
 ) -> None:
@@ -232,7 +251,7 @@ def fit(
     rate = None
     if rate_files and luminosity is not None:
         rate = Rate.from_samples(
-            read_samples(rate_files, features=feature_set), luminosity=luminosity
+            read_samples(rate_files, features=feature_set, points=points), luminosity=luminosity
         )
     cost = model.cost(sample, rate=rate)
     if several:
@@ -339,7 +358,8 @@ def fit(
     help="Of the polynomial of a bin; default: --weight-degree, else 4.",
 )
 @n_toys_option
-@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@feature_set_option
+@points_options
 @output_option("Directory for figures and report.html.")
 @seed_option
 @json_option
@@ -357,7 +377,8 @@ def compare(
     bins: int,
     degree: int | None,
     n_toys: int,
-    feature_set: str,
+    feature_set: str | None,
+    points: dict[str, Any],
     out: Path,
     seed: int,
     json_path: Path | None,
@@ -380,9 +401,8 @@ def compare(
     def note(role: str) -> Callable[[Path, Sample], None]:
         return lambda path, sample: inputs.append(input_file(role, path, sample))
 
-    evaluation = read_samples(
-        evaluation_files, features=feature_set, parameter=parameter, on_file=note("evaluation")
-    )
+    read = partial(read_samples, features=feature_set, points=points)
+    evaluation = read(evaluation_files, parameter=parameter, on_file=note("evaluation"))
     fitted = _read_data(data, feature_set)
     note("data")(split_spec(data)[1], fitted)
     at = tuple(values_spec(truths)) if truths else ()
@@ -390,10 +410,8 @@ def compare(
         Analysis(
             models=models,
             data=fitted,
-            templates=read_samples(template_files, features=feature_set, on_file=note("templates")),
-            calibration=read_samples(
-                calibration_files, features=feature_set, on_file=note("calibration")
-            ),
+            templates=read(template_files, on_file=note("templates")),
+            calibration=read(calibration_files, on_file=note("calibration")),
             evaluation=evaluation,
             truth=truth,
             weight_degree=weight_degree,
@@ -451,7 +469,7 @@ def report(directory: Path, json_path: Path | None) -> None:
     write_json(json_path, summary)
 
 
-def _read_data(spec: str, feature_set: str) -> Any:
+def _read_data(spec: str, feature_set: str | None) -> Any:
     """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data
 

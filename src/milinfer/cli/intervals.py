@@ -16,12 +16,14 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    feature_set_option,
     figure_option,
     json_option,
     model_option,
     n_events_option,
     n_toys_option,
     output_option,
+    points_options,
     read_samples,
     scheduler_option,
     seed_option,
@@ -50,7 +52,8 @@ class ToyOptions:
     n_toys: int
     truths: str | None
     degree: int | None
-    feature_set: str
+    feature_set: str | None
+    points: dict[str, Any]
     seed: int
     workers: int
     scheduler: str | None
@@ -64,7 +67,9 @@ class ToyOptions:
         from milinfer.utils.progress import progress
 
         model = BagLikelihood.load(self.model_path)
-        samples = read_samples(self.files, features=self.feature_set, parameter=model.parameter)
+        samples = read_samples(
+            self.files, features=self.feature_set, parameter=model.parameter, points=self.points
+        )
         values = sorted(samples.values(model.parameter).tolist())
         if self.truths:
             values = values_spec(self.truths)
@@ -97,14 +102,12 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         function(options=ToyOptions(**options), **arguments)
 
     # Options from other decorators of the function are kept.
-    decorated: Callable[..., Any] = command
+    decorated: Callable[..., Any] = points_options(command)
     for option in (
         scheduler_option("whose workers throw the toys instead of --workers."),
         workers_option,
         seed_option,
-        click.option(
-            "--feature-set", default="vbf_2l2j", show_default=True, help="For files of events."
-        ),
+        feature_set_option,
         click.option(
             "--weight-degree",
             "degree",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from milinfer.exceptions import ParameterError
 from milinfer.samples.sample import Sample, SampleSet
+from milinfer.utils.display import shortened
 from milinfer.utils.files import write_whole
 from milinfer.utils.points import parse_point
 
@@ -21,18 +23,21 @@ if TYPE_CHECKING:
 __all__ = [
     "FILES_HELP",
     "calibration_option",
+    "feature_set_option",
     "figure_option",
     "json_option",
     "model_option",
     "n_events_option",
     "n_toys_option",
     "output_option",
+    "points_options",
     "read_samples",
     "scheduler_option",
     "seed_option",
     "split_spec",
     "streamed_samples",
     "values_spec",
+    "weights_notice",
     "workers_option",
     "write_json",
 ]
@@ -64,6 +69,15 @@ def calibration_option(function: F) -> F:
         type=click.Path(exists=True, path_type=Path),
         default=None,
         help="Calibration to apply: its file, or the directory of the model it is kept with.",
+    )(function)
+
+
+def feature_set_option(function: F) -> F:
+    """``--feature-set NAME``."""
+    return click.option(
+        "--feature-set",
+        default=None,
+        help="Default: vbf_2l2j for files of events, and all columns of files of features.",
     )(function)
 
 
@@ -128,6 +142,88 @@ def workers_option(function: F) -> F:
     return click.option(
         "--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes."
     )(function)
+
+
+def points_options(function: F) -> F:
+    """``--parameter``, ``--reweight-point`` and ``--reweight-card``, as one argument `points`.
+
+    The command receives ``points``, keyword arguments of :meth:`milinfer.Sample.from_file`.
+    """
+    options = [
+        click.option(
+            "--parameter",
+            "parameter_places",
+            multiple=True,
+            metavar="NAME[=PLACE]",
+            help="Parameter, and its block and number in the parameter card of the header or its "
+            'name there, such as c_HW="SMEFT 7" or c_HW=chw; repeatable. The card and the weights '
+            "of the events then say their points.",
+        ),
+        click.option(
+            "--reweight-point",
+            "weight_points",
+            multiple=True,
+            metavar="ID:POINT",
+            help="Point of a weight whose file does not say it, such as rwgt_7:c_HW=0.5; "
+            "repeatable.",
+        ),
+        click.option(
+            "--reweight-card",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Reweight card of MadGraph that says the points of the weights.",
+        ),
+    ]
+
+    @functools.wraps(function)
+    def command(
+        *arguments: Any,
+        parameter_places: tuple[str, ...],
+        weight_points: tuple[str, ...],
+        reweight_card: Path | None,
+        **keywords: Any,
+    ) -> Any:
+        points = point_keywords(parameter_places, weight_points, reweight_card)
+        return function(*arguments, points=points, **keywords)
+
+    for option in reversed(options):
+        command = option(command)
+    return command  # type: ignore[return-value]  # a command of other options
+
+
+def point_keywords(
+    parameter_places: Sequence[str], weight_points: Sequence[str], reweight_card: Path | None
+) -> dict[str, Any]:
+    """Keywords ``parameters`` and ``reweight_points`` from the texts of the command line.
+
+    Raises
+    ------
+    ParameterError
+        If a text is not of its form.
+
+    Examples
+    --------
+    >>> point_keywords(["c_HW=SMEFT 7", "cHB"], ["w1:cHB=2"], None)
+    {'parameters': {'c_HW': 'SMEFT 7', 'cHB': 'cHB'}, 'reweight_points': {'w1': {'cHB': 2.0}}}
+    """
+    keywords: dict[str, Any] = {}
+    for text in parameter_places:
+        name, separator, place = text.partition("=")
+        if not name.strip() or (separator and not place.strip()):
+            msg = f"--parameter {text!r} is not a name, or a name and its place as c_HW='SMEFT 7'"
+            raise ParameterError(msg)
+        keywords.setdefault("parameters", {})[name.strip()] = (place or name).strip()
+    if reweight_card is not None and weight_points:
+        msg = "--reweight-card and --reweight-point say the same; give one of them"
+        raise ParameterError(msg)
+    if reweight_card is not None:
+        keywords["reweight_points"] = reweight_card
+    for text in weight_points:
+        identity, separator, point = text.rpartition(":")
+        if not separator:
+            msg = f"--reweight-point {text!r} is not an id and a point, as in rwgt_7:c_HW=0.5"
+            raise ParameterError(msg)
+        keywords.setdefault("reweight_points", {})[identity] = parse_point(point)
+    return keywords
 
 
 def scheduler_option(help_text: str) -> Callable[[F], F]:
@@ -215,21 +311,44 @@ def streamed_samples(specs: Sequence[str], events_in_memory: int) -> StreamedSam
     )
 
 
+def weights_notice(sample: Sample) -> list[str]:
+    """Lines that say at which points weights are, and which have none and why.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> weights_notice(quadratic.samples(10, [{"c1": 0.0}], seed=1)[0])
+    ['weights at 3 points of c1']
+    """
+    from milinfer.samples.file_points import WEIGHTS_NOTE
+
+    lines = []
+    if sample.reweight_points:
+        lines.append(
+            f"weights at {len(sample.reweight_points)} points of {', '.join(sample.point)}"
+        )
+    for reason, ids in sample.provenance.get(WEIGHTS_NOTE, {}).items():
+        lines.append(f"{len(ids)} weights have no point ({reason}): {shortened(ids)}")
+    return lines
+
+
 def read_samples(
     specs: Sequence[str],
     *,
     features: str | None = None,
     parameter: str | None = None,
+    points: Mapping[str, Any] | None = None,
     on_file: Callable[[Path, Sample], None] = lambda _path, _sample: None,
 ) -> SampleSet:
     """Read samples given on the command line; several files of one point are joined.
 
-    `on_file` is called with each file and what came out of it.
+    `points` has the keywords of :func:`points_options`, and `on_file` is called with each file and
+    what came out of it.
     """
     parts: list[Sample] = []
     for spec in specs:
         point, path = split_spec(spec)
-        sample = Sample.from_file(path, point=point, features=features)
+        sample = Sample.from_file(path, point=point, features=features, **(points or {}))
         on_file(path, sample)
         parts.append(sample)
     samples = SampleSet.by_point(parts)

@@ -287,7 +287,9 @@ def sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | Non
             if name in metadata and not is_right(metadata[name]):
                 msg = f"{name} is {metadata[name]!r}"
                 raise ValueError(msg)
-        for point in (metadata.get("point", {}), *metadata.get("reweight_points", {}).values()):
+        # A point of null: nobody has said at which point the events are.
+        points = [metadata["point"]] if metadata.get("point") is not None else []
+        for point in (*points, *metadata.get("reweight_points", {}).values()):
             point_from_json(point)
     except (ValueError, AttributeError, RecursionError) as error:
         msg = f"{path}: its milinfer metadata cannot be read ({error}); write it again"

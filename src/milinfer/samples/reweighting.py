@@ -19,9 +19,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from milinfer.exceptions import MilinferWarning, SampleError
+from milinfer.samples.file_points import WEIGHTS_NOTE, points_remedy
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, Point
+from milinfer.utils.display import shortened
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, point_matrix
 
@@ -94,7 +96,7 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
     if len(distinct) < len(basis):
         msg = (
             f"{sample.label}: weights at {len(distinct)} values of {', '.join(names)}, but a "
-            f"polynomial of degree {basis.degree} needs {len(basis)}"
+            f"polynomial of degree {basis.degree} needs {len(basis)}" + _without_point(sample)
         )
         raise SampleError(msg)
     design = basis.design(point_matrix(names, points))
@@ -122,6 +124,22 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
         raise SampleError(msg)
     coefficients /= size
     return coefficients
+
+
+def _without_point(sample: Sample) -> str:
+    """Which weights have no parameter point, why, and what to do about it."""
+    ids = [k for k in sample.reweights if k not in sample.reweight_points]
+    if not ids:
+        return ""
+    reasons = "".join(
+        f"; {shortened([repr(i) for i in of])}: {reason}"
+        for reason, of in sample.provenance.get(WEIGHTS_NOTE, {}).items()
+    )
+    return (
+        f"; {len(ids)} weights have no parameter point"
+        + (reasons or f": {shortened([repr(i) for i in ids])}")
+        + f"; {points_remedy()}"
+    )
 
 
 class JointTargets(NamedTuple):

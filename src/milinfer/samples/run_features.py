@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.features.feature_set import side_by_side
 from milinfer.features.processor import EventSchema, FeatureProcessor, chunk_key
-from milinfer.samples.sample import Sample
-from milinfer.samples.sample_files import (
-    point_of_info,
+from milinfer.io.event_record.info import LHEInfo
+from milinfer.samples.file_points import (
+    ParameterNames,
+    ReweightPoints,
+    file_points,
+    points_remedy,
     resolve_point,
-    reweight_points,
-    selected_cross_section,
 )
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_files import selected_cross_section
 from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
@@ -81,6 +85,8 @@ def run_features(
     schema: Any = None,
     chunksize: int = 100_000,
     treename: str = "Events",
+    parameters: ParameterNames | None = None,
+    reweight_points: ReweightPoints | None = None,
     **options: Any,
 ) -> dict[str, Sample]:
     """Compute features of a fileset with coffea: one sample for each dataset.
@@ -106,6 +112,9 @@ def run_features(
         Maximum number of events per chunk.
     treename
         TTree to read.
+    parameters, reweight_points
+        Names of the parameters, and points of the weights, where the files do not say them; see
+        :meth:`milinfer.Sample.from_file`.
     options
         Passed to :class:`~milinfer.features.processor.FeatureProcessor` (``selection=``,
         ``objects=``, …).
@@ -139,7 +148,7 @@ def run_features(
 
     groups = {name: _group(name, entry) for name, entry in fileset.items()}
     files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
-    descriptions = {name: _describe(name, groups[name], files[name]) for name in groups}
+    descriptions = {name: _describe(name, groups[name], files[name], parameters) for name in groups}
     is_ours = executor is None or isinstance(executor, str)
     if not is_ours and client is not None:
         msg = "client= does not go with an executor of your own: give DaskExecutor the client"
@@ -172,7 +181,13 @@ def run_features(
         msg = f"the datasets {', '.join(missing)} have no events; leave them out"
         raise SampleError(msg)
     return {
-        name: _sample(name, output[name], processor.features, files[name], descriptions[name])
+        name: _sample(
+            name,
+            output[name],
+            processor.features,
+            files[name],
+            {**descriptions[name], "parameters": parameters, "reweight_points": reweight_points},
+        )
         for name in groups
     }
 
@@ -266,7 +281,10 @@ def error_of_mean(pairs: NDArray[np.float64]) -> float:
 
 
 def _describe(
-    name: str, group: Mapping[str, Any], files: Mapping[str, FileMetadata | dict[str, Any] | None]
+    name: str,
+    group: Mapping[str, Any],
+    files: Mapping[str, FileMetadata | dict[str, Any] | None],
+    parameters: ParameterNames | None,
 ) -> dict[str, Any]:
     """Point, process and cross-section of a dataset, checked against its files."""
     metadata = group["metadata"]
@@ -280,7 +298,10 @@ def _describe(
             file_point, file_process = file["point"], file["process"]
             pair = tuple(file[key] for key in ("cross_section", "cross_section_error"))
         else:
-            file_point, file_process = point_of_info(file.info), file.info.process
+            point = file_points(
+                file.info, (), point=point, parameters=parameters, source=path
+            ).point
+            file_point, file_process = None, file.info.process
             pair = (file.info.cross_section, file.info.cross_section_error)
             pair = pair if file.info.processes else (None, None)
         if file_point is not None:
@@ -294,7 +315,7 @@ def _describe(
                 raise SampleError(msg)
             process = process or file_process
         values.append(tuple(math.nan if v is None else float(v) for v in pair))  # type: ignore[arg-type]
-    point = resolve_point(point, None, f"dataset {name!r}")
+    point = resolve_point(point, None, f"dataset {name!r}", points_remedy())
     cross_section = error = math.nan
     if values and len(values) == len(files):  # the mean of runs of the same process
         array = np.array(values)
@@ -329,7 +350,7 @@ def _sample(
     from milinfer.version import __version__
 
     branches: dict[str, str] = {}
-    descriptions: dict[str, str] = {}
+    info = LHEInfo.unknown()
     for file in files.values():
         if isinstance(file, dict):
             for branch, column in file["branches"].items():
@@ -340,7 +361,7 @@ def _sample(
                 msg = f"dataset {name!r}: its files name different weights alike; read them apart"
                 raise SampleError(msg)
             branches |= weight_ids
-            descriptions |= {w.id: w.description for w in file.info.weights}
+            info = info if info.header else file.info
     reweights = {branches.get(k, k): column.value for k, column in output["reweights"].items()}
     sums = ("sum_of_weights", "sum_of_squared_weights")
     everything, rows = output["cutflow"]["all"], output["cutflow"]["features"]
@@ -360,7 +381,14 @@ def _sample(
             cross_section=cross_section,
             cross_section_error=error,
             reweights=reweights,
-            reweight_points=reweight_points(descriptions, description["point"], list(reweights)),
+            reweight_points=file_points(
+                replace(info, point=None, process=None),
+                list(reweights),
+                point=description["point"],
+                parameters=description["parameters"],
+                reweight_points=description["reweight_points"],
+                source=f"dataset {name!r}",
+            ).reweight_points,
             provenance={
                 "files": sorted(Path(path).name for path in files),
                 "n_events": everything["n_events"],

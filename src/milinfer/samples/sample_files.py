@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.features.feature_set import check_event_counts
+from milinfer.io.event_record.info import LHEInfo
 from milinfer.io.flat_files import (
     FORMAT,
     KEY,
@@ -29,14 +31,22 @@ from milinfer.io.flat_files import (
     RowGroupTable,
 )
 from milinfer.io.parquet import arrow_file
+from milinfer.samples.file_points import (
+    POINT_NOTE,
+    WEIGHTS_NOTE,
+    FilePoints,
+    ParameterNames,
+    ReweightPoints,
+    file_points,
+    points_remedy,
+    resolve_point,
+)
 from milinfer.typing import Float32Array, FloatArray, PathLikeStr, Point
 from milinfer.utils.files import atomic_path
 from milinfer.utils.parallel import in_order
-from milinfer.utils.points import format_point, parse_point
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet, OnMissing
-    from milinfer.io.event_record.info import LHEInfo
     from milinfer.io.event_record.record import EventColumns
     from milinfer.io.lhe.header import Limits
 
@@ -45,9 +55,6 @@ __all__ = [
     "RowGroups",
     "SampleFields",
     "read_sample",
-    "resolve_point",
-    "reweight_points",
-    "same_point",
     "sample_from_events",
     "selected_cross_section",
     "write_sample",
@@ -148,7 +155,9 @@ def _metadata(sample: SampleFields, target: Path) -> dict[str, Any]:
         "format": FORMAT,
         "features": list(sample.feature_names),
         "reweights": list(sample.reweights),
-        "point": dict(sample.point),
+        "point": None
+        if sample.provenance.get(POINT_NOTE) and not sample.point
+        else dict(sample.point),
         "process": sample.process,
         "cross_section": _number(sample.cross_section),
         "cross_section_error": _number(sample.cross_section_error),
@@ -195,6 +204,8 @@ def read_sample(
     *,
     features: str | FeatureSet | Sequence[str] | None = None,
     point: Point | None = None,
+    parameters: ParameterNames | None = None,
+    reweight_points: ReweightPoints | None = None,
     process: str | None = None,
     weight: str | None = WEIGHT,
     cross_section: float | None = None,
@@ -222,6 +233,14 @@ def read_sample(
     point, process
         Parameter point (``{}`` for a process that depends on no parameter) and process name;
         default: those of the file.
+    parameters
+        Names of the parameters, or the place of each in the parameter card of the file's header,
+        such as ``{"c_HW": "SMEFT 7", "c_HWtil": "SMEFTcpv 4"}``: card, descriptions and ids of
+        weights then say where the events and their weights are.  Default: those of the point.
+    reweight_points
+        Points of weights, where the file does not say them: ``{"rwgt_7": {"c_HW": 0.5}}``, or a
+        list in the order of the weights; see :func:`milinfer.samples.file_points.file_points`.  For
+        flat files of other programs: the columns with weights at other points.
     weight
         Weight column of a flat file of another program; None: all weights are 1.
     cross_section, cross_section_error
@@ -274,6 +293,8 @@ def read_sample(
             path,
             chosen,
             point=point,
+            parameters=parameters,
+            reweight_points=reweight_points,
             process=process,
             on_missing=on_missing,
             chunk_size=chunk_size,
@@ -290,6 +311,8 @@ def read_sample(
             table,
             features,
             point=point,
+            parameters=parameters,
+            reweight_points=reweight_points,
             process=process,
             weight=weight,
             keep_reweights=keep_reweights,
@@ -364,6 +387,8 @@ def _read_table(
     features: Sequence[str] | None,
     *,
     point: Point | None = None,
+    parameters: ParameterNames | None = None,
+    reweight_points: ReweightPoints | None = None,
     process: str | None = None,
     weight: str | None = WEIGHT,
     keep_reweights: bool = True,
@@ -377,8 +402,7 @@ def _read_table(
             f"features=[…]; it has {', '.join(table.columns)}"
         )
         raise ParameterError(msg)
-    reweight_names = metadata.get("reweights", ()) if keep_reweights else ()
-    reweights = {name: f"{WEIGHT}:{name}" for name in reweight_names}
+    reweights = _reweight_columns(table, reweight_points) if keep_reweights else {}
     columns = [*names, *([weight] if weight else []), *reweights.values()]
     if len(set(names)) != len(list(names)):
         msg = f"{table.path}: features name a column twice: {list(names)}"
@@ -390,8 +414,19 @@ def _read_table(
             "name it with weight=, or say weight=None if all weights are 1"
         )
         raise SampleError(msg)
-    file_point = metadata.get("point", missing_point)
-    point = resolve_point(point, file_point, str(table.path))
+    stored: dict[str, Any] = metadata.get("reweight_points", {}) if keep_reweights else {}
+    points = file_points(
+        replace(LHEInfo.unknown(), point=metadata.get("point")),
+        list(reweights),
+        point=point,
+        parameters=parameters,
+        reweight_points=reweight_points if keep_reweights else None,
+        source=str(table.path),
+    )
+    if points.point is None and missing_point is None:
+        resolve_point(None, None, str(table.path))
+    if reweight_points is None and metadata.get("point") is not None:
+        points = points._replace(reweight_points=stored)  # not by ids: the file knows better
     arrays = table.read(dict.fromkeys(columns))
     empty = np.empty((0, 0), dtype=np.float32)
     n = len(next(iter(arrays.values()), empty))
@@ -408,101 +443,52 @@ def _read_table(
         features=data,
         feature_names=tuple(names),
         weights=arrays[weight].astype(np.float64) if weight else np.ones(n),
-        point=point,
+        point=(missing_point or {}) if points.point is None else points.point,
         process=process or metadata.get("process", "signal"),
         cross_section=number("cross_section"),
         cross_section_error=number("cross_section_error"),
         reweights={name: arrays[column] for name, column in reweights.items()},
-        reweight_points=metadata.get("reweight_points", {}) if keep_reweights else {},
-        provenance=metadata.get("provenance", {"files": [Path(table.path).name]}),
+        reweight_points=points.reweight_points,
+        provenance=_stored_notes(
+            metadata.get("provenance", {"files": [Path(table.path).name]}), points
+        ),
     )
 
 
-def same_point(a: Point, b: Point) -> bool:
-    """Whether two points have the same parameters with the same values.
-
-    Examples
-    --------
-    >>> same_point({"c_HW": 0.5}, {"c_HW": 0.5 + 1e-12}), same_point({"c_HW": 0.5}, {})
-    (True, False)
-    """
-    return a.keys() == b.keys() and all(
-        math.isclose(a[k], b[k], rel_tol=1e-9, abs_tol=1e-9) for k in a
-    )
-
-
-def resolve_point(
-    user_point: Point | None, file_point: Point | None, source: str
-) -> dict[str, float]:
-    """Combine the parameter points of the user and of the file.
-
-    Raises
-    ------
-    ParameterError
-        If they disagree, or neither is given.
-
-    Examples
-    --------
-    >>> resolve_point(None, {"c_HW": 0.5}, "a.lhe")
-    {'c_HW': 0.5}
-    >>> resolve_point({"c_HW": 1.0}, {"c_HW": 0.5}, "a.lhe")
-    Traceback (most recent call last):
-    ...
-    milinfer.exceptions.ParameterError: a.lhe is at c_HW=0.5, but point says c_HW=1; ...
-    """
-    if user_point is not None and file_point is not None and not same_point(user_point, file_point):
-        mine, theirs = (format_point(p) or "no point" for p in (user_point, file_point))
+def _reweight_columns(table: FlatTable, points: ReweightPoints | None) -> dict[str, str]:
+    """Columns of the weights at other points, by name of the weight."""
+    if table.metadata is not None:
+        return {name: f"{WEIGHT}:{name}" for name in table.metadata.get("reweights", ())}
+    if points is None:
+        return {}
+    if not isinstance(points, Mapping):
         msg = (
-            f"{source} is at {theirs}, but point says {mine}; correct it, or leave point out to "
-            "take that of the file"
+            f"{table.path}: its columns have no order that a list of reweight_points could follow; "
+            'give the point of each column, as in reweight_points={"w_up": {"c_HW": 0.5}}'
         )
         raise ParameterError(msg)
-    point = user_point if user_point is not None else file_point
-    if point is None:
-        msg = (
-            f"{source} does not say at which parameter point its events are; give "
-            'point={"name": value}, or point={} for a process that depends on no parameter'
-        )
-        raise ParameterError(msg)
-    return {str(k): float(v) for k, v in point.items()}
+    return {name: name for name in points}
 
 
-def point_of_info(info: LHEInfo | None, missing: Point | None = None) -> Point | None:
-    """Point in the header of a file; empty if it names a process without parameters.
+def _with_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, Any]:
+    """Provenance that says whether nobody states a point, and which weights have none."""
+    notes = {k: v for k, v in provenance.items() if k not in (POINT_NOTE, WEIGHTS_NOTE)}
+    if points.point is None:
+        notes[POINT_NOTE] = "not stated"
+    without: dict[str, list[str]] = {}
+    for identity, reason in points.without_point.items():
+        without.setdefault(reason, []).append(identity)
+    if without:
+        notes[WEIGHTS_NOTE] = without
+    return notes
 
-    `missing` is returned for files without either.
-    """
-    if info is None:
-        return missing
-    if info.point is not None:
-        return info.point
-    return {} if info.process is not None else missing
 
-
-def reweight_points(
-    descriptions: Mapping[str, str], point: Point, names: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """Parse the points of reweights from their descriptions or ids.
-
-    Reweights that are not at a point in the same parameters are left out.
-
-    Examples
-    --------
-    >>> names = {"w1": "c_HW=0.5", "w2": "muR=2", "w3": ""}
-    >>> reweight_points(names, {"c_HW": 0.0}, ["w1", "w2", "w3"])
-    {'w1': {'c_HW': 0.5}}
-    """
-    points: dict[str, dict[str, float]] = {}
-    for identity in names:
-        for text in (descriptions.get(identity, ""), identity):
-            try:
-                weight_point = parse_point(text)
-            except ParameterError:
-                continue
-            if point and weight_point.keys() == point.keys():
-                points[identity] = {name: weight_point[name] for name in point}
-                break
-    return points
+def _stored_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, Any]:
+    """Provenance of a file of features, whose own reasons are better than those of ids alone."""
+    reasons: dict[str, list[str]] = provenance.get(WEIGHTS_NOTE, {})
+    own = {identity: reason for reason, ids in reasons.items() for identity in ids}
+    without = {i: r for i, r in own.items() if i not in points.reweight_points}
+    return _with_notes(provenance, points._replace(without_point=without))
 
 
 def selected_cross_section(
@@ -553,6 +539,8 @@ def sample_from_events(
     features: FeatureSet,
     *,
     point: Point | None = None,
+    parameters: ParameterNames | None = None,
+    reweight_points: ReweightPoints | None = None,
     process: str | None = None,
     on_missing: OnMissing = "raise",
     chunk_size: int = 50_000,
@@ -586,7 +574,14 @@ def sample_from_events(
         parts = list(in_order(compute, chunks, workers))
         info = reader.info
     names = _reweight_names(parts, path)
-    point = resolve_point(point, point_of_info(info, missing_point), str(path))
+    points = file_points(
+        info,
+        names,
+        point=point,
+        parameters=parameters,
+        reweight_points=reweight_points if keep_reweights else None,
+        source=str(path),
+    )
     sums = np.sum([part.sums for part in parts], axis=0)
     cross_section, error = selected_cross_section(
         *((info.cross_section, info.cross_section_error) if info.processes else (math.nan,) * 2),
@@ -598,20 +593,21 @@ def sample_from_events(
     check_event_counts(
         provenance["n_events"], len(array), provenance.get("rejected", {}), str(path)
     )
-    descriptions = {w.id: w.description for w in info.weights}
+    if points.point is None and missing_point is None:
+        resolve_point(None, None, str(path), points_remedy(info))
     return SampleFields(
         features=array,
         feature_names=features.names,
         weights=np.concatenate([part.weights for part in parts]),
-        point=point,
+        point=(missing_point or {}) if points.point is None else points.point,
         process=process or info.process or "signal",
         cross_section=cross_section,
         cross_section_error=error,
         reweights={
             name: np.concatenate([part.reweights[name] for part in parts]) for name in names
         },
-        reweight_points=reweight_points(descriptions, point, names),
-        provenance=provenance,
+        reweight_points=points.reweight_points,
+        provenance=_with_notes(provenance, points),
     )
 
 

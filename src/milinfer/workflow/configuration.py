@@ -39,6 +39,7 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 # Names are parts of names of files, which have at most 255 bytes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=200)]
+WeightPoint = dict[str, float] | str
 Paths = str | Annotated[list[str], Field(min_length=1)]
 
 
@@ -102,6 +103,13 @@ class SamplesSection(_Section):
         Feature set for files of events; or the names of the columns to use.
     on_missing
         Whether an event that lacks what the features need is an error or is rejected and counted.
+    parameters
+        Names of the parameters, or a table with the block and number of each in the parameter card
+        of the files, such as ``{ c_HW = "SMEFT 7" }``: the points of events and of their weights
+        then come from the files.
+    reweight_points
+        Points of weights by id, such as ``{ rwgt_7 = { c_HW = 0.5 } }``, a list of points in the
+        order of the weights, or the path of a reweight card of MadGraph.
     train
         Files to train on and to fill histograms with.
     tune, evaluate
@@ -116,6 +124,10 @@ class SamplesSection(_Section):
 
     features: str | list[str] = "vbf_2l2j"
     on_missing: Literal["raise", "reject"] = "raise"
+    parameters: dict[str, str] | list[str] | None = None
+    reweight_points: dict[str, WeightPoint | list[WeightPoint]] | list[WeightPoint] | str | None = (
+        None
+    )
     train: Annotated[list[FilesSection], Field(min_length=1)]
     tune: list[FilesSection] = []
     evaluate: list[FilesSection] = []

@@ -23,6 +23,7 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
+from milinfer.samples.file_points import ReweightPoints
 from milinfer.samples.sample import Sample, SampleSet, check_sample_counts, read_data
 from milinfer.typing import FloatArray
 from milinfer.utils.files import file_hash
@@ -171,6 +172,8 @@ class AnalysisInputs:
             "milinfer": __version__,
             "samples.features": samples.features,
             "samples.on_missing": samples.on_missing,
+            "samples.parameters": None if role == "data" else samples.parameters,
+            "samples.reweight_points": None if role == "data" else self._reweight_points()[1],
             "point": section.point,
             "process": section.process,
             "cross_section": section.cross_section,
@@ -178,6 +181,14 @@ class AnalysisInputs:
             "tree": section.tree,
             "data": role == "data",
         }
+
+    def _reweight_points(self) -> tuple[ReweightPoints | None, Any]:
+        """Points of weights of the user, and what tells whether they have changed."""
+        points = self.config.samples.reweight_points
+        if not isinstance(points, str):
+            return points, points
+        (card,) = self.config.files(points)
+        return card, file_hash(card)
 
     def names(self, role: str) -> list[str]:
         """Names of the files of a role; a name changes with the content of its file."""
@@ -200,6 +211,9 @@ class AnalysisInputs:
         }
         if section.weight is not None:
             options["weight"] = section.weight or None
+        if not source.depends["data"]:
+            options["parameters"] = samples.parameters
+            options["reweight_points"] = self._reweight_points()[0]
         read = read_data if source.depends["data"] else Sample.from_file
         sample = read(source.path, point=section.point, **options)
         target = self.config.out / source.output
@@ -251,7 +265,8 @@ class AnalysisInputs:
         return tuple(facts)
 
     def _read(self, role: str) -> list[Sample]:
-        return [Sample.from_file(self.config.out / f.output) for f in self.files[role]]
+        read = read_data if role == "data" else Sample.from_file
+        return [read(self.config.out / f.output) for f in self.files[role]]
 
     def _set(self, role: str) -> SampleSet:
         return SampleSet.by_point(self._read(role))

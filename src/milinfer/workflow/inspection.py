@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.typing import PathLikeStr
+from milinfer.utils.display import shortened
 from milinfer.utils.files import parse_json
 from milinfer.utils.points import format_point
+
+if TYPE_CHECKING:
+    from milinfer.io.event_record.info import LHEInfo
+    from milinfer.samples.file_points import ParameterNames, ReweightPoints
 
 __all__ = ["inspect_file"]
 
 Facts = dict[str, object]
 
+_MOST_WEIGHTS = 24  # that are shown one by one
 _PICTURES = (".html", ".svg", ".png", ".pdf")
 _SIMULATED = ("LHE", "Gen")  # collections of a simulation without a detector
 
 
-def inspect_file(path: PathLikeStr) -> Facts:
+def inspect_file(
+    path: PathLikeStr,
+    *,
+    parameters: ParameterNames | None = None,
+    reweight_points: ReweightPoints | None = None,
+) -> Facts:
     """Describe what a file or folder contains.
 
     Recognises event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models,
@@ -30,6 +41,9 @@ def inspect_file(path: PathLikeStr) -> Facts:
     ----------
     path
         File or folder.
+    parameters, reweight_points
+        For event files: parameters whose points to show, and points that the file does not say; see
+        :func:`milinfer.samples.file_points.file_points`.
 
     Returns
     -------
@@ -53,6 +67,9 @@ def inspect_file(path: PathLikeStr) -> Facts:
     ('features', 'mu=0.5', 100)
     """
     place = Path(path)
+    if parameters is not None or reweight_points is not None:
+        facts = _events_or_features(place) | _points(place, parameters, reweight_points)
+        return {k: v for k, v in facts.items() if k not in ("weights", "weights change")}
     if place.is_dir():
         return _folder(place)
     if place.suffix.lower() in _PICTURES:
@@ -302,8 +319,53 @@ def _events(path: Path) -> Facts:
         "events": n,
         "cross_section_pb": sigma if info.processes else "not given",
         "beams": ", ".join(beams) if any(info.beams) else "not given",
-        "weights": ", ".join(f"{w.id} ({w.description})" for w in info.weights) or "none",
+        "weights": _weights(info),
+        **_moved(info),
     }
+
+
+def _weights(info: LHEInfo) -> str:
+    texts = [f"{w.id} ({' '.join(w.description.split())})" for w in info.weights]
+    if len(texts) <= _MOST_WEIGHTS:
+        return ", ".join(texts) or "none"
+    return f"{len(texts)}: {shortened(texts)}"
+
+
+def _moved(info: LHEInfo) -> Facts:
+    """Parameters that the weights change, and their values in the sample."""
+    from milinfer.samples.file_points import moved_parameters
+
+    entries = moved_parameters(info).values()
+    texts = [f"{e.place}{f' ({e.name})' if e.name else ''} = {e.value:g}" for e in entries]
+    return {"weights change": shortened(texts, _MOST_WEIGHTS)} if texts else {}
+
+
+def _points(
+    path: Path, parameters: ParameterNames | None, reweight_points: ReweightPoints | None
+) -> Facts:
+    """Points of a file and of its weights, for the parameters of the user."""
+    from milinfer.io import events as event_files
+    from milinfer.samples.file_points import file_points
+
+    with event_files.open_reader(path) as reader:
+        first = next(iter(reader.columns(1)))
+        points = file_points(
+            reader.info,
+            list(first.weights),
+            parameters=parameters,
+            reweight_points=reweight_points,
+            source=str(path),
+        )
+    facts: Facts = {"point": "not given" if points.point is None else format_point(points.point)}
+    for identity, point in points.reweight_points.items():
+        facts[f"weight {identity}"] = format_point(point)
+    reasons: dict[str, list[str]] = {}
+    for identity, reason in points.without_point.items():
+        others = reason.startswith("it also changes")
+        reasons.setdefault("it changes others" if others else reason, []).append(identity)
+    for reason, ids in reasons.items():
+        facts[f"no point: {reason}"] = shortened(ids, _MOST_WEIGHTS)
+    return facts
 
 
 def _nanoaod(path: Path) -> Facts:
@@ -339,13 +401,15 @@ def _nanoaod(path: Path) -> Facts:
 
 
 def _features(path: Path) -> Facts:
+    from milinfer.samples.file_points import POINT_NOTE
     from milinfer.samples.sample import Sample
 
-    sample = Sample.from_file(path)
+    sample = Sample.from_file(path, missing_point={})
+    stated = POINT_NOTE not in sample.provenance
     return {
         "kind": "features",
         "process": sample.process,
-        "point": format_point(sample.point) or "none",
+        "point": (format_point(sample.point) or "none") if stated else "not given",
         "events": len(sample),
         "features": ", ".join(sample.feature_names),
         "sum_of_weights": float(sample.weights.sum()),

@@ -252,6 +252,14 @@ def test_weights_element(maker):
     assert lhe.read(maker.file(text)).events.LHEWeight.y.tolist() == [2.0]
 
 
+def test_blanks_around_the_id_of_a_weight(maker):
+    """The declared weight ' a ' and the weight 'a' of the events were taken for two."""
+    declared = "<initrwgt><weight id=' a '>up</weight><weight id='b'>down</weight></initrwgt>"
+    path = maker.file(maker.document(maker.event(after=maker.rwgt), header=declared))
+    weights = lhe.read(path).info.weights
+    assert [(w.id, w.description) for w in weights] == [("a", "up"), ("b", "down")]
+
+
 def test_weights_in_another_order(maker):
     other = "<rwgt>\n<wgt id='b'>2</wgt>\n<wgt id='a'>1</wgt>\n</rwgt>\n"
     text = maker.document(maker.event(after=maker.rwgt), maker.event(after=other))

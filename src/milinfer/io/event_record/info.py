@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -124,17 +124,25 @@ class LHEInfo:
         """Error of the total cross-section in pb, processes added in quadrature."""
         return math.hypot(*(p.error for p in self.processes))
 
-    def with_weights(self, ids: Iterable[str]) -> LHEInfo:
+    def with_weights(self, ids: Collection[str]) -> LHEInfo:
         """Add an entry for each new weight id; existing entries stay unchanged.
+
+        An entry whose id differs only by blanks around it is that of the weight, and takes its id.
 
         Examples
         --------
-        >>> LHEInfo(processes=(), weights=(LHEWeight("a", "up"),)).with_weights(["b", "a"]).weights
+        >>> LHEInfo(processes=(), weights=(LHEWeight(" a", "up"),)).with_weights(["b", "a"]).weights
         (LHEWeight(id='a', description='up', group=''), LHEWeight(id='b', description='', group=''))
         """
-        ids_before = {weight.id for weight in self.weights}
-        new_weights = tuple(LHEWeight(name) for name in ids if name not in ids_before)
-        return replace(self, weights=self.weights + new_weights) if new_weights else self
+        weights = {weight.id: weight for weight in self.weights}
+        new_ids = [name for name in ids if name not in weights]
+        if not new_ids:
+            return self
+        padded = {name.strip(): name for name in weights if name not in set(ids)}
+        renamed = {padded[name.strip()]: name for name in new_ids if name.strip() in padded}
+        entries = [w._replace(id=renamed.get(w.id, w.id)) for w in self.weights]
+        entries += [LHEWeight(name) for name in new_ids if name not in renamed.values()]
+        return replace(self, weights=tuple(entries))
 
     def to_json(self) -> str:
         """Convert to text, from which :meth:`from_json` makes an equal object.

@@ -1,0 +1,252 @@
+"""Read the cards in the header of an event file: parameters, and the points of reweighting.
+
+MadGraph keeps its parameter card (SLHA: blocks of numbered values, with the name in a comment) and
+its reweight card (``launch`` and ``set`` for each weight) in the header, and describes each weight
+in ``<initrwgt>`` by the ``set`` lines that lead from the parameter card to the point of the weight.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+__all__ = [
+    "CardEntry",
+    "CardSetting",
+    "Launch",
+    "ParameterCard",
+    "parse_settings",
+    "plain_name",
+    "read_parameter_card",
+    "read_reweight_card",
+]
+
+_BLOCK: Final = re.compile(r"(?:block|BLOCK|Block)\s+(\S+)")
+_TAG: Final = re.compile(r"<(/?)([A-Za-z][\w.:-]*)")
+_ORIGINAL: Final = re.compile(r"#\s*orig:\s*(\S+)")
+_NAME: Final = re.compile(r"--rwgt_name=(\S+)")
+# Lines of a reweight card that change more than the parameters.
+_OTHER_CHANGES: Final = re.compile(r"change\s+(?:process|model|multicore|boost)\b", re.IGNORECASE)
+
+
+class CardEntry(NamedTuple):
+    """One value of a parameter card: ``7 0.5 # chw`` in the block ``SMEFT``."""
+
+    block: str
+    code: tuple[int, ...]
+    value: float
+    name: str = ""
+
+    @property
+    def place(self) -> str:
+        """Block and number, such as ``"SMEFT 7"``."""
+        return " ".join([self.block, *map(str, self.code)])
+
+
+class CardSetting(NamedTuple):
+    """One ``set`` line: a value by block and number, or by name.
+
+    Parameters
+    ----------
+    block, code
+        Place in the parameter card; empty if the line gives a name.
+    name
+        Name of the parameter; empty if the line gives a place.
+    value
+        The new value.
+    original
+        Value of the sample itself, where the line says it (``# orig: 0.0``); else NaN.
+    """
+
+    block: str
+    code: tuple[int, ...]
+    name: str
+    value: float
+    original: float = math.nan
+
+
+class Launch(NamedTuple):
+    """One weight of a reweight card: its id, and its settings; None if it changes more."""
+
+    id: str
+    settings: tuple[CardSetting, ...] | None
+
+
+@dataclass(frozen=True)
+class ParameterCard:
+    r"""Values of a parameter card by place.
+
+    Parameters
+    ----------
+    entries
+        By block (upper case) and numbers.
+
+    Examples
+    --------
+    >>> card = read_parameter_card("Block smeft # operators\n 7 0.5 # chw\n 8 0 # chb\n")
+    >>> card.entries["SMEFT", (7,)].value, [e.place for e in card.by_name("c_HB")]
+    (0.5, ['SMEFT 8'])
+    """
+
+    entries: Mapping[tuple[str, tuple[int, ...]], CardEntry] = field(default_factory=dict)
+
+    def by_name(self, name: str) -> list[CardEntry]:
+        """Entries whose comment begins with this name; case and underscores do not matter."""
+        wanted_name = plain_name(name)
+        return [e for e in self.entries.values() if plain_name(e.name) == wanted_name]
+
+    def block(self, name: str) -> list[CardEntry]:
+        """Entries of one block."""
+        return [e for e in self.entries.values() if e.block == name.upper()]
+
+
+def plain_name(name: str) -> str:
+    """Name of a coefficient as cards, weights and users spell it alike: ``c_HW``, ``cHW``, ``chw``.
+
+    Examples
+    --------
+    >>> plain_name("c_HW"), plain_name("chw")
+    ('chw', 'chw')
+    """
+    return name.replace("_", "").lower()
+
+
+def read_parameter_card(header: str) -> ParameterCard:
+    r"""Read the parameter card in a header; without one, the card has no entries.
+
+    Examples
+    --------
+    >>> header = "<slha>\nBLOCK DIM6 # \n 1 1.0e+00 # cww\n DECAY 6 1.5\n</slha>\n"
+    >>> read_parameter_card(header).by_name("cWW")
+    [CardEntry(block='DIM6', code=(1,), value=1.0, name='cww')]
+    """
+    entries: dict[tuple[str, tuple[int, ...]], CardEntry] = {}
+    block = ""
+    for line in _card_lines(header, "slha"):
+        opening = _BLOCK.match(line)
+        if opening is not None:
+            block = opening.group(1).upper()
+            continue
+        words, _, comment = line.partition("#")
+        numbers = words.split()
+        if not block or not numbers or not _is_whole(numbers[0]):
+            if numbers:  # DECAY, a tag, or other text ends the block
+                block = ""
+            continue
+        value = _number(numbers[-1])
+        if len(numbers) < 2 or math.isnan(value) or not all(map(_is_whole, numbers[:-1])):
+            continue
+        code = tuple(map(int, numbers[:-1]))
+        name = comment.split()[0] if comment.strip() else ""
+        # MadGraph takes the last, where a card has a block twice (restrictions first).
+        entries[block, code] = CardEntry(block, code, value, name)
+    return ParameterCard(entries)
+
+
+def _card_lines(header: str, kind: str) -> Iterator[str]:
+    """Lines of the elements whose tag contains `kind`; of the whole header if there are none."""
+    lines = [line.strip() for line in header.splitlines()]
+    inside, element = [], ""
+    for line in lines:
+        tag = _TAG.match(line)
+        if element:
+            if tag is not None and tag.group(1) and tag.group(2).lower() == element:
+                element = ""
+            else:
+                inside.append(line)
+        elif tag is not None and not tag.group(1) and kind in tag.group(2).lower():
+            element = tag.group(2).lower()
+    return iter(inside or lines)
+
+
+def read_reweight_card(header: str) -> tuple[Launch, ...]:
+    r"""Read the weights of MadGraph's reweight card, alone or in a header, in their order.
+
+    Weights without a name are called ``rwgt_1``, ``rwgt_2``, … as MadGraph calls them.  Each begins
+    at the parameter card of the sample, not at the weight before it.
+
+    Examples
+    --------
+    >>> header = "<mgreweightcard>\nlaunch --rwgt_name=up\n set cHW 0.5\nlaunch\n</mgreweightcard>"
+    >>> [(launch.id, len(launch.settings)) for launch in read_reweight_card(header)]
+    [('up', 1), ('rwgt_1', 0)]
+    """
+    launches: list[tuple[str, list[str]]] = []
+    unnamed = 0
+    for line in _card_lines(header, "reweight"):
+        words = line.partition("#")[0].strip()
+        if re.match(r"launch\b", words):
+            name = _NAME.search(words)
+            if name is None:
+                unnamed += 1
+            launches.append((f"rwgt_{unnamed}" if name is None else name.group(1), []))
+        elif line.startswith("</"):
+            continue
+        elif launches:
+            launches[-1][1].append(line)
+    return tuple(Launch(name, parse_settings("\n".join(lines))) for name, lines in launches)
+
+
+def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
+    r"""Read the ``set`` lines of a weight; None if the text is something else.
+
+    Parameters
+    ----------
+    text
+        Lines such as ``set param_card SMEFT 7 0.5 # orig: 0.0`` or ``set cHW 0.5``; several may
+        follow each other in one line.
+
+    Returns
+    -------
+    tuple of CardSetting or None
+        None if a line sets no number, or the weight changes more than the parameters.
+
+    Examples
+    --------
+    >>> for setting in parse_settings("set param_card smeft 7 0.5 # orig: 0.0\nset cHB -1"):
+    ...     print(setting)
+    CardSetting(block='SMEFT', code=(7,), name='', value=0.5, original=0.0)
+    CardSetting(block='', code=(), name='cHB', value=-1.0, original=nan)
+    >>> parse_settings("muR=2.0") is None, parse_settings("")
+    (True, ())
+    """
+    settings = []
+    for part in re.split(r"\n|(?=\bset\s)", text):
+        line = part.strip()
+        if not line or line.startswith("#") or re.match(r"change\b", line, re.IGNORECASE):
+            if _OTHER_CHANGES.match(line):
+                return None
+            continue
+        words = line.partition("#")[0].replace("=", " ").split()
+        if len(words) < 3 or words[0] != "set" or words[1].lower() == "run_card":
+            return None
+        words = words[2:] if words[1].lower() == "param_card" else words[1:]
+        value, where = _number(words[-1]), words[:-1]
+        if math.isnan(value) or not where:
+            return None
+        original = _ORIGINAL.search(line)
+        known = math.nan if original is None else _number(original.group(1))
+        code = tuple(int(word) for word in where[1:] if _is_whole(word))
+        if code and len(code) == len(where) - 1:
+            settings.append(CardSetting(where[0].upper(), code, "", value, known))
+        elif len(where) <= 2:  # a name, or a block and a name
+            settings.append(CardSetting("", (), where[-1], value, known))
+        else:
+            return None
+    return tuple(settings)
+
+
+def _is_whole(word: str) -> bool:
+    return word.isascii() and word.lstrip("+-").isdigit() and len(word) < 12
+
+
+def _number(word: str) -> float:
+    """The number that a card writes, also as FORTRAN does; NaN if it is none."""
+    try:
+        value = float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", word))
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan

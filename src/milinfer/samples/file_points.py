@@ -1,0 +1,656 @@
+"""Find the parameter points of an event file and of the weights of its events.
+
+A file says these in several ways: milinfer's own block, the parameter card and the reweight card of
+MadGraph, the descriptions of weights in ``<initrwgt>``, and the ids of weights.  The user names
+the parameters, and may give any of the points.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from milinfer.exceptions import ParameterError
+from milinfer.io.event_record.cards import (
+    CardEntry,
+    CardSetting,
+    ParameterCard,
+    parse_settings,
+    plain_name,
+    read_parameter_card,
+    read_reweight_card,
+)
+from milinfer.io.event_record.info import LHEInfo
+from milinfer.typing import Point
+from milinfer.utils.display import shortened
+from milinfer.utils.points import format_point, parse_point
+
+__all__ = [
+    "POINT_NOTE",
+    "WEIGHTS_NOTE",
+    "FilePoints",
+    "ParameterNames",
+    "ReweightPoints",
+    "file_points",
+    "moved_parameters",
+    "points_remedy",
+    "resolve_point",
+    "same_point",
+]
+
+POINT_NOTE: Final = "point"
+"""Entry of the provenance of events whose file and user state no parameter point."""
+WEIGHTS_NOTE: Final = "weights without a point"
+"""Entry of the provenance: ids of the weights without a parameter point, by the reason."""
+
+ParameterNames = Mapping[str, str] | Sequence[str]
+"""Names of parameters, or the place of each in the parameter card (``{"c_HW": "SMEFT 7"}``)."""
+
+PointLike = Point | str
+PointsById = Mapping[str, PointLike | Sequence[PointLike]] | Sequence[PointLike]
+ReweightPoints = PointsById | PathLike[str]
+"""Points by id of the weight (or lists by group), a list in the order of weights, or a card."""
+
+_PLACE: Final = re.compile(r"\s*(\S+)((?:\s+[+-]?\d+)+)\s*")
+_PREFIX: Final = re.compile(
+    r"(?:eft)?rwgt\d*|eft|mg|madgraph|reweight(?:ing)?|weight|wgt|w|rw|scan|point", re.IGNORECASE
+)
+_VALUE: Final = re.compile(r"([+-]|m|p|min|minus)?(\d+(?:[p.]\d*)?|[p.]\d+)(?:e([+-]|m|p)?(\d+))?")
+
+
+class FilePoints(NamedTuple):
+    """Points of a file.
+
+    Parameters
+    ----------
+    point
+        Parameter point of the events; None if nobody says it.
+    reweight_points
+        Points of those weights that have one, by id.
+    without_point
+        Why the other weights have none, by id.
+    """
+
+    point: dict[str, float] | None
+    reweight_points: dict[str, dict[str, float]]
+    without_point: dict[str, str]
+
+
+def file_points(
+    info: LHEInfo,
+    weight_ids: Sequence[str],
+    *,
+    point: Point | None = None,
+    parameters: ParameterNames | None = None,
+    reweight_points: ReweightPoints | None = None,
+    source: str = "the file",
+) -> FilePoints:
+    r"""Find the point of a file and of its weights.
+
+    Each weight is at the first of: what `reweight_points` says, its description in ``<initrwgt>``,
+    a reweight card in the header, its id.  A parameter that these do not mention has the value of
+    the sample itself; weights that also change another parameter have no point.
+
+    Parameters
+    ----------
+    info
+        Header of the file.
+    weight_ids
+        Ids of the weights that events carry.
+    point
+        Point of the events according to the user; default: that of the file.
+    parameters
+        Names of the parameters; with a mapping, each with block and number in the parameter card
+        (``"SMEFT 7"``), or with the name that card and weights use.  Default: those of the point.
+    reweight_points
+        Points of weights by id, as a mapping or as text; of a group of weights by its name, as a
+        list; a list for all weights in the order of the file; or the ``Path`` of MadGraph's
+        reweight card, which the header does not have.
+    source
+        Name of the file, for messages.
+
+    Raises
+    ------
+    ParameterError
+        If points disagree, a parameter is not in the card, or a weight does not exist.
+
+    Examples
+    --------
+    >>> from milinfer.io.event_record.info import LHEInfo, LHEWeight
+    >>> info = LHEInfo((), header="<slha>\nBlock SMEFT\n 7 0.1 # chw\n 8 0.0 # chb\n</slha>",
+    ...     weights=(LHEWeight("rwgt_1", "set param_card SMEFT 7 0.5 # orig: 0.1"),
+    ...              LHEWeight("rwgt_2", "set param_card SMEFT 8 1 # orig: 0.0"),
+    ...              LHEWeight("cHW_m1p0", "")))
+    >>> points = file_points(info, [w.id for w in info.weights], parameters={"c_HW": "SMEFT 7"})
+    >>> points.point, points.reweight_points
+    ({'c_HW': 0.1}, {'rwgt_1': {'c_HW': 0.5}, 'cHW_m1p0': {'c_HW': -1.0}})
+    >>> points.without_point
+    {'rwgt_2': 'it also changes SMEFT 8 (chb)'}
+    """
+    file_point = _stated_point(info)
+    names = _names(parameters, point if point is not None else file_point, source)
+    if names is None:  # nobody names a parameter
+        if reweight_points is not None:
+            msg = (
+                f"{source}: reweight_points gives points of weights, but the parameters are not "
+                'known; name them with parameters=["c_HW"] or point={"c_HW": value}'
+            )
+            raise ParameterError(msg)
+        return FilePoints(None, {}, {})
+    card = read_parameter_card(info.header)
+    settings = _settings(info, [*dict.fromkeys([*weight_ids, *(w.id for w in info.weights)])])
+    coefficients = [
+        _with_place(_coefficient(name, text, card, source), settings)
+        for name, text in names.items()
+    ]
+    if file_point is None and coefficients:
+        file_point = _card_point(coefficients, card, settings)
+    if point is not None and set(point) != set(names):
+        msg = (
+            f"{source}: point says {format_point(point) or 'no point'}, but parameters= names "
+            f"{', '.join(names) or 'none'}; name the same parameters in both"
+        )
+        raise ParameterError(msg)
+    sample_point = None
+    if point is not None or file_point is not None:
+        sample_point = resolve_point(point, file_point, source)
+    if sample_point is not None and set(sample_point) != set(names):
+        msg = (
+            f"{source} is at {format_point(sample_point) or 'no point'}, but parameters= names "
+            f"{', '.join(names)}; name those of the file"
+        )
+        raise ParameterError(msg)
+    if sample_point is not None:
+        sample_point = {name: sample_point[name] for name in names}
+    reader = _WeightReader(coefficients, card, sample_point or {})
+    by_user: dict[str, dict[str, float]] = {}
+    if isinstance(reweight_points, PathLike):
+        settings |= _settings_of_card(reweight_points, info, weight_ids, source)
+    elif reweight_points is not None:
+        by_user = _user_points(reweight_points, info, weight_ids, reader, source)
+    descriptions = {w.id: w.description for w in info.weights}
+    points: dict[str, dict[str, float]] = {}
+    reasons: dict[str, str] = {}
+    for identity in weight_ids:
+        if identity in by_user:
+            points[identity] = by_user[identity]
+            continue
+        answer = reader.read(identity, settings.get(identity), descriptions.get(identity, ""))
+        if isinstance(answer, str):
+            reasons[identity] = answer
+        else:
+            points[identity] = answer
+    return FilePoints(sample_point, points if names else {}, reasons if names else {})
+
+
+def _stated_point(info: LHEInfo) -> Point | None:
+    """Point in milinfer's block of the header; empty for a process without parameters."""
+    if info.point is not None:
+        return info.point
+    return {} if info.process is not None else None
+
+
+def _names(
+    parameters: ParameterNames | None, point: Point | None, source: str
+) -> dict[str, str] | None:
+    """Name of each parameter, and its name or place in cards and weights."""
+    if parameters is None:
+        return None if point is None else {name: name for name in point}
+    if isinstance(parameters, str):
+        parameters = [parameters]
+    names: dict[Any, Any] = (
+        dict(parameters) if isinstance(parameters, Mapping) else {n: n for n in parameters}
+    )
+    for name, text in names.items():
+        if not (isinstance(name, str) and isinstance(text, str) and name.strip() and text.strip()):
+            msg = (
+                f"{source}: parameters={parameters!r} must be names, or the place of each name in "
+                'the parameter card, as in {"c_HW": "SMEFT 7"}'
+            )
+            raise ParameterError(msg)
+    return names
+
+
+@dataclass(frozen=True)
+class _Coefficient:
+    """A parameter of the user, and what cards and weights call it."""
+
+    name: str
+    place: tuple[str, tuple[int, ...]] | None
+    spellings: frozenset[str] = field(default_factory=frozenset)
+
+
+def _coefficient(name: str, text: str, card: ParameterCard, source: str) -> _Coefficient:
+    place = _PLACE.fullmatch(text)
+    if place is not None:
+        block, code = place.group(1).upper(), tuple(map(int, place.group(2).split()))
+        entry = card.entries.get((block, code))
+        if card.entries and entry is None:
+            inside = [f"{e.place} ({e.name or 'no name'})" for e in card.block(block)]
+            there = (
+                f"the block has {shortened(inside)}"
+                if inside
+                else f"its blocks are {shortened(sorted({b for b, _ in card.entries}))}"
+            )
+            msg = f"{source}: {name} is {text!r}, which the parameter card does not have; {there}"
+            raise ParameterError(msg)
+        spellings = {name} if entry is None or not entry.name else {name, entry.name}
+        return _Coefficient(name, (block, code), frozenset(map(plain_name, spellings)))
+    entries = card.by_name(text)
+    if len(entries) > 1:
+        msg = (
+            f"{source}: the parameter card has {text} at {', '.join(e.place for e in entries)}; "
+            f'say which is meant, as in parameters={{"{name}": "{entries[0].place}"}}'
+        )
+        raise ParameterError(msg)
+    entry_place = (entries[0].block, entries[0].code) if entries else None
+    return _Coefficient(name, entry_place, frozenset({plain_name(name), plain_name(text)}))
+
+
+def _with_place(
+    coefficient: _Coefficient, settings: Mapping[str, tuple[CardSetting, ...]]
+) -> _Coefficient:
+    """Take the place of a coefficient from weights whose id and description say the same.
+
+    A weight ``cHW_m0p5`` that sets ``SMEFT 7`` to -0.5 shows where cHW is, if all of them agree.
+    """
+    if coefficient.place is not None:
+        return coefficient
+    reader = _WeightReader([coefficient], ParameterCard(), {})
+    candidates: set[tuple[str, tuple[int, ...]]] = set()
+    for identity, weight in settings.items():
+        point = reader.from_id(identity) if weight else ""
+        if isinstance(point, str):
+            continue
+        places = {
+            (s.block, s.code) for s in weight if s.block and s.value == point[coefficient.name]
+        }
+        # Ids round their values, so that some fit no place at all.
+        candidates = (candidates & places if candidates else places) if places else candidates
+    return replace(coefficient, place=candidates.pop()) if len(candidates) == 1 else coefficient
+
+
+def _settings(info: LHEInfo, weight_ids: Sequence[str]) -> dict[str, tuple[CardSetting, ...]]:
+    """What each weight sets, from its description or from the reweight card."""
+    launches = {launch.id: launch.settings for launch in read_reweight_card(info.header)}
+    descriptions = {w.id: (w.description, w.group) for w in info.weights}
+    parsed = {i: parse_settings(text) for i, (text, _) in descriptions.items() if text}
+    # MadGraph describes a weight by its differences from the card: an empty text means none.
+    groups = {descriptions[i][1] for i, settings in parsed.items() if settings} - {""}
+    known: dict[str, tuple[CardSetting, ...]] = {}
+    for identity in weight_ids:
+        text, group = descriptions.get(identity, ("", ""))
+        settings = parsed.get(identity)
+        if settings is None:
+            settings = launches.get(identity.strip())
+        if settings is None and not text and group in groups:
+            settings = ()
+        if settings is not None:
+            known[identity] = settings
+    return known
+
+
+def _card_point(
+    coefficients: Sequence[_Coefficient],
+    card: ParameterCard,
+    settings: Mapping[str, tuple[CardSetting, ...]],
+) -> Point | None:
+    """Point of the sample from its card, or from what weights say of it (``# orig:``)."""
+    originals = {
+        (s.block, s.code): s.original
+        for weight in settings.values()
+        for s in weight
+        if s.block and not math.isnan(s.original)
+    }
+    point: dict[str, float] = {}
+    for coefficient in coefficients:
+        place = coefficient.place
+        if place is None:
+            return None
+        if place in card.entries:
+            point[coefficient.name] = card.entries[place].value
+        elif place in originals:
+            point[coefficient.name] = originals[place]
+        else:
+            return None
+    return point
+
+
+class _WeightReader:
+    """Read points of weights for given parameters."""
+
+    def __init__(
+        self, coefficients: Sequence[_Coefficient], card: ParameterCard, own: Point
+    ) -> None:
+        self.names = tuple(c.name for c in coefficients)
+        self.places = {c.place: c.name for c in coefficients if c.place is not None}
+        self.spellings = {s: c.name for c in coefficients for s in c.spellings}
+        self.card = card
+        self.own = own
+
+    def read(
+        self, identity: str, settings: tuple[CardSetting, ...] | None, description: str
+    ) -> dict[str, float] | str:
+        """Point of a weight, or the reason why it has none."""
+        from_id = self.from_id(identity)
+        if settings is not None:
+            # MadGraph ignores a name that the model does not have: such an id is wrong.
+            if not settings and not isinstance(from_id, str) and not same_point(from_id, self.own):
+                return (
+                    f"its id says {format_point(from_id)}, but its description changes nothing, as "
+                    "at the point of the sample"
+                )
+            return self._from_settings(settings)
+        for text in (description, identity):
+            try:
+                return self.complete(parse_point(text))
+            except ParameterError:
+                continue
+        from_text = self.from_id(description)
+        return from_id if isinstance(from_text, str) else from_text
+
+    def complete(self, values: Point) -> dict[str, float] | str:
+        """Give parameters that are not mentioned the value of the sample."""
+        point: dict[str, float] = {}
+        for name, value in values.items():
+            parameter = self.spellings.get(plain_name(name))
+            if parameter is None:
+                entries = self.card.by_name(name)
+                if value == (entries[0].value if len(entries) == 1 else 0.0):
+                    continue
+                return f"it also changes {name}"
+            point[parameter] = value
+        missing = [n for n in self.names if n not in point and n not in self.own]
+        if missing:
+            return f"it does not give {', '.join(missing)}, and neither does the sample"
+        return {n: point[n] if n in point else self.own[n] for n in self.names}
+
+    def _from_settings(self, settings: Sequence[CardSetting]) -> dict[str, float] | str:
+        values: dict[str, float] = {}
+        for setting in settings:
+            parameter = self._parameter(setting)
+            if parameter is None:
+                entry = self._entry(setting)
+                unchanged = setting.original if entry is None else entry.value
+                if math.isclose(setting.value, unchanged, rel_tol=1e-9, abs_tol=1e-12):
+                    continue
+                return f"it also changes {_place(setting, entry)}"
+            values[parameter] = setting.value
+        return self.complete(values)
+
+    def _parameter(self, setting: CardSetting) -> str | None:
+        if setting.block:
+            return self.places.get((setting.block, setting.code))
+        by_spelling = self.spellings.get(plain_name(setting.name))
+        if by_spelling is not None:
+            return by_spelling
+        entry = self._entry(setting)
+        return None if entry is None else self.places.get((entry.block, entry.code))
+
+    def _entry(self, setting: CardSetting) -> CardEntry | None:
+        if setting.block:
+            return self.card.entries.get((setting.block, setting.code))
+        entries = self.card.by_name(setting.name)
+        return entries[0] if len(entries) == 1 else None
+
+    def from_id(self, identity: str) -> dict[str, float] | str:
+        """Point in an id such as ``cHB_0p1_cHDD_m0p1`` or ``EFTrwgt12_ctW_1.0``."""
+        tokens = [t for t in re.split(r"[_\s,;=]", identity) if t]
+        while len(tokens) > 1 and _PREFIX.fullmatch(tokens[0]):
+            if id_value(tokens[1]) is not None:  # rwgt_7 is a number, not a point
+                break
+            tokens = tokens[1:]
+        if [t.lower() for t in tokens] == ["sm"]:
+            return dict.fromkeys(self.names, 0.0)
+        values: dict[str, float] = {}
+        start = 0
+        while start < len(tokens):
+            stop = self._name_end(tokens, start)
+            value = None if stop is None else id_value(tokens[stop])
+            name = "_".join(tokens[start:stop])
+            if stop is None or value is None or name in values:
+                return "neither its description nor its id gives a point"
+            values[name] = value
+            start = stop + 1
+        if not values:
+            return "neither its description nor its id gives a point"
+        if not any(plain_name(name) in self.spellings for name in values) and any(
+            _PREFIX.fullmatch(name) for name in values
+        ):
+            return "neither its description nor its id gives a point"
+        return self.complete(values)
+
+    def _name_end(self, tokens: Sequence[str], start: int) -> int | None:
+        """Index of the value that follows the name beginning at `start`."""
+        for stop in range(len(tokens) - 1, start, -1):  # names of the user may have digits: c_1
+            if plain_name("".join(tokens[start:stop])) in self.spellings:
+                return stop
+        if not re.match(r"[A-Za-z]", tokens[start]):
+            return None
+        return next(
+            (k for k in range(start + 1, len(tokens)) if id_value(tokens[k]) is not None), None
+        )
+
+
+def _place(setting: CardSetting, entry: CardEntry | None) -> str:
+    if entry is not None:
+        return f"{entry.place} ({entry.name})" if entry.name else entry.place
+    return " ".join([setting.block, *map(str, setting.code)]) if setting.block else setting.name
+
+
+def id_value(token: str) -> float | None:
+    """Number as ids write it: ``m0p5``, ``-0.5``, ``1p0``, ``2e-1``; None if it is none.
+
+    Examples
+    --------
+    >>> [id_value(t) for t in ("m0p5", "-0.5", "1", "p2", "1e-2", "cHW", "p")]
+    [-0.5, -0.5, 1.0, 2.0, 0.01, None, None]
+    """
+    match = _VALUE.fullmatch(token.lower())
+    if match is None:
+        return None
+    sign, digits, exponent_sign, exponent = match.groups()
+    number = float(digits.replace("p", "."))
+    if exponent is not None:
+        number *= 10.0 ** (int(exponent[:3]) * (-1 if exponent_sign in ("-", "m") else 1))
+    return -number if sign in ("-", "m", "min", "minus") else number
+
+
+def _settings_of_card(
+    path: PathLike[str], info: LHEInfo, weight_ids: Sequence[str], source: str
+) -> dict[str, tuple[CardSetting, ...]]:
+    """What each weight sets, from a file with the reweight card of MadGraph."""
+    try:
+        launches = read_reweight_card(Path(path).read_text(encoding="utf-8", errors="replace"))
+    except OSError as error:
+        msg = f"cannot read the reweight card {path}: {error.strerror}; correct the path"
+        raise ParameterError(msg) from error
+    by_id = {launch.id: launch.settings for launch in launches}
+    if not set(by_id) & set(weight_ids):  # NanoAOD has no ids, but the order of the card
+        groups = [ids for ids in _groups(info, weight_ids).values() if len(ids) == len(launches)]
+        if len(groups) != 1:
+            msg = (
+                f"{source}: the reweight card {path} has {len(launches)} weights "
+                f"({shortened(list(by_id)) or 'none'}), but the file has {len(weight_ids)} "
+                f"({shortened(list(weight_ids)) or 'none'}); give the card of this sample"
+            )
+            raise ParameterError(msg)
+        by_id = {i: launch.settings for i, launch in zip(groups[0], launches, strict=True)}
+    return {i: weight for i, weight in by_id.items() if weight is not None}
+
+
+def _user_points(
+    reweight_points: PointsById,
+    info: LHEInfo,
+    weight_ids: Sequence[str],
+    reader: _WeightReader,
+    source: str,
+) -> dict[str, dict[str, float]]:
+    """Points that the user gives, by id."""
+    groups = _groups(info, weight_ids)
+    if isinstance(reweight_points, Mapping):
+        by_id: dict[str, PointLike] = {}
+        for key, value in reweight_points.items():
+            if isinstance(value, str | Mapping):
+                by_id[key] = value
+            else:
+                by_id |= _in_order(list(value), groups.get(key, ()), f"group {key!r}", source)
+    else:
+        points = list(reweight_points)
+        sizes = {name: ids for name, ids in groups.items() if len(ids) == len(points)}
+        ids = list(weight_ids)
+        if len(points) != len(ids) and len(sizes) == 1:
+            ids = next(iter(sizes.values()))
+        by_id = _in_order(points, ids, "file", source)
+    padded = {i.strip(): i for i in weight_ids}
+    by_id = {padded.get(i.strip(), i): value for i, value in by_id.items()}
+    unknown = [i for i in by_id if i not in weight_ids]
+    if unknown:
+        msg = (
+            f"{source}: reweight_points names {shortened([repr(i) for i in unknown])}, but its "
+            f"weights are {shortened([repr(i) for i in weight_ids]) or 'none'}; correct the ids"
+        )
+        raise ParameterError(msg)
+    placed: dict[str, dict[str, float]] = {}
+    for identity, value in by_id.items():
+        point = parse_point(value) if isinstance(value, str) else dict(value)
+        answer = reader.complete(point)
+        strangers = [n for n in point if plain_name(n) not in reader.spellings]
+        if strangers or isinstance(answer, str):
+            msg = (
+                f"{source}: reweight_points has weight {identity!r} at {format_point(point)}, but "
+                f"the parameters are {', '.join(reader.names) or 'none'}"
+                + (f": {answer}" if isinstance(answer, str) else "")
+            )
+            raise ParameterError(msg)
+        placed[identity] = answer
+    return placed
+
+
+def _groups(info: LHEInfo, weight_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Ids of the weights of each group of the header, in the order of the events."""
+    of = {w.id: w.group for w in info.weights}
+    groups: dict[str, list[str]] = {}
+    for identity in weight_ids:
+        groups.setdefault(of.get(identity, ""), []).append(identity)
+    return groups
+
+
+def _in_order(
+    points: Sequence[PointLike], ids: Sequence[str], what: str, source: str
+) -> dict[str, PointLike]:
+    if len(points) != len(ids):
+        msg = (
+            f"{source}: reweight_points lists {len(points)} points, but the {what} has {len(ids)} "
+            f"weights ({shortened(list(ids)) or 'none'}); give one point for each, or a mapping "
+            "from id to point"
+        )
+        raise ParameterError(msg)
+    return dict(zip(ids, points, strict=True))
+
+
+def moved_parameters(info: LHEInfo) -> dict[str, CardEntry]:
+    r"""Parameters of the card that the weights of a file change, by place.
+
+    Examples
+    --------
+    >>> from milinfer.io.event_record.info import LHEInfo, LHEWeight
+    >>> info = LHEInfo((), weights=(LHEWeight("a", "set param_card smeft 7 0.5 # orig: 0.0"),),
+    ...                header="<slha>\nBlock SMEFT\n 7 0.0 # chw\n</slha>")
+    >>> moved_parameters(info)
+    {'SMEFT 7': CardEntry(block='SMEFT', code=(7,), value=0.0, name='chw')}
+    """
+    card = read_parameter_card(info.header)
+    settings = _settings(info, [w.id for w in info.weights])
+    moved: dict[str, CardEntry] = {}
+    for weight in settings.values():
+        for setting in weight:
+            entries = (
+                [card.entries.get((setting.block, setting.code))]
+                if setting.block
+                else card.by_name(setting.name)
+            )
+            for entry in entries:
+                if setting.block and entry is None:
+                    entry = CardEntry(setting.block, setting.code, setting.original)  # noqa: PLW2901
+                if entry is not None:
+                    moved.setdefault(entry.place, entry)
+    return moved
+
+
+def points_remedy(info: LHEInfo | None = None) -> str:
+    """How to say at which points weights are; names the parameters that they change, if known."""
+    example = '{"c_HW": "SMEFT 7"}'
+    if info is not None and (moved := moved_parameters(info)):
+        entries = list(moved.values())
+        names = {e.name or f"c{k}": e.place for k, e in enumerate(entries, 1)}
+        example = "{" + ", ".join(f'"{n}": "{p}"' for n, p in list(names.items())[:4]) + "}"
+    return (
+        "name parameters by their place in the parameter card, "
+        f"parameters={example} (--parameter), "
+        'or give the points of weights, reweight_points={"id": {"c_HW": 0.5}} (--reweight-point)'
+    )
+
+
+def same_point(a: Point, b: Point) -> bool:
+    """Whether two points have the same parameters with the same values.
+
+    Examples
+    --------
+    >>> same_point({"c_HW": 0.5}, {"c_HW": 0.5 + 1e-12}), same_point({"c_HW": 0.5}, {})
+    (True, False)
+    """
+    return a.keys() == b.keys() and all(
+        math.isclose(a[k], b[k], rel_tol=1e-9, abs_tol=1e-9) for k in a
+    )
+
+
+def resolve_point(
+    user_point: Point | None, file_point: Point | None, source: str, remedy: str = ""
+) -> dict[str, float]:
+    """Combine the parameter points of the user and of the file.
+
+    Parameters
+    ----------
+    user_point, file_point
+        None where there is none.
+    source
+        Name of the file, for messages.
+    remedy
+        Further advice if neither gives a point.
+
+    Raises
+    ------
+    ParameterError
+        If they disagree, or neither is given.
+
+    Examples
+    --------
+    >>> resolve_point(None, {"c_HW": 0.5}, "a.lhe")
+    {'c_HW': 0.5}
+    >>> resolve_point({"c_HW": 1.0}, {"c_HW": 0.5}, "a.lhe")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.ParameterError: a.lhe is at c_HW=0.5, but point says c_HW=1; ...
+    """
+    if user_point is not None and file_point is not None and not same_point(user_point, file_point):
+        mine, theirs = (format_point(p) or "no point" for p in (user_point, file_point))
+        msg = (
+            f"{source} is at {theirs}, but point says {mine}; correct it, or leave point out to "
+            "take that of the file"
+        )
+        raise ParameterError(msg)
+    point = user_point if user_point is not None else file_point
+    if point is None:
+        msg = (
+            f"{source} does not say at which parameter point its events are; give "
+            'point={"name": value}, or point={} for a process that depends on no parameter'
+            + (f"; or {remedy}" if remedy else "")
+        )
+        raise ParameterError(msg)
+    return {str(k): float(v) for k, v in point.items()}

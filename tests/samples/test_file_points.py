@@ -1,0 +1,226 @@
+from pathlib import Path
+
+import pytest
+
+from milinfer.exceptions import ParameterError
+from milinfer.io.event_record.info import LHEInfo, LHEWeight
+from milinfer.samples.file_points import file_points, id_value, moved_parameters
+
+CARD = "<slha>\nBLOCK SMEFT #\n 5 0.0 # chdd\n 7 {} # chw\n 8 0.0 # chb\n</slha>\n"
+HW, HB = "set param_card smeft 7 {} # orig: {}\n", "set param_card smeft 8 {} # orig: 0.0\n"
+
+
+def info_of(weights, header=None, group="mg_reweighting"):
+    header = CARD.format("0.0") if header is None else header
+    return LHEInfo((), header=header, weights=tuple(LHEWeight(i, d, group) for i, d in weights))
+
+
+def points_of(info, **options):
+    return file_points(info, [w.id for w in info.weights], **options)
+
+
+TWO = [
+    ("SM", ""),
+    ("cHW_m1", HW.format(-1.0, 0.0)),
+    ("rwgt_2", HW.format(0.5, 0.0) + HB.format(1.0)),
+    ("rwgt_3", "set param_card smeft 5 1 # orig: 0.0"),
+]
+
+
+def test_points_from_descriptions_and_card():
+    points = points_of(info_of(TWO), parameters={"c_HW": "SMEFT 7", "c_HB": "smeft 8"})
+    assert points.point == {"c_HW": 0.0, "c_HB": 0.0}
+    assert points.reweight_points == {
+        "SM": {"c_HW": 0.0, "c_HB": 0.0},
+        "cHW_m1": {"c_HW": -1.0, "c_HB": 0.0},
+        "rwgt_2": {"c_HW": 0.5, "c_HB": 1.0},
+    }
+    assert points.without_point == {"rwgt_3": "it also changes SMEFT 5 (chdd)"}
+
+
+def test_a_weight_that_changes_another_operator_is_not_at_a_point_of_this_one():
+    points = points_of(info_of(TWO), parameters=["c_HW"])
+    assert set(points.reweight_points) == {"SM", "cHW_m1"}
+    assert points.without_point["rwgt_2"] == "it also changes SMEFT 8 (chb)"
+
+
+def test_absent_operators_stand_at_the_value_of_the_card():
+    """The sample was made at c_HW = 0.3, so that the weight of cHB = 1 is there too."""
+    info = info_of([("rwgt_1", HB.format(1.0)), ("rwgt_2", "")], CARD.format("3.0e-1"))
+    points = points_of(info, parameters=["c_HW", "c_HB"])
+    assert points.point == {"c_HW": 0.3, "c_HB": 0.0}
+    assert points.reweight_points == {
+        "rwgt_1": {"c_HW": 0.3, "c_HB": 1.0},
+        "rwgt_2": {"c_HW": 0.3, "c_HB": 0.0},
+    }
+
+
+def test_point_of_the_sample_without_a_card_from_the_original_values():
+    info = info_of([("rwgt_1", HW.format(1.0, 0.25))], header="")
+    assert points_of(info, parameters={"c_HW": "SMEFT 7"}).point == {"c_HW": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("identity", "point"),
+    [
+        ("cHW_m0p5", {"cHW": -0.5, "cHB": 0.0}),
+        ("cHB_0p1_cHW_0p2", {"cHW": 0.2, "cHB": 0.1}),
+        ("EFTrwgt12_cHW_1.0_cHB_-2.0", {"cHW": 1.0, "cHB": -2.0}),
+        ("EFT__cHW_2__cHB_m0p25", {"cHW": 2.0, "cHB": -0.25}),
+        ("scan_cHW_1p0", {"cHW": 1.0, "cHB": 0.0}),
+        ("cHW_0p_cHB_1p", {"cHW": 0.0, "cHB": 1.0}),
+        ("cHW=0.5,cHB=-1", {"cHW": 0.5, "cHB": -1.0}),
+        ("chw_3", {"cHW": 3.0, "cHB": 0.0}),
+        ("SM", {"cHW": 0.0, "cHB": 0.0}),
+        ("EFT__SM", {"cHW": 0.0, "cHB": 0.0}),
+        ("cHW_1_cHDD_0", {"cHW": 1.0, "cHB": 0.0}),
+    ],
+)
+def test_forms_of_ids(identity, point):
+    info = LHEInfo((), weights=(LHEWeight(identity),))
+    points = points_of(info, point={"cHW": 0.0, "cHB": 0.0})
+    assert points.reweight_points == {identity: point}
+
+
+@pytest.mark.parametrize(
+    ("identity", "reason"),
+    [
+        ("rwgt_7", "neither its description nor its id"),
+        ("1001", "neither"),
+        ("cHW", "neither"),  # +1 for some, but nobody says so
+        ("Zggh3am4em4h4am5em7", "neither"),
+        ("MUR0.5_MUF2.0_PDF11000", "neither"),
+        ("cHW_1_cHDD_0p5", "it also changes cHDD"),
+        ("cHW_1_cHW_2", "neither"),
+        ("ft1_m0p02", "it also changes ft1"),
+    ],
+)
+def test_ids_that_give_no_point(identity, reason):
+    points = points_of(LHEInfo((), weights=(LHEWeight(identity),)), point={"cHW": 0.0})
+    assert points.reweight_points == {}
+    assert points.without_point[identity].startswith(reason)
+
+
+def test_names_of_parameters_with_digits_and_underscores():
+    info = LHEInfo((), weights=(LHEWeight("c_1_0p5"), LHEWeight("cqq11_1"), LHEWeight("cqq1_1")))
+    names = {"c_1": 0.0, "cqq1": 0.0, "cqq11": 0.0}
+    points = points_of(info, point=names).reweight_points
+    assert points["c_1_0p5"] == names | {"c_1": 0.5}
+    assert points["cqq11_1"] == names | {"cqq11": 1.0}
+    assert points["cqq1_1"] == names | {"cqq1": 1.0}
+
+
+def test_a_description_counts_more_than_an_id():
+    """Ids round (cb_m87 is -87.5), and count (cHW_1, cHW_2); MadGraph's own text does not."""
+    info = info_of([("cHW_m87", HW.format(-87.5, 0.0)), ("cHW_2", HW.format(0.5, 0.0))])
+    points = points_of(info, point={"cHW": 0.0}).reweight_points
+    assert points == {"cHW_m87": {"cHW": -87.5}, "cHW_2": {"cHW": 0.5}}
+
+
+def test_an_id_that_an_empty_description_contradicts_gives_no_point():
+    """MadGraph ignores `set cHB 0.1` if the model has no cHB: the weight is that of the card."""
+    info = info_of([("cHW_1", HW.format(1.0, 0.0)), ("cHB_0p1", ""), ("SM", "")], header="")
+    points = points_of(info, point={"cHW": 0.0, "cHB": 0.0})
+    assert "its description changes nothing" in points.without_point["cHB_0p1"]
+    assert points.reweight_points["SM"] == {"cHW": 0.0, "cHB": 0.0}
+
+
+def test_the_place_of_a_name_from_weights_that_agree():
+    info = info_of([("cHW_m1p0", HW.format(-1.0, 0.0)), ("rwgt_5", HW.format(2.0, 0.0))], header="")
+    points = points_of(info, parameters=["cHW"])
+    assert points.point == {"cHW": 0.0}
+    assert points.reweight_points["rwgt_5"] == {"cHW": 2.0}
+    # and so the wrong point of a user is found out
+    with pytest.raises(ParameterError, match="is at cHW=0, but point says cHW=1"):
+        points_of(info, point={"cHW": 1.0})
+
+
+def test_points_of_the_user():
+    ids = ["a", "b", "c"]
+    info = LHEInfo((), weights=tuple(LHEWeight(i, "", "scan") for i in ids))
+    options = {"point": {"c_HW": 0.0}}
+    by_id = {"a": {"c_HW": 1.0}, "c": "cHW=-1"}
+    assert points_of(info, reweight_points=by_id, **options).reweight_points == {
+        "a": {"c_HW": 1.0},
+        "c": {"c_HW": -1.0},
+    }
+    listed = [{"c_HW": v} for v in (1.0, 2.0, 3.0)]
+    in_order = dict(zip(ids, listed, strict=True))
+    assert points_of(info, reweight_points=listed, **options).reweight_points == in_order
+    group = {"scan": listed}
+    assert points_of(info, reweight_points=group, **options).reweight_points == in_order
+
+
+def test_blanks_around_an_id_do_not_matter():
+    info = LHEInfo((), weights=(LHEWeight("  a "),))
+    points = points_of(info, point={"c_HW": 0.0}, reweight_points={"a": {"c_HW": 1.0}})
+    assert points.reweight_points == {"  a ": {"c_HW": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("reweight_points", "message"),
+    [
+        ({"x": {"c_HW": 1.0}}, "reweight_points names 'x', but its weights are 'a', 'b'"),
+        ([{"c_HW": 1.0}], "lists 1 points, but the file has 2 weights"),
+        ({"a": {"c_HB": 1.0}}, "weight 'a' at c_HB=1, but the parameters are c_HW"),
+        ({"group": [{"c_HW": 1.0}]}, "lists 1 points, but the group 'group' has 0 weights"),
+    ],
+)
+def test_wrong_points_of_the_user(reweight_points, message):
+    info = LHEInfo((), weights=(LHEWeight("a"), LHEWeight("b")))
+    with pytest.raises(ParameterError, match=message):
+        points_of(info, point={"c_HW": 0.0}, reweight_points=reweight_points)
+
+
+def test_a_reweight_card_in_a_file(tmp_path: Path):
+    """MadGraph does not copy the card into the header, and NanoAOD has no ids."""
+    card = tmp_path / "reweight_card.dat"
+    card.write_text("launch --rwgt_name=up\n set cHW 0.5\nlaunch --rwgt_name=down\n set cHW -0.5\n")
+    named = LHEInfo((), weights=(LHEWeight("down"), LHEWeight("up"), LHEWeight("1001")))
+    points = points_of(named, point={"c_HW": 0.0}, reweight_points=card)
+    assert points.reweight_points == {"up": {"c_HW": 0.5}, "down": {"c_HW": -0.5}}
+    nano = LHEInfo((), weights=tuple(LHEWeight(f"R[{k}]", "", "R") for k in range(2)))
+    points = points_of(nano, point={"c_HW": 0.0}, reweight_points=card)
+    assert points.reweight_points == {"R[0]": {"c_HW": 0.5}, "R[1]": {"c_HW": -0.5}}
+    three = LHEInfo((), weights=tuple(LHEWeight(f"R[{k}]", "", "R") for k in range(3)))
+    with pytest.raises(ParameterError, match=r"has 2 weights \(up, down\), but the file has 3"):
+        points_of(three, point={"c_HW": 0.0}, reweight_points=card)
+    with pytest.raises(ParameterError, match="cannot read the reweight card"):
+        points_of(named, point={"c_HW": 0.0}, reweight_points=tmp_path / "nothing.dat")
+
+
+def test_wrong_parameters():
+    with pytest.raises(ParameterError, match=r"c_HW is 'SMEFT 9', .* the block has SMEFT 5 \(chdd"):
+        points_of(info_of(TWO), parameters={"c_HW": "SMEFT 9"})
+    with pytest.raises(ParameterError, match="its blocks are SMEFT"):
+        points_of(info_of(TWO), parameters={"c_HW": "DIM6 9"})
+    twice = info_of([], "<slha>\nBlock A\n 1 0 # cHW\nBlock B\n 2 0 # chw\n</slha>")
+    with pytest.raises(ParameterError, match=r"has cHW at A 1, B 2; say which"):
+        points_of(twice, parameters=["cHW"])
+    with pytest.raises(ParameterError, match="must be names, or the place"):
+        points_of(info_of(TWO), parameters={"c_HW": 7})
+    with pytest.raises(ParameterError, match="name the same parameters in both"):
+        points_of(info_of(TWO), parameters=["c_HW"], point={"c_HB": 0.0})
+    with pytest.raises(ParameterError, match="is at c_HW=0, but point says c_HW=1"):
+        points_of(info_of(TWO), point={"c_HW": 1.0})
+    with pytest.raises(ParameterError, match="the parameters are not known"):
+        points_of(info_of(TWO), reweight_points={"SM": {"c_HW": 0.0}})
+
+
+def test_a_process_without_parameters_has_no_points():
+    points = points_of(info_of(TWO), point={})
+    assert points == ({}, {}, {})
+
+
+def test_points_of_milinfer_are_kept():
+    info = LHEInfo((), weights=(LHEWeight("a", "c_HW=-1"),), process="vbf", point={"c_HW": 0.5})
+    assert points_of(info) == ({"c_HW": 0.5}, {"a": {"c_HW": -1.0}}, {})
+
+
+def test_what_the_weights_change():
+    assert list(moved_parameters(info_of(TWO))) == ["SMEFT 7", "SMEFT 8", "SMEFT 5"]
+
+
+@pytest.mark.parametrize(("text", "value"), [("m1em3", -1e-3), ("minus2", -2.0), ("1.5e+2", 150.0)])
+def test_values_in_ids(text, value):
+    assert id_value(text) == pytest.approx(value)
