@@ -31,6 +31,7 @@ from milinfer.cli.options import (
     workers_option,
     write_json,
 )
+from milinfer.exceptions import ParameterError
 from milinfer.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ class ToyOptions:
         from milinfer.utils.progress import progress
 
         model = BagLikelihood.load(self.model_path)
+        if len(model.parameters) > 1:
+            msg = (
+                f"{self.model_path} has the parameters {', '.join(model.parameters)}, and this "
+                "command is for one; calibrate and build belts of several in Python: "
+                "mil.calibrate, mil.neyman, mil.regression_belt"
+            )
+            raise ParameterError(msg)
         samples = read_samples(
             self.files, features=self.feature_set, parameter=model.parameter, points=self.points
         )

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 from rich.console import Console
 
-from milinfer.exceptions import FitError
-from milinfer.likelihood.fits import Interval, fit_results, minuit, profile_interval
+from milinfer.exceptions import FitError, ParameterError
+from milinfer.likelihood.fits import Interval, contour, fit_results, minuit, profile_interval
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import rich_table
 from milinfer.utils.files import atomic_path
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from iminuit.cost import Cost
 
 __all__ = ["contour_files", "fit_several"]
+
+_LEVELS = (CL68, CL95)
 
 
 def contour_files(out: Path, parameters: tuple[str, ...]) -> dict[tuple[str, str], Path]:
@@ -59,8 +60,8 @@ def fit_several(name: str, cost: Cost, words: str, out: Path | None) -> dict[str
     Raises
     ------
     FitError
-        If the minimum is not valid, or a contour cannot be drawn inside the range.  An interval
-        that leaves the range is no error: its place says so.
+        If the minimum is not valid, or no contour of a figure lies inside the range.  An interval
+        or one of the contours that leaves the range is no error: a line says so.
     """
     m = minuit(cost)
     m.tol = 1e-4  # the default leaves estimates off by up to a percent of their error
@@ -72,11 +73,11 @@ def fit_several(name: str, cost: Cost, words: str, out: Path | None) -> dict[str
     for parameter, error in zip(names, results.uncertainty, strict=True):
         figure: dict[str, Any] = {"estimate": centre[parameter], "error": float(error)}
         cells = [parameter, f"{centre[parameter]:+.4f}"]
-        for key, cl in (("interval68", CL68), ("interval95", CL95)):
+        for key, cl in zip(("interval68", "interval95"), _LEVELS, strict=True):
             try:
                 interval = profile_interval(cost, parameter, cl, **centre)
-            except FitError as reason:
-                problems.append(f"{parameter}, {cl:.2%}: {reason}")
+            except (FitError, ParameterError) as reason:  # at its limits MINUIT asks for nan
+                problems.append(f"no {cl:.2%} interval of {parameter}: {reason}")
                 figure[key] = None
                 cells.append("—")
             else:
@@ -93,15 +94,27 @@ def fit_several(name: str, cost: Cost, words: str, out: Path | None) -> dict[str
     for pair, value in correlations.items():
         click.echo(f"correlation of {pair.replace(',', ' and ')}: {value:+.3f}")
     click.echo(f"{words}, NOT calibrated: do not trust the widths")
+    contours: dict[str, dict[str, Any]] = {}
+    for x, y in combinations(names, 2):
+        lines: dict[str, Any] = dict.fromkeys(f"{cl:.4f}" for cl in _LEVELS)
+        for cl in _LEVELS:
+            try:
+                lines[f"{cl:.4f}"] = contour(m, x, y, cl)
+            except FitError as reason:
+                problems.append(str(reason))
+        contours[f"{x},{y}"] = lines
     for problem in problems:
-        click.echo(f"no interval of {problem}")
+        click.echo(problem)
     if out is not None:
-        _draw(name, m, contour_files(out, names))
+        for (x, y), path in contour_files(out, names).items():
+            inside = [cl for cl in _LEVELS if contours[f"{x},{y}"][f"{cl:.4f}"] is not None]
+            _draw(name, m, x, y, inside, path)
     return {
         "parameters": list(names),
         name: {
             **figures,
             "correlation": correlations,
+            "contours": contours,
             "minus_two_log_likelihood": results.best_twice_nll,
             "calibrated": False,
             "problems": problems,
@@ -113,20 +126,16 @@ def _text(interval: Interval) -> str:
     return f"[{interval.low:+.4f}, {interval.high:+.4f}]"
 
 
-def _draw(name: str, m: Minuit, files: dict[tuple[str, str], Path]) -> None:
-    """Draw the contours of 68.27 % and 95.45 % of each pair."""
+def _draw(name: str, m: Minuit, x: str, y: str, levels: list[float], path: Path) -> None:
+    """Draw the contours that lie inside the range."""
     from milinfer.plotting.likelihood import plot_contour
 
-    for (x, y), path in files.items():
-        try:
-            figure = plot_contour({name: m}, x, y)
-        except RuntimeError as error:
-            limits = ", ".join(f"{p} in {np.round(m.limits[p], 4).tolist()}" for p in (x, y))
-            msg = (
-                f"no contour of {x} and {y} inside {limits} ({error}); the data do not confine "
-                "them: use more events, or a model of a wider range"
-            )
-            raise FitError(msg) from error
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary)
-        click.echo(f"{path}")
+    if not levels:
+        msg = (
+            f"{path}: no contour of {x} and {y} lies inside the range of the model; use more "
+            "events, a model of a wider range, or no figure"
+        )
+        raise FitError(msg)
+    with atomic_path(path) as temporary:
+        plot_contour({name: m}, x, y, cl=levels).savefig(temporary)
+    click.echo(f"{path}")
