@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from click.testing import CliRunner
 
@@ -31,20 +33,29 @@ batch_events = 128
 [toys]
 number = 100
 weight_degree = 4
+oracle = true
 [templates]
 bins = 5
 """
 
 
+def generate(path, n, seed):
+    options = ["--events", str(n), "--seed", str(seed), "--out", str(path), "--workers", "1"]
+    done = CliRunner().invoke(cli, ["generate", *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
-    for name, n, seed in (("sm", 4000, 1), ("data", 300, 2)):
-        file = str(folder / f"{name}.lhe.gz")
-        options = ["--events", str(n), "--seed", str(seed), "--out", file, "--workers", "1"]
-        done = CliRunner().invoke(cli, ["generate", *options], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
+    generate(folder / "sm.lhe.gz", 4000, 1)
+    generate(folder / "data.lhe.gz", 300, 2)
     return folder
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    return mil.run_analysis(write(folder, CONFIGURATION))
 
 
 def write(folder, text):
@@ -54,12 +65,12 @@ def write(folder, text):
 
 
 @pytest.mark.slow
-def test_one_file_is_enough(folder):
-    summary = mil.run_analysis(write(folder, CONFIGURATION))
+def test_one_file_is_enough(folder, finished):
+    summary = finished
     assert summary["not_available"] == {}
     filled = {"bins": 5, "degree": 4, "filled_by": "weights"}
     assert summary["histograms"] == dict.fromkeys(("pyhf", "pyhf_classifier", "pyhf_score"), filled)
-    for method in ("polynomial-joint", "pyhf", "pyhf_classifier", "pyhf_score"):
+    for method in ("polynomial-joint", "oracle", "pyhf", "pyhf_classifier", "pyhf_score"):
         low, high = summary[method]["interval68"]
         assert -1 < low < summary[method]["estimate"] < high < 1
     # Truths in the inner half of the range of the weights.
@@ -75,6 +86,30 @@ def test_one_file_is_enough(folder):
     assert len(diagnosis["checks"]) > 5
     report = (folder / "results" / "report.html").read_text(encoding="utf-8")
     assert "fill the histograms at every value of c_HW through the weights" in report
+
+
+@pytest.mark.slow
+def test_compare_on_the_command_line(folder, finished):
+    """Of the same model, on other events of the same point each."""
+    for name, seed in (("tune", 3), ("evaluate", 4)):
+        generate(folder / f"{name}.lhe.gz", 3000, seed)
+    model, out = folder / "results" / "models" / "polynomial-joint", folder / "comparison"
+    done = CliRunner().invoke(
+        cli,
+        [
+            *("compare", str(folder / "data.lhe.gz"), "--model", str(model)),
+            *("--templates", str(folder / "sm.lhe.gz"), "--bins", "5", "--weight-degree", "4"),
+            *("--calibrate-on", str(folder / "tune.lhe.gz")),
+            *("--evaluate-on", str(folder / "evaluate.lhe.gz"), "--toys", "100"),
+            *("--out", str(out)),
+        ],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0, done.output
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["histograms"]["pyhf"]["filled_by"] == "weights"
+    assert summary["pyhf"]["interval68"] == pytest.approx(finished["pyhf"]["interval68"], abs=0.2)
+    assert len({row["point"]["c_HW"] for row in summary["coverage_scan"]}) == 5
 
 
 @pytest.mark.parametrize(
