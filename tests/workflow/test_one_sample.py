@@ -115,7 +115,7 @@ def test_compare_on_the_command_line(folder, finished):
 @pytest.mark.parametrize(
     ("change", "complaints"),
     [
-        (("weight_degree = 4", ""), ["give toys.weight_degree"]),
+        (("weight_degree = 4\noracle = true", ""), ["give toys.weight_degree"]),
         (('labels = "joint"', ""), ["model[1].labels = 'hard' tells samples apart"]),
         (("bins = 5", "bins = 5\ndegree = 3"), ["leave out templates.degree"]),
         (("number = 100", "number = 100\ntruth = 1.5"), ["from -1 to 1"]),
