@@ -246,3 +246,9 @@ def test_tied_factors_are_functions_of_the_parameters(simple):
         PyhfCost.tied(model, [24, 18], parameters=["a"], weights=lambda c: {"w_sm": c[0]})
     with pytest.raises(ParameterError, match="cannot be fixed"):
         PyhfCost.tied(model, [24, 18], parameters=["c"], weights=weights, fixed=["z"])
+
+
+def test_it_says_what_it_is(simple):
+    text = repr(PyhfCost(simple, [27.0, 19.0]))
+    assert text.startswith("PyhfCost(SR: 46 events in 2 bins, ")
+    assert "mu in [0, 10]" in text

@@ -265,3 +265,12 @@ def test_values_outside_are_refused():
 def test_models_of_bags_are_refused():
     with pytest.raises(ModelError, match="scores bags as a whole"):
         mixture_cost(Bags(), dataset(1), rate=1.0, backgrounds={"b": (log_ratio, 1.0)})
+
+
+def test_it_says_what_it_is():
+    data = dataset(1)
+    backgrounds = {"bkg": (log_ratio, BACKGROUND)}
+    cost = mixture_cost(MODEL, data, rate=SIGNAL, reference=0.0, backgrounds=backgrounds)
+    assert repr(cost) == (
+        f"MixtureCost({len(data)} events, with rate, mu in [-1, 1], bkg_norm in [0, inf])"
+    )

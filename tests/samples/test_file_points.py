@@ -207,6 +207,11 @@ def test_wrong_parameters():
         points_of(info_of(TWO), reweight_points={"SM": {"c_HW": 0.0}})
 
 
+def test_a_name_that_is_nowhere():
+    with pytest.raises(ParameterError, match=r"nor its weights have c_HWW; is it chw\?"):
+        points_of(info_of(TWO), parameters=["c_HWW"])
+
+
 def test_a_process_without_parameters_has_no_points():
     points = points_of(info_of(TWO), point={})
     assert points == ({}, {}, {})

@@ -23,6 +23,7 @@ from milinfer.intervals.coverage import Coverage, CoverageScan
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.labelled_bags.search import SearchResult, SearchStep
 from milinfer.likelihood.surface import Interpolation
+from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
 from milinfer.typing import Point
 from milinfer.utils.display import (
@@ -223,6 +224,11 @@ def results(samples):
         "diagnosis": mil.diagnose(model, samples, n_toys=0),
         "fit results": mil.likelihood.fit_results(interval.minuit),
         "roc": roc_curve(np.arange(2000.0), np.arange(2000.0) - 5),
+        "cost": cost,
+        "calibrated cost": calibration(cost),
+        "pool": mil.EventPool(mil.SampleSet((evil,))),
+        "generator": dataclasses.replace(toys, background=(Background(evil, 3.0),), poisson=True),
+        "template cost": templates.cost(data),
         "surface": Interpolation(grid, "spline").surface(-50 * grid**2),
     }
 
@@ -231,9 +237,9 @@ NAMES = [
     "sample", "samples", "interval", "toy intervals", "coverage", "scan", "calibration", "toys",
     "belt", "confidence set", "comparison", "method", "templates", "bins", "information", "matrix",
     "relative", "ansaetze", "fit", "trend", "search", "model", "trees", "diagnosis", "fit results",
-    "roc",
+    "roc", "cost", "calibrated cost", "pool", "generator",
 ]  # fmt: skip
-WITHOUT_TABLE = {"sample", "model", "trees"}
+WITHOUT_TABLE = {"sample", "model", "trees", "cost", "calibrated cost", "pool", "generator"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -245,7 +251,8 @@ def test_a_notebook_shows_it(results, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["sample", "samples", "scan", "coverage", "templates", "search", "model"]
+    "name",
+    ["sample", "samples", "scan", "coverage", "templates", "search", "model", "pool", "generator"],
 )
 def test_what_a_user_wrote_is_text(results, name):
     text = results[name]._repr_html_()
@@ -253,11 +260,23 @@ def test_what_a_user_wrote_is_text(results, name):
     assert "&lt;script&gt;" in text
 
 
-@pytest.mark.parametrize("name", [*NAMES, "surface"])
+@pytest.mark.parametrize("name", [*NAMES, "surface", "template cost"])
 def test_text_is_short(results, name):
     for text in (repr(results[name]), str(results[name])):
         assert len(text) < 1200
+        assert " object at 0x" not in text
         assert "array(" not in text or name == "fit results"  # which is cabinetry's
+
+
+def test_costs_and_toys_say_what_they_are(results):
+    assert repr(results["cost"]) == "LikelihoodCost(mean, 50 events, shape only, mu in [-1, 1])"
+    assert "shape only, calibrated, mu in [" in repr(results["calibrated cost"])
+    assert "events in 6 bins, shape only, mu in [" in repr(results["template cost"])
+    assert repr(results["pool"]) == "EventPool(1 points in mu, 4000 events)"
+    text = parsed(results["generator"]._repr_html_()).text
+    assert "50 events (Poisson)" in text
+    assert f"3 of {EVIL}" in text
+    assert repr(results["generator"]).endswith("seed=2)")
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in WITHOUT_TABLE])

@@ -22,6 +22,7 @@ from iminuit import Minuit
 from iminuit.cost import NormalConstraint
 
 import milinfer as mil
+from madgraph import madgraph_file
 from milinfer.datasets import gaussian, vbf_hww
 from milinfer.exceptions import MilinferWarning
 from milinfer.io import events as event_files
@@ -216,6 +217,10 @@ def results(_folder: Path) -> dict[str, object]:
     }
 
 
+def of_madgraph(folder: Path) -> None:
+    madgraph_file(folder / "events.lhe.gz", 50, seed=1)
+
+
 PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "README.md": files,
     "docs/start.md": files,
@@ -224,6 +229,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/intervals.md": intervals,
     "docs/background.md": background,
     "docs/bag_estimators.md": labelled_bags,
+    "docs/howto/madgraph_weights.md": of_madgraph,
     "docs/howto/notebooks_and_tracking.md": results,
     "docs/many_events.md": lambda _folder: None,
     "docs/models.md": saved,

@@ -13,6 +13,7 @@ from scipy.special import gammaln, xlogy
 from milinfer.binned.workspaces import model_and_data
 from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.typing import FloatArray, Point
+from milinfer.utils.display import ranges, shortened
 from milinfer.utils.points import format_point
 
 __all__ = ["PyhfCost", "Weights"]
@@ -242,6 +243,11 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
                 )
                 raise ParameterError(msg)
         return tied
+
+    def __repr__(self) -> str:
+        counts = f"{self._counts.sum():g} events in {len(self._counts)} bins"
+        channels = shortened(list(self.model.config.channels))
+        return f"PyhfCost({channels}: {counts}, {ranges(self._limits)})"
 
     @property
     def limits(self) -> dict[str, tuple[float, float]]:

@@ -25,6 +25,7 @@ from milinfer.binned.template_diagnosis import FEW_EXPECTED
 from milinfer.binned.template_histograms import TemplateHistograms, as_counts
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.typing import FloatArray
+from milinfer.utils.display import ranges
 
 __all__ = [
     "ProfiledBins",
@@ -134,6 +135,11 @@ class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type informati
         self.model: Any = pyhf.Model({"channels": [channel]}, poi_name=None)
         self._warn_of_few(float(scale))
         super().__init__(dict(templates.limits), 0)
+
+    def __repr__(self) -> str:
+        kind = "with rate" if self.rate else "shape only"
+        counts = f"{self.counts.sum():g} events in {len(self.counts)} bins"
+        return f"TemplateCost({self.name}, {counts}, {kind}, {ranges(self.limits)})"
 
     def _warn_of_few(self, scale: float) -> None:
         expected = scale * self.templates.cross_sections(self.templates.reference)

@@ -440,19 +440,28 @@ class FeatureTable:
             raise FeatureError(msg)
         return array
 
-    def accumulate(self, weights: ArrayLike | AwkwardArray | None = None) -> dict[str, Any]:
+    def accumulate(
+        self,
+        weights: ArrayLike | AwkwardArray | None = None,
+        reweights: Mapping[str, ArrayLike | AwkwardArray] | None = None,
+    ) -> dict[str, Any]:
         """Accumulator for a coffea processor: columns, weights and their sums.
+
+        :meth:`milinfer.Sample.from_accumulator` makes a sample of it.
 
         Parameters
         ----------
         weights
             Weights of the events given to the feature set, or of the rows; default: all 1.
+        reweights
+            Their weights at other points or with other scales, by name.
 
         Returns
         -------
         dict
             ``columns`` (name to ``column_accumulator``), ``weight`` (the same), ``n_events``,
-            ``n_negative``, ``sum_of_weights``, ``sum_of_squared_weights``, ``rejected``.
+            ``n_negative``, ``sum_of_weights``, ``sum_of_squared_weights``, ``rejected``; with
+            `reweights` also ``reweights``.
 
         Examples
         --------
@@ -465,11 +474,13 @@ class FeatureTable:
         from coffea.processor import column_accumulator
 
         w = self.weights(weights)
+        others = {k: column_accumulator(self.weights(v)) for k, v in (reweights or {}).items()}
         return {
             "columns": {name: column_accumulator(c) for name, c in self.columns.items()},
             "weight": column_accumulator(w),
             **weight_sums(w),
             "rejected": dict(self.rejected),
+            **({} if reweights is None else {"reweights": others}),
         }
 
 

@@ -70,6 +70,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
 
     It reads NanoAOD (``NanoAODSchema`` or :class:`EventSchema`) and flat files whose columns are
     the features already (``BaseSchema``), eager or virtual.
+    :meth:`milinfer.Sample.from_accumulator` makes a sample of the output for a dataset.
 
     Parameters
     ----------

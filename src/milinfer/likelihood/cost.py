@@ -21,6 +21,7 @@ from milinfer.likelihood.surface import Surface
 from milinfer.likelihood.surface_box import finer, resampled
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
+from milinfer.utils.display import html_facts, ranges
 from milinfer.utils.points import only
 
 if TYPE_CHECKING:
@@ -210,6 +211,21 @@ class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type informa
             raise ParameterError(msg)
         self._low, self._high = np.array(self.box).T
         super().__init__(dict(zip(self.parameters, self.box, strict=True)), 0)
+
+    def __repr__(self) -> str:
+        facts = [*self._facts().values(), ranges(self._parameters)]
+        return f"LikelihoodCost({', '.join(f for f in facts if f)})"
+
+    def _repr_html_(self) -> str:
+        return html_facts("−2 ln L", {**self._facts(), "parameters": ranges(self._parameters)})
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "model": self.tag.name if self.tag else "",
+            "data": f"{self.n_events:g} events",
+            "Λ": "shape only" if self.rate is None and not self.rate_in_surface else "with rate",
+            "calibration": "calibrated" if self.correction is not None else "",
+        }
 
     @property
     def parameter(self) -> str:

@@ -36,6 +36,7 @@ from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
+from milinfer.utils.display import ranges
 from milinfer.utils.polynomials import chebyshev_terms
 
 __all__ = [
@@ -175,6 +176,10 @@ class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type informatio
         self._low, self._high = np.array(box).T
         limits = dict(zip(self.parameters, box, strict=True))
         super().__init__(limits | dict.fromkeys(self.norms, (0.0, np.inf)), 0)
+
+    def __repr__(self) -> str:
+        kind = "with rate" if self.extended else "shape only"
+        return f"MixtureCost({self.n_events:g} events, {kind}, {ranges(self._parameters)})"
 
     @property
     def start(self) -> dict[str, float]:

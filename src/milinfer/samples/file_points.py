@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -185,7 +186,29 @@ def file_points(
             reasons[identity] = answer
         else:
             points[identity] = answer
+    if parameters is not None and card.entries:
+        _require_known(coefficients, card, weight_ids, source)
     return FilePoints(sample_point, points if names else {}, reasons if names else {})
+
+
+def _require_known(
+    coefficients: Sequence[_Coefficient],
+    card: ParameterCard,
+    weight_ids: Sequence[str],
+    source: str,
+) -> None:
+    """Refuse a name that neither the card nor any weight has."""
+    ids = plain_name(" ".join(weight_ids))
+    for coefficient in coefficients:
+        if coefficient.place is None and not any(s in ids for s in coefficient.spellings):
+            names = sorted({e.name for e in card.entries.values() if e.name})
+            close = get_close_matches(coefficient.name.replace("_", "").lower(), names, 3)
+            msg = (
+                f"{source}: neither its parameter card nor its weights have {coefficient.name}"
+                + (f"; is it {' or '.join(close)}?" if close else "")
+                + f" Name its place, as in parameters={{{coefficient.name!r}: 'SMEFT 7'}}"
+            )
+            raise ParameterError(msg)
 
 
 def _stated_point(info: LHEInfo) -> Point | None:

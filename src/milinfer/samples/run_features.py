@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
-from milinfer.features.feature_set import side_by_side
 from milinfer.features.processor import EventSchema, FeatureProcessor, chunk_key
 from milinfer.io.event_record.info import LHEInfo
+from milinfer.samples.accumulators import accumulator_fields
 from milinfer.samples.file_points import (
     ParameterNames,
     ReweightPoints,
@@ -24,7 +24,6 @@ from milinfer.samples.file_points import (
     resolve_point,
 )
 from milinfer.samples.sample import Sample
-from milinfer.samples.sample_files import selected_cross_section
 from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
@@ -347,8 +346,6 @@ def _sample(
     files: Mapping[str, FileMetadata | dict[str, Any] | None],
     description: Mapping[str, Any],
 ) -> Sample:
-    from milinfer.version import __version__
-
     branches: dict[str, str] = {}
     info = LHEInfo.unknown()
     for file in files.values():
@@ -362,42 +359,17 @@ def _sample(
                 raise SampleError(msg)
             branches |= weight_ids
             info = info if info.header else file.info
-    reweights = {branches.get(k, k): column.value for k, column in output["reweights"].items()}
-    sums = ("sum_of_weights", "sum_of_squared_weights")
-    everything, rows = output["cutflow"]["all"], output["cutflow"]["features"]
-    cross_section, error = selected_cross_section(
-        description["cross_section"],
-        description["cross_section_error"],
-        (everything[sums[0]], everything[sums[1]]),
-        (rows[sums[0]], rows[sums[1]]),
+    reweights = {branches.get(k, k): column for k, column in output["reweights"].items()}
+    fields = accumulator_fields(
+        {**output, "reweights": reweights},
+        features.names,
+        **description,
+        info=replace(info, point=None, process=None),
+        dataset=name,
     )
+    origin = {"files": sorted(Path(path).name for path in files), "features": features.name}
     try:
-        return Sample(
-            side_by_side([output["columns"][c].value for c in features.names], rows["n_events"]),
-            features.names,
-            output["weight"].value,
-            point=description["point"],
-            process=description["process"],
-            cross_section=cross_section,
-            cross_section_error=error,
-            reweights=reweights,
-            reweight_points=file_points(
-                replace(info, point=None, process=None),
-                list(reweights),
-                point=description["point"],
-                parameters=description["parameters"],
-                reweight_points=description["reweight_points"],
-                source=f"dataset {name!r}",
-            ).reweight_points,
-            provenance={
-                "files": sorted(Path(path).name for path in files),
-                "n_events": everything["n_events"],
-                "features": features.name,
-                "milinfer": __version__,
-                "cutflow": output["cutflow"],
-                "rejected": output["rejected"],
-            },
-        )
+        return Sample(**{**fields, "provenance": {**origin, **fields["provenance"]}})
     except MilinferError as problem:
         msg = f"dataset {name!r}: {problem}"
         raise type(problem)(msg) from problem

@@ -368,6 +368,110 @@ class Sample:
         """
         return Sample(table.array, table.names, table.weights(weights), **options)
 
+    @staticmethod
+    def from_arrays(
+        data: Any,
+        features: str | Sequence[str] | None = None,
+        *,
+        weights: Any = None,
+        reweights: Any = None,
+        reweight_points: Mapping[str, Point] | Sequence[Point] | None = None,
+        **options: Any,
+    ) -> Sample:
+        """Make a sample of arrays, a data frame or awkward records, one row for each event.
+
+        Features become float32 and weights float64, always in arrays of their own.
+
+        Parameters
+        ----------
+        data
+            A data frame (pandas, polars), an Arrow table, awkward records with flat fields, a
+            structured array, a mapping of names to columns, or a 2-D array.  The index of a data
+            frame counts for nothing, except that a series given beside it must have the same.
+        features
+            Names of the columns to take, in this order; of a 2-D array, those of all its columns.
+            Default: all columns that are not used for anything else.
+        weights
+            Name of the column of event weights, or the weights; default: all 1.
+        reweights
+            Weights of the same events at other points (not ratios): names of columns, a mapping of
+            names to columns, or a 2-D array with one column for each of `reweight_points`.
+        reweight_points
+            The points of reweights, by name or in their order.
+        options
+            Passed on: ``point=``, ``process=``, ``cross_section=``, …
+
+        Raises
+        ------
+        SampleError
+            If a column is missing, is used twice, or has an entry that is not a finite number; the
+            message names column and row.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> x = np.array([[0.5, 1.0], [1.5, 2.0], [2.5, 3.0]])
+        >>> Sample.from_arrays(x, ["m_ll", "d_phi"], weights=np.ones(3), point={"mu": 0.5})
+        Sample(3 events, 2 features, signal at mu=0.5)
+        >>> columns = {"m_ll": x[:, 0], "genWeight": [1.0, 1.0, -1.0]}
+        >>> Sample.from_arrays(columns, weights="genWeight", process="background").weights
+        array([ 1.,  1., -1.])
+        """
+        from milinfer.samples.arrays import array_fields
+
+        fields = array_fields(
+            data, features, weights=weights, reweights=reweights, reweight_points=reweight_points
+        )
+        return Sample(**fields, **options)
+
+    @staticmethod
+    def from_accumulator(
+        output: Any, features: Sequence[str] | None = None, *, point: Point, **options: Any
+    ) -> Sample:
+        """Make a sample of what a coffea processor has accumulated of one dataset.
+
+        Parameters
+        ----------
+        output
+            The output of a :class:`~milinfer.FeatureProcessor` for a dataset (``output["tt"]``), or
+            what :meth:`FeatureTable.accumulate()
+            <milinfer.features.feature_set.FeatureTable.accumulate>` returns in a processor of your
+            own, added up.  All of its weights and reweights come along, its cut flow is in
+            ``provenance``.
+        features
+            Columns to take, in this order; default: all.
+        point
+            Parameter point; ``{}`` for a process that depends on no parameter, and for data.
+        options
+            ``process``; ``cross_section`` and ``cross_section_error`` in pb of all events, before
+            any selection, which are multiplied by the fraction of the weights that the cut flow
+            keeps; ``sum_of_weights`` of all events, where the processor has not seen them
+            (skims) or there is no cut flow; ``reweight_points``, the points of reweights by name
+            or in their order (default: what the names say, as ``"c_HW=0.5"`` and
+            ``"c_HW_0p5"`` do).
+
+        Raises
+        ------
+        SampleError
+            If this is no such accumulator, or a column is not one finite number for each event.
+
+        Examples
+        --------
+        >>> import awkward as ak
+        >>> from milinfer.features.feature_set import FeatureSet
+        >>> from milinfer.features.processor import FeatureProcessor
+        >>> events = ak.Array({"x": [0.5, 1.5, 2.5, 3.5], "weight": [1.0, 1.0, 1.0, 1.0]})
+        >>> flat = FeatureSet("flat", {"x": lambda o: o.x}, collections=())
+        >>> processor = FeatureProcessor(flat, selection=lambda events: events.x > 1)
+        >>> output = processor.postprocess(processor.process(events))
+        >>> sample = Sample.from_accumulator(output["dataset"], point={"mu": 0}, cross_section=4.0)
+        >>> sample, sample.cross_section
+        (Sample(3 events, 1 feature, signal at mu=0), 3.0)
+        """
+        from milinfer.samples.accumulators import accumulator_fields
+
+        return Sample(**accumulator_fields(output, features, point=point, **options))
+
 
 def sample_of_file(fields: SampleFields, path: PathLikeStr) -> Sample:
     """Make a sample of what a file contains; errors name the file."""
@@ -572,6 +676,90 @@ class SampleSet:
                 for value, path in files.items()
             )
         )
+
+    @classmethod
+    def from_arrays(
+        cls, data: Any, features: str | Sequence[str] | None = None, *, points: Any, **options: Any
+    ) -> SampleSet:
+        """Make a set of arrays, a data frame or awkward records: one sample for each point.
+
+        Every row is in exactly one sample; the rows of a sample keep their order.
+
+        Parameters
+        ----------
+        data, features
+            As for :meth:`Sample.from_arrays`; columns that `points` and others use are no features.
+        points
+            Parameter point of each row: the name of a column (or several), or a mapping of
+            parameters to columns, ``{"mu": array}``.  The samples are in ascending order of the
+            first parameter, then of the next.
+        options
+            ``weights``, ``reweights``, ``reweight_points`` as for :meth:`Sample.from_arrays`;
+            ``process``, the name of the process; ``labels``, a label of each row (a column or its
+            name), with `points` then the point of each label, ``{"sm": {"mu": 0.0}}``, in whose
+            order the samples are; ``cross_section`` and ``cross_section_error`` in pb: a number, a
+            column that is constant in each sample, or a mapping from the value of the parameter
+            (several: the tuple of values; or the label) to the number.
+
+        Raises
+        ------
+        SampleError
+            As :meth:`Sample.from_arrays`; or if points differ by rounding only, or labels are
+            unknown.
+
+        Examples
+        --------
+        >>> data = {"x": [0.1, 0.2, 0.3, 0.4], "mu": [1, 0, 1, 0], "w": [1.0, 1.0, 0.5, 0.5]}
+        >>> samples = SampleSet.from_arrays(data, points="mu", weights="w")
+        >>> [(s.point, s.column("x").tolist(), s.weights.tolist()) for s in samples]
+        [({'mu': 0.0}, [0.2..., 0.4...], [1.0, 0.5]), ({'mu': 1.0}, [0.1..., 0.3...], [1.0, 0.5])]
+        """
+        from milinfer.samples.arrays import point_fields
+
+        parts = point_fields(data, features, points=points, **options)
+        return cls(tuple(Sample(**fields) for fields in parts))
+
+    @classmethod
+    def from_accumulator(
+        cls,
+        output: Mapping[str, Any],
+        features: Sequence[str] | None = None,
+        *,
+        points: Mapping[str, Point],
+        **options: Any,
+    ) -> SampleSet:
+        """Make a set of what a coffea processor has accumulated: one sample for each dataset.
+
+        Parameters
+        ----------
+        output
+            Accumulators by dataset, as for :meth:`Sample.from_accumulator`.
+        features
+            Columns to take, in this order; default: all, in the order of the first dataset.
+        points
+            Parameter point of each dataset; others are left out.
+        options
+            As for :meth:`Sample.from_accumulator`; ``cross_section``, ``cross_section_error`` and
+            ``sum_of_weights`` as mappings by dataset.
+
+        Raises
+        ------
+        SampleError
+            Names dataset and column.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from milinfer.features.feature_set import FeatureTable
+        >>> table = FeatureTable({"x": np.ones(3, np.float32)}, kept=np.ones(3, bool))
+        >>> output = {"sm": table.accumulate(), "bsm": table.accumulate()}
+        >>> SampleSet.from_accumulator(output, points={"sm": {"mu": 0.0}, "bsm": {"mu": 1.0}})
+        SampleSet(2 points in mu, 6 events, 1 features)
+        """
+        from milinfer.samples.accumulators import dataset_fields
+
+        parts = dataset_fields(output, features, points=points, **options)
+        return cls(tuple(Sample(**fields) for fields in parts))
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -57,6 +57,7 @@ __all__ = [
     "read_sample",
     "sample_from_events",
     "selected_cross_section",
+    "with_notes",
     "write_sample",
 ]
 
@@ -470,8 +471,14 @@ def _reweight_columns(table: FlatTable, points: ReweightPoints | None) -> dict[s
     return {name: name for name in points}
 
 
-def _with_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, Any]:
-    """Provenance that says whether nobody states a point, and which weights have none."""
+def with_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, Any]:
+    """Provenance that says whether nobody states a point, and which weights have none.
+
+    Examples
+    --------
+    >>> with_notes({}, FilePoints({"mu": 0.0}, {}, {"up": "no parameter is named"}))
+    {'weights without a point': {'no parameter is named': ['up']}}
+    """
     notes = {k: v for k, v in provenance.items() if k not in (POINT_NOTE, WEIGHTS_NOTE)}
     if points.point is None:
         notes[POINT_NOTE] = "not stated"
@@ -488,7 +495,7 @@ def _stored_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str
     reasons: dict[str, list[str]] = provenance.get(WEIGHTS_NOTE, {})
     own = {identity: reason for reason, ids in reasons.items() for identity in ids}
     without = {i: r for i, r in own.items() if i not in points.reweight_points}
-    return _with_notes(provenance, points._replace(without_point=without))
+    return with_notes(provenance, points._replace(without_point=without))
 
 
 def selected_cross_section(
@@ -607,7 +614,7 @@ def sample_from_events(
             name: np.concatenate([part.reweights[name] for part in parts]) for name in names
         },
         reweight_points=points.reweight_points,
-        provenance=_with_notes(provenance, points),
+        provenance=with_notes(provenance, points),
     )
 
 

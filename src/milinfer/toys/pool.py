@@ -22,6 +22,7 @@ from milinfer.samples.reweighting import JointDensity, joint_density
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.weights import effective_number, mixture_shares
 from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.display import html_table
 from milinfer.utils.points import format_point
 
 __all__ = ["Background", "EventPool", "PointPool"]
@@ -169,6 +170,28 @@ class EventPool:
     def __post_init__(self) -> None:
         if self.degree is not None:
             _ = self._density  # refuses what cannot be reweighted, before toys are asked for
+
+    def __repr__(self) -> str:
+        points = f"{len(self.samples)} points in {', '.join(self.samples.parameters)}"
+        between = "" if self.degree is None else f", any point by weights of degree {self.degree}"
+        return f"EventPool({points}, {self.samples.n_events} events{between})"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for sample in self.samples:
+            effective = (
+                effective_number(np.abs(sample.weights))
+                if self.degree is None
+                else self.at(sample.point).n_effective
+            )
+            point = format_point(sample.point)
+            rows.append([sample.process, point, str(len(sample)), f"{effective:.6g}"])
+        where = "at these points" if self.degree is None else "at any point"
+        return html_table(
+            ("process", "point", "events", "effective events at the point"),
+            rows,
+            title=f"Pool for toys {where}: {self.samples.n_events} events",
+        )
 
     @cached_property
     def _density(self) -> JointDensity:

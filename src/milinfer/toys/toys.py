@@ -32,6 +32,7 @@ from milinfer.toys.draws import STREAM, Draws
 from milinfer.toys.ensemble import PoolInfluence, ToyEnsemble, pool_influence
 from milinfer.toys.pool import Background, EventPool
 from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.display import html_facts
 from milinfer.utils.parallel import Workers, require_client
 from milinfer.utils.points import only
 
@@ -100,6 +101,24 @@ class Toys:
     def __post_init__(self) -> None:
         object.__setattr__(self, "background", tuple(self.background))
         self._validate()
+
+    def __repr__(self) -> str:
+        facts = [text for text in self._facts().values() if text]
+        return f"Toys({', '.join(facts)}, seed={self.seed})"
+
+    def _repr_html_(self) -> str:
+        return html_facts("Pseudo-experiments", {**self._facts(), "seed": self.seed})
+
+    def _facts(self) -> dict[str, str]:
+        number = "ν(θ)" if self.n_events is None else f"{self.n_events:g}"
+        fluctuates = self.poisson or self.n_events is None
+        backgrounds = [f"{b.n_expected:g} of {b.sample.process}" for b in self.background]
+        return {
+            "each toy": f"{number} events" + " (Poisson)" * fluctuates,
+            "backgrounds": " + ".join(backgrounds),
+            "draws": "disjoint" if self.disjoint else "",
+            "pool": repr(self.pool),
+        }
 
     def _validate(self) -> None:
         """Raise unless numbers of events, backgrounds and rate go with the pool."""

@@ -36,6 +36,7 @@ __all__ = [
     "measured",
     "point_cells",
     "point_types",
+    "ranges",
     "rich_table",
     "shortened",
     "tuples_table",
@@ -91,6 +92,21 @@ def shortened(names: Sequence[str], most: int = _FEW) -> str:
     """
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def ranges(limits: Mapping[str, tuple[float, float] | None]) -> str:
+    """Write parameters with their limits, where they have some.
+
+    Examples
+    --------
+    >>> ranges({"mu": (0.0, np.inf), "c_HW": (-1.0, 1.0), "jes": None})
+    'mu in [0, inf], c_HW in [-1, 1], jes'
+    """
+    texts = [
+        name if pair is None else f"{name} in [{pair[0]:g}, {pair[1]:g}]"
+        for name, pair in limits.items()
+    ]
+    return shortened(texts)
 
 
 def brief(instance: Any, *, leave_out: Sequence[str] = ()) -> str:

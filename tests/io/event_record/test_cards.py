@@ -92,6 +92,15 @@ def test_forms_of_set(text, setting):
     assert (parsed.block, parsed.code, parsed.name, parsed.value) == setting
 
 
+def test_settings_in_comments_are_none():
+    """The card that MadGraph hands out ends with such comments; they were taken for settings."""
+    text = "set cHB 1\n# set cHW 0.5\n#*     set aewm1 137\n#     set cHDD 1 # orig: 0.0\n"
+    (setting,) = parse_settings(text)
+    assert (setting.name, setting.value) == ("cHB", 1.0)
+    (setting,) = parse_settings("set cHB 1 # instead of set cHW 0.5")
+    assert (setting.name, setting.value) == ("cHB", 1.0)
+
+
 @pytest.mark.parametrize(
     "text",
     [

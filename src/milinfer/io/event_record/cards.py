@@ -27,6 +27,7 @@ __all__ = [
 _BLOCK: Final = re.compile(r"(?:block|BLOCK|Block)\s+(\S+)")
 _TAG: Final = re.compile(r"<(/?)([A-Za-z][\w.:-]*)")
 _ORIGINAL: Final = re.compile(r"#\s*orig:\s*(\S+)")
+_AFTER_ORIGINAL: Final = re.compile(r"(#\s*orig:\s*\S+)\s+(?=set\s)")
 _NAME: Final = re.compile(r"--rwgt_name=(\S+)")
 # Lines of a reweight card that change more than the parameters.
 _OTHER_CHANGES: Final = re.compile(r"change\s+(?:process|model|multicore|boost)\b", re.IGNORECASE)
@@ -214,9 +215,8 @@ def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
     (True, ())
     """
     settings = []
-    for part in re.split(r"\n|(?=\bset\s)", text):
-        line = part.strip()
-        if not line or line.startswith("#") or re.match(r"change\b", line, re.IGNORECASE):
+    for line in _setting_lines(text):
+        if re.match(r"change\b", line, re.IGNORECASE):
             if _OTHER_CHANGES.match(line):
                 return None
             continue
@@ -237,6 +237,19 @@ def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
         else:
             return None
     return tuple(settings)
+
+
+def _setting_lines(text: str) -> Iterator[str]:
+    """Lines of a card, each with one ``set``; lines that are comments are left out.
+
+    Some programs put the lines of a description into one.
+    """
+    for whole_line in _AFTER_ORIGINAL.sub(r"\1\n", text).splitlines():
+        line, sign, comment = whole_line.strip().partition("#")
+        *others, last = re.split(r"(?<=\S)\s+(?=set\s)", line)
+        if line:
+            yield from others
+            yield last + sign + comment
 
 
 def _is_whole(word: str) -> bool:

@@ -1,0 +1,226 @@
+"""Make samples of what coffea processors accumulate: columns of features, weights and cut flows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from milinfer.exceptions import MilinferError, SampleError
+from milinfer.features.feature_set import check_event_counts
+from milinfer.io.event_record.info import LHEInfo
+from milinfer.samples.arrays import array_fields
+from milinfer.samples.file_points import ParameterNames, ReweightPoints, file_points
+from milinfer.samples.sample_files import selected_cross_section, with_notes
+from milinfer.typing import Point
+from milinfer.utils.display import shortened
+
+__all__ = ["accumulator_fields", "dataset_fields"]
+
+
+def accumulator_fields(
+    output: Any,
+    features: Sequence[str] | None = None,
+    *,
+    point: Point,
+    process: str = "signal",
+    cross_section: float = math.nan,
+    cross_section_error: float = math.nan,
+    sum_of_weights: float | None = None,
+    parameters: ParameterNames | None = None,
+    reweight_points: ReweightPoints | None = None,
+    info: LHEInfo | None = None,
+    dataset: str | None = None,
+) -> dict[str, Any]:
+    """Arguments of the sample of an accumulator; see :meth:`milinfer.Sample.from_accumulator`.
+
+    `info` is the header of the files, if somebody has read it.  Errors name the dataset, if it is
+    given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.features.feature_set import FeatureTable
+    >>> table = FeatureTable({"x": np.ones(3, np.float32)}, kept=np.ones(3, bool))
+    >>> fields = accumulator_fields(table.accumulate(), point={"mu": 0.5})
+    >>> fields["feature_names"], fields["point"], len(fields["weights"])
+    (('x',), {'mu': 0.5}, 3)
+    """
+    try:
+        _require_columns(output)
+        reweights = output.get("reweights", {})
+        points = file_points(
+            info or LHEInfo.unknown(),
+            list(reweights),
+            point=point,
+            parameters=parameters,
+            reweight_points=reweight_points,
+            source="the accumulator",
+        )
+        fields = array_fields(
+            _values(output["columns"]),
+            list(output["columns"]) if features is None else features,
+            weights=_values(output)["weight"],
+            reweights=_values(reweights),
+            reweight_points=points.reweight_points,
+        )
+        n = len(fields["weights"])
+        if output.get("n_events", n) != n:
+            msg = (
+                f"the accumulator counts {output['n_events']} events, but its columns have {n}; "
+                "accumulate columns and counts of the same events"
+            )
+            raise SampleError(msg)
+        cross_section, cross_section_error = _selected(
+            output, cross_section, cross_section_error, sum_of_weights
+        )
+        provenance = with_notes(_provenance(output, n), points)
+    except MilinferError as problem:
+        if dataset is None:
+            raise
+        msg = f"dataset {dataset!r}: {problem}"
+        raise type(problem)(msg) from problem
+    return {
+        **fields,
+        "point": point,
+        "process": process,
+        "cross_section": cross_section,
+        "cross_section_error": cross_section_error,
+        "provenance": provenance,
+    }
+
+
+def dataset_fields(
+    output: Any,
+    features: Sequence[str] | None = None,
+    *,
+    points: Mapping[str, Point],
+    cross_section: Mapping[str, float] | None = None,
+    cross_section_error: Mapping[str, float] | None = None,
+    sum_of_weights: Mapping[str, float] | None = None,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Arguments of the samples of datasets; see :meth:`milinfer.SampleSet.from_accumulator`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.features.feature_set import FeatureTable
+    >>> table = FeatureTable({"x": np.ones(3, np.float32)}, kept=np.ones(3, bool))
+    >>> output = {"sm": table.accumulate(), "bsm": table.accumulate()}
+    >>> parts = dataset_fields(output, points={"sm": {"mu": 0.0}, "bsm": {"mu": 1.0}})
+    >>> [fields["point"] for fields in parts]
+    [{'mu': 0.0}, {'mu': 1.0}]
+    """
+    missing = [name for name in points if name not in output]
+    if missing:
+        msg = (
+            f"the output has no dataset {', '.join(map(repr, missing))}; it has "
+            f"{shortened([repr(name) for name in output])}"
+        )
+        raise SampleError(msg)
+    numbers: dict[str, Any] = {
+        "cross_section": cross_section,
+        "cross_section_error": cross_section_error,
+        "sum_of_weights": sum_of_weights,
+    }
+    for name, given in numbers.items():
+        if given is not None and not (isinstance(given, Mapping) and set(points) <= set(given)):
+            msg = f"{name} is {given!r}; give one number for each dataset of points, by name"
+            raise SampleError(msg)
+    parts: list[dict[str, Any]] = []
+    for name, point in points.items():
+        own = {key: given[name] for key, given in numbers.items() if given is not None}
+        # In the order of the first dataset: some versions of coffea add up columns in any order.
+        names = features if features is not None or not parts else parts[0]["feature_names"]
+        parts.append(
+            accumulator_fields(output[name], names, point=point, dataset=name, **own, **options)
+        )
+        if features is None:
+            _require_same(parts[0]["feature_names"], list(output[name]["columns"]), name)
+    return parts
+
+
+def _require_same(first: Sequence[str], names: Sequence[str], dataset: str) -> None:
+    more = [name for name in names if name not in first]
+    if more:
+        msg = (
+            f"dataset {dataset!r} has columns that the first one lacks ({', '.join(more)}); list "
+            "the features that all have in features="
+        )
+        raise SampleError(msg)
+
+
+def _require_columns(output: Any) -> None:
+    """Refuse what is no accumulator of columns, and say what it is."""
+    if isinstance(output, Mapping) and {"columns", "weight"} <= set(output):
+        return
+    if isinstance(output, Mapping) and "chunks" in output:
+        msg = "its chunks are not joined; run FeatureProcessor.postprocess on the output before"
+        raise SampleError(msg)
+    if isinstance(output, tuple):
+        msg = "this is a tuple, as a Runner with savemetrics=True returns it; give its first entry"
+        raise SampleError(msg)
+    if isinstance(output, Mapping):
+        inner = [
+            name
+            for name, value in output.items()
+            if isinstance(value, Mapping) and "weight" in value
+        ]
+        there = shortened([repr(name) for name in output]) or "nothing"
+        hint = f"; give output[{inner[0]!r}]" if inner else ""
+        there = f"it has {there}"
+    else:
+        there, hint = f"it is a {type(output).__name__}", ""
+    msg = (
+        "an accumulator of events has 'columns' and 'weight', as FeatureProcessor and "
+        f"FeatureTable.accumulate make it, but {there}{hint}"
+    )
+    raise SampleError(msg)
+
+
+def _values(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays of column accumulators."""
+    return {name: getattr(column, "value", column) for name, column in columns.items()}
+
+
+def _selected(
+    output: Mapping[str, Any], cross_section: float, error: float, total: float | None
+) -> tuple[float, float]:
+    """Cross-section of the rows, from that of all events."""
+    if math.isnan(cross_section):
+        return cross_section, error
+    passed = (output["sum_of_weights"], output["sum_of_squared_weights"])
+    if total is not None:
+        if not total > 0:
+            msg = f"sum_of_weights is {total:g}; give the sum over all generated events"
+            raise SampleError(msg)
+        # The squares of events that nobody has seen: as large on average as those of the rows.
+        squares = passed[1] * total / passed[0] if passed[0] else passed[1]
+        return selected_cross_section(cross_section, error, (total, squares), passed)
+    cutflow = output.get("cutflow", {})
+    if "all" not in cutflow:
+        msg = (
+            "the accumulator has no cut flow, which says how much of the cross-section its events "
+            "are; give sum_of_weights=, the sum over all events before any selection"
+        )
+        raise SampleError(msg)
+    everything = cutflow["all"]
+    return selected_cross_section(
+        cross_section,
+        error,
+        (everything["sum_of_weights"], everything["sum_of_squared_weights"]),
+        passed,
+    )
+
+
+def _provenance(output: Mapping[str, Any], n: int) -> dict[str, Any]:
+    from milinfer.version import __version__
+
+    rejected = dict(output.get("rejected", {}))
+    provenance: dict[str, Any] = {"n_events": n + sum(rejected.values()), "milinfer": __version__}
+    if "cutflow" in output:
+        provenance["n_events"] = output["cutflow"]["all"]["n_events"]
+        provenance["cutflow"] = output["cutflow"]
+    check_event_counts(provenance["n_events"], n, rejected, "the accumulator")
+    return {**provenance, "rejected": rejected}
