@@ -348,6 +348,19 @@ def test_fisher_bins_of_one_sample():
     )
 
 
+def test_bins_have_a_least_share():
+    samples = SampleSet([generate(40_000, 0.0, 1)])
+    shares = []
+    for least in (0.0, 0.03):
+        edges = fisher_bins(samples, "z", 20, {"c": 0.0}, weight_degree=2, min_share=least)
+        templates = Templates.from_samples(samples, "z", bins=edges, weight_degree=2)
+        shares.append(templates.fractions({"c": 0.0}).min())
+    assert shares[0] < 0.02
+    assert shares[1] >= 0.03 * (1 - 1e-9)
+    with pytest.raises(TemplateError, match=r"and a share of 0\.06 there"):
+        fisher_bins(samples, "z", 20, {"c": 0.0}, weight_degree=2, min_share=0.06)
+
+
 def test_merged_bins_have_enough_events_at_every_sample():
     samples = SampleSet([generate(1000, c, 1 + j) for j, c in enumerate((0.0, 0.8))])
     templates = Templates.from_samples(samples, "z", bins=100, weight_degree=2, min_effective=50.0)

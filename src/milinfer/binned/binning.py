@@ -164,6 +164,7 @@ def fisher_bins(
     weight_degree: int | None = None,
     n_fine: int | None = None,
     min_effective: float = 10.0,
+    min_share: float = 0.0,
 ) -> FloatArray:
     """Edges of the bins of one observable that keep the most Fisher information at a point.
 
@@ -192,6 +193,8 @@ def fisher_bins(
     min_effective
         Least number of effective events (Σw)²/Σw² of a bin in every sample, or with `weight_degree`
         of all events reweighted to `at`.
+    min_share
+        Least share of the events of a bin at `at`, such as five over the number of data events.
 
     Returns
     -------
@@ -201,7 +204,7 @@ def fisher_bins(
     Raises
     ------
     TemplateError
-        If no such bins have enough events, or the fine histogram cannot be made.
+        If no such bins have enough events or share, or the fine histogram cannot be made.
     SampleError
         If a sample has no cross-section, or with `weight_degree` its events have no weights that
         are such a polynomial.
@@ -257,7 +260,7 @@ def fisher_bins(
     best = np.full(fine + 1, -np.inf)
     best[0] = 0.0
     previous = np.zeros((n_bins, fine + 1), dtype=np.int64)
-    gain = _bin_information(sums[0][0], sums[1], events, min_effective)
+    gain = _bin_information(sums[0][0], sums[1], events, min_effective, min_share)
     for k in range(n_bins):
         total = best[:, None] + gain
         previous[k] = np.argmax(total, axis=0)
@@ -265,8 +268,9 @@ def fisher_bins(
     if not np.isfinite(best[-1]):
         msg = (
             f"{name}: there are no {n_bins} bins with {min_effective:g} effective events "
-            f"{'in every sample' if yields is None else f'at {format_point(at)}'}; use fewer bins "
-            "or more events"
+            f"{'in every sample' if yields is None else f'at {format_point(at)}'}"
+            + (f" and a share of {min_share:.2g} there" if min_share else "")
+            + "; use fewer bins or more events"
         )
         raise TemplateError(msg)
     chosen = [fine]
@@ -364,7 +368,7 @@ def _require_positive(share: FloatArray, edges: FloatArray, at: Point, name: str
 
 
 def _bin_information(
-    share: FloatArray, slope: FloatArray, events: FloatArray, minimum: float
+    share: FloatArray, slope: FloatArray, events: FloatArray, minimum: float, least: float
 ) -> FloatArray:
     """Information of the bin from fine edge i to j, shape (i, j); −∞ if it has too few events."""
     width = share[None, :] - share[:, None]
@@ -375,7 +379,7 @@ def _bin_information(
     for w, w2 in zip(events[:, 0], events[:, 1], strict=True):
         total, squares = w[None, :] - w[:, None], w2[None, :] - w2[:, None]
         enough &= (squares > 0) & (np.maximum(total, 0.0) ** 2 >= minimum * squares * (1 - 1e-9))
-    good = np.triu(enough, 1) & (width > 0)
+    good = np.triu(enough, 1) & (width > 0) & (width >= least * (1 - 1e-9))
     return np.where(good, information / np.where(good, width, 1.0), -np.inf)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from milinfer.binned.binned_model import BinnedLLR
 from milinfer.binned.binning import fisher_bins
+from milinfer.binned.template_diagnosis import FEW_EXPECTED
 from milinfer.binned.templates import Templates
 from milinfer.binned.weighted_templates import carry_weights
 from milinfer.diagnostics.diagnosis import Diagnosis, diagnose
@@ -279,7 +280,8 @@ def _weight_degree(analysis: Analysis, samples: SampleSet) -> int | None:
 def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     """Fill templates of one feature, of two features, and of the output of the network.
 
-    Bins of one observable keep the most information at the reference; those of two are quantiles.
+    Bins of one observable keep the most information at the reference, with five events of the data
+    in each (or half of an even share, if that is less); those of two are quantiles.
     Events that carry weights fill all values; else a polynomial is fitted through the samples.
     """
     model = analysis.model
@@ -291,7 +293,13 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
             of = observable()
             degree, of_weights = analysis.degree, _weight_degree(analysis, samples)
             edges = fisher_bins(
-                samples, of, analysis.bins, at, degree=degree, weight_degree=of_weights
+                samples,
+                of,
+                analysis.bins,
+                at,
+                degree=degree,
+                weight_degree=of_weights,
+                min_share=min(FEW_EXPECTED / len(analysis.data), 0.5 / analysis.bins),
             )
             templates[name] = Templates.from_samples(
                 samples, of, bins=edges, degree=degree, weight_degree=of_weights
