@@ -42,6 +42,16 @@ def test_training_points_are_those_of_the_weights(folder):
     assert sorted(map(tuple, points)) == [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
 
 
+def test_an_order_that_the_weights_do_not_fix_is_refused(folder):
+    printed = call(
+        *("train", folder / "one.parquet", "--head", "polynomial", "--labels", "joint"),
+        *("--out", folder / "other"),
+        code=2,
+    )
+    assert "weights at 9 values of c1, c2, but a polynomial of degree 4 needs 15" in printed
+    assert "(--order=1 of a model is degree 2)" in printed
+
+
 def test_fit_gives_both_parameters(folder):
     out, figures = folder / "fit.svg", folder / "fit.json"
     printed = call(
