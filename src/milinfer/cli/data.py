@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from milinfer.cli.options import (
+    events_option,
     json_option,
     output_option,
     points_options,
@@ -18,6 +19,9 @@ from milinfer.cli.options import (
     write_json,
 )
 from milinfer.utils.points import format_point, parse_point
+
+if TYPE_CHECKING:
+    from milinfer.io.event_range import EventRange
 
 __all__ = ["convert", "features", "generate", "inspect"]
 
@@ -154,6 +158,21 @@ def convert(
     is_flag=True,
     help="Also write the weights at other points, as columns weight:ID.",
 )
+@events_option
+@click.option(
+    "--invisible",
+    type=int,
+    multiple=True,
+    metavar="PDG_ID",
+    help="Final-state particle that escapes a detector, where the PDG does not say it; repeatable.",
+)
+@click.option(
+    "--visible",
+    type=int,
+    multiple=True,
+    metavar="PDG_ID",
+    help="Final-state particle that a detector sees; likewise.",
+)
 @workers_option
 @json_option
 def features(
@@ -165,6 +184,9 @@ def features(
     points: dict[str, Any],
     on_missing: str,
     keep_weights: bool,
+    events: EventRange | None,
+    invisible: tuple[int, ...],
+    visible: tuple[int, ...],
     workers: int,
     json_path: Path | None,
 ) -> None:
@@ -185,6 +207,9 @@ def features(
         on_missing=on_missing,
         keep_reweights=keep_weights,
         workers=workers,
+        events=events,
+        invisible=invisible,
+        visible=visible,
         missing_point={},  # features need none; what trains on them asks for it
         **points,
     )

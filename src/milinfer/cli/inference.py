@@ -14,6 +14,8 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    combine_option,
+    events_option,
     feature_set_option,
     figure_option,
     json_option,
@@ -35,6 +37,8 @@ from milinfer.utils.files import atomic_path, parse_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from milinfer.io.event_range import EventRange
+    from milinfer.samples.cross_sections import Combine
     from milinfer.samples.sample import Sample, SampleSet
     from milinfer.samples.streaming import StreamedSamples
 
@@ -78,6 +82,8 @@ __all__ = ["compare", "fit", "report", "train"]
 )
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @feature_set_option
+@events_option
+@combine_option
 @points_options
 @click.option(
     "--events-in-memory",
@@ -100,6 +106,8 @@ def train(
     batch_events: int | None,
     reference: float,
     feature_set: str | None,
+    events: EventRange | None,
+    combine: Combine | None,
     points: dict[str, Any],
     events_in_memory: int | None,
     seed: int,
@@ -122,11 +130,19 @@ def train(
 
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:
-        samples = read_samples(files, features=feature_set, points=points)
+        samples = read_samples(
+            files, features=feature_set, points=points, events=events, combine=combine
+        )
         # The files of one production say the same: one notice is enough.
         notices = [line for sample in samples for line in weights_notice(sample)]
         for line in dict.fromkeys(notices):
             click.echo(line)
+    elif events is not None or combine is not None:
+        msg = (
+            "--events-in-memory reads whole files, one for each point; leave --events and "
+            "--combine out, or --events-in-memory"
+        )
+        raise click.UsageError(msg)
     else:
         if points:
             msg = (
@@ -204,6 +220,8 @@ def train(
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
 @feature_set_option
+@events_option
+@combine_option
 @points_options
 @figure_option("Figure of the scan, or of the contours of several parameters")
 @json_option
@@ -215,6 +233,8 @@ def fit(
     rate_files: tuple[str, ...],
     luminosity: float | None,
     feature_set: str | None,
+    events: EventRange | None,
+    combine: Combine | None,
     points: dict[str, Any],
     out: Path | None,
     json_path: Path | None,
@@ -244,14 +264,18 @@ def fit(
             "calibration(cost), belt.region(cost)"
         )
         raise ConfigurationError(msg)
-    sample = _read_data(data, feature_set)
+    sample = _read_data(data, feature_set, events)
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
         raise ConfigurationError(msg)
+    if combine is not None and not rate_files:
+        msg = "--combine joins the files of --rate, and there are none; leave it out"
+        raise click.UsageError(msg)
     rate = None
     if rate_files and luminosity is not None:
         rate = Rate.from_samples(
-            read_samples(rate_files, features=feature_set, points=points), luminosity=luminosity
+            read_samples(rate_files, features=feature_set, points=points, combine=combine),
+            luminosity=luminosity,
         )
     cost = model.cost(sample, rate=rate)
     if several:
@@ -359,6 +383,7 @@ def fit(
 )
 @n_toys_option
 @feature_set_option
+@combine_option
 @points_options
 @output_option("Directory for figures and report.html.")
 @seed_option
@@ -378,6 +403,7 @@ def compare(
     degree: int | None,
     n_toys: int,
     feature_set: str | None,
+    combine: Combine | None,
     points: dict[str, Any],
     out: Path,
     seed: int,
@@ -401,7 +427,7 @@ def compare(
     def note(role: str) -> Callable[[Path, Sample], None]:
         return lambda path, sample: inputs.append(input_file(role, path, sample))
 
-    read = partial(read_samples, features=feature_set, points=points)
+    read = partial(read_samples, features=feature_set, points=points, combine=combine)
     evaluation = read(evaluation_files, parameter=parameter, on_file=note("evaluation"))
     fitted = _read_data(data, feature_set)
     note("data")(split_spec(data)[1], fitted)
@@ -469,9 +495,9 @@ def report(directory: Path, json_path: Path | None) -> None:
     write_json(json_path, summary)
 
 
-def _read_data(spec: str, feature_set: str | None) -> Any:
+def _read_data(spec: str, feature_set: str | None, events: EventRange | None = None) -> Any:
     """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)
-    return read_data(path, point=point, features=feature_set).as_data()
+    return read_data(path, point=point, features=feature_set, events=events).as_data()

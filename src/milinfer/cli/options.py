@@ -12,17 +12,21 @@ import click
 import numpy as np
 
 from milinfer.exceptions import ParameterError
+from milinfer.io.event_range import EventRange
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.utils.display import shortened
 from milinfer.utils.files import write_whole
 from milinfer.utils.points import parse_point
 
 if TYPE_CHECKING:
+    from milinfer.samples.cross_sections import Combine
     from milinfer.samples.streaming import StreamedSamples
 
 __all__ = [
     "FILES_HELP",
     "calibration_option",
+    "combine_option",
+    "events_option",
     "feature_set_option",
     "figure_option",
     "json_option",
@@ -236,6 +240,33 @@ def scheduler_option(help_text: str) -> Callable[[F], F]:
     )
 
 
+def events_option(function: F) -> F:
+    """``--events N|START:STOP``."""
+
+    def parse(_: click.Context, __: click.Parameter, text: str | None) -> EventRange | None:
+        return None if text is None else EventRange.parse(text)
+
+    return click.option(
+        "--events",
+        default=None,
+        callback=parse,
+        metavar="N|START:STOP",
+        help="Read the first N events of a file, or those from START up to STOP (without it), "
+        "counted from 0; default: all.",
+    )(function)
+
+
+def combine_option(function: F) -> F:
+    """``--combine sum|mean``."""
+    return click.option(
+        "--combine",
+        type=click.Choice(["sum", "mean"]),
+        default=None,
+        help="How several files of a point are joined: as slices of a process, whose "
+        "cross-sections add up, or as runs of it; default: runs, if their cross-sections agree.",
+    )(function)
+
+
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
     """Write the numbers of a command to the file of ``--json``, if it is given."""
     if path is not None:
@@ -338,20 +369,25 @@ def read_samples(
     features: str | None = None,
     parameter: str | None = None,
     points: Mapping[str, Any] | None = None,
+    events: EventRange | None = None,
+    combine: Combine | None = None,
     on_file: Callable[[Path, Sample], None] = lambda _path, _sample: None,
 ) -> SampleSet:
     """Read samples given on the command line; several files of one point are joined.
 
-    `points` has the keywords of :func:`points_options`, and `on_file` is called with each file and
-    what came out of it.
+    `points` has the keywords of :func:`points_options`, `events` are read of each file, `combine`
+    says how files of one point are joined, and `on_file` is called with each file and what came
+    out of it.
     """
     parts: list[Sample] = []
     for spec in specs:
         point, path = split_spec(spec)
-        sample = Sample.from_file(path, point=point, features=features, **(points or {}))
+        sample = Sample.from_file(
+            path, point=point, features=features, events=events, **(points or {})
+        )
         on_file(path, sample)
         parts.append(sample)
-    samples = SampleSet.by_point(parts)
+    samples = SampleSet.by_point(parts, combine)
     if parameter is not None and parameter not in samples.parameters:
         msg = f"the samples have the parameters {samples.parameters}, not {parameter!r}"
         raise ParameterError(msg)

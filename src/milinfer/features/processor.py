@@ -6,8 +6,7 @@ the order of events does not depend on the executor.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -24,6 +23,7 @@ from milinfer.features.feature_set import (
     OnMissing,
     check_event_counts,
     feature_set,
+    join_cutflows,
     weight_sums,
 )
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
@@ -192,7 +192,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
                 msg = f"{dataset}: selection must give masks of the same names in all chunks"
                 raise SampleError(msg)
             data = np.concatenate([c.features for c in chunks], axis=1)
-            output["cutflow"] = _join([c.cutflow for c in chunks])
+            output["cutflow"] = join_cutflows([c.cutflow for c in chunks])
             output.update(output["cutflow"]["features"])
             n_in = output["cutflow"]["all"]["n_events"]
             check_event_counts(n_in, data.shape[1], output["rejected"], str(dataset))
@@ -288,21 +288,6 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             for name, column in columns.items()
             if name != "originalXWGTUP" and column.ndim == 1
         }
-
-
-def _join(
-    cutflows: Sequence[Mapping[str, Mapping[str, float | int]]],
-) -> dict[str, dict[str, float | int]]:
-    """Sum cut flows exactly, so that rounding does not depend on the order of chunks."""
-    total: dict[str, dict[str, float | int]] = {}
-    for step, sums in cutflows[0].items():
-        total[step] = {
-            key: math.fsum(c[step][key] for c in cutflows)
-            if isinstance(value, float)
-            else sum(c[step][key] for c in cutflows)
-            for key, value in sums.items()
-        }
-    return total
 
 
 def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
+from milinfer.io.event_range import EventRange
 from milinfer.io.event_record.info import point_from_json
 from milinfer.io.parquet import arrow_file
 from milinfer.io.root import open_root
@@ -61,8 +63,15 @@ class FlatTable:
         """Whether these are event records, not features."""
         return self.metadata is None and any(name.startswith("LHEPart_") for name in self.columns)
 
-    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        """Read some columns, of shape (n_events,) each.
+    @property
+    def n_events(self) -> int:
+        """Number of events in the file."""
+        raise NotImplementedError
+
+    def read(
+        self, names: Iterable[str], events: EventRange | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Read some columns, of shape (n_events,) each; of all events or of a range.
 
         Raises
         ------
@@ -128,13 +137,22 @@ class ParquetTable(FlatTable):
         metadata = sample_metadata(text.decode() if text else None, path)
         super().__init__(path, {name: name for name in schema.names}, metadata)
 
-    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    @property
+    def n_events(self) -> int:
+        """Number of events in the file."""
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(self.path).num_rows)
+
+    def read(
+        self, names: Iterable[str], events: EventRange | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Read some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
         import pyarrow as pa
 
         columns = list(names)
         try:
-            table = self._read(columns)
+            table = self._read(columns) if events is None else self._read_range(columns, events)
             return {name: _numbers(table[name].to_numpy(), name, self.path) for name in columns}
         except MemoryError as error:
             raise self._too_large(len(columns)) from error
@@ -144,9 +162,7 @@ class ParquetTable(FlatTable):
 
     def _too_large(self, n_columns: int) -> SampleError:
         """Error that says how much memory the numbers need: a small file may hold very many."""
-        import pyarrow.parquet as pq
-
-        n = int(pq.read_metadata(self.path).num_rows)
+        n = self.n_events
         size = f"{8 * n * n_columns / 1e9:.1f} GB"
         msg = (
             f"{self.path}: its {n} events with {n_columns} columns need {size} or more, and there "
@@ -157,6 +173,20 @@ class ParquetTable(FlatTable):
         import pyarrow.parquet as pq
 
         return pq.read_table(arrow_file(self.path), columns=names)
+
+    def _read_range(self, names: list[str], events: EventRange) -> Any:
+        """Read the row groups that have events of the range, and cut them."""
+        import pyarrow.parquet as pq
+
+        file = pq.ParquetFile(arrow_file(self.path))
+        footer = file.metadata
+        events.require_within(footer.num_rows, self.path)
+        stops = np.cumsum([footer.row_group(i).num_rows for i in range(footer.num_row_groups)])
+        first = int(np.searchsorted(stops, events.start, side="right"))
+        last = int(np.searchsorted(stops, events.stop, side="left"))
+        table = file.read_row_groups(range(first, last + 1), columns=names)
+        start = int(stops[first - 1]) if first else 0
+        return table.slice(events.start - start, events.n_events)
 
 
 class RowGroupTable(ParquetTable):
@@ -239,14 +269,28 @@ class RootTable(FlatTable):
         branches = (metadata or {}).get("branches", {})
         super().__init__(path, {branches.get(s, s): s for s in stored}, metadata)
 
-    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    @property
+    def n_events(self) -> int:
+        """Number of events in the file."""
+        with open_root(self.path) as file:
+            return int(file[self.tree].num_entries)
+
+    def read(
+        self, names: Iterable[str], events: EventRange | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Read some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
         columns = list(names)
+        if events is not None:
+            events.require_within(self.n_events, self.path)
+        start, stop = (None, None) if events is None else events
         try:
             with open_root(self.path) as file:
                 branches = {self.columns[name] for name in columns}
                 arrays = file[self.tree].arrays(
-                    filter_name=lambda branch: branch in branches, library="np"
+                    filter_name=lambda branch: branch in branches,
+                    library="np",
+                    entry_start=start,
+                    entry_stop=stop,
                 )
         except Exception as error:
             msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.features.processor import EventSchema, FeatureProcessor, chunk_key
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.samples.accumulators import accumulator_fields
+from milinfer.samples.cross_sections import (
+    cross_section_of_events,
+    cross_section_source,
+    differ,
+    mean_cross_section,
+    needs_mixing,
+)
 from milinfer.samples.file_points import (
     ParameterNames,
     ReweightPoints,
@@ -29,6 +35,7 @@ from milinfer.utils.parallel import require_client
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet
     from milinfer.io.event_record.branches import FileMetadata
+    from milinfer.io.event_record.info import LHEInfo
     from milinfer.typing import AwkwardArray
 
 __all__ = ["make_executor", "run_features"]
@@ -95,7 +102,9 @@ def run_features(
     fileset
         As coffea takes it: dataset name to list of files or to ``{"files": …, "metadata": …}``.
         The metadata may have ``point``, ``process``, ``cross_section`` and
-        ``cross_section_error``; missing entries come from files that milinfer has written.
+        ``cross_section_error``; missing entries come from files that milinfer has written.  With
+        ``combine`` (``"sum"`` or ``"mean"``) the files are joined as by
+        :meth:`~milinfer.Sample.concatenate`; without, their cross-sections must agree.
     features
         Feature set or its name.
     executor
@@ -145,9 +154,15 @@ def run_features(
         raise SampleError(msg)
     from coffea.processor import DaskExecutor, IterativeExecutor, Runner
 
-    groups = {name: _group(name, entry) for name, entry in fileset.items()}
+    datasets = {name: _group(name, entry) for name, entry in fileset.items()}
+    joins = {name: _parts(name, group) for name, group in datasets.items()}
+    groups = {name: group for parts in joins.values() for name, group in parts.items()}
     files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
-    descriptions = {name: _describe(name, groups[name], files[name], parameters) for name in groups}
+    descriptions = {
+        part: _describe(name, groups[part], files[part], parameters)
+        for name, parts in joins.items()
+        for part in parts
+    }
     is_ours = executor is None or isinstance(executor, str)
     if not is_ours and client is not None:
         msg = "client= does not go with an executor of your own: give DaskExecutor the client"
@@ -179,7 +194,7 @@ def run_features(
     if missing:
         msg = f"the datasets {', '.join(missing)} have no events; leave them out"
         raise SampleError(msg)
-    return {
+    samples = {
         name: _sample(
             name,
             output[name],
@@ -188,6 +203,12 @@ def run_features(
             {**descriptions[name], "parameters": parameters, "reweight_points": reweight_points},
         )
         for name in groups
+    }
+    return {
+        name: Sample.concatenate(
+            [samples[part] for part in parts], datasets[name]["metadata"].get("combine")
+        )
+        for name, parts in joins.items()
     }
 
 
@@ -243,6 +264,29 @@ def _group(name: str, entry: Any) -> dict[str, Any]:
     return {**entry, "files": files, "metadata": dict(entry.get("metadata") or {})}
 
 
+def _parts(name: str, group: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Datasets of single files where these are to be joined by cross-section, else the dataset."""
+    metadata = group["metadata"]
+    if metadata.get("combine") is None:
+        return {name: group}
+    if "cross_section" in metadata:
+        msg = (
+            f"dataset {name!r} has combine={metadata['combine']!r}, which takes the cross-section "
+            "of each file, and cross_section too; give one of them"
+        )
+        raise ConfigurationError(msg)
+    files = group["files"]
+    one = {k: v for k, v in metadata.items() if k != "combine"}
+    return {
+        f"{name}: {path}": {
+            **group,
+            "files": {path: files[path]} if isinstance(files, Mapping) else [path],
+            "metadata": one,
+        }
+        for path in sorted(files)
+    }
+
+
 def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, Any] | None]:
     """Metadata that milinfer has written into each file, of events or (as a dict) of a sample."""
     from milinfer.io.event_record.branches import FileMetadata
@@ -267,18 +311,6 @@ def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, A
     return contents
 
 
-def error_of_mean(pairs: NDArray[np.float64]) -> float:
-    """Error of the mean of (value, error) pairs, shape (n, 2).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> error_of_mean(np.array([[1.0, 3.0], [1.0, 4.0]]))
-    2.5
-    """
-    return float(np.sqrt((pairs[:, 1] ** 2).sum())) / len(pairs)
-
-
 def _describe(
     name: str,
     group: Mapping[str, Any],
@@ -290,6 +322,7 @@ def _describe(
     point = metadata.get("point")
     process = metadata.get("process")
     values: list[tuple[float, float]] = []
+    infos: list[LHEInfo] = []
     for path, file in files.items():
         if file is None:
             continue
@@ -297,12 +330,19 @@ def _describe(
             file_point, file_process = file["point"], file["process"]
             pair = tuple(file[key] for key in ("cross_section", "cross_section_error"))
         else:
+            infos.append(file.info)
+            if needs_mixing(file.info):
+                msg = (
+                    f"{path}: IDWTUP is {file.info.weighting_strategy}, so that the weights of its "
+                    f"{len(file.info.processes)} processes have scales of their own; read it with "
+                    "Sample.from_file, which mixes them"
+                )
+                raise SampleError(msg)
             point = file_points(
                 file.info, (), point=point, parameters=parameters, source=path
             ).point
             file_point, file_process = None, file.info.process
             pair = (file.info.cross_section, file.info.cross_section_error)
-            pair = pair if file.info.processes else (None, None)
         if file_point is not None:
             point = resolve_point(point, file_point, path)
         if "process" not in metadata:
@@ -318,24 +358,31 @@ def _describe(
     cross_section = error = math.nan
     if values and len(values) == len(files):  # the mean of runs of the same process
         array = np.array(values)
-        cross_section = float(array[:, 0].mean())
-        # Runs of one process differ by their Monte-Carlo errors, a few permille at most.
-        tolerance = 5 * np.hypot(array[:, 1], error_of_mean(array)) + 1e-3 * abs(cross_section)
-        far = np.abs(array[:, 0] - cross_section) > tolerance
+        known = np.isfinite(array[:, 0])
+        far = differ(array) if known.all() else known & ~known.all()
         if far.any() and "cross_section" not in metadata:
-            k = int(np.argmax(far))
+            listed = "; ".join(
+                f"{path}: {f'{value:g} ± {error:g} pb' if np.isfinite(value) else 'unknown'}"
+                for path, (value, error) in zip(files, values, strict=True)
+            )
             msg = (
-                f"{list(files)[k]} has a cross-section of {array[k, 0]:g} pb, the files of dataset "
-                f"{name!r} have {cross_section:g} pb on average; are they of one process? Give "
-                "cross_section in the metadata of the dataset if so"
+                f"the files of dataset {name!r} have different cross-sections ({listed}); give "
+                "combine='sum' in its metadata if they are slices of one process, which add up, "
+                "combine='mean' if they are runs of one process, or cross_section in pb"
             )
             raise SampleError(msg)
-        error = error_of_mean(array)
+        if known.all():
+            cross_section, error = mean_cross_section(array)
     return {
         "point": point,
         "process": process or name,
         "cross_section": float(metadata.get("cross_section", cross_section)),
         "cross_section_error": float(metadata.get("cross_section_error", error)),
+        "of_weights": infos[0]
+        if "cross_section" not in metadata
+        and len(infos) == len(files)
+        and all(cross_section_source(info) == "weights" for info in infos)
+        else None,
     }
 
 
@@ -359,6 +406,13 @@ def _sample(
                 raise SampleError(msg)
             branches |= weight_ids
             info = info if info.header else file.info
+    description = dict(description)
+    of_weights = description.pop("of_weights")
+    if of_weights is not None:
+        everything = output["cutflow"]["all"]
+        sums = (everything[key] for key in ("sum_of_weights", "sum_of_squared_weights"))
+        whole = cross_section_of_events(of_weights, everything["n_events"], *sums)
+        description["cross_section"], description["cross_section_error"] = whole
     reweights = {branches.get(k, k): column for k, column in output["reweights"].items()}
     fields = accumulator_fields(
         {**output, "reweights": reweights},

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from milinfer.exceptions import MilinferError, ParameterError, SampleError
+from milinfer.samples.joining import joined_fields
 from milinfer.samples.weights import effective_number
 from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point, Seed
 from milinfer.utils.display import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from milinfer.features.feature_set import FeatureTable
+    from milinfer.samples.cross_sections import Combine
     from milinfer.samples.sample_files import SampleFields
     from milinfer.typing import AwkwardArray
 
@@ -68,7 +70,8 @@ class Sample:
     process
         Name of the process.
     cross_section, cross_section_error
-        In pb, after all cuts; NaN if unknown.
+        In pb, after all cuts; NaN if unknown.  The sum of the weights stands for it, whatever
+        their normalisation.
     reweights
         Weights of the same events at other points, by name, each of shape (n_events,).
     reweight_points
@@ -286,17 +289,41 @@ class Sample:
             raise SampleError(msg)
 
     def __add__(self, other: Sample) -> Sample:
-        """Concatenate two samples of the same process, point and features."""
+        """Concatenate two samples of the same process, point, features and cross-section."""
         return Sample.concatenate([self, other])
 
     @staticmethod
-    def concatenate(samples: Sequence[Sample]) -> Sample:
-        """Concatenate samples of the same process, point, features and cross-section.
+    def concatenate(samples: Sequence[Sample], combine: Combine | None = None) -> Sample:
+        """Concatenate samples of the same process, point and features.
+
+        Parameters
+        ----------
+        samples
+            The samples; whatever their order, cross-section and weights are the same.
+        combine
+            ``"sum"`` for disjoint slices of a process (of HT, of m_jj): the cross-sections add up,
+            and the weights of each slice, also those at other points, are scaled such that their
+            sum is in proportion to its cross-section.  ``"mean"`` for runs of one process: the
+            cross-sections are averaged, and weights of different normalisation scaled to the same
+            mean.  Default: runs, if the cross-sections agree within their errors.  See
+            :func:`milinfer.samples.cross_sections.join_cross_sections`.
 
         Raises
         ------
         SampleError
-            If they differ in one of these.
+            If they differ in kind, or the cross-sections differ and `combine` does not say what
+            that means.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> low, high = (
+        ...     Sample(np.zeros((2, 1)), ("x",), cross_section=s, cross_section_error=s / 100)
+        ...     for s in (3.0, 1.0)
+        ... )
+        >>> joined = Sample.concatenate([low, high], combine="sum")
+        >>> joined.cross_section, joined.weights
+        (4.0, array([1.5, 1.5, 0.5, 0.5]))
         """
         if not samples:
             msg = "there is nothing to concatenate; give at least one sample"
@@ -313,14 +340,7 @@ class Sample:
             if not same:
                 msg = f"cannot concatenate {first!r} and {other!r}: they are not of one kind"
                 raise SampleError(msg)
-        return dataclasses.replace(
-            first,
-            features=np.concatenate([s.features for s in samples]),
-            weights=np.concatenate([s.weights for s in samples]),
-            reweights={
-                k: np.concatenate([s.reweights[k] for s in samples]) for k in first.reweights
-            },
-        )
+        return dataclasses.replace(first, **joined_fields(samples, combine))
 
     def to_file(self, path: PathLikeStr) -> None:
         """Write to ``.parquet`` or ``.root`` without loss.
@@ -632,10 +652,11 @@ class SampleSet:
             points.add(key)
 
     @classmethod
-    def by_point(cls, samples: Iterable[Sample]) -> SampleSet:
+    def by_point(cls, samples: Iterable[Sample], combine: Combine | None = None) -> SampleSet:
         """Make a set of any number of samples; those of one point are concatenated.
 
-        The points are in the order in which they first occur.
+        The points are in the order in which they first occur; `combine` says whether samples of
+        one point are slices or runs, see :meth:`Sample.concatenate`.
 
         Raises
         ------
@@ -652,7 +673,7 @@ class SampleSet:
         groups: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
         for sample in samples:
             groups.setdefault(tuple(sample.point.items()), []).append(sample)
-        return cls(tuple(Sample.concatenate(group) for group in groups.values()))
+        return cls(tuple(Sample.concatenate(group, combine) for group in groups.values()))
 
     @classmethod
     def from_files(

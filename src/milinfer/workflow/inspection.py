@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.typing import PathLikeStr
+from milinfer.typing import FloatArray, IntArray, PathLikeStr
 from milinfer.utils.display import shortened
 from milinfer.utils.files import parse_json
 from milinfer.utils.points import format_point
@@ -306,9 +309,13 @@ def _events(path: Path) -> Facts:
     from milinfer.io import events as event_files
 
     with event_files.open_reader(path) as reader:
-        n = sum(len(chunk) for chunk in reader.chunks(50_000))
+        columns = [
+            (np.asarray(chunk["genWeight"]), np.asarray(chunk["LHE_processId"]))
+            for chunk in reader.chunks(50_000)
+        ]
         info = reader.info
-    sigma = f"{info.cross_section:.5g} ± {info.cross_section_error:.2g}"
+    weights, process_ids = (np.concatenate(column) for column in zip(*columns, strict=True))
+    n = len(weights)
     beams = [
         f"{beam} at {energy:g} GeV" for beam, energy in zip(info.beams, info.energies, strict=True)
     ]
@@ -317,11 +324,40 @@ def _events(path: Path) -> Facts:
         "process": info.process or "not given",
         "point": format_point(info.point) if info.point else "not given",
         "events": n,
-        "cross_section_pb": sigma if info.processes else "not given",
+        "cross_section_pb": _cross_section(info, weights, process_ids, str(path)),
         "beams": ", ".join(beams) if any(info.beams) else "not given",
         "weights": _weights(info),
         **_moved(info),
     }
+
+
+def _cross_section(info: LHEInfo, weights: FloatArray, process_ids: IntArray, path: str) -> str:
+    """Cross-section of a file of events, and where it comes from."""
+    from milinfer.samples.cross_sections import (
+        cross_section_of_events,
+        cross_section_source,
+        needs_mixing,
+        process_factors,
+        warn_of_mean_weight,
+    )
+
+    if not info.processes:
+        return "not given"
+    source = cross_section_source(info)
+    sums = (len(weights), float(weights.sum()), float(np.square(weights).sum()))
+    if source == "unknown":
+        given = ", ".join(f"{p.cross_section:g}" for p in info.processes)
+        return (
+            f"not given (XSECUP is {given}, and with IDWTUP {info.weighting_strategy} the weights "
+            "do not tell it)"
+        )
+    value, error = cross_section_of_events(info, *sums)
+    warn_of_mean_weight(info, *sums, path)
+    if needs_mixing(info):
+        _, value, error = process_factors(info, process_ids, weights, path)
+    of_weights = f" (mean of the weights, IDWTUP {info.weighting_strategy}; XSECUP is not given)"
+    text = f"{value:.5g}" if math.isnan(error) else f"{value:.5g} ± {error:.2g}"
+    return text + (of_weights if source == "weights" else "")
 
 
 def _weights(info: LHEInfo) -> str:
@@ -414,6 +450,8 @@ def _features(path: Path) -> Facts:
         "features": ", ".join(sample.feature_names),
         "sum_of_weights": float(sample.weights.sum()),
         "negative_weights": int((sample.weights < 0).sum()),
-        "cross_section_pb": f"{sample.cross_section:.5g} ± {sample.cross_section_error:.2g}",
+        "cross_section_pb": "not given"
+        if math.isnan(sample.cross_section)
+        else f"{sample.cross_section:.5g} ± {sample.cross_section_error:.2g}",
         "weights_at_other_points": ", ".join(sample.reweights) or "none",
     }

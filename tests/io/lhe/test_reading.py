@@ -77,7 +77,7 @@ def test_numbers_and_fields(maker, good):
     assert part.color2[0].tolist() == [0, 501, 0, 0]
     assert part.pt[0].tolist() == [0.0, 0.0, 500.0, 500.0]
     assert (part[:, 2] + part[:, 3]).mass.tolist() == [1000.0] * 5
-    assert events.genWeight.tolist() == [0.75] * 5
+    assert events.genWeight.tolist() == [2.0] * 5
     assert events.LHE_processId.tolist() == [1] * 5
     assert events.LHE_scale[0] == 91.18
     assert events.LHEWeight.b.tolist() == [-0.25] * 5
