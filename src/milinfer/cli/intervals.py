@@ -28,6 +28,7 @@ from milinfer.cli.options import (
     read_samples,
     scheduler_option,
     seed_option,
+    tree_option,
     values_spec,
     workers_option,
     write_json,
@@ -55,6 +56,7 @@ class ToyOptions:
     truths: str | None
     degree: int | None
     feature_set: str | None
+    tree: str | None
     combine: Literal["sum", "mean"] | None
     points: dict[str, Any]
     seed: int
@@ -82,6 +84,7 @@ class ToyOptions:
             features=self.feature_set,
             parameter=model.parameter,
             points=self.points,
+            tree=self.tree,
             combine=self.combine,
         )
         values = sorted(samples.values(model.parameter).tolist())
@@ -121,6 +124,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         scheduler_option("whose workers throw the toys instead of --workers."),
         workers_option,
         seed_option,
+        tree_option,
         combine_option,
         feature_set_option,
         click.option(

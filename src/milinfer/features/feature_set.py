@@ -27,11 +27,13 @@ from milinfer.features.columns import (
     vbf_2l2j_columns,
     vbf_2l2j_invariant_columns,
 )
+from milinfer.features.event_weights import event_weights
 from milinfer.features.momenta import Particles
 from milinfer.features.objects import Collection, Objects, missing_momentum
 from milinfer.features.visibility import UNKNOWN, VISIBLE, visibility
 from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
+from milinfer.utils.display import shortened
 
 __all__ = [
     "FeatureSet",
@@ -172,7 +174,7 @@ class FeatureSet:
         """
         unknown = [name for name in names if name not in self.columns]
         if unknown:
-            msg = f"{self.name} has no columns {', '.join(unknown)}; it has {', '.join(self.names)}"
+            msg = f"{self.name} has no columns {shortened(unknown)}; it has {', '.join(self.names)}"
             raise FeatureError(msg)
         return dataclasses.replace(
             self,
@@ -213,7 +215,20 @@ class FeatureSet:
         n = len(self.collections)
         if len(objects) not in (n, n + 1):
             names = ", ".join(c.name for c in self.collections)
-            msg = f"{self.name} takes {names} and optionally events or MET, not {len(objects)}"
+            msg = (
+                f"{self.name} takes {names} and optionally the missing momentum or the events, "
+                f"not {len(objects)} arguments"
+            )
+            raise FeatureError(msg)
+        missing = [i for i, o in enumerate(objects) if o is None]
+        if missing:
+            what = [*(c.name for c in self.collections), "the missing momentum"][missing[0]]
+            msg = f"{self.name}: {what} is None; give " + (
+                "a record of pt and phi or the events, or leave it out for minus the sum of the "
+                "given momenta"
+                if missing[0] == n
+                else "an array of momenta"
+            )
             raise FeatureError(msg)
         particles = [Particles(o, c.name) for o, c in zip(objects, self.collections, strict=False)]
         if len({len(p) for p in particles}) > 1:
@@ -248,7 +263,7 @@ class FeatureSet:
         if "LHEPart" not in ak.fields(events):
             msg = (
                 f"{source or 'these events'} have no LHEPart, only "
-                f"{', '.join(ak.fields(events)) or 'no fields'}; give the objects yourself"
+                f"{shortened(ak.fields(events)) or 'no fields'}; give the objects yourself"
             )
             raise FeatureError(msg)
         if self.selector is not None:
@@ -496,10 +511,12 @@ class FeatureTable:
         ------
         FeatureError
             If the number of weights is neither.
+        SampleError
+            If an event has no weight, several, or one that is not finite.
         """
         if weights is None:
             return np.ones(len(self))
-        array = np.asarray(weights, dtype=np.float64)
+        array = event_weights(weights, "the weight")
         if array.shape == self.kept.shape:
             return array if len(self) == len(array) else array[self.kept]
         if array.shape != (len(self),):

@@ -7,13 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.features.processor import EventSchema, FeatureProcessor, chunk_key
-from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.info import LHEInfo, LHEWeight
+from milinfer.io.event_record.nanoaod import (
+    WEIGHT,
+    WeightEntry,
+    entry_description,
+    is_weight_vector,
+)
 from milinfer.samples.accumulators import accumulator_fields
 from milinfer.samples.cross_sections import (
     cross_section_of_events,
@@ -30,6 +36,9 @@ from milinfer.samples.file_points import (
     resolve_point,
 )
 from milinfer.samples.sample import Sample
+from milinfer.utils.display import shortened
+from milinfer.utils.files import file_name, is_address
+from milinfer.utils.keywords import require_keywords
 from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
@@ -39,6 +48,8 @@ if TYPE_CHECKING:
     from milinfer.typing import AwkwardArray
 
 __all__ = ["make_executor", "run_features"]
+
+_File: TypeAlias = "FileMetadata | dict[str, Any] | _Titles"
 
 _KEYS = ("point", "process", "cross_section", "cross_section_error")
 
@@ -149,6 +160,8 @@ def run_features(
     ...
     milinfer.exceptions.SampleError: the fileset is empty; give {"dataset": ["file.root"]}
     """
+    taken = ["features"]
+    require_keywords(options, FeatureProcessor, "run_features()", leave_out=taken)
     if not fileset:
         msg = 'the fileset is empty; give {"dataset": ["file.root"]}'
         raise SampleError(msg)
@@ -157,7 +170,7 @@ def run_features(
     datasets = {name: _group(name, entry) for name, entry in fileset.items()}
     joins = {name: _parts(name, group) for name, group in datasets.items()}
     groups = {name: group for parts in joins.values() for name, group in parts.items()}
-    files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
+    files = {name: _file_metadata(group["files"], treename) for name, group in groups.items()}
     descriptions = {
         part: _describe(name, groups[part], files[part], parameters)
         for name, parts in joins.items()
@@ -168,7 +181,7 @@ def run_features(
         msg = "client= does not go with an executor of your own: give DaskExecutor the client"
         raise ConfigurationError(msg)
     if is_ours:
-        remote = any("://" in path for group in groups.values() for path in group["files"])
+        remote = any(is_address(path) for group in groups.values() for path in group["files"])
         executor = make_executor(executor, workers, client=client, retries=3 if remote else 0)
     # Errors of the workers of other executors come back without their cause.
     errors_come_back = isinstance(executor, IterativeExecutor | DaskExecutor)
@@ -287,24 +300,52 @@ def _parts(name: str, group: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, Any] | None]:
-    """Metadata that milinfer has written into each file, of events or (as a dict) of a sample."""
+class _Titles(NamedTuple):
+    """Titles of the branches of weights in a file that milinfer has not written."""
+
+    titles: Mapping[str, str]
+
+    def description(self, identity: str) -> str:
+        """What the file says about a weight."""
+        entry = WeightEntry.parse(identity)
+        branch, position = (WEIGHT + identity, 0) if entry is None else entry
+        return entry_description(self.titles.get(branch, ""), position)
+
+
+def _file_metadata(paths: Sequence[str] | Mapping[str, Any], treename: str) -> dict[str, _File]:
+    """What each file says of itself: files of events of milinfer, of a sample, and others."""
     from milinfer.io.event_record.branches import FileMetadata
     from milinfer.io.flat_files import sample_metadata
-    from milinfer.io.root import open_root
+    from milinfer.io.root import open_root, root_trees
 
-    contents: dict[str, FileMetadata | dict[str, Any] | None] = {}
+    contents: dict[str, _File] = {}
     for path in paths:
+        titles: dict[str, str] = {}
         try:
             with open_root(path) as file:
                 text = str(file["milinfer"]) if "milinfer" in file else None
+                # coffea takes the name of a tree with each file too
+                name = paths[path] if isinstance(paths, Mapping) else treename
+                if isinstance(name, str) and name not in file:
+                    msg = (
+                        f"{path}: there is no tree {name!r} in this file, only "
+                        f"{shortened(root_trees(file)) or 'none'}; name one with treename="
+                    )
+                    raise SampleError(msg)
+                if text is None and isinstance(name, str):
+                    tree = file[name]
+                    titles = {
+                        str(key): str(getattr(tree[key], "title", ""))
+                        for key in tree.keys()  # noqa: SIM118 - uproot's keys, not the tree's
+                        if is_weight_vector(key) or key.startswith(WEIGHT)
+                    }
         except MilinferError:
             raise
         except Exception as error:
             msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         if text is None:
-            contents[path] = None
+            contents[path] = _Titles(titles)
         else:
             sample = sample_metadata(text, path)
             contents[path] = FileMetadata.from_json(text, path) if sample is None else sample
@@ -314,7 +355,7 @@ def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, A
 def _describe(
     name: str,
     group: Mapping[str, Any],
-    files: Mapping[str, FileMetadata | dict[str, Any] | None],
+    files: Mapping[str, _File],
     parameters: ParameterNames | None,
 ) -> dict[str, Any]:
     """Point, process and cross-section of a dataset, checked against its files."""
@@ -324,7 +365,7 @@ def _describe(
     values: list[tuple[float, float]] = []
     infos: list[LHEInfo] = []
     for path, file in files.items():
-        if file is None:
+        if isinstance(file, _Titles):
             continue
         if isinstance(file, dict):
             file_point, file_process = file["point"], file["process"]
@@ -390,22 +431,40 @@ def _sample(
     name: str,
     output: Mapping[str, Any],
     features: FeatureSet,
-    files: Mapping[str, FileMetadata | dict[str, Any] | None],
+    files: Mapping[str, _File],
     description: Mapping[str, Any],
 ) -> Sample:
     branches: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     info = LHEInfo.unknown()
-    for file in files.values():
+    for path, file in files.items():
         if isinstance(file, dict):
             for branch, column in file["branches"].items():
                 branches[branch.removeprefix("weight_")] = column.removeprefix("weight:")
-        elif file is not None:
+        elif isinstance(file, _Titles):
+            told = {key: file.description(key) for key in output["reweights"]}
+            changed = [k for k, text in told.items() if descriptions.get(k, text) != text]
+            if changed:
+                msg = (
+                    f"dataset {name!r}: the title of {changed[0]} in {path} is not that of other "
+                    "files, so it may be another weight; read them apart"
+                )
+                raise SampleError(msg)
+            descriptions |= told
+        else:
             weight_ids = {k.removeprefix("LHEWeight_"): v for k, v in file.weights.items()}
             if any(branches.get(k, v) != v for k, v in weight_ids.items()):
                 msg = f"dataset {name!r}: its files name different weights alike; read them apart"
                 raise SampleError(msg)
             branches |= weight_ids
             info = info if info.header else file.info
+    known = {weight.id for weight in info.weights}
+    entries = {key: WeightEntry.parse(key) for key in descriptions if key not in known}
+    told_weights = tuple(
+        LHEWeight(key, descriptions[key], entry.branch if entry else "")
+        for key, entry in entries.items()
+    )
+    info = replace(info, weights=info.weights + told_weights)
     description = dict(description)
     of_weights = description.pop("of_weights")
     if of_weights is not None:
@@ -421,7 +480,7 @@ def _sample(
         info=replace(info, point=None, process=None),
         dataset=name,
     )
-    origin = {"files": sorted(Path(path).name for path in files), "features": features.name}
+    origin = {"files": sorted(file_name(path) for path in files), "features": features.name}
     try:
         return Sample(**{**fields, "provenance": {**origin, **fields["provenance"]}})
     except MilinferError as problem:

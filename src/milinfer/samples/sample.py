@@ -27,6 +27,7 @@ from milinfer.utils.display import (
     point_types,
     shortened,
 )
+from milinfer.utils.keywords import require_keywords
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
@@ -360,6 +361,7 @@ class Sample:
         """
         from milinfer.samples.sample_files import read_sample
 
+        require_keywords(options, read_sample, "Sample.from_file()", leave_out=["path"])
         return sample_of_file(read_sample(path, **options), path)
 
     @staticmethod
@@ -386,6 +388,8 @@ class Sample:
         >>> Sample.from_table(table, point={"mu": 0.5})
         Sample(3 events, 1 feature, signal at mu=0.5)
         """
+        taken = ["features", "feature_names", "weights"]
+        require_keywords(options, Sample, "Sample.from_table()", leave_out=taken)
         return Sample(table.array, table.names, table.weights(weights), **options)
 
     @staticmethod
@@ -439,6 +443,8 @@ class Sample:
         """
         from milinfer.samples.arrays import array_fields
 
+        taken = ["features", "feature_names"]
+        require_keywords(options, Sample, "Sample.from_arrays()", leave_out=taken)
         fields = array_fields(
             data, features, weights=weights, reweights=reweights, reweight_points=reweight_points
         )
@@ -490,6 +496,8 @@ class Sample:
         """
         from milinfer.samples.accumulators import accumulator_fields
 
+        taken = ["output", "features", "point"]
+        require_keywords(options, accumulator_fields, "Sample.from_accumulator()", leave_out=taken)
         return Sample(**accumulator_fields(output, features, point=point, **options))
 
 
@@ -690,7 +698,20 @@ class SampleSet:
         options
             Passed to :func:`milinfer.samples.sample_files.read_sample` (``features=``, ``workers=``
             and others).
+
+        Raises
+        ------
+        SampleError
+            If `files` is no dictionary.
         """
+        given: object = files
+        if not isinstance(given, Mapping):
+            msg = (
+                f"SampleSet.from_files() takes a dictionary, {{value: path}}, not a "
+                f"{type(given).__name__}; files that know their points are read with "
+                "SampleSet([Sample.from_file(path) for path in paths])"
+            )
+            raise SampleError(msg)
         return cls(
             tuple(
                 Sample.from_file(path, point={parameter: float(value)}, **options)
@@ -737,6 +758,8 @@ class SampleSet:
         """
         from milinfer.samples.arrays import point_fields
 
+        taken = ["data", "features", "points"]
+        require_keywords(options, point_fields, "SampleSet.from_arrays()", leave_out=taken)
         parts = point_fields(data, features, points=points, **options)
         return cls(tuple(Sample(**fields) for fields in parts))
 
@@ -777,8 +800,11 @@ class SampleSet:
         >>> SampleSet.from_accumulator(output, points={"sm": {"mu": 0.0}, "bsm": {"mu": 1.0}})
         SampleSet(2 points in mu, 6 events, 1 features)
         """
-        from milinfer.samples.accumulators import dataset_fields
+        from milinfer.samples.accumulators import accumulator_fields, dataset_fields
 
+        taken = ["output", "features", "point", "dataset"]
+        where = "SampleSet.from_accumulator()"
+        require_keywords(options, accumulator_fields, where, leave_out=taken)
         parts = dataset_fields(output, features, points=points, **options)
         return cls(tuple(Sample(**fields) for fields in parts))
 

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
+from milinfer.features.event_weights import event_weights
 from milinfer.features.feature_set import check_event_counts
 from milinfer.io.event_range import EventRange, EventSelection, events_in_range
 from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.nanoaod import objects_hint
 from milinfer.io.flat_files import (
     FORMAT,
     KEY,
@@ -50,7 +52,8 @@ from milinfer.samples.file_points import (
     resolve_point,
 )
 from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point
-from milinfer.utils.files import atomic_path
+from milinfer.utils.display import shortened
+from milinfer.utils.files import atomic_path, file_name, local_path
 from milinfer.utils.parallel import in_order
 
 if TYPE_CHECKING:
@@ -238,7 +241,8 @@ def read_sample(
     ----------
     path
         Sample written by :func:`write_sample`; event file (LHE, ROOT or Parquet); or a flat
-        Parquet or ROOT file of another program.
+        Parquet or ROOT file of another program.  Of a ROOT file also its address, such as
+        ``root://host//file.root``.
     features
         Feature set, its name, or names of columns; default: all of a sample, ``"vbf_2l2j"`` for
         events.  Names are required for flat files of other programs.
@@ -258,7 +262,8 @@ def read_sample(
     cross_section, cross_section_error
         In pb; default: those of the file.
     keep_reweights
-        Whether to read the weights at other points.
+        Whether to read the weights at other points.  Those of NanoAOD, of which a branch has
+        several, get names such as ``"LHEReweightingWeight[3]"`` and become absolute.
     on_missing
         ``"raise"`` or ``"reject"`` for events that lack what the features need; how many are
         rejected is in ``provenance["rejected"]``, and the cross-section becomes that of the rest.
@@ -296,6 +301,7 @@ def read_sample(
     from milinfer.features.feature_set import FeatureSet, feature_set
     from milinfer.io.events import kind_of
 
+    path = local_path(path)
     selected = None if events is None else EventRange.of(events)
     kind = kind_of(path)
     table: FlatTable | None = None
@@ -304,6 +310,13 @@ def read_sample(
     elif kind == "root":
         table = RootTable(path, tree)
     if table is None or table.has_events:
+        if weight not in (WEIGHT, "genWeight"):
+            msg = (
+                f"{path}: weight={weight!r} is for flat files, and events have the weight "
+                "genWeight; leave weight= out, or take another branch with "
+                "milinfer.run_features(..., weight=...)"
+            )
+            raise SampleError(msg)
         chosen = (
             feature_set(features or "vbf_2l2j")
             if features is None or isinstance(features, str | FeatureSet)
@@ -318,7 +331,7 @@ def read_sample(
             process=process,
             on_missing=on_missing,
             chunk_size=chunk_size,
-            tree=tree or "Events",
+            tree=table.tree if isinstance(table, RootTable) else "Events",
             keep_reweights=keep_reweights,
             workers=workers,
             limits=limits,
@@ -421,21 +434,23 @@ def _read_table(
     metadata = table.metadata or {}
     names = features if features is not None else metadata.get("features")
     if names is None:
-        msg = (
-            f"{table.path} does not say which of its columns are features; name them with "
-            f"features=[…]; it has {', '.join(table.columns)}"
+        advice = objects_hint(set(table.columns)) or (
+            f"name them with features=[…]; it has {shortened(list(table.columns))}"
         )
+        msg = f"{table.path} does not say which of its columns are features; {advice}"
         raise ParameterError(msg)
     reweights = _reweight_columns(table, reweight_points) if keep_reweights else {}
     columns = [*names, *([weight] if weight else []), *reweights.values()]
     if len(set(names)) != len(list(names)):
-        msg = f"{table.path}: features name a column twice: {list(names)}"
+        twice = sorted({name for name in names if list(names).count(name) > 1})
+        msg = f"{table.path}: features name a column twice: {shortened(twice)}"
         raise SampleError(msg)
     table.require([*names, *reweights.values()])
     if weight and weight not in table.columns:
         msg = (
-            f"{table.path} has no weight column {weight!r}; it has {', '.join(table.columns)}: "
-            "name it with weight=, or say weight=None if all weights are 1"
+            f"{table.path} has no weight column {weight!r}; it has "
+            f"{shortened(list(table.columns))}: name it with weight=, or say weight=None if all "
+            "weights are 1"
         )
         raise SampleError(msg)
     stored: dict[str, Any] = metadata.get("reweight_points", {}) if keep_reweights else {}
@@ -459,7 +474,14 @@ def _read_table(
         for i, name in enumerate(names):
             data[:, i] = arrays[name]
 
-    provenance = metadata.get("provenance", {"files": [Path(table.path).name]})
+    first_event = table.first_event + (0 if events is None else events.start)
+
+    def weights_in(column: str) -> FloatArray:
+        return event_weights(
+            arrays[column], f"column {column!r}", str(table.path), first_event=first_event
+        )
+
+    provenance = metadata.get("provenance", {"files": [file_name(table.path)]})
     if events is not None:
         provenance = {**provenance, "n_events": n, "events": list(events)}
         provenance.pop("rejected", None)
@@ -471,12 +493,12 @@ def _read_table(
     return SampleFields(
         features=data,
         feature_names=tuple(names),
-        weights=arrays[weight].astype(np.float64) if weight else np.ones(n),
+        weights=weights_in(weight) if weight else np.ones(n),
         point=(missing_point or {}) if points.point is None else points.point,
         process=process or metadata.get("process", "signal"),
         cross_section=number("cross_section"),
         cross_section_error=number("cross_section_error"),
-        reweights={name: arrays[column] for name, column in reweights.items()},
+        reweights={name: weights_in(column) for name, column in reweights.items()},
         reweight_points=points.reweight_points,
         provenance=_stored_notes(provenance, points),
     )
@@ -699,10 +721,13 @@ def _compute_part(
 ) -> _Part:
     first, columns = chunk
     table = features.from_columns(columns, on_missing=on_missing, source=source, first_event=first)
-    weights = _finite_weights("genWeight", columns.event["genWeight"], source, first)
+    # Weights of all events, rejected ones included: they are part of the cross-section.
+    weights = event_weights(columns.event["genWeight"], "genWeight", source, first_event=first)
     row_weights = table.weights(weights)
     reweights = {
-        name: table.weights(_finite_weights(f"the weight {name!r}", column, source, first))
+        name: table.weights(
+            event_weights(column, f"the weight {name!r}", source, first_event=first)
+        )
         for name, column in (columns.weights.items() if keep_reweights else ())
     }
     ids = np.asarray(columns.event["LHE_processId"], dtype=np.int64) if mixing else None
@@ -722,20 +747,6 @@ def _sums(*columns: FloatArray) -> FloatArray:
     """Sum of each column of weights, and of their squares."""
     # not w @ w: BLAS would start threads of its own
     return np.array([[w.sum(), (w * w).sum()] for w in columns])
-
-
-def _finite_weights(name: str, column: ArrayLike, source: str, first: int) -> FloatArray:
-    """Weights of all events, rejected ones included: they are part of the cross-section."""
-    weights = np.asarray(column, dtype=np.float64)
-    finite = np.isfinite(weights)
-    if not finite.all():
-        event = int(np.argmin(finite))
-        msg = (
-            f"{source}: event {first + event} (counted from 0): {name} is {weights[event]}; "
-            "correct it, or remove the event from the file"
-        )
-        raise SampleError(msg)
-    return weights
 
 
 def _reweight_names(parts: Sequence[_Part], path: PathLikeStr) -> list[str]:
@@ -761,7 +772,7 @@ def _provenance(
         for reason, count in part.rejected.items():
             rejected[reason] = rejected.get(reason, 0) + count
     provenance: dict[str, Any] = {
-        "files": [Path(path).name],
+        "files": [file_name(path)],
         "n_events": sum(part.n_events for part in parts),
         "features": features.name,
         "milinfer": __version__,

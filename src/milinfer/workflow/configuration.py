@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from milinfer.exceptions import ConfigurationError
 from milinfer.io.event_range import EventRange
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import write_whole
+from milinfer.utils.files import is_address, write_whole
 
 __all__ = [
     "AnalysisConfig",
@@ -470,6 +470,12 @@ class AnalysisConfig(_Section):
         file_paths: list[Path] = []
         of = "" if self.source is None else f"{self.source}: "
         for text in [paths] if isinstance(paths, str) else paths:
+            if is_address(text):
+                msg = (
+                    f"{of}{text!r} is an address, and a run needs files on this machine; copy it, "
+                    "or write its features with `milinfer features ADDRESS --out FILE.parquet`"
+                )
+                raise ConfigurationError(msg)
             path = self.folder / text
             if "\0" in text:
                 msg = f"{of}the path {text!r} has a zero byte; correct it"
