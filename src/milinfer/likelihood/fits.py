@@ -685,6 +685,8 @@ def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 
     ------
     FitError
         If there is none, or it leaves the limits of a parameter: MINUIT then goes along them.
+    ParameterError
+        If the level is not between 0 and 1.
 
     Examples
     --------
@@ -693,6 +695,7 @@ def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 
     >>> contour(Minuit(both, 0.0, 0.0).migrad(), "c1", "c2").max(axis=0).round(1)
     array([0.4, 0.4])
     """
+    require_level(cl, ParameterError)
     what = f"contour of {x} and {y} at {cl:.2%}"
     try:
         line = np.asarray(m.mncontour(x, y, cl=cl, size=60, interpolated=interpolated), np.float64)
