@@ -68,7 +68,7 @@ __all__ = ["compare", "fit", "report", "train"]
     "points_spec",
     default=None,
     help="With --labels joint: values between which the ratio is learned, -0.5,0,0.5 or "
-    "first:last:number; default: those of the samples.",
+    "first:last:number; default: those of the samples, and of one also those of its weights.",
 )
 @click.option(
     "--order",
