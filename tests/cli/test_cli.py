@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -414,13 +415,18 @@ def test_errors_name_options_and_not_arguments(tmp_path):
 def test_train_between_points_that_have_no_sample(tmp_path):
     (sample,) = vbf_hww.samples(400, [0.0], seed=1, features="vbf_2l2j")
     sample.to_file(tmp_path / "a.parquet")
-    train = ("train", tmp_path / "a.parquet", "--head", "polynomial", "--labels", "joint")
-    train = (*train, "--epochs", 1, "--out", tmp_path / "m")
-    printed = " ".join(call(*train, code=2).split())
-    assert "with --labels='joint' give --points" in printed
+    options = ("--head", "polynomial", "--labels", "joint", "--epochs", 1, "--out", tmp_path / "m")
+    bare = dataclasses.replace(sample, reweights={}, reweight_points={})
+    bare.to_file(tmp_path / "bare.parquet")
+    printed = " ".join(call("train", tmp_path / "bare.parquet", *options, code=2).split())
+    assert "give events weights at other points, or give --points" in printed
     figures = tmp_path / "f.json"
-    call(*train, "--points", "-1:1:3", "--json", figures)
+    train = ("train", tmp_path / "a.parquet", *options, "--json", figures)
+    call(*train, "--points", "-1:1:3")
     assert json.loads(figures.read_text())["points"] == [[-1.0], [0.0], [1.0]]
+    call(*train)  # between the points of the weights
+    points = json.loads(figures.read_text())["points"]
+    assert points == [[-1.0], [-0.5], [0.0], [0.5], [1.0]]
 
 
 @pytest.mark.slow

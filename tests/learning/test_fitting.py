@@ -23,8 +23,11 @@ from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.members import member_seeds
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.training_bags import ClassBags, PairBags
+from milinfer.learning.settings import LikelihoodSettings
+from milinfer.learning.training_points import training_points
 from milinfer.samples.reweighting import joint_targets
 from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.streaming import StreamedSamples
 from milinfer.samples.weights import effective_number
 
 SMOOTH = NetworkConfig((32,), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
@@ -227,8 +230,45 @@ def test_logits_need_points_that_fix_them():
     for head in ("multiclass", "polynomial", "parametrised"):
         with pytest.raises(ModelError, match="do not span c1, c2"):
             BagLikelihood(head=head).fit(diagonal)
-    with pytest.raises(ModelError, match="do not span c1"):
-        BagLikelihood(head="polynomial", labels="joint").fit(SampleSet(SAMPLES.samples[2:3]))
+    one = SampleSet(SAMPLES.samples[2:3])
+    with pytest.raises(ModelError, match=r"do not span c1; .* take labels='joint'"):
+        BagLikelihood(head="polynomial").fit(one)
+    bare = SampleSet([dataclasses.replace(one[0], reweights={}, reweight_points={})])
+    with pytest.raises(ModelError, match=r"do not span c1; .* give events weights"):
+        BagLikelihood(head="polynomial", labels="joint").fit(bare)
+
+
+def test_one_sample_is_learned_between_the_points_of_its_weights(tmp_path):
+    """Default points: those of the weights that all samples carry, with sample and reference."""
+    one = quadratic.samples(3000, [{"c1": 0.5}], seed=1)
+    options = {"head": "polynomial", "labels": "joint", "order": 1, "training": SHORT}
+    model = BagLikelihood(**options).fit(one)
+    assert model.fitted.points.ravel().tolist() == [-1.0, 0.0, 0.5, 1.0]
+    given = BagLikelihood(points=[-1.0, 0.0, 0.5, 1.0], **options).fit(one)
+    np.testing.assert_array_equal(model.event_llr(HELD_OUT), given.event_llr(HELD_OUT))
+    one[0].to_file(tmp_path / "one.parquet")
+    streamed = StreamedSamples.from_files({0.5: tmp_path / "one.parquet"}, "c1")
+    settings = LikelihoodSettings(labels="joint", head="polynomial", reference=0.25)
+    expected = [[-1.0], [0.0], [0.25], [0.5], [1.0]]
+    assert training_points(settings, streamed).tolist() == expected
+    assert training_points(settings, one).tolist() == expected
+    with pytest.raises(ConfigurationError, match="take bag_size=1"):
+        BagLikelihood(head="multiclass", labels="joint", bag_size=5).fit(one)
+    # Samples that span the parameter are learned between their own points, as before.
+    two = quadratic.samples(50, [{"c1": -0.25}, {"c1": 0.5}], seed=1)
+    assert training_points(settings, two).ravel().tolist() == [-0.25, 0.5]
+
+
+def test_weights_that_one_sample_lacks_are_no_training_points():
+    first, second = (
+        quadratic.generate(
+            50, {"c1": 0.0, "c2": c}, seed=1, weights=[{"c1": a, "c2": 0.0} for a in values]
+        )
+        for c, values in ((0.0, (0.5, 1.0)), (0.5, (0.5, -1.0)))
+    )
+    settings = LikelihoodSettings(labels="joint", head="polynomial")
+    expected = [[0.0, 0.0], [0.0, 0.5], [0.5, 0.0]]
+    assert training_points(settings, SampleSet([first, second])).tolist() == expected
 
 
 def test_automatic_degrees_always_have_a_maximum():

@@ -7,6 +7,7 @@ import pyhf
 import pytest
 from iminuit import Minuit
 from iminuit.cost import NormalConstraint
+from scipy.stats import chi2
 
 import milinfer as mil
 from milinfer.binned.pyhf_cost import PyhfCost
@@ -14,6 +15,7 @@ from milinfer.exceptions import FitError, MilinferWarning, ParameterError
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.fits import (
     FitResults,
+    contour,
     fit_results,
     minuit,
     profile_interval,
@@ -195,6 +197,20 @@ def test_an_interval_beyond_the_limits_is_an_error():
     surface = Interpolation(grid, "polynomial", 2).surface(-0.1 * (grid - 0.2) ** 2)
     with pytest.raises(FitError, match="MINOS"):
         profile_interval(LikelihoodCost(surface, "mu", n_events=1), "mu")
+
+
+def test_a_contour_that_leaves_the_limits_is_refused():
+    """Regression: it was drawn along the limits, and beyond them."""
+    both = NormalConstraint(["c1", "c2"], [0.1, 0.9], [[0.04, 0.01], [0.01, 0.02]])
+    m = Minuit(both, c1=0.0, c2=0.5)
+    m.limits["c1"], m.limits["c2"] = (-1, 1), (-1, 1)
+    m.migrad()
+    with pytest.raises(FitError, match=r"contour of c1 and c2 at 68.27%.*(limits|nan)"):
+        contour(m, "c1", "c2")
+    m.limits["c2"] = (-1, 2)
+    m.migrad()
+    line = contour(m, "c1", "c2")
+    np.testing.assert_allclose([both(*p) - m.fval for p in line], chi2.ppf(0.6827, 2), rtol=0.02)
 
 
 class Wells(NamedCost):

@@ -70,6 +70,12 @@ def files(folder: Path) -> None:
     lhe.write(folder / "data.lhe.gz", record, silent(info))
 
 
+def one_file(folder: Path) -> None:
+    """The only file of an analysis, whose events carry weights."""
+    record, info = generated(0.0).to_events(vbf_hww.DEFAULT_WEIGHTS)
+    lhe.write(folder / "sm.lhe.gz", record, info)
+
+
 @cache
 def vbf() -> mil.SampleSet:
     return vbf_hww.samples(500, POINTS, seed=1)
@@ -238,6 +244,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/cross_sections.md": slices,
     "docs/howto/own_columns.md": own_columns,
     "docs/howto/several_parameters.md": several,
+    "docs/howto/weights.md": one_file,
 }
 # Numbers of events and toys that only a measurement needs.
 SMALLER = {"50_000": "3_000", "4000": "1000", "10_000": "2_000", "2000": "500"}

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from milinfer.binned.weighted_templates import cross_section_weights, event_yields
 from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
 from milinfer.samples.sample import SampleSet
@@ -24,6 +25,7 @@ __all__ = [
     "checked_edges",
     "fisher_bins",
     "fit_bins",
+    "polynomial_degree",
     "quantile_bins",
 ]
 
@@ -158,9 +160,11 @@ def fisher_bins(
     n_bins: int,
     at: Point,
     *,
-    degree: int = 4,
+    degree: int | None = None,
+    weight_degree: int | None = None,
     n_fine: int | None = None,
     min_effective: float = 10.0,
+    min_share: float = 0.0,
 ) -> FloatArray:
     """Edges of the bins of one observable that keep the most Fisher information at a point.
 
@@ -178,13 +182,19 @@ def fisher_bins(
     at
         Parameter point at which the information is taken.
     degree
-        Degree of the polynomial of each fine bin.
+        Degree of the polynomial of each fine bin; default: 4, or `weight_degree`.
+    weight_degree
+        Degree of the weights of the events in the parameters: all events then fill every θ, as for
+        :meth:`milinfer.Templates.from_samples`.  None: each sample fills its own point.
     n_fine
         Least number of bins of the fine histogram; it has quantiles of all samples, a multiple of
         `n_bins`, so that the result is never worse than as many quantiles that have enough events.
         Default: 200, halved as long as a fine bin is empty at `at`.
     min_effective
-        Least number of effective events (Σw)²/Σw² of a bin in every sample.
+        Least number of effective events (Σw)²/Σw² of a bin in every sample, or with `weight_degree`
+        of all events reweighted to `at`.
+    min_share
+        Least share of the events of a bin at `at`, such as five over the number of data events.
 
     Returns
     -------
@@ -194,7 +204,10 @@ def fisher_bins(
     Raises
     ------
     TemplateError
-        If no such bins have enough events, or the fine histogram cannot be made.
+        If no such bins have enough events or share, or the fine histogram cannot be made.
+    SampleError
+        If a sample has no cross-section, or with `weight_degree` its events have no weights that
+        are such a polynomial.
 
     Notes
     -----
@@ -218,37 +231,46 @@ def fisher_bins(
     if n_bins < 2:
         msg = f"{name}: n_bins = {n_bins}, but a shape has two or more bins"
         raise TemplateError(msg)
+    degree = polynomial_degree(degree, weight_degree)
     values = [observable_values(s, observable, name) for s in samples]
+    yields = None if weight_degree is None else event_yields(samples, weight_degree)
     for least in (200, 100, 50, n_bins) if n_fine is None else (n_fine,):
         fine = n_bins * max(1, -(-least // n_bins))
         edges = quantile_bins(values, fine, name)
-        share, slope = _share_and_slope(samples, values, edges, at, degree)
+        if yields is None:
+            basis, fit = _fit_fine(samples, values, edges, degree)
+        else:
+            basis = yields.basis
+            fit = yields.fill([_bin_index(edges, x) for x in values], fine)
+        share, slope = _share_and_slope(basis, fit, at)
         if share.min() > _EMPTY:
             break
     # Relative to the information of all fine bins, the scale of a parameter does not matter.
     full = np.einsum("pb,qb,b->pq", slope, slope, 1.0 / _require_positive(share, edges, at, name))
     slope = np.asarray(np.linalg.solve(np.linalg.cholesky(full), slope), dtype=np.float64)
     sums = _cumulative(share[None]), _cumulative(slope)
+    weights = [s.weights for s in samples]
+    if yields is not None:
+        values, weights = [np.concatenate(values)], [yields.at(yields.basis.array(at))]
     events = np.stack(
-        [
-            _cumulative(_weight_sums(s.weights, x, edges))
-            for s, x in zip(samples, values, strict=True)
-        ]
+        [_cumulative(_weight_sums(w, x, edges)) for w, x in zip(weights, values, strict=True)]
     )
     # best[j]: largest information of the first j fine bins in k bins.
     # previous[k][j]: the fine edge at which the last of those k bins begins.
     best = np.full(fine + 1, -np.inf)
     best[0] = 0.0
     previous = np.zeros((n_bins, fine + 1), dtype=np.int64)
-    gain = _bin_information(sums[0][0], sums[1], events, min_effective)
+    gain = _bin_information(sums[0][0], sums[1], events, min_effective, min_share)
     for k in range(n_bins):
         total = best[:, None] + gain
         previous[k] = np.argmax(total, axis=0)
         best = np.max(total, axis=0)
     if not np.isfinite(best[-1]):
         msg = (
-            f"{name}: there are no {n_bins} bins with {min_effective:g} effective events in every "
-            "sample; use fewer bins or more events"
+            f"{name}: there are no {n_bins} bins with {min_effective:g} effective events "
+            f"{'in every sample' if yields is None else f'at {format_point(at)}'}"
+            + (f" and a share of {min_share:.2g} there" if min_share else "")
+            + "; use fewer bins or more events"
         )
         raise TemplateError(msg)
     chosen = [fine]
@@ -282,10 +304,33 @@ def fit_bins(
         raise TemplateError(str(error)) from error
 
 
-def _share_and_slope(
-    samples: SampleSet, values: Sequence[FloatArray], edges: FloatArray, at: Point, degree: int
-) -> tuple[FloatArray, FloatArray]:
-    """Share of each bin (n_bins,) and its derivatives (n_parameters, n_bins) at a point.
+def polynomial_degree(degree: int | None, weight_degree: int | None) -> int:
+    """Degree of the polynomials of bins: 4 by default, and that of the weights if they fill.
+
+    Raises
+    ------
+    TemplateError
+        If both are given and differ.
+
+    Examples
+    --------
+    >>> polynomial_degree(None, None), polynomial_degree(None, 2)
+    (4, 2)
+    """
+    if degree is not None and weight_degree is not None and degree != weight_degree:
+        msg = (
+            f"degree = {degree} and weight_degree = {weight_degree}: bins filled through weights "
+            "are polynomials of the degree of the weights; leave out degree"
+        )
+        raise TemplateError(msg)
+    default = 4 if weight_degree is None else weight_degree
+    return default if degree is None else degree
+
+
+def _fit_fine(
+    samples: SampleSet, values: Sequence[FloatArray], edges: FloatArray, degree: int
+) -> tuple[PolynomialBasis, PolynomialFit]:
+    """Polynomials of the fine bins.
 
     All bins are fitted with the same errors, so that the polynomials of merged bins are the sums.
     """
@@ -294,13 +339,16 @@ def _share_and_slope(
     contents = np.empty((len(samples), len(edges) - 1))
     errors = np.empty_like(contents)
     for k, (sample, x) in enumerate(zip(samples, values, strict=True)):
-        if not np.isfinite(sample.cross_section):
-            msg = f"{sample.label} has no cross-section; give cross_section= in pb"
-            raise TemplateError(msg)
-        weights = sample.weights * (sample.cross_section / sample.weights.sum())
+        weights = cross_section_weights(sample)
         contents[k] = np.bincount(_bin_index(edges, x), weights, len(edges) - 1)
         errors[k] = np.sqrt(np.sum(weights**2))
-    fit = fit_bins(basis, points, contents, errors)
+    return basis, fit_bins(basis, points, contents, errors)
+
+
+def _share_and_slope(
+    basis: PolynomialBasis, fit: PolynomialFit, at: Point
+) -> tuple[FloatArray, FloatArray]:
+    """Share of each bin (n_bins,) and its derivatives (n_parameters, n_bins) at a point."""
     theta = basis.array(at)
     sigma = (basis.design(theta) @ fit.coefficients)[0]
     slope = basis.design_gradient(theta) @ fit.coefficients
@@ -320,7 +368,7 @@ def _require_positive(share: FloatArray, edges: FloatArray, at: Point, name: str
 
 
 def _bin_information(
-    share: FloatArray, slope: FloatArray, events: FloatArray, minimum: float
+    share: FloatArray, slope: FloatArray, events: FloatArray, minimum: float, least: float
 ) -> FloatArray:
     """Information of the bin from fine edge i to j, shape (i, j); −∞ if it has too few events."""
     width = share[None, :] - share[:, None]
@@ -331,7 +379,7 @@ def _bin_information(
     for w, w2 in zip(events[:, 0], events[:, 1], strict=True):
         total, squares = w[None, :] - w[:, None], w2[None, :] - w2[:, None]
         enough &= (squares > 0) & (np.maximum(total, 0.0) ** 2 >= minimum * squares * (1 - 1e-9))
-    good = np.triu(enough, 1) & (width > 0)
+    good = np.triu(enough, 1) & (width > 0) & (width >= least * (1 - 1e-9))
     return np.where(good, information / np.where(good, width, 1.0), -np.inf)
 
 

@@ -40,10 +40,12 @@ class BinDiagnosis(NamedTuple):
     effective
         Effective simulated events behind the morphed yield at the reference, 1/δ².
     smallest_effective
-        Effective events (Σw)²/Σw² of the sample with the fewest; for information only, as the
+        Effective events (Σw)²/Σw² of the histogram with the fewest; for information only, as the
         polynomial uses all samples.
     p_value
-        p-value of the polynomial's fit to the samples; NaN without degrees of freedom.
+        p-value of the polynomial's fit to the samples; NaN without degrees of freedom.  If events
+        fill every θ there is no fit, as the histograms at all points are the polynomial: then that
+        of each sample's own histogram against the polynomial of all events; NaN with one sample.
     negative_at
         A point in the range of the samples where the morphed yield is not positive, or None.
     problems
@@ -190,7 +192,14 @@ def diagnose_templates(
     sums = np.stack([h.values().ravel() for h in templates.histograms])
     smallest = (np.maximum(sums, 0.0) ** 2 / np.where(squares > 0, squares, 1.0)).min(axis=0)
     ndf = templates.fit.ndf
-    p_values = chi2.sf(templates.fit.chi2, ndf) if ndf else np.full(templates.n_bins, np.nan)
+    if templates.closure is not None:
+        p_values = templates.closure
+        misfit = "the samples' own histograms differ from that of all events reweighted to their"
+        misfit, remedy = f"{misfit} points", "check the weights and the cross-sections"
+    else:
+        p_values = chi2.sf(templates.fit.chi2, ndf) if ndf else np.full(templates.n_bins, np.nan)
+        misfit = f"not a polynomial of degree {templates.basis.degree}"
+        remedy = "raise the degree, or check the weights"
     scan = templates.scan_points
     negative = templates.basis.value(templates.fit, scan) <= 0
     rows = []
@@ -221,10 +230,7 @@ def diagnose_templates(
                 "use wider bins, a lower degree or more events"
             )
         if p_values[b] < _MIN_P_VALUE:
-            problems.append(
-                f"not a polynomial of degree {templates.basis.degree} (p = {p_values[b]:.1g}): "
-                "raise the degree, or check the weights"
-            )
+            problems.append(f"{misfit} (p = {p_values[b]:.1g}): {remedy}")
         rows.append(
             BinDiagnosis(
                 number=b,

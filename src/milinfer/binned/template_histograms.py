@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.binned.binning import bins_with_enough, checked_edges, quantile_bins
-from milinfer.exceptions import SampleError, TemplateError
+from milinfer.binned.weighted_templates import EventYields, cross_section_weights
+from milinfer.exceptions import TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
+from milinfer.samples.reweighting import class_points
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
@@ -30,6 +32,7 @@ __all__ = [
     "bin_index",
     "bin_names",
     "fill_histogram",
+    "histogram_of",
     "make_axes",
 ]
 
@@ -110,6 +113,7 @@ def make_axes(
     bins: Any,
     name: str | tuple[str, str] | None = None,
     min_effective: float | None = None,
+    yields: EventYields | None = None,
 ) -> tuple[TemplateAxis, ...]:
     """Make the axes of one observable or two.
 
@@ -126,6 +130,9 @@ def make_axes(
     min_effective
         Merge neighbours until every bin has this many effective events in every sample; for one
         observable only.
+    yields
+        What the events add at every θ: all events, reweighted to the points of the samples, then
+        stand for the samples.
 
     Raises
     ------
@@ -168,9 +175,11 @@ def make_axes(
                     f"{len(observables)}; choose edges for which templates.diagnose() passes"
                 )
                 raise TemplateError(msg)
-            edges = bins_with_enough(
-                edges, values, [s.weights for s in samples], min_effective, title
-            )
+            weights = [s.weights for s in samples]
+            if yields is not None:
+                values = [np.concatenate(values)] * len(samples)
+                weights = [yields.at(point) for point in class_points(samples)]
+            edges = bins_with_enough(edges, values, weights, min_effective, title)
         axes.append(TemplateAxis(one, title, edges))
     if len({a.name for a in axes}) < len(axes):
         msg = f"both observables are called {axes[0].name!r}; give name=(first, second)"
@@ -196,26 +205,38 @@ def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
     >>> round(h.sum().value, 12)
     1.0
     """
+    weights = cross_section_weights(sample)
+    histogram = _empty_histogram(axes)
+    histogram.fill(*(a.inside(sample) for a in axes), weight=weights)
+    return histogram
+
+
+def histogram_of(axes: Sequence[TemplateAxis], values: FloatArray, variances: FloatArray) -> Any:
+    """``hist.Hist`` with given contents and variances of the flat list of bins, in pb.
+
+    Examples
+    --------
+    >>> axis = TemplateAxis("x0", "x0", np.array([-1.0, 0.0, 1.0]))
+    >>> histogram_of([axis], np.array([1.0, 2.0]), np.array([0.1, 0.2])).sum().value
+    3.0
+    """
+    histogram = _empty_histogram(axes)
+    shape = tuple(len(a) for a in axes)
+    histogram.view()["value"] = values.reshape(shape)
+    histogram.view()["variance"] = variances.reshape(shape)
+    return histogram
+
+
+def _empty_histogram(axes: Sequence[TemplateAxis]) -> Any:
     import hist
 
-    if not np.isfinite(sample.cross_section):
-        msg = f"{sample.label} has no cross-section; give cross_section= in pb"
-        raise SampleError(msg)
-    total = sample.weights.sum()
-    if not total > 0:
-        msg = f"{sample.label}: the weights add up to {total:g}; they must be positive in total"
-        raise SampleError(msg)
-    histogram = hist.Hist(
+    return hist.Hist(
         *(
             hist.axis.Variable(a.edges, name=f"axis_{k}", label=a.name, flow=False)
             for k, a in enumerate(axes)
         ),
         storage=hist.storage.Weight(),
     )
-    # The sum of the weights is the cross-section, whatever their normalisation was.
-    scale = sample.cross_section / total
-    histogram.fill(*(a.inside(sample) for a in axes), weight=sample.weights * scale)
-    return histogram
 
 
 def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
@@ -261,13 +282,21 @@ class TemplateHistograms:
     basis, fit
         Polynomial of each bin, in pb.
     histograms
-        ``hist.Hist`` of each sample in pb, with variances.
+        ``hist.Hist`` at each of the points in pb, with variances: of the sample there or, if events
+        fill every θ, of all events.
     points
-        Parameter values of the samples, shape (n_samples, n_parameters).
+        Parameter values, shape (n_points, n_parameters): of the samples and, if events fill every
+        θ, of their weights.
     luminosity
         In 1/fb; None where only the shape is used.
     background
         ``hist.Hist`` of the background in pb, or None; already part of the polynomials.
+    weight_degree
+        Degree of the weights of events that fill every θ; None if a polynomial was fitted to
+        histograms of samples.
+    closure
+        p-value of the samples' own histograms for each bin if events fill every θ, else None; see
+        :meth:`milinfer.binned.weighted_templates.EventYields.closure`.
     """
 
     axes: tuple[TemplateAxis, ...]
@@ -277,13 +306,22 @@ class TemplateHistograms:
     points: FloatArray
     luminosity: float | None = None
     background: Any = None
+    weight_degree: int | None = None
+    closure: FloatArray | None = None
 
     def __repr__(self) -> str:
         names = ", ".join(self.basis.parameters)
         return (
             f"{type(self).__name__}({self.observable_name}, {self.n_bins} bins, "
-            f"degree {self.basis.degree} in {names}, {len(self.points)} samples)"
+            f"degree {self.basis.degree} in {names}, {self.filling})"
         )
+
+    @property
+    def filling(self) -> str:
+        """How many samples were filled, or that all events fill every point."""
+        if self.weight_degree is None:
+            return f"{len(self.points)} samples"
+        return f"all events at {len(self.points)} points"
 
     @property
     def observable_name(self) -> str:
@@ -399,7 +437,7 @@ class TemplateHistograms:
 
     @cached_property
     def reference(self) -> Point:
-        """The point of the samples that is nearest to the origin."""
+        """The one of the points that is nearest to the origin."""
         span = np.abs(self.points).max(axis=0)
         distance = np.linalg.norm(self.points / np.where(span > 0, span, 1.0), axis=1)
         values = self.points[int(np.argmin(distance))].tolist()
@@ -407,7 +445,7 @@ class TemplateHistograms:
 
     @cached_property
     def scan_points(self) -> FloatArray:
-        """Points that cover the range of the samples, shape (m, n_parameters)."""
+        """Points that cover the range of `points`, shape (m, n_parameters)."""
         low, high = self.points.min(axis=0), self.points.max(axis=0)
         each = 1001 if len(low) == 1 else max(3, round(_SCAN ** (1 / len(low))))
         axes = [np.linspace(a, b, each) for a, b in zip(low, high, strict=True)]
@@ -415,7 +453,7 @@ class TemplateHistograms:
 
     @cached_property
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Range of the samples, by parameter, in which costs may be minimised.
+        """Range of `points`, by parameter, in which costs may be minimised.
 
         For one parameter only the part of it, around the reference, in which every bin is
         positive.

@@ -1,6 +1,7 @@
 """Fill histogram templates of one or two observables from samples, fit and show them.
 
-`Templates` fills a histogram at each sample and fits a polynomial in the parameters to each bin.
+`Templates` fills a histogram at each sample and fits a polynomial in the parameters to each bin, or
+adds up the polynomials of events that carry weights at several points.
 `templates_table` and `html_templates` make tables of them.  `load_histograms` reads histograms of
 any library from the JSON serialisation of the Universal Histogram Interface (UHI).
 """
@@ -16,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.binned.binning import fit_bins
+from milinfer.binned.binning import fit_bins, polynomial_degree
 from milinfer.binned.template_cost import TemplateCost, template_workspace
 from milinfer.binned.template_diagnosis import TemplateDiagnosis, diagnose_templates
 from milinfer.binned.template_histograms import (
     TemplateAxis,
     TemplateHistograms,
+    bin_index,
     bin_names,
     fill_histogram,
+    histogram_of,
     make_axes,
 )
+from milinfer.binned.weighted_templates import event_yields, weight_points
 from milinfer.exceptions import MilinferWarning, TemplateError
 from milinfer.likelihood.observables import Observable
 from milinfer.samples.sample import Sample, SampleSet
@@ -71,13 +75,18 @@ class Templates(TemplateHistograms):
     basis, fit
         Polynomial of each bin, in pb.
     histograms
-        ``hist.Hist`` of each sample in pb, with variances.
+        ``hist.Hist`` at each of the points in pb, with variances: of the sample there or, if events
+        fill every θ, of all events.
     points
-        Parameter values of the samples, shape (n_samples, n_parameters).
+        Parameter values, shape (n_points, n_parameters): of the samples and, if events fill every
+        θ, of their weights.
     luminosity
         In 1/fb; None where only the shape is used.
     background
         ``hist.Hist`` of the background in pb, or None; already part of the polynomials.
+    weight_degree, closure
+        Degree of the weights of events that fill every θ, and p-values of the samples' own
+        histograms; None if a polynomial was fitted to histograms of samples.
     """
 
     @classmethod
@@ -87,7 +96,8 @@ class Templates(TemplateHistograms):
         observable: Observable | tuple[Observable, Observable],
         *,
         bins: int | ArrayLike | tuple[int | ArrayLike, int | ArrayLike] = 20,
-        degree: int = 4,
+        degree: int | None = None,
+        weight_degree: int | None = None,
         luminosity: float | None = None,
         background: Sample | None = None,
         min_effective: float | None = None,
@@ -97,6 +107,9 @@ class Templates(TemplateHistograms):
 
         The fit weights each bin with the error that the polynomial itself expects, not with the
         observed one: observed errors favour bins that fluctuated down, by about one event each.
+
+        With `weight_degree` there is no fit: every event fills every θ through its weights at other
+        points, so that one sample is enough (:mod:`milinfer.binned.weighted_templates`).
 
         Parameters
         ----------
@@ -110,25 +123,31 @@ class Templates(TemplateHistograms):
             :func:`milinfer.binned.binning.fisher_bins`); for two observables a pair of these, or
             one number for both.
         degree
-            Degree of the polynomial.
+            Degree of the polynomial; default: 4, or `weight_degree`.
+        weight_degree
+            Degree of the weights of the events as polynomials in the parameters (2 for one operator
+            insertion, 4 for production and decay), as for :class:`~milinfer.EventPool`.  All events
+            together then fill every bin at every θ.  None: each sample fills its own point.
         luminosity
             Integrated luminosity in 1/fb; needed for a fit with the rate.
         background
             Events that do not depend on the parameters, with a cross-section: they add to the
             constant term of each bin, and their variance to its covariance.
         min_effective
-            Merge neighbouring bins until each has this many effective events in every sample; for
-            one observable only.  Default: keep all bins, and warn of poor ones.
+            Merge neighbouring bins until each has this many effective events in every sample, or
+            with `weight_degree` in all of them reweighted to the point of every sample; for one
+            observable only.  Default: keep all bins, and warn of poor ones.
         name
             Name of the observable, or a pair of names; default: that of the feature or function.
 
         Raises
         ------
         TemplateError
-            If a bin is empty at some point or negative at the reference, a value is not finite, or
-            the points do not determine the polynomial.
+            If a bin is empty at some point or negative at the reference, a value is not finite,
+            the points do not determine the polynomial, or `degree` is not `weight_degree`.
         SampleError
-            If a sample has no cross-section.
+            If a sample has no cross-section, or with `weight_degree` its events have no weights
+            that are such a polynomial.
 
         Warns
         -----
@@ -142,15 +161,41 @@ class Templates(TemplateHistograms):
         >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2)
         >>> float(templates.fractions({"mu": 0.2}).sum().round(12))
         1.0
+
+        One sample whose events carry weights:
+
+        >>> from milinfer.datasets import quadratic
+        >>> sample = quadratic.samples(1000, [{"c1": 0.0}], seed=1)
+        >>> Templates.from_samples(sample, "x0", bins=4, weight_degree=2)
+        Templates(x0, 4 bins, degree 2 in c1, all events at 3 points)
         """
-        axes = make_axes(samples, observable, bins, name, min_effective)
-        histograms = tuple(fill_histogram(axes, s) for s in samples)
-        contents = np.stack([h.values().ravel() for h in histograms])
-        variances = np.stack([h.variances().ravel() for h in histograms])
-        _require_filled(variances, axes, samples)
+        degree = polynomial_degree(degree, weight_degree)
         basis = PolynomialBasis(samples.parameters, degree)
-        points = point_matrix(samples.parameters, [s.point for s in samples])
-        fit = _fit(basis, points, contents, variances)
+        closure: FloatArray | None = None
+        if weight_degree is None:
+            axes = make_axes(samples, observable, bins, name, min_effective)
+            histograms = tuple(fill_histogram(axes, s) for s in samples)
+            contents = np.stack([h.values().ravel() for h in histograms])
+            variances = np.stack([h.variances().ravel() for h in histograms])
+            _require_filled(variances, axes, samples)
+            points = point_matrix(samples.parameters, [s.point for s in samples])
+            fit = _fit(basis, points, contents, variances)
+        else:
+            yields = event_yields(samples, weight_degree)
+            axes = make_axes(samples, observable, bins, name, min_effective, yields)
+            bin_of_event = [bin_index(axes, s) for s in samples]
+            names = bin_names(axes)
+            fit = yields.fill(bin_of_event, len(names))
+            closure = yields.closure(bin_of_event, fit)
+            points = weight_points(samples)
+            contents, variances = basis.value(fit, points), basis.variance(fit, points)
+            if not np.all(variances.max(axis=0) > 0):
+                b = int(np.argmin(variances.max(axis=0)))
+                msg = f"bin {b} {names[b]} has no events; use fewer or wider bins, or more events"
+                raise TemplateError(msg)
+            histograms = tuple(
+                histogram_of(axes, *both) for both in zip(contents, variances, strict=True)
+            )
         background_histogram = None
         if background is not None:
             background_histogram = fill_histogram(axes, background)
@@ -165,6 +210,8 @@ class Templates(TemplateHistograms):
             points=points,
             luminosity=luminosity,
             background=background_histogram,
+            weight_degree=weight_degree,
+            closure=closure,
         )
         # Raises if a bin is negative there.
         templates.cross_sections(templates.reference)
@@ -268,12 +315,13 @@ def _fit(
 
 
 def templates_table(templates: Templates) -> pa.Table:
-    """One row for each bin of each sample.
+    """One row for each bin at each of the points.
 
     Columns: ``point.PARAMETER``, ``bin``, ``OBSERVABLE.low`` and ``OBSERVABLE.high`` for each
     observable, ``cross_section`` and ``cross_section_error`` of the filled histogram,
     ``fitted`` and ``fitted_error`` of the polynomial, all in pb.  The polynomial contains the
-    background, if there is one; the histograms of the samples do not.
+    background, if there is one; the histograms do not.  Without a background they are equal if
+    events fill every θ (`weight_degree`).
 
     Examples
     --------
@@ -329,7 +377,7 @@ def html_templates(templates: Templates) -> str:
     ]
     facts = {
         "bins": " × ".join(str(len(a)) for a in templates.axes),
-        "polynomial": f"degree {templates.basis.degree}, {len(templates.points)} samples in "
+        "polynomial": f"degree {templates.basis.degree}, {templates.filling} in "
         + ", ".join(ranges),
         f"cross-section at {format_point(reference)}": measured(
             float(sigma.sum()), float(np.sqrt(np.sum(errors**2))), "pb"

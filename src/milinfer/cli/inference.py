@@ -16,6 +16,7 @@ from milinfer.cli.options import (
     calibration_option,
     combine_option,
     events_option,
+    feature_set_option,
     figure_option,
     json_option,
     model_option,
@@ -67,7 +68,7 @@ __all__ = ["compare", "fit", "report", "train"]
     "points_spec",
     default=None,
     help="With --labels joint: values between which the ratio is learned, -0.5,0,0.5 or "
-    "first:last:number; default: those of the samples.",
+    "first:last:number; default: those of the samples, and of one also those of its weights.",
 )
 @click.option(
     "--order",
@@ -88,7 +89,7 @@ __all__ = ["compare", "fit", "report", "train"]
     help="Default: of a polynomial head, else as many as make 20 steps of an epoch.",
 )
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
-@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@feature_set_option
 @tree_option
 @events_option
 @combine_option
@@ -114,7 +115,7 @@ def train(
     epochs: int | None,
     batch_events: int | None,
     reference: float,
-    feature_set: str,
+    feature_set: str | None,
     events: EventRange | None,
     combine: Combine | None,
     points: dict[str, Any],
@@ -124,10 +125,14 @@ def train(
     scheduler: str | None,
     json_path: Path | None,
 ) -> None:
-    """Train a bag network on samples at several points of one parameter.
+    """Train a bag network on samples at several points.
 
     \b
     milinfer train points/*.parquet --out model
+    milinfer train one.lhe.gz --head polynomial --labels joint --out model
+
+    One sample is enough where its events carry weights at other points: joint labels are learned
+    between these, in as many parameters as they have.
     """
     from milinfer.exceptions import ConfigurationError
     from milinfer.learning.bag_likelihood import BagLikelihood
@@ -229,12 +234,12 @@ def train(
     help="Sample whose cross-section enters ν(θ); repeat for each point. Adds the rate term.",
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
-@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@feature_set_option
 @tree_option
 @events_option
 @combine_option
 @points_options
-@figure_option("Figure of the scan")
+@figure_option("Figure of the scan, or of the contours of several parameters")
 @json_option
 def fit(
     data: str,
@@ -243,7 +248,7 @@ def fit(
     belt_path: Path | None,
     rate_files: tuple[str, ...],
     luminosity: float | None,
-    feature_set: str,
+    feature_set: str | None,
     events: EventRange | None,
     combine: Combine | None,
     points: dict[str, Any],
@@ -255,6 +260,9 @@ def fit(
 
     \b
     milinfer fit data.lhe.gz --model model --calibration calibration.json
+
+    For a model of several parameters: estimates and profile intervals of each, their correlations,
+    and in the figure their contours of 68.27 % and 95.45 %.
     """
     from milinfer.exceptions import ConfigurationError
     from milinfer.intervals.belt import Belt
@@ -265,6 +273,14 @@ def fit(
     from milinfer.utils.confidence_levels import CL68, CL95
 
     model = BagLikelihood.load(model_path)
+    several = len(model.parameters) > 1
+    if several and (calibration_path or belt_path):
+        msg = (
+            "--calibration and --belt of this command are for one parameter, and the model has "
+            f"{', '.join(model.parameters)}; leave them out, or apply them in Python: "
+            "calibration(cost), belt.region(cost)"
+        )
+        raise ConfigurationError(msg)
     sample = _read_data(data, feature_set, tree, events)
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
@@ -281,6 +297,13 @@ def fit(
             luminosity=luminosity,
         )
     cost = model.cost(sample, rate=rate)
+    if several:
+        from milinfer.cli.several_parameters import fit_several
+
+        words = f"{len(sample)} events, {'shape and rate' if rate else 'shape'}"
+        figures = fit_several(model.name, cost, words, out)
+        write_json(json_path, {**figures, "n_events": len(sample)})
+        return
     calibration = None if calibration_path is None else Calibration.load(calibration_path)
     costs = [cost if calibration is None else calibration(cost, cl) for cl in (CL68, CL95)]
     inner, outer = (
@@ -357,7 +380,8 @@ def fit(
     "--weight-degree",
     type=click.IntRange(1),
     default=None,
-    help="Degree of the event weights in the parameter. All events then serve all truths.",
+    help="Degree of the event weights in the parameter. All events then serve all truths, and fill "
+    "the histograms at all values; one sample is enough.",
 )
 @click.option(
     "--truths",
@@ -371,9 +395,13 @@ def fit(
 )
 @click.option("--observable", default="d_phi_qq", show_default=True)
 @click.option("--bins", type=click.IntRange(2), default=20, show_default=True)
-@click.option("--degree", type=click.IntRange(1), default=4, show_default=True, help="Morphing.")
+@click.option(
+    "--degree",
+    type=click.IntRange(1),
+    help="Of the polynomial of a bin; default: --weight-degree, else 4.",
+)
 @n_toys_option
-@click.option("--feature-set", default="vbf_2l2j", show_default=True, help="For files of events.")
+@feature_set_option
 @tree_option
 @combine_option
 @points_options
@@ -392,9 +420,9 @@ def compare(
     belt_truths: str | None,
     observable: str,
     bins: int,
-    degree: int,
+    degree: int | None,
     n_toys: int,
-    feature_set: str,
+    feature_set: str | None,
     combine: Combine | None,
     points: dict[str, Any],
     tree: str | None,
@@ -489,7 +517,7 @@ def report(directory: Path, json_path: Path | None) -> None:
 
 
 def _read_data(
-    spec: str, feature_set: str, tree: str | None, events: EventRange | None = None
+    spec: str, feature_set: str | None, tree: str | None, events: EventRange | None = None
 ) -> Any:
     """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data

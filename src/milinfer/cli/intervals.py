@@ -17,6 +17,7 @@ from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
     combine_option,
+    feature_set_option,
     figure_option,
     json_option,
     model_option,
@@ -32,6 +33,7 @@ from milinfer.cli.options import (
     workers_option,
     write_json,
 )
+from milinfer.exceptions import ParameterError
 from milinfer.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class ToyOptions:
     n_toys: int
     truths: str | None
     degree: int | None
-    feature_set: str
+    feature_set: str | None
     tree: str | None
     combine: Literal["sum", "mean"] | None
     points: dict[str, Any]
@@ -70,6 +72,13 @@ class ToyOptions:
         from milinfer.utils.progress import progress
 
         model = BagLikelihood.load(self.model_path)
+        if len(model.parameters) > 1:
+            msg = (
+                f"{self.model_path} has the parameters {', '.join(model.parameters)}, and this "
+                "command is for one; calibrate and build belts of several in Python: "
+                "mil.calibrate, mil.neyman, mil.regression_belt"
+            )
+            raise ParameterError(msg)
         samples = read_samples(
             self.files,
             features=self.feature_set,
@@ -117,9 +126,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         seed_option,
         tree_option,
         combine_option,
-        click.option(
-            "--feature-set", default="vbf_2l2j", show_default=True, help="For files of events."
-        ),
+        feature_set_option,
         click.option(
             "--weight-degree",
             "degree",

@@ -28,6 +28,7 @@ __all__ = [
     "calibration_option",
     "combine_option",
     "events_option",
+    "feature_set_option",
     "figure_option",
     "json_option",
     "model_option",
@@ -96,6 +97,15 @@ def calibration_option(function: F) -> F:
         type=click.Path(exists=True, path_type=Path),
         default=None,
         help="Calibration to apply: its file, or the directory of the model it is kept with.",
+    )(function)
+
+
+def feature_set_option(function: F) -> F:
+    """``--feature-set NAME``."""
+    return click.option(
+        "--feature-set",
+        default=None,
+        help="Default: vbf_2l2j for files of events, and all columns of files of features.",
     )(function)
 
 

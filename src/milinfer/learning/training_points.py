@@ -15,7 +15,7 @@ from milinfer.learning.settings import LikelihoodSettings
 from milinfer.likelihood.surface import Interpolation, Kind
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.reweighting import class_points
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.keywords import did_you_mean
@@ -75,24 +75,77 @@ def training_points(
 ) -> FloatArray:
     """Points between which the ratio is learned, shape (K, n_parameters).
 
+    They are ``points`` of the settings, else those of the samples.  If these do not span the
+    parameters, as that of one sample does not, joint labels are learned between the points of
+    weights that the events of all samples carry, too, with the reference among them.
+
     Raises
     ------
     ModelError
         If they do not span the parameters.
     ConfigurationError
-        If ``points`` of the settings does not fit the parameters.
+        If ``points`` of the settings does not fit the parameters, or bags of several events are to
+        be learned between the points of weights.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> sample = quadratic.samples(5, [{"c1": 0.5}], seed=1)
+    >>> training_points(LikelihoodSettings(head="polynomial", labels="joint"), sample).ravel()
+    array([-1. ,  0. ,  0.5,  1. ])
     """
     names, points = samples.parameters, class_points(samples)
     rows = ordered_points(settings.points, names)
     if rows is not None:
         points = np.unique(np.array(rows, dtype=np.float64), axis=0)
-    if np.linalg.matrix_rank(points - points[0]) < len(names):
-        msg = (
-            f"the training points {points.tolist()} do not span {', '.join(names)}; add "
-            "samples at other points, or with labels='joint' give points="
-        )
+    elif settings.labels == "joint" and not _span(points):
+        points = _with_weights(settings, samples)
+    if not _span(points):
+        msg = f"the training points {points.tolist()} do not span {', '.join(names)}; add samples "
+        if settings.labels == "joint":
+            msg += "at other points, give events weights at other points, or give points="
+        else:
+            msg += (
+                "at other points, or if the events carry weights at other points, take "
+                "labels='joint', which learns between these"
+            )
         raise ModelError(msg)
     return points
+
+
+def _span(points: FloatArray) -> bool:
+    """Whether points (K, n_parameters) span all parameters."""
+    return bool(np.linalg.matrix_rank(points - points[0]) == points.shape[1])
+
+
+def _with_weights(settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> FloatArray:
+    """Points of the samples and of the weights that all of them carry, and the reference."""
+    names = samples.parameters
+    shared: set[tuple[float, ...]] | None = None
+    for sample in samples:
+        # The first events of a file say which weights all of them carry.
+        part = sample if isinstance(sample, Sample) else next(sample.read([0], keep_reweights=True))
+        carried = {
+            tuple(float(p[name]) + 0.0 for name in names)
+            for p in part.reweight_points.values()
+            if set(p) == set(names)
+        }
+        shared = carried if shared is None else shared & carried
+    points = class_points(samples)
+    if not shared:
+        return points
+    if settings.events_in_bag != 1:
+        msg = (
+            f"samples at {points.tolist()} do not span {', '.join(names)}, and bags of several "
+            "events are simulated at the points of samples: take bag_size=1, or add samples"
+        )
+        raise ConfigurationError(msg)
+    points = np.concatenate([points + 0.0, sorted(shared)])
+    reference = np.broadcast_to(np.asarray(settings.reference, dtype=np.float64), len(names))
+    if np.all((points.min(axis=0) <= reference) & (reference <= points.max(axis=0))):
+        points = np.concatenate([points, reference[None] + 0.0])
+    distinct: FloatArray = np.unique(points, axis=0)
+    return distinct
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +197,7 @@ class ModelPoints:
             at = ", ".join(
                 f"{n} = {v:g}" for n, v in zip(names, model_points.reference, strict=True)
             )
-            what = "sample" if settings.points is None else "point of points="
+            what = "training point" if settings.points is None else "point of points="
             msg = f"no {what} at the reference {at}; add one or set reference="
             raise ModelError(msg)
         model_points.interpolation  # noqa: B018  # refuses what has none, before training

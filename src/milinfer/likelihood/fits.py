@@ -39,6 +39,7 @@ __all__ = [
     "FitResults",
     "Impact",
     "Interval",
+    "contour",
     "fit_results",
     "impacts",
     "minuit",
@@ -654,6 +655,60 @@ def _warn_of_other_minima(interval: Interval, values: FloatArray, costs: FloatAr
         MilinferWarning,
         stacklevel=3,
     )
+
+
+# Of the range of a parameter: a contour nearer to its limits is cut off there.
+_MARGIN = 1e-3
+
+
+def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 0) -> FloatArray:
+    """Points of a contour of two parameters, all others at their maximum for each pair.
+
+    Parameters
+    ----------
+    m
+        After ``migrad``.
+    x, y
+        Names of the parameters.
+    cl
+        Joint probability of both parameters inside (−2ΔlnL is a quantile of χ² with two degrees of
+        freedom).
+    interpolated
+        Number of points of a smooth curve through the 60 that are found; 0: these alone.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, 2).
+
+    Raises
+    ------
+    FitError
+        If there is none, or it leaves the limits of a parameter: MINUIT then goes along them.
+    ParameterError
+        If the level is not between 0 and 1.
+
+    Examples
+    --------
+    >>> from iminuit.cost import NormalConstraint
+    >>> both = NormalConstraint(["c1", "c2"], [0.1, 0.2], [0.2, 0.1])
+    >>> contour(Minuit(both, 0.0, 0.0).migrad(), "c1", "c2").max(axis=0).round(1)
+    array([0.4, 0.4])
+    """
+    require_level(cl, ParameterError)
+    what = f"contour of {x} and {y} at {cl:.2%}"
+    try:
+        line = np.asarray(m.mncontour(x, y, cl=cl, size=60, interpolated=interpolated), np.float64)
+    except (RuntimeError, ParameterError) as error:  # the latter: at its limits MINUIT asks for nan
+        msg = f"there is no {what} ({error}); look at the fit and its limits"
+        raise FitError(msg) from error
+    low, high = np.array([m.limits[x], m.limits[y]], dtype=np.float64).T
+    reach = np.where(np.isfinite(high - low), high - low, 0.0) * _MARGIN
+    if not np.all((line > low + reach) & (line < high - reach)):
+        limits = ", ".join(f"{p} from {m.limits[p][0]:g} to {m.limits[p][1]:g}" for p in (x, y))
+        msg = f"the {what} leaves the limits, {limits}; use more events, or a wider range"
+        raise FitError(msg)
+    return line
 
 
 def _require_interval(valid: bool, m: Minuit, what: str) -> None:

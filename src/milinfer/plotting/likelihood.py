@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from milinfer.exceptions import FitError, ParameterError
+from milinfer.likelihood.fits import contour
 from milinfer.plotting.style import (
     LINES,
     PALETTE,
@@ -53,7 +54,7 @@ def plot_contour(
     Raises
     ------
     FitError
-        If a fit is not valid.
+        If a fit is not valid, or a contour leaves the limits of a parameter.
     ParameterError
         If a level is not between 0 and 1.
 
@@ -77,7 +78,7 @@ def plot_contour(
                 raise FitError(msg)
             style = styles[name]
             for k, level in enumerate(sorted(cl)):
-                outline = m.mncontour(x, y, cl=level, size=60, interpolated=120)
+                outline = contour(m, x, y, level, interpolated=120)
                 axis.plot(
                     *np.vstack([outline, outline[:1]]).T,
                     color=style.color,

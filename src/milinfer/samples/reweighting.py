@@ -96,7 +96,8 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
     if len(distinct) < len(basis):
         msg = (
             f"{sample.label}: weights at {len(distinct)} values of {', '.join(names)}, but a "
-            f"polynomial of degree {basis.degree} needs {len(basis)}" + _without_point(sample)
+            f"polynomial of degree {basis.degree} needs {len(basis)}; lower the degree (order=1 of "
+            "a model is degree 2), or write weights at more points" + _without_point(sample)
         )
         raise SampleError(msg)
     design = basis.design(point_matrix(names, points))

@@ -237,3 +237,29 @@ class EventPool:
         return PointPool(
             self.samples.samples, weights, effective_number(np.abs(weights)), self._sketch
         )
+
+    def reweighted(self, point: Mapping[str, float]) -> Sample:
+        """All events that serve a point as one sample there, with weights in arbitrary units.
+
+        Samples of two points then share their events.
+
+        Raises
+        ------
+        ParameterError, SampleError
+            As for :meth:`at`.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import quadratic
+        >>> EventPool(quadratic.samples(100, [{"c1": 0.0}], seed=1), 2).reweighted({"c1": 0.5})
+        Sample(100 events, 8 features, quadratic at c1=0.5)
+        """
+        pool = self.at(point)
+        first = pool.samples[0]
+        return Sample(
+            features=np.concatenate([s.features for s in pool.samples]),
+            feature_names=first.feature_names,
+            weights=pool.weights,
+            point=dict(point),
+            process=first.process,
+        )

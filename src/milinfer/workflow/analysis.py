@@ -16,7 +16,9 @@ import numpy as np
 
 from milinfer.binned.binned_model import BinnedLLR
 from milinfer.binned.binning import fisher_bins
+from milinfer.binned.template_diagnosis import FEW_EXPECTED
 from milinfer.binned.templates import Templates
+from milinfer.binned.weighted_templates import carry_weights
 from milinfer.diagnostics.diagnosis import Diagnosis, diagnose
 from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
 from milinfer.intervals.belt import Belt
@@ -51,6 +53,7 @@ from milinfer.workflow.comparison import (
     advice,
     assess,
 )
+from milinfer.workflow.inputs import inner_values
 from milinfer.workflow.provenance import Provenance, sample_facts
 
 if TYPE_CHECKING:
@@ -131,7 +134,11 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     _warn_of_problems(methods.values())
     # The comparison takes I_eff from these toys too, so that ratios agree with its numbers.
     ordered = {name: [at_truth[name], *toys[name]] for name in methods}
-    widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
+    with warnings.catch_warnings():
+        # The response of a histogram may turn around far from the truth; it is not calibrated, and
+        # of learned methods the calibration has warned of the same toys.
+        warnings.filterwarnings("ignore", ".*turns around", MilinferWarning)
+        widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
     return AnalysisResult(
         analysis=analysis,
         comparison=Comparison(tuple(methods.values())),
@@ -248,23 +255,59 @@ def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagn
                 seed=analysis.seed,
                 outside="drop",
             )
-    return f"not diagnosed: no other events at the reference {model.parameter} = {reference:g}"
+    low, high = model.interpolation.limits[0]
+    if analysis.weight_degree is None or not low <= reference <= high:
+        return f"not diagnosed: no other events at the reference {model.parameter} = {reference:g}"
+    # Checks compare samples of different events: each part of the events goes to one value.
+    values = sorted({reference, *inner_values((low, high), 2)})
+    parts = analysis.evaluation.split([1 / len(values)] * len(values), analysis.seed)
+    return diagnose(
+        model,
+        SampleSet(
+            tuple(
+                EventPool(part, analysis.weight_degree).reweighted({model.parameter: value})
+                for part, value in zip(parts, values, strict=True)
+            )
+        ),
+        n_events=n_events,
+        n_toys=analysis.n_toys,
+        seed=analysis.seed,
+    )
+
+
+def _weight_degree(analysis: Analysis, samples: SampleSet) -> int | None:
+    """Degree of the weights that fill histograms at every value, or None without weights."""
+    degree = analysis.weight_degree
+    return degree if degree is not None and carry_weights(samples, degree) else None
 
 
 def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     """Fill templates of one feature, of two features, and of the output of the network.
 
-    Bins of one observable keep the most information at the reference; those of two are quantiles.
+    Bins of one observable keep the most information at the reference, with five events of the data
+    in each (or half of an even share, if that is less); those of two are quantiles.
+    Events that carry weights fill all values; else a polynomial is fitted through the samples.
     """
-    model, degree = analysis.model, analysis.degree
+    model = analysis.model
     at = {model.parameter: float(np.ravel(model.reference)[0])}
     templates: dict[str, Templates] = {}
 
     def add(name: str, samples: SampleSet, observable: Callable[[], Observable]) -> None:
         with attempts(name, "templates"):
             of = observable()
-            edges = fisher_bins(samples, of, analysis.bins, at, degree=degree)
-            templates[name] = Templates.from_samples(samples, of, bins=edges, degree=degree)
+            degree, of_weights = analysis.degree, _weight_degree(analysis, samples)
+            edges = fisher_bins(
+                samples,
+                of,
+                analysis.bins,
+                at,
+                degree=degree,
+                weight_degree=of_weights,
+                min_share=min(FEW_EXPECTED / len(analysis.data), 0.5 / analysis.bins),
+            )
+            templates[name] = Templates.from_samples(
+                samples, of, bins=edges, degree=degree, weight_degree=of_weights
+            )
 
     add("pyhf", analysis.templates, lambda: analysis.observable)
     if analysis.second_observable is not None:
@@ -273,7 +316,8 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
                 analysis.templates,
                 (analysis.observable, analysis.second_observable),
                 bins=analysis.bins_2d,
-                degree=degree,
+                degree=analysis.degree,
+                weight_degree=_weight_degree(analysis, analysis.templates),
             )
     if (held_out := analysis.classifier_templates) is not None:
         require_unseen(model, held_out, "a histogram of its output")
@@ -288,12 +332,12 @@ def _throw(
     dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]]
 ]:
     """Generate toys for calibration and coverage (all models) and for belts (learned models)."""
-    parameter, n, seed = analysis.model.parameter, analysis.n_toys, analysis.seed
+    n, seed = analysis.n_toys, analysis.seed
     tuning, other = (
         EventPool(s, analysis.weight_degree) for s in (analysis.calibration, analysis.evaluation)
     )
-    calibrate_at = analysis.calibrate_at or _values(analysis.calibration, parameter)
-    cover_at = tuple(sorted({truth, *(analysis.cover_at or _values(other.samples, parameter))}))
+    calibrate_at = analysis.calibrate_at or _truths(analysis, tuning.samples, 7)
+    cover_at = tuple(sorted({truth, *(analysis.cover_at or _truths(analysis, other.samples, 5))}))
     learned = [m for m in models if m in analysis.models]
     jobs = (
         (tuning, seed, models, calibrate_at),
@@ -312,8 +356,12 @@ def _throw(
     return thrown[0], thrown[1], thrown[2]
 
 
-def _values(samples: SampleSet, parameter: str) -> tuple[float, ...]:
-    return tuple(float(t) for t in np.sort(samples.values(parameter)))
+def _truths(analysis: Analysis, samples: SampleSet, number: int) -> tuple[float, ...]:
+    """The points of samples or, of one whose events carry weights, some in the inner half."""
+    values = np.sort(samples.values(analysis.model.parameter))
+    if len(values) == 1 and analysis.weight_degree is not None:
+        return inner_values(analysis.model.interpolation.limits[0], number)
+    return tuple(float(v) for v in values)
 
 
 _DIAGNOSTICS = ("verdict", "passed", "n_events", "reference", "checks")
@@ -340,13 +388,16 @@ class Analysis:
         True value at which the methods are compared; default: the point of the one evaluation
         sample.
     weight_degree
-        Degree of the event weights in the parameter; toys can then be generated anywhere between
-        the samples, each from all events.  None: only at the points of the samples.
+        Degree of the event weights in the parameter; toys can then be generated at any value, each
+        from all events, and all events fill the histograms at every value if those of `templates`
+        carry weights too.  None: only at the points of the samples.
     calibrate_at, cover_at, belt_at
         True values of the toys for calibrations, coverage and belts; default: the points of the
-        samples, and no belts.
+        samples, or of one whose events carry weights 7 and 5 values in the inner half of the range;
+        and no belts.
     observable, bins, degree
-        Feature and number of bins of the histogram, and degree of its morphing polynomial.
+        Feature and number of bins of the histogram, and degree of its polynomial; default: that of
+        the weights, or 4.
     second_observable, bins_2d
         Second feature and numbers of bins of a histogram of two observables; None leaves it out.
     mc_stat
@@ -383,7 +434,7 @@ class Analysis:
     bins: int = 20
     second_observable: str | None = None
     bins_2d: tuple[int, int] = (8, 4)
-    degree: int = 4
+    degree: int | None = None
     mc_stat: bool = True
     n_toys: int = 1000
     seed: int = 1
@@ -502,6 +553,14 @@ class AnalysisResult:
                 for name, failure in self.unavailable.items()
             },
             "coverage_scan": self.coverage.to_dict(),
+            "histograms": {
+                name: {
+                    "bins": t.n_bins,
+                    "degree": t.basis.degree,
+                    "filled_by": "samples" if t.weight_degree is None else "weights",
+                }
+                for name, t in self.templates.items()
+            },
             "width_over_best_histogram": {w.name: [w.ratio, w.error] for w in self.widths},
             "diagnostics": {
                 name: {"verdict": d}

@@ -267,8 +267,9 @@ class ToysSection(_Section):
     truth
         True value at which the methods are compared.
     weight_degree
-        Degree of the event weights in the parameter, if events carry weights at other points; toys
-        can then be generated at any true value.
+        Degree of the event weights in the parameter, if events carry weights at other points: toys
+        can then be generated at any true value, and all events fill the histograms at every value,
+        so that samples at one point are enough.
     calibrate_at, cover_at
         True values for calibration and coverage; default: the points of samples in the inner half
         of the range, or 7 and 5 values with `weight_degree`.
@@ -312,7 +313,8 @@ class TemplatesSection(_Section):
         Second feature and numbers of bins of a histogram of two features; default: no such
         histogram.
     degree
-        Degree of the morphing polynomial in the parameter.
+        Degree of the polynomial in the parameter; default: `toys.weight_degree` if the events fill
+        every value through their weights, else 4.
     mc_stat
         Whether the Monte-Carlo errors of the templates enter the fit.
     held_out
@@ -323,7 +325,7 @@ class TemplatesSection(_Section):
     bins: Annotated[int, Field(ge=2)] = 20
     second_observable: str | None = None
     bins_2d: tuple[Positive, Positive] = (8, 4)
-    degree: Positive = 4
+    degree: Positive | None = None
     mc_stat: bool = True
     held_out: bool = False
 

@@ -20,6 +20,7 @@ from milinfer.exceptions import (
     ConfigurationError,
     FeatureError,
     MilinferWarning,
+    ModelError,
     ParameterError,
     SampleError,
 )
@@ -43,9 +44,13 @@ __all__ = [
     "require_other_files",
     "require_points",
     "require_pools",
+    "require_several",
     "require_truths",
+    "inner_values",
+    "training_values",
     "truths",
     "warn_of_bins",
+    "weighted_templates",
 ]
 
 
@@ -391,15 +396,18 @@ def require_points(config: AnalysisConfig) -> None:
     Raises
     ------
     ConfigurationError
-        See :func:`require_truths`.
+        See :func:`require_several` and :func:`require_truths`.
     """
     points = [section.point for section in config.samples.train]
     if all(p is not None and len(p) == 1 for p in points):
-        require_truths(config, np.array([next(iter(p.values())) for p in points if p]))
+        values = np.unique([next(iter(p.values())) for p in points if p])
+        require_several(config, values)
+        if len(values) > 1:  # else the weights of the events say how far it reaches
+            require_truths(config, values, weighted=config.toys.weight_degree is not None)
 
 
-def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
-    """Refuse true values outside the training points, and too high a degree of templates.
+def require_several(config: AnalysisConfig, values: FloatArray) -> None:
+    """Refuse samples at one point, unless everything is told to use the weights of their events.
 
     Parameters
     ----------
@@ -407,6 +415,69 @@ def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
         The analysis.
     values
         Values of the parameter of the training samples, shape (n_samples,).
+
+    Raises
+    ------
+    ConfigurationError
+        Names the keys.
+    """
+    if len(np.unique(values)) > 1:
+        return
+    one = f"samples.train: all events are at {float(values[0]):g}, and"
+    problems = []
+    if config.toys.weight_degree is None:
+        problems.append(
+            f"{one} toys at other values need weights that the events carry: give "
+            "toys.weight_degree, the degree of these weights in the parameter, or add samples"
+        )
+    problems += [
+        f"{one} model[{k + 1}].labels = 'hard' tells samples apart: take labels = 'joint', which "
+        "learns from the weights that the events carry at other points, or add samples"
+        for k, model in enumerate(config.model)
+        if model.labels == "hard"
+    ]
+    if problems:
+        raise _configuration_error(config, problems)
+
+
+def training_values(config: AnalysisConfig, train: SampleSet) -> FloatArray:
+    """Values of the parameter that every model learns between, ascending.
+
+    They are those of the samples or, with samples at one point, of the weights of their events.
+
+    Raises
+    ------
+    ConfigurationError
+        If the samples are at one point and settings do not use weights, or events have none.
+    """
+    from milinfer.learning.settings import LikelihoodSettings
+    from milinfer.learning.training_points import training_points
+
+    require_several(config, train.values(train.parameters[0]))
+    values: list[FloatArray] = []
+    for k, model in enumerate(config.model):
+        fields = model.model_dump(exclude={"name", "epochs", "batch_events"})
+        try:
+            points = training_points(LikelihoodSettings(**fields), train)
+        except (ConfigurationError, ModelError) as error:
+            raise _configuration_error(config, [f"model[{k + 1}]: {error}"]) from error
+        values.append(np.unique(points))
+    low, high = max(v[0] for v in values), min(v[-1] for v in values)
+    return np.array([v for v in values[0] if low <= v <= high])
+
+
+def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool) -> None:
+    """Refuse true values outside the training points, and a degree that templates cannot have.
+
+    Parameters
+    ----------
+    config
+        The analysis.
+    values
+        Values of the parameter that models learn between, shape (n_points,).
+    weighted
+        Whether events fill the histograms at every value through their weights; else those of a
+        sample fill them at its own value.
 
     Raises
     ------
@@ -425,13 +496,27 @@ def require_truths(config: AnalysisConfig, values: FloatArray) -> None:
         if not low <= value <= high
     ]
     distinct = len(np.unique(values))
-    if config.templates.degree >= distinct:
+    degree = config.templates.degree
+    if weighted and degree not in (None, toys.weight_degree):
         problems.append(
-            f"templates.degree = {config.templates.degree} needs samples at "
-            f"{config.templates.degree + 1} points, and there are {distinct}"
+            f"templates.degree = {degree}: histograms filled through weights are polynomials of "
+            f"toys.weight_degree = {toys.weight_degree}; leave out templates.degree"
+        )
+    if not weighted and (degree or 4) >= distinct:
+        problems.append(
+            f"templates.degree = {degree or 4} needs samples at {(degree or 4) + 1} points, and "
+            f"there are {distinct}"
         )
     if problems:
         raise _configuration_error(config, problems)
+
+
+def weighted_templates(config: AnalysisConfig, samples: SampleSet) -> bool:
+    """Whether all events fill the histograms at every value through their weights."""
+    from milinfer.binned.weighted_templates import carry_weights
+
+    degree = config.toys.weight_degree
+    return degree is not None and carry_weights(samples, degree)
 
 
 def require_other_files(
@@ -553,15 +638,27 @@ def truths(
         return tuple(configured)
     centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
     if toys.weight_degree is not None:
-        # Rounding makes 0.1 equal the 0.1 of a sample, in spite of the arithmetic of linspace.
-        spaced = np.linspace(centre - reach, centre + reach, _TRUTHS[key]).round(10) + 0.0
-        return tuple(spaced.tolist())
+        return inner_values(limits, _TRUTHS[key])
     inside = np.sort(values[np.abs(values - centre) <= reach * (1 + 1e-9)])
     if not len(inside):
         inner = f"[{limits[0]:g}, {limits[1]:g}]"
         msg = f"toys.{key}: no sample is in the inner half of {inner}; say where to generate toys"
         raise ConfigurationError(msg)
     return tuple(inside.tolist())
+
+
+def inner_values(limits: tuple[float, float], number: int) -> tuple[float, ...]:
+    """Evenly spaced values in the inner half of a range.
+
+    Examples
+    --------
+    >>> inner_values((-1.0, 1.0), 3)
+    (-0.5, 0.0, 0.5)
+    """
+    centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
+    # Rounding makes 0.1 equal the 0.1 of a sample, in spite of the arithmetic of linspace.
+    spaced = np.linspace(centre - reach, centre + reach, number).round(10) + 0.0
+    return tuple(spaced.tolist())
 
 
 def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) -> None:
@@ -579,11 +676,13 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
         (held_out, "histograms of the output of the network"),
     ):
         sizes = [effective_number(s.weights) for s in samples]
-        poorest = samples[int(np.argmin(sizes))]
-        bins, smallest = config.templates.bins, min(sizes)
+        poorest, smallest = samples[int(np.argmin(sizes))].label, min(sizes)
+        if weighted_templates(config, samples):
+            poorest, smallest = "all samples together", sum(sizes)
+        bins = config.templates.bins
         if smallest < bins * _IN_A_BIN:
             msg = (
-                f"templates.bins = {bins}: {poorest.label} has {smallest:.0f} effective events for "
+                f"templates.bins = {bins}: {poorest} has {smallest:.0f} effective events for "
                 f"the {methods}, and {bins} bins need {bins * _IN_A_BIN:.0f} or more; they will "
                 "not be available. Use fewer bins, a larger samples.held_out or more events"
             )

@@ -21,6 +21,7 @@ from milinfer.plotting.coverage import plot_belt
 from milinfer.plotting.diagnostics import diagnostic_figures, plot_relative_widths
 from milinfer.plotting.style import method_title
 from milinfer.samples.sample import SampleSet
+from milinfer.toys.pool import EventPool
 from milinfer.typing import PathLikeStr
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.files import write_whole
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from milinfer.intervals.calibration import Calibration
-    from milinfer.workflow.analysis import AnalysisResult
+    from milinfer.workflow.analysis import Analysis, AnalysisResult
     from milinfer.workflow.comparison import MethodResult
 
 __all__ = ["build_report", "draw_figures", "write_report"]
@@ -110,10 +111,10 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     show(*(name for name in drawn if name.startswith("diagnosis_")))
     report.section("Comparison")
     report.text(
-        "The histograms are morphed with a polynomial fitted through all samples, and fitted with "
-        "pyhf; only the shape counts, as for the network. Bins of one observable are those that "
-        "keep the most information, and the Monte-Carlo errors of the templates are part of the "
-        "fit (Barlow and Beeston's, one factor for each bin)."
+        f"{_filling_text(result)} They are fitted with pyhf; only the shape counts, as for the "
+        "network. Bins of one observable are those that keep the most information, and the "
+        "Monte-Carlo errors of the templates are part of the fit (Barlow and Beeston's, one factor "
+        "for each bin)."
     )
     report.table(
         list(comparison.header),
@@ -240,6 +241,21 @@ def _verdict(result: AnalysisResult, name: str) -> str:
         bins = result.templates[name].n_bins
         return f"{problems} of {bins} bins with a problem" if problems else f"{bins} bins sound"
     return "exact by construction"
+
+
+def _filling_text(result: AnalysisResult) -> str:
+    """Where the histograms come from at every value of the parameter."""
+    of_weights = [n for n, t in result.templates.items() if t.weight_degree is not None]
+    morphed = [n for n in result.templates if n not in of_weights]
+    parameter = result.analysis.model.parameter
+    filled = (
+        f"All simulated events fill the histograms at every value of {parameter} through the "
+        "weights that they carry, so that a bin is a sum of polynomials and nothing is fitted."
+    )
+    fitted = "The histograms are morphed with a polynomial fitted through all samples."
+    if of_weights and morphed:
+        return f"{filled} Those of {', '.join(morphed)} lack weights: {fitted}"
+    return filled if of_weights else fitted
 
 
 def _diagnostics(report: Report, result: AnalysisResult) -> None:
@@ -464,6 +480,23 @@ def _calibration_figures(
     }
 
 
+def _ends_and_middle(analysis: Analysis) -> SampleSet:
+    """Samples at both ends of the range and in between; of one sample its events, reweighted."""
+    samples, model = analysis.templates, analysis.model
+    values = samples.values(model.parameter)
+    if len(values) > 1 or analysis.weight_degree is None:
+        ends = [int(np.argmin(values)), int(np.argmin(np.abs(values))), int(np.argmax(values))]
+        return SampleSet(tuple(samples[i] for i in dict.fromkeys(ends)))
+    low, high = model.interpolation.limits[0]
+    reference = float(np.ravel(model.reference)[0])
+    return SampleSet(
+        tuple(
+            EventPool(samples, analysis.weight_degree).reweighted({model.parameter: value})
+            for value in sorted({low, reference, high})
+        )
+    )
+
+
 def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     """Draw all figures of an analysis; gives figures and captions by name."""
     analysis, comparison = result.analysis, result.comparison
@@ -473,14 +506,11 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     raw = result.costs[model.name]
     out: dict[str, tuple[Figure, str]] = {}
 
-    values = analysis.templates.values(model.parameter)
-    ends = [int(np.argmin(values)), int(np.argmin(np.abs(values))), int(np.argmax(values))]
     feature_names = analysis.templates.feature_names
     names = [n for n in analysis.drawn_features if n in feature_names] or list(feature_names[:3])
     if names:
-        ends_and_middle = SampleSet(tuple(analysis.templates[i] for i in ends))
         out["features"] = (
-            histogram_figures.plot_features(ends_and_middle, names),
+            histogram_figures.plot_features(_ends_and_middle(analysis), names),
             "Simulated features at both ends of the parameter range and in between.",
         )
     out["training"] = (

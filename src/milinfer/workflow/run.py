@@ -30,8 +30,10 @@ from milinfer.workflow.inputs import (
     require_one_parameter,
     require_pools,
     require_truths,
+    training_values,
     truths,
     warn_of_bins,
+    weighted_templates,
 )
 from milinfer.workflow.provenance import Preparation, Provenance, StepRun
 from milinfer.workflow.steps import Step, Steps, StepState, content_hash
@@ -174,8 +176,9 @@ class AnalysisPlan:
         parts = self._inputs.split() if first else None
         train = self._inputs.training()[0] if parts is None else parts.train
         require_one_parameter(train)
-        values = train.values(train.parameters[0])
-        require_truths(self.config, values)
+        values = training_values(self.config, train)
+        weighted = weighted_templates(self.config, train)
+        require_truths(self.config, values, weighted=weighted)
         if parts is not None:
             warn_of_bins(self.config, parts.templates, parts.held_out)
             limits = (float(values.min()), float(values.max()))

@@ -1,0 +1,321 @@
+r"""Bins as polynomials in the parameters, from events that carry weights at several points.
+
+Every event fills its bin at every θ.  What it adds is a polynomial in θ, in pb, and the content of
+a bin is the sum of those of its events (:func:`event_yields`).  There is nothing to fit: the
+coefficients of a bin are sums, and their covariance is the sum of the products of the events'
+coefficients.
+
+With one sample at :math:`\theta_s`, event i of weight :math:`w_i` and of the polynomial
+:math:`P_i` adds
+
+.. math:: \frac{\sigma_s}{\sum_j w_j}\, w_i\, \frac{P_i(\theta)}{P_i(\theta_s)} .
+
+Several samples are one mixture, as for :class:`~milinfer.EventPool`: an event counts with the
+density of the mixture in the place of that of its own sample,
+
+.. math:: \sigma_0\, w_i\, \frac{P_i(\theta)}{\sum_g a_g P_i(\theta_g)/R(\theta_g)} ,
+
+where the weights of sample g sum to its share :math:`a_g` of the effective events, and
+:math:`R(\theta)` is the cross-section over that at 0, from all events.  The cross-sections of the
+samples give :math:`\sigma_0 = \sum_g v_g \sigma_g/R(\theta_g) / \sum_g v_g` with
+:math:`1/v_g = (\Delta\sigma_g/\sigma_g)^2 + 1/n_g`: the error of the cross-section where the sample
+knows it, and the effective number of events of the mixture at :math:`\theta_g`.
+
+A mixture needs densities that are positive at the points of all samples.  Where the weight of an
+event changes its sign between them, samples are added instead: each gives its own estimate of every
+bin, and the estimates are averaged with one matrix for each sample, the inverse of the covariance
+of its coefficients of all bins together (generalised least squares).  The matrices are the same
+for all bins, so that no bin is favoured because it has fluctuated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from milinfer.exceptions import SampleError
+from milinfer.samples.reweighting import class_points, joint_density, reweight_polynomial
+from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.weights import WeightSums, mixture_shares
+from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.points import format_point
+from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
+
+__all__ = [
+    "EventYields",
+    "carry_weights",
+    "cross_section_weights",
+    "event_yields",
+    "weight_points",
+]
+
+# Samples with fewer effective events in a bin are not compared with its polynomial.
+_FEW = 10.0
+# Keeps directions in which no event has a weight from making the covariance singular.
+_RIDGE = 1e-10
+# As exactly as weights have to be polynomials.
+_ROUNDING = 1e-6
+
+
+def cross_section_weights(sample: Sample) -> FloatArray:
+    """Event weights in pb, (n_events,): their sum is the cross-section of the sample.
+
+    Raises
+    ------
+    SampleError
+        If the sample has no cross-section, or the sum of its weights is not positive.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> float(cross_section_weights(gaussian.generate(100, 0.0, seed=1)).sum().round(12))
+    1.0
+    """
+    if not np.isfinite(sample.cross_section):
+        msg = f"{sample.label} has no cross-section; give cross_section= in pb"
+        raise SampleError(msg)
+    total = sample.weights.sum()
+    if not total > 0:
+        msg = f"{sample.label}: the weights add up to {total:g}; they must be positive in total"
+        raise SampleError(msg)
+    weights: FloatArray = sample.weights * (sample.cross_section / total)
+    return weights
+
+
+def weight_points(samples: SampleSet) -> FloatArray:
+    """Distinct points of samples and of the weights of their events, shape (m, n_parameters).
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> weight_points(quadratic.samples(5, [{"c1": 0.5}], seed=1)).ravel()
+    array([-1. ,  0. ,  0.5,  1. ])
+    """
+    names = samples.parameters
+    of_weights = [p for s in samples for p in s.reweight_points.values() if set(p) == set(names)]
+    points = [*(s.point for s in samples), *of_weights]
+    distinct: FloatArray = np.unique(point_matrix(names, points) + 0.0, axis=0)
+    return distinct
+
+
+def carry_weights(samples: SampleSet, weight_degree: int) -> bool:
+    """Whether events carry weights at as many points as a polynomial of the degree needs.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> samples = quadratic.samples(5, [{"c1": 0.5}], seed=1)
+    >>> carry_weights(samples, 2), carry_weights(samples, 4)
+    (True, False)
+    """
+    basis = PolynomialBasis(samples.parameters, weight_degree)
+    names = set(basis.parameters)
+    return all(
+        len({tuple(sorted(p.items())) for p in s.reweight_points.values() if set(p) == names})
+        >= len(basis)
+        for s in samples
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class EventYields:
+    """Cross-section that each event adds to its bin, as a polynomial in the parameters.
+
+    Parameters
+    ----------
+    samples
+        The events.
+    basis
+        Monomials of the polynomials.
+    polynomials
+        Coefficients in pb, (n_events, n_coefficients) for each sample.
+    """
+
+    samples: SampleSet
+    basis: PolynomialBasis
+    polynomials: tuple[FloatArray, ...]
+
+    def at(self, point: FloatArray) -> FloatArray:
+        """Cross-section of each event at a point (n_parameters,), sample after sample."""
+        design = self.basis.design(point)[0]
+        return np.concatenate([p @ design for p in self.polynomials])
+
+    def fill(self, bins: Sequence[IntArray], n_bins: int) -> PolynomialFit:
+        """Add up the events of each bin.
+
+        Parameters
+        ----------
+        bins
+            Bin of each event, (n_events,) for each sample.
+        n_bins
+            Number of bins.
+
+        Returns
+        -------
+        PolynomialFit
+            Coefficients and their covariances; without χ², as there is nothing to fit.
+        """
+        n = len(self.basis)
+        coefficients, covariance = np.zeros((n, n_bins)), np.zeros((n_bins, n, n))
+        for polynomials, index in zip(self.polynomials, bins, strict=True):
+            columns = np.ascontiguousarray(polynomials.T)
+            for j, column in enumerate(columns):
+                coefficients[j] += np.bincount(index, column, n_bins)
+                for k in range(j + 1):
+                    covariance[:, j, k] += np.bincount(index, column * columns[k], n_bins)
+        lower = np.tril_indices(n, -1)
+        covariance[:, lower[1], lower[0]] = covariance[:, lower[0], lower[1]]
+        return PolynomialFit(coefficients, covariance, np.full(n_bins, np.nan), 0)
+
+    def closure(self, bins: Sequence[IntArray], fit: PolynomialFit) -> FloatArray:
+        """p-values of each sample's own histogram against the polynomials, shape (n_bins,).
+
+        The pull of a sample in a bin is the difference of what its events fill with their own
+        weights and of the polynomial at its point.  Its variance knows that both share events, and
+        has the error of the cross-section of the sample, if that is known.  A bin gets the
+        p-value of the largest of its pulls, times their number (Bonferroni).
+
+        Parameters
+        ----------
+        bins
+            Bin of each event, (n_events,) for each sample.
+        fit
+            What :meth:`fill` gives for them.
+
+        Returns
+        -------
+        ndarray
+            NaN where no sample has ten effective events, and everywhere with one sample: its own
+            histogram *is* the polynomial at its point.
+        """
+        from scipy.stats import norm
+
+        n_bins = fit.coefficients.shape[1]
+        if len(self.samples) == 1:
+            return np.full(n_bins, np.nan)
+        pulls = np.full((len(self.samples), n_bins), np.nan)
+        for g, sample in enumerate(self.samples):
+            design = self.basis.design(class_points(self.samples)[g])[0]
+            own, weights = np.zeros(n_bins), cross_section_weights(sample)
+            square, shared, others = np.zeros(n_bins), np.zeros(n_bins), np.zeros(n_bins)
+            for k, (polynomials, index) in enumerate(zip(self.polynomials, bins, strict=True)):
+                part = polynomials @ design
+                if k == g:
+                    own += np.bincount(index, weights, n_bins)
+                    square += np.bincount(index, weights**2, n_bins)
+                    shared += np.bincount(index, (weights - part) ** 2, n_bins)
+                else:
+                    others += np.bincount(index, part**2, n_bins)
+            expected = design @ fit.coefficients
+            enough = (own > 0) & (own**2 >= _FEW * square)
+            # Bins that have fluctuated down look more precise than they are.
+            scale = np.divide(expected, own, where=enough, out=np.ones(n_bins))
+            variance = np.clip(scale, 1.0, 5.0) * shared + others
+            relative = sample.cross_section_error / sample.cross_section
+            if relative > 0:
+                variance += (relative * own) ** 2
+            np.divide(own - expected, np.sqrt(variance), where=enough, out=pulls[g])
+        compared = np.sum(np.isfinite(pulls), axis=0)
+        largest = np.where(np.isfinite(pulls), np.abs(pulls), 0.0).max(axis=0)
+        p_values = np.minimum(1.0, compared * 2 * norm.sf(largest))
+        return np.where(compared > 0, p_values, np.nan)
+
+
+def event_yields(samples: SampleSet, weight_degree: int) -> EventYields:
+    """What every event adds to its bin as a polynomial in the parameters, in pb.
+
+    Parameters
+    ----------
+    samples
+        Events at one point or several, with weights that fix the polynomial; with cross-sections.
+    weight_degree
+        Degree of the weights of the events as polynomials in the parameters.
+
+    Raises
+    ------
+    SampleError
+        If weights or a cross-section are missing, or the weight of an event vanishes at the point
+        at which it was generated.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> yields = event_yields(quadratic.samples(1000, [{"c1": 0.5}], seed=1), 2)
+    >>> sigma = float(yields.at(np.array([0.5])).sum())
+    >>> bool(np.isclose(sigma, quadratic.normalisation(np.array([0.5]))))
+    True
+    """
+    basis = PolynomialBasis(samples.parameters, weight_degree)
+    weights = [cross_section_weights(s) for s in samples]
+    polynomials = [reweight_polynomial(s, basis) for s in samples]
+    design = basis.design(class_points(samples))
+    own = [p @ design[k] for k, p in enumerate(polynomials)]
+    for k, (sample, value) in enumerate(zip(samples, own, strict=True)):
+        _require_own_weight(sample, value, np.abs(polynomials[k]) @ np.abs(design[k]))
+    if len(samples) > 1 and all(
+        np.all((p @ design.T) * value[:, None] > 0)
+        for p, value in zip(polynomials, own, strict=True)
+    ):
+        return EventYields(samples, basis, _of_mixture(samples, weight_degree))
+    alone = tuple(
+        p * (w / value)[:, None] for p, w, value in zip(polynomials, weights, own, strict=True)
+    )
+    if len(samples) > 1:
+        alone = _averaged(samples, alone)
+    return EventYields(samples, basis, alone)
+
+
+def _require_own_weight(sample: Sample, value: FloatArray, size: FloatArray) -> None:
+    """Refuse events whose weight at their own point is zero up to the rounding of its terms."""
+    none = ~(np.abs(value) > _ROUNDING * size)
+    if none.any():
+        msg = (
+            f"{sample.label}: the weights of event {int(np.argmax(none))} say that it has none at "
+            f"{format_point(sample.point)}, where it was generated; check its weights, or leave it "
+            "out"
+        )
+        raise SampleError(msg)
+
+
+def _of_mixture(samples: SampleSet, weight_degree: int) -> tuple[FloatArray, ...]:
+    """Coefficients of events over the density of their mixture."""
+    shares = mixture_shares(s.weights for s in samples)
+    joint = joint_density(samples, weight_degree, shares=shares)
+    polynomials = [
+        polynomial * (w / mixture)[:, None]
+        for polynomial, w, mixture in zip(
+            joint.polynomials, joint.weights, joint.mixture, strict=True
+        )
+    ]
+    design = joint.basis.design(class_points(samples))
+    everything = WeightSums.over(np.concatenate(polynomials) @ design.T)
+    sigma = np.array([s.cross_section for s in samples])
+    errors = np.array([s.cross_section_error for s in samples])
+    known = np.where(errors > 0, errors / sigma, 0.0)
+    weights = 1 / (known**2 + 1 / everything.effective_number())
+    sigma_0 = float(np.average(sigma / (design @ joint.total), weights=weights))
+    return tuple(sigma_0 * p for p in polynomials)
+
+
+def _averaged(samples: SampleSet, alone: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
+    """Coefficients of events for the average of samples, by generalised least squares."""
+    covariances = []
+    for sample, polynomials in zip(samples, alone, strict=True):
+        covariance = polynomials.T @ polynomials
+        relative = sample.cross_section_error / sample.cross_section
+        if relative > 0:
+            total = polynomials.sum(axis=0)
+            covariance += relative**2 * np.outer(total, total)
+        covariances.append(covariance)
+    # Coefficients of large and small monomials differ by orders of magnitude: scale them.
+    size = np.sqrt(np.mean([np.diag(c) for c in covariances], axis=0))
+    size = np.where(size > 0, size, 1.0)
+    one = np.eye(len(size))
+    precision = [np.linalg.inv(c / np.outer(size, size) + _RIDGE * one) for c in covariances]
+    together = np.linalg.inv(np.sum(precision, axis=0))
+    return tuple(
+        (polynomials / size) @ (together @ p).T * size
+        for polynomials, p in zip(alone, precision, strict=True)
+    )
