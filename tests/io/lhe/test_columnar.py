@@ -176,6 +176,28 @@ def test_plain_blocks_are_read_at_once(maker):
     }
 
 
+@pytest.mark.parametrize("word", ["nan", "NaN", "-nan", "-NAN"])
+@pytest.mark.parametrize("place", [3, 4, 5])
+def test_nan_of_scale_and_couplings_is_that_of_python(maker, word, place):
+    head, rest = maker.event().encode().split(b"\n", 2)[1:]
+    words = head.split()
+    words[place] = word.encode()
+    columns = parse_columns(b"\n".join([b"<event>", b" ".join(words), rest]), PLAIN)
+    assert columns is not None
+    name = list(EVENT_FIELDS)[place - 1]
+    assert columns.event[name].tobytes() == np.array([float(word)]).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("place", "word"), [(0, "nan"), (1, "nan"), (2, "nan"), (4, "nan(1)"), (4, "inf"), (5, "-inf")]
+)
+def test_other_numbers_of_the_event_line_are_not_nan(maker, place, word):
+    head, rest = maker.event().encode().split(b"\n", 2)[1:]
+    words = head.split()
+    words[place] = word.encode()
+    assert parse_columns(b"\n".join([b"<event>", b" ".join(words), rest]), PLAIN) is None
+
+
 @pytest.mark.parametrize("number", WRONG)
 def test_wrong_numbers_are_refused(maker, number):
     for line in (2, 3):

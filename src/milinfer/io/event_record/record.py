@@ -22,6 +22,7 @@ from milinfer.utils.display import shortened
 __all__ = [
     "EVENT_FIELDS",
     "EventColumns",
+    "MAY_BE_NAN",
     "MOMENTUM_FIELDS",
     "PARTICLE_FIELDS",
     "as_column",
@@ -66,6 +67,9 @@ EVENT_FIELDS: Final[dict[str, type[np.generic]]] = {
 _PARTICLE_DEFAULTS: Final = {"color1": 0, "color2": 0, "lifetime": 0.0, "spin": 9.0}
 _EVENT_DEFAULTS: Final = {"LHE_scale": -1.0, "LHE_alphaQED": -1.0, "LHE_alphaQCD": -1.0}
 _RECORD: Final = "LHEParticle"
+
+MAY_BE_NAN: Final = tuple(_EVENT_DEFAULTS)
+"""Event-level fields with which nothing is computed, and which some generators do not know."""
 
 
 @functools.cache
@@ -261,7 +265,7 @@ def first_not_finite(
     columns += [(name, event[name], False) for name in _EVENT_DEFAULTS if name in event]
     columns += [(f"the weight {key!r}", values, False) for key, values in weights.items()]
     for what, values, of_particles in columns:
-        good = ~np.isinf(values) if what in _EVENT_DEFAULTS else np.isfinite(values)
+        good = ~np.isinf(values) if what in MAY_BE_NAN else np.isfinite(values)
         if not good.all():
             row = int(np.argmin(good))
             description = f"{what} is {values[row]}"
@@ -279,9 +283,7 @@ def nan_counts(event: Mapping[str, NDArray[Any]]) -> dict[str, int]:
     {'LHE_alphaQCD': 1}
     """
     counts = {
-        name: int(np.count_nonzero(np.isnan(event[name])))
-        for name in _EVENT_DEFAULTS
-        if name in event
+        name: int(np.count_nonzero(np.isnan(event[name]))) for name in MAY_BE_NAN if name in event
     }
     return {name: n for name, n in counts.items() if n}
 

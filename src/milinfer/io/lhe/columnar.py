@@ -15,7 +15,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from milinfer.io.event_record.record import EVENT_FIELDS, PARTICLE_FIELDS, EventColumns
+from milinfer.io.event_record.record import (
+    EVENT_FIELDS,
+    MAY_BE_NAN,
+    PARTICLE_FIELDS,
+    EventColumns,
+)
 from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["parse_columns", "repeated_tags"]
@@ -113,6 +118,8 @@ def parse_columns(
     first = np.searchsorted(starts, tag_starts[:, 0])
     length = np.diff(first, append=len(starts))
     counts, remainder = np.divmod(length - _HEAD - n_weights, _ROW)
+    if not _nan_in_places(text, numbers, edges, first):
+        return None
     if first[0] or remainder.any() or counts.min() < 0 or (numbers[first] != counts).any():
         return None
     last = first + length - n_weights - 1  # the last number before the weights
@@ -166,7 +173,7 @@ def _blank_tags(
 
 
 def _numbers(text: bytes, edges: IntArray) -> FloatArray | None:
-    """Convert the texts between edges to numbers; None if one is not a finite number."""
+    """Convert the texts between edges to numbers; None if one is infinite or no number."""
     import pyarrow as pa
 
     # an array of strings of which every other one, a gap, is missing: no copy of the text
@@ -178,7 +185,17 @@ def _numbers(text: bytes, edges: IntArray) -> FloatArray | None:
     except pa.ArrowInvalid:
         return None
     numbers = np.frombuffer(values.buffers()[1], dtype=np.float64)[:n:2]
-    return numbers if np.isfinite(numbers).all() else None
+    return None if np.isinf(numbers).any() else numbers
+
+
+def _nan_in_places(text: bytes, numbers: FloatArray, edges: IntArray, first: IntArray) -> bool:
+    """Whether NaN is only where it may be, and written as pylhe reads it."""
+    unusual = np.flatnonzero(np.isnan(numbers))
+    if not len(unusual):
+        return True
+    places = np.add.outer(first, [1 + list(EVENT_FIELDS).index(name) for name in MAY_BE_NAN])
+    words = {text[edges[2 * k] : edges[2 * k + 1]].lower() for k in unusual}
+    return bool(np.isin(unusual, places).all()) and words <= {b"nan", b"-nan"}
 
 
 def _exclusive_sum(counts: IntArray) -> IntArray:
