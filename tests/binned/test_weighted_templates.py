@@ -19,7 +19,8 @@ from milinfer.binned.workspace_export import export_workspace, import_workspace
 from milinfer.datasets import quadratic
 from milinfer.exceptions import SampleError, TemplateError
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 EDGES = np.array([-9.0, -1.2, -0.4, 0.3, 1.1, 9.0])
 WEIGHTS_AT = (-1.0, 0.0, 1.0)

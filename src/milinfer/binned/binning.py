@@ -17,7 +17,7 @@ from milinfer.binned.weighted_templates import cross_section_weights, event_yiel
 from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
 from milinfer.samples.fingerprints import sketch_each
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix

@@ -21,7 +21,8 @@ from milinfer.exceptions import TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
 from milinfer.samples.fingerprints import share_events, sketch_each
 from milinfer.samples.reweighting import class_points
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit

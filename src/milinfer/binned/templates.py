@@ -33,7 +33,8 @@ from milinfer.binned.template_histograms import (
 from milinfer.binned.weighted_templates import event_yields, weight_points
 from milinfer.exceptions import MilinferWarning, TemplateError
 from milinfer.likelihood.observables import Observable
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.display import (
     arrow_table,

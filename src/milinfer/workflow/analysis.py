@@ -40,7 +40,8 @@ from milinfer.likelihood.observables import Observable, score_observable
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.fingerprints import share_events, sketch_each
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys
