@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from lhe_text import document, event
 from madgraph import madgraph_file
 from milinfer import cli as cli_module
 from milinfer.exceptions import ParameterError, SampleError
@@ -55,6 +56,17 @@ def test_features_keep_the_points_of_weights(source, tmp_path):
     sample = Sample.from_file(out)
     assert sample.point == {"c_HW": 0.0, "c_HB": 0.0}
     assert sample.reweight_points["rwgt_6"] == {"c_HW": 1.0, "c_HB": 1.0}
+
+
+def test_convert_says_what_it_leaves_out(tmp_path):
+    # POWHEG writes its settings into a comment before <init>.
+    source, facts = tmp_path / "a.lhe", tmp_path / "facts.json"
+    text = document(event(after="#rwgt 1 1 9.8\n"), before_init="<!--\n numevts 10\n-->\n")
+    source.write_text(text)
+    out = call("convert", source, "--out", tmp_path / "a.root", "--json", facts)
+    assert "left out: comments before <init>, lines #rwgt" in out
+    assert json.loads(facts.read_text())["left_out"] == ["comments before <init>", "lines #rwgt"]
+    assert "left out" not in call("convert", tmp_path / "a.root", "--out", tmp_path / "b.lhe")
 
 
 def test_features_need_no_point(source, tmp_path):
