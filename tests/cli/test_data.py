@@ -133,3 +133,22 @@ def test_points_of_weights_by_option(source, tmp_path):
 def test_wrong_options(source, tmp_path, options, message):
     text = call("features", source, "--out", tmp_path / "f.parquet", *options, code=2)
     assert message in text
+
+
+def test_two_operators_from_lhe_to_a_contour(source, tmp_path):
+    """A file that MadGraph has reweighted, without a line of Python."""
+    places = ("--parameter", "c_HW=SMEFT 7", "--parameter", "c_HB=SMEFT 8")
+    model, figure, figures = tmp_path / "model", tmp_path / "contour.svg", tmp_path / "fit.json"
+    simulation = madgraph_file(tmp_path / "simulation.lhe.gz", 4000, seed=2)
+    text = call(
+        *("train", simulation, "--out", model, *places, "--head", "polynomial"),
+        *("--labels", "joint", "--order", 1, "--epochs", 5, "--batch-events", 250),
+    )
+    assert "weights at 6 points of c_HW, c_HB" in text
+    data = madgraph_file(tmp_path / "data.lhe", 1000, seed=3)
+    text = call("fit", data, "--model", model, "--out", figure, "--json", figures)
+    content = json.loads(figures.read_text())
+    assert content["n_events"] == 1000
+    assert figure.read_text().startswith("<?xml")
+    for name in ("c_HW", "c_HB"):
+        assert name in text
