@@ -338,7 +338,7 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
             )
     if held_out is not None:
         require_unseen(model, held_out, "a histogram of its output")
-        others = analysis.templates
+        others = analysis.templates if analysis.training is None else analysis.training
         add("pyhf_classifier", held_out, others, lambda: classifier_output(model))
         score = partial(score_observable, model, at[model.parameter])
         add("pyhf_score", held_out, others, score)
@@ -449,6 +449,9 @@ class Analysis:
         Held-out samples for the histogram of the classifier output; None leaves that method out.
     oracle_pool
         Sample or samples that normalise the exact likelihood ratio; None leaves the oracle out.
+    training
+        Samples that the networks were trained on: the bins of histograms of their outputs are
+        chosen on these events; default: `templates`.
     drawn_features
         Features to draw in the report; default if the samples have none of these: the first three.
     title
@@ -478,6 +481,7 @@ class Analysis:
     workers: int = 1
     classifier_templates: SampleSet | None = None
     oracle_pool: Sample | SampleSet | None = None
+    training: SampleSet | None = None
     drawn_features: tuple[str, ...] = ("d_phi_qq", "q0_pt", "m_ll")
     title: str | None = None
     simulated: bool = False

@@ -210,6 +210,7 @@ class AnalysisPlan:
                 data=data,
                 templates=parts.templates,
                 classifier_templates=parts.held_out,
+                training=parts.train,
                 calibration=parts.tune,
                 evaluation=parts.evaluate,
                 truth=toys.truth,
