@@ -6,10 +6,8 @@ from .binning import (
 from .pyhf_cost import PyhfCost as PyhfCost
 from .template_cost import TemplateCost as TemplateCost
 from .template_diagnosis import TemplateDiagnosis as TemplateDiagnosis
-from .templates import (
-    Templates as Templates,
-    load_histograms as load_histograms,
-)
+from .histogram_files import load_histograms as load_histograms
+from .templates import Templates as Templates
 from .workspace_export import (
     Systematic as Systematic,
     export_workspace as export_workspace,
