@@ -16,8 +16,8 @@ from scipy.stats import norm
 
 from histogram_files import write_histograms
 from milinfer import cli
-from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.binned.histogram_files import load_histograms
+from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.binned.templates import Templates
 from milinfer.binned.workspace_export import (
     BackgroundYields,

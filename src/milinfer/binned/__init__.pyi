@@ -3,6 +3,17 @@ from .binning import (
     fisher_bins as fisher_bins,
     quantile_bins as quantile_bins,
 )
+from .interference_export import export_datacard as export_datacard
+from .polynomial_histogram import PolynomialHistogram as PolynomialHistogram
+from .polynomial_import import (
+    import_hist_eft as import_hist_eft,
+    import_scaling as import_scaling,
+)
+from .polynomial_modifier import polynomial_modifiers as polynomial_modifiers
+from .polynomial_workspace import (
+    export_polynomials as export_polynomials,
+    polynomial_model as polynomial_model,
+)
 from .pyhf_cost import PyhfCost as PyhfCost
 from .template_cost import TemplateCost as TemplateCost
 from .template_diagnosis import TemplateDiagnosis as TemplateDiagnosis

@@ -24,7 +24,13 @@ from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.typing import FloatArray, IntArray, PathLikeStr, Point
 from milinfer.utils.files import write_whole
 
-__all__ = ["MONOMIAL", "PolynomialHistogram", "monomial_name", "monomial_powers"]
+__all__ = [
+    "MONOMIAL",
+    "PolynomialHistogram",
+    "axis_without_flow",
+    "monomial_name",
+    "monomial_powers",
+]
 
 MONOMIAL = "monomial"
 """Name of the axis of monomials; a second one, in the covariance, is called ``monomial_2``."""
@@ -363,6 +369,31 @@ class PolynomialHistogram:
             arrays.append(array)
         return PolynomialHistogram.of_arrays(monomials, self.axes, *arrays)
 
+    def without_flow(self) -> PolynomialHistogram:
+        """Same histogram without flow bins, whose contents count in the outer bins.
+
+        Raises
+        ------
+        TemplateError
+            If the flow bin of an axis of categories is not empty, as it has no neighbour.
+
+        Examples
+        --------
+        >>> import hist
+        >>> axis = hist.axis.Regular(2, 0, 1, name="x")
+        >>> h = PolynomialHistogram.of_arrays(["c"], [axis], np.array([[1.0, 4.0, 6.0, 2.0]]))
+        >>> h.without_flow().at({"c": 1.0}).values()
+        array([5., 8.])
+        """
+        arrays: list[FloatArray] = []
+        for n, histogram in enumerate(self.histograms.values(), start=1):
+            array = histogram.view(flow=True)[(slice(len(self.monomials)),) * n]
+            for k, axis in enumerate(self.axes, start=n):
+                array = _folded(array, k, axis)
+            arrays.append(array)
+        axes = [axis_without_flow(a) for a in self.axes]
+        return PolynomialHistogram.of_arrays(self.monomials, axes, *arrays)
+
     @property
     def histograms(self) -> dict[str, Any]:
         """Both ``hist.Hist`` by name, as they are saved."""
@@ -416,6 +447,40 @@ class PolynomialHistogram:
         return PolynomialHistogram(
             *(change(h, n) for n, h in enumerate(self.histograms.values(), start=1))
         )
+
+
+def axis_without_flow(axis: Any) -> Any:
+    """Axis of hist with the same bins, and without flow bins.
+
+    Examples
+    --------
+    >>> import hist
+    >>> axis_without_flow(hist.axis.Regular(2, 0, 1, name="x"))
+    Variable([0, 0.5, 1], underflow=False, overflow=False, name='x')
+    """
+    import hist
+
+    names = {"name": axis.name, "label": axis.label}
+    for kind in (hist.axis.StrCategory, hist.axis.IntCategory):
+        if isinstance(axis, kind):
+            return kind(list(axis), overflow=False, **names)
+    return hist.axis.Variable(axis.edges, flow=False, **names)
+
+
+def _folded(array: FloatArray, k: int, axis: Any) -> FloatArray:
+    """Add the flow bins of one axis to their neighbours."""
+    import hist
+
+    first, size = int(axis.traits.underflow), len(axis)
+    moved = np.moveaxis(array, k, 0)
+    inside = moved[first : first + size].copy()
+    below, above = moved[:first].sum(axis=0), moved[first + size :].sum(axis=0)
+    if isinstance(axis, (hist.axis.StrCategory, hist.axis.IntCategory)) and np.any(above):
+        msg = f"the axis {axis.name} has content outside its categories; choose among them first"
+        raise TemplateError(msg)
+    inside[0] += below
+    inside[-1] += above
+    return np.moveaxis(inside, 0, k)
 
 
 def _behind(index: Any, n: int) -> Any:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.binned.binning import fit_bins, polynomial_degree
+from milinfer.binned.binning import checked_edges, fit_bins, polynomial_degree
+from milinfer.binned.polynomial_histogram import PolynomialHistogram, monomial_name
 from milinfer.binned.template_cost import TemplateCost, template_workspace
 from milinfer.binned.template_diagnosis import TemplateDiagnosis, diagnose_templates
 from milinfer.binned.template_histograms import (
@@ -24,14 +25,15 @@ from milinfer.binned.template_histograms import (
     bin_index,
     bin_names,
     fill_histogram,
+    histogram_axes,
     histogram_of,
     make_axes,
 )
 from milinfer.binned.weighted_templates import event_yields, weight_points
 from milinfer.exceptions import MilinferWarning, TemplateError
-from milinfer.likelihood.observables import Observable
+from milinfer.likelihood.observables import Observable, observable_name
 from milinfer.samples.sample import Sample, SampleSet
-from milinfer.typing import FloatArray
+from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.display import (
     arrow_table,
     html_facts,
@@ -209,6 +211,120 @@ class Templates(TemplateHistograms):
         _warn_of_problems(templates)
         return templates
 
+    @classmethod
+    def from_histogram(
+        cls,
+        histogram: PolynomialHistogram,
+        observable: Observable | tuple[Observable, Observable],
+        points: Sequence[Point],
+        *,
+        luminosity: float | None = None,
+        name: str | tuple[str, str] | None = None,
+    ) -> Templates:
+        """Make templates of a histogram whose bins are polynomials already.
+
+        Parameters
+        ----------
+        histogram
+            Cross-sections in pb, with the covariance of the coefficients, of one or two axes with
+            edges.  Its flow bins count in the outer bins, as events beyond the edges do.
+        observable
+            Feature, or function of a sample, of the axis; or a pair of these.
+        points
+            Points that span the range in which the polynomials hold: that of fits.
+        luminosity
+            Integrated luminosity in 1/fb; needed for a fit with the rate.
+        name
+            Name of the observable, or a pair of names; default: that of the feature or function.
+
+        Raises
+        ------
+        TemplateError
+            If the covariance is not known, the axes are others, or a bin is not positive at the
+            point nearest to the origin.
+        ParameterError
+            If a point has other parameters.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import quadratic
+        >>> sample = quadratic.samples(1000, [{"c1": 0.0}], seed=1)
+        >>> templates = Templates.from_samples(sample, "x0", bins=4, weight_degree=2)
+        >>> histogram = templates.to_histogram()
+        >>> Templates.from_histogram(histogram, "x0", [{"c1": -1.0}, {"c1": 0.0}, {"c1": 1.0}])
+        Templates(x0, 4 bins, degree 2 in c1, all events at 3 points)
+        """
+        observables = observable if isinstance(observable, tuple) else (observable,)
+        names = name if isinstance(name, tuple) else (name,) * len(observables)
+        if histogram.covariance is None:
+            msg = f"the errors of {histogram!r} are not known; give it a covariance, if only zeros"
+            raise TemplateError(msg)
+        if not len(histogram.axes) == len(observables) == len(names) <= 2:
+            msg = (
+                f"{histogram!r} has {len(histogram.axes)} axes, and {len(observables)} observables "
+                f"with {len(names)} names are given; templates have one or two"
+            )
+            raise TemplateError(msg)
+        inside = histogram.without_flow()
+        axes = tuple(
+            TemplateAxis(one, own or observable_name(one), checked_edges(axis.edges, axis.label))
+            for one, own, axis in zip(observables, names, inside.axes, strict=True)
+        )
+        basis = PolynomialBasis(histogram.parameters, histogram.degree)
+        inside = inside.with_monomials(_monomials(basis)[0])
+        n, order = len(basis), np.argsort(_monomials(basis)[1])
+        covariance = inside.covariance.values().reshape(n, n, -1)[np.ix_(order, order)]
+        fit = PolynomialFit(
+            inside.coefficients.values().reshape(n, -1)[order],
+            np.ascontiguousarray(covariance.transpose(2, 0, 1)),
+            np.full(covariance.shape[2], np.nan),
+            0,
+        )
+        matrix = np.stack([basis.array(p) for p in points])
+        templates = cls(
+            axes=axes,
+            basis=basis,
+            fit=fit,
+            histograms=tuple(
+                histogram_of(axes, *both)
+                for both in zip(basis.value(fit, matrix), basis.variance(fit, matrix), strict=True)
+            ),
+            points=matrix,
+            luminosity=luminosity,
+            weight_degree=histogram.degree,
+            closure=np.full(covariance.shape[2], np.nan),
+        )
+        templates.cross_sections(templates.reference)
+        return templates
+
+    def to_histogram(self) -> PolynomialHistogram:
+        """Cross-sections in pb as a histogram whose bins are polynomials.
+
+        Multiplied by 1000 · luminosity it has the expected events.  The axes are those of
+        ``histograms``, and the background is part of it.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import gaussian
+        >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
+        >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2)
+        >>> histogram = templates.to_histogram()
+        >>> histogram
+        PolynomialHistogram(x0, 4 bins, degree 2 in mu)
+        >>> bool(np.allclose(histogram.at({"mu": 0.1}).values(),
+        ...                  templates.cross_sections({"mu": 0.1}), rtol=1e-14))
+        True
+        """
+        monomials, order = _monomials(self.basis)
+        shape = tuple(len(a) for a in self.axes)
+        covariance = self.fit.covariance.transpose(1, 2, 0)[np.ix_(order, order)]
+        return PolynomialHistogram.of_arrays(
+            monomials,
+            histogram_axes(self.axes),
+            self.fit.coefficients[order].reshape(-1, *shape),
+            covariance.reshape(len(order), len(order), *shape),
+        )
+
     def _repr_html_(self) -> str:
         return html_templates(self)
 
@@ -268,6 +384,14 @@ class Templates(TemplateHistograms):
             data.require_data()
         counts = self.counts(data) if isinstance(data, Sample) else np.asarray(data, np.float64)
         return TemplateCost(self, counts, rate=rate, mc_stat=mc_stat, name=name)
+
+
+def _monomials(basis: PolynomialBasis) -> tuple[list[str], IntArray]:
+    """Names of monomials, parameters in their order, and their places in the basis."""
+    rows = basis.exponents.tolist()
+    order = sorted(range(len(rows)), key=lambda k: (sum(rows[k]), [-e for e in rows[k]]))
+    names = [monomial_name(dict(zip(basis.parameters, rows[k], strict=True))) for k in order]
+    return names, np.array(order, dtype=np.int64)
 
 
 def _require_filled(
