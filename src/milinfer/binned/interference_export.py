@@ -51,7 +51,8 @@ def interference_scaling(process: ScaledProcess, parameters: Sequence[str]) -> F
     >>> import hist
     >>> from milinfer.binned.polynomial_histogram import PolynomialHistogram
     >>> axis = hist.axis.Integer(0, 1, name="x", flow=False)
-    >>> h = PolynomialHistogram.of_arrays(["1", "c", "c^2"], [axis], np.array([[2.0], [1.0], [4.0]]))
+    >>> coefficients = np.array([[2.0], [1.0], [4.0]])
+    >>> h = PolynomialHistogram.of_arrays(["1", "c", "c^2"], [axis], coefficients)
     >>> (process,), _ = scaled_processes({"signal": h}, {"c": (-1, 1)})
     >>> interference_scaling(process, ["c"])
     array([[1.  , 0.25, 2.  ]])

@@ -273,8 +273,9 @@ class PolynomialHistogram:
             # Rounding may leave a variance of zero below it.
             variances = np.tensordot(design, np.tensordot(design, covariance, 1), 1).clip(min=0)
         if not self.axes:
-            accumulator = hist.accumulators.WeightedSum
-            return accumulator(float(values), float(variances)) if known else float(values)
+            if variances is None:
+                return float(values)
+            return hist.accumulators.WeightedSum(float(values), float(variances))
         histogram = hist.Hist(*self.axes, storage=storage)
         if known:
             histogram.view(flow=True)["value"] = values
@@ -323,7 +324,7 @@ class PolynomialHistogram:
 
     __radd__ = __add__
 
-    def __mul__(self, factor: float) -> PolynomialHistogram:
+    def __mul__(self, factor: Any) -> PolynomialHistogram:
         """Scale by a number: coefficients by it, their covariance by its square."""
         if not isinstance(factor, Real):
             return NotImplemented
@@ -331,7 +332,7 @@ class PolynomialHistogram:
 
     __rmul__ = __mul__
 
-    def __truediv__(self, divisor: float) -> PolynomialHistogram:
+    def __truediv__(self, divisor: Any) -> PolynomialHistogram:
         """Divide by a number."""
         if not isinstance(divisor, Real):
             return NotImplemented

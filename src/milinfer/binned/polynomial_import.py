@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from milinfer.binned.polynomial_histogram import (
     monomial_name,
 )
 from milinfer.exceptions import TemplateError
-from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.typing import FloatArray, IntArray, PathLikeStr
 from milinfer.utils.files import parse_json, require_file
 from milinfer.utils.json_fields import array_field, list_field, text_field
 
@@ -35,7 +36,7 @@ _QUADRATIC = "quadratic_term"
 _FACTORY = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\[([^\[\]]*)\])?\s*")
 
 
-def lower_triangle(n: int) -> tuple[FloatArray, FloatArray]:
+def lower_triangle(n: int) -> tuple[IntArray, IntArray]:
     """Rows and columns of a lower triangle, in the order of HistEFT and of Combine.
 
     Examples
@@ -43,7 +44,8 @@ def lower_triangle(n: int) -> tuple[FloatArray, FloatArray]:
     >>> [a.tolist() for a in lower_triangle(2)]
     [[0, 1, 1], [0, 0, 1]]
     """
-    return np.tril_indices(n)
+    rows, columns = np.tril_indices(n)
+    return rows.astype(np.int64), columns.astype(np.int64)
 
 
 def import_hist_eft(
@@ -158,21 +160,15 @@ def import_scaling(
     >>> import_scaling(scaling, nominal, channel="SR", process="sig").at({"c": 1.0}).values()
     array([ 6., 15.])
     """
-    where = "the scaling"
-    content: Any = scaling
-    if not isinstance(scaling, Sequence) or isinstance(scaling, str):
-        where = str(scaling)
-        require_file(where)
-        try:
-            content = parse_json(Path(where).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            msg = f"{where} is not JSON: {error}; give the scaling.json of Combine"
-            raise TemplateError(msg) from error
+    if isinstance(scaling, (str, PathLike)):
+        where, content = str(scaling), _read_json(scaling)
+    else:
+        where, content = "the scaling", list(scaling)
     name = f"{where}: {channel}/{process}"
     try:
         entries = [
             e
-            for e in list_field("the content", list(content) if content is scaling else content)
+            for e in list_field("the content", content)
             if (text_field("channel", e["channel"]), text_field("process", e["process"]))
             == (channel, process)
         ]
@@ -207,6 +203,15 @@ def import_scaling(
         relative * nominal.values(),
         relative[:, None] * relative[None] * variances if known else None,
     )
+
+
+def _read_json(path: PathLikeStr) -> Any:
+    require_file(path)
+    try:
+        return parse_json(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"{path} is not JSON: {error}; give the scaling.json of Combine"
+        raise TemplateError(msg) from error
 
 
 def _product(one: str, other: str) -> str:
