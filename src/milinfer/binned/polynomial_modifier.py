@@ -50,7 +50,8 @@ def polynomial_modifiers() -> dict[str, tuple[type, type]]:
     """
     import pyhf
 
-    return {**pyhf.modifiers.histfactory_set, POLYNOMIAL: (_Builder, _Combined)}
+    # First, as pyhf lists parameters in the order of the modifiers.
+    return {POLYNOMIAL: (_Builder, _Combined), **pyhf.modifiers.histfactory_set}
 
 
 def _terms(modifier: Mapping[str, Any], n_bins: int, where: str) -> _Terms:

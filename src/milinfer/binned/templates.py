@@ -231,7 +231,8 @@ class Templates(TemplateHistograms):
         observable
             Feature, or function of a sample, of the axis; or a pair of these.
         points
-            Points that span the range in which the polynomials hold: that of fits.
+            Points that span the range in which the polynomials hold, that of fits, and that would
+            determine the polynomials: as many as coefficients, or more.
         luminosity
             Integrated luminosity in 1/fb; needed for a fit with the rate.
         name
@@ -243,7 +244,7 @@ class Templates(TemplateHistograms):
             If the covariance is not known, the axes are others, or a bin is not positive at the
             point nearest to the origin.
         ParameterError
-            If a point has other parameters.
+            If a point has other parameters, or there are too few.
 
         Examples
         --------
@@ -281,6 +282,7 @@ class Templates(TemplateHistograms):
             0,
         )
         matrix = np.stack([basis.array(p) for p in points])
+        basis.require_determined(matrix, f"templates of {histogram!r}")
         templates = cls(
             axes=axes,
             basis=basis,
