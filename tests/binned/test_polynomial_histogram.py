@@ -173,6 +173,8 @@ def test_templates_become_a_histogram_and_come_back():
     assert (one.name, one.limits) == (other.name, other.limits)
     for theta in np.random.default_rng(2).uniform(-0.8, 0.8, (5, 2)):
         assert one(*theta) == pytest.approx(other(*theta), abs=1e-9)
+        errors = [t.relative_errors(templates.point(theta)) for t in (templates, back)]
+        np.testing.assert_allclose(*errors, rtol=1e-12)
     np.testing.assert_array_equal(templates.counts(samples[0]), back.counts(samples[0]))
     assert back.to_histogram().monomials == histogram.monomials
     np.testing.assert_array_equal(

@@ -140,7 +140,7 @@ def import_scaling(
         JSON file, or its content.
     nominal
         ``hist.Hist`` of the process in the datacard, with as many bins as the scaling.  If it has
-        variances, the relative error of a bin is the same at every θ, as Combine has it.
+        variances, the relative error of a bin is the same at every θ: its content is scaled.
     channel, process
         Which entry of the scaling.
 
