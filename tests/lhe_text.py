@@ -23,7 +23,7 @@ def event(
     *,
     nup: int | None = None,
     particles: tuple[str, ...] = PARTICLES,
-    weight: str = "+7.5e-01",
+    weight: str = "+2.0e+00",
     before: str = "",
     after: str = "",
 ) -> str:

@@ -210,7 +210,7 @@ def both(suffix: str) -> list[Case]:
         c(suffix, "NaN", with_column("x", np.array([0, np.nan, 1])), "'x' is not finite in event 1",
           of="features"),
         c(suffix, "infinite weights", with_column("weight", np.array([0, 1, np.inf])),
-          "'weight' is not finite in event 2", of="features"),
+          r"event 2 \(counted from 0\): column 'weight' is inf", of="features"),
         c(suffix, "numbers beyond single precision", with_column("x", np.array([0, 1e300, 1])),
           "'x' is not finite in event 1", of="features"),
         c(suffix, "metadata cut off", nothing, "metadata", of="features", metadata='{"kind": '),

@@ -158,7 +158,7 @@ TEXTS: dict[str, tuple[str | bytes, str]] = {
     "a number with a comma": (particle(6, "3,5"), "event 1 "),
     "a number with an underscore": (particle(6, "3_5"), "event 1 "),
     "stars of Fortran": (particle(6, "**********"), "event 1 "),
-    "an event weight of NaN": (replaced("+7.5e-01", "nan", nth=2), "event 1 .*genWeight is nan"),
+    "an event weight of NaN": (replaced("+2.0e+00", "nan", nth=2), "event 1 .*genWeight is nan"),
     "a scale of NaN": (replaced("9.118e+01", "nan", nth=2), "event 1 .*LHE_scale is nan"),
     "a coupling of infinity": (replaced("1.18e-01", "inf", nth=2), "event 1 .*LHE_alphaQCD is inf"),
     "a process id of letters": (replaced(" 4 1 ", " 4 x ", nth=2), "event 1 "),
@@ -398,7 +398,7 @@ CASES = [
         "give",
         error=ParameterError,
         call=lambda path, _: Sample.from_file(path, features="vbf_2l2j"),
-        command=lambda path, out: ["features", path, "--out", out / "f.parquet"],
+        command=lambda path, out: ["train", path, "--out", out / "model"],  # features need none
     ),
     case(
         "a feature set without collections",

@@ -36,6 +36,16 @@ def one(mu: float = 0.0, **options: Any) -> Sample:
     return Sample(X, ("x",), point={"mu": mu}, **options)
 
 
+def run(sigma: float, **options: Any) -> Sample:
+    """A sample of a file with this cross-section."""
+    return one(
+        cross_section=sigma,
+        cross_section_error=0.01,
+        provenance={"files": [f"{sigma}.parquet"]},
+        **options,
+    )
+
+
 def beams(energy: float) -> dict[str, Any]:
     return {"beams": [[2212, energy], [2212, energy]]}
 
@@ -81,6 +91,15 @@ CASES = [
     case("an unknown column", lambda _: one().column("y"), "no feature 'y'", "it has x"),
     case("two kinds joined", lambda _: one() + one(1.0), "mu=0.*mu=1", "not of one kind"),
     case("nothing joined", lambda _: Sample.concatenate([]), "concatenate", "at least one"),
+    case("slices joined as they are", lambda _: run(1.0) + run(0.1),
+         "0.1.parquet: 0.1 ± 0.01 pb; 1.0.parquet: 1 ± 0.01 pb", "combine='sum'.*combine='mean'"),
+    case("a known and an unknown cross-section", lambda _: run(1.0) + run(np.nan),
+         "1.0.parquet: 1 ± 0.01 pb; nan.parquet: unknown", "give cross_section="),
+    case("joined in an unknown way", lambda _: Sample.concatenate([run(1.0)], combine="add"),
+         "'add'", "'sum' .*'mean'", ConfigurationError),
+    case("slices of no weight", lambda _: Sample.concatenate(
+        [run(1.0), run(2.0, weights=np.array([1.0, -1.0, 0.0]))], combine="sum"),
+         "2.0.parquet: its 3 weights add up to 0", "correct one"),
     case("an empty set", lambda _: SampleSet(()), "SampleSet", "at least one"),
     case("a point twice", lambda _: SampleSet((one(), one())), "mu=0", "join"),
     case("other parameters", lambda _: SampleSet((one(), Sample(X, ("x",), point={"a": 1.0}))),

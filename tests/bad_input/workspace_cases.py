@@ -118,6 +118,10 @@ NO_JSON: dict[str, tuple[str | bytes, str]] = {
     "a number of ten thousand digits": (WHOLE.replace("5.0", "9" * 10_000, 1), "digits"),
     "a list": ("[1, 2]", "at /: .*not of type 'object'"),
     "no channels": (without("channels"), "at /: .*channels"),
+    "a likelihood of HS3": (
+        json.dumps({"metadata": {"hs3_version": "0.2"}, "distributions": []}),
+        "HS3",
+    ),
     "no measurements": (without("measurements"), "at /: .*measurements"),
 }
 SPECS: dict[str, tuple[str, str]] = {
@@ -151,7 +155,7 @@ SPECS: dict[str, tuple[str, str]] = {
         "at /channels/0: channel 'SR' has no observation",
     ),
     "a sample twice": (changed([*BACKGROUND, "name"], "signal"), "at /channels/0/samples/1/name"),
-    "a parameter of interest that is none": (changed([*CONFIG, "poi"], "x"), "config/poi"),
+    "a parameter of interest that is a number": (changed([*CONFIG, "poi"], 1), "config/poi"),
     "bounds the wrong way": (parameter(bounds=[[1, 0]]), "parameters/0/bounds"),
     "a start outside its bounds": (parameter(bounds=[[0, 1]], inits=[3]), "parameters/0/inits"),
     "bounds of three": (parameter(bounds=[[0, 1, 2]]), "parameters/0/bounds"),

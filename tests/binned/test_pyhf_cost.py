@@ -108,7 +108,9 @@ def test_many_events_do_not_cost_digits():
     # Bins without events, observed or expected.
     samples = [{"name": "s", "data": [0.0, 2.0], "modifiers": [normfactor("mu")]}]
     assert PyhfCost(model_of(samples), [0, 0])(1.0) == pytest.approx(4.0)
-    assert PyhfCost(model_of(samples), [1, 0])(1.0) == np.inf
+    assert PyhfCost(model_of(samples), [0, 1])(0.0) == np.inf
+    with pytest.raises(TemplateError, match=r"bin 0 \(counted from 0\), has 1 observed"):
+        PyhfCost(model_of(samples), [1, 0])
 
 
 def test_the_fit_is_pyhfs_own():

@@ -22,9 +22,15 @@ from milinfer.binned.workspace_export import (
     import_workspace,
     workspace_morphings,
 )
-from milinfer.binned.workspaces import read_workspace, require_workspace, write_workspace
+from milinfer.binned.workspaces import (
+    patch_facts,
+    read_workspace,
+    require_workspace,
+    workspace_facts,
+    write_workspace,
+)
 from milinfer.datasets import gaussian, quadratic
-from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
+from milinfer.exceptions import MilinferWarning, ParameterError, TemplateError, WorkspaceError
 from milinfer.likelihood.fits import fit_results, minuit
 
 EDGES = [-4.0, -1.0, -0.3, 0.3, 1.0, 4.0]
@@ -300,10 +306,6 @@ def broken(workspace, change):
             lambda s: s["measurements"][0]["config"]["parameters"][0].update(inits=[99.0]),
             "at /measurements/0/config/parameters/0/inits: w_x0_0 starts at 99.0, outside",
         ),
-        (
-            lambda s: s["measurements"][0]["config"].update(poi="nope"),
-            "at /measurements/0/config/poi: the parameter of interest 'nope'",
-        ),
     ],
 )
 def test_errors_point_at_the_place(full, tmp_path, change, message):
@@ -416,3 +418,173 @@ def test_normal_constraints_of_pyhf_are_there(full):
 def test_require_workspace_takes_what_pyhf_takes():
     model = pyhf.simplemodels.uncorrelated_background([12.0], [50.0], [3.0])
     require_workspace(dict(pyhf.Workspace.build(model, [60.0])))
+
+
+def test_shifts_are_shown_as_they_were_given(templates):
+    with pytest.raises(TemplateError, match=r"n: relative shifts must .*, not -1\.2 and 0\.3$"):
+        export_workspace(templates, COUNTS, systematics=[Systematic("n", -1.2, 0.3)])
+
+
+BACKGROUND = {
+    "channels": [
+        {
+            "name": "SR",
+            "samples": [
+                {
+                    "name": "top",
+                    "data": [50.0, 60.0],
+                    "modifiers": [
+                        {"name": "mu_top", "type": "normfactor", "data": None},
+                        {"name": "scale", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}},
+                    ],
+                }
+            ],
+        }
+    ],
+    "observations": [{"name": "SR", "data": [58.0, 74.0]}],
+    "measurements": [
+        {
+            "name": "m",
+            # HEPData's background-only files also configure parameters that no sample has.
+            "config": {"poi": "", "parameters": [{"name": "mu_BG", "fixed": True}]},
+        }
+    ],
+    "version": "1.0.0",
+}
+SIGNAL = {
+    "name": "signal",
+    "data": [5.0, 10.0],
+    "modifiers": [{"name": "mu_SIG", "type": "normfactor", "data": None}],
+}
+ADD_SIGNAL = [{"op": "add", "path": "/channels/0/samples/1", "value": SIGNAL}]
+
+
+def background_only(poi, observed=(58.0, 74.0), **sample):
+    spec = copy.deepcopy(BACKGROUND)
+    spec["measurements"][0]["config"]["poi"] = poi
+    spec["observations"][0]["data"] = list(observed)
+    spec["channels"][0]["samples"][0] |= sample
+    return spec
+
+
+def written(tmp_path, spec, name="ws.json"):
+    (tmp_path / name).write_text(json.dumps(spec))
+    return tmp_path / name
+
+
+def test_a_measurement_needs_no_parameter_of_interest(tmp_path):
+    workspace = read_workspace(written(tmp_path, background_only("")))
+    assert workspace_facts(workspace)["measurements"] == "m (no parameter of interest)"
+    cost = PyhfCost.from_workspace(workspace)
+    m = minuit(cost).migrad()
+    # One factor of two bins: its maximum is the ratio of the sums.
+    assert m.values["mu_top"] == pytest.approx(132 / 110, abs=1e-3)
+    assert list(cost.start) == ["mu_top", "scale"]
+
+
+def test_background_only_workspaces_name_a_signal_that_they_lack(tmp_path):
+    workspace = read_workspace(written(tmp_path, background_only("mu_SIG")))
+    assert "background only: no sample has mu_SIG" in workspace_facts(workspace)["measurements"]
+    with pytest.warns(
+        MilinferWarning, match=r"'mu_SIG' of measurement 'm'.*background alone.*patch="
+    ):
+        cost = PyhfCost.from_workspace(workspace)
+    plain = PyhfCost.from_workspace(background_only(""))
+    assert cost(1.1, 0.3) == plain(1.1, 0.3)
+    with pytest.warns(MilinferWarning, match="did you mean mu_top"):
+        PyhfCost.from_workspace(background_only("mu_tpo"))
+
+
+@pytest.mark.parametrize("poi", ["", "mu_SIG"])
+@pytest.mark.parametrize("kind", ["patch", "set"])
+def test_patches_of_workspaces_without_a_parameter_of_interest(tmp_path, poi, kind):
+    spec = background_only(poi)
+    content = ADD_SIGNAL
+    if kind == "set":
+        content = {
+            "metadata": {
+                "name": "signals",
+                "description": "signals of a test",
+                "digests": {"sha256": pyhf.utils.digest(spec)},
+                "labels": ["mass"],
+                "references": {"hepdata": "ins1234567"},
+            },
+            "patches": [{"metadata": {"name": "m300", "values": [300]}, "patch": ADD_SIGNAL}],
+            "version": "1.0.0",
+        }
+    patch = written(tmp_path, content, "patch.json")
+    workspace = read_workspace(
+        written(tmp_path, spec), patch=patch, signal="m300" if kind == "set" else None
+    )
+    cost = PyhfCost.from_workspace(workspace)
+    assert set(cost.start) == {"mu_top", "scale", "mu_SIG"}
+    assert cost.model.config.poi_name == (poi or None)
+    expected = "JSON patch of a workspace" if kind == "patch" else "patch set of pyhf"
+    facts = patch_facts(patch)
+    assert facts["kind"] == expected
+    if kind == "set":
+        assert facts["patches"] == "1: m300"
+        assert "signal='m300'" in facts["used by"]
+    else:
+        assert facts["changes"] == "add /channels/0/samples/1"
+
+
+@pytest.mark.parametrize(
+    ("modifier", "fills"),
+    [
+        (None, False),
+        ({"name": "f", "type": "shapefactor", "data": None}, False),
+        ({"name": "s", "type": "staterror", "data": [1.0, 1.0]}, False),
+        (
+            {
+                "name": "h",
+                "type": "histosys",
+                "data": {"lo_data": [49.0, 0.0], "hi_data": [51.0, 0.0]},
+            },
+            False,
+        ),
+        (
+            {
+                "name": "h",
+                "type": "histosys",
+                "data": {"lo_data": [49.0, 0.0], "hi_data": [51.0, 2.0]},
+            },
+            True,
+        ),
+    ],
+)
+def test_a_bin_that_nothing_can_fill_is_named_before_the_fit(modifier, fills):
+    free = {"name": "mu_top", "type": "normfactor", "data": None}
+    modifiers = [free, modifier] if modifier else [free]
+    spec = background_only("", data=[50.0, 0.0], modifiers=modifiers)
+    if fills:
+        assert "bins that cannot be filled" not in workspace_facts(spec)
+        assert np.isfinite(PyhfCost.from_workspace(spec)(1.0, 1.0))
+        return
+    assert workspace_facts(spec)["bins that cannot be filled"] == "SR bin 1 (expects 0, has 74)"
+    with pytest.raises(
+        TemplateError, match=r"channel SR, bin 1 \(counted from 0\), has 74 observed.*no modifier"
+    ):
+        PyhfCost.from_workspace(spec)
+    # What is expected has no events there, and neither do these data.
+    assert PyhfCost.from_workspace(spec, asimov={}).data[:2].tolist() == [50.0, 0.0]
+    PyhfCost.from_workspace(background_only("", (58.0, 0.0), data=[50.0, 0.0]))  # no events
+
+
+def test_a_patch_can_fill_the_bin(tmp_path):
+    spec = background_only("mu_SIG", data=[50.0, 0.0])
+    patch = written(tmp_path, ADD_SIGNAL, "patch.json")
+    workspace = read_workspace(written(tmp_path, spec), patch=patch)
+    assert np.isfinite(PyhfCost.from_workspace(workspace)(1.0, 0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"metadata": {"hs3_version": "0.2.0"}, "distributions": [], "likelihoods": []},
+        {"distributions": [], "likelihoods": [], "domains": []},
+    ],
+)
+def test_a_likelihood_in_the_hs3_format_is_called_so(tmp_path, content):
+    with pytest.raises(WorkspaceError, match=r"ws\.json is a likelihood in the HS3 format.*pyhf"):
+        read_workspace(written(tmp_path, content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -21,10 +22,12 @@ from lhe_text import document, event
 from milinfer import cli as cli_module
 from milinfer.cli.workflow import plan_table
 from milinfer.datasets import vbf_hww
+from milinfer.exceptions import MilinferWarning
 from milinfer.features.feature_set import feature_set
 from milinfer.io import lhe
 from milinfer.workflow.analysis import summary_table
 from milinfer.workflow.steps import StepState
+from nanoaod_files import nano_branches, write_nano
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "demo.json"
 METHOD_KEYS = {
@@ -116,6 +119,54 @@ for arguments in sys.argv[1:]:
     except SystemExit as end:
         print("code", end.code)
 """
+
+
+def test_nanoaod_goes_through_every_command(tmp_path):
+    """Regression: inspect said "weights none", features and convert dropped them with exit 0."""
+    nano = write_nano(tmp_path / "nano.root", nano_branches(reco=True), tree="Skim")
+    tree = ("--tree", "Skim")
+    text = call("inspect", nano, *tree)
+    assert "5 in LHEReweightingWeight" in text
+    assert call("inspect", nano) == text  # the only tree
+    assert "name another with --tree" in call(
+        "convert", nano, "--out", tmp_path / "x.parquet", code=2
+    )
+    point = ("--point", "c_HW=0", "--keep-weights")
+    call("features", nano, *point, *tree, "--out", tmp_path / "f.parquet")
+    with pytest.warns(MilinferWarning, match="left out: LHEWeight, Jet, FatJet, run"):
+        call("convert", nano, *tree, "--out", tmp_path / "e.parquet")
+    names = [f"LHEReweightingWeight[{i}]" for i in range(5)]
+    assert {f"weight:{name}" for name in names} <= set(pq.read_schema(tmp_path / "f.parquet").names)
+    call("features", tmp_path / "e.parquet", *point, "--out", tmp_path / "g.parquet")
+    a, b = (pq.read_table(tmp_path / name) for name in ("f.parquet", "g.parquet"))
+    assert a.equals(b)
+
+
+@pytest.mark.parametrize("address", ["root://host.example//store/a.root", "root://h//a.root"])
+def test_addresses_reach_the_reader_as_they_are(address, tmp_path, monkeypatch):
+    """Regression: there was no file root:/host.example/store/a.root."""
+    import uproot
+
+    opened = []
+
+    def note(path, **_):
+        opened.append(path)
+        msg = "no route"
+        raise OSError(msg)
+
+    monkeypatch.setattr(uproot, "open", note)
+    out = ("--out", tmp_path / "x")
+    for command in (
+        ("inspect", address),
+        ("features", address, "--out", tmp_path / "a.parquet"),
+        ("convert", address, "--out", tmp_path / "a.parquet"),
+        ("train", f"c_HW=0:{address}", *out),
+        ("train", address, *out),
+    ):
+        text = call(*command, code=2)
+        assert f"{address}: this cannot be read (no route); correct the address" in text
+    assert set(opened) == {address}
+    assert "copy it here" not in call("inspect", tmp_path, code=2)
 
 
 def call_all(calls, encoding):
@@ -359,6 +410,23 @@ def test_errors_name_options_and_not_arguments(tmp_path):
     assert "a polynomial head is a sum over events and takes no --pooling" in printed
     printed = " ".join(call(*train, "--reference", "3", code=2).split())
     assert "--reference" in printed
+
+
+def test_train_between_points_that_have_no_sample(tmp_path):
+    (sample,) = vbf_hww.samples(400, [0.0], seed=1, features="vbf_2l2j")
+    sample.to_file(tmp_path / "a.parquet")
+    options = ("--head", "polynomial", "--labels", "joint", "--epochs", 1, "--out", tmp_path / "m")
+    bare = dataclasses.replace(sample, reweights={}, reweight_points={})
+    bare.to_file(tmp_path / "bare.parquet")
+    printed = " ".join(call("train", tmp_path / "bare.parquet", *options, code=2).split())
+    assert "give events weights at other points, or give --points" in printed
+    figures = tmp_path / "f.json"
+    train = ("train", tmp_path / "a.parquet", *options, "--json", figures)
+    call(*train, "--points", "-1:1:3")
+    assert json.loads(figures.read_text())["points"] == [[-1.0], [0.0], [1.0]]
+    call(*train)  # between the points of the weights
+    points = json.loads(figures.read_text())["points"]
+    assert points == [[-1.0], [-0.5], [0.0], [0.5], [1.0]]
 
 
 @pytest.mark.slow

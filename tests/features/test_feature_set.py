@@ -277,6 +277,22 @@ def test_no_minus_pi_from_signed_zeros():
     assert table.array[0, 0] == np.float32(np.pi)
 
 
+def test_a_missing_momentum_of_none_or_of_another_kind_is_refused():
+    objects = ak.Array([[{"px": 1.0, "py": 0.0, "pz": 0.0, "mass": 0.0}] * 2])
+    fs = feature_set("vbf_2l2j").select(["met_et"])
+    with pytest.raises(FeatureError, match=r"missing momentum is None; give a record of pt and"):
+        fs(objects, objects, None)
+    with pytest.raises(FeatureError, match=r"jets is None; give an array of momenta"):
+        fs(objects, None)
+    for arguments in ((objects,), (objects,) * 4):
+        with pytest.raises(
+            FeatureError, match=rf"takes leptons, jets and .* not {len(arguments)} "
+        ):
+            fs(*arguments)
+    with pytest.raises(FeatureError, match=r"the missing momentum has sumEt, not pt and phi"):
+        fs(objects, objects, ak.Array([{"sumEt": 1.0}]))
+
+
 def test_missing_particles_are_named_or_counted():
     events = particles(10)
     leptons_of = [p for p in events[7] if abs(p["pdgId"]) in LEPTONS]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from iminuit import Minuit
+from iminuit.cost import NormalConstraint
 from scipy.stats import chi2, ncx2
 
 from milinfer.exceptions import CalibrationError, MilinferWarning
@@ -387,3 +388,31 @@ def test_a_pool_smaller_than_its_toys_is_warned_of():
     toys = Toys(small, N_EVENTS, seed=1).scan([GaussianMean()], TRUTHS, 300)["gaussian"]
     with pytest.warns(MilinferWarning, match=r"100 events from a pool of effectively 300:"):
         calibrate(toys)
+
+
+def calibrated(**options):
+    """A calibration, and the cost of a dataset that it serves."""
+    model = GaussianMean(0.5)
+    calibration = calibrate(throw(model), **options)
+    data = EVALUATION_POOL.at(mu=0.1).take(slice(0, N_EVENTS))
+    return calibration, LikelihoodCost(dataset_surface(model, data), "mu", n_events=N_EVENTS)
+
+
+def test_a_cost_calibrated_for_one_level_serves_no_other():
+    calibration, cost = calibrated()
+    inner = calibration(cost)
+    message = r"of 68\.27%, not of 95\.45% .*; make it with calibration\(cost, 0\.9545\)"
+    with pytest.raises(CalibrationError, match=message):
+        profile_interval(inner, "mu", 0.9545)
+    with pytest.raises(
+        CalibrationError, match=r"calibrate with cl=\(0\.6827, 0\.9545, 0\.9\), then"
+    ):
+        profile_interval(inner + NormalConstraint("mu", 0.0, 1.0), "mu", 0.9)
+    outer = profile_interval(calibration(cost, 0.9545), "mu", 0.9545)
+    assert outer.width > 1.5 * profile_interval(inner, "mu").width
+
+
+@pytest.mark.parametrize("options", [{"kind": "bartlett"}, {"correct": "bias"}])
+def test_one_constant_for_all_levels_serves_all(options):
+    calibration, cost = calibrated(**options)
+    assert profile_interval(calibration(cost), "mu", 0.9).cl == 0.9

@@ -104,6 +104,27 @@ def test_ratios_are_normalised_and_one_at_the_reference(which, request):
     assert np.abs(ratio.mean(axis=0) - 1).max() < 0.015
 
 
+def test_points_are_dictionaries_or_values_in_the_order_of_the_parameters():
+    options = {"labels": "joint", "training": SHORT, "order": 1}
+    sample = SampleSet(SAMPLES2.samples[:1])
+    reference = tuple(sample[0].point.values())
+    named = [{"c2": p["c2"], "c1": p["c1"]} for p in GRID2]
+    by_name = polynomial(sample, points=named, reference=reference, **options)
+    values = [[p["c1"], p["c2"]] for p in GRID2]
+    by_order = polynomial(sample, points=values, reference=reference, **options)
+    np.testing.assert_array_equal(by_name.fitted.points, by_order.fitted.points)
+    assert by_name.points == by_order.points == tuple(map(tuple, values))
+    for points, message in (
+        (
+            [{"c1": 0.0, "c3": 0.0}],
+            r"points= has c1=0,c3=0, but each .* a value of c1, c2",
+        ),
+        ([{"c1": 0.0}], r"points= has c1=0, but each .* a value of c1, c2"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            polynomial(sample, points=points, **options)
+
+
 def test_one_sample_with_joint_labels_serves_all_points():
     sample = quadratic.samples(20_000, [{"c1": 0.0}], seed=1)
     model = polynomial(sample, labels="joint", points=tuple((c,) for c in POINTS))

@@ -11,7 +11,7 @@ from scipy.stats import chi2
 
 import milinfer as mil
 from milinfer.binned.pyhf_cost import PyhfCost
-from milinfer.exceptions import FitError, ParameterError
+from milinfer.exceptions import FitError, MilinferWarning, ParameterError
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.fits import (
     FitResults,
@@ -21,6 +21,7 @@ from milinfer.likelihood.fits import (
     profile_interval,
     shared_parameters,
 )
+from milinfer.likelihood.named_cost import NamedCost
 from milinfer.likelihood.surface import Interpolation
 from milinfer.plotting.likelihood import plot_impacts
 
@@ -210,3 +211,119 @@ def test_a_contour_that_leaves_the_limits_is_refused():
     m.migrad()
     line = contour(m, "c1", "c2")
     np.testing.assert_allclose([both(*p) - m.fval for p in line], chi2.ppf(0.6827, 2), rtol=0.02)
+
+
+class Wells(NamedCost):
+    """The lower of two parabolas of width `sigma`, of which the second is deeper by `depth`."""
+
+    def __init__(self, first, second, depth, *, sigma=0.1, limits=(-1.0, 1.0)):
+        self.wells, self.depth, self.sigma = (first, second), depth, sigma
+        super().__init__({"x": limits}, 0)
+
+    def _errordef(self):
+        return 1.0
+
+    def _ndata(self):
+        return np.inf
+
+    def _has_grad(self):
+        return False
+
+    def _grad(self, args):
+        raise NotImplementedError
+
+    def _value(self, args):
+        first, second = (((args[0] - well) / self.sigma) ** 2 for well in self.wells)
+        return min(first, second - self.depth)
+
+
+def test_the_interval_is_that_of_the_lowest_minimum():
+    """MIGRAD stays in the minimum that it starts in, and calls it valid."""
+    cost = Wells(0.0, 0.6, depth=2.0)
+    assert minuit(cost).migrad().values["x"] == pytest.approx(0.0, abs=1e-6)
+    # The first minimum is higher by more than 1: no part of the set of 68.27 %.
+    interval = profile_interval(cost, "x")
+    found = [interval.estimate, interval.low, interval.high]
+    np.testing.assert_allclose(found, [0.6, 0.5, 0.7], atol=1e-4)
+
+
+def test_another_minimum_in_the_confidence_set_is_said_aloud():
+    cost = Wells(0.0, 0.6, depth=0.2)
+    message = r"x has a second minimum near 0, .* by 0\.2: .*68\.27%"
+    with pytest.warns(MilinferWarning, match=message):
+        interval = profile_interval(cost, "x")
+    found = [interval.estimate, interval.low, interval.high]
+    np.testing.assert_allclose(found, [0.6, 0.5, 0.7], atol=1e-4)
+
+
+@pytest.mark.parametrize("given", [{"start": {"x": 0.1}}, {"x": 0.1}])
+def test_starting_values_are_taken_and_a_lower_minimum_is_said_aloud(given):
+    with pytest.warns(MilinferWarning, match=r"from x = 0\.1 MIGRAD reached .* lower by 2 at 0\.6"):
+        interval = profile_interval(Wells(0.0, 0.6, depth=2.0), "x", **given)
+    assert interval.estimate == pytest.approx(0.6, abs=1e-4)
+
+
+def test_without_limits_minima_within_five_errors_are_found():
+    cost = Wells(0.0, 0.3, depth=2.0, limits=None)
+    assert profile_interval(cost, "x").estimate == pytest.approx(0.3, abs=1e-4)
+
+
+def test_the_start_of_a_second_parameter():
+    both = NormalConstraint(["mu", "norm"], [1.0, 1.0], [0.5, 0.1])
+    interval = profile_interval(both, "mu", start={"norm": 0.9})
+    assert (interval.low, interval.high) == pytest.approx((0.5, 1.5), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"banana": 3.0}, "banana is no parameter of this cost; it has mu, norm"),
+        ({"start": {"nrom": 1.0}}, r"nrom is no parameter .*; did you mean norm\?"),
+        ({"start": 0.3}, r"start=0\.3 gives no names"),
+        ({"start": {"mu": 1.0}, "mu": 2.0}, "mu has two starting values"),
+    ],
+)
+@pytest.mark.parametrize("call", [profile_interval, mil.impacts, minuit])
+def test_keywords_that_are_no_parameters_are_refused(call, options, message):
+    both = NormalConstraint(["mu", "norm"], [1.0, 1.0], [0.5, 0.1])
+    arguments = (both,) if call is minuit else (both, "mu")
+    with pytest.raises(ParameterError, match=message):
+        call(*arguments, **options)
+
+
+def test_an_interval_of_no_or_of_a_fixed_parameter(counting):
+    with pytest.raises(ParameterError, match=r"mew is no parameter .* it has mu"):
+        profile_interval(NormalConstraint("mu", 0.0, 1.0), "mew")
+    with pytest.raises(ParameterError, match=r"cl = 68 is not .*: 68 % is cl=0\.68"):
+        profile_interval(NormalConstraint("mu", 0.0, 1.0), "mu", 68)
+    factor = {"type": "normfactor", "data": None}
+    samples = [{"name": "s", "data": [9.0], "modifiers": [{"name": "mu", **factor}]}]
+    parameters = [{"name": "mu", "fixed": True, "inits": [1.0], "bounds": [[0.0, 2.0]]}]
+    spec = {"channels": [{"name": "SR", "samples": samples}], "parameters": parameters}
+    with pytest.raises(ParameterError, match="the cost fixes mu"):
+        profile_interval(PyhfCost(pyhf.Model(spec, poi_name="mu"), [9.0]), "mu")
+
+
+def test_a_cost_takes_its_parameters_by_name(unbinned, counting):
+    assert unbinned(mu=0.7) == unbinned(0.7)
+    assert counting(mu=0.9, norm=1.1) == counting(1.1, 0.9) == counting(1.1, mu=0.9)
+    for arguments, named, message in (
+        ((), {}, "norm, mu are missing"),
+        ((1.0,), {}, "mu is missing"),
+        ((1.0, 2.0, 3.0), {}, "not 3 values"),
+        ((1.0,), {"mu": 1.0, "norm": 1.0}, "norm is given twice"),
+        ((), {"mu": 1.0, "nrom": 1.0}, r"nrom is none of them; did you mean norm\?"),
+        ((np.array([1.0, 2.0]), 1.0), {}, r"norm is an array of shape \(2,\)"),
+        ((1.0,), {"mu": [1.0]}, "mu is an array"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            counting(*arguments, **named)
+
+
+def test_the_fit_of_a_sum_starts_where_its_terms_do(counting):
+    """It started at 0, far from the factors of a workspace, and HESSE failed."""
+    constraint = NormalConstraint("norm", 1.0, 0.02)
+    interval = profile_interval(counting + constraint, "mu")
+    m = minuit(counting + constraint).migrad().hesse()
+    assert interval.estimate == pytest.approx(m.values["mu"], abs=1e-4)
+    assert interval.error == pytest.approx(m.errors["mu"], rel=1e-2)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import milinfer as mil
-from milinfer.datasets import gaussian
+from milinfer.datasets import gaussian, vbf_hww
 from milinfer.exceptions import (
     ConfigurationError,
     FeatureError,
@@ -368,3 +368,42 @@ def test_a_weight_that_is_nan_is_an_error_even_of_an_event_that_is_rejected(
     event_files.write(file, record, info)
     with pytest.raises(SampleError, match=rf"event {event} .*{name}.* is nan; correct it"):
         Sample.from_file(file, features="vbf_2l2j", on_missing="reject", chunk_size=4)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "root"])
+def test_a_weight_column_that_is_no_weight_is_named(tmp_path, kind):
+    """Regression: the message named no column, and no event of lists."""
+    path = tmp_path / f"own.{kind}"
+    columns = {"x": np.ones(3), "nan": np.array([1.0, np.nan, 1.0])}
+    lists = ak.Array([[1.0], [2.0, 3.0], [4.0]])
+    if kind == "root":
+        with uproot.recreate(path) as file:
+            file["t"] = {**columns, "v": lists}
+    else:
+        own = {**columns, "v": lists.to_list(), "none": [1.0, 1.0, None], "whole": [1, None, 2]}
+        pq.write_table(pa.table(own), path, row_group_size=2)
+    messages = {"nan": "event 1 .*'nan' is nan", "v": "'v' is not one number in event 1 .* but 2"}
+    if kind == "parquet":
+        messages |= {"none": "'none' .*event 2 .*missing", "whole": "'whole' .*event 1 .*missing"}
+    for weight, message in messages.items():
+        with pytest.raises(SampleError, match=rf"own\.{kind}: .*{message}"):
+            Sample.from_file(path, features=["x"], weight=weight, point={})
+
+
+def test_events_of_a_row_group_are_counted_in_the_file(tmp_path):
+    path = tmp_path / "own.parquet"
+    pq.write_table(pa.table({"x": [1.0] * 3, "weight": [1.0, 1.0, None]}), path, row_group_size=2)
+    groups = RowGroups(path, features=["x"], point={})
+    assert groups.read(0).features.shape == (2, 1)
+    with pytest.raises(SampleError, match=r"own\.parquet: .*event 2 .*missing"):
+        groups.read(1)
+
+
+@pytest.mark.parametrize("weight", [None, "LHEReweightingWeight", "x"])
+def test_the_weight_of_events_cannot_be_chosen(tmp_path, weight):
+    """Regression: weight= was ignored for files of events."""
+    path = tmp_path / "events.parquet"
+    event_files.write(path, *vbf_hww.generate(5, {"c_HW": 0.5}, seed=1).to_events())
+    assert len(Sample.from_file(path, weight="genWeight")) == 5
+    with pytest.raises(SampleError, match=r"events\.parquet: weight=.*run_features"):
+        Sample.from_file(path, weight=weight)

@@ -227,6 +227,13 @@ def several(folder: Path) -> dict[str, object]:
     return {"points": points, "data": data}
 
 
+def slices(folder: Path) -> dict[str, object]:
+    for seed, name in enumerate(("ht_low", "ht_high", "events", "dark")):
+        made = vbf_hww.generate(2000, {"c_HW": 0.5}, seed=seed).to_events(())
+        lhe.write(folder / f"{name}.lhe.gz", *made)
+    return {}
+
+
 def results(_folder: Path) -> dict[str, object]:
     import pyarrow.parquet
 
@@ -263,6 +270,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/models.md": saved,
     "docs/workspaces.md": workspaces,
     "docs/howto/histograms.md": histograms,
+    "docs/howto/cross_sections.md": slices,
     "docs/howto/own_columns.md": own_columns,
     "docs/howto/several_parameters.md": several,
     "docs/howto/weights.md": one_file,

@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lhe_text import PARTICLES, document, event
 from madgraph import madgraph_file
 from milinfer.datasets import gaussian, quadratic
-from milinfer.exceptions import ConfigurationError, MilinferWarning
+from milinfer.exceptions import ConfigurationError, FeatureError, MilinferWarning, SampleError
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.workflow.configuration import (
     AnalysisConfig,
@@ -82,7 +83,7 @@ def test_truths_beyond_the_training_are_refused_before_it(tmp_path):
 
 
 def test_a_file_has_one_role(tmp_path):
-    one, same, other = ((tmp_path / n, h) for n, h in (("a", "1"), ("b", "1"), ("c", "2")))
+    one, same, other = ((tmp_path / n, h, None) for n, h in (("a", "1"), ("b", "1"), ("c", "2")))
     require_other_files(config(tmp_path), {"train": [one, same], "tune": [other]})
     with pytest.raises(ConfigurationError, match=r"samples\.train and samples\.tune have the same"):
         require_other_files(config(tmp_path), {"train": [one], "tune": [same], "evaluate": [other]})
@@ -246,3 +247,167 @@ path = "mg.lhe"
     after = read('reweight_points = "card.dat"')
     assert before.names("train") != after.names("train")  # the features are made again
     assert before.names("data") == after.names("data")
+
+
+# ------------------------------------------------------------------ slices, and events of files
+
+
+def write_slices(folder):
+    """Two slices of a sample at −0.5, and one whole sample at 0.5."""
+    for name, sample, sigma in (
+        ("low", SAMPLES[0].take(slice(0, 600)), 3.0),
+        ("high", SAMPLES[0].take(slice(600, 1000)), 1.0),
+        ("other", SAMPLES[1], 4.0),
+    ):
+        named = replace(sample, cross_section=sigma, cross_section_error=0.001, provenance={})
+        replace(named, provenance={"files": [f"{name}.parquet"]}).to_file(
+            folder / f"{name}.parquet"
+        )
+
+
+def inputs(folder, train, data="other.parquet", **samples):
+    """Inputs of an analysis, with their features."""
+    return made(
+        AnalysisConfig(
+            samples=SamplesSection(features=["x0"], train=train, **samples),
+            data=DataSection(path=data) if isinstance(data, str) else data,
+            templates={"observable": "x0"},
+            folder=folder,
+        )
+    )
+
+
+def made(configuration):
+    found = AnalysisInputs(configuration, lambda _: None)
+    for source in found.unique():
+        found.make_features(source)
+    return found
+
+
+BLOCKS = [FilesSection(path="low.parquet"), FilesSection(path="high.parquet")]
+OTHER = FilesSection(path="other.parquet")
+
+
+@pytest.mark.parametrize(
+    "order", [["low.parquet", "high.parquet"], ["high.parquet", "low.parquet"]]
+)
+def test_slices_of_a_point_add_up_as_the_file_says(tmp_path, order):
+    """Regression: an analysis had the cross-section of the first file of a point."""
+    write_slices(tmp_path)
+    with pytest.raises(SampleError, match=r"samples\.train: .*high\.parquet: 1 ± 0\.001 pb; low"):
+        inputs(tmp_path, [FilesSection(path=order), OTHER]).training()
+    for blocks, options in (
+        ([FilesSection(path=order, combine="sum"), OTHER], {}),
+        ([*(FilesSection(path=p) for p in order), OTHER], {"combine": "sum"}),
+    ):
+        samples = inputs(tmp_path, blocks, **options)._set("train")
+        assert [s.cross_section for s in samples] == pytest.approx([4.0, 4.0])
+        sums = samples[0].weights.sum()
+        parts = 600 if order[0] == "low.parquet" else 400
+        share = samples[0].weights[:parts].sum() / sums
+        assert share == pytest.approx(0.75 if parts == 600 else 0.25)
+
+
+def test_runs_in_a_block_and_slices_in_blocks(tmp_path):
+    write_slices(tmp_path)
+    again = replace(SAMPLES[0].take(slice(0, 600)), cross_section=3.3, cross_section_error=0.001)
+    replace(again, provenance={"files": ["again.parquet"]}).to_file(tmp_path / "again.parquet")
+    blocks = [
+        FilesSection(path=["low.parquet", "again.parquet"], combine="mean"),
+        FilesSection(path="high.parquet"),
+        OTHER,
+    ]
+    samples = inputs(tmp_path, blocks, combine="sum")._set("train")
+    assert samples[0].cross_section == pytest.approx(3.15 + 1.0)
+
+
+def test_how_files_are_joined_is_a_setting_of_the_steps(tmp_path):
+    write_slices(tmp_path)
+    one = inputs(tmp_path, [*BLOCKS, OTHER], combine="sum")
+    two = inputs(tmp_path, [*BLOCKS, OTHER], combine="mean")
+    assert one.names("train") == two.names("train")  # their features are the same
+    assert one.combine() != two.combine()
+
+
+def test_data_count_events_whatever_their_cross_sections(tmp_path):
+    write_slices(tmp_path)
+    data = DataSection(path=["low.parquet", "high.parquet"])
+    assert inputs(tmp_path, [OTHER], data)._read("data")[0].cross_section == 3.0
+    assert len(inputs(tmp_path, [OTHER], data).data()) == 1000
+
+
+def test_events_of_files_in_the_configuration(tmp_path):
+    write_slices(tmp_path)
+    block = FilesSection(path=["low.parquet", "high.parquet"], events=100, combine="sum")
+    data = DataSection(path="other.parquet", slice=(900, 1000))
+    found = inputs(tmp_path, [block, FilesSection(path="other.parquet", slice=(0, 900))], data)
+    train = found._set("train")
+    assert [len(s) for s in train] == [200, 900]
+    assert train[0].cross_section == pytest.approx(4.0)
+    np.testing.assert_array_equal(found.data().features, SAMPLES[1].features[900:])
+    assert len(set(found.names("train") + found.names("data"))) == 4
+    with pytest.raises(SampleError, match=r"low\.parquet has 600 events, .* up to 601"):
+        inputs(tmp_path, [FilesSection(path="low.parquet", events=601)])
+
+
+def test_slices_of_one_file_in_two_roles(tmp_path):
+    """The first 600 events to train on, others to tune and to evaluate with."""
+    write_slices(tmp_path)
+
+    def roles(tune):
+        return inputs(
+            tmp_path,
+            [FilesSection(path="other.parquet", events=600)],
+            tune=[FilesSection(path="other.parquet", slice=tune)],
+            evaluate=[FilesSection(path="other.parquet", slice=(800, 1000))],
+        )
+
+    parts = roles((600, 800)).split()
+    np.testing.assert_array_equal(parts.tune[0].features, SAMPLES[1].features[600:800])
+    with pytest.raises(ConfigurationError) as error:
+        roles((599, 800))
+    assert "samples.train and samples.tune have the same events" in str(error.value)
+    assert "events 0:600" in str(error.value)
+    assert "events 599:800" in str(error.value)
+    with pytest.raises(ConfigurationError, match=r"samples\.train has events twice"):
+        inputs(tmp_path, [FilesSection(path="low.parquet", events=5), BLOCKS[0]])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"events": 5, "slice": (0, 5)}, "give one of them"),
+        ({"slice": (5, 5)}, "has no events"),
+        ({"events": 0}, "greater than or equal to 1"),
+        ({"slice": (-1, 5)}, "greater than or equal to 0"),
+        ({"combine": "add"}, "'sum' or 'mean'"),
+    ],
+)
+def test_wrong_events_of_a_file(options, words):
+    with pytest.raises(ValueError, match=words):
+        FilesSection(path="a", **options)
+
+
+def test_invisible_particles_in_the_configuration(tmp_path):
+    unknown = (*PARTICLES, "9000005 1 1 2 0 0 30 40 0 50 0 0 9")
+    (tmp_path / "a.lhe").write_text(document(event(particles=unknown), event(particles=unknown)))
+
+    def features(**named):
+        return made(
+            AnalysisConfig(
+                samples=SamplesSection(
+                    features=["m_ll"],
+                    on_missing="reject",
+                    train=[FilesSection(path="a.lhe", point={"mu": m}) for m in (0.0, 1.0)],
+                    **named,
+                ),
+                data=DataSection(path="a.lhe"),
+                templates={"observable": "m_ll", "degree": 1},
+                folder=tmp_path,
+            )
+        )
+
+    with pytest.raises(FeatureError, match=r"event 0 of .*a\.lhe .* invisible=\{9000005\}"):
+        features()
+    hidden, seen = features(invisible=[9000005]), features(visible=[9000005])
+    assert not set(hidden.names("train") + hidden.names("data")) & set(seen.names("train"))

@@ -17,6 +17,7 @@ from milinfer.exceptions import ConfigurationError, MilinferError, ModelError, S
 from milinfer.io import events as event_files
 from milinfer.workflow.configuration import init_analysis
 from milinfer.workflow.inspection import inspect_file
+from nanoaod_files import TITLES, nano_branches, write_nano
 
 
 def nano(path, **more):
@@ -65,6 +66,44 @@ def test_what_a_file_does_not_say_is_not_given(tmp_path):
     assert facts["beams"] == facts["cross_section_pb"] == facts["point"] == "not given"
     # Of generated particles alone: nothing for features of reconstructed objects.
     assert "collections" not in facts
+
+
+@pytest.mark.parametrize("options", [{}, {"lhe": False}, {"status": False}])
+def test_weights_that_share_a_branch_are_counted_and_described(tmp_path, options):
+    """Regression: the file had "weights none"."""
+    branches = nano_branches(reco=True, **options)
+    facts = inspect_file(write_nano(tmp_path / "nano.root", branches))
+    assert facts["weights"] == (
+        "5 in LHEReweightingWeight ([0] c_HW=-1, [1] c_HW=-0.5, [2] c_HW=0, [3] c_HW=0.5, "
+        f"[4] c_HW=1), 2 in LHEPdfWeight ({TITLES['LHEPdfWeight']})"
+    )
+    facts = inspect_file(write_nano(tmp_path / "bare.root", branches, titles={}))
+    assert facts["weights"] == (
+        "5 in LHEReweightingWeight (other parameter points), 2 in LHEPdfWeight (members of a PDF "
+        "set)"
+    )
+
+
+def test_weights_of_a_sample_that_share_a_branch(tmp_path):
+    path = write_nano(tmp_path / "nano.root", nano_branches())
+    mil.Sample.from_file(path, point={"c_HW": 0.0}).to_file(tmp_path / "a.parquet")
+    facts = inspect_file(tmp_path / "a.parquet")
+    assert "5 in LHEReweightingWeight" in str(facts["weights_at_other_points"])
+
+
+def test_a_tree_of_another_name(tmp_path):
+    path = write_nano(tmp_path / "nano.root", nano_branches(), tree="Skim")
+    with uproot.update(path) as file:
+        file["Other"] = {"x": np.ones(3)}
+    with pytest.raises(SampleError, match="Skim, Other"):
+        inspect_file(path)
+    assert inspect_file(path, tree="Skim")["events"] == 30
+
+
+def test_no_events(tmp_path):
+    branches = {k: v[:0] for k, v in nano_branches(reco=True, status=False).items()}
+    facts = inspect_file(write_nano(tmp_path / "nano.root", branches))
+    assert (facts["events"], facts["weights"]) == (0, "none")
 
 
 @pytest.mark.parametrize("name", ["report.html", "scan.SVG", "scan.pdf", "scan.png"])
@@ -141,7 +180,8 @@ def test_analysis(tmp_path):
     [
         ("a.json", "{", r"a\.json is not a JSON file"),
         ("a.json", "[1]", r"a\.json holds no JSON object"),
-        ("a.json", "{}", r"a\.json"),
+        ("a.json", "{}", r"a\.json is no JSON file of a kind that milinfer knows .* has nothing"),
+        ("a.json", '{"weights": 1}', r"a\.json is no JSON file .* it has weights; correct"),
         ("a.onnx", "no graph", r"a\.onnx is not an ONNX file"),
         ("a.root", "no file", r"a\.root: this cannot be opened"),
         ("a.txt", "text", r"a\.txt: unknown kind"),
@@ -151,6 +191,17 @@ def test_what_is_none_of_these(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(MilinferError, match=message):
         inspect_file(tmp_path / name)
+
+
+def test_likelihoods_in_the_hs3_format_and_patches(tmp_path):
+    content = {"metadata": {"hs3_version": "0.2.0"}, "distributions": [{}], "likelihoods": []}
+    (tmp_path / "hs3.json").write_text(json.dumps(content))
+    facts = inspect_file(tmp_path / "hs3.json")
+    assert facts["kind"] == "likelihood in the HS3 format, which milinfer does not read"
+    assert (facts["hs3 version"], facts["distributions"]) == ("0.2.0", 1)
+    assert "pyhf" in facts["what to do"]
+    (tmp_path / "signal.json").write_text('[{"op": "remove", "path": "/channels/0"}]')
+    assert inspect_file(tmp_path / "signal.json")["kind"] == "JSON patch of a workspace"
 
 
 def test_an_empty_folder(tmp_path):

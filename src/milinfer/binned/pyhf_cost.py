@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from iminuit.cost import CHISQUARE, Cost
+from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 from scipy.special import gammaln, xlogy
 
-from milinfer.binned.workspaces import model_and_data
+from milinfer.binned.workspaces import model_and_data, unfillable_bins
 from milinfer.exceptions import ParameterError, TemplateError
+from milinfer.likelihood.named_cost import NamedCost
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.display import ranges, shortened
 from milinfer.utils.points import format_point
@@ -36,7 +37,7 @@ class _Tie(NamedTuple):
     start: Point
 
 
-class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
+class PyhfCost(NamedCost):
     r"""Cost :math:`-2 \ln L` of a pyhf model, constraint terms included.
 
     It is ``pyhf.infer.mle.twice_nll``, with all constants of the Poisson and Gaussian terms, and
@@ -59,9 +60,10 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
     Raises
     ------
     TemplateError
-        If the data do not fit the model, or are negative or not finite.  A call where the expected
-        yield of a bin is negative or not a number raises too: pyhf gives NaN there, or, in a bin
-        without events, a likelihood that means nothing.
+        If the data do not fit the model, are negative or not finite, or have events in a bin that
+        the model cannot fill.  A call where the expected yield of a bin is negative or not a
+        number raises too: pyhf gives NaN there, or, in a bin without events, a likelihood that
+        means nothing.
 
     Examples
     --------
@@ -191,7 +193,8 @@ class PyhfCost(Cost):  # type: ignore[misc]  # iminuit has no type information h
         """
         model, data = model_and_data(workspace, measurement)
         if asimov is not None:
-            data = asimov_data(cls(model, data), asimov)
+            # Of no data, because the observed ones may lie where nothing is expected.
+            data = asimov_data(cls(model, np.zeros(model.config.nmaindata)), asimov)
         return cls(model, data)
 
     def _initialise(self, model: Any, data: ArrayLike, tie: _Tie | None) -> None:
@@ -396,6 +399,17 @@ def _checked_data(model: Any, data: ArrayLike) -> FloatArray:
         msg = (
             f"{_bin_name(model, k)} has {values[k]:g} observed; counts must be finite and not "
             "negative"
+        )
+        raise TemplateError(msg)
+    observed = {name: main[s] for name, s in config.channel_slices.items()}
+    unfillable = unfillable_bins(model.spec["channels"], observed)
+    if unfillable:
+        name, b, count = unfillable[0]
+        more = f" (and {len(unfillable) - 1} more bins)" if len(unfillable) > 1 else ""
+        msg = (
+            f"channel {name}, bin {b} (counted from 0), has {count:g} observed, but every sample "
+            f"is 0 there and no modifier can fill it{more}: the likelihood is 0 everywhere; add "
+            "the sample or the patch that fills it, merge the bin with another, or correct the data"
         )
         raise TemplateError(msg)
     return values

@@ -18,12 +18,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from iminuit.cost import CHISQUARE, Cost
+from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 
 from milinfer.binned.template_diagnosis import FEW_EXPECTED
 from milinfer.binned.template_histograms import TemplateHistograms, as_counts
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
+from milinfer.likelihood.named_cost import NamedCost
 from milinfer.typing import FloatArray
 from milinfer.utils.display import ranges
 
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 
-class TemplateCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
+class TemplateCost(NamedCost):
     """Cost −2 ln L of binned data, with the likelihood of :mod:`pyhf`.
 
     The pyhf model has one sample for each point of the morphing basis, each with a normalisation

@@ -238,7 +238,10 @@ def import_workspace(
             fixed=() if model.config.poi_name is None else (model.config.poi_name,),
         )
 
-    return cost(data) if asimov is None else cost(asimov_data(cost(data), asimov))
+    if asimov is None:
+        return cost(data)
+    # Of no data, because the observed ones may lie where nothing is expected.
+    return cost(asimov_data(cost(np.zeros(model.config.nmaindata)), asimov))
 
 
 def _common_range(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:
@@ -547,7 +550,8 @@ def _systematic_modifiers(
         low, high = 1.0 + float(systematic.low), 1.0 + float(systematic.high)  # type: ignore[arg-type]
         data = {"lo": low, "hi": high}
         if not (0 < low < np.inf and 0 < high < np.inf):
-            msg = f"systematic {systematic.name}: relative shifts must be above -1, not {data}"
+            shifts = f"{float(systematic.low):g} and {float(systematic.high):g}"  # type: ignore[arg-type]
+            msg = f"systematic {systematic.name}: relative shifts must be above -1, not {shifts}"
             raise TemplateError(msg)
         return {s: {"name": systematic.name, "type": "normsys", "data": data} for s in targets}
     lows = _varied_yields(systematic, systematic.low, templates, targets)

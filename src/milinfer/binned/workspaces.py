@@ -8,27 +8,34 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from milinfer.exceptions import WorkspaceError
+from milinfer.exceptions import MilinferWarning, WorkspaceError
 from milinfer.typing import FloatArray, PathLikeStr
-from milinfer.utils.display import arrow_table, html_facts
+from milinfer.utils.display import arrow_table, html_facts, shortened
 from milinfer.utils.files import parse_json, write_whole
+from milinfer.utils.keywords import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "HS3_REMEDY",
     "MORPHING",
     "Workspace",
     "fail",
+    "is_hs3",
+    "is_patch",
     "is_workspace",
     "model_and_data",
+    "patch_facts",
     "read_workspace",
+    "unfillable_bins",
     "require_workspace",
     "workspace_facts",
     "write_workspace",
@@ -164,10 +171,146 @@ def is_workspace(path: PathLikeStr) -> bool:
     return isinstance(content, dict) and {"channels", "measurements"} <= set(content)
 
 
+def is_hs3(content: object) -> bool:
+    """Whether the content of a JSON file is a likelihood of HS3, which pyhf cannot read.
+
+    Examples
+    --------
+    >>> is_hs3({"metadata": {"hs3_version": "0.2"}, "distributions": []})
+    True
+    >>> is_hs3({"channels": [], "measurements": []})
+    False
+    """
+    if not isinstance(content, dict) or "channels" in content:
+        return False
+    metadata = content.get("metadata")
+    named = isinstance(metadata, dict) and "hs3_version" in metadata
+    return named or {"distributions", "likelihoods"} <= content.keys()
+
+
+HS3_REMEDY = (
+    "milinfer reads the HistFactory JSON of pyhf: ask the authors for it, or write the XML of "
+    "HistFactory and convert it with `pyhf xml2json`; pyhs3 and ROOT evaluate HS3 itself"
+)
+"""What to do with a file of HS3."""
+
+
+def is_patch(content: object) -> bool:
+    """Whether the content of a JSON file is a JSON patch, or a patch set of pyhf.
+
+    Examples
+    --------
+    >>> is_patch([{"op": "add", "path": "/channels/0/samples/1", "value": {}}])
+    True
+    >>> is_patch({"patches": [], "metadata": {}, "version": "1.0.0"}), is_patch([1, 2])
+    (True, False)
+    """
+    if isinstance(content, dict):
+        return {"patches", "metadata"} <= content.keys()
+    return (
+        isinstance(content, list)
+        and bool(content)
+        and all(isinstance(o, dict) and {"op", "path"} <= o.keys() for o in content)
+    )
+
+
+def patch_facts(path: PathLikeStr) -> dict[str, object]:
+    """Summary of a file with a JSON patch or with a patch set of pyhf, as HEPData has them.
+
+    Raises
+    ------
+    WorkspaceError
+        If the file cannot be read, or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "signal.json")
+    ...     _ = file.write_text('[{"op": "remove", "path": "/channels/0"}]')
+    ...     patch_facts(file)["changes"]
+    'remove /channels/0'
+    """
+    import pyhf
+
+    content = _load(path)
+    if isinstance(content, list):
+        changes = [f"{o['op']} {o['path']}" for o in content]
+        return {
+            "kind": "JSON patch of a workspace",
+            "changes": shortened(changes),
+            "used by": f"milinfer.read_workspace(WORKSPACE, patch={Path(path).name!r})",
+        }
+    try:
+        patches = pyhf.PatchSet(content)
+    except (pyhf.exceptions.InvalidSpecification, pyhf.exceptions.InvalidPatchSet) as error:
+        msg = f"{path} is a damaged patch set of pyhf: {error}; copy or produce it again"
+        raise WorkspaceError(msg) from error
+    names = [p.name for p in patches]
+    return {
+        "kind": "patch set of pyhf",
+        "description": patches.description,
+        "values": ", ".join(patches.labels),
+        "patches": f"{len(names)}: {shortened(names)}",
+        "workspace": ", ".join(f"{kind} {digest}" for kind, digest in patches.digests.items()),
+        "used by": f"milinfer.read_workspace(WORKSPACE, patch={Path(path).name!r}, "
+        f"signal={names[0]!r})",
+    }
+
+
+def unfillable_bins(
+    channels: Sequence[Mapping[str, Any]], observed: Mapping[str, Sequence[float]]
+) -> list[tuple[str, int, float]]:
+    """Bins with data in which the model expects nothing, whatever its parameters are.
+
+    Every sample is zero there, and so is every shape variation (``histosys``); the other modifiers
+    of HistFactory are factors.  The likelihood is zero at all points if there is such a bin.
+
+    Parameters
+    ----------
+    channels
+        Those of the workspace or of ``model.spec``.
+    observed
+        Counts of each channel.
+
+    Returns
+    -------
+    list
+        Channel, bin (counted from 0) and observed events.
+
+    Examples
+    --------
+    >>> sample = {"name": "s", "data": [5.0, 0.0], "modifiers": []}
+    >>> unfillable_bins([{"name": "SR", "samples": [sample]}], {"SR": [4.0, 2.0]})
+    [('SR', 1, 2.0)]
+    """
+    found = []
+    for channel in channels:
+        counts = np.asarray(observed[channel["name"]], dtype=np.float64)
+        filled = np.zeros(len(counts), dtype=bool)
+        for sample in channel["samples"]:
+            filled |= np.asarray(sample["data"]) != 0
+            for modifier in sample["modifiers"]:
+                if modifier["type"] == "histosys":
+                    filled |= np.asarray(modifier["data"]["lo_data"]) != 0
+                    filled |= np.asarray(modifier["data"]["hi_data"]) != 0
+                elif modifier["type"] not in _FACTORS:  # one of the user's own may add events
+                    filled[:] = True
+        bins = np.flatnonzero(~filled & (counts > 0))
+        found += [(str(channel["name"]), int(b), float(counts[b])) for b in bins]
+    return found
+
+
+_FACTORS = {"lumi", "normfactor", "normsys", "shapefactor", "shapesys", "staterror"}
+
+
 def model_and_data(
     workspace: Mapping[str, Any], measurement: str | None = None
 ) -> tuple[Any, FloatArray]:
     """The ``pyhf.Model`` of a workspace, and its data with the auxiliary data, (n_data,).
+
+    A measurement needs no parameter of interest.  Background-only workspaces, as HEPData has them,
+    often name one that no sample has before a patch adds the signal: this is a warning.
 
     Parameters
     ----------
@@ -191,16 +334,41 @@ def model_and_data(
     import pyhf
 
     require_workspace(workspace)
+    # By name, because pyhf warns if it has to take the first of several.
+    name = measurement or workspace["measurements"][0]["name"]
+    poi = _usable_poi(workspace, name)
     try:
         spec = pyhf.Workspace(workspace)
-        # By name, because pyhf warns if it has to take the first of several.
-        model = spec.model(measurement_name=measurement or workspace["measurements"][0]["name"])
+        model = spec.model(measurement_name=name, poi_name=poi)
         data = np.asarray(spec.data(model), dtype=np.float64)
     except Exception as error:  # pyhf has no common base of its errors, and lets Python's through
         what = f"measurement {measurement!r}" if measurement else "the first measurement"
         msg = f"pyhf cannot build the model of {what}: {error}; look at its names and numbers"
         raise WorkspaceError(msg) from error
     return model, data
+
+
+def _modifier_names(spec: Mapping[str, Any]) -> list[str]:
+    """Names of all modifiers, each once."""
+    samples = [s for channel in spec["channels"] for s in channel["samples"]]
+    return list(dict.fromkeys(m["name"] for s in samples for m in s["modifiers"]))
+
+
+def _usable_poi(spec: Mapping[str, Any], measurement: str) -> str | None:
+    """Parameter of interest of a measurement; None, with a warning, if no sample has it."""
+    configs = [m["config"] for m in spec["measurements"] if m["name"] == measurement]
+    poi = configs[0]["poi"] if configs else ""
+    names = _modifier_names(spec)
+    if not poi or poi in names:
+        return poi or None
+    warnings.warn(
+        f"no sample has the parameter of interest {poi!r} of measurement {measurement!r}, so this "
+        "is a fit of the background alone; add the signal with patch=, or correct the name"
+        + did_you_mean(poi, names),
+        MilinferWarning,
+        stacklevel=4,
+    )
+    return None
 
 
 def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
@@ -224,6 +392,7 @@ def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
             for modifier in sample["modifiers"]:
                 kinds.setdefault(modifier["type"], set()).add(modifier["name"])
     morphed, plain = [], []
+    modifier_names = _modifier_names(spec)
     for m in spec["measurements"]:
         entries = m["config"]["parameters"]
         if m["name"].startswith(MORPHING):
@@ -231,7 +400,13 @@ def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
             points = sum("factors" in p for p in entries)
             morphed.append(f"{m['name'].removeprefix(MORPHING)} in {names} ({points} basis points)")
         else:
-            plain.append(f"{m['name']} (of {m['config']['poi'] or 'no parameter of interest'})")
+            poi = m["config"]["poi"]
+            kind = f"of {poi}" if poi else "no parameter of interest"
+            if poi and poi not in modifier_names:
+                kind = f"background only: no sample has {poi} before a patch adds the signal"
+            plain.append(f"{m['name']} ({kind})")
+    unfillable = unfillable_bins(spec["channels"], observed)
+    empty = [f"{name} bin {b} (expects 0, has {n:g})" for name, b, n in unfillable]
     return {
         "kind": "HistFactory workspace",
         "channels": "; ".join(
@@ -242,6 +417,7 @@ def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
         "measurements": ", ".join(plain),
         "modifiers": ", ".join(f"{len(names)} {kind}" for kind, names in sorted(kinds.items())),
         "morphing": "; ".join(morphed) or "none",
+        **({"bins that cannot be filled": shortened(empty)} if empty else {}),
     }
 
 
@@ -389,8 +565,9 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
     """Check a workspace against pyhf's schema, and for consistency.
 
     Beyond the schema: every channel has an observation; all bins agree in number; counts are
-    finite and not negative; variations are finite, factors of ``normsys`` positive; the parameter
-    of interest exists; names are unique.  Negative yields of single samples are allowed.
+    finite and not negative; variations are finite, factors of ``normsys`` positive; names are
+    unique.  Negative yields of single samples are allowed, and so is a parameter of interest that
+    no sample has: the signal of a background-only workspace comes with a patch.
 
     Parameters
     ----------
@@ -413,6 +590,9 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
     import pyhf
     from jsonschema.exceptions import best_match
 
+    if is_hs3(spec):
+        msg = f"{name} is a likelihood in the HS3 format, not a HistFactory workspace; {HS3_REMEDY}"
+        raise WorkspaceError(msg)
     try:
         pyhf.schema.validate(spec, "workspace.json")
     except pyhf.exceptions.InvalidSpecification as error:
@@ -485,9 +665,6 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
 def _require_measurement(
     config: Mapping[str, Any], at: list[str | int], name: str, modifiers: set[str]
 ) -> None:
-    if config["poi"] and config["poi"] not in modifiers:
-        what = f"the parameter of interest {config['poi']!r} is not a modifier of any sample"
-        fail(name, [*at, "poi"], what)
     _require_once(config["parameters"], [*at, "parameters"], name)
     for k, entry in enumerate(config["parameters"]):
         here = [*at, "parameters", k]

@@ -51,7 +51,12 @@ def _one_line(message: Warning | str, category: type[Warning], *_: object, **__:
 
 
 # Arguments of functions that a command offers under other names.
-_ALIASES = {"n_events": "events_per_toy", "client": "scheduler", "n_toys": "toys"}
+_ALIASES = {
+    "n_events": "events_per_toy",
+    "client": "scheduler",
+    "n_toys": "toys",
+    "points": "points_spec",
+}
 
 
 def _in_options(text: str, command: click.Command) -> str:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from milinfer.cli.options import (
+    FileOrAddress,
+    events_option,
     json_option,
     output_option,
     points_options,
     seed_option,
+    tree_option,
     weights_notice,
     workers_option,
     write_json,
 )
 from milinfer.utils.points import format_point, parse_point
+
+if TYPE_CHECKING:
+    from milinfer.io.event_range import EventRange
 
 __all__ = ["convert", "features", "generate", "inspect"]
 
@@ -91,7 +97,7 @@ def generate(
 
 
 @click.command()
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", type=FileOrAddress())
 @output_option("File to write; its suffix (.root, .parquet, .lhe, .lhe.gz) says the kind.")
 @click.option(
     "--ntuple",
@@ -106,17 +112,21 @@ def generate(
     metavar="MIB",
     help="Largest header, event and line of an LHE file; default: 64, 16 and 1 MiB.",
 )
+@tree_option
 @workers_option
 @json_option
 def convert(
-    source: Path,
+    source: Path | str,
     out: Path,
     ntuple: str,
     size_limit: int | None,
+    tree: str | None,
     workers: int,
     json_path: Path | None,
 ) -> None:
     """Convert event files (LHE, ROOT, Parquet) into one another without loss.
+
+    Of NanoAOD, particles of the generator and weights are converted; the rest is named.
 
     \b
     milinfer convert events.lhe.gz --out events.root
@@ -126,7 +136,14 @@ def convert(
     from milinfer.io.lhe.header import Limits
 
     limits = None if size_limit is None else Limits(*3 * [size_limit << 20])
-    done = convert_file(source, out, ntuple=ntuple, workers=workers, limits=limits)  # type: ignore[arg-type]  # click has checked the choice
+    done = convert_file(
+        source,
+        out,
+        ntuple=ntuple,  # type: ignore[arg-type]  # click has checked the choice
+        tree=tree or "Events",
+        workers=workers,
+        limits=limits,
+    )
     click.echo(
         f"{source} → {out}: "
         f"{check_event_counts(done.n_events_in, done.n_events_out, {}, str(source))}, "
@@ -136,7 +153,7 @@ def convert(
 
 
 @click.command()
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", type=FileOrAddress())
 @output_option("Parquet or ROOT file to write.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True)
 @click.option("--point", default=None, help="Parameter point, where the file does not say it.")
@@ -154,10 +171,26 @@ def convert(
     is_flag=True,
     help="Also write the weights at other points, as columns weight:ID.",
 )
+@tree_option
+@events_option
+@click.option(
+    "--invisible",
+    type=int,
+    multiple=True,
+    metavar="PDG_ID",
+    help="Final-state particle that escapes a detector, where the PDG does not say it; repeatable.",
+)
+@click.option(
+    "--visible",
+    type=int,
+    multiple=True,
+    metavar="PDG_ID",
+    help="Final-state particle that a detector sees; likewise.",
+)
 @workers_option
 @json_option
 def features(
-    source: Path,
+    source: Path | str,
     out: Path,
     feature_set: str,
     point: str | None,
@@ -165,6 +198,10 @@ def features(
     points: dict[str, Any],
     on_missing: str,
     keep_weights: bool,
+    tree: str | None,
+    events: EventRange | None,
+    invisible: tuple[int, ...],
+    visible: tuple[int, ...],
     workers: int,
     json_path: Path | None,
 ) -> None:
@@ -184,7 +221,11 @@ def features(
         process=process,
         on_missing=on_missing,
         keep_reweights=keep_weights,
+        tree=tree,
         workers=workers,
+        events=events,
+        invisible=invisible,
+        visible=visible,
         missing_point={},  # features need none; what trains on them asks for it
         **points,
     )
@@ -219,14 +260,18 @@ def features(
 
 
 @click.command()
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=FileOrAddress(dir_okay=True))
 @points_options
+@tree_option
 @json_option
-def inspect(path: Path, points: dict[str, Any], json_path: Path | None) -> None:
+def inspect(
+    path: Path | str, points: dict[str, Any], tree: str | None, json_path: Path | None
+) -> None:
     """Show what a file contains: events, features, model, calibration, workspace, results.
 
     \b
     milinfer inspect events.root
+    milinfer inspect root://host//store/nano.root --tree Events
 
     \b
     milinfer inspect events.lhe.gz --parameter c_HW="SMEFT 7"
@@ -236,7 +281,7 @@ def inspect(path: Path, points: dict[str, Any], json_path: Path | None) -> None:
     from milinfer.utils.display import rich_table
     from milinfer.workflow.inspection import inspect_file
 
-    facts = inspect_file(path, **points)
+    facts = inspect_file(path, tree=tree, **points)
     rows = [[key, _text(value)] for key, value in facts.items()]
     header = ("fact", "value")
     Console().print(rich_table(str(path), header, rows, left=["value"], show_header=False))

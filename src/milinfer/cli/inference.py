@@ -14,6 +14,8 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    combine_option,
+    events_option,
     feature_set_option,
     figure_option,
     json_option,
@@ -26,6 +28,7 @@ from milinfer.cli.options import (
     seed_option,
     split_spec,
     streamed_samples,
+    tree_option,
     values_spec,
     weights_notice,
     write_json,
@@ -35,6 +38,8 @@ from milinfer.utils.files import atomic_path, parse_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from milinfer.io.event_range import EventRange
+    from milinfer.samples.cross_sections import Combine
     from milinfer.samples.sample import Sample, SampleSet
     from milinfer.samples.streaming import StreamedSamples
 
@@ -59,6 +64,13 @@ __all__ = ["compare", "fit", "report", "train"]
     help="The sample of an event, or the joint likelihood ratio from its weights.",
 )
 @click.option(
+    "--points",
+    "points_spec",
+    default=None,
+    help="With --labels joint: values between which the ratio is learned, -0.5,0,0.5 or "
+    "first:last:number; default: those of the samples, and of one also those of its weights.",
+)
+@click.option(
     "--order",
     type=click.IntRange(1, 2),
     default=2,
@@ -78,6 +90,9 @@ __all__ = ["compare", "fit", "report", "train"]
 )
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @feature_set_option
+@tree_option
+@events_option
+@combine_option
 @points_options
 @click.option(
     "--events-in-memory",
@@ -92,6 +107,7 @@ def train(
     out: Path,
     head: Any,
     labels: Any,
+    points_spec: str | None,
     order: int,
     pooling: str,
     bag_size: int | None,
@@ -100,7 +116,10 @@ def train(
     batch_events: int | None,
     reference: float,
     feature_set: str | None,
+    events: EventRange | None,
+    combine: Combine | None,
     points: dict[str, Any],
+    tree: str | None,
     events_in_memory: int | None,
     seed: int,
     scheduler: str | None,
@@ -122,11 +141,22 @@ def train(
 
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:
-        samples = read_samples(files, features=feature_set, points=points)
+        samples = read_samples(
+            files, features=feature_set, points=points, tree=tree, events=events, combine=combine
+        )
         # The files of one production say the same: one notice is enough.
         notices = [line for sample in samples for line in weights_notice(sample)]
         for line in dict.fromkeys(notices):
             click.echo(line)
+    elif tree is not None:
+        msg = "--tree is for ROOT files, and --events-in-memory reads Parquet files"
+        raise click.UsageError(msg)
+    elif events is not None or combine is not None:
+        msg = (
+            "--events-in-memory reads whole files, one for each point; leave --events and "
+            "--combine out, or --events-in-memory"
+        )
+        raise click.UsageError(msg)
     else:
         if points:
             msg = (
@@ -139,6 +169,7 @@ def train(
     model = BagLikelihood(
         head=head,
         labels=labels,
+        points=None if points_spec is None else [[v] for v in values_spec(points_spec)],
         order=order,
         pooling=pooling,
         bag_size=bag_size,
@@ -204,6 +235,9 @@ def train(
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
 @feature_set_option
+@tree_option
+@events_option
+@combine_option
 @points_options
 @figure_option("Figure of the scan, or of the contours of several parameters")
 @json_option
@@ -215,7 +249,10 @@ def fit(
     rate_files: tuple[str, ...],
     luminosity: float | None,
     feature_set: str | None,
+    events: EventRange | None,
+    combine: Combine | None,
     points: dict[str, Any],
+    tree: str | None,
     out: Path | None,
     json_path: Path | None,
 ) -> None:
@@ -244,14 +281,20 @@ def fit(
             "calibration(cost), belt.region(cost)"
         )
         raise ConfigurationError(msg)
-    sample = _read_data(data, feature_set)
+    sample = _read_data(data, feature_set, tree, events)
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
         raise ConfigurationError(msg)
+    if combine is not None and not rate_files:
+        msg = "--combine joins the files of --rate, and there are none; leave it out"
+        raise click.UsageError(msg)
     rate = None
     if rate_files and luminosity is not None:
         rate = Rate.from_samples(
-            read_samples(rate_files, features=feature_set, points=points), luminosity=luminosity
+            read_samples(
+                rate_files, features=feature_set, points=points, tree=tree, combine=combine
+            ),
+            luminosity=luminosity,
         )
     cost = model.cost(sample, rate=rate)
     if several:
@@ -359,6 +402,8 @@ def fit(
 )
 @n_toys_option
 @feature_set_option
+@tree_option
+@combine_option
 @points_options
 @output_option("Directory for figures and report.html.")
 @seed_option
@@ -378,7 +423,9 @@ def compare(
     degree: int | None,
     n_toys: int,
     feature_set: str | None,
+    combine: Combine | None,
     points: dict[str, Any],
+    tree: str | None,
     out: Path,
     seed: int,
     json_path: Path | None,
@@ -398,12 +445,12 @@ def compare(
     parameter = models[0].parameter
     inputs: list[InputFile] = []
 
-    def note(role: str) -> Callable[[Path, Sample], None]:
+    def note(role: str) -> Callable[[Path | str, Sample], None]:
         return lambda path, sample: inputs.append(input_file(role, path, sample))
 
-    read = partial(read_samples, features=feature_set, points=points)
+    read = partial(read_samples, features=feature_set, points=points, tree=tree, combine=combine)
     evaluation = read(evaluation_files, parameter=parameter, on_file=note("evaluation"))
-    fitted = _read_data(data, feature_set)
+    fitted = _read_data(data, feature_set, tree)
     note("data")(split_spec(data)[1], fitted)
     at = tuple(values_spec(truths)) if truths else ()
     result = analyse(
@@ -469,9 +516,12 @@ def report(directory: Path, json_path: Path | None) -> None:
     write_json(json_path, summary)
 
 
-def _read_data(spec: str, feature_set: str | None) -> Any:
+def _read_data(
+    spec: str, feature_set: str | None, tree: str | None, events: EventRange | None = None
+) -> Any:
     """Read a dataset; it needs no parameter point."""
     from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)
-    return read_data(path, point=point, features=feature_set).as_data()
+    options: dict[str, Any] = {"features": feature_set, "tree": tree, "events": events}
+    return read_data(path, point=point, **options).as_data()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import numpy as np
@@ -16,6 +16,7 @@ from rich.console import Console
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
+    combine_option,
     feature_set_option,
     figure_option,
     json_option,
@@ -27,6 +28,7 @@ from milinfer.cli.options import (
     read_samples,
     scheduler_option,
     seed_option,
+    tree_option,
     values_spec,
     workers_option,
     write_json,
@@ -54,6 +56,8 @@ class ToyOptions:
     truths: str | None
     degree: int | None
     feature_set: str | None
+    tree: str | None
+    combine: Literal["sum", "mean"] | None
     points: dict[str, Any]
     seed: int
     workers: int
@@ -76,7 +80,12 @@ class ToyOptions:
             )
             raise ParameterError(msg)
         samples = read_samples(
-            self.files, features=self.feature_set, parameter=model.parameter, points=self.points
+            self.files,
+            features=self.feature_set,
+            parameter=model.parameter,
+            points=self.points,
+            tree=self.tree,
+            combine=self.combine,
         )
         values = sorted(samples.values(model.parameter).tolist())
         if self.truths:
@@ -115,6 +124,8 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         scheduler_option("whose workers throw the toys instead of --workers."),
         workers_option,
         seed_option,
+        tree_option,
+        combine_option,
         feature_set_option,
         click.option(
             "--weight-degree",

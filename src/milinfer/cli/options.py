@@ -12,17 +12,22 @@ import click
 import numpy as np
 
 from milinfer.exceptions import ParameterError
+from milinfer.io.event_range import EventRange
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.utils.display import shortened
-from milinfer.utils.files import write_whole
+from milinfer.utils.files import is_address, local_path, write_whole
 from milinfer.utils.points import parse_point
 
 if TYPE_CHECKING:
+    from milinfer.samples.cross_sections import Combine
     from milinfer.samples.streaming import StreamedSamples
 
 __all__ = [
     "FILES_HELP",
+    "FileOrAddress",
     "calibration_option",
+    "combine_option",
+    "events_option",
     "feature_set_option",
     "figure_option",
     "json_option",
@@ -36,6 +41,7 @@ __all__ = [
     "seed_option",
     "split_spec",
     "streamed_samples",
+    "tree_option",
     "values_spec",
     "weights_notice",
     "workers_option",
@@ -46,8 +52,30 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FILES_HELP = (
     "FILES are LHE, ROOT or Parquet, of events or features; write c_HW=-1:FILE where the file "
-    "does not say its parameter point."
+    "does not say its parameter point. ROOT files may be addresses, such as root://host//file.root."
 )
+
+
+class FileOrAddress(click.Path):
+    """An existing path, or the address of a file on a network, which stays as it is.
+
+    Parameters
+    ----------
+    dir_okay
+        Whether the path may be that of a folder.
+
+    Examples
+    --------
+    >>> FileOrAddress()("root://host//a.root")
+    'root://host//a.root'
+    """
+
+    def __init__(self, *, dir_okay: bool = False) -> None:
+        super().__init__(exists=True, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check a path; see :class:`click.Path`."""
+        return value if is_address(value) else super().convert(local_path(value), param, ctx)
 
 
 def model_option(function: F) -> F:
@@ -144,6 +172,16 @@ def workers_option(function: F) -> F:
     )(function)
 
 
+def tree_option(function: F) -> F:
+    """``--tree NAME``."""
+    return click.option(
+        "--tree",
+        default=None,
+        metavar="NAME",
+        help="Tree in ROOT files; default: Features, Events, or the only one.",
+    )(function)
+
+
 def points_options(function: F) -> F:
     """``--parameter``, ``--reweight-point`` and ``--reweight-card``, as one argument `points`.
 
@@ -236,6 +274,33 @@ def scheduler_option(help_text: str) -> Callable[[F], F]:
     )
 
 
+def events_option(function: F) -> F:
+    """``--events N|START:STOP``."""
+
+    def parse(_: click.Context, __: click.Parameter, text: str | None) -> EventRange | None:
+        return None if text is None else EventRange.parse(text)
+
+    return click.option(
+        "--events",
+        default=None,
+        callback=parse,
+        metavar="N|START:STOP",
+        help="Read the first N events of a file, or those from START up to STOP (without it), "
+        "counted from 0; default: all.",
+    )(function)
+
+
+def combine_option(function: F) -> F:
+    """``--combine sum|mean``."""
+    return click.option(
+        "--combine",
+        type=click.Choice(["sum", "mean"]),
+        default=None,
+        help="How several files of a point are joined: as slices of a process, whose "
+        "cross-sections add up, or as runs of it; default: runs, if their cross-sections agree.",
+    )(function)
+
+
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
     """Write the numbers of a command to the file of ``--json``, if it is given."""
     if path is not None:
@@ -259,18 +324,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def split_spec(spec: str) -> tuple[dict[str, float] | None, Path]:
+def split_spec(spec: str) -> tuple[dict[str, float] | None, Path | str]:
     """Split ``c_HW=-1:FILE`` into point and file; a bare ``FILE`` has its point inside.
 
     Examples
     --------
     >>> split_spec("c_HW=-1:events.root")
     ({'c_HW': -1.0}, PosixPath('events.root'))
+    >>> split_spec("c_HW=-1:root://host//events.root")
+    ({'c_HW': -1.0}, 'root://host//events.root')
     """
     head, separator, tail = spec.partition(":")
     if separator and "=" in head and not Path(spec).exists():
-        return parse_point(head), Path(tail)
-    return None, Path(spec)
+        return parse_point(head), _place(tail)
+    return None, _place(spec)
+
+
+def _place(text: str) -> Path | str:
+    """Path of a file, or an address, which stays as it is."""
+    return text if is_address(text) else Path(local_path(text))
 
 
 def values_spec(spec: str) -> list[float]:
@@ -338,20 +410,26 @@ def read_samples(
     features: str | None = None,
     parameter: str | None = None,
     points: Mapping[str, Any] | None = None,
-    on_file: Callable[[Path, Sample], None] = lambda _path, _sample: None,
+    tree: str | None = None,
+    events: EventRange | None = None,
+    combine: Combine | None = None,
+    on_file: Callable[[Path | str, Sample], None] = lambda _path, _sample: None,
 ) -> SampleSet:
     """Read samples given on the command line; several files of one point are joined.
 
-    `points` has the keywords of :func:`points_options`, and `on_file` is called with each file and
-    what came out of it.
+    `points` has the keywords of :func:`points_options`, `events` are read of each file, `combine`
+    says how files of one point are joined, and `on_file` is called with each file and what came
+    out of it.
     """
     parts: list[Sample] = []
     for spec in specs:
         point, path = split_spec(spec)
-        sample = Sample.from_file(path, point=point, features=features, **(points or {}))
+        sample = Sample.from_file(
+            path, point=point, features=features, tree=tree, events=events, **(points or {})
+        )
         on_file(path, sample)
         parts.append(sample)
-    samples = SampleSet.by_point(parts)
+    samples = SampleSet.by_point(parts, combine)
     if parameter is not None and parameter not in samples.parameters:
         msg = f"the samples have the parameters {samples.parameters}, not {parameter!r}"
         raise ParameterError(msg)

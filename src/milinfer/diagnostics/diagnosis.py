@@ -28,7 +28,9 @@ from milinfer.diagnostics.event_checks import (
 from milinfer.diagnostics.held_out import hold_out
 from milinfer.diagnostics.toy_checks import toy_checks
 from milinfer.diagnostics.two_sample import CalibrationCurve, FeatureClosure, Separation
+from milinfer.exceptions import SampleError
 from milinfer.likelihood.models import LLRModel
+from milinfer.samples.argument_checks import require_samples
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.utils.display import UNKNOWN, arrow_table, html_table
 
@@ -246,6 +248,13 @@ def diagnose(
     E[−λ″]/E[λ′²] at mu=0 = ... ± ...
     """
     samples = SampleSet((samples,)) if isinstance(samples, Sample) else samples
+    require_samples(samples, "diagnose()")
+    if not samples.parameters:
+        msg = (
+            f"{samples[0].label} has no parameter point, as data have none; diagnose() needs "
+            "simulated events at known points that the model has not seen"
+        )
+        raise SampleError(msg)
     held_out = hold_out(
         model, samples, reference, n_events, sigma, tolerances or Tolerances(), outside
     )

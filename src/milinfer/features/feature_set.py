@@ -10,7 +10,8 @@ events rejected.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -26,24 +27,26 @@ from milinfer.features.columns import (
     vbf_2l2j_columns,
     vbf_2l2j_invariant_columns,
 )
+from milinfer.features.event_weights import event_weights
 from milinfer.features.momenta import Particles
 from milinfer.features.objects import Collection, Objects, missing_momentum
+from milinfer.features.visibility import UNKNOWN, VISIBLE, visibility
 from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
+from milinfer.utils.display import shortened
 
 __all__ = [
     "FeatureSet",
     "FeatureTable",
     "check_event_counts",
     "feature_set",
+    "join_cutflows",
     "side_by_side",
     "weight_sums",
 ]
 
 
 OnMissing: TypeAlias = Literal["raise", "reject"]
-
-_NEUTRINOS = (12, 14, 16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,14 @@ class FeatureSet:
     selector
         Picks the objects from events in :meth:`from_lhe`, by collection name; default: final-state
         particles by the ``pdg_ids`` of each collection.
+    invisible, visible
+        Absolute PDG ids of final-state particles that escape a detector, and that do not, besides
+        those that the numbering of the PDG tells (see :mod:`milinfer.features.visibility`).
+
+    Raises
+    ------
+    FeatureError
+        If there are no columns, or an id is both visible and invisible.
 
     Examples
     --------
@@ -85,10 +96,18 @@ class FeatureSet:
     columns: Mapping[str, Column]
     collections: tuple[Collection, ...] = (LEPTONS, JETS)
     selector: Callable[[AwkwardArray], Mapping[str, AwkwardArray]] | None = None
+    invisible: frozenset[int] = frozenset()
+    visible: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", dict(self.columns))
         object.__setattr__(self, "collections", tuple(self.collections))
+        for name in ("invisible", "visible"):
+            object.__setattr__(self, name, _absolute_ids(getattr(self, name), name))
+        both = sorted(self.invisible & self.visible)
+        if both:
+            msg = f"{self.name}: the PDG ids {both} are both visible and invisible; choose one"
+            raise FeatureError(msg)
         if not self.columns:
             msg = f"feature set {self.name!r} has no columns; give at least one"
             raise FeatureError(msg)
@@ -120,6 +139,26 @@ class FeatureSet:
             columns={**self.columns, **columns},
         )
 
+    def with_visibility(
+        self, invisible: Iterable[int] = (), visible: Iterable[int] = ()
+    ) -> FeatureSet:
+        """Add PDG ids of particles that escape a detector, and that do not.
+
+        Examples
+        --------
+        >>> feature_set("vbf_2l2j").with_visibility(invisible=[9000005]).invisible
+        frozenset({9000005})
+        """
+        named = (_absolute_ids(ids, "ids") for ids in (invisible, visible))
+        hidden, seen = named
+        if not hidden and not seen:
+            return self
+        return dataclasses.replace(
+            self,
+            invisible=(self.invisible - seen) | hidden,
+            visible=(self.visible - hidden) | seen,
+        )
+
     def select(self, names: Sequence[str]) -> FeatureSet:
         """Select columns, in the given order.
 
@@ -135,7 +174,7 @@ class FeatureSet:
         """
         unknown = [name for name in names if name not in self.columns]
         if unknown:
-            msg = f"{self.name} has no columns {', '.join(unknown)}; it has {', '.join(self.names)}"
+            msg = f"{self.name} has no columns {shortened(unknown)}; it has {', '.join(self.names)}"
             raise FeatureError(msg)
         return dataclasses.replace(
             self,
@@ -176,7 +215,20 @@ class FeatureSet:
         n = len(self.collections)
         if len(objects) not in (n, n + 1):
             names = ", ".join(c.name for c in self.collections)
-            msg = f"{self.name} takes {names} and optionally events or MET, not {len(objects)}"
+            msg = (
+                f"{self.name} takes {names} and optionally the missing momentum or the events, "
+                f"not {len(objects)} arguments"
+            )
+            raise FeatureError(msg)
+        missing = [i for i, o in enumerate(objects) if o is None]
+        if missing:
+            what = [*(c.name for c in self.collections), "the missing momentum"][missing[0]]
+            msg = f"{self.name}: {what} is None; give " + (
+                "a record of pt and phi or the events, or leave it out for minus the sum of the "
+                "given momenta"
+                if missing[0] == n
+                else "an array of momenta"
+            )
             raise FeatureError(msg)
         particles = [Particles(o, c.name) for o, c in zip(objects, self.collections, strict=False)]
         if len({len(p) for p in particles}) > 1:
@@ -184,7 +236,11 @@ class FeatureSet:
             msg = f"the objects belong to different numbers of events: {lengths}"
             raise FeatureError(msg)
         events = objects[n] if len(objects) > n else None
-        met = missing_momentum(particles, events, _visible_of)
+
+        def visible_of(array: AwkwardArray) -> Particles:
+            return self._visible(Particles(array, "LHEPart"), source, first_event)
+
+        met = missing_momentum(particles, events, visible_of)
         if any(len(axis) != len(particles[0]) for axis in met):
             msg = f"MET has {len(met[0])} events, the objects have {len(particles[0])}"
             raise FeatureError(msg)
@@ -200,13 +256,14 @@ class FeatureSet:
     ) -> FeatureTable:
         """Compute the columns from the final-state particles of ``events.LHEPart``.
 
-        Leptons are e, μ, τ; jets are quarks up to b and gluons; all but neutrinos are visible.
-        Parameters and errors are those of a call.
+        Leptons are e, μ, τ; jets are quarks up to b and gluons.  Visible are particles with charge
+        or colour, hadrons and photons; see :mod:`milinfer.features.visibility`.  Parameters and
+        errors are those of a call.
         """
         if "LHEPart" not in ak.fields(events):
             msg = (
                 f"{source or 'these events'} have no LHEPart, only "
-                f"{', '.join(ak.fields(events)) or 'no fields'}; give the objects yourself"
+                f"{shortened(ak.fields(events)) or 'no fields'}; give the objects yourself"
             )
             raise FeatureError(msg)
         if self.selector is not None:
@@ -256,11 +313,31 @@ class FeatureSet:
         source: str | None,
         first_event: int | IntArray,
     ) -> FeatureTable:
-        visible = _visible(parts)
+        visible = self._visible(parts, source, first_event)
         ids = np.abs(visible.column("pdgId"), dtype=np.int64)
         particles = [visible.subset(_lookup(ids, c.pdg_ids), c.name) for c in self.collections]
-        met = missing_momentum([visible], None, _visible_of)
+        met = missing_momentum([visible], None, lambda _: visible)
         return self._table(particles, met, on_missing, source, first_event)
+
+    def _visible(
+        self, parts: Particles, source: str | None, first_event: int | IntArray
+    ) -> Particles:
+        """Final-state particles that a detector sees."""
+        final = parts.column("status") == 1
+        ids = np.abs(parts.column("pdgId"), dtype=np.int64)  # −2³¹ has no int32
+        states = visibility(ids, self.invisible, self.visible)
+        unknown = final & (states == UNKNOWN)
+        if unknown.any():
+            k = int(np.argmax(unknown))
+            event = int(np.searchsorted(parts.offsets, k, side="right")) - 1
+            msg = (
+                f"event {_event_number(first_event, event)} of {source or 'the events'} has a "
+                f"final-state particle with the PDG id {parts.column('pdgId')[k]}, of which the "
+                f"PDG does not say whether a detector sees it; say invisible={{{ids[k]}}} if it "
+                f"escapes, which is missing momentum, or visible={{{ids[k]}}} if not"
+            )
+            raise FeatureError(msg)
+        return parts.subset(final & (states == VISIBLE), "LHEPart")
 
     def _table(
         self,
@@ -292,7 +369,7 @@ class FeatureSet:
             count = int(np.count_nonzero(bad))
             if count and on_missing == "raise":
                 place = f" of {source}" if source else ""
-                number = (first_event + np.arange(len(bad)))[np.argmax(bad)]
+                number = _event_number(first_event, int(np.argmax(bad)))
                 msg = (
                     f"event {number}{place} has {reason}, as have "
                     f"{count} of {len(kept)} events; {self.name} needs them: select such events "
@@ -329,13 +406,18 @@ class FeatureSet:
         return column
 
 
-def _visible(parts: Particles) -> Particles:
-    ids = np.abs(parts.column("pdgId"), dtype=np.int64)  # −2³¹ has no int32
-    return parts.subset((parts.column("status") == 1) & ~_lookup(ids, _NEUTRINOS), "LHEPart")
+def _event_number(first_event: int | IntArray, k: int) -> int:
+    """Number in the file of event `k`, from that of the first event or those of all."""
+    return int(first_event[k]) if isinstance(first_event, np.ndarray) else first_event + k
 
 
-def _visible_of(array: AwkwardArray) -> Particles:
-    return _visible(Particles(array, "LHEPart"))
+def _absolute_ids(ids: Iterable[Any], name: str) -> frozenset[int]:
+    """PDG ids without their signs."""
+    numbers = list(ids)
+    if not all(isinstance(i, int | np.integer) and not isinstance(i, bool) for i in numbers):
+        msg = f"{name} is {ids!r}; give PDG ids, such as {{1000022, 52}}"
+        raise FeatureError(msg)
+    return frozenset(abs(int(i)) for i in numbers)
 
 
 def _lookup(ids: NDArray[Any], absolute_ids: Sequence[int] | frozenset[int]) -> BoolArray:
@@ -429,10 +511,12 @@ class FeatureTable:
         ------
         FeatureError
             If the number of weights is neither.
+        SampleError
+            If an event has no weight, several, or one that is not finite.
         """
         if weights is None:
             return np.ones(len(self))
-        array = np.asarray(weights, dtype=np.float64)
+        array = event_weights(weights, "the weight")
         if array.shape == self.kept.shape:
             return array if len(self) == len(array) else array[self.kept]
         if array.shape != (len(self),):
@@ -516,6 +600,29 @@ def weight_sums(weights: FloatArray) -> dict[str, float | int]:
         "sum_of_weights": float(weights.sum()),
         "sum_of_squared_weights": float((weights * weights).sum()),
     }
+
+
+def join_cutflows(
+    cutflows: Sequence[Mapping[str, Mapping[str, float | int]]],
+) -> dict[str, dict[str, float | int]]:
+    """Sum cut flows exactly, so that rounding does not depend on their order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = {"all": weight_sums(np.ones(2))}
+    >>> join_cutflows([one, one])["all"]["n_events"]
+    4
+    """
+    total: dict[str, dict[str, float | int]] = {}
+    for step, sums in cutflows[0].items():
+        total[step] = {
+            key: math.fsum(c[step][key] for c in cutflows)
+            if isinstance(value, float)
+            else sum(c[step][key] for c in cutflows)
+            for key, value in sums.items()
+        }
+    return total
 
 
 def check_event_counts(n_in: int, n_out: int, rejected: Mapping[str, int], source: str) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from milinfer.exceptions import FeatureError
 from milinfer.typing import AwkwardArray, BoolArray, FloatArray, IntArray
+from milinfer.utils.display import shortened
 
 __all__ = ["KINEMATICS", "Particles"]
 
@@ -117,8 +118,8 @@ class Particles:
 
     def _no_momenta(self) -> FeatureError:
         return FeatureError(
-            f"{self.name} have the fields {sorted(self._fields)}, no momenta; give px, py, pz and "
-            "mass or energy, or pt, eta, phi and mass, in GeV"
+            f"{self.name} have the fields {shortened(sorted(self._fields), 20)}, no momenta; give "
+            "px, py, pz and mass or energy, or pt, eta, phi and mass, in GeV"
         )
 
     def __len__(self) -> int:
@@ -185,9 +186,10 @@ class Particles:
             stored = self._names.get(axis) or axis
             if stored not in self._fields:
                 msg = (
-                    f"{self.name} have no field {axis!r}; they have {sorted(self._fields)}: add it "
-                    "with awkward.with_field, or leave out the columns that need it (.select; the "
-                    "feature sets *_reco need no flavour of jets)"
+                    f"{self.name} have no field {axis!r}; they have "
+                    f"{shortened(sorted(self._fields), 20)}: add it with awkward.with_field, or "
+                    "leave out the columns that need it (.select; the feature sets *_reco need no "
+                    "flavour of jets)"
                 )
                 raise FeatureError(msg)
             column = self._load(stored)

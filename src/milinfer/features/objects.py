@@ -15,6 +15,7 @@ import numpy as np
 import vector
 from numpy.typing import NDArray
 
+from milinfer.exceptions import FeatureError
 from milinfer.features.momenta import KINEMATICS, Particles
 from milinfer.typing import AwkwardArray, FloatArray, IntArray
 
@@ -195,8 +196,14 @@ def missing_momentum(
                 return _column(events_or_met, px), _column(events_or_met, py)
         if isinstance(events_or_met, vector.Vector):
             return np.asarray(events_or_met.px), np.asarray(events_or_met.py)
-        if "LHEPart" in fields:
-            visible = [generator(events_or_met["LHEPart"])]
+        if "LHEPart" not in fields:
+            msg = (
+                f"the missing momentum has {', '.join(sorted(fields)) or 'no fields'}, not pt and "
+                f"phi or px and py, and is no events with {', '.join(MET_NAMES)} or LHEPart; leave "
+                "it out for minus the sum of the given momenta"
+            )
+            raise FeatureError(msg)
+        visible = [generator(events_or_met["LHEPart"])]
     sums = [particles.transverse() for particles in visible]
     # 0 − Σ rather than −Σ, so that no −0.0 puts φ at −π
     return 0.0 - np.sum([s[0] for s in sums], axis=0), 0.0 - np.sum([s[1] for s in sums], axis=0)

@@ -6,8 +6,7 @@ the order of events does not depend on the executor.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -18,15 +17,26 @@ from coffea.nanoevents import NanoAODSchema
 from coffea.processor import ProcessorABC, column_accumulator
 
 from milinfer.exceptions import FeatureError, SampleError
+from milinfer.features.event_weights import event_weights
 from milinfer.features.feature_set import (
     FeatureSet,
     FeatureTable,
     OnMissing,
     check_event_counts,
     feature_set,
+    join_cutflows,
     weight_sums,
 )
+from milinfer.io.event_record.nanoaod import (
+    ORIGINAL,
+    WEIGHT,
+    WeightEntry,
+    are_relative,
+    is_weight_vector,
+    vector_weights,
+)
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
+from milinfer.utils.display import shortened
 
 __all__ = ["EventSchema", "FeatureProcessor", "chunk_key"]
 
@@ -86,7 +96,9 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
     weight
         Event weight; ``"auto"``: ``genWeight`` or ``weight``; None: all 1.
     reweights
-        Whether the weights in ``LHEWeight`` (or ``weight:…`` columns) come along.
+        Whether the weights in ``LHEWeight`` (or ``weight:…`` columns) come along, and those of
+        NanoAOD, which are relative to the weight of the event, as ``LHEReweightingWeight[3]``,
+        multiplied by `weight`.
     on_missing
         ``"raise"`` or ``"reject"`` for selected events that lack what the features need.
 
@@ -136,7 +148,8 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         FeatureError
             If events lack what the features need.
         SampleError
-            If there is no weight, or a mask has the wrong shape.
+            If there is no weight, or it is missing, not finite or not one number in an event, or
+            a mask has the wrong shape.
         """
         metadata = _metadata(events)
         source = str(metadata.get("filename", "")) or None
@@ -164,7 +177,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             key=key,
             features=columns.astype(np.float32, copy=False),
             weights=weights[rows],
-            reweights={name: column[rows] for name, column in self._reweights(events).items()},
+            reweights=self._reweights(events, rows, weights[rows], source or ""),
             cutflow={step: dict(sums) for step, sums in cutflow.items()},  # coffea adds in place
         )
         return {
@@ -192,23 +205,28 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
                 msg = f"{dataset}: selection must give masks of the same names in all chunks"
                 raise SampleError(msg)
             data = np.concatenate([c.features for c in chunks], axis=1)
-            output["cutflow"] = _join([c.cutflow for c in chunks])
+            output["cutflow"] = join_cutflows([c.cutflow for c in chunks])
             output.update(output["cutflow"]["features"])
             n_in = output["cutflow"]["all"]["n_events"]
             check_event_counts(n_in, data.shape[1], output["rejected"], str(dataset))
-            names = list(chunks[0].reweights)
-            if any(set(c.reweights) != set(names) for c in chunks):
-                other = next(c for c in chunks if set(c.reweights) != set(names))
-                difference = sorted(set(other.reweights) ^ set(names))
-                msg = f"{dataset}: not all files have the weights {difference}; read them apart"
-                raise SampleError(msg)
+            filled = [c for c in chunks if len(c.weights)] or chunks[:1]
+            names = list(filled[0].reweights)
+            for c in filled:
+                difference = sorted(set(c.reweights) ^ set(names))
+                if difference:
+                    msg = (
+                        f"{dataset}: not all files have the weights {shortened(difference)}: "
+                        f"{filled[0].key[0]} and {c.key[0]} (from event {c.key[1]}) differ; read "
+                        "them apart, or leave these weights out with reweights=False"
+                    )
+                    raise SampleError(msg)
             output["columns"] = {
                 name: column_accumulator(column)
                 for name, column in zip(self.features.names, data, strict=True)
             }
             output["weight"] = column_accumulator(np.concatenate([c.weights for c in chunks]))
             output["reweights"] = {
-                name: column_accumulator(np.concatenate([c.reweights[name] for c in chunks]))
+                name: column_accumulator(np.concatenate([c.reweights[name] for c in filled]))
                 for name in names
             }
             output["rejected"] = {k: v for k, v in output["rejected"].items() if v}
@@ -245,12 +263,15 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         fields = set(ak.fields(events))
         if fields.issuperset(self.features.names):
             return _flat_table(events, self.features.names)
+        problem = f"neither LHEPart nor the columns of {self.features.name}"
         if "LHEPart" in fields:
-            return self.features.from_lhe(events, **options)
+            lacking = {"pdgId", "status"} - set(ak.fields(events["LHEPart"]))
+            if not lacking or self.features.selector is not None:
+                return self.features.from_lhe(events, **options)
+            problem = f"LHEPart without {' and '.join(sorted(lacking))}, as in older NanoAOD"
         msg = (
-            f"{source or 'the events'} have neither LHEPart nor the columns of "
-            f"{self.features.name}; give FeatureProcessor objects=, a function of the events that "
-            "returns leptons and jets"
+            f"{source or 'the events'} have {problem}; give FeatureProcessor objects=, a function "
+            "of the events that returns leptons and jets"
         )
         raise FeatureError(msg)
 
@@ -266,43 +287,55 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
                 "weight=, or say weight=None if all weights are 1"
             )
             raise SampleError(msg)
-        return np.asarray(ak.to_numpy(events[branch]), dtype=np.float64)
+        first = int(_metadata(events).get("entrystart", 0))
+        return event_weights(events[branch], branch, source or "", first_event=first)
 
-    def _reweights(self, events: AwkwardArray) -> dict[str, FloatArray]:
-        """Weights by the part of the branch name after ``LHEWeight_`` (or ``weight:``)."""
+    def _reweights(
+        self, events: AwkwardArray, rows: IntArray, weights: FloatArray, source: str
+    ) -> dict[str, FloatArray]:
+        """Weights at other points of some of the events, by name; ``weights`` are their own."""
         if not self.reweights:
             return {}
-        fields = ak.fields(events)
-        if "LHEWeight" in fields:
-            record = events["LHEWeight"]
-            columns = {name: record[name] for name in ak.fields(record)}
-        else:
-            columns = {
-                name.removeprefix(prefix): events[name]
-                for prefix in ("LHEWeight_", "weight:", "weight_")
-                for name in fields
-                if name.startswith(prefix)
-            }
-        return {
-            name: np.asarray(ak.to_numpy(column), dtype=np.float64)
-            for name, column in columns.items()
-            if name != "originalXWGTUP" and column.ndim == 1
-        }
+        numbers = rows + int(_metadata(events).get("entrystart", 0))
+        reweights: dict[str, FloatArray] = {}
+        for name, (column, branch, relative) in _weight_columns(events).items():
+            chosen = column[rows]
+            named = {name: chosen}
+            if relative and column.ndim == 2 and not ak.fields(column):
+                lengths = np.asarray(ak.num(column, axis=1))
+                n = int(lengths[np.argmax(lengths > 0)]) if len(lengths) else 0
+                flat = np.asarray(ak.to_numpy(ak.flatten(chosen, axis=1)))
+                table = vector_weights(
+                    name, lengths[rows], flat, n, source=source or "the events", numbers=numbers
+                )
+                named = {str(WeightEntry(name, i)): table[:, i] for i in range(n)}
+            for key, values in named.items():
+                label = branch if key == name else key
+                array = event_weights(values, label, source, first_event=numbers)
+                reweights[key] = array * weights if relative else array
+        return reweights
 
 
-def _join(
-    cutflows: Sequence[Mapping[str, Mapping[str, float | int]]],
-) -> dict[str, dict[str, float | int]]:
-    """Sum cut flows exactly, so that rounding does not depend on the order of chunks."""
-    total: dict[str, dict[str, float | int]] = {}
-    for step, sums in cutflows[0].items():
-        total[step] = {
-            key: math.fsum(c[step][key] for c in cutflows)
-            if isinstance(value, float)
-            else sum(c[step][key] for c in cutflows)
-            for key, value in sums.items()
-        }
-    return total
+def _weight_columns(events: AwkwardArray) -> dict[str, tuple[AwkwardArray, str, bool]]:
+    """Weights at other points in some events: column, branch and whether they are relative.
+
+    The names are the part of a branch after ``LHEWeight_`` (or ``weight:``), or the branch itself
+    if it has several weights for each event.
+    """
+    fields = ak.fields(events)
+    columns: dict[str, tuple[AwkwardArray, str, bool]] = {}
+    record = ak.fields(events["LHEWeight"]) if "LHEWeight" in fields else []
+    if record:
+        relative = are_relative(record)
+        columns = {n: (events["LHEWeight"][n], WEIGHT + n, relative) for n in record}
+    else:
+        for prefix in (WEIGHT, "weight:", "weight_"):
+            names = [f.removeprefix(prefix) for f in fields if f.startswith(prefix)]
+            relative = prefix == WEIGHT and are_relative(names)
+            columns |= {n: (events[prefix + n], prefix + n, relative) for n in names}
+    columns.pop(ORIGINAL, None)
+    vectors = [f for f in fields if is_weight_vector(f) and not ak.fields(events[f])]
+    return columns | {name: (events[name], name, True) for name in vectors}
 
 
 def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:

@@ -45,6 +45,7 @@ from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, fine_degree
 from milinfer.toys.ensemble import ToyEnsemble, truths
 from milinfer.typing import BoolArray, FloatArray, PathLikeStr
+from milinfer.utils.confidence_levels import require_level
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
 from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.points import format_point, only
@@ -318,6 +319,8 @@ class Calibration:
         CalibrationError
             If this level was not calibrated.
         """
+        if cl is not None:
+            require_level(cl)
         if self.correct == "bias":
             return 1.0, 0.0
         log_scale = self.log_scale(cl)
@@ -332,6 +335,8 @@ class Calibration:
         CalibrationError
             If this level was not calibrated.
         """
+        if cl is not None:
+            require_level(cl)
         if len(self.log_scales) == 1 and self.kind == "bartlett":
             return self.log_scales[0]
         if cl is None:
@@ -484,7 +489,8 @@ class Calibration:
             )
             raise CalibrationError(msg)
         log_scale = None if self.correct == "bias" else self.log_scale(cl)
-        return cost.corrected(_Correction(self, log_scale), with_rate=self.extended)
+        level = self.cls[0] if cl is None else float(cl)
+        return cost.corrected(_Correction(self, log_scale, level), with_rate=self.extended)
 
 
 @dataclass(frozen=True, eq=False)
@@ -493,6 +499,22 @@ class _Correction:
 
     calibration: Calibration
     log_scale: SmoothPolynomial | None
+    level: float
+
+    def require_level(self, cl: float) -> None:
+        # c(θ) is the same for all levels in a calibration of the bias alone, or by Bartlett.
+        if self.log_scale is None or self.calibration.kind == "bartlett":
+            return
+        if abs(cl - self.level) > 1e-9:
+            made = ", ".join(f"{level:g}" for level in self.calibration.cls)
+            remedy = f"make it with calibration(cost, {cl:g})"
+            if not any(abs(cl - level) < 1e-9 for level in self.calibration.cls):
+                remedy = f"calibrate with cl=({made}, {cl:g}), then {remedy}"
+            msg = (
+                f"this cost is calibrated for intervals of {self.level:.2%}, not of {cl:.2%} (the "
+                f"calibration has the levels {made}); {remedy}"
+            )
+            raise CalibrationError(msg)
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:

@@ -20,7 +20,7 @@ from milinfer.exceptions import CalibrationError, FitError, ParameterError
 from milinfer.intervals.coverage import Asymptotic, IntervalMethod, require_other_events
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray, IntArray
-from milinfer.utils.confidence_levels import CL68
+from milinfer.utils.confidence_levels import CL68, require_level
 from milinfer.utils.display import brief, html_table
 from milinfer.utils.polynomials import PolynomialBasis
 from milinfer.utils.smooth_polynomials import SmoothPolynomial
@@ -172,6 +172,7 @@ def conditional_coverage(
     >>> conditional.p_value > 0.001
     True
     """
+    require_level(cl)
     require_one_kind(ensembles)
     interval_method = Asymptotic() if method is None else method
     inside, values = [], []
@@ -263,6 +264,7 @@ def coverage_function(
     See ``tests/intervals/test_conditional_coverage.py`` for a surface whose coverage is a known
     function of θ.
     """
+    require_level(cl)
     require_one_kind(ensembles)
     interval_method = Asymptotic() if method is None else method
     for e in ensembles:

@@ -17,6 +17,7 @@ from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.intervals.confidence_sets import ConfidenceSet, accepted_runs, confidence_set
 from milinfer.intervals.critical_values import critical_value
 from milinfer.typing import BoolArray, FloatArray
+from milinfer.utils.confidence_levels import require_level
 from milinfer.utils.display import brief
 
 __all__ = ["EnumeratedBelt", "belt_from_outcomes", "feldman_cousins"]
@@ -58,10 +59,9 @@ def feldman_cousins(
     >>> print(feldman_cousins(4, background=3.0, cl=0.9))
     mu = 1, [0, 5.597] at 90.00 % CL
     """
-    if n < 0 or int(n) != n or not 0 <= background < np.inf or not 0 < cl < 1:
-        msg = (
-            f"n = {n}, background = {background}, cl = {cl}: give a count, a yield ≥ 0 and a level"
-        )
+    require_level(cl, ParameterError)
+    if n < 0 or int(n) != n or not 0 <= background < np.inf:
+        msg = f"n = {n}, background = {background}: give a count and a yield ≥ 0"
         raise ParameterError(msg)
     z = float(norm.ppf((1 + cl) / 2))
     top = max(n - background, 0) + z**2 + (z + 1) * np.sqrt(n + 1) + 4
@@ -220,6 +220,7 @@ def belt_from_outcomes(
     >>> print(belt.confidence_set(1))
     mu = 1, [1, 1] at 50.00 % CL
     """
+    require_level(cl)
     n_outcomes, n_points = len(log_best), len(points)
     if log_likelihood.shape != (n_outcomes, n_points) or probability.T.shape != (
         n_outcomes,

@@ -20,7 +20,7 @@ from milinfer.exceptions import CalibrationError, MilinferWarning, ParameterErro
 from milinfer.samples.fingerprints import share_events
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
 from milinfer.typing import BoolArray, FloatArray, Point
-from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.confidence_levels import CL68, CL95, require_level
 from milinfer.utils.display import html_facts, html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point, only
 
@@ -121,8 +121,14 @@ def coverage(
     >>> abs(measured.pull) < 4
     True
     """
-    if not 0 < cl < 1:
-        msg = f"cl = {cl:g} is not a confidence level; give one between 0 and 1"
+    require_level(cl)
+    given: object = ensemble
+    if not isinstance(given, ToyEnsemble) or isinstance(method, Mapping):
+        msg = (
+            "coverage() takes the toys at one true point, toys.run([model], truth, "
+            "n_toys)[model.name], and one calibration or belt; for toys at several points and "
+            "methods by name there is milinfer.coverage_scan(ensembles, methods)"
+        )
         raise CalibrationError(msg)
     interval_method = Asymptotic() if method is None else method
     label = name or ("as it is" if method is None else type(method).__name__.lower())

@@ -26,6 +26,7 @@ from scipy.stats import norm
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.likelihood.surface import Limits
 from milinfer.typing import FloatArray
+from milinfer.utils.confidence_levels import require_level
 from milinfer.utils.polynomials import PolynomialBasis
 from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
 
@@ -95,9 +96,7 @@ def critical_value(
     if q.ndim != 1 or len(q) == 0 or not np.all(np.isfinite(q)):
         msg = f"statistic must be finite numbers of shape (n,), not of shape {q.shape}; look at Λ"
         raise CalibrationError(msg)
-    if not 0 < cl < 1:
-        msg = f"cl = {cl} is not a confidence level; give one between 0 and 1"
-        raise CalibrationError(msg)
+    require_level(cl)
     if weights is not None:
         p = np.asarray(weights, dtype=np.float64)
         if p.shape != q.shape or not np.all(p >= 0) or not np.isfinite(p.sum()) or p.sum() <= 0:

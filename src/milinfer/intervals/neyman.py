@@ -20,7 +20,7 @@ from milinfer.intervals.belt import Belt, Ordering, Smooth, accepted_ends, true_
 from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.intervals.critical_values import PolynomialCurve, quantile_regression
 from milinfer.likelihood.surface import Bounds, Limits
-from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.ensemble import ToyEnsemble, require_toys
 from milinfer.typing import FloatArray
 from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 
@@ -91,6 +91,7 @@ def neyman(
     (3, 2)
     """
     levels = levels_of(cl)
+    require_toys(ensembles)
     pool_ids = tuple(e.pool_id for e in ensembles)
     if calibration is not None:
         ensembles = [calibrated_toys(calibration, e) for e in ensembles]
@@ -183,6 +184,7 @@ def regression_belt(
     ((1000,), True)
     """
     levels = levels_of(cl)
+    require_toys(ensembles)
     pool_ids = tuple(dict.fromkeys(e.pool_id for e in ensembles))
     if calibration is not None:
         ensembles = [calibrated_toys(calibration, e) for e in ensembles]

@@ -10,7 +10,7 @@ from scipy.stats import chi2
 from milinfer.intervals.calibration import Calibration
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
-from milinfer.utils.confidence_levels import CL68
+from milinfer.utils.confidence_levels import CL68, require_level
 from milinfer.utils.display import brief, html_facts, measured
 
 if TYPE_CHECKING:
@@ -77,7 +77,13 @@ def toy_intervals(
         Calibration of their model; None: the surface as it is.
     cl
         Confidence level.
+
+    Raises
+    ------
+    CalibrationError
+        If `cl` is not between 0 and 1, or not a level of the calibration.
     """
+    require_level(cl)
     limits = ensemble.range if calibration is None else calibration.limits[0]
     fine = np.linspace(*limits, 801)
 

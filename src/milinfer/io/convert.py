@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
+from milinfer.exceptions import ConfigurationError, MilinferError, MilinferWarning, SampleError
 from milinfer.io import events
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import atomic_path
+from milinfer.utils.display import shortened
+from milinfer.utils.files import atomic_path, file_name, is_address, local_path
 from milinfer.utils.parallel import require_workers
 from milinfer.utils.progress import progress
 
@@ -22,13 +24,17 @@ __all__ = ["ConversionSummary", "convert", "convert_many"]
 
 
 class ConversionSummary(NamedTuple):
-    """Files, numbers of events and duration of a conversion."""
+    """Files, numbers of events and duration of a conversion.
+
+    ``left_out`` are the branches and trees of the source that are no part of the event record.
+    """
 
     source: str
     target: str
     n_events_in: int
     n_events_out: int
     seconds: float
+    left_out: tuple[str, ...] = ()
 
 
 def convert(
@@ -37,6 +43,7 @@ def convert(
     *,
     chunk_size: int = 50_000,
     ntuple: Ntuple = "ttree",
+    tree: str = "Events",
     workers: int = 1,
     limits: Limits | None = None,
 ) -> ConversionSummary:
@@ -44,6 +51,10 @@ def convert(
 
     All numbers are preserved to the bit, as are header, init and weight ids.  The events of the
     new file are counted before it replaces an older one.
+
+    NanoAOD has more than the event record: its generated particles and weights are converted, and
+    a warning names what is left out, such as reconstructed objects.  Weights that NanoAOD has
+    relative to the weight of the event become absolute.
 
     Parameters
     ----------
@@ -55,6 +66,8 @@ def convert(
         Events held in memory at a time.
     ntuple
         ``"ttree"`` or ``"rntuple"``, for ROOT files.
+    tree
+        Name of the TTree or RNTuple in a ROOT file to convert.
     workers
         Threads that parse an LHE file; the new file is the same whatever their number.
     limits
@@ -66,6 +79,11 @@ def convert(
         If the source is damaged; no file is left behind, and an older ``dst`` stays.
     ConfigurationError
         If source and target are the same file, or a suffix is unknown.
+
+    Warns
+    -----
+    MilinferWarning
+        If the source has branches that are no part of the event record; names them.
 
     Examples
     --------
@@ -89,7 +107,8 @@ def convert(
     start = perf_counter()
     target = Path(dst)
     events.kind_of(target)
-    if target.exists() and target.samefile(src):
+    src = local_path(src)
+    if not is_address(src) and target.exists() and target.samefile(src):
         msg = f"{src} would be overwritten by its own conversion; choose another target"
         raise ConfigurationError(msg)
     if chunk_size < 1:
@@ -97,11 +116,11 @@ def convert(
         raise ConfigurationError(msg)
     n_in = 0
     with (
-        events.open_reader(src, workers=workers, limits=limits) as reader,
+        events.open_reader(src, tree=tree, workers=workers, limits=limits) as reader,
         atomic_path(target) as temporary,
     ):
         total = None if events.kind_of(src) == "lhe" else reader.n_events
-        with progress(f"{Path(src).name} → {target.name}", total) as advance:
+        with progress(f"{file_name(src)} → {target.name}", total) as advance:
             chunks = reader.chunks(chunk_size)
             chunk: Any = next(chunks, None)  # before the header: it completes the weights
             if chunk is None:
@@ -127,12 +146,20 @@ def convert(
                 f"file; {target} has not been written, please report this"
             )
             raise SampleError(msg)
+    if reader.left_out:
+        collections = list(dict.fromkeys(n.partition("_")[0] for n in reader.left_out))
+        msg = (
+            f"{src}: {len(reader.left_out)} branches and trees are no part of an event record and "
+            f"were left out: {shortened(collections)}"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=2)
     return ConversionSummary(
         source=str(src),
         target=str(dst),
         n_events_in=n_in,
         n_events_out=n_out,
         seconds=perf_counter() - start,
+        left_out=reader.left_out,
     )
 
 
@@ -142,6 +169,7 @@ def convert_many(
     *,
     chunk_size: int = 50_000,
     ntuple: Ntuple = "ttree",
+    tree: str = "Events",
 ) -> list[ConversionSummary]:
     """Convert several files, each in a process of its own, ``workers`` at a time.
 
@@ -154,7 +182,7 @@ def convert_many(
         Source and target of each conversion.
     workers
         Processes; with 1, everything happens in this one.
-    chunk_size, ntuple
+    chunk_size, ntuple, tree
         As for :func:`convert`.
 
     Returns
@@ -181,7 +209,7 @@ def convert_many(
         msg = f"{twice[0]} is the target of more than one conversion; give each its own"
         raise ConfigurationError(msg)
     require_workers(workers)
-    options: dict[str, Any] = {"chunk_size": chunk_size, "ntuple": ntuple}
+    options: dict[str, Any] = {"chunk_size": chunk_size, "ntuple": ntuple, "tree": tree}
     if workers == 1 or len(jobs) < 2:
         return [convert(source, target, **options) for source, target in jobs]
     import multiprocessing

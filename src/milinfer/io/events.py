@@ -10,6 +10,7 @@ from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.io.lhe.reading import LHEFile, LHEReader
 from milinfer.io.lhe.writing import LHEWriter
 from milinfer.typing import AwkwardArray, PathLikeStr
+from milinfer.utils.files import file_name, local_path
 
 if TYPE_CHECKING:
     from milinfer.io.event_record.info import LHEInfo
@@ -33,7 +34,7 @@ def kind_of(path: PathLikeStr) -> str:
     >>> kind_of("a.lhe.gz"), kind_of("b.root")
     ('lhe', 'root')
     """
-    name = Path(path).name.lower()
+    name = file_name(path).lower()
     for kind, suffixes in {
         "lhe": (".lhe", ".lhe.gz"),
         "root": (".root",),
@@ -50,8 +51,9 @@ def open_reader(
 ) -> LHEReader | RootReader | ParquetReader:
     """Open an event file: a context manager with ``info``, ``chunks(chunk_size)`` and ``columns``.
 
-    ``workers`` threads parse LHE files, whose parts may be as large as ``limits``; other files are
-    read in one thread.
+    ROOT files are also read from addresses, such as ``root://…`` and ``https://…``.  ``workers``
+    threads parse LHE files, whose parts may be as large as ``limits``; other files are read in one
+    thread.
 
     Examples
     --------
@@ -60,6 +62,7 @@ def open_reader(
     ...
     milinfer.exceptions.ConfigurationError: events.txt: unknown kind of event file; name it ...
     """
+    path = local_path(path)
     kind = kind_of(path)
     if kind == "lhe":
         return LHEReader(path, workers, limits=limits)
@@ -224,6 +227,7 @@ def count(path: PathLikeStr) -> int:
     ...     count(file)
     7
     """
+    path = local_path(path)
     if kind_of(path) != "lhe":
         with open_reader(path) as reader:
             return reader.n_events

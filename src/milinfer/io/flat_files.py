@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
+from milinfer.io.event_range import EventRange
 from milinfer.io.event_record.info import point_from_json
+from milinfer.io.event_record.nanoaod import objects_hint
 from milinfer.io.parquet import arrow_file
-from milinfer.io.root import open_root
+from milinfer.io.root import open_root, root_trees
 from milinfer.typing import PathLikeStr
+from milinfer.utils.display import shortened
 from milinfer.utils.files import parse_json, require_file
 
 __all__ = [
@@ -57,12 +61,24 @@ class FlatTable:
         self.metadata = metadata
 
     @property
+    def first_event(self) -> int:
+        """Number in the file of the first event that is read."""
+        return 0
+
+    @property
     def has_events(self) -> bool:
         """Whether these are event records, not features."""
         return self.metadata is None and any(name.startswith("LHEPart_") for name in self.columns)
 
-    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        """Read some columns, of shape (n_events,) each.
+    @property
+    def n_events(self) -> int:
+        """Number of events in the file."""
+        raise NotImplementedError
+
+    def read(
+        self, names: Iterable[str], events: EventRange | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Read some columns, of shape (n_events,) each; of all events or of a range.
 
         Raises
         ------
@@ -70,6 +86,31 @@ class FlatTable:
             If the file is damaged, or a column is not one number for each event.
         """
         raise NotImplementedError
+
+    def _numbers(self, array: NDArray[Any], name: str, first: int) -> NDArray[Any]:
+        """Check that a column has one number for each event."""
+        place = f"{self.path}: column {name!r}"
+        remedy = "choose a column with one number for each event"
+        if array.dtype.kind == "O" and len(array) and _is_list(array[0]):
+            lengths = np.array([len(value) if _is_list(value) else 1 for value in array])
+            event = int(np.argmax(lengths != 1))
+            msg = (
+                f"{place} is not one number in event {first + event} (counted from 0), "
+                f"but {lengths[event]}; {remedy}"
+            )
+            raise SampleError(msg)
+        if array.dtype.kind not in "fiub" or array.ndim != 1:
+            msg = f"{place} is not one number for each event; {remedy}"
+            raise SampleError(msg)
+        missing = np.ma.getmaskarray(array)
+        if missing.any():
+            event = first + int(np.argmax(missing))
+            msg = (
+                f"{place} is not finite in event {event} (counted from 0): its value is missing; "
+                "produce the file again"
+            )
+            raise SampleError(msg)
+        return np.asarray(array)
 
     def require(self, names: Iterable[str]) -> None:
         """Raise if columns are missing.
@@ -81,10 +122,13 @@ class FlatTable:
         """
         missing = [name for name in names if name not in self.columns]
         if missing:
+            hint = objects_hint(set(self.columns))
             msg = (
-                f"{self.path} has no columns {', '.join(missing)}; it has "
-                f"{', '.join(self.columns) or 'none'}: compute them again, or name others"
+                f"{self.path} has no columns {shortened(missing)}; it has "
+                f"{shortened(list(self.columns)) or 'none'}: compute them again, or name others"
             )
+            if hint:
+                msg = f"{self.path} has no columns of features, such as {missing[0]}; {hint}"
             raise SampleError(msg)
 
 
@@ -128,14 +172,24 @@ class ParquetTable(FlatTable):
         metadata = sample_metadata(text.decode() if text else None, path)
         super().__init__(path, {name: name for name in schema.names}, metadata)
 
-    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    @property
+    def n_events(self) -> int:
+        """Number of events in the file."""
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(self.path).num_rows)
+
+    def read(
+        self, names: Iterable[str], events: EventRange | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Read some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
         import pyarrow as pa
 
         columns = list(names)
         try:
-            table = self._read(columns)
-            return {name: _numbers(table[name].to_numpy(), name, self.path) for name in columns}
+            table = self._read(columns) if events is None else self._read_range(columns, events)
+            first = self.first_event + (0 if events is None else events.start)
+            return {name: self._numbers(_masked(table[name]), name, first) for name in columns}
         except MemoryError as error:
             raise self._too_large(len(columns)) from error
         except (pa.ArrowException, OSError) as error:
@@ -144,9 +198,7 @@ class ParquetTable(FlatTable):
 
     def _too_large(self, n_columns: int) -> SampleError:
         """Error that says how much memory the numbers need: a small file may hold very many."""
-        import pyarrow.parquet as pq
-
-        n = int(pq.read_metadata(self.path).num_rows)
+        n = self.n_events
         size = f"{8 * n * n_columns / 1e9:.1f} GB"
         msg = (
             f"{self.path}: its {n} events with {n_columns} columns need {size} or more, and there "
@@ -157,6 +209,20 @@ class ParquetTable(FlatTable):
         import pyarrow.parquet as pq
 
         return pq.read_table(arrow_file(self.path), columns=names)
+
+    def _read_range(self, names: list[str], events: EventRange) -> Any:
+        """Read the row groups that have events of the range, and cut them."""
+        import pyarrow.parquet as pq
+
+        file = pq.ParquetFile(arrow_file(self.path))
+        footer = file.metadata
+        events.require_within(footer.num_rows, self.path)
+        stops = np.cumsum([footer.row_group(i).num_rows for i in range(footer.num_row_groups)])
+        first = int(np.searchsorted(stops, events.start, side="right"))
+        last = int(np.searchsorted(stops, events.stop, side="left"))
+        table = file.read_row_groups(range(first, last + 1), columns=names)
+        start = int(stops[first - 1]) if first else 0
+        return table.slice(events.start - start, events.n_events)
 
 
 class RowGroupTable(ParquetTable):
@@ -191,6 +257,11 @@ class RowGroupTable(ParquetTable):
         self.sizes = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
         self.number = 0
 
+    @property
+    def first_event(self) -> int:
+        """Number in the file of the first event that is read."""
+        return sum(self.sizes[: self.number])
+
     def _read(self, names: list[str]) -> Any:
         return self._file.read_row_group(self.number, columns=names)
 
@@ -216,18 +287,12 @@ class RootTable(FlatTable):
             with open_root(path) as file:
                 text = str(file[KEY]) if KEY in file else None
                 metadata = sample_metadata(text, path)
-                trees = list(
-                    dict.fromkeys(
-                        name.partition(";")[0]
-                        for name, kind in file.classnames().items()
-                        if kind == "TTree" or "RNTuple" in kind
-                    )
-                )
+                trees = root_trees(file)
                 name = tree or next((t for t in (TREE, "Events") if t in trees), None)
                 name = name or (trees[0] if len(trees) == 1 else None)
                 if name not in trees:
                     problem = f"no tree {name!r}" if name else "more than one tree, or none"
-                    msg = f"{path} has {problem}; name one with tree=: {', '.join(trees) or 'none'}"
+                    msg = f"{path} has {problem}; name one with tree=: {shortened(trees) or 'none'}"
                     raise SampleError(msg)
                 stored = [str(key) for key in file[name].keys()]  # noqa: SIM118
         except MilinferError:
@@ -235,30 +300,50 @@ class RootTable(FlatTable):
         except Exception as error:
             msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
             raise SampleError(msg) from error
-        self.tree = name
+        self.tree: str = name
         branches = (metadata or {}).get("branches", {})
         super().__init__(path, {branches.get(s, s): s for s in stored}, metadata)
 
-    def read(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    @property
+    def n_events(self) -> int:
+        """Number of events in the file."""
+        with open_root(self.path) as file:
+            return int(file[self.tree].num_entries)
+
+    def read(
+        self, names: Iterable[str], events: EventRange | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Read some columns, of shape (n_events,) each; see :meth:`FlatTable.read`."""
         columns = list(names)
+        if events is not None:
+            events.require_within(self.n_events, self.path)
+        start, stop = (None, None) if events is None else events
         try:
             with open_root(self.path) as file:
                 branches = {self.columns[name] for name in columns}
                 arrays = file[self.tree].arrays(
-                    filter_name=lambda branch: branch in branches, library="np"
+                    filter_name=lambda branch: branch in branches,
+                    library="np",
+                    entry_start=start,
+                    entry_stop=stop,
                 )
         except Exception as error:
             msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
             raise SampleError(msg) from error
-        return {name: _numbers(arrays[self.columns[name]], name, self.path) for name in columns}
+        first = 0 if events is None else events.start
+        return {name: self._numbers(arrays[self.columns[name]], name, first) for name in columns}
 
 
-def _numbers(array: NDArray[Any], name: str, path: PathLikeStr) -> NDArray[Any]:
-    if array.dtype.kind not in "fiub" or array.ndim != 1:
-        msg = f"{path}: column {name!r} is not one number for each event; choose other columns"
-        raise SampleError(msg)
-    return array
+def _is_list(value: Any) -> bool:
+    return hasattr(value, "__len__") and not isinstance(value, str | bytes)
+
+
+def _masked(column: Any) -> NDArray[Any]:
+    """Column of a Parquet file; missing values are masked, where pyarrow makes them NaN."""
+    values: NDArray[Any] = column.to_numpy()
+    if not column.null_count:
+        return values
+    return np.ma.masked_array(values, column.is_null().to_numpy())
 
 
 def sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | None:

@@ -161,7 +161,13 @@ class ParquetReader(ColumnReader):
                 load = functools.partial(self._load, batch, done)
                 counts = self._require_lists(load(PART + "pdgId")[0])
                 yield from_branches(
-                    self._branches, self._weights, load, counts, source=self.name, first=done
+                    self._branches,
+                    self._weights,
+                    load,
+                    counts,
+                    source=self.name,
+                    first=done,
+                    relative=self._relative,
                 )
                 done += len(counts)
         except MemoryError as error:
@@ -176,6 +182,12 @@ class ParquetReader(ColumnReader):
                 f"({error}); copy or produce the file again"
             )
             raise SampleError(msg) from error
+
+    def _lengths(self, branch: str) -> Iterator[NDArray[np.int64] | None]:
+        done = 0
+        for batch in self._file.iter_batches(columns=[branch]):
+            yield self._load(batch, done, branch)[0]
+            done += len(batch)
 
     def _load(
         self, batch: Any, first: int, name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,11 +14,13 @@ from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.io.event_record.base_classes import ColumnReader, ColumnWriter
 from milinfer.io.event_record.branches import PART, from_branches
 from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.nanoaod import objects_hint
 from milinfer.io.event_record.record import EventColumns, in_chunks
 from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
-from milinfer.utils.files import atomic_path, require_file
+from milinfer.utils.display import shortened
+from milinfer.utils.files import atomic_path, is_address, local_path, require_file
 
-__all__ = ["Ntuple", "RootReader", "RootWriter", "open_root"]
+__all__ = ["Ntuple", "RootReader", "RootWriter", "open_root", "root_trees"]
 
 
 Ntuple = Literal["ttree", "rntuple"]
@@ -136,15 +139,17 @@ class RootReader(ColumnReader):
         super().__init__(path, open_root(path))
         try:
             if tree not in self._file:
-                names = ", ".join(self._file.keys(cycle=False)) or "nothing"
+                names = shortened(self._file.keys(cycle=False)) or "nothing"
                 msg = (
                     f"{path}: there is no tree {tree!r} in this file, only {names}; name another "
-                    "with tree="
+                    f"with tree={_hint(self._file)}"
                 )
                 raise SampleError(msg)
             self._tree = self._file[tree]
             text = str(self._file[_KEY]) if _KEY in self._file else None
             self._describe(text, self._tree.keys(), int(self._tree.num_entries))
+            others = [name for name in root_trees(self._file) if name != tree]
+            self.left_out += tuple(f"the tree {name}" for name in others)
         except MilinferError:
             self.close()
             raise
@@ -200,8 +205,22 @@ class RootReader(ColumnReader):
             return (counts, ids) if name == PART + "pdgId" else self._load(name, start, stop)
 
         return from_branches(
-            self._branches, self._weights, load, counts, source=self.name, first=start
+            self._branches,
+            self._weights,
+            load,
+            counts,
+            source=self.name,
+            first=start,
+            relative=self._relative,
         )
+
+    def _lengths(self, branch: str) -> Iterator[IntArray | None]:
+        for start in (0, *range(1, self.n_events, _BASKET)):
+            stop = min(1 if start == 0 else start + _BASKET, self.n_events)
+            yield self._load(branch, start, stop)[0]
+
+    def _title(self, branch: str) -> str:
+        return str(getattr(self._tree[branch], "title", ""))
 
     def _load(self, name: str, start: int, stop: int) -> tuple[IntArray | None, NDArray[Any]]:
         import awkward as ak
@@ -227,13 +246,29 @@ class RootReader(ColumnReader):
             raise SampleError(msg) from error
 
 
+def root_trees(file: Any) -> list[str]:
+    """Names of the TTrees and RNTuples in an open ROOT file."""
+    kinds = file.classnames().items()
+    trees = (name for name, kind in kinds if kind == "TTree" or "RNTuple" in kind)
+    return list(dict.fromkeys(name.partition(";")[0] for name in trees))
+
+
+def _hint(file: Any) -> str:
+    """What to do with a file of ATLAS, whose tree has another name."""
+    name = "CollectionTree"
+    if name not in file:
+        return ""
+    hint = objects_hint({str(key) for key in file[name].keys()})  # noqa: SIM118 - uproot's keys
+    return f", or {hint}" if hint else ""
+
+
 def open_root(path: PathLikeStr) -> Any:
     """Open a ROOT file to read.
 
     Parameters
     ----------
     path
-        Local file, or an address that uproot supports.
+        Local file, or an address that uproot supports (``root://``, ``https://``, …).
 
     Returns
     -------
@@ -244,8 +279,10 @@ def open_root(path: PathLikeStr) -> Any:
     ------
     MissingFileError
         If there is no such file.
+    ConfigurationError
+        If an address needs a package that is missing; names it.
     SampleError
-        If it is not a ROOT file, or shorter than its header says.
+        If it is not a ROOT file, or shorter than its header says, or an address cannot be reached.
 
     Examples
     --------
@@ -261,18 +298,21 @@ def open_root(path: PathLikeStr) -> Any:
     """
     import uproot
 
-    local = "://" not in str(path)
+    local = not is_address(path)
+    place = local_path(path)
     if local:
-        require_file(path)
+        require_file(place)
     try:
         # Memory mapping is faster, and a cache would keep a second copy.
         options = {"handler": uproot.MemmapSource} if local else {}
-        file = uproot.open(path, array_cache=None, **options)
+        file = uproot.open(place, array_cache=None, **options)
     except Exception as error:
+        if not local:
+            raise _unreachable(path, error) from error
         msg = f"{path}: this cannot be opened as a ROOT file ({error}); copy or produce it again"
         raise SampleError(msg) from error
     # A truncated file may still contain all that uproot reads on opening.
-    size = Path(path).stat().st_size if local else file.file.fEND
+    size = Path(place).stat().st_size if local else file.file.fEND
     if size < file.file.fEND:
         file.close()
         msg = (
@@ -281,3 +321,22 @@ def open_root(path: PathLikeStr) -> Any:
         )
         raise SampleError(msg)
     return file
+
+
+_PACKAGES = {
+    "root": "fsspec-xrootd (pip install fsspec-xrootd, with xrootd of pip or conda-forge)",
+    "http": "aiohttp (pip install aiohttp requests)",
+    "https": "aiohttp (pip install aiohttp requests)",
+}
+
+
+def _unreachable(path: PathLikeStr, error: Exception) -> MilinferError:
+    """Error for an address that cannot be read: a package is missing, or the file is."""
+    if isinstance(error, ImportError):
+        protocol = str(path).partition("://")[0]
+        package = _PACKAGES.get(protocol, f"a package for {protocol}://")
+        msg = f"{path}: reading it needs {package}: {error}. Or copy the file here"
+        return ConfigurationError(msg)
+    text = textwrap.shorten(str(error) or type(error).__name__, 300)
+    msg = f"{path}: this cannot be read ({text}); correct the address, or copy the file here"
+    return SampleError(msg)

@@ -27,6 +27,7 @@ from milinfer.learning.model_files import (
     write_content,
 )
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.json_fields import number_field, whole_field
@@ -166,6 +167,8 @@ class BackgroundRatio:
         MilinferWarning
             If a mean of the ratio over held-out events is five errors or more from one.
         """
+        require_sample(signal, "BackgroundRatio.fit()", data=False)
+        require_sample(background, "BackgroundRatio.fit()", data=False)
         pair = SampleSet(
             tuple(
                 Sample(

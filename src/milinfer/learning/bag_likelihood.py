@@ -80,7 +80,8 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         Weight of the squared error of the joint score, for a polynomial head: ALICES with joint
         labels, CASCAL with hard ones (arXiv:1805.00020).
     points
-        With joint labels: parameter points to learn the ratio between; default: of the samples.
+        With joint labels: parameter points to learn the ratio between, as dictionaries
+        (``{"c_HW": 0.5}``) or as values in the order of the parameters; default: of the samples.
     bag_size
         Events in a training bag; default 1 for a polynomial head, else 10.
     ensemble

@@ -34,6 +34,7 @@ from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.models import EventModel, dataset_surface
 from milinfer.likelihood.surface import Interpolation, Kind, Surface
 from milinfer.likelihood.surface_box import BoxSurface
+from milinfer.samples.argument_checks import require_samples
 from milinfer.samples.fingerprints import sketch_each
 from milinfer.samples.sample import Sample, SampleSet, as_features
 from milinfer.samples.weights import effective_number
@@ -139,6 +140,9 @@ class BoostedLikelihood(EventModel):
         ConfigurationError
             If XGBoost or Optuna is not installed.
         """
+        require_samples(samples, "BoostedLikelihood.fit()")
+        if validation is not None:
+            require_samples(validation, "validation= of BoostedLikelihood.fit()")
         samples = self._sort_by_point(samples)
         grid = samples.values(samples.parameters[0])
         if len(grid) > 2:

@@ -28,8 +28,10 @@ from milinfer.learning.training_data import (
 from milinfer.learning.training_points import (
     ModelPoints,
     logit_degree,
+    ordered_points,
     warn_of_free_coefficients,
 )
+from milinfer.samples.argument_checks import require_samples
 from milinfer.samples.sample import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.typing import FloatArray
@@ -63,6 +65,7 @@ def fit(
     tuple
         The settings with every default filled in, and what training produced.
     """
+    require_samples(samples, "BagLikelihood.fit()", streamed=True)
     require_consistent(settings)
     if validation is not None and not isinstance(validation, SampleSet):
         # Typed callers cannot come here.
@@ -71,7 +74,11 @@ def fit(
     if settings.loss == "score" and not settings.score_weight:
         settings = dataclasses.replace(settings, score_weight=1.0)
     samples = sort_by_point(samples)
-    settings = dataclasses.replace(settings, degree=logit_degree(settings, samples))
+    settings = dataclasses.replace(
+        settings,
+        degree=logit_degree(settings, samples),
+        points=ordered_points(settings.points, samples.parameters),
+    )
     model_points = ModelPoints.of(settings, samples)
     network = settings.network or settings.default_network
     training = settings.training or settings.default_training

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.losses import loss
 from milinfer.likelihood.surface import Kind
+from milinfer.typing import Point
+from milinfer.utils.keywords import did_you_mean
 
 __all__ = [
     "LikelihoodSettings",
@@ -42,7 +47,7 @@ class LikelihoodSettings:
     head: Literal["multiclass", "polynomial", "binary", "parametrised"] = "multiclass"
     labels: Literal["hard", "joint"] = "hard"
     score_weight: float = 0.0
-    points: tuple[tuple[float, ...], ...] | None = None
+    points: Sequence[Point | Sequence[float]] | None = None
     bag_size: int | None = None
     ensemble: int = 1
     average: Literal["log-ratio", "ratio", "probability"] = "log-ratio"
@@ -59,6 +64,10 @@ class LikelihoodSettings:
     label: str | None = None
     network: NetworkConfig | None = None
     training: TrainingConfig | None = None
+
+    def __post_init__(self) -> None:
+        _require_choices(self)
+        _require_points(self.points)
 
     @property
     def events_in_bag(self) -> int:
@@ -119,11 +128,6 @@ def require_consistent(settings: LikelihoodSettings) -> None:
     Traceback (most recent call last):
     milinfer.exceptions.ConfigurationError: head='binary' takes only pooling='mean' or 'sum'
     """
-    for option, choices in _CHOICES.items():
-        value = getattr(settings, option)
-        if value not in choices:
-            msg = f"{option}={value!r} is not one of {', '.join(map(repr, choices))}"
-            raise ConfigurationError(msg)
     pairs = two_classes(settings)
     by_score = settings.loss == "score"
     n_classes = None if by_score else loss(loss_name(settings)).n_classes
@@ -184,6 +188,33 @@ def require_consistent(settings: LikelihoodSettings) -> None:
     for wrong, message in problems:
         if wrong:
             raise ConfigurationError(message)
+
+
+def _require_choices(settings: LikelihoodSettings) -> None:
+    """Raise unless head, labels and average are ones that there are."""
+    for option, choices in _CHOICES.items():
+        value = getattr(settings, option)
+        if not isinstance(value, str) or value not in choices:
+            msg = f"{option}={value!r} is not one of {', '.join(map(repr, choices))}"
+            raise ConfigurationError(msg + did_you_mean(str(value), choices))
+
+
+def _require_points(points: object) -> None:
+    """Raise unless ``points=`` is a list of points: dictionaries, lists of numbers, or numbers."""
+    if points is None:
+        return
+    try:
+        rows = [p.values() if isinstance(p, Mapping) else np.ravel(p) for p in points]  # type: ignore[attr-defined]  # else a TypeError
+        numbers = [float(v) for row in rows for v in row]
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"points={points!r} is no list of parameter points ({error}); write "
+            "points=[{'c_HW': -0.5}, {'c_HW': 0.0}, ...]"
+        )
+        raise ConfigurationError(msg) from error
+    if not np.isfinite(numbers).all():
+        msg = f"points={points!r} has values that are not finite; correct them"
+        raise ConfigurationError(msg)
 
 
 def two_classes(settings: LikelihoodSettings) -> bool:

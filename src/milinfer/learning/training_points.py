@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,9 @@ from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.reweighting import class_points
 from milinfer.samples.sample import Sample, SampleSet
 from milinfer.samples.streaming import StreamedSamples
-from milinfer.typing import FloatArray
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.keywords import did_you_mean
+from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis
 
 __all__ = ["ModelPoints", "logit_degree", "training_points", "warn_of_free_coefficients"]
@@ -28,6 +30,44 @@ __all__ = ["ModelPoints", "logit_degree", "training_points", "warn_of_free_coeff
 _SPLINE_NODES = 81
 # Degree of the Chebyshev polynomial in each parameter, by the number of parameters.
 _BOX_DEGREE = {2: 16, 3: 8, 4: 4}
+
+
+def ordered_points(
+    points: Sequence[Point | Sequence[float]] | None, parameters: Sequence[str]
+) -> tuple[tuple[float, ...], ...] | None:
+    """Points with their values in the order of the parameters.
+
+    Raises
+    ------
+    ConfigurationError
+        If a point does not have a value of each parameter.
+
+    Examples
+    --------
+    >>> ordered_points([{"b": 2.0, "a": 1.0}, (3.0, 4.0)], ["a", "b"])
+    ((1.0, 2.0), (3.0, 4.0))
+    """
+    if points is None:
+        return None
+    rows: list[tuple[float, ...]] = []
+    for point in points:
+        if isinstance(point, Mapping):
+            if set(point) != set(parameters):
+                msg = (
+                    f"points= has {format_point(point) or 'an empty point'}, but each point needs "
+                    f"a value of {', '.join(parameters)} and of nothing else"
+                )
+                unknown = sorted(set(point) - set(parameters))
+                raise ConfigurationError(
+                    msg + (did_you_mean(unknown[0], parameters) if unknown else "")
+                )
+            rows.append(tuple(float(point[name]) for name in parameters))
+        else:
+            rows.append(tuple(float(v) for v in np.ravel(point)))
+    if not rows or any(len(row) != len(parameters) for row in rows):
+        msg = f"points= needs {len(parameters)} values for each point: {', '.join(parameters)}"
+        raise ConfigurationError(msg)
+    return tuple(rows)
 
 
 def training_points(
@@ -55,11 +95,8 @@ def training_points(
     array([-1. ,  0. ,  0.5,  1. ])
     """
     names, points = samples.parameters, class_points(samples)
-    if settings.points is not None:
-        rows = [np.ravel(p) for p in settings.points]
-        if not rows or any(len(row) != len(names) for row in rows):
-            msg = f"points= needs {len(names)} values for each point: {', '.join(names)}"
-            raise ConfigurationError(msg)
+    rows = ordered_points(settings.points, names)
+    if rows is not None:
         points = np.unique(np.array(rows, dtype=np.float64), axis=0)
     elif settings.labels == "joint" and not _span(points):
         points = _with_weights(settings, samples)

@@ -12,13 +12,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from iminuit.cost import CHISQUARE, Cost
+from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.likelihood.models import AnyModel, ModelTag, dataset_surface, model_tag
+from milinfer.likelihood.named_cost import NamedCost
 from milinfer.likelihood.surface import Surface
 from milinfer.likelihood.surface_box import finer, resampled
+from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
 from milinfer.utils.display import html_facts, ranges
@@ -37,6 +39,9 @@ class Correction(Protocol):
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
         """Range of each θ for which m(θ) is inside the range of the surface."""
+
+    def require_level(self, cl: float) -> None:
+        """Raise a CalibrationError unless intervals of this confidence level are calibrated."""
 
     def forward(self, theta: FloatArray) -> FloatArray:
         """m(θ), where a biased estimator puts its maximum for truth θ, (n_parameters,)."""
@@ -83,6 +88,7 @@ def dataset_cost(
     >>> dataset_cost(oracle, sample, reference=0.0).parameters
     ('c1',)
     """
+    require_sample(data, "cost()")
     data.require_data()
     if not len(data) and rate is None:
         msg = (
@@ -140,7 +146,7 @@ def within_limits(
     return clipped
 
 
-class LikelihoodCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
+class LikelihoodCost(NamedCost):
     r"""Cost −2 ln L(θ)/L(θ0) of one dataset, in one parameter or several.
 
     .. math:: -2\,[\,\Lambda_\mathrm{shape}(\theta) + \nu(\theta_0) - \nu(\theta)

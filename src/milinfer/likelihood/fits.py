@@ -9,17 +9,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from iminuit import Minuit, describe
 from iminuit.cost import Cost, CostSum
+from scipy.stats import chi2
 
-from milinfer.exceptions import FitError, ParameterError
-from milinfer.typing import FloatArray
-from milinfer.utils.confidence_levels import CL68
+from milinfer.exceptions import FitError, MilinferError, MilinferWarning, ParameterError
+from milinfer.typing import BoolArray, FloatArray, Point
+from milinfer.utils.confidence_levels import CL68, require_level
 from milinfer.utils.display import (
     arrow_table,
     brief,
@@ -29,6 +30,7 @@ from milinfer.utils.display import (
     shortened,
     tuples_table,
 )
+from milinfer.utils.keywords import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,17 +99,17 @@ def _require_shared(name: str, positions: Mapping[str, tuple[int, ...]], n_costs
     numbers = positions.get(name, ())
     if len(numbers) >= 2:
         return
-    others = get_close_matches(name, [n for n in positions if n != name])
+    suggestion = did_you_mean(name, [n for n in positions if n != name])
     msg = (
         f"{name} is in {len(numbers)} of {n_costs} costs"
         + (f" (number {', '.join(map(str, numbers))})" if numbers else "")
         + ", and was expected to be shared"
-        + (f"; did you mean {' or '.join(others)}?" if others else "; check its name")
+        + (suggestion or "; check its name")
     )
     raise ParameterError(msg)
 
 
-def minuit(cost: Cost, **start: float) -> Minuit:
+def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit:
     """Minuit with the starting values, the limits and the fixed parameters of a cost or a sum.
 
     If several terms limit a parameter, the limits are the range that all of them allow (a sum of
@@ -119,14 +121,16 @@ def minuit(cost: Cost, **start: float) -> Minuit:
     cost
         Any iminuit cost, sums included.
     start
-        Starting values, which take precedence over those of the costs (``start``); default: 0,
-        moved inside the limits.
+        Starting values by name, which take precedence over those of the costs (``start``);
+        default: 0, moved inside the limits.
+    **values
+        The same as keywords: ``mu=0.3``.
 
     Raises
     ------
     ParameterError
-        If a name of ``start`` is no parameter, its value is outside the limits, or limits exclude
-        each other.
+        If a name is no parameter or given twice, its value is outside the limits, or limits
+        exclude each other.
 
     Examples
     --------
@@ -137,7 +141,8 @@ def minuit(cost: Cost, **start: float) -> Minuit:
     """
     terms = _terms([cost])
     limits = _common_limits(terms)
-    _validate_start(start, limits)
+    given = _starting_values(start, values)
+    _validate_start(given, limits)
     defaults: dict[str, float] = {}
     fixed: set[str] = set()
     for term in terms:
@@ -145,33 +150,52 @@ def minuit(cost: Cost, **start: float) -> Minuit:
         of_term, fixed_names = getattr(term, "start", {}), getattr(term, "fixed", ())
         defaults = (dict(of_term) if isinstance(of_term, Mapping) else {}) | defaults
         fixed |= set(fixed_names) if isinstance(fixed_names, tuple) else set()
-    values = {}
+    starts = {}
     for name, (low, high) in limits.items():
-        value = float(start.get(name, defaults.get(name, 0.0)))
+        value = float(given.get(name, defaults.get(name, 0.0)))
         if not low <= value <= high:
             value = (
                 (low + high) / 2 if np.isfinite(low + high) else float(np.clip(value, low, high))
             )
-        values[name] = value
-    m = Minuit(cost, **values)
+        starts[name] = value
+    # By position, because names may be those of arguments of Minuit.
+    m = Minuit(cost, *starts.values(), name=list(starts))
     for name, pair in limits.items():
         m.limits[name] = pair
         m.fixed[name] = name in fixed
     return m
 
 
+def _starting_values(start: object, values: Point) -> dict[str, float]:
+    """Starting values, given as a dictionary or as keywords."""
+    named = {} if start is None else start
+    if not isinstance(named, Mapping):
+        msg = f"start={start!r} gives no names; write start={{'c_HW': 0.1}}, or c_HW=0.1"
+        raise ParameterError(msg)
+    twice = sorted(set(named) & set(values))
+    if twice:
+        msg = f"{twice[0]} has two starting values, in start= and as a keyword; give one"
+        raise ParameterError(msg)
+    return {**named, **values}
+
+
 def _validate_start(start: Mapping[str, float], limits: Mapping[str, tuple[float, float]]) -> None:
     """Raise unless starting values are of parameters, and inside their limits."""
     unknown = [n for n in start if n not in limits]
     if unknown:
-        near = get_close_matches(unknown[0], limits) or list(limits)
-        msg = f"{unknown[0]} is no parameter of this cost; it has {', '.join(near)}"
-        raise ParameterError(msg)
+        raise ParameterError(_unknown_parameter(unknown[0], limits))
     for name, value in start.items():
         low, high = limits[name]
         if not low <= value <= high:
             msg = f"{name} = {value:g} is outside its limits [{low:g}, {high:g}]"
             raise ParameterError(msg)
+
+
+def _unknown_parameter(name: str, names: Iterable[str]) -> str:
+    """Message that a cost has no such parameter, with names like it."""
+    known = list(names)
+    message = f"{name} is no parameter of this cost; it has {', '.join(known)}"
+    return message + did_you_mean(name, known)
 
 
 def _terms(costs: Iterable[Cost]) -> list[Cost]:
@@ -222,7 +246,9 @@ class Impact(NamedTuple):
         return max(abs(self.down), abs(self.up))
 
 
-def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
+def impacts(
+    cost: Cost, parameter: str, *, start: Point | None = None, **values: float
+) -> tuple[Impact, ...]:
     """Impacts of all other parameters of a cost on one of them, the largest first.
 
     Parameters
@@ -231,7 +257,7 @@ def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
         With the constraints of its nuisance parameters added.
     parameter
         The parameter of interest.
-    **start
+    start, **values
         Starting values, as for :func:`milinfer.minuit`.
 
     Raises
@@ -251,7 +277,7 @@ def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
     >>> impact.name, round(impact.upper, 3), round(impact.up, 3)
     ('norm', 0.2, 0.1)
     """
-    best = minuit(cost, **start)
+    best = minuit(cost, start=start, **values)
     others = [name for name in best.parameters if name != parameter and not best.fixed[name]]
     if parameter not in best.parameters or not others:
         msg = (
@@ -271,7 +297,7 @@ def impacts(cost: Cost, parameter: str, **start: float) -> tuple[Impact, ...]:
             raise FitError(msg)
         shifts = []
         for side in (error.lower, error.upper):
-            m = minuit(cost, **centre)
+            m = minuit(cost, start=centre)
             m.values[name] = centre[name] + side
             m.fixed[name] = True
             m.migrad()
@@ -442,24 +468,51 @@ class Interval(NamedTuple):
         return tuples_table(Interval, [self])
 
 
-def profile_interval(cost: Cost, parameter: str, cl: float = CL68, **start: float) -> Interval:
+def profile_interval(
+    cost: Cost,
+    parameter: str,
+    cl: float = CL68,
+    *,
+    start: Point | None = None,
+    **values: float,
+) -> Interval:
     """Minimise a cost and take the profile-likelihood interval of one parameter with MINOS.
+
+    A cost may have several minima.  Along the parameter of interest, with the others where MIGRAD
+    left them, it is scanned at 201 values inside the limits (without limits: within five standard
+    errors), and the lowest minimum is taken.  Values in another minimum that belong to the
+    confidence set, too, are named in a warning.
 
     Parameters
     ----------
     cost
         Any iminuit cost, sums included.
     parameter
-        Parameter of interest; all others are profiled.
+        Parameter of interest; all others are profiled, and those that the cost fixes stay.
     cl
-        Confidence level of the interval (one parameter: Δ(−2 ln L) = χ²₁ quantile).
+        Confidence level of the interval (one parameter: Δ(−2 ln L) = χ²₁ quantile).  A calibrated
+        cost is for one level: ``profile_interval(calibration(cost, 0.95), "c_HW", 0.95)``.
     start
-        Starting values; default 0, moved inside the limits.
+        Starting values of MIGRAD by name; default: those of the cost, or 0, moved inside the
+        limits.
+    **values
+        The same as keywords: ``c_HW=0.1``.
 
     Raises
     ------
     FitError
         If MIGRAD, HESSE or MINOS is not valid, or the interval runs into a limit.
+    ParameterError
+        If the parameter or that of a starting value is none of the cost, or `cl` is not between 0
+        and 1.
+    CalibrationError
+        If the cost is calibrated for another confidence level.
+
+    Warns
+    -----
+    MilinferWarning
+        If another minimum is part of the confidence set, or lower than the one that the given
+        starting values lead to.
 
     Examples
     --------
@@ -468,19 +521,20 @@ def profile_interval(cost: Cost, parameter: str, cl: float = CL68, **start: floa
     >>> print(f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]")
     1.00 [0.50, 1.50]
     """
-    values = {}
-    for name, limits in cost._parameters.items():
-        value = start.get(name, 0.0)
-        if limits is not None:
-            low, high = (float(x) for x in limits)
-            if not low < value < high:
-                value = (low + high) / 2 if np.isfinite(low + high) else max(low, min(high, value))
-        values[name] = value
-    m = Minuit(cost, **values)
+    require_level(cl, ParameterError)
+    _require_calibrated(cost, cl)
+    given = _starting_values(start, values)
+    m = minuit(cost, start=given)
+    _require_free(m, parameter)
+    for name in m.parameters:
+        low, high = m.limits[name]
+        # At a limit, MIGRAD sees no slope.
+        if name not in given and m.values[name] in (low, high) and np.isfinite(low + high):
+            m.values[name] = (low + high) / 2
     # The default of 0.1 leaves estimates off by up to a percent of their error.
     m.tol = 1e-4
     m.migrad()
-    _require_interval(m.valid, m, f"MIGRAD did not converge for {parameter}")
+    scan = _find_lowest(m, parameter, given)
     m.hesse()
     _require_interval(m.valid, m, f"HESSE failed for {parameter}")
     m.minos(parameter, cl=cl)
@@ -491,7 +545,7 @@ def profile_interval(cost: Cost, parameter: str, cl: float = CL68, **start: floa
         f"MINOS found no {cl:.2%} interval of {parameter} inside its limits {m.limits[parameter]}",
     )
     estimate = float(m.values[parameter])
-    return Interval(
+    interval = Interval(
         parameter=parameter,
         estimate=estimate,
         low=estimate + float(merror.lower),
@@ -499,6 +553,107 @@ def profile_interval(cost: Cost, parameter: str, cl: float = CL68, **start: floa
         cl=cl,
         error=float(m.errors[parameter]),
         minuit=m,
+    )
+    _warn_of_other_minima(interval, *scan)
+    return interval
+
+
+def _require_calibrated(cost: Cost, cl: float) -> None:
+    """Raise if a term of a cost is calibrated for another confidence level."""
+    for term in _terms([cost]):
+        correction = getattr(term, "correction", None)
+        if correction is not None:
+            correction.require_level(cl)
+
+
+def _require_free(m: Minuit, parameter: str) -> None:
+    """Raise unless a fit has a parameter, and it is not fixed."""
+    if parameter not in m.parameters:
+        raise ParameterError(_unknown_parameter(parameter, m.parameters))
+    if m.fixed[parameter]:
+        msg = f"the cost fixes {parameter}, so it has no interval; take one of the free parameters"
+        raise ParameterError(msg)
+
+
+# Values of the parameter of interest at which other minima are looked for.
+_N_SCAN = 201
+# Two minima of which neither is lower by more than this differ by no more than rounding.
+_LOWER = 1e-3
+# How often the fit starts again, at a lower point than the one that it has found.
+_RESTARTS = 5
+
+
+def _scan(m: Minuit, parameter: str) -> tuple[FloatArray, FloatArray]:
+    """Values of a parameter inside its limits, and the cost there, others as they are."""
+    centre, error = float(m.values[parameter]), float(m.errors[parameter])
+    low, high = m.limits[parameter]
+    low = low if np.isfinite(low) else centre - 5 * error
+    high = high if np.isfinite(high) else centre + 5 * error
+    values = np.linspace(low, high, _N_SCAN)
+    point = np.array(m.values, dtype=np.float64)
+    k = m.parameters.index(parameter)
+    costs = np.full(_N_SCAN, np.inf)
+    for i, value in enumerate(values):
+        point[k] = value
+        try:
+            costs[i] = m.fcn(point)
+        except MilinferError:
+            # A yield below zero: the model is not defined there, so no minimum is either.
+            continue
+    return values, np.where(np.isnan(costs), np.inf, costs)
+
+
+def _find_lowest(m: Minuit, parameter: str, given: Point) -> tuple[FloatArray, FloatArray]:
+    """Start a fit again where a scan of its parameter finds a lower cost; return the last scan.
+
+    Raises
+    ------
+    FitError
+        If MIGRAD does not converge, or not to a cost as low as that of the scan.
+    """
+    first, first_cost = float(m.values[parameter]), float(m.fval)
+    converged = m.valid
+    for n_restarts in range(_RESTARTS + 1):
+        values, costs = _scan(m, parameter)
+        best = int(np.argmin(costs))
+        lowest = bool(costs[best] >= m.fval - _LOWER)
+        if m.valid and lowest:
+            break
+        if n_restarts == _RESTARTS or not np.isfinite(costs[best]):
+            _require_interval(m.valid, m, f"MIGRAD did not converge for {parameter}")
+            below = f"{m.fval - costs[best]:.3g} below it, at {parameter} = {values[best]:.4g}"
+            _require_interval(lowest, m, f"MIGRAD finds a minimum, but −2 ln L is {below}")
+        m.values[parameter] = values[best]
+        m.migrad()
+    if parameter in given and converged and m.fval < first_cost - _LOWER:
+        warnings.warn(
+            f"from {parameter} = {given[parameter]:g} MIGRAD reached the minimum at {first:.4g}, "
+            f"but −2 ln L is lower by {first_cost - m.fval:.3g} at {m.values[parameter]:.4g}; the "
+            "interval is that of the lower minimum",
+            MilinferWarning,
+            stacklevel=3,
+        )
+    return values, costs
+
+
+def _warn_of_other_minima(interval: Interval, values: FloatArray, costs: FloatArray) -> None:
+    """Warn if values beyond the ends of an interval belong to the confidence set as well."""
+    rise = costs - interval.minuit.fval
+    step = values[1] - values[0]
+    # A step away from the ends, where rounding decides.
+    outside = (values < interval.low - step) | (values > interval.high + step)
+    # Other parameters are where the minimum has them: fitted, they only make the cost lower.
+    missed: BoolArray = outside & (rise < chi2.ppf(interval.cl, 1))
+    if not missed.any():
+        return
+    k = int(np.argmin(np.where(missed, rise, np.inf)))
+    warnings.warn(
+        f"{interval.parameter} has a second minimum near {values[k]:.3g}, where −2 ln L is higher "
+        f"by {rise[k]:.3g}: values there belong to the {interval.cl:.2%} set, too, and are outside "
+        f"of the interval [{interval.low:.4g}, {interval.high:.4g}]; quote both, or take the set "
+        "of a Neyman belt (milinfer.neyman)",
+        MilinferWarning,
+        stacklevel=3,
     )
 
 
@@ -530,6 +685,8 @@ def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 
     ------
     FitError
         If there is none, or it leaves the limits of a parameter: MINUIT then goes along them.
+    ParameterError
+        If the level is not between 0 and 1.
 
     Examples
     --------
@@ -538,6 +695,7 @@ def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 
     >>> contour(Minuit(both, 0.0, 0.0).migrad(), "c1", "c2").max(axis=0).round(1)
     array([0.4, 0.4])
     """
+    require_level(cl, ParameterError)
     what = f"contour of {x} and {y} at {cl:.2%}"
     try:
         line = np.asarray(m.mncontour(x, y, cl=cl, size=60, interpolated=interpolated), np.float64)

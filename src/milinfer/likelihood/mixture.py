@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
-from iminuit.cost import CHISQUARE, Cost
+from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
@@ -31,9 +31,11 @@ from milinfer.likelihood.models import (
     model_tag,
     trained_on,
 )
+from milinfer.likelihood.named_cost import NamedCost
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
 from milinfer.utils.display import ranges
@@ -105,6 +107,7 @@ def mixture_cost(
     >>> m.valid, bool(abs(m.values["mu"] - 0.1) < 3 * m.errors["mu"])
     (True, True)
     """
+    require_sample(data, "mixture_cost()")
     data.require_data()
     terms = mixture_terms(model, rate, backgrounds, reference)
     source = terms.model
@@ -118,7 +121,7 @@ def mixture_cost(
     return MixtureCost(terms, surfaces, data, extended=extended)
 
 
-class MixtureCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
+class MixtureCost(NamedCost):
     r"""Cost −2 ln L(θ, n)/L(θ0, 1) of a dataset of signal and backgrounds.
 
     .. math:: \ln L = \sum_i w_i \ln\Big[\nu_s(\theta)\,r(x_i|\theta)

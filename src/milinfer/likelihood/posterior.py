@@ -24,7 +24,7 @@ from milinfer.exceptions import ParameterError
 from milinfer.likelihood.surface import Surface
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.typing import FloatArray
-from milinfer.utils.confidence_levels import CL68
+from milinfer.utils.confidence_levels import CL68, require_level
 from milinfer.utils.display import brief
 
 __all__ = ["Posterior", "Prior"]
@@ -189,6 +189,7 @@ class Posterior:
         It covers on average over θ drawn from the prior, not at every θ: for that see
         :mod:`milinfer.intervals.calibration_fit` and :mod:`milinfer.intervals.belt`.
         """
+        require_level(probability, ParameterError, "probability")
         tail = (1 - probability) / 2
         return np.stack([self.quantile(tail), self.quantile(1 - tail)])
 

@@ -24,6 +24,7 @@ from milinfer.likelihood.models import AnyModel, DatasetModel, dataset_surface, 
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, finer
+from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import BoolArray, FloatArray, IntArray
 
@@ -252,6 +253,7 @@ class ProfiledMixture(DatasetModel):
 
     def profile(self, data: Sample) -> Profile:
         """Λ and the normalisations of a dataset at every point of the surface."""
+        require_sample(data, "ProfiledMixture.profile()")
         data.require_data()
         return self._profile(self.event_columns(data), np.ones(len(self.backgrounds)))
 
@@ -263,6 +265,7 @@ class ProfiledMixture(DatasetModel):
         SampleError
             If the events have other weights than one.
         """
+        require_sample(data, "ProfiledMixture.cost()")
         data.require_data()
         rate = self.rate
         if isinstance(rate, Rate):

@@ -301,7 +301,10 @@ def _errors(samples: SampleSet) -> FloatArray:
     """Errors of the cross-sections in pb, (n_samples, 1): all positive, or all zero."""
     for s in samples:
         if not (np.isfinite(s.cross_section) and np.isfinite(s.cross_section_error)):
-            msg = f"{s.label} has no cross-section with error; give cross_section= in pb"
+            msg = (
+                f"{s.label} has no cross-section with error; give cross_section= and "
+                "cross_section_error= in pb"
+            )
             raise SampleError(msg)
     errors = np.array([[s.cross_section_error] for s in samples])
     wrong = errors[:, 0] < 0 if not errors.any() else errors[:, 0] <= 0

@@ -18,7 +18,7 @@ from milinfer.plotting.style import (
     plain,
     styled,
 )
-from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.confidence_levels import CL68, CL95, require_level
 
 if TYPE_CHECKING:
     from iminuit import Minuit
@@ -55,6 +55,8 @@ def plot_contour(
     ------
     FitError
         If a fit is not valid, or a contour leaves the limits of a parameter.
+    ParameterError
+        If a level is not between 0 and 1.
 
     Examples
     --------
@@ -65,6 +67,8 @@ def plot_contour(
     >>> figure.axes[0].get_xlabel(), len(figure.axes[0].lines)
     ('c1', 3)
     """
+    for level in cl:
+        require_level(level, ParameterError)
     with styled():
         figure, axis = figure_of(5.4, 4.8)
         styles = method_styles(fits)

@@ -7,15 +7,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
 from milinfer.features.processor import EventSchema, FeatureProcessor, chunk_key
-from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.info import LHEInfo, LHEWeight
+from milinfer.io.event_record.nanoaod import (
+    WEIGHT,
+    WeightEntry,
+    entry_description,
+    is_weight_vector,
+)
 from milinfer.samples.accumulators import accumulator_fields
+from milinfer.samples.cross_sections import (
+    cross_section_of_events,
+    cross_section_source,
+    differ,
+    mean_cross_section,
+    needs_mixing,
+)
 from milinfer.samples.file_points import (
     ParameterNames,
     ReweightPoints,
@@ -24,14 +36,20 @@ from milinfer.samples.file_points import (
     resolve_point,
 )
 from milinfer.samples.sample import Sample
+from milinfer.utils.display import shortened
+from milinfer.utils.files import file_name, is_address
+from milinfer.utils.keywords import require_keywords
 from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet
     from milinfer.io.event_record.branches import FileMetadata
+    from milinfer.io.event_record.info import LHEInfo
     from milinfer.typing import AwkwardArray
 
 __all__ = ["make_executor", "run_features"]
+
+_File: TypeAlias = "FileMetadata | dict[str, Any] | _Titles"
 
 _KEYS = ("point", "process", "cross_section", "cross_section_error")
 
@@ -95,7 +113,9 @@ def run_features(
     fileset
         As coffea takes it: dataset name to list of files or to ``{"files": …, "metadata": …}``.
         The metadata may have ``point``, ``process``, ``cross_section`` and
-        ``cross_section_error``; missing entries come from files that milinfer has written.
+        ``cross_section_error``; missing entries come from files that milinfer has written.  With
+        ``combine`` (``"sum"`` or ``"mean"``) the files are joined as by
+        :meth:`~milinfer.Sample.concatenate`; without, their cross-sections must agree.
     features
         Feature set or its name.
     executor
@@ -140,20 +160,28 @@ def run_features(
     ...
     milinfer.exceptions.SampleError: the fileset is empty; give {"dataset": ["file.root"]}
     """
+    taken = ["features"]
+    require_keywords(options, FeatureProcessor, "run_features()", leave_out=taken)
     if not fileset:
         msg = 'the fileset is empty; give {"dataset": ["file.root"]}'
         raise SampleError(msg)
     from coffea.processor import DaskExecutor, IterativeExecutor, Runner
 
-    groups = {name: _group(name, entry) for name, entry in fileset.items()}
-    files = {name: _file_metadata(list(group["files"])) for name, group in groups.items()}
-    descriptions = {name: _describe(name, groups[name], files[name], parameters) for name in groups}
+    datasets = {name: _group(name, entry) for name, entry in fileset.items()}
+    joins = {name: _parts(name, group) for name, group in datasets.items()}
+    groups = {name: group for parts in joins.values() for name, group in parts.items()}
+    files = {name: _file_metadata(group["files"], treename) for name, group in groups.items()}
+    descriptions = {
+        part: _describe(name, groups[part], files[part], parameters)
+        for name, parts in joins.items()
+        for part in parts
+    }
     is_ours = executor is None or isinstance(executor, str)
     if not is_ours and client is not None:
         msg = "client= does not go with an executor of your own: give DaskExecutor the client"
         raise ConfigurationError(msg)
     if is_ours:
-        remote = any("://" in path for group in groups.values() for path in group["files"])
+        remote = any(is_address(path) for group in groups.values() for path in group["files"])
         executor = make_executor(executor, workers, client=client, retries=3 if remote else 0)
     # Errors of the workers of other executors come back without their cause.
     errors_come_back = isinstance(executor, IterativeExecutor | DaskExecutor)
@@ -179,7 +207,7 @@ def run_features(
     if missing:
         msg = f"the datasets {', '.join(missing)} have no events; leave them out"
         raise SampleError(msg)
-    return {
+    samples = {
         name: _sample(
             name,
             output[name],
@@ -188,6 +216,12 @@ def run_features(
             {**descriptions[name], "parameters": parameters, "reweight_points": reweight_points},
         )
         for name in groups
+    }
+    return {
+        name: Sample.concatenate(
+            [samples[part] for part in parts], datasets[name]["metadata"].get("combine")
+        )
+        for name, parts in joins.items()
     }
 
 
@@ -243,46 +277,85 @@ def _group(name: str, entry: Any) -> dict[str, Any]:
     return {**entry, "files": files, "metadata": dict(entry.get("metadata") or {})}
 
 
-def _file_metadata(paths: Sequence[str]) -> dict[str, FileMetadata | dict[str, Any] | None]:
-    """Metadata that milinfer has written into each file, of events or (as a dict) of a sample."""
+def _parts(name: str, group: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Datasets of single files where these are to be joined by cross-section, else the dataset."""
+    metadata = group["metadata"]
+    if metadata.get("combine") is None:
+        return {name: group}
+    if "cross_section" in metadata:
+        msg = (
+            f"dataset {name!r} has combine={metadata['combine']!r}, which takes the cross-section "
+            "of each file, and cross_section too; give one of them"
+        )
+        raise ConfigurationError(msg)
+    files = group["files"]
+    one = {k: v for k, v in metadata.items() if k != "combine"}
+    return {
+        f"{name}: {path}": {
+            **group,
+            "files": {path: files[path]} if isinstance(files, Mapping) else [path],
+            "metadata": one,
+        }
+        for path in sorted(files)
+    }
+
+
+class _Titles(NamedTuple):
+    """Titles of the branches of weights in a file that milinfer has not written."""
+
+    titles: Mapping[str, str]
+
+    def description(self, identity: str) -> str:
+        """What the file says about a weight."""
+        entry = WeightEntry.parse(identity)
+        branch, position = (WEIGHT + identity, 0) if entry is None else entry
+        return entry_description(self.titles.get(branch, ""), position)
+
+
+def _file_metadata(paths: Sequence[str] | Mapping[str, Any], treename: str) -> dict[str, _File]:
+    """What each file says of itself: files of events of milinfer, of a sample, and others."""
     from milinfer.io.event_record.branches import FileMetadata
     from milinfer.io.flat_files import sample_metadata
-    from milinfer.io.root import open_root
+    from milinfer.io.root import open_root, root_trees
 
-    contents: dict[str, FileMetadata | dict[str, Any] | None] = {}
+    contents: dict[str, _File] = {}
     for path in paths:
+        titles: dict[str, str] = {}
         try:
             with open_root(path) as file:
                 text = str(file["milinfer"]) if "milinfer" in file else None
+                # coffea takes the name of a tree with each file too
+                name = paths[path] if isinstance(paths, Mapping) else treename
+                if isinstance(name, str) and name not in file:
+                    msg = (
+                        f"{path}: there is no tree {name!r} in this file, only "
+                        f"{shortened(root_trees(file)) or 'none'}; name one with treename="
+                    )
+                    raise SampleError(msg)
+                if text is None and isinstance(name, str):
+                    tree = file[name]
+                    titles = {
+                        str(key): str(getattr(tree[key], "title", ""))
+                        for key in tree.keys()  # noqa: SIM118 - uproot's keys, not the tree's
+                        if is_weight_vector(key) or key.startswith(WEIGHT)
+                    }
         except MilinferError:
             raise
         except Exception as error:
             msg = f"{path}: this cannot be read as a ROOT file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         if text is None:
-            contents[path] = None
+            contents[path] = _Titles(titles)
         else:
             sample = sample_metadata(text, path)
             contents[path] = FileMetadata.from_json(text, path) if sample is None else sample
     return contents
 
 
-def error_of_mean(pairs: NDArray[np.float64]) -> float:
-    """Error of the mean of (value, error) pairs, shape (n, 2).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> error_of_mean(np.array([[1.0, 3.0], [1.0, 4.0]]))
-    2.5
-    """
-    return float(np.sqrt((pairs[:, 1] ** 2).sum())) / len(pairs)
-
-
 def _describe(
     name: str,
     group: Mapping[str, Any],
-    files: Mapping[str, FileMetadata | dict[str, Any] | None],
+    files: Mapping[str, _File],
     parameters: ParameterNames | None,
 ) -> dict[str, Any]:
     """Point, process and cross-section of a dataset, checked against its files."""
@@ -290,19 +363,27 @@ def _describe(
     point = metadata.get("point")
     process = metadata.get("process")
     values: list[tuple[float, float]] = []
+    infos: list[LHEInfo] = []
     for path, file in files.items():
-        if file is None:
+        if isinstance(file, _Titles):
             continue
         if isinstance(file, dict):
             file_point, file_process = file["point"], file["process"]
             pair = tuple(file[key] for key in ("cross_section", "cross_section_error"))
         else:
+            infos.append(file.info)
+            if needs_mixing(file.info):
+                msg = (
+                    f"{path}: IDWTUP is {file.info.weighting_strategy}, so that the weights of its "
+                    f"{len(file.info.processes)} processes have scales of their own; read it with "
+                    "Sample.from_file, which mixes them"
+                )
+                raise SampleError(msg)
             point = file_points(
                 file.info, (), point=point, parameters=parameters, source=path
             ).point
             file_point, file_process = None, file.info.process
             pair = (file.info.cross_section, file.info.cross_section_error)
-            pair = pair if file.info.processes else (None, None)
         if file_point is not None:
             point = resolve_point(point, file_point, path)
         if "process" not in metadata:
@@ -318,24 +399,31 @@ def _describe(
     cross_section = error = math.nan
     if values and len(values) == len(files):  # the mean of runs of the same process
         array = np.array(values)
-        cross_section = float(array[:, 0].mean())
-        # Runs of one process differ by their Monte-Carlo errors, a few permille at most.
-        tolerance = 5 * np.hypot(array[:, 1], error_of_mean(array)) + 1e-3 * abs(cross_section)
-        far = np.abs(array[:, 0] - cross_section) > tolerance
+        known = np.isfinite(array[:, 0])
+        far = differ(array) if known.all() else known & ~known.all()
         if far.any() and "cross_section" not in metadata:
-            k = int(np.argmax(far))
+            listed = "; ".join(
+                f"{path}: {f'{value:g} ± {error:g} pb' if np.isfinite(value) else 'unknown'}"
+                for path, (value, error) in zip(files, values, strict=True)
+            )
             msg = (
-                f"{list(files)[k]} has a cross-section of {array[k, 0]:g} pb, the files of dataset "
-                f"{name!r} have {cross_section:g} pb on average; are they of one process? Give "
-                "cross_section in the metadata of the dataset if so"
+                f"the files of dataset {name!r} have different cross-sections ({listed}); give "
+                "combine='sum' in its metadata if they are slices of one process, which add up, "
+                "combine='mean' if they are runs of one process, or cross_section in pb"
             )
             raise SampleError(msg)
-        error = error_of_mean(array)
+        if known.all():
+            cross_section, error = mean_cross_section(array)
     return {
         "point": point,
         "process": process or name,
         "cross_section": float(metadata.get("cross_section", cross_section)),
         "cross_section_error": float(metadata.get("cross_section_error", error)),
+        "of_weights": infos[0]
+        if "cross_section" not in metadata
+        and len(infos) == len(files)
+        and all(cross_section_source(info) == "weights" for info in infos)
+        else None,
     }
 
 
@@ -343,22 +431,47 @@ def _sample(
     name: str,
     output: Mapping[str, Any],
     features: FeatureSet,
-    files: Mapping[str, FileMetadata | dict[str, Any] | None],
+    files: Mapping[str, _File],
     description: Mapping[str, Any],
 ) -> Sample:
     branches: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     info = LHEInfo.unknown()
-    for file in files.values():
+    for path, file in files.items():
         if isinstance(file, dict):
             for branch, column in file["branches"].items():
                 branches[branch.removeprefix("weight_")] = column.removeprefix("weight:")
-        elif file is not None:
+        elif isinstance(file, _Titles):
+            told = {key: file.description(key) for key in output["reweights"]}
+            changed = [k for k, text in told.items() if descriptions.get(k, text) != text]
+            if changed:
+                msg = (
+                    f"dataset {name!r}: the title of {changed[0]} in {path} is not that of other "
+                    "files, so it may be another weight; read them apart"
+                )
+                raise SampleError(msg)
+            descriptions |= told
+        else:
             weight_ids = {k.removeprefix("LHEWeight_"): v for k, v in file.weights.items()}
             if any(branches.get(k, v) != v for k, v in weight_ids.items()):
                 msg = f"dataset {name!r}: its files name different weights alike; read them apart"
                 raise SampleError(msg)
             branches |= weight_ids
             info = info if info.header else file.info
+    known = {weight.id for weight in info.weights}
+    entries = {key: WeightEntry.parse(key) for key in descriptions if key not in known}
+    told_weights = tuple(
+        LHEWeight(key, descriptions[key], entry.branch if entry else "")
+        for key, entry in entries.items()
+    )
+    info = replace(info, weights=info.weights + told_weights)
+    description = dict(description)
+    of_weights = description.pop("of_weights")
+    if of_weights is not None:
+        everything = output["cutflow"]["all"]
+        sums = (everything[key] for key in ("sum_of_weights", "sum_of_squared_weights"))
+        whole = cross_section_of_events(of_weights, everything["n_events"], *sums)
+        description["cross_section"], description["cross_section_error"] = whole
     reweights = {branches.get(k, k): column for k, column in output["reweights"].items()}
     fields = accumulator_fields(
         {**output, "reweights": reweights},
@@ -367,7 +480,7 @@ def _sample(
         info=replace(info, point=None, process=None),
         dataset=name,
     )
-    origin = {"files": sorted(Path(path).name for path in files), "features": features.name}
+    origin = {"files": sorted(file_name(path) for path in files), "features": features.name}
     try:
         return Sample(**{**fields, "provenance": {**origin, **fields["provenance"]}})
     except MilinferError as problem:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from milinfer.exceptions import MilinferError, ParameterError, SampleError
+from milinfer.samples.joining import joined_fields
 from milinfer.samples.weights import effective_number
 from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point, Seed
 from milinfer.utils.display import (
@@ -26,12 +27,14 @@ from milinfer.utils.display import (
     point_types,
     shortened,
 )
+from milinfer.utils.keywords import require_keywords
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from milinfer.features.feature_set import FeatureTable
+    from milinfer.samples.cross_sections import Combine
     from milinfer.samples.sample_files import SampleFields
     from milinfer.typing import AwkwardArray
 
@@ -68,7 +71,8 @@ class Sample:
     process
         Name of the process.
     cross_section, cross_section_error
-        In pb, after all cuts; NaN if unknown.
+        In pb, after all cuts; NaN if unknown.  The sum of the weights stands for it, whatever
+        their normalisation.
     reweights
         Weights of the same events at other points, by name, each of shape (n_events,).
     reweight_points
@@ -286,17 +290,41 @@ class Sample:
             raise SampleError(msg)
 
     def __add__(self, other: Sample) -> Sample:
-        """Concatenate two samples of the same process, point and features."""
+        """Concatenate two samples of the same process, point, features and cross-section."""
         return Sample.concatenate([self, other])
 
     @staticmethod
-    def concatenate(samples: Sequence[Sample]) -> Sample:
-        """Concatenate samples of the same process, point, features and cross-section.
+    def concatenate(samples: Sequence[Sample], combine: Combine | None = None) -> Sample:
+        """Concatenate samples of the same process, point and features.
+
+        Parameters
+        ----------
+        samples
+            The samples; whatever their order, cross-section and weights are the same.
+        combine
+            ``"sum"`` for disjoint slices of a process (of HT, of m_jj): the cross-sections add up,
+            and the weights of each slice, also those at other points, are scaled such that their
+            sum is in proportion to its cross-section.  ``"mean"`` for runs of one process: the
+            cross-sections are averaged, and weights of different normalisation scaled to the same
+            mean.  Default: runs, if the cross-sections agree within their errors.  See
+            :func:`milinfer.samples.cross_sections.join_cross_sections`.
 
         Raises
         ------
         SampleError
-            If they differ in one of these.
+            If they differ in kind, or the cross-sections differ and `combine` does not say what
+            that means.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> low, high = (
+        ...     Sample(np.zeros((2, 1)), ("x",), cross_section=s, cross_section_error=s / 100)
+        ...     for s in (3.0, 1.0)
+        ... )
+        >>> joined = Sample.concatenate([low, high], combine="sum")
+        >>> joined.cross_section, joined.weights
+        (4.0, array([1.5, 1.5, 0.5, 0.5]))
         """
         if not samples:
             msg = "there is nothing to concatenate; give at least one sample"
@@ -313,14 +341,7 @@ class Sample:
             if not same:
                 msg = f"cannot concatenate {first!r} and {other!r}: they are not of one kind"
                 raise SampleError(msg)
-        return dataclasses.replace(
-            first,
-            features=np.concatenate([s.features for s in samples]),
-            weights=np.concatenate([s.weights for s in samples]),
-            reweights={
-                k: np.concatenate([s.reweights[k] for s in samples]) for k in first.reweights
-            },
-        )
+        return dataclasses.replace(first, **joined_fields(samples, combine))
 
     def to_file(self, path: PathLikeStr) -> None:
         """Write to ``.parquet`` or ``.root`` without loss.
@@ -340,6 +361,7 @@ class Sample:
         """
         from milinfer.samples.sample_files import read_sample
 
+        require_keywords(options, read_sample, "Sample.from_file()", leave_out=["path"])
         return sample_of_file(read_sample(path, **options), path)
 
     @staticmethod
@@ -366,6 +388,8 @@ class Sample:
         >>> Sample.from_table(table, point={"mu": 0.5})
         Sample(3 events, 1 feature, signal at mu=0.5)
         """
+        taken = ["features", "feature_names", "weights"]
+        require_keywords(options, Sample, "Sample.from_table()", leave_out=taken)
         return Sample(table.array, table.names, table.weights(weights), **options)
 
     @staticmethod
@@ -419,6 +443,8 @@ class Sample:
         """
         from milinfer.samples.arrays import array_fields
 
+        taken = ["features", "feature_names"]
+        require_keywords(options, Sample, "Sample.from_arrays()", leave_out=taken)
         fields = array_fields(
             data, features, weights=weights, reweights=reweights, reweight_points=reweight_points
         )
@@ -470,6 +496,8 @@ class Sample:
         """
         from milinfer.samples.accumulators import accumulator_fields
 
+        taken = ["output", "features", "point"]
+        require_keywords(options, accumulator_fields, "Sample.from_accumulator()", leave_out=taken)
         return Sample(**accumulator_fields(output, features, point=point, **options))
 
 
@@ -632,10 +660,11 @@ class SampleSet:
             points.add(key)
 
     @classmethod
-    def by_point(cls, samples: Iterable[Sample]) -> SampleSet:
+    def by_point(cls, samples: Iterable[Sample], combine: Combine | None = None) -> SampleSet:
         """Make a set of any number of samples; those of one point are concatenated.
 
-        The points are in the order in which they first occur.
+        The points are in the order in which they first occur; `combine` says whether samples of
+        one point are slices or runs, see :meth:`Sample.concatenate`.
 
         Raises
         ------
@@ -652,7 +681,7 @@ class SampleSet:
         groups: dict[tuple[tuple[str, float], ...], list[Sample]] = {}
         for sample in samples:
             groups.setdefault(tuple(sample.point.items()), []).append(sample)
-        return cls(tuple(Sample.concatenate(group) for group in groups.values()))
+        return cls(tuple(Sample.concatenate(group, combine) for group in groups.values()))
 
     @classmethod
     def from_files(
@@ -669,7 +698,20 @@ class SampleSet:
         options
             Passed to :func:`milinfer.samples.sample_files.read_sample` (``features=``, ``workers=``
             and others).
+
+        Raises
+        ------
+        SampleError
+            If `files` is no dictionary.
         """
+        given: object = files
+        if not isinstance(given, Mapping):
+            msg = (
+                f"SampleSet.from_files() takes a dictionary, {{value: path}}, not a "
+                f"{type(given).__name__}; files that know their points are read with "
+                "SampleSet([Sample.from_file(path) for path in paths])"
+            )
+            raise SampleError(msg)
         return cls(
             tuple(
                 Sample.from_file(path, point={parameter: float(value)}, **options)
@@ -716,6 +758,8 @@ class SampleSet:
         """
         from milinfer.samples.arrays import point_fields
 
+        taken = ["data", "features", "points"]
+        require_keywords(options, point_fields, "SampleSet.from_arrays()", leave_out=taken)
         parts = point_fields(data, features, points=points, **options)
         return cls(tuple(Sample(**fields) for fields in parts))
 
@@ -756,8 +800,11 @@ class SampleSet:
         >>> SampleSet.from_accumulator(output, points={"sm": {"mu": 0.0}, "bsm": {"mu": 1.0}})
         SampleSet(2 points in mu, 6 events, 1 features)
         """
-        from milinfer.samples.accumulators import dataset_fields
+        from milinfer.samples.accumulators import accumulator_fields, dataset_fields
 
+        taken = ["output", "features", "point", "dataset"]
+        where = "SampleSet.from_accumulator()"
+        require_keywords(options, accumulator_fields, where, leave_out=taken)
         parts = dataset_fields(output, features, points=points, **options)
         return cls(tuple(Sample(**fields) for fields in parts))
 

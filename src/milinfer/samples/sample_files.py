@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
+from milinfer.features.event_weights import event_weights
 from milinfer.features.feature_set import check_event_counts
+from milinfer.io.event_range import EventRange, EventSelection, events_in_range
 from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.nanoaod import objects_hint
 from milinfer.io.flat_files import (
     FORMAT,
     KEY,
@@ -31,6 +34,13 @@ from milinfer.io.flat_files import (
     RowGroupTable,
 )
 from milinfer.io.parquet import arrow_file
+from milinfer.samples.cross_sections import (
+    cross_section_of_events,
+    cross_section_source,
+    needs_mixing,
+    process_factors,
+    warn_of_mean_weight,
+)
 from milinfer.samples.file_points import (
     POINT_NOTE,
     WEIGHTS_NOTE,
@@ -41,8 +51,9 @@ from milinfer.samples.file_points import (
     points_remedy,
     resolve_point,
 )
-from milinfer.typing import Float32Array, FloatArray, PathLikeStr, Point
-from milinfer.utils.files import atomic_path
+from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point
+from milinfer.utils.display import shortened
+from milinfer.utils.files import atomic_path, file_name, local_path
 from milinfer.utils.parallel import in_order
 
 if TYPE_CHECKING:
@@ -218,6 +229,9 @@ def read_sample(
     workers: int = 1,
     limits: Limits | None = None,
     missing_point: Point | None = None,
+    events: EventSelection | None = None,
+    invisible: Iterable[int] = (),
+    visible: Iterable[int] = (),
 ) -> SampleFields:
     """Read the fields of a sample: features from a file, or computed from the events of a file.
 
@@ -227,7 +241,8 @@ def read_sample(
     ----------
     path
         Sample written by :func:`write_sample`; event file (LHE, ROOT or Parquet); or a flat
-        Parquet or ROOT file of another program.
+        Parquet or ROOT file of another program.  Of a ROOT file also its address, such as
+        ``root://host//file.root``.
     features
         Feature set, its name, or names of columns; default: all of a sample, ``"vbf_2l2j"`` for
         events.  Names are required for flat files of other programs.
@@ -247,7 +262,8 @@ def read_sample(
     cross_section, cross_section_error
         In pb; default: those of the file.
     keep_reweights
-        Whether to read the weights at other points.
+        Whether to read the weights at other points.  Those of NanoAOD, of which a branch has
+        several, get names such as ``"LHEReweightingWeight[3]"`` and become absolute.
     on_missing
         ``"raise"`` or ``"reject"`` for events that lack what the features need; how many are
         rejected is in ``provenance["rejected"]``, and the cross-section becomes that of the rest.
@@ -261,6 +277,13 @@ def read_sample(
         Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
     missing_point
         Parameter point if neither `point` nor the file gives one; default: an error.
+    events
+        The first N events (``events=1000``), or those from START up to STOP
+        (``events=(1000, 2000)``); what comes after is not read.  They are a random part of the
+        file, whose cross-section is theirs.
+    invisible, visible
+        Absolute PDG ids of final-state particles that escape a detector, and that do not, where
+        :mod:`milinfer.features.visibility` does not know it or says otherwise.
 
     Raises
     ------
@@ -276,15 +299,24 @@ def read_sample(
     See :func:`write_sample`.
     """
     from milinfer.features.feature_set import FeatureSet, feature_set
-    from milinfer.io import events
+    from milinfer.io.events import kind_of
 
-    kind = events.kind_of(path)
+    path = local_path(path)
+    selected = None if events is None else EventRange.of(events)
+    kind = kind_of(path)
     table: FlatTable | None = None
     if kind == "parquet":
         table = ParquetTable(path)
     elif kind == "root":
         table = RootTable(path, tree)
     if table is None or table.has_events:
+        if weight not in (WEIGHT, "genWeight"):
+            msg = (
+                f"{path}: weight={weight!r} is for flat files, and events have the weight "
+                "genWeight; leave weight= out, or take another branch with "
+                "milinfer.run_features(..., weight=...)"
+            )
+            raise SampleError(msg)
         chosen = (
             feature_set(features or "vbf_2l2j")
             if features is None or isinstance(features, str | FeatureSet)
@@ -292,18 +324,20 @@ def read_sample(
         )
         fields = sample_from_events(
             path,
-            chosen,
+            chosen.with_visibility(invisible, visible),
             point=point,
             parameters=parameters,
             reweight_points=reweight_points,
             process=process,
             on_missing=on_missing,
             chunk_size=chunk_size,
-            tree=tree or "Events",
+            tree=table.tree if isinstance(table, RootTable) else "Events",
             keep_reweights=keep_reweights,
             workers=workers,
             limits=limits,
             missing_point=missing_point,
+            events=selected,
+            cross_section_is_known=cross_section is not None,
         )
     else:
         if isinstance(features, str | FeatureSet):
@@ -318,6 +352,7 @@ def read_sample(
             weight=weight,
             keep_reweights=keep_reweights,
             missing_point=missing_point,
+            events=selected,
         )
     if cross_section is not None:
         fields = fields._replace(cross_section=cross_section)
@@ -394,25 +429,28 @@ def _read_table(
     weight: str | None = WEIGHT,
     keep_reweights: bool = True,
     missing_point: Point | None = None,
+    events: EventRange | None = None,
 ) -> SampleFields:
     metadata = table.metadata or {}
     names = features if features is not None else metadata.get("features")
     if names is None:
-        msg = (
-            f"{table.path} does not say which of its columns are features; name them with "
-            f"features=[…]; it has {', '.join(table.columns)}"
+        advice = objects_hint(set(table.columns)) or (
+            f"name them with features=[…]; it has {shortened(list(table.columns))}"
         )
+        msg = f"{table.path} does not say which of its columns are features; {advice}"
         raise ParameterError(msg)
     reweights = _reweight_columns(table, reweight_points) if keep_reweights else {}
     columns = [*names, *([weight] if weight else []), *reweights.values()]
     if len(set(names)) != len(list(names)):
-        msg = f"{table.path}: features name a column twice: {list(names)}"
+        twice = sorted({name for name in names if list(names).count(name) > 1})
+        msg = f"{table.path}: features name a column twice: {shortened(twice)}"
         raise SampleError(msg)
     table.require([*names, *reweights.values()])
     if weight and weight not in table.columns:
         msg = (
-            f"{table.path} has no weight column {weight!r}; it has {', '.join(table.columns)}: "
-            "name it with weight=, or say weight=None if all weights are 1"
+            f"{table.path} has no weight column {weight!r}; it has "
+            f"{shortened(list(table.columns))}: name it with weight=, or say weight=None if all "
+            "weights are 1"
         )
         raise SampleError(msg)
     stored: dict[str, Any] = metadata.get("reweight_points", {}) if keep_reweights else {}
@@ -428,13 +466,25 @@ def _read_table(
         resolve_point(None, None, str(table.path))
     if reweight_points is None and metadata.get("point") is not None:
         points = points._replace(reweight_points=stored)  # not by ids: the file knows better
-    arrays = table.read(dict.fromkeys(columns))
+    arrays = table.read(dict.fromkeys(columns), events)
     empty = np.empty((0, 0), dtype=np.float32)
     n = len(next(iter(arrays.values()), empty))
     data = np.empty((n, len(names)), dtype=np.float32)
     with np.errstate(over="ignore"):  # infinite values are refused later
         for i, name in enumerate(names):
             data[:, i] = arrays[name]
+
+    first_event = table.first_event + (0 if events is None else events.start)
+
+    def weights_in(column: str) -> FloatArray:
+        return event_weights(
+            arrays[column], f"column {column!r}", str(table.path), first_event=first_event
+        )
+
+    provenance = metadata.get("provenance", {"files": [file_name(table.path)]})
+    if events is not None:
+        provenance = {**provenance, "n_events": n, "events": list(events)}
+        provenance.pop("rejected", None)
 
     def number(key: str) -> float:
         value = metadata.get(key)
@@ -443,16 +493,14 @@ def _read_table(
     return SampleFields(
         features=data,
         feature_names=tuple(names),
-        weights=arrays[weight].astype(np.float64) if weight else np.ones(n),
+        weights=weights_in(weight) if weight else np.ones(n),
         point=(missing_point or {}) if points.point is None else points.point,
         process=process or metadata.get("process", "signal"),
         cross_section=number("cross_section"),
         cross_section_error=number("cross_section_error"),
-        reweights={name: arrays[column] for name, column in reweights.items()},
+        reweights={name: weights_in(column) for name, column in reweights.items()},
         reweight_points=points.reweight_points,
-        provenance=_stored_notes(
-            metadata.get("provenance", {"files": [Path(table.path).name]}), points
-        ),
+        provenance=_stored_notes(provenance, points),
     )
 
 
@@ -539,6 +587,8 @@ class _Part(NamedTuple):
     reweights: dict[str, FloatArray]
     sums: FloatArray  # of weights and squared weights, of all events and of the rows
     rejected: Mapping[str, int]
+    # Of all events, only where the weights of each process have a normalisation of their own:
+    unmixed: tuple[IntArray, FloatArray, BoolArray] | None  # process, weight, whether it has a row
 
 
 def sample_from_events(
@@ -556,11 +606,19 @@ def sample_from_events(
     workers: int = 1,
     limits: Limits | None = None,
     missing_point: Point | None = None,
+    events: EventRange | None = None,
+    cross_section_is_known: bool = False,
 ) -> SampleFields:
     """Read an event file in chunks and compute features.
 
     See :func:`milinfer.samples.sample_files.read_sample` for the parameters.  The result is the
     same whatever the number of ``workers``, which are threads.
+
+    Warns
+    -----
+    MilinferWarning
+        If the mean weight contradicts the cross-section of ``<init>``, unless the user knows
+        another (`cross_section_is_known`).
 
     Raises
     ------
@@ -571,13 +629,17 @@ def sample_from_events(
     ParameterError
         If the point is unknown or differs from that of the file.
     """
-    from milinfer.io import events
+    from milinfer.io.events import open_reader
 
-    def compute(chunk: tuple[int, EventColumns]) -> _Part:
-        return _compute_part(chunk, features, on_missing, keep_reweights, str(path))
+    if events is not None:
+        chunk_size = min(chunk_size, events.stop)
+    with open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
+        mixing = needs_mixing(reader.info)
 
-    with events.open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
-        chunks = _with_first_event(reader.columns(chunk_size))
+        def compute(chunk: tuple[int, EventColumns]) -> _Part:
+            return _compute_part(chunk, features, on_missing, keep_reweights, str(path), mixing)
+
+        chunks = events_in_range(reader.columns(chunk_size), events, path)
         parts = list(in_order(compute, chunks, workers))
         info = reader.info
     names = _reweight_names(parts, path)
@@ -589,14 +651,15 @@ def sample_from_events(
         reweight_points=reweight_points if keep_reweights else None,
         source=str(path),
     )
+    parts, whole = _cross_section(parts, info, str(path), warn=not cross_section_is_known)
     sums = np.sum([part.sums for part in parts], axis=0)
     cross_section, error = selected_cross_section(
-        *((info.cross_section, info.cross_section_error) if info.processes else (math.nan,) * 2),
-        (sums[0, 0], sums[0, 1]),
-        (sums[1, 0], sums[1, 1]),
+        *whole, (sums[0, 0], sums[0, 1]), (sums[1, 0], sums[1, 1])
     )
     array = np.concatenate([part.array for part in parts])
     provenance = _provenance(path, features, parts, info)
+    if events is not None:
+        provenance["events"] = list(events)
     check_event_counts(
         provenance["n_events"], len(array), provenance.get("rejected", {}), str(path)
     )
@@ -618,12 +681,34 @@ def sample_from_events(
     )
 
 
-def _with_first_event(chunks: Iterable[EventColumns]) -> Iterator[tuple[int, EventColumns]]:
-    """Each chunk with the number of its first event in the file, counted from 0."""
-    first = 0
-    for columns in chunks:
-        yield first, columns
-        first += len(columns.counts)
+def _cross_section(
+    parts: list[_Part], info: LHEInfo, source: str, *, warn: bool
+) -> tuple[list[_Part], tuple[float, float]]:
+    """Cross-section of all events with its error, and parts whose weights are those of a mixture.
+
+    The weights change where those of each process have a normalisation of their own.
+    """
+    if all(part.unmixed is None for part in parts):
+        sums = np.sum([part.sums[0] for part in parts], axis=0)
+        n = sum(part.n_events for part in parts)
+        if warn:
+            warn_of_mean_weight(info, n, float(sums[0]), float(sums[1]), source)
+        return parts, cross_section_of_events(info, n, float(sums[0]), float(sums[1]))
+    unmixed = [part.unmixed for part in parts if part.unmixed is not None]
+    ids, weights = (np.concatenate([columns[k] for columns in unmixed]) for k in (0, 1))
+    mixture = process_factors(info, ids, weights, source)
+    mixed = []
+    for part, (ids, weights, kept) in zip(parts, unmixed, strict=True):
+        factors = np.array([mixture.factors[i] for i in ids.tolist()])
+        rows = factors[kept]
+        mixed.append(
+            part._replace(
+                weights=part.weights * rows,
+                reweights={name: column * rows for name, column in part.reweights.items()},
+                sums=_sums(weights * factors, part.weights * rows),
+            )
+        )
+    return mixed, (mixture.cross_section, mixture.error)
 
 
 def _compute_part(
@@ -632,40 +717,36 @@ def _compute_part(
     on_missing: OnMissing,
     keep_reweights: bool,
     source: str,
+    mixing: bool,
 ) -> _Part:
     first, columns = chunk
     table = features.from_columns(columns, on_missing=on_missing, source=source, first_event=first)
-    weights = _finite_weights("genWeight", columns.event["genWeight"], source, first)
+    # Weights of all events, rejected ones included: they are part of the cross-section.
+    weights = event_weights(columns.event["genWeight"], "genWeight", source, first_event=first)
     row_weights = table.weights(weights)
     reweights = {
-        name: table.weights(_finite_weights(f"the weight {name!r}", column, source, first))
+        name: table.weights(
+            event_weights(column, f"the weight {name!r}", source, first_event=first)
+        )
         for name, column in (columns.weights.items() if keep_reweights else ())
     }
-    # not w @ w: BLAS would start threads of its own
-    sums = np.array([[w.sum(), (w * w).sum()] for w in (weights, row_weights)])
+    ids = np.asarray(columns.event["LHE_processId"], dtype=np.int64) if mixing else None
     return _Part(
         first=first,
         n_events=len(columns.counts),
         array=table.array,
         weights=row_weights,
         reweights=reweights,
-        sums=sums,
+        sums=_sums(weights, row_weights),
         rejected=table.rejected,
+        unmixed=None if ids is None else (ids, weights, table.kept),
     )
 
 
-def _finite_weights(name: str, column: ArrayLike, source: str, first: int) -> FloatArray:
-    """Weights of all events, rejected ones included: they are part of the cross-section."""
-    weights = np.asarray(column, dtype=np.float64)
-    finite = np.isfinite(weights)
-    if not finite.all():
-        event = int(np.argmin(finite))
-        msg = (
-            f"{source}: event {first + event} (counted from 0): {name} is {weights[event]}; "
-            "correct it, or remove the event from the file"
-        )
-        raise SampleError(msg)
-    return weights
+def _sums(*columns: FloatArray) -> FloatArray:
+    """Sum of each column of weights, and of their squares."""
+    # not w @ w: BLAS would start threads of its own
+    return np.array([[w.sum(), (w * w).sum()] for w in columns])
 
 
 def _reweight_names(parts: Sequence[_Part], path: PathLikeStr) -> list[str]:
@@ -691,7 +772,7 @@ def _provenance(
         for reason, count in part.rejected.items():
             rejected[reason] = rejected.get(reason, 0) + count
     provenance: dict[str, Any] = {
-        "files": [Path(path).name],
+        "files": [file_name(path)],
         "n_events": sum(part.n_events for part in parts),
         "features": features.name,
         "milinfer": __version__,
@@ -699,6 +780,8 @@ def _provenance(
     if info.processes:  # otherwise the beams are unknown
         beams = zip(info.beams, info.energies, strict=True)
         provenance["beams"] = [[int(beam), float(energy)] for beam, energy in beams]
+    if cross_section_source(info) == "weights":
+        provenance["cross_section"] = f"mean of the weights (IDWTUP {info.weighting_strategy})"
     if rejected:
         provenance["rejected"] = rejected
     return provenance

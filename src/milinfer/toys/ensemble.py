@@ -10,7 +10,7 @@ count in both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +36,7 @@ __all__ = [
     "ToyEnsemble",
     "pool_influence",
     "require_one_kind",
+    "require_toys",
     "require_unseen_toys",
     "truths",
 ]
@@ -473,6 +474,35 @@ def truths(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
     return np.array([list(e.point.values()) for e in ensembles], dtype=np.float64)
 
 
+def require_toys(ensembles: object) -> None:
+    """Raise unless there is a list of toys at several true points, or an empty one.
+
+    Raises
+    ------
+    CalibrationError
+        The message says where to find the list.
+
+    Examples
+    --------
+    >>> require_toys({"polynomial": []})
+    Traceback (most recent call last):
+    milinfer.exceptions.CalibrationError: this takes the list of the toys of one model at several
+    true points, not a dict; choose those of a model: ["polynomial"]
+    """
+    if isinstance(ensembles, Sequence) and all(isinstance(e, ToyEnsemble) for e in ensembles):
+        return
+    remedy = "generate them with toys.scan([model], truths, n_toys)[model.name]"
+    if isinstance(ensembles, Mapping) and ensembles:
+        remedy = f"choose those of a model: [{next(iter(ensembles))!r}]".replace("'", '"')
+    elif isinstance(ensembles, ToyEnsemble):
+        remedy = "put it into a list: [toys]"
+    msg = (
+        "this takes the list of the toys of one model at several true points, not a "
+        f"{type(ensembles).__name__}; {remedy}"
+    )
+    raise CalibrationError(msg)
+
+
 def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
     """Raise unless toys are of one model, the same parameters and one kind of dataset.
 
@@ -481,6 +511,7 @@ def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
     CalibrationError
         If they are not, or if there are none.
     """
+    require_toys(ensembles)
     if not ensembles:
         msg = "there are no toys; generate some at several true points with Toys.scan"
         raise CalibrationError(msg)

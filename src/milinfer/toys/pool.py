@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from milinfer.exceptions import ParameterError, SampleError
+from milinfer.samples.argument_checks import require_samples
 from milinfer.samples.fingerprints import sketch
 from milinfer.samples.reweighting import JointDensity, joint_density
 from milinfer.samples.sample import Sample, SampleSet
@@ -168,6 +169,7 @@ class EventPool:
     degree: int | None = None
 
     def __post_init__(self) -> None:
+        require_samples(self.samples, "EventPool()")
         if self.degree is not None:
             _ = self._density  # refuses what cannot be reweighted, before toys are asked for
 

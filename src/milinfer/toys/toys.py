@@ -8,13 +8,19 @@ same draws, by :func:`throw`, which is also what threads and workers of a cluste
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from milinfer.exceptions import ConfigurationError, MilinferWarning, ParameterError, SampleError
+from milinfer.exceptions import (
+    ConfigurationError,
+    MilinferWarning,
+    ModelError,
+    ParameterError,
+    SampleError,
+)
 from milinfer.likelihood.models import (
     AnyModel,
     Model,
@@ -253,7 +259,7 @@ class Toys:
         >>> [e.point for e in toys.scan([oracle], [0.0, 0.3], n_toys=100)["oracle"]]
         [{'c1': 0.0}, {'c1': 0.3}]
         """
-        sources = [as_model(m) for m in models]
+        sources = _models(models)
         self._require(sources, n_toys, start)
         require_client(client, workers)
         if client is None and any(m.scores_bags or m.has_rate for m in sources):
@@ -381,6 +387,23 @@ class Toys:
         point = np.array([draws.point[name] for name in model.parameters])
         influence = pool_influence(model.interpolation, ratios, draws.pool.weights, point, log_rate)
         return (float("nan"), None) if influence is None else (influence.variance_error, influence)
+
+
+def _models(models: object) -> list[Model]:
+    """The models of a list, each as :func:`as_model` returns it.
+
+    Raises
+    ------
+    ModelError
+        If it is no list, or has something that is not a model.
+    """
+    if not isinstance(models, Iterable) or isinstance(models, str | Mapping):
+        msg = (
+            f"toys take a list of models, not a {type(models).__name__}; write "
+            "toys.scan([model], truths, n_toys), even for one"
+        )
+        raise ModelError(msg)
+    return [as_model(m) for m in models]
 
 
 def _warn_of_signs(draws: Draws) -> None:

@@ -1,22 +1,75 @@
-"""Confidence levels: those of one and two standard deviations, and levels as a tuple."""
+"""Confidence levels: those of one and two standard deviations, levels as a tuple, and a check."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Real
 
-__all__ = ["CL68", "CL95", "levels_of"]
+import numpy as np
+
+from milinfer.exceptions import CalibrationError, MilinferError
+
+__all__ = ["CL68", "CL95", "levels_of", "require_level"]
 
 # Rounded as they are quoted; a belt or a calibration must be asked for the level that it was made
 # for, to 1e-9.
 CL68, CL95 = 0.6827, 0.9545
 
 
+def require_level(
+    cl: object, error: type[MilinferError] = CalibrationError, name: str = "cl"
+) -> None:
+    """Raise unless a confidence level is a number between 0 and 1; percentages are named.
+
+    Parameters
+    ----------
+    cl
+        Confidence level.
+    error
+        Class of the error.
+    name
+        Name of the argument.
+
+    Raises
+    ------
+    MilinferError
+        Of the given class.
+
+    Examples
+    --------
+    >>> require_level(0.68)
+    >>> require_level(68)
+    Traceback (most recent call last):
+    milinfer.exceptions.CalibrationError: cl = 68 is not a confidence level; give one between 0
+    and 1: 68 % is cl=0.68
+    """
+    value = float(cl) if isinstance(cl, Real) else np.nan
+    if 0 < value < 1:
+        return
+    shown = f"{value:g}" if isinstance(cl, Real) else repr(cl)
+    msg = f"{name} = {shown} is not a confidence level; give one between 0 and 1"
+    if 1 < value < 100:
+        msg += f": {value:g} % is {name}={value / 100:g}"
+    raise error(msg)
+
+
 def levels_of(cl: float | Sequence[float]) -> tuple[float, ...]:
     """One confidence level or several, as a tuple.
+
+    Raises
+    ------
+    CalibrationError
+        If one is not between 0 and 1, or there is none.
 
     Examples
     --------
     >>> levels_of(0.9)
     (0.9,)
     """
-    return (float(cl),) if isinstance(cl, int | float) else tuple(float(c) for c in cl)
+    levels = tuple(cl) if isinstance(cl, Iterable) else (cl,)
+    for level in levels:
+        require_level(level)
+    if not levels:
+        msg = "cl is empty; give a confidence level between 0 and 1, or several"
+        raise CalibrationError(msg)
+    return tuple(float(level) for level in levels)

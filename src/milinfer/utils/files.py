@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from milinfer.exceptions import ConfigurationError, MilinferError, MissingFileError
 from milinfer.typing import PathLikeStr
@@ -24,6 +26,9 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "file_hash",
+    "file_name",
+    "is_address",
+    "local_path",
     "named_errors",
     "parse_json",
     "require_file",
@@ -288,13 +293,48 @@ def file_hash(path: PathLikeStr) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_address(path: PathLikeStr) -> bool:
+    """Whether this is an address on a network, such as ``root://…``, and no path.
+
+    Examples
+    --------
+    >>> is_address("root://host//a.root"), is_address("a.root"), is_address("file:///a.root")
+    (True, False, False)
+    """
+    text = os.fspath(path)
+    return "://" in text and not text.startswith("file://")
+
+
+def local_path(path: PathLikeStr) -> PathLikeStr:
+    """Path of a ``file://`` address; other paths and addresses as they are.
+
+    Examples
+    --------
+    >>> local_path("file:///tmp/my%20file.root"), local_path("root://host//a.root")
+    ('/tmp/my file.root', 'root://host//a.root')
+    """
+    text = os.fspath(path)
+    return url2pathname(urlsplit(text).path) if text.startswith("file://") else path
+
+
+def file_name(path: PathLikeStr) -> str:
+    """Last part of a path or an address.
+
+    Examples
+    --------
+    >>> file_name("data/a.root"), file_name("https://host/a.root?token=1")
+    ('a.root', 'a.root')
+    """
+    return Path(urlsplit(os.fspath(path)).path if is_address(path) else path).name
+
+
 def require_file(path: PathLikeStr) -> None:
     """Raise unless a path is an existing file.
 
     Raises
     ------
     MissingFileError
-        If there is no file, or the path is a folder; names the path.
+        If there is no file, or the path is a folder or an address; names the path.
 
     Examples
     --------
@@ -302,6 +342,12 @@ def require_file(path: PathLikeStr) -> None:
     Traceback (most recent call last):
     milinfer.exceptions.MissingFileError: there is no file absent.lhe; correct the path
     """
+    if is_address(path):
+        msg = (
+            f"{path}: only ROOT files are read from an address; copy the file here, and give its "
+            "path"
+        )
+        raise MissingFileError(msg)
     if Path(path).is_dir():
         msg = f"{path} is a folder; give the path of a file"
         raise MissingFileError(msg)

@@ -134,7 +134,11 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     _warn_of_problems(methods.values())
     # The comparison takes I_eff from these toys too, so that ratios agree with its numbers.
     ordered = {name: [at_truth[name], *toys[name]] for name in methods}
-    widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
+    with warnings.catch_warnings():
+        # The response of a histogram may turn around far from the truth; it is not calibrated, and
+        # of learned methods the calibration has warned of the same toys.
+        warnings.filterwarnings("ignore", ".*turns around", MilinferWarning)
+        widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
     return AnalysisResult(
         analysis=analysis,
         comparison=Comparison(tuple(methods.values())),

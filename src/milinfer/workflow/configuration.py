@@ -13,13 +13,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from milinfer.exceptions import ConfigurationError
+from milinfer.io.event_range import EventRange
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import write_whole
+from milinfer.utils.files import is_address, write_whole
 
 __all__ = [
     "AnalysisConfig",
@@ -68,7 +69,30 @@ class AnalysisSection(_Section):
     workers: Positive = 2
 
 
-class FilesSection(_Section):
+class _EventsSection(_Section):
+    """A section that names files, or some of their events."""
+
+    events: Positive | None = None
+    slice: tuple[Annotated[int, Field(ge=0)], Positive] | None = None
+
+    @model_validator(mode="after")
+    def _one_range(self) -> Self:
+        if self.events is not None and self.slice is not None:
+            msg = "has events and slice, which say the same in two ways; give one of them"
+            raise ValueError(msg)
+        if self.slice is not None and self.slice[0] >= self.slice[1]:
+            msg = f"slice {list(self.slice)} has no events; the second number must be the larger"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def event_range(self) -> EventRange | None:
+        """The events of each file to read; None: all."""
+        selection = self.slice if self.events is None else self.events
+        return None if selection is None else EventRange.of(selection)
+
+
+class FilesSection(_EventsSection):
     """``[[samples.train]]``, ``[[samples.tune]]``, ``[[samples.evaluate]]``: files of one point.
 
     Attributes
@@ -84,6 +108,13 @@ class FilesSection(_Section):
     weight, tree
         Names of the column of weights and of the tree in flat files; ``weight = ""`` if events have
         no weights.
+    combine
+        ``"sum"`` if the files of a point are slices of a process, whose cross-sections add up,
+        ``"mean"`` if they are runs of it; default: runs, if their cross-sections agree.
+    events
+        Number of the first events to read of each file.
+    slice
+        ``[START, STOP]``: events to read of each file, counted from 0, without STOP.
     """
 
     path: Paths
@@ -92,6 +123,7 @@ class FilesSection(_Section):
     cross_section: Annotated[float, Field(gt=0)] | None = None
     weight: str | None = None
     tree: str | None = None
+    combine: Literal["sum", "mean"] | None = None
 
 
 class SamplesSection(_Section):
@@ -120,6 +152,11 @@ class SamplesSection(_Section):
     held_out
         Fraction of the remaining events that is not trained on and fills the histogram of the
         network's output.
+    combine
+        As in :class:`FilesSection`, for blocks of files of one point.
+    invisible, visible
+        PDG ids of final-state particles that escape a detector, and that do not, where the
+        numbering of the PDG does not say it.
     """
 
     features: str | list[str] = "vbf_2l2j"
@@ -133,6 +170,9 @@ class SamplesSection(_Section):
     evaluate: list[FilesSection] = []
     fractions: tuple[Fraction, Fraction] = (0.2, 0.2)
     held_out: Fraction = 0.2
+    combine: Literal["sum", "mean"] | None = None
+    invisible: list[int] = []
+    visible: list[int] = []
 
     @model_validator(mode="after")
     def _both_or_none(self) -> SamplesSection:
@@ -163,14 +203,14 @@ class SamplesSection(_Section):
         return self
 
 
-class DataSection(_Section):
+class DataSection(_EventsSection):
     """``[data]``: the dataset to fit.
 
     Attributes
     ----------
     path
         File, list of files, or pattern with ``*``.
-    weight, tree
+    weight, tree, events, slice
         See :class:`FilesSection`.
     simulated
         Whether the events are simulated at ``toys.truth``; the report then says so.
@@ -430,6 +470,12 @@ class AnalysisConfig(_Section):
         file_paths: list[Path] = []
         of = "" if self.source is None else f"{self.source}: "
         for text in [paths] if isinstance(paths, str) else paths:
+            if is_address(text):
+                msg = (
+                    f"{of}{text!r} is an address, and a run needs files on this machine; copy it, "
+                    "or write its features with `milinfer features ADDRESS --out FILE.parquet`"
+                )
+                raise ConfigurationError(msg)
             path = self.folder / text
             if "\0" in text:
                 msg = f"{of}the path {text!r} has a zero byte; correct it"

@@ -6,10 +6,11 @@ to evaluate with.  The checks find settings that cannot work before hours of tra
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
+from milinfer.io.event_range import EventRange
 from milinfer.samples.file_points import ReweightPoints
 from milinfer.samples.sample import Sample, SampleSet, check_sample_counts, read_data
 from milinfer.typing import FloatArray
@@ -153,13 +155,18 @@ class AnalysisInputs:
                     depends = self._depends(section, hashes[path], role)
                     self.files[role].append(SourceFile(path, section, depends, hashes[path]))
         require_other_files(
-            config, {r: [(f.path, f.sha256) for f in self.files[r]] for r in ROLES[:3]}
+            config,
+            {
+                role: [(f.path, f.sha256, f.section.event_range) for f in self.files[role]]
+                for role in ROLES[:3]
+            },
         )
 
     def _sections(self, role: str) -> Sequence[FilesSection]:
         if role == "data":
             data = self.config.data
-            return [FilesSection(path=data.path, weight=data.weight, tree=data.tree)]
+            names = ("path", "weight", "tree", "events", "slice")
+            return [FilesSection(**{name: getattr(data, name) for name in names})]
         sections: Sequence[FilesSection] = getattr(self.config.samples, role)
         return sections
 
@@ -172,6 +179,9 @@ class AnalysisInputs:
             "milinfer": __version__,
             "samples.features": samples.features,
             "samples.on_missing": samples.on_missing,
+            "samples.invisible": sorted(samples.invisible),
+            "samples.visible": sorted(samples.visible),
+            "events": section.event_range,
             "samples.parameters": None if role == "data" else samples.parameters,
             "samples.reweight_points": None if role == "data" else self._reweight_points()[1],
             "point": section.point,
@@ -208,6 +218,9 @@ class AnalysisInputs:
             "workers": self.config.analysis.workers,
             "tree": section.tree,
             "cross_section": section.cross_section,
+            "events": section.event_range,
+            "invisible": samples.invisible,
+            "visible": samples.visible,
         }
         if section.weight is not None:
             options["weight"] = section.weight or None
@@ -222,8 +235,12 @@ class AnalysisInputs:
         return check_sample_counts(sample, str(source.path))
 
     def data(self) -> Sample:
-        """The dataset."""
-        return Sample.concatenate(self._read("data")).as_data()
+        """The dataset; the cross-sections of simulated files do not matter to it."""
+        parts = [
+            replace(s, cross_section=math.nan, cross_section_error=math.nan)
+            for s in self._read("data")
+        ]
+        return Sample.concatenate(parts).as_data()
 
     def split(self) -> Parts:
         """Read all simulated events and split them by purpose."""
@@ -268,8 +285,34 @@ class AnalysisInputs:
         read = read_data if role == "data" else Sample.from_file
         return [read(self.config.out / f.output) for f in self.files[role]]
 
+    def combine(self) -> dict[str, Any]:
+        """How files of one point are joined, for each block of files and for blocks."""
+        samples = self.config.samples
+        blocks = {role: [s.combine for s in self._sections(role)] for role in ROLES[:3]}
+        return {"blocks": samples.combine, **blocks}
+
     def _set(self, role: str) -> SampleSet:
-        return SampleSet.by_point(self._read(role))
+        """Samples of a role: files of a block are joined first, then blocks of one point."""
+        samples = self.config.samples
+        blocks: dict[int, list[Sample]] = {}
+        for source, sample in zip(self.files[role], self._read(role), strict=True):
+            # Blocks that say nothing are joined with the others in one step.
+            key = id(source.section) if source.section.combine else 0
+            blocks.setdefault(key, []).append(sample)
+        combine = {id(f.section): f.section.combine for f in self.files[role]}
+        try:
+            joined = [
+                sample
+                for key, parts in blocks.items()
+                for sample in (SampleSet.by_point(parts, combine[key]) if key else parts)
+            ]
+            return SampleSet.by_point(joined, samples.combine)
+        except SampleError as error:
+            msg = (
+                f"samples.{role}: {error} (combine of [[samples.{role}]] is for the files of one "
+                "block, combine of [samples] for blocks of one point)"
+            )
+            raise SampleError(msg) from error
 
 
 def _path_in(path: Path, folder: Path) -> str:
@@ -477,9 +520,9 @@ def weighted_templates(config: AnalysisConfig, samples: SampleSet) -> bool:
 
 
 def require_other_files(
-    config: AnalysisConfig, files: Mapping[str, Sequence[tuple[Path, str]]]
+    config: AnalysisConfig, files: Mapping[str, Sequence[tuple[Path, str, EventRange | None]]]
 ) -> None:
-    """Refuse a file with the same content in two roles.
+    """Refuse the same events of a file in two roles, or twice in one by overlapping slices.
 
     Events used for training are not used to calibrate or to measure coverage.
 
@@ -488,25 +531,39 @@ def require_other_files(
     config
         The analysis.
     files
-        Path and hash of each file, by role.
+        Path and hash of each file, and the events read of it (None: all), by role.
 
     Raises
     ------
     ConfigurationError
         Names file and roles.
     """
-    first_roles: dict[str, tuple[str, Path]] = {}
+    seen: dict[str, list[tuple[str, Path, EventRange | None]]] = {}
+    of = "" if config.source is None else f"{config.source}: "
     for role, entries in files.items():
-        for path, content in entries:
-            first, other = first_roles.setdefault(content, (role, path))
-            if first != role:
-                of = "" if config.source is None else f"{config.source}: "
-                msg = (
-                    f"{of}samples.{first} and samples.{role} have the same events ({other}, "
-                    f"{path}); every part needs events of its own: give other files, or split one "
-                    "by samples.fractions"
-                )
-                raise ConfigurationError(msg)
+        for path, content, events in entries:
+            for first, other, others in seen.setdefault(content, []):
+                if events is not None and others is not None and not events.overlaps(others):
+                    continue
+                if first != role:
+                    msg = (
+                        f"{of}samples.{first} and samples.{role} have the same events "
+                        f"({_named(other, others)}, {_named(path, events)}); every part needs "
+                        "events of its own: give other files or slices, or split one by "
+                        "samples.fractions"
+                    )
+                    raise ConfigurationError(msg)
+                if events is not None or others is not None:
+                    msg = (
+                        f"{of}samples.{role} has events twice ({_named(other, others)}, "
+                        f"{_named(path, events)}); give slices that do not overlap"
+                    )
+                    raise ConfigurationError(msg)
+            seen[content].append((role, path, events))
+
+
+def _named(path: Path, events: EventRange | None) -> str:
+    return str(path) if events is None else f"{path}, events {events}"
 
 
 def require_pools(

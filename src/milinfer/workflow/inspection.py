@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milinfer.exceptions import ModelError, SampleError
-from milinfer.typing import PathLikeStr
+import numpy as np
+
+from milinfer.exceptions import MilinferError, ModelError, SampleError
+from milinfer.typing import FloatArray, IntArray, PathLikeStr
 from milinfer.utils.display import shortened
-from milinfer.utils.files import parse_json
+from milinfer.utils.files import is_address, local_path, parse_json
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
@@ -28,19 +31,22 @@ _SIMULATED = ("LHE", "Gen")  # collections of a simulation without a detector
 def inspect_file(
     path: PathLikeStr,
     *,
+    tree: str | None = None,
     parameters: ParameterNames | None = None,
     reweight_points: ReweightPoints | None = None,
 ) -> Facts:
     """Describe what a file or folder contains.
 
     Recognises event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models,
-    calibrations, belts, histograms, HistFactory workspaces, ``analysis.toml``, ``summary.json``,
-    folders of results and ONNX exports.
+    calibrations, belts, histograms, HistFactory workspaces and their patches, ``analysis.toml``,
+    ``summary.json``, folders of results and ONNX exports.
 
     Parameters
     ----------
     path
-        File or folder.
+        File or folder, or the address of a ROOT file.
+    tree
+        Tree of a ROOT file; default: ``Features``, ``Events``, or the only one.
     parameters, reweight_points
         For event files: parameters whose points to show, and points that the file does not say; see
         :func:`milinfer.samples.file_points.file_points`.
@@ -66,10 +72,12 @@ def inspect_file(
     >>> facts["kind"], facts["point"], facts["events"]
     ('features', 'mu=0.5', 100)
     """
-    place = Path(path)
     if parameters is not None or reweight_points is not None:
-        facts = _events_or_features(place) | _points(place, parameters, reweight_points)
+        facts = _events_or_features(path, tree) | _points(path, tree, parameters, reweight_points)
         return {k: v for k, v in facts.items() if k not in ("weights", "weights change")}
+    if is_address(path):
+        return _events_or_features(path, tree)
+    place = Path(local_path(path))
     if place.is_dir():
         return _folder(place)
     if place.suffix.lower() in _PICTURES:
@@ -83,7 +91,8 @@ def inspect_file(
         ".toml": _analysis,
         ".onnx": _onnx,
     }
-    return readers.get(place.suffix, _events_or_features)(place)
+    reader = readers.get(place.suffix)
+    return _events_or_features(place, tree) if reader is None else reader(place)
 
 
 def _folder(path: Path) -> Facts:
@@ -154,7 +163,15 @@ def _background(path: Path) -> Facts:
 
 
 def _json(path: Path) -> Facts:
-    from milinfer.binned.workspaces import is_workspace, read_workspace, workspace_facts
+    from milinfer.binned.workspaces import (
+        HS3_REMEDY,
+        is_hs3,
+        is_patch,
+        is_workspace,
+        patch_facts,
+        read_workspace,
+        workspace_facts,
+    )
     from milinfer.intervals.saved_files import is_belt
 
     if is_workspace(path):
@@ -166,6 +183,8 @@ def _json(path: Path) -> Facts:
     except ValueError as error:
         msg = f"{path} is not a JSON file ({error}); restore it or produce it again"
         raise ModelError(msg) from error
+    if is_patch(content):
+        return patch_facts(path)
     if not isinstance(content, dict):
         msg = f"{path} holds no JSON object, and milinfer writes no such file; correct the path"
         raise ModelError(msg)
@@ -173,7 +192,23 @@ def _json(path: Path) -> Facts:
         return _summary(path)
     if _is_histograms(content):
         return _histograms(path)
-    return _calibration(path)
+    if is_hs3(content):
+        metadata = content.get("metadata")
+        version = metadata.get("hs3_version") if isinstance(metadata, dict) else None
+        return {
+            "kind": "likelihood in the HS3 format, which milinfer does not read",
+            "hs3 version": version or "not given",
+            **{k: len(v) for k, v in content.items() if isinstance(v, list)},
+            "what to do": HS3_REMEDY,
+        }
+    if "milinfer_calibration" in content:
+        return _calibration(path)
+    msg = (
+        f"{path} is no JSON file of a kind that milinfer knows (calibration, belt, summary.json, "
+        "histograms, HistFactory workspace or a patch of one, HS3); it has "
+        f"{shortened(sorted(content)) or 'nothing'}; correct the path"
+    )
+    raise SampleError(msg)
 
 
 def _is_histograms(content: Mapping[str, Any]) -> bool:
@@ -288,27 +323,41 @@ def _onnx(path: Path) -> Facts:
     }
 
 
-def _events_or_features(path: Path) -> Facts:
+def _events_or_features(path: PathLikeStr, tree: str | None) -> Facts:
     from milinfer.io import events as event_files
 
-    if event_files.kind_of(path) == "lhe":
-        return _events(path)
-    nano = _nanoaod(path) if path.suffix == ".root" else {}
+    kind, tree = event_files.kind_of(path), _tree(path, tree)
+    if kind == "lhe":
+        return _events(path, tree)
+    nano = _nanoaod(path, tree) if kind == "root" else {}
     try:
-        with event_files.open_reader(path):
+        with event_files.open_reader(path, tree=tree):
             pass
     except SampleError:  # the file has no generator particles
-        return nano or _features(path)
-    return _events(path) | {k: v for k, v in nano.items() if k != "kind"}
+        return nano or _features(path, tree)
+    return _events(path, tree) | {k: v for k, v in nano.items() if k not in ("kind", "weights")}
 
 
-def _events(path: Path) -> Facts:
+def _tree(path: PathLikeStr, tree: str | None) -> str:
+    """Tree to read in a ROOT file; of no meaning for other files."""
+    from milinfer.io import events as event_files
+    from milinfer.io.flat_files import RootTable
+
+    return RootTable(path, tree).tree if event_files.kind_of(path) == "root" else "Events"
+
+
+def _events(path: PathLikeStr, tree: str) -> Facts:
     from milinfer.io import events as event_files
 
-    with event_files.open_reader(path) as reader:
-        n = sum(len(chunk) for chunk in reader.chunks(50_000))
+    columns = [(np.empty(0), np.empty(0, np.int32))]
+    with event_files.open_reader(path, tree=tree) as reader:
+        columns += [
+            (np.asarray(chunk["genWeight"]), np.asarray(chunk["LHE_processId"]))
+            for chunk in reader.chunks(50_000)
+        ]
         info = reader.info
-    sigma = f"{info.cross_section:.5g} ± {info.cross_section_error:.2g}"
+    weights, process_ids = (np.concatenate(column) for column in zip(*columns, strict=True))
+    n = len(weights)
     beams = [
         f"{beam} at {energy:g} GeV" for beam, energy in zip(info.beams, info.energies, strict=True)
     ]
@@ -317,18 +366,69 @@ def _events(path: Path) -> Facts:
         "process": info.process or "not given",
         "point": format_point(info.point) if info.point else "not given",
         "events": n,
-        "cross_section_pb": sigma if info.processes else "not given",
+        "cross_section_pb": _cross_section(info, weights, process_ids, str(path)),
         "beams": ", ".join(beams) if any(info.beams) else "not given",
-        "weights": _weights(info),
+        "weights": _weights((w.id, w.description) for w in info.weights),
         **_moved(info),
     }
 
 
-def _weights(info: LHEInfo) -> str:
-    texts = [f"{w.id} ({' '.join(w.description.split())})" for w in info.weights]
-    if len(texts) <= _MOST_WEIGHTS:
-        return ", ".join(texts) or "none"
-    return f"{len(texts)}: {shortened(texts)}"
+def _cross_section(info: LHEInfo, weights: FloatArray, process_ids: IntArray, path: str) -> str:
+    """Cross-section of a file of events, and where it comes from."""
+    from milinfer.samples.cross_sections import (
+        cross_section_of_events,
+        cross_section_source,
+        needs_mixing,
+        process_factors,
+        warn_of_mean_weight,
+    )
+
+    if not info.processes:
+        return "not given"
+    source = cross_section_source(info)
+    sums = (len(weights), float(weights.sum()), float(np.square(weights).sum()))
+    if source == "unknown":
+        given = ", ".join(f"{p.cross_section:g}" for p in info.processes)
+        return (
+            f"not given (XSECUP is {given}, and with IDWTUP {info.weighting_strategy} the weights "
+            "do not tell it)"
+        )
+    value, error = cross_section_of_events(info, *sums)
+    warn_of_mean_weight(info, *sums, path)
+    if needs_mixing(info):
+        _, value, error = process_factors(info, process_ids, weights, path)
+    of_weights = f" (mean of the weights, IDWTUP {info.weighting_strategy}; XSECUP is not given)"
+    text = f"{value:.5g}" if math.isnan(error) else f"{value:.5g} ± {error:.2g}"
+    return text + (of_weights if source == "weights" else "")
+
+
+def _weights(weights: Iterable[tuple[str, str]]) -> str:
+    """Ids and descriptions of weights; those of one branch of NanoAOD in a few words together.
+
+    Examples
+    --------
+    >>> _weights([("c_HW=0.5", ""), ("PSWeight[0]", "ISR=2"), ("PSWeight[1]", "FSR=2")])
+    'c_HW=0.5, 2 in PSWeight ([0] ISR=2, [1] FSR=2)'
+    """
+    from milinfer.io.event_record.nanoaod import WeightEntry, meaning
+
+    branches: dict[str, dict[int, str]] = {}
+    texts: list[str] = []
+    for identity, told in weights:
+        entry, description = WeightEntry.parse(identity), " ".join(told.split())
+        if entry is None:
+            texts.append(f"{identity} ({description})" if description else identity)
+        else:
+            branches.setdefault(entry.branch, {})[entry.position] = description
+    if len(texts) > _MOST_WEIGHTS:
+        texts = [f"{len(texts)}: {shortened(texts)}"]
+    for branch, entries in branches.items():
+        descriptions = set(entries.values())
+        what = meaning(branch, descriptions.pop())
+        if descriptions:
+            what = shortened([f"[{i}] {text}" for i, text in entries.items()], 10)
+        texts.append(f"{len(entries)} in {branch} ({what})")
+    return ", ".join(texts) or "none"
 
 
 def _moved(info: LHEInfo) -> Facts:
@@ -341,13 +441,17 @@ def _moved(info: LHEInfo) -> Facts:
 
 
 def _points(
-    path: Path, parameters: ParameterNames | None, reweight_points: ReweightPoints | None
+    path: PathLikeStr,
+    tree: str | None,
+    parameters: ParameterNames | None,
+    reweight_points: ReweightPoints | None,
 ) -> Facts:
     """Points of a file and of its weights, for the parameters of the user."""
     from milinfer.io import events as event_files
     from milinfer.samples.file_points import file_points
 
-    with event_files.open_reader(path) as reader:
+    tree = _tree(path, tree)
+    with event_files.open_reader(path, tree=tree) as reader:
         first = next(iter(reader.columns(1)))
         points = file_points(
             reader.info,
@@ -368,19 +472,20 @@ def _points(
     return facts
 
 
-def _nanoaod(path: Path) -> Facts:
+def _nanoaod(path: PathLikeStr, tree_name: str) -> Facts:
     """Collections of a file in the layout of NanoAOD; empty for other files."""
     from milinfer.features.objects import MET_NAMES
     from milinfer.io.root import open_root
 
     try:
         with open_root(path) as file:
-            if "Events" not in file:
-                return {}
-            tree = file["Events"]
+            tree = file[tree_name]
             names = [str(k) for k in tree.keys()]  # noqa: SIM118 - uproot's keys, not the tree's
             n = int(tree.num_entries)
+            weights = _weights(_vector_weights(tree, names))
     except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, MilinferError):
+            raise
         msg = f"{path}: this cannot be opened as a ROOT file ({error}); copy or produce it again"
         raise SampleError(msg) from error
     counted = [
@@ -395,16 +500,31 @@ def _nanoaod(path: Path) -> Facts:
         "collections": ", ".join(counted),
         "missing momentum": ", ".join(missing) or "none",
         "generator weights": "genWeight" if "genWeight" in names else "none",
+        "weights": weights,
         "read by": "a coffea processor with NanoAODSchema; its objects give features: "
         "milinfer.feature_set('vbf_2l2j_reco')(leptons, jets, met)",
     }
 
 
-def _features(path: Path) -> Facts:
+def _vector_weights(tree: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Ids and descriptions of the weights in branches of NanoAOD with several."""
+    import awkward as ak
+
+    from milinfer.io.event_record.nanoaod import WeightEntry, entry_description, is_weight_vector
+
+    for name in filter(is_weight_vector, names):
+        array = tree[name].array(entry_stop=1000)
+        n = int(np.max(np.asarray(ak.num(array, axis=1)), initial=0)) if array.ndim == 2 else 0
+        title = str(getattr(tree[name], "title", ""))
+        for i in range(n):
+            yield str(WeightEntry(name, i)), entry_description(title, i)
+
+
+def _features(path: PathLikeStr, tree: str | None) -> Facts:
     from milinfer.samples.file_points import POINT_NOTE
     from milinfer.samples.sample import Sample
 
-    sample = Sample.from_file(path, missing_point={})
+    sample = Sample.from_file(path, tree=tree, missing_point={})
     stated = POINT_NOTE not in sample.provenance
     return {
         "kind": "features",
@@ -414,6 +534,8 @@ def _features(path: Path) -> Facts:
         "features": ", ".join(sample.feature_names),
         "sum_of_weights": float(sample.weights.sum()),
         "negative_weights": int((sample.weights < 0).sum()),
-        "cross_section_pb": f"{sample.cross_section:.5g} ± {sample.cross_section_error:.2g}",
-        "weights_at_other_points": ", ".join(sample.reweights) or "none",
+        "cross_section_pb": "not given"
+        if math.isnan(sample.cross_section)
+        else f"{sample.cross_section:.5g} ± {sample.cross_section_error:.2g}",
+        "weights_at_other_points": _weights((name, "") for name in sample.reweights),
     }

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from milinfer.exceptions import ConfigurationError
 from milinfer.samples.sample import Sample
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import file_hash
+from milinfer.utils.files import file_hash, is_address
 from milinfer.utils.points import format_point
 
 __all__ = [
@@ -201,6 +202,11 @@ def input_file(
     content
         Description of the events; default: process and point of the sample.
 
+    Raises
+    ------
+    ConfigurationError
+        If it is an address on a network.
+
     Examples
     --------
     >>> import pathlib, tempfile
@@ -213,6 +219,9 @@ def input_file(
     >>> fact.n_events, fact.content, len(fact.sha256)
     (5, 'gaussian at mu=0.5', 64)
     """
+    if is_address(path):
+        msg = f"{path}: the report has the SHA-256 of each file, so copy it here, and give its path"
+        raise ConfigurationError(msg)
     return InputFile(
         role=role,
         path=str(path),

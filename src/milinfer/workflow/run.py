@@ -127,11 +127,13 @@ class AnalysisPlan:
             "samples.fractions": None if config.samples.tune else config.samples.fractions,
             "samples.held_out": config.samples.held_out,
             "samples.train": self._inputs.names("train"),
+            "samples.combine": self._inputs.combine(),
         }
 
     def _inference(self) -> Step:
         config = self.config
         depends: dict[str, Any] = {f"samples.{r}": self._inputs.names(r) for r in ROLES}
+        depends["samples.combine"] = self._inputs.combine()
         depends |= {
             f"model {m.title}": content_hash(self._training_inputs(m)) for m in config.model
         }

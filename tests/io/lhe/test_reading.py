@@ -77,7 +77,7 @@ def test_numbers_and_fields(maker, good):
     assert part.color2[0].tolist() == [0, 501, 0, 0]
     assert part.pt[0].tolist() == [0.0, 0.0, 500.0, 500.0]
     assert (part[:, 2] + part[:, 3]).mass.tolist() == [1000.0] * 5
-    assert events.genWeight.tolist() == [0.75] * 5
+    assert events.genWeight.tolist() == [2.0] * 5
     assert events.LHE_processId.tolist() == [1] * 5
     assert events.LHE_scale[0] == 91.18
     assert events.LHEWeight.b.tolist() == [-0.25] * 5
@@ -346,6 +346,18 @@ def damaged(maker) -> dict[str, tuple[str, str]]:
             d(e, maker.event(particles=particle(maker, 0, "99999999999"))),
             "not a 32-bit integer",
         ),
+        "end with another tag": (
+            d(e, e).replace("</LesHouchesEvents>", "</LesHouchesEvent>"),
+            r"ends with the tag </LesHouchesEvent> in the place of </LesHouchesEvents>; correct",
+        ),
+        "last event closed by another tag": (
+            "</events>".join(d(e, e).rsplit("</event>", 1)),
+            r"event 1 .* ends with the tag </events> in the place of </event>; correct the tag",
+        ),
+        "header closed by another tag": (
+            d(e, header="abc").replace("</header>", "</headers>"),
+            "<header> is closed by </headers>; correct the tag",
+        ),
         "comment not closed": (d(e, "<!-- ", e), "event 1 .* outside any event"),
     }
 
@@ -359,7 +371,8 @@ CASES = [
     "blank", "not LHE", "another XML", "zero events", "no init", "no init, no events", "init cut",
     "init of words", "process missing", "joined files", "event not closed", "event not opened",
     "event tag damaged", "lines outside events", "stray less", "too large an integer",
-    "comment not closed",
+    "comment not closed", "end with another tag", "last event closed by another tag",
+    "header closed by another tag",
 ]  # fmt: skip
 
 

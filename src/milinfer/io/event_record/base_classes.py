@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import starmap
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import SampleError
-from milinfer.io.event_record.branches import PART, FileMetadata, needed_branches, to_branches
-from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.branches import (
+    PART,
+    FileMetadata,
+    left_out,
+    needed_branches,
+    to_branches,
+    weight_branch,
+)
+from milinfer.io.event_record.info import LHEInfo, LHEWeight
+from milinfer.io.event_record.nanoaod import (
+    WeightEntry,
+    entry_description,
+    is_weight_vector,
+    weights_of_file,
+)
 from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
 
@@ -103,11 +119,15 @@ class ColumnReader:
     n_events
         Events in the file.
     info
-        Header and init; without processes where milinfer has not written the file.
+        Header and init; without processes where milinfer has not written the file.  Its weights
+        are all that the events have.
+    left_out
+        Branches of the file, and other trees, that are no part of the event record.
     """
 
     info: LHEInfo
     n_events: int
+    left_out: tuple[str, ...]
 
     def __init__(self, path: PathLikeStr, file: Any) -> None:
         self.name = str(path)
@@ -121,13 +141,43 @@ class ColumnReader:
         SampleError
             If the metadata are damaged, or branches are missing.
         """
-        content = FileMetadata(LHEInfo.unknown(), {})
-        if metadata is not None:
-            content = FileMetadata.from_json(metadata, self.name)
-        self.info = content.info
-        self._weights = content.weights
-        self._branches = needed_branches(branches, self._weights, self.name)
+        names = list(branches)
         self.n_events = n_events
+        self._relative: frozenset[str] = frozenset()
+        if metadata is None:
+            needed_branches(names, {}, self.name)  # first: it says what kind of file this is
+            vectors = {name: self._n_weights(name) for name in names if is_weight_vector(name)}
+            self._weights, self._relative = weights_of_file(names, vectors)
+            weights = tuple(starmap(self._weight, self._weights.items()))
+            self.info = replace(LHEInfo.unknown(), weights=weights)
+        else:
+            content = FileMetadata.from_json(metadata, self.name)
+            self.info, self._weights = content.info, content.weights
+        self._branches = needed_branches(names, self._weights, self.name)
+        self.left_out = left_out(names, self._branches, is_ours=metadata is not None)
+
+    def _weight(self, name: str, identity: str) -> LHEWeight:
+        """Entry of ``info`` for a weight that no header describes."""
+        branch, entry = weight_branch(name), WeightEntry.parse(name)
+        description = entry_description(self._title(branch), entry.position if entry else 0)
+        return LHEWeight(identity, description, branch if entry else "")
+
+    def _n_weights(self, branch: str) -> int | None:
+        """Numbers in a branch, of the first event with any; None if it has no lists."""
+        for lengths in self._lengths(branch):
+            if lengths is None:
+                return None
+            if lengths.any():
+                return int(lengths[np.argmax(lengths > 0)])
+        return 0
+
+    def _lengths(self, branch: str) -> Iterator[IntArray | None]:
+        """How many numbers each event has in a branch, for some events at a time."""
+        raise NotImplementedError
+
+    def _title(self, branch: str) -> str:  # noqa: ARG002
+        """Title of a branch, if the kind of file has titles."""
+        return ""
 
     def __enter__(self) -> Self:
         return self

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -12,22 +14,36 @@ from numpy.typing import NDArray
 
 from milinfer.exceptions import LHEError, SampleError
 from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.nanoaod import (
+    WEIGHT,
+    WeightEntry,
+    objects_hint,
+    vector_weights,
+)
 from milinfer.io.event_record.record import (
     EVENT_FIELDS,
     PARTICLE_FIELDS,
     EventColumns,
     flatten_events,
 )
-from milinfer.typing import AwkwardArray
+from milinfer.typing import AwkwardArray, FloatArray
+from milinfer.utils.display import shortened
 from milinfer.utils.files import parse_json
 
-__all__ = ["FileMetadata", "from_branches", "to_branches"]
+__all__ = [
+    "FileMetadata",
+    "from_branches",
+    "left_out",
+    "needed_branches",
+    "to_branches",
+    "weight_branch",
+]
 
 PART: Final = "LHEPart_"
-WEIGHT: Final = "LHEWeight_"
 # coffea refuses a collection that has pt, eta, phi and mass, and px, py, pz and energy too.
 _EXACT: Final = {name: f"exact_{name}" for name in ("px", "py", "pz", "energy")}
 _NANOAOD: Final = ("pt", "eta", "phi", "mass", "pdgId", "status")
+_MOTHERS: Final = {"mother1": "firstMotherIdx", "mother2": "lastMotherIdx"}  # of NanoAOD, from 0
 _NEEDED: Final = (*_EXACT.values(), "mass", "pdgId", "status", "mother1", "mother2")
 
 
@@ -239,18 +255,21 @@ def from_branches(
     *,
     source: str,
     first: int,
+    relative: frozenset[str] = frozenset(),
 ) -> EventColumns:
     """Convert the columns of a file to those of the event record; undoes :func:`to_branches`.
 
     NanoAOD that milinfer has not written lacks some of them: momenta then come from ``pt``,
-    ``eta``, ``phi`` and ``mass`` in single precision, without mothers, and the process is 0.
+    ``eta``, ``phi`` and ``mass`` in single precision, mostly without mothers, and the process is 0.
 
     Parameters
     ----------
     branches
         Branches to read.
     weights
-        Weight id of each weight branch.
+        Weight id of each weight branch, or of each number in one (``LHEPdfWeight[3]``).
+    relative
+        Those of them that are relative to the weight of the event; they become absolute.
     load
         Reads a branch: the length of the list of each event, (n_events,), or None if it has one
         number for each event; and all numbers in a row.
@@ -270,6 +289,23 @@ def from_branches(
         lengths, values = load(name)
         return _require_numbers(name, lengths, values, counts, source, first)
 
+    sizes = Counter(e.branch for e in map(WeightEntry.parse, weights) if e is not None)
+
+    @functools.cache
+    def vector(branch: str) -> FloatArray:
+        numbers = first + np.arange(len(counts))
+        return vector_weights(branch, *load(branch), sizes[branch], source=source, numbers=numbers)
+
+    def weight(name: str) -> NDArray[Any]:
+        entry = WeightEntry.parse(name)
+        values = column(name) if entry is None else vector(entry.branch)[:, entry.position]
+        # The product of two numbers in single precision is exact: dividing gives them back.
+        return (
+            np.multiply(values, event["genWeight"], dtype=np.float64)
+            if name in relative
+            else values
+        )
+
     names = set(branches)
     event: Mapping[str, NDArray[Any]]
     event = LazyColumns({name: name for name in EVENT_FIELDS if name in names}, column)
@@ -282,7 +318,7 @@ def from_branches(
         particles = _from_nanoaod(nanoaod)
         event = {"LHE_processId": np.zeros(len(counts), dtype=np.int32), **event}
     return EventColumns(
-        counts, particles, event, LazyColumns({key: name for name, key in weights.items()}, column)
+        counts, particles, event, LazyColumns({key: name for name, key in weights.items()}, weight)
     )
 
 
@@ -294,15 +330,13 @@ def _from_nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[An
     if "incomingpz" in columns:
         pz = np.where(columns["incomingpz"] == 0, pz, columns["incomingpz"])
     momentum = (px, py, pz, np.sqrt(px**2 + py**2 + pz**2 + mass**2))
-    none = np.zeros(len(pt), dtype=np.int32)
-    tags = {name: particles[name] for name in ("pdgId", "status", "spin") if name in particles}
-    return {
-        **dict(zip(_EXACT, momentum, strict=True)),
-        "mass": mass,
-        "mother1": none,
-        "mother2": none,
-        **tags,
+    none = np.full(len(pt), -1, dtype=np.int32)
+    mothers = {
+        name: np.asarray(particles.get(index, none), dtype=np.int32) + np.int32(1)
+        for name, index in _MOTHERS.items()
     }
+    tags = {name: particles[name] for name in ("pdgId", "status", "spin") if name in particles}
+    return {**dict(zip(_EXACT, momentum, strict=True)), "mass": mass, **mothers, **tags}
 
 
 def needed_branches(available: Iterable[str], weights: Mapping[str, str], source: str) -> list[str]:
@@ -315,27 +349,84 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
 
     Examples
     --------
-    >>> needed_branches(["Jet_pt", "genWeight"], {}, "nano.root")
+    >>> needed_branches(["x", "genWeight"], {}, "a.root")
     Traceback (most recent call last):
     ...
-    milinfer.exceptions.SampleError: nano.root: the branches LHEPart_exact_px, ... are missing; ...
+    milinfer.exceptions.SampleError: a.root: the branches LHEPart_exact_px, ... are missing; ...
     """
     names = set(available)
     nanoaod = [PART + name for name in _NANOAOD] + ["genWeight"]
+    branches_of_weights = list(dict.fromkeys(weight_branch(name) for name in weights))
     if PART + "exact_px" not in names and names.issuperset(nanoaod):
-        others = (PART + "incomingpz", PART + "spin", *EVENT_FIELDS)
-        return nanoaod + [name for name in others if name in names]
+        others = [PART + name for name in ("incomingpz", "spin", *_MOTHERS.values())]
+        others += EVENT_FIELDS
+        return list(
+            dict.fromkeys([*nanoaod, *(n for n in others if n in names), *branches_of_weights])
+        )
     needed = [PART + name for name in _NEEDED] + ["genWeight", "LHE_processId", *weights]
     missing = [name for name in needed if name not in names]
+    hint = objects_hint(names)
+    if missing and hint:
+        fields = [name for name in _NANOAOD if PART + name not in names]
+        problem = "it has no LHEPart, the particles of the hard process"
+        if len(fields) < len(_NANOAOD):
+            problem = f"its LHEPart have no {', '.join(fields)}, as in older NanoAOD"
+        if not fields:
+            problem = "it has no genWeight"
+        msg = f"{source}: no events of a generator can be read, for {problem}; {hint}"
+        raise SampleError(msg)
     if missing:
         msg = (
-            f"{source}: the branches {', '.join(missing)} are missing; these are no event records "
-            "as milinfer writes them: read its reconstructed objects or features instead, or "
-            "convert the LHE file"
+            f"{source}: the branches {shortened(missing, 10)} are missing; these are no event "
+            "records as milinfer writes them: read its reconstructed objects or features instead, "
+            "or convert the LHE file"
         )
         raise SampleError(msg)
     branches = [PART + _EXACT.get(name, name) for name in PARTICLE_FIELDS] + [
         *EVENT_FIELDS,
-        *weights,
+        *branches_of_weights,
     ]
     return [name for name in branches if name in names]
+
+
+def weight_branch(weight: str) -> str:
+    """Branch that a weight is read from: one of its own, or one with several.
+
+    Examples
+    --------
+    >>> weight_branch("LHEWeight_sm"), weight_branch("PSWeight[0]")
+    ('LHEWeight_sm', 'PSWeight')
+    """
+    entry = WeightEntry.parse(weight)
+    return weight if entry is None else entry.branch
+
+
+def left_out(
+    available: Iterable[str], branches: Sequence[str], *, is_ours: bool
+) -> tuple[str, ...]:
+    """List the branches of a file that the event record does not have.
+
+    Parameters
+    ----------
+    available
+        Branches of the file.
+    branches
+        Those that are read.
+    is_ours
+        Whether milinfer has written the file, with momenta and numbers of events that it makes.
+
+    Examples
+    --------
+    >>> left_out(["nMuon", "Muon_pt", "genWeight"], ["genWeight"], is_ours=False)
+    ('Muon_pt',)
+    """
+    names = list(available)
+    known = {*branches, *(PART + name for name in ("pt", "eta", "phi", "incomingpz") if is_ours)}
+    known |= {"run", "luminosityBlock", "event"} if is_ours else set()
+    # The numbers of entries of lists, and what uproot calls the columns of lists in an RNTuple.
+    counters = {f"n{name.partition('_')[0]}" for name in names} | {f"n{name}" for name in names}
+    return tuple(
+        name
+        for name in names
+        if name not in known | counters and not name.startswith("_collection")
+    )

@@ -41,7 +41,7 @@ def point_from_json(point: Any) -> dict[str, float]:
 
 
 class LHEProcess(NamedTuple):
-    """One process line of ``<init>``; cross-sections in pb."""
+    """One process line of ``<init>`` as it is written; cross-sections in pb."""
 
     cross_section: float
     error: float
@@ -72,7 +72,8 @@ class LHEInfo:
     pdf_groups, pdf_sets
         PDF group and set of each beam, as LHE defines them.
     weighting_strategy
-        IDWTUP of the Les Houches accord.
+        IDWTUP of the Les Houches accord (hep-ph/0109068), which says what the weights mean; see
+        :mod:`milinfer.samples.cross_sections`.
     processes
         One entry for each process line.
     weights
@@ -116,13 +117,28 @@ class LHEInfo:
 
     @property
     def cross_section(self) -> float:
-        """Total cross-section in pb."""
-        return float(sum(p.cross_section for p in self.processes))
+        """Total cross-section in pb; NaN if the file does not give it.
+
+        A total of 0 or less is not given, nor is a process of −1, or of less than 0 where IDWTUP
+        is positive.
+
+        Examples
+        --------
+        >>> LHEInfo(processes=(LHEProcess(-1.0, 0.0, 1.0, 1),)).cross_section
+        nan
+        """
+        values = [p.cross_section for p in self.processes]
+        total = math.fsum(values)
+        may_be_negative = self.weighting_strategy < 0
+        wrong = any(v == -1 or (v < 0 and not may_be_negative) for v in values)
+        return math.nan if wrong or total <= 0 else total
 
     @property
     def cross_section_error(self) -> float:
-        """Error of the total cross-section in pb, processes added in quadrature."""
-        return math.hypot(*(p.error for p in self.processes))
+        """Error of the total cross-section in pb, processes added in quadrature; NaN if unknown."""
+        errors = [p.error for p in self.processes]
+        unknown = math.isnan(self.cross_section) or any(e < 0 for e in errors)
+        return math.nan if unknown else math.hypot(*errors)
 
     def with_weights(self, ids: Collection[str]) -> LHEInfo:
         """Add an entry for each new weight id; existing entries stay unchanged.

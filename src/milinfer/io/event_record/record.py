@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from milinfer.exceptions import LHEError
 from milinfer.typing import AwkwardArray, FloatArray, IntArray
+from milinfer.utils.display import shortened
 
 __all__ = [
     "EVENT_FIELDS",
@@ -199,7 +200,7 @@ def flatten_events(
 
     names = ak.fields(events)
     if "LHEPart" not in names:
-        msg = f"these events have no LHEPart, only {', '.join(names) or 'no named fields'}"
+        msg = f"these events have no LHEPart, only {shortened(names) or 'no named fields'}"
         raise LHEError(msg)
     parts = ak.to_packed(events["LHEPart"])
     counts = ak.to_numpy(ak.num(parts, axis=1)).astype(np.int64)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from milinfer.exceptions import LHEError
-from milinfer.io.lhe.cleaning import CLOSE, END, EVENT, check_gap, without_comments
+from milinfer.io.lhe.cleaning import CLOSE, END, EVENT, check_gap, without_comments, wrong_closing
 from milinfer.io.lhe.header import Limits, read_preamble
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import require_file
@@ -129,8 +129,12 @@ class BlockReader:
             raise LHEError(msg)
         tail = self._rest + self._open_comment
         end = END.search(tail)
+        before = tail if end is None else tail[: end.start()]
+        inside = b"<event" in before and EVENT.search(before) is not None
+        if inside or end is None:
+            self._require_right_tag(before, n_events if inside else None)
         if end is None:
-            if b"<event" in tail and EVENT.search(tail):
+            if inside:
                 place = f"inside event {n_events} (counted from 0)"
             else:
                 place = f"after {n_events} whole events"
@@ -139,11 +143,23 @@ class BlockReader:
                 "</LesHouchesEvents>; copy or produce it again"
             )
             raise LHEError(msg)
-        if tail[: end.start()].strip():
-            check_gap(tail[: end.start()], self.name, n_events)
+        if before.strip():
+            check_gap(before, self.name, n_events)
         after = tail[end.end() :]
         if b"<LesHouchesEvents" in after or b"<event" in after:
             check_gap(tail, self.name, n_events)
+
+    def _require_right_tag(self, text: bytes, event: int | None) -> None:
+        """Raise if the event, or the file, is closed by a tag that is spelt in another way."""
+        expected = "LesHouchesEvents" if event is None else "event"
+        wrong = wrong_closing(text, expected)
+        if wrong is not None:
+            where = "the file" if event is None else f"event {event} (counted from 0)"
+            msg = (
+                f"{self.name}: {where} ends with the tag {wrong} in the place of </{expected}>; "
+                "correct the tag"
+            )
+            raise LHEError(msg)
 
     def _first_pieces(self) -> bytes:
         piece = self._read(_PIECE)

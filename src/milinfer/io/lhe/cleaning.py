@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from milinfer.exceptions import LHEError
@@ -18,6 +19,7 @@ __all__ = [
     "CLOSE",
     "END",
     "EVENT",
+    "wrong_closing",
     "Element",
     "check_gap",
     "clean_events",
@@ -221,6 +223,25 @@ def _elements(body: bytes, cut: int, name: str, number: int) -> tuple[bytes, byt
     if b"<" in text:
         text = _HASH.sub(b"", text)
     return text, _STRAY_AND.sub(b"&amp;", weights) if b"&" in weights else weights
+
+
+def wrong_closing(text: bytes, expected: str) -> str | None:
+    r"""Closing tag that is spelt almost like the one that a text lacks; None if there is none.
+
+    Examples
+    --------
+    >>> wrong_closing(b"1 2 3\n</LesHouchesEvent>\n", "LesHouchesEvents")
+    '</LesHouchesEvent>'
+    >>> wrong_closing(b"<rwgt></rwgt> 1 2", "event") is None
+    True
+    """
+    names = [m.group(1).decode(errors="replace") for m in _CLOSING.finditer(text)]
+    lower = {name.lower(): name for name in reversed(names) if name != expected}
+    near = get_close_matches(expected.lower(), lower, 1, cutoff=0.8)
+    return f"</{lower[near[0]]}>" if near else None
+
+
+_CLOSING: Final = re.compile(rb"</([A-Za-z_][\w.:-]*)\s*>")
 
 
 def check_gap(gap: bytes, name: str, number: int) -> None:

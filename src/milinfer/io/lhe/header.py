@@ -17,7 +17,7 @@ from xml.sax.saxutils import quoteattr
 
 from milinfer.exceptions import ConfigurationError, LHEError
 from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight, point_from_json
-from milinfer.io.lhe.cleaning import without_comments, without_elements
+from milinfer.io.lhe.cleaning import without_comments, without_elements, wrong_closing
 from milinfer.utils.files import parse_json
 
 __all__ = ["Limits", "Preamble", "read_preamble"]
@@ -194,6 +194,9 @@ def read_preamble(
                 f"{name}: <{opening.decode()}> is never closed; "
                 "the file is truncated or damaged, copy or produce it again"
             )
+            wrong = wrong_closing(text.data[tag.end() :], opening.decode(errors="replace"))
+            if wrong is not None:
+                msg = f"{name}: <{opening.decode()}> is closed by {wrong}; correct the tag"
             raise LHEError(msg)
         position = end.end()
         if opening == b"header":

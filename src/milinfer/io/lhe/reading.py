@@ -66,6 +66,8 @@ class LHEReader:
         Header and init; complete (with ids of undeclared weights) after the first chunk.
     n_events
         Events given out so far.
+    left_out
+        Nothing: all columns of an LHE file are read.
 
     Raises
     ------
@@ -76,6 +78,8 @@ class LHEReader:
     --------
     See :func:`read` and :func:`iterate`, which use it.
     """
+
+    left_out: tuple[str, ...] = ()
 
     def __init__(
         self, path: PathLikeStr, workers: int = 1, *, limits: Limits | None = None

@@ -1,0 +1,90 @@
+"""Weights of events from arrays: one finite number for each event, or an error that names it."""
+
+from __future__ import annotations
+
+import awkward as ak
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import SampleError
+from milinfer.typing import AwkwardArray, FloatArray, IntArray
+
+__all__ = ["event_weights"]
+
+
+def event_weights(
+    column: ArrayLike | AwkwardArray,
+    name: str,
+    source: str = "",
+    *,
+    first_event: int | IntArray = 0,
+) -> FloatArray:
+    """Convert a column of weights to an array of shape (n_events,), float64.
+
+    Parameters
+    ----------
+    column
+        One number for each event: an array of NumPy or awkward, eager or virtual.
+    name
+        What these weights are, such as the name of a branch, for messages.
+    source
+        File or dataset, for messages.
+    first_event
+        Number of the first event (or of each) in it, for messages.
+
+    Raises
+    ------
+    SampleError
+        If an event has no weight, several, or one that is not finite; names file, event and branch.
+
+    Examples
+    --------
+    >>> event_weights([1, 2], "genWeight")
+    array([1., 2.])
+    >>> event_weights(ak.Array([1.0, None]), "genWeight", "a.root")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.SampleError: a.root: event 1 (counted from 0): genWeight is missing; ...
+    """
+    place = f"{source}: " if source else ""
+
+    def fail(event: int, problem: str, remedy: str) -> SampleError:
+        number = first_event + event if isinstance(first_event, int) else first_event[event]
+        return SampleError(f"{place}event {number} (counted from 0): {name} {problem}; {remedy}")
+
+    def no_numbers(kind: object) -> SampleError:
+        return SampleError(f"{place}{name} has no numbers, but {kind}; name a branch of weights")
+
+    try:
+        array = column if isinstance(column, ak.Array | np.ndarray) else ak.Array(column)
+    except (TypeError, ValueError) as error:
+        msg = f"{place}{name} is no array of numbers ({error}); give one number for each event"
+        raise SampleError(msg) from error
+    if array.ndim != 1:
+        remedy = "name a branch with one number for each event"
+        if len(array) and array.ndim == 2:
+            counts = np.asarray(ak.fill_none(ak.num(array, axis=1), 0))
+            event = int(np.argmax(counts != 1))
+            raise fail(event, f"is a list of length {counts[event]}", remedy)
+        msg = f"{place}{name} is no list of one number for each event; {remedy}"
+        raise SampleError(msg)
+    missing = np.zeros(len(array), dtype=np.bool_)
+    if isinstance(array, ak.Array):
+        missing = np.asarray(ak.is_none(array))
+        try:
+            array = ak.to_numpy(array[~missing] if missing.any() else array)
+        except (TypeError, ValueError) as error:  # records, or numbers and texts
+            raise no_numbers(array.type.content) from error
+    elif isinstance(array, np.ma.MaskedArray):
+        missing = np.ma.getmaskarray(array)
+    remedy = "correct it, or remove the event from the file"
+    if missing.any():
+        raise fail(int(np.argmax(missing)), "is missing", remedy)
+    if array.dtype.kind not in "fiub":
+        raise no_numbers(array.dtype)
+    weights = np.asarray(array, dtype=np.float64)
+    finite = np.isfinite(weights)
+    if not finite.all():
+        event = int(np.argmin(finite))
+        raise fail(event, f"is {weights[event]}", remedy)
+    return weights

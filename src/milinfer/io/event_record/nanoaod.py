@@ -1,0 +1,244 @@
+"""Weights in files of the layout of NanoAOD, which lists several in one branch.
+
+``LHEReweightingWeight``, ``LHEScaleWeight``, ``LHEPdfWeight`` and ``PSWeight`` have several numbers
+for each event, and CMS writes them, like the named weights ``LHEWeight_…``, relative to the weight
+of the event.  The title of a branch may say what its numbers are: ``"LHE scale variation weights
+(w_var / w_nominal); [0] is muR=0.5 muF=0.5; [1] is …"``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Set
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.exceptions import SampleError
+from milinfer.typing import FloatArray, IntArray
+
+__all__ = [
+    "ORIGINAL",
+    "WEIGHT",
+    "WeightEntry",
+    "are_relative",
+    "entry_description",
+    "is_weight_vector",
+    "meaning",
+    "objects_hint",
+    "vector_weights",
+    "weights_of_file",
+]
+
+WEIGHT: Final = "LHEWeight_"
+ORIGINAL: Final = "originalXWGTUP"
+"""The weight of the event in the LHE file, which only NanoAOD has beside ``genWeight``."""
+
+_VECTOR: Final = re.compile(r"(LHE|PS)[A-Za-z0-9]*Weight[A-Za-z0-9]*")
+_ENTRY: Final = re.compile(r"(.+)\[(\d+)\]")
+_LISTED: Final = re.compile(r"\[(\d+)\] is (.*?)\s*(?=;?\s*\[\d+\] is |;?\s*$)", re.DOTALL)
+_MEANINGS: Final = {
+    "LHEReweightingWeight": "other parameter points",
+    "LHEScaleWeight": "renormalisation and factorisation scales",
+    "LHEPdfWeight": "members of a PDF set",
+    "PSWeight": "scales of the parton shower",
+}
+
+
+class WeightEntry(NamedTuple):
+    """One of the weights in a branch with several for each event.
+
+    Examples
+    --------
+    >>> str(WeightEntry("LHEPdfWeight", 3)), WeightEntry.parse("LHEPdfWeight[3]")
+    ('LHEPdfWeight[3]', WeightEntry(branch='LHEPdfWeight', position=3))
+    >>> WeightEntry.parse("c_HW=0.5") is None
+    True
+    """
+
+    branch: str
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.branch}[{self.position}]"
+
+    @classmethod
+    def parse(cls, name: str) -> WeightEntry | None:
+        """Undo ``str``; None for the names of other weights."""
+        match = _ENTRY.fullmatch(name)
+        if match is None or not is_weight_vector(match[1]):
+            return None
+        return cls(match[1], int(match[2]))
+
+
+def is_weight_vector(name: str) -> bool:
+    """Whether NanoAOD has weights relative to that of the event in a branch of this name.
+
+    Examples
+    --------
+    >>> is_weight_vector("LHEReweightingWeight"), is_weight_vector("Muon_pt")
+    (True, False)
+    """
+    return _VECTOR.fullmatch(name) is not None
+
+
+def are_relative(names: Collection[str]) -> bool:
+    """Whether ``LHEWeight_…`` are relative to the weight of the event: NanoAOD of CMS says so.
+
+    Parameters
+    ----------
+    names
+        All that follows ``LHEWeight_`` in names of branches of the file.
+    """
+    return ORIGINAL in names
+
+
+def entry_description(title: str, position: int) -> str:
+    """What the title of a branch says about one of its numbers; else the whole title.
+
+    Examples
+    --------
+    >>> entry_description("weights (w_var / w_nominal); [0] is ISR=2 ; [1] is FSR=2", 1)
+    'FSR=2'
+    >>> entry_description("for LHA IDs 306000 - 306102", 1)
+    'for LHA IDs 306000 - 306102'
+    >>> entry_description("LHEPdfWeight[nLHEPdfWeight]/F", 1)
+    ''
+    """
+    listed: dict[int, str] = {int(number): text for number, text in _LISTED.findall(title)}
+    if listed:
+        return listed.get(position, "")
+    return _stripped(title)
+
+
+def _stripped(title: str) -> str:
+    """Title of a branch; empty for the leaf that uproot and ROOT write where there is none."""
+    return "" if re.fullmatch(r"\w+(\[\w+\])?/\w", title) else title.strip()
+
+
+def meaning(branch: str, title: str) -> str:
+    """What the weights of a branch are, in a few words, and the title of the branch if it has one.
+
+    Examples
+    --------
+    >>> meaning("PSWeight", "dummy PS weight (1.0) ")
+    'dummy PS weight (1.0)'
+    >>> meaning("LHEReweightingWeight", "")
+    'other parameter points'
+    """
+    return _stripped(title) or _MEANINGS.get(branch, "weights of the generator")
+
+
+def vector_weights(
+    branch: str,
+    lengths: IntArray | None,
+    values: NDArray[Any],
+    n: int,
+    *,
+    source: str,
+    numbers: IntArray,
+) -> FloatArray:
+    """Arrange the numbers of a branch by event: shape (n_events, n).
+
+    Parameters
+    ----------
+    branch
+        Name of the branch.
+    lengths
+        How many numbers each event has; None if it is one without a list.
+    values
+        All numbers in a row.
+    n
+        Numbers that every event must have.
+    source, numbers
+        File, and number of each event in it, for messages.
+
+    Raises
+    ------
+    SampleError
+        If an event has more or fewer, or they are not numbers.
+
+    Examples
+    --------
+    >>> vector_weights("PSWeight", np.array([2, 2]), np.arange(4.0), 2, source="a.root",
+    ...                numbers=np.arange(2))
+    array([[0., 1.],
+           [2., 3.]])
+    """
+    if lengths is None or values.dtype.kind not in "fiu":
+        msg = f"{source}: {branch} is not a list of numbers for each event; produce the file again"
+        raise SampleError(msg)
+    wrong = lengths != n
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        msg = (
+            f"{source}: event {numbers[k]} (counted from 0) has {lengths[k]} numbers in {branch}, "
+            f"others have {n}; select events that have the same weights, or leave the weights "
+            "at other points out"
+        )
+        raise SampleError(msg)
+    return np.asarray(values, dtype=np.float64).reshape(len(lengths), n)
+
+
+def weights_of_file(
+    names: Iterable[str], vectors: Mapping[str, int | None]
+) -> tuple[dict[str, str], frozenset[str]]:
+    """Weight id of each weight in a file that milinfer has not written, and which are relative.
+
+    Parameters
+    ----------
+    names
+        Branches of the file.
+    vectors
+        How many numbers an event has in each branch that :func:`is_weight_vector`; None if it is
+        one without a list.
+
+    Returns
+    -------
+    tuple
+        Id by branch, or by branch and position; and those relative to the weight of the event.
+
+    Examples
+    --------
+    >>> weights_of_file(["genWeight", "LHEWeight_sm", "LHEWeight_originalXWGTUP"], {"PSWeight": 1})
+    ({'LHEWeight_sm': 'sm', 'PSWeight[0]': 'PSWeight[0]'}, frozenset({...}))
+    """
+    named = {name: name.removeprefix(WEIGHT) for name in names if name.startswith(WEIGHT)}
+    entries = [
+        entry
+        for name, n in vectors.items()
+        for entry in ([name] if n is None else [str(WeightEntry(name, i)) for i in range(n)])
+    ]
+    relative = set(entries)
+    if are_relative(named.values()):
+        named = {name: key for name, key in named.items() if key != ORIGINAL}
+        relative |= named.keys()
+    return {**named, **{name: name for name in entries}}, frozenset(relative)
+
+
+def objects_hint(names: Set[str]) -> str:
+    """What to do with a file of reconstructed objects; empty if it is none.
+
+    Parameters
+    ----------
+    names
+        Branches of NanoAOD of CMS, or of PHYSLITE of ATLAS.
+
+    Examples
+    --------
+    >>> print(objects_hint({"nMuon", "Muon_pt"}))
+    compute features of its reconstructed objects with milinfer.run_features(..., objects=...), ...
+    >>> objects_hint({"x"})
+    ''
+    """
+    schema = ""
+    if any(name.startswith("AnalysisElectronsAuxDyn") for name in names):
+        schema = ', schema=coffea.nanoevents.PHYSLITESchema, treename="CollectionTree"'
+    elif not names & {"Electron_pt", "Muon_pt", "Jet_pt", "ScoutingPFJet_pt"}:
+        return ""
+    return (
+        "compute features of its reconstructed objects with milinfer.run_features(..., "
+        f"objects=...{schema}), where objects is a function of the events that returns leptons, "
+        "jets and the missing momentum, or with milinfer.FeatureProcessor in a job of coffea's"
+    )

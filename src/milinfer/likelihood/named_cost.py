@@ -1,0 +1,81 @@
+"""Base class of the costs of milinfer, whose parameters can also be given by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from iminuit.cost import Cost
+
+from milinfer.exceptions import ParameterError
+from milinfer.utils.keywords import did_you_mean
+
+__all__ = ["NamedCost"]
+
+
+class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
+    """Cost of iminuit that takes one number for each parameter, in order or by name.
+
+    iminuit would let a wrong number of values through to the formula, and knows no names.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.likelihood.cost import dataset_cost
+    >>> data = gaussian.generate(100, 0.1, seed=1).as_data()
+    >>> cost = dataset_cost(gaussian.MeanModel(), data, reference=0.0)
+    >>> cost(mu=0.1) == cost(0.1)
+    True
+    >>> cost()
+    Traceback (most recent call last):
+    milinfer.exceptions.ParameterError: this cost takes a number for each of mu, and mu is missing
+    """
+
+    def __call__(self, *args: float, **values: float) -> float:
+        """−2 ln L, or χ², at a parameter point.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter has no value or two, or a value is not a number.
+        """
+        # Minuit's calls: the checks of the others would take longer than some of the costs.
+        if (
+            values
+            or len(args) != len(self._parameters)
+            or any(type(a) is not float and np.ndim(a) for a in args)
+        ):
+            args = self._in_order(args, values)
+        return float(super().__call__(*args))
+
+    def _in_order(self, args: Sequence[Any], values: Mapping[str, Any]) -> tuple[float, ...]:
+        """Values of the parameters in order, from those by position and those by name."""
+        names = list(self._parameters)
+        takes = f"this cost takes a number for each of {', '.join(names)}"
+        unknown = [name for name in values if name not in names]
+        if unknown:
+            msg = f"{takes}, and {unknown[0]} is none of them"
+            raise ParameterError(msg + did_you_mean(unknown[0], names))
+        if len(args) > len(names):
+            msg = f"{takes}, not {len(args)} values"
+            raise ParameterError(msg)
+        point = dict(zip(names, args, strict=False))
+        twice = [name for name in point if name in values]
+        if twice:
+            msg = f"{twice[0]} is given twice, by position and by name; give it once"
+            raise ParameterError(msg)
+        point |= values
+        missing = [name for name in names if name not in point]
+        if missing:
+            what = "is" if len(missing) == 1 else "are"
+            msg = f"{takes}, and {', '.join(missing)} {what} missing"
+            raise ParameterError(msg)
+        for name, value in point.items():
+            if np.ndim(value):
+                msg = (
+                    f"{name} is an array of shape {np.shape(value)}; a cost takes one number for "
+                    f"each parameter: [cost(x) for x in values] gives a scan"
+                )
+                raise ParameterError(msg)
+        return tuple(point[name] for name in names)

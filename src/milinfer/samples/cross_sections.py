@@ -1,0 +1,428 @@
+"""Cross-sections of files by the Les Houches accord, and of several files of one point joined.
+
+IDWTUP says what the weights of an LHE file mean (hep-ph/0109068).  For ±1 and ±4 their mean is the
+cross-section in pb, for ±1 by process; for ±2 they have a scale of their own in every process; for
+±3 they are equal up to the sign.  XSECUP is the cross-section for every IDWTUP, where it is given.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.exceptions import ConfigurationError, LHEError, MilinferWarning, SampleError
+from milinfer.samples.weights import WeightSums
+from milinfer.typing import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from milinfer.io.event_record.info import LHEInfo
+
+__all__ = [
+    "Combine",
+    "JoinedCrossSection",
+    "Part",
+    "cross_section_of_events",
+    "cross_section_source",
+    "differ",
+    "join_cross_sections",
+    "mean_cross_section",
+    "needs_mixing",
+    "process_factors",
+    "warn_of_mean_weight",
+]
+
+Combine: TypeAlias = Literal["sum", "mean"]
+"""How files of one point are joined: slices of a process add up, runs of a process are averaged."""
+
+
+def cross_section_source(info: LHEInfo) -> Literal["init", "weights", "unknown"]:
+    """Where the cross-section of a file comes from: ``<init>``, its weights, or nowhere.
+
+    Examples
+    --------
+    >>> from milinfer.io.lhe import LHEInfo, LHEProcess
+    >>> not_given = (LHEProcess(-1.0, 0.0, 1.0, 1),)
+    >>> [cross_section_source(LHEInfo(not_given, weighting_strategy=k)) for k in (3, -4)]
+    ['unknown', 'weights']
+    """
+    if not math.isnan(info.cross_section):
+        return "init"
+    return "weights" if info.processes and abs(info.weighting_strategy) in (1, 4) else "unknown"
+
+
+def cross_section_of_events(
+    info: LHEInfo, n_events: int, total: float, square: float
+) -> tuple[float, float]:
+    """Cross-section in pb of all events of a file, with its error; NaN if it is unknown.
+
+    Where ``<init>`` does not give it and IDWTUP says that the mean weight is the cross-section, it
+    is Σw/n with the error √Σw²/n.
+
+    Parameters
+    ----------
+    info
+        Header and init of the file.
+    n_events, total, square
+        Number of events, Σw and Σw².
+
+    Examples
+    --------
+    >>> from milinfer.io.lhe import LHEInfo, LHEProcess
+    >>> info = LHEInfo((LHEProcess(0.0, 0.0, 1.0, 1),), weighting_strategy=-4)
+    >>> cross_section_of_events(info, 100, 200.0, 400.0)
+    (2.0, 0.2)
+    """
+    if cross_section_source(info) == "weights" and n_events:
+        return total / n_events, math.sqrt(square) / n_events
+    return info.cross_section, info.cross_section_error
+
+
+def warn_of_mean_weight(
+    info: LHEInfo, n_events: int, total: float, square: float, source: str
+) -> None:
+    """Warn if IDWTUP is ±4 and the mean weight is not the cross-section of ``<init>``.
+
+    They may differ by five standard errors and a permille.
+
+    Parameters
+    ----------
+    info, n_events, total, square
+        As for :func:`cross_section_of_events`.
+    source
+        Name of the file.
+
+    Warns
+    -----
+    MilinferWarning
+        Has both numbers.
+    """
+    sigma, error = info.cross_section, info.cross_section_error
+    if abs(info.weighting_strategy) != 4 or not n_events or math.isnan(sigma):
+        return
+    mean = total / n_events
+    scatter = math.sqrt(max(square / n_events - mean**2, 0.0) / n_events)
+    if abs(mean - sigma) > 5 * math.hypot(scatter, error) + 1e-3 * abs(sigma):
+        msg = (
+            f"{source}: the mean weight is {mean:.6g} ± {scatter:.2g} pb, which IDWTUP "
+            f"{info.weighting_strategy} calls the cross-section, but <init> says {sigma:.6g} ± "
+            f"{error:.2g} pb, which is used; say with cross_section= which is right"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=2)
+
+
+def needs_mixing(info: LHEInfo) -> bool:
+    """Whether the weights of each process of a file have a normalisation of their own.
+
+    That is so for IDWTUP ±1 and ±2, where a shower chooses the processes.
+
+    Examples
+    --------
+    >>> from milinfer.io.lhe import LHEInfo, LHEProcess
+    >>> two = (LHEProcess(1.0, 0.1, 1.0, 1), LHEProcess(3.0, 0.1, 1.0, 2))
+    >>> needs_mixing(LHEInfo(two, weighting_strategy=2)), needs_mixing(LHEInfo(two))
+    (True, False)
+    """
+    return len(info.processes) > 1 and abs(info.weighting_strategy) in (1, 2)
+
+
+class ProcessMixture(NamedTuple):
+    """Factors of the weights of each process, by its id, and the total cross-section."""
+
+    factors: dict[int, float]
+    cross_section: float
+    error: float
+
+
+def process_factors(
+    info: LHEInfo, process_ids: IntArray, weights: FloatArray, source: str
+) -> ProcessMixture:
+    """Factors by which the processes of a file with IDWTUP ±1 or ±2 add up to their mixture.
+
+    The weights of each process are scaled such that their sum over the number of all events is its
+    cross-section: XSECUP, or for ±1, where that is not given, their mean.
+
+    Parameters
+    ----------
+    info
+        Header and init of the file.
+    process_ids, weights
+        IDPRUP and XWGTUP of all events, each of shape (n_events,).
+    source
+        Name of the file, for messages.
+
+    Raises
+    ------
+    LHEError
+        If an event is of a process that ``<init>`` does not list, or a cross-section is missing.
+
+    Examples
+    --------
+    >>> from milinfer.io.lhe import LHEInfo, LHEProcess
+    >>> two = (LHEProcess(1.0, 0.1, 1.0, 1), LHEProcess(3.0, 0.1, 1.0, 2))
+    >>> info = LHEInfo(two, weighting_strategy=2)
+    >>> mixture = process_factors(info, np.array([1, 1, 2, 2]), np.array([5.0, 5, 7, 7]), "a.lhe")
+    >>> mixture.factors[1] * 10 / 4, round(mixture.factors[2] * 14 / 4, 12), mixture.cross_section
+    (1.0, 3.0, 4.0)
+    """
+    strategy = info.weighting_strategy
+    unknown = set(np.unique(process_ids).tolist()) - {p.process_id for p in info.processes}
+    if unknown:
+        msg = (
+            f"{source}: there are events of the process {min(unknown)}, which <init> does not "
+            f"list, and with IDWTUP {strategy} every process has weights of its own; add its line"
+        )
+        raise LHEError(msg)
+    factors: dict[int, float] = {}
+    pairs: list[tuple[float, float]] = []
+    for process in info.processes:
+        own = weights[process_ids == process.process_id]
+        total, number = float(own.sum()), len(own)
+        sigma, error = process.cross_section, process.error
+        if math.isnan(info.cross_section) and abs(strategy) == 1 and number:
+            sigma, error = total / number, math.sqrt(float(np.square(own).sum())) / number
+        elif math.isnan(info.cross_section):
+            msg = (
+                f"{source}: IDWTUP is {strategy}, and XSECUP of the process {process.process_id} "
+                f"is {sigma:g}: it is needed to mix the {len(info.processes)} processes; write it "
+                "into <init>"
+            )
+            raise LHEError(msg)
+        pairs.append((sigma, error))
+        if number:
+            if not sigma * total > 0:
+                msg = (
+                    f"{source}: the weights of the process {process.process_id} add up to "
+                    f"{total:g}, and its cross-section is {sigma:g} pb; correct <init>"
+                )
+                raise LHEError(msg)
+            factors[process.process_id] = sigma * len(weights) / total
+    return ProcessMixture(
+        factors=factors,
+        cross_section=math.fsum(p[0] for p in pairs),
+        error=math.hypot(*(p[1] for p in pairs)),
+    )
+
+
+class Part(NamedTuple):
+    """What joining needs to know of one of several samples of a point.
+
+    Parameters
+    ----------
+    source
+        File or sample, for messages.
+    cross_section, error
+        In pb; NaN if unknown.
+    n_events, weights
+        Number of events, and sums of their weights.
+    origin
+        Parts of the same origin with the same cross-section are events of one run.
+    n_generated
+        Number of events before a selection, if known.
+    """
+
+    source: str
+    cross_section: float
+    error: float
+    n_events: int
+    weights: WeightSums
+    origin: object = None
+    n_generated: int | None = None
+
+
+class JoinedCrossSection(NamedTuple):
+    """Cross-section of joined samples in pb, and the factor of the weights of each."""
+
+    cross_section: float
+    error: float
+    factors: tuple[float, ...]
+
+
+def join_cross_sections(
+    parts: Sequence[Part], combine: Combine | None = None
+) -> JoinedCrossSection:
+    """Cross-section of several samples of one point, and the factors of their weights.
+
+    The result does not depend on the order of the samples.
+
+    Parameters
+    ----------
+    parts
+        The samples.
+    combine
+        ``"sum"``: disjoint slices of one process.  The cross-sections add up, and the weights of
+        each slice are scaled such that their sum is in proportion to its cross-section.
+        ``"mean"``: runs of one process.  The cross-sections are averaged
+        (:func:`mean_cross_section`); where the mean weights of the runs differ by more than their
+        errors, they are made equal, so that every run counts by its number of events.
+        Default: runs, if the cross-sections agree within their errors (:func:`differ`).
+
+    Raises
+    ------
+    SampleError
+        If the cross-sections differ, are missing or do not go with the weights; names the samples.
+    ConfigurationError
+        If `combine` is neither.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> low = Part("low", 1.0, 0.01, 2, WeightSums.over(np.ones(2)))
+    >>> high = Part("high", 0.1, 0.001, 2, WeightSums.over(np.ones(2)))
+    >>> joined = join_cross_sections([low, high], "sum")
+    >>> joined.cross_section, [round(f, 3) for f in joined.factors]
+    (1.1, [1.818, 0.182])
+    """
+    if combine is not None and combine not in get_args(Combine):
+        msg = f"combine is {combine!r}; it can be 'sum' (slices) or 'mean' (runs of one process)"
+        raise ConfigurationError(msg)
+    same = len({(repr(p.cross_section), repr(p.error)) for p in parts}) == 1
+    one_run = same and all(p.origin == parts[0].origin for p in parts) and combine is None
+    if len(parts) == 1 or one_run:
+        return JoinedCrossSection(parts[0].cross_section, parts[0].error, (1.0,) * len(parts))
+    pairs = np.array([(p.cross_section, p.error) for p in parts])
+    known = np.isfinite(pairs[:, 0])
+    listed = "; ".join(
+        f"{p.source}: {f'{p.cross_section:g} ± {p.error:g} pb' if k else 'unknown'}"
+        for p, k in sorted(zip(parts, known.tolist(), strict=True), key=lambda pair: pair[0].source)
+    )
+    if combine == "sum":
+        if not known.all():
+            msg = (
+                f"slices add up only where all cross-sections are known ({listed}); give "
+                "cross_section= in pb for the others"
+            )
+            raise SampleError(msg)
+        return _join_slices(parts)
+    if combine is None and known.any() and not known.all():
+        msg = (
+            f"some of these cross-sections are unknown ({listed}); give cross_section= in pb for "
+            "them, or combine='mean' if all are runs of one process, so that the known ones hold"
+        )
+        raise SampleError(msg)
+    if combine is None and known.all() and differ(pairs).any():
+        msg = (
+            f"the cross-sections differ by more than their errors ({listed}); say "
+            "combine='sum' if these are slices of one process, which add up, or combine='mean' "
+            "if they are runs of one process, whose mean is taken"
+        )
+        raise SampleError(msg)
+    if not known.any():
+        factors = _run_factors(parts) if combine else (1.0,) * len(parts)
+        return JoinedCrossSection(math.nan, math.nan, factors)
+    numbers = [p.n_events if p.n_generated is None else p.n_generated for p in parts]
+    chosen = [n for n, k in zip(numbers, known.tolist(), strict=True) if k]
+    return JoinedCrossSection(*mean_cross_section(pairs[known], chosen), _run_factors(parts))
+
+
+def differ(pairs: NDArray[np.float64]) -> BoolArray:
+    """Which (value, error) pairs, shape (n, 2), are further from their mean than runs are.
+
+    Runs of one process differ by their Monte-Carlo errors, a few permille at most: the limit is
+    five standard deviations and one permille.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> differ(np.array([[1.0, 0.01], [1.01, 0.01]])), differ(np.array([[1.0, 0.01], [2.0, 0.01]]))
+    (array([False, False]), array([ True,  True]))
+    """
+    values, errors = pairs[:, 0], np.nan_to_num(pairs[:, 1])
+    mean = math.fsum(values) / len(values)
+    tolerance = 5 * np.hypot(errors, math.hypot(*errors) / len(errors)) + 1e-3 * abs(mean)
+    far: BoolArray = np.abs(values - mean) > tolerance
+    return far
+
+
+def mean_cross_section(
+    pairs: NDArray[np.float64], n_events: Sequence[int] | None = None
+) -> tuple[float, float]:
+    """Mean of the cross-sections of runs of one process, and its error.
+
+    It is weighted by the numbers of events, as the mean weight of all events is, where weights are
+    cross-sections.  Runs with equal values and errors share one integration (one grid), whose error
+    stays; where runs differ by more than their errors, the error is that of their scatter.
+
+    Parameters
+    ----------
+    pairs
+        Cross-section and error of each run, shape (n, 2).
+    n_events
+        Number of events of each run; default: equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean_cross_section(np.array([[1.0, 0.3], [1.1, 0.4]]))
+    (1.05, 0.25)
+    >>> mean_cross_section(np.array([[1.0, 0.1], [1.0, 0.1]]))
+    (1.0, 0.1)
+    """
+    values, errors = pairs[:, 0].tolist(), pairs[:, 1].tolist()
+    if (pairs == pairs[0]).all():
+        return values[0], errors[0]
+    numbers = [1] * len(values) if n_events is None or not sum(n_events) else n_events
+    total = sum(numbers)
+    mean = math.fsum(v * n for v, n in zip(values, numbers, strict=True)) / total
+    error = math.hypot(*(e * n for e, n in zip(errors, numbers, strict=True))) / total
+    if differ(pairs).any():
+        scatter = math.hypot(*((v - mean) * n for v, n in zip(values, numbers, strict=True)))
+        error = max(error, scatter / total * math.sqrt(len(values) / (len(values) - 1)))
+    return mean, error
+
+
+def _join_slices(parts: Sequence[Part]) -> JoinedCrossSection:
+    """Cross-sections add up; the sum of all |Σw| stays."""
+    for p in parts:
+        if (p.n_events or p.cross_section) and not p.cross_section * p.weights.total > 0:
+            msg = (
+                f"{p.source}: its {p.n_events} weights add up to {float(p.weights.total):g}, and "
+                f"its cross-section is {p.cross_section:g} pb, so they cannot be scaled to it; "
+                "correct one of them, or leave it out"
+            )
+            raise SampleError(msg)
+    scale = math.fsum(abs(float(p.weights.total)) for p in parts) / (
+        math.fsum(abs(p.cross_section) for p in parts) or 1.0
+    )
+    return JoinedCrossSection(
+        math.fsum(p.cross_section for p in parts),
+        math.hypot(*(p.error for p in parts)),
+        _rounded([scale * p.cross_section / (float(p.weights.total) or 1.0) for p in parts]),
+    )
+
+
+def _run_factors(parts: Sequence[Part]) -> tuple[float, ...]:
+    """Factors that make the mean weights of runs equal, or 1 where they agree."""
+    filled = [p for p in parts if p.n_events]
+    if len(filled) < 2:
+        return (1.0,) * len(parts)
+    means = {id(p): float(p.weights.total) / p.n_events for p in filled}
+    errors = []
+    for p in filled:
+        mean = means[id(p)]
+        spread = max(float(p.weights.square) / p.n_events - mean**2, 0.0) / p.n_events
+        # Weights whose mean is the cross-section have its error in common.
+        of_sigma = mean * p.error / p.cross_section if p.error > 0 and p.cross_section else 0.0
+        errors.append(math.hypot(math.sqrt(spread), of_sigma))
+    if not differ(np.array(list(zip(means.values(), errors, strict=True)))).any():
+        return (1.0,) * len(parts)
+    for p in filled:
+        if not means[id(p)] > 0:
+            msg = (
+                f"{p.source}: its weights add up to {float(p.weights.total):g}, and cannot be "
+                "scaled to those of the other runs; leave it out"
+            )
+            raise SampleError(msg)
+    total = math.fsum(float(p.weights.total) for p in filled) / sum(p.n_events for p in filled)
+    return _rounded([total / means[id(p)] if p.n_events else 1.0 for p in parts])
+
+
+def _rounded(factors: Sequence[float]) -> tuple[float, ...]:
+    """Factors of 1 up to rounding are 1, so that weights that are right stay to the bit."""
+    if all(math.isclose(f, 1.0, rel_tol=1e-12) for f in factors):
+        return (1.0,) * len(factors)
+    return tuple(factors)

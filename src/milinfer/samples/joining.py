@@ -1,0 +1,135 @@
+"""Join samples of one point: their events, weights, cross-sections and origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from milinfer.exceptions import SampleError
+from milinfer.samples.cross_sections import Combine, Part, join_cross_sections
+from milinfer.samples.weights import WeightSums
+from milinfer.typing import Float32Array, FloatArray
+
+__all__ = ["Joinable", "joined_fields"]
+
+
+class Joinable(Protocol):
+    """What joining needs of a :class:`~milinfer.samples.sample.Sample`, which imports this."""
+
+    @property
+    def label(self) -> str:
+        """Process and point, for messages."""
+        ...
+
+    @property
+    def features(self) -> Float32Array:
+        """Features, shape (n_events, n_features)."""
+        ...
+
+    @property
+    def weights(self) -> FloatArray:
+        """Event weights, shape (n_events,)."""
+        ...
+
+    @property
+    def reweights(self) -> Mapping[str, FloatArray]:
+        """Weights at other points, by name."""
+        ...
+
+    @property
+    def cross_section(self) -> float:
+        """In pb."""
+        ...
+
+    @property
+    def cross_section_error(self) -> float:
+        """In pb."""
+        ...
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Origin of the events."""
+        ...
+
+
+def joined_fields(samples: Sequence[Joinable], combine: Combine | None) -> dict[str, Any]:
+    """Fields of the sample that has the events of several samples of one kind.
+
+    See :meth:`milinfer.Sample.concatenate`.
+
+    Raises
+    ------
+    SampleError
+        If `combine` does not say what to do with different cross-sections.
+    """
+    try:
+        joined = join_cross_sections([_part(s) for s in samples], combine)
+    except SampleError as error:
+        msg = f"cannot concatenate the samples of {samples[0].label}: {error}"
+        raise SampleError(msg) from error
+
+    def join(columns: Sequence[FloatArray]) -> FloatArray:
+        pairs = zip(columns, joined.factors, strict=True)
+        return np.concatenate([c if f == 1 else c * f for c, f in pairs])
+
+    return {
+        "features": np.concatenate([s.features for s in samples]),
+        "weights": join([s.weights for s in samples]),
+        "reweights": {
+            name: join([s.reweights[name] for s in samples]) for name in samples[0].reweights
+        },
+        "cross_section": joined.cross_section,
+        "cross_section_error": joined.error,
+        "provenance": _joined_provenance([s.provenance for s in samples], joined.factors),
+    }
+
+
+def _part(sample: Joinable) -> Part:
+    """What joining needs to know of a sample."""
+    files = sample.provenance.get("files", ())
+    return Part(
+        source=", ".join(map(str, files)) or repr(sample),
+        cross_section=float(sample.cross_section),
+        error=float(sample.cross_section_error),
+        n_events=len(sample.weights),
+        weights=WeightSums.over(sample.weights),
+        origin=sample.provenance,
+        n_generated=sample.provenance.get("n_events"),
+    )
+
+
+def _joined_provenance(
+    provenances: Sequence[Mapping[str, Any]], factors: Sequence[float]
+) -> dict[str, Any]:
+    """Origin of joined events: all files, and the sums of the numbers of events."""
+    joined = dict(provenances[0])
+    if all(p == joined for p in provenances):
+        return joined
+    for of_one_file in ("events", "cutflow"):
+        joined.pop(of_one_file, None)
+    if all("cutflow" in p for p in provenances):
+        from milinfer.features.feature_set import join_cutflows
+
+        joined["cutflow"] = join_cutflows(
+            [
+                {step: _scaled(sums, factor) for step, sums in p["cutflow"].items()}
+                for p, factor in zip(provenances, factors, strict=True)
+            ]
+        )
+    if any("files" in p for p in provenances):
+        joined["files"] = list(dict.fromkeys(f for p in provenances for f in p.get("files", ())))
+    if all("n_events" in p for p in provenances):
+        joined["n_events"] = sum(p["n_events"] for p in provenances)
+        rejected = [p.get("rejected", {}) for p in provenances]
+        reasons = dict.fromkeys(reason for r in rejected for reason in r)
+        if reasons:
+            joined["rejected"] = {k: sum(r.get(k, 0) for r in rejected) for k in reasons}
+    return joined
+
+
+def _scaled(sums: Mapping[str, float | int], factor: float) -> dict[str, float | int]:
+    """Sums of a step of a cut flow, for weights times a factor."""
+    powers = {"sum_of_weights": 1, "sum_of_squared_weights": 2}
+    return {k: v * factor ** powers[k] if k in powers else v for k, v in sums.items()}
