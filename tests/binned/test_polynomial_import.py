@@ -74,6 +74,8 @@ def test_a_sparse_hist_eft_gives_a_chosen_entry():
         wc_names=lambda: list(NAMES),
     )
     assert import_hist_eft(sparse) == import_hist_eft(h, NAMES)
+    sparse.axes, sparse.dense_axes = sparse.axes[:1], tuple(h.axes)
+    assert import_hist_eft(sparse) == import_hist_eft(h, NAMES)
     sparse.view = lambda flow: {("ttH",): h.view(flow=flow), ("tWZ",): h.view(flow=flow)}
     with pytest.raises(TemplateError, match="2 entries of its categories; choose one"):
         import_hist_eft(sparse)

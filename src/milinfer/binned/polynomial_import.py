@@ -97,7 +97,8 @@ def import_hist_eft(
             )
             raise TemplateError(msg)
         (view,) = view.values()
-        axes = axes[len(axes) - view.ndim :]
+        # Recent versions of boost-histogram leave only the categories in its axes.
+        axes = list(getattr(histogram, "dense_axes", axes[len(axes) - view.ndim :]))
     if view.dtype.names:
         msg = f"HistEFT has the storage Double, and this histogram has {view.dtype.names}"
         raise TemplateError(msg)
