@@ -132,12 +132,12 @@ def test_models_without_it_are_as_before():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"monomials": ["1"]}, "scaling"),
+        ({"monomials": ["1"]}, "with the lists monomials and scaling"),
         ({"monomials": ["1"], "scaling": [[1.0]]}, r"shape \(1, 1\), and not \(1, 2\)"),
         ({"monomials": ["1", "a^"], "scaling": [[1.0, 1.0]] * 2}, "not a monomial"),
         ({"monomials": [1], "scaling": [[1.0, 1.0]]}, "not a text"),
         ({"monomials": ["a"], "scaling": [[1.0, float("nan")]]}, "finite"),
-        (None, "NoneType"),
+        (None, "not an object"),
     ],
 )
 def test_damaged_modifiers_are_refused(data, message):

@@ -12,11 +12,12 @@ import pytest
 from iminuit import Minuit
 
 from milinfer.binned.polynomial_histogram import PolynomialHistogram
-from milinfer.binned.polynomial_workspace import export_polynomials, polynomial_model
+from milinfer.binned.polynomial_workspace import export_polynomials
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.binned.templates import Templates
+from milinfer.binned.workspaces import model_and_data, read_workspace, write_workspace
 from milinfer.datasets import gaussian, quadratic
-from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
+from milinfer.exceptions import MilinferWarning, ParameterError, TemplateError, WorkspaceError
 from milinfer.likelihood.fits import minuit
 from polynomial_histograms import QUARTIC, observables, random_histogram
 
@@ -47,7 +48,7 @@ def exported(templates: Templates, counts: np.ndarray, **options):
     workspace = export_polynomials(
         {"signal": histogram}, counts, limits=templates.limits, point=templates.reference, **options
     )
-    return polynomial_model(json.loads(json.dumps(workspace)))
+    return model_and_data(json.loads(json.dumps(workspace)))
 
 
 def observed(templates: Templates, seed: int = 1) -> np.ndarray:
@@ -121,11 +122,13 @@ def test_cabinetry_fits_and_scans_it():
     )
 
 
-def test_our_cost_of_the_model_is_the_same():
+def test_our_cost_of_the_file_is_the_same(tmp_path):
     templates = templates_of("two")
     counts = observed(templates)
-    model, data = exported(templates, counts)
-    cost = PyhfCost(model, data)
+    histogram = templates.to_histogram() * (1000 * templates.luminosity)
+    workspace = export_polynomials({"signal": histogram}, counts, limits=templates.limits)
+    write_workspace(workspace, tmp_path / "eft.json")
+    cost = PyhfCost.from_workspace(read_workspace(tmp_path / "eft.json"))
     assert list(cost.start)[:2] == ["c1", "c2"]
     assert {n: cost.limits[n] for n in ("c1", "c2")} == templates.limits
     by_hand = templates.cost(counts, rate=True)
@@ -146,7 +149,7 @@ def test_backgrounds_and_several_processes_add_up():
     workspace = export_polynomials(
         {"ttH": one, "ttZ": two, "tt": tt}, limits=limits, point=at, channel="2l/ss"
     )
-    model, data = polynomial_model(workspace)
+    model, data = model_and_data(workspace)
     total = one.at({"a": 0.2}).values() + two.at({"b": -0.3}).values() + tt.values()
     np.testing.assert_allclose(data[:3], total, rtol=1e-13)
     np.testing.assert_allclose(
@@ -159,7 +162,7 @@ def test_backgrounds_and_several_processes_add_up():
 
 def test_two_observables_are_one_list_of_bins():
     histogram = random_histogram(1, QUARTIC, *observables(flow=False), positive=True)
-    model, _ = polynomial_model(export_polynomials({"s": histogram}, limits={"a": (-1, 1)}))
+    model, _ = model_and_data(export_polynomials({"s": histogram}, limits={"a": (-1, 1)}))
     pars = np.array(model.config.suggested_init())
     pars[model.config.poi_index] = 0.5
     expected = histogram.at({"a": 0.5}).values().ravel()
@@ -193,9 +196,53 @@ def test_what_cannot_be_exported_is_refused():
         export_polynomials({"signal": inside}, [1.0], limits=limits)
     with pytest.raises(TemplateError, match="none of the processes"):
         export_polynomials({"tt": hist.Hist(axis, storage="Weight")}, limits={})
-    workspace = export_polynomials({"signal": inside}, limits=limits)
     with pytest.raises(WorkspaceError, match="pyhf cannot build the model"):
-        polynomial_model(workspace, "other")
-    del workspace["channels"][0]["samples"][0]["modifiers"][0]["data"]["scaling"]
-    with pytest.raises(WorkspaceError, match="export the histogram again"):
-        polynomial_model(workspace)
+        model_and_data(export_polynomials({"signal": inside}, limits=limits), "other")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.pop("data"), "not an object with the lists"),
+        (lambda m: m["data"].update(more=1), "not an object with the lists"),
+        (lambda m: m["data"]["scaling"].pop(), r"scaling have shape \(4, 3\), and not \(5, 3\)"),
+        (lambda m: m["data"]["monomials"].__setitem__(1, "a^"), "not a monomial"),
+        (lambda m: m["data"]["monomials"].__setitem__(1, "1"), "different"),
+        (lambda m: m["data"]["scaling"][0].__setitem__(0, None), "scaling"),
+    ],
+)
+def test_damaged_workspaces_name_the_place(change, message, tmp_path):
+    axis = hist.axis.Regular(3, 0, 1, name="x", flow=False)
+    histogram = random_histogram(1, QUARTIC, axis, positive=True)
+    workspace = export_polynomials({"signal": histogram}, limits={"a": (-1.0, 1.0)})
+    change(workspace["channels"][0]["samples"][0]["modifiers"][0])
+    (tmp_path / "eft.json").write_text(json.dumps(workspace))
+    place = r"eft\.json, at /channels/0/samples/0/modifiers/0/data: modifier 'channel_signal'"
+    with pytest.raises(WorkspaceError, match=f"{place}.*{message}"):
+        read_workspace(tmp_path / "eft.json")
+
+
+def test_other_parts_are_checked_as_ever(tmp_path):
+    axis = hist.axis.Regular(3, 0, 1, name="x", flow=False)
+    histogram = random_histogram(1, QUARTIC, axis, positive=True)
+    workspace = export_polynomials({"signal": histogram}, limits={"a": (-1.0, 1.0)})
+    workspace["channels"][0]["samples"][0]["modifiers"][1]["data"] = "many"
+    with pytest.raises(WorkspaceError, match=r"at /channels/0/samples/0/modifiers/1: .*many"):
+        write_workspace(workspace, tmp_path / "eft.json")
+    workspace = export_polynomials({"signal": histogram}, limits={"a": (-1.0, 1.0)})
+    workspace["measurements"][0]["config"]["poi"] = "b"
+    with pytest.warns(MilinferWarning, match="no sample has the parameter of interest 'b'"):
+        model_and_data(workspace)
+
+
+def test_a_bin_that_nothing_can_fill_is_named():
+    axis = hist.axis.Regular(3, 0, 1, name="x", flow=False)
+    histogram = random_histogram(1, QUARTIC, axis, positive=True)
+    coefficients = histogram.coefficients.view().copy()
+    coefficients[:, 1] = 0.0
+    empty = PolynomialHistogram.of_arrays(QUARTIC, [axis], coefficients)
+    workspace = export_polynomials(
+        {"signal": empty}, [300, 2, 300], limits={"a": (-1.0, 1.0)}, mc_stat=False
+    )
+    with pytest.raises(TemplateError, match=r"channel.*bin 1"):
+        PyhfCost.from_workspace(workspace)

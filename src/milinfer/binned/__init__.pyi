@@ -10,10 +10,7 @@ from .polynomial_import import (
     import_scaling as import_scaling,
 )
 from .polynomial_modifier import polynomial_modifiers as polynomial_modifiers
-from .polynomial_workspace import (
-    export_polynomials as export_polynomials,
-    polynomial_model as polynomial_model,
-)
+from .polynomial_workspace import export_polynomials as export_polynomials
 from .pyhf_cost import PyhfCost as PyhfCost
 from .template_cost import TemplateCost as TemplateCost
 from .template_diagnosis import TemplateDiagnosis as TemplateDiagnosis
@@ -25,6 +22,7 @@ from .workspace_export import (
     import_workspace as import_workspace,
 )
 from .workspaces import (
+    model_and_data as model_and_data,
     read_workspace as read_workspace,
     write_workspace as write_workspace,
 )

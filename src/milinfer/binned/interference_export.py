@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.binned.polynomial_histogram import monomial_powers
+from milinfer.binned.polynomial_histogram import monomial_parameters, monomial_powers
 from milinfer.binned.polynomial_import import lower_triangle
 from milinfer.binned.polynomial_workspace import ScaledProcess, scaled_processes
 from milinfer.binned.template_histograms import as_counts
@@ -150,7 +150,7 @@ def export_datacard(
             )
             raise TemplateError(msg)
         if process.monomials:
-            own = [n for n in at if any(n in monomial_powers(m) for m in process.monomials)]
+            own = [n for n in at if n in monomial_parameters(process.monomials)]
             ranges = [f"{n}[{','.join(repr(float(x)) for x in (at[n], *limits[n]))}]" for n in own]
             entries.append(
                 {

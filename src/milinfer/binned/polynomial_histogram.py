@@ -11,7 +11,7 @@ A monomial is written as ``"1"``, ``"c_HW"``, ``"c_HW^2"`` or ``"c_HW*c_HB"``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
@@ -29,6 +29,7 @@ __all__ = [
     "PolynomialHistogram",
     "axis_without_flow",
     "monomial_name",
+    "monomial_parameters",
     "monomial_powers",
 ]
 
@@ -81,6 +82,17 @@ def monomial_powers(monomial: str) -> dict[str, int]:
             raise TemplateError(msg)
         powers[name] = int(power) if raised else 1
     return powers
+
+
+def monomial_parameters(monomials: Iterable[str]) -> tuple[str, ...]:
+    """Names of the parameters of monomials, in the order in which they come first.
+
+    Examples
+    --------
+    >>> monomial_parameters(["1", "b", "a*b"])
+    ('b', 'a')
+    """
+    return tuple(dict.fromkeys(name for m in monomials for name in monomial_powers(m)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -207,8 +219,7 @@ class PolynomialHistogram:
     @cached_property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters, in the order in which the monomials name them first."""
-        powers = [monomial_powers(m) for m in self.monomials]
-        return tuple(dict.fromkeys(name for each in powers for name in each))
+        return monomial_parameters(self.monomials)
 
     @cached_property
     def exponents(self) -> IntArray:

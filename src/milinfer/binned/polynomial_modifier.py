@@ -16,22 +16,30 @@ of a measurement can change, as for any parameter of pyhf.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from milinfer.binned.polynomial_histogram import monomial_powers
-from milinfer.exceptions import TemplateError, WorkspaceError
+from milinfer.binned.polynomial_histogram import monomial_parameters, monomial_powers
+from milinfer.exceptions import WorkspaceError
 from milinfer.typing import FloatArray
 from milinfer.utils.json_fields import array_field, list_field, text_field
 
-__all__ = ["POLYNOMIAL", "polynomial_modifiers"]
+__all__ = [
+    "POLYNOMIAL",
+    "Terms",
+    "histfactory_part",
+    "polynomial_modifiers",
+    "polynomial_terms",
+]
 
 POLYNOMIAL = "polynomial"
 """Type of the modifier in a workspace."""
 
-_Terms = tuple[tuple[str, ...], FloatArray]
+Terms: TypeAlias = tuple[tuple[str, ...], FloatArray]
+"""Monomials, and their scaling of shape (n_monomials, n_bins)."""
 
 
 def polynomial_modifiers() -> dict[str, tuple[type, type]]:
@@ -54,27 +62,64 @@ def polynomial_modifiers() -> dict[str, tuple[type, type]]:
     return {POLYNOMIAL: (_Builder, _Combined), **pyhf.modifiers.histfactory_set}
 
 
-def _terms(modifier: Mapping[str, Any], n_bins: int, where: str) -> _Terms:
-    """Monomials of a modifier, and their scaling (n_monomials, n_bins).
+def polynomial_terms(data: Any, n_bins: int) -> Terms:
+    """Monomials of the data of a modifier, and their scaling (n_monomials, n_bins).
 
     Raises
     ------
-    WorkspaceError
-        If a field is missing or has the wrong form.
+    ValueError
+        If a field is missing or has the wrong form; it names the field.
+
+    Examples
+    --------
+    >>> polynomial_terms({"monomials": ["1", "c"], "scaling": [[1.0], [0.5]]}, 1)
+    (('1', 'c'), array([[1. ], [0.5]]))
     """
-    name = modifier["name"]
-    try:
-        data = modifier["data"]
-        monomials = tuple(
-            text_field("a monomial", m) for m in list_field("monomials", data["monomials"])
-        )
-        scaling = array_field("scaling", data["scaling"], (len(monomials), n_bins))
-        for monomial in monomials:
-            monomial_powers(monomial)
-    except (KeyError, TypeError, ValueError, TemplateError) as error:
-        msg = f"{where}: modifier {name} ({POLYNOMIAL}): {error}; export the histogram again"
-        raise WorkspaceError(msg) from error
-    return monomials, scaling
+    if not isinstance(data, Mapping) or set(data) != {"monomials", "scaling"}:
+        msg = "its data are not an object with the lists monomials and scaling"
+        raise ValueError(msg)
+    monomials = tuple(
+        text_field("a monomial", m) for m in list_field("monomials", data["monomials"])
+    )
+    powers = [frozenset(monomial_powers(m).items()) for m in monomials]
+    if not powers or len(set(powers)) < len(powers):
+        msg = f"the monomials {[*monomials]} must be one or more, and different"
+        raise ValueError(msg)
+    return monomials, array_field("scaling", data["scaling"], (len(monomials), n_bins))
+
+
+def histfactory_part(spec: Any) -> Any:
+    """Workspace that the schema of HistFactory can check: polynomials stand as ``normfactor``.
+
+    Without such a modifier it is the workspace itself, and otherwise a copy.  Parts that are not
+    as in a workspace are left as they are.
+
+    Examples
+    --------
+    >>> sample = {"name": "s", "modifiers": [{"name": "eft", "type": "polynomial", "data": {}}]}
+    >>> histfactory_part({"channels": [{"samples": [sample]}]})["channels"][0]["samples"]
+    [{'name': 's', 'modifiers': [{'name': 'eft', 'type': 'normfactor', 'data': None}]}]
+    """
+    if not any(True for _ in _polynomials(spec)):
+        return spec
+    changed = copy.deepcopy(spec)
+    for modifier in _polynomials(changed):
+        modifier |= {"type": "normfactor", "data": None}
+    return changed
+
+
+def _polynomials(spec: Any) -> Iterator[dict[str, Any]]:
+    """All modifiers of the type ``polynomial``."""
+
+    def items(parent: Any, key: str) -> list[Any]:
+        found = parent.get(key) if isinstance(parent, dict) else None
+        return found if isinstance(found, list) else []
+
+    for channel in items(spec, "channels"):
+        for sample in items(channel, "samples"):
+            for modifier in items(sample, "modifiers"):
+                if isinstance(modifier, dict) and modifier.get("type") == POLYNOMIAL:
+                    yield modifier
 
 
 class _Builder:
@@ -84,7 +129,7 @@ class _Builder:
 
     def __init__(self, config: Any) -> None:
         self.config = config
-        self.builder_data: dict[str, dict[str, list[_Terms]]] = {}
+        self.builder_data: dict[str, dict[str, list[Terms]]] = {}
         self.required_parsets: dict[str, list[dict[str, Any]]] = {}
 
     def append(
@@ -97,10 +142,17 @@ class _Builder:
     ) -> None:
         """Add one sample of one channel; the channels come in the order of the bins."""
         n_bins = self.config.channel_nbins[channel]
-        terms: _Terms = (("1",), np.ones((1, n_bins)))
+        terms: Terms = (("1",), np.ones((1, n_bins)))
         if thismod is not None:
-            terms = _terms(thismod, n_bins, f"channel {channel}, sample {sample}")
-            for name in dict.fromkeys(n for m in terms[0] for n in monomial_powers(m)):
+            try:
+                terms = polynomial_terms(thismod["data"], n_bins)
+            except ValueError as error:
+                msg = (
+                    f"channel {channel}, sample {sample}: modifier {thismod['name']} "
+                    f"({POLYNOMIAL}): {error}; export the histogram again"
+                )
+                raise WorkspaceError(msg) from error
+            for name in monomial_parameters(terms[0]):
                 self.required_parsets[name] = [
                     {
                         "paramset_type": "unconstrained",
@@ -113,7 +165,7 @@ class _Builder:
                 ]
         self.builder_data.setdefault(key, {}).setdefault(sample, []).append(terms)
 
-    def finalize(self) -> dict[str, dict[str, list[_Terms]]]:
+    def finalize(self) -> dict[str, dict[str, list[Terms]]]:
         """All that was collected."""
         return self.builder_data
 
@@ -128,7 +180,7 @@ class _Combined:
         self,
         modifiers: Sequence[tuple[str, str]],
         pdfconfig: Any,
-        builder_data: Mapping[str, Mapping[str, Sequence[_Terms]]],
+        builder_data: Mapping[str, Mapping[str, Sequence[Terms]]],
         batch_size: int | None = None,
     ) -> None:
         import pyhf
@@ -138,7 +190,7 @@ class _Combined:
         every = [t for key in keys for parts in builder_data[key].values() for t in parts]
         monomials = list(dict.fromkeys(m for labels, _ in every for m in labels))
         powers = [monomial_powers(m) for m in monomials]
-        parameters = list(dict.fromkeys(name for each in powers for name in each))
+        parameters = monomial_parameters(monomials)
         place = {m: k for k, m in enumerate(monomials)}
         scaling = np.zeros((len(keys), len(pdfconfig.samples), len(monomials), pdfconfig.nmaindata))
         for i, key in enumerate(keys):

@@ -1,8 +1,8 @@
 """Export polynomial histograms as a pyhf workspace, exactly and without morphing.
 
 `export_polynomials` writes processes whose bins are polynomials in the parameters as one channel of
-a workspace with the modifier of :mod:`milinfer.binned.polynomial_modifier`; `polynomial_model`
-builds its pyhf model, which :class:`~milinfer.PyhfCost`, pyhf and cabinetry fit.
+a workspace with the modifier of :mod:`milinfer.binned.polynomial_modifier`, which
+:class:`~milinfer.PyhfCost`, pyhf and cabinetry fit.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.binned.polynomial_histogram import PolynomialHistogram, axis_without_flow
-from milinfer.binned.polynomial_modifier import POLYNOMIAL, polynomial_modifiers
+from milinfer.binned.polynomial_modifier import POLYNOMIAL
 from milinfer.binned.template_cost import staterror_name
 from milinfer.binned.template_histograms import as_counts
-from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
+from milinfer.binned.workspaces import Workspace, require_workspace
+from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.points import format_point
 
-__all__ = ["ScaledProcess", "export_polynomials", "polynomial_model", "scaled_processes"]
+__all__ = ["ScaledProcess", "export_polynomials", "scaled_processes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +153,13 @@ def export_polynomials(
     point: Point | None = None,
     channel: str = "channel",
     mc_stat: bool = True,
-) -> dict[str, Any]:
+) -> Workspace:
     """Workspace of one channel whose processes are polynomials in the parameters.
 
-    :func:`polynomial_model` builds its model.  Systematic uncertainties can be added to the
-    samples: those of HistFactory work beside this modifier, relative to the content at every θ.
+    :meth:`milinfer.PyhfCost.from_workspace` makes its cost, and
+    :func:`milinfer.binned.workspaces.model_and_data` the pyhf model.  Systematic uncertainties can
+    be added to the samples: those of HistFactory work beside this modifier, relative to the content
+    at every θ.
 
     Parameters
     ----------
@@ -182,6 +185,8 @@ def export_polynomials(
         not known.
     ParameterError
         As :func:`scaled_processes`.
+    WorkspaceError
+        If a parameter starts outside its limits, or names are used twice.
 
     Examples
     --------
@@ -189,7 +194,8 @@ def export_polynomials(
     >>> axis = hist.axis.Integer(0, 2, name="x", flow=False)
     >>> h = PolynomialHistogram.of_arrays(["1", "c"], [axis], np.array([[4.0, 8.0], [2.0, 2.0]]))
     >>> workspace = export_polynomials({"signal": h}, [5, 9], limits={"c": (-1, 1)}, mc_stat=False)
-    >>> model, data = polynomial_model(workspace)
+    >>> from milinfer.binned.workspaces import model_and_data
+    >>> model, data = model_and_data(workspace)
     >>> model.expected_data([0.5]), data
     (array([5., 9.]), array([5., 9.]))
     """
@@ -225,7 +231,7 @@ def export_polynomials(
     parameters = [
         {"name": n, "inits": [at[n]], "bounds": [[float(x) for x in limits[n]]]} for n in at
     ]
-    return {
+    workspace = {
         "channels": [{"name": channel, "samples": samples}],
         "observations": [{"name": channel, "data": observed.tolist()}],
         "measurements": [
@@ -233,39 +239,5 @@ def export_polynomials(
         ],
         "version": "1.0.0",
     }
-
-
-def polynomial_model(
-    workspace: Mapping[str, Any], measurement: str | None = None
-) -> tuple[Any, FloatArray]:
-    """The ``pyhf.Model`` of a workspace with polynomials, and its data, (n_data,).
-
-    Parameters
-    ----------
-    workspace
-        What :func:`export_polynomials` gives, or the content of its JSON file; channels may be
-        added, and modifiers of HistFactory.
-    measurement
-        Name of the measurement; default: the first.
-
-    Raises
-    ------
-    WorkspaceError
-        If pyhf cannot build the model.
-    """
-    import pyhf
-
-    try:
-        spec = pyhf.Workspace(workspace, validate=False)
-        model = spec.model(
-            measurement_name=measurement or workspace["measurements"][0]["name"],
-            validate=False,
-            modifier_set=polynomial_modifiers(),
-        )
-        data = np.asarray(spec.data(model), dtype=np.float64)
-    except WorkspaceError:
-        raise
-    except Exception as error:  # pyhf has no common base of its errors, and lets Python's through
-        msg = f"pyhf cannot build the model: {error!r}; look at its names and numbers"
-        raise WorkspaceError(msg) from error
-    return model, data
+    require_workspace(workspace, f"workspace of {channel}")
+    return Workspace(workspace)
