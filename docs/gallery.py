@@ -29,7 +29,7 @@ from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.likelihood.models import dataset_surface, model_tag
 from milinfer.likelihood.posterior import Posterior
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.workflow.analysis import Analysis, analyse
 from milinfer.workflow.html_report import svg_text
 

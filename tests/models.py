@@ -9,7 +9,8 @@ import numpy as np
 from milinfer.likelihood.models import BagModel, EventModel
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, IntArray
 
 GRID = Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)

@@ -9,7 +9,8 @@ import numpy as np
 
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import dataset_surface, model_tag
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.workflow.analysis import Analysis, AnalysisResult, analyse
 from milinfer.workflow.provenance import InputFile, Provenance, StepRun
 from models import GaussianMean

@@ -27,10 +27,8 @@ from .features.objects import Collection as Collection
 from .features.processor import FeatureProcessor as FeatureProcessor
 
 # samples
-from .samples.sample import (
-    Sample as Sample,
-    SampleSet as SampleSet,
-)
+from .samples.sample import Sample as Sample
+from .samples.sample_set import SampleSet as SampleSet
 from .samples.streaming import StreamedSamples as StreamedSamples
 from .samples.run_features import run_features as run_features
 

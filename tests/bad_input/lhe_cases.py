@@ -159,7 +159,7 @@ TEXTS: dict[str, tuple[str | bytes, str]] = {
     "a number with an underscore": (particle(6, "3_5"), "event 1 "),
     "stars of Fortran": (particle(6, "**********"), "event 1 "),
     "an event weight of NaN": (replaced("+2.0e+00", "nan", nth=2), "event 1 .*genWeight is nan"),
-    "a scale of NaN": (replaced("9.118e+01", "nan", nth=2), "event 1 .*LHE_scale is nan"),
+    "a scale of infinity": (replaced("9.118e+01", "inf", nth=2), "event 1 .*LHE_scale is inf"),
     "a coupling of infinity": (replaced("1.18e-01", "inf", nth=2), "event 1 .*LHE_alphaQCD is inf"),
     "a process id of letters": (replaced(" 4 1 ", " 4 x ", nth=2), "event 1 "),
     "an event of one half process": (replaced(" 4 1 ", " 4 1.5 ", nth=2), "event 1 .*1.5"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -13,7 +14,7 @@ import numpy as np
 
 from bad_input.lhe_cases import HEADER, WEIGHTED, WHOLE
 from lhe_text import RWGT, document, event
-from milinfer.exceptions import ConfigurationError, LHEError, MilinferError
+from milinfer.exceptions import ConfigurationError, LHEError, MilinferError, MilinferWarning
 from milinfer.io.lhe import LHEReader
 from milinfer.io.lhe.reading import BlockParser
 from milinfer.workflow.configuration import AnalysisConfig
@@ -132,7 +133,8 @@ def _named(error: MilinferError, kind: type[MilinferError], path: Path) -> str:
 def _events(path: Path) -> Any:
     """Columns of all events, or what the reader says against them."""
     try:
-        with LHEReader(path) as reader:
+        with LHEReader(path) as reader, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*these numbers are NaN", MilinferWarning)
             parts = list(reader.columns(1000))
             info = reader.info
     except MilinferError as error:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from milinfer.binned.binned_model import BinnedLLR
 from milinfer.binned.binning import bins_with_enough, checked_edges, fisher_bins, quantile_bins
 from milinfer.binned.templates import Templates
 from milinfer.datasets import gaussian, quadratic
-from milinfer.exceptions import TemplateError
+from milinfer.exceptions import MilinferWarning, TemplateError
+from milinfer.likelihood.surface import Interpolation
 from milinfer.utils.polynomials import PolynomialBasis, point_matrix
 
 # Share of the information about a Gaussian mean that the best n bins keep: one minus the distortion
@@ -156,3 +159,49 @@ def test_few_events_have_fewer_fine_bins():
     edges = fisher_bins(few, "x0", 4, {"mu": 0.0}, degree=2)
     assert len(edges) == 5
     assert np.all(np.diff(edges) > 0)
+
+
+def test_edges_know_the_events_that_chose_them():
+    """The same events chose the bins and filled them; the diagnosis called such bins sound."""
+    first, second = (gaussian.samples(2000, [-0.3, 0.0, 0.3], seed=s) for s in (1, 2))
+    edges = fisher_bins(first, "x0", 6, {"mu": 0.0}, degree=2)
+    assert edges.shape == (7,)
+    assert edges[1:].chosen_on == edges.chosen_on  # a part was chosen on the same events
+    assert type(np.asarray(edges)) is np.ndarray
+    sound = Templates.from_samples(second, "x0", bins=edges, degree=2)
+    assert sound.diagnose().passed
+    interpolation = Interpolation(np.linspace(-0.3, 0.3, 21), "spline")
+    BinnedLLR("sound", sound, "mu", interpolation)
+    with pytest.warns(MilinferWarning, match="the edges of x0 were chosen on events that fill"):
+        circular = Templates.from_samples(first, "x0", bins=edges, degree=2)
+    assert circular.circular == ("x0",)
+    assert not circular.diagnose().passed
+    assert "choose them on other events" in str(circular.diagnose())
+    with pytest.raises(TemplateError, match="circular: the edges of x0 were chosen on events"):
+        BinnedLLR("circular", circular, "mu", interpolation)
+    # a part of the events is recognised too, and one sample of several
+    with pytest.warns(MilinferWarning, match="the edges of x0"):
+        Templates.from_samples(first.split([0.5], 1)[0], "x0", bins=edges, degree=2)
+
+
+def test_edges_of_the_same_events_bias_the_slope():
+    """Twenty bins of 1500 events a point: estimates are pulled to the reference more strongly.
+
+    With the slopes s and shares f of templates, and the true slopes t, the mean estimate of a small
+    mu is mu Σ st/f / Σ s²/f.
+    """
+    at, responses = {"mu": 0.0}, {"own": [], "others": []}
+    for seed in range(40):
+        fill, other = (gaussian.samples(1500, [-0.3, 0.0, 0.3], seed=2 * seed + k) for k in (0, 1))
+        for name, choosing in (("own", fill), ("others", other)):
+            edges = np.asarray(fisher_bins(choosing, "x0", 20, at, degree=2))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", MilinferWarning)  # of few events
+                templates = Templates.from_samples(fill, "x0", bins=edges, degree=2)
+            outer = np.concatenate([[-np.inf], edges[1:-1], [np.inf]])
+            share = templates.fractions(at)
+            (slope,) = templates.basis.design_gradient(np.array([0.0])) @ templates.fit.coefficients
+            true_slope = -np.diff(norm.pdf(outer))
+            responses[name].append(np.sum(slope * true_slope / share) / np.sum(slope**2 / share))
+    difference = np.array(responses["others"]) - np.array(responses["own"])
+    assert difference.mean() > 3 * difference.std() / np.sqrt(len(difference))

@@ -20,7 +20,8 @@ from milinfer.likelihood.fits import profile_interval
 from milinfer.likelihood.models import CountModel, Renamed, dataset_surface
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.toys import Toys
 
 MEANS = [-0.6, -0.3, 0.0, 0.3, 0.6]

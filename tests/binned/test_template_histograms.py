@@ -16,7 +16,8 @@ from milinfer.exceptions import MilinferWarning, ParameterError, SampleError, Te
 from milinfer.likelihood.observables import log_ratio_observable, score_observable
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 MEANS = [-0.4, -0.2, 0.0, 0.2, 0.4]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from lhe_text import document, event
 from madgraph import madgraph_file
 from milinfer import cli as cli_module
 from milinfer.exceptions import ParameterError, SampleError
@@ -55,6 +56,17 @@ def test_features_keep_the_points_of_weights(source, tmp_path):
     sample = Sample.from_file(out)
     assert sample.point == {"c_HW": 0.0, "c_HB": 0.0}
     assert sample.reweight_points["rwgt_6"] == {"c_HW": 1.0, "c_HB": 1.0}
+
+
+def test_convert_says_what_it_leaves_out(tmp_path):
+    # POWHEG writes its settings into a comment before <init>.
+    source, facts = tmp_path / "a.lhe", tmp_path / "facts.json"
+    text = document(event(after="#rwgt 1 1 9.8\n"), before_init="<!--\n numevts 10\n-->\n")
+    source.write_text(text)
+    out = call("convert", source, "--out", tmp_path / "a.root", "--json", facts)
+    assert "left out: comments before <init>, lines #rwgt" in out
+    assert json.loads(facts.read_text())["left_out"] == ["comments before <init>", "lines #rwgt"]
+    assert "left out" not in call("convert", tmp_path / "a.root", "--out", tmp_path / "b.lhe")
 
 
 def test_features_need_no_point(source, tmp_path):
@@ -121,3 +133,22 @@ def test_points_of_weights_by_option(source, tmp_path):
 def test_wrong_options(source, tmp_path, options, message):
     text = call("features", source, "--out", tmp_path / "f.parquet", *options, code=2)
     assert message in text
+
+
+def test_two_operators_from_lhe_to_a_contour(source, tmp_path):
+    """A file that MadGraph has reweighted, without a line of Python."""
+    places = ("--parameter", "c_HW=SMEFT 7", "--parameter", "c_HB=SMEFT 8")
+    model, figure, figures = tmp_path / "model", tmp_path / "contour.svg", tmp_path / "fit.json"
+    simulation = madgraph_file(tmp_path / "simulation.lhe.gz", 4000, seed=2)
+    text = call(
+        *("train", simulation, "--out", model, *places, "--head", "polynomial"),
+        *("--labels", "joint", "--order", 1, "--epochs", 5, "--batch-events", 250),
+    )
+    assert "weights at 6 points of c_HW, c_HB" in text
+    data = madgraph_file(tmp_path / "data.lhe", 1000, seed=3)
+    text = call("fit", data, "--model", model, "--out", figure, "--json", figures)
+    content = json.loads(figures.read_text())
+    assert content["n_events"] == 1000
+    assert figure.read_text().startswith("<?xml")
+    for name in ("c_HW", "c_HB"):
+        assert name in text

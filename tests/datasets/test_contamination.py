@@ -18,7 +18,8 @@ from milinfer.datasets.contamination import (
 )
 from milinfer.diagnostics.roc import auc_difference, roc_curve
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 
 def numbered(n, first=0, weights=None, **options):

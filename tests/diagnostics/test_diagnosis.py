@@ -22,7 +22,8 @@ from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, 
 from milinfer.likelihood.models import dataset_surface
 from milinfer.likelihood.surface import Interpolation
 from milinfer.plotting import diagnostics as figures
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import weighted_mean, weighted_ratio
 from models import GRID, GaussianMean, gaussian_samples
 

@@ -22,7 +22,8 @@ from milinfer.likelihood.models import dataset_surface, model_tag
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.plotting.coverage import plot_belt, plot_region
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples, linear_rate

@@ -20,7 +20,8 @@ from milinfer.likelihood.models import dataset_surface
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
 from milinfer.workflow.comparison import compare

@@ -12,7 +12,8 @@ from milinfer.exceptions import CalibrationError
 from milinfer.intervals.information import information, information_matrix, relative_information
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
 

@@ -6,9 +6,11 @@ import gzip
 import io
 import sys
 
+import awkward as ak
+import numpy as np
 import pytest
 
-from milinfer.exceptions import ConfigurationError, LHEError, SampleError
+from milinfer.exceptions import ConfigurationError, LHEError, MilinferWarning, SampleError
 from milinfer.io import convert as module
 from milinfer.io import events, lhe
 from milinfer.io.convert import convert, convert_many
@@ -65,6 +67,92 @@ def test_there_and_back(source, tmp_path, name, ntuple):
     assert events.read(tmp_path / name).info == first.info
 
 
+@pytest.mark.filterwarnings("ignore:.*these numbers are NaN")
+@pytest.mark.parametrize(
+    ("name", "ntuple"),
+    [("a.root", "ttree"), ("a.root", "rntuple"), ("a.parquet", "ttree"), ("a.lhe.gz", "ttree")],
+)
+def test_couplings_that_are_nan_go_there_and_back(source, tmp_path, name, ntuple):
+    """Regression: MadGraph 3.5.5 writes AQCDUP = nan at low scales; nothing could be converted."""
+    source.write_text(
+        source.read_text()
+        .replace("0.1 91.18 0.0078 0.118", "0.1 91.18 0.0078            nan")
+        .replace("0.2 91.18 0.0078 0.118", "0.2 NaN -nan 0.118")
+    )
+    with pytest.warns(MilinferWarning, match="of 25 events .*scale in 1, .*QED in 1, .*QCD in 1"):
+        convert(source, tmp_path / name, ntuple=ntuple, chunk_size=10)
+    convert(tmp_path / name, tmp_path / "back.lhe", chunk_size=7)
+    first, last = lhe.read(source).events, lhe.read(tmp_path / "back.lhe").events
+    assert np.signbit(first.LHE_alphaQED[2])
+    for column in ("LHE_scale", "LHE_alphaQED", "LHE_alphaQCD", "genWeight"):
+        assert first[column].to_numpy().tobytes() == last[column].to_numpy().tobytes()
+        assert np.isnan(first[column]).to_numpy().sum() == (column != "genWeight")
+
+
+# Lines that programs write besides the event record, at the places where they do.
+POWHEG_COMMENT = "<!--\n numevts 10  ! number of events to be generated\n ih1 1\n-->\n"
+WEIGHTS = """<weightgroup name="eft" combine="envelope">
+<weight id="1" MUR="0.5" MUF="0.5" PDF="247000" > MUR=0.5 MUF=0.5  </weight>
+"""
+GENERATOR = "<generator name='MadGraph5_aMC@NLO' version='3.3.1'>please cite</generator>\n"
+MGRWT = """<mgrwt>
+<rscale>  2 0.29187466E+03</rscale>
+<pdfrwt beam="1">  1       21 0.46016744E-01 0.29203601E+03</pdfrwt>
+</mgrwt>
+<clustering>
+<clus scale="   91.188">  2  3  1 </clus>
+</clustering>
+#aMCatNLO 1  0  0  2  1 0.10081590E+03 0.00000000E+00  9  5  0
+#rwgt            1           1   9.8
+# pythia 7
+"""
+LEFT_OUT = {
+    "POWHEG": (("<header>", POWHEG_COMMENT + "<header>"), ["comments before <init>"]),
+    "MadGraph's init": (("</init>", GENERATOR + "</init>"), ["<generator>"]),
+    "another element": (("<init>", "<xsecinfo neve='3'/>\n<init>"), ["<xsecinfo>"]),
+    "a comment in init": (("</init>", "<!-- a -->\n# seed 7\n</init>"), [
+        "comments in <init>",
+        "lines # in <init>",
+    ]),
+    "MadGraph's weights": (("<weightgroup name=\"eft\">\n", WEIGHTS), [
+        "combine of <weightgroup>", "MUR of <weight>", "MUF of <weight>", "PDF of <weight>",
+    ]),
+    "MadGraph's events": (("<rwgt>", MGRWT + "<rwgt>"), [
+        "<mgrwt>", "<clustering>", "lines #aMCatNLO", "lines #rwgt", "lines #",
+    ]),
+    "aMC@NLO's events": (("<event>", '<event npLO=" -1 " npNLO=" 0 ">'), [
+        "npLO of <event>", "npNLO of <event>",
+    ]),
+    "between events": (("<event>", "<!-- x -->\n<event>"), ["comments after <init>"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["a.root", "a.parquet", "a.lhe"])
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_what_is_left_out_is_named(source, tmp_path, name, target):
+    """Regression: all of this was left out of what was called a conversion without loss."""
+    (old, new), expected = LEFT_OUT[name]
+    source.write_text(source.read_text().replace(old, new))
+    done = convert(source, tmp_path / target)
+    assert list(done.left_out) == expected
+    assert convert(tmp_path / target, tmp_path / "again.lhe.gz").left_out == ()
+
+
+@pytest.mark.parametrize("ntuple", ["ttree", "rntuple"])
+def test_nothing_is_left_out_of_a_plain_file(source, tmp_path, ntuple):
+    assert convert(source, tmp_path / "a.root", ntuple=ntuple).left_out == ()
+    assert convert(tmp_path / "a.root", tmp_path / "a.parquet").left_out == ()
+    assert convert(tmp_path / "a.parquet", tmp_path / "a.lhe").left_out == ()
+
+
+def test_large_headers_and_events_hide_nothing(source, tmp_path):
+    padding = "".join(f"<wgt id='{i}'> +1.0e+00 </wgt>\n" for i in range(4000))
+    text = source.read_text().replace("<MGRunCard>", "<MGRunCard>" + 300_000 * "#\n")
+    text = text.replace("<rwgt>\n", "<rwgt>\n" + padding).replace("</event>", "#pdf 1\n</event>")
+    source.write_text(text)
+    assert convert(source, tmp_path / "a.parquet").left_out == ("lines #pdf",)
+
+
 @pytest.mark.parametrize("name", ["a.root", "a.parquet", "a.lhe"])
 def test_nothing_is_left_of_a_damaged_source(source, tmp_path, name):
     source.write_text(source.read_text()[:-300])
@@ -86,8 +174,6 @@ def test_events_must_all_arrive(source, tmp_path, monkeypatch):
 
 
 def test_errors_name_the_target_not_the_temporary_file(source, tmp_path):
-    import awkward as ak
-
     first = lhe.read(source)
     record = ak.with_field(first.events, [float("nan")] * 25, "genWeight")
     events.write(tmp_path / "a.parquet", record, first.info)

@@ -15,7 +15,8 @@ from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.boosted_trees import BoostedLikelihood
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.mixture import mixture_cost
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 SMALL = BagLikelihood(
     head="binary",

@@ -14,7 +14,8 @@ from milinfer.exceptions import ConfigurationError, ModelError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.boosted_trees import BoostedLikelihood, BoostedSettings
 from milinfer.likelihood.models import LLRModel
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]
 FEW = BoostedSettings(n_estimators=20, early_stopping=5)

@@ -15,7 +15,8 @@ from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.fitted import average_log_ratio, event_outputs
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.models import dataset_surface
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.toys import Toys
 
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)

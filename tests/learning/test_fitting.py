@@ -26,7 +26,8 @@ from milinfer.learning.networks.training_bags import ClassBags, PairBags
 from milinfer.learning.settings import LikelihoodSettings
 from milinfer.learning.training_points import training_points
 from milinfer.samples.reweighting import joint_targets
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.samples.weights import effective_number
 

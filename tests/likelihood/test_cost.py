@@ -14,7 +14,8 @@ from milinfer.exceptions import ParameterError
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import dataset_surface
 from milinfer.likelihood.rate import Rate
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from models import GaussianMean, gaussian_samples
 
 N = 400

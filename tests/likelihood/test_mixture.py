@@ -16,7 +16,8 @@ from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.utils.polynomials import PolynomialBasis
 from models import Bags
 

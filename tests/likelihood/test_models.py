@@ -34,7 +34,8 @@ from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples import sample_files as storage
 from milinfer.samples.bags import bag_offsets
 from milinfer.samples.fingerprints import sketch
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys

@@ -7,7 +7,8 @@ import pytest
 
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ParameterError, SampleError
 from milinfer.likelihood.rate import Rate
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 

@@ -16,7 +16,8 @@ from milinfer.features.feature_set import FeatureTable
 from milinfer.features.processor import EventSchema
 from milinfer.io import events as event_files
 from milinfer.samples.run_features import run_features
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.utils.points import point_id
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import milinfer as mil
 from milinfer.exceptions import SampleError
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 COLUMNS = {
     "x": np.array([0.5, 1.5, 2.5, 3.5]),

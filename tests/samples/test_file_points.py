@@ -101,6 +101,44 @@ def test_ids_that_give_no_point(identity, reason):
     assert points.without_point[identity].startswith(reason)
 
 
+# Descriptions in files of MadGraph 2.6 and 3.3 to 3.5, MadGraph5_aMC@NLO and POWHEG-BOX V2.
+OF_SCALES = [
+    "lhapdf=260000",
+    "lhapdf=306000 renscfact=1d0 facscfact=1d0",
+    "renscfact=2.0 facscfact=0.5",
+    "MUR=0.5 MUF=0.5",
+    "MUR=0.5 MUF=0.5 dyn_scale_choice=sum pt",
+    "MUF=2.0 dyn_scale_choice=HT/2",
+    "PDF=325300 MemberID=12",
+    "MUR=1.0 MUF=1.0 PDF=325500",
+    "tag=              0 dyn=  -1 muR=0.10000E+01 muF=0.10000E+01",
+    "muR=0.5",
+    "alpsfact=0.5",
+]
+
+
+@pytest.mark.parametrize("description", OF_SCALES)
+def test_weights_of_scales_and_densities_are_called_so(description):
+    """Regression: `it also changes lhapdf`, as if it were an operator."""
+    points = points_of(
+        info_of([("1001", description), ("rwgt_1", HW.format(0.5, 0.0))]), parameters=["chw"]
+    )
+    assert points.without_point == {"1001": "a weight of scales or parton densities"}
+    assert points.reweight_points == {"rwgt_1": {"chw": 0.5}}
+
+
+def test_a_parameter_of_the_user_may_be_called_scale():
+    points = points_of(info_of([("a", "scale=0.5")]), point={"scale": 0.0})
+    assert points.reweight_points == {"a": {"scale": 0.5}}
+    points = points_of(info_of([("a", "muR=0.5, cHW=1")]), parameters=["cHW"])
+    assert points.without_point == {"a": "it also changes muR"}
+
+
+def test_the_scale_of_a_block_is_no_point():
+    points = points_of(info_of([("a", "set param_card mb scale 100")]), parameters=["chw"])
+    assert points.without_point == {"a": "it also changes MB scale"}
+
+
 def test_names_of_parameters_with_digits_and_underscores():
     info = LHEInfo((), weights=(LHEWeight("c_1_0p5"), LHEWeight("cqq11_1"), LHEWeight("cqq1_1")))
     names = {"c_1": 0.0, "cqq1": 0.0, "cqq11": 0.0}

@@ -11,7 +11,8 @@ from scipy.special import softmax
 from milinfer.datasets import quadratic
 from milinfer.exceptions import MilinferWarning, SampleError
 from milinfer.samples.reweighting import bennett, class_points, joint_targets, reweight_polynomial
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.utils.polynomials import PolynomialBasis
 
 SIGMAS = 4

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples.sample import Sample, SampleSet, as_features
+from milinfer.samples.sample import Sample, as_features
+from milinfer.samples.sample_set import SampleSet
 
 
 def numbered(n, **options):

@@ -19,7 +19,8 @@ from milinfer.learning.networks.training_bags import ClassBags
 from milinfer.learning.training_data import moments
 from milinfer.learning.training_points import ModelPoints
 from milinfer.samples import sample_files as storage
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSample, StreamedSamples
 
 MEANS = (-0.5, 0.0, 0.5)

@@ -15,7 +15,8 @@ from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.fingerprints import overlap, share_events, sketch
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number
 from milinfer.toys.ensemble import GROUPS, pool_influence
 from milinfer.toys.pool import EventPool

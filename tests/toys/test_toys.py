@@ -22,7 +22,8 @@ from milinfer.likelihood.models import BagModel, dataset_surface
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.fingerprints import share_events, sketch
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.draws import Draws, WeightedSearch
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import Background, EventPool

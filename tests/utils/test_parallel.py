@@ -28,7 +28,7 @@ from milinfer.likelihood.models import Renamed
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.profiled_mixture import ProfiledMixture
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.draws import STREAM
 from milinfer.toys.pool import Background, EventPool
 from milinfer.toys.toys import Toys, _parts

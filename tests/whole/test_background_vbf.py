@@ -12,7 +12,8 @@ from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.likelihood.models import Renamed
 from milinfer.likelihood.profiled_mixture import ProfiledMixture
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
 from milinfer.utils.points import point_id

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import milinfer as mil
 from milinfer.datasets import gaussian, quadratic, vbf_hww
 from milinfer.learning.networks.configs import TrainingConfig
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from models import GRID, GaussianMean
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)

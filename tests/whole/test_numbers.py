@@ -22,7 +22,8 @@ from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.learning.training_data import moments
 from milinfer.likelihood.cost import dataset_cost
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 SAMPLES = SampleSet(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from milinfer.exceptions import CalibrationError, MilinferWarning
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.workflow.analysis import analyse, summary_table
 from milinfer.workflow.report import build_report, draw_figures, write_report
 from reports import Trained, small_analysis

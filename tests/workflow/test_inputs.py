@@ -14,7 +14,8 @@ from lhe_text import PARTICLES, document, event
 from madgraph import madgraph_file
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, FeatureError, MilinferWarning, SampleError
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.workflow.configuration import (
     AnalysisConfig,
     DataSection,

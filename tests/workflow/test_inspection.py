@@ -7,6 +7,8 @@ from pathlib import Path
 
 import awkward as ak
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import uproot
 
@@ -38,6 +40,32 @@ def test_reconstructed_events_of_others(tmp_path):
     assert simulated["generator weights"] == "genWeight"
 
 
+def test_nanoaod_in_parquet_is_described_as_in_root(tmp_path):
+    """Regression: an error that listed all branches."""
+    scales = ak.Array([[1.0, 0.5], [1.0, 2.0], [1.0, 1.5]])
+    numbers = {name: np.arange(3) for name in ("run", "event", "genWeight")}
+    root = nano(tmp_path / "a.root", LHEScaleWeight=scales, **numbers)
+    with uproot.open(root) as file:
+        arrays = file["Events"].arrays()
+    for name, n in (("a.parquet", 3), ("none.parquet", 0)):
+        table = {field: ak.to_arrow(arrays[field][:n]) for field in arrays.fields}
+        pq.write_table(pa.table(table), tmp_path / name)
+    facts = inspect_file(tmp_path / "a.parquet")
+    assert (facts["events"], facts["collections"]) == (3, "Jet")
+    assert facts["weights"].startswith("2 in LHEScaleWeight")
+    assert facts == inspect_file(root)
+    empty = inspect_file(tmp_path / "none.parquet")
+    assert (empty["events"], empty["collections"], empty["weights"]) == (0, "Jet", "none")
+
+
+def test_features_with_names_as_in_nanoaod_are_features(tmp_path):
+    columns = {"nJet": np.array([1.0, 2.0]), "Jet_pt": np.array([30.0, 40.0])}
+    sample = mil.Sample.from_arrays(columns, point={"c_HW": 0.5}, process="signal")
+    sample.to_file(tmp_path / "a.parquet")
+    facts = inspect_file(tmp_path / "a.parquet")
+    assert (facts["kind"], facts["features"]) == ("features", "nJet, Jet_pt")
+
+
 @pytest.mark.parametrize("name", ["a.lhe", "a.lhe.gz", "a.root", "a.parquet"])
 def test_events(tmp_path, name):
     made = vbf_hww.generate(30, {"c_HW": 0.5}, seed=1)
@@ -46,6 +74,16 @@ def test_events(tmp_path, name):
     assert (facts["kind"], facts["events"], facts["point"]) == ("events", 30, "c_HW=0.5")
     assert facts["beams"] == "2212 at 6500 GeV, 2212 at 6500 GeV"
     assert "not given" not in facts.values()
+
+
+@pytest.mark.parametrize("name", ["a.lhe", "a.root", "a.parquet"])
+def test_couplings_that_are_nan_are_counted(tmp_path, name):
+    record, info = vbf_hww.generate(30, {"c_HW": 0.5}, seed=1).to_events()
+    coupling = np.where(np.arange(30) < 4, np.nan, 0.118)
+    record = ak.with_field(record, coupling, "LHE_alphaQCD")
+    event_files.write(tmp_path / name, record, info)
+    facts = inspect_file(tmp_path / name)
+    assert {k: v for k, v in facts.items() if "NaN" in k} == {"events where LHE_alphaQCD is NaN": 4}
 
 
 def test_what_a_file_does_not_say_is_not_given(tmp_path):
@@ -111,6 +149,17 @@ def test_pictures_are_not_inspected(tmp_path, name):
     (tmp_path / name).write_text("<html>")
     with pytest.raises(SampleError, match=r"is a figure or a report.*summary\.json"):
         inspect_file(tmp_path / name)
+
+
+def test_xml_of_histfactory_is_sent_to_pyhf(tmp_path):
+    # the first lines of the example of ROOT's hist2workspace
+    (tmp_path / "example.xml").write_text(
+        '<!DOCTYPE Combination  SYSTEM "HistFactorySchema.dtd">\n'
+        '<Combination OutputFilePrefix="./results/example">\n'
+        "  <Input>./config/example_channel.xml</Input>\n</Combination>\n"
+    )
+    with pytest.raises(SampleError, match="pyhf xml2json"):
+        inspect_file(tmp_path / "example.xml")
 
 
 def test_facts_are_printed_in_words():

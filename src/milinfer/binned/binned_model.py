@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from milinfer.binned.template_cost import profile_log_likelihood
+from milinfer.binned.template_diagnosis import circular_edges
 from milinfer.binned.template_histograms import TemplateHistograms
 from milinfer.exceptions import TemplateError
 from milinfer.likelihood.models import CountModel
@@ -46,6 +47,12 @@ class BinnedLLR(CountModel):
         Whether to profile the Monte-Carlo errors of the templates, as in
         :meth:`milinfer.Templates.cost`.
 
+    Raises
+    ------
+    TemplateError
+        If the edges were chosen on events that fill the templates: what toys would say of such a
+        histogram is wrong.
+
     Examples
     --------
     >>> from milinfer.datasets import gaussian
@@ -66,6 +73,11 @@ class BinnedLLR(CountModel):
     interpolation: Interpolation | ChebyshevBox
     reference: float | tuple[float, ...] = 0.0
     mc_stat: bool = True
+
+    def __post_init__(self) -> None:
+        for name in self.templates.circular:
+            msg = f"{self.name}: {circular_edges(name)}"
+            raise TemplateError(msg)
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -17,13 +17,27 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
 
-__all__ = ["BinDiagnosis", "TemplateDiagnosis", "diagnose_templates"]
+__all__ = ["BinDiagnosis", "TemplateDiagnosis", "circular_edges", "diagnose_templates"]
 
 # Below this, the Poisson likelihood of a bin is far from a parabola.
 FEW_EXPECTED = 5.0
 # Below this, the error of a bin is above 32 % and far from Gaussian.
 FEW_EFFECTIVE = 10.0
 _MIN_P_VALUE = 1e-6
+
+
+def circular_edges(name: str) -> str:
+    """What is wrong with edges that were chosen on the events that fill the bins, and the remedy.
+
+    Examples
+    --------
+    >>> circular_edges("x0")
+    'the edges of x0 were chosen on events that fill its bins, so that its slope is too steep: ...'
+    """
+    return (
+        f"the edges of {name} were chosen on events that fill its bins, so that its slope is too "
+        "steep: choose them on other events"
+    )
 
 
 class BinDiagnosis(NamedTuple):
@@ -75,11 +89,14 @@ class TemplateDiagnosis:
         Point at which yields and errors are quoted.
     rows
         Diagnosis of each bin.
+    circular
+        Observables whose edges were chosen on events that fill the bins.
     """
 
     title: str
     reference: Point
     rows: tuple[BinDiagnosis, ...]
+    circular: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[BinDiagnosis]:
         return iter(self.rows)
@@ -90,7 +107,10 @@ class TemplateDiagnosis:
     @property
     def problems(self) -> tuple[str, ...]:
         """Every problem, with the name of its bin."""
-        return tuple(f"bin {r.number} {r.name}: {p}" for r in self.rows for p in r.problems)
+        return (
+            *(circular_edges(name) for name in self.circular),
+            *(f"bin {r.number} {r.name}: {p}" for r in self.rows for p in r.problems),
+        )
 
     @property
     def passed(self) -> bool:
@@ -100,6 +120,7 @@ class TemplateDiagnosis:
     def __str__(self) -> str:
         """Lines of text, one for each bin."""
         lines = [f"{self.title} at {format_point(self.reference)}"]
+        lines += [f"  {circular_edges(name)}" for name in self.circular]
         for r in self.rows:
             expected = "" if np.isnan(r.expected) else f", {r.expected:.1f} expected"
             verdict = "; ".join(r.problems) or "ok"
@@ -247,4 +268,4 @@ def diagnose_templates(
                 problems=tuple(problems),
             )
         )
-    return TemplateDiagnosis(templates.observable_name, at, tuple(rows))
+    return TemplateDiagnosis(templates.observable_name, at, tuple(rows), templates.circular)

@@ -19,8 +19,10 @@ from milinfer.binned.binning import bins_with_enough, checked_edges, quantile_bi
 from milinfer.binned.weighted_templates import EventYields, cross_section_weights
 from milinfer.exceptions import TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
+from milinfer.samples.fingerprints import share_events, sketch_each
 from milinfer.samples.reweighting import class_points
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit
@@ -31,6 +33,7 @@ __all__ = [
     "as_counts",
     "bin_index",
     "bin_names",
+    "circular_axes",
     "fill_histogram",
     "histogram_axes",
     "histogram_of",
@@ -50,11 +53,15 @@ class TemplateAxis:
         Name on axes and in messages.
     edges
         Shape (n_bins + 1,); the outer bins also take events beyond them, so that none is lost.
+    chosen_on
+        Sketches of the events that the edges were chosen on, see
+        :class:`~milinfer.binned.binning.BinEdges`.
     """
 
     observable: Observable
     name: str
     edges: FloatArray
+    chosen_on: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.edges) - 1
@@ -181,11 +188,31 @@ def make_axes(
                 values = [np.concatenate(values)] * len(samples)
                 weights = [yields.at(point) for point in class_points(samples)]
             edges = bins_with_enough(edges, values, weights, min_effective, title)
-        axes.append(TemplateAxis(one, title, edges))
+        axes.append(TemplateAxis(one, title, edges, getattr(one_bins, "chosen_on", ())))
     if len({a.name for a in axes}) < len(axes):
         msg = f"both observables are called {axes[0].name!r}; give name=(first, second)"
         raise TemplateError(msg)
     return tuple(axes)
+
+
+def circular_axes(axes: Sequence[TemplateAxis], samples: SampleSet) -> tuple[str, ...]:
+    """Names of the observables whose edges were chosen on events of these samples.
+
+    Examples
+    --------
+    >>> from milinfer.binned.binning import fisher_bins
+    >>> from milinfer.datasets import gaussian
+    >>> first, second = (gaussian.samples(2000, [-0.3, 0.0, 0.3], seed=s) for s in (1, 2))
+    >>> axes = make_axes(second, "x0", fisher_bins(first, "x0", 4, {"mu": 0.0}, degree=2))
+    >>> circular_axes(axes, second), circular_axes(axes, first)
+    ((), ('x0',))
+    """
+    if not any(axis.chosen_on for axis in axes):
+        return ()
+    own = sketch_each(samples)
+    return tuple(
+        axis.name for axis in axes if any(share_events(a, b) for a in axis.chosen_on for b in own)
+    )
 
 
 def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
@@ -308,6 +335,8 @@ class TemplateHistograms:
     closure
         p-value of the samples' own histograms for each bin if events fill every θ, else None; see
         :meth:`milinfer.binned.weighted_templates.EventYields.closure`.
+    circular
+        Observables whose edges were chosen on events that fill the bins.
     """
 
     axes: tuple[TemplateAxis, ...]
@@ -319,6 +348,7 @@ class TemplateHistograms:
     background: Any = None
     weight_degree: int | None = None
     closure: FloatArray | None = None
+    circular: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         names = ", ".join(self.basis.parameters)

@@ -24,6 +24,7 @@ from milinfer.binned.template_histograms import (
     TemplateHistograms,
     bin_index,
     bin_names,
+    circular_axes,
     fill_histogram,
     histogram_axes,
     histogram_of,
@@ -32,7 +33,8 @@ from milinfer.binned.template_histograms import (
 from milinfer.binned.weighted_templates import event_yields, weight_points
 from milinfer.exceptions import MilinferWarning, TemplateError
 from milinfer.likelihood.observables import Observable, observable_name
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.display import (
     arrow_table,
@@ -80,6 +82,8 @@ class Templates(TemplateHistograms):
     weight_degree, closure
         Degree of the weights of events that fill every θ, and p-values of the samples' own
         histograms; None if a polynomial was fitted to histograms of samples.
+    circular
+        Observables whose edges were chosen on events that fill the bins.
     """
 
     @classmethod
@@ -112,9 +116,9 @@ class Templates(TemplateHistograms):
             Name of a feature, or a function of a sample that returns (n_events,); or a pair of
             these.  :mod:`milinfer.likelihood.observables` makes functions of models.
         bins
-            Number of bins of equal content over all samples, or the edges (see also
-            :func:`milinfer.binned.binning.fisher_bins`); for two observables a pair of these, or
-            one number for both.
+            Number of bins of equal content over all samples, or the edges, of which those of
+            :func:`milinfer.binned.binning.fisher_bins` have to be chosen on other events; for two
+            observables a pair of these, or one number for both.
         degree
             Degree of the polynomial; default: 4, or `weight_degree`.
         weight_degree
@@ -145,7 +149,8 @@ class Templates(TemplateHistograms):
         Warns
         -----
         MilinferWarning
-            If a bin has a problem, see :meth:`diagnose`.
+            If a bin has a problem, or the edges were chosen on events of these samples, see
+            :meth:`diagnose`.
 
         Examples
         --------
@@ -205,6 +210,7 @@ class Templates(TemplateHistograms):
             background=background_histogram,
             weight_degree=weight_degree,
             closure=closure,
+            circular=circular_axes(axes, samples),
         )
         # Raises if a bin is negative there.
         templates.cross_sections(templates.reference)
@@ -222,6 +228,9 @@ class Templates(TemplateHistograms):
         name: str | tuple[str, str] | None = None,
     ) -> Templates:
         """Make templates of a histogram whose bins are polynomials already.
+
+        It does not say which events have filled it, so that :meth:`diagnose` cannot tell whether
+        its edges were chosen on them.
 
         Parameters
         ----------

@@ -37,7 +37,8 @@ import numpy as np
 
 from milinfer.exceptions import SampleError
 from milinfer.samples.reweighting import class_points, joint_density, reweight_polynomial
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import WeightSums, mixture_shares
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.points import format_point

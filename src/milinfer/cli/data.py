@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["convert", "features", "generate", "inspect"]
 
 _PROCESSES = ("vbf_hww", "vbf_hzz")
+_MOST_LEFT_OUT = 24  # that are named in one line
 
 
 @click.command()
@@ -124,7 +125,11 @@ def convert(
     workers: int,
     json_path: Path | None,
 ) -> None:
-    """Convert event files (LHE, ROOT, Parquet) into one another without loss.
+    """Convert event files (LHE, ROOT, Parquet) into one another.
+
+    Every number of events and weights is kept to the bit, as are header, init, and ids,
+    descriptions and groups of weights. What else an LHE file may have (comments outside the
+    header, <generator>, <mgrwt>, <scales>, lines such as #pdf) is left out, and named.
 
     Of NanoAOD, particles of the generator and weights are converted; the rest is named.
 
@@ -133,7 +138,9 @@ def convert(
     """
     from milinfer.features.feature_set import check_event_counts
     from milinfer.io.convert import convert as convert_file
+    from milinfer.io.events import kind_of
     from milinfer.io.lhe.header import Limits
+    from milinfer.utils.display import shortened
 
     limits = None if size_limit is None else Limits(*3 * [size_limit << 20])
     done = convert_file(
@@ -149,6 +156,8 @@ def convert(
         f"{check_event_counts(done.n_events_in, done.n_events_out, {}, str(source))}, "
         f"{done.n_events_in / done.seconds:.0f} events/s"
     )
+    if done.left_out and kind_of(source) == "lhe":  # of other files a warning says it
+        click.echo(f"left out: {shortened(done.left_out, _MOST_LEFT_OUT)}")
     write_json(json_path, done._asdict())
 
 

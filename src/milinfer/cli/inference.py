@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from milinfer.io.event_range import EventRange
     from milinfer.samples.cross_sections import Combine
-    from milinfer.samples.sample import Sample, SampleSet
+    from milinfer.samples.sample import Sample
+    from milinfer.samples.sample_set import SampleSet
     from milinfer.samples.streaming import StreamedSamples
 
 __all__ = ["compare", "fit", "report", "train"]

@@ -13,7 +13,8 @@ import numpy as np
 
 from milinfer.exceptions import ParameterError
 from milinfer.io.event_range import EventRange
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.utils.display import shortened
 from milinfer.utils.files import is_address, local_path, write_whole
 from milinfer.utils.points import parse_point

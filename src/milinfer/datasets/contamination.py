@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.samples.bags import draw_bags
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, IntArray, Seed
 
 __all__ = [

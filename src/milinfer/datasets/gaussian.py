@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from milinfer.likelihood.models import EventModel
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray
 
 __all__ = [

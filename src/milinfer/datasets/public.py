@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
 
 __all__ = [

@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.points import format_point, point_id
 

@@ -23,7 +23,8 @@ from milinfer.typing import Point
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet
-    from milinfer.samples.sample import Sample, SampleSet
+    from milinfer.samples.sample import Sample
+    from milinfer.samples.sample_set import SampleSet
 
 __all__ = ["DEFAULT_WEIGHTS", "PARAMETER", "PROCESS", "generate", "samples"]
 
@@ -97,7 +98,7 @@ def samples(
     >>> samples(10, [0.0, 0.5], seed=1)
     SampleSet(2 points in c_HW, 20 events, 50 features)
     """
-    from milinfer.samples.sample import SampleSet
+    from milinfer.samples.sample_set import SampleSet
 
     seeds = np.random.SeedSequence(seed).generate_state(len(values))
     jobs = [(n_events, float(v), int(s), features) for v, s in zip(values, seeds, strict=True)]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.samples.sample import SampleSet
+    from milinfer.samples.sample_set import SampleSet
 
 __all__ = ["BagSizeScan", "ScanPoint", "information_covariance", "scan_bag_sizes"]
 

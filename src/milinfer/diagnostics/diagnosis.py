@@ -31,7 +31,8 @@ from milinfer.diagnostics.two_sample import CalibrationCurve, FeatureClosure, Se
 from milinfer.exceptions import SampleError
 from milinfer.likelihood.models import LLRModel
 from milinfer.samples.argument_checks import require_samples
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.utils.display import UNKNOWN, arrow_table, html_table
 
 if TYPE_CHECKING:

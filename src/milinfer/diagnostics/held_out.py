@@ -11,7 +11,8 @@ from milinfer.diagnostics.checks import Tolerances
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
 from milinfer.likelihood.models import EventModel, LLRModel, curve, require_unseen
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number, weighted_mean
 from milinfer.typing import FloatArray
 from milinfer.utils.points import only

@@ -52,7 +52,8 @@ from scipy.special import expit, log_expit, ndtr
 
 from milinfer.diagnostics.roc import Estimate
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import weighted_mean
 from milinfer.typing import FloatArray, Seed
 

@@ -14,7 +14,7 @@ import numpy as np
 from milinfer.diagnostics.checks import Check, Look, Outcome, critical_pull, judge, width_meaning
 from milinfer.diagnostics.held_out import HeldOut
 from milinfer.intervals.information import information
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number, weighted_mean
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.toys import Toys

@@ -80,7 +80,7 @@ def neyman(
     --------
     >>> from milinfer.datasets import quadratic
     >>> from milinfer.likelihood.oracle import Oracle
-    >>> from milinfer.samples.sample import SampleSet
+    >>> from milinfer.samples.sample_set import SampleSet
     >>> from milinfer.toys.toys import Toys
     >>> pool = SampleSet(tuple(
     ...     quadratic.generate(5000, {"c1": c}, seed=k) for k, c in enumerate([-0.3, 0.0, 0.3])))

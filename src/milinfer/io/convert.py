@@ -1,4 +1,4 @@
-"""Convert event files from one format to another without loss, in bounded memory."""
+"""Convert event files from one format to another, in bounded memory: every number to the bit."""
 
 from __future__ import annotations
 
@@ -24,9 +24,20 @@ __all__ = ["ConversionSummary", "convert", "convert_many"]
 
 
 class ConversionSummary(NamedTuple):
-    """Files, numbers of events and duration of a conversion.
+    """Files, numbers of events and duration of a conversion, and what is not in the new file.
 
-    ``left_out`` are the branches and trees of the source that are no part of the event record.
+    Parameters
+    ----------
+    source, target
+        The two files.
+    n_events_in, n_events_out
+        Events of each.
+    seconds
+        Duration.
+    left_out
+        What the source has and the target has not.  LHE files: elements (``<mgrwt>``), attributes,
+        comments and lines of comments (``lines #pdf``), as seen up to the first events; other
+        files: branches and trees, which a warning counts.
     """
 
     source: str
@@ -49,8 +60,13 @@ def convert(
 ) -> ConversionSummary:
     """Convert an event file; suffixes determine the formats.
 
-    All numbers are preserved to the bit, as are header, init and weight ids.  The events of the
-    new file are counted before it replaces an older one.
+    Kept are all numbers of the event record, to the bit: event line, particles and weights, and
+    of an LHE file the text of its header, the numbers of ``<init>``, and ids, descriptions and
+    groups of weights.  What else an LHE file may have is left out, and the result names it:
+    comments outside the header, ``<generator>``, elements of events such as ``<mgrwt>``,
+    ``<scales>`` or ``<clustering>``, lines such as ``#aMCatNLO`` or ``#pdf``, attributes.
+
+    The events of the new file are counted before it replaces an older one.
 
     NanoAOD has more than the event record: its generated particles and weights are converted, and
     a warning names what is left out, such as reconstructed objects.  Weights that NanoAOD has
@@ -146,7 +162,7 @@ def convert(
                 f"file; {target} has not been written, please report this"
             )
             raise SampleError(msg)
-    if reader.left_out:
+    if reader.left_out and events.kind_of(src) != "lhe":
         collections = list(dict.fromkeys(n.partition("_")[0] for n in reader.left_out))
         msg = (
             f"{src}: {len(reader.left_out)} branches and trees are no part of an event record and "

@@ -176,7 +176,7 @@ def read(
 def write(
     path: PathLikeStr, events: AwkwardArray, info: LHEInfo, *, ntuple: Ntuple = "ttree"
 ) -> None:
-    """Write event records to a file without loss; it appears when complete, or not at all.
+    """Write event records to a file, to the bit; it appears when complete, or not at all.
 
     Parameters
     ----------

@@ -28,7 +28,8 @@ from milinfer.learning.model_files import (
 )
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.samples.argument_checks import require_sample
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.json_fields import number_field, whole_field
 

@@ -38,7 +38,8 @@ from milinfer.likelihood.models import BagModel, dataset_surface
 from milinfer.likelihood.observables import log_ratio_observable
 from milinfer.likelihood.surface import Interpolation, Surface
 from milinfer.likelihood.surface_box import BoxSurface, ChebyshevBox
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray, PathLikeStr
 from milinfer.utils.display import html_facts, shortened
 from milinfer.utils.points import format_point, only

@@ -36,7 +36,8 @@ from milinfer.likelihood.surface import Interpolation, Kind, Surface
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.samples.argument_checks import require_samples
 from milinfer.samples.fingerprints import sketch_each
-from milinfer.samples.sample import Sample, SampleSet, as_features
+from milinfer.samples.sample import Sample, as_features
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.display import brief, html_facts, shortened

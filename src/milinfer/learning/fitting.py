@@ -32,7 +32,7 @@ from milinfer.learning.training_points import (
     warn_of_free_coefficients,
 )
 from milinfer.samples.argument_checks import require_samples
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.typing import FloatArray
 from milinfer.utils.parallel import Workers

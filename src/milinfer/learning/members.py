@@ -22,7 +22,7 @@ from milinfer.learning.training_data import (
 )
 from milinfer.learning.training_points import ModelPoints
 from milinfer.samples.reweighting import JointTargets, bennett, class_points, joint_targets
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.samples.weights import effective_number
 from milinfer.typing import Float32Array, FloatArray

@@ -20,7 +20,7 @@ from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.networks.heads import PolynomialHead
 from milinfer.samples.fingerprints import sketch, sketch_each, sketch_of_union, with_union
 from milinfer.samples.reweighting import bennett, class_points, joint_density
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.samples.weights import WeightSums
 from milinfer.typing import Float32Array, FloatArray

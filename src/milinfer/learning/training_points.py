@@ -15,7 +15,8 @@ from milinfer.learning.settings import LikelihoodSettings
 from milinfer.likelihood.surface import Interpolation, Kind
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.reweighting import class_points
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.keywords import did_you_mean

@@ -33,7 +33,8 @@ from milinfer.likelihood.surface import Interpolation, Surface
 from milinfer.likelihood.surface_box import BoxSurface, ChebyshevBox
 from milinfer.samples.bags import bag_offsets
 from milinfer.samples.fingerprints import share_events, sketch
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray
 from milinfer.utils.points import only
 

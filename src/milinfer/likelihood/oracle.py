@@ -17,7 +17,8 @@ from milinfer.likelihood.log_polynomials import LogPolynomials
 from milinfer.likelihood.models import EventModel
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.reweighting import joint_density, reweight_polynomial
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import mixture_shares
 from milinfer.typing import FloatArray
 from milinfer.utils.display import brief

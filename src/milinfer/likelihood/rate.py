@@ -20,7 +20,7 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, Series, point_matrix
@@ -47,7 +47,8 @@ class Rate:
     Examples
     --------
     >>> import numpy as np
-    >>> from milinfer.samples.sample import Sample, SampleSet
+    >>> from milinfer.samples.sample import Sample
+    >>> from milinfer.samples.sample_set import SampleSet
     >>> samples = SampleSet(tuple(
     ...     Sample(np.zeros((1, 1)), ("x",), point={"c": c}, cross_section=1 + c + c**2,
     ...            cross_section_error=0.01) for c in (-1.0, 0.0, 1.0, 2.0)))

@@ -69,7 +69,7 @@ class Tabulated(EventModel):
         model
             Its Λ is a sum over events.
         samples
-            Samples, a :class:`~milinfer.samples.sample.SampleSet` among others.
+            Samples, a :class:`~milinfer.samples.sample_set.SampleSet` among others.
         name
             What to call it; default: as the model.
 

@@ -22,7 +22,7 @@ from milinfer.typing import FloatArray
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from milinfer.samples.sample import SampleSet
+    from milinfer.samples.sample_set import SampleSet
 
 __all__ = ["plot_features", "plot_templates"]
 
@@ -33,7 +33,8 @@ def plot_features(samples: SampleSet, names: Sequence[str], bins: int = 30) -> F
     Examples
     --------
     >>> import numpy as np
-    >>> from milinfer.samples.sample import Sample, SampleSet
+    >>> from milinfer.samples.sample import Sample
+    >>> from milinfer.samples.sample_set import SampleSet
     >>> x = np.random.default_rng(1).normal(size=(100, 1))
     >>> figure = plot_features(SampleSet((Sample(x, ("m_ll",), point={"c_HW": 0.0}),)), ["m_ll"])
     >>> len(figure.axes)

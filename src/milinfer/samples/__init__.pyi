@@ -4,8 +4,6 @@ from .reweighting import (
     joint_density as joint_density,
     joint_targets as joint_targets,
 )
-from .sample import (
-    Sample as Sample,
-    SampleSet as SampleSet,
-)
+from .sample import Sample as Sample
+from .sample_set import SampleSet as SampleSet
 from .streaming import StreamedSamples as StreamedSamples

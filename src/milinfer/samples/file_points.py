@@ -62,6 +62,12 @@ _PREFIX: Final = re.compile(
     r"(?:eft)?rwgt\d*|eft|mg|madgraph|reweight(?:ing)?|weight|wgt|w|rw|scan|point", re.IGNORECASE
 )
 _VALUE: Final = re.compile(r"([+-]|m|p|min|minus)?(\d+(?:[p.]\d*)?|[p.]\d+)(?:e([+-]|m|p)?(\d+))?")
+_NAME_OF_VALUE: Final = re.compile(r"(?<![\w-])([A-Za-z_]\w*)\s*=")
+# What MadGraph, POWHEG and Sherpa call scales and parton densities in descriptions of weights.
+_SCALES: Final = frozenset({
+    "mur", "muf", "muq", "renscfact", "facscfact", "scale", "alpsfact", "dyn", "dyn_scale",
+    "dyn_scale_choice", "lhapdf", "pdf", "pdf1", "pdf2", "pdfset", "memberid", "member",
+})  # fmt: skip
 
 
 class FilePoints(NamedTuple):
@@ -291,7 +297,7 @@ def _with_place(
         if isinstance(point, str):
             continue
         places = {
-            (s.block, s.code) for s in weight if s.block and s.value == point[coefficient.name]
+            (s.block, s.code) for s in weight if s.code and s.value == point[coefficient.name]
         }
         # Ids round their values, so that some fit no place at all.
         candidates = (candidates & places if candidates else places) if places else candidates
@@ -328,7 +334,7 @@ def _card_point(
         (s.block, s.code): s.original
         for weight in settings.values()
         for s in weight
-        if s.block and not math.isnan(s.original)
+        if s.code and not math.isnan(s.original)
     }
     point: dict[str, float] = {}
     for coefficient in coefficients:
@@ -369,6 +375,8 @@ class _WeightReader:
                     "at the point of the sample"
                 )
             return self._from_settings(settings)
+        if self._is_of_scales(description or identity):
+            return "a weight of scales or parton densities"
         for text in (description, identity):
             try:
                 return self.complete(parse_point(text))
@@ -376,6 +384,11 @@ class _WeightReader:
                 continue
         from_text = self.from_id(description)
         return from_id if isinstance(from_text, str) else from_text
+
+    def _is_of_scales(self, text: str) -> bool:
+        """Whether a text gives values to scales and parton densities, and to nothing else."""
+        names = {name.lower() for name in _NAME_OF_VALUE.findall(text)} - {"tag"}
+        return bool(names) and names <= _SCALES and not any(n in self.spellings for n in names)
 
     def complete(self, values: Point) -> dict[str, float] | str:
         """Give parameters that are not mentioned the value of the sample."""
@@ -463,7 +476,8 @@ class _WeightReader:
 def _place(setting: CardSetting, entry: CardEntry | None) -> str:
     if entry is not None:
         return f"{entry.place} ({entry.name})" if entry.name else entry.place
-    return " ".join([setting.block, *map(str, setting.code)]) if setting.block else setting.name
+    words = [setting.block, *map(str, setting.code), setting.name]
+    return " ".join(word for word in words if word)
 
 
 def id_value(token: str) -> float | None:

@@ -20,7 +20,8 @@ import numpy as np
 
 from milinfer.exceptions import MilinferWarning, SampleError
 from milinfer.samples.file_points import WEIGHTS_NOTE, points_remedy
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.display import shortened

@@ -2,8 +2,8 @@
 
 The metadata of the files give points, names and numbers of events; the events are read one row
 group at a time.  Each piece of an epoch is an ordinary
-:class:`~milinfer.samples.sample.SampleSet` with events of every sample, from row groups in random
-order.
+:class:`~milinfer.samples.sample_set.SampleSet` with events of every sample, from row groups in
+random order.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import NoReturn
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.samples.sample import Sample, SampleSet, feature_count, sample_of_file
+from milinfer.samples.sample import Sample, sample_of_file
 from milinfer.samples.sample_files import RowGroups
+from milinfer.samples.sample_set import SampleSet, feature_count
 from milinfer.typing import BoolArray, PathLikeStr, Point
 from milinfer.utils.display import html_table
 from milinfer.utils.points import format_point

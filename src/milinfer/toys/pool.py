@@ -20,7 +20,8 @@ from milinfer.exceptions import ParameterError, SampleError
 from milinfer.samples.argument_checks import require_samples
 from milinfer.samples.fingerprints import sketch
 from milinfer.samples.reweighting import JointDensity, joint_density
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number, mixture_shares
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.display import html_table

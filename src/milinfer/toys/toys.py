@@ -33,7 +33,8 @@ from milinfer.likelihood.models import (
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, finer, resampled
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.draws import STREAM, Draws
 from milinfer.toys.ensemble import PoolInfluence, ToyEnsemble, pool_influence
 from milinfer.toys.pool import Background, EventPool

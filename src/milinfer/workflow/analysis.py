@@ -10,6 +10,7 @@ import html
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +39,9 @@ from milinfer.likelihood.models import Model, require_unseen
 from milinfer.likelihood.observables import Observable, score_observable
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.fingerprints import share_events, sketch_each
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys
@@ -285,31 +288,45 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     """Fill templates of one feature, of two features, and of the output of the network.
 
     Bins of one observable keep the most information at the reference, with five events of the data
-    in each (or half of an even share, if that is less); those of two are quantiles.
+    in each (or half of an even share, if that is less); those of two are quantiles.  They are
+    chosen on events that do not fill them: those of a feature on events that were held out from
+    the training, those of the output of the network on the events that it was trained on.
     Events that carry weights fill all values; else a polynomial is fitted through the samples.
     """
     model = analysis.model
     at = {model.parameter: float(np.ravel(model.reference)[0])}
     templates: dict[str, Templates] = {}
 
-    def add(name: str, samples: SampleSet, observable: Callable[[], Observable]) -> None:
+    def add(
+        name: str,
+        filling: SampleSet,
+        others: SampleSet | None,
+        observable: Callable[[], Observable],
+    ) -> None:
         with attempts(name, "templates"):
             of = observable()
-            degree, of_weights = analysis.degree, _weight_degree(analysis, samples)
+            choosing, filling = _edges_and_contents(filling, others, analysis.seed)
             edges = fisher_bins(
-                samples,
+                choosing,
                 of,
                 analysis.bins,
                 at,
-                degree=degree,
-                weight_degree=of_weights,
+                degree=analysis.degree,
+                weight_degree=_weight_degree(analysis, choosing),
+                # as many as ten among the events that fill the bins
+                min_effective=_IN_A_BIN * min(1.0, choosing.n_events / filling.n_events),
                 min_share=min(FEW_EXPECTED / len(analysis.data), 0.5 / analysis.bins),
             )
             templates[name] = Templates.from_samples(
-                samples, of, bins=edges, degree=degree, weight_degree=of_weights
+                filling,
+                of,
+                bins=edges,
+                degree=analysis.degree,
+                weight_degree=_weight_degree(analysis, filling),
             )
 
-    add("pyhf", analysis.templates, lambda: analysis.observable)
+    held_out = analysis.classifier_templates
+    add("pyhf", analysis.templates, held_out, lambda: analysis.observable)
     if analysis.second_observable is not None:
         with attempts("pyhf_2d", "templates"):
             templates["pyhf_2d"] = Templates.from_samples(
@@ -319,11 +336,31 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
                 degree=analysis.degree,
                 weight_degree=_weight_degree(analysis, analysis.templates),
             )
-    if (held_out := analysis.classifier_templates) is not None:
+    if held_out is not None:
         require_unseen(model, held_out, "a histogram of its output")
-        add("pyhf_classifier", held_out, lambda: classifier_output(model))
-        add("pyhf_score", held_out, lambda: score_observable(model, at[model.parameter]))
+        others = analysis.templates
+        add("pyhf_classifier", held_out, others, lambda: classifier_output(model))
+        score = partial(score_observable, model, at[model.parameter])
+        add("pyhf_score", held_out, others, score)
     return templates
+
+
+def _edges_and_contents(
+    filling: SampleSet, others: SampleSet | None, seed: int
+) -> tuple[SampleSet, SampleSet]:
+    """Samples to choose edges on and samples to fill bins with, of different events."""
+    if others is not None and not any(
+        share_events(a, b) for a in sketch_each(others) for b in sketch_each(filling)
+    ):
+        return others, filling
+    choosing, rest = filling.split([_CHOOSE_EDGES, 1 - _CHOOSE_EDGES], seed)
+    return choosing, rest
+
+
+# Part of the events that choose edges where no others do.
+_CHOOSE_EDGES = 0.2
+# Effective events of a bin in every sample.
+_IN_A_BIN = 10.0
 
 
 def _throw(

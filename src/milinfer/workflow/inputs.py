@@ -26,7 +26,8 @@ from milinfer.exceptions import (
 )
 from milinfer.io.event_range import EventRange
 from milinfer.samples.file_points import ReweightPoints
-from milinfer.samples.sample import Sample, SampleSet, check_sample_counts, read_data
+from milinfer.samples.sample import Sample, check_sample_counts, read_data
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray
 from milinfer.utils.files import file_hash
 from milinfer.workflow.configuration import AnalysisConfig, FilesSection, ToysSection

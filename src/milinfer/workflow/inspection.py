@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milinfer.exceptions import MilinferError, ModelError, SampleError
+from milinfer.exceptions import MilinferError, MilinferWarning, ModelError, SampleError
 from milinfer.typing import FloatArray, IntArray, PathLikeStr
 from milinfer.utils.display import shortened
 from milinfer.utils.files import is_address, local_path, parse_json
@@ -84,6 +86,12 @@ def inspect_file(
         msg = (
             f"{path} is a figure or a report; its numbers are in summary.json, or in the file that "
             "--json of the command wrote"
+        )
+        raise SampleError(msg)
+    if place.suffix.lower() == ".xml":
+        msg = (
+            f"{path} is XML, which milinfer does not read; if it is a model of HistFactory, "
+            "make a workspace of it: pyhf xml2json FILE --output-file workspace.json"
         )
         raise SampleError(msg)
     readers: dict[str, Callable[[Path], Facts]] = {
@@ -329,7 +337,7 @@ def _events_or_features(path: PathLikeStr, tree: str | None) -> Facts:
     kind, tree = event_files.kind_of(path), _tree(path, tree)
     if kind == "lhe":
         return _events(path, tree)
-    nano = _nanoaod(path, tree) if kind == "root" else {}
+    nano = _nanoaod(path, tree)
     try:
         with event_files.open_reader(path, tree=tree):
             pass
@@ -348,13 +356,15 @@ def _tree(path: PathLikeStr, tree: str | None) -> str:
 
 def _events(path: PathLikeStr, tree: str) -> Facts:
     from milinfer.io import events as event_files
+    from milinfer.io.event_record.record import EVENT_FIELDS, nan_counts
 
-    columns = [(np.empty(0), np.empty(0, np.int32))]
-    with event_files.open_reader(path, tree=tree) as reader:
-        columns += [
-            (np.asarray(chunk["genWeight"]), np.asarray(chunk["LHE_processId"]))
-            for chunk in reader.chunks(50_000)
-        ]
+    columns, not_numbers = [(np.empty(0), np.empty(0, np.int32))], Counter[str]()
+    with event_files.open_reader(path, tree=tree) as reader, warnings.catch_warnings():
+        warnings.simplefilter("ignore", MilinferWarning)  # the facts say it
+        for chunk in reader.chunks(50_000):
+            event = {name: np.asarray(chunk[name]) for name in EVENT_FIELDS}
+            columns.append((event["genWeight"], event["LHE_processId"]))
+            not_numbers.update(nan_counts(event))
         info = reader.info
     weights, process_ids = (np.concatenate(column) for column in zip(*columns, strict=True))
     n = len(weights)
@@ -369,6 +379,7 @@ def _events(path: PathLikeStr, tree: str) -> Facts:
         "cross_section_pb": _cross_section(info, weights, process_ids, str(path)),
         "beams": ", ".join(beams) if any(info.beams) else "not given",
         "weights": _weights((w.id, w.description) for w in info.weights),
+        **{f"events where {name} is NaN": count for name, count in not_numbers.items()},
         **_moved(info),
     }
 
@@ -474,9 +485,11 @@ def _points(
 
 def _nanoaod(path: PathLikeStr, tree_name: str) -> Facts:
     """Collections of a file in the layout of NanoAOD; empty for other files."""
-    from milinfer.features.objects import MET_NAMES
+    from milinfer.io import events as event_files
     from milinfer.io.root import open_root
 
+    if event_files.kind_of(path) == "parquet":
+        return _nanoaod_in_parquet(path)
     try:
         with open_root(path) as file:
             tree = file[tree_name]
@@ -488,6 +501,36 @@ def _nanoaod(path: PathLikeStr, tree_name: str) -> Facts:
             raise
         msg = f"{path}: this cannot be opened as a ROOT file ({error}); copy or produce it again"
         raise SampleError(msg) from error
+    return _collections(names, n, weights)
+
+
+def _nanoaod_in_parquet(path: PathLikeStr) -> Facts:
+    """Collections of a Parquet file in the layout of NanoAOD; empty for other files."""
+    import awkward as ak
+    import pyarrow.parquet as pq
+
+    from milinfer.io.event_record.nanoaod import is_weight_vector
+    from milinfer.io.parquet import arrow_file
+
+    try:
+        file = pq.ParquetFile(arrow_file(path))
+    except (OSError, ValueError):
+        return {}  # what reads the file next says why
+    with file:
+        names = file.schema_arrow.names
+        if not {"run", "event"} <= set(names):  # features may have names such as nJet, Jet_pt
+            return {}
+        n = file.metadata.num_rows
+        vectors = [name for name in names if is_weight_vector(name)] if n else []
+        some = next(file.iter_batches(1000, columns=vectors)) if vectors else {}
+        weights = _weights(_vector_weights({k: ak.from_arrow(some[k]) for k in vectors}, vectors))
+        return _collections(names, n, weights)
+
+
+def _collections(names: Sequence[str], n: int, weights: str) -> Facts:
+    """Describe NanoAOD by the names of its branches; empty if they are of the generator alone."""
+    from milinfer.features.objects import MET_NAMES
+
     counted = [
         k[1:] for k in names if k[:1] == "n" and any(m.startswith(k[1:] + "_") for m in names)
     ]
@@ -513,7 +556,8 @@ def _vector_weights(tree: Any, names: Iterable[str]) -> Iterator[tuple[str, str]
     from milinfer.io.event_record.nanoaod import WeightEntry, entry_description, is_weight_vector
 
     for name in filter(is_weight_vector, names):
-        array = tree[name].array(entry_stop=1000)
+        branch = tree[name]
+        array = branch.array(entry_stop=1000) if hasattr(branch, "array") else branch
         n = int(np.max(np.asarray(ak.num(array, axis=1)), initial=0)) if array.ndim == 2 else 0
         title = str(getattr(tree[name], "title", ""))
         for i in range(n):

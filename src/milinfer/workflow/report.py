@@ -20,7 +20,7 @@ from milinfer.plotting import samples as histogram_figures
 from milinfer.plotting.coverage import plot_belt
 from milinfer.plotting.diagnostics import diagnostic_figures, plot_relative_widths
 from milinfer.plotting.style import method_title
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.pool import EventPool
 from milinfer.typing import PathLikeStr
 from milinfer.utils.confidence_levels import CL68, CL95

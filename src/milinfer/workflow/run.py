@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from milinfer.learning.bag_likelihood import log_training
 from milinfer.learning.model_files import FORMAT
 from milinfer.learning.tracking import GuardedTracker, Tracker, flat_numbers, flat_settings
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import PathLikeStr
 from milinfer.workflow.configuration import AnalysisConfig, ModelSection, ToysSection
 from milinfer.workflow.inputs import (

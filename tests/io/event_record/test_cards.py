@@ -46,6 +46,14 @@ BLOCK SMEFT #
 """
 
 
+def test_the_scale_of_a_block_keeps_its_block():
+    """Regression: it was taken for a parameter called scale."""
+    assert parse_settings("set param_card mb scale 100") == parse_settings("set MB scale 100")
+    (setting, other) = parse_settings("set param_card mb scale 91.2\nset param_card smeft 7 0.5")
+    assert (setting.block, setting.code, setting.name, setting.value) == ("MB", (), "scale", 91.2)
+    assert (other.block, other.code) == ("SMEFT", (7,))
+
+
 def test_parameter_card_of_madgraph():
     card = read_parameter_card(CARD)
     # the last of two blocks counts, as for MadGraph, whose weights say "orig: 0.0"

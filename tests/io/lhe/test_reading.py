@@ -13,7 +13,7 @@ import numpy as np
 import pylhe
 import pytest
 
-from milinfer.exceptions import ConfigurationError, LHEError, MilinferError
+from milinfer.exceptions import ConfigurationError, LHEError, MilinferError, MilinferWarning
 from milinfer.io import lhe
 from milinfer.io.event_record.record import EVENT_FIELDS, PARTICLE_FIELDS
 
@@ -150,6 +150,94 @@ def test_comments_and_hashes(maker):
     )
     text = text.replace("<init>", "<!-- a -- b -->\n<!-- c -->\n<init>\n<!-- d -->\n# e")
     assert len(lhe.read(maker.file(text)).events) == 2
+
+
+# HEJ fixed-order generator ("Reversed HEJ", 0.0.1), shortened to three particles
+HEJ = """<LesHouchesEvents version="3.0">
+<init testattribute='testvalue'>
+     2212     2212           6500           6500    0    0 230000 230000    2    1
+   0.0054619959   0.0018721916  0.00098642556      1
+<generator name="Reversed HEJ" version="0.0.1"/>
+</init>
+<event attr0="t0" attr1="" >
+    3      1  0.00054376005      149.45237      0.0078125              0
+       -1 -1    0    0   -1   -1              0              0     -264.79674      264.79674              0 9 9
+        1 -1    0    0   -1   -1              0              0      1110.4582      1110.4582              0 9 9
+       25  2    1    2    0    0      30.440559      57.963492     -117.32052      183.50783       124.9985 9 9
+<weights></weights>
+<scales mups="-1"/>
+</event>
+<event>
+    3      1   0.0009445204       38.46585      0.0078125              0
+       21 -1    0    0   -1   -1              0              0     -153.53879      153.53879              0 9 9
+       21 -1    0    0   -1   -1              0              0      1110.4582      1110.4582              0 9 9
+       25  2    1    2    0    0      30.440559      57.963492     -117.32052      183.50783       124.9985 9 9
+<weights>
+</weights>
+<scales mups="-1"/>
+</event>
+</LesHouchesEvents>
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("empty", ["<weights></weights>", "<weights/>", "<rwgt></rwgt>"])
+def test_an_empty_list_of_weights_is_no_weights(maker, empty):
+    """Regression: pylhe's ValueError about a block without text made the file unreadable."""
+    events, info = lhe.read(maker.file(HEJ.replace("<weights></weights>", empty)))
+    assert events.genWeight.tolist() == [0.00054376005, 0.0009445204]
+    assert "LHEWeight" not in events.fields
+    assert info.weights == ()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_empty_list_where_there_are_weights_is_an_error(maker, first):
+    declared = "<initrwgt><weight id='a'/><weight id='b'/></initrwgt>"
+    events = [maker.event(after="<weights>1 2</weights>")] * 3
+    events[first] = maker.event(after="<weights></weights>")
+    text = maker.document(*events, header=declared)
+    with pytest.raises(LHEError, match=f"event {first} .*0 numbers in <weights>.* declares 2"):
+        lhe.read(maker.file(text))
+
+
+# MadGraph5_aMC@NLO 3.5.5, muons on electrons at rest: a scale at which there is no strong coupling
+MUON_ON_ELECTRON = """<LesHouchesEvents version="3.0">
+<init>
+-13 11 5.020000e+01 5.110000e-04 0 0 0 0 -4 1
+6.858600e+07 3.641512e+05 6.858600e+07 1
+<generator name='MadGraph5_aMC@NLO' version='3.5.5'>please cite 1405.0301 </generator>
+</init>
+<event>
+ 2      1 +6.8586000e+07 2.49937400e-01 7.54677100e-03            nan
+      -13 -1    0    0    0    0 +0.0000000000e+00 +0.0000000000e+00 +5.0199888804e+01 5.0200000000e+01 1.0566000000e-01 0.0000e+00 -1.0000e+00
+       11 -1    0    0    0    0 -0.0000000000e+00 -0.0000000000e+00 +0.0000000000e+00 5.1100000000e-04 5.1100000000e-04 0.0000e+00 -1.0000e+00
+</event>
+</LesHouchesEvents>
+"""  # noqa: E501
+
+
+def test_a_coupling_may_be_nan(maker):
+    """Regression: files in which every event has this could not be read at all."""
+    file = maker.file(MUON_ON_ELECTRON)
+    with pytest.warns(MilinferWarning, match=r"of 1 events .*LHE_alphaQCD in 1;") as warned:
+        events = lhe.read(file).events
+    assert len(warned) == 1
+    assert np.isnan(events.LHE_alphaQCD.to_numpy()).all()
+    assert events.LHE_scale.tolist() == [0.2499374]
+    assert events.genWeight.tolist() == [68586000.0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nan_is_counted_in_all_events_and_said_once(maker, workers):
+    plain, spoilt = maker.event(), maker.event().replace("9.118e+01 7.8e-03", "-nan NaN")
+    file = maker.file(maker.document(*[plain] * 4000, *[spoilt] * 3, *[plain] * 2000))
+    said = r"of 6003 events .*LHE_scale in 3, LHE_alphaQED in 3;"
+    with pytest.warns(MilinferWarning, match=said) as warned:
+        events = lhe.read(file, chunk_size=100, workers=workers).events
+    assert len(warned) == 1
+    scale = events.LHE_scale.to_numpy()
+    assert np.flatnonzero(np.isnan(scale)).tolist() == [4000, 4001, 4002]
+    assert np.signbit(scale[4000:4003]).all()
+    assert events.LHE_alphaQCD.tolist() == [0.118] * 6003
 
 
 def test_crlf_and_blank_lines(maker, good):

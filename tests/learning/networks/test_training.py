@@ -20,7 +20,8 @@ from milinfer.learning.networks import training as training_loop
 from milinfer.learning.networks import training as training_module
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.training_bags import ClassBags
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 PLAIN = NetworkConfig((8,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
 SAMPLES = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)

@@ -12,7 +12,8 @@ from milinfer.datasets import quadratic
 from milinfer.learning.networks.backend import keras
 from milinfer.learning.networks.training_bags import ClassBags, PairBags
 from milinfer.samples.reweighting import joint_targets
-from milinfer.samples.sample import Sample, SampleSet
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 SIGMAS = 4
 

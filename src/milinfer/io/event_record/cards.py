@@ -55,7 +55,8 @@ class CardSetting(NamedTuple):
     block, code
         Place in the parameter card; empty if the line gives a name.
     name
-        Name of the parameter; empty if the line gives a place.
+        Name of the parameter; empty if the line gives a place.  ``scale`` beside a block is the
+        scale of that block (``set param_card mb scale 91.2``), not a parameter.
     value
         The new value.
     original
@@ -232,6 +233,8 @@ def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
         code = tuple(int(word) for word in where[1:] if _is_whole(word))
         if code and len(code) == len(where) - 1:
             settings.append(CardSetting(where[0].upper(), code, "", value, known))
+        elif len(where) == 2 and where[1].lower() == "scale":
+            settings.append(CardSetting(where[0].upper(), (), "scale", value, known))
         elif len(where) <= 2:  # a name, or a block and a name
             settings.append(CardSetting("", (), where[-1], value, known))
         else:

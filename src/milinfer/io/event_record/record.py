@@ -29,6 +29,7 @@ __all__ = [
     "flatten_events",
     "in_chunks",
     "make_events",
+    "nan_counts",
 ]
 
 
@@ -243,7 +244,10 @@ def first_not_finite(
 ) -> tuple[int, str] | None:
     """Find an event with a number that is not finite.
 
-    Returns its number and a description of the column; None if all are finite.
+    Scale and couplings of the event may be NaN: some generators write that where they have none,
+    and nothing is computed with them.
+
+    Returns its number and a description of the column; None if there is no such event.
 
     Examples
     --------
@@ -257,13 +261,29 @@ def first_not_finite(
     columns += [(name, event[name], False) for name in _EVENT_DEFAULTS if name in event]
     columns += [(f"the weight {key!r}", values, False) for key, values in weights.items()]
     for what, values, of_particles in columns:
-        good = np.isfinite(values)
+        good = ~np.isinf(values) if what in _EVENT_DEFAULTS else np.isfinite(values)
         if not good.all():
             row = int(np.argmin(good))
             description = f"{what} is {values[row]}"
             stops = np.cumsum(counts)
             return int(np.searchsorted(stops, row, "right")) if of_particles else row, description
     return None
+
+
+def nan_counts(event: Mapping[str, NDArray[Any]]) -> dict[str, int]:
+    """Count the events whose scale or couplings are NaN, by column; columns without are left out.
+
+    Examples
+    --------
+    >>> nan_counts({"LHE_scale": np.ones(2), "LHE_alphaQCD": np.array([0.1, np.nan])})
+    {'LHE_alphaQCD': 1}
+    """
+    counts = {
+        name: int(np.count_nonzero(np.isnan(event[name])))
+        for name in _EVENT_DEFAULTS
+        if name in event
+    }
+    return {name: n for name, n in counts.items() if n}
 
 
 def as_column(

@@ -1,4 +1,4 @@
-"""Read LHE files with thorough checks, and write them without loss."""
+"""Read LHE files with thorough checks, and write event records to the bit."""
 
 from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight
 from milinfer.io.event_record.record import EventColumns, flatten_events, make_events

@@ -12,12 +12,14 @@ from typing import Final, Self
 from milinfer.exceptions import LHEError
 from milinfer.io.lhe.cleaning import CLOSE, END, EVENT, check_gap, without_comments, wrong_closing
 from milinfer.io.lhe.header import Limits, read_preamble
+from milinfer.io.lhe.left_out import left_out_of_events
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import require_file
 
 __all__ = ["BlockReader"]
 
 _PIECE: Final = 1 << 16
+_BEGINNING: Final = 1 << 14
 _GZIP: Final = b"\x1f\x8b"
 
 
@@ -37,6 +39,9 @@ class BlockReader:
         Name of the file, for messages.
     preamble
         Header and init.
+    left_out
+        Names of what is neither in ``preamble`` nor in the lines and weights of the first events;
+        complete after :meth:`first_event`.
 
     Raises
     ------
@@ -77,6 +82,8 @@ class BlockReader:
         except BaseException:
             self._raw.close()
             raise
+        self.left_out = self.preamble.left_out
+        self._beginning = beyond[:_BEGINNING]  # the first events as they are in the file
         self._append(beyond)
 
     def __enter__(self) -> Self:
@@ -95,6 +102,8 @@ class BlockReader:
             if not self._grow(_PIECE):
                 return b""
         text, self._rest = self._rest[: close.end()], self._rest[close.end() :]
+        names = left_out_of_events(self._beginning if CLOSE.search(self._beginning) else text)
+        self.left_out = tuple(dict.fromkeys([*self.left_out, *names]))
         return text
 
     def blocks(self, size: int) -> Iterator[bytes]:
@@ -173,6 +182,8 @@ class BlockReader:
         if len(self._rest) + len(self._open_comment) > self.limits.event:
             self._damage = _NeverClosed(self.limits.event)
         piece = self._read(size)
+        if len(self._beginning) < _BEGINNING:
+            self._beginning += piece[:_BEGINNING]
         self._append(piece)
         return bool(piece)
 

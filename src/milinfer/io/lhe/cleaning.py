@@ -84,7 +84,10 @@ def clean_events(
     n_weights: list[tuple[int, int]] = []
     for number, chunk in enumerate(CLOSE.split(text)[:-1], first):
         lines, weights = _clean(_body(chunk, name, number), name, number, numbers)
-        n_weights.append((weights.count(b"<wgt"), _numbers_in_weights(weights)))
+        n_listed = _numbers_in_weights(weights)
+        n_weights.append((weights.count(b"<wgt"), n_listed))
+        if n_listed == 0:  # pylhe refuses an empty list, which says that there are no weights
+            weights, _ = without_elements(weights, b"weights")
         cleaned.append(b"<event>\n" + lines + b"\n" + weights + b"</event>\n")
     return b"".join(cleaned), n_weights
 

@@ -18,6 +18,7 @@ from xml.sax.saxutils import quoteattr
 from milinfer.exceptions import ConfigurationError, LHEError
 from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight, point_from_json
 from milinfer.io.lhe.cleaning import without_comments, without_elements, wrong_closing
+from milinfer.io.lhe.left_out import attributes_left_out, left_out_of_init
 from milinfer.utils.files import parse_json
 
 __all__ = ["Limits", "Preamble", "read_preamble"]
@@ -54,6 +55,8 @@ class Preamble:
         LHE version.
     milinfer_block
         Content of the block of milinfer; empty in files of other programs.
+    left_out
+        Names of what else is there: elements, attributes, comments.
     """
 
     header: str
@@ -61,6 +64,7 @@ class Preamble:
     weights: tuple[LHEWeight, ...]
     version: str
     milinfer_block: dict[str, Any]
+    left_out: tuple[str, ...] = ()
 
     def for_pylhe(self) -> bytes:
         """Write header and init as strict XML that pylhe can read."""
@@ -174,6 +178,7 @@ def read_preamble(
     """
     text = _Growing(more, name, limits or Limits())
     position, version = _root(text, name)
+    left_out = ["comments before <init>"] if b"<!--" in text.data[:position] else []
     headers: list[bytes] = []
     while True:
         tag = text.search(_TAG, position)
@@ -204,17 +209,21 @@ def read_preamble(
         elif opening == b"init":
             init_text = inside
             break
+        else:
+            comment = opening == b"!--"
+            left_out.append("comments before <init>" if comment else f"<{_decode(opening)}>")
     text.limits.require_lines(text.data[:position], name, "the header")
     init = _init_lines(init_text, name)
     # some generators declare the weights in <init>
     _, declared = without_elements(init_text, b"initrwgt")
-    header, weights, block_content = _header(b"".join(headers), declared, name)
+    header, weights, block_content, attributes = _header(b"".join(headers), declared, name)
     preamble = Preamble(
         header=header,
         init=init,
         weights=weights,
         version=version,
         milinfer_block=block_content,
+        left_out=tuple(dict.fromkeys([*left_out, *attributes, *left_out_of_init(init_text)])),
     )
     return preamble, text.data[position:]
 
@@ -338,18 +347,22 @@ def _is_process(line: str) -> bool:
 
 def _header(
     inside: bytes, elsewhere: list[bytes], name: str
-) -> tuple[str, tuple[LHEWeight, ...], dict[str, Any]]:
-    """Split a header into its own text, the weights and the block of milinfer."""
+) -> tuple[str, tuple[LHEWeight, ...], dict[str, Any], list[str]]:
+    """Split a header into its own text, the weights and the block of milinfer.
+
+    The last are names of what is left out of the declarations of weights.
+    """
     text = inside.removeprefix(b"\r").removeprefix(b"\n")
     text, blocks = without_elements(text, b"milinfer", with_line_end=True)
     block_content = _milinfer_block(blocks[0], name) if blocks else {}
     text, declarations = without_elements(text, b"initrwgt", with_line_end=True)
     weights: list[LHEWeight] = []
+    left_out: list[str] = []
     for declared in declarations:
-        weights += _weights(declared, name)
+        weights += _weights(declared, name, left_out)
     header_ids = {weight.id for weight in weights}
     for declared in elsewhere:  # often a copy of the weights in the header
-        weights += [w for w in _weights(declared, name) if w.id not in header_ids]
+        weights += [w for w in _weights(declared, name, left_out) if w.id not in header_ids]
     header = _decode(text)
     if block_content.pop("cdata", False):
         wrapped = _CDATA.fullmatch(header)
@@ -363,7 +376,7 @@ def _header(
             "once, so that weights cannot be told apart; rename them"
         )
         raise LHEError(msg)
-    return header, tuple(weights), block_content
+    return header, tuple(weights), block_content, left_out
 
 
 def _milinfer_block(block: bytes, name: str) -> dict[str, Any]:
@@ -382,14 +395,19 @@ def _milinfer_block(block: bytes, name: str) -> dict[str, Any]:
     return dict(content)
 
 
-def _weights(element: bytes, name: str) -> list[LHEWeight]:
-    text = _decode(without_comments(element)[0])
+def _weights(element: bytes, name: str, left_out: list[str]) -> list[LHEWeight]:
+    """Weights that an ``<initrwgt>`` declares; adds to `left_out` what they do not hold."""
+    plain, _ = without_comments(element)
+    if len(plain) < len(element):
+        left_out.append("comments in <initrwgt>")
+    text = _decode(plain)
     clean = _STRAY_LESS.sub("&lt;", _STRAY_AND.sub("&amp;", text))
     try:
         root = ET.fromstring(clean)
     except ET.ParseError as error:
         msg = f"{name}: <initrwgt> cannot be read ({error}); correct that block"
         raise LHEError(msg) from error
+    left_out += attributes_left_out(root)
     weights: list[LHEWeight] = []
     for entry in root:
         group = entry.get("name", entry.get("type", "")) if entry.tag == "weightgroup" else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from array import array
+from collections import Counter
 from collections.abc import Generator, Iterator
 from io import BytesIO
 from itertools import chain
@@ -16,7 +17,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
-from milinfer.exceptions import ConfigurationError, LHEError
+from milinfer.exceptions import ConfigurationError, LHEError, MilinferWarning
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.io.event_record.record import (
     EVENT_FIELDS,
@@ -25,6 +26,7 @@ from milinfer.io.event_record.record import (
     as_column,
     first_not_finite,
     in_chunks,
+    nan_counts,
 )
 from milinfer.io.lhe.blocks import BlockReader
 from milinfer.io.lhe.cleaning import clean_events
@@ -67,7 +69,10 @@ class LHEReader:
     n_events
         Events given out so far.
     left_out
-        Nothing: all columns of an LHE file are read.
+        Names of what is neither in the events nor in ``info``; complete after event 0.
+    n_nan
+        How many events have a scale or a coupling that is NaN, by column.  These numbers are kept
+        as they are, and a warning at the end of the file says how many there are.
 
     Raises
     ------
@@ -79,13 +84,12 @@ class LHEReader:
     See :func:`read` and :func:`iterate`, which use it.
     """
 
-    left_out: tuple[str, ...] = ()
-
     def __init__(
         self, path: PathLikeStr, workers: int = 1, *, limits: Limits | None = None
     ) -> None:
         require_workers(workers)
         self.n_events = 0
+        self.n_nan: Counter[str] = Counter()
         self.workers = workers
         self._source: Generator[EventColumns] | None = None
         self._chunks: Iterator[EventColumns] = iter(())
@@ -106,6 +110,11 @@ class LHEReader:
     def info(self) -> LHEInfo:
         """Header and init."""
         return self._parser.info
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of what is neither in the events nor in ``info``; complete after event 0."""
+        return self._file.left_out
 
     def close(self) -> None:
         """Close the file."""
@@ -142,10 +151,18 @@ class LHEReader:
             self._chunks = in_chunks(self._source, chunk_size)
         for columns in self._chunks:
             self.n_events += len(columns.counts)
+            self.n_nan.update(nan_counts(columns.event))
             yield columns
         if self.n_events == 0:
             msg = f"{self._file.name}: there are no events in this file; produce it again"
             raise LHEError(msg)
+        if self.n_nan:
+            numbers = ", ".join(f"{name} in {n}" for name, n in self.n_nan.items())
+            msg = (
+                f"{self._file.name}: of {self.n_events} events these numbers are NaN: {numbers}; "
+                "nothing is computed with them, and they are kept as they are"
+            )
+            warnings.warn(msg, MilinferWarning, stacklevel=2)
 
     def _blocks(self, chunk_size: int) -> Generator[EventColumns]:
         """Columns of each block in order; a few blocks per worker are parsed ahead."""

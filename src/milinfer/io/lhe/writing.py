@@ -1,4 +1,4 @@
-"""Write LHE files without loss: every number reads back to the same bits."""
+"""Write event records to LHE files: every number reads back to the same bits."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ class LHEWriter(EventWriter):
     Raises
     ------
     LHEError
-        If the events cannot be written as LHE: a missing column, a number that is not finite,
-        weights that differ from those of the first chunk, or no events at all.
+        If the events cannot be written as LHE: a missing column, a number that is not finite
+        (scale and couplings may be NaN), weights that differ from those of the first chunk, or no
+        events at all.
 
     Examples
     --------
@@ -140,7 +141,7 @@ class LHEWriter(EventWriter):
 
 
 def write(path: PathLikeStr, events: AwkwardArray, info: LHEInfo) -> None:
-    """Write events to an LHE file, without loss.
+    """Write events to an LHE file; every number reads back to the same bits.
 
     Parameters
     ----------
@@ -189,7 +190,9 @@ def _event_text(
     import pyarrow.compute as pc
 
     def text(values: Any) -> Any:
-        return pc.cast(pa.array(values), pa.large_string())
+        texts = pc.cast(pa.array(values), pa.large_string())
+        negative = np.isnan(values) & np.signbit(values)  # Arrow would write nan
+        return pc.if_else(negative, "-nan", texts) if negative.any() else texts
 
     def plain(value: str) -> Any:
         return pa.scalar(value, pa.large_string())

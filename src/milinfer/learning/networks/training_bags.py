@@ -18,7 +18,7 @@ import numpy as np
 from milinfer.learning.networks.backend import keras
 from milinfer.samples.bags import draw_bags
 from milinfer.samples.reweighting import JointTargets
-from milinfer.samples.sample import SampleSet
+from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray
 
 __all__ = ["ClassBags", "EpochBags", "PairBags", "StreamedBags", "TrainingBags"]
