@@ -196,7 +196,7 @@ def event_records(path: Path) -> Figures:
 
 def histograms(path: Path) -> Figures:
     """Contents and variances."""
-    from milinfer.binned.templates import load_histograms
+    from milinfer.binned import load_histograms
 
     loaded = load_histograms(path)
     return {

@@ -11,7 +11,7 @@ from typing import Any
 
 from bad_input.harness import Case
 from milinfer import BagLikelihood
-from milinfer.binned.templates import load_histograms
+from milinfer.binned import load_histograms
 from milinfer.exceptions import CalibrationError, MilinferError, ModelError, TemplateError
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration

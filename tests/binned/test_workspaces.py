@@ -1,12 +1,10 @@
-"""HistFactory workspaces both ways, and histograms on disk."""
+"""HistFactory workspaces both ways."""
 
 from __future__ import annotations
 
 import copy
 import json
-from importlib.resources import files
 
-import jsonschema
 import numpy as np
 import pyhf
 import pytest
@@ -14,10 +12,9 @@ from click.testing import CliRunner
 from iminuit import Minuit
 from scipy.stats import norm
 
-from histogram_files import write_histograms
 from milinfer import cli
 from milinfer.binned.pyhf_cost import PyhfCost
-from milinfer.binned.templates import Templates, load_histograms
+from milinfer.binned.templates import Templates
 from milinfer.binned.workspace_export import (
     BackgroundYields,
     Systematic,
@@ -404,35 +401,6 @@ def test_inspect_says_what_a_workspace_is(full, tmp_path):
     assert facts["kind"] == "HistFactory workspace"
     assert facts["channels"] == "x0 (5 bins, 5 samples, 108 events)"
     assert facts["morphing"] == "x0 in mu (3 basis points)"
-
-
-def test_histograms_survive_the_file(templates, tmp_path):
-    write_histograms(templates, tmp_path / "h.json")
-    histograms = load_histograms(tmp_path / "h.json")
-    assert list(histograms) == ["mu_m0p6", "mu_m0p3", "mu_0", "mu_0p3", "mu_0p6"]
-    for h, original in zip(histograms.values(), templates.histograms, strict=True):
-        np.testing.assert_array_equal(h.view()["value"], original.view()["value"])
-        np.testing.assert_array_equal(h.view()["variance"], original.view()["variance"])
-        np.testing.assert_array_equal(h.axes[0].edges, original.axes[0].edges)
-        assert h.axes[0].label == "x0"
-    assert (histograms["mu_m0p3"].point, histograms["mu_m0p3"].unit) == ("mu=-0.3", "pb")
-    schema = json.loads(files("uhi.resources").joinpath("histogram.schema.json").read_text())
-    for item in json.loads((tmp_path / "h.json").read_text()).values():
-        jsonschema.validate(item, schema)
-    (tmp_path / "one.json").write_text(json.dumps(item))
-    assert load_histograms(tmp_path / "one.json")["one"] == histograms["mu_0p6"]
-
-
-def test_broken_histogram_files(tmp_path):
-    file = tmp_path / "h.json"
-    for text, message in (
-        ("[1", "is not a JSON object of histograms"),
-        ('{"a": {"axes": []}}', "'a' is not a histogram"),
-        ('{"a": {"uhi_schema": 1, "axes": []}}', "the histogram 'a' is damaged"),
-    ):
-        file.write_text(text)
-        with pytest.raises(TemplateError, match=message):
-            load_histograms(file)
 
 
 def test_normal_constraints_of_pyhf_are_there(full):

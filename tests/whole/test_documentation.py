@@ -23,7 +23,7 @@ from iminuit.cost import NormalConstraint
 
 import milinfer as mil
 from madgraph import madgraph_file
-from milinfer.datasets import gaussian, vbf_hww
+from milinfer.datasets import gaussian, quadratic, vbf_hww
 from milinfer.exceptions import MilinferWarning
 from milinfer.io import events as event_files
 from milinfer.io import lhe
@@ -190,6 +190,34 @@ def workspaces(folder: Path) -> dict[str, object]:
     }
 
 
+def histograms(folder: Path) -> dict[str, object]:
+    import hist
+
+    made = quadratic.samples(4000, [{"c1": 0.0}], seed=1)[0]
+    sample = replace(
+        made,
+        feature_names=("d_phi_qq", *made.feature_names[1:]),
+        point={"c_HW": 0.0},
+        reweight_points={n: {"c_HW": p["c1"]} for n, p in made.reweight_points.items()},
+    )
+    samples = mil.SampleSet((sample,))
+    templates = mil.Templates.from_samples(samples, "d_phi_qq", bins=8, weight_degree=2)
+    axis = hist.axis.Variable(templates.edges, name="axis_0", label="d_phi_qq", flow=False)
+    tt = hist.Hist(axis, storage="Weight")
+    tt.view()["value"], tt.view()["variance"] = 30.0, 3.0
+    ht = hist.axis.Regular(3, 0, 300, name="ht")
+    entry = {"channel": "SR", "process": "ttH", "parameters": ["cSM[1]", "ctG[0,-1,1]"]}
+    (folder / "scaling.json").write_text(json.dumps([entry | {"scaling": [[1.0, 0.1, 0.2]] * 3}]))
+    return {
+        "samples": samples,
+        "other": templates.to_histogram(),
+        "tt": tt,
+        "counts": 1e5 * templates.cross_sections({"c_HW": 0.1}) + 30.0,
+        "hist_eft": hist.Hist(ht, hist.axis.Integer(0, 6, name="quadratic_term")),
+        "nominal": hist.Hist(ht, storage="Weight").fill([50.0, 150.0, 250.0]),
+    }
+
+
 def several(folder: Path) -> dict[str, object]:
     points = [(a, b) for a in (-0.5, 0.0, 0.5) for b in (-0.5, 0.0, 0.5)]
     for i, (a, b) in enumerate(points):
@@ -241,6 +269,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/many_events.md": lambda _folder: None,
     "docs/models.md": saved,
     "docs/workspaces.md": workspaces,
+    "docs/howto/histograms.md": histograms,
     "docs/howto/cross_sections.md": slices,
     "docs/howto/own_columns.md": own_columns,
     "docs/howto/several_parameters.md": several,

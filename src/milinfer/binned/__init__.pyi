@@ -3,19 +3,26 @@ from .binning import (
     fisher_bins as fisher_bins,
     quantile_bins as quantile_bins,
 )
+from .interference_export import export_datacard as export_datacard
+from .polynomial_histogram import PolynomialHistogram as PolynomialHistogram
+from .polynomial_import import (
+    import_hist_eft as import_hist_eft,
+    import_scaling as import_scaling,
+)
+from .polynomial_modifier import polynomial_modifiers as polynomial_modifiers
+from .polynomial_workspace import export_polynomials as export_polynomials
 from .pyhf_cost import PyhfCost as PyhfCost
 from .template_cost import TemplateCost as TemplateCost
 from .template_diagnosis import TemplateDiagnosis as TemplateDiagnosis
-from .templates import (
-    Templates as Templates,
-    load_histograms as load_histograms,
-)
+from .histogram_files import load_histograms as load_histograms
+from .templates import Templates as Templates
 from .workspace_export import (
     Systematic as Systematic,
     export_workspace as export_workspace,
     import_workspace as import_workspace,
 )
 from .workspaces import (
+    model_and_data as model_and_data,
     read_workspace as read_workspace,
     write_workspace as write_workspace,
 )

@@ -208,7 +208,10 @@ def diagnose_templates(
         expected = 1000.0 * templates.luminosity * values
     variance = templates.basis.variance(templates.fit, templates.basis.array(at))[0]
     # A bin that is negative at the reference has no effective events.
-    effective = np.maximum(values, 0.0) ** 2 / variance
+    # Contents without errors count as those of any number of events.
+    effective = np.divide(
+        np.maximum(values, 0.0) ** 2, variance, where=variance > 0, out=np.full(len(values), np.inf)
+    )
     squares = np.stack([h.variances().ravel() for h in templates.histograms])
     sums = np.stack([h.values().ravel() for h in templates.histograms])
     smallest = (np.maximum(sums, 0.0) ** 2 / np.where(squares > 0, squares, 1.0)).min(axis=0)

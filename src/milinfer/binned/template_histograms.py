@@ -35,6 +35,7 @@ __all__ = [
     "bin_names",
     "circular_axes",
     "fill_histogram",
+    "histogram_axes",
     "histogram_of",
     "make_axes",
 ]
@@ -254,16 +255,26 @@ def histogram_of(axes: Sequence[TemplateAxis], values: FloatArray, variances: Fl
     return histogram
 
 
+def histogram_axes(axes: Sequence[TemplateAxis]) -> tuple[Any, ...]:
+    """Axes for ``hist.Hist``, called ``axis_0`` and ``axis_1``, with the observable as label.
+
+    Examples
+    --------
+    >>> histogram_axes([TemplateAxis("x0", "x0", np.array([-1.0, 0.0, 1.0]))])[0].label
+    'x0'
+    """
+    import hist
+
+    return tuple(
+        hist.axis.Variable(a.edges, name=f"axis_{k}", label=a.name, flow=False)
+        for k, a in enumerate(axes)
+    )
+
+
 def _empty_histogram(axes: Sequence[TemplateAxis]) -> Any:
     import hist
 
-    return hist.Hist(
-        *(
-            hist.axis.Variable(a.edges, name=f"axis_{k}", label=a.name, flow=False)
-            for k, a in enumerate(axes)
-        ),
-        storage=hist.storage.Weight(),
-    )
+    return hist.Hist(*histogram_axes(axes), storage=hist.storage.Weight())
 
 
 def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:

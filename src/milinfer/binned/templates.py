@@ -2,8 +2,7 @@
 
 `Templates` fills a histogram at each sample and fits a polynomial in the parameters to each bin, or
 adds up the polynomials of events that carry weights at several points.
-`templates_table` and `html_templates` make tables of them.  `load_histograms` reads histograms of
-any library from the JSON serialisation of the Universal Histogram Interface (UHI).
+`templates_table` and `html_templates` make tables of them.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.binned.binning import fit_bins, polynomial_degree
+from milinfer.binned.binning import checked_edges, fit_bins, polynomial_degree
+from milinfer.binned.polynomial_histogram import PolynomialHistogram, monomial_name
 from milinfer.binned.template_cost import TemplateCost, template_workspace
 from milinfer.binned.template_diagnosis import TemplateDiagnosis, diagnose_templates
 from milinfer.binned.template_histograms import (
@@ -27,15 +26,16 @@ from milinfer.binned.template_histograms import (
     bin_names,
     circular_axes,
     fill_histogram,
+    histogram_axes,
     histogram_of,
     make_axes,
 )
 from milinfer.binned.weighted_templates import event_yields, weight_points
 from milinfer.exceptions import MilinferWarning, TemplateError
-from milinfer.likelihood.observables import Observable
+from milinfer.likelihood.observables import Observable, observable_name
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
-from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.display import (
     arrow_table,
     html_facts,
@@ -44,8 +44,6 @@ from milinfer.utils.display import (
     point_cells,
     point_types,
 )
-from milinfer.utils.files import parse_json
-from milinfer.utils.json_fields import array_field, list_field, whole_field
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
 
@@ -55,13 +53,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Templates",
     "html_templates",
-    "load_histograms",
     "templates_table",
 ]
-
-# Lists of numbers in the storage of a histogram.
-_STORED = {"values", "variances", "counts", "sum_of_weights", "sum_of_weights_squared"}
-_MOST_AXES, _MOST_BINS = 32, 1 << 22
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -224,6 +217,125 @@ class Templates(TemplateHistograms):
         _warn_of_problems(templates)
         return templates
 
+    @classmethod
+    def from_histogram(
+        cls,
+        histogram: PolynomialHistogram,
+        observable: Observable | tuple[Observable, Observable],
+        points: Sequence[Point],
+        *,
+        luminosity: float | None = None,
+        name: str | tuple[str, str] | None = None,
+    ) -> Templates:
+        """Make templates of a histogram whose bins are polynomials already.
+
+        It does not say which events have filled it, so that :meth:`diagnose` cannot tell whether
+        its edges were chosen on them.
+
+        Parameters
+        ----------
+        histogram
+            Cross-sections in pb, with the covariance of the coefficients, of one or two axes with
+            edges.  Its flow bins count in the outer bins, as events beyond the edges do.
+        observable
+            Feature, or function of a sample, of the axis; or a pair of these.
+        points
+            Points that span the range in which the polynomials hold, that of fits, and that would
+            determine the polynomials: as many as coefficients, or more.
+        luminosity
+            Integrated luminosity in 1/fb; needed for a fit with the rate.
+        name
+            Name of the observable, or a pair of names; default: that of the feature or function.
+
+        Raises
+        ------
+        TemplateError
+            If the covariance is not known, the axes are others, or a bin is not positive at the
+            point nearest to the origin.
+        ParameterError
+            If a point has other parameters, or there are too few.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import quadratic
+        >>> sample = quadratic.samples(1000, [{"c1": 0.0}], seed=1)
+        >>> templates = Templates.from_samples(sample, "x0", bins=4, weight_degree=2)
+        >>> histogram = templates.to_histogram()
+        >>> Templates.from_histogram(histogram, "x0", [{"c1": -1.0}, {"c1": 0.0}, {"c1": 1.0}])
+        Templates(x0, 4 bins, degree 2 in c1, all events at 3 points)
+        """
+        observables = observable if isinstance(observable, tuple) else (observable,)
+        names = name if isinstance(name, tuple) else (name,) * len(observables)
+        if histogram.covariance is None:
+            msg = f"the errors of {histogram!r} are not known; give it a covariance, if only zeros"
+            raise TemplateError(msg)
+        if not len(histogram.axes) == len(observables) == len(names) <= 2:
+            msg = (
+                f"{histogram!r} has {len(histogram.axes)} axes, and {len(observables)} observables "
+                f"with {len(names)} names are given; templates have one or two"
+            )
+            raise TemplateError(msg)
+        inside = histogram.without_flow()
+        axes = tuple(
+            TemplateAxis(one, own or observable_name(one), checked_edges(axis.edges, axis.label))
+            for one, own, axis in zip(observables, names, inside.axes, strict=True)
+        )
+        basis = PolynomialBasis(histogram.parameters, histogram.degree)
+        inside = inside.with_monomials(_monomials(basis)[0])
+        n, order = len(basis), np.argsort(_monomials(basis)[1])
+        covariance = inside.covariance.values().reshape(n, n, -1)[np.ix_(order, order)]
+        fit = PolynomialFit(
+            inside.coefficients.values().reshape(n, -1)[order],
+            np.ascontiguousarray(covariance.transpose(2, 0, 1)),
+            np.full(covariance.shape[2], np.nan),
+            0,
+        )
+        matrix = np.stack([basis.array(p) for p in points])
+        basis.require_determined(matrix, f"templates of {histogram!r}")
+        templates = cls(
+            axes=axes,
+            basis=basis,
+            fit=fit,
+            histograms=tuple(
+                histogram_of(axes, *both)
+                for both in zip(basis.value(fit, matrix), basis.variance(fit, matrix), strict=True)
+            ),
+            points=matrix,
+            luminosity=luminosity,
+            weight_degree=histogram.degree,
+            closure=np.full(covariance.shape[2], np.nan),
+        )
+        templates.cross_sections(templates.reference)
+        return templates
+
+    def to_histogram(self) -> PolynomialHistogram:
+        """Cross-sections in pb as a histogram whose bins are polynomials.
+
+        Multiplied by 1000 · luminosity it has the expected events.  The axes are those of
+        ``histograms``, and the background is part of it.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import gaussian
+        >>> samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
+        >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2)
+        >>> histogram = templates.to_histogram()
+        >>> histogram
+        PolynomialHistogram(x0, 4 bins, degree 2 in mu)
+        >>> bool(np.allclose(histogram.at({"mu": 0.1}).values(),
+        ...                  templates.cross_sections({"mu": 0.1}), rtol=1e-14))
+        True
+        """
+        monomials, order = _monomials(self.basis)
+        shape = tuple(len(a) for a in self.axes)
+        covariance = self.fit.covariance.transpose(1, 2, 0)[np.ix_(order, order)]
+        return PolynomialHistogram.of_arrays(
+            monomials,
+            histogram_axes(self.axes),
+            self.fit.coefficients[order].reshape(-1, *shape),
+            covariance.reshape(len(order), len(order), *shape),
+        )
+
     def _repr_html_(self) -> str:
         return html_templates(self)
 
@@ -283,6 +395,14 @@ class Templates(TemplateHistograms):
             data.require_data()
         counts = self.counts(data) if isinstance(data, Sample) else np.asarray(data, np.float64)
         return TemplateCost(self, counts, rate=rate, mc_stat=mc_stat, name=name)
+
+
+def _monomials(basis: PolynomialBasis) -> tuple[list[str], IntArray]:
+    """Names of monomials, parameters in their order, and their places in the basis."""
+    rows = basis.exponents.tolist()
+    order = sorted(range(len(rows)), key=lambda k: (sum(rows[k]), [-e for e in rows[k]]))
+    names = [monomial_name(dict(zip(basis.parameters, rows[k], strict=True))) for k in order]
+    return names, np.array(order, dtype=np.int64)
 
 
 def _require_filled(
@@ -399,94 +519,3 @@ def html_templates(templates: Templates) -> str:
         return table
     (axis,) = templates.axes
     return f"<div>{html_histogram(axis.edges, sigma, axis.name)}{table}</div>"
-
-
-def load_histograms(path: PathLikeStr) -> dict[str, Any]:
-    """Read histograms from the JSON serialisation of the Universal Histogram Interface (UHI).
-
-    Parameters
-    ----------
-    path
-        JSON file of any library: an object with a histogram for each name, or one histogram,
-        which gets the name of the file.
-
-    Returns
-    -------
-    dict
-        Name → ``hist.Hist``.
-
-    Raises
-    ------
-    TemplateError
-        If the file is not such a JSON file.
-
-    Examples
-    --------
-    >>> import json, tempfile
-    >>> import hist, uhi.io.json
-    >>> h = hist.Hist.new.Reg(4, 0, 1, name="x").Weight().fill(x=[0.1, 0.6])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = Path(folder, "h.json")
-    ...     _ = file.write_text(json.dumps({"signal": h}, default=uhi.io.json.default))
-    ...     load_histograms(file)["signal"] == h
-    True
-    """
-    import hist
-    import uhi.io.json as uhi_json
-
-    try:
-        content = parse_json(
-            Path(path).read_text(encoding="utf-8"), object_hook=uhi_json.object_hook
-        )
-        # UHI allows a file of one histogram as well as one of several by name.
-        named = {Path(path).stem: content} if "uhi_schema" in content else dict(content)
-    except (OSError, ValueError, TypeError) as error:
-        msg = f"{path} is not a JSON object of histograms: {error}; write it again"
-        raise TemplateError(msg) from error
-    histograms = {}
-    for name, item in named.items():
-        if not isinstance(item, dict) or "uhi_schema" not in item:
-            msg = f"{path}: {name!r} is not a histogram in the UHI serialisation (no uhi_schema)"
-            raise TemplateError(msg)
-        try:
-            _require_sizes(item)
-            histograms[name] = hist.Hist(item)
-        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
-            msg = f"{path}: the histogram {name!r} is damaged: {error!r}; write it again"
-            raise TemplateError(msg) from error
-    return histograms
-
-
-def _require_sizes(item: dict[str, Any]) -> None:
-    """Raise ``ValueError`` for numbers that are none, and for bins without end.
-
-    A file names any number of bins in a few characters.  Sparse histograms have more bins than
-    numbers, so that a moderate number is allowed to all.
-    """
-    storage, n_values = item["storage"], 0
-    for name in sorted(_STORED & storage.keys()):
-        values = np.asarray(storage[name])
-        if values.size and values.dtype.kind not in "iuf":
-            msg = f"{name} are not numbers"
-            raise ValueError(msg)
-        # the mean and the variance of no entry, or of one, are NaN
-        if storage["type"] in {"int", "double", "weighted"}:
-            least = 0.0 if name == "variances" else -np.inf
-            array_field(name, values.ravel().tolist(), least=least)
-        n_values = max(n_values, values.size)
-    axes = list_field("axes", item["axes"])
-    if len(axes) > _MOST_AXES:
-        msg = f"it has {len(axes)} axes, and a histogram at most {_MOST_AXES}"
-        raise ValueError(msg)
-    n_bins = 1
-    for k, axis in enumerate(axes):
-        transform = axis.get("writer_info", {}).get("boost-histogram", {})
-        n_bins *= 2 + max(
-            *(whole_field(f"bins of axis {k}", a.get("bins", 0)) for a in (axis, transform)),
-            *(len(axis.get(name, ())) for name in ("edges", "categories")),
-        )
-        if "edges" in axis:
-            array_field(f"edges of axis {k}", np.asarray(axis["edges"]).tolist(), infinite=True)
-    if n_bins > max(8 * n_values, _MOST_BINS):
-        msg = f"its axes have {n_bins} bins, and the file has {n_values} numbers for them"
-        raise ValueError(msg)

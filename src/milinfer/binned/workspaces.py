@@ -15,6 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from milinfer.binned.polynomial_histogram import monomial_parameters
+from milinfer.binned.polynomial_modifier import (
+    POLYNOMIAL,
+    histfactory_part,
+    polynomial_modifiers,
+    polynomial_terms,
+)
 from milinfer.exceptions import MilinferWarning, WorkspaceError
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.display import arrow_table, html_facts, shortened
@@ -301,7 +308,7 @@ def unfillable_bins(
     return found
 
 
-_FACTORS = {"lumi", "normfactor", "normsys", "shapefactor", "shapesys", "staterror"}
+_FACTORS = {POLYNOMIAL, "lumi", "normfactor", "normsys", "shapefactor", "shapesys", "staterror"}
 
 
 def model_and_data(
@@ -337,9 +344,12 @@ def model_and_data(
     # By name, because pyhf warns if it has to take the first of several.
     name = measurement or workspace["measurements"][0]["name"]
     poi = _usable_poi(workspace, name)
+    # The schema of pyhf knows the modifiers of HistFactory only; the others are checked above.
+    plain = histfactory_part(workspace) is workspace
+    options = {} if plain else {"validate": False, "modifier_set": polynomial_modifiers()}
     try:
-        spec = pyhf.Workspace(workspace)
-        model = spec.model(measurement_name=name, poi_name=poi)
+        spec = pyhf.Workspace(workspace, validate=plain)
+        model = spec.model(measurement_name=name, poi_name=poi, **options)
         data = np.asarray(spec.data(model), dtype=np.float64)
     except Exception as error:  # pyhf has no common base of its errors, and lets Python's through
         what = f"measurement {measurement!r}" if measurement else "the first measurement"
@@ -349,9 +359,13 @@ def model_and_data(
 
 
 def _modifier_names(spec: Mapping[str, Any]) -> list[str]:
-    """Names of all modifiers, each once."""
-    samples = [s for channel in spec["channels"] for s in channel["samples"]]
-    return list(dict.fromkeys(m["name"] for s in samples for m in s["modifiers"]))
+    """Names of all modifiers, each once; of polynomials those of their parameters."""
+    modifiers = [m for c in spec["channels"] for s in c["samples"] for m in s["modifiers"]]
+    names = [
+        monomial_parameters(m["data"]["monomials"]) if m["type"] == POLYNOMIAL else (m["name"],)
+        for m in modifiers
+    ]
+    return list(dict.fromkeys(name for several in names for name in several))
 
 
 def _usable_poi(spec: Mapping[str, Any], measurement: str) -> str | None:
@@ -594,7 +608,7 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
         msg = f"{name} is a likelihood in the HS3 format, not a HistFactory workspace; {HS3_REMEDY}"
         raise WorkspaceError(msg)
     try:
-        pyhf.schema.validate(spec, "workspace.json")
+        pyhf.schema.validate(histfactory_part(spec), "workspace.json")
     except pyhf.exceptions.InvalidSpecification as error:
         # A modifier may have one of many types: report the error of the type that fits best.
         deepest = best_match([error.parent]) or error.parent
@@ -648,6 +662,10 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
                 if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
                     fail(name, [*here, *end], f"sample {sample['name']!r}: not finite: {values}")
             for m, modifier in enumerate(sample["modifiers"]):
+                if modifier["type"] == POLYNOMIAL:
+                    place = [*here, "modifiers", m, "data"]
+                    _require_polynomial(modifier, len(counts), place, name)
+                    continue
                 modifiers.add(modifier["name"])
                 factors = modifier["data"] if modifier["type"] == "normsys" else {}
                 for side, factor in factors.items():
@@ -660,6 +678,15 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
             _require_measurement(
                 measurement["config"], ["measurements", k, "config"], name, modifiers
             )
+
+
+def _require_polynomial(
+    modifier: Mapping[str, Any], n_bins: int, at: list[str | int], name: str
+) -> None:
+    try:
+        polynomial_terms(modifier.get("data"), n_bins)
+    except ValueError as error:
+        fail(name, at, f"modifier {modifier['name']!r}: {error}; export the histogram again")
 
 
 def _require_measurement(

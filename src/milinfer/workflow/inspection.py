@@ -227,7 +227,7 @@ def _is_histograms(content: Mapping[str, Any]) -> bool:
 
 
 def _histograms(path: Path) -> Facts:
-    from milinfer.binned.templates import load_histograms
+    from milinfer.binned.histogram_files import load_histograms
 
     histograms = load_histograms(path)
     axes = {name: [len(a) for a in h.axes] for name, h in histograms.items()}

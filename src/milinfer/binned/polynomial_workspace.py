@@ -1,0 +1,243 @@
+"""Export polynomial histograms as a pyhf workspace, exactly and without morphing.
+
+`export_polynomials` writes processes whose bins are polynomials in the parameters as one channel of
+a workspace with the modifier of :mod:`milinfer.binned.polynomial_modifier`, which
+:class:`~milinfer.PyhfCost`, pyhf and cabinetry fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.binned.polynomial_histogram import PolynomialHistogram, axis_without_flow
+from milinfer.binned.polynomial_modifier import POLYNOMIAL
+from milinfer.binned.template_cost import staterror_name
+from milinfer.binned.template_histograms import as_counts
+from milinfer.binned.workspaces import Workspace, require_workspace
+from milinfer.exceptions import ParameterError, TemplateError
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.points import format_point
+
+__all__ = ["ScaledProcess", "export_polynomials", "scaled_processes"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledProcess:
+    """Content of a process at one point, and what multiplies it elsewhere.
+
+    Parameters
+    ----------
+    name
+        Name of the process.
+    monomials
+        Names of the monomials; none if the process does not depend on the parameters.
+    nominal
+        Expected events at the point, shape (n_bins,); the last observable runs fastest.
+    errors
+        Their Monte-Carlo errors, shape (n_bins,); None if they are not known.
+    scaling
+        Coefficients over the nominal content, shape (n_monomials, n_bins).
+    axes
+        Observables, without flow bins.
+    """
+
+    name: str
+    monomials: tuple[str, ...]
+    nominal: FloatArray
+    errors: FloatArray | None
+    scaling: FloatArray
+    axes: tuple[Any, ...]
+
+
+def scaled_processes(
+    processes: Mapping[str, Any],
+    limits: Mapping[str, tuple[float, float]],
+    point: Point | None = None,
+) -> tuple[tuple[ScaledProcess, ...], dict[str, float]]:
+    """Split each process into its content at a point and a scaling.
+
+    Parameters
+    ----------
+    processes
+        Name → :class:`~milinfer.binned.PolynomialHistogram`, or ``hist.Hist`` of a process that
+        does not depend on the parameters; in events, with the same axes.
+    limits
+        Range of every parameter.
+    point
+        Where the nominal contents are taken; default: all parameters at 0.
+
+    Returns
+    -------
+    tuple, dict
+        The processes, and the point.
+
+    Raises
+    ------
+    TemplateError
+        If axes differ, flow bins are not empty, or a bin is not positive at the point.
+    ParameterError
+        If limits or point name other parameters, or the point is outside the limits.
+
+    Examples
+    --------
+    >>> import hist
+    >>> axis = hist.axis.Integer(0, 2, name="x", flow=False)
+    >>> h = PolynomialHistogram.of_arrays(["1", "c"], [axis], np.array([[4.0, 8.0], [2.0, 2.0]]))
+    >>> (process,), at = scaled_processes({"signal": h}, {"c": (-1, 1)})
+    >>> process.scaling, at
+    (array([[1.  , 1.  ],
+           [0.5 , 0.25]]), {'c': 0.0})
+    """
+    polynomials = {n: h for n, h in processes.items() if isinstance(h, PolynomialHistogram)}
+    names = tuple(dict.fromkeys(n for h in polynomials.values() for n in h.parameters))
+    if not names:
+        msg = f"none of the processes {[*processes]} depends on parameters"
+        raise TemplateError(msg)
+    at = dict.fromkeys(names, 0.0) if point is None else {n: float(v) for n, v in point.items()}
+    for what, given in (("limits", limits), ("point", at)):
+        if set(given) != set(names):
+            msg = f"{what}= has the parameters {tuple(given)}, expected {names}"
+            raise ParameterError(msg)
+    for n in names:
+        if not limits[n][0] <= at[n] <= limits[n][1]:
+            msg = f"{n} = {at[n]:g} is outside its limits {limits[n]}; give another point="
+            raise ParameterError(msg)
+    scaled = tuple(_scaled(name, h, at) for name, h in processes.items())
+    for one in scaled:
+        if one.axes != scaled[0].axes:
+            msg = f"the processes {scaled[0].name} and {one.name} have different axes"
+            raise TemplateError(msg)
+    return scaled, at
+
+
+def _scaled(name: str, histogram: Any, at: Point) -> ScaledProcess:
+    polynomial = isinstance(histogram, PolynomialHistogram)
+    contents = histogram.coefficients if polynomial else histogram
+    if np.count_nonzero(contents.values(flow=True)) > np.count_nonzero(contents.values()):
+        msg = (
+            f"{name} has content in flow bins; count it in the outer bins with without_flow(), or "
+            "leave it out"
+        )
+        raise TemplateError(msg)
+    axes = tuple(axis_without_flow(a) for a in histogram.axes)
+    inside = histogram.without_flow() if polynomial else histogram
+    nominal = inside.at({n: at[n] for n in histogram.parameters}) if polynomial else histogram
+    values = np.asarray(nominal.values(), dtype=np.float64).ravel()
+    variances = nominal.variances() if nominal.view().dtype.names else None
+    errors = None if variances is None else np.sqrt(np.asarray(variances).ravel())
+    if not polynomial:
+        return ScaledProcess(name, (), values, errors, np.empty((0, len(values))), axes)
+    coefficients = inside.coefficients.values().reshape(len(inside.monomials), -1)
+    bad = ~(values > 0) & np.any(coefficients != 0, axis=0)
+    if bad.any():
+        b = int(np.argmax(bad))
+        msg = (
+            f"{name}: bin {b} has {values[b]:g} events at {format_point(at)}, and is scaled from "
+            "there; choose a point= at which it is positive, or wider bins"
+        )
+        raise TemplateError(msg)
+    scaling = np.divide(coefficients, values, where=values > 0, out=np.zeros(coefficients.shape))
+    return ScaledProcess(name, inside.monomials, values, errors, scaling, axes)
+
+
+def export_polynomials(
+    processes: Mapping[str, Any],
+    counts: ArrayLike | None = None,
+    *,
+    limits: Mapping[str, tuple[float, float]],
+    point: Point | None = None,
+    channel: str = "channel",
+    mc_stat: bool = True,
+) -> Workspace:
+    """Workspace of one channel whose processes are polynomials in the parameters.
+
+    :meth:`milinfer.PyhfCost.from_workspace` makes its cost, and
+    :func:`milinfer.binned.workspaces.model_and_data` the pyhf model.  Systematic uncertainties can
+    be added to the samples: those of HistFactory work beside this modifier, relative to the content
+    at every θ.
+
+    Parameters
+    ----------
+    processes
+        Name → :class:`~milinfer.binned.PolynomialHistogram`, or ``hist.Hist`` of a process that
+        does not depend on the parameters; in events.
+    counts
+        Observed counts, shape (n_bins,), the last observable running fastest; default: those
+        expected at the point.
+    limits
+        Range of every parameter, such as ``templates.limits``.
+    point
+        Where parameters start and the Monte-Carlo errors are taken; default: all at 0.
+    channel
+        Name of the channel.
+    mc_stat
+        Whether to add the Monte-Carlo errors at the point as ``staterror``.
+
+    Raises
+    ------
+    TemplateError
+        As :func:`scaled_processes`; and if the counts do not fit, or the errors of a process are
+        not known.
+    ParameterError
+        As :func:`scaled_processes`.
+    WorkspaceError
+        If a parameter starts outside its limits, or names are used twice.
+
+    Examples
+    --------
+    >>> import hist
+    >>> axis = hist.axis.Integer(0, 2, name="x", flow=False)
+    >>> h = PolynomialHistogram.of_arrays(["1", "c"], [axis], np.array([[4.0, 8.0], [2.0, 2.0]]))
+    >>> workspace = export_polynomials({"signal": h}, [5, 9], limits={"c": (-1, 1)}, mc_stat=False)
+    >>> from milinfer.binned.workspaces import model_and_data
+    >>> model, data = model_and_data(workspace)
+    >>> model.expected_data([0.5]), data
+    (array([5., 9.]), array([5., 9.]))
+    """
+    scaled, at = scaled_processes(processes, limits, point)
+    n_bins = len(scaled[0].nominal)
+    samples = []
+    for process in scaled:
+        modifiers: list[dict[str, Any]] = []
+        if process.monomials:
+            data = {"monomials": [*process.monomials], "scaling": process.scaling.tolist()}
+            modifiers.append(
+                {"name": f"{channel}_{process.name}", "type": POLYNOMIAL, "data": data}
+            )
+        if mc_stat:
+            if process.errors is None:
+                msg = (
+                    f"the Monte-Carlo errors of {process.name} are not known; give its covariance "
+                    "(or variances), or mc_stat=False"
+                )
+                raise TemplateError(msg)
+            modifiers.append(
+                {
+                    "name": staterror_name(channel),
+                    "type": "staterror",
+                    "data": process.errors.tolist(),
+                }
+            )
+        samples.append(
+            {"name": process.name, "data": process.nominal.tolist(), "modifiers": modifiers}
+        )
+    expected = np.sum([p.nominal for p in scaled], axis=0)
+    observed = expected if counts is None else as_counts(counts, n_bins, channel)
+    parameters = [
+        {"name": n, "inits": [at[n]], "bounds": [[float(x) for x in limits[n]]]} for n in at
+    ]
+    workspace = {
+        "channels": [{"name": channel, "samples": samples}],
+        "observations": [{"name": channel, "data": observed.tolist()}],
+        "measurements": [
+            {"name": "milinfer", "config": {"poi": next(iter(at)), "parameters": parameters}}
+        ],
+        "version": "1.0.0",
+    }
+    require_workspace(workspace, f"workspace of {channel}")
+    return Workspace(workspace)
