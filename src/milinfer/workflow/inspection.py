@@ -91,7 +91,7 @@ def inspect_file(
     if place.suffix.lower() == ".xml":
         msg = (
             f"{path} is XML, which milinfer does not read; if it is a model of HistFactory, "
-            "make a workspace of it: pyhf xml2json FILE --output-file workspace.json"
+            "make a workspace of it: pyhf xml2json FILE > workspace.json"
         )
         raise SampleError(msg)
     readers: dict[str, Callable[[Path], Facts]] = {

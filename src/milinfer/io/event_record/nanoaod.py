@@ -37,7 +37,7 @@ ORIGINAL: Final = "originalXWGTUP"
 
 _VECTOR: Final = re.compile(r"(LHE|PS)[A-Za-z0-9]*Weight[A-Za-z0-9]*")
 _ENTRY: Final = re.compile(r"(.+)\[(\d+)\]")
-_LISTED: Final = re.compile(r"\[(\d+)\] is (.*?)\s*(?=;?\s*\[\d+\] is |;?\s*$)", re.DOTALL)
+_LISTED: Final = re.compile(r"\[(\d+)\] is ")
 _MEANINGS: Final = {
     "LHEReweightingWeight": "other parameter points",
     "LHEScaleWeight": "renormalisation and factorisation scales",
@@ -106,7 +106,9 @@ def entry_description(title: str, position: int) -> str:
     >>> entry_description("LHEPdfWeight[nLHEPdfWeight]/F", 1)
     ''
     """
-    listed: dict[int, str] = {int(number): text for number, text in _LISTED.findall(title)}
+    # Text before the first entry, and then number and text of each.
+    _, *parts = _LISTED.split(title)
+    listed = {int(n): text.strip(" ;\n") for n, text in zip(parts[::2], parts[1::2], strict=True)}
     if listed:
         return listed.get(position, "")
     return _stripped(title)
