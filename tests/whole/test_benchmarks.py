@@ -194,6 +194,20 @@ def test_the_guided_fuzzing_sees_every_module(tmp_path):
     assert result.stdout.strip() == "5 seeds; not instrumented: set()", result.stderr
 
 
+def test_histograms(run):
+    """A histogram of the network's output has no more information than the network."""
+    record = run("histograms")
+    (row,) = record["rows"].values()
+    methods = row["methods"]
+    assert {"polynomial-joint", "weighted", "weighted quantiles"} <= set(methods)
+    for figures in methods.values():
+        assert 0 < figures["info_over_network"] < 1.5
+        assert all(0 <= c <= 1 for c in figures["coverage"])
+    assert methods["polynomial-joint"]["info_over_network"] == 1
+    assert row["filled_anew"]["n"] == 2
+    assert record["seconds"] > 0
+
+
 def test_instruction_sets(run):
     differences = run("instruction_sets")["differences"]
     assert len(differences) == 1
