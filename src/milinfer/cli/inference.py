@@ -366,7 +366,11 @@ def fit(
     help="Directory of a trained model; may be given several times, the main one first.",
 )
 @click.option(
-    "--templates", "template_files", multiple=True, required=True, help="Samples for templates."
+    "--templates",
+    "template_files",
+    multiple=True,
+    required=True,
+    help="Samples for histograms; of the network's output too if it was not trained on them.",
 )
 @click.option(
     "--calibrate-on", "calibration_files", multiple=True, required=True, help="For calibration."
@@ -438,6 +442,8 @@ def compare(
         --calibrate-on calib.parquet --evaluate-on eval.parquet --out comparison
     """
     from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.likelihood.models import has_seen
+    from milinfer.samples.fingerprints import sketch
     from milinfer.workflow.analysis import Analysis, analyse, summary_table
     from milinfer.workflow.provenance import InputFile, Provenance, input_file
     from milinfer.workflow.report import write_report
@@ -454,11 +460,19 @@ def compare(
     fitted = _read_data(data, feature_set, tree)
     note("data")(split_spec(data)[1], fitted)
     at = tuple(values_spec(truths)) if truths else ()
+    templates = read(template_files, on_file=note("templates"))
+    unseen = not any(has_seen(models[0], sketch(sample)) for sample in templates)
+    if not unseen:
+        click.echo(
+            f"{models[0].name} was trained on events of --templates: no histogram of its output; "
+            "give events that it has not seen for one"
+        )
     result = analyse(
         Analysis(
             models=models,
             data=fitted,
-            templates=read(template_files, on_file=note("templates")),
+            templates=templates,
+            classifier_templates=templates if unseen else None,
             calibration=read(calibration_files, on_file=note("calibration")),
             evaluation=evaluation,
             truth=truth,
