@@ -183,6 +183,18 @@ def call_all(calls, encoding):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others have names of Unicode only")
+def test_control_characters_in_names_are_shown_by_number(tmp_path):
+    """A process called by an escape sequence cleared the terminal of who inspected its file."""
+    header = '<milinfer>{"process": "\\u001b[2Jvbf\\u202e", "point": {"c": 0}}</milinfer>'
+    path = tmp_path / "x.lhe"
+    path.write_text(document(event(), header=header))
+    for text in (call("inspect", path), call("convert", path, "--out", tmp_path / "\x1b[2J.root")):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert r"\x1b[2J" in text
+    assert r"\x1b]0;" in call("convert", path, "--out", tmp_path / "\x1b]0;.csv", code=2)
+
+
 def test_names_that_are_not_utf8(tmp_path):
     """Regression: pyarrow takes such names as bytes only, and the output refuses them."""
     folder = tmp_path / os.fsdecode(b"f\xff")

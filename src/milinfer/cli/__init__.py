@@ -13,6 +13,7 @@ from typing import IO, Any
 import click
 
 from milinfer.exceptions import MilinferError, MilinferWarning
+from milinfer.utils.display import printable
 from milinfer.version import __version__
 
 __all__ = ["cli", "main"]
@@ -42,12 +43,12 @@ class _Failure(click.ClickException):
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.secho(f"Error: {self.message}", file=file, fg="red", err=file is None)
+        click.secho(f"Error: {printable(self.message)}", file=file, fg="red", err=file is None)
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: object, **__: object) -> str:
     kind = "Warning" if issubclass(category, MilinferWarning) else category.__name__
-    return f"{kind}: {message}\n"
+    return f"{kind}: {printable(str(message))}\n"
 
 
 # Arguments of functions that a command offers under other names.

@@ -10,6 +10,7 @@ import click
 
 from milinfer.cli.options import (
     FileOrAddress,
+    echo,
     events_option,
     json_option,
     output_option,
@@ -75,7 +76,7 @@ def generate(
     default = vbf_hww.DEFAULT_WEIGHTS if process == "vbf_hww" else ()
     events, info = generated.to_events([parse_point(w) for w in weights] if weights else default)
     event_files.write(out, events, info)
-    click.echo(
+    echo(
         f"{out}: {len(generated)} events of {process}"
         + (f" at {format_point(generated.point)}" if generated.point else "")
         + f", σ = {generated.cross_section:.4g} ± {generated.cross_section_error:.1g} pb, "
@@ -151,13 +152,13 @@ def convert(
         workers=workers,
         limits=limits,
     )
-    click.echo(
+    echo(
         f"{source} → {out}: "
         f"{check_event_counts(done.n_events_in, done.n_events_out, {}, str(source))}, "
         f"{done.n_events_in / done.seconds:.0f} events/s"
     )
     if done.left_out and kind_of(source) == "lhe":  # of other files a warning says it
-        click.echo(f"left out: {shortened(done.left_out, _MOST_LEFT_OUT)}")
+        echo(f"left out: {shortened(done.left_out, _MOST_LEFT_OUT)}")
     write_json(json_path, done._asdict())
 
 
@@ -241,16 +242,16 @@ def features(
     seconds = time.perf_counter() - start
     sample.to_file(out)
     rejected = sample.provenance.get("rejected", {})
-    click.echo(
+    echo(
         f"{source} → {out}: {check_sample_counts(sample, str(source))}; {sample.label}, "
         f"{len(sample.feature_names)} features and the weight, {len(sample) / seconds:.0f} events/s"
     )
     if POINT_NOTE in sample.provenance:
-        click.echo("the file states no parameter point; give one where you train on its events")
+        echo("the file states no parameter point; give one where you train on its events")
     for line in weights_notice(sample):
-        click.echo(line)
+        echo(line)
     if not keep_weights:
-        click.echo("weights at other points, if any, were left out; --keep-weights keeps them")
+        echo("weights at other points, if any, were left out; --keep-weights keeps them")
     write_json(
         json_path,
         {

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from milinfer.cli.options import (
+    echo,
     json_option,
     output_option,
     seed_option,
@@ -51,7 +52,7 @@ def demo(
     from milinfer.workflow.demo import DemoConfig, run_demo
 
     config = DemoConfig(events=events, truth=truth, n_toys=n_toys, seed=seed, workers=workers)
-    summary = run_demo(out, config, echo=click.echo)
+    summary = run_demo(out, config, echo=echo)
     Console().print(summary_table(summary))
-    click.echo(f"report: {out / 'report.html'}")
+    echo(f"report: {out / 'report.html'}")
     write_json(json_path, summary)

@@ -15,6 +15,7 @@ from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
     combine_option,
+    echo,
     events_option,
     feature_set_option,
     figure_option,
@@ -148,7 +149,7 @@ def train(
         # The files of one production say the same: one notice is enough.
         notices = [line for sample in samples for line in weights_notice(sample)]
         for line in dict.fromkeys(notices):
-            click.echo(line)
+            echo(line)
     elif tree is not None:
         msg = "--tree is for ROOT files, and --events-in-memory reads Parquet files"
         raise click.UsageError(msg)
@@ -166,7 +167,7 @@ def train(
             )
             raise ConfigurationError(msg)
         samples = streamed_samples(files, events_in_memory)
-    click.echo(f"{samples!r}")
+    echo(f"{samples!r}")
     model = BagLikelihood(
         head=head,
         labels=labels,
@@ -192,7 +193,7 @@ def train(
     seconds = time.perf_counter() - start
     model.save(out)
     history = model.fitted.history
-    click.echo(
+    echo(
         f"{out}: {model!r}, "
         + ", ".join(f"loss {min(h['val_loss']):.4f} in {len(h['loss'])} epochs" for h in history)
         + f", {seconds:.0f} s"
@@ -310,7 +311,7 @@ def fit(
     inner, outer = (
         profile_interval(c, model.parameter, cl) for c, cl in zip(costs, (CL68, CL95), strict=True)
     )
-    click.echo(
+    echo(
         f"{model.parameter} = {inner.estimate:+.4f}, 68.27 % [{inner.low:+.4f}, {inner.high:+.4f}],"
         f" 95.45 % [{outer.low:+.4f}, {outer.high:+.4f}]  ({len(sample)} events, "
         f"{'shape and rate' if rate else 'shape'}, "
@@ -321,11 +322,9 @@ def fit(
         belt = Belt.load(belt_path)
         for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
             interval = belt.interval(cost, cl)
-            click.echo(f"Neyman, {cl:.2%}: {interval}")
+            echo(f"Neyman, {cl:.2%}: {interval}")
             if any(any(ends) for ends in interval.at_bound):
-                click.echo(
-                    "  the interval reaches the edge of the belt; build a belt over a wider range"
-                )
+                echo("  the interval reaches the edge of the belt; build a belt over a wider range")
             belt_figures[key] = interval.intervals
             belt_figures[f"{key}_error"] = interval.errors
             belt_figures[f"{key}_at_bound"] = interval.at_bound
@@ -463,7 +462,7 @@ def compare(
     templates = read(template_files, on_file=note("templates"))
     unseen = not any(has_seen(models[0], sketch(sample)) for sample in templates)
     if not unseen:
-        click.echo(
+        echo(
             f"{models[0].name} was trained on events of --templates: no histogram of its output; "
             "give events that it has not seen for one"
         )
@@ -500,7 +499,7 @@ def compare(
     write_report(result, out)
     summary = result.summary()
     Console().print(summary_table(summary))
-    click.echo(f"{out / 'report.html'}")
+    echo(f"{out / 'report.html'}")
     write_json(json_path, summary)
 
 
@@ -527,7 +526,7 @@ def report(directory: Path, json_path: Path | None) -> None:
         msg = f"{path} is not the summary of an analysis ({error!r}); run the analysis again"
         raise ConfigurationError(msg) from error
     Console().print(table)
-    click.echo(f"{directory / 'report.html'}")
+    echo(f"{directory / 'report.html'}")
     write_json(json_path, summary)
 
 

@@ -17,6 +17,7 @@ from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
     combine_option,
+    echo,
     feature_set_option,
     figure_option,
     json_option,
@@ -179,7 +180,7 @@ def calibrate(
     model, ensembles = options.throw()
     calibration = make_calibration(ensembles, kind=kind, seed=options.seed)  # type: ignore[arg-type]
     calibration.save(out)
-    click.echo(
+    echo(
         f"{out}: c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f} (by {kind}), "
         "bias " + ", ".join(f"{calibration.bias(t)[0]:+.4f} at {t:g}" for t in calibration.thetas)
     )
@@ -267,7 +268,7 @@ def neyman(
         else f"{regression} toys at values of {model.parameter} of their own,"
     )
     low, high = belt.limits[0]
-    click.echo(f"{out}: {thrown} between {low:g} and {high:g}, {ordering} ordering")
+    echo(f"{out}: {thrown} between {low:g} and {high:g}, {ordering} ordering")
     write_json(
         json_path,
         {
@@ -329,7 +330,7 @@ def coverage(
     chosen = list(methods)[1] if len(methods) > 1 else "as trained"
     pairs = list(zip(scan.of(chosen, CL68), scan.of(chosen, CL95), strict=True))
     for inner, outer in pairs:
-        click.echo(
+        echo(
             f"{model.parameter} = {inner.theta:g}: "
             + ", ".join(_claim(c) for c in (inner, outer))
             + f" ({chosen}, {options.n_toys} toys)"

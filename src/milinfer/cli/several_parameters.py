@@ -6,9 +6,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 from rich.console import Console
 
+from milinfer.cli.options import echo
 from milinfer.exceptions import FitError, ParameterError
 from milinfer.likelihood.fits import Interval, contour, fit_results, minuit, profile_interval
 from milinfer.utils.confidence_levels import CL68, CL95
@@ -92,8 +92,8 @@ def fit_several(name: str, cost: Cost, words: str, out: Path | None) -> dict[str
         for a, b in combinations(names, 2)
     }
     for pair, value in correlations.items():
-        click.echo(f"correlation of {pair.replace(',', ' and ')}: {value:+.3f}")
-    click.echo(f"{words}, NOT calibrated: do not trust the widths")
+        echo(f"correlation of {pair.replace(',', ' and ')}: {value:+.3f}")
+    echo(f"{words}, NOT calibrated: do not trust the widths")
     contours: dict[str, dict[str, Any]] = {}
     for x, y in combinations(names, 2):
         lines: dict[str, Any] = dict.fromkeys(f"{cl:.4f}" for cl in _LEVELS)
@@ -104,7 +104,7 @@ def fit_several(name: str, cost: Cost, words: str, out: Path | None) -> dict[str
                 problems.append(str(reason))
         contours[f"{x},{y}"] = lines
     for problem in problems:
-        click.echo(problem)
+        echo(problem)
     if out is not None:
         for (x, y), path in contour_files(out, names).items():
             inside = [cl for cl in _LEVELS if contours[f"{x},{y}"][f"{cl:.4f}"] is not None]
@@ -138,4 +138,4 @@ def _draw(name: str, m: Minuit, x: str, y: str, levels: list[float], path: Path)
         raise FitError(msg)
     with atomic_path(path) as temporary:
         plot_contour({name: m}, x, y, cl=levels).savefig(temporary)
-    click.echo(f"{path}")
+    echo(f"{path}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from milinfer.cli.options import json_option, write_json
+from milinfer.cli.options import echo, json_option, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +29,7 @@ def init(path: Path, overwrite: bool) -> None:
     """
     from milinfer.workflow.configuration import init_analysis
 
-    click.echo(f"{init_analysis(path, overwrite=overwrite)}: edit it, then `milinfer run {path}`")
+    echo(f"{init_analysis(path, overwrite=overwrite)}: edit it, then `milinfer run {path}`")
 
 
 @click.command()
@@ -61,12 +61,12 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
         write_json(json_path, {"steps": steps})
         return
     try:
-        summary = run_analysis(config, echo=click.echo)
+        summary = run_analysis(config, echo=echo)
     except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on after the last finished step", err=True)
+        echo("stopped; the same command goes on after the last finished step", err=True)
         raise
     Console().print(summary_table(summary))
-    click.echo(f"report: {config.out / 'report.html'}")
+    echo(f"report: {config.out / 'report.html'}")
     write_json(json_path, summary)
 
 

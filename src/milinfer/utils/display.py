@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
@@ -258,6 +259,23 @@ def html_histogram(edges: ArrayLike, contents: ArrayLike, label: str) -> str:
     )
 
 
+# Control characters of terminals, and those that turn the direction of text; not tab and newline.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    r"""Text in which a control character stands as its number, so that a terminal only shows it.
+
+    Names of files, processes and weights come from others, and may move the cursor or set a title.
+
+    Examples
+    --------
+    >>> print(printable("vbf\x1b[2J"))
+    vbf\x1b[2J
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
 def rich_table(
     title: str,
     header: Sequence[str],
@@ -292,15 +310,17 @@ def rich_table(
     from rich.text import Text
 
     table = Table(
-        title=Text(title, "table.title"),
-        caption=Text(caption, "table.caption") if caption else None,
+        title=Text(printable(title), "table.title"),
+        caption=Text(printable(caption), "table.caption") if caption else None,
         **style,
     )
     for i, name in enumerate(header):
         is_left = i == 0 or name in left
-        table.add_column(Text(name), justify="left" if is_left else "right", no_wrap=no_wrap)
+        table.add_column(
+            Text(printable(name)), justify="left" if is_left else "right", no_wrap=no_wrap
+        )
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
