@@ -274,3 +274,30 @@ def test_asymptotic_and_toy_intervals_agree_where_they_must():
         assert by_toys.low == pytest.approx(asymptotic.low, abs=tolerance)
         assert by_toys.high == pytest.approx(asymptotic.high, abs=tolerance)
         assert tolerance < 0.15 * asymptotic.width
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([97, 167, 0, 20], [0.999094, 0.0001, 0.000737, 0.000469]),
+        ([161, 0, 104, 64], [0.00644, 0.088946, 0.000119, 0.904895]),
+        ([137, 0, 1, 195], [0.971237, 0.005457, 0.023604, 0.000102]),
+    ],
+)
+def test_factors_far_from_the_data_converge(counts, expected):
+    """Steps went back and forth between two scales, and one histogram ended a whole analysis."""
+    n, f, v = np.array(counts, dtype=float), np.array(expected), 0.06**2
+    profiled = profile_bins(n[None], f[None], np.full(4, 0.06), rate=False)
+    gamma, scale = profiled.gammas[0, 0], profiled.scale[0, 0]
+    assert np.sum(scale * f * gamma) == pytest.approx(n.sum(), rel=1e-9)
+    # the factors are stationary: n/gamma - y - (gamma - 1)/v = 0
+    np.testing.assert_allclose(n - scale * f * gamma - gamma * (gamma - 1) / v, 0, atol=1e-6)
+
+    def cost(x):
+        y = np.exp(x) * f
+        g = ((1 - y * v) + np.sqrt((1 - y * v) ** 2 + 4 * n * v)) / 2
+        mean = np.maximum(y * g, 1e-300)
+        return float(np.sum(mean - n * np.log(mean) + (g - 1) ** 2 / (2 * v)))
+
+    nearby = [cost(np.log(scale) + d) for d in (-1e-3, 0.0, 1e-3)]
+    assert nearby[1] <= min(nearby)

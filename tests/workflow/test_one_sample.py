@@ -49,7 +49,7 @@ def generate(path, n, seed):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     generate(folder / "sm.lhe.gz", 4000, 1)
-    generate(folder / "data.lhe.gz", 300, 2)
+    generate(folder / "data.lhe.gz", 600, 2)
     return folder
 
 

@@ -397,6 +397,7 @@ def profile_bins(
         )
     scale = np.broadcast_to(total / expected.sum(axis=1), shape).copy()
     filled = np.broadcast_to(total > 0, shape)
+    damping, last = np.ones(shape), np.zeros(shape)
     for _ in range(_MAX_STEPS):
         y = scale[:, :, None] * expected[None]
         gammas, root = solve(y)
@@ -407,7 +408,12 @@ def profile_bins(
         slope = np.divide(rise, scaled_total, where=filled, out=np.ones(shape))
         step = np.log(np.divide(total, scaled_total, where=filled, out=np.ones(shape)))
         step = np.clip(step / np.where(slope > 1e-9, slope, 1.0), -0.5, 0.5)
-        if np.abs(step).max(initial=0.0) < _TOLERANCE:
+        # Far from the truth factors fall below 1/2, and full steps go back and forth for ever.
+        # Errors near 100 % do so too, as they leave the scale undetermined: there it is an error.
+        if relative.max(initial=0.0) < 1:
+            damping[(step * last < 0) & (np.abs(step) > 0.5 * np.abs(last))] *= 0.5
+        last, step = step, step * damping
+        if np.abs(last).max(initial=0.0) < _TOLERANCE:
             return ProfiledBins(gammas, scale)
         scale *= np.exp(step)
     msg = (

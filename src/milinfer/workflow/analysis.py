@@ -42,6 +42,7 @@ from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.fingerprints import share_events, sketch_each
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.weights import effective_number
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys
@@ -306,16 +307,19 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
         with attempts(name, "templates"):
             of = observable()
             choosing, filling = _edges_and_contents(filling, others, analysis.seed)
+            of_weights = _weight_degree(analysis, choosing)
             edges = fisher_bins(
                 choosing,
                 of,
                 analysis.bins,
                 at,
                 degree=analysis.degree,
-                weight_degree=_weight_degree(analysis, choosing),
-                # as many as ten among the events that fill the bins
-                min_effective=_IN_A_BIN * min(1.0, choosing.n_events / filling.n_events),
-                min_share=min(FEW_EXPECTED / len(analysis.data), 0.5 / analysis.bins),
+                weight_degree=of_weights,
+                min_effective=_events_in_a_bin(
+                    choosing, filling, analysis.bins, weighted=bool(of_weights)
+                ),
+                # twice as many, as the events that choose and those that fill fluctuate
+                min_share=min(2 * FEW_EXPECTED / len(analysis.data), 0.5 / analysis.bins),
             )
             templates[name] = Templates.from_samples(
                 filling,
@@ -359,8 +363,22 @@ def _edges_and_contents(
 
 # Part of the events that choose edges where no others do.
 _CHOOSE_EDGES = 0.2
-# Effective events of a bin in every sample.
-_IN_A_BIN = 10.0
+# Effective events of a bin: that choose its edges, and that are expected to fill it, which with
+# fluctuations has to be more than the ten it needs.
+_CHOOSING, _FILLING = 10.0, 20.0
+
+
+def _events_in_a_bin(
+    choosing: SampleSet, filling: SampleSet, bins: int, *, weighted: bool
+) -> float:
+    """Least effective events of a bin among those that choose edges, or half of an even share."""
+
+    def enough(samples: SampleSet, number: float) -> float:
+        sizes = [effective_number(s.weights) for s in samples]
+        return min(number, 0.5 * (sum(sizes) if weighted else min(sizes)) / bins)
+
+    ratio = choosing.n_events / filling.n_events
+    return max(enough(choosing, _CHOOSING), enough(filling, _FILLING) * ratio)
 
 
 def _throw(
