@@ -288,7 +288,7 @@ def _weight_degree(analysis: Analysis, samples: SampleSet) -> int | None:
 def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     """Fill templates of one feature, of two features, and of the output of the network.
 
-    Bins of one observable keep the most information at the reference, with five events of the data
+    Bins of one observable keep the most information at the reference, with ten events of the data
     in each (or half of an even share, if that is less); those of two are quantiles.  They are
     chosen on events that do not fill them: those of a feature on events that were held out from
     the training, those of the output of the network on the events that it was trained on.
