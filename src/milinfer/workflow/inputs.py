@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -184,7 +185,7 @@ class AnalysisInputs:
             "samples.visible": sorted(samples.visible),
             "events": section.event_range,
             "samples.parameters": None if role == "data" else samples.parameters,
-            "samples.reweight_points": None if role == "data" else self._reweight_points()[1],
+            "samples.reweight_points": None if role == "data" else self._reweight_points[1],
             "point": section.point,
             "process": section.process,
             "cross_section": section.cross_section,
@@ -193,6 +194,7 @@ class AnalysisInputs:
             "data": role == "data",
         }
 
+    @cached_property
     def _reweight_points(self) -> tuple[ReweightPoints | None, Any]:
         """Points of weights of the user, and what tells whether they have changed."""
         points = self.config.samples.reweight_points
@@ -227,7 +229,7 @@ class AnalysisInputs:
             options["weight"] = section.weight or None
         if not source.depends["data"]:
             options["parameters"] = samples.parameters
-            options["reweight_points"] = self._reweight_points()[0]
+            options["reweight_points"] = self._reweight_points[0]
         read = read_data if source.depends["data"] else Sample.from_file
         sample = read(source.path, point=section.point, **options)
         target = self.config.out / source.output

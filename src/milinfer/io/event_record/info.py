@@ -154,7 +154,8 @@ class LHEInfo:
         new_ids = [name for name in ids if name not in weights]
         if not new_ids:
             return self
-        padded = {name.strip(): name for name in weights if name not in set(ids)}
+        unused = weights.keys() - set(ids)
+        padded = {name.strip(): name for name in weights if name in unused}
         renamed = {padded[name.strip()]: name for name in new_ids if name.strip() in padded}
         entries = [w._replace(id=renamed.get(w.id, w.id)) for w in self.weights]
         entries += [LHEWeight(name) for name in new_ids if name not in renamed.values()]
