@@ -23,6 +23,7 @@ from milinfer.binned.histogram_files import load_histograms
 from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.typing import FloatArray, IntArray, PathLikeStr, Point
 from milinfer.utils.files import write_whole
+from milinfer.utils.polynomials import point_array
 
 __all__ = [
     "MONOMIAL",
@@ -256,10 +257,7 @@ class PolynomialHistogram:
         ParameterError
             If the point has other parameters.
         """
-        if set(point) != set(self.parameters):
-            msg = f"the point has the parameters {tuple(point)}, expected {self.parameters}"
-            raise ParameterError(msg)
-        theta = np.array([float(point[name]) for name in self.parameters])
+        theta = point_array(self.parameters, point)
         return np.asarray(np.prod(theta**self.exponents, axis=1), dtype=np.float64)
 
     def at(self, point: Point) -> Any:

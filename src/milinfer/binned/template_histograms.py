@@ -19,7 +19,7 @@ from milinfer.binned.binning import bins_with_enough, checked_edges, quantile_bi
 from milinfer.binned.weighted_templates import EventYields, cross_section_weights
 from milinfer.exceptions import TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
-from milinfer.samples.fingerprints import share_events, sketch_each
+from milinfer.samples.fingerprints import any_shared, sketch_each
 from milinfer.samples.reweighting import class_points
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
@@ -210,9 +210,7 @@ def circular_axes(axes: Sequence[TemplateAxis], samples: SampleSet) -> tuple[str
     if not any(axis.chosen_on for axis in axes):
         return ()
     own = sketch_each(samples)
-    return tuple(
-        axis.name for axis in axes if any(share_events(a, b) for a in axis.chosen_on for b in own)
-    )
+    return tuple(axis.name for axis in axes if any_shared(axis.chosen_on, own))
 
 
 def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:

@@ -36,13 +36,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from milinfer.exceptions import SampleError
-from milinfer.samples.reweighting import class_points, joint_density, reweight_polynomial
+from milinfer.samples.reweighting import (
+    carried_points,
+    class_points,
+    joint_density,
+    reweight_polynomial,
+)
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import WeightSums, mixture_shares
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.points import format_point
-from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_matrix
+from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit
 
 __all__ = [
     "EventYields",
@@ -95,9 +100,9 @@ def weight_points(samples: SampleSet) -> FloatArray:
     array([-1. ,  0. ,  0.5,  1. ])
     """
     names = samples.parameters
-    of_weights = [p for s in samples for p in s.reweight_points.values() if set(p) == set(names)]
-    points = [*(s.point for s in samples), *of_weights]
-    distinct: FloatArray = np.unique(point_matrix(names, points) + 0.0, axis=0)
+    of_weights = set().union(*(carried_points(s, names) for s in samples))
+    points = [*class_points(samples).tolist(), *of_weights]
+    distinct: FloatArray = np.unique(np.array(points) + 0.0, axis=0)
     return distinct
 
 
@@ -112,12 +117,7 @@ def carry_weights(samples: SampleSet, weight_degree: int) -> bool:
     (True, False)
     """
     basis = PolynomialBasis(samples.parameters, weight_degree)
-    names = set(basis.parameters)
-    return all(
-        len({tuple(sorted(p.items())) for p in s.reweight_points.values() if set(p) == names})
-        >= len(basis)
-        for s in samples
-    )
+    return all(len(carried_points(s, basis.parameters)) >= len(basis) for s in samples)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 from milinfer.learning.settings import LikelihoodSettings
 from milinfer.likelihood.surface import Interpolation, Kind
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.samples.reweighting import class_points
+from milinfer.samples.reweighting import carried_points, class_points
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
@@ -126,11 +126,7 @@ def _with_weights(settings: LikelihoodSettings, samples: SampleSet | StreamedSam
     for sample in samples:
         # The first events of a file say which weights all of them carry.
         part = sample if isinstance(sample, Sample) else next(sample.read([0], keep_reweights=True))
-        carried = {
-            tuple(float(p[name]) + 0.0 for name in names)
-            for p in part.reweight_points.values()
-            if set(p) == set(names)
-        }
+        carried = carried_points(part, names)
         shared = carried if shared is None else shared & carried
     points = class_points(samples)
     if not shared:

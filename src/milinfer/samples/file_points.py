@@ -87,6 +87,14 @@ class FilePoints(NamedTuple):
     reweight_points: dict[str, dict[str, float]]
     without_point: dict[str, str]
 
+    @property
+    def reasons(self) -> dict[str, list[str]]:
+        """Ids of the weights without a point, by the reason."""
+        ids: dict[str, list[str]] = {}
+        for identity, reason in self.without_point.items():
+            ids.setdefault(reason, []).append(identity)
+        return ids
+
 
 def file_points(
     info: LHEInfo,

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from milinfer.samples.sample import Sample
 from milinfer.typing import Float32Array, FloatArray
 
-__all__ = ["sketch_of_union", "overlap", "share_events", "sketch", "sketch_each", "with_union"]
+__all__ = [
+    "any_shared",
+    "overlap",
+    "share_events",
+    "sketch",
+    "sketch_each",
+    "sketch_of_union",
+    "with_union",
+]
 
 _SIZE = 128
 _DIGEST = 32  # characters
@@ -152,6 +160,19 @@ def share_events(a: str, b: str) -> bool:
     (True, False)
     """
     return overlap(a, b) > _SHARED
+
+
+def any_shared(first: Iterable[str], second: Sequence[str]) -> bool:
+    """Whether any of some sets shares events with any of others, all given by their sketches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(1).normal(size=(1000, 2))
+    >>> any_shared([sketch(x[:500])], [sketch(x[500:]), sketch(x)])
+    True
+    """
+    return any(share_events(a, b) for a in first for b in second)
 
 
 def _hashes(features: Float32Array | FloatArray) -> _Hashes:

@@ -13,7 +13,7 @@ acceptance ratio (:func:`bennett`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -33,6 +33,7 @@ __all__ = [
     "JointRatios",
     "JointTargets",
     "bennett",
+    "carried_points",
     "class_points",
     "joint_density",
     "joint_targets",
@@ -86,7 +87,7 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
     names = basis.parameters
     ids = [k for k, point in sample.reweight_points.items() if set(point) == set(names)]
     points = [sample.reweight_points[k] for k in ids]
-    distinct = {tuple(p[name] for name in names) for p in points}
+    distinct = carried_points(sample, names)
     if not sample.reweights:
         msg = (
             f"{sample.label}: its events have no weights at other points (<rwgt>), which joint "
@@ -142,6 +143,22 @@ def _without_point(sample: Sample) -> str:
         + (reasons or f": {shortened([repr(i) for i in ids])}")
         + f"; {points_remedy()}"
     )
+
+
+def carried_points(sample: Sample, names: Sequence[str]) -> set[tuple[float, ...]]:
+    """Distinct points in these parameters at which the events of a sample carry weights.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> sorted(carried_points(quadratic.samples(5, [{"c1": 0.5}], seed=1)[0], ["c1"]))
+    [(-1.0,), (0.0,), (1.0,)]
+    """
+    return {
+        tuple(float(point[name]) + 0.0 for name in names)
+        for point in sample.reweight_points.values()
+        if set(point) == set(names)
+    }
 
 
 class JointTargets(NamedTuple):

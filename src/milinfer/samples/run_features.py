@@ -368,7 +368,9 @@ def _describe(
         if isinstance(file, _Titles):
             continue
         if isinstance(file, dict):
-            file_point, file_process = file["point"], file["process"]
+            if file["point"] is not None:
+                point = resolve_point(point, file["point"], path)
+            file_process = file["process"]
             pair = tuple(file[key] for key in ("cross_section", "cross_section_error"))
         else:
             infos.append(file.info)
@@ -382,10 +384,8 @@ def _describe(
             point = file_points(
                 file.info, (), point=point, parameters=parameters, source=path
             ).point
-            file_point, file_process = None, file.info.process
+            file_process = file.info.process
             pair = (file.info.cross_section, file.info.cross_section_error)
-        if file_point is not None:
-            point = resolve_point(point, file_point, path)
         if "process" not in metadata:
             if file_process is not None and process not in (None, file_process):
                 msg = (

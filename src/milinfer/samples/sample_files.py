@@ -530,11 +530,8 @@ def with_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, A
     notes = {k: v for k, v in provenance.items() if k not in (POINT_NOTE, WEIGHTS_NOTE)}
     if points.point is None:
         notes[POINT_NOTE] = "not stated"
-    without: dict[str, list[str]] = {}
-    for identity, reason in points.without_point.items():
-        without.setdefault(reason, []).append(identity)
-    if without:
-        notes[WEIGHTS_NOTE] = without
+    if points.without_point:
+        notes[WEIGHTS_NOTE] = points.reasons
     return notes
 
 

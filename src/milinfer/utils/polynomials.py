@@ -118,10 +118,7 @@ class PolynomialBasis:
         ParameterError
             If the point has other parameters.
         """
-        if set(point) != set(self.parameters):
-            msg = f"the point has the parameters {tuple(point)}, expected {self.parameters}"
-            raise ParameterError(msg)
-        return np.array([float(point[name]) for name in self.parameters])
+        return point_array(self.parameters, point)
 
     def design(self, theta: ArrayLike) -> FloatArray:
         """Monomials at several points (m, n_parameters), shape (m, n_coefficients)."""
@@ -298,6 +295,25 @@ class PolynomialBasis:
         _, _, pivots = qr(design.T, pivoting=True, mode="economic")
         basis_points: FloatArray = theta[np.sort(pivots[: len(self)])]
         return basis_points
+
+
+def point_array(parameters: Sequence[str], point: Point) -> FloatArray:
+    """Parameter values of a point in the order of the parameters, shape (n_parameters,).
+
+    Raises
+    ------
+    ParameterError
+        If the point has other parameters.
+
+    Examples
+    --------
+    >>> point_array(["a", "b"], {"b": 2.0, "a": 1.0})
+    array([1., 2.])
+    """
+    if set(point) != set(parameters):
+        msg = f"the point has the parameters {tuple(point)}, expected {tuple(parameters)}"
+        raise ParameterError(msg)
+    return np.array([float(point[name]) for name in parameters])
 
 
 def point_matrix(parameters: Sequence[str], points: Sequence[Point]) -> FloatArray:

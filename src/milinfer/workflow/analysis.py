@@ -39,7 +39,7 @@ from milinfer.likelihood.models import Model, require_unseen
 from milinfer.likelihood.observables import Observable, score_observable
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
-from milinfer.samples.fingerprints import share_events, sketch_each
+from milinfer.samples.fingerprints import any_shared, sketch_each
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number
@@ -353,9 +353,7 @@ def _edges_and_contents(
     filling: SampleSet, others: SampleSet | None, seed: int
 ) -> tuple[SampleSet, SampleSet]:
     """Samples to choose edges on and samples to fill bins with, of different events."""
-    if others is not None and not any(
-        share_events(a, b) for a in sketch_each(others) for b in sketch_each(filling)
-    ):
+    if others is not None and not any_shared(sketch_each(others), sketch_each(filling)):
         return others, filling
     choosing, rest = filling.split([_CHOOSE_EDGES, 1 - _CHOOSE_EDGES], seed)
     return choosing, rest

@@ -474,11 +474,12 @@ def _points(
     facts: Facts = {"point": "not given" if points.point is None else format_point(points.point)}
     for identity, point in points.reweight_points.items():
         facts[f"weight {identity}"] = format_point(point)
-    reasons: dict[str, list[str]] = {}
-    for identity, reason in points.without_point.items():
-        others = reason.startswith("it also changes")
-        reasons.setdefault("it changes others" if others else reason, []).append(identity)
-    for reason, ids in reasons.items():
+    # Weights of other parameters are often many, and one line is enough for them.
+    without = {
+        i: "it changes others" if reason.startswith("it also changes") else reason
+        for i, reason in points.without_point.items()
+    }
+    for reason, ids in points._replace(without_point=without).reasons.items():
         facts[f"no point: {reason}"] = shortened(ids, _MOST_WEIGHTS)
     return facts
 
