@@ -28,7 +28,7 @@ from milinfer.likelihood.responses import ResponseTable, ResponseTerms, log_inte
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number
-from milinfer.typing import FloatArray, Point
+from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, point_matrix
 
@@ -95,7 +95,7 @@ class ExpectedResponse:
         return self.basis.parameters if self.basis is not None else ()
 
     @cached_property
-    def _pair_index(self) -> tuple[FloatArray, FloatArray]:
+    def _pair_index(self) -> tuple[IntArray, IntArray]:
         index = np.array(list(combinations(range(len(self.nuisances)), 2)), dtype=np.int64)
         first, second = index.reshape(-1, 2).T
         return first, second
@@ -168,7 +168,7 @@ class ExpectedResponse:
 
 
 class _Single(NamedTuple):
-    cell: FloatArray
+    cell: IntArray
     powers: FloatArray
     slopes: FloatArray
 
@@ -347,14 +347,7 @@ def _sums(
         np.zeros((n_points, _BLOCKS, k, len(_NODES))),
         np.zeros((n_points, _BLOCKS, len(index), len(_PAIR_NODES), len(_PAIR_NODES))),
     )
-    rows, columns = (
-        (np.array(side, dtype=np.int64) for side in zip(*index, strict=True))
-        if index
-        else (
-            np.empty(0, np.int64),
-            np.empty(0, np.int64),
-        )
-    )
+    rows, columns = np.array(index, dtype=np.int64).reshape(-1, 2).T
     for number, table in enumerate(tables):
         n = len(table.columns)
         bounds = np.linspace(0, n, _BLOCKS + 1).astype(np.int64)
@@ -433,9 +426,8 @@ def _part_responses(table: ResponseTable, point: Point) -> _PartResponses:
             for m, a in enumerate(alpha.tolist()):
                 logs[:, j, m] = log_interpolation(a, columns[:, j], columns[:, k + j])[0]
             continue
-        own = np.flatnonzero(
-            (terms.exponents[:, j] > 0) & (np.count_nonzero(terms.exponents, axis=1) == 1)
-        )
+        alone = np.count_nonzero(terms.exponents, axis=1) == 1
+        own = np.flatnonzero(alone & (terms.exponents[:, j] > 0))
         logs[:, j] = columns[:, own] @ (alpha[None] ** terms.exponents[own, j][:, None])
     cross: dict[int, FloatArray] = {}
     if terms.interpolation == "polynomial":
