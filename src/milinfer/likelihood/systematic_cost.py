@@ -665,14 +665,13 @@ class SystematicCost(NamedCost):
             for name, value in zip(response.terms.parameters, slopes.parameters, strict=True):
                 by_theta[terms.parameters.index(name)] += value
         norms = at.values[self._norms]
-        if len(norms):
-            # d/dn of n·b is b: where n is zero the share is, too, and the ratio is not.
-            bare = at.rows[1:] - np.log(norms, where=norms > 0, out=np.zeros_like(norms))[:, None]
-            if not np.all(norms > 0):
-                bare = self._bare_backgrounds(at, alpha, theta)
-            by_norm = np.exp(bare - at.total) @ events.weights
-            per_norm = terms.yields(theta, np.ones_like(norms), alpha).expected[1:]
-            out[self._norms] = by_norm - factor * per_norm
+        if len(norms) and np.all(norms > 0):
+            out[self._norms] = (of_process[1:] - factor * expected[1:]) / norms
+        elif len(norms):
+            # Where a normalisation is zero so is the share, and not the ratio of both.
+            bare = np.exp(self._bare_backgrounds(at, alpha, theta) - at.total)
+            at_one = terms.yields(theta, np.ones_like(norms), alpha).expected[1:]
+            out[self._norms] = bare @ events.weights - factor * at_one
         if terms.luminosity and self.extended:
             out[-1] = self.n_events / at.luminosity - float(expected.sum())
         out *= -2.0
