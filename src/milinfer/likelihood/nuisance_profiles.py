@@ -139,7 +139,7 @@ def profile_datasets(
     return values, places, status
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba is untyped
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]  # numba is untyped
 def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
     problem, to_coefficients, table, index, offsets, measured, precision, start, middle
 ):
@@ -198,7 +198,7 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
     return values, places, status
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _maximum(  # type: ignore[no-untyped-def]
     problem, to_coefficients, g, signal, backgrounds, columns, measured, precision, x
 ):
@@ -254,7 +254,7 @@ def _maximum(  # type: ignore[no-untyped-def]
     return value, False
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
     """Step uphill; where the bend is not that of a maximum, it is made so."""
     n = len(slope)
@@ -293,7 +293,7 @@ def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
     return slope / largest
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _expand(  # type: ignore[no-untyped-def]
     problem, to_coefficients, g, signal, backgrounds, columns, measured, precision, x
 ):
@@ -428,7 +428,7 @@ def _expand(  # type: ignore[no-untyped-def]
     return value, gradient, bend
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _log_yield(singles, pairs, limits, x):  # type: ignore[no-untyped-def]
     """Ln κ of one process, its slope and its second derivatives."""
     k = singles.shape[0]
@@ -467,7 +467,7 @@ def _log_yield(singles, pairs, limits, x):  # type: ignore[no-untyped-def]
     return value, slope, second
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _code4(alpha, up, down, to_coefficients):  # type: ignore[no-untyped-def]
     """Logarithm of interpolation code 4, with two derivatives."""
     if up == 0.0 and down == 0.0:
