@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 from iminuit import Minuit, describe
-from iminuit.cost import Cost, CostSum
+from iminuit.cost import Cost, CostSum, NormalConstraint
 from scipy.stats import chi2
 
 from milinfer.exceptions import FitError, MilinferError, MilinferWarning, ParameterError
@@ -69,8 +69,8 @@ def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, t
     Raises
     ------
     ParameterError
-        If an expected name is in fewer than two costs, or two costs have limits of a parameter
-        that exclude each other.
+        If an expected name is in fewer than two costs, two costs have limits of a parameter that
+        exclude each other, or both contain its constraint.
 
     Examples
     --------
@@ -91,6 +91,7 @@ def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, t
     for name in expected:
         _require_shared(name, positions, len(terms))
     _common_limits(terms)
+    _require_constrained_once(terms)
     return positions
 
 
@@ -116,6 +117,9 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     iminuit takes those of the first).  A parameter that one term fixes is fixed, at its starting
     value.
 
+    A cost may contain the constraint of a nuisance parameter (``cost.constrained``).  In a sum each
+    is allowed once; ``cost.without_constraints(names)`` leaves it out of the other costs.
+
     Parameters
     ----------
     cost
@@ -129,8 +133,8 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     Raises
     ------
     ParameterError
-        If a name is no parameter or given twice, its value is outside the limits, or limits
-        exclude each other.
+        If a name is no parameter or given twice, its value is outside the limits, limits exclude
+        each other, or two terms contain the constraint of the same parameter.
 
     Examples
     --------
@@ -141,6 +145,7 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     """
     terms = _terms([cost])
     limits = _common_limits(terms)
+    _require_constrained_once(terms)
     given = _starting_values(start, values)
     _validate_start(given, limits)
     defaults: dict[str, float] = {}
@@ -200,6 +205,43 @@ def _unknown_parameter(name: str, names: Iterable[str]) -> str:
 
 def _terms(costs: Iterable[Cost]) -> list[Cost]:
     return [t for cost in costs for t in (cost if isinstance(cost, CostSum) else [cost])]
+
+
+def _require_constrained_once(terms: Iterable[Cost]) -> None:
+    """Raise if a cost contains the constraint of a parameter that another term constrains, too.
+
+    Two terms that are constraints and nothing else are two measurements that somebody has written
+    down; a constraint inside a likelihood is easily forgotten.
+    """
+    inside: dict[str, Cost] = {}
+    alone: dict[str, Cost] = {}
+    for term in terms:
+        names = getattr(term, "constrained", ())
+        # Other classes of costs may use the name for something else.
+        for name in names if isinstance(names, tuple) else ():
+            if name in inside:
+                _refuse_constraints(name, inside[name], term)
+            inside[name] = term
+        if isinstance(term, NormalConstraint):
+            alone |= dict.fromkeys(describe(term), term)
+    for name, term in inside.items():
+        if name in alone:
+            _refuse_constraints(name, term, alone[name])
+
+
+def _refuse_constraints(name: str, one: Cost, other: Cost) -> NoReturn:
+    first, second = type(one).__name__, type(other).__name__
+    remedy = f"add cost.without_constraints([{name!r}]) instead of one of the costs"
+    if isinstance(other, NormalConstraint):
+        remedy = (
+            f"leave out the {second}, or add cost.without_constraints([{name!r}]) instead of the "
+            f"{first}"
+        )
+    msg = (
+        f"the constraint of {name} would count twice: the {first} contains it, and so does the "
+        f"{second}; {remedy}"
+    )
+    raise ParameterError(msg)
 
 
 def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:

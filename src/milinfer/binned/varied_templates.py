@@ -1,0 +1,775 @@
+r"""Templates with the nuisance parameters of :mod:`milinfer.samples.variations`.
+
+`varied_templates` fills the bins of templates with the events of variations at ±1 of each nuisance
+parameter.  What it gives is the relative shift of each bin, as the systematics of a workspace
+(``normsys``, ``histosys``), so that a fit of histograms has the same uncertainties, by the same
+names, as a learned likelihood of these variations.
+
+For event i let :math:`v_i` be its varied weight in its varied bin and :math:`w_i` its nominal
+weight in its nominal bin.  The shift of a bin is :math:`V/N - 1` of the sums V and N.  Its variance
+is that of :math:`\sum_i (v_i - \frac{V}{N} w_i)`: an event that stays where it is, with the weight
+that it had, adds next to nothing.  That is why the same events (``partners``) need far fewer of
+them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import chi2
+
+from milinfer.binned.pyhf_cost import PyhfCost
+from milinfer.binned.template_diagnosis import circular_edges
+from milinfer.binned.template_histograms import (
+    bin_index,
+    bin_names,
+    circular_axes,
+    fill_histogram,
+    histogram_of,
+)
+from milinfer.binned.templates import Templates
+from milinfer.binned.weighted_templates import carry_weights, event_yields
+from milinfer.binned.workspace_export import (
+    SIGNAL,
+    BackgroundYields,
+    Systematic,
+    export_workspace,
+    import_workspace,
+)
+from milinfer.exceptions import MilinferWarning, ParameterError, TemplateError
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variations import ProcessVariations, Variation
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.display import arrow_table
+from milinfer.utils.points import format_point
+from milinfer.utils.polynomials import PolynomialBasis, point_matrix
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["TemplateShift", "VariedTemplates", "varied_templates"]
+
+# Eigenvalues of a covariance below this share of the largest are rounding.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class TemplateShift:
+    """Effect of one nuisance parameter on the bins of one process, at −1 or +1.
+
+    Parameters
+    ----------
+    nuisance
+        Name of the nuisance parameter.
+    process
+        ``"signal"``, or the name of the background.
+    value
+        −1 or +1.
+    shift, error
+        Relative shift of each bin at the reference of the templates with its Monte-Carlo error,
+        shape (n_bins,).
+    rate, rate_error
+        Relative shift of the total there, with its error.
+    p_value
+        Probability that the Monte-Carlo errors alone change the shape (the shifts of the bins
+        without that of the total) at least as much; 1 if nothing can change it.
+    under_theta
+        How the shift depends on θ, in words.
+    pruned
+        Whether the shape was left out, and the rate alone is used.
+    """
+
+    nuisance: str
+    process: str
+    value: int
+    shift: FloatArray
+    error: FloatArray
+    rate: float
+    rate_error: float
+    p_value: float
+    under_theta: str
+    pruned: bool = False
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class VariedTemplates:
+    """Templates of a signal with backgrounds and the systematic uncertainties of variations.
+
+    Parameters
+    ----------
+    templates
+        Nominal templates of the signal.
+    systematics
+        For :func:`~milinfer.binned.workspace_export.export_workspace`.
+    background
+        Nominal backgrounds.
+    shifts
+        What each nuisance parameter does to each process at −1 and +1.
+    unused
+        Variations that HistFactory has no place for: at other values than ±1, or of several
+        nuisance parameters at once.
+    """
+
+    templates: Templates
+    systematics: tuple[Systematic, ...]
+    background: tuple[BackgroundYields, ...]
+    shifts: tuple[TemplateShift, ...]
+    unused: tuple[str, ...] = ()
+
+    @property
+    def nuisances(self) -> tuple[str, ...]:
+        """Names of the nuisance parameters."""
+        return tuple(dict.fromkeys(s.nuisance for s in self.shifts))
+
+    @property
+    def pruned(self) -> tuple[tuple[str, str], ...]:
+        """Nuisance parameter and process of the shapes that were left out."""
+        return tuple(dict.fromkeys((s.nuisance, s.process) for s in self.shifts if s.pruned))
+
+    def __repr__(self) -> str:
+        without = ", ".join(f"{n} of {p}" for n, p in self.pruned)
+        unused = "; ".join(self.unused)
+        return (
+            f"VariedTemplates({self.templates.observable_name}, {self.templates.n_bins} bins, "
+            f"{', '.join(self.nuisances)}"
+            + (f", no shape of {without}" if without else "")
+            + (f", unused: {unused}" if unused else "")
+            + ")"
+        )
+
+    def to_table(self) -> pa.Table:
+        """One row for each bin of each shift.
+
+        Columns: ``nuisance``, ``process``, ``value``, ``bin``, ``shift``, ``error``, ``rate``,
+        ``rate_error``, ``p_value``, ``under_theta``, ``pruned``.
+        """
+        types: dict[str, type] = {"nuisance": str, "process": str, "value": int, "bin": int}
+        types |= dict.fromkeys(("shift", "error", "rate", "rate_error", "p_value"), float)
+        types |= {"under_theta": str, "pruned": bool}
+        rows = [
+            {n: getattr(s, n) for n in types if n not in {"bin", "shift", "error"}}
+            | {"bin": b, "shift": float(s.shift[b]), "error": float(s.error[b])}
+            for s in self.shifts
+            for b in range(len(s.shift))
+        ]
+        return arrow_table(types, rows)
+
+    def workspace(
+        self,
+        counts: Sample | ArrayLike | None = None,
+        *,
+        systematics: Sequence[Systematic] = (),
+        background: Sequence[BackgroundYields] = (),
+        luminosity_uncertainty: float | None = None,
+        mc_stat: bool = True,
+        poi: str | None = None,
+        point: Point | None = None,
+        channel: str | None = None,
+    ) -> dict[str, Any]:
+        """HistFactory workspace with these systematics; `systematics` and `background` are more.
+
+        The other parameters are those of
+        :func:`~milinfer.binned.workspace_export.export_workspace`.
+        """
+        return export_workspace(
+            self.templates,
+            counts,
+            systematics=(*self.systematics, *systematics),
+            background=(*self.background, *background),
+            luminosity_uncertainty=luminosity_uncertainty,
+            mc_stat=mc_stat,
+            poi=poi,
+            point=point,
+            channel=channel,
+        )
+
+    def cost(self, counts: Sample | ArrayLike | None = None, **options: Any) -> PyhfCost:
+        """Cost −2 ln L in θ and the nuisance parameters, by their names.
+
+        Parameters
+        ----------
+        counts
+            A dataset, or counts of shape (n_bins,); default: those expected at the reference.
+        **options
+            As for :meth:`workspace`.
+        """
+        return import_workspace(self.workspace(counts, **options))
+
+
+class _BinShift(NamedTuple):
+    """Shift of the bins, from events."""
+
+    ratio: FloatArray
+    variance: FloatArray
+    nominal: FloatArray
+    rate: float
+    rate_variance: float
+    chi_square: float
+    ndf: int
+
+
+class _Events(NamedTuple):
+    """Nominal and varied events: their bins, their weights in pb, and the partners."""
+
+    nominal_bins: IntArray
+    varied_bins: IntArray
+    partners: IntArray
+
+    def shift(self, nominal: FloatArray, varied: FloatArray, n_bins: int) -> _BinShift:
+        """Shift of the bins for weights (n_nominal,) and (n_varied,)."""
+        n = np.bincount(self.nominal_bins, nominal, n_bins)
+        v = np.bincount(self.varied_bins, varied, n_bins)
+        paired = self.partners >= 0
+        of_nominal = self.partners[paired]
+        common = np.zeros((n_bins, n_bins))  # by nominal and varied bin
+        product = nominal[of_nominal] * varied[paired]
+        np.add.at(common, (self.nominal_bins[of_nominal], self.varied_bins[paired]), product)
+        n_square = np.bincount(self.nominal_bins, nominal**2, n_bins)
+        v_square = np.bincount(self.varied_bins, varied**2, n_bins)
+        ratio = np.divide(v, n, out=np.ones(n_bins), where=n != 0)
+        variance = v_square + ratio**2 * n_square - 2 * ratio * np.diag(common)
+        variance = np.divide(variance, n**2, out=np.zeros(n_bins), where=n != 0)
+        rate = float(v.sum() / n.sum())
+        covariance = np.diag(v_square + rate**2 * n_square) - rate * (common + common.T)
+        rate_variance = max(float(covariance.sum()) / float(n.sum()) ** 2, 0.0)
+        # The shape is what the rate leaves, which is known from the same events.
+        project = np.eye(n_bins) - np.outer(n / n.sum(), np.ones(n_bins))
+        values, vectors = np.linalg.eigh(project @ covariance @ project.T)
+        size = float(np.max(v_square + rate**2 * n_square))
+        known = values > _ROUNDING * size
+        pulls = (vectors[:, known].T @ (v - rate * n)) / np.sqrt(values[known])
+        return _BinShift(
+            ratio=ratio,
+            variance=np.maximum(variance, 0.0),
+            nominal=n,
+            rate=rate,
+            rate_variance=rate_variance,
+            chi_square=float(np.sum(pulls**2)),
+            ndf=int(known.sum()),
+        )
+
+
+class _Shift(NamedTuple):
+    """Shift of a process at −1 or +1.
+
+    Ratios of the bins are those at the reference; `at_basis` those at the points of the morphing
+    basis, or None if they are the same there.
+    """
+
+    at_basis: FloatArray | None
+    ratio: FloatArray
+    variance: FloatArray
+    rate: float
+    rate_variance: float
+    p_value: float
+    under_theta: str
+
+
+def varied_templates(
+    templates: Templates,
+    signal: ProcessVariations | None = None,
+    *,
+    background: Sequence[ProcessVariations] = (),
+    split: bool = False,
+    prune: float | None = None,
+    mirror: bool = False,
+    shift_degree: int | None = None,
+) -> VariedTemplates:
+    """Make the systematic uncertainties of templates from variations of signal and backgrounds.
+
+    Observables and edges are those of the templates.  A variation shifts the content of each bin by
+    a factor.  For the signal this factor depends on θ:
+
+    - in templates that all events fill (`weight_degree`), if nominal and varied events carry
+      weights: at every θ from these;
+    - otherwise, from variations at several θ, as a polynomial in θ;
+    - from variations at one θ without weights it is taken to be the same at every θ.
+
+    ``shifts`` says for each which it is.
+
+    Parameters
+    ----------
+    templates
+        Templates of the signal with a luminosity, without a background of their own.
+    signal
+        Variations of the signal.
+    background
+        Nominal sample (with its cross-section) and variations of each background.
+    split
+        Write each shape as a ``normsys`` of the total at the reference and a ``histosys`` of the
+        rest.
+    prune
+        Leave the shape out, and keep the rate as a ``normsys``, where Monte-Carlo errors explain
+        the shape: where the p-value of both sides is above this number, such as 0.05.  Default:
+        keep all.  ``pruned`` says which were left out.
+    mirror
+        Whether a nuisance parameter with a variation on one side only gets the opposite shift on
+        the other side; default: this is an error.
+    shift_degree
+        Degree in θ of a factor from variations at several θ; default: the highest one that the
+        points determine, up to that of the templates.
+
+    Raises
+    ------
+    TemplateError
+        If the templates have a background or no luminosity, a variation is on one side only, no
+        variation is left, a bin has no nominal events, or processes have the same name.
+    ParameterError
+        If `prune` is not between 0 and 1, or `shift_degree` is not determined by the points.
+    SampleError
+        If samples lack the observable or a cross-section.
+
+    Warns
+    -----
+    MilinferWarning
+        If variations are not at ±1 of one nuisance parameter, and are not used; or if edges were
+        chosen on events that fill the bins.
+
+    Examples
+    --------
+    >>> import milinfer as mil
+    >>> from milinfer.datasets import gaussian
+    >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
+    >>> templates = mil.Templates.from_samples(samples, "x0", bins=4, degree=2, luminosity=0.1)
+    >>> nominal = samples[1]
+    >>> process = ProcessVariations(nominal, [
+    ...     Variation.of_features(nominal, {"scale": s}, nominal.features + 0.1 * s)
+    ...     for s in (-1, 1)])
+    >>> varied = varied_templates(templates, process)
+    >>> varied
+    VariedTemplates(x0, 4 bins, scale)
+    >>> list(varied.cost([20, 30, 25, 25], mc_stat=False).start)
+    ['mu', 'scale']
+    """
+    if templates.luminosity is None:
+        msg = f"{templates.observable_name}: yields need templates with luminosity= in 1/fb"
+        raise TemplateError(msg)
+    if templates.background is not None:
+        msg = (
+            f"{templates.observable_name}: a background is part of the templates, and the signal "
+            "is varied alone; fill templates of the signal, and give background= here"
+        )
+        raise TemplateError(msg)
+    if prune is not None and not 0 <= prune < 1:
+        msg = f"prune={prune} is a p-value, from 0 to below 1"
+        raise ParameterError(msg)
+    processes = {SIGNAL: signal} if signal is not None else {}
+    for process in background:
+        if process.process in processes or process.process == SIGNAL:
+            msg = (
+                f"a background cannot be called {process.process!r}: the signal or another one "
+                "is; give each its own process="
+            )
+            raise TemplateError(msg)
+        if len(process.nominal) > 1:
+            msg = (
+                f"{process.process} has {len(process.nominal)} nominal samples; a background does "
+                "not depend on the parameters and has one"
+            )
+            raise TemplateError(msg)
+        processes[process.process] = process
+    backgrounds = {p.process: _nominal_yields(templates, p) for p in background}
+    systematics: list[Systematic] = []
+    shifts: list[TemplateShift] = []
+    unused: list[str] = []
+    for name, process in processes.items():
+        _warn_of_edges(templates, process)
+        sides, left_out = _sides(process, mirror=mirror)
+        unused += left_out
+        for nuisance, of_nuisance in sides.items():
+            found = {
+                value: _signal_shift(templates, process, variations, shift_degree)
+                if name == SIGNAL
+                else _background_shift(templates, process, variations[0])
+                for value, variations in of_nuisance.items()
+            }
+            content = (
+                templates.cross_sections(templates.reference)
+                if name == SIGNAL
+                else np.asarray(backgrounds[name].yields)
+            )
+            parts = _parts(
+                templates, nuisance, name, found, split=split, prune=prune, content=content
+            )
+            systematics += parts.systematics
+            shifts += parts.shifts
+    if unused:
+        warnings.warn(
+            f"HistFactory has variations of one nuisance parameter at -1 and +1; not used: "
+            f"{'; '.join(unused)}",
+            MilinferWarning,
+            stacklevel=2,
+        )
+    return VariedTemplates(
+        templates=templates,
+        systematics=tuple(systematics),
+        background=tuple(backgrounds.values()),
+        shifts=tuple(shifts),
+        unused=tuple(unused),
+    )
+
+
+def _warn_of_edges(templates: Templates, process: ProcessVariations) -> None:
+    """Warn if the edges were chosen on events of a process; of the templates', they have warned."""
+    for name in circular_axes(templates.axes, process.nominal):
+        if name not in templates.circular:
+            warnings.warn(
+                f"{process.process}: {circular_edges(name)}", MilinferWarning, stacklevel=3
+            )
+
+
+def _sides(
+    process: ProcessVariations, *, mirror: bool
+) -> tuple[dict[str, dict[int, list[Variation]]], list[str]]:
+    """Variations of each nuisance parameter alone at −1 and +1; and the labels of others."""
+    sides: dict[str, dict[int, list[Variation]]] = {}
+    unused = []
+    for variation in process.variations:
+        moved = {n: v for n, v in variation.nuisances.items() if v}
+        if len(moved) == 1 and abs(next(iter(moved.values()))) == 1:
+            ((name, value),) = moved.items()
+            sides.setdefault(name, {}).setdefault(int(value), []).append(variation)
+        else:
+            unused.append(variation.label)
+    for name in process.nuisances:
+        if name not in sides and any(v.nuisances.get(name) for v in process.variations):
+            msg = (
+                f"{process.process}: {name} has no variation of its own at -1 or +1, which "
+                "HistFactory needs; make some, or leave the parameter out with restricted()"
+            )
+            raise TemplateError(msg)
+    for name, of_name in sides.items():
+        points = {v: {tuple(x.sample.point.items()) for x in xs} for v, xs in of_name.items()}
+        if len(of_name) == 1 and not mirror:
+            (value,) = of_name
+            msg = (
+                f"{process.process}: {name} has a variation at {value:+d} and none at "
+                f"{-value:+d}; add it, or take the opposite shift with mirror=True"
+            )
+            raise TemplateError(msg)
+        if len(of_name) == 2 and points[-1] != points[1]:
+            msg = (
+                f"{process.process}: the variations of {name} at -1 and at +1 are at different "
+                "parameter points; make both at the same ones"
+            )
+            raise TemplateError(msg)
+    return sides, unused
+
+
+def _events(
+    templates: Templates, process: ProcessVariations, chosen: Sequence[Variation]
+) -> tuple[list[Sample], list[Sample], _Events]:
+    """Nominal samples, varied samples and their events, sample after sample."""
+    nominal = [process.nominal_of(v) for v in chosen]
+    starts = np.cumsum([0, *(len(s) for s in nominal)])
+    partners = [
+        np.full(len(v.sample), -1)
+        if v.partners is None
+        else np.where(v.partners >= 0, v.partners + start, -1)
+        for v, start in zip(chosen, starts, strict=False)
+    ]
+    varied = [
+        v.sample
+        if v.partners is None
+        else dataclasses.replace(
+            v.sample, cross_section=s.cross_section * v.sample.weights.sum() / s.weights.sum()
+        )
+        for v, s in zip(chosen, nominal, strict=True)
+    ]
+    return (
+        nominal,
+        varied,
+        _Events(
+            np.concatenate([bin_index(templates.axes, s) for s in nominal]),
+            np.concatenate([bin_index(templates.axes, s) for s in varied]),
+            np.concatenate(partners),
+        ),
+    )
+
+
+def _weights(process: ProcessVariations, variation: Variation) -> tuple[FloatArray, FloatArray]:
+    """Weights of nominal and varied events on the same scale."""
+    nominal = process.nominal_of(variation).weights
+    varied = variation.sample.weights
+    if variation.partners is not None:
+        return nominal, varied
+    # Raises without cross-sections.
+    ratio = process.yield_ratio(variation).value
+    return nominal, varied * (ratio * nominal.sum() / varied.sum())
+
+
+def _require_filled(templates: Templates, name: str, variation: Variation, s: _BinShift) -> None:
+    """Raise unless all bins have positive nominal and varied content."""
+    for what, bad in (
+        ("nominal", ~(s.nominal > 0) & ~((s.nominal == 0) & (s.ratio == 1))),
+        ("varied", ~(s.ratio > 0)),
+    ):
+        if bad.any():
+            b = int(np.argmax(bad))
+            msg = (
+                f"{name}: bin {b} {bin_names(templates.axes)[b]} has no positive {what} content "
+                f"for the variation {variation.label}; use fewer or wider bins, or more events"
+            )
+            raise TemplateError(msg)
+
+
+def _at_one_point(
+    templates: Templates, process: ProcessVariations, variation: Variation, name: str
+) -> _BinShift:
+    """Shift from the events of one variation with their own weights."""
+    _, _, events = _events(templates, process, [variation])
+    nominal, varied = _weights(process, variation)
+    shift = events.shift(nominal, varied, templates.n_bins)
+    gained = (shift.nominal == 0) & (
+        np.bincount(events.varied_bins, minlength=templates.n_bins) > 0
+    )
+    if gained.any():
+        b = int(np.argmax(gained))
+        msg = (
+            f"{name}: bin {b} {bin_names(templates.axes)[b]} has no nominal events, and the "
+            f"variation {variation.label} has; use fewer or wider bins, or more events"
+        )
+        raise TemplateError(msg)
+    _require_filled(templates, name, variation, shift)
+    if variation.partners is None:
+        return shift._replace(rate_variance=process.yield_ratio(variation).error ** 2)
+    return shift
+
+
+def _p_value(shifts: Iterable[_BinShift]) -> float:
+    each = list(shifts)
+    ndf = sum(s.ndf for s in each)
+    return float(chi2.sf(sum(s.chi_square for s in each), ndf)) if ndf else 1.0
+
+
+def _background_shift(
+    templates: Templates, process: ProcessVariations, variation: Variation
+) -> _Shift:
+    shift = _at_one_point(templates, process, variation, process.process)
+    return _Shift(
+        at_basis=None,
+        ratio=shift.ratio,
+        variance=shift.variance,
+        rate=shift.rate,
+        rate_variance=shift.rate_variance,
+        p_value=_p_value([shift]),
+        under_theta="no θ",
+    )
+
+
+def _signal_shift(
+    templates: Templates,
+    process: ProcessVariations,
+    variations: Sequence[Variation],
+    shift_degree: int | None,
+) -> _Shift:
+    """Shift of the signal at the reference and at the points of the morphing basis."""
+    basis = templates.basis
+    for variation in variations:
+        if set(variation.sample.point) != set(basis.parameters):
+            msg = (
+                f"variation {variation.label} has the parameters {tuple(variation.sample.point)}, "
+                f"the templates {basis.parameters}"
+            )
+            raise TemplateError(msg)
+    degree = templates.weight_degree
+    if degree is not None:
+        both = [
+            SampleSet(tuple(s))
+            for s in zip(*((process.nominal_of(v), v.sample) for v in variations), strict=True)
+        ]
+        if all(carry_weights(samples, degree) for samples in both):
+            return _from_weights(templates, process, variations, degree)
+    if len(variations) > 1:
+        return _from_points(templates, process, variations, shift_degree)
+    shift = _at_one_point(templates, process, variations[0], SIGNAL)
+    return _Shift(
+        at_basis=None,
+        ratio=shift.ratio,
+        variance=shift.variance,
+        rate=shift.rate,
+        rate_variance=shift.rate_variance,
+        p_value=_p_value([shift]),
+        under_theta=f"that at {format_point(variations[0].sample.point)}",
+    )
+
+
+def _from_weights(
+    templates: Templates, process: ProcessVariations, variations: Sequence[Variation], degree: int
+) -> _Shift:
+    """Shift at every basis point from the weights of the events there."""
+    nominal, varied, events = _events(templates, process, variations)
+    yields = [event_yields(SampleSet(tuple(s)), degree) for s in (nominal, varied)]
+    reference = templates.basis.array(templates.reference)
+
+    def at(point: FloatArray) -> _BinShift:
+        shift = events.shift(yields[0].at(point), yields[1].at(point), templates.n_bins)
+        _require_filled(templates, SIGNAL, variations[0], shift)
+        return shift
+
+    shift = at(reference)
+    others = [process.yield_ratio(v).error for v in variations if v.partners is None]
+    if others:
+        shift = shift._replace(rate_variance=float(np.mean(np.square(others))) / len(others))
+    return _Shift(
+        at_basis=np.stack([at(point).ratio for point in templates.basis_points]),
+        ratio=shift.ratio,
+        variance=shift.variance,
+        rate=shift.rate,
+        rate_variance=shift.rate_variance,
+        p_value=_p_value([shift]),
+        under_theta="from the weights of the events",
+    )
+
+
+def _from_points(
+    templates: Templates,
+    process: ProcessVariations,
+    variations: Sequence[Variation],
+    shift_degree: int | None,
+) -> _Shift:
+    """Shift as a polynomial in θ through those at several points."""
+    points = point_matrix(templates.basis.parameters, [v.sample.point for v in variations])
+    basis = _determined(templates.basis, points, shift_degree)
+    shifts = [_at_one_point(templates, process, v, SIGNAL) for v in variations]
+    ratio = np.stack([s.ratio for s in shifts])
+    variance = np.stack([s.variance for s in shifts])
+    # Of the same size at all points for the same number of events, so that bins count by their
+    # events and not by how their shift has fluctuated.
+    effective = np.stack([s.nominal**2 for s in shifts]) / np.stack(
+        [
+            np.bincount(bin_index(templates.axes, nominal), nominal.weights**2, templates.n_bins)
+            for nominal in map(process.nominal_of, variations)
+        ]
+    )
+    one = np.mean(variance * effective, axis=0)
+    fit = basis.fit(points, ratio, np.sqrt(np.where(one > 0, one, 1.0) / effective))
+    reference = templates.basis.array(templates.reference)
+    rate_variance = np.mean([s.rate_variance for s in shifts])
+    of_rate = basis.fit(
+        points,
+        np.array([[s.rate] for s in shifts]),
+        np.full((len(shifts), 1), np.sqrt(rate_variance) if rate_variance > 0 else 1.0),
+    )
+    return _Shift(
+        at_basis=basis.value(fit, templates.basis_points),
+        ratio=basis.value(fit, reference)[0],
+        variance=np.where(one > 0, basis.variance(fit, reference)[0], 0.0),
+        rate=float(basis.value(of_rate, reference)[0, 0]),
+        rate_variance=float(basis.variance(of_rate, reference)[0, 0]) if rate_variance > 0 else 0.0,
+        p_value=_p_value(shifts),
+        under_theta=f"degree {basis.degree} from {len(points)} points",
+    )
+
+
+def _determined(
+    basis: PolynomialBasis, points: FloatArray, shift_degree: int | None
+) -> PolynomialBasis:
+    """Polynomials of the degree asked for, or of the highest one that the points determine."""
+    if shift_degree is not None:
+        return PolynomialBasis(basis.parameters, shift_degree)
+    for degree in range(basis.degree, 0, -1):
+        candidate = PolynomialBasis(basis.parameters, degree)
+        try:
+            candidate.require_determined(points, "shift")
+        except ParameterError:
+            continue
+        return candidate
+    return PolynomialBasis(basis.parameters, 0)
+
+
+class _Parts(NamedTuple):
+    """What one nuisance parameter adds for one process."""
+
+    systematics: list[Systematic]
+    shifts: list[TemplateShift]
+
+
+def _parts(
+    templates: Templates,
+    nuisance: str,
+    process: str,
+    found: Mapping[int, _Shift],
+    *,
+    split: bool,
+    prune: float | None,
+    content: FloatArray,
+) -> _Parts:
+    """Systematics of one nuisance parameter in one process, and what they were made of."""
+    (one, *_) = found.values()
+    sides = {
+        value: found[value] if value in found else _opposite(found[-value]) for value in (-1, 1)
+    }
+    rates = {value: float(content @ side.ratio / content.sum()) for value, side in sides.items()}
+    pruned = prune is not None and all(side.p_value > prune for side in sides.values())
+    shifts = [
+        TemplateShift(
+            nuisance=nuisance,
+            process=process,
+            value=value,
+            shift=side.ratio - 1.0,
+            error=np.sqrt(side.variance),
+            rate=rates[value] - 1.0,
+            rate_error=float(np.sqrt(side.rate_variance)),
+            p_value=side.p_value,
+            under_theta=one.under_theta,
+            pruned=pruned,
+        )
+        for value, side in sides.items()
+    ]
+    systematics = []
+    if split or pruned:
+        systematics.append(Systematic(nuisance, rates[-1] - 1.0, rates[1] - 1.0, (process,)))
+    if not pruned:
+        divisors = rates if split else {-1: 1.0, 1: 1.0}
+        low, high = (_shape(templates, sides[v], divisors[v]) for v in (-1, 1))
+        systematics.append(Systematic(nuisance, low, high, (process,)))
+    return _Parts(systematics, shifts)
+
+
+def _opposite(side: _Shift) -> _Shift:
+    """The opposite shift."""
+    return side._replace(
+        ratio=2.0 - side.ratio, at_basis=None if side.at_basis is None else 2.0 - side.at_basis
+    )
+
+
+def _shape(templates: Templates, side: _Shift, divisor: float) -> FloatArray | Templates:
+    """Relative shift of each bin, or templates of the varied signal if it depends on θ."""
+    if side.at_basis is None:
+        return side.ratio / divisor - 1.0
+    basis, points = templates.basis, templates.basis_points
+    content = basis.value(templates.fit, points) * side.at_basis / divisor
+    fit = templates.fit._replace(coefficients=basis.morphing_matrix(points) @ content)
+    return dataclasses.replace(
+        templates,
+        fit=fit,
+        histograms=tuple(
+            histogram_of(templates.axes, *both)
+            for both in zip(
+                basis.value(fit, templates.points),
+                basis.variance(fit, templates.points),
+                strict=True,
+            )
+        ),
+        closure=None if templates.closure is None else np.full(templates.n_bins, np.nan),
+    )
+
+
+def _nominal_yields(templates: Templates, process: ProcessVariations) -> BackgroundYields:
+    """Nominal events of a background in each bin, with their Monte-Carlo errors."""
+    (sample,) = process.nominal
+    histogram = fill_histogram(templates.axes, sample)
+    scale = 1000.0 * float(templates.luminosity or 0.0)
+    return BackgroundYields(
+        process.process,
+        scale * histogram.values().ravel(),
+        scale * np.sqrt(histogram.variances().ravel()),
+    )
