@@ -41,12 +41,12 @@ class _Tie(NamedTuple):
 
 
 class _Constraint(NamedTuple):
-    """Constraint term of one parameter: of pyhf's number `index`, by auxiliary datum `datum`.
+    """Constraint term of one parameter by one auxiliary datum, given by their numbers in pyhf.
 
     A term is normal with the width `scale`, or Poisson with `scale` times the parameter as mean.
     """
 
-    index: int
+    parameter: int
     datum: int
     is_normal: bool
     scale: float
@@ -428,7 +428,7 @@ class PyhfCost(NamedCost):
             value -= 2.0 * float(np.asarray(pdf[1].log_prob(self._auxiliary)))
         for name in self._dropped:
             term = self._constraints[name]
-            value -= term.twice_nll(parameters[term.index], self._auxiliary[term.datum])
+            value -= term.twice_nll(parameters[term.parameter], self._auxiliary[term.datum])
         if np.isnan(value):
             point = self._point_text(args)
             msg = f"the pyhf likelihood is not a number at {point}; check the workspace"

@@ -224,8 +224,8 @@ class _Events(NamedTuple):
 
     def shift(self, nominal: FloatArray, varied: FloatArray, n_bins: int) -> _BinShift:
         """Shift of the bins for weights (n_nominal,) and (n_varied,)."""
-        n = np.bincount(self.nominal_bins, nominal, n_bins)
-        v = np.bincount(self.varied_bins, varied, n_bins)
+        n = np.bincount(self.nominal_bins, nominal, n_bins).astype(np.float64)
+        v = np.bincount(self.varied_bins, varied, n_bins).astype(np.float64)
         paired = self.partners >= 0
         of_nominal = self.partners[paired]
         common = np.zeros((n_bins, n_bins))  # by nominal and varied bin
@@ -508,7 +508,8 @@ def _weights(process: ProcessVariations, variation: Variation) -> tuple[FloatArr
 def _require_filled(templates: Templates, name: str, variation: Variation, s: _BinShift) -> None:
     """Raise unless all bins have positive nominal and varied content."""
     for what, bad in (
-        ("nominal", ~(s.nominal > 0) & ~((s.nominal == 0) & (s.ratio == 1))),
+        # A background may have no events in a bin, before and after; the signal has.
+        ("nominal", ~(s.nominal > 0) & ((s.nominal != 0) | (name == SIGNAL))),
         ("varied", ~(s.ratio > 0)),
     ):
         if bad.any():
