@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from iminuit import Minuit, describe
@@ -213,35 +214,32 @@ def _require_constrained_once(terms: Iterable[Cost]) -> None:
     Two terms that are constraints and nothing else are two measurements that somebody has written
     down; a constraint inside a likelihood is easily forgotten.
     """
-    inside: dict[str, Cost] = {}
-    alone: dict[str, Cost] = {}
-    for term in terms:
-        names = getattr(term, "constrained", ())
-        # Other classes of costs may use the name for something else.
-        for name in names if isinstance(names, tuple) else ():
-            if name in inside:
-                _refuse_constraints(name, inside[name], term)
-            inside[name] = term
-        if isinstance(term, NormalConstraint):
-            alone |= dict.fromkeys(describe(term), term)
-    for name, term in inside.items():
-        if name in alone:
-            _refuse_constraints(name, term, alone[name])
-
-
-def _refuse_constraints(name: str, one: Cost, other: Cost) -> NoReturn:
-    first, second = type(one).__name__, type(other).__name__
-    remedy = f"add cost.without_constraints([{name!r}]) instead of one of the costs"
-    if isinstance(other, NormalConstraint):
-        remedy = (
-            f"leave out the {second}, or add cost.without_constraints([{name!r}]) instead of the "
-            f"{first}"
+    each = [(term, _constrained(term)) for term in terms]
+    for (one, names), (other, more) in combinations(each, 2):
+        twice = [name for name in names if name in more]
+        if not twice or (isinstance(one, NormalConstraint) and isinstance(other, NormalConstraint)):
+            continue
+        inside, second = (other, one) if isinstance(one, NormalConstraint) else (one, other)
+        where = type(inside).__name__
+        remedy = f"add cost.without_constraints({twice}) in the place of "
+        if isinstance(second, NormalConstraint):
+            remedy = f"leave out the NormalConstraint, or {remedy}the {where}"
+        else:
+            remedy += "one of the costs"
+        msg = (
+            f"the constraint of {', '.join(twice)} would count twice: the {where} contains it, and "
+            f"so does the {type(second).__name__}; {remedy}"
         )
-    msg = (
-        f"the constraint of {name} would count twice: the {first} contains it, and so does the "
-        f"{second}; {remedy}"
-    )
-    raise ParameterError(msg)
+        raise ParameterError(msg)
+
+
+def _constrained(term: Cost) -> tuple[str, ...]:
+    """Parameters whose constraint a cost contains."""
+    if isinstance(term, NormalConstraint):
+        return tuple(describe(term))
+    names = getattr(term, "constrained", ())
+    # Other classes of costs may use the name for something else.
+    return names if isinstance(names, tuple) else ()
 
 
 def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:
