@@ -273,6 +273,13 @@ def test_a_constraint_can_be_left_out(simple):
         assert set(free.constrained) == set(full.constrained) - set(names)
         assert free.start == full.start
         assert free.limits == full.limits
+    measured = full.measuring(**{"norm": 0.3, "data[1]": 1.1, "stat[0]": 0.95})
+    auxiliary = dict(zip(full.constrained, measured.data[2:], strict=True))
+    assert auxiliary == pytest.approx(
+        {"norm": 0.3, "data[0]": tau[0], "data[1]": 1.1 * tau[1], "stat[0]": 0.95, "stat[1]": 1.0}
+    )
+    with pytest.raises(ParameterError, match="no constraint of mu"):
+        full.measuring(mu=1.0)
     # One after the other, and with other data; the first cost stays as it is.
     free = full.without_constraints("norm").without_constraints(["data[1]", "stat[0]"])
     auxiliary = [0.3, *np.asarray(simple.config.auxdata)[1:]]

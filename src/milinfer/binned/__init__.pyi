@@ -16,7 +16,7 @@ from .template_cost import TemplateCost as TemplateCost
 from .template_diagnosis import TemplateDiagnosis as TemplateDiagnosis
 from .histogram_files import load_histograms as load_histograms
 from .templates import Templates as Templates
-from .varied_templates import (
+from .template_variations import (
     VariedTemplates as VariedTemplates,
     varied_templates as varied_templates,
 )

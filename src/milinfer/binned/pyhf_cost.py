@@ -326,13 +326,7 @@ class PyhfCost(NamedCost):
         ((), True)
         """
         dropped = (names,) if isinstance(names, str) else tuple(names)
-        for name in dropped:
-            if name not in self.constrained:
-                msg = (
-                    f"this cost has no constraint of {name}; it has those of "
-                    f"{shortened(self.constrained) or 'no parameter'}"
-                )
-                raise ParameterError(msg + did_you_mean(name, self.constrained))
+        self._require_constrained(dropped)
         free = copy.copy(self)
         free._dropped = tuple(dict.fromkeys([*self._dropped, *dropped]))
         return free
@@ -360,6 +354,48 @@ class PyhfCost(NamedCost):
         other = copy.copy(self)
         other._take_data(data)
         return other
+
+    def measuring(self, **measured: float) -> PyhfCost:
+        """The same cost with other results of auxiliary measurements, as toys have them.
+
+        Parameters
+        ----------
+        **measured
+            Measured value of parameters of :attr:`constrained`; a count is that value times the
+            count expected at one.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter is not constrained here.
+
+        Examples
+        --------
+        >>> import pyhf
+        >>> sample = {"name": "b", "data": [50.0], "modifiers": [
+        ...     {"name": "jes", "type": "normsys", "data": {"lo": 0.9, "hi": 1.1}}]}
+        >>> model = pyhf.Model({"channels": [{"name": "SR", "samples": [sample]}]}, poi_name=None)
+        >>> cost = PyhfCost(model, [50.0])
+        >>> round(cost.measuring(jes=1.0)(jes=0.0) - cost(jes=0.0), 9)
+        1.0
+        """
+        self._require_constrained(measured)
+        data = self.data.copy()
+        for name, value in measured.items():
+            term = self._constraints[name]
+            auxiliary = value if term.is_normal else term.scale * value
+            data[self.model.config.nmaindata + term.datum] = auxiliary
+        return self.with_data(data)
+
+    def _require_constrained(self, names: Iterable[str]) -> None:
+        """Raise unless this cost contains the constraints of parameters."""
+        for name in names:
+            if name not in self.constrained:
+                msg = (
+                    f"this cost has no constraint of {name}; it has those of "
+                    f"{shortened(self.constrained) or 'no parameter'}"
+                )
+                raise ParameterError(msg + did_you_mean(name, self.constrained))
 
     def pyhf_parameters(self, *args: float) -> FloatArray:
         """Parameters in pyhf's order, with the tied factors, shape (n_pyhf_parameters,)."""

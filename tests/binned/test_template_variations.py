@@ -11,8 +11,8 @@ from scipy.stats import norm
 
 from milinfer.binned.polynomial_workspace import export_polynomials
 from milinfer.binned.pyhf_cost import PyhfCost
+from milinfer.binned.template_variations import varied_templates
 from milinfer.binned.templates import Templates
-from milinfer.binned.varied_templates import varied_templates
 from milinfer.binned.workspace_export import Systematic, export_workspace, import_workspace
 from milinfer.datasets import quadratic
 from milinfer.exceptions import MilinferWarning, ParameterError, TemplateError
@@ -155,8 +155,7 @@ def test_pulls_are_of_unit_width_away_from_the_nominal_point(background):
     pulls = []
     for _ in range(60):
         auxiliary = {name: rng.normal(truth[name]) for name in cost.constrained}
-        counts = rng.poisson(exact(**truth, sizes=sizes))
-        toy = cost.with_data([*counts, *auxiliary.values()])
+        toy = cost.with_data(rng.poisson(exact(**truth, sizes=sizes))).measuring(**auxiliary)
         m = minuit(toy, start=truth | auxiliary).migrad().hesse()
         assert m.valid
         pulls.append((m.values["mu"] - truth["mu"]) / m.errors["mu"])
