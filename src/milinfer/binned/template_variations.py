@@ -306,9 +306,9 @@ def varied_templates(
         Write each shape as a ``normsys`` of the total at the reference and a ``histosys`` of the
         rest.
     prune
-        Leave the shape out, and keep the rate as a ``normsys``, where Monte-Carlo errors explain
-        the shape: where the p-value of both sides is above this number, such as 0.05.  Default:
-        keep all.  ``pruned`` says which were left out.
+        Leave the shape out, and keep the rate at the reference as a ``normsys``, where Monte-Carlo
+        errors explain the shape: where the p-value of both sides is above this number, such as
+        0.05.  Default: keep all.  ``pruned`` says which were left out.
     mirror
         Whether a nuisance parameter with a variation on one side only gets the opposite shift on
         the other side; default: this is an error.
@@ -608,19 +608,19 @@ def _from_weights(
     """Shift at every basis point from the weights of the events there."""
     nominal, varied, events = _events(templates, process, variations)
     yields = [event_yields(SampleSet(tuple(s)), degree) for s in (nominal, varied)]
-    reference = templates.basis.array(templates.reference)
 
-    def at(point: FloatArray) -> _BinShift:
-        shift = events.shift(yields[0].at(point), yields[1].at(point), templates.n_bins)
+    def at(point: Point) -> _BinShift:
+        theta = yields[0].basis.array(point)
+        shift = events.shift(yields[0].at(theta), yields[1].at(theta), templates.n_bins)
         _require_filled(templates, SIGNAL, variations[0], shift)
         return shift
 
-    shift = at(reference)
+    shift = at(templates.reference)
     others = [process.yield_ratio(v).error for v in variations if v.partners is None]
     if others:
         shift = shift._replace(rate_variance=float(np.mean(np.square(others))) / len(others))
     return _Shift(
-        at_basis=np.stack([at(point).ratio for point in templates.basis_points]),
+        at_basis=np.stack([at(templates.point(p)).ratio for p in templates.basis_points]),
         ratio=shift.ratio,
         variance=shift.variance,
         rate=shift.rate,
