@@ -144,6 +144,10 @@ class ExpectedResponse:
         slopes = powers.T * np.multiply.reduce(theta**self._lowered, axis=2)
         return np.multiply.reduce(theta**powers, axis=1), slopes
 
+    def monomials(self, theta: FloatArray | None) -> FloatArray:
+        """Monomials of θ, in the order of the coefficients, shape (n_monomials,)."""
+        return self._monomials(theta)[0]
+
     def _functions(self, alpha: FloatArray) -> _Functions:
         """Cells and powers of the splines, and the vector of the pairs."""
         unit = alpha / self.limits
