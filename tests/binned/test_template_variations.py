@@ -385,7 +385,7 @@ def test_what_histfactory_cannot_have_is_said(templates, background):
     with pytest.raises(TemplateError, match="b has no variation of its own at -1 or"):
         varied_templates(templates, background=[process({"a": 1}, {"a": -1}, {"a": 1, "b": 1})])
     more = process({"a": 1}, {"a": -1}, {"b": 1}, {"b": -1}, {"a": 2}, {"a": 1, "b": 1})
-    with pytest.warns(MilinferWarning, match="not used: a=2 of tt; a=1,b=1 of tt"):
+    with pytest.warns(MilinferWarning, match="in closure: a=2 of tt; a=1,b=1 of tt"):
         some = varied_templates(templates, background=[more])
     assert len(some.unused) == 2
     assert "unused: a=2 of tt" in repr(some)
@@ -395,6 +395,46 @@ def test_what_histfactory_cannot_have_is_said(templates, background):
     ):
         with pytest.raises(error, match=message):
             varied_templates(templates, **options)
+
+
+def test_closure_finds_where_the_interpolation_of_histfactory_fails(templates, signal, background):
+    """It is linear beyond ±1, and adds the shifts of several parameters."""
+    nominal = background.nominal[0]
+    on_the_right = nominal.features[:, 0] > 0.5
+
+    def weights(a=0.0, b=0.0):
+        return np.where(on_the_right, (1 + 0.1 * a) * (1 + 0.05 * b), 1.0)
+
+    shifts = [{"b": 1}, {"b": -1}, {"a": 1}, {"a": -1}, {"b": 2}, {"b": 1, "a": 1}]
+    process = ProcessVariations(
+        nominal, [Variation.of_weights(nominal, s, weights(**s)) for s in shifts]
+    )
+    far = [
+        Variation.of_features(s, {"shift": 2}, s.features + 0.6)
+        for s in signal.nominal
+        if s.point["mu"] == 0.3
+    ]
+    with pytest.warns(MilinferWarning, match="compared in closure"):
+        varied = varied_templates(
+            templates,
+            ProcessVariations(signal.nominal, [*signal.variations, *far]),
+            background=[process],
+        )
+    of_shift, linear, product = varied.closure
+    # A weight that is linear in the parameter is what HistFactory has.
+    np.testing.assert_allclose(linear.interpolated, linear.shift, atol=1e-12)
+    assert linear.significance == pytest.approx(0.0, abs=1e-9)
+    # The product of two is 1.155 on the right, their sum 1.15.
+    last = {"interpolated": product.interpolated[-1], "shift": product.shift[-1]}
+    assert last == pytest.approx({"interpolated": 0.15, "shift": 0.155})
+    exact_ratio = exact_shape(0.9, 1) / exact_shape(0.3, 1)
+    np.testing.assert_allclose(1 + of_shift.shift, exact_ratio, rtol=5e-3)
+    line = 1 + 2 * (exact_shape(0.6, 1) / exact_shape(0.3, 1) - 1)
+    np.testing.assert_allclose(1 + of_shift.interpolated, line, rtol=2e-2)
+    difference = SIGNAL_EVENTS * exact_shape(0.3, 1) * (line - exact_ratio)
+    total = SIGNAL_EVENTS * exact_shape(0.3, 1) + BACKGROUND_EVENTS * exact_shape(1, 2)
+    assert of_shift.significance == pytest.approx(np.sqrt(np.sum(difference**2 / total)), rel=0.05)
+    assert of_shift.significance > 1
 
 
 def test_bad_templates_and_signals_are_refused(templates, signal):

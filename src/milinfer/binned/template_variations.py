@@ -41,6 +41,7 @@ from milinfer.binned.workspace_export import (
     Systematic,
     export_workspace,
     import_workspace,
+    sample_modifiers,
 )
 from milinfer.exceptions import MilinferWarning, ParameterError, TemplateError
 from milinfer.samples.sample import Sample
@@ -54,7 +55,7 @@ from milinfer.utils.polynomials import PolynomialBasis, point_matrix
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["TemplateShift", "VariedTemplates", "varied_templates"]
+__all__ = ["TemplateClosure", "TemplateShift", "VariedTemplates", "varied_templates"]
 
 # Eigenvalues of a covariance below this share of the largest are rounding.
 _ROUNDING = 1e-9
@@ -98,6 +99,34 @@ class TemplateShift:
     pruned: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class TemplateClosure:
+    """What HistFactory expects where a variation was made that it does not take, and what is there.
+
+    Parameters
+    ----------
+    nuisances
+        Shifted values of the variation, such as 2, or 1 of two parameters.
+    process
+        ``"signal"``, or the name of the background.
+    shift, error
+        Relative shift of each bin by the events of the variation with its Monte-Carlo error, shape
+        (n_bins,).
+    interpolated
+        Relative shift of each bin by HistFactory, shape (n_bins,).
+    significance
+        Square root of the sum of (difference in events)² over expected events: in standard
+        deviations, how far off the interpolation is for data of this luminosity.
+    """
+
+    nuisances: Point
+    process: str
+    shift: FloatArray
+    error: FloatArray
+    interpolated: FloatArray
+    significance: float
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class VariedTemplates:
     """Templates of a signal with backgrounds and the systematic uncertainties of variations.
@@ -112,16 +141,21 @@ class VariedTemplates:
         Nominal backgrounds.
     shifts
         What each nuisance parameter does to each process at −1 and +1.
-    unused
-        Variations that HistFactory has no place for: at other values than ±1, or of several
-        nuisance parameters at once.
+    closure
+        Variations that HistFactory has no place for, at other values than ±1 or of several nuisance
+        parameters at once, against what it expects there.
     """
 
     templates: Templates
     systematics: tuple[Systematic, ...]
     background: tuple[BackgroundYields, ...]
     shifts: tuple[TemplateShift, ...]
-    unused: tuple[str, ...] = ()
+    closure: tuple[TemplateClosure, ...] = ()
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Variations that no systematic contains."""
+        return tuple(f"{format_point(c.nuisances)} of {c.process}" for c in self.closure)
 
     @property
     def nuisances(self) -> tuple[str, ...]:
@@ -329,8 +363,8 @@ def varied_templates(
     Warns
     -----
     MilinferWarning
-        If variations are not at ±1 of one nuisance parameter, and are not used; or if edges were
-        chosen on events that fill the bins.
+        If variations are not at ±1 of one nuisance parameter: they are compared with the others in
+        ``closure``, and not used; or if edges were chosen on events that fill the bins.
 
     Examples
     --------
@@ -378,11 +412,10 @@ def varied_templates(
     backgrounds = {p.process: _nominal_yields(templates, p) for p in background}
     systematics: list[Systematic] = []
     shifts: list[TemplateShift] = []
-    unused: list[str] = []
+    left_over: dict[str, list[Variation]] = {}
     for name, process in processes.items():
         _warn_of_edges(templates, process)
-        sides, left_out = _sides(process, mirror=mirror)
-        unused += left_out
+        sides, left_over[name] = _sides(process, mirror=mirror)
         for nuisance, of_nuisance in sides.items():
             found = {
                 value: _signal_shift(templates, process, variations, shift_degree)
@@ -400,20 +433,26 @@ def varied_templates(
             )
             systematics += parts.systematics
             shifts += parts.shifts
-    if unused:
-        warnings.warn(
-            f"HistFactory has variations of one nuisance parameter at -1 and +1; not used: "
-            f"{'; '.join(unused)}",
-            MilinferWarning,
-            stacklevel=2,
-        )
-    return VariedTemplates(
+    closure = tuple(
+        _closure(templates, systematics, backgrounds, processes[name], variation, name)
+        for name, variations in left_over.items()
+        for variation in variations
+    )
+    varied = VariedTemplates(
         templates=templates,
         systematics=tuple(systematics),
         background=tuple(backgrounds.values()),
         shifts=tuple(shifts),
-        unused=tuple(unused),
+        closure=closure,
     )
+    if closure:
+        warnings.warn(
+            "HistFactory has variations of one nuisance parameter at -1 and +1; not used, and "
+            f"compared in closure: {'; '.join(varied.unused)}",
+            MilinferWarning,
+            stacklevel=2,
+        )
+    return varied
 
 
 def _warn_of_edges(templates: Templates, process: ProcessVariations) -> None:
@@ -427,8 +466,8 @@ def _warn_of_edges(templates: Templates, process: ProcessVariations) -> None:
 
 def _sides(
     process: ProcessVariations, *, mirror: bool
-) -> tuple[dict[str, dict[int, list[Variation]]], list[str]]:
-    """Variations of each nuisance parameter alone at −1 and +1; and the labels of others."""
+) -> tuple[dict[str, dict[int, list[Variation]]], list[Variation]]:
+    """Variations of each nuisance parameter alone at −1 and +1; and the others."""
     sides: dict[str, dict[int, list[Variation]]] = {}
     unused = []
     for variation in process.variations:
@@ -437,7 +476,7 @@ def _sides(
             ((name, value),) = moved.items()
             sides.setdefault(name, {}).setdefault(int(value), []).append(variation)
         else:
-            unused.append(variation.label)
+            unused.append(variation)
     for name in process.nuisances:
         if name not in sides and any(v.nuisances.get(name) for v in process.variations):
             msg = (
@@ -733,6 +772,48 @@ def _parts(
         low, high = (_shape(templates, sides[v], divisors[v]) for v in (-1, 1))
         systematics.append(Systematic(nuisance, low, high, (process,)))
     return _Parts(systematics, shifts)
+
+
+def _closure(
+    templates: Templates,
+    systematics: Sequence[Systematic],
+    backgrounds: Mapping[str, BackgroundYields],
+    process: ProcessVariations,
+    variation: Variation,
+    name: str,
+) -> TemplateClosure:
+    """Compare a variation with what pyhf makes of the systematics of its process."""
+    import pyhf
+
+    shift = _at_one_point(templates, process, variation, name)
+    point = variation.sample.point if name == SIGNAL else templates.reference
+    signal = templates.expected(point)
+    nominal = signal if name == SIGNAL else np.asarray(backgrounds[name].yields)
+    modifiers = []
+    for systematic in systematics:
+        if systematic.samples == (name,):
+            low, high = (
+                side.expected(point) / signal - 1.0 if isinstance(side, Templates) else side
+                for side in (systematic.low, systematic.high)
+            )
+            relative = dataclasses.replace(systematic, low=low, high=high)
+            modifiers.append(sample_modifiers(relative, {name: nominal})[name])
+    sample = {"name": name, "data": nominal.tolist(), "modifiers": modifiers}
+    model = pyhf.Model({"channels": [{"name": name, "samples": [sample]}]}, poi_name=None)
+    # Without the constraints: a variation is where it is.
+    values = [variation.nuisances.get(n, 0.0) for n in model.config.par_names]
+    expected = np.asarray(model.expected_actualdata(values), dtype=np.float64)
+    total = signal + np.sum([np.asarray(b.yields) for b in backgrounds.values()], axis=0)
+    difference = nominal * shift.ratio - expected
+    return TemplateClosure(
+        nuisances=variation.nuisances,
+        process=name,
+        shift=shift.ratio - 1.0,
+        error=np.sqrt(shift.variance),
+        interpolated=np.divide(expected, nominal, out=np.ones_like(nominal), where=nominal != 0)
+        - 1.0,
+        significance=float(np.sqrt(np.sum(difference**2 / total))),
+    )
 
 
 def _opposite(side: _Shift) -> _Shift:
