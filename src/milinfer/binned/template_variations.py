@@ -4,37 +4,33 @@ r"""Templates with the nuisance parameters of :mod:`milinfer.samples.variations`
 parameter.  What it gives is the relative shift of each bin, as the systematics of a workspace
 (``normsys``, ``histosys``), so that a fit of histograms has the same uncertainties, by the same
 names, as a learned likelihood of these variations.
-
-For event i let :math:`v_i` be its varied weight in its varied bin and :math:`w_i` its nominal
-weight in its nominal bin.  The shift of a bin is :math:`V/N - 1` of the sums V and N.  Its variance
-is that of :math:`\sum_i (v_i - \frac{V}{N} w_i)`: an event that stays where it is, with the weight
-that it had, adds next to nothing.  That is why the same events (``partners``) need far fewer of
-them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
 
+from milinfer.binned.bin_shifts import (
+    ProcessShift,
+    background_shift,
+    shift_at_one_point,
+    signal_shift,
+)
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.binned.template_diagnosis import circular_edges
 from milinfer.binned.template_histograms import (
-    bin_index,
-    bin_names,
     circular_axes,
     fill_histogram,
     histogram_of,
 )
 from milinfer.binned.templates import Templates
-from milinfer.binned.weighted_templates import carry_weights, event_yields
 from milinfer.binned.workspace_export import (
     SIGNAL,
     BackgroundYields,
@@ -45,20 +41,15 @@ from milinfer.binned.workspace_export import (
 )
 from milinfer.exceptions import MilinferWarning, ParameterError, TemplateError
 from milinfer.samples.sample import Sample
-from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations, Variation
-from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.typing import FloatArray, Point
 from milinfer.utils.display import arrow_table
 from milinfer.utils.points import format_point
-from milinfer.utils.polynomials import PolynomialBasis, point_matrix
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["TemplateClosure", "TemplateShift", "VariedTemplates", "varied_templates"]
-
-# Eigenvalues of a covariance below this share of the largest are rounding.
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,75 +228,6 @@ class VariedTemplates:
         return import_workspace(self.workspace(counts, **options))
 
 
-class _BinShift(NamedTuple):
-    """Shift of the bins, from events."""
-
-    ratio: FloatArray
-    variance: FloatArray
-    nominal: FloatArray
-    rate: float
-    rate_variance: float
-    chi_square: float
-    ndf: int
-
-
-class _Events(NamedTuple):
-    """Nominal and varied events: their bins, their weights in pb, and the partners."""
-
-    nominal_bins: IntArray
-    varied_bins: IntArray
-    partners: IntArray
-
-    def shift(self, nominal: FloatArray, varied: FloatArray, n_bins: int) -> _BinShift:
-        """Shift of the bins for weights (n_nominal,) and (n_varied,)."""
-        n = np.bincount(self.nominal_bins, nominal, n_bins).astype(np.float64)
-        v = np.bincount(self.varied_bins, varied, n_bins).astype(np.float64)
-        paired = self.partners >= 0
-        of_nominal = self.partners[paired]
-        common = np.zeros((n_bins, n_bins))  # by nominal and varied bin
-        product = nominal[of_nominal] * varied[paired]
-        np.add.at(common, (self.nominal_bins[of_nominal], self.varied_bins[paired]), product)
-        n_square = np.bincount(self.nominal_bins, nominal**2, n_bins)
-        v_square = np.bincount(self.varied_bins, varied**2, n_bins)
-        ratio = np.divide(v, n, out=np.ones(n_bins), where=n != 0)
-        variance = v_square + ratio**2 * n_square - 2 * ratio * np.diag(common)
-        variance = np.divide(variance, n**2, out=np.zeros(n_bins), where=n != 0)
-        rate = float(v.sum() / n.sum())
-        covariance = np.diag(v_square + rate**2 * n_square) - rate * (common + common.T)
-        rate_variance = max(float(covariance.sum()) / float(n.sum()) ** 2, 0.0)
-        # The shape is what the rate leaves, which is known from the same events.
-        project = np.eye(n_bins) - np.outer(n / n.sum(), np.ones(n_bins))
-        values, vectors = np.linalg.eigh(project @ covariance @ project.T)
-        size = float(np.max(v_square + rate**2 * n_square))
-        known = values > _ROUNDING * size
-        pulls = (vectors[:, known].T @ (v - rate * n)) / np.sqrt(values[known])
-        return _BinShift(
-            ratio=ratio,
-            variance=np.maximum(variance, 0.0),
-            nominal=n,
-            rate=rate,
-            rate_variance=rate_variance,
-            chi_square=float(np.sum(pulls**2)),
-            ndf=int(known.sum()),
-        )
-
-
-class _Shift(NamedTuple):
-    """Shift of a process at −1 or +1.
-
-    Ratios of the bins are those at the reference; `at_basis` those at the points of the morphing
-    basis, or None if they are the same there.
-    """
-
-    at_basis: FloatArray | None
-    ratio: FloatArray
-    variance: FloatArray
-    rate: float
-    rate_variance: float
-    p_value: float
-    under_theta: str
-
-
 def varied_templates(
     templates: Templates,
     signal: ProcessVariations | None = None,
@@ -418,9 +340,9 @@ def varied_templates(
         sides, left_over[name] = _sides(process, mirror=mirror)
         for nuisance, of_nuisance in sides.items():
             found = {
-                value: _signal_shift(templates, process, variations, shift_degree)
+                value: signal_shift(templates, process, variations, shift_degree)
                 if name == SIGNAL
-                else _background_shift(templates, process, variations[0])
+                else background_shift(templates, process, variations[0])
                 for value, variations in of_nuisance.items()
             }
             content = (
@@ -502,229 +424,6 @@ def _sides(
     return sides, unused
 
 
-def _events(
-    templates: Templates, process: ProcessVariations, chosen: Sequence[Variation]
-) -> tuple[list[Sample], list[Sample], _Events]:
-    """Nominal samples, varied samples and their events, sample after sample."""
-    nominal = [process.nominal_of(v) for v in chosen]
-    starts = np.cumsum([0, *(len(s) for s in nominal)])
-    partners = [
-        np.full(len(v.sample), -1)
-        if v.partners is None
-        else np.where(v.partners >= 0, v.partners + start, -1)
-        for v, start in zip(chosen, starts, strict=False)
-    ]
-    varied = [
-        v.sample
-        if v.partners is None
-        else dataclasses.replace(
-            v.sample, cross_section=s.cross_section * v.sample.weights.sum() / s.weights.sum()
-        )
-        for v, s in zip(chosen, nominal, strict=True)
-    ]
-    return (
-        nominal,
-        varied,
-        _Events(
-            np.concatenate([bin_index(templates.axes, s) for s in nominal]),
-            np.concatenate([bin_index(templates.axes, s) for s in varied]),
-            np.concatenate(partners),
-        ),
-    )
-
-
-def _weights(process: ProcessVariations, variation: Variation) -> tuple[FloatArray, FloatArray]:
-    """Weights of nominal and varied events on the same scale."""
-    nominal = process.nominal_of(variation).weights
-    varied = variation.sample.weights
-    if variation.partners is not None:
-        return nominal, varied
-    # Raises without cross-sections.
-    ratio = process.yield_ratio(variation).value
-    return nominal, varied * (ratio * nominal.sum() / varied.sum())
-
-
-def _require_filled(templates: Templates, name: str, variation: Variation, s: _BinShift) -> None:
-    """Raise unless all bins have positive nominal and varied content."""
-    for what, bad in (
-        # A background may have no events in a bin, before and after; the signal has.
-        ("nominal", ~(s.nominal > 0) & ((s.nominal != 0) | (name == SIGNAL))),
-        ("varied", ~(s.ratio > 0)),
-    ):
-        if bad.any():
-            b = int(np.argmax(bad))
-            msg = (
-                f"{name}: bin {b} {bin_names(templates.axes)[b]} has no positive {what} content "
-                f"for the variation {variation.label}; use fewer or wider bins, or more events"
-            )
-            raise TemplateError(msg)
-
-
-def _at_one_point(
-    templates: Templates, process: ProcessVariations, variation: Variation, name: str
-) -> _BinShift:
-    """Shift from the events of one variation with their own weights."""
-    _, _, events = _events(templates, process, [variation])
-    nominal, varied = _weights(process, variation)
-    shift = events.shift(nominal, varied, templates.n_bins)
-    gained = (shift.nominal == 0) & (
-        np.bincount(events.varied_bins, minlength=templates.n_bins) > 0
-    )
-    if gained.any():
-        b = int(np.argmax(gained))
-        msg = (
-            f"{name}: bin {b} {bin_names(templates.axes)[b]} has no nominal events, and the "
-            f"variation {variation.label} has; use fewer or wider bins, or more events"
-        )
-        raise TemplateError(msg)
-    _require_filled(templates, name, variation, shift)
-    if variation.partners is None:
-        return shift._replace(rate_variance=process.yield_ratio(variation).error ** 2)
-    return shift
-
-
-def _p_value(shifts: Iterable[_BinShift]) -> float:
-    each = list(shifts)
-    ndf = sum(s.ndf for s in each)
-    return float(chi2.sf(sum(s.chi_square for s in each), ndf)) if ndf else 1.0
-
-
-def _background_shift(
-    templates: Templates, process: ProcessVariations, variation: Variation
-) -> _Shift:
-    shift = _at_one_point(templates, process, variation, process.process)
-    return _Shift(
-        at_basis=None,
-        ratio=shift.ratio,
-        variance=shift.variance,
-        rate=shift.rate,
-        rate_variance=shift.rate_variance,
-        p_value=_p_value([shift]),
-        under_theta="no θ",
-    )
-
-
-def _signal_shift(
-    templates: Templates,
-    process: ProcessVariations,
-    variations: Sequence[Variation],
-    shift_degree: int | None,
-) -> _Shift:
-    """Shift of the signal at the reference and at the points of the morphing basis."""
-    basis = templates.basis
-    for variation in variations:
-        if set(variation.sample.point) != set(basis.parameters):
-            msg = (
-                f"variation {variation.label} has the parameters {tuple(variation.sample.point)}, "
-                f"the templates {basis.parameters}"
-            )
-            raise TemplateError(msg)
-    degree = templates.weight_degree
-    if degree is not None:
-        both = [
-            SampleSet(tuple(s))
-            for s in zip(*((process.nominal_of(v), v.sample) for v in variations), strict=True)
-        ]
-        if all(carry_weights(samples, degree) for samples in both):
-            return _from_weights(templates, process, variations, degree)
-    if len(variations) > 1:
-        return _from_points(templates, process, variations, shift_degree)
-    shift = _at_one_point(templates, process, variations[0], SIGNAL)
-    return _Shift(
-        at_basis=None,
-        ratio=shift.ratio,
-        variance=shift.variance,
-        rate=shift.rate,
-        rate_variance=shift.rate_variance,
-        p_value=_p_value([shift]),
-        under_theta=f"that at {format_point(variations[0].sample.point)}",
-    )
-
-
-def _from_weights(
-    templates: Templates, process: ProcessVariations, variations: Sequence[Variation], degree: int
-) -> _Shift:
-    """Shift at every basis point from the weights of the events there."""
-    nominal, varied, events = _events(templates, process, variations)
-    yields = [event_yields(SampleSet(tuple(s)), degree) for s in (nominal, varied)]
-
-    def at(point: Point) -> _BinShift:
-        theta = yields[0].basis.array(point)
-        shift = events.shift(yields[0].at(theta), yields[1].at(theta), templates.n_bins)
-        _require_filled(templates, SIGNAL, variations[0], shift)
-        return shift
-
-    shift = at(templates.reference)
-    others = [process.yield_ratio(v).error for v in variations if v.partners is None]
-    if others:
-        shift = shift._replace(rate_variance=float(np.mean(np.square(others))) / len(others))
-    return _Shift(
-        at_basis=np.stack([at(templates.point(p)).ratio for p in templates.basis_points]),
-        ratio=shift.ratio,
-        variance=shift.variance,
-        rate=shift.rate,
-        rate_variance=shift.rate_variance,
-        p_value=_p_value([shift]),
-        under_theta="from the weights of the events",
-    )
-
-
-def _from_points(
-    templates: Templates,
-    process: ProcessVariations,
-    variations: Sequence[Variation],
-    shift_degree: int | None,
-) -> _Shift:
-    """Shift as a polynomial in θ through those at several points."""
-    points = point_matrix(templates.basis.parameters, [v.sample.point for v in variations])
-    basis = _determined(templates.basis, points, shift_degree)
-    shifts = [_at_one_point(templates, process, v, SIGNAL) for v in variations]
-    ratio = np.stack([s.ratio for s in shifts])
-    variance = np.stack([s.variance for s in shifts])
-    # Of the same size at all points for the same number of events, so that bins count by their
-    # events and not by how their shift has fluctuated.
-    effective = np.stack([s.nominal**2 for s in shifts]) / np.stack(
-        [
-            np.bincount(bin_index(templates.axes, nominal), nominal.weights**2, templates.n_bins)
-            for nominal in map(process.nominal_of, variations)
-        ]
-    )
-    one = np.mean(variance * effective, axis=0)
-    fit = basis.fit(points, ratio, np.sqrt(np.where(one > 0, one, 1.0) / effective))
-    reference = templates.basis.array(templates.reference)
-    rate_variance = np.mean([s.rate_variance for s in shifts])
-    of_rate = basis.fit(
-        points,
-        np.array([[s.rate] for s in shifts]),
-        np.full((len(shifts), 1), np.sqrt(rate_variance) if rate_variance > 0 else 1.0),
-    )
-    return _Shift(
-        at_basis=basis.value(fit, templates.basis_points),
-        ratio=basis.value(fit, reference)[0],
-        variance=np.where(one > 0, basis.variance(fit, reference)[0], 0.0),
-        rate=float(basis.value(of_rate, reference)[0, 0]),
-        rate_variance=float(basis.variance(of_rate, reference)[0, 0]) if rate_variance > 0 else 0.0,
-        p_value=_p_value(shifts),
-        under_theta=f"degree {basis.degree} from {len(points)} points",
-    )
-
-
-def _determined(
-    basis: PolynomialBasis, points: FloatArray, shift_degree: int | None
-) -> PolynomialBasis:
-    """Polynomials of the degree asked for, or of the highest one that the points determine."""
-    if shift_degree is not None:
-        return PolynomialBasis(basis.parameters, shift_degree)
-    for degree in range(basis.degree, 0, -1):
-        candidate = PolynomialBasis(basis.parameters, degree)
-        try:
-            candidate.require_determined(points, "shift")
-        except ParameterError:
-            continue
-        return candidate
-    return PolynomialBasis(basis.parameters, 0)
-
-
 class _Parts(NamedTuple):
     """What one nuisance parameter adds for one process."""
 
@@ -736,7 +435,7 @@ def _parts(
     templates: Templates,
     nuisance: str,
     process: str,
-    found: Mapping[int, _Shift],
+    found: Mapping[int, ProcessShift],
     *,
     split: bool,
     prune: float | None,
@@ -745,7 +444,7 @@ def _parts(
     """Systematics of one nuisance parameter in one process, and what they were made of."""
     (one, *_) = found.values()
     sides = {
-        value: found[value] if value in found else _opposite(found[-value]) for value in (-1, 1)
+        value: found[value] if value in found else found[-value].opposite() for value in (-1, 1)
     }
     rates = {value: float(content @ side.ratio / content.sum()) for value, side in sides.items()}
     pruned = prune is not None and all(side.p_value > prune for side in sides.values())
@@ -785,7 +484,7 @@ def _closure(
     """Compare a variation with what pyhf makes of the systematics of its process."""
     import pyhf
 
-    shift = _at_one_point(templates, process, variation, name)
+    shift = shift_at_one_point(templates, process, variation, name)
     point = variation.sample.point if name == SIGNAL else templates.reference
     signal = templates.expected(point)
     nominal = signal if name == SIGNAL else np.asarray(backgrounds[name].yields)
@@ -816,14 +515,7 @@ def _closure(
     )
 
 
-def _opposite(side: _Shift) -> _Shift:
-    """The opposite shift."""
-    return side._replace(
-        ratio=2.0 - side.ratio, at_basis=None if side.at_basis is None else 2.0 - side.at_basis
-    )
-
-
-def _shape(templates: Templates, side: _Shift, divisor: float) -> FloatArray | Templates:
+def _shape(templates: Templates, side: ProcessShift, divisor: float) -> FloatArray | Templates:
     """Relative shift of each bin, or templates of the varied signal if it depends on θ."""
     if side.at_basis is None:
         return side.ratio / divisor - 1.0
