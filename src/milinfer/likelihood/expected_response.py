@@ -24,7 +24,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.likelihood.responses import ResponseTable, ResponseTerms, log_interpolation
+from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms, log_interpolation
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number
