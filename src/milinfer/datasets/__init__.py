@@ -10,6 +10,8 @@
     Bags of signal events among background, with the exact answers.
 `gaussian`
     Gaussian examples with closed-form likelihood ratios.
+`gaussian_systematics`
+    A Gaussian signal and background with nuisance parameters.
 `quadratic`
     A quadratic EFT problem in one or two parameters, with a hidden variable.
 `public`

@@ -1,6 +1,7 @@
 from . import (
     contamination as contamination,
     gaussian as gaussian,
+    gaussian_systematics as gaussian_systematics,
     observable as observable,
     public as public,
     quadratic as quadratic,
