@@ -136,17 +136,17 @@ def test_fits_of_toys_scatter_by_the_information():
 
 def test_wrong_input():
     data = problem.dataset(signal=30, background=10, seed=2)
-    with pytest.raises(ParameterError, match="no process 'sinal'.*signal"):
+    with pytest.raises(ParameterError, match=r"no process 'sinal'.*signal"):
         problem.generate(5, "sinal", seed=1)
     with pytest.raises(ParameterError, match="no nuisance parameter 'widht'"):
         problem.log_density([0.0], nuisances={"widht": 1.0})
-    with pytest.raises(ParameterError, match=r"width = -10 is not possible"):
+    with pytest.raises(ParameterError, match="width = -10 is not possible"):
         problem.generate(5, nuisances={"width": -10.0}, seed=1)
     with pytest.raises(ConfigurationError, match="signal=-1"):
         problem.GaussianCost(data, signal=-1, background=10)
     with pytest.raises(ConfigurationError, match="background_constraint=0"):
         problem.GaussianCost(data, signal=1, background=10, background_constraint=0.0)
-    with pytest.raises(ParameterError, match="measured= names .'mu'."):
+    with pytest.raises(ParameterError, match=r"measured= names \['mu'\]"):
         problem.GaussianCost(data, signal=1, background=10, measured={"mu": 0.0})
     with pytest.raises(ParameterError, match="width = -11"):
         problem.GaussianCost(data, signal=30, background=10)(0.0, 1.0, 0.0, -11.0, 0.0)
