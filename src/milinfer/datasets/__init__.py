@@ -6,6 +6,12 @@
     A background to it.
 `observable`
     Exact likelihood ratio of the lead case, given only what a detector sees.
+`vbf_hww_systematics`
+    The lead case with nuisance parameters: energy scales and a theory weight.
+`observable_systematics`
+    Its exact likelihood, given only what a detector sees.
+`selected_cross_section`
+    Its cross-section after the selection.
 `contamination`
     Bags of signal events among background, with the exact answers.
 `gaussian`
