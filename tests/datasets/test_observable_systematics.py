@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from iminuit import Minuit
@@ -40,7 +42,8 @@ def generated():
 
 @pytest.fixture(scope="module")
 def cross_section(generated):
-    return SelectedCrossSection.from_events([generated])
+    # Its events reach to |c_HW| = 1 with their weights, as the test of several points shows.
+    return dataclasses.replace(SelectedCrossSection.from_events([generated]), largest=1.0)
 
 
 def observables(seen):
@@ -169,9 +172,6 @@ def test_gradient_of_the_densities(densities):
 @pytest.mark.parametrize("luminosity", [None, 100.0])
 @pytest.mark.parametrize("point", [(0.3, 0.8, -0.7, 1.1), (-0.5, -2.5, 2.0, -2.0)])
 def test_gradient_of_the_cost(densities, cross_section, luminosity, point):
-    cross_section = SelectedCrossSection(
-        cross_section.scale, cross_section.coefficients, cross_section.batches, 1.0
-    )
     cost = ObservableCost(
         densities.take(slice(0, 200)),
         cross_section,
@@ -229,16 +229,15 @@ def test_cross_sections_of_events_at_several_points_agree(generated):
         assert error < 0.02
 
 
-def test_fits_find_the_true_scales():
+def test_fits_find_the_true_scales(cross_section):
     """Pulls of all parameters at once; the constraints are measured around the truth."""
     truth = {"jet_scale": 1.0, "lepton_scale": -1.0, "theory": 1.0}
-    events = systematics.generate(3_000, {"c_HW": 0.3}, truth, seed=50)
+    events = systematics.generate(2_000, {"c_HW": 0.3}, truth, seed=50)
     pool = EventDensities.from_events(events, nodes=(4, 3), n_rapidity=32, n_angles=4)
-    cross_section = SelectedCrossSection.simulate(30_000, seed=51)
     pulls = []
     for k in range(10):
         cost = ObservableCost(
-            pool.take(slice(300 * k, 300 * (k + 1))), cross_section, measured=truth
+            pool.take(slice(200 * k, 200 * (k + 1))), cross_section, measured=truth
         )
         m = Minuit(cost, **cost.start).migrad()
         assert m.valid

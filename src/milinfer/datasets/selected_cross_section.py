@@ -34,7 +34,7 @@ __all__ = ["SelectedCrossSection"]
 _DEGREE = 4
 _NODES = 7, 5, 5  # of each nuisance parameter
 _BATCHES = 25
-_POWERS = np.arange(5)
+_POWERS = np.arange(5.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,7 +171,8 @@ def selected(seen: FloatArray) -> BoolArray:
     for jet_scale in (-_ENDPOINT_LIMIT, _ENDPOINT_LIMIT):
         for lepton_scale in (-_ENDPOINT_LIMIT, _ENDPOINT_LIMIT):
             factor = _scales(jet_scale, lepton_scale)
-            chosen &= _transverse_mass(pair / factor.leptons, jets / factor.jets) < M_H
+            mass = _transverse_mass(pair / factor.leptons, jets / factor.jets)
+            chosen = np.logical_and(chosen, mass < M_H)
     return chosen
 
 
@@ -379,12 +380,12 @@ def variations(
         nominal.append(_sample(source, {}, features)[0])
         for shift in shifts:
             if nuisance_values(shift) == nuisance_values({"theory": shift.get("theory", 0.0)}):
-                weights = theory_weights(source.events.take(source.index), shift)
+                weights = theory_weights(source.events.take(source.nominal), shift)
                 varied.append(Variation.of_weights(nominal[-1], shift, weights))
                 continue
             sample, index = _sample(source, shift, features)
             partners = np.full(len(source.events), -1, dtype=np.int64)
-            partners[source.index] = np.arange(len(source.index))
+            partners[source.nominal] = np.arange(len(source.nominal))
             varied.append(Variation(shift, sample, partners[index]))
     return ProcessVariations(SampleSet(tuple(nominal)), tuple(varied))
 
@@ -393,7 +394,7 @@ class _Source(NamedTuple):
     """Generated events before the selection, and which of them the nominal selection takes."""
 
     events: GeneratedEvents
-    index: IntArray
+    nominal: IntArray
 
 
 def _source(n_events: int, point: Point, seed: int, workers: int) -> _Source:
