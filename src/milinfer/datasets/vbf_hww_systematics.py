@@ -172,7 +172,7 @@ def selected(seen: FloatArray) -> BoolArray:
         for lepton_scale in (-_ENDPOINT_LIMIT, _ENDPOINT_LIMIT):
             factor = _scales(jet_scale, lepton_scale)
             mass = _transverse_mass(pair / factor.leptons, jets / factor.jets)
-            chosen = np.logical_and(chosen, mass < M_H)
+            chosen[mass >= M_H] = False
     return chosen
 
 
