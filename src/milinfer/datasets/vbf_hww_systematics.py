@@ -164,7 +164,9 @@ def selected(seen: FloatArray) -> BoolArray:
     np.True_
     """
     pt = np.hypot(seen[..., 1], seen[..., 2])
-    chosen: BoolArray = (pt[:, :2] > LEPTON_PT).all(axis=1) & (pt[:, 2:] > JET_PT).all(axis=1)
+    chosen: BoolArray = np.asarray(
+        (pt[:, :2] > LEPTON_PT).all(axis=1) & (pt[:, 2:] > JET_PT).all(axis=1)
+    )
     pair, jets = seen[:, 0] + seen[:, 1], seen[:, 2] + seen[:, 3]
     # The transverse mass is convex in the jets' factor, and nearly linear in the leptons': it is
     # largest at one of the corners.
