@@ -248,6 +248,36 @@ def test_fits_find_the_true_scales(cross_section):
     assert np.std(pulls, axis=0).max() < 2
 
 
+@pytest.mark.parametrize("extended", [False, True])
+def test_the_information_is_the_curvature_of_the_cost(densities, cross_section, extended):
+    luminosity = N / (1000 * cross_section.value(0.0)) if extended else None
+    cost = ObservableCost(densities, cross_section, luminosity=luminosity)
+    step = 0.02
+    curvature = [(cost.grad(*h) - cost.grad(*-h)) / (4 * step) for h in step * np.eye(4)]
+    information = densities.information(N, extended=extended)
+    scale = np.sqrt(np.outer(np.diag(information), np.diag(information)))
+    np.testing.assert_allclose(curvature / scale, information / scale, atol=0.1)
+    errors = [np.sqrt(np.diag(np.linalg.inv(x))) for x in (information, np.array(curvature))]
+    np.testing.assert_allclose(errors[0], errors[1], rtol=0.05)
+
+
+def test_the_number_of_workers_changes_nothing(nominal):
+    events = nominal.take(slice(0, 70))
+    options = {"nodes": (2, 2), "n_rapidity": 8, "n_angles": 2, "seed": 3}
+    one, two = (EventDensities.from_events(events, **options, workers=w) for w in (1, 2))
+    np.testing.assert_allclose(one.coefficients, two.coefficients, rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(one.exponent, two.exponent)
+
+
+def test_a_density_that_is_not_positive_is_named(densities):
+    wrong = densities.coefficients[:3].copy()
+    wrong[1, 1, 0, 0] = -3.0
+    wrong[1, 2:] = 0.0
+    few = dataclasses.replace(densities.take(slice(0, 3)), coefficients=wrong)
+    with pytest.raises(SampleError, match="event 1 has no positive density at c_HW = 1"):
+        few.log_ratio(1.0)
+
+
 def test_wrong_input(nominal, densities, cross_section, generated):
     with pytest.raises(SampleError, match=r"event \d+ is not selected \(\d+ of 100 are not\)"):
         EventDensities.from_events(generated.take(slice(0, 100)))

@@ -179,6 +179,54 @@ class EventDensities:
         difference: FloatArray = self.log_density(point) - self.log_density(np.zeros(4))
         return difference
 
+    def information(
+        self,
+        n_events: int,
+        c_hw: float = 0.0,
+        nuisances: Point | None = None,
+        *,
+        extended: bool = True,
+        constrained: bool = True,
+    ) -> FloatArray:
+        """Fisher information of datasets, from these events, which were generated at that point.
+
+        The square root of a diagonal element of its inverse is the error of that parameter with all
+        others profiled; that of the inverse of a diagonal element, with all others fixed.
+
+        Parameters
+        ----------
+        n_events
+            Expected events of a dataset.
+        c_hw, nuisances
+            Values of the parameters with which these events were generated.
+        extended
+            Whether the number of events counts.
+        constrained
+            Whether the auxiliary measurements count.
+
+        Returns
+        -------
+        ndarray
+            Shape (4, 4), in the order of :data:`PARAMETERS`.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import vbf_hww_systematics
+        >>> events = vbf_hww_systematics.generate(200, seed=1)
+        >>> densities = EventDensities.from_events(events, nodes=(3, 2), n_rapidity=32)
+        >>> shape, both = (densities.information(1000, extended=e) for e in (False, True))
+        >>> bool(shape[3, 3] < both[3, 3])
+        True
+        """
+        point = np.array([c_hw, *nuisance_values(nuisances).values()])
+        _, slopes = self.log_density_and_gradient(point)
+        if not extended:  # the slope of ln σ is the mean
+            slopes = slopes - slopes.mean(axis=1, keepdims=True)
+        information: FloatArray = n_events * (slopes @ slopes.T) / len(self)
+        if constrained:
+            information[[1, 2, 3], [1, 2, 3]] += 1.0
+        return information
+
     def log_density(self, point: FloatArray) -> FloatArray:
         """Ln dσ/dx at (c_HW, α), up to a constant, shape (n,)."""
         return self._evaluate(point, gradient=False)[0]
@@ -204,6 +252,12 @@ class EventDensities:
         factor = JET_STEP * jet_scale + 1, LEPTON_STEP * lepton_scale + 1
         log_range, range_slopes = _half_range(self.transverse, 1 / factor[0], 1 / factor[1])
         polynomial = 1 + values[:, 1:, 0] @ powers
+        if not np.all(polynomial > 0):
+            msg = (
+                f"event {int(np.argmin(polynomial))} has no positive density at "
+                f"{PARAMETERS[0]} = {c:g}; tabulate the events with more points of the integration"
+            )
+            raise SampleError(msg)
         jacobian = -4 * np.log(factor[0]) - 4 * np.log(factor[1])
         moved = np.log(factor[0]) * THEORY_STEP
         log_density = log_range + values[:, 0, 0] + np.log(polynomial) + jacobian
