@@ -252,33 +252,32 @@ class ResponseTerms:
         return np.array([float(nuisances.get(n, 0.0)) for n in self.nuisances])
 
     @cached_property
-    def _powers(self) -> tuple[tuple[int, tuple[tuple[int, int], ...]], ...]:
-        """For each term the nuisance parameters in it and their powers."""
-        return tuple(
-            (k, tuple((j, p) for j, p in enumerate(row) if p))
-            for k, row in enumerate(self.exponents.tolist())
-        )
+    def _factors(self) -> tuple[IntArray, IntArray]:
+        """Nuisance parameters of each term and their powers, shape (n_terms, n_factors).
+
+        Terms of fewer factors are filled up with powers of zero.
+        """
+        n_factors = int(np.count_nonzero(self.exponents, axis=1).max())
+        places = np.argsort(self.exponents == 0, axis=1, kind="stable")[:, :n_factors]
+        return places, np.take_along_axis(self.exponents, places, axis=1)
 
     def values(self, alpha: FloatArray) -> FloatArray:
         """Terms f_A(α) of the polynomial, shape (n_terms,)."""
-        x = alpha.tolist()
-        out = np.ones(self.n_terms)
-        for k, factors in self._powers:
-            for j, power in factors:
-                out[k] *= x[j] ** power
-        return out
+        places, powers = self._factors
+        terms: FloatArray = np.multiply.reduce(alpha[places] ** powers, axis=1)
+        return terms
 
     def derivatives(self, alpha: FloatArray) -> FloatArray:
         """Derivatives of the terms of the polynomial, shape (n_terms, n_nuisances)."""
-        x = alpha.tolist()
-        out = np.zeros((self.n_terms, len(x)))
-        for k, factors in self._powers:
-            for j, power in factors:
-                slope = power * x[j] ** (power - 1)
-                for other, its_power in factors:
-                    if other != j:
-                        slope *= x[other] ** its_power
-                out[k, j] = slope
+        places, powers = self._factors
+        x = alpha[places]
+        factors, slopes = x**powers, powers * x ** np.maximum(powers - 1, 0)
+        out = np.zeros((self.n_terms, len(alpha)))
+        rows = np.arange(self.n_terms)
+        for j in range(powers.shape[1]):
+            others = np.multiply.reduce(np.delete(factors, j, axis=1), axis=1)
+            # Filled up places have a slope of zero.
+            out[rows, places[:, j]] += slopes[:, j] * others
         return out
 
     def mixing(self, theta: FloatArray | None) -> FloatArray:
