@@ -248,17 +248,42 @@ def test_fits_find_the_true_scales(cross_section):
     assert np.std(pulls, axis=0).max() < 2
 
 
+def second_derivatives(slopes):
+    step = 0.02
+    return np.array([(slopes(h) - slopes(-h)) / (2 * step) for h in step * np.eye(4)])
+
+
+def test_second_derivatives_have_the_mean_of_the_cross_section(densities, cross_section):
+    """The mean of f''/f is σ''/σ, for all pairs of parameters, and that of f'/f is σ'/σ."""
+    slopes = densities.log_density_and_gradient(np.zeros(4))[1]
+    values = second_derivatives(lambda p: densities.log_density_and_gradient(p)[1])
+    values = np.concatenate([values + slopes[:, None] * slopes, slopes[:, None]], axis=1)
+
+    def of(cross_section):
+        of_sigma = second_derivatives(lambda p: cross_section.value_and_gradient(p)[1])
+        nominal, gradient = cross_section.value_and_gradient(np.zeros(4))
+        return np.concatenate([of_sigma, gradient[:, None]], axis=1) / nominal
+
+    batches = np.array(
+        [of(dataclasses.replace(cross_section, coefficients=b)) for b in cross_section.batches]
+    )
+    error = np.hypot(
+        values.std(axis=2) / np.sqrt(N), batches.std(axis=0, ddof=1) / np.sqrt(len(batches))
+    )
+    assert (np.abs(values.mean(axis=2) - of(cross_section)) < 4 * error).all()
+
+
 @pytest.mark.parametrize("extended", [False, True])
-def test_the_information_is_the_curvature_of_the_cost(densities, cross_section, extended):
+def test_errors_of_fits_are_those_of_the_information(densities, cross_section, extended):
     luminosity = N / (1000 * cross_section.value(0.0)) if extended else None
     cost = ObservableCost(densities, cross_section, luminosity=luminosity)
-    step = 0.02
-    curvature = [(cost.grad(*h) - cost.grad(*-h)) / (4 * step) for h in step * np.eye(4)]
+    m = Minuit(cost, **cost.start).migrad()
+    m.hesse()
     information = densities.information(N, extended=extended)
-    scale = np.sqrt(np.outer(np.diag(information), np.diag(information)))
-    np.testing.assert_allclose(curvature / scale, information / scale, atol=0.1)
-    errors = [np.sqrt(np.diag(np.linalg.inv(x))) for x in (information, np.array(curvature))]
-    np.testing.assert_allclose(errors[0], errors[1], rtol=0.05)
+    errors = np.sqrt(np.diag(np.linalg.inv(information)))
+    np.testing.assert_allclose(np.array(m.errors), errors, rtol=0.1)
+    free = densities.information(N, extended=extended, constrained=False)
+    np.testing.assert_allclose(information - free, np.diag([0, 1, 1, 1]), atol=1e-9)
 
 
 def test_the_number_of_workers_changes_nothing(nominal):
