@@ -117,6 +117,11 @@ class EventDensities:
     ) -> EventDensities:
         """Integrate over the neutrinos of selected events, at all nodes of both scales.
 
+        With the default numbers an event takes 4 ms.  The numerical error of the log-ratio between
+        ``jet_scale`` 2 and 0 is 0.002 for an event, where the log-ratios themselves spread by 0.14,
+        and below 0.0003 in the mean of many events; with n_rapidity = 64 and n_angles = 4, in half
+        of the time, three times as large.
+
         Parameters
         ----------
         events
