@@ -139,7 +139,7 @@ def profile_datasets(
     return values, places, status
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]  # numba is untyped
+@njit(cache=True, nogil=True, error_model="numpy")
 def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
     problem, to_coefficients, table, index, offsets, measured, precision, start, middle
 ):
@@ -186,7 +186,7 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
                 if not found and status[d] == 0:
                     status[d] = g + 1
                 values[d, g] = value
-                places[d, g] = x
+                _copy(x, places[d, g])
                 # The next maximum is expected on the line through the last two.
                 now = x.copy()
                 if steps > 0:
@@ -198,7 +198,7 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
     return values, places, status
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _maximum(  # type: ignore[no-untyped-def]
     problem, to_coefficients, g, signal, backgrounds, columns, measured, precision, x
 ):
@@ -213,8 +213,8 @@ def _maximum(  # type: ignore[no-untyped-def]
             at_high = x[j] >= problem.high[j] and slope[j] >= 0
             if at_low or at_high:
                 slope[j] = 0.0
-                bend[j] = 0.0
-                bend[:, j] = 0.0
+                for k in range(n_values):
+                    bend[j, k] = bend[k, j] = 0.0
                 bend[j, j] = 1.0
         step = _newton_step(bend, slope)
         decrement = 0.0
@@ -224,7 +224,7 @@ def _maximum(  # type: ignore[no-untyped-def]
         # what the slope promises.
         length = 1.0
         while True:
-            new = x.copy()
+            new = np.empty(n_values)
             inside = True
             for j in range(n_values):
                 new[j] = x[j] + length * step[j]
@@ -232,7 +232,7 @@ def _maximum(  # type: ignore[no-untyped-def]
                     inside = False
                     new[j] = min(max(new[j], problem.low[j]), problem.high[j])
             if decrement < _TOLERANCE and inside:
-                x[:] = new
+                _copy(new, x)
                 return value + decrement / 2, True
             promised = 0.0
             for j in range(n_values):
@@ -247,14 +247,21 @@ def _maximum(  # type: ignore[no-untyped-def]
                 # Rounding hides the rest of the rise, or a limit stops it.
                 return value, promised < _TOLERANCE
         moved = new_value - value
-        x[:] = new
+        _copy(new, x)
         value, slope, bend = new_value, new_slope, new_bend
         if decrement < _TOLERANCE and moved < _TOLERANCE:
             return value, True
     return value, False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
+def _copy(source, target):  # type: ignore[no-untyped-def]
+    # An assignment to a slice takes seconds to compile, for the text of an error that cannot be.
+    for j in range(len(source)):
+        target[j] = source[j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
     """Step uphill; where the bend is not that of a maximum, it is made so."""
     n = len(slope)
@@ -279,7 +286,8 @@ def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
                     below -= lower[i, k] * lower[j, k]
                 lower[i, j] = below / lower[j, j]
         if good:
-            step = slope.copy()
+            step = np.empty(n)
+            _copy(slope, step)
             for j in range(n):
                 for k in range(j):
                     step[j] -= lower[j, k] * step[k]
@@ -290,27 +298,31 @@ def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
                 step[j] /= lower[j, j]
             return step
         ridge = max(10 * ridge, 1e-3 * largest)
-    return slope / largest
+    step = np.empty(n)
+    for j in range(n):
+        step[j] = slope[j] / largest
+    return step
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _expand(  # type: ignore[no-untyped-def]
     problem, to_coefficients, g, signal, backgrounds, columns, measured, precision, x
 ):
-    """Ln L at one point, its gradient, and minus its second derivatives."""
-    n_values = len(x)
-    n_processes = problem.yields.shape[1]
-    n_nuisances = problem.singles.shape[2]
-    n = len(signal)
+    """Value of ln L at one point, its gradient, and minus its second derivatives."""
+    # Loops rather than expressions of arrays: numba compiles these ten times as fast.
+    first, second = problem.first, problem.second
+    first_power, second_power = problem.first_power, problem.second_power
+    starts, mixing = problem.starts, problem.mixing
+    n_values, n = len(x), len(signal)
+    n_processes, n_nuisances = problem.limits.shape
     log_norm = np.zeros(n_processes)
     norm_slope = np.zeros((n_processes, n_values))
     norm_bend = np.zeros((n_processes, n_nuisances))
     for u in range(len(problem.norm_index)):
         k = problem.norm_index[u]
         for s in range(n_processes):
-            v, d1, d2 = _code4(
-                x[k], problem.norm_up[u, s], problem.norm_down[u, s], to_coefficients
-            )
+            up, down = problem.norm_up[u, s], problem.norm_down[u, s]
+            v, d1, d2 = _code4(x[k], up, down, to_coefficients)
             log_norm[s] += v
             norm_slope[s, k] += d1
             norm_bend[s, k] += d2
@@ -319,105 +331,99 @@ def _expand(  # type: ignore[no-untyped-def]
         log_norm[s] += np.log(norm)
         norm_slope[s, n_nuisances + s - 1] = 1 / norm
     if problem.luminosity:
-        light = x[n_values - 1]
         for s in range(n_processes):
-            log_norm[s] += np.log(light)
-            norm_slope[s, n_values - 1] = 1 / light
-    # Densities.
-    rows = np.empty((n_processes, n))
-    slopes = np.zeros((n_processes, n_values, n))
-    factors = np.empty(len(problem.first))
-    by_first, by_second = np.zeros(len(factors)), np.zeros(len(factors))
-    for c in range(len(factors)):
-        a, p = x[problem.first[c]], problem.first_power[c]
-        b, q = 1.0, 0
-        if problem.second[c] >= 0:
-            b, q = x[problem.second[c]], problem.second_power[c]
-        factors[c] = problem.mixing[g, c] * a**p * b**q
-        by_first[c] = problem.mixing[g, c] * p * a ** (p - 1) * b**q
-        if q > 0:
-            by_second[c] = problem.mixing[g, c] * q * a**p * b ** (q - 1)
-    for s in range(n_processes):
-        if s == 0:
-            rows[0] = signal + log_norm[0]
-        else:
-            rows[s] = backgrounds[s - 1] + log_norm[s]
-        for j in range(n_values):
-            if norm_slope[s, j] != 0.0:
-                slopes[s, j] = norm_slope[s, j]
-        for c in range(problem.starts[s], problem.starts[s + 1]):
-            column = columns[c]
-            f, d = factors[c], by_first[c]
-            row, slope_row = rows[s], slopes[s, problem.first[c]]
-            for i in range(n):
-                row[i] += f * column[i]
-                slope_row[i] += d * column[i]
-            if by_second[c] != 0.0:
-                other_row, other = slopes[s, problem.second[c]], by_second[c]
-                for i in range(n):
-                    other_row[i] += other * column[i]
+            log_norm[s] += np.log(x[n_values - 1])
+            norm_slope[s, n_values - 1] = 1 / x[n_values - 1]
     value = 0.0
-    shares = np.exp(rows)
+    gradient = np.zeros(n_values)
+    bend = np.zeros((n_values, n_values))
+    # Densities, and derivatives of their logarithms.
+    shares = np.empty((n_processes, n))
+    slopes = np.empty((n_processes, n_values, n))
+    for s in range(n_processes):
+        for i in range(n):
+            shares[s, i] = log_norm[s] + (signal[i] if s == 0 else backgrounds[s - 1, i])
+        for j in range(n_values):
+            for i in range(n):
+                slopes[s, j, i] = norm_slope[s, j]
+        for c in range(starts[s], starts[s + 1]):
+            a, p = x[first[c]], first_power[c]
+            b, q = 1.0, 0
+            if second[c] >= 0:
+                b, q = x[second[c]], second_power[c]
+            factor = mixing[g, c] * a**p * b**q
+            by_first = mixing[g, c] * p * a ** (p - 1) * b**q
+            for i in range(n):
+                shares[s, i] += factor * columns[c, i]
+                slopes[s, first[c], i] += by_first * columns[c, i]
+            if q > 0:
+                by_second = mixing[g, c] * q * a**p * b ** (q - 1)
+                for i in range(n):
+                    slopes[s, second[c], i] += by_second * columns[c, i]
     for i in range(n):
         total = 0.0
         for s in range(n_processes):
+            shares[s, i] = np.exp(shares[s, i])
             total += shares[s, i]
         value += np.log(total)
         for s in range(n_processes):
             shares[s, i] /= total
-    gradient = np.zeros(n_values)
-    bend = np.zeros((n_values, n_values))
     mean = np.zeros((n_values, n))
+    weighted = np.empty(n)
     for s in range(n_processes):
-        share = shares[s]
-        together = share.sum()
-        weighted = np.empty((n_values, n))
+        together = 0.0
+        for i in range(n):
+            together += shares[s, i]
         for j in range(n_values):
+            if norm_slope[s, j] == 0.0 and not _has_slope(first, second, starts, s, j):
+                continue
             for i in range(n):
-                weighted[j, i] = share[i] * slopes[s, j, i]
-                mean[j, i] += weighted[j, i]
-        bend -= np.dot(weighted, slopes[s].T)
+                weighted[i] = shares[s, i] * slopes[s, j, i]
+                mean[j, i] += weighted[i]
+            for k in range(j + 1):
+                bend[j, k] -= np.dot(weighted, slopes[s, k])
         for k in range(n_nuisances):
             bend[k, k] -= together * norm_bend[s, k]
         for j in range(n_nuisances, n_values):
             # d² ln x/dx² of normalisations and of the luminosity.
             bend[j, j] += together * norm_slope[s, j] ** 2
-        for c in range(problem.starts[s], problem.starts[s + 1]):
-            total = np.dot(share, columns[c]) * problem.mixing[g, c]
-            k, p = problem.first[c], problem.first_power[c]
-            m, q = problem.second[c], problem.second_power[c]
-            a = x[k]
-            b = x[m] if m >= 0 else 1.0
-            if m < 0:
-                q = 0
+        for c in range(starts[s], starts[s + 1]):
+            total = np.dot(shares[s], columns[c]) * mixing[g, c]
+            k, p = first[c], first_power[c]
+            a, b, m, q = x[k], 1.0, second[c], 0
+            if m >= 0:
+                b, q = x[m], second_power[c]
             if p > 1:
                 bend[k, k] -= total * p * (p - 1) * a ** (p - 2) * b**q
             if q > 0:
-                mixed = total * p * q * a ** (p - 1) * b ** (q - 1)
-                bend[k, m] -= mixed
-                bend[m, k] -= mixed
+                # Of the triangle below the diagonal, which the end of this function copies.
+                bend[max(k, m), min(k, m)] -= total * p * q * a ** (p - 1) * b ** (q - 1)
                 if q > 1:
                     bend[m, m] -= total * q * (q - 1) * a**p * b ** (q - 2)
-    bend += np.dot(mean, mean.T)
     for j in range(n_values):
-        gradient[j] = mean[j].sum()
+        for i in range(n):
+            gradient[j] += mean[j, i]
+        for k in range(j + 1):
+            bend[j, k] += np.dot(mean[j], mean[k])
     # Expected events.
+    whole = np.empty(n_values)
     for s in range(n_processes):
-        log_yield, slope, second = _log_yield(
+        log_yield, slope, curvature = _log_yield(
             problem.singles[g, s], problem.pairs[g, s], problem.limits[s], x
         )
         expected = problem.yields[g, s] * np.exp(log_yield + log_norm[s])
         value -= expected
-        whole = norm_slope[s].copy()
-        whole[:n_nuisances] += slope
         for j in range(n_values):
+            whole[j] = norm_slope[s, j]
+            if j < n_nuisances:
+                whole[j] += slope[j]
             gradient[j] -= expected * whole[j]
-            for k in range(n_values):
+            for k in range(j + 1):
                 bend[j, k] += expected * whole[j] * whole[k]
-        for j in range(n_nuisances):
-            bend[j, j] += expected * norm_bend[s, j]
-            for k in range(n_nuisances):
-                bend[j, k] += expected * second[j, k]
+                if j < n_nuisances:
+                    bend[j, k] += expected * curvature[j, k]
+        for k in range(n_nuisances):
+            bend[k, k] += expected * norm_bend[s, k]
         for j in range(n_nuisances, n_values):
             bend[j, j] -= expected * norm_slope[s, j] ** 2
     for j in range(n_values):
@@ -425,12 +431,23 @@ def _expand(  # type: ignore[no-untyped-def]
         value -= precision[j] * pull * pull / 2
         gradient[j] -= precision[j] * pull
         bend[j, j] += precision[j]
+        for k in range(j):
+            bend[k, j] = bend[j, k]
     return value, gradient, bend
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
+def _has_slope(first, second, starts, s, j):  # type: ignore[no-untyped-def]
+    """Whether a response depends on a nuisance parameter."""
+    for c in range(starts[s], starts[s + 1]):  # noqa: SIM110  # any() takes longer to compile
+        if first[c] == j or second[c] == j:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _log_yield(singles, pairs, limits, x):  # type: ignore[no-untyped-def]
-    """Ln κ of one process, its slope and its second derivatives."""
+    """Logarithm of κ of one process, its slope and its second derivatives."""
     k = singles.shape[0]
     n_cells = singles.shape[1]
     value = 0.0
@@ -443,13 +460,17 @@ def _log_yield(singles, pairs, limits, x):  # type: ignore[no-untyped-def]
         place = (unit + 1) * (n_cells / 2)
         cell = min(max(int(place), 0), n_cells - 1)
         t = (place - cell) * (2 / n_cells)
-        c3, c2, c1, c0 = singles[j, cell]
+        c3, c2 = singles[j, cell, 0], singles[j, cell, 1]
+        c1, c0 = singles[j, cell, 2], singles[j, cell, 3]
         value += ((c3 * t + c2) * t + c1) * t + c0
         slope[j] += (3 * c3 * t + 2 * c2) * t + c1
         second[j, j] += 6 * c3 * t + 2 * c2
     if k > 1:
-        products = np.dot(pairs, vector)
-        value += np.dot(products, vector)
+        products = np.zeros(2 * k)
+        for j in range(2 * k):
+            for m in range(2 * k):
+                products[j] += pairs[j, m] * vector[m]
+            value += products[j] * vector[j]
         for j in range(k):
             slope[j] += 2 * products[j] + 4 * vector[j] * products[k + j]
             second[j, j] += 4 * products[k + j]
@@ -467,7 +488,7 @@ def _log_yield(singles, pairs, limits, x):  # type: ignore[no-untyped-def]
     return value, slope, second
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _code4(alpha, up, down, to_coefficients):  # type: ignore[no-untyped-def]
     """Logarithm of interpolation code 4, with two derivatives."""
     if up == 0.0 and down == 0.0:
@@ -477,12 +498,11 @@ def _code4(alpha, up, down, to_coefficients):  # type: ignore[no-untyped-def]
     if alpha <= -1:
         return -alpha * down, -down, 0.0
     high, low = np.exp(up), np.exp(down)
-    sides = np.array([high - 1, low - 1, high * up, -low * down, high * up**2, low * down**2])
     value, first, second = 1.0, 0.0, 0.0
     for i in range(6):
-        c = 0.0
-        for j in range(6):
-            c += to_coefficients[i, j] * sides[j]
+        row = to_coefficients[i]
+        c = row[0] * (high - 1) + row[2] * high * up + row[4] * high * up**2
+        c += row[1] * (low - 1) - row[3] * low * down + row[5] * low * down**2
         order = i + 1
         value += c * alpha**order
         first += c * order * alpha ** (order - 1)

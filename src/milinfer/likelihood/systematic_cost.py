@@ -4,7 +4,7 @@ r"""Cost of data with nuisance parameters: signal, backgrounds, their responses,
           \frac{p_s(x|\theta)}{p_0(x)}\;S_s(x; \alpha, \theta)\;p_0(x)
 
 with the learned ratios of signal and backgrounds (:mod:`milinfer.likelihood.mixture`), their
-responses :math:`S_s` to nuisance parameters (:mod:`milinfer.likelihood.responses`) and
+responses :math:`S_s` to nuisance parameters (:mod:`milinfer.likelihood.response_terms`) and
 normalisation uncertainties :math:`N_s`.  −2 ln L is that of the extended likelihood, plus
 :math:`(\alpha_k - a_k)^2` for each auxiliary measurement.
 
@@ -37,7 +37,8 @@ from milinfer.likelihood.mixture import (
 from milinfer.likelihood.models import AnyModel
 from milinfer.likelihood.named_cost import NamedCost
 from milinfer.likelihood.rate import Rate
-from milinfer.likelihood.responses import Response, ResponseTable, log_interpolation
+from milinfer.likelihood.response_terms import ResponseTable, log_interpolation
+from milinfer.likelihood.responses import Response
 from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray
@@ -366,7 +367,8 @@ def _validate_factors(uncertainties: Sequence[NormalisationUncertainty]) -> None
             msg = f"uncertainty {u.name}: it has no factors; give {{process: (down, up)}}"
             raise ConfigurationError(msg)
         for process, sides in u.factors.items():
-            if len(sides) != 2 or not all(np.isfinite(x) and x > 0 for x in sides):
+            numbers = [float(x) for x in sides]
+            if len(numbers) != 2 or not all(np.isfinite(x) and x > 0 for x in numbers):
                 msg = (
                     f"uncertainty {u.name} of {process}: its factors at −1 and +1 must be two "
                     f"positive numbers, such as (0.95, 1.05), not {sides}"
