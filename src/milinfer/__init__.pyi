@@ -37,6 +37,12 @@ from .likelihood.cost import LikelihoodCost as LikelihoodCost
 from .likelihood.rate import Rate as Rate
 from .likelihood.mixture import mixture_cost as mixture_cost
 from .likelihood.profiled_mixture import ProfiledMixture as ProfiledMixture
+from .likelihood.systematics import (
+    NormalisationUncertainty as NormalisationUncertainty,
+    systematic_cost as systematic_cost,
+    systematic_terms as systematic_terms,
+)
+from .likelihood.profiled_systematics import ProfiledSystematics as ProfiledSystematics
 from .likelihood.oracle import Oracle as Oracle
 from .likelihood.fits import (
     impacts as impacts,
