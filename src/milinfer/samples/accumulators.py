@@ -10,8 +10,13 @@ from milinfer.exceptions import MilinferError, SampleError
 from milinfer.features.feature_set import check_event_counts
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.samples.arrays import array_fields
-from milinfer.samples.file_points import ParameterNames, ReweightPoints, file_points
-from milinfer.samples.sample_files import selected_cross_section, with_notes
+from milinfer.samples.cross_sections import selected_cross_section
+from milinfer.samples.file_points import (
+    ParameterNames,
+    ReweightPoints,
+    file_points,
+    with_notes,
+)
 from milinfer.typing import Point
 from milinfer.utils.display import shortened
 

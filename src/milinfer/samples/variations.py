@@ -14,19 +14,28 @@ A nuisance parameter α has the nominal value 0; its auxiliary measurement has a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import SampleError
-from milinfer.samples.sample import Sample
+from milinfer.exceptions import MilinferError, SampleError
+from milinfer.samples.cross_sections import Combine, varied_cross_section
+from milinfer.samples.joining import join_factors, joined_events
+from milinfer.samples.sample import Sample, sample_of_file
 from milinfer.samples.sample_set import SampleSet
-from milinfer.typing import FloatArray, IntArray, Point
-from milinfer.utils.points import format_point
+from milinfer.typing import FloatArray, IntArray, PathLikeStr, Point
+from milinfer.utils.keywords import require_keywords
+from milinfer.utils.points import format_point, shifts_of
+
+if TYPE_CHECKING:
+    from milinfer.features.variations import EventVariation
+    from milinfer.samples.event_samples import VariedFields
 
 __all__ = ["ProcessVariations", "Variation", "YieldRatio", "select_together"]
 
@@ -78,21 +87,10 @@ class Variation:
     weights_only: bool = False
 
     def __post_init__(self) -> None:
-        shifts = {str(name): float(value) for name, value in self.nuisances.items()}
-        label = f"variation {format_point(shifts) or '(empty)'} of {self.sample.label}"
-        if not shifts or not any(shifts.values()):
-            msg = (
-                f"{label}: a variation shifts at least one nuisance parameter; give the nominal "
-                "events as nominal"
-            )
-            raise SampleError(msg)
-        for name, value in shifts.items():
-            if not name.isidentifier():
-                msg = f"{label}: the nuisance parameter {name!r} needs a name like a variable's"
-                raise SampleError(msg)
-            if not np.isfinite(value):
-                msg = f"{label}: {name} is {value:g}; give a finite shift"
-                raise SampleError(msg)
+        given = self.nuisances
+        text = format_point(given) if isinstance(given, Mapping) and given else "(empty)"
+        label = f"variation {text} of {self.sample.label}"
+        shifts = shifts_of(given, label)
         put = object.__setattr__
         put(self, "nuisances", shifts)
         if self.partners is None:
@@ -310,6 +308,189 @@ class ProcessVariations:
             )
             raise SampleError(msg)
 
+    @classmethod
+    def from_file(
+        cls,
+        path: PathLikeStr | Sequence[PathLikeStr],
+        *,
+        variations: Iterable[EventVariation],
+        combine: Combine | None = None,
+        **options: Any,
+    ) -> ProcessVariations:
+        """Read event files, and compute features of their events and of varied ones.
+
+        Each file is read once.  Every variation has a selection of its own: what its events lack
+        or gain beside the nominal ones is in its `partners`, and how many each rejects in
+        ``provenance["rejected"]`` of its sample.
+
+        Parameters
+        ----------
+        path
+            LHE, ROOT or Parquet file of events, or several: those of one point are joined, those of
+            other points become nominal samples of their own.
+        variations
+            What happens to the events: :class:`~milinfer.ScaleVariation`,
+            :class:`~milinfer.FunctionVariation`, :class:`~milinfer.WeightVariation`, or pairs of
+            them by :func:`~milinfer.up_and_down`.
+        combine
+            How files of one point are joined; see :meth:`Sample.concatenate`.
+        options
+            Those of :meth:`Sample.from_file`: ``features``, ``point``, ``on_missing``, …  Varied
+            samples keep the weights at other parameter points, and no other ones.
+
+        Raises
+        ------
+        SampleError, FeatureError
+            If events lack what the features need, or a variation cannot be applied; the message
+            names the file and the variation.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from milinfer.datasets import vbf_hww
+        >>> from milinfer.features.variations import ScaleVariation, up_and_down
+        >>> from milinfer.io import lhe
+        >>> jes = up_and_down(ScaleVariation, "jes", 1.03, 0.97, objects="jets")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "a.lhe")
+        ...     lhe.write(file, *vbf_hww.generate(20, {"c_HW": 0.0}, seed=1).to_events(()))
+        ...     ProcessVariations.from_file(file, variations=jes)
+        ProcessVariations(vbf_hww: 2 variations by jes, 1 nominal samples)
+        """
+        from milinfer.samples.sample_files import read_sample
+        from milinfer.samples.variation_files import read_variations
+
+        require_keywords(options, read_sample, "ProcessVariations.from_file()", leave_out=["path"])
+        paths = [path] if isinstance(path, str | PathLike) else list(path)
+        chosen = list(variations)
+        parts = []
+        for file in paths:
+            fields, varied = read_variations(file, chosen, **options)
+            nominal = sample_of_file(fields, file)
+            with named_errors_of(file):
+                parts.append(cls(nominal, tuple(_variation(nominal, v) for v in varied)))  # type: ignore[arg-type]
+        return cls.concatenate(parts, combine)
+
+    @classmethod
+    def concatenate(
+        cls, parts: Sequence[ProcessVariations], combine: Combine | None = None
+    ) -> ProcessVariations:
+        """Join the events of several files of one process, with the same variations.
+
+        Samples at one point are joined as :meth:`Sample.concatenate` does; varied weights are
+        scaled as the nominal ones are, and partners follow.  Samples at other points stand side by
+        side.
+
+        Parameters
+        ----------
+        parts
+            Nominal and varied events of each file.
+        combine
+            ``"sum"`` for slices, ``"mean"`` for runs; see :meth:`Sample.concatenate`.
+
+        Raises
+        ------
+        SampleError
+            If a part lacks a variation that another one has at the same point.
+
+        Examples
+        --------
+        >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
+        >>> one = ProcessVariations(nominal, [Variation.of_features(nominal, {"s": 1}, [[2], [3]])])
+        >>> ProcessVariations.concatenate([one, one]).variations[0].partners
+        array([0, 1, 2, 3])
+        """
+        if not parts:
+            msg = "there is nothing to concatenate; give variations of at least one file"
+            raise SampleError(msg)
+        if len(parts) == 1:
+            return parts[0]
+        points: list[Point] = []
+        for part in parts:
+            points += [s.point for s in part.nominal if s.point not in points]
+        nominal, variations = [], []
+        for point in points:
+            here = [(p, s) for p in parts for s in p.nominal if s.point == point]
+            samples = [s for _, s in here]
+            nominal.append(Sample.concatenate(samples, combine))
+            factors = [1.0] if len(samples) == 1 else join_factors(samples, combine)
+            by_shift = [
+                {
+                    frozenset(v.nuisances.items()): v
+                    for v in part.variations
+                    if v.sample.point == point
+                }
+                for part, _ in here
+            ]
+            for key in dict.fromkeys(k for of_part in by_shift for k in of_part):
+                lacking = [
+                    s for s, of_part in zip(samples, by_shift, strict=True) if key not in of_part
+                ]
+                if lacking:
+                    files = ", ".join(map(str, lacking[0].provenance.get("files", ())))
+                    msg = (
+                        f"{files or lacking[0].label}: there is no variation "
+                        f"{format_point(dict(key))}, which other files have; give every file the "
+                        "same variations"
+                    )
+                    raise SampleError(msg)
+                same = [of_part[key] for of_part in by_shift]
+                variations.append(_joined(same, samples, nominal[-1], factors, combine))
+        return cls(SampleSet(tuple(nominal)), tuple(variations))
+
+    def save(self, folder: PathLikeStr) -> None:
+        """Write nominal and varied samples to a folder, without loss.
+
+        Each is a Parquet file that :meth:`Sample.from_file` reads, too; those whose weights alone
+        are varied have no features of their own.  ``variations.json`` lists the files with numbers
+        of events and fingerprints, which :meth:`load` checks.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
+        >>> process = ProcessVariations(nominal, [Variation.of_weights(nominal, {"t": 1}, [2, 1])])
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     process.save(parent + "/signal")
+        ...     ProcessVariations.load(parent + "/signal").variations
+        (Variation(t=1, weights of 2 events, signal),)
+        """
+        from milinfer.samples.variation_files import StoredVariation, write_folder
+
+        write_folder(
+            folder,
+            [s.fields for s in self.nominal],
+            [
+                StoredVariation(v.nuisances, v.sample.fields, v.partners, v.weights_only)
+                for v in self.variations
+            ],
+        )
+
+    @classmethod
+    def load(cls, folder: PathLikeStr) -> ProcessVariations:
+        """Read what :meth:`save` has written.
+
+        Raises
+        ------
+        SampleError
+            If a file is missing, has another number of events, or is not the one that was written.
+        """
+        from milinfer.samples.variation_files import read_folder
+
+        nominal, stored = read_folder(folder)
+        with named_errors_of(folder):
+            samples = SampleSet(tuple(Sample(**fields._asdict()) for fields in nominal))
+            variations = []
+            for nuisances, fields, partners, weights_only in stored:
+                entries = fields._asdict()
+                if weights_only:
+                    same = [s for s in samples if s.point == fields.point]
+                    if same:  # otherwise the error says which point has no nominal sample
+                        entries["features"] = same[0].features
+                    entries["feature_names"] = samples.feature_names
+                variations.append(Variation(nuisances, Sample(**entries), partners, weights_only))
+            return cls(samples, tuple(variations))
+
     @property
     def process(self) -> str:
         """Name of the process."""
@@ -518,3 +699,79 @@ def _random_parts(n: int, fractions: Sequence[float], seed: np.random.SeedSequen
 def shifted_names(variations: Mapping[str, ProcessVariations]) -> tuple[str, ...]:
     """Names of the nuisance parameters of all processes, in order."""
     return tuple(dict.fromkeys(n for v in variations.values() for n in v.nuisances))
+
+
+@contextmanager
+def named_errors_of(source: PathLikeStr) -> Iterator[None]:
+    """Let errors of milinfer name a file or folder, unless they do so already."""
+    try:
+        yield
+    except MilinferError as error:
+        if str(source) in str(error):
+            raise
+        msg = f"{source}: {error}"
+        raise type(error)(msg) from error
+
+
+def _variation(nominal: Sample, varied: VariedFields) -> Variation:
+    """Variation of the events of a file."""
+    if varied.weights is None:
+        fields = varied.fields
+        return Variation(varied.nuisances, Sample(**fields._asdict()), varied.partners)  # type: ignore[union-attr]
+    return Variation.of_weights(with_points_only(nominal), varied.nuisances, varied.weights)
+
+
+def with_points_only(sample: Sample) -> Sample:
+    """A sample without the weights that belong to no parameter point.
+
+    A hundred weights of parton densities in each of a hundred variations would fill the memory,
+    and say nothing there.
+
+    Examples
+    --------
+    >>> sample = Sample(np.ones((1, 1)), ("x",), reweights={"muR": [1.0], "bsm": [2.0]},
+    ...                 reweight_points={"bsm": {"c": 1.0}})
+    >>> list(with_points_only(sample).reweights)
+    ['bsm']
+    """
+    kept = {k: v for k, v in sample.reweights.items() if k in sample.reweight_points}
+    return dataclasses.replace(sample, reweights=kept)
+
+
+def _joined(
+    same: Sequence[Variation],
+    samples: Sequence[Sample],
+    nominal: Sample,
+    factors: Sequence[float],
+    combine: Combine | None,
+) -> Variation:
+    """Join one variation of several files; `samples` are the nominal ones, `nominal` is joined."""
+    first = same[0]
+    kinds = {(v.partners is None, v.weights_only) for v in same}
+    names = {tuple(sorted(v.sample.reweights)) for v in same}
+    if len(kinds) > 1 or len(names) > 1:
+        msg = (
+            f"variation {first.label}: it changes weights, features or events in some files and "
+            "something else in others, or has other weights; make it in the same way for all"
+        )
+        raise SampleError(msg)
+    if first.partners is None:
+        sample = Sample.concatenate([v.sample for v in same], combine)
+        return dataclasses.replace(first, sample=sample)
+    if len(same) == 1:
+        return first
+    starts = np.cumsum([0, *(len(s) for s in samples)])
+    partners = np.concatenate(
+        [
+            np.where(v.partners >= 0, v.partners + start, -1)  # type: ignore[operator]
+            for v, start in zip(same, starts[:-1], strict=True)
+        ]
+    )
+    events = joined_events([v.sample for v in same], factors)
+    cross_section, error = varied_cross_section(
+        nominal.cross_section, nominal.cross_section_error, nominal.weights, events["weights"]
+    )
+    sample = dataclasses.replace(
+        first.sample, **events, cross_section=cross_section, cross_section_error=error
+    )
+    return dataclasses.replace(first, sample=sample, partners=partners)
