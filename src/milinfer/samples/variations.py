@@ -261,6 +261,22 @@ class ProcessVariations:
                 msg = f"two variations for {variation.label}; join their events"
                 raise SampleError(msg)
             seen.add(key)
+        self._require_one_meaning()
+
+    def _require_one_meaning(self) -> None:
+        """Refuse a nuisance parameter that changes weights here and features there."""
+        kinds: dict[str, Variation] = {}
+        for variation in self.variations:
+            if len(variation.nuisances) > 1:
+                continue
+            for name in variation.nuisances:
+                before = kinds.setdefault(name, variation)
+                if before.weights_only != variation.weights_only:
+                    msg = (
+                        f"the nuisance parameter {name} has two meanings: {before!r} and "
+                        f"{variation!r}; give each a name of its own"
+                    )
+                    raise SampleError(msg)
 
     def _require_fits(self, variation: Variation) -> None:
         nominal, sample = self.nominal_of(variation), variation.sample
@@ -370,6 +386,87 @@ class ProcessVariations:
             with named_errors_of(file):
                 parts.append(cls(nominal, tuple(_variation(nominal, v) for v in varied)))  # type: ignore[arg-type]
         return cls.concatenate(parts, combine)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        nominal: Any,
+        varied: Mapping[Any, Any] | None = None,
+        features: str | Sequence[str] | None = None,
+        *,
+        event: str | Sequence[str] = "event",
+        weights: Any = None,
+        weight_variations: Mapping[Any, Any] | None = None,
+        reweights: Any = None,
+        reweight_points: Mapping[str, Point] | Sequence[Point] | None = None,
+        **options: Any,
+    ) -> ProcessVariations:
+        """Make nominal and varied samples of data frames or arrays, paired by event.
+
+        Parameters
+        ----------
+        nominal
+            Nominal events after their selection: a data frame, a mapping of names to columns, or
+            what else :meth:`Sample.from_arrays` takes.
+        varied
+            Varied events after theirs, by name and value of the nuisance parameter,
+            ``{("jes", 1.0): frame, ("jes", -1.0): frame}``; a key of several pairs shifts several.
+        features
+            Names of the columns to take; default: all that are not used for anything else.
+        event
+            Column, or columns, that identify an event in nominal and varied frames.  Varied events
+            that are not among the nominal ones are those that only the variation selects.
+        weights
+            Name of the column of event weights, in all frames.
+        weight_variations
+            Other weights of the nominal events, ``{("muR", 1.0): "weight_muR_up"}``: names of
+            columns of the nominal frame, or the weights.
+        reweights, reweight_points
+            Weights at other parameter points, as in :meth:`Sample.from_arrays`, by names of columns
+            that all frames have.
+        options
+            Passed on: ``point=``, ``process=``, ``cross_section=`` (of the nominal events, in pb;
+            the others follow from the sums of weights), …
+
+        Raises
+        ------
+        SampleError
+            If an event comes twice, a frame has none of the nominal events, or a row is not usable;
+            the message names the variation and the row.
+
+        Examples
+        --------
+        >>> frame = {"event": [1, 2, 3], "x": [0.5, 1.5, 2.5], "w": [1.0, 1.0, 2.0]}
+        >>> up = {"event": [2, 3, 4], "x": [1.6, 2.6, 0.6], "w": [1.0, 2.0, 1.0]}
+        >>> process = ProcessVariations.from_arrays(
+        ...     frame, {("jes", 1.0): up}, weights="w", weight_variations={("muR", 1.0): [1, 2, 2]})
+        >>> process.variations[0].partners, process.variations[1].sample.weights
+        (array([ 1,  2, -1]), array([1., 2., 2.]))
+        """
+        from milinfer.samples.variation_arrays import varied_rows
+
+        taken = ["features", "feature_names", "weights", "reweights", "reweight_points"]
+        require_keywords(options, Sample, "ProcessVariations.from_arrays()", leave_out=taken)
+        fields, rows = varied_rows(
+            nominal,
+            varied or {},
+            features,
+            event=event,
+            weights=weights,
+            weight_variations=weight_variations or {},
+            reweights=reweights,
+            reweight_points=reweight_points,
+        )
+        sample = Sample(**fields, **options)
+        variations = []
+        for nuisances, own, partners, other_weights in rows:
+            if own is None:
+                assert other_weights is not None
+                variations.append(Variation.of_weights(sample, nuisances, other_weights))
+            else:
+                made = varied_sample(sample, {**options, **own})
+                variations.append(Variation(nuisances, made, partners))
+        return cls(sample, tuple(variations))  # type: ignore[arg-type]
 
     @classmethod
     def concatenate(
@@ -719,6 +816,23 @@ def _variation(nominal: Sample, varied: VariedFields) -> Variation:
         fields = varied.fields
         return Variation(varied.nuisances, Sample(**fields._asdict()), varied.partners)  # type: ignore[union-attr]
     return Variation.of_weights(with_points_only(nominal), varied.nuisances, varied.weights)
+
+
+def varied_sample(nominal: Sample, fields: Mapping[str, Any]) -> Sample:
+    """Sample of varied events, whose cross-section is in proportion to the sum of their weights.
+
+    Parameters
+    ----------
+    nominal
+        The nominal events.
+    fields
+        Arguments of the sample, without cross-section.
+    """
+    sample = Sample(**fields)
+    value, error = varied_cross_section(
+        nominal.cross_section, nominal.cross_section_error, nominal.weights, sample.weights
+    )
+    return dataclasses.replace(sample, cross_section=value, cross_section_error=error)
 
 
 def with_points_only(sample: Sample) -> Sample:

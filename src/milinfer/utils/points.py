@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.typing import Point
 
-__all__ = ["format_point", "only", "parse_point", "point_id", "shifts_of"]
+__all__ = ["format_point", "only", "parse_point", "point_id", "shifts_of", "shifts_of_key"]
 
 _ITEM = re.compile(r"^\s*([A-Za-z_]\w*)\s*=\s*([^\s=]+)\s*$")
 
@@ -127,3 +127,34 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
             msg = f"{label}: {name} is {value:g}; give a finite shift"
             raise SampleError(msg)
     return shifts
+
+
+def shifts_of_key(key: object) -> dict[str, float]:
+    """Shifts that a key of a mapping stands for.
+
+    Parameters
+    ----------
+    key
+        Name and value, ``("jes", 1.0)``, or several such pairs.
+
+    Raises
+    ------
+    SampleError
+        If it is neither, a name is repeated, or nothing is shifted.
+
+    Examples
+    --------
+    >>> shifts_of_key(("jes", 1)), shifts_of_key((("jes", 1), ("jer", -1)))
+    ({'jes': 1.0}, {'jes': 1.0, 'jer': -1.0})
+    """
+    pairs = [key] if isinstance(key, tuple) and key and isinstance(key[0], str) else key
+    if not isinstance(pairs, list | tuple) or not all(
+        isinstance(pair, tuple) and len(pair) == 2 for pair in pairs
+    ):
+        msg = f"{key!r} names no shift; write ('jes', 1.0), or (('jes', 1.0), ('jer', -1.0))"
+        raise SampleError(msg)
+    shifts = dict(pairs)
+    if len(shifts) < len(pairs):
+        msg = f"{key!r} names a nuisance parameter twice"
+        raise SampleError(msg)
+    return shifts_of(shifts, f"variation {key!r}")
