@@ -124,8 +124,8 @@ def partners_of(ids: NDArray[Any] | None, nominal: NDArray[Any] | None) -> IntAr
     partners[own] = theirs
     if len(ids) and not len(own):
         msg = (
-            f"none of its {len(ids)} events is among the {len(nominal)} nominal ones; for events of "
-            "another simulation make a Variation(nuisances, Sample.from_arrays(…)) with a "
+            f"none of its {len(ids)} events is among the {len(nominal)} nominal ones; for events "
+            "of another simulation make a Variation(nuisances, Sample.from_arrays(…)) with a "
             "cross-section"
         )
         raise SampleError(msg)

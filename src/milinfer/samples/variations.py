@@ -469,6 +469,66 @@ class ProcessVariations:
         return cls(sample, tuple(variations))  # type: ignore[arg-type]
 
     @classmethod
+    def from_accumulator(
+        cls, output: Any, features: Sequence[str] | None = None, *, point: Point, **options: Any
+    ) -> ProcessVariations:
+        """Make nominal and varied samples of what a coffea processor has accumulated.
+
+        Parameters
+        ----------
+        output
+            What :func:`milinfer.accumulate_variations` has returned for the chunks of a dataset,
+            added up.  Join several datasets of a process with :meth:`concatenate`.
+        features
+            Columns to take, in this order; default: all.
+        point, options
+            As for :meth:`Sample.from_accumulator`; the cross-section is that of the nominal events
+            before any selection, and those of the variations follow.
+
+        Raises
+        ------
+        SampleError
+            If this is no such accumulator, or some chunks lack a variation.
+
+        Examples
+        --------
+        >>> import awkward as ak
+        >>> from milinfer.features.feature_set import FeatureSet
+        >>> from milinfer.features.variation_accumulators import accumulate_variations
+        >>> events = ak.Array({"x": [0.5, 1.5, 2.5]})
+        >>> flat = FeatureSet("flat", {"x": lambda o: o.x}, collections=())
+        >>> up, down = (ak.with_field(events, events.x + s, "x") for s in (0.6, -0.6))
+        >>> output = accumulate_variations(flat, events, {"scale": {1: up, -1: down}},
+        ...                                weights=None, selection=lambda e: e.x > 1)
+        >>> process = ProcessVariations.from_accumulator(output, point={}, cross_section=3.0)
+        >>> process.variations[0].partners, process.variations[0].sample.cross_section
+        (array([-1,  0,  1]), 3.0)
+        """
+        from milinfer.samples.accumulators import accumulator_fields, varied_accumulators
+
+        taken = ["output", "features", "point"]
+        where = "ProcessVariations.from_accumulator()"
+        require_keywords(options, accumulator_fields, where, leave_out=taken)
+        nominal, rows = varied_accumulators(output, options.get("dataset"))
+        sample = Sample(**accumulator_fields(nominal, features, point=point, **options))
+        for of_nominal in ("cross_section", "cross_section_error", "sum_of_weights"):
+            options.pop(of_nominal, None)
+        variations = []
+        for nuisances, varied, partners, weights in rows:
+            if varied is None:
+                assert weights is not None
+                variations.append(
+                    Variation.of_weights(with_points_only(sample), nuisances, weights)
+                )
+                continue
+            with named_errors_of(f"variation {format_point(nuisances)}"):
+                fields = accumulator_fields(varied, sample.feature_names, point=point, **options)
+                fields["provenance"] = {**fields["provenance"], "nuisances": nuisances}
+                made = with_points_only(varied_sample(sample, fields))
+                variations.append(Variation(nuisances, made, partners))
+        return cls(sample, tuple(variations))  # type: ignore[arg-type]
+
+    @classmethod
     def concatenate(
         cls, parts: Sequence[ProcessVariations], combine: Combine | None = None
     ) -> ProcessVariations:
