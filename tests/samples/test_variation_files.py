@@ -231,7 +231,7 @@ def test_files_of_features_have_weights_alone(folder, tmp_path):
         tmp_path / "a.parquet", variations=[mil.WeightVariation({"t": 1}, name)]
     )
     np.testing.assert_array_equal(process.variations[0].sample.weights, sample.reweights[name])
-    with pytest.raises(SampleError, match="jes=1 of .*a.parquet: the file has features and no"):
+    with pytest.raises(SampleError, match=r"jes=1 of .*a\.parquet: the file has features and no"):
         mil.ProcessVariations.from_file(tmp_path / "a.parquet", variations=JES)
 
 

@@ -9,7 +9,7 @@ depends on what came before.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import awkward as ak
 import numpy as np
@@ -113,14 +113,14 @@ def accumulate_variations(
         features, objects=objects, selection=selection, weight=None, on_missing=on_missing
     )
     n = len(events)
-    source = source_of(events) or "the events"
+    place = _Place(source_of(events) or "the events", chunk_key(events)[1], n)
     nominal_weights = weights(events) if callable(weights) else weights
-    w = _numbers(nominal_weights, n, source)
+    w = _numbers(nominal_weights, place)
     others = {
-        name: _numbers(column, n, source, f"the weight {name!r}")
+        name: _numbers(column, place, f"the weight {name!r}")
         for name, column in (reweights or {}).items()
     }
-    with_weights = _weight_variations(nominal_weights, n, source)
+    with_weights = _weight_variations(nominal_weights, place)
     with_events = _event_variations(variations or {}, events, n)
     _require_sides([*with_events, *with_weights], one_sided)
     both = sorted(_names(with_events) & _names(with_weights))
@@ -135,7 +135,7 @@ def accumulate_variations(
     varied = []
     for shifts, changed in with_events.items():
         try:
-            own = _numbers(weights(changed), n, source) if callable(weights) else w
+            own = _numbers(weights(changed), place) if callable(weights) else w
             analysis = processor.analyse(changed, own)
             require_finite_rows(analysis, changed)
         except MilinferError as error:
@@ -192,16 +192,25 @@ def _mask(analysis: Analysis, n: int) -> BoolArray:
     return mask
 
 
-def _numbers(weights: Any, n: int, source: str, name: str = "the weight") -> FloatArray:
+class _Place(NamedTuple):
+    """Where the events of a chunk come from, for messages, and how many they are."""
+
+    source: str
+    first_event: int
+    n_events: int
+
+
+def _numbers(weights: Any, place: _Place, name: str = "the weight") -> FloatArray:
     """One weight for each event."""
+    n = place.n_events
     if weights is None:
         return np.ones(n)
     column = weights.weight() if _is_coffea(weights) else weights
-    array = event_weights(column, name, source)
+    array = event_weights(column, name, place.source, first_event=place.first_event)
     if array.shape != (n,):
         msg = (
-            f"{source}: {name} has {len(array)} entries for {n} events; give one for each event, "
-            "before any selection"
+            f"{place.source}: {name} has {len(array)} entries for {n} events; give one for each "
+            "event, before any selection"
         )
         raise SampleError(msg)
     return array
@@ -212,7 +221,7 @@ def _is_coffea(weights: Any) -> bool:
     return hasattr(weights, "variations") and callable(getattr(weights, "weight", None))
 
 
-def _weight_variations(weights: Any, n: int, source: str) -> dict[Shifts, FloatArray]:
+def _weight_variations(weights: Any, place: _Place) -> dict[Shifts, FloatArray]:
     """Varied weights of all events by shifts, from the ``Weights`` of coffea."""
     varied: dict[Shifts, FloatArray] = {}
     if not _is_coffea(weights):
@@ -225,7 +234,7 @@ def _weight_variations(weights: Any, n: int, source: str) -> dict[Shifts, FloatA
         name = modifier[: -len(side)]
         shifts = shifts_of({name: _SIDES[side]}, f"weight variation {modifier!r}")
         column = weights.weight(modifier)
-        varied[tuple(shifts.items())] = _numbers(column, n, source, f"the weight {modifier}")
+        varied[tuple(shifts.items())] = _numbers(column, place, f"the weight {modifier}")
     return varied
 
 
