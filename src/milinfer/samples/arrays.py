@@ -349,7 +349,12 @@ class _Columns:
                 )
                 raise SampleError(msg)
             parts.append(array.astype(str) if array.dtype == object else array)
-        ids = parts[0] if len(parts) == 1 else np.rec.fromarrays(parts, names=list(names))
+        ids: NDArray[Any] = parts[0]
+        if len(parts) > 1:
+            kinds = np.dtype([(name, part.dtype) for name, part in zip(names, parts, strict=True)])
+            ids = np.empty(len(parts[0]), dtype=kinds)
+            for name, part in zip(names, parts, strict=True):
+                ids[name] = part
         _, first, place = np.unique(ids, return_index=True, return_inverse=True)
         again = first[place] != np.arange(len(ids))
         if again.any():
