@@ -1,13 +1,20 @@
 """Variations inside coffea: whatever the executor and the chunks, every event is accounted for."""
 
 import sys
+import warnings
 
 import awkward as ak
 import cloudpickle
+import correctionlib.schemav2 as schema
 import numpy as np
 import pytest
 from coffea import processor
 from coffea.analysis_tools import Weights
+from coffea.jetmet_tools import (
+    CorrectedJetsFactory,
+    CorrectionLibJECStack,
+)
+from coffea.jetmet_tools.correctionlib_adapters import CorrectionLibJUNC
 from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 from coffea.util import load, save
 from hypothesis import HealthCheck, given, settings
@@ -284,6 +291,43 @@ def test_weights_that_depend_on_the_objects():
     np.testing.assert_allclose(sf_down.sample.weights, np.exp(x) / 2)
     plain = process(weights(events)).variations[0]
     np.testing.assert_allclose(plain.sample.weights, np.exp(x))
+
+
+def test_corrections_of_correctionlib(files):
+    """Jets and missing momentum of coffea's factories, with an uncertainty from correctionlib."""
+    edges = [0.0, 50.0, 1e5]
+    table = schema.Binning.model_validate(
+        {"nodetype": "binning", "input": "JetPt", "edges": edges, "content": [0.2, 0.05],
+         "flow": "clamp"}
+    )  # fmt: skip
+    total = schema.Correction(
+        name="Total",
+        version=1,
+        inputs=[schema.Variable(name="JetPt", type="real")],
+        output=schema.Variable(name="delta", type="real"),
+        data=table,
+    ).to_evaluator()
+    names = {"JetPt": "pt", "JetMass": "mass", "JetPhi": "phi", "ptRaw": "pt", "massRaw": "mass"}
+    names |= {"METpt": "pt", "METphi": "phi"}
+    stack = CorrectionLibJECStack(junc=CorrectionLibJUNC([("Total", total)]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        factory_of_jets = CorrectedJetsFactory(names, stack)
+    events = factory(files[0]).events()
+    jets = factory_of_jets.build(events.Jet)
+    varied = {"Jet": jets.JES_Total}
+    output = mil.accumulate_variations(
+        FEATURES, events, {"jes": varied}, weights=None, objects=objects, on_missing="reject"
+    )
+    process = samples(output)
+    before = ak.to_numpy(ak.max(events.Jet.pt, axis=1))
+    for variation, sign in zip(process.variations, (1, -1), strict=True):
+        scaled = events.Jet.pt * (1 + sign * ak.where(events.Jet.pt < 50, 0.2, 0.05))
+        kept = ak.to_numpy(ak.sum(scaled > 30, axis=1) >= 2)
+        np.testing.assert_allclose(
+            variation.sample.column("q0_pt"), ak.to_numpy(ak.max(scaled, axis=1))[kept], rtol=1e-6
+        )
+        assert not np.array_equal(variation.sample.column("q0_pt"), before[kept])
 
 
 def test_several_nuisances_and_one_side():

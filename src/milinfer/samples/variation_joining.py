@@ -52,7 +52,8 @@ def joined_variations(
                 files = ", ".join(map(str, lacking[0].provenance.get("files", ())))
                 msg = (
                     f"{files or lacking[0].label}: there is no variation "
-                    f"{format_point(dict(key))}, which other files have; give every file the same variations"
+                    f"{format_point(dict(key))}, which other files have; give every file the same "
+                    "variations"
                 )
                 raise SampleError(msg)
             same = [of_part[key] for of_part in by_shifts]
