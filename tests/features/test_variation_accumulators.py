@@ -10,11 +10,7 @@ import numpy as np
 import pytest
 from coffea import processor
 from coffea.analysis_tools import Weights
-from coffea.jetmet_tools import (
-    CorrectedJetsFactory,
-    CorrectionLibJECStack,
-)
-from coffea.jetmet_tools.correctionlib_adapters import CorrectionLibJUNC
+from coffea.jetmet_tools import CorrectedJetsFactory
 from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 from coffea.util import load, save
 from hypothesis import HealthCheck, given, settings
@@ -295,6 +291,7 @@ def test_weights_that_depend_on_the_objects():
 
 def test_corrections_of_correctionlib(files):
     """Jets and missing momentum of coffea's factories, with an uncertainty from correctionlib."""
+    adapters = pytest.importorskip("coffea.jetmet_tools.correctionlib_adapters")
     edges = [0.0, 50.0, 1e5]
     table = schema.Binning.model_validate(
         {"nodetype": "binning", "input": "JetPt", "edges": edges, "content": [0.2, 0.05],
@@ -309,7 +306,7 @@ def test_corrections_of_correctionlib(files):
     ).to_evaluator()
     names = {"JetPt": "pt", "JetMass": "mass", "JetPhi": "phi", "ptRaw": "pt", "massRaw": "mass"}
     names |= {"METpt": "pt", "METphi": "phi"}
-    stack = CorrectionLibJECStack(junc=CorrectionLibJUNC([("Total", total)]))
+    stack = adapters.CorrectionLibJECStack(junc=adapters.CorrectionLibJUNC([("Total", total)]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         factory_of_jets = CorrectedJetsFactory(names, stack)
