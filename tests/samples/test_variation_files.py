@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import lhe_text
 import milinfer as mil
 from milinfer.datasets import vbf_hww
 from milinfer.exceptions import ConfigurationError, FeatureError, MissingFileError, SampleError
@@ -180,6 +181,55 @@ def test_weights_of_nanoaod(tmp_path):
             variation.sample.reweights["LHEReweightingWeight[3]"],
             process.nominal[0].reweights["LHEReweightingWeight[3]"] * relative[:, k],
         )
+
+
+def test_threads_change_nothing(folder):
+    weight = mil.WeightVariation({"t": 1.0}, lambda e: 1 + e.LHEPart.pt[:, -1] / 1000)
+    one, four = (
+        read(folder / "sm.lhe", [*JES, weight], chunk_size=40, workers=workers)
+        for workers in (1, 4)
+    )
+    for mine, other in zip(one.variations, four.variations, strict=True):
+        assert_same(mine.sample, other.sample)
+        np.testing.assert_array_equal(mine.partners, other.partners)
+
+
+def test_processes_with_scales_of_their_own(tmp_path):
+    """For IDWTUP 2 all weights of a process get its factor: those of variations, too."""
+    block = "<init>\n2212 2212 6500 6500 0 0 0 0 2 2\n1.0 0.1 1.0 1\n3.0 0.1 1.0 2\n</init>\n"
+    numbers, weights = [1, 1, 1, 2, 2], [0.5, 1.5, 1.0, 2.0, 4.0]
+    events = [
+        lhe_text.event(weight=f"{w!r}").replace(" 4 1 ", f" 4 {k} ", 1)
+        for k, w in zip(numbers, weights, strict=True)
+    ]
+    (tmp_path / "a.lhe").write_text(lhe_text.document(*events, init=block))
+
+    def lost(first):
+        def function(events):
+            charges = ak.where(events.event == first, 0, 1) * events.LHEPart.status
+            return ak.with_field(events, events.LHEPart[charges != 0], "LHEPart")
+
+        return function
+
+    electron = mil.Collection("leptons", "l", 1, frozenset({11}))
+    process = mil.ProcessVariations.from_file(
+        tmp_path / "a.lhe",
+        variations=[
+            mil.FunctionVariation({"a": 1.0}, lost(0)),
+            mil.FunctionVariation({"b": 1.0}, lost(3)),
+            mil.WeightVariation({"t": 1.0}, lambda e: 1.0 + 0.1 * e.event),
+        ],
+        features=mil.FeatureSet("lepton", {"pt": lambda o: o.l0.pt}, (electron,)),
+        on_missing="reject",
+        point={},
+    )
+    nominal = process.nominal[0].weights
+    assert nominal[3:].sum() / nominal[:3].sum() == pytest.approx(3.0)
+    a, b, t = process.variations
+    np.testing.assert_array_equal(a.sample.weights, nominal[1:])
+    np.testing.assert_array_equal(b.sample.weights, np.delete(nominal, 3))
+    assert b.partners.tolist() == [0, 1, 2, 4]
+    np.testing.assert_allclose(t.sample.weights, nominal * (1 + 0.1 * np.arange(5)))
 
 
 def test_mistakes_name_file_and_variation(folder):
