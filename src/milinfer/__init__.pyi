@@ -25,12 +25,21 @@ from .features.feature_set import (
 )
 from .features.objects import Collection as Collection
 from .features.processor import FeatureProcessor as FeatureProcessor
+from .features.variations import (
+    FunctionVariation as FunctionVariation,
+    ScaleVariation as ScaleVariation,
+    WeightVariation as WeightVariation,
+    up_and_down as up_and_down,
+)
+from .features.variation_accumulators import accumulate_variations as accumulate_variations
 
 # samples
 from .samples.sample import Sample as Sample
 from .samples.sample_set import SampleSet as SampleSet
 from .samples.streaming import StreamedSamples as StreamedSamples
 from .samples.run_features import run_features as run_features
+from .samples.variation import Variation as Variation
+from .samples.variations import ProcessVariations as ProcessVariations
 
 # likelihood
 from .likelihood.cost import LikelihoodCost as LikelihoodCost
