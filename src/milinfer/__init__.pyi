@@ -30,6 +30,10 @@ from .features.processor import FeatureProcessor as FeatureProcessor
 from .samples.sample import Sample as Sample
 from .samples.sample_set import SampleSet as SampleSet
 from .samples.streaming import StreamedSamples as StreamedSamples
+from .samples.variations import (
+    ProcessVariations as ProcessVariations,
+    Variation as Variation,
+)
 from .samples.run_features import run_features as run_features
 
 # likelihood
@@ -52,6 +56,7 @@ from .learning.networks.configs import (
 )
 from .learning.boosted_trees import BoostedLikelihood as BoostedLikelihood
 from .learning.background_ratio import BackgroundRatio as BackgroundRatio
+from .learning.systematic_response import SystematicResponse as SystematicResponse
 from .learning.model_columns import ModelColumns as ModelColumns
 from .learning.labelled_bags.estimators import (
     BagClassifier as BagClassifier,

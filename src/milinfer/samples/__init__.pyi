@@ -7,3 +7,7 @@ from .reweighting import (
 from .sample import Sample as Sample
 from .sample_set import SampleSet as SampleSet
 from .streaming import StreamedSamples as StreamedSamples
+from .variations import (
+    ProcessVariations as ProcessVariations,
+    Variation as Variation,
+)
