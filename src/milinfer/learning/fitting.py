@@ -141,9 +141,7 @@ def _trained_members(
         return
     for number, files in enumerate(Workers(client=client).map(_train_packed, numbers, job)):
         _, fitted = unpack_model(files)
-        report_histories(
-            on_epoch, number, job.settings.ensemble, fitted.training, fitted.history
-        )
+        report_histories(on_epoch, number, job.settings.ensemble, fitted.training, fitted.history)
         yield fitted
 
 
@@ -235,9 +233,7 @@ def report_histories(
     """Report all epochs of the networks of a member that a worker has trained."""
     n_networks = len(histories)
     for k, history in enumerate(histories):
-        report = epoch_reporter(
-            on_epoch, member * n_networks + k, n_members * n_networks, training
-        )
+        report = epoch_reporter(on_epoch, member * n_networks + k, n_members * n_networks, training)
         for epoch, numbers in enumerate(zip(*(history[n] for n in _LOGGED), strict=True)):
             report(epoch, dict(zip(_LOGGED, numbers, strict=True)))
 

@@ -139,10 +139,12 @@ def export_response(
             predictor = part.predictor
             event_model = getattr(predictor, "event_model", None)
             if event_model is None:
-                msg = "boosted trees cannot be exported as ONNX; use save(), or classifier='network'"
+                msg = (
+                    "boosted trees cannot be exported as ONNX; use save(), or classifier='network'"
+                )
                 raise ModelError(msg)
             place = np.zeros((len(part.places), terms.n_columns))
-            place[np.arange(len(place)), part.places] = getattr(predictor, "size") / len(members)
+            place[np.arange(len(place)), part.places] = predictor.size / len(members)
             outputs = graph.double(network(graph, event_model, INPUT))
             parts.append(graph.add("MatMul", outputs, graph.constant(place * scale.factors)))
     total = graph.constant(scale.constants)

@@ -110,9 +110,7 @@ def base_points(variations: ProcessVariations, terms: ResponseTerms) -> BasePoin
     points: tuple[Point, ...] = ({},)
     if terms.parameters:
         points = tuple(p for p, _ in weights_at_points(variations.nominal))
-    mixing = np.array(
-        [terms.mixing(np.array([p[n] for n in terms.parameters])) for p in points]
-    )
+    mixing = np.array([terms.mixing(np.array([p[n] for n in terms.parameters])) for p in points])
     design = np.concatenate(
         [np.kron(m[:, None], values.T) for m in mixing], axis=1
     )  # (n_columns, n_points · n_shifts)
@@ -229,7 +227,9 @@ class ResponseEvents:
     yield_errors: FloatArray
 
     @classmethod
-    def of(cls, variations: ProcessVariations, base: BasePoints, names: Sequence[str]) -> ResponseEvents:
+    def of(
+        cls, variations: ProcessVariations, base: BasePoints, names: Sequence[str]
+    ) -> ResponseEvents:
         """Stack the events of variations.
 
         Parameters
@@ -338,8 +338,10 @@ def _stacked(
                 own.append(None)
                 continue
             varied_weights = _varied_weights(v, samples[s], base.points[t])
-            at_point = ratio.value * _relative(varied_weights, v.sample) / _relative(
-                nominal_weights, samples[s]
+            at_point = (
+                ratio.value
+                * _relative(varied_weights, v.sample)
+                / _relative(nominal_weights, samples[s])
             )
             own.append(varied_weights * (share * at_point / varied_weights.sum()))
             if v.partners is None:

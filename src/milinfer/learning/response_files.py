@@ -182,12 +182,8 @@ def _fitted(
         feature_names=_texts(content, "feature_names"),
         terms=terms,
         members=tuple(members),
-        scale=ResponseScale(
-            **{name: arrays[f"scale_{name}"] for name in ResponseScale._fields}
-        ),
-        base=BasePoints(
-            tuple(content["points"]), arrays["base_shifts"], arrays["base_design"]
-        ),
+        scale=ResponseScale(**{name: arrays[f"scale_{name}"] for name in ResponseScale._fields}),
+        base=BasePoints(tuple(content["points"]), arrays["base_shifts"], arrays["base_design"]),
         closure=ResponseClosure(
             **{name: arrays[f"closure_{name}"] for name in ResponseClosure._fields}
         ),

@@ -91,9 +91,7 @@ class ResponseNetwork:
         return (self.mean, self.variance, self.size, *self.weights)
 
     @classmethod
-    def of_arrays(
-        cls, config: NetworkConfig, arrays: Sequence[Any]
-    ) -> ResponseNetwork:
+    def of_arrays(cls, config: NetworkConfig, arrays: Sequence[Any]) -> ResponseNetwork:
         """Network of the arrays of another one.
 
         Raises
@@ -294,6 +292,7 @@ def _trained_network(
         job.training,
         bags_seed,
         loss_name="pairs",
+        keep_last=True,
         on_epoch=None if reporter is None else reporter(part, network),
     )
     weights = tuple(np.asarray(w) for w in network.event_model.get_weights())

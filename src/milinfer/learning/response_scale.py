@@ -92,14 +92,32 @@ def response_scale(columns: FloatArray, events: ResponseEvents) -> ResponseScale
         If the minimum is not found.
     """
     n = columns.shape[1]
-    design = events.base.design
     size = np.maximum(np.sqrt(np.mean(np.square(columns), axis=0)), _SMALLEST)
-    start = np.concatenate([np.ones(n), np.zeros(n)])
-    # In units of the corrections that are expected.
+    # In units of corrections as large as they may be.
     unit = _EXPECTED * np.concatenate([np.ones(n), size])
+    free = _corrections(columns, events, unit)
+    # What the events do not show to differ from no correction is noise: the prior variance of each
+    # correction is the one that makes it most probable (empirical Bayes).
+    width = np.sqrt(np.maximum(free.value**2 - free.data_variance, 0.0))
+    kept = _corrections(columns, events, np.minimum(width, unit))
+    return ResponseScale(1 + kept.value[:n], kept.value[n:], free.covariance)
+
+
+class _Corrections(NamedTuple):
+    """Corrections of factors, then constants, their covariance, and the variance due to events."""
+
+    value: FloatArray
+    covariance: FloatArray
+    data_variance: FloatArray
+
+
+def _corrections(columns: FloatArray, events: ResponseEvents, unit: FloatArray) -> _Corrections:
+    """Most probable corrections if they come from normal distributions of widths `unit`."""
+    n = columns.shape[1]
+    start = np.concatenate([np.ones(n), np.zeros(n)])
     shift = np.zeros(2 * n)
     for _ in range(50):
-        sums = _sums(columns, events, design, start + unit * shift)
+        sums = _sums(columns, events, start + unit * shift)
         hessian = sums.hessian * np.outer(unit, unit)
         spread = sums.spread * np.outer(unit, unit)
         # The derivative is the Hessian times the distance to the truth, plus the spread.  This is
@@ -116,10 +134,11 @@ def response_scale(columns: FloatArray, events: ResponseEvents) -> ResponseScale
             "events (validation_fraction=), or look for events of very large weight"
         )
         raise ModelError(msg)
-    beta = start + unit * shift
     rest = np.eye(2 * n) - gain @ hessian
-    covariance = (rest @ rest.T + gain @ spread @ gain.T) * np.outer(unit, unit)
-    return ResponseScale(beta[:n], beta[n:], covariance)
+    known = rest @ rest.T + gain @ spread @ gain.T
+    # What is known only from before counts as undetermined by the events.
+    data = known / np.maximum(1 - np.minimum(np.diag(known), 1 - 1e-12), 1e-12)[:, None]
+    return _Corrections(unit * shift, known * np.outer(unit, unit), np.diag(data) * unit**2)
 
 
 def _inverse(matrix: FloatArray) -> FloatArray:
@@ -138,10 +157,8 @@ class _Sums(NamedTuple):
     spread: FloatArray
 
 
-def _sums(
-    columns: FloatArray, events: ResponseEvents, design: FloatArray, beta: FloatArray
-) -> _Sums:
-    n = columns.shape[1]
+def _sums(columns: FloatArray, events: ResponseEvents, beta: FloatArray) -> _Sums:
+    n, design = columns.shape[1], events.base.design
     gradient, hessian, spread = np.zeros(2 * n), np.zeros((2 * n, 2 * n)), np.zeros((2 * n, 2 * n))
     terms_of = [np.flatnonzero(column) for column in design.T]
     for rows in events.in_groups():
@@ -231,7 +248,9 @@ def linear_size(events: ResponseEvents, mean: FloatArray, variance: FloatArray) 
         vectors += terms.T @ (varied - nominal)
         matrix += (terms * np.abs(nominal).sum(axis=1, keepdims=True)).T @ terms
     # One step of Newton for ln S at each base point; all of them have the same nominal weight.
-    ratios = np.linalg.pinv(matrix, rcond=1e-6, hermitian=True) @ vectors * len(events.base.design.T)
+    ratios = (
+        np.linalg.pinv(matrix, rcond=1e-6, hermitian=True) @ vectors * len(events.base.design.T)
+    )
     columns = ratios @ np.linalg.pinv(events.base.design)
     square = np.einsum("pc,pq,qc->c", columns, matrix, columns) / matrix[0, 0]
     size: FloatArray = np.sqrt(np.maximum(square, 0.0))

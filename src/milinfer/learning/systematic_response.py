@@ -15,7 +15,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -397,9 +397,7 @@ class SystematicResponse(Response):
             kept = group[linked[0]]
             merged = {group[n] for n in linked}
             group = {n: kept if g in merged else g for n, g in group.items()}
-        return [
-            tuple(n for n in names if group[n] == g) for g in dict.fromkeys(group.values())
-        ]
+        return [tuple(n for n in names if group[n] == g) for g in dict.fromkeys(group.values())]
 
     def _restricted(
         self, train: ProcessVariations, stop: ProcessVariations, names: tuple[str, ...]

@@ -306,6 +306,4 @@ def paired_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     n = outputs.shape[1]
     # softplus(−o) = softplus(o) − o: one exponential for both.
     above = ops.softplus(outputs)
-    return ops.sum(
-        targets[:, :n] * above + targets[:, n:] * (above - outputs), axis=1
-    )
+    return ops.sum(targets[:, :n] * above + targets[:, n:] * (above - outputs), axis=1)

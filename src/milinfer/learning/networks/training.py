@@ -41,6 +41,7 @@ def train_network(
     *,
     loss_name: str = "cross-entropy",
     score_weight: float = 0.0,
+    keep_last: bool = False,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, list[float]]:
     """Train a bag network and restore its best weights.
@@ -62,6 +63,9 @@ def train_network(
         :func:`~milinfer.learning.networks.losses.paired_cross_entropy`.
     score_weight
         Weight of the squared error of the score, where the targets have scores.
+    keep_last
+        Keep the last weights of a cosine schedule, not those of the lowest validation loss, which
+        are those of a chance where ratios are close to one: the loss then hardly changes.
     on_epoch
         Called as ``on_epoch(epoch, logs)`` after every epoch.
 
@@ -118,7 +122,8 @@ def train_network(
             model.set_weights(best_weights)
             optimizer.learning_rate.assign(rates[1] / 3)
             waited = 0
-    model.set_weights(best_weights)
+    if not (keep_last and config.schedule == "cosine"):
+        model.set_weights(best_weights)
     copy_variables(model, network.bag_model)
     _require_alive(network, validation, held_out)
     if loop.n_shapes <= _MOST_SHAPES:
