@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from milinfer.learning.response_events import ResponseEvents, base_points
-from milinfer.learning.response_scale import linear_size, response_closure, response_scale
+from milinfer.learning.response_scale import (
+    ResponseScale,
+    linear_size,
+    response_closure,
+    response_scale,
+)
 from milinfer.likelihood.responses import ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.variations import ProcessVariations, Variation
@@ -65,13 +70,17 @@ def test_a_right_response_stays_as_it_is():
     assert np.count_nonzero(values) < 8  # what is no more than noise is not corrected
 
 
+def known(covariance: float = 0.0) -> ResponseScale:
+    """No corrections."""
+    return ResponseScale(np.ones(4), np.zeros(4), covariance * np.eye(8))
+
+
 @pytest.mark.parametrize("partners", [True, False])
 def test_means_agree_with_yields_within_errors_that_know_of_partners(partners):
     pulls, errors = [], []
     for seed in range(10):
         events = stacked(shifted(4000, 20 + seed, partners=partners))
-        nominal = exact(events)[: events.n_nominal] @ events.base.design
-        closure = response_closure(nominal, events)
+        closure = response_closure(exact(events)[: events.n_nominal], known(), events)
         pulls.append(closure.pulls[[0, 2]])
         errors.append(closure.errors[[0, 2]])
     assert 0.4 < np.std(pulls) < 1.8
@@ -81,8 +90,11 @@ def test_means_agree_with_yields_within_errors_that_know_of_partners(partners):
 
 def test_a_wrong_response_has_large_pulls():
     events = stacked(shifted(4000, 3))
-    nominal = exact(events)[: events.n_nominal] @ events.base.design + 0.1
-    assert response_closure(nominal, events).pulls.min() > 5
+    nominal = exact(events)[: events.n_nominal]
+    wrong = nominal + [0.0, 0.1, 0.0, 0.1]
+    assert response_closure(wrong, known(), events).pulls.min() > 5
+    # Unless the scale is not known any better.
+    assert response_closure(wrong, known(0.1**2), events).pulls.max() < 1.5
 
 
 def test_sizes_are_those_of_the_columns():

@@ -23,6 +23,7 @@ from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.fitted import Fitted
 from milinfer.learning.networks.heads import SMALLEST_RATIO
 from milinfer.learning.networks.losses import MAX_EXPONENT, MIN_LINEAR_RATIO
+from milinfer.learning.response_members import ResponseNetwork
 from milinfer.learning.settings import LikelihoodSettings
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.files import write_whole
@@ -137,15 +138,14 @@ def export_response(
     for member in members:
         for part in member:
             predictor = part.predictor
-            event_model = getattr(predictor, "event_model", None)
-            if event_model is None:
+            if not isinstance(predictor, ResponseNetwork):
                 msg = (
                     "boosted trees cannot be exported as ONNX; use save(), or classifier='network'"
                 )
                 raise ModelError(msg)
             place = np.zeros((len(part.places), terms.n_columns))
             place[np.arange(len(place)), part.places] = predictor.size / len(members)
-            outputs = graph.double(network(graph, event_model, INPUT))
+            outputs = graph.double(network(graph, predictor.event_model, INPUT))
             parts.append(graph.add("MatMul", outputs, graph.constant(place * scale.factors)))
     total = graph.constant(scale.constants)
     for columns in parts:

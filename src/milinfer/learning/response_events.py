@@ -102,7 +102,7 @@ def base_points(variations: ProcessVariations, terms: ResponseTerms) -> BasePoin
     >>> up = Variation.of_features(nominal, {"jet_scale": 1.0}, 2 * nominal.features)
     >>> base_points(ProcessVariations(nominal, (up,)), ResponseTerms.of(["jet_scale"]))
     Traceback (most recent call last):
-    milinfer.exceptions.SampleError: signal: ... needs jet_scale at -1 too, or degree={'jet_scale':...
+    milinfer.exceptions.SampleError: signal: ... needs jet_scale at -1 too, ...
     """
     order = [variations.nuisances.index(n) for n in terms.nuisances]
     shifts = variations.shifts[:, order]
@@ -127,9 +127,7 @@ def _require_parameters(
     if not terms.parameters:
         return
     samples = [s.point for s in variations.nominal]
-    at_points = dict(
-        (tuple(point.values()), weights) for point, weights in weights_at_points(variations.nominal)
-    )
+    at_points = {tuple(p.values()): weights for p, weights in weights_at_points(variations.nominal)}
     used = np.zeros((len(base.points), len(base.shifts)), dtype=bool)
     for variation in variations.variations:
         sample = samples.index(variation.sample.point)
@@ -410,7 +408,7 @@ def _weights_at(
     """
     samples = variations.nominal
     if not points[0]:
-        each = [[(s.weights, 1.0)] for s in samples]
+        each: list[list[tuple[FloatArray | None, float]]] = [[(s.weights, 1.0)] for s in samples]
     else:
         by_point = {tuple(p.values()): weights for p, weights in weights_at_points(samples)}
         each = []

@@ -263,7 +263,8 @@ def _places(own: ResponseTerms, whole: ResponseTerms) -> IntArray:
     """Numbers of the columns of some terms among those of all."""
     place = np.array([whole.names.index(name) for name in own.names])
     blocks = np.arange(1 + len(whole.parameters)) * whole.n_terms
-    return (blocks[:, None] + place).ravel()
+    places: IntArray = (blocks[:, None] + place).ravel()
+    return places
 
 
 def _trained_network(
@@ -318,13 +319,13 @@ def _grown_trees(
     trees, log_yields, history = [], [], []
     for b, own_seed in zip(used, seed.spawn(len(used)), strict=True):
         pairs = [_two_classes(events, b) for events in (train, stop)]
-        matrices = [event_matrix(pair, 0, settings.n_jobs) for pair in pairs]
-        booster, losses = grow_to_best(*matrices, settings, 2, to_int(own_seed))
+        matrix, held_out = (event_matrix(pair, 0, settings.n_jobs) for pair in pairs)
+        booster, losses = grow_to_best(matrix, held_out, settings, 2, to_int(own_seed))
         trees.append(np.frombuffer(bytes(booster.save_raw("ubj")), dtype=np.uint8))
         nominal, varied = (float(s.weights.sum()) for s in pairs[0])
         log_yields.append(np.log(varied / nominal))
         history.append(losses)
-    inverse = np.linalg.pinv(design[:, used])
+    inverse: FloatArray = np.linalg.pinv(design[:, used])
     return ResponseTrees(np.array(log_yields), inverse, tuple(trees), settings.n_jobs), history
 
 

@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from milinfer.exceptions import ModelError
 from milinfer.learning.response_events import ResponseEvents
-from milinfer.typing import FloatArray
+from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["ResponseClosure", "ResponseScale", "linear_size", "response_closure", "response_scale"]
 
@@ -95,11 +95,13 @@ def response_scale(columns: FloatArray, events: ResponseEvents) -> ResponseScale
     size = np.maximum(np.sqrt(np.mean(np.square(columns), axis=0)), _SMALLEST)
     # In units of corrections as large as they may be.
     unit = _EXPECTED * np.concatenate([np.ones(n), size])
-    free = _corrections(columns, events, unit)
+    nothing = np.zeros(2 * n)
+    free = _corrections(columns, events, unit, nothing)
+    free = _corrections(columns, events, unit, free.value)
     # What the events do not show to differ from no correction is noise: the prior variance of each
     # correction is the one that makes it most probable (empirical Bayes).
     width = np.sqrt(np.maximum(free.value**2 - free.data_variance, 0.0))
-    kept = _corrections(columns, events, np.minimum(width, unit))
+    kept = _corrections(columns, events, np.minimum(width, unit), free.value)
     return ResponseScale(1 + kept.value[:n], kept.value[n:], free.covariance)
 
 
@@ -111,23 +113,30 @@ class _Corrections(NamedTuple):
     data_variance: FloatArray
 
 
-def _corrections(columns: FloatArray, events: ResponseEvents, unit: FloatArray) -> _Corrections:
-    """Most probable corrections if they come from normal distributions of widths `unit`."""
+def _corrections(
+    columns: FloatArray, events: ResponseEvents, unit: FloatArray, start: FloatArray
+) -> _Corrections:
+    """Most probable corrections if they come from normal distributions of widths `unit`.
+
+    The second derivatives of the loss and the spread of the first are those at `start`.
+    """
     n = columns.shape[1]
-    start = np.concatenate([np.ones(n), np.zeros(n)])
-    shift = np.zeros(2 * n)
-    for _ in range(50):
-        sums = _sums(columns, events, start + unit * shift)
-        hessian = sums.hessian * np.outer(unit, unit)
-        spread = sums.spread * np.outer(unit, unit)
-        # The derivative is the Hessian times the distance to the truth, plus the spread.  This is
-        # the mean of that distance, as it is known before and after (a Kalman gain).
-        gain = hessian @ _inverse(hessian @ hessian + spread)
-        new = gain @ (sums.gradient * unit + hessian @ shift)
-        step = new - shift
-        shift = shift + step / max(1.0, float(np.abs(step).max()))
-        if np.abs(step).max() < 1e-6:
+    none = np.concatenate([np.ones(n), np.zeros(n)])
+    # A width of zero leaves no correction; its row and column are zero in what follows.
+    shift = np.divide(start, unit, out=np.zeros(2 * n), where=unit > 0)
+    sums = _sums(columns, events, none + unit * shift)
+    hessian = sums.hessian * np.outer(unit, unit)
+    spread = sums.spread * np.outer(unit, unit)
+    # The derivative is the Hessian times the distance to the truth, plus the spread.  This gives
+    # the mean of that distance, as it is known before and after (a Kalman gain).
+    gain = hessian @ _inverse(hessian @ hessian + spread)
+    for _ in range(100):
+        step = gain @ (sums.gradient * unit + hessian @ shift) - shift
+        longest = float(np.abs(step).max())
+        shift = shift + step / max(1.0, 2 * longest)
+        if longest < 1e-5:
             break
+        sums = _sums(columns, events, none + unit * shift)
     else:
         msg = (
             "the scale of the response does not converge on the held-out events; hold out more "
@@ -136,9 +145,9 @@ def _corrections(columns: FloatArray, events: ResponseEvents, unit: FloatArray) 
         raise ModelError(msg)
     rest = np.eye(2 * n) - gain @ hessian
     known = rest @ rest.T + gain @ spread @ gain.T
-    # What is known only from before counts as undetermined by the events.
-    data = known / np.maximum(1 - np.minimum(np.diag(known), 1 - 1e-12), 1e-12)[:, None]
-    return _Corrections(unit * shift, known * np.outer(unit, unit), np.diag(data) * unit**2)
+    # A correction that is known no better than before has any variance due to the events.
+    share = np.minimum(np.diag(known), 1 - 1e-9)
+    return _Corrections(unit * shift, known * np.outer(unit, unit), share / (1 - share) * unit**2)
 
 
 def _inverse(matrix: FloatArray) -> FloatArray:
@@ -183,16 +192,25 @@ def _sums(columns: FloatArray, events: ResponseEvents, beta: FloatArray) -> _Sum
     return _Sums(gradient, hessian, spread)
 
 
-def response_closure(log_responses: FloatArray, events: ResponseEvents) -> ResponseClosure:
+def response_closure(
+    columns: FloatArray, scale: ResponseScale, events: ResponseEvents
+) -> ResponseClosure:
     """Means of the response over nominal events, and the yields of the varied ones.
+
+    The errors contain those of the scale, since the events that give it are fewer than those that
+    it applies to.
 
     Parameters
     ----------
-    log_responses
-        ln S of the nominal events at the base points, shape (n_nominal, n_base).
+    columns
+        Columns of the nominal events before the scale, shape (n_nominal, n_columns).
+    scale
+        From other events.
     events
         Nominal and varied events.
     """
+    design = events.base.design
+    log_responses = (columns * scale.factors + scale.constants) @ design
     n_base = log_responses.shape[1]
     sums = np.zeros((2, n_base))
     for rows in events.in_groups():
@@ -201,9 +219,12 @@ def response_closure(log_responses: FloatArray, events: ResponseEvents) -> Respo
     used = sums[0] > 0  # no variation is at the others
     total = np.where(used, sums[0], 1.0)
     yields = np.where(used, sums[1] / total, 0.0)
-    means = np.zeros(n_base)
+    means, by_factors = np.zeros(n_base), np.zeros(design.shape)
     for rows in _nominal_blocks(events):
-        means += np.sum(events.dense(rows)[0] * np.exp(log_responses[rows]), axis=0) / total
+        shares = events.dense(rows)[0] * np.exp(log_responses[rows]) / total
+        means += shares.sum(axis=0)
+        by_factors += columns[rows].T @ shares
+    slopes = np.concatenate([by_factors * design, design * means])
     square = np.zeros(n_base)
     for rows in events.in_groups():
         nominal, varied = events.dense(rows)
@@ -216,10 +237,12 @@ def response_closure(log_responses: FloatArray, events: ResponseEvents) -> Respo
         starts = np.flatnonzero(np.diff(events.groups[rows], prepend=-1))
         square += np.sum(np.add.reduceat(difference, starts, axis=0) ** 2, axis=0)
     independent = np.where(events.paired > 0, 0.0, events.yield_errors)
-    return ResponseClosure(means, yields, np.sqrt(square / total**2 + independent**2))
+    of_scale = np.einsum("pb,pq,qb->b", slopes, scale.covariance, slopes)
+    errors = np.sqrt(square / total**2 + independent**2 + np.maximum(of_scale, 0.0))
+    return ResponseClosure(means, yields, errors)
 
 
-def _nominal_blocks(events: ResponseEvents) -> Sequence[FloatArray]:
+def _nominal_blocks(events: ResponseEvents) -> Sequence[IntArray]:
     return np.split(np.arange(events.n_nominal), range(_ROWS, events.n_nominal, _ROWS))
 
 

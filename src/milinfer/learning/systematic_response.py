@@ -313,8 +313,8 @@ class SystematicResponse(Response):
             return scale.factors * raw_columns(members, terms, features) + scale.constants
 
         others = ResponseEvents.of(check, base, terms.nuisances)
-        nominal = others.features[: others.n_nominal]
-        closure = response_closure(columns(nominal) @ base.design, others)
+        nominal = raw_columns(members, terms, others.features[: others.n_nominal])
+        closure = response_closure(nominal, scale, others)
         _warn_of_means(closure, base, terms, variations.process)
         fitted = ResponseFit(
             process=variations.process,
@@ -527,7 +527,7 @@ class SystematicResponse(Response):
         return load_response(path)
 
     def export_onnx(self, path: PathLikeStr) -> None:
-        """Write :meth:`event_columns` as ONNX; see :func:`milinfer.learning.onnx.export_response`."""
+        """Write :meth:`event_columns`; see :func:`milinfer.learning.onnx.export_response`."""
         fitted = self.fitted
         export_response(fitted.members, fitted.scale, fitted.feature_names, fitted.terms, path)
 
