@@ -55,11 +55,13 @@ if TYPE_CHECKING:
 
     from milinfer.learning.networks.network import BagNetwork
 
-__all__ = ["ResponseFit", "SystematicResponse"]
+__all__ = ["ResponseFit", "SystematicResponse", "default_training"]
 
 # A mean of the response that is this many errors from the ratio of the yields is no fluctuation; a
 # difference below a per mille does not matter, however precise both are.
 _SIGMAS, _NEGLIGIBLE = 5.0, 1e-3
+# Steps of the optimiser, and ranges of the events in a batch and of the epochs that give them.
+_STEPS, _BATCH, _EPOCHS = 2500, (256, 4096), (10, 100)
 _CHOICES = {"classifier": ("network", "trees"), "interpolation": ("polynomial", "code4")}
 
 
@@ -160,7 +162,7 @@ class SystematicResponse(Response):
         Number of networks from different seeds, whose columns are averaged.
     network, training
         Architecture and optimiser; default: without regularisation, which would shrink the
-        response, and with a cosine schedule.
+        response, and with a cosine schedule, whose last weights are kept.
     trees
         Settings of boosted trees.
     validation_fraction
@@ -286,7 +288,7 @@ class SystematicResponse(Response):
         network = self.network or NetworkConfig(
             (64, 64), "silu", batch_norm=False, dropout=0.0, l2=0.0
         )
-        training = self.training or TrainingConfig(20, 4096, 3e-3, 3e-5, schedule="cosine")
+        training = self.training or default_training(_number_of_rows(train))
         mean, variance = moments(variations.nominal)
         parts = tuple(
             (*self._restricted(train, stop, names), self._terms_of(names, variations))
@@ -552,6 +554,30 @@ class SystematicResponse(Response):
             "means against yields": f"largest deviation {np.abs(pulls).max():.1f} errors",
         }
         return html_facts(f"SystematicResponse of {fitted.process}", facts)
+
+
+def default_training(n_rows: int) -> TrainingConfig:
+    """Settings with enough steps for small effects to be learned, for any number of events.
+
+    Parameters
+    ----------
+    n_rows
+        Nominal events and those of feature variations.
+
+    Examples
+    --------
+    >>> small, large = default_training(20_000), default_training(1_000_000)
+    >>> (small.epochs, small.batch_events), (large.epochs, large.batch_events)
+    ((32, 256), (11, 4096))
+    """
+    batch = int(np.clip(n_rows // 200, *_BATCH))
+    epochs = int(np.clip(round(_STEPS * batch / max(n_rows, 1)), *_EPOCHS))
+    return TrainingConfig(epochs, batch, 1e-2, 3e-5, schedule="cosine")
+
+
+def _number_of_rows(variations: ProcessVariations) -> int:
+    nominal = sum(len(s) for s in variations.nominal)
+    return nominal + sum(len(v.sample) for v in variations.variations if not v.weights_only)
 
 
 def _require_names(names: Sequence[str], variations: ProcessVariations, option: str) -> None:
