@@ -91,7 +91,7 @@ def test_means_agree_with_yields_within_errors_that_know_of_partners(partners):
 def test_a_wrong_response_has_large_pulls():
     events = stacked(shifted(4000, 3))
     nominal = exact(events)[: events.n_nominal]
-    wrong = nominal + [0.0, 0.1, 0.0, 0.1]
+    wrong = nominal + np.array([0.0, 0.1, 0.0, 0.1])
     assert response_closure(wrong, known(), events).pulls.min() > 5
     # Unless the scale is not known any better.
     assert response_closure(wrong, known(0.1**2), events).pulls.max() < 1.5

@@ -325,7 +325,7 @@ def _grown_trees(
         nominal, varied = (float(s.weights.sum()) for s in pairs[0])
         log_yields.append(np.log(varied / nominal))
         history.append(losses)
-    inverse: FloatArray = np.linalg.pinv(design[:, used])
+    inverse = np.linalg.pinv(design[:, used]).astype(np.float64)
     return ResponseTrees(np.array(log_yields), inverse, tuple(trees), settings.n_jobs), history
 
 
