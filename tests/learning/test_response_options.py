@@ -36,9 +36,8 @@ def test_nothing_happens_at_zero(response):
 
 def test_settings_and_self_do_not_change(response):
     untrained = SystematicResponse(**SMALL)
-    trained = untrained.fit(variations(4000, 2))
+    assert untrained.fit(variations(4000, 1)).digest == response.digest
     assert untrained._fitted is None
-    assert trained.digest != response.digest
     with pytest.raises(ModelError, match=r"not trained; call \.fit\(variations\)"):
         _ = untrained.terms
 
