@@ -24,11 +24,11 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.likelihood.responses import ResponseTable, ResponseTerms, log_interpolation
+from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms, log_interpolation
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number
-from milinfer.typing import FloatArray, Point
+from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, point_matrix
 
@@ -39,6 +39,9 @@ __all__ = ["ExpectedResponse", "LogYield", "expected_response", "weights_at_poin
 _NODES = np.linspace(-1.0, 1.0, 25)
 _PAIR_NODES = np.array([4, 8, 16, 20])
 _PAIR_POWERS = ((1, 1), (2, 1), (1, 2), (2, 2))
+_CUBIC, _CUBIC_SLOPES = np.array([3, 2, 1, 0]), np.array([2, 1, 0, 0])
+_CUBIC_FACTORS = np.array([3.0, 2.0, 1.0, 0.0])
+_ONE, _NONE = np.ones(1), np.empty((0, 1))
 _BLOCKS = 20
 _MOST_DEGREES = 4
 
@@ -80,7 +83,8 @@ class ExpectedResponse:
         highest power first.  The first replica is of all events, each other leaves out one part of
         them, for the Monte-Carlo error.
     pairs
-        Coefficients of the polynomials of pairs, shape (n_replicas, n_pairs, 4, n_monomials).
+        Symmetric matrices M of the pairs, which add v·M·v with v = (u, u²) and u = α/limit, shape
+        (n_replicas, n_monomials, 2 n_nuisances, 2 n_nuisances).
     """
 
     nuisances: tuple[str, ...]
@@ -94,12 +98,6 @@ class ExpectedResponse:
         """Names of the parameters of interest on which it depends."""
         return self.basis.parameters if self.basis is not None else ()
 
-    @cached_property
-    def _pair_index(self) -> tuple[FloatArray, FloatArray]:
-        index = np.array(list(combinations(range(len(self.nuisances)), 2)), dtype=np.int64)
-        first, second = index.reshape(-1, 2).T
-        return first, second
-
     def log_yield(self, alpha: FloatArray, theta: FloatArray | None = None) -> LogYield:
         """Ln κ and its derivatives at one point.
 
@@ -111,72 +109,83 @@ class ExpectedResponse:
             Parameters of interest, shape (n_parameters,); needed if it depends on them.
         """
         monomials, slopes = self._monomials(theta)
-        single, pair = self._functions(alpha)
-        value, by_alpha = self._contract(0, single, pair, monomials)
-        by_theta = np.array([self._contract(0, single, pair, row)[0] for row in slopes])
-        return LogYield(value, by_alpha, by_theta)
+        by_monomial, by_alpha = self._contract(0, self._functions(alpha), monomials)
+        return LogYield(float(by_monomial @ monomials), by_alpha, slopes @ by_monomial)
 
     def error(self, alpha: FloatArray, theta: FloatArray | None = None) -> float:
         """Monte-Carlo error of ln κ, from replicas that leave out one part of the events each."""
         monomials, _ = self._monomials(theta)
         functions = self._functions(alpha)
         values = np.array(
-            [self._contract(r, *functions, monomials)[0] for r in range(1, len(self.singles))]
+            [
+                self._contract(r, functions, monomials)[0] @ monomials
+                for r in range(1, len(self.singles))
+            ]
         )
         n = len(values)
         return float(np.sqrt((n - 1) / n * np.sum((values - values.mean()) ** 2)))
 
+    @cached_property
+    def _lowered(self) -> IntArray:
+        """Exponents of the derivatives by each parameter, (n_parameters, n_monomials, same)."""
+        assert self.basis is not None
+        powers = self.basis.exponents
+        unit = np.eye(powers.shape[1], dtype=np.int64)
+        lowered: IntArray = np.maximum(powers[None] - unit[:, None], 0)
+        return lowered
+
     def _monomials(self, theta: FloatArray | None) -> tuple[FloatArray, FloatArray]:
         """Monomials of θ, and their derivatives (n_parameters, n_monomials)."""
         if self.basis is None:
-            return np.ones(1), np.empty((0, 1))
+            return _ONE, _NONE
         if theta is None:
             msg = f"the expected yield depends on {', '.join(self.parameters)}; give their values"
             raise ModelError(msg)
-        return self.basis.design(theta)[0], self.basis.design_gradient(theta)
+        powers = self.basis.exponents
+        slopes = powers.T * np.multiply.reduce(theta**self._lowered, axis=2)
+        return np.multiply.reduce(theta**powers, axis=1), slopes
 
-    def _functions(self, alpha: FloatArray) -> tuple[_Single, _Pair]:
-        """Cells and powers of the splines, and monomials of the pairs."""
+    def monomials(self, theta: FloatArray | None) -> FloatArray:
+        """Monomials of θ, in the order of the coefficients, shape (n_monomials,)."""
+        return self._monomials(theta)[0]
+
+    def _functions(self, alpha: FloatArray) -> _Functions:
+        """Cells and powers of the splines, and the vector of the pairs."""
         unit = alpha / self.limits
         n_cells = self.singles.shape[2]
-        step = 2.0 / n_cells
-        cell = np.clip(((unit + 1) / step).astype(np.int64), 0, n_cells - 1)
-        x = unit - (cell * step - 1)
-        one, zero = np.ones_like(x), np.zeros_like(x)
-        powers = np.stack([x**3, x**2, x, one], axis=1)
-        slopes = np.stack([3 * x**2, 2 * x, one, zero], axis=1) / self.limits[:, None]
-        first, second = self._pair_index
-        a, b = unit[first], unit[second]
-        products = np.stack([a * b, a * a * b, a * b * b, a * a * b * b], axis=1)
-        by_a = np.stack([b, 2 * a * b, b * b, 2 * a * b * b], axis=1)
-        by_b = np.stack([a, a * a, 2 * a * b, 2 * a * a * b], axis=1)
-        by_a /= self.limits[first][:, None]
-        by_b /= self.limits[second][:, None]
-        return _Single(cell, powers, slopes), _Pair(products, by_a, by_b)
+        place = (unit + 1) * (n_cells / 2)
+        cell = np.minimum(np.maximum(place.astype(np.int64), 0), n_cells - 1)
+        x = ((place - cell) * (2 / n_cells))[:, None]
+        return _Functions(
+            cell=cell,
+            powers=x**_CUBIC,
+            slopes=_CUBIC_FACTORS * x**_CUBIC_SLOPES,
+            unit=unit,
+            vector=np.concatenate([unit, unit * unit]),
+        )
 
     def _contract(
-        self, replica: int, single: _Single, pair: _Pair, monomials: FloatArray
-    ) -> tuple[float, FloatArray]:
-        splines = self.singles[replica][np.arange(len(single.cell)), single.cell] @ monomials
-        products = self.pairs[replica] @ monomials
-        value = np.sum(splines * single.powers) + np.sum(products * pair.products)
-        slope = np.sum(splines * single.slopes, axis=1)
-        first, second = self._pair_index
-        np.add.at(slope, first, np.sum(products * pair.by_first, axis=1))
-        np.add.at(slope, second, np.sum(products * pair.by_second, axis=1))
-        return float(value), slope
+        self, replica: int, at: _Functions, monomials: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Coefficient of each monomial in ln κ, and the derivative of ln κ by α."""
+        n = len(at.cell)
+        splines = self.singles[replica][np.arange(n), at.cell]
+        by_monomial = np.tensordot(at.powers, splines, axes=2)
+        slope = np.einsum("kd,kd->k", splines @ monomials, at.slopes)
+        if n > 1:
+            products = self.pairs[replica] @ at.vector
+            by_monomial = by_monomial + products @ at.vector
+            half = monomials @ products
+            slope += 2 * half[:n] + 4 * at.unit * half[n:]
+        return by_monomial, slope / self.limits
 
 
-class _Single(NamedTuple):
-    cell: FloatArray
+class _Functions(NamedTuple):
+    cell: IntArray
     powers: FloatArray
     slopes: FloatArray
-
-
-class _Pair(NamedTuple):
-    products: FloatArray
-    by_first: FloatArray
-    by_second: FloatArray
+    unit: FloatArray
+    vector: FloatArray
 
 
 def weights_at_points(samples: SampleSet) -> list[tuple[Point, list[FloatArray | None]]]:
@@ -266,7 +275,8 @@ def expected_response(
         spline = CubicSpline(_NODES, np.moveaxis(log_single, -1, 0), axis=0)
         # (4, cells, points, nuisances) → (nuisances, cells, 4, monomials)
         singles.append(np.einsum("dcjk,pj->kcdp", spline.c, to_monomials))
-        pairs.append(np.einsum("jqd,pj->qdp", _pair_fit(pair_means, log_single), to_monomials))
+        of_pairs = np.einsum("jqd,pj->pqd", _pair_fit(pair_means, log_single), to_monomials)
+        pairs.append(_symmetric(of_pairs, len(terms.nuisances)))
     return ExpectedResponse(
         nuisances=terms.nuisances,
         limits=np.array([high for _, high in terms.limits]),
@@ -307,6 +317,16 @@ def _pair_fit(means: FloatArray, log_single: FloatArray) -> FloatArray:
     return out
 
 
+def _symmetric(coefficients: FloatArray, n: int) -> FloatArray:
+    """Matrices of the pairs, (n_monomials, 2n, 2n), from coefficients (n_monomials, n_pairs, 4)."""
+    out = np.zeros((len(coefficients), 2 * n, 2 * n))
+    for q, (k, m) in enumerate(combinations(range(n), 2)):
+        for d, (p, r) in enumerate(_PAIR_POWERS):
+            row, column = k + n * (p - 1), m + n * (r - 1)
+            out[:, row, column] = out[:, column, row] = coefficients[:, q, d] / 2
+    return out
+
+
 def _theta_basis(
     names: tuple[str, ...], points: Sequence[Point]
 ) -> tuple[PolynomialBasis | None, FloatArray]:
@@ -318,7 +338,8 @@ def _theta_basis(
         basis = PolynomialBasis(names, degree)
         design = basis.design(theta)
         if len(theta) >= len(basis) and np.linalg.cond(design) < 1e6:
-            return basis, np.linalg.pinv(design)
+            inverse: FloatArray = np.asarray(np.linalg.pinv(design), dtype=np.float64)
+            return basis, inverse
     return None, np.full((1, len(points)), 1 / len(points))
 
 
@@ -347,14 +368,7 @@ def _sums(
         np.zeros((n_points, _BLOCKS, k, len(_NODES))),
         np.zeros((n_points, _BLOCKS, len(index), len(_PAIR_NODES), len(_PAIR_NODES))),
     )
-    rows, columns = (
-        (np.array(side, dtype=np.int64) for side in zip(*index, strict=True))
-        if index
-        else (
-            np.empty(0, np.int64),
-            np.empty(0, np.int64),
-        )
-    )
+    rows, columns = np.array(index, dtype=np.int64).reshape(-1, 2).T
     for number, table in enumerate(tables):
         n = len(table.columns)
         bounds = np.linspace(0, n, _BLOCKS + 1).astype(np.int64)
@@ -433,9 +447,8 @@ def _part_responses(table: ResponseTable, point: Point) -> _PartResponses:
             for m, a in enumerate(alpha.tolist()):
                 logs[:, j, m] = log_interpolation(a, columns[:, j], columns[:, k + j])[0]
             continue
-        own = np.flatnonzero(
-            (terms.exponents[:, j] > 0) & (np.count_nonzero(terms.exponents, axis=1) == 1)
-        )
+        alone = np.count_nonzero(terms.exponents, axis=1) == 1
+        own = np.flatnonzero(alone & (terms.exponents[:, j] > 0))
         logs[:, j] = columns[:, own] @ (alpha[None] ** terms.exponents[own, j][:, None])
     cross: dict[int, FloatArray] = {}
     if terms.interpolation == "polynomial":
