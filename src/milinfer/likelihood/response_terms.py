@@ -414,9 +414,9 @@ class ResponseTable(NamedTuple):
 
     def _sides(self, mixing: FloatArray) -> FloatArray:
         """Ln S at +1 and −1 of each nuisance parameter, shape (n_events, 2 n_nuisances)."""
-        return self._times(np.asarray(
-                np.kron(mixing[:, None], np.eye(self.terms.n_terms)), dtype=np.float64
-            ))
+        return self._times(
+            np.asarray(np.kron(mixing[:, None], np.eye(self.terms.n_terms)), dtype=np.float64)
+        )
 
     def _code4_jacobian(
         self, alpha: FloatArray, mixing: FloatArray
