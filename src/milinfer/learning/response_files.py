@@ -21,9 +21,9 @@ from milinfer.learning.model_files import (
 )
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.response_events import BasePoints
+from milinfer.learning.response_fit import ResponseFit
 from milinfer.learning.response_members import ResponseNetwork, ResponsePart, ResponseTrees
 from milinfer.learning.response_scale import ResponseClosure, ResponseScale
-from milinfer.learning.systematic_response import ResponseFit, SystematicResponse
 from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.responses import ResponseTerms
 from milinfer.typing import PathLikeStr
@@ -38,25 +38,29 @@ _ARRAYS = "arrays.npz"
 _CONFIGS = {"network": NetworkConfig, "training": TrainingConfig, "trees": BoostedSettings}
 
 
-def save_response(response: SystematicResponse, path: PathLikeStr) -> None:
+def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLikeStr) -> None:
     """Save a trained response to a directory, which is complete or absent.
+
+    Parameters
+    ----------
+    settings
+        Settings of the response by name.
+    fitted
+        Result of the training.
+    path
+        Directory; replaced if it is a model already.
 
     Raises
     ------
     ModelError
-        If the response is not trained, or `path` is something else than a model.
+        If `path` is something else than a model.
     """
-    fitted = response.fitted
     terms, expected = fitted.terms, fitted.expected
-    settings = {
-        f.name: getattr(response, f.name)
-        for f in dataclasses.fields(response)
-        if f.init and f.name != "_fitted"
-    }
+    plain = dict(settings)
     for name in _CONFIGS:
-        settings[name] = settings[name] and dataclasses.asdict(settings[name])
-    if isinstance(response.degree, Mapping):
-        settings["degree"] = dict(response.degree)
+        plain[name] = plain[name] and dataclasses.asdict(plain[name])
+    if isinstance(plain["degree"], Mapping):
+        plain["degree"] = dict(plain["degree"])
     arrays: dict[str, Any] = {
         "terms_exponents": terms.exponents,
         "terms_centre": terms.centre,
@@ -81,7 +85,7 @@ def save_response(response: SystematicResponse, path: PathLikeStr) -> None:
         np.savez(folder / _ARRAYS, **arrays)
         content = {
             "format": _FORMAT,
-            "settings": settings,
+            "settings": plain,
             "network": dataclasses.asdict(fitted.network),
             "training": dataclasses.asdict(fitted.training),
             "process": fitted.process,
@@ -97,15 +101,15 @@ def save_response(response: SystematicResponse, path: PathLikeStr) -> None:
             "history": fitted.history,
             "n_events": fitted.n_events,
             "trained_on": fitted.trained_on,
-            "digest": response.digest,
+            "digest": fitted.digest,
             "weights": {_ARRAYS: file_hash(folder / _ARRAYS)},
             "versions": {p: version(p) for p in ("milinfer", "numpy")},
         }
         write_content(folder, content)
 
 
-def load_response(path: PathLikeStr) -> SystematicResponse:
-    """Load a response that :func:`save_response` has written.
+def load_response(path: PathLikeStr) -> tuple[dict[str, Any], ResponseFit]:
+    """Load settings and result that :func:`save_response` has written.
 
     Raises
     ------
@@ -123,22 +127,20 @@ def load_response(path: PathLikeStr) -> SystematicResponse:
             settings[name] = settings[name] and cls(**_with_tuples(settings[name]))
         if isinstance(settings["cross_terms"], list):
             settings["cross_terms"] = tuple((a, b) for a, b in settings["cross_terms"])
-        response = SystematicResponse(**settings)
         try:
-            fitted = _fitted(response, content, arrays)
+            fitted = _fitted(settings, content, arrays)
         except MilinferError as error:
             msg = f"{folder} is not as a response is written: {error}; train again"
             raise ModelError(msg) from error
-        response = dataclasses.replace(response, _fitted=fitted)
         saved = content["digest"]
-    if response.digest != saved:
+    if fitted.digest != saved:
         msg = f"{folder} differs from what was saved; restore it or train again"
         raise ModelError(msg)
-    return response
+    return settings, fitted
 
 
 def _fitted(
-    response: SystematicResponse, content: Mapping[str, Any], arrays: Mapping[str, Any]
+    settings: Mapping[str, Any], content: Mapping[str, Any], arrays: Mapping[str, Any]
 ) -> ResponseFit:
     terms = ResponseTerms(
         nuisances=_texts(content, "nuisances"),
@@ -170,8 +172,8 @@ def _fitted(
                 for j in range(whole_field("n_arrays", part["n_arrays"]))
             ]
             predictor: ResponseNetwork | ResponseTrees
-            if response.classifier == "trees":
-                n_jobs = (response.trees or BoostedSettings()).n_jobs
+            if settings["classifier"] == "trees":
+                n_jobs = (settings["trees"] or BoostedSettings()).n_jobs
                 predictor = ResponseTrees(own[0], own[1], tuple(own[2:]), n_jobs)
             else:
                 predictor = ResponseNetwork.of_arrays(network, own)

@@ -11,7 +11,6 @@ changes weights only, the ratio is known for each event, and takes the place of 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,14 +24,15 @@ from milinfer.learning.fitting import epoch_reporter, report_histories, warn_of_
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.onnx import export_response
 from milinfer.learning.response_events import BasePoints, ResponseEvents, base_points
+from milinfer.learning.response_files import load_response, save_response
+from milinfer.learning.response_fit import ResponseFit, raw_columns
 from milinfer.learning.response_members import MemberJob, ResponsePart, train_member
 from milinfer.learning.response_scale import (
     ResponseClosure,
-    ResponseScale,
     response_closure,
     response_scale,
 )
-from milinfer.learning.tracking import EpochReport, history_table
+from milinfer.learning.tracking import EpochReport
 from milinfer.learning.training_data import moments
 from milinfer.likelihood.expected_response import (
     ExpectedResponse,
@@ -44,18 +44,17 @@ from milinfer.samples.fingerprints import sketch_each
 from milinfer.samples.sample import Sample, as_features
 from milinfer.samples.variations import ProcessVariations
 from milinfer.typing import Float32Array, FloatArray, PathLikeStr
-from milinfer.utils.display import brief, html_facts, shortened
+from milinfer.utils.display import html_facts, shortened
 from milinfer.utils.keywords import did_you_mean
 from milinfer.utils.parallel import Workers
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from distributed import Client
 
     from milinfer.learning.networks.network import BagNetwork
 
-__all__ = ["ResponseFit", "SystematicResponse", "default_training"]
+__all__ = ["SystematicResponse", "default_training"]
 
 # A mean of the response that is this many errors from the ratio of the yields is no fluctuation; a
 # difference below a per mille does not matter, however precise both are.
@@ -63,76 +62,6 @@ _SIGMAS, _NEGLIGIBLE = 5.0, 1e-3
 # Steps of the optimiser, and ranges of the events in a batch and of the epochs that give them.
 _STEPS, _BATCH, _EPOCHS = 2500, (256, 4096), (10, 100)
 _CHOICES = {"classifier": ("network", "trees"), "interpolation": ("polynomial", "code4")}
-
-
-@dataclass(frozen=True, eq=False)
-class ResponseFit:
-    """Result of a training: networks or trees, their scale, and checks.
-
-    Parameters
-    ----------
-    process, feature_names
-        Process, and features that it was trained on.
-    terms
-        Nuisance parameters and terms.
-    members
-        Parts of each member of the ensemble.
-    scale
-        Factor and constant of each column, from held-out events.
-    base
-        Shifts and parameter points at which it was trained.
-    closure
-        Means of the response at these, against the yields of the varied samples.
-    expected
-        Mean of the response over the nominal events, as a function of all parameters.
-    network, training
-        Settings in use.
-    history
-        Losses of each network, one value for each epoch.
-    n_events
-        Number of events of each sample.
-    trained_on
-        Fingerprints of the events of training, early stopping and scale.
-    """
-
-    process: str
-    feature_names: tuple[str, ...]
-    terms: ResponseTerms
-    members: tuple[tuple[ResponsePart, ...], ...]
-    scale: ResponseScale
-    base: BasePoints
-    closure: ResponseClosure
-    expected: ExpectedResponse
-    network: NetworkConfig
-    training: TrainingConfig
-    history: list[dict[str, list[float]]]
-    n_events: dict[str, int]
-    trained_on: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return brief(self, leave_out=("members", "base", "expected", "history", "trained_on"))
-
-    def to_table(self) -> pa.Table:
-        """Losses of every network and epoch, one row each."""
-        return history_table(self.history)
-
-    def columns(self, features: Float32Array) -> FloatArray:
-        """Columns of events, shape (n_events, n_columns)."""
-        return self.scale.factors * raw_columns(self.members, self.terms, features) + (
-            self.scale.constants
-        )
-
-
-def raw_columns(
-    members: Sequence[Sequence[ResponsePart]], terms: ResponseTerms, features: Float32Array
-) -> FloatArray:
-    """Columns before the scale, averaged over the members, shape (n_events, n_columns)."""
-    total = np.zeros((len(features), terms.n_columns))
-    for member in members:
-        for part in member:
-            total[:, part.places] += part.predictor.columns(features)
-    total /= len(members)
-    return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -490,13 +419,7 @@ class SystematicResponse(Response):
     @property
     def digest(self) -> str:
         """Hash of what was learned, the same after saving and loading."""
-        fitted = self.fitted
-        digest = hashlib.blake2b(digest_size=8)
-        digest.update(repr((fitted.terms.names, fitted.terms.parameters)).encode())
-        arrays = [a for member in fitted.members for p in member for a in p.predictor.arrays]
-        for array in (*arrays, fitted.scale.factors, fitted.scale.constants):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        return self.fitted.digest
 
     def event_columns(self, sample: Sample) -> Float32Array:
         """Coefficients of every event, shape (n_events, n_columns), float32.
@@ -511,9 +434,10 @@ class SystematicResponse(Response):
 
     def save(self, path: PathLikeStr) -> None:
         """Save to a directory; see :func:`milinfer.learning.response_files.save_response`."""
-        from milinfer.learning.response_files import save_response
-
-        save_response(self, path)
+        settings = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "_fitted"
+        }
+        save_response(settings, self.fitted, path)
 
     @staticmethod
     def load(path: PathLikeStr) -> SystematicResponse:
@@ -524,9 +448,8 @@ class SystematicResponse(Response):
         ModelError
             If something is missing, was changed or is of another format; the message names it.
         """
-        from milinfer.learning.response_files import load_response
-
-        return load_response(path)
+        settings, fitted = load_response(path)
+        return SystematicResponse(**settings, _fitted=fitted)
 
     def export_onnx(self, path: PathLikeStr) -> None:
         """Write :meth:`event_columns`; see :func:`milinfer.learning.onnx.export_response`."""
