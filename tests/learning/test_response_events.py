@@ -9,7 +9,7 @@ import pytest
 
 from milinfer.exceptions import SampleError
 from milinfer.learning.response_events import ResponseEvents, base_points, term_values
-from milinfer.likelihood.responses import ResponseTerms
+from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations, Variation

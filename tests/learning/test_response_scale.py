@@ -12,7 +12,7 @@ from milinfer.learning.response_scale import (
     response_closure,
     response_scale,
 )
-from milinfer.likelihood.responses import ResponseTerms
+from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.variations import ProcessVariations, Variation
 

@@ -31,7 +31,7 @@ from milinfer.utils.files import write_whole
 if TYPE_CHECKING:
     from milinfer.learning.response_members import ResponsePart
     from milinfer.learning.response_scale import ResponseScale
-    from milinfer.likelihood.responses import ResponseTerms
+    from milinfer.likelihood.response_terms import ResponseTerms
 
 __all__ = [
     "COLUMNS",

@@ -18,7 +18,7 @@ import numpy as np
 
 from milinfer.exceptions import SampleError
 from milinfer.likelihood.expected_response import weights_at_points
-from milinfer.likelihood.responses import ResponseTerms
+from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.variations import ProcessVariations, Variation
 from milinfer.samples.weights import effective_number

@@ -25,7 +25,7 @@ from milinfer.learning.response_fit import ResponseFit
 from milinfer.learning.response_members import ResponseNetwork, ResponsePart, ResponseTrees
 from milinfer.learning.response_scale import ResponseClosure, ResponseScale
 from milinfer.likelihood.expected_response import ExpectedResponse
-from milinfer.likelihood.responses import ResponseTerms
+from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import file_hash
 from milinfer.utils.json_fields import number_field, text_field, whole_field

@@ -18,7 +18,7 @@ from milinfer.learning.response_members import ResponsePart
 from milinfer.learning.response_scale import ResponseClosure, ResponseScale
 from milinfer.learning.tracking import history_table
 from milinfer.likelihood.expected_response import ExpectedResponse
-from milinfer.likelihood.responses import ResponseTerms
+from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.typing import Float32Array, FloatArray
 from milinfer.utils.display import brief
 

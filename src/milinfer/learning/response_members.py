@@ -28,7 +28,7 @@ from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.heads import LinearHead
 from milinfer.learning.response_events import ResponseEvents, base_points
 from milinfer.learning.response_scale import linear_size
-from milinfer.likelihood.responses import ResponseTerms
+from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations

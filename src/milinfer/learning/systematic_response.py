@@ -39,7 +39,8 @@ from milinfer.likelihood.expected_response import (
     expected_response,
     weights_at_points,
 )
-from milinfer.likelihood.responses import Response, ResponseTable, ResponseTerms
+from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
+from milinfer.likelihood.responses import Response
 from milinfer.samples.fingerprints import sketch_each
 from milinfer.samples.sample import Sample, as_features
 from milinfer.samples.variations import ProcessVariations

@@ -12,7 +12,7 @@ from milinfer.learning.networks.network import build_network
 from milinfer.learning.networks.training import train_network
 from milinfer.learning.networks.training_bags import PairedEvents
 from milinfer.learning.response_events import ResponseEvents, base_points
-from milinfer.likelihood.responses import ResponseTerms
+from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.variations import ProcessVariations, Variation
 

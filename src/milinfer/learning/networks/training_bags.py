@@ -11,7 +11,7 @@ Importing this module imports Keras.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from milinfer.samples.bags import draw_bags
 from milinfer.samples.reweighting import JointTargets
 from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from milinfer.learning.response_events import ResponseEvents
 
 __all__ = ["ClassBags", "EpochBags", "PairBags", "PairedEvents", "StreamedBags", "TrainingBags"]
 
@@ -271,6 +268,42 @@ class PairBags:
         return inputs, ops.one_hot(labels, 2)
 
 
+class WeightedPairs(Protocol):
+    """Nominal and varied events, as :mod:`milinfer.learning.response_events` makes them."""
+
+    @property
+    def features(self) -> Float32Array:
+        """Shape (n, n_features)."""
+
+    @property
+    def weights(self) -> FloatArray:
+        """Shape (n, n_points)."""
+
+    @property
+    def labels(self) -> IntArray:
+        """Shape (n,)."""
+
+    @property
+    def groups(self) -> IntArray:
+        """Shape (n,)."""
+
+    @property
+    def factors(self) -> FloatArray:
+        """Factors of the weights of each label in nominal samples, shape (n_labels, n_base)."""
+
+    @property
+    def varied(self) -> FloatArray:
+        """Factors in varied samples, shape (n_labels, n_base)."""
+
+    @property
+    def soft(self) -> FloatArray:
+        """Varied weights of the nominal events, which come first, shape (n_nominal, n_soft)."""
+
+    @property
+    def soft_places(self) -> FloatArray:
+        """Shape (n_soft, n_base)."""
+
+
 class PairedEvents:
     """Nominal and varied events as bags of one, for ``loss_name="pairs"``.
 
@@ -285,7 +318,7 @@ class PairedEvents:
 
     bag_size = 1
 
-    def __init__(self, events: ResponseEvents) -> None:
+    def __init__(self, events: WeightedPairs) -> None:
         self.n_classes = events.factors.shape[1]
         self._labels, self._groups = events.labels, events.groups
         self._n_shifts = self.n_classes // events.weights.shape[1]
