@@ -14,6 +14,7 @@ A nuisance parameter α has the nominal value 0; its auxiliary measurement has a
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -386,7 +387,7 @@ class ProcessVariations:
             else float(np.sqrt(np.sum(s.weights**2)) / s.weights.sum())
             for s in (nominal, sample)
         ]
-        return YieldRatio(ratio, ratio * float(np.hypot(*relative)))
+        return YieldRatio(ratio, ratio * math.hypot(*relative))
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[ProcessVariations, ...]:
         """Split into disjoint parts at random; an event and its varied copies stay together.
