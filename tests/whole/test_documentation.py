@@ -328,6 +328,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/own_columns.md": own_columns,
     "docs/howto/several_parameters.md": several,
     "docs/howto/variations.md": variations,
+    "docs/howto/responses.md": lambda _folder: None,
     "docs/howto/weights.md": one_file,
 }
 # Numbers of events and toys that only a measurement needs.
