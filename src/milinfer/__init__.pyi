@@ -43,7 +43,6 @@ from .samples.variations import (
 )
 from .samples.run_features import run_features as run_features
 from .samples.variation import Variation as Variation
-from .samples.variations import ProcessVariations as ProcessVariations
 
 # likelihood
 from .likelihood.cost import LikelihoodCost as LikelihoodCost

@@ -15,12 +15,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.io.event_range import EventRange
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import is_address, write_whole
+from milinfer.workflow.section import Section
+from milinfer.workflow.systematics_sections import (
+    ResponseSection,
+    SystematicSection,
+    require_different_names,
+)
 
 __all__ = [
     "AnalysisConfig",
@@ -28,7 +34,9 @@ __all__ = [
     "DataSection",
     "FilesSection",
     "ModelSection",
+    "ResponseSection",
     "SamplesSection",
+    "SystematicSection",
     "TemplatesSection",
     "ToysSection",
     "TrackingSection",
@@ -44,11 +52,7 @@ WeightPoint = dict[str, float] | str
 Paths = str | Annotated[list[str], Field(min_length=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class AnalysisSection(_Section):
+class AnalysisSection(Section):
     """``[analysis]``: settings that all steps share.
 
     Attributes
@@ -69,7 +73,7 @@ class AnalysisSection(_Section):
     workers: Positive = 2
 
 
-class _EventsSection(_Section):
+class _EventsSection(Section):
     """A section that names files, or some of their events."""
 
     events: Positive | None = None
@@ -126,7 +130,7 @@ class FilesSection(_EventsSection):
     combine: Literal["sum", "mean"] | None = None
 
 
-class SamplesSection(_Section):
+class SamplesSection(Section):
     """``[samples]``: simulated events.
 
     Attributes
@@ -214,15 +218,28 @@ class DataSection(_EventsSection):
         See :class:`FilesSection`.
     simulated
         Whether the events are simulated at ``toys.truth``; the report then says so.
+    luminosity
+        In 1/fb: the number of events then counts in the fit with nuisance parameters.
+    luminosity_uncertainty
+        Relative uncertainty of it.
     """
 
     path: Paths
     weight: str | None = None
     tree: str | None = None
     simulated: bool = False
+    luminosity: Annotated[float, Field(gt=0)] | None = None
+    luminosity_uncertainty: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _uncertainty_of_something(self) -> Self:
+        if self.luminosity_uncertainty is not None and self.luminosity is None:
+            msg = "luminosity_uncertainty is that of luminosity, which is missing; give it in 1/fb"
+            raise ValueError(msg)
+        return self
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """``[[model]]``: a network; the report is about the first of several.
 
     Attributes
@@ -257,7 +274,7 @@ class ModelSection(_Section):
         return self.head + ("-joint" if self.labels == "joint" else "")
 
 
-class ToysSection(_Section):
+class ToysSection(Section):
     """``[toys]``: pseudo-experiments.
 
     Attributes
@@ -302,7 +319,7 @@ class ToysSection(_Section):
         return self
 
 
-class TemplatesSection(_Section):
+class TemplatesSection(Section):
     """``[templates]``: the histograms of the pyhf fit.
 
     Attributes
@@ -330,7 +347,7 @@ class TemplatesSection(_Section):
     held_out: bool = False
 
 
-class TrackingSection(_Section):
+class TrackingSection(Section):
     """``[tracking]``: an experiment tracker that records a run; without this section there is none.
 
     Attributes
@@ -363,12 +380,12 @@ class TrackingSection(_Section):
         return self
 
 
-class AnalysisConfig(_Section):
+class AnalysisConfig(Section):
     """Configuration of an analysis.
 
     Parameters
     ----------
-    analysis, samples, data, model, toys, templates, tracking
+    analysis, samples, data, model, systematics, response, toys, templates, tracking
         Sections of the file.
     folder
         Folder that relative paths start at.
@@ -389,6 +406,8 @@ class AnalysisConfig(_Section):
     samples: SamplesSection
     data: DataSection
     model: Annotated[list[ModelSection], Field(min_length=1)] = [ModelSection()]
+    systematics: list[SystematicSection] = []
+    response: ResponseSection = ResponseSection()
     toys: ToysSection = ToysSection()
     templates: TemplatesSection = TemplatesSection()
     tracking: TrackingSection | None = None
@@ -404,6 +423,32 @@ class AnalysisConfig(_Section):
             msg = f"two models are called {', '.join(twice)}; give each a name of its own"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _nuisances_differ(self) -> AnalysisConfig:
+        samples = self.samples
+        points = [s.point for s in (*samples.train, *samples.tune, *samples.evaluate) if s.point]
+        require_different_names(
+            self.systematics, {*(samples.parameters or ()), *(n for p in points for n in p)}
+        )
+        of_yields = [s.name for s in self.systematics if not s.changes_events]
+        if of_yields and self.data.luminosity is None:
+            msg = (
+                f"systematics: {of_yields[0]} changes the number of events, which counts only with "
+                "data.luminosity; give that in 1/fb"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def has_nuisances(self) -> bool:
+        """Whether there are nuisance parameters."""
+        return bool(self.systematics) or self.data.luminosity_uncertainty is not None
+
+    @property
+    def shape_systematics(self) -> tuple[SystematicSection, ...]:
+        """Those that change features or weights of events."""
+        return tuple(s for s in self.systematics if s.changes_events)
 
     @classmethod
     def from_file(cls, path: PathLikeStr) -> AnalysisConfig:
