@@ -21,8 +21,8 @@ from milinfer.exceptions import ConfigurationError
 from milinfer.io.event_range import EventRange
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import is_address, write_whole
-from milinfer.workflow.section import Section
 from milinfer.workflow.systematics_sections import (
+    SECTION,
     ResponseSection,
     SystematicSection,
     require_different_names,
@@ -52,7 +52,11 @@ WeightPoint = dict[str, float] | str
 Paths = str | Annotated[list[str], Field(min_length=1)]
 
 
-class AnalysisSection(Section):
+class _Section(BaseModel):
+    model_config = SECTION
+
+
+class AnalysisSection(_Section):
     """``[analysis]``: settings that all steps share.
 
     Attributes
@@ -73,7 +77,7 @@ class AnalysisSection(Section):
     workers: Positive = 2
 
 
-class _EventsSection(Section):
+class _EventsSection(_Section):
     """A section that names files, or some of their events."""
 
     events: Positive | None = None
@@ -130,7 +134,7 @@ class FilesSection(_EventsSection):
     combine: Literal["sum", "mean"] | None = None
 
 
-class SamplesSection(Section):
+class SamplesSection(_Section):
     """``[samples]``: simulated events.
 
     Attributes
@@ -239,7 +243,7 @@ class DataSection(_EventsSection):
         return self
 
 
-class ModelSection(Section):
+class ModelSection(_Section):
     """``[[model]]``: a network; the report is about the first of several.
 
     Attributes
@@ -274,7 +278,7 @@ class ModelSection(Section):
         return self.head + ("-joint" if self.labels == "joint" else "")
 
 
-class ToysSection(Section):
+class ToysSection(_Section):
     """``[toys]``: pseudo-experiments.
 
     Attributes
@@ -319,7 +323,7 @@ class ToysSection(Section):
         return self
 
 
-class TemplatesSection(Section):
+class TemplatesSection(_Section):
     """``[templates]``: the histograms of the pyhf fit.
 
     Attributes
@@ -347,7 +351,7 @@ class TemplatesSection(Section):
     held_out: bool = False
 
 
-class TrackingSection(Section):
+class TrackingSection(_Section):
     """``[tracking]``: an experiment tracker that records a run; without this section there is none.
 
     Attributes
@@ -380,7 +384,7 @@ class TrackingSection(Section):
         return self
 
 
-class AnalysisConfig(Section):
+class AnalysisConfig(_Section):
     """Configuration of an analysis.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from milinfer.features.variations import (
     EventVariation,
@@ -14,14 +14,22 @@ from milinfer.features.variations import (
     up_and_down,
 )
 from milinfer.likelihood.systematics import LUMINOSITY, SIGNAL, NormalisationUncertainty
-from milinfer.workflow.section import Section
 
 __all__ = [
+    "SECTION",
     "ResponseSection",
     "SystematicSection",
     "VariedFilesSection",
     "require_different_names",
 ]
+
+SECTION = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+"""Settings of all sections: unknown keys and wrong types are errors."""
+
+
+class _Section(BaseModel):
+    model_config = SECTION
+
 
 Positive = Annotated[int, Field(ge=1)]
 # Keys of each kind besides name and kind.
@@ -35,7 +43,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 _ALL_KEYS = ("objects", "up", "down", "files", "factors")
 
 
-class VariedFilesSection(Section):
+class VariedFilesSection(_Section):
     """One of the ``files`` of a systematic uncertainty: files beside one with nominal events.
 
     Attributes
@@ -56,7 +64,7 @@ class VariedFilesSection(Section):
     down_cross_section: Annotated[float, Field(gt=0)] | None = None
 
 
-class SystematicSection(Section):
+class SystematicSection(_Section):
     """``[[systematics]]``: a nuisance parameter α, whose auxiliary measurement is 0 ± 1.
 
     Attributes
@@ -132,8 +140,8 @@ class SystematicSection(Section):
         for process, sides in self.factors.items():
             if process != SIGNAL:
                 problems.append(
-                    f"has factors of {process!r}; an analysis from a file has one process, which is "
-                    f"called {SIGNAL!r}"
+                    f"has factors of {process!r}; an analysis from a file has one process, which "
+                    f"is called {SIGNAL!r}"
                 )
             elif min(sides) <= 0 or sides[0] == sides[1]:
                 problems.append(
@@ -197,7 +205,7 @@ def require_different_names(sections: Sequence[SystematicSection], parameters: s
             raise ValueError(msg)
 
 
-class ResponseSection(Section):
+class ResponseSection(_Section):
     """``[response]``: the learned response of the signal to nuisance parameters.
 
     Attributes
