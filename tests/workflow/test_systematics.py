@@ -1,0 +1,135 @@
+"""An analysis with nuisance parameters, from its configuration to summary and report."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import milinfer as mil
+from milinfer.cli import cli
+from milinfer.datasets import gaussian_systematics
+from milinfer.exceptions import ConfigurationError
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variations import ProcessVariations, Variation
+
+# Pools of few events, which make a test short; that they are small is tested elsewhere.
+pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
+
+N = 300
+CONFIGURATION = """
+[analysis]
+title = "A mean with a shift"
+[samples]
+features = ["x0"]
+[[samples.train]]
+path = "train/nominal_*.parquet"
+[[samples.tune]]
+path = "tune.parquet"
+[[samples.evaluate]]
+path = "evaluate/nominal_*.parquet"
+[data]
+path = "data.parquet"
+luminosity = 0.3
+luminosity_uncertainty = 0.02
+[[model]]
+bag_size = 10
+epochs = 10
+[[systematics]]
+name = "shift"
+kind = "saved"
+[[systematics]]
+name = "trigger"
+kind = "normalisation"
+factors = { signal = [0.95, 1.05] }
+[response]
+epochs = 6
+[toys]
+number = 200
+calibrate_at = [0.0]
+[templates]
+observable = "x0"
+bins = 4
+degree = 2
+"""
+
+
+def variations(n, values, seed):
+    nominal, varied = [], []
+    for k, mu in enumerate(values):
+        nominal.append(gaussian_systematics.generate(n, mu=mu, seed=seed + k))
+        for side in (-1.0, 1.0):
+            shift = {"shift": side}
+            moved = gaussian_systematics.generate(n, mu=mu, nuisances=shift, seed=seed + k)
+            varied.append(Variation(shift, moved, np.arange(n)))
+    return ProcessVariations(SampleSet(tuple(nominal)), tuple(varied))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    variations(6000, (-1.0, 0.0, 1.0), 1).save(folder / "train")
+    variations(6000, (0.0,), 11).save(folder / "evaluate")
+    gaussian_systematics.generate(3000, seed=21).to_file(folder / "tune.parquet")
+    gaussian_systematics.generate(N, seed=31).to_file(folder / "data.parquet")
+    return folder
+
+
+def write(folder, text=CONFIGURATION):
+    file = folder / "analysis.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def finished(inputs):
+    file = write(inputs)
+    done = CliRunner().invoke(cli, ["run", str(file)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    summary = json.loads((inputs / "results" / "summary.json").read_text(encoding="utf-8"))
+    return summary["systematics"], done.output
+
+
+def test_widths_are_those_of_the_closed_form(finished):
+    section, _ = finished
+    assert section["problems"] == []
+    assert section["nuisances"] == ["shift", "trigger", "lumi"]
+    learned, ignoring = section["fits"]["learned"], section["fits"]["ignoring"]
+
+    def half(fit, key="interval68"):
+        return (fit[key][1] - fit[key][0]) / 2
+
+    # The shift moves the mean by 0.3 and is measured by nothing but its constraint.
+    statistical = N**-0.5
+    assert half(learned) == pytest.approx(np.hypot(statistical, 0.3), rel=0.1)
+    assert half(learned, "statistical68") == pytest.approx(statistical, rel=0.1)
+    assert half(ignoring) == pytest.approx(statistical, rel=0.1)
+    assert abs(learned["impacts"]["shift"]["up"]) == pytest.approx(0.3, rel=0.1)
+    assert abs(learned["impacts"]["trigger"]["up"]) < 0.01
+    pull = learned["pulls"]["shift"]
+    assert abs(pull["value"]) < 0.2
+    assert pull["error_up"] == pytest.approx(1.0, rel=0.1)
+    assert half(section["fits"]["histogram"]) == pytest.approx(half(learned), rel=0.15)
+
+
+def test_coverage_is_lost_where_a_shift_is_ignored(finished):
+    section, _ = finished
+    rows = {
+        (row["method"], *row["nuisances"].items()): row["coverage68"]
+        for row in section["coverage"]
+    }
+    for side in (-1.0, 1.0):
+        assert rows["ignoring", ("shift", side)] < 0.05
+        assert 0.55 < rows["learned", ("shift", side)] < 0.8
+        assert 0.55 < rows["learned", ("trigger", side)] < 0.8
+    assert 0.55 < rows["ignoring",] < 0.8
+    assert {key[0] for key in rows} == {"learned", "ignoring"}
+    assert len(rows) == 10
+
+
+def test_a_terminal_shows_the_fits(finished):
+    _, output = finished
+    assert "mu with shift, trigger, lumi (with rate)" in output
+    assert "learned" in output
