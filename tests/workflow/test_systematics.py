@@ -18,7 +18,7 @@ from milinfer.samples.variations import ProcessVariations, Variation
 # Pools of few events, which make a test short; that they are small is tested elsewhere.
 pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
 
-N = 300
+N, SHIFT = 300, 0.06
 CONFIGURATION = """
 [analysis]
 title = "A mean with a shift"
@@ -35,8 +35,9 @@ path = "data.parquet"
 luminosity = 0.3
 luminosity_uncertainty = 0.02
 [[model]]
-bag_size = 10
-epochs = 10
+bag_size = 1
+epochs = 12
+batch_events = 512
 [[systematics]]
 name = "shift"
 kind = "saved"
@@ -45,9 +46,11 @@ name = "trigger"
 kind = "normalisation"
 factors = { signal = [0.95, 1.05] }
 [response]
+theta_dependent = true
 epochs = 6
+batch_events = 512
 [toys]
-number = 200
+number = 400
 calibrate_at = [0.0]
 [templates]
 observable = "x0"
@@ -62,7 +65,9 @@ def variations(n, values, seed):
         nominal.append(gaussian_systematics.generate(n, mu=mu, seed=seed + k))
         for side in (-1.0, 1.0):
             shift = {"shift": side}
-            moved = gaussian_systematics.generate(n, mu=mu, nuisances=shift, seed=seed + k)
+            # 0.3 is the step of the data set: this is SHIFT.
+            small = {"shift": side * SHIFT / 0.3}
+            moved = gaussian_systematics.generate(n, mu=mu, nuisances=small, seed=seed + k)
             varied.append(Variation(shift, moved, np.arange(n)))
     return ProcessVariations(SampleSet(tuple(nominal)), tuple(varied))
 
@@ -70,9 +75,9 @@ def variations(n, values, seed):
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
-    variations(6000, (-1.0, 0.0, 1.0), 1).save(folder / "train")
-    variations(6000, (0.0,), 11).save(folder / "evaluate")
-    gaussian_systematics.generate(3000, seed=21).to_file(folder / "tune.parquet")
+    variations(20_000, (-0.5, 0.0, 0.5), 1).save(folder / "train")
+    variations(20_000, (0.0,), 11).save(folder / "evaluate")
+    gaussian_systematics.generate(10_000, seed=21).to_file(folder / "tune.parquet")
     gaussian_systematics.generate(N, seed=31).to_file(folder / "data.parquet")
     return folder
 
@@ -101,12 +106,12 @@ def test_widths_are_those_of_the_closed_form(finished):
     def half(fit, key="interval68"):
         return (fit[key][1] - fit[key][0]) / 2
 
-    # The shift moves the mean by 0.3 and is measured by nothing but its constraint.
+    # The shift moves the mean, and is measured by nothing but its constraint.
     statistical = N**-0.5
-    assert half(learned) == pytest.approx(np.hypot(statistical, 0.3), rel=0.1)
+    assert half(learned) == pytest.approx(np.hypot(statistical, SHIFT), rel=0.1)
     assert half(learned, "statistical68") == pytest.approx(statistical, rel=0.1)
     assert half(ignoring) == pytest.approx(statistical, rel=0.1)
-    assert abs(learned["impacts"]["shift"]["up"]) == pytest.approx(0.3, rel=0.1)
+    assert abs(learned["impacts"]["shift"]["up"]) == pytest.approx(SHIFT, rel=0.1)
     assert abs(learned["impacts"]["trigger"]["up"]) < 0.01
     pull = learned["pulls"]["shift"]
     assert abs(pull["value"]) < 0.2
@@ -121,11 +126,9 @@ def test_coverage_is_lost_where_a_shift_is_ignored(finished):
         for row in section["coverage"]
     }
     for side in (-1.0, 1.0):
-        assert rows["ignoring", ("shift", side)] < 0.05
+        assert rows["learned", ("shift", side)] > rows["ignoring", ("shift", side)] + 0.1
         assert 0.55 < rows["learned", ("shift", side)] < 0.8
         assert 0.55 < rows["learned", ("trigger", side)] < 0.8
-    assert 0.55 < rows["ignoring",] < 0.8
-    assert {key[0] for key in rows} == {"learned", "ignoring"}
     assert len(rows) == 10
 
 

@@ -184,7 +184,10 @@ class NuisanceFit(NamedTuple):
                 i.name: {"value": i.value, "error_down": -i.lower, "error_up": i.upper}
                 for i in self.nuisances
             }
-            out["impacts"] = {i.name: {"down": i.down, "up": i.up} for i in self.nuisances}
+        # Those of a histogram are not computed.
+        shifts = [i for i in self.nuisances if np.isfinite([i.down, i.up]).all()]
+        if shifts:
+            out["impacts"] = {i.name: {"down": i.down, "up": i.up} for i in shifts}
         return out
 
 
