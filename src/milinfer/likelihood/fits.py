@@ -327,6 +327,8 @@ def impacts(
         raise ParameterError(msg)
     best.migrad()
     _require_valid(best, "at its minimum")
+    # MIGRAD that starts at the minimum makes no step, and leaves a covariance of no use to MINOS.
+    best.hesse()
     best.minos(*others)
     centre = best.values.to_dict()
     results = []

@@ -336,6 +336,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
         guard.problems.append("coverage: toys need the rate; give data.luminosity")
     elif inputs.evaluation is not None:
         rows = _coverages(inputs, terms, bare, parameter, guard)
+    fits = _profiles(fits, parameter, guard)
     return NuisanceResult(
         parameter=parameter,
         truth=inputs.truth,
@@ -374,14 +375,28 @@ def _fit(
         )
     elif others:
         found = impacts(cost, parameter, start=best)
-    profile = np.empty((2, 0))
-    if nuisances is None:
-        margin = 0.6 * (inner.high - inner.low)
-        low, high = m.limits[parameter]
-        window = (max(inner.low - margin, low), min(inner.high + margin, high))
-        theta, values, _ = m.mnprofile(parameter, size=_PROFILE, bound=window)
-        profile = np.array([theta, values], dtype=np.float64)
-    return NuisanceFit(name, inner, outer, statistical, found, profile)
+    return NuisanceFit(name, inner, outer, statistical, found, np.empty((2, 0)))
+
+
+def _profiles(
+    fits: Mapping[str, NuisanceFit], parameter: str, guard: _Guard
+) -> dict[str, NuisanceFit]:
+    """The fits with profiles over one range; that of a histogram would take long."""
+    drawn = [fit for name, fit in fits.items() if name != HISTOGRAM]
+    if not drawn:
+        return dict(fits)
+    margin = 0.6 * max(f.inner.width for f in drawn)
+    limits = [f.inner.minuit.limits[parameter] for f in drawn]
+    low = max(min(f.inner.low for f in drawn) - margin, *(a for a, _ in limits))
+    high = min(max(f.inner.high for f in drawn) + margin, *(b for _, b in limits))
+    out = dict(fits)
+    for fit in drawn:
+        with guard(f"profile of {fit.name}"):
+            theta, values, _ = fit.inner.minuit.mnprofile(
+                parameter, size=_PROFILE, bound=(low, high)
+            )
+            out[fit.name] = fit._replace(profile=np.array([theta, values], dtype=np.float64))
+    return out
 
 
 def _histogram_cost(inputs: NuisanceInputs, templates: Templates) -> Cost:
@@ -602,7 +617,7 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
     worst: dict[str, tuple[float, str]] = {}
     for row in section["coverage"]:
         if row["nuisances"]:
-            text = f"{row['coverage68']:.1%} ({format_point(row['nuisances'])})"
+            text = f"{row['coverage68']:.1%}"
             worst[row["method"]] = min(
                 worst.get(row["method"], (np.inf, "")), (row["coverage68"], text)
             )
@@ -611,7 +626,7 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
         rows.append(
             [
                 name,
-                f"{fit['estimate']:+.3f}",
+                f"{fit['estimate']:+.2f}",
                 _ends(fit["interval68"]),
                 _ends(fit.get("statistical68")),
                 nominal.get(name, "—"),
@@ -621,10 +636,12 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
     kind = "with rate" if section["extended"] else "shape only"
     return rich_table(
         f"{section['parameter']} with {', '.join(section['nuisances'])} ({kind})",
-        ("fit", "estimate", "68.27% interval", "statistical", "coverage", "lowest at ±1"),
+        ("fit", "estimate", "68.27% interval", "fixed", "coverage", "at ±1"),
         rows,
         no_wrap=True,
-        caption="\n".join(section["problems"]),
+        caption="\n".join(
+            ["fixed: nuisance parameters fixed; at ±1: lowest coverage there", *section["problems"]]
+        ),
         box=SIMPLE_HEAD,
         collapse_padding=True,
     )
@@ -649,4 +666,4 @@ def print_systematics(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _ends(interval: Sequence[float] | None) -> str:
-    return "—" if interval is None else f"[{interval[0]:+.3f}, {interval[1]:+.3f}]"
+    return "—" if interval is None else f"[{interval[0]:+.2f}, {interval[1]:+.2f}]"
