@@ -184,6 +184,17 @@ def test_impacts_from_the_minimum_are_the_same():
     assert impact.upper == pytest.approx((1 + 200 * 0.05**2) ** -0.5, rel=0.1)
 
 
+def test_an_interval_with_others_fixed_is_that_of_statistics_alone():
+    free = profile_interval(COST, "mu")
+    best = free.minuit.values.to_dict()
+    fixed = profile_interval(COST, "mu", start=best, fixed=["large", "small"])
+    conditional = np.linalg.inv(COVARIANCE)[0, 0] ** -0.5
+    assert fixed.high - fixed.estimate == pytest.approx(conditional, rel=2e-3)
+    assert free.width > fixed.width
+    with pytest.raises(ParameterError, match="larg"):
+        profile_interval(COST, "mu", fixed=["larg"])
+
+
 def test_the_figure_shows_them_in_order():
     found = mil.impacts(COST, "mu")
     left, right = plot_impacts(found, "mu").axes

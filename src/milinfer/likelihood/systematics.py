@@ -497,8 +497,6 @@ class SystematicCost(NamedCost):
         What the models give for the events.
     extended
         Whether the number of events enters the likelihood.
-    fixed
-        Parameters that a fit does not move from their starting values.
 
     Examples
     --------
@@ -514,15 +512,9 @@ class SystematicCost(NamedCost):
     """
 
     def __init__(
-        self,
-        terms: SystematicTerms,
-        events: MixtureEvents,
-        *,
-        extended: bool = True,
-        fixed: tuple[str, ...] = (),
+        self, terms: SystematicTerms, events: MixtureEvents, *, extended: bool = True
     ) -> None:
         self.terms = terms
-        self.fixed = fixed
         self.events = events
         self.extended = extended
         self.parameters = terms.parameters
@@ -563,7 +555,7 @@ class SystematicCost(NamedCost):
         ParameterError
             If one of them is not constrained here.
         """
-        return self._of(_without(self.terms, names))
+        return SystematicCost(_without(self.terms, names), self.events, extended=self.extended)
 
     def measuring(self, **measured: float) -> SystematicCost:
         """The same cost with other results of auxiliary measurements, as toys have them.
@@ -578,38 +570,8 @@ class SystematicCost(NamedCost):
             c._replace(measured=float(measured.get(c.name, c.measured)))
             for c in self.terms.constraints
         )
-        return self._of(replace(self.terms, constraints=constraints))
-
-    def fixing(self, names: Sequence[str]) -> SystematicCost:
-        """The same cost with some parameters fixed, at the values that a fit starts from.
-
-        Intervals then show what the uncertainty is without that of these parameters.
-
-        Raises
-        ------
-        ParameterError
-            If the cost has no such parameter.
-
-        Examples
-        --------
-        >>> import milinfer as mil
-        >>> from milinfer.datasets import gaussian
-        >>> data = gaussian.generate(100, 0.0, seed=1).as_data()
-        >>> cost = systematic_cost(gaussian.MeanModel(), data, rate=100.0, responses={},
-        ...     reference=0.0,
-        ...     uncertainties=[NormalisationUncertainty("efficiency", {"signal": (0.9, 1.1)})])
-        >>> mil.minuit(cost.fixing(["efficiency"]), efficiency=0.5).migrad().values["efficiency"]
-        0.5
-        """
-        for name in names:
-            if name not in self.terms.names:
-                msg = f"there is no parameter {name!r}; there are {', '.join(self.terms.names)}"
-                raise ParameterError(msg + did_you_mean(name, list(self.terms.names)))
-        fixed = tuple(dict.fromkeys((*self.fixed, *names)))
-        return SystematicCost(self.terms, self.events, extended=self.extended, fixed=fixed)
-
-    def _of(self, terms: SystematicTerms) -> SystematicCost:
-        return SystematicCost(terms, self.events, extended=self.extended, fixed=self.fixed)
+        terms = replace(self.terms, constraints=constraints)
+        return SystematicCost(terms, self.events, extended=self.extended)
 
     def expected_events(self, **values: float) -> dict[str, float]:
         """Expected events of each process at parameter values; others are at :attr:`start`.

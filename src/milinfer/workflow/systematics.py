@@ -364,8 +364,9 @@ def _fit(
     outer = statistical = None
     with guard(f"{CL95:.2%} interval of {name}"):
         outer = profile_interval(cost, parameter, CL95, start=best)
-    if others and isinstance(cost, SystematicCost):
-        statistical = profile_interval(cost.fixing(others), parameter, start=best)
+    if others:
+        with guard(f"interval of {name} with nuisance parameters fixed"):
+            statistical = profile_interval(cost, parameter, start=best, fixed=others)
     found: tuple[Impact, ...] = ()
     if nuisances is not None:
         found = tuple(

@@ -169,14 +169,18 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
     if pulls:
         out["nuisance_pulls"] = (
             plot_pulls(pulls),
-            "Fitted nuisance parameters, in units of the errors of their auxiliary measurements. "
-            "Bands: one and two of these errors.",
+            (
+                "Fitted nuisance parameters, in units of the errors of their auxiliary measurements. "
+                "Bands: one and two of these errors."
+            ),
         )
     fit = result.fits.get(LEARNED)
     if fit is not None and fit.nuisances:
         out["nuisance_impacts"] = (
             plot_impacts(fit.nuisances, result.parameter),
-            f"Shift of {result.parameter} with each nuisance parameter at the ends of its MINOS "
-            "interval, all others fitted again.",
+            (
+                f"Shift of {result.parameter} with each nuisance parameter at the ends of its MINOS "
+                "interval, all others fitted again."
+            ),
         )
     return out
