@@ -28,6 +28,10 @@ _TITLES = {
 }
 
 
+# In legends, where there is less room.
+_SHORT = {"ignoring": "ignoring them"}
+
+
 def add_nuisances(
     report: Report,
     result: NuisanceResult | Unavailable,
@@ -157,21 +161,21 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
         ends = next(iter(profiles.values()))[0, [0, -1]]
         out["nuisance_profile"] = (
             plot_scans(
-                {_TITLES.get(n, n): CubicSpline(*p) for n, p in profiles.items()},
+                {_SHORT.get(n, n): CubicSpline(*p) for n, p in profiles.items()},
                 result.parameter,
                 (float(ends[0]), float(ends[1])),
                 result.truth,
-                dashed=[_TITLES[IGNORING]],
+                dashed=[_SHORT[IGNORING]],
             ),
             "Profile likelihood of the same data, with nuisance parameters and without.",
         )
-    pulls = {_TITLES.get(n, n): f.nuisances for n, f in result.fits.items() if f.nuisances}
+    pulls = {_SHORT.get(n, n): f.nuisances for n, f in result.fits.items() if f.nuisances}
     if pulls:
         out["nuisance_pulls"] = (
             plot_pulls(pulls),
             (
-                "Fitted nuisance parameters, in units of the errors of their auxiliary measurements. "
-                "Bands: one and two of these errors."
+                "Fitted nuisance parameters, in errors of their auxiliary measurements. Bands: one "
+                "and two of these errors."
             ),
         )
     fit = result.fits.get(LEARNED)
@@ -179,8 +183,8 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
         out["nuisance_impacts"] = (
             plot_impacts(fit.nuisances, result.parameter),
             (
-                f"Shift of {result.parameter} with each nuisance parameter at the ends of its MINOS "
-                "interval, all others fitted again."
+                f"Shift of {result.parameter} with each nuisance parameter at the ends of its "
+                "MINOS interval, all others fitted again."
             ),
         )
     return out
