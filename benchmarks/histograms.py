@@ -83,7 +83,7 @@ QUICK = {
 ZERO = {"c1": 0.0, "c2": 0.0}
 CORNERS = (ZERO, *({"c1": a, "c2": b} for a in (-0.7, 0.7) for b in (-0.7, 0.7)))
 PLACES = {"standard model": ZERO, "away from it": {"c1": 0.4, "c2": 0.3}}
-BOX = ChebyshevBox(np.full(2, -0.7), np.full(2, 0.7), 10)
+BOX = ChebyshevBox(np.full(2, -0.7), np.full(2, 0.7), 8)
 
 
 def fill(filling, choosing, observable, bins, weight_degree):
