@@ -228,10 +228,23 @@ def two_parameters(n_events: int, evaluation: EventPool, options: argparse.Names
     }
     models = [BinnedLLR(name, t, ("c1", "c2"), BOX) for name, t in templates.items()]
     exact = quadratic.fisher_information(1, 2)
+    near = [(name, point) for name, place in PLACES.items() for point in neighbours(place)]
+    thrown = mil.Toys(evaluation, 1000, seed=61).scan(
+        [Exact(), network, *models],
+        [point for _, point in near],
+        options.toys_2,
+        workers=options.workers,
+    )
     return {
         "places": {
-            name: at_place(point, [Exact(), network, *models], evaluation, options)
-            for name, point in PLACES.items()
+            place: at_place(
+                {
+                    name: [e for e, (own, _) in zip(toys, near, strict=True) if own == place]
+                    for name, toys in thrown.items()
+                },
+                network.name,
+            )
+            for place in PLACES
         },
         "expected_on_c1": {
             name: {
@@ -245,21 +258,19 @@ def two_parameters(n_events: int, evaluation: EventPool, options: argparse.Names
     }
 
 
-def at_place(point, models, evaluation: EventPool, options: argparse.Namespace) -> dict:
-    """Information and coverage at a point, with the response to its neighbours."""
-    near = [
-        point,
-        *({**point, name: point[name] + step} for name in point for step in (-0.15, 0.15)),
-    ]
-    toys = mil.Toys(evaluation, 1000, seed=61)
-    thrown = [toys.run(models, p, options.toys_2, workers=options.workers) for p in near]
-    exact, network = ([t[m.name] for t in thrown] for m in models[:2])
+def neighbours(point):
+    """A point, and two on both sides of it in each parameter."""
+    sides = [{**point, name: point[name] + step} for name in point for step in (-0.15, 0.15)]
+    return [point, *sides]
+
+
+def at_place(toys, network: str) -> dict:
+    """Information and coverage at a point; the toys of its neighbours give the response."""
     figures = {}
-    for model in models:
-        own = [t[model.name] for t in thrown]
+    for method, own in toys.items():
         matrix = information_matrix(own, n_bootstrap=50)
         covered = coverage(own[0], None, CL, warn_of_pool=False)
-        figures[model.name] = {
+        figures[method] = {
             "info_eff": matrix.info_eff.tolist(),
             "info_eff_error": matrix.info_eff_error.tolist(),
             "response": matrix.response.tolist(),
@@ -268,11 +279,11 @@ def at_place(point, models, evaluation: EventPool, options: argparse.Namespace) 
             "coverage_error": covered.error,
             "coverage_pool_error": covered.pool_error,
         }
-        for name, reference in (("exact", exact), ("network", network)):
-            ratio = relative_information(own, reference, n_bootstrap=50)
-            figures[model.name][f"info_over_{name}"] = ratio.ratio
-            figures[model.name][f"info_over_{name}_error"] = ratio.ratio_error
-        print(point, model.name, figures[model.name], file=sys.stderr)
+        for name, reference in (("exact", "exact"), ("network", network)):
+            ratio = relative_information(own, toys[reference], n_bootstrap=50)
+            figures[method][f"info_over_{name}"] = ratio.ratio
+            figures[method][f"info_over_{name}_error"] = ratio.ratio_error
+        print(method, figures[method], file=sys.stderr, flush=True)
     return figures
 
 

@@ -82,10 +82,8 @@ def test_on_toys_it_has_nearly_the_information_of_the_oracle(templates):
     pool = EventPool(quadratic.samples(40_000, POINTS, seed=3), 2)
     histogram = BinnedLLR("histogram", templates, ("c1", "c2"), Exact.interpolation)
     toys = Toys(pool, n_events=1000, seed=4)
-    thrown = [toys.run([histogram, Exact()], p, 300) for p in near]
-    ratio = relative_information(
-        *([t[name] for t in thrown] for name in ("histogram", "exact")), n_bootstrap=50
-    )
+    thrown = toys.scan([histogram, Exact()], near, 300)
+    ratio = relative_information(thrown["histogram"], thrown["exact"], n_bootstrap=50)
     assert ratio.ratio == pytest.approx(EIGHT_BINS, abs=4 * ratio.ratio_error)
     assert ratio.ratio_error < 0.04
     assert ratio.response == pytest.approx(1, abs=0.05)
