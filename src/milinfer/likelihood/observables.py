@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+# Least eigenvalue of a correlation matrix that is more than rounding.
+_ROUNDING = 1e-10
+
 Observable = str | Callable[[Sample], FloatArray]
 """Name of a feature, or a function of a sample that returns one number for each event."""
 
@@ -203,11 +206,10 @@ def independent_scores(
     """
     names = model.parameters
     matrix = np.asarray(information, dtype=np.float64)
-    good = matrix.shape == (len(names), len(names)) and np.isfinite(matrix).all()
-    if not (good and np.allclose(matrix, matrix.T) and np.linalg.eigvalsh(matrix)[0] > 0):
+    if not (matrix.shape == (len(names), len(names)) and _is_covariance(matrix)):
         msg = (
             f"the information must be a positive-definite matrix in {', '.join(names)}, not "
-            f"{matrix.tolist()}"
+            f"{matrix.tolist()}; parameters with the same score cannot be told apart"
         )
         raise ParameterError(msg)
     scores = tuple(score_observable(model, theta0, parameter=name) for name in names)
@@ -255,6 +257,17 @@ def observable_values(sample: Sample, observable: Observable, name: str) -> Floa
         msg = f"{name} of {sample.label} must be finite and of shape ({len(sample)},)"
         raise TemplateError(msg)
     return values
+
+
+def _is_covariance(matrix: FloatArray) -> bool:
+    """Whether a matrix is symmetric, finite and positive definite beyond rounding."""
+    if not (np.isfinite(matrix).all() and np.all(np.diag(matrix) > 0)):
+        return False
+    size = np.sqrt(np.diag(matrix))
+    correlation = matrix / np.outer(size, size)
+    return bool(
+        np.allclose(correlation, correlation.T) and np.linalg.eigvalsh(correlation)[0] > _ROUNDING
+    )
 
 
 def _inside(model: LLRModel, theta: ArrayLike) -> FloatArray:
