@@ -206,6 +206,14 @@ def histograms(folder: Path) -> dict[str, object]:
     axis = hist.axis.Variable(templates.edges, name="axis_0", label="d_phi_qq", flow=False)
     tt = hist.Hist(axis, storage="Weight")
     tt.view()["value"], tt.view()["variance"] = 30.0, 3.0
+    phi = np.random.default_rng(2).normal(size=(5000, quadratic.N_FEATURES))
+    tt_sample = mil.Sample(
+        phi,
+        sample.feature_names,
+        process="tt",
+        cross_section=3e-4,
+        reweights={"muR_2": np.full(5000, 0.9), "muR_05": 1.1 + 0.05 * np.tanh(phi[:, 0])},
+    )
     ht = hist.axis.Regular(3, 0, 300, name="ht")
     entry = {"channel": "SR", "process": "ttH", "parameters": ["cSM[1]", "ctG[0,-1,1]"]}
     (folder / "scaling.json").write_text(json.dumps([entry | {"scaling": [[1.0, 0.1, 0.2]] * 3}]))
@@ -213,6 +221,8 @@ def histograms(folder: Path) -> dict[str, object]:
         "samples": samples,
         "other": templates.to_histogram(),
         "tt": tt,
+        "tt_sample": tt_sample,
+        "unbinned": NormalConstraint(("c_HW", "scale"), (0.1, 0.0), (0.2, 1.0)),
         "counts": 1e5 * templates.cross_sections({"c_HW": 0.1}) + 30.0,
         "hist_eft": hist.Hist(ht, hist.axis.Integer(0, 6, name="quadratic_term")),
         "nominal": hist.Hist(ht, storage="Weight").fill([50.0, 150.0, 250.0]),

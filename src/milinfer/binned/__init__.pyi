@@ -18,7 +18,12 @@ from .template_cost import TemplateCost as TemplateCost
 from .template_diagnosis import TemplateDiagnosis as TemplateDiagnosis
 from .histogram_files import load_histograms as load_histograms
 from .templates import Templates as Templates
+from .template_variations import (
+    VariedTemplates as VariedTemplates,
+    varied_templates as varied_templates,
+)
 from .workspace_export import (
+    BackgroundYields as BackgroundYields,
     Systematic as Systematic,
     export_workspace as export_workspace,
     import_workspace as import_workspace,
