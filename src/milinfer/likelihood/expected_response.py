@@ -126,12 +126,13 @@ class ExpectedResponse:
         return float(np.sqrt((n - 1) / n * np.sum((values - values.mean()) ** 2)))
 
     @cached_property
-    def _lowered(self) -> FloatArray:
+    def _lowered(self) -> IntArray:
         """Exponents of the derivatives by each parameter, (n_parameters, n_monomials, same)."""
         assert self.basis is not None
         powers = self.basis.exponents
         unit = np.eye(powers.shape[1], dtype=np.int64)
-        return np.maximum(powers[None] - unit[:, None], 0)
+        lowered: IntArray = np.maximum(powers[None] - unit[:, None], 0)
+        return lowered
 
     def _monomials(self, theta: FloatArray | None) -> tuple[FloatArray, FloatArray]:
         """Monomials of θ, and their derivatives (n_parameters, n_monomials)."""
@@ -337,7 +338,8 @@ def _theta_basis(
         basis = PolynomialBasis(names, degree)
         design = basis.design(theta)
         if len(theta) >= len(basis) and np.linalg.cond(design) < 1e6:
-            return basis, np.linalg.pinv(design)
+            inverse: FloatArray = np.asarray(np.linalg.pinv(design), dtype=np.float64)
+            return basis, inverse
     return None, np.full((1, len(points)), 1 / len(points))
 
 

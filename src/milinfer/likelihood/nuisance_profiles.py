@@ -139,7 +139,7 @@ def profile_datasets(
     return values, places, status
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]  # numba is untyped
+@njit(cache=True, nogil=True, error_model="numpy")
 def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
     problem, to_coefficients, table, index, offsets, measured, precision, start, middle
 ):
@@ -198,7 +198,7 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
     return values, places, status
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _maximum(  # type: ignore[no-untyped-def]
     problem, to_coefficients, g, signal, backgrounds, columns, measured, precision, x
 ):
@@ -254,14 +254,14 @@ def _maximum(  # type: ignore[no-untyped-def]
     return value, False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _copy(source, target):  # type: ignore[no-untyped-def]
     # An assignment to a slice takes seconds to compile, for the text of an error that cannot be.
     for j in range(len(source)):
         target[j] = source[j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
     """Step uphill; where the bend is not that of a maximum, it is made so."""
     n = len(slope)
@@ -304,7 +304,7 @@ def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
     return step
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _expand(  # type: ignore[no-untyped-def]
     problem, to_coefficients, g, signal, backgrounds, columns, measured, precision, x
 ):
@@ -436,7 +436,7 @@ def _expand(  # type: ignore[no-untyped-def]
     return value, gradient, bend
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _has_slope(first, second, starts, s, j):  # type: ignore[no-untyped-def]
     """Whether a response depends on a nuisance parameter."""
     for c in range(starts[s], starts[s + 1]):  # noqa: SIM110  # any() takes longer to compile
@@ -445,7 +445,7 @@ def _has_slope(first, second, starts, s, j):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _log_yield(singles, pairs, limits, x):  # type: ignore[no-untyped-def]
     """Logarithm of κ of one process, its slope and its second derivatives."""
     k = singles.shape[0]
@@ -488,7 +488,7 @@ def _log_yield(singles, pairs, limits, x):  # type: ignore[no-untyped-def]
     return value, slope, second
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _code4(alpha, up, down, to_coefficients):  # type: ignore[no-untyped-def]
     """Logarithm of interpolation code 4, with two derivatives."""
     if up == 0.0 and down == 0.0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.keywords import did_you_mean
+
+if TYPE_CHECKING:
+    from milinfer.likelihood.nuisance_profiles import ProfileProblem
 
 __all__ = ["NuisanceProfile", "ProfiledSystematics"]
 
@@ -197,7 +200,7 @@ class ProfiledSystematics(DatasetModel):
         return measured, errors, precision
 
     @cached_property
-    def _problem(self) -> object:
+    def _problem(self) -> ProfileProblem:
         from milinfer.likelihood.nuisance_profiles import ProfileProblem
 
         terms, points = self.terms, self._points
@@ -344,7 +347,7 @@ class ProfiledSystematics(DatasetModel):
         starts = np.tile(self._start, (n_sets, 1))
         starts = np.where(precision > 0, centres, starts) if observed else starts
         problem = self._problem
-        starts = np.clip(starts, problem.low, problem.high)  # type: ignore[attr-defined]
+        starts = np.clip(starts, problem.low, problem.high)
         values, places, status = profile_datasets(
             problem,
             table,
@@ -353,7 +356,7 @@ class ProfiledSystematics(DatasetModel):
             centres,
             precision,
             starts,
-            self._middle,  # type: ignore[arg-type]
+            self._middle,
         )
         if status.any():
             d = int(np.argmax(status > 0))

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -175,14 +175,15 @@ class ResponseTerms:
         """
         names = tuple(nuisances)
         box = np.array(list((parameters or {}).values()), dtype=np.float64).reshape(-1, 2)
-        common = {
+        kind: str = interpolation
+        common: dict[str, Any] = {
             "limits": ((-float(limit), float(limit)),) * len(names),
             "parameters": tuple(parameters or ()),
             "centre": box.mean(axis=1),
             "half": (box[:, 1] - box[:, 0]) / 2,
         }
         unit = np.eye(len(names), dtype=np.int64)
-        if interpolation == "code4":
+        if kind == "code4":
             if cross_terms:
                 msg = (
                     "interpolation='code4' multiplies the effects of single nuisance parameters "
@@ -190,8 +191,8 @@ class ResponseTerms:
                 )
                 raise ConfigurationError(msg)
             both = np.concatenate([unit, unit])
-            return cls(names, both, interpolation="code4", **common)  # type: ignore[arg-type]
-        if interpolation != "polynomial":
+            return cls(names, both, interpolation="code4", **common)
+        if kind != "polynomial":
             msg = f"interpolation={interpolation!r} is neither 'polynomial' nor 'code4'"
             raise ConfigurationError(msg)
         degrees = dict(degree) if isinstance(degree, Mapping) else dict.fromkeys(names, degree)
@@ -207,7 +208,7 @@ class ResponseTerms:
         for a, b in pairs:
             _require_known([a, b], names)
             rows.append(unit[names.index(a)] + unit[names.index(b)])
-        return cls(names, np.array(rows).reshape(-1, len(names)), **common)  # type: ignore[arg-type]
+        return cls(names, np.array(rows).reshape(-1, len(names)), **common)
 
     @property
     def n_terms(self) -> int:
@@ -413,7 +414,9 @@ class ResponseTable(NamedTuple):
 
     def _sides(self, mixing: FloatArray) -> FloatArray:
         """Ln S at +1 and −1 of each nuisance parameter, shape (n_events, 2 n_nuisances)."""
-        return self._times(np.kron(mixing[:, None], np.eye(self.terms.n_terms)))
+        return self._times(
+            np.asarray(np.kron(mixing[:, None], np.eye(self.terms.n_terms)), dtype=np.float64)
+        )
 
     def _code4_jacobian(
         self, alpha: FloatArray, mixing: FloatArray

@@ -367,7 +367,8 @@ def _validate_factors(uncertainties: Sequence[NormalisationUncertainty]) -> None
             msg = f"uncertainty {u.name}: it has no factors; give {{process: (down, up)}}"
             raise ConfigurationError(msg)
         for process, sides in u.factors.items():
-            if len(sides) != 2 or not all(np.isfinite(x) and x > 0 for x in sides):
+            numbers = [float(x) for x in sides]
+            if len(numbers) != 2 or not all(np.isfinite(x) and x > 0 for x in numbers):
                 msg = (
                     f"uncertainty {u.name} of {process}: its factors at −1 and +1 must be two "
                     f"positive numbers, such as (0.95, 1.05), not {sides}"
