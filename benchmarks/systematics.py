@@ -44,7 +44,7 @@ from milinfer.likelihood.profiled_systematics import ProfiledSystematics
 from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
 from milinfer.likelihood.responses import Response
 from milinfer.likelihood.surface import Interpolation
-from milinfer.likelihood.systematic_cost import (
+from milinfer.likelihood.systematics import (
     MixtureEvents,
     SystematicCost,
     SystematicTerms,
