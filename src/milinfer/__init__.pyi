@@ -100,6 +100,10 @@ from .diagnostics.diagnosis import (
     Diagnosis as Diagnosis,
     diagnose as diagnose,
 )
+from .diagnostics.response_diagnosis import (
+    ResponseDiagnosis as ResponseDiagnosis,
+    diagnose_response as diagnose_response,
+)
 
 # workflow
 from .workflow.configuration import (
