@@ -12,7 +12,7 @@ from milinfer.exceptions import ModelError, ParameterError, SampleError
 from milinfer.likelihood.profiled_systematics import ProfiledSystematics
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.likelihood.surface import Interpolation
-from milinfer.likelihood.systematic_cost import (
+from milinfer.likelihood.systematics import (
     MixtureEvents,
     NormalisationUncertainty,
     SystematicCost,

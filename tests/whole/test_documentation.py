@@ -142,6 +142,50 @@ def own_columns(folder: Path) -> dict[str, object]:
     return {}
 
 
+def variations(folder: Path) -> dict[str, object]:
+    """Events with weights of a scale, NanoAOD, and data frames."""
+    import awkward as ak
+    import pandas as pd
+
+    from nanoaod_files import write_nano
+
+    for name, c_hw in (("sm", 0.0), ("cHW_p1", 1.0)):
+        record, info = generated(c_hw).to_events(vbf_hww.DEFAULT_WEIGHTS)
+        pt = ak.to_numpy(record.LHEPart.pt[:, -1])
+        for k, weight in enumerate(("muR_up", "muR_down")):
+            record["LHEWeight", weight] = record.genWeight * (1 + (1 - 2 * k) * pt / 2000)
+        scales = tuple(lhe.LHEWeight(f"muR_{side}", "scale", "scales") for side in ("up", "down"))
+        info = replace(info, weights=info.weights + scales)
+        lhe.write(folder / f"{name}.lhe.gz", record, info)
+    rng = np.random.default_rng(1)
+    n = 400
+
+    def collection(per_event: int, **more: list[int]) -> ak.Array:
+        shape = (n, per_event)
+        fields = {"pt": rng.exponential(30, shape) + 15, "eta": rng.normal(size=shape)}
+        fields |= {"phi": rng.uniform(-3, 3, shape), "mass": np.ones(shape)}
+        columns = {k: v.astype(np.float32) for k, v in fields.items()}
+        columns |= {k: rng.choice(v, shape).astype(np.int32) for k, v in more.items()}
+        return ak.zip({k: ak.from_regular(v) for k, v in columns.items()})
+
+    branches = {
+        "Muon": collection(2, pdgId=[13, -13], charge=[1, -1]),
+        "Jet": collection(3),
+        "MET_pt": rng.uniform(0, 100, n).astype(np.float32),
+        "MET_phi": rng.uniform(-3, 3, n).astype(np.float32),
+        "genWeight": np.ones(n, np.float32),
+        "LHEScaleWeight": ak.from_regular(rng.normal(1, 0.1, (n, 9)).astype(np.float32)),
+        **{name: np.ones(n, np.uint32) for name in ("run", "luminosityBlock")},
+        "event": np.arange(n).astype(np.uint64),
+    }
+    write_nano(folder / "nano.root", branches, titles={})
+    frame = pd.DataFrame({"event": np.arange(100), "m_ll": rng.normal(91, 3, 100)})
+    frame = frame.assign(weight=1.0, weight_muR_up=1.1, weight_muR_down=0.9)
+    shifted = [frame.assign(m_ll=frame.m_ll * s) for s in (1.0, 1.01, 0.99)]
+    nominal, up, down = (f[f.m_ll > 85] for f in shifted)
+    return {"nominal": nominal, "up": up, "down": down}
+
+
 def labelled_bags(_folder: Path) -> dict[str, object]:
     rng = np.random.default_rng(1)
     bags = [rng.normal(size=(rng.integers(2, 6), 3)) for _ in range(120)]
@@ -283,6 +327,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/cross_sections.md": slices,
     "docs/howto/own_columns.md": own_columns,
     "docs/howto/several_parameters.md": several,
+    "docs/howto/variations.md": variations,
     "docs/howto/weights.md": one_file,
 }
 # Numbers of events and toys that only a measurement needs.

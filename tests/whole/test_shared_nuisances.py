@@ -9,7 +9,7 @@ import milinfer as mil
 from milinfer.binned.template_variations import varied_templates
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ParameterError
-from milinfer.likelihood.systematic_cost import NormalisationUncertainty, systematic_cost
+from milinfer.likelihood.systematics import NormalisationUncertainty, systematic_cost
 from milinfer.samples.variations import ProcessVariations, Variation
 
 

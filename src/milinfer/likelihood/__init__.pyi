@@ -25,7 +25,16 @@ from .posterior import (
     Prior as Prior,
 )
 from .profiled_mixture import ProfiledMixture as ProfiledMixture
+from .profiled_systematics import (
+    NuisanceProfile as NuisanceProfile,
+    ProfiledSystematics as ProfiledSystematics,
+)
 from .rate import Rate as Rate
+from .response_terms import (
+    ResponseTable as ResponseTable,
+    ResponseTerms as ResponseTerms,
+)
+from .responses import Response as Response
 from .surface import (
     Interpolation as Interpolation,
     Surface as Surface,
@@ -33,5 +42,11 @@ from .surface import (
 from .surface_box import (
     BoxSurface as BoxSurface,
     ChebyshevBox as ChebyshevBox,
+)
+from .systematics import (
+    NormalisationUncertainty as NormalisationUncertainty,
+    SystematicCost as SystematicCost,
+    systematic_cost as systematic_cost,
+    systematic_terms as systematic_terms,
 )
 from .tabulated_model import Tabulated as Tabulated

@@ -1,6 +1,6 @@
 """Signal, backgrounds and nuisance parameters as a model of whole datasets, all profiled.
 
-The counterpart of :class:`milinfer.likelihood.systematic_cost.SystematicCost` for toys: surfaces of
+The counterpart of :class:`milinfer.likelihood.systematics.SystematicCost` for toys: surfaces of
 the parameters of interest alone, which calibrations, belts and coverage take as those of any model.
 """
 
@@ -19,7 +19,7 @@ from milinfer.likelihood.models import DatasetModel, dataset_surface, model_tag
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, finer
-from milinfer.likelihood.systematic_cost import LUMINOSITY, SystematicTerms
+from milinfer.likelihood.systematics import LUMINOSITY, SystematicTerms
 from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray, Point
@@ -72,7 +72,7 @@ class ProfiledSystematics(DatasetModel):
     ----------
     terms
         Processes, responses, uncertainties and constraints, from
-        :func:`~milinfer.likelihood.systematic_cost.systematic_terms`.
+        :func:`~milinfer.likelihood.systematics.systematic_terms`.
     name
         Of the method.
     truth
@@ -92,7 +92,7 @@ class ProfiledSystematics(DatasetModel):
     Examples
     --------
     >>> from milinfer.datasets import gaussian
-    >>> from milinfer.likelihood.systematic_cost import NormalisationUncertainty, systematic_terms
+    >>> from milinfer.likelihood.systematics import NormalisationUncertainty, systematic_terms
     >>> from milinfer.toys.toys import Toys
     >>> terms = systematic_terms(gaussian.MeanModel(), rate=80.0, responses={}, reference=0.0,
     ...     uncertainties=[NormalisationUncertainty("efficiency", {"signal": (0.9, 1.1)})])

@@ -42,6 +42,7 @@ __all__ = [
     "points_remedy",
     "resolve_point",
     "same_point",
+    "with_notes",
 ]
 
 POINT_NOTE: Final = "point"
@@ -699,3 +700,19 @@ def resolve_point(
         )
         raise ParameterError(msg)
     return {str(k): float(v) for k, v in point.items()}
+
+
+def with_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, Any]:
+    """Provenance that says whether nobody states a point, and which weights have none.
+
+    Examples
+    --------
+    >>> with_notes({}, FilePoints({"mu": 0.0}, {}, {"up": "no parameter is named"}))
+    {'weights without a point': {'no parameter is named': ['up']}}
+    """
+    notes = {k: v for k, v in provenance.items() if k not in (POINT_NOTE, WEIGHTS_NOTE)}
+    if points.point is None:
+        notes[POINT_NOTE] = "not stated"
+    if points.without_point:
+        notes[WEIGHTS_NOTE] = points.reasons
+    return notes

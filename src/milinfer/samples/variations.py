@@ -1,32 +1,38 @@
-"""Simulated events of one process at shifted values of nuisance parameters.
+"""Nominal samples of a process, and the same at shifted values of nuisance parameters.
 
-A nuisance parameter α has the nominal value 0; its auxiliary measurement has an error of 1, so that
-α = ±1 are the usual up and down variations.  A :class:`Variation` is a sample at shifted values:
-
-- *features* are varied where an energy scale, a resolution or a selection changes: the same events
-  analysed again, or events of another simulation;
-- *weights* are varied where the probability of an event changes: scales, parton densities, tagging
-  efficiencies.  The ratio of both weights is then known for each event.
-
-:class:`ProcessVariations` holds the nominal samples of a process with all of its variations.
+:class:`ProcessVariations` holds them; it is made of samples, files, arrays or the output of coffea.
+:class:`~milinfer.samples.variation.Variation` is one of the variations.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from milinfer.exceptions import SampleError
-from milinfer.samples.sample import Sample
+from milinfer.samples.cross_sections import Combine
+from milinfer.samples.sample import Sample, sample_of_file
 from milinfer.samples.sample_set import SampleSet
-from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.samples.variation import (
+    Variation,
+    named_errors_of,
+    varied_sample,
+    with_points_only,
+)
+from milinfer.samples.variation_joining import joined_variations
+from milinfer.typing import FloatArray, IntArray, PathLikeStr, Point
+from milinfer.utils.keywords import require_keywords
 from milinfer.utils.points import format_point
+
+if TYPE_CHECKING:
+    from milinfer.features.variations import EventVariation
+    from milinfer.samples.event_samples import VariedFields
 
 __all__ = ["ProcessVariations", "Variation", "YieldRatio", "select_together"]
 
@@ -36,176 +42,6 @@ class YieldRatio(NamedTuple):
 
     value: float
     error: float
-
-
-@dataclass(frozen=True, eq=False)
-class Variation:
-    """Events of one process at shifted values of nuisance parameters.
-
-    Parameters
-    ----------
-    nuisances
-        Shifted values, ``{"jet_scale": 1.0}``; nuisance parameters that are not named are at zero.
-    sample
-        The events there.  Its weights and its cross-section are those after the selection of the
-        varied events: events that the selection loses or gains are part of the variation.
-    partners
-        For each event of `sample` the number of the same event in the nominal sample, or −1 where
-        the nominal selection rejects it, shape (n_events,).  None: events of another simulation.
-    weights_only
-        Whether the events and their features are the nominal ones, in the same order, and only the
-        weights differ: then the ratio of both is known for each event.
-
-    Raises
-    ------
-    SampleError
-        If no nuisance parameter is shifted, a shift is not finite, or `partners` does not have one
-        number for each event.
-
-    Examples
-    --------
-    >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
-    >>> up = Variation.of_features(nominal, {"scale": 1.0}, [[1.1], [2.2]])
-    >>> up
-    Variation(scale=1, features of 2 events, signal)
-    >>> Variation.of_weights(nominal, {"theory": 1.0}, [1.2, 0.9]).sample.weights
-    array([1.2, 0.9])
-    """
-
-    nuisances: Point
-    sample: Sample
-    partners: IntArray | None = None
-    weights_only: bool = False
-
-    def __post_init__(self) -> None:
-        shifts = {str(name): float(value) for name, value in self.nuisances.items()}
-        label = f"variation {format_point(shifts) or '(empty)'} of {self.sample.label}"
-        if not shifts or not any(shifts.values()):
-            msg = (
-                f"{label}: a variation shifts at least one nuisance parameter; give the nominal "
-                "events as nominal"
-            )
-            raise SampleError(msg)
-        for name, value in shifts.items():
-            if not name.isidentifier():
-                msg = f"{label}: the nuisance parameter {name!r} needs a name like a variable's"
-                raise SampleError(msg)
-            if not np.isfinite(value):
-                msg = f"{label}: {name} is {value:g}; give a finite shift"
-                raise SampleError(msg)
-        put = object.__setattr__
-        put(self, "nuisances", shifts)
-        if self.partners is None:
-            if self.weights_only:
-                msg = (
-                    f"{label}: weights_only=True needs partners, the numbers of the nominal events"
-                )
-                raise SampleError(msg)
-            return
-        partners = np.asarray(self.partners)
-        if partners.shape != (len(self.sample),) or partners.dtype.kind not in "iu":
-            msg = (
-                f"{label}: partners must be {len(self.sample)} whole numbers, one for each event, "
-                f"not an array of {partners.dtype} of shape {partners.shape}"
-            )
-            raise SampleError(msg)
-        put(self, "partners", partners.astype(np.int64, copy=False))
-        if self.weights_only and not np.array_equal(partners, np.arange(len(partners))):
-            msg = f"{label}: with weights_only=True the events are the nominal ones, in their order"
-            raise SampleError(msg)
-
-    @classmethod
-    def of_features(cls, nominal: Sample, nuisances: Point, features: ArrayLike) -> Variation:
-        """Events of a sample with changed features, all of which are selected as before.
-
-        Parameters
-        ----------
-        nominal
-            The nominal events.
-        nuisances
-            Shifted values.
-        features
-            Changed features of the same events, shape (n_events, n_features).
-
-        Examples
-        --------
-        >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
-        >>> Variation.of_features(nominal, {"scale": -1.0}, [[0.9], [1.8]]).partners
-        array([0, 1])
-        """
-        varied = dataclasses.replace(nominal, features=features)  # type: ignore[arg-type]
-        return cls(nuisances, varied, np.arange(len(nominal)))
-
-    @classmethod
-    def of_weights(cls, nominal: Sample, nuisances: Point, weights: str | ArrayLike) -> Variation:
-        """Events of a sample with other weights.
-
-        Parameters
-        ----------
-        nominal
-            The nominal events.
-        nuisances
-            Shifted values.
-        weights
-            Name of one of the weights of the sample (``reweights``), or the new weights themselves,
-            shape (n_events,).  Weights at other parameter points change in proportion.
-
-        Raises
-        ------
-        SampleError
-            If there is no such weight, shapes differ, or an event of weight zero gets another one.
-
-        Examples
-        --------
-        >>> nominal = Sample(np.zeros((2, 1)), ("x",), reweights={"muR_2": [1.1, 0.8]})
-        >>> Variation.of_weights(nominal, {"scale": 1.0}, "muR_2").sample.weights
-        array([1.1, 0.8])
-        """
-        label = f"variation {format_point(nuisances)} of {nominal.label}"
-        if isinstance(weights, str):
-            if weights not in nominal.reweights:
-                msg = (
-                    f"{label}: there is no weight {weights!r}; the sample has "
-                    f"{', '.join(nominal.reweights) or 'no other weights'}"
-                )
-                raise SampleError(msg)
-            new = nominal.reweights[weights]
-        else:
-            new = np.asarray(weights, dtype=np.float64)
-        if new.shape != nominal.weights.shape:
-            msg = f"{label}: weights of shape {new.shape} for {len(nominal)} events"
-            raise SampleError(msg)
-        lost = (nominal.weights == 0) & (new != 0)
-        if lost.any():
-            msg = (
-                f"{label}: event {int(np.argmax(lost))} has the weight 0 and gets "
-                f"{new[lost][0]:g}; the ratio of both is not defined, leave the event out"
-            )
-            raise SampleError(msg)
-        ratio = np.divide(new, nominal.weights, out=np.ones_like(new), where=nominal.weights != 0)
-        total = float(nominal.weights.sum())
-        factor = float(new.sum()) / total if total else np.nan
-        varied = dataclasses.replace(
-            nominal,
-            weights=new,
-            reweights={k: v * ratio for k, v in nominal.reweights.items()},
-            cross_section=nominal.cross_section * factor,
-            cross_section_error=nominal.cross_section_error * abs(factor),
-        )
-        return cls(nuisances, varied, np.arange(len(nominal)), weights_only=True)
-
-    @property
-    def label(self) -> str:
-        """Shifts, process and point, for messages."""
-        return f"{format_point(self.nuisances)} of {self.sample.label}"
-
-    def __repr__(self) -> str:
-        kind = "other events" if self.partners is None else "features"
-        kind = "weights" if self.weights_only else kind
-        return (
-            f"Variation({format_point(self.nuisances)}, {kind} of {len(self.sample)} events, "
-            f"{self.sample.label})"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +99,22 @@ class ProcessVariations:
                 msg = f"two variations for {variation.label}; join their events"
                 raise SampleError(msg)
             seen.add(key)
+        self._require_one_meaning()
+
+    def _require_one_meaning(self) -> None:
+        """Refuse a nuisance parameter that changes weights here and features there."""
+        kinds: dict[str, Variation] = {}
+        for variation in self.variations:
+            if len(variation.nuisances) > 1:
+                continue
+            for name in variation.nuisances:
+                before = kinds.setdefault(name, variation)
+                if before.weights_only != variation.weights_only:
+                    msg = (
+                        f"the nuisance parameter {name} has two meanings: {before!r} and "
+                        f"{variation!r}; give each a name of its own"
+                    )
+                    raise SampleError(msg)
 
     def _require_fits(self, variation: Variation) -> None:
         nominal, sample = self.nominal_of(variation), variation.sample
@@ -309,6 +161,300 @@ class ProcessVariations:
                 "sample"
             )
             raise SampleError(msg)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: PathLikeStr | Sequence[PathLikeStr],
+        *,
+        variations: Iterable[EventVariation],
+        combine: Combine | None = None,
+        **options: Any,
+    ) -> ProcessVariations:
+        """Read event files, and compute features of their events and of varied ones.
+
+        Each file is read once.  Every variation has a selection of its own: what its events lack
+        or gain beside the nominal ones is in its `partners`, and how many each rejects in
+        ``provenance["rejected"]`` of its sample.
+
+        Parameters
+        ----------
+        path
+            LHE, ROOT or Parquet file of events, or several: those of one point are joined, those of
+            other points become nominal samples of their own.
+        variations
+            What happens to the events: :class:`~milinfer.ScaleVariation`,
+            :class:`~milinfer.FunctionVariation`, :class:`~milinfer.WeightVariation`, or pairs of
+            them by :func:`~milinfer.up_and_down`.
+        combine
+            How files of one point are joined; see :meth:`Sample.concatenate`.
+        options
+            Those of :meth:`Sample.from_file`: ``features``, ``point``, ``on_missing``, …  Varied
+            samples keep the weights at other parameter points, and no other ones.
+
+        Raises
+        ------
+        SampleError, FeatureError
+            If events lack what the features need, or a variation cannot be applied; the message
+            names the file and the variation.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from milinfer.datasets import vbf_hww
+        >>> from milinfer.features.variations import ScaleVariation, up_and_down
+        >>> from milinfer.io import lhe
+        >>> jes = up_and_down(ScaleVariation, "jes", 1.03, 0.97, objects="jets")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "a.lhe")
+        ...     lhe.write(file, *vbf_hww.generate(20, {"c_HW": 0.0}, seed=1).to_events(()))
+        ...     ProcessVariations.from_file(file, variations=jes)
+        ProcessVariations(vbf_hww: 2 variations by jes, 1 nominal samples)
+        """
+        from milinfer.samples.sample_files import read_sample
+        from milinfer.samples.variation_files import read_variations
+
+        require_keywords(options, read_sample, "ProcessVariations.from_file()", leave_out=["path"])
+        paths = [path] if isinstance(path, str | PathLike) else list(path)
+        chosen = list(variations)
+        parts = []
+        for file in paths:
+            fields, varied = read_variations(file, chosen, **options)
+            nominal = sample_of_file(fields, file)
+            with named_errors_of(file):
+                parts.append(cls(nominal, tuple(_variation(nominal, v) for v in varied)))  # type: ignore[arg-type]
+        return cls.concatenate(parts, combine)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        nominal: Any,
+        varied: Mapping[Any, Any] | None = None,
+        features: str | Sequence[str] | None = None,
+        *,
+        event: str | Sequence[str] = "event",
+        weights: Any = None,
+        weight_variations: Mapping[Any, Any] | None = None,
+        reweights: Any = None,
+        reweight_points: Mapping[str, Point] | Sequence[Point] | None = None,
+        **options: Any,
+    ) -> ProcessVariations:
+        """Make nominal and varied samples of data frames or arrays, paired by event.
+
+        Parameters
+        ----------
+        nominal
+            Nominal events after their selection: a data frame, a mapping of names to columns, or
+            what else :meth:`Sample.from_arrays` takes.
+        varied
+            Varied events after theirs, by name and value of the nuisance parameter,
+            ``{("jes", 1.0): frame, ("jes", -1.0): frame}``; a key of several pairs shifts several.
+        features
+            Names of the columns to take; default: all that are not used for anything else.
+        event
+            Column, or columns, that identify an event in nominal and varied frames.  Varied events
+            that are not among the nominal ones are those that only the variation selects.
+        weights
+            Name of the column of event weights, in all frames.
+        weight_variations
+            Other weights of the nominal events, ``{("muR", 1.0): "weight_muR_up"}``: names of
+            columns of the nominal frame, or the weights.
+        reweights, reweight_points
+            Weights at other parameter points, as in :meth:`Sample.from_arrays`, by names of columns
+            that all frames have.
+        options
+            Passed on: ``point=``, ``process=``, ``cross_section=`` (of the nominal events, in pb;
+            the others follow from the sums of weights), …
+
+        Raises
+        ------
+        SampleError
+            If an event comes twice, a frame has none of the nominal events, or a row is not usable;
+            the message names the variation and the row.
+
+        Examples
+        --------
+        >>> frame = {"event": [1, 2, 3], "x": [0.5, 1.5, 2.5], "w": [1.0, 1.0, 2.0]}
+        >>> up = {"event": [2, 3, 4], "x": [1.6, 2.6, 0.6], "w": [1.0, 2.0, 1.0]}
+        >>> process = ProcessVariations.from_arrays(
+        ...     frame, {("jes", 1.0): up}, weights="w", weight_variations={("muR", 1.0): [1, 2, 2]})
+        >>> process.variations[0].partners, process.variations[1].sample.weights
+        (array([ 1,  2, -1]), array([1., 2., 2.]))
+        """
+        from milinfer.samples.variation_arrays import varied_rows
+
+        taken = ["features", "feature_names", "weights", "reweights", "reweight_points"]
+        require_keywords(options, Sample, "ProcessVariations.from_arrays()", leave_out=taken)
+        fields, rows = varied_rows(
+            nominal,
+            varied or {},
+            features,
+            event=event,
+            weights=weights,
+            weight_variations=weight_variations or {},
+            reweights=reweights,
+            reweight_points=reweight_points,
+        )
+        sample = Sample(**fields, **options)
+        variations = []
+        for nuisances, own, partners, other_weights in rows:
+            if own is None:
+                assert other_weights is not None
+                variations.append(Variation.of_weights(sample, nuisances, other_weights))
+            else:
+                made = varied_sample(sample, {**options, **own})
+                variations.append(Variation(nuisances, made, partners))
+        return cls(sample, tuple(variations))  # type: ignore[arg-type]
+
+    @classmethod
+    def from_accumulator(
+        cls, output: Any, features: Sequence[str] | None = None, *, point: Point, **options: Any
+    ) -> ProcessVariations:
+        """Make nominal and varied samples of what a coffea processor has accumulated.
+
+        Parameters
+        ----------
+        output
+            What :func:`milinfer.accumulate_variations` has returned for the chunks of a dataset,
+            added up.  Join several datasets of a process with :meth:`concatenate`.
+        features
+            Columns to take, in this order; default: all.
+        point, options
+            As for :meth:`Sample.from_accumulator`; the cross-section is that of the nominal events
+            before any selection, and those of the variations follow.
+
+        Raises
+        ------
+        SampleError
+            If this is no such accumulator, or some chunks lack a variation.
+
+        Examples
+        --------
+        >>> import awkward as ak
+        >>> from milinfer.features.feature_set import FeatureSet
+        >>> from milinfer.features.variation_accumulators import accumulate_variations
+        >>> events = ak.Array({"x": [0.5, 1.5, 2.5]})
+        >>> flat = FeatureSet("flat", {"x": lambda o: o.x}, collections=())
+        >>> up, down = (ak.with_field(events, events.x + s, "x") for s in (0.6, -0.6))
+        >>> output = accumulate_variations(flat, events, {"scale": {1: up, -1: down}},
+        ...                                weights=None, selection=lambda e: e.x > 1)
+        >>> process = ProcessVariations.from_accumulator(output, point={}, cross_section=3.0)
+        >>> process.variations[0].partners, process.variations[0].sample.cross_section
+        (array([-1,  0,  1]), 3.0)
+        """
+        from milinfer.samples.accumulators import accumulator_fields, varied_accumulators
+
+        taken = ["output", "features", "point"]
+        where = "ProcessVariations.from_accumulator()"
+        require_keywords(options, accumulator_fields, where, leave_out=taken)
+        nominal, rows = varied_accumulators(output, options.get("dataset"))
+        sample = Sample(**accumulator_fields(nominal, features, point=point, **options))
+        for of_nominal in ("cross_section", "cross_section_error", "sum_of_weights"):
+            options.pop(of_nominal, None)
+        variations = []
+        for nuisances, varied, partners, weights in rows:
+            if varied is None:
+                assert weights is not None
+                variations.append(
+                    Variation.of_weights(with_points_only(sample), nuisances, weights)
+                )
+                continue
+            with named_errors_of(f"variation {format_point(nuisances)}"):
+                fields = accumulator_fields(varied, sample.feature_names, point=point, **options)
+                fields["provenance"] = {**fields["provenance"], "nuisances": nuisances}
+                made = with_points_only(varied_sample(sample, fields))
+                variations.append(Variation(nuisances, made, partners))
+        return cls(sample, tuple(variations))  # type: ignore[arg-type]
+
+    @classmethod
+    def concatenate(
+        cls, parts: Sequence[ProcessVariations], combine: Combine | None = None
+    ) -> ProcessVariations:
+        """Join the events of several files of one process, with the same variations.
+
+        Samples at one point are joined as :meth:`Sample.concatenate` does; varied weights are
+        scaled as the nominal ones are, and partners follow.  Samples at other points stand side by
+        side.
+
+        Parameters
+        ----------
+        parts
+            Nominal and varied events of each file.
+        combine
+            ``"sum"`` for slices, ``"mean"`` for runs; see :meth:`Sample.concatenate`.
+
+        Raises
+        ------
+        SampleError
+            If a part lacks a variation that another one has at the same point.
+
+        Examples
+        --------
+        >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
+        >>> one = ProcessVariations(nominal, [Variation.of_features(nominal, {"s": 1}, [[2], [3]])])
+        >>> ProcessVariations.concatenate([one, one]).variations[0].partners
+        array([0, 1, 2, 3])
+        """
+        if not parts:
+            msg = "there is nothing to concatenate; give variations of at least one file"
+            raise SampleError(msg)
+        if len(parts) == 1:
+            return parts[0]
+        joined = joined_variations([(part.nominal, part.variations) for part in parts], combine)
+        return cls(*joined)
+
+    def save(self, folder: PathLikeStr) -> None:
+        """Write nominal and varied samples to a folder, without loss.
+
+        Each is a Parquet file that :meth:`Sample.from_file` reads, too; those whose weights alone
+        are varied have no features of their own.  ``variations.json`` lists the files with numbers
+        of events and fingerprints, which :meth:`load` checks.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
+        >>> process = ProcessVariations(nominal, [Variation.of_weights(nominal, {"t": 1}, [2, 1])])
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     process.save(parent + "/signal")
+        ...     ProcessVariations.load(parent + "/signal").variations
+        (Variation(t=1, weights of 2 events, signal),)
+        """
+        from milinfer.samples.variation_files import StoredVariation, write_folder
+
+        write_folder(
+            folder,
+            [s.fields for s in self.nominal],
+            [
+                StoredVariation(v.nuisances, v.sample.fields, v.partners, v.weights_only)
+                for v in self.variations
+            ],
+        )
+
+    @classmethod
+    def load(cls, folder: PathLikeStr) -> ProcessVariations:
+        """Read what :meth:`save` has written.
+
+        Raises
+        ------
+        SampleError
+            If a file is missing, has another number of events, or is not the one that was written.
+        """
+        from milinfer.samples.variation_files import read_folder
+
+        nominal, stored = read_folder(folder)
+        with named_errors_of(folder):
+            samples = SampleSet(tuple(Sample(**fields._asdict()) for fields in nominal))
+            variations = []
+            for nuisances, fields, partners, weights_only in stored:
+                entries = fields._asdict()
+                if weights_only:
+                    same = [s for s in samples if s.point == fields.point]
+                    if same:  # otherwise the error says which point has no nominal sample
+                        entries["features"] = same[0].features
+                    entries["feature_names"] = samples.feature_names
+                variations.append(Variation(nuisances, Sample(**entries), partners, weights_only))
+            return cls(samples, tuple(variations))
 
     @property
     def process(self) -> str:
@@ -386,7 +532,7 @@ class ProcessVariations:
             else float(np.sqrt(np.sum(s.weights**2)) / s.weights.sum())
             for s in (nominal, sample)
         ]
-        return YieldRatio(ratio, ratio * float(np.hypot(*relative)))
+        return YieldRatio(ratio, ratio * float(np.hypot(relative[0], relative[1])))
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[ProcessVariations, ...]:
         """Split into disjoint parts at random; an event and its varied copies stay together.
@@ -518,3 +664,11 @@ def _random_parts(n: int, fractions: Sequence[float], seed: np.random.SeedSequen
 def shifted_names(variations: Mapping[str, ProcessVariations]) -> tuple[str, ...]:
     """Names of the nuisance parameters of all processes, in order."""
     return tuple(dict.fromkeys(n for v in variations.values() for n in v.nuisances))
+
+
+def _variation(nominal: Sample, varied: VariedFields) -> Variation:
+    """Variation of the events of a file."""
+    if varied.weights is None:
+        fields = varied.fields
+        return Variation(varied.nuisances, Sample(**fields._asdict()), varied.partners)  # type: ignore[union-attr]
+    return Variation.of_weights(with_points_only(nominal), varied.nuisances, varied.weights)

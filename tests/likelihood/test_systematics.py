@@ -11,7 +11,7 @@ import milinfer as mil
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, ParameterError
 from milinfer.likelihood.response_terms import ResponseTerms
-from milinfer.likelihood.systematic_cost import (
+from milinfer.likelihood.systematics import (
     MixtureEvents,
     NormalisationUncertainty,
     SystematicCost,
