@@ -327,6 +327,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/cross_sections.md": slices,
     "docs/howto/own_columns.md": own_columns,
     "docs/howto/several_parameters.md": several,
+    "docs/howto/responses.md": lambda _folder: None,
     "docs/howto/variations.md": variations,
     "docs/howto/weights.md": one_file,
 }
