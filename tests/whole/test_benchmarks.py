@@ -253,6 +253,21 @@ def test_reading(run, tmp_path):
     assert json.loads((tmp_path / "reading.json").read_text("utf-8")) == record
 
 
+def test_systematics(run):
+    """Fits of all methods, and toys, at two truths; the two ways to write the cost agree."""
+    record = run("systematics")
+    assert set(record["fits"]) == set(record["coverage"]) == {"c_HW=0", "c_HW=0,jet_scale=1"}
+    for methods in record["fits"].values():
+        assert set(methods) == {"exact", "learned", "ignoring", "histogram"}
+        for name in ("exact", "learned", "ignoring"):
+            assert methods[name]["failed"] == 0
+            assert methods[name]["mean_error"] > 0
+        assert methods["learned"]["error_over_exact"] > 0.8
+    for coverage in record["coverage"].values():
+        assert 0 <= coverage["learned_68.27"] <= coverage["learned_95.45"] <= 1
+    assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
+
+
 def test_retrained(run):
     """By the law of total variance, scatter is that of toys and that of networks."""
     record = run("retrained")
