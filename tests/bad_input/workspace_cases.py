@@ -197,7 +197,8 @@ PATCHES: dict[str, tuple[Any, str, Any]] = {
             {"op": "move", "from": "/channels", "path": "/y/0"},
             {"op": "move", "from": "/y", "path": "/channels"},
         ],
-        "deep|applied",
+        # Regression: Python 3.13 goes as deep, and showed three thousand brackets.
+        "applied.*nested too deep",
         None,
     ),
     "of an empty object": ([{}], "applied", None),

@@ -518,6 +518,7 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
 _PATCH_SETS = "1.0.0"
 _MOST_OPERATIONS = 100_000
 _MOST_COPIES = 1 << 20
+_MOST_LEVELS = 100
 
 
 def _patched(spec: Any, operations: Sequence[Any]) -> Any:
@@ -554,7 +555,30 @@ def _patched(spec: Any, operations: Sequence[Any]) -> Any:
                 msg = f"operation {k} (counted from 0) {what}"
                 raise ValueError(msg)
         document = jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
+    _require_shallow(document)
     return document
+
+
+def _require_shallow(document: Any) -> None:
+    """Refuse lists in lists beyond a bound: how deep Python can go depends on its version.
+
+    Raises
+    ------
+    ValueError
+        If there are more levels than any workspace has.
+    """
+    level = [document] if isinstance(document, dict | list) else []
+    for _ in range(_MOST_LEVELS):
+        level = [
+            value
+            for item in level
+            for value in (item.values() if isinstance(item, dict) else item)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return
+    msg = f"lists or objects are nested too deep, beyond {_MOST_LEVELS} levels"
+    raise ValueError(msg)
 
 
 def _count_values(document: Any, most: int) -> int:
