@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -631,6 +632,8 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
     if is_hs3(spec):
         msg = f"{name} is a likelihood in the HS3 format, not a HistFactory workspace; {HS3_REMEDY}"
         raise WorkspaceError(msg)
+    if isinstance(spec, Mapping | list):
+        _require_floats(spec, name)
     try:
         pyhf.schema.validate(histfactory_part(spec), "workspace.json")
     except pyhf.exceptions.InvalidSpecification as error:
@@ -638,6 +641,19 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
         deepest = best_match([error.parent]) or error.parent
         fail(name, list(deepest.absolute_path), f"{deepest.message}; see the HistFactory schema")
     _require_consistent(spec, name)
+
+
+def _require_floats(spec: Any, name: str) -> None:
+    """Refuse whole numbers that no float can hold: JSON has any, and the schema allows them."""
+    waiting: list[tuple[Any, list[str | int]]] = [(spec, [])]
+    while waiting:
+        item, path = waiting.pop()
+        entries = item.items() if isinstance(item, Mapping) else enumerate(item)
+        for key, value in entries:
+            if isinstance(value, Mapping | list):
+                waiting.append((value, [*path, key]))
+            elif isinstance(value, int) and abs(value) > sys.float_info.max:
+                fail(name, [*path, key], "the number has too many digits to compute with")
 
 
 def fail(name: str, path: Sequence[str | int], what: str) -> NoReturn:
