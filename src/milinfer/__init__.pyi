@@ -25,18 +25,32 @@ from .features.feature_set import (
 )
 from .features.objects import Collection as Collection
 from .features.processor import FeatureProcessor as FeatureProcessor
+from .features.variations import (
+    FunctionVariation as FunctionVariation,
+    ScaleVariation as ScaleVariation,
+    WeightVariation as WeightVariation,
+    up_and_down as up_and_down,
+)
+from .features.variation_accumulators import accumulate_variations as accumulate_variations
 
 # samples
 from .samples.sample import Sample as Sample
 from .samples.sample_set import SampleSet as SampleSet
 from .samples.streaming import StreamedSamples as StreamedSamples
 from .samples.run_features import run_features as run_features
+from .samples.variation import Variation as Variation
 
 # likelihood
 from .likelihood.cost import LikelihoodCost as LikelihoodCost
 from .likelihood.rate import Rate as Rate
 from .likelihood.mixture import mixture_cost as mixture_cost
 from .likelihood.profiled_mixture import ProfiledMixture as ProfiledMixture
+from .likelihood.systematics import (
+    NormalisationUncertainty as NormalisationUncertainty,
+    systematic_cost as systematic_cost,
+    systematic_terms as systematic_terms,
+)
+from .likelihood.profiled_systematics import ProfiledSystematics as ProfiledSystematics
 from .likelihood.oracle import Oracle as Oracle
 from .likelihood.fits import (
     impacts as impacts,
@@ -52,6 +66,7 @@ from .learning.networks.configs import (
 )
 from .learning.boosted_trees import BoostedLikelihood as BoostedLikelihood
 from .learning.background_ratio import BackgroundRatio as BackgroundRatio
+from .learning.systematic_response import SystematicResponse as SystematicResponse
 from .learning.model_columns import ModelColumns as ModelColumns
 from .learning.labelled_bags.estimators import (
     BagClassifier as BagClassifier,
@@ -99,6 +114,10 @@ from .intervals.information import (
 from .diagnostics.diagnosis import (
     Diagnosis as Diagnosis,
     diagnose as diagnose,
+)
+from .diagnostics.response_diagnosis import (
+    ResponseDiagnosis as ResponseDiagnosis,
+    diagnose_response as diagnose_response,
 )
 
 # workflow

@@ -254,3 +254,46 @@ def test_it_says_what_it_is(simple):
     text = repr(PyhfCost(simple, [27.0, 19.0]))
     assert text.startswith("PyhfCost(SR: 46 events in 2 bins, ")
     assert "mu in [0, 10]" in text
+
+
+def test_a_constraint_can_be_left_out(simple):
+    full = PyhfCost(simple, [23, 25])
+    assert full.constrained == ("norm", "data[0]", "data[1]", "stat[0]", "stat[1]")
+    point = {"mu": 1.2, "norm": 0.7, "data[0]": 1.1, "data[1]": 0.8, "stat[0]": 0.9, "stat[1]": 1.2}
+    tau = np.array([20 / 4, 12 / 3]) ** 2
+    terms = {
+        "norm": norm.logpdf(0, 0.7),
+        "data[1]": poisson.logpmf(tau[1], tau[1] * 0.8),
+        "stat[0]": norm.logpdf(1, 0.9, 2 / 20),
+    }
+    for names in (["norm"], ["data[1]"], ["stat[0]"], [*terms]):
+        free = full.without_constraints(names)
+        left_out = -2 * sum(terms[n] for n in names)
+        assert free(**point) == pytest.approx(full(**point) - left_out, rel=1e-12)
+        assert set(free.constrained) == set(full.constrained) - set(names)
+        assert free.start == full.start
+        assert free.limits == full.limits
+    measured = full.measuring(**{"norm": 0.3, "data[1]": 1.1, "stat[0]": 0.95})
+    auxiliary = dict(zip(full.constrained, measured.data[2:], strict=True))
+    assert auxiliary == pytest.approx(
+        {"norm": 0.3, "data[0]": tau[0], "data[1]": 1.1 * tau[1], "stat[0]": 0.95, "stat[1]": 1.0}
+    )
+    with pytest.raises(ParameterError, match="no constraint of mu"):
+        full.measuring(mu=1.0)
+    # One after the other, and with other data; the first cost stays as it is.
+    free = full.without_constraints("norm").without_constraints(["data[1]", "stat[0]"])
+    auxiliary = [0.3, *np.asarray(simple.config.auxdata)[1:]]
+    other = free.with_data([20, 30, *auxiliary])
+    assert other.constrained == ("data[0]", "stat[1]")
+    whole = PyhfCost(simple, [20, 30, *auxiliary])
+    left_out = -2 * (sum(terms.values()) - terms["norm"] + norm.logpdf(0.3, 0.7))
+    assert other(**point) == pytest.approx(whole(**point) - left_out, rel=1e-12)
+    assert len(full.constrained) == 5
+    with pytest.raises(ParameterError, match=r"no constraint of stat\[2\].*did you mean stat"):
+        full.without_constraints(["stat[2]"])
+    with pytest.raises(ParameterError, match=r"no constraint of mu; it has those of norm"):
+        full.without_constraints(["mu"])
+    with pytest.raises(ParameterError, match="no constraint of norm; it has those of data"):
+        free.without_constraints(["norm"])
+    with pytest.raises(TemplateError, match="data of shape"):
+        full.with_data([1.0, 2.0, 3.0])

@@ -327,3 +327,64 @@ def test_the_fit_of_a_sum_starts_where_its_terms_do(counting):
     m = minuit(counting + constraint).migrad().hesse()
     assert interval.estimate == pytest.approx(m.values["mu"], abs=1e-4)
     assert interval.error == pytest.approx(m.errors["mu"], rel=1e-2)
+
+
+def channel_cost(names, counts=(52.0, 61.0)):
+    """Cost of channels that share a luminosity and the systematic of their background."""
+    channels = []
+    for k, name in enumerate(names):
+        signal = {"name": "s", "data": [20.0 + k], "modifiers": [
+            {"name": "mu", "type": "normfactor", "data": None},
+            {"name": "lumi", "type": "lumi", "data": None}]}  # fmt: skip
+        background = {"name": "b", "data": [30.0 + 10 * k], "modifiers": [
+            {"name": "jes", "type": "normsys", "data": {"lo": 0.9, "hi": 1.1}}]}  # fmt: skip
+        channels.append({"name": name, "samples": [signal, background]})
+    lumi = {"name": "lumi", "inits": [1.0], "bounds": [[0.5, 1.5]], "auxdata": [1.0]}
+    spec = {"channels": channels, "parameters": [lumi | {"sigmas": [0.05]}]}
+    return PyhfCost(pyhf.Model(spec, poi_name="mu"), counts[: len(names)])
+
+
+def test_a_constraint_counts_once():
+    """The sum of two channels is the model of both, once one of them leaves its constraints out."""
+    both, first = channel_cost(["one", "two"]), channel_cost(["one"])
+    second_spec = {"channels": [c for c in both.model.spec["channels"] if c["name"] == "two"]}
+    second_spec["parameters"] = both.model.spec["parameters"]
+    second = PyhfCost(pyhf.Model(second_spec, poi_name="mu"), [61.0])
+    twice = first + second
+    for function in (minuit, shared_parameters, lambda c: profile_interval(c, "mu")):
+        with pytest.raises(
+            ParameterError,
+            match=r"of lumi, jes would count twice: .*without_constraints\(\['lumi', 'jes'\]\)",
+        ):
+            function(twice)
+    once = first + second.without_constraints(["jes", "lumi"])
+    assert shared_parameters(once)["lumi"] == (0, 1)
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        point = {"mu": rng.uniform(0, 2), "jes": rng.normal(), "lumi": rng.normal(1, 0.05)}
+        m = minuit(once)
+        value = m.fcn([point[n] for n in m.parameters])
+        assert value == pytest.approx(both(**point), abs=1e-10)
+    fits = [minuit(c).migrad().hesse() for c in (once, both)]
+    for name in ("mu", "jes", "lumi"):
+        assert fits[0].values[name] == pytest.approx(fits[1].values[name], abs=1e-3)
+        assert fits[0].errors[name] == pytest.approx(fits[1].errors[name], rel=1e-3)
+
+
+def test_a_constraint_by_hand_is_one_more():
+    cost = channel_cost(["one"])
+    by_hand = NormalConstraint("jes", 0.0, 1.0)
+    message = "the PyhfCost contains it, and so does the NormalConstraint; leave out"
+    for total in (cost + by_hand, by_hand + cost):
+        with pytest.raises(ParameterError, match=message):
+            minuit(total)
+    point = [1.0, 0.5, 1.02]
+    total = cost.without_constraints(["jes"]) + by_hand
+    names = list(minuit(total).parameters)
+    values = dict(zip(cost.start, point, strict=True))
+    # Without the constant of the density, as iminuit has it.
+    assert total(*(values[n] for n in names)) == pytest.approx(cost(*point) - np.log(2 * np.pi))
+    # Two measurements that somebody writes down are two.
+    assert minuit(by_hand + NormalConstraint("jes", 1.0, 1.0)).migrad().values["jes"] == (
+        pytest.approx(0.5)
+    )

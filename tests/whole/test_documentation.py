@@ -27,6 +27,7 @@ from milinfer.datasets import gaussian, quadratic, vbf_hww
 from milinfer.exceptions import MilinferWarning
 from milinfer.io import events as event_files
 from milinfer.io import lhe
+from milinfer.likelihood.surface_box import ChebyshevBox
 
 ROOT = Path(__file__).parents[2]
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -142,6 +143,50 @@ def own_columns(folder: Path) -> dict[str, object]:
     return {}
 
 
+def variations(folder: Path) -> dict[str, object]:
+    """Events with weights of a scale, NanoAOD, and data frames."""
+    import awkward as ak
+    import pandas as pd
+
+    from nanoaod_files import write_nano
+
+    for name, c_hw in (("sm", 0.0), ("cHW_p1", 1.0)):
+        record, info = generated(c_hw).to_events(vbf_hww.DEFAULT_WEIGHTS)
+        pt = ak.to_numpy(record.LHEPart.pt[:, -1])
+        for k, weight in enumerate(("muR_up", "muR_down")):
+            record["LHEWeight", weight] = record.genWeight * (1 + (1 - 2 * k) * pt / 2000)
+        scales = tuple(lhe.LHEWeight(f"muR_{side}", "scale", "scales") for side in ("up", "down"))
+        info = replace(info, weights=info.weights + scales)
+        lhe.write(folder / f"{name}.lhe.gz", record, info)
+    rng = np.random.default_rng(1)
+    n = 400
+
+    def collection(per_event: int, **more: list[int]) -> ak.Array:
+        shape = (n, per_event)
+        fields = {"pt": rng.exponential(30, shape) + 15, "eta": rng.normal(size=shape)}
+        fields |= {"phi": rng.uniform(-3, 3, shape), "mass": np.ones(shape)}
+        columns = {k: v.astype(np.float32) for k, v in fields.items()}
+        columns |= {k: rng.choice(v, shape).astype(np.int32) for k, v in more.items()}
+        return ak.zip({k: ak.from_regular(v) for k, v in columns.items()})
+
+    branches = {
+        "Muon": collection(2, pdgId=[13, -13], charge=[1, -1]),
+        "Jet": collection(3),
+        "MET_pt": rng.uniform(0, 100, n).astype(np.float32),
+        "MET_phi": rng.uniform(-3, 3, n).astype(np.float32),
+        "genWeight": np.ones(n, np.float32),
+        "LHEScaleWeight": ak.from_regular(rng.normal(1, 0.1, (n, 9)).astype(np.float32)),
+        **{name: np.ones(n, np.uint32) for name in ("run", "luminosityBlock")},
+        "event": np.arange(n).astype(np.uint64),
+    }
+    write_nano(folder / "nano.root", branches, titles={})
+    frame = pd.DataFrame({"event": np.arange(100), "m_ll": rng.normal(91, 3, 100)})
+    frame = frame.assign(weight=1.0, weight_muR_up=1.1, weight_muR_down=0.9)
+    shifted = [frame.assign(m_ll=frame.m_ll * s) for s in (1.0, 1.01, 0.99)]
+    nominal, up, down = (f[f.m_ll > 85] for f in shifted)
+    return {"nominal": nominal, "up": up, "down": down}
+
+
 def labelled_bags(_folder: Path) -> dict[str, object]:
     rng = np.random.default_rng(1)
     bags = [rng.normal(size=(rng.integers(2, 6), 3)) for _ in range(120)]
@@ -205,6 +250,14 @@ def histograms(folder: Path) -> dict[str, object]:
     axis = hist.axis.Variable(templates.edges, name="axis_0", label="d_phi_qq", flow=False)
     tt = hist.Hist(axis, storage="Weight")
     tt.view()["value"], tt.view()["variance"] = 30.0, 3.0
+    phi = np.random.default_rng(2).normal(size=(5000, quadratic.N_FEATURES))
+    tt_sample = mil.Sample(
+        phi,
+        sample.feature_names,
+        process="tt",
+        cross_section=3e-4,
+        reweights={"muR_2": np.full(5000, 0.9), "muR_05": 1.1 + 0.05 * np.tanh(phi[:, 0])},
+    )
     ht = hist.axis.Regular(3, 0, 300, name="ht")
     entry = {"channel": "SR", "process": "ttH", "parameters": ["cSM[1]", "ctG[0,-1,1]"]}
     (folder / "scaling.json").write_text(json.dumps([entry | {"scaling": [[1.0, 0.1, 0.2]] * 3}]))
@@ -212,6 +265,8 @@ def histograms(folder: Path) -> dict[str, object]:
         "samples": samples,
         "other": templates.to_histogram(),
         "tt": tt,
+        "tt_sample": tt_sample,
+        "unbinned": NormalConstraint(("c_HW", "scale"), (0.1, 0.0), (0.2, 1.0)),
         "counts": 1e5 * templates.cross_sections({"c_HW": 0.1}) + 30.0,
         "hist_eft": hist.Hist(ht, hist.axis.Integer(0, 6, name="quadratic_term")),
         "nominal": hist.Hist(ht, storage="Weight").fill([50.0, 150.0, 250.0]),
@@ -225,6 +280,29 @@ def several(folder: Path) -> dict[str, object]:
         lhe.write(folder / f"{i}.lhe.gz", record, silent(info))
     data = mil.Sample.from_file(folder / "4.lhe.gz", point={}).take(slice(0, 300)).as_data()
     return {"points": points, "data": data}
+
+
+class ExactQuadratic:
+    """Exact likelihood ratio of the quadratic problem in two parameters."""
+
+    name, parameters = "exact", ("c1", "c2")
+    interpolation = ChebyshevBox(np.full(2, -0.6), np.full(2, 0.6), 6)
+
+    def event_llr(self, sample):
+        return quadratic.log_likelihood_ratio(sample.features, self.interpolation.grid)
+
+
+def two_scores(_folder: Path) -> dict[str, object]:
+    points = [{"c1": 0.0, "c2": 0.0}, {"c1": 0.5, "c2": -0.5}]
+    train, others, evaluate = (quadratic.samples(4000, points, seed=s) for s in (1, 2, 3))
+    data = quadratic.generate(500, points[0], seed=4).as_data()
+    return {
+        "model": ExactQuadratic(),
+        "train": train,
+        "others": others,
+        "evaluate": evaluate,
+        "data": data,
+    }
 
 
 def slices(folder: Path) -> dict[str, object]:
@@ -273,6 +351,9 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/cross_sections.md": slices,
     "docs/howto/own_columns.md": own_columns,
     "docs/howto/several_parameters.md": several,
+    "docs/howto/two_scores.md": two_scores,
+    "docs/howto/responses.md": lambda _folder: None,
+    "docs/howto/variations.md": variations,
     "docs/howto/weights.md": one_file,
 }
 # Numbers of events and toys that only a measurement needs.

@@ -3,6 +3,8 @@ from .binning import (
     fisher_bins as fisher_bins,
     quantile_bins as quantile_bins,
 )
+from .chosen_templates import score_templates as score_templates
+from .grid_bins import fisher_grid as fisher_grid
 from .interference_export import export_datacard as export_datacard
 from .polynomial_histogram import PolynomialHistogram as PolynomialHistogram
 from .polynomial_import import (
@@ -16,7 +18,12 @@ from .template_cost import TemplateCost as TemplateCost
 from .template_diagnosis import TemplateDiagnosis as TemplateDiagnosis
 from .histogram_files import load_histograms as load_histograms
 from .templates import Templates as Templates
+from .template_variations import (
+    VariedTemplates as VariedTemplates,
+    varied_templates as varied_templates,
+)
 from .workspace_export import (
+    BackgroundYields as BackgroundYields,
     Systematic as Systematic,
     export_workspace as export_workspace,
     import_workspace as import_workspace,

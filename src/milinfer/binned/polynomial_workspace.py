@@ -7,7 +7,7 @@ a workspace with the modifier of :mod:`milinfer.binned.polynomial_modifier`, whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from milinfer.binned.polynomial_histogram import PolynomialHistogram, axis_witho
 from milinfer.binned.polynomial_modifier import POLYNOMIAL
 from milinfer.binned.template_cost import staterror_name
 from milinfer.binned.template_histograms import as_counts
+from milinfer.binned.workspace_export import Systematic, sample_modifiers
 from milinfer.binned.workspaces import Workspace, require_workspace
 from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.typing import FloatArray, Point
@@ -153,13 +154,13 @@ def export_polynomials(
     point: Point | None = None,
     channel: str = "channel",
     mc_stat: bool = True,
+    systematics: Sequence[Systematic] = (),
 ) -> Workspace:
     """Workspace of one channel whose processes are polynomials in the parameters.
 
     :meth:`milinfer.PyhfCost.from_workspace` makes its cost, and
-    :func:`milinfer.binned.workspaces.model_and_data` the pyhf model.  Systematic uncertainties can
-    be added to the samples: those of HistFactory work beside this modifier, relative to the content
-    at every θ.
+    :func:`milinfer.binned.workspaces.model_and_data` the pyhf model.  Systematic uncertainties are
+    those of HistFactory, and act on the content at every θ.
 
     Parameters
     ----------
@@ -177,12 +178,17 @@ def export_polynomials(
         Name of the channel.
     mc_stat
         Whether to add the Monte-Carlo errors at the point as ``staterror``.
+    systematics
+        Systematic uncertainties, as relative shifts, which are the same at every θ; by default of
+        all processes.  For shifts that depend on θ there is
+        :func:`~milinfer.binned.workspace_export.export_workspace`.
 
     Raises
     ------
     TemplateError
-        As :func:`scaled_processes`; and if the counts do not fit, or the errors of a process are
-        not known.
+        As :func:`scaled_processes`; and if the counts do not fit, the errors of a process are not
+        known, or a systematic has no relative shifts, or names an unknown process or the same one
+        twice.
     ParameterError
         As :func:`scaled_processes`.
     WorkspaceError
@@ -226,6 +232,7 @@ def export_polynomials(
         samples.append(
             {"name": process.name, "data": process.nominal.tolist(), "modifiers": modifiers}
         )
+    _add_systematics(samples, systematics, {p.name: p.nominal for p in scaled})
     expected = np.sum([p.nominal for p in scaled], axis=0)
     observed = expected if counts is None else as_counts(counts, n_bins, channel)
     parameters = [
@@ -241,3 +248,27 @@ def export_polynomials(
     }
     require_workspace(workspace, f"workspace of {channel}")
     return Workspace(workspace)
+
+
+def _add_systematics(
+    samples: Sequence[dict[str, Any]],
+    systematics: Sequence[Systematic],
+    nominal: Mapping[str, FloatArray],
+) -> None:
+    """Add the modifiers of systematic uncertainties to the samples of a channel."""
+    modifiers = {s["name"]: s["modifiers"] for s in samples}
+    for systematic in systematics:
+        names = systematic.samples or tuple(nominal)
+        unknown = [n for n in names if n not in nominal]
+        if unknown:
+            msg = (
+                f"systematic {systematic.name} is for {unknown[0]}, and the processes are "
+                f"{', '.join(nominal)}"
+            )
+            raise TemplateError(msg)
+        added = sample_modifiers(systematic, {n: nominal[n] for n in names})
+        for name, modifier in added.items():
+            if any(all(m[k] == modifier[k] for k in ("name", "type")) for m in modifiers[name]):
+                msg = f"{systematic.name} is given twice for the process {name}; merge them"
+                raise TemplateError(msg)
+            modifiers[name].append(modifier)

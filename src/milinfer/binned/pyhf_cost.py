@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 from scipy.special import gammaln, xlogy
+from scipy.stats import norm
 
 from milinfer.binned.workspaces import model_and_data, unfillable_bins
 from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.likelihood.named_cost import NamedCost
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.display import ranges, shortened
+from milinfer.utils.keywords import did_you_mean
 from milinfer.utils.points import format_point
 
 __all__ = ["PyhfCost", "Weights"]
@@ -35,6 +38,25 @@ class _Tie(NamedTuple):
     weights: Weights
     limits: Limits
     start: Point
+
+
+class _Constraint(NamedTuple):
+    """Constraint term of one parameter by one auxiliary datum, given by their numbers in pyhf.
+
+    A term is normal with the width `scale`, or Poisson with `scale` times the parameter as mean.
+    """
+
+    parameter: int
+    datum: int
+    is_normal: bool
+    scale: float
+
+    def twice_nll(self, value: float, observed: float) -> float:
+        """−2 ln of the term, with its constants, as pyhf has it."""
+        if self.is_normal:
+            return -2.0 * float(norm.logpdf(observed, value, self.scale))
+        mean = self.scale * value
+        return 2.0 * float(mean - xlogy(observed, mean) + gammaln(observed + 1.0))
 
 
 class PyhfCost(NamedCost):
@@ -202,12 +224,8 @@ class PyhfCost(NamedCost):
             msg = "a pyhf model with batch_size is many likelihoods; build it without"
             raise TemplateError(msg)
         self.model = model
-        self.data = _checked_data(model, data)
+        self._take_data(data)
         self._tie = tie
-        n_bins = model.config.nmaindata
-        self._counts, self._auxiliary = self.data[:n_bins], self.data[n_bins:]
-        logs = xlogy(self._counts, self._counts) - self._counts - gammaln(self._counts + 1.0)
-        self._saturated = -2.0 * float(logs.sum())
         config = model.config
         names = list(config.par_names)
         self._init = np.array(config.suggested_init(), dtype=np.float64)
@@ -219,6 +237,8 @@ class PyhfCost(NamedCost):
         self._fixed = tuple(names[k] for k in free if config.suggested_fixed()[k])
         self._limits: dict[str, tuple[float, float]] = dict(tie.limits) if tie else {}
         self._limits |= {names[k]: limits[k] for k in free}
+        self._constraints = _constraint_terms(config, names)
+        self._dropped: tuple[str, ...] = ()
         self._start = dict(tie.start) if tie else {}
         self._start |= {names[k]: float(self._init[k]) for k in free}
         for name, (low, high) in self._limits.items():
@@ -226,6 +246,13 @@ class PyhfCost(NamedCost):
                 msg = f"{name} starts at {self._start[name]:g}, outside its bounds [{low}, {high}]"
                 raise ParameterError(msg)
         super().__init__(dict(self._limits), 0)
+
+    def _take_data(self, data: ArrayLike) -> None:
+        self.data = _checked_data(self.model, data)
+        n_bins = self.model.config.nmaindata
+        self._counts, self._auxiliary = self.data[:n_bins], self.data[n_bins:]
+        logs = xlogy(self._counts, self._counts) - self._counts - gammaln(self._counts + 1.0)
+        self._saturated = -2.0 * float(logs.sum())
 
     def _tied_names(self, tie: _Tie, names: Sequence[str]) -> tuple[str, ...]:
         config = self.model.config
@@ -266,6 +293,109 @@ class PyhfCost(NamedCost):
     def fixed(self) -> tuple[str, ...]:
         """Parameters that the model fixes at their starting values."""
         return self._fixed
+
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters of which this cost contains the constraint term."""
+        return tuple(name for name in self._constraints if name not in self._dropped)
+
+    def without_constraints(self, names: Iterable[str]) -> PyhfCost:
+        """The same cost without the constraint terms of some parameters.
+
+        For a sum with another cost that has these terms, too: an auxiliary measurement counts once.
+
+        Parameters
+        ----------
+        names
+            Parameters of :attr:`constrained`.
+
+        Raises
+        ------
+        ParameterError
+            If the cost has no constraint of a parameter.
+
+        Examples
+        --------
+        >>> import pyhf
+        >>> model = pyhf.simplemodels.uncorrelated_background([12.0], [50.0], [5.0])
+        >>> cost = PyhfCost(model, [60.0])
+        >>> cost.constrained
+        ('uncorr_bkguncrt[0]',)
+        >>> free = cost.without_constraints(cost.constrained)
+        >>> free.constrained, bool(np.isclose(free(0.0, 1.2), free(10 / 12, 1.0)))
+        ((), True)
+        """
+        dropped = (names,) if isinstance(names, str) else tuple(names)
+        self._require_constrained(dropped)
+        free = copy.copy(self)
+        free._dropped = tuple(dict.fromkeys([*self._dropped, *dropped]))
+        return free
+
+    def with_data(self, data: ArrayLike) -> PyhfCost:
+        """The same cost for other data, without building the model again.
+
+        Parameters
+        ----------
+        data
+            As for the class: with the auxiliary data, if these differ from the nominal ones.
+
+        Raises
+        ------
+        TemplateError
+            As for the class.
+
+        Examples
+        --------
+        >>> import pyhf
+        >>> model = pyhf.simplemodels.uncorrelated_background([12.0], [50.0], [5.0])
+        >>> PyhfCost(model, [60.0]).with_data([58.0, 102.0]).data.tolist()
+        [58.0, 102.0]
+        """
+        other = copy.copy(self)
+        other._take_data(data)
+        return other
+
+    def measuring(self, **measured: float) -> PyhfCost:
+        """The same cost with other results of auxiliary measurements, as toys have them.
+
+        Parameters
+        ----------
+        **measured
+            Measured value of parameters of :attr:`constrained`; a count is that value times the
+            count expected at one.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter is not constrained here.
+
+        Examples
+        --------
+        >>> import pyhf
+        >>> sample = {"name": "b", "data": [50.0], "modifiers": [
+        ...     {"name": "jes", "type": "normsys", "data": {"lo": 0.9, "hi": 1.1}}]}
+        >>> model = pyhf.Model({"channels": [{"name": "SR", "samples": [sample]}]}, poi_name=None)
+        >>> cost = PyhfCost(model, [50.0])
+        >>> round(cost.measuring(jes=1.0)(jes=0.0) - cost(jes=0.0), 9)
+        1.0
+        """
+        self._require_constrained(measured)
+        data = self.data.copy()
+        for name, value in measured.items():
+            term = self._constraints[name]
+            auxiliary = value if term.is_normal else term.scale * value
+            data[self.model.config.nmaindata + term.datum] = auxiliary
+        return self.with_data(data)
+
+    def _require_constrained(self, names: Iterable[str]) -> None:
+        """Raise unless this cost contains the constraints of parameters."""
+        for name in names:
+            if name not in self.constrained:
+                msg = (
+                    f"this cost has no constraint of {name}; it has those of "
+                    f"{shortened(self.constrained) or 'no parameter'}"
+                )
+                raise ParameterError(msg + did_you_mean(name, self.constrained))
 
     def pyhf_parameters(self, *args: float) -> FloatArray:
         """Parameters in pyhf's order, with the tied factors, shape (n_pyhf_parameters,)."""
@@ -326,16 +456,36 @@ class PyhfCost(NamedCost):
 
     def _value(self, args: Sequence[float]) -> float:
         # One evaluation of the yields serves the check and the likelihood.
-        pdf = self.model.make_pdf(self.pyhf_parameters(*args))
+        parameters = self.pyhf_parameters(*args)
+        pdf = self.model.make_pdf(parameters)
         rates = self._rates(pdf, args)
         value = self._saturated + float(_deviance(self._counts, rates).sum())
         if self._auxiliary.size:
             value -= 2.0 * float(np.asarray(pdf[1].log_prob(self._auxiliary)))
+        for name in self._dropped:
+            term = self._constraints[name]
+            value -= term.twice_nll(parameters[term.parameter], self._auxiliary[term.datum])
         if np.isnan(value):
             point = self._point_text(args)
             msg = f"the pyhf likelihood is not a number at {point}; check the workspace"
             raise TemplateError(msg)
         return value
+
+
+def _constraint_terms(config: Any, names: Sequence[str]) -> dict[str, _Constraint]:
+    """Constraint term of each parameter that has one, by its name in the model."""
+    terms: dict[str, _Constraint] = {}
+    datum = 0
+    for of_set in config.auxdata_order:
+        parameters, first = config.param_set(of_set), config.par_slice(of_set).start
+        is_normal = parameters.pdf_type == "normal"
+        # A unit width is that of a set without widths, as in pyhf's own constraints.
+        scales = getattr(parameters, "sigmas" if is_normal else "factors", None)
+        for k in range(parameters.n_parameters):
+            scale = 1.0 if scales is None else float(scales[k])
+            terms[names[first + k]] = _Constraint(first + k, datum, is_normal, scale)
+            datum += 1
+    return terms
 
 
 def asimov_data(cost: PyhfCost, point: Point) -> FloatArray:

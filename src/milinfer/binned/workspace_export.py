@@ -43,6 +43,7 @@ __all__ = [
     "WorkspaceMorphing",
     "export_workspace",
     "import_workspace",
+    "sample_modifiers",
     "workspace_morphings",
 ]
 
@@ -546,6 +547,36 @@ def _systematic_modifiers(
         raise TemplateError(msg)
     targets = {**(nominal if SIGNAL in names else {})}
     targets |= {b: others[b] for b in names if b != SIGNAL}
+    return sample_modifiers(systematic, targets, templates)
+
+
+def sample_modifiers(
+    systematic: Systematic,
+    targets: Mapping[str, FloatArray],
+    templates: Templates | None = None,
+) -> dict[str, dict[str, Any]]:
+    """HistFactory modifier of each sample that a systematic changes.
+
+    Parameters
+    ----------
+    systematic
+        The systematic uncertainty.
+    targets
+        Nominal yields (n_bins,) of these samples, by name.
+    templates
+        Nominal templates whose basis the samples are, for a systematic with varied templates.
+
+    Raises
+    ------
+    TemplateError
+        If relative shifts are not above −1 or have another shape, or varied templates do not fit.
+
+    Examples
+    --------
+    >>> tt = sample_modifiers(Systematic("jes", [-0.1, 0], [0.1, 0]), {"tt": np.array([20, 10])})
+    >>> tt["tt"]["type"], tt["tt"]["data"]
+    ('histosys', {'lo_data': [18.0, 10.0], 'hi_data': [22.0, 10.0]})
+    """
     if systematic.kind == "normsys":
         low, high = 1.0 + float(systematic.low), 1.0 + float(systematic.high)  # type: ignore[arg-type]
         data = {"lo": low, "hi": high}
@@ -569,12 +600,22 @@ def _systematic_modifiers(
 def _varied_yields(
     systematic: Systematic,
     shift: float | ArrayLike | Templates,
-    templates: Templates,
-    targets: dict[str, FloatArray],
+    templates: Templates | None,
+    targets: Mapping[str, FloatArray],
 ) -> dict[str, FloatArray]:
     """Yields of each sample under a variation."""
     if isinstance(shift, Templates):
-        same = shift.basis == templates.basis and np.array_equal(shift.edges, templates.edges)
+        if templates is None:
+            msg = (
+                f"systematic {systematic.name}: varied templates need samples of a morphing basis; "
+                "use export_workspace, or relative shifts"
+            )
+            raise TemplateError(msg)
+        same = shift.basis == templates.basis and len(shift.axes) == len(templates.axes)
+        same = same and all(
+            np.array_equal(a.edges, b.edges)
+            for a, b in zip(shift.axes, templates.axes, strict=True)
+        )
         if not same or shift.luminosity != templates.luminosity:
             msg = (
                 f"systematic {systematic.name}: the varied templates have other parameters, "
@@ -588,10 +629,11 @@ def _varied_yields(
             for sample, p in zip(targets, templates.basis_points, strict=True)
         }
     relative = np.asarray(shift, dtype=np.float64)
-    if relative.shape not in {(), (templates.n_bins,)} or not np.all(relative > -1):
+    n_bins = len(next(iter(targets.values())))
+    if relative.shape not in {(), (n_bins,)} or not np.all(relative > -1):
         msg = (
             f"systematic {systematic.name}: relative shifts of shape {relative.shape}; one number "
-            f"or {templates.n_bins} are expected, each above -1"
+            f"or {n_bins} are expected, each above -1"
         )
         raise TemplateError(msg)
     return {s: y * (1.0 + relative) for s, y in targets.items()}

@@ -653,7 +653,9 @@ def _require_floats(spec: Any, name: str) -> None:
             if isinstance(value, Mapping | list):
                 waiting.append((value, [*path, key]))
             elif isinstance(value, int) and abs(value) > sys.float_info.max:
-                fail(name, [*path, key], "the number has too many digits to compute with")
+                fail(
+                    name, [*path, key], "the number has too many digits to compute with; correct it"
+                )
 
 
 def fail(name: str, path: Sequence[str | int], what: str) -> NoReturn:

@@ -6,10 +6,18 @@
     A background to it.
 `observable`
     Exact likelihood ratio of the lead case, given only what a detector sees.
+`vbf_hww_systematics`
+    The lead case with nuisance parameters: energy scales and a theory weight.
+`observable_systematics`
+    Its exact likelihood, given only what a detector sees.
+`selected_cross_section`
+    Its cross-section after the selection.
 `contamination`
     Bags of signal events among background, with the exact answers.
 `gaussian`
     Gaussian examples with closed-form likelihood ratios.
+`gaussian_systematics`
+    A Gaussian signal and background with nuisance parameters.
 `quadratic`
     A quadratic EFT problem in one or two parameters, with a hidden variable.
 `public`

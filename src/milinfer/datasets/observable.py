@@ -25,8 +25,8 @@ The propagators of Z Z* → e+ e− ν ν̄ do not depend on the direction, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -45,7 +45,16 @@ from milinfer.datasets.vbf_hww import PROCESS
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.typing import FloatArray
 
-__all__ = ["ObservableRatio", "integrands", "observable_coefficients"]
+__all__ = [
+    "ObservableRatio",
+    "densities_in_rapidity",
+    "in_parts",
+    "integrands",
+    "observable_coefficients",
+    "require_points",
+]
+
+N = TypeVar("N")
 
 
 _BLOCK = 64
@@ -122,24 +131,57 @@ def observable_coefficients(
             f"{' and '.join(_LEPTONS)}"
         )
         raise SampleError(msg)
+    require_points(n_rapidity, n_angles)
+    # e+, e−, d and u as [E, px, py, pz].
+    seen = events.momenta[:, [*_LEPTONS[events.process], 9, 10]][..., [3, 0, 1, 2]]
+    numbers = (n_rapidity, n_angles, seed)
+    return ObservableRatio(*in_parts(_integrate, seen, numbers, workers))
+
+
+def require_points(n_rapidity: int, n_angles: int) -> None:
+    """Raise unless an integral can be done with these numbers of points.
+
+    Raises
+    ------
+    ParameterError
+        If they are not positive, or n_rapidity is odd.
+    """
     if n_rapidity < 2 or n_rapidity % 2 or n_angles < 1:
         msg = f"n_rapidity = {n_rapidity} must be even and positive, n_angles = {n_angles} positive"
         raise ParameterError(msg)
-    # e+, e−, d and u as [E, px, py, pz].
-    seen = events.momenta[:, [*_LEPTONS[events.process], 9, 10]][..., [3, 0, 1, 2]]
+
+
+def in_parts(
+    integrate: Callable[[FloatArray, int, N], tuple[FloatArray, ...]],
+    seen: FloatArray,
+    numbers: N,
+    workers: int,
+) -> tuple[FloatArray, ...]:
+    """Columns of all events, by one process or several, each with a part of the events.
+
+    Parameters
+    ----------
+    integrate
+        Function of a module, of visible momenta, the number of the first of them, and `numbers`.
+    seen
+        Visible momenta, shape (n, 4, 4).
+    numbers
+        Passed on.
+    workers
+        Number of processes.
+    """
     starts = range(0, len(seen), -(-len(seen) // max(workers, 1))) if len(seen) else range(1)
     parts = [seen[a : a + starts.step] for a in starts]
-    numbers = [(n_rapidity, n_angles, seed)] * len(parts)
     if len(parts) > 1:
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
 
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(len(parts), mp_context=context) as pool:
-            integrals = list(pool.map(_integrate, parts, starts, numbers))
+            integrals = list(pool.map(integrate, parts, starts, [numbers] * len(parts)))
     else:
-        integrals = [_integrate(parts[0], 0, numbers[0])]
-    return ObservableRatio(*(np.concatenate(column) for column in zip(*integrals, strict=True)))
+        integrals = [integrate(parts[0], 0, numbers)]
+    return tuple(np.concatenate(column) for column in zip(*integrals, strict=True))
 
 
 def _integrate(
@@ -156,6 +198,45 @@ def _integrate(
 def _block(
     seen: FloatArray, start: int, n_rapidity: int, n_angles: int, seed: int
 ) -> tuple[FloatArray, ...]:
+    densities = densities_in_rapidity(seen, start, n_rapidity, n_angles, seed)
+    total = densities.sum(axis=2)
+    ratios = total / total[0]
+    # Both points of a stratum are independent: error of the ratio to first order.
+    residual = densities - ratios[..., None] * densities[0]
+    errors = np.sqrt(((residual[..., ::2] - residual[..., 1::2]) ** 2).sum(axis=2)) / total[0]
+    return ratios[:5].T, errors[:5].T, ratios[5], errors[5]
+
+
+def densities_in_rapidity(
+    seen: FloatArray, start: int, n_rapidity: int, n_angles: int, seed: int
+) -> FloatArray:
+    """Coefficients of c_HW⁰ … c_HW⁴ and the background at random rapidities of the Higgs boson.
+
+    The random numbers depend on the seed and on the number of the event alone: the integrals of an
+    event with scaled momenta have the same error as those of the event itself, nearly.
+
+    Parameters
+    ----------
+    seen
+        As for :func:`integrands`.
+    start
+        Number of the first event.
+    n_rapidity, n_angles, seed
+        As for :func:`observable_coefficients`.
+
+    Returns
+    -------
+    ndarray
+        Shape (6, n, n_rapidity); their mean over the rapidities, times the range of these, is dσ/dx
+        up to a factor that is the same for all events.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import vbf_hww
+    >>> seen = vbf_hww.generate(4, seed=1).momenta[:, [5, 7, 9, 10]][..., [3, 0, 1, 2]]
+    >>> densities_in_rapidity(seen, 0, 32, 4, seed=0).shape
+    (6, 4, 32)
+    """
     # Four numbers for each point are one step of Philox's counter, so that each event has its own
     # stream of numbers, independent of the blocks.
     generator = np.random.Generator(np.random.Philox(seed).advance(start * n_rapidity))
@@ -169,12 +250,7 @@ def _block(
         for j, d in enumerate(decayed):
             densities[i + j] += p * d
     densities[5] = produced[0] * other
-    total = densities.sum(axis=2)
-    ratios = total / total[0]
-    # Both points of a stratum are independent: error of the ratio to first order.
-    residual = densities - ratios[..., None] * densities[0]
-    errors = np.sqrt(((residual[..., ::2] - residual[..., 1::2]) ** 2).sum(axis=2)) / total[0]
-    return ratios[:5].T, errors[:5].T, ratios[5], errors[5]
+    return densities
 
 
 _GAMMA = M_W * WIDTH_W
@@ -202,8 +278,8 @@ def integrands(
     Returns
     -------
     produced, decayed
-        Coefficients of 1, c_HW, c_HW², each of shape (n, m), up to a factor for each event; the
-        mean of their products over z is proportional to p(x|c).
+        Coefficients of 1, c_HW, c_HW², each of shape (n, m), up to a factor for each event, half
+        the range of y_H; the mean of their products over z is proportional to p(x|c).
     background
         Replaces `decayed` for H → Z Z* → e+ e− ν ν̄, with the same factor, so that cross-sections
         can be compared; shape (n, m).

@@ -13,6 +13,13 @@ from .objects import (
     invariant_mass as invariant_mass,
     missing_momentum as missing_momentum,
 )
+from .variation_accumulators import accumulate_variations as accumulate_variations
+from .variations import (
+    FunctionVariation as FunctionVariation,
+    ScaleVariation as ScaleVariation,
+    WeightVariation as WeightVariation,
+    up_and_down as up_and_down,
+)
 from .processor import (
     EventSchema as EventSchema,
     FeatureProcessor as FeatureProcessor,

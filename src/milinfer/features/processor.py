@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
 
 import awkward as ak
@@ -38,7 +38,7 @@ from milinfer.io.event_record.nanoaod import (
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
 from milinfer.utils.display import shortened
 
-__all__ = ["EventSchema", "FeatureProcessor", "chunk_key"]
+__all__ = ["Analysis", "EventSchema", "FeatureProcessor", "ObjectBuilder", "Selection", "chunk_key"]
 
 Selection = Callable[[AwkwardArray], Any]
 ObjectBuilder = Callable[[AwkwardArray], tuple[AwkwardArray, ...]]
@@ -73,6 +73,27 @@ class _Chunk:
         raise SampleError(msg)
 
     __iadd__ = __add__
+
+
+class Analysis(NamedTuple):
+    """Features of the selected events of a chunk.
+
+    Parameters
+    ----------
+    table
+        Features of the selected events.
+    rows
+        Number in the chunk of each event that has a row.
+    cutflow
+        Sums of weights after each step.
+    rejected
+        Number of events without a row, by reason.
+    """
+
+    table: FeatureTable
+    rows: IntArray
+    cutflow: dict[str, dict[str, float | int]]
+    rejected: dict[str, int]
 
 
 class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no types
@@ -152,25 +173,9 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             a mask has the wrong shape.
         """
         metadata = _metadata(events)
-        source = str(metadata.get("filename", "")) or None
-        start = int(metadata.get("entrystart", 0))
-        n = len(events)
+        source = source_of(events)
         weights = self._weights(events, source)
-        cutflow = {"all": weight_sums(weights)}
-        rejected: dict[str, int] = {}
-        kept = np.ones(n, dtype=np.bool_)
-        for name, mask in self._masks(events).items():
-            before = int(np.count_nonzero(kept))
-            kept &= mask
-            rejected[name] = before - int(np.count_nonzero(kept))
-            cutflow[name] = weight_sums(weights[kept])
-        everything = bool(kept.all())
-        numbers = start + np.flatnonzero(kept)
-        table = self._table(events if everything else events[kept], source, numbers)
-        rejected.update(table.rejected)
-        rows = np.flatnonzero(kept)[table.kept]
-        cutflow["features"] = weight_sums(weights[rows])
-        check_event_counts(n, len(table), rejected, source or "the events")
+        table, rows, cutflow, rejected = self.analyse(events, weights)
         key = chunk_key(events)
         columns = np.stack(list(table.columns.values())) if table.columns else np.empty((0, 0))
         chunk = _Chunk(
@@ -188,6 +193,41 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
                 "chunks": {key: chunk},
             }
         }
+
+    def analyse(self, events: AwkwardArray, weights: FloatArray) -> Analysis:
+        """Select events and compute their features.
+
+        Parameters
+        ----------
+        events
+            Events of a chunk.
+        weights
+            Their weights, shape (n_events,), for the cut flow.
+
+        Raises
+        ------
+        FeatureError, SampleError
+            If events lack what the features need, or a mask has the wrong shape.
+        """
+        source = source_of(events)
+        start = int(_metadata(events).get("entrystart", 0))
+        n = len(events)
+        cutflow = {"all": weight_sums(weights)}
+        rejected: dict[str, int] = {}
+        kept = np.ones(n, dtype=np.bool_)
+        for name, mask in self._masks(events).items():
+            before = int(np.count_nonzero(kept))
+            kept &= mask
+            rejected[name] = before - int(np.count_nonzero(kept))
+            cutflow[name] = weight_sums(weights[kept])
+        everything = bool(kept.all())
+        numbers = start + np.flatnonzero(kept)
+        table = self._table(events if everything else events[kept], source, numbers)
+        rejected.update(table.rejected)
+        rows = np.flatnonzero(kept)[table.kept]
+        cutflow["features"] = weight_sums(weights[rows])
+        check_event_counts(n, len(table), rejected, source or "the events")
+        return Analysis(table, rows, cutflow, rejected)
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
         """Join the chunks, by file name and entry.
@@ -349,10 +389,15 @@ def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:
     return FeatureTable(columns, np.ones(len(events), dtype=np.bool_))
 
 
+def source_of(events: AwkwardArray) -> str | None:
+    """File that events come from, if they say so."""
+    return str(_metadata(events).get("filename", "")) or None
+
+
 def chunk_key(events: AwkwardArray) -> tuple[str, int]:
     """File and first entry of a chunk; random for events that are not from a file."""
     metadata = _metadata(events)
-    source, start = str(metadata.get("filename", "")), int(metadata.get("entrystart", 0))
+    source, start = source_of(events), int(metadata.get("entrystart", 0))
     return (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
 
 

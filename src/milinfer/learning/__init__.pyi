@@ -24,6 +24,7 @@ from .networks.configs import (
     TrainingConfig as TrainingConfig,
 )
 from .onnx import export_onnx as export_onnx
+from .systematic_response import SystematicResponse as SystematicResponse
 from .tracking import (
     EpochReport as EpochReport,
     MLflowTracker as MLflowTracker,

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from milinfer.learning.networks.network import BagNetwork
     from milinfer.learning.tracking import Tracker
 
-__all__ = ["fit"]
+__all__ = ["epoch_reporter", "fit", "report_histories", "warn_of_short_training"]
 
 
 # Reported after every epoch.
@@ -104,7 +104,7 @@ def fit(
     if tracker is not None:
         on_epoch = tracked_epochs(tracker, settings, on_epoch)
     members = list(_trained_members(job, on_epoch, client))
-    _warn_of_short_training(training, [h for m in members for h in m.history])
+    warn_of_short_training(training, [h for m in members for h in m.history])
     fitted = dataclasses.replace(
         members[-1],
         members=tuple(m.members[0] for m in members),
@@ -141,7 +141,7 @@ def _trained_members(
         return
     for number, files in enumerate(Workers(client=client).map(_train_packed, numbers, job)):
         _, fitted = unpack_model(files)
-        _report_member(on_epoch, job.settings, number, fitted)
+        report_histories(on_epoch, number, job.settings.ensemble, fitted.training, fitted.history)
         yield fitted
 
 
@@ -168,7 +168,7 @@ def _train_member(
     history = []
     for k, network in enumerate(member):
         n_networks = settings.ensemble * len(member)
-        report = _reporter(
+        report = epoch_reporter(
             on_epoch, number * len(member) + k, n_networks, settings.training, network
         )
         history.append(task.train(network, k, seeds.bags[k], report))
@@ -198,7 +198,7 @@ def _split(
     return train, rest
 
 
-def _reporter(
+def epoch_reporter(
     on_epoch: Callable[[EpochReport], None] | None,
     number: int,
     n_networks: int,
@@ -223,23 +223,22 @@ def _reporter(
     return report
 
 
-def _report_member(
+def report_histories(
     on_epoch: Callable[[EpochReport], None] | None,
-    settings: LikelihoodSettings,
-    number: int,
-    fitted: Fitted,
+    member: int,
+    n_members: int,
+    training: TrainingConfig,
+    histories: Sequence[Mapping[str, Sequence[float]]],
 ) -> None:
-    """Report all epochs of a member that a worker has trained."""
-    n_networks = len(fitted.history)
-    for k, history in enumerate(fitted.history):
-        report = _reporter(
-            on_epoch, number * n_networks + k, settings.ensemble * n_networks, fitted.training
-        )
+    """Report all epochs of the networks of a member that a worker has trained."""
+    n_networks = len(histories)
+    for k, history in enumerate(histories):
+        report = epoch_reporter(on_epoch, member * n_networks + k, n_members * n_networks, training)
         for epoch, numbers in enumerate(zip(*(history[n] for n in _LOGGED), strict=True)):
             report(epoch, dict(zip(_LOGGED, numbers, strict=True)))
 
 
-def _warn_of_short_training(
+def warn_of_short_training(
     training: TrainingConfig, history: Sequence[Mapping[str, Sequence[float]]]
 ) -> None:
     """Warn that networks would have learned more in more epochs.

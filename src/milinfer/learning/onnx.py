@@ -12,10 +12,10 @@ Importing this module imports neither Keras nor onnx.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,15 +23,31 @@ from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.fitted import Fitted
 from milinfer.learning.networks.heads import SMALLEST_RATIO
 from milinfer.learning.networks.losses import MAX_EXPONENT, MIN_LINEAR_RATIO
+from milinfer.learning.response_members import ResponseNetwork
 from milinfer.learning.settings import LikelihoodSettings
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.files import write_whole
 
-__all__ = ["FORMAT", "Graph", "INPUT", "OUTPUT", "export_onnx", "network", "read_metadata"]
+if TYPE_CHECKING:
+    from milinfer.learning.response_members import ResponsePart
+    from milinfer.learning.response_scale import ResponseScale
+    from milinfer.likelihood.response_terms import ResponseTerms
+
+__all__ = [
+    "COLUMNS",
+    "FORMAT",
+    "Graph",
+    "INPUT",
+    "OUTPUT",
+    "export_onnx",
+    "export_response",
+    "network",
+    "read_metadata",
+]
 
 
 FORMAT = 1
-INPUT, OUTPUT = "features", "log_ratio"
+INPUT, OUTPUT, COLUMNS = "features", "log_ratio", "columns"
 _OPSET, _IR_VERSION = 17, 8
 
 
@@ -70,17 +86,102 @@ def export_onnx(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr)
             "pooling='mean' without bag_hidden"
         )
         raise ModelError(msg)
-    onnx = _require_onnx()
-    graph = Graph(onnx)
+    graph = Graph(_require_onnx())
     ratios = [_member(graph, settings, fitted, number) for number in range(len(fitted.members))]
     result = graph.add("Identity", _average(graph, ratios, settings.average), output=OUTPUT)
+    metadata = {
+        "head": settings.head,
+        "feature_names": fitted.feature_names,
+        "parameters": fitted.parameters,
+        "points": fitted.where.nodes.tolist(),
+        "reference": fitted.where.reference.tolist(),
+    }
+    _write(graph, result, (len(fitted.feature_names), len(fitted.where.nodes)), metadata, path)
+
+
+def export_response(
+    members: Sequence[Sequence[ResponsePart]],
+    scale: ResponseScale,
+    feature_names: Sequence[str],
+    terms: ResponseTerms,
+    path: PathLikeStr,
+) -> None:
+    """Write the per-event columns of a response to nuisance parameters as one ONNX file.
+
+    Input ``features`` is that of :func:`export_onnx`.  Output ``columns`` is float64 of shape
+    (n_events, n_columns), as
+    :meth:`~milinfer.learning.systematic_response.SystematicResponse.event_columns` gives it.  The
+    metadata of the file are JSON: ``format``, ``milinfer_version``, ``head``, ``feature_names``,
+    ``nuisances``, ``terms``, ``exponents``, ``interpolation``, ``limits``, ``parameters``,
+    ``centre`` and ``half``.
+
+    Parameters
+    ----------
+    members
+        Networks of each member.
+    scale
+        Factors and constants of the columns.
+    feature_names, terms
+        Features, and meaning of the columns.
+    path
+        File to write; replaced if it is there.
+
+    Raises
+    ------
+    ConfigurationError
+        If the package onnx is not installed.
+    ModelError
+        If the response is one of boosted trees, or an activation has no counterpart here.
+    """
+    graph = Graph(_require_onnx())
+    parts = []
+    for member in members:
+        for part in member:
+            predictor = part.predictor
+            if not isinstance(predictor, ResponseNetwork):
+                msg = (
+                    "boosted trees cannot be exported as ONNX; use save(), or classifier='network'"
+                )
+                raise ModelError(msg)
+            place = np.zeros((len(part.places), terms.n_columns))
+            place[np.arange(len(place)), part.places] = predictor.size / len(members)
+            outputs = graph.double(network(graph, predictor.event_model, INPUT))
+            parts.append(graph.add("MatMul", outputs, graph.constant(place * scale.factors)))
+    total = graph.constant(scale.constants)
+    for columns in parts:
+        total = graph.add("Add", columns, total)
+    result = graph.add("Identity", total, output=COLUMNS)
+    metadata = {
+        "head": "response",
+        "feature_names": tuple(feature_names),
+        "nuisances": terms.nuisances,
+        "terms": terms.names,
+        "exponents": terms.exponents.tolist(),
+        "interpolation": terms.interpolation,
+        "limits": terms.limits,
+        "parameters": terms.parameters,
+        "centre": terms.centre.tolist(),
+        "half": terms.half.tolist(),
+    }
+    _write(graph, result, (len(feature_names), terms.n_columns), metadata, path)
+
+
+def _write(
+    graph: Graph,
+    result: str,
+    widths: tuple[int, int],
+    metadata: Mapping[str, Any],
+    path: PathLikeStr,
+) -> None:
+    """Write a graph with the widths of its input and of its output `result`."""
+    onnx = _require_onnx()
     helper, types = onnx.helper, onnx.TensorProto
     proto = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "milinfer",
-            [_value(helper, INPUT, types.FLOAT, len(fitted.feature_names))],
-            [_value(helper, result, types.DOUBLE, len(fitted.where.nodes))],
+            [_value(helper, INPUT, types.FLOAT, widths[0])],
+            [_value(helper, result, types.DOUBLE, widths[1])],
             graph.initializers,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET)],
@@ -88,16 +189,8 @@ def export_onnx(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr)
         producer_name="milinfer",
         producer_version=version("milinfer"),
     )
-    metadata = {
-        "format": FORMAT,
-        "milinfer_version": version("milinfer"),
-        "head": settings.head,
-        "feature_names": fitted.feature_names,
-        "parameters": fitted.parameters,
-        "points": fitted.where.nodes.tolist(),
-        "reference": fitted.where.reference.tolist(),
-    }
-    helper.set_model_props(proto, {name: json.dumps(value) for name, value in metadata.items()})
+    content = {"format": FORMAT, "milinfer_version": version("milinfer"), **metadata}
+    helper.set_model_props(proto, {name: json.dumps(value) for name, value in content.items()})
     onnx.checker.check_model(proto, full_check=True)
     write_whole(path, proto.SerializeToString())
 

@@ -16,6 +16,7 @@ from .mixture import (
 )
 from .models import dataset_surface as dataset_surface
 from .observables import (
+    independent_scores as independent_scores,
     log_ratio_observable as log_ratio_observable,
     score_observable as score_observable,
 )
@@ -25,7 +26,16 @@ from .posterior import (
     Prior as Prior,
 )
 from .profiled_mixture import ProfiledMixture as ProfiledMixture
+from .profiled_systematics import (
+    NuisanceProfile as NuisanceProfile,
+    ProfiledSystematics as ProfiledSystematics,
+)
 from .rate import Rate as Rate
+from .response_terms import (
+    ResponseTable as ResponseTable,
+    ResponseTerms as ResponseTerms,
+)
+from .responses import Response as Response
 from .surface import (
     Interpolation as Interpolation,
     Surface as Surface,
@@ -33,5 +43,11 @@ from .surface import (
 from .surface_box import (
     BoxSurface as BoxSurface,
     ChebyshevBox as ChebyshevBox,
+)
+from .systematics import (
+    NormalisationUncertainty as NormalisationUncertainty,
+    SystematicCost as SystematicCost,
+    systematic_cost as systematic_cost,
+    systematic_terms as systematic_terms,
 )
 from .tabulated_model import Tabulated as Tabulated

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from iminuit import Minuit, describe
-from iminuit.cost import Cost, CostSum
+from iminuit.cost import Cost, CostSum, NormalConstraint
 from scipy.stats import chi2
 
 from milinfer.exceptions import FitError, MilinferError, MilinferWarning, ParameterError
@@ -69,8 +70,8 @@ def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, t
     Raises
     ------
     ParameterError
-        If an expected name is in fewer than two costs, or two costs have limits of a parameter
-        that exclude each other.
+        If an expected name is in fewer than two costs, two costs have limits of a parameter that
+        exclude each other, or both contain its constraint.
 
     Examples
     --------
@@ -91,6 +92,7 @@ def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, t
     for name in expected:
         _require_shared(name, positions, len(terms))
     _common_limits(terms)
+    _require_constrained_once(terms)
     return positions
 
 
@@ -116,6 +118,9 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     iminuit takes those of the first).  A parameter that one term fixes is fixed, at its starting
     value.
 
+    A cost may contain the constraint of a nuisance parameter (``cost.constrained``).  In a sum each
+    is allowed once; ``cost.without_constraints(names)`` leaves it out of the other costs.
+
     Parameters
     ----------
     cost
@@ -129,8 +134,8 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     Raises
     ------
     ParameterError
-        If a name is no parameter or given twice, its value is outside the limits, or limits
-        exclude each other.
+        If a name is no parameter or given twice, its value is outside the limits, limits exclude
+        each other, or two terms contain the constraint of the same parameter.
 
     Examples
     --------
@@ -141,6 +146,7 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     """
     terms = _terms([cost])
     limits = _common_limits(terms)
+    _require_constrained_once(terms)
     given = _starting_values(start, values)
     _validate_start(given, limits)
     defaults: dict[str, float] = {}
@@ -200,6 +206,40 @@ def _unknown_parameter(name: str, names: Iterable[str]) -> str:
 
 def _terms(costs: Iterable[Cost]) -> list[Cost]:
     return [t for cost in costs for t in (cost if isinstance(cost, CostSum) else [cost])]
+
+
+def _require_constrained_once(terms: Iterable[Cost]) -> None:
+    """Raise if a cost contains the constraint of a parameter that another term constrains, too.
+
+    Two terms that are constraints and nothing else are two measurements that somebody has written
+    down; a constraint inside a likelihood is easily forgotten.
+    """
+    each = [(term, _constrained(term)) for term in terms]
+    for (one, names), (other, more) in combinations(each, 2):
+        twice = [name for name in names if name in more]
+        if not twice or (isinstance(one, NormalConstraint) and isinstance(other, NormalConstraint)):
+            continue
+        inside, second = (other, one) if isinstance(one, NormalConstraint) else (one, other)
+        where = type(inside).__name__
+        remedy = f"add cost.without_constraints({twice}) in the place of "
+        if isinstance(second, NormalConstraint):
+            remedy = f"leave out the NormalConstraint, or {remedy}the {where}"
+        else:
+            remedy += "one of the costs"
+        msg = (
+            f"the constraint of {', '.join(twice)} would count twice: the {where} contains it, and "
+            f"so does the {type(second).__name__}; {remedy}"
+        )
+        raise ParameterError(msg)
+
+
+def _constrained(term: Cost) -> tuple[str, ...]:
+    """Parameters whose constraint a cost contains."""
+    if isinstance(term, NormalConstraint):
+        return tuple(describe(term))
+    names = getattr(term, "constrained", ())
+    # Other classes of costs may use the name for something else.
+    return names if isinstance(names, tuple) else ()
 
 
 def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:

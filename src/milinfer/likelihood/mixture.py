@@ -49,6 +49,8 @@ __all__ = [
     "EventSurfaces",
     "MixtureCost",
     "MixtureTerms",
+    "event_surfaces",
+    "log_sum",
     "mixture_cost",
     "mixture_terms",
     "require_linear",
@@ -110,15 +112,31 @@ def mixture_cost(
     require_sample(data, "mixture_cost()")
     data.require_data()
     terms = mixture_terms(model, rate, backgrounds, reference)
-    source = terms.model
-    exact = source.log_polynomials(data)
-    surfaces: EventSurfaces | EventPolynomials
+    return MixtureCost(terms, event_surfaces(terms.model, data), data, extended=extended)
+
+
+def event_surfaces(model: Model, data: Sample) -> EventSurfaces | EventPolynomials:
+    """Λ_i(θ) of every event, exact between the points if the model can.
+
+    Parameters
+    ----------
+    model
+        Model of single events.
+    data
+        The events.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> data = gaussian.generate(10, 0.0, seed=1)
+    >>> event_surfaces(as_model(gaussian.MeanModel()), data).value(np.array([0.5])).shape
+    (10,)
+    """
+    exact = model.log_polynomials(data)
     if exact is not None:
-        surfaces = EventPolynomials(source.interpolation, exact, len(data))
-    else:
-        table = source.event_table(data)
-        surfaces = EventSurfaces(source.interpolation, table.astype(np.float64, copy=False))
-    return MixtureCost(terms, surfaces, data, extended=extended)
+        return EventPolynomials(model.interpolation, exact, len(data))
+    table = model.event_table(data)
+    return EventSurfaces(model.interpolation, table.astype(np.float64, copy=False))
 
 
 class MixtureCost(NamedCost):
@@ -227,7 +245,7 @@ class MixtureCost(NamedCost):
         theta, norms = self._split(args)
         signal = float(self.terms.signal(theta[None])[0])
         total = signal + float(norms @ self.terms.expected)
-        value = float(self.weights @ _log_sum(self._terms(theta, norms, signal)))
+        value = float(self.weights @ log_sum(self._terms(theta, norms, signal)))
         if self.extended:
             return -2.0 * (value - (total - self._total))
         return -2.0 * (value - self.n_events * float(np.log(total / self._total)))
@@ -236,18 +254,24 @@ class MixtureCost(NamedCost):
         theta, norms = self._split(args)
         signal = float(self.terms.signal(theta[None])[0])
         rows = self._terms(theta, norms, signal)
-        log_sum = _log_sum(rows)
-        share = self.weights * np.exp(rows[0] - log_sum)
+        total = log_sum(rows)
+        share = self.weights * np.exp(rows[0] - total)
         slope = self.terms.signal_gradient(theta)
         of_theta = self.surfaces.gradient(theta) @ share + slope * (share.sum() / signal)
-        of_norms = np.exp(self._log_backgrounds - log_sum) @ self.weights
+        of_norms = np.exp(self._log_backgrounds - total) @ self.weights
         expected = self.terms.expected
         factor = 1.0 if self.extended else self.n_events / (signal + float(norms @ expected))
         return -2.0 * np.concatenate([of_theta - factor * slope, of_norms - factor * expected])
 
 
-def _log_sum(rows: FloatArray) -> FloatArray:
-    """Logarithm of the sum of exponentials in each column, without overflow."""
+def log_sum(rows: FloatArray) -> FloatArray:
+    """Logarithm of the sum of exponentials in each column, without overflow.
+
+    Examples
+    --------
+    >>> log_sum(np.log([[1.0, 2.0], [3.0, 4.0]])).round(6)
+    array([1.386294, 1.791759])
+    """
     total: FloatArray = np.logaddexp.reduce(rows, axis=0)
     return total
 
@@ -396,7 +420,12 @@ class MixtureTerms:
 
 
 def mixture_terms(
-    model: AnyModel, rate: Rate | float, backgrounds: Backgrounds, reference: ArrayLike | None
+    model: AnyModel,
+    rate: Rate | float,
+    backgrounds: Backgrounds,
+    reference: ArrayLike | None,
+    *,
+    signal_alone: bool = False,
 ) -> MixtureTerms:
     """Check signal and backgrounds, and put them together.
 
@@ -408,6 +437,8 @@ def mixture_terms(
         ``{name: (ratio, expected yield)}``.
     reference
         θ0; None: that of the model.
+    signal_alone
+        Whether there may be no background.
 
     Raises
     ------
@@ -431,7 +462,7 @@ def mixture_terms(
         reference = getattr(model, "reference", None)
     _validate_signal(source, rate, reference)
     components = tuple(Component(n, ratio, float(v)) for n, (ratio, v) in backgrounds.items())
-    _validate_backgrounds(components, source.parameters)
+    _validate_backgrounds(components, source.parameters, signal_alone=signal_alone)
     theta0 = np.broadcast_to(np.asarray(reference, dtype=np.float64), len(source.parameters))
     return MixtureTerms(source, rate, components, theta0)
 
@@ -457,9 +488,11 @@ def _validate_signal(model: Model, rate: Rate | float, reference: ArrayLike | No
         raise ConfigurationError(msg)
 
 
-def _validate_backgrounds(components: Sequence[Component], parameters: Sequence[str]) -> None:
+def _validate_backgrounds(
+    components: Sequence[Component], parameters: Sequence[str], *, signal_alone: bool
+) -> None:
     """Raise unless there are backgrounds, with valid yields and distinct names."""
-    if not components:
+    if not components and not signal_alone:
         msg = "a mixture needs a background; without one use dataset_cost, or the model's cost()"
         raise ConfigurationError(msg)
     for c in components:

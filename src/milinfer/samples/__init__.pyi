@@ -7,3 +7,5 @@ from .reweighting import (
 from .sample import Sample as Sample
 from .sample_set import SampleSet as SampleSet
 from .streaming import StreamedSamples as StreamedSamples
+from .variation import Variation as Variation
+from .variations import ProcessVariations as ProcessVariations

@@ -6,16 +6,25 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from milinfer.exceptions import MilinferError, SampleError
 from milinfer.features.feature_set import check_event_counts
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.samples.arrays import array_fields
-from milinfer.samples.file_points import ParameterNames, ReweightPoints, file_points
-from milinfer.samples.sample_files import selected_cross_section, with_notes
+from milinfer.samples.cross_sections import selected_cross_section
+from milinfer.samples.file_points import (
+    ParameterNames,
+    ReweightPoints,
+    file_points,
+    with_notes,
+)
+from milinfer.samples.variation_arrays import VariedRows
 from milinfer.typing import Point
 from milinfer.utils.display import shortened
+from milinfer.utils.points import format_point
 
-__all__ = ["accumulator_fields", "dataset_fields"]
+__all__ = ["accumulator_fields", "dataset_fields", "varied_accumulators"]
 
 
 def accumulator_fields(
@@ -139,6 +148,72 @@ def dataset_fields(
         if features is None:
             _require_same(parts[0]["feature_names"], list(output[name]["columns"]), name)
     return parts
+
+
+def varied_accumulators(
+    output: Any, dataset: str | None = None
+) -> tuple[dict[str, Any], list[VariedRows]]:
+    """Nominal part of what a coffea processor has accumulated, and the variations.
+
+    Parameters
+    ----------
+    output
+        What :func:`milinfer.features.variation_accumulators.accumulate_variations` returns, added
+        up over chunks.
+    dataset
+        Name of the dataset, for messages.
+
+    Returns
+    -------
+    tuple
+        The nominal accumulator; and for each variation its shifts, its accumulator and the partner
+        of each of its events, or the weights of the nominal events.
+
+    Raises
+    ------
+    SampleError
+        If it is no such accumulator, or chunks had other variations.
+    """
+    place = f"dataset {dataset!r}: " if dataset else ""
+    if not isinstance(output, Mapping) or "nominal" not in output or "variations" not in output:
+        inner = output if isinstance(output, Mapping) else {}
+        names = [k for k, v in inner.items() if isinstance(v, Mapping) and "variations" in v]
+        hint = f"; give output[{names[0]!r}]" if names else ""
+        msg = (
+            f"{place}an accumulator of variations has 'nominal' and 'variations', as "
+            f"milinfer.accumulate_variations makes it{hint}"
+        )
+        raise SampleError(msg)
+    twice = [key for key, count in output.get("chunks", {}).items() if count > 1]
+    if twice:
+        file, start = twice[0]
+        msg = f"{place}events from {start} of {file} come twice; list each file once"
+        raise SampleError(msg)
+    nominal = output["nominal"]
+    kept = np.asarray(nominal["kept"].value)
+    number = np.cumsum(kept) - 1
+    number[~kept] = -1
+    rows: list[VariedRows] = []
+    advice = "every chunk must have the same variations, at the same time as the nominal events"
+    for shifts, varied in output["variations"].items():
+        mask = np.asarray(varied["kept"].value)
+        if len(mask) != len(kept):
+            msg = (
+                f"{place}variation {format_point(dict(shifts))} has {len(mask)} events where there "
+                f"are {len(kept)}; {advice}"
+            )
+            raise SampleError(msg)
+        rows.append((dict(shifts), varied, number[mask], None))
+    for shifts, column in output["weight_variations"].items():
+        weights = np.asarray(column.value)
+        if len(weights) != int(kept.sum()):
+            msg = (
+                f"{place}variation {format_point(dict(shifts))} has {len(weights)} weights for "
+                f"{int(kept.sum())} events; {advice}"
+            )
+            raise SampleError(msg)
+        rows.append((dict(shifts), None, None, weights))
+    return {k: v for k, v in nominal.items() if k != "kept"}, rows
 
 
 def _require_same(first: Sequence[str], names: Sequence[str], dataset: str) -> None:

@@ -21,7 +21,7 @@ from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, Point
 from milinfer.utils.display import shortened
 from milinfer.utils.points import format_point
 
-__all__ = ["array_fields", "point_fields"]
+__all__ = ["array_fields", "identified_fields", "point_fields"]
 
 Data: TypeAlias = Any
 """A 2-D array, or what has named columns; spelled ``Any`` because pandas is not needed here."""
@@ -51,6 +51,42 @@ def array_fields(
     """
     columns = _Columns(data, features)
     return columns.events(features, weights, reweights, reweight_points)
+
+
+def identified_fields(
+    data: Data,
+    features: str | Sequence[str] | None = None,
+    *,
+    event: str | Sequence[str] | None,
+    weights: Data | None = None,
+    other_weights: Mapping[str, Data] | None = None,
+    reweights: Data | None = None,
+    reweight_points: Mapping[str, Point] | Sequence[Point] | None = None,
+) -> tuple[dict[str, Any], NDArray[Any] | None, dict[str, FloatArray]]:
+    """Events of the sample of all rows, what identifies each, and other weights of them.
+
+    Parameters
+    ----------
+    event
+        Columns that together identify an event; None if none do.
+    other_weights
+        Name of a column, or the weights, by what they are.
+
+    Raises
+    ------
+    SampleError
+        If two rows are the same event; names both.
+
+    Examples
+    --------
+    >>> fields, ids, _ = identified_fields({"x": [0.5, 1.5], "event": [7, 3]}, event="event")
+    >>> fields["feature_names"], ids
+    (('x',), array([7, 3]))
+    """
+    columns = _Columns(data, features)
+    ids = None if event is None else columns.identities(event)
+    others = {k: columns.floats(c, f"weights {k}") for k, c in (other_weights or {}).items()}
+    return columns.events(features, weights, reweights, reweight_points), ids, others
 
 
 def point_fields(
@@ -127,9 +163,9 @@ class _Columns:
         reweight_points: Mapping[str, Point] | Sequence[Point] | None,
     ) -> dict[str, Any]:
         """Features and weights of all rows, after everything else has taken its columns."""
-        nominal = None if weights is None else self._floats(weights, "weights")
+        nominal = None if weights is None else self.floats(weights, "weights")
         others, points = _named_reweights(reweights, reweight_points)
-        at_points = {n: self._floats(given, f"reweights {n!r}") for n, given in others.items()}
+        at_points = {n: self.floats(given, f"reweights {n!r}") for n, given in others.items()}
         names = self._feature_names(features)
         columns = [self._feature(name) for name in names]
         if features is None:
@@ -223,7 +259,7 @@ class _Columns:
                 msg = f"{role} is an array; give a number, a column's name, or numbers by point"
                 raise SampleError(msg)
             return [float(given)] * len(groups)
-        column = self._floats(given, role)
+        column = self.floats(given, role)
         for group in groups:
             different = column[group.rows] != column[group.rows[0]]
             if different.any():
@@ -294,7 +330,44 @@ class _Columns:
                 )
         return single
 
-    def _floats(self, given: Data, role: str) -> FloatArray:
+    def identities(self, event: str | Sequence[str]) -> NDArray[Any]:
+        """What identifies the event of each row, shape (n_rows,); all differ."""
+        names = _names(event, "event") or ()
+        if not names:
+            msg = "event names no column; name those that identify an event, as event='event'"
+            raise SampleError(msg)
+        parts = []
+        for name in names:
+            values, what = self._found(name, "event")
+            array, missing = _array(values, what)
+            self._require_rows(array, values, what)
+            self._refuse(missing, what, "has no value")
+            if array.dtype.kind not in "iuSUO":
+                msg = (
+                    f"{what}: events are identified by whole numbers or texts, not by values of "
+                    f"type {array.dtype}; convert the column with .astype"
+                )
+                raise SampleError(msg)
+            parts.append(array.astype(str) if array.dtype == object else array)
+        ids: NDArray[Any] = parts[0]
+        if len(parts) > 1:
+            kinds = np.dtype([(name, part.dtype) for name, part in zip(names, parts, strict=True)])
+            ids = np.empty(len(parts[0]), dtype=kinds)
+            for name, part in zip(names, parts, strict=True):
+                ids[name] = part
+        _, first, place = np.unique(ids, return_index=True, return_inverse=True)
+        again = first[place] != np.arange(len(ids))
+        if again.any():
+            row = int(np.argmax(again))
+            msg = (
+                f"{self._row(row)} is the event {ids[row]} of {self._row(int(first[place][row]))} "
+                f"again ({int(again.sum())} such rows); name more columns in event=, such as "
+                "['run', 'event'], or remove copies"
+            )
+            raise SampleError(msg)
+        return ids
+
+    def floats(self, given: Data, role: str) -> FloatArray:
         return self._numbers(given, role).astype(np.float64)
 
     def _parameter(self, name: str, given: Data) -> FloatArray:

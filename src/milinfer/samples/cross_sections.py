@@ -33,6 +33,8 @@ __all__ = [
     "mean_cross_section",
     "needs_mixing",
     "process_factors",
+    "selected_cross_section",
+    "varied_cross_section",
     "warn_of_mean_weight",
 ]
 
@@ -426,3 +428,56 @@ def _rounded(factors: Sequence[float]) -> tuple[float, ...]:
     if all(math.isclose(f, 1.0, rel_tol=1e-12) for f in factors):
         return (1.0,) * len(factors)
     return tuple(factors)
+
+
+def selected_cross_section(
+    cross_section: float,
+    error: float,
+    all_events: tuple[float, float],
+    selected: tuple[float, float],
+) -> tuple[float, float]:
+    """Cross-section in pb after a selection, with its error.
+
+    Parameters
+    ----------
+    cross_section, error
+        Of all events, before the selection.
+    all_events, selected
+        Sum of weights and sum of squared weights.
+
+    Examples
+    --------
+    >>> value, error = selected_cross_section(2.0, 0.0, (100.0, 100.0), (50.0, 50.0))
+    >>> value, round(error, 12)
+    (1.0, 0.1)
+    """
+    total, squares = all_events
+    passed, squares_passed = selected
+    if all_events == selected or total == 0:
+        return cross_section, error
+    fraction = passed / total
+    rest = max(squares - squares_passed, 0.0)
+    variance = ((1 - fraction) ** 2 * squares_passed + fraction**2 * rest) / total**2
+    return cross_section * fraction, math.hypot(error * fraction, cross_section * variance**0.5)
+
+
+def varied_cross_section(
+    cross_section: float, error: float, nominal: FloatArray, varied: FloatArray
+) -> tuple[float, float]:
+    """Cross-section of varied events, and its error, in pb.
+
+    Parameters
+    ----------
+    cross_section, error
+        Of the nominal events.
+    nominal, varied
+        Weights of the nominal and of the varied events, of one normalisation.
+
+    Examples
+    --------
+    >>> varied_cross_section(2.0, 0.2, np.ones(4), np.ones(5))
+    (2.5, 0.25)
+    """
+    total = float(nominal.sum())
+    ratio = float(varied.sum()) / total if total else math.nan
+    return cross_section * ratio, error * abs(ratio)

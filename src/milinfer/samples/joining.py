@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from milinfer.exceptions import SampleError
-from milinfer.samples.cross_sections import Combine, Part, join_cross_sections
+from milinfer.samples.cross_sections import Combine, JoinedCrossSection, Part, join_cross_sections
 from milinfer.samples.weights import WeightSums
 from milinfer.typing import Float32Array, FloatArray
 
-__all__ = ["Joinable", "joined_fields"]
+__all__ = ["Joinable", "join_factors", "joined_events", "joined_fields"]
 
 
 class Joinable(Protocol):
@@ -64,14 +64,30 @@ def joined_fields(samples: Sequence[Joinable], combine: Combine | None) -> dict[
     SampleError
         If `combine` does not say what to do with different cross-sections.
     """
-    try:
-        joined = join_cross_sections([_part(s) for s in samples], combine)
-    except SampleError as error:
-        msg = f"cannot concatenate the samples of {samples[0].label}: {error}"
-        raise SampleError(msg) from error
+    joined = _joined(samples, combine)
+    return {
+        **joined_events(samples, joined.factors),
+        "cross_section": joined.cross_section,
+        "cross_section_error": joined.error,
+    }
+
+
+def join_factors(samples: Sequence[Joinable], combine: Combine | None) -> Sequence[float]:
+    """Factors by which the weights of each sample are multiplied when samples are joined.
+
+    Raises
+    ------
+    SampleError
+        If `combine` does not say what to do with different cross-sections.
+    """
+    return _joined(samples, combine).factors
+
+
+def joined_events(samples: Sequence[Joinable], factors: Sequence[float]) -> dict[str, Any]:
+    """Features, scaled weights and origin of the events of several samples of one kind."""
 
     def join(columns: Sequence[FloatArray]) -> FloatArray:
-        pairs = zip(columns, joined.factors, strict=True)
+        pairs = zip(columns, factors, strict=True)
         return np.concatenate([c if f == 1 else c * f for c, f in pairs])
 
     return {
@@ -80,10 +96,16 @@ def joined_fields(samples: Sequence[Joinable], combine: Combine | None) -> dict[
         "reweights": {
             name: join([s.reweights[name] for s in samples]) for name in samples[0].reweights
         },
-        "cross_section": joined.cross_section,
-        "cross_section_error": joined.error,
-        "provenance": _joined_provenance([s.provenance for s in samples], joined.factors),
+        "provenance": _joined_provenance([s.provenance for s in samples], factors),
     }
+
+
+def _joined(samples: Sequence[Joinable], combine: Combine | None) -> JoinedCrossSection:
+    try:
+        return join_cross_sections([_part(s) for s in samples], combine)
+    except SampleError as error:
+        msg = f"cannot concatenate the samples of {samples[0].label}: {error}"
+        raise SampleError(msg) from error
 
 
 def _part(sample: Joinable) -> Part:

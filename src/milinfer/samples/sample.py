@@ -26,7 +26,7 @@ from milinfer.utils.points import format_point
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureTable
     from milinfer.samples.cross_sections import Combine
-    from milinfer.samples.sample_files import SampleFields
+    from milinfer.samples.sample_fields import SampleFields
     from milinfer.typing import AwkwardArray
 
 __all__ = [
@@ -191,7 +191,7 @@ class Sample:
     @property
     def fields(self) -> SampleFields:
         """The arguments that make this sample, as files store them."""
-        from milinfer.samples.sample_files import SampleFields
+        from milinfer.samples.sample_fields import SampleFields
 
         return SampleFields(**{name: getattr(self, name) for name in SampleFields._fields})
 

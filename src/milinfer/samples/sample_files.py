@@ -1,7 +1,8 @@
 """Read and write samples (Parquet, ROOT) without loss, and compute features of event files.
 
-Reading gives :class:`SampleFields`, the arguments of a :class:`~milinfer.samples.sample.Sample`,
-and writing takes them, so that this module does not depend on the class, which validates them.
+Reading gives :class:`~milinfer.samples.sample_fields.SampleFields`, the arguments of a
+:class:`~milinfer.samples.sample.Sample`, and writing takes them, so that this module does not
+depend on the class, which validates them.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.features.event_weights import event_weights
-from milinfer.features.feature_set import check_event_counts
-from milinfer.io.event_range import EventRange, EventSelection, events_in_range
+from milinfer.io.event_range import EventRange, EventSelection
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.io.event_record.nanoaod import objects_hint
 from milinfer.io.flat_files import (
@@ -34,13 +34,6 @@ from milinfer.io.flat_files import (
     RowGroupTable,
 )
 from milinfer.io.parquet import arrow_file
-from milinfer.samples.cross_sections import (
-    cross_section_of_events,
-    cross_section_source,
-    needs_mixing,
-    process_factors,
-    warn_of_mean_weight,
-)
 from milinfer.samples.file_points import (
     POINT_NOTE,
     WEIGHTS_NOTE,
@@ -48,44 +41,28 @@ from milinfer.samples.file_points import (
     ParameterNames,
     ReweightPoints,
     file_points,
-    points_remedy,
     resolve_point,
+    with_notes,
 )
-from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point
+from milinfer.samples.sample_fields import SampleFields
+from milinfer.typing import FloatArray, PathLikeStr, Point
 from milinfer.utils.display import shortened
 from milinfer.utils.files import atomic_path, file_name, local_path
-from milinfer.utils.parallel import in_order
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet, OnMissing
-    from milinfer.io.event_record.record import EventColumns
+    from milinfer.features.variations import EventVariation
     from milinfer.io.lhe.header import Limits
+    from milinfer.samples.event_samples import VariedFields
 
 __all__ = [
     "ROW_GROUP",
     "RowGroups",
-    "SampleFields",
+    "flat_table",
+    "read_events",
     "read_sample",
-    "sample_from_events",
-    "selected_cross_section",
-    "with_notes",
     "write_sample",
 ]
-
-
-class SampleFields(NamedTuple):
-    """The arguments of a :class:`~milinfer.samples.sample.Sample`, which documents them."""
-
-    features: Float32Array
-    feature_names: tuple[str, ...]
-    weights: FloatArray
-    point: Point
-    process: str
-    cross_section: float
-    cross_section_error: float
-    reweights: Mapping[str, FloatArray]
-    reweight_points: Mapping[str, Point]
-    provenance: Mapping[str, Any]
 
 
 WEIGHT: Final = "weight"
@@ -299,44 +276,28 @@ def read_sample(
     See :func:`write_sample`.
     """
     from milinfer.features.feature_set import FeatureSet, feature_set
-    from milinfer.io.events import kind_of
 
     path = local_path(path)
-    selected = None if events is None else EventRange.of(events)
-    kind = kind_of(path)
-    table: FlatTable | None = None
-    if kind == "parquet":
-        table = ParquetTable(path)
-    elif kind == "root":
-        table = RootTable(path, tree)
+    table = flat_table(path, tree)
     if table is None or table.has_events:
-        if weight not in (WEIGHT, "genWeight"):
-            msg = (
-                f"{path}: weight={weight!r} is for flat files, and events have the weight "
-                "genWeight; leave weight= out, or take another branch with "
-                "milinfer.run_features(..., weight=...)"
-            )
-            raise SampleError(msg)
-        chosen = (
-            feature_set(features or "vbf_2l2j")
-            if features is None or isinstance(features, str | FeatureSet)
-            else feature_set("vbf_2l2j").select(features)
-        )
-        fields = sample_from_events(
+        fields, _ = read_events(
             path,
-            chosen.with_visibility(invisible, visible),
+            table,
+            features=features,
+            weight=weight,
+            invisible=invisible,
+            visible=visible,
             point=point,
             parameters=parameters,
             reweight_points=reweight_points,
             process=process,
             on_missing=on_missing,
             chunk_size=chunk_size,
-            tree=table.tree if isinstance(table, RootTable) else "Events",
             keep_reweights=keep_reweights,
             workers=workers,
             limits=limits,
             missing_point=missing_point,
-            events=selected,
+            events=events,
             cross_section_is_known=cross_section is not None,
         )
     else:
@@ -352,13 +313,74 @@ def read_sample(
             weight=weight,
             keep_reweights=keep_reweights,
             missing_point=missing_point,
-            events=selected,
+            events=None if events is None else EventRange.of(events),
         )
     if cross_section is not None:
         fields = fields._replace(cross_section=cross_section)
     if cross_section_error is not None:
         fields = fields._replace(cross_section_error=cross_section_error)
     return fields
+
+
+def flat_table(path: PathLikeStr, tree: str | None) -> FlatTable | None:
+    """The table in a Parquet or ROOT file, of events or of features; None for LHE files."""
+    from milinfer.io.events import kind_of
+
+    kind = kind_of(path)
+    if kind == "parquet":
+        return ParquetTable(path)
+    return RootTable(path, tree) if kind == "root" else None
+
+
+def read_events(
+    path: PathLikeStr,
+    table: FlatTable | None,
+    variations: Sequence[EventVariation] = (),
+    *,
+    features: str | FeatureSet | Sequence[str] | None = None,
+    weight: str | None = WEIGHT,
+    invisible: Iterable[int] = (),
+    visible: Iterable[int] = (),
+    events: EventSelection | None = None,
+    **options: Any,
+) -> tuple[SampleFields, list[VariedFields]]:
+    """Compute features of the events of a file, and of variations of them.
+
+    The parameters are those of :func:`read_sample` and of
+    :func:`milinfer.samples.event_samples.samples_from_events`; `table` is that of the file.
+
+    Raises
+    ------
+    SampleError, LHEError
+        If the file is damaged, or has no such weight.
+    FeatureError
+        If events lack what the features need.
+    ParameterError
+        If the point is unknown, or differs from that of the file.
+    """
+    from milinfer.features.feature_set import FeatureSet, feature_set
+    from milinfer.samples.event_samples import samples_from_events
+
+    if weight not in (WEIGHT, "genWeight"):
+        msg = (
+            f"{path}: weight={weight!r} is for flat files, and events have the weight "
+            "genWeight; leave weight= out, or take another branch with "
+            "milinfer.run_features(..., weight=...)"
+        )
+        raise SampleError(msg)
+    chosen = (
+        feature_set(features or "vbf_2l2j")
+        if features is None or isinstance(features, str | FeatureSet)
+        else feature_set("vbf_2l2j").select(features)
+    )
+    return samples_from_events(
+        path,
+        chosen.with_visibility(invisible, visible),
+        variations,
+        tree=table.tree if isinstance(table, RootTable) else "Events",
+        events=None if events is None else EventRange.of(events),
+        **options,
+    )
 
 
 class RowGroups:
@@ -519,266 +541,9 @@ def _reweight_columns(table: FlatTable, points: ReweightPoints | None) -> dict[s
     return {name: name for name in points}
 
 
-def with_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, Any]:
-    """Provenance that says whether nobody states a point, and which weights have none.
-
-    Examples
-    --------
-    >>> with_notes({}, FilePoints({"mu": 0.0}, {}, {"up": "no parameter is named"}))
-    {'weights without a point': {'no parameter is named': ['up']}}
-    """
-    notes = {k: v for k, v in provenance.items() if k not in (POINT_NOTE, WEIGHTS_NOTE)}
-    if points.point is None:
-        notes[POINT_NOTE] = "not stated"
-    if points.without_point:
-        notes[WEIGHTS_NOTE] = points.reasons
-    return notes
-
-
 def _stored_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, Any]:
     """Provenance of a file of features, whose own reasons are better than those of ids alone."""
     reasons: dict[str, list[str]] = provenance.get(WEIGHTS_NOTE, {})
     own = {identity: reason for reason, ids in reasons.items() for identity in ids}
     without = {i: r for i, r in own.items() if i not in points.reweight_points}
     return with_notes(provenance, points._replace(without_point=without))
-
-
-def selected_cross_section(
-    cross_section: float,
-    error: float,
-    all_events: tuple[float, float],
-    selected: tuple[float, float],
-) -> tuple[float, float]:
-    """Cross-section in pb after a selection, with its error.
-
-    Parameters
-    ----------
-    cross_section, error
-        Of all events, before the selection.
-    all_events, selected
-        Sum of weights and sum of squared weights.
-
-    Examples
-    --------
-    >>> value, error = selected_cross_section(2.0, 0.0, (100.0, 100.0), (50.0, 50.0))
-    >>> value, round(error, 12)
-    (1.0, 0.1)
-    """
-    total, squares = all_events
-    passed, squares_passed = selected
-    if all_events == selected or total == 0:
-        return cross_section, error
-    fraction = passed / total
-    rest = max(squares - squares_passed, 0.0)
-    variance = ((1 - fraction) ** 2 * squares_passed + fraction**2 * rest) / total**2
-    return cross_section * fraction, math.hypot(error * fraction, cross_section * variance**0.5)
-
-
-class _Part(NamedTuple):
-    """Features of one chunk of events."""
-
-    first: int
-    n_events: int
-    array: Float32Array
-    weights: FloatArray
-    reweights: dict[str, FloatArray]
-    sums: FloatArray  # of weights and squared weights, of all events and of the rows
-    rejected: Mapping[str, int]
-    # Of all events, only where the weights of each process have a normalisation of their own:
-    unmixed: tuple[IntArray, FloatArray, BoolArray] | None  # process, weight, whether it has a row
-
-
-def sample_from_events(
-    path: PathLikeStr,
-    features: FeatureSet,
-    *,
-    point: Point | None = None,
-    parameters: ParameterNames | None = None,
-    reweight_points: ReweightPoints | None = None,
-    process: str | None = None,
-    on_missing: OnMissing = "raise",
-    chunk_size: int = 50_000,
-    tree: str = "Events",
-    keep_reweights: bool = True,
-    workers: int = 1,
-    limits: Limits | None = None,
-    missing_point: Point | None = None,
-    events: EventRange | None = None,
-    cross_section_is_known: bool = False,
-) -> SampleFields:
-    """Read an event file in chunks and compute features.
-
-    See :func:`milinfer.samples.sample_files.read_sample` for the parameters.  The result is the
-    same whatever the number of ``workers``, which are threads.
-
-    Warns
-    -----
-    MilinferWarning
-        If the mean weight contradicts the cross-section of ``<init>``, unless the user knows
-        another (`cross_section_is_known`).
-
-    Raises
-    ------
-    LHEError, SampleError
-        If the file is damaged or has no events.
-    FeatureError
-        If events lack what the features need.
-    ParameterError
-        If the point is unknown or differs from that of the file.
-    """
-    from milinfer.io.events import open_reader
-
-    if events is not None:
-        chunk_size = min(chunk_size, events.stop)
-    with open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
-        mixing = needs_mixing(reader.info)
-
-        def compute(chunk: tuple[int, EventColumns]) -> _Part:
-            return _compute_part(chunk, features, on_missing, keep_reweights, str(path), mixing)
-
-        chunks = events_in_range(reader.columns(chunk_size), events, path)
-        parts = list(in_order(compute, chunks, workers))
-        info = reader.info
-    names = _reweight_names(parts, path)
-    points = file_points(
-        info,
-        names,
-        point=point,
-        parameters=parameters,
-        reweight_points=reweight_points if keep_reweights else None,
-        source=str(path),
-    )
-    parts, whole = _cross_section(parts, info, str(path), warn=not cross_section_is_known)
-    sums = np.sum([part.sums for part in parts], axis=0)
-    cross_section, error = selected_cross_section(
-        *whole, (sums[0, 0], sums[0, 1]), (sums[1, 0], sums[1, 1])
-    )
-    array = np.concatenate([part.array for part in parts])
-    provenance = _provenance(path, features, parts, info)
-    if events is not None:
-        provenance["events"] = list(events)
-    check_event_counts(
-        provenance["n_events"], len(array), provenance.get("rejected", {}), str(path)
-    )
-    if points.point is None and missing_point is None:
-        resolve_point(None, None, str(path), points_remedy(info))
-    return SampleFields(
-        features=array,
-        feature_names=features.names,
-        weights=np.concatenate([part.weights for part in parts]),
-        point=(missing_point or {}) if points.point is None else points.point,
-        process=process or info.process or "signal",
-        cross_section=cross_section,
-        cross_section_error=error,
-        reweights={
-            name: np.concatenate([part.reweights[name] for part in parts]) for name in names
-        },
-        reweight_points=points.reweight_points,
-        provenance=with_notes(provenance, points),
-    )
-
-
-def _cross_section(
-    parts: list[_Part], info: LHEInfo, source: str, *, warn: bool
-) -> tuple[list[_Part], tuple[float, float]]:
-    """Cross-section of all events with its error, and parts whose weights are those of a mixture.
-
-    The weights change where those of each process have a normalisation of their own.
-    """
-    if all(part.unmixed is None for part in parts):
-        sums = np.sum([part.sums[0] for part in parts], axis=0)
-        n = sum(part.n_events for part in parts)
-        if warn:
-            warn_of_mean_weight(info, n, float(sums[0]), float(sums[1]), source)
-        return parts, cross_section_of_events(info, n, float(sums[0]), float(sums[1]))
-    unmixed = [part.unmixed for part in parts if part.unmixed is not None]
-    ids, weights = (np.concatenate([columns[k] for columns in unmixed]) for k in (0, 1))
-    mixture = process_factors(info, ids, weights, source)
-    mixed = []
-    for part, (ids, weights, kept) in zip(parts, unmixed, strict=True):
-        factors = np.array([mixture.factors[i] for i in ids.tolist()])
-        rows = factors[kept]
-        mixed.append(
-            part._replace(
-                weights=part.weights * rows,
-                reweights={name: column * rows for name, column in part.reweights.items()},
-                sums=_sums(weights * factors, part.weights * rows),
-            )
-        )
-    return mixed, (mixture.cross_section, mixture.error)
-
-
-def _compute_part(
-    chunk: tuple[int, EventColumns],
-    features: FeatureSet,
-    on_missing: OnMissing,
-    keep_reweights: bool,
-    source: str,
-    mixing: bool,
-) -> _Part:
-    first, columns = chunk
-    table = features.from_columns(columns, on_missing=on_missing, source=source, first_event=first)
-    # Weights of all events, rejected ones included: they are part of the cross-section.
-    weights = event_weights(columns.event["genWeight"], "genWeight", source, first_event=first)
-    row_weights = table.weights(weights)
-    reweights = {
-        name: table.weights(
-            event_weights(column, f"the weight {name!r}", source, first_event=first)
-        )
-        for name, column in (columns.weights.items() if keep_reweights else ())
-    }
-    ids = np.asarray(columns.event["LHE_processId"], dtype=np.int64) if mixing else None
-    return _Part(
-        first=first,
-        n_events=len(columns.counts),
-        array=table.array,
-        weights=row_weights,
-        reweights=reweights,
-        sums=_sums(weights, row_weights),
-        rejected=table.rejected,
-        unmixed=None if ids is None else (ids, weights, table.kept),
-    )
-
-
-def _sums(*columns: FloatArray) -> FloatArray:
-    """Sum of each column of weights, and of their squares."""
-    # not w @ w: BLAS would start threads of its own
-    return np.array([[w.sum(), (w * w).sum()] for w in columns])
-
-
-def _reweight_names(parts: Sequence[_Part], path: PathLikeStr) -> list[str]:
-    """Names of the weights at other points, which all parts must have."""
-    if not parts:
-        msg = f"{path}: there are no events in this file; produce it again"
-        raise SampleError(msg)
-    names = list(parts[0].reweights)
-    for part in parts:
-        if set(part.reweights) != set(names):
-            msg = f"{path}: the weights change at event {part.first}; give every event the same"
-            raise SampleError(msg)
-    return names
-
-
-def _provenance(
-    path: PathLikeStr, features: FeatureSet, parts: Sequence[_Part], info: LHEInfo
-) -> dict[str, Any]:
-    from milinfer.version import __version__
-
-    rejected: dict[str, int] = {}
-    for part in parts:
-        for reason, count in part.rejected.items():
-            rejected[reason] = rejected.get(reason, 0) + count
-    provenance: dict[str, Any] = {
-        "files": [file_name(path)],
-        "n_events": sum(part.n_events for part in parts),
-        "features": features.name,
-        "milinfer": __version__,
-    }
-    if info.processes:  # otherwise the beams are unknown
-        beams = zip(info.beams, info.energies, strict=True)
-        provenance["beams"] = [[int(beam), float(energy)] for beam, energy in beams]
-    if cross_section_source(info) == "weights":
-        provenance["cross_section"] = f"mean of the weights (IDWTUP {info.weighting_strategy})"
-    if rejected:
-        provenance["rejected"] = rejected
-    return provenance

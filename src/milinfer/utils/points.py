@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Sequence
 
-from milinfer.exceptions import ParameterError
+from milinfer.exceptions import ParameterError, SampleError
 from milinfer.typing import Point
 
-__all__ = ["format_point", "only", "parse_point", "point_id"]
+__all__ = ["format_point", "only", "parse_point", "point_id", "shifts_of", "shifts_of_key"]
 
 _ITEM = re.compile(r"^\s*([A-Za-z_]\w*)\s*=\s*([^\s=]+)\s*$")
 
@@ -86,3 +86,75 @@ def point_id(point: Point) -> str:
         f"{name}_{value:.12g}".replace("-", "m").replace("+", "").replace(".", "p")
         for name, value in point.items()
     )
+
+
+def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
+    """Check shifted values of nuisance parameters.
+
+    Parameters
+    ----------
+    nuisances
+        Value by name.
+    label
+        What they belong to, for messages.
+
+    Raises
+    ------
+    SampleError
+        If no nuisance parameter is shifted, a shift is not finite, or a name is none.
+
+    Examples
+    --------
+    >>> shifts_of({"jes": 1}, "a variation")
+    {'jes': 1.0}
+    """
+    try:
+        shifts = {str(name): float(value) for name, value in nuisances.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        msg = f"{label}: {nuisances!r} are no shifts; give values by name, such as {{'jes': 1.0}}"
+        raise SampleError(msg) from error
+    if not any(shifts.values()):
+        msg = (
+            f"{label}: a variation shifts at least one nuisance parameter; give the nominal events "
+            "as nominal"
+        )
+        raise SampleError(msg)
+    for name, value in shifts.items():
+        if not name.isidentifier():
+            msg = f"{label}: the nuisance parameter {name!r} needs a name like a variable's"
+            raise SampleError(msg)
+        if not math.isfinite(value):
+            msg = f"{label}: {name} is {value:g}; give a finite shift"
+            raise SampleError(msg)
+    return shifts
+
+
+def shifts_of_key(key: object) -> dict[str, float]:
+    """Shifts that a key of a mapping stands for.
+
+    Parameters
+    ----------
+    key
+        Name and value, ``("jes", 1.0)``, or several such pairs.
+
+    Raises
+    ------
+    SampleError
+        If it is neither, a name is repeated, or nothing is shifted.
+
+    Examples
+    --------
+    >>> shifts_of_key(("jes", 1)), shifts_of_key((("jes", 1), ("jer", -1)))
+    ({'jes': 1.0}, {'jes': 1.0, 'jer': -1.0})
+    """
+    pairs = [key] if isinstance(key, tuple) and key and isinstance(key[0], str) else key
+    if not isinstance(pairs, list | tuple) or not all(
+        isinstance(pair, tuple) and len(pair) == 2 for pair in pairs
+    ):
+        msg = f"{key!r} names no shift; write ('jes', 1.0), or (('jes', 1.0), ('jer', -1.0))"
+        raise SampleError(msg)
+    shifts = dict(pairs)
+    if len(shifts) < len(pairs):
+        msg = f"{key!r} names a nuisance parameter twice"
+        raise SampleError(msg)
+    return shifts_of(shifts, f"variation {key!r}")

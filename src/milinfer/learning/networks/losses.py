@@ -43,7 +43,7 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.typing import FloatArray
 
-__all__ = ["LOSSES", "RatioLoss", "loss"]
+__all__ = ["LOSSES", "RatioLoss", "loss", "paired_cross_entropy"]
 
 Tensor: TypeAlias = Any
 """A tensor of the Keras backend; spelled ``Any`` so that importing this module stays light."""
@@ -276,3 +276,34 @@ def loss(name: str) -> RatioLoss:
     except KeyError:
         msg = f"there is no loss {name!r}; choose one of {', '.join(LOSSES)}"
         raise ConfigurationError(msg) from None
+
+
+def paired_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy between a reference and each of many alternatives, summed over these.
+
+    Parameters
+    ----------
+    outputs
+        Log-ratios of the alternatives to the reference, shape (n, K).
+    targets
+        Weights of each example in the reference, for each alternative, then in the alternatives,
+        shape (n, 2 K).  They may be negative, and an example may count in both.
+
+    Returns
+    -------
+    tensor
+        Shape (n,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> np.asarray(paired_cross_entropy(np.float32([[0.0]]), np.float32([[1.0, 2.0]]))).round(4)
+    array([2.0794], dtype=float32)
+    """
+    from milinfer.learning.networks.backend import keras
+
+    ops = keras.ops
+    n = outputs.shape[1]
+    # softplus(−o) = softplus(o) − o: one exponential for both.
+    above = ops.softplus(outputs)
+    return ops.sum(targets[:, :n] * above + targets[:, n:] * (above - outputs), axis=1)

@@ -21,7 +21,7 @@ import numpy as np
 from milinfer.exceptions import ModelError
 from milinfer.learning.networks.backend import keras, require_threads, tf
 from milinfer.learning.networks.configs import BATCH_EVENTS, TrainingConfig
-from milinfer.learning.networks.losses import RatioLoss, loss
+from milinfer.learning.networks.losses import RatioLoss, loss, paired_cross_entropy
 from milinfer.learning.networks.network import BagNetwork
 from milinfer.learning.networks.training_bags import EpochBags, StreamedBags, TrainingBags
 
@@ -41,6 +41,7 @@ def train_network(
     *,
     loss_name: str = "cross-entropy",
     score_weight: float = 0.0,
+    keep_last: bool = False,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, list[float]]:
     """Train a bag network and restore its best weights.
@@ -57,10 +58,14 @@ def train_network(
     seed
         Source of the grouping into bags; every epoch has its own stream.
     loss_name
-        One of :data:`milinfer.learning.networks.losses.LOSSES`, or ``"score"`` for the error of the
-        score alone.
+        One of :data:`milinfer.learning.networks.losses.LOSSES`, ``"score"`` for the error of the
+        score alone, or ``"pairs"`` for
+        :func:`~milinfer.learning.networks.losses.paired_cross_entropy`.
     score_weight
         Weight of the squared error of the score, where the targets have scores.
+    keep_last
+        Keep the last weights of a cosine schedule, not those of the lowest validation loss, which
+        are those of a chance where ratios are close to one: the loss then hardly changes.
     on_epoch
         Called as ``on_epoch(epoch, logs)`` after every epoch.
 
@@ -80,8 +85,7 @@ def train_network(
     kind = _kind(network, validation, loss_name, score_weight)
     loop = _IDLE_LOOPS.take(kind)
     if loop is None:
-        ratio_loss = None if loss_name == "score" else loss(loss_name)
-        combined = total_loss(ratio_loss, validation.n_classes, score_weight)
+        combined = _named_loss(loss_name, validation.n_classes, score_weight)
         loop = TrainingLoop(network.structure.build_blank().bag_model, combined)
     loop.start(network.bag_model, config.learning_rate)
     model, optimizer = loop.model, loop.optimizer
@@ -118,7 +122,8 @@ def train_network(
             model.set_weights(best_weights)
             optimizer.learning_rate.assign(rates[1] / 3)
             waited = 0
-    model.set_weights(best_weights)
+    if not (keep_last and config.schedule == "cosine"):
+        model.set_weights(best_weights)
     copy_variables(model, network.bag_model)
     _require_alive(network, validation, held_out)
     if loop.n_shapes <= _MOST_SHAPES:
@@ -367,6 +372,13 @@ def _open_spec(tensor: Any, axes: int) -> Any:
     shape = tuple(tensor.shape)
     open_shape = (*[None] * min(axes, len(shape)), *shape[axes:])
     return tf.TensorSpec(open_shape, tf.as_dtype(tensor.dtype))
+
+
+def _named_loss(name: str, n_classes: int, score_weight: float) -> Callable[[Any, Any], Any]:
+    """Loss of targets and outputs, by name."""
+    if name == "pairs":
+        return lambda targets, outputs: paired_cross_entropy(outputs, targets)
+    return total_loss(None if name == "score" else loss(name), n_classes, score_weight)
 
 
 def total_loss(

@@ -21,7 +21,7 @@ from milinfer.samples.reweighting import JointTargets
 from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import Float32Array, FloatArray, IntArray
 
-__all__ = ["ClassBags", "EpochBags", "PairBags", "StreamedBags", "TrainingBags"]
+__all__ = ["ClassBags", "EpochBags", "PairBags", "PairedEvents", "StreamedBags", "TrainingBags"]
 
 ops = keras.ops
 
@@ -266,6 +266,95 @@ class PairBags:
         point = ops.expand_dims(ops.take(data["points"], theta, axis=0), axis=1)
         inputs = ops.concatenate([features, ops.repeat(point, self.bag_size, axis=1)], axis=2)
         return inputs, ops.one_hot(labels, 2)
+
+
+class WeightedPairs(Protocol):
+    """Nominal and varied events, as :mod:`milinfer.learning.response_events` makes them."""
+
+    @property
+    def features(self) -> Float32Array:
+        """Shape (n, n_features)."""
+
+    @property
+    def weights(self) -> FloatArray:
+        """Shape (n, n_points)."""
+
+    @property
+    def labels(self) -> IntArray:
+        """Shape (n,)."""
+
+    @property
+    def groups(self) -> IntArray:
+        """Shape (n,)."""
+
+    @property
+    def factors(self) -> FloatArray:
+        """Factors of the weights of each label in nominal samples, shape (n_labels, n_base)."""
+
+    @property
+    def varied(self) -> FloatArray:
+        """Factors in varied samples, shape (n_labels, n_base)."""
+
+    @property
+    def soft(self) -> FloatArray:
+        """Varied weights of the nominal events, which come first, shape (n_nominal, n_soft)."""
+
+    @property
+    def soft_places(self) -> FloatArray:
+        """Shape (n_soft, n_base)."""
+
+
+class PairedEvents:
+    """Nominal and varied events as bags of one, for ``loss_name="pairs"``.
+
+    An event and its varied copies follow each other in an epoch: most of the noise of a step is
+    common to them, and cancels in the gradient.
+
+    Parameters
+    ----------
+    events
+        The events and their weights.
+    """
+
+    bag_size = 1
+
+    def __init__(self, events: WeightedPairs) -> None:
+        self.n_classes = events.factors.shape[1]
+        self._labels, self._groups = events.labels, events.groups
+        self._n_shifts = self.n_classes // events.weights.shape[1]
+        none = np.zeros((1, events.soft.shape[1]))  # of varied events, which have no other weights
+        self.data: dict[str, Any] = {
+            "features": _constant(events.features),
+            "weights": _constant(events.weights),
+            "factors": _constant(np.concatenate([events.factors, events.varied], axis=1)),
+            "soft": _constant(np.concatenate([events.soft, none])),
+            "soft_places": _constant(events.soft_places),
+        }
+
+    def draw(self, rng: np.random.Generator) -> EpochBags:
+        """All events, those that belong together one after the other."""
+        n = len(self._labels)
+        place = rng.permutation(int(self._groups.max()) + 1)
+        order = np.argsort(place[self._groups], kind="stable")
+        return EpochBags(
+            order[:, None], self._labels[order], np.ones(n, np.float32), np.zeros(n, np.int64)
+        )
+
+    def batch(
+        self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
+    ) -> tuple[Any, Any]:
+        """Features (n, 1, n_features); nominal and varied weights at base points, (n, 2 K)."""
+        del theta
+        data = self.data if data is None else data
+        weights = ops.repeat(ops.take(data["weights"], index[:, 0], axis=0), self._n_shifts, axis=1)
+        factors = ops.take(data["factors"], labels, axis=0)
+        nominal = weights * factors[:, : self.n_classes]
+        varied = weights * factors[:, self.n_classes :]
+        if data["soft"].shape[1]:
+            last = ops.cast(ops.shape(data["soft"])[0] - 1, index.dtype)
+            rows = ops.take(data["soft"], ops.minimum(index[:, 0], last), axis=0)
+            varied = varied + ops.matmul(rows, data["soft_places"])
+        return ops.take(data["features"], index, axis=0), ops.concatenate([nominal, varied], axis=1)
 
 
 def _features(samples: SampleSet) -> Any:

@@ -1,0 +1,458 @@
+"""Vary the objects or the weights of events before features are computed.
+
+A variation says what happens to events where nuisance parameters are shifted: the momenta of some
+particles are scaled (:class:`ScaleVariation`), a function of the user's changes them
+(:class:`FunctionVariation`), or the events get another weight (:class:`WeightVariation`).
+:func:`up_and_down` makes the two at α = ±1.  :meth:`milinfer.ProcessVariations.from_file` reads
+event files with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+import awkward as ak
+import numpy as np
+
+from milinfer.exceptions import FeatureError, MilinferError, SampleError
+from milinfer.features.columns import JETS, LEPTONS
+from milinfer.features.event_weights import event_weights
+from milinfer.features.feature_set import FeatureSet, FeatureTable, OnMissing
+from milinfer.io.event_record.record import MOMENTUM_FIELDS, EventColumns
+from milinfer.typing import AwkwardArray, FloatArray, Point
+from milinfer.utils.display import shortened
+from milinfer.utils.keywords import did_you_mean
+from milinfer.utils.points import format_point, shifts_of
+
+__all__ = [
+    "EventVariation",
+    "FunctionVariation",
+    "ScaleVariation",
+    "WeightVariation",
+    "require_one_meaning",
+    "up_and_down",
+    "varied_table",
+    "varied_weights",
+]
+
+OBJECTS: Final[Mapping[str, frozenset[int]]] = {
+    LEPTONS.name: LEPTONS.pdg_ids,
+    JETS.name: JETS.pdg_ids,
+    "photons": frozenset({22}),
+    "electrons": frozenset({11}),
+    "muons": frozenset({13}),
+    "taus": frozenset({15}),
+}
+"""Absolute PDG ids of the objects that can be scaled by name."""
+
+
+def _set_shifts(variation: EventVariation) -> None:
+    label = type(variation).__name__
+    object.__setattr__(variation, "nuisances", shifts_of(variation.nuisances, label))
+
+
+@dataclass(frozen=True)
+class ScaleVariation:
+    """Scale the four-momenta of some particles of the event record.
+
+    Energy, momentum and mass of the chosen final-state particles are multiplied by a factor.
+    Features are then computed as usual, so objects are ordered and selected anew.  The missing
+    momentum follows: for generated events it is minus the sum of the visible particles, and
+    changes by minus what the scaled ones change by.
+
+    Parameters
+    ----------
+    nuisances
+        Shifted values, ``{"jes": 1.0}``.
+    factor
+        Factor at these values; positive.
+    objects
+        ``"jets"``, ``"leptons"``, ``"photons"``, ``"electrons"``, ``"muons"``, ``"taus"``, or the
+        name of a collection of the feature set; or absolute PDG ids.
+
+    Raises
+    ------
+    SampleError
+        If the factor is not positive, is one, or there are no such objects.
+
+    Examples
+    --------
+    >>> ScaleVariation({"jes": 1.0}, 1.03, objects="jets")
+    ScaleVariation(nuisances={'jes': 1.0}, factor=1.03, objects='jets')
+    """
+
+    nuisances: Point
+    factor: float
+    objects: str | Collection[int] = "jets"
+
+    def __post_init__(self) -> None:
+        _set_shifts(self)
+        if not (np.isfinite(self.factor) and self.factor > 0) or self.factor == 1:
+            msg = (
+                f"{format_point(self.nuisances)}: the factor {self.factor!r} scales nothing or is "
+                "not positive; give a number such as 1.03"
+            )
+            raise SampleError(msg)
+
+    def pdg_ids(self, features: FeatureSet) -> frozenset[int]:
+        """Absolute PDG ids of the particles that are scaled.
+
+        Raises
+        ------
+        SampleError
+            If there are no objects of this name.
+        """
+        if not isinstance(self.objects, str):
+            return frozenset(abs(int(i)) for i in self.objects)
+        known = {**OBJECTS, **{c.name: c.pdg_ids for c in features.collections}}
+        if not known.get(self.objects):
+            msg = (
+                f"{format_point(self.nuisances)}: there are no objects {self.objects!r} to scale; "
+                f"there are {', '.join(n for n, ids in known.items() if ids)}, or give PDG ids"
+            )
+            raise SampleError(msg + did_you_mean(self.objects, known))
+        return known[self.objects]
+
+    def columns(self, columns: EventColumns, features: FeatureSet) -> tuple[EventColumns, int]:
+        """Events with scaled particles, and the number of these.
+
+        Examples
+        --------
+        >>> from milinfer.features.feature_set import feature_set
+        >>> part = {"px": [3.0], "py": [4.0], "pz": [0.0], "energy": [5.0], "mass": [0.0],
+        ...         "pdgId": [21], "status": [1]}
+        >>> events = EventColumns(np.array([1]), {k: np.array(v) for k, v in part.items()}, {}, {})
+        >>> scaled, n = ScaleVariation({"jes": 1}, 1.1).columns(events, feature_set("vbf_2l2j"))
+        >>> scaled.particles["energy"], n
+        (array([5.5]), 1)
+        """
+        particles = columns.particles
+        ids = list(self.pdg_ids(features))
+        # int64, because the absolute value of −2³¹ has no int32
+        chosen = np.isin(np.abs(particles["pdgId"], dtype=np.int64), ids)
+        chosen &= particles["status"] == 1
+        factors = np.where(chosen, self.factor, 1.0)
+        scaled = {name: particles[name] * factors for name in MOMENTUM_FIELDS}
+        changed = columns._replace(particles={**particles, **scaled})
+        return changed, int(np.count_nonzero(chosen))
+
+
+@dataclass(frozen=True)
+class FunctionVariation:
+    """Change events by a function: a resolution, a correction, anything else.
+
+    Parameters
+    ----------
+    nuisances
+        Shifted values, ``{"jer": 1.0}``.
+    function
+        Called with awkward records of some events (``events.LHEPart`` with the methods of vectors,
+        ``events.genWeight``, ``events.event``: the number of each event in its file, counted from
+        0); gives the same events, in their order, with other particles.  Random numbers should
+        depend on ``events.event``, so that they do not depend on how a file is cut into chunks.
+
+    Notes
+    -----
+    The missing momentum follows, because it is minus the sum of the visible particles.  Change the
+    fields that the records have (``px, py, pz, energy, mass``), or replace ``LHEPart`` by records
+    of your own with ``pdgId`` and ``status``.
+
+    Examples
+    --------
+    >>> def without_soft(events):
+    ...     return ak.with_field(events, events.LHEPart[events.LHEPart.pt > 5], "LHEPart")
+    >>> FunctionVariation({"threshold": 1.0}, without_soft).nuisances
+    {'threshold': 1.0}
+    """
+
+    nuisances: Point
+    function: Callable[[AwkwardArray], AwkwardArray]
+
+    def __post_init__(self) -> None:
+        _set_shifts(self)
+
+    def events(self, columns: EventColumns, first_event: int) -> AwkwardArray:
+        """Changed events.
+
+        Raises
+        ------
+        SampleError
+            If the function gives other events.
+        """
+        record = _record(columns, first_event)
+        changed = self.function(record)
+        if not isinstance(changed, ak.Array) or not ak.fields(changed):
+            msg = f"the function returns a {type(changed).__name__}; return the changed events"
+            raise SampleError(msg)
+        if len(changed) != len(record):
+            msg = (
+                f"the function returns {len(changed)} events for {len(record)}; change events "
+                "without selecting any, and let the features reject what a selection rejects"
+            )
+            raise SampleError(msg)
+        for name in ("event", "genWeight", "LHE_processId"):
+            if name not in ak.fields(changed):
+                msg = f"the function returns events without {name}; return the events themselves"
+                raise SampleError(msg)
+            differ = ak.to_numpy(changed[name]) != ak.to_numpy(record[name])
+            if differ.any():
+                msg = (
+                    f"the function changes {name} of event {first_event + int(np.argmax(differ))}; "
+                    "return the same events in the same order, and change weights with "
+                    "WeightVariation"
+                )
+                raise SampleError(msg)
+        return changed
+
+
+@dataclass(frozen=True)
+class WeightVariation:
+    """Give the same events other weights.
+
+    Parameters
+    ----------
+    nuisances
+        Shifted values, ``{"muR": 1.0}``.
+    weight
+        Name of a weight in the file (the id of a weight in an LHE file, ``"LHEScaleWeight[7]"`` of
+        NanoAOD), its position among them (from 0), or a function of the events that gives the
+        factor by which the weight of each changes.  The function gets what that of a
+        :class:`FunctionVariation` gets.
+
+    Examples
+    --------
+    >>> WeightVariation({"muR": 1.0}, "1002")
+    WeightVariation(nuisances={'muR': 1.0}, weight='1002')
+    """
+
+    nuisances: Point
+    weight: str | int | Callable[[AwkwardArray], Any]
+
+    def __post_init__(self) -> None:
+        _set_shifts(self)
+
+    def weights(self, columns: EventColumns, source: str, first_event: int) -> FloatArray:
+        """Varied weights of all events, shape (n_events,).
+
+        Raises
+        ------
+        SampleError
+            If there is no such weight, or an event has none that is finite.
+        """
+        if callable(self.weight):
+            factors = event_weights(
+                self.weight(_record(columns, first_event)),
+                "the factor that the function returns",
+                source,
+                first_event=first_event,
+            )
+            if factors.shape != columns.counts.shape:
+                msg = (
+                    f"the function returns {len(factors)} factors for {len(columns.counts)} events"
+                )
+                raise SampleError(msg)
+            nominal = columns.event["genWeight"]
+            return event_weights(nominal, "genWeight", source, first_event=first_event) * factors
+        name = self.named(list(columns.weights))
+        return event_weights(
+            columns.weights[name], f"the weight {name!r}", source, first_event=first_event
+        )
+
+    def named(self, names: Sequence[str]) -> str:
+        """Name of the weight, among those that events have.
+
+        Raises
+        ------
+        SampleError
+            If there is none; lists those that there are.
+
+        Examples
+        --------
+        >>> WeightVariation({"muR": 1.0}, 1).named(["1001", "1002"])
+        '1002'
+        """
+        weight = self.weight
+        there = f"there are {shortened(names)}" if names else "the events have no other weights"
+        if isinstance(weight, str):
+            if weight not in names:
+                msg = f"there is no weight {weight!r}; {there}{did_you_mean(weight, names)}"
+                raise SampleError(msg)
+            return weight
+        if not isinstance(weight, int) or not 0 <= weight < len(names):
+            msg = f"there is no weight {weight!r}, counted from 0; {there}"
+            raise SampleError(msg)
+        return names[weight]
+
+
+EventVariation: TypeAlias = ScaleVariation | FunctionVariation | WeightVariation
+"""What can be done to the events of a file."""
+
+_Kind = TypeVar("_Kind", ScaleVariation, FunctionVariation, WeightVariation)
+
+
+def up_and_down(
+    kind: type[_Kind], name: str, up: Any, down: Any, **options: Any
+) -> tuple[_Kind, _Kind]:
+    """Make the variations of a nuisance parameter at α = +1 and −1.
+
+    Parameters
+    ----------
+    kind
+        :class:`ScaleVariation`, :class:`FunctionVariation` or :class:`WeightVariation`.
+    name
+        Name of the nuisance parameter.
+    up, down
+        Factors, functions, or weights at +1 and at −1.
+    options
+        Passed on, such as ``objects="jets"``.
+
+    Raises
+    ------
+    SampleError
+        If one side is missing, or both are the same.
+
+    Examples
+    --------
+    >>> [v.factor for v in up_and_down(ScaleVariation, "jes", 1.03, 0.97, objects="jets")]
+    [1.03, 0.97]
+    >>> up_and_down(WeightVariation, "muR", "LHEScaleWeight[7]", "LHEScaleWeight[1]")[1]
+    WeightVariation(nuisances={'muR': -1.0}, weight='LHEScaleWeight[1]')
+    """
+    if up is None or down is None:
+        msg = f"{name}: the {'up' if up is None else 'down'} variation is None; give both sides"
+        raise SampleError(msg)
+    if up is down or (type(up) is type(down) and not callable(up) and up == down):
+        msg = f"{name}: up and down are both {up!r}; give two sides that differ"
+        raise SampleError(msg)
+    make: Callable[..., _Kind] = kind
+    return make({name: 1.0}, up, **options), make({name: -1.0}, down, **options)
+
+
+def require_one_meaning(variations: Iterable[EventVariation]) -> None:
+    """Raise if two variations of one nuisance parameter are of different kinds or objects.
+
+    Raises
+    ------
+    SampleError
+        Names the nuisance parameter and both meanings.
+
+    Examples
+    --------
+    >>> require_one_meaning(
+    ...     [ScaleVariation({"s": 1}, 1.1, "jets"), ScaleVariation({"s": -1}, 0.9, "photons")])
+    Traceback (most recent call last):
+    milinfer.exceptions.SampleError: the nuisance parameter s is a scale of jets and a scale of ...
+    """
+    meanings: dict[str, str] = {}
+    for variation in variations:
+        if len(variation.nuisances) > 1:
+            continue  # several together: each has its meaning elsewhere
+        meaning = {
+            ScaleVariation: "a scale of",
+            FunctionVariation: "a function of events",
+            WeightVariation: "a weight",
+        }[type(variation)]
+        if isinstance(variation, ScaleVariation):
+            objects = variation.objects
+            meaning += f" {objects if isinstance(objects, str) else sorted(objects)}"
+        for name in variation.nuisances:
+            before = meanings.setdefault(name, meaning)
+            if before != meaning:
+                msg = (
+                    f"the nuisance parameter {name} is {before} and {meaning}; give each a name of "
+                    "its own, or do both in one FunctionVariation"
+                )
+                raise SampleError(msg)
+
+
+def varied_table(
+    variation: ScaleVariation | FunctionVariation,
+    columns: EventColumns,
+    features: FeatureSet,
+    *,
+    on_missing: OnMissing,
+    source: str,
+    first_event: int,
+) -> tuple[FeatureTable, int]:
+    """Compute the features of varied events, and count the particles that were scaled.
+
+    The number is −1 for a function, of which nobody knows.
+
+    Raises
+    ------
+    MilinferError
+        If the events lack what the features need, or a feature is not finite; names the file, the
+        event and the variation.
+    """
+    options: dict[str, Any] = {
+        "on_missing": on_missing,
+        "source": source,
+        "first_event": first_event,
+    }
+    with _named(variation, source):
+        if isinstance(variation, ScaleVariation):
+            changed, n = variation.columns(columns, features)
+            table = features.from_columns(changed, **options)
+        else:
+            table = features.from_lhe(variation.events(columns, first_event), **options)
+            n = -1
+        require_finite(table, first_event)
+    return table, n
+
+
+def varied_weights(
+    variation: WeightVariation, columns: EventColumns, source: str, first_event: int
+) -> FloatArray:
+    """Varied weights of all events; errors name the file and the variation.
+
+    Raises
+    ------
+    SampleError
+        If there is no such weight, or an event has none that is finite.
+    """
+    with _named(variation, source):
+        return variation.weights(columns, source, first_event)
+
+
+def require_finite(table: FeatureTable, first_event: int = 0) -> None:
+    """Raise if a feature of a kept event is not finite.
+
+    Raises
+    ------
+    FeatureError
+        Names the feature and the event.
+
+    Examples
+    --------
+    >>> require_finite(FeatureTable({"x": np.array([np.nan], "f4")}, np.array([False, True])))
+    Traceback (most recent call last):
+    milinfer.exceptions.FeatureError: the feature 'x' is nan in event 1 (counted from 0); ...
+    """
+    for name, column in table.columns.items():
+        good = np.isfinite(column)
+        if not good.all():
+            row = int(np.argmin(good))
+            event = first_event + int(np.flatnonzero(table.kept)[row])
+            msg = (
+                f"the feature {name!r} is {column[row]} in event {event} (counted from 0); correct "
+                "the variation, or let the feature set reject such events"
+            )
+            raise FeatureError(msg)
+
+
+@contextmanager
+def _named(variation: EventVariation, source: str) -> Iterator[None]:
+    """Let errors of milinfer name the variation and the file."""
+    try:
+        yield
+    except MilinferError as error:
+        msg = f"variation {format_point(variation.nuisances)} of {source}: {error}"
+        raise type(error)(msg) from error
+
+
+def _record(columns: EventColumns, first_event: int) -> AwkwardArray:
+    numbers = first_event + np.arange(len(columns.counts))
+    return ak.with_field(columns.record(), numbers, "event")

@@ -1,0 +1,464 @@
+"""Events to learn a response from: nominal and varied ones, with weights at all base points.
+
+A base point is a shift of the nuisance parameters, at one parameter point if the response depends
+on the parameters of interest.  At each of them an event counts in the nominal sample, in the varied
+one, or, where weights vary only, in both.  The weights at a base point sum to one for the nominal
+events and to the ratio of the yields for the varied ones, so that rate and shape are learned
+together.  Importing this module does not import Keras.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import SampleError
+from milinfer.likelihood.expected_response import weights_at_points
+from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.samples.sample import Sample
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
+from milinfer.samples.weights import effective_number
+from milinfer.typing import Float32Array, FloatArray, IntArray, Point
+from milinfer.utils.points import format_point
+
+__all__ = ["BasePoints", "ResponseEvents", "base_points", "term_values"]
+
+# Rows that are worked on at once.
+_ROWS = 1 << 16
+
+
+class BasePoints(NamedTuple):
+    """Where a response is learned.
+
+    Parameters
+    ----------
+    points
+        Parameter points of interest; one that is empty if the response does not depend on them.
+    shifts
+        Shifts of the nuisance parameters of the terms, shape (n_shifts, n_nuisances).
+    design
+        Factors of the columns of the response, shape (n_columns, n_points · n_shifts): ln S at the
+        base points is the matrix product of the columns and this.
+    """
+
+    points: tuple[Point, ...]
+    shifts: FloatArray
+    design: FloatArray
+
+
+def term_values(terms: ResponseTerms, shift: FloatArray) -> FloatArray:
+    """Factors of the terms in ln S at a shift, shape (n_terms,).
+
+    With interpolation code 4 ln S is linear in its values at ±1 beyond them, and at them.
+
+    Raises
+    ------
+    SampleError
+        If a shift is between −1 and 1 with code 4.
+
+    Examples
+    --------
+    >>> term_values(ResponseTerms.of(["jes"]), np.array([-1.0]))
+    array([-1.,  1.])
+    >>> term_values(ResponseTerms.of(["jes"], interpolation="code4"), np.array([-1.0]))
+    array([0., 1.])
+    """
+    if terms.interpolation != "code4":
+        return terms.values(shift)
+    between = (shift != 0) & (np.abs(shift) < 1)
+    if between.any():
+        k = int(np.argmax(between))
+        msg = (
+            f"a variation at {terms.nuisances[k]}={shift[k]:g}: interpolation='code4' is fixed by "
+            "those at −1 and 1, and between them there is none; leave it out, or use "
+            "interpolation='polynomial'"
+        )
+        raise SampleError(msg)
+    return np.concatenate([np.maximum(shift, 0.0), np.maximum(-shift, 0.0)])
+
+
+def base_points(variations: ProcessVariations, terms: ResponseTerms) -> BasePoints:
+    """Base points of variations, which must determine all terms.
+
+    Parameters
+    ----------
+    variations
+        Nominal and varied samples.
+    terms
+        Terms of the response, of the nuisance parameters of these variations.
+
+    Raises
+    ------
+    SampleError
+        If the variations do not determine the terms; the message says what is missing.
+
+    Examples
+    --------
+    >>> nominal = Sample(np.ones((2, 1)), ("x",))
+    >>> up = Variation.of_features(nominal, {"jet_scale": 1.0}, 2 * nominal.features)
+    >>> base_points(ProcessVariations(nominal, (up,)), ResponseTerms.of(["jet_scale"]))
+    Traceback (most recent call last):
+    milinfer.exceptions.SampleError: signal: ... needs jet_scale at -1 too, ...
+    """
+    order = [variations.nuisances.index(n) for n in terms.nuisances]
+    shifts = variations.shifts[:, order]
+    values = np.array([term_values(terms, shift) for shift in shifts])
+    points: tuple[Point, ...] = ({},)
+    if terms.parameters:
+        points = tuple(p for p, _ in weights_at_points(variations.nominal))
+    mixing = np.array([terms.mixing(np.array([p[n] for n in terms.parameters])) for p in points])
+    design = np.concatenate(
+        [np.kron(m[:, None], values.T) for m in mixing], axis=1
+    )  # (n_columns, n_points · n_shifts)
+    base = BasePoints(points, shifts, design)
+    _require_terms(variations, terms, shifts, values)
+    _require_parameters(variations, terms, base)
+    return base
+
+
+def _require_parameters(
+    variations: ProcessVariations, terms: ResponseTerms, base: BasePoints
+) -> None:
+    """Raise unless the events at all parameter points determine slopes in the parameters."""
+    if not terms.parameters:
+        return
+    samples = [s.point for s in variations.nominal]
+    at_points = {tuple(p.values()): weights for p, weights in weights_at_points(variations.nominal)}
+    used = np.zeros((len(base.points), len(base.shifts)), dtype=bool)
+    for variation in variations.variations:
+        sample = samples.index(variation.sample.point)
+        q = _shift_number(variation, base, terms.nuisances)
+        for t, point in enumerate(base.points):
+            used[t, q] |= at_points[tuple(point.values())][sample] is not None
+    if np.linalg.matrix_rank(base.design[:, used.ravel()]) == terms.n_columns:
+        return
+    msg = (
+        f"{variations.process}: the response depends on {', '.join(terms.parameters)}, and its "
+        f"variations are at {'; '.join(format_point(p) for p in base.points)} only; add samples or "
+        "weights at other points, or use theta_dependent=False"
+    )
+    raise SampleError(msg)
+
+
+def _require_terms(
+    variations: ProcessVariations, terms: ResponseTerms, shifts: FloatArray, values: FloatArray
+) -> None:
+    """Raise unless the shifts determine all terms; say which side of which nuisance is missing."""
+    where = f"{variations.process}: the response"
+    if np.linalg.matrix_rank(values) == terms.n_terms:
+        return
+    for k, name in enumerate(terms.nuisances):
+        given = {float(x) for x in shifts[:, k] if x}
+        if terms.interpolation == "code4":
+            missing = [side for side in (1, -1) if not any(x * side > 0 for x in given)]
+            remedy = "interpolation='polynomial'"
+        else:
+            degree = int(terms.exponents[:, k].max())
+            candidates = [1, -1, 2, -2, *range(3, degree + 3)]
+            n_missing = max(0, degree - len(given))
+            missing = [x for x in candidates if x not in given][:n_missing]
+            remedy = f"degree={{'{name}': {len(given)}}}"
+        if missing:
+            have = ", ".join(f"{x:g}" for x in sorted(given)) or "none"
+            msg = (
+                f"{where} to {name} has variations at {have} and needs {name} at "
+                f"{' and '.join(f'{x:g}' for x in missing)} too, or {remedy}"
+            )
+            raise SampleError(msg)
+    # A term in which all solutions of zero response at the base points have a part.
+    *_, directions = np.linalg.svd(values)
+    loose = np.abs(directions[np.linalg.matrix_rank(values) :]).max(axis=0) > 1e-6
+    names = ", ".join(n for n, free in zip(terms.names, loose, strict=True) if free)
+    msg = (
+        f"{where} has terms {names} that the variations do not determine; add variations in which "
+        "these nuisance parameters are moved together and alone, or leave out cross terms"
+    )
+    raise SampleError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseEvents:
+    """Nominal and varied events as rows, the nominal ones first.
+
+    The weight of an event at a base point is its weight at the parameter point of it, times a
+    factor of the sample it belongs to; for weight variations there is a table of its own.
+
+    Parameters
+    ----------
+    base
+        The base points.
+    features
+        Shape (n, n_features).
+    weights
+        Weights at each of the points, shape (n, n_points).
+    labels
+        Number of the nominal sample, or that of the shift plus the number of nominal samples, (n,).
+    groups
+        Number that an event and its varied copies have in common, shape (n,).
+    factors, varied
+        Factors of the weights of each label in the nominal and in the varied samples, at each base
+        point, shape (n_labels, n_base).
+    soft
+        Varied weights of the nominal events, shape (n_nominal, n_soft).
+    soft_places
+        1 at the base point of each of them, shape (n_soft, n_base).
+    paired
+        Whether the varied events of each base point are the nominal ones, shape (n_base,).
+    yield_errors
+        Errors of the ratios of yields, shape (n_base,).
+    """
+
+    base: BasePoints
+    features: Float32Array
+    weights: FloatArray
+    labels: IntArray
+    groups: IntArray
+    factors: FloatArray
+    varied: FloatArray
+    soft: FloatArray
+    soft_places: FloatArray
+    paired: FloatArray
+    yield_errors: FloatArray
+
+    @classmethod
+    def of(
+        cls, variations: ProcessVariations, base: BasePoints, names: Sequence[str]
+    ) -> ResponseEvents:
+        """Stack the events of variations.
+
+        Parameters
+        ----------
+        variations
+            Nominal and varied samples.
+        base
+            From :func:`base_points`, of these variations or of those that they are a part of.
+        names
+            Names of the nuisance parameters, in the order of the base points.
+
+        Raises
+        ------
+        SampleError
+            If weights are missing, or do not sum to a positive number.
+
+        Examples
+        --------
+        >>> nominal = Sample(np.ones((2, 1)), ("x",))
+        >>> process = ProcessVariations(
+        ...     nominal, (Variation.of_weights(nominal, {"muR": 1.0}, [1.0, 3.0]),))
+        >>> terms = ResponseTerms.of(["muR"], degree=1)
+        >>> events = ResponseEvents.of(process, base_points(process, terms), ["muR"])
+        >>> events.dense(slice(None))
+        (array([[0.3333...], [0.3333...]]), array([[0.3333...], [1.        ]]))
+        """
+        return _stacked(variations, base, names)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def n_nominal(self) -> int:
+        """Number of nominal events; they come first."""
+        return len(self.soft)
+
+    def dense(self, rows: IntArray | slice) -> tuple[FloatArray, FloatArray]:
+        """Nominal and varied weights of events at all base points, shape (n, n_base) each."""
+        index = np.arange(len(self))[rows]
+        labels = self.labels[index]
+        n_shifts = len(self.base.shifts)
+        weights = np.repeat(self.weights[index], n_shifts, axis=1)
+        varied = weights * self.varied[labels]
+        nominal = index < self.n_nominal
+        if self.soft.shape[1]:
+            varied[nominal] += self.soft[index[nominal]] @ self.soft_places
+        return weights * self.factors[labels], varied
+
+    def in_groups(self) -> Iterator[IntArray]:
+        """Rows in blocks that keep events that belong together in one block."""
+        order = np.argsort(self.groups, kind="stable")
+        ordered = self.groups[order]
+        start = 0
+        while start < len(order):
+            stop = start + _ROWS
+            if stop < len(order):
+                stop = int(np.searchsorted(ordered, ordered[stop], side="left"))
+                if stop <= start:
+                    stop = int(np.searchsorted(ordered, ordered[start], side="right"))
+            yield order[start:stop]
+            start = stop
+
+
+def _stacked(
+    variations: ProcessVariations, base: BasePoints, names: Sequence[str]
+) -> ResponseEvents:
+    samples = variations.nominal
+    n_points, n_shifts, n_samples = len(base.points), len(base.shifts), len(samples)
+    of_points = _weights_at(variations, base.points)
+    offsets = np.concatenate([[0], np.cumsum([len(s) for s in samples])])
+    n_nominal = int(offsets[-1])
+    points = [s.point for s in samples]
+    members = [
+        (v, points.index(v.sample.point), _shift_number(v, base, names))
+        for v in variations.variations
+    ]
+    has = np.zeros((n_samples, n_shifts))
+    for _, s, q in members:
+        has[s, q] = 1.0
+    # Share of each sample at each point, and what these shares sum to at each base point.
+    shares = np.array([[0.0 if w is None else n for w, n in row] for row in of_points])
+    totals = np.einsum("st,sq->tq", shares, has)
+    inverse = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
+    n_labels, n_base = n_samples + n_shifts, n_points * n_shifts
+    factors, varied = np.zeros((n_labels, n_base)), np.zeros((n_labels, n_base))
+    for s in range(n_samples):
+        factors[s] = (inverse * has[s]).ravel()
+    for q in range(n_shifts):
+        varied[n_samples + q].reshape(n_points, n_shifts)[:, q] = inverse[:, q]
+    features, weights, labels, groups = [], [], [], []
+    for s, (sample, row) in enumerate(zip(samples, of_points, strict=True)):
+        features.append(sample.features)
+        weights.append(_columns([_share_of(w, n) for w, n in row], len(sample)))
+        labels.append(np.full(len(sample), s))
+        groups.append(np.arange(len(sample)) + offsets[s])
+    next_group = n_nominal
+    soft: dict[int, FloatArray] = {}
+    paired, errors = np.ones(n_base), np.zeros(n_base)
+    for v, s, q in members:
+        ratio = variations.yield_ratio(v)
+        own: list[FloatArray | None] = []
+        for t in range(n_points):
+            nominal_weights, share = of_points[s][t]
+            b = t * n_shifts + q
+            if nominal_weights is None:
+                own.append(None)
+                continue
+            varied_weights = _varied_weights(v, samples[s], base.points[t])
+            at_point = (
+                ratio.value
+                * _relative(varied_weights, v.sample)
+                / _relative(nominal_weights, samples[s])
+            )
+            own.append(varied_weights * (share * at_point / varied_weights.sum()))
+            if v.partners is None:
+                paired[b] = 0.0
+            errors[b] = max(errors[b], ratio.error)
+        if v.weights_only:
+            rows = slice(offsets[s], offsets[s + 1])
+            for t, w in enumerate(own):
+                if w is not None:
+                    column = soft.setdefault(t * n_shifts + q, np.zeros(n_nominal))
+                    column[rows] += w * inverse[t, q]
+            continue
+        n = len(v.sample)
+        features.append(v.sample.features)
+        weights.append(_columns(own, n))
+        labels.append(np.full(n, n_samples + q))
+        partners = np.full(n, -1) if v.partners is None else v.partners
+        group = np.where(partners >= 0, partners + offsets[s], 0)
+        alone = partners < 0
+        group[alone] = next_group + np.arange(alone.sum())
+        next_group += int(alone.sum())
+        groups.append(group)
+    places = np.zeros((len(soft), n_base))
+    places[np.arange(len(soft)), list(soft)] = 1.0
+    events = ResponseEvents(
+        base=base,
+        features=np.concatenate(features),
+        weights=np.concatenate(weights),
+        labels=np.concatenate(labels).astype(np.int64),
+        groups=np.concatenate(groups).astype(np.int64),
+        factors=factors,
+        varied=varied,
+        soft=np.stack(list(soft.values()), axis=1) if soft else np.empty((n_nominal, 0)),
+        soft_places=places,
+        paired=paired,
+        yield_errors=errors,
+    )
+    return _normalised(events)
+
+
+def _normalised(events: ResponseEvents) -> ResponseEvents:
+    """Weights whose sum over both sides of all base points is the number of events."""
+    total = 0.0
+    for start in range(0, len(events), _ROWS):
+        total += sum(float(w.sum()) for w in events.dense(slice(start, start + _ROWS)))
+    scale = len(events) / total
+    return dataclasses.replace(events, weights=events.weights * scale, soft=events.soft * scale)
+
+
+def _shift_number(variation: Variation, base: BasePoints, names: Sequence[str]) -> int:
+    row = [variation.nuisances.get(n, 0.0) for n in names]
+    same = np.all(base.shifts == row, axis=1)
+    if not same.any():
+        msg = f"variation {variation.label} is at none of the shifts of the training; leave it out"
+        raise SampleError(msg)
+    return int(np.argmax(same))
+
+
+def _weights_at(
+    variations: ProcessVariations, points: Sequence[Point]
+) -> list[list[tuple[FloatArray | None, float]]]:
+    """Weights of the events of each nominal sample at each point, and the share of the sample.
+
+    Samples with weights at the same point count there as their effective numbers of events; where
+    the response does not depend on the point, all of them equally.
+    """
+    samples = variations.nominal
+    if not points[0]:
+        each: list[list[tuple[FloatArray | None, float]]] = [[(s.weights, 1.0)] for s in samples]
+    else:
+        by_point = {tuple(p.values()): weights for p, weights in weights_at_points(samples)}
+        each = []
+        for s in range(len(samples)):
+            at = [by_point.get(tuple(p.values()), [None] * len(samples))[s] for p in points]
+            each.append([(w, 0.0 if w is None else effective_number(w)) for w in at])
+    for sample, row in zip(samples, each, strict=True):
+        for point, (w, _) in zip(points, row, strict=True):
+            _require_positive(w, f"{sample.label}: the weights {_at(point)}")
+    return each
+
+
+def _varied_weights(variation: Variation, nominal: Sample, point: Point) -> FloatArray:
+    """Weights of varied events at a point at which the nominal ones have weights."""
+    sample = variation.sample
+    weights: FloatArray | None = sample.weights
+    if point and point != nominal.point:
+        names = [n for n, at in sample.reweight_points.items() if at == point]
+        weights = sample.reweights[names[0]] if names else None
+    if weights is None:
+        msg = (
+            f"variation {variation.label} has no weights at {format_point(point)}, where the "
+            "nominal events have; give its events the same weights, or leave them out of both"
+        )
+        raise SampleError(msg)
+    _require_positive(weights, f"variation {variation.label}: the weights {_at(point)}")
+    return weights
+
+
+def _require_positive(weights: FloatArray | None, what: str) -> None:
+    if weights is not None and not weights.sum() > 0:
+        msg = (
+            f"{what} of {len(weights)} events sum to {weights.sum():g}; the sum must be positive; "
+            "use more events, or another seed or validation_fraction"
+        )
+        raise SampleError(msg)
+
+
+def _at(point: Point) -> str:
+    return f"at {format_point(point)}" if point else ""
+
+
+def _relative(weights: FloatArray, sample: Sample) -> float:
+    return float(weights.sum() / sample.weights.sum())
+
+
+def _share_of(weights: FloatArray | None, share: float) -> FloatArray | None:
+    return None if weights is None else weights * (share / weights.sum())
+
+
+def _columns(weights: Sequence[FloatArray | None], n: int) -> FloatArray:
+    return np.stack([np.zeros(n) if w is None else w for w in weights], axis=1)

@@ -1,0 +1,108 @@
+"""Result of the training of a response: networks or trees, their scale, and checks.
+
+Importing this module does not import Keras.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.learning.response_events import BasePoints
+from milinfer.learning.response_members import ResponsePart
+from milinfer.learning.response_scale import ResponseClosure, ResponseScale
+from milinfer.learning.tracking import history_table
+from milinfer.likelihood.expected_response import ExpectedResponse
+from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.typing import Float32Array, FloatArray
+from milinfer.utils.display import brief
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ResponseFit", "raw_columns"]
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseFit:
+    """Result of a training: networks or trees, their scale, and checks.
+
+    Parameters
+    ----------
+    process, feature_names
+        Process, and features that it was trained on.
+    terms
+        Nuisance parameters and terms.
+    members
+        Parts of each member of the ensemble.
+    scale
+        Factor and constant of each column, from held-out events.
+    base
+        Shifts and parameter points at which it was trained.
+    closure
+        Means of the response at these, against the yields of the varied samples.
+    expected
+        Mean of the response over the nominal events, as a function of all parameters.
+    network, training
+        Settings in use.
+    history
+        Losses of each network, one value for each epoch.
+    n_events
+        Number of events of each sample.
+    trained_on
+        Fingerprints of the events of training, early stopping and scale.
+    """
+
+    process: str
+    feature_names: tuple[str, ...]
+    terms: ResponseTerms
+    members: tuple[tuple[ResponsePart, ...], ...]
+    scale: ResponseScale
+    base: BasePoints
+    closure: ResponseClosure
+    expected: ExpectedResponse
+    network: NetworkConfig
+    training: TrainingConfig
+    history: list[dict[str, list[float]]]
+    n_events: dict[str, int]
+    trained_on: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return brief(self, leave_out=("members", "base", "expected", "history", "trained_on"))
+
+    def to_table(self) -> pa.Table:
+        """Losses of every network and epoch, one row each."""
+        return history_table(self.history)
+
+    @property
+    def digest(self) -> str:
+        """Hash of what was learned, the same after saving and loading."""
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update(repr((self.terms.names, self.terms.parameters)).encode())
+        arrays = [a for member in self.members for p in member for a in p.predictor.arrays]
+        for array in (*arrays, self.scale.factors, self.scale.constants):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def columns(self, features: Float32Array) -> FloatArray:
+        """Columns of events, shape (n_events, n_columns)."""
+        return self.scale.factors * raw_columns(self.members, self.terms, features) + (
+            self.scale.constants
+        )
+
+
+def raw_columns(
+    members: Sequence[Sequence[ResponsePart]], terms: ResponseTerms, features: Float32Array
+) -> FloatArray:
+    """Columns before the scale, averaged over the members, shape (n_events, n_columns)."""
+    total = np.zeros((len(features), terms.n_columns))
+    for member in members:
+        for part in member:
+            total[:, part.places] += part.predictor.columns(features)
+    total /= len(members)
+    return total

@@ -1,0 +1,348 @@
+"""Networks and boosted trees that give the columns of a response, and their training.
+
+A member of an ensemble has one part for all nuisance parameters of a process, or one for each.
+Parts keep their weights as arrays, so that they can be pickled and saved, and make a Keras network
+or trees of them when they are first used.  Importing this module does not import Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from milinfer.exceptions import ModelError
+from milinfer.learning.boosted_trees import (
+    BoostedSettings,
+    event_matrix,
+    grow_to_best,
+    require,
+    to_int,
+)
+from milinfer.learning.fitted import event_outputs
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.learning.networks.heads import LinearHead
+from milinfer.learning.response_events import ResponseEvents, base_points
+from milinfer.learning.response_scale import linear_size
+from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variations import ProcessVariations
+from milinfer.typing import Float32Array, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from milinfer.learning.networks.network import BagNetwork
+
+__all__ = ["MemberJob", "ResponseNetwork", "ResponsePart", "ResponseTrees", "train_member"]
+
+# An untrained network starts with a response that is small against the true one.
+_START = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseNetwork:
+    """Network whose outputs are columns of a response, in units of their size.
+
+    Parameters
+    ----------
+    config
+        Architecture.
+    mean, variance
+        Moments of the features.
+    size
+        Size of each column, shape (n_columns,).
+    weights
+        Weights of the event model, as Keras gives them.
+    """
+
+    config: NetworkConfig
+    mean: FloatArray
+    variance: FloatArray
+    size: FloatArray
+    weights: tuple[Float32Array, ...]
+
+    def columns(self, features: Float32Array) -> FloatArray:
+        """Columns of events, shape (n_events, n_columns)."""
+        return event_outputs(self.event_model, features).astype(np.float64) * self.size
+
+    @cached_property
+    def event_model(self) -> Any:
+        """Keras model from features to outputs."""
+        from milinfer.learning.networks.network import build_network
+
+        model = build_network(
+            self.config,
+            LinearHead(np.eye(len(self.size))),
+            1,
+            self.mean,
+            self.variance,
+            np.random.SeedSequence(0),
+        ).event_model
+        model.set_weights(list(self.weights))
+        return model
+
+    @property
+    def arrays(self) -> tuple[FloatArray | Float32Array, ...]:
+        """Everything that training determined, to hash and to save."""
+        return (self.mean, self.variance, self.size, *self.weights)
+
+    @classmethod
+    def of_arrays(cls, config: NetworkConfig, arrays: Sequence[Any]) -> ResponseNetwork:
+        """Network of the arrays of another one.
+
+        Raises
+        ------
+        ModelError
+            If they do not belong to a network of this architecture.
+        """
+        mean, variance, size, *weights = arrays
+        widths = [len(mean), *config.hidden, len(size)]
+        kernels = [w.shape for w in weights if w.ndim == 2]
+        # Compared before the network is built: settings can name any size.
+        if kernels != list(pairwise(widths)) or variance.shape != mean.shape:
+            msg = f"weights of shapes {kernels} do not belong to a network of layers {widths}"
+            raise ModelError(msg)
+        return cls(config, mean, variance, size, tuple(weights))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "event_model"}
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseTrees:
+    """Boosted trees for the ratio at each base point, and the columns closest to these ratios.
+
+    Parameters
+    ----------
+    log_yields
+        Logarithm of the varied yield over the nominal one at each base point, (n_base,).
+    inverse
+        Matrix from ln S at the base points to columns, shape (n_base, n_columns).
+    trees
+        Trees of each base point, in XGBoost's own format as bytes.
+    n_jobs
+        Number of threads.
+    """
+
+    log_yields: FloatArray
+    inverse: FloatArray
+    trees: tuple[np.ndarray[Any, np.dtype[np.uint8]], ...]
+    n_jobs: int = 1
+
+    def columns(self, features: Float32Array) -> FloatArray:
+        """Columns of events, shape (n_events, n_columns)."""
+        if not len(features):
+            return np.empty((0, self.inverse.shape[1]))
+        matrix = require("xgboost").DMatrix(features, nthread=self.n_jobs)
+        margins = [b.predict(matrix, output_margin=True) for b in self._boosters]
+        ratios = np.stack(margins, axis=1).astype(np.float64) + self.log_yields
+        columns: FloatArray = ratios @ self.inverse
+        return columns
+
+    @cached_property
+    def _boosters(self) -> list[Any]:
+        booster = require("xgboost").Booster
+        return [booster({"nthread": self.n_jobs}, model_file=bytearray(t)) for t in self.trees]
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """Everything that training determined, to hash and to save."""
+        return (self.log_yields, self.inverse, *self.trees)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_boosters"}
+
+
+Predictor: TypeAlias = ResponseNetwork | ResponseTrees
+
+
+class ResponsePart(NamedTuple):
+    """Part of a member: what gives some of the columns, and which.
+
+    Parameters
+    ----------
+    predictor
+        Network or trees.
+    places
+        Numbers of its columns in the response, shape (n_own_columns,).
+    """
+
+    predictor: Predictor
+    places: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class MemberJob:
+    """What all members of an ensemble have in common.
+
+    Parameters
+    ----------
+    terms
+        Terms of the whole response.
+    parts
+        Nominal and varied samples to train on and to stop the training with, and the terms, of each
+        part.
+    mean, variance
+        Moments of the features.
+    network, training, trees
+        Settings; `trees` is None for networks.
+    seed
+        Seed of all members.
+    """
+
+    terms: ResponseTerms
+    parts: tuple[tuple[ProcessVariations, ProcessVariations, ResponseTerms], ...]
+    mean: FloatArray
+    variance: FloatArray
+    network: NetworkConfig
+    training: TrainingConfig
+    trees: BoostedSettings | None
+    seed: int
+    ensemble: int
+    events: dict[int, tuple[ResponseEvents, ResponseEvents]] = field(default_factory=dict)
+
+    def stacked(self, k: int) -> tuple[ResponseEvents, ResponseEvents]:
+        """Events of a part to train on and to stop with, stacked once for all members."""
+        if k not in self.events:
+            train, stop, terms = self.parts[k]
+            base = base_points(train, terms)
+            self.events[k] = (
+                ResponseEvents.of(train, base, terms.nuisances),
+                ResponseEvents.of(stop, base, terms.nuisances),
+            )
+        return self.events[k]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "events": {}}
+
+
+Reporter: TypeAlias = Callable[[int, "BagNetwork | None"], Callable[[int, dict[str, float]], None]]
+
+
+def train_member(
+    number: int, job: MemberJob, reporter: Reporter | None = None
+) -> tuple[tuple[ResponsePart, ...], list[dict[str, list[float]]]]:
+    """Train one member of an ensemble.
+
+    Parameters
+    ----------
+    number
+        Its number.
+    job
+        Events and settings.
+    reporter
+        ``reporter(part, network)`` gives the function that is called with the number and the losses
+        of every epoch.
+
+    Returns
+    -------
+    tuple
+        The parts of the member, and the losses of each.
+    """
+    seeds = np.random.SeedSequence(job.seed).spawn(job.ensemble)[number].spawn(len(job.parts))
+    parts, histories = [], []
+    for k, seed in enumerate(seeds):
+        train, stop = job.stacked(k)
+        terms = job.parts[k][2]
+        predictor: Predictor
+        if job.trees is not None:
+            predictor, history = _grown_trees(train, stop, job.trees, seed)
+            histories += history
+        else:
+            predictor, losses = _trained_network(k, train, stop, job, seed, reporter)
+            histories.append(losses)
+        parts.append(ResponsePart(predictor, _places(terms, job.terms)))
+    return tuple(parts), histories
+
+
+def _places(own: ResponseTerms, whole: ResponseTerms) -> IntArray:
+    """Numbers of the columns of some terms among those of all."""
+    place = np.array([whole.names.index(name) for name in own.names])
+    blocks = np.arange(1 + len(whole.parameters)) * whole.n_terms
+    places: IntArray = (blocks[:, None] + place).ravel()
+    return places
+
+
+def _trained_network(
+    part: int,
+    train: ResponseEvents,
+    stop: ResponseEvents,
+    job: MemberJob,
+    seed: np.random.SeedSequence,
+    reporter: Reporter | None,
+) -> tuple[ResponseNetwork, dict[str, list[float]]]:
+    from milinfer.learning.networks.network import build_network
+    from milinfer.learning.networks.training import train_network
+    from milinfer.learning.networks.training_bags import PairedEvents
+
+    weights_seed, bags_seed = seed.spawn(2)
+    # Powers of two: networks of like processes then have the same graph, which is compiled once.
+    size = np.exp2(np.rint(np.log2(linear_size(train, job.mean, job.variance))))
+    head = LinearHead(size[:, None] * train.base.design)
+    network = build_network(job.network, head, 1, job.mean, job.variance, weights_seed)
+    last = network.event_model.get_layer("head")
+    kernel, bias = last.get_weights()
+    last.set_weights([_START * kernel, bias])
+    history = train_network(
+        network,
+        PairedEvents(train),
+        PairedEvents(stop),
+        job.training,
+        bags_seed,
+        loss_name="pairs",
+        keep_last=True,
+        on_epoch=None if reporter is None else reporter(part, network),
+    )
+    weights = tuple(np.asarray(w) for w in network.event_model.get_weights())
+    return ResponseNetwork(job.network, job.mean, job.variance, size, weights), history
+
+
+def _grown_trees(
+    train: ResponseEvents,
+    stop: ResponseEvents,
+    settings: BoostedSettings,
+    seed: np.random.SeedSequence,
+) -> tuple[ResponseTrees, list[dict[str, list[float]]]]:
+    """Grow trees for each base point: nominal against varied events, each with its weight."""
+    for events in (train, stop):
+        if np.any(events.weights < 0) or np.any(events.soft < 0):
+            msg = (
+                "there are negative event weights, and XGBoost cannot train on them; use "
+                "classifier='network', which takes signed weights"
+            )
+            raise ModelError(msg)
+    design = train.base.design
+    used = [b for b in range(design.shape[1]) if np.any(train.factors[:, b])]
+    trees, log_yields, history = [], [], []
+    for b, own_seed in zip(used, seed.spawn(len(used)), strict=True):
+        pairs = [_two_classes(events, b) for events in (train, stop)]
+        matrix, held_out = (event_matrix(pair, 0, settings.n_jobs) for pair in pairs)
+        booster, losses = grow_to_best(matrix, held_out, settings, 2, to_int(own_seed))
+        trees.append(np.frombuffer(bytes(booster.save_raw("ubj")), dtype=np.uint8))
+        nominal, varied = (float(s.weights.sum()) for s in pairs[0])
+        log_yields.append(np.log(varied / nominal))
+        history.append(losses)
+    inverse = np.linalg.pinv(design[:, used]).astype(np.float64)
+    return ResponseTrees(np.array(log_yields), inverse, tuple(trees), settings.n_jobs), history
+
+
+def _two_classes(events: ResponseEvents, base: int) -> SampleSet:
+    """Nominal and varied events of one base point as two samples."""
+    names = tuple(f"x{j}" for j in range(events.features.shape[1]))
+    weights = events.dense(slice(None))
+    samples = []
+    for k, w in enumerate(weights):
+        rows = np.flatnonzero(w[:, base])
+        samples.append(
+            Sample(
+                features=events.features[rows],
+                feature_names=names,
+                weights=w[rows, base],
+                point={"varied": float(k)},
+            )
+        )
+    return SampleSet(tuple(samples))

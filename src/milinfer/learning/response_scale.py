@@ -1,0 +1,280 @@
+r"""Scale of a learned response, and its check, from held-out events.
+
+Early stopping leaves a response too small or too large, and its normalisation not quite that of the
+yields.  Each column gets a factor and a constant, :math:`\Delta_A \to s_A \Delta_A + t_A`, which
+minimise the loss of the training on held-out events.  An event and its varied copies are one
+measurement, so their errors are those of sums over both.  What the held-out events do not
+determine, such as the factor of a column that is a constant, stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from milinfer.exceptions import ModelError
+from milinfer.learning.response_events import ResponseEvents
+from milinfer.typing import FloatArray, IntArray
+
+__all__ = ["ResponseClosure", "ResponseScale", "linear_size", "response_closure", "response_scale"]
+
+# Corrections that are expected without held-out events: of the factor, and of the constant in
+# units of the size of the column.
+_EXPECTED = 0.5
+# Smallest size of a column: below it, a response is none.
+_SMALLEST = 1e-3
+_LONGEST = 5.0  # standardised features are cut there where sizes are estimated
+_ROWS = 1 << 16
+
+
+class ResponseScale(NamedTuple):
+    """Factor and constant of each column, and their errors.
+
+    Parameters
+    ----------
+    factors, constants
+        Shape (n_columns,).
+    covariance
+        Of factors, then constants, by the spread of the events (sandwich), (2 n_columns, …).
+    """
+
+    factors: FloatArray
+    constants: FloatArray
+    covariance: FloatArray
+
+
+class ResponseClosure(NamedTuple):
+    """Means of the response over nominal events, against the yields of the varied ones.
+
+    All are of held-out events that were used for no fit, and of shape (n_base,).
+
+    Parameters
+    ----------
+    means
+        Mean of S over the nominal events at each base point.
+    yields
+        Expected varied events over the nominal ones.
+    errors
+        Errors of their differences.
+    """
+
+    means: FloatArray
+    yields: FloatArray
+    errors: FloatArray
+
+    @property
+    def pulls(self) -> FloatArray:
+        """Differences in units of their errors."""
+        return np.divide(
+            self.means - self.yields,
+            self.errors,
+            out=np.zeros_like(self.means),
+            where=self.errors > 0,
+        )
+
+
+def response_scale(columns: FloatArray, events: ResponseEvents) -> ResponseScale:
+    """Factors and constants that held-out events prefer.
+
+    Parameters
+    ----------
+    columns
+        Learned columns of the events, shape (n, n_columns).
+    events
+        Held-out events.
+
+    Raises
+    ------
+    ModelError
+        If the minimum is not found.
+    """
+    n = columns.shape[1]
+    size = np.maximum(np.sqrt(np.mean(np.square(columns), axis=0)), _SMALLEST)
+    # In units of corrections as large as they may be.
+    unit = _EXPECTED * np.concatenate([np.ones(n), size])
+    nothing = np.zeros(2 * n)
+    free = _corrections(columns, events, unit, nothing)
+    free = _corrections(columns, events, unit, free.value)
+    # What the events do not show to differ from no correction is noise: the prior variance of each
+    # correction is the one that makes it most probable (empirical Bayes).
+    width = np.sqrt(np.maximum(free.value**2 - free.data_variance, 0.0))
+    kept = _corrections(columns, events, np.minimum(width, unit), free.value)
+    return ResponseScale(1 + kept.value[:n], kept.value[n:], free.covariance)
+
+
+class _Corrections(NamedTuple):
+    """Corrections of factors, then constants, their covariance, and the variance due to events."""
+
+    value: FloatArray
+    covariance: FloatArray
+    data_variance: FloatArray
+
+
+def _corrections(
+    columns: FloatArray, events: ResponseEvents, unit: FloatArray, start: FloatArray
+) -> _Corrections:
+    """Most probable corrections if they come from normal distributions of widths `unit`.
+
+    The second derivatives of the loss and the spread of the first are those at `start`.
+    """
+    n = columns.shape[1]
+    none = np.concatenate([np.ones(n), np.zeros(n)])
+    # A width of zero leaves no correction; its row and column are zero in what follows.
+    shift = np.divide(start, unit, out=np.zeros(2 * n), where=unit > 0)
+    sums = _sums(columns, events, none + unit * shift)
+    hessian = sums.hessian * np.outer(unit, unit)
+    spread = sums.spread * np.outer(unit, unit)
+    # The derivative is the Hessian times the distance to the truth, plus the spread.  This gives
+    # the mean of that distance, as it is known before and after (a Kalman gain).
+    gain = hessian @ _inverse(hessian @ hessian + spread)
+    for _ in range(100):
+        step = gain @ (sums.gradient * unit + hessian @ shift) - shift
+        longest = float(np.abs(step).max())
+        shift = shift + step / max(1.0, 2 * longest)
+        if longest < 1e-5:
+            break
+        sums = _sums(columns, events, none + unit * shift)
+    else:
+        msg = (
+            "the scale of the response does not converge on the held-out events; hold out more "
+            "events (validation_fraction=), or look for events of very large weight"
+        )
+        raise ModelError(msg)
+    rest = np.eye(2 * n) - gain @ hessian
+    known = rest @ rest.T + gain @ spread @ gain.T
+    # A correction that is known no better than before has any variance due to the events.
+    share = np.minimum(np.diag(known), 1 - 1e-9)
+    return _Corrections(unit * shift, known * np.outer(unit, unit), share / (1 - share) * unit**2)
+
+
+def _inverse(matrix: FloatArray) -> FloatArray:
+    """Inverse of a symmetric matrix, on a scale on which its diagonal is one."""
+    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
+    return np.linalg.pinv(matrix * np.outer(scale, scale), rcond=1e-12, hermitian=True) * np.outer(
+        scale, scale
+    )
+
+
+class _Sums(NamedTuple):
+    """Sums over events: derivative of minus the loss, second derivatives, spread of the first."""
+
+    gradient: FloatArray
+    hessian: FloatArray
+    spread: FloatArray
+
+
+def _sums(columns: FloatArray, events: ResponseEvents, beta: FloatArray) -> _Sums:
+    n, design = columns.shape[1], events.base.design
+    gradient, hessian, spread = np.zeros(2 * n), np.zeros((2 * n, 2 * n)), np.zeros((2 * n, 2 * n))
+    terms_of = [np.flatnonzero(column) for column in design.T]
+    for rows in events.in_groups():
+        x = columns[rows].astype(np.float64)
+        nominal, varied = events.dense(rows)
+        ratio = (x * beta[:n] + beta[n:]) @ design
+        p = expit(ratio)
+        residual = (varied * (1 - p) - nominal * p) @ design.T
+        score = np.concatenate([x * residual, residual], axis=1)
+        starts = np.flatnonzero(np.diff(events.groups[rows], prepend=-1))
+        sums = np.add.reduceat(score, starts, axis=0)
+        gradient += score.sum(axis=0)
+        spread += sums.T @ sums
+        curvature = (nominal + varied) * p * (1 - p)
+        for b, own in enumerate(terms_of):
+            part = np.concatenate(
+                [x[:, own] * design[own, b], np.broadcast_to(design[own, b], (len(x), len(own)))],
+                axis=1,
+            )
+            place = np.concatenate([own, n + own])
+            hessian[np.ix_(place, place)] += (part * curvature[:, b : b + 1]).T @ part
+    return _Sums(gradient, hessian, spread)
+
+
+def response_closure(
+    columns: FloatArray, scale: ResponseScale, events: ResponseEvents
+) -> ResponseClosure:
+    """Means of the response over nominal events, and the yields of the varied ones.
+
+    The errors contain those of the scale, since the events that give it are fewer than those that
+    it applies to.
+
+    Parameters
+    ----------
+    columns
+        Columns of the nominal events before the scale, shape (n_nominal, n_columns).
+    scale
+        From other events.
+    events
+        Nominal and varied events.
+    """
+    design = events.base.design
+    log_responses = (columns * scale.factors + scale.constants) @ design
+    n_base = log_responses.shape[1]
+    sums = np.zeros((2, n_base))
+    for rows in events.in_groups():
+        nominal, varied = events.dense(rows)
+        sums += nominal.sum(axis=0), varied.sum(axis=0)
+    used = sums[0] > 0  # no variation is at the others
+    total = np.where(used, sums[0], 1.0)
+    yields = np.where(used, sums[1] / total, 0.0)
+    means, by_factors = np.zeros(n_base), np.zeros(design.shape)
+    for rows in _nominal_blocks(events):
+        shares = events.dense(rows)[0] * np.exp(log_responses[rows]) / total
+        means += shares.sum(axis=0)
+        by_factors += columns[rows].T @ shares
+    slopes = np.concatenate([by_factors * design, design * means])
+    square = np.zeros(n_base)
+    for rows in events.in_groups():
+        nominal, varied = events.dense(rows)
+        own = rows < events.n_nominal
+        difference = np.zeros_like(nominal)
+        difference[own] = nominal[own] * np.exp(log_responses[rows[own]])
+        # The total weight is the same in any set of events: only deviations from the mean count.
+        difference -= nominal * np.where(events.paired > 0, means - yields, means)
+        difference -= varied * (events.paired > 0)
+        starts = np.flatnonzero(np.diff(events.groups[rows], prepend=-1))
+        square += np.sum(np.add.reduceat(difference, starts, axis=0) ** 2, axis=0)
+    independent = np.where(events.paired > 0, 0.0, events.yield_errors)
+    of_scale = np.einsum("pb,pq,qb->b", slopes, scale.covariance, slopes)
+    errors = np.sqrt(square / total**2 + independent**2 + np.maximum(of_scale, 0.0))
+    return ResponseClosure(means, yields, errors)
+
+
+def _nominal_blocks(events: ResponseEvents) -> Sequence[IntArray]:
+    return np.split(np.arange(events.n_nominal), range(_ROWS, events.n_nominal, _ROWS))
+
+
+def linear_size(events: ResponseEvents, mean: FloatArray, variance: FloatArray) -> FloatArray:
+    """Typical size of each column, from a linear fit in the features and their squares.
+
+    Parameters
+    ----------
+    events
+        Training events.
+    mean, variance
+        Moments of the features.
+
+    Returns
+    -------
+    ndarray
+        Root mean square over the nominal events, shape (n_columns,).
+    """
+    n_terms = 1 + 2 * len(mean)
+    matrix, vectors = np.zeros((n_terms, n_terms)), np.zeros((n_terms, events.factors.shape[1]))
+    for start in range(0, len(events), _ROWS):
+        rows = slice(start, start + _ROWS)
+        z = np.clip((events.features[rows] - mean) / np.sqrt(variance), -_LONGEST, _LONGEST)
+        terms = np.concatenate([np.ones((len(z), 1)), z, z**2 - 1], axis=1)
+        nominal, varied = events.dense(rows)
+        vectors += terms.T @ (varied - nominal)
+        matrix += (terms * np.abs(nominal).sum(axis=1, keepdims=True)).T @ terms
+    # One step of Newton for ln S at each base point; all of them have the same nominal weight.
+    ratios = (
+        np.linalg.pinv(matrix, rcond=1e-6, hermitian=True) @ vectors * len(events.base.design.T)
+    )
+    columns = ratios @ np.linalg.pinv(events.base.design)
+    square = np.einsum("pc,pq,qc->c", columns, matrix, columns) / matrix[0, 0]
+    size: FloatArray = np.sqrt(np.maximum(square, 0.0))
+    return np.maximum(size, max(_SMALLEST, 1e-2 * float(size.max())))

@@ -1,0 +1,566 @@
+r"""`SystematicResponse`: how nuisance parameters change the events of a process, learned.
+
+.. math:: S(x; \alpha) = \exp \sum_A f_A(\alpha)\,\Delta_A(x)
+
+is the ratio of the differential cross-sections at α and at 0.  One network gives all
+:math:`\Delta_A`.  It is trained on nominal and varied events by the cross-entropy at all variations
+at once (Schöfbeck, arXiv:2406.19076), so that S(x; 0) = 1 by construction.  Where a variation
+changes weights only, the ratio is known for each event, and takes the place of the label.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError, SampleError
+from milinfer.learning.boosted_trees import BoostedSettings
+from milinfer.learning.fitting import epoch_reporter, report_histories, warn_of_short_training
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.learning.onnx import export_response
+from milinfer.learning.response_events import BasePoints, ResponseEvents, base_points
+from milinfer.learning.response_files import load_response, save_response
+from milinfer.learning.response_fit import ResponseFit, raw_columns
+from milinfer.learning.response_members import MemberJob, ResponsePart, train_member
+from milinfer.learning.response_scale import (
+    ResponseClosure,
+    response_closure,
+    response_scale,
+)
+from milinfer.learning.tracking import EpochReport
+from milinfer.learning.training_data import moments
+from milinfer.likelihood.expected_response import (
+    ExpectedResponse,
+    expected_response,
+    weights_at_points,
+)
+from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
+from milinfer.likelihood.responses import Response
+from milinfer.samples.fingerprints import sketch_each
+from milinfer.samples.sample import Sample, as_features
+from milinfer.samples.variations import ProcessVariations
+from milinfer.typing import Float32Array, FloatArray, PathLikeStr
+from milinfer.utils.display import html_facts, shortened
+from milinfer.utils.keywords import did_you_mean
+from milinfer.utils.parallel import Workers
+from milinfer.utils.points import format_point
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from milinfer.learning.networks.network import BagNetwork
+
+__all__ = ["SystematicResponse", "default_training"]
+
+# A mean of the response that is this many errors from the ratio of the yields is no fluctuation; a
+# difference below a per mille does not matter, however precise both are.
+_SIGMAS, _NEGLIGIBLE = 5.0, 1e-3
+# Steps of the optimiser, and ranges of the events in a batch and of the epochs that give them.
+_STEPS, _BATCH, _EPOCHS = 2500, (256, 4096), (10, 100)
+_CHOICES = {"classifier": ("network", "trees"), "interpolation": ("polynomial", "code4")}
+
+
+@dataclass(frozen=True, eq=False)
+class SystematicResponse(Response):
+    r"""Learned response of one process to nuisance parameters.
+
+    Parameters
+    ----------
+    degree
+        Highest power of each nuisance parameter in ln S, or of each by name.
+    cross_terms
+        Whether to add the products of two nuisance parameters, or for which pairs; variations in
+        which both are moved have to be there.
+    interpolation
+        ``"polynomial"``, or ``"code4"``: ln S at ±1, and HistFactory's interpolation between them.
+    limit
+        Nuisance parameters stay between −limit and limit.
+    theta_dependent
+        Whether the columns are linear in the parameters of interest.  It is trained on variations
+        at several parameter points, or on events with weights at other points.
+    joint
+        One network for all nuisance parameters of the process; otherwise one for each, where those
+        with cross terms share one.
+    classifier
+        ``"network"``, or ``"trees"``: boosted trees for each variation.
+    ensemble
+        Number of networks from different seeds, whose columns are averaged.
+    network, training
+        Architecture and optimiser; default: without regularisation, which would shrink the
+        response, and with a cosine schedule, whose last weights are kept.
+    trees
+        Settings of boosted trees.
+    validation_fraction
+        Share of the events, with their varied copies, that the training does not use; half of them
+        stop the training and give the scale, the others check it.
+    seed
+        Seed of splits, initial weights and batches.
+
+    Examples
+    --------
+    >>> from milinfer.samples.variation import Variation
+    >>> rng = np.random.default_rng(1)
+    >>> nominal = Sample(rng.normal(size=(4000, 1)), ("x",), process="background")
+    >>> process = ProcessVariations(nominal, tuple(
+    ...     Variation.of_weights(nominal, {"theory": a}, np.exp(0.1 * a * nominal.column("x")))
+    ...     for a in (-1.0, 1.0)))
+    >>> settings = TrainingConfig(10, 512, 5e-3, 5e-5, schedule="cosine")
+    >>> response = SystematicResponse(degree=1, training=settings, seed=1).fit(process)
+    >>> response
+    SystematicResponse(background, theory, ensemble=1, trained)
+    >>> table = response.table(Sample(np.array([[0.0], [1.0]]), ("x",)))
+    >>> bool(np.allclose(table.log_response(np.array([1.0])), [0.0, 0.1], atol=0.02))
+    True
+    """
+
+    degree: int | Mapping[str, int] = 2
+    cross_terms: bool | Sequence[tuple[str, str]] = False
+    interpolation: Literal["polynomial", "code4"] = "polynomial"
+    limit: float = 3.0
+    theta_dependent: bool = False
+    joint: bool = True
+    classifier: Literal["network", "trees"] = "network"
+    ensemble: int = 1
+    network: NetworkConfig | None = None
+    training: TrainingConfig | None = None
+    trees: BoostedSettings | None = None
+    validation_fraction: float = 0.2
+    seed: int = 0
+    _fitted: ResponseFit | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for option, choices in _CHOICES.items():
+            value = getattr(self, option)
+            if value not in choices:
+                msg = f"{option}={value!r} is not one of {', '.join(map(repr, choices))}"
+                raise ConfigurationError(msg + did_you_mean(str(value), choices))
+        problems = [
+            (self.ensemble < 1, f"ensemble={self.ensemble} must be at least 1"),
+            (
+                not 0 < self.validation_fraction < 1,
+                f"validation_fraction={self.validation_fraction:g} must be between 0 and 1",
+            ),
+            (not self.limit > 0, f"limit={self.limit:g} must be positive"),
+            (
+                self.trees is not None and self.classifier != "trees",
+                "trees= are settings of classifier='trees'",
+            ),
+            (
+                self.classifier == "trees"
+                and (self.network is not None or self.training is not None),
+                "classifier='trees' takes no network= and training=; its settings are trees=",
+            ),
+            (
+                self.network is not None and bool(self.network.bag_hidden),
+                "bag_hidden= of the network does not fit a response, which is one of single events",
+            ),
+        ]
+        for wrong, message in problems:
+            if wrong:
+                raise ConfigurationError(message)
+
+    def fit(
+        self,
+        variations: ProcessVariations,
+        validation: ProcessVariations | None = None,
+        *,
+        on_epoch: Callable[[EpochReport], None] | None = None,
+        client: Client | None = None,
+    ) -> SystematicResponse:
+        """Train, scale and check; returns the trained response (``self`` is not changed).
+
+        Parameters
+        ----------
+        variations
+            Nominal and varied samples of one process.
+        validation
+            Other events of the same variations, half of which stop the training and give the scale,
+            and half of which check it; default: a split of `variations`.
+        on_epoch
+            Called with an :class:`~milinfer.learning.tracking.EpochReport` after every epoch; for
+            members that a cluster trains, after each member.
+        client
+            Client of a dask cluster, whose workers train the members, one task each.
+
+        Raises
+        ------
+        SampleError
+            If the variations do not determine the terms, or `validation` is of others.
+        ModelError
+            If the training fails.
+        ConfigurationError
+            If `client` is not one, or XGBoost is needed and not installed.
+
+        Warns
+        -----
+        MilinferWarning
+            If the mean of the response over held-out events is five errors or more from the ratio
+            of the yields, and a per mille or more.
+        ConvergenceWarning
+            If a loss was still falling in the last epochs.
+        """
+        for name, given in (("variations", variations), ("validation", validation)):
+            if not isinstance(given, ProcessVariations) and (name == "variations" or given):
+                msg = (
+                    f"SystematicResponse.fit() takes ProcessVariations as {name}, not a "
+                    f"{type(given).__name__}; make them with milinfer.ProcessVariations(nominal, "
+                    "variations)"
+                )
+                raise SampleError(msg)
+        terms = self._terms_of(variations.nuisances, variations)
+        base = base_points(variations, terms)
+        train, stop, check = self._split(variations, validation)
+        network = self.network or NetworkConfig(
+            (64, 64), "silu", batch_norm=False, dropout=0.0, l2=0.0
+        )
+        training = self.training or default_training(_number_of_rows(train))
+        mean, variance = moments(variations.nominal)
+        parts = tuple(
+            (*self._restricted(train, stop, names), self._terms_of(names, variations))
+            for names in self._groups(terms)
+        )
+        job = MemberJob(
+            terms=terms,
+            parts=parts,
+            mean=mean,
+            variance=variance,
+            network=network,
+            training=training,
+            trees=(self.trees or BoostedSettings()) if self.classifier == "trees" else None,
+            seed=self.seed,
+            ensemble=self.ensemble,
+        )
+        members, history = self._trained(job, on_epoch, client)
+        if self.classifier == "network":
+            warn_of_short_training(training, history)
+        held_out = ResponseEvents.of(stop, base, terms.nuisances)
+        scale = response_scale(raw_columns(members, terms, held_out.features), held_out)
+
+        def columns(features: Float32Array) -> FloatArray:
+            return scale.factors * raw_columns(members, terms, features) + scale.constants
+
+        others = ResponseEvents.of(check, base, terms.nuisances)
+        nominal = raw_columns(members, terms, others.features[: others.n_nominal])
+        closure = response_closure(nominal, scale, others)
+        _warn_of_means(closure, base, terms, variations.process)
+        fitted = ResponseFit(
+            process=variations.process,
+            feature_names=variations.feature_names,
+            terms=terms,
+            members=members,
+            scale=scale,
+            base=base,
+            closure=closure,
+            expected=expected_response(
+                lambda s: ResponseTable(terms, columns(s.features).astype(np.float32)),
+                variations.nominal,
+            ),
+            network=network,
+            training=training,
+            history=history,
+            n_events=_numbers(variations),
+            trained_on=_sketches(variations) + (_sketches(validation) if validation else ()),
+        )
+        return dataclasses.replace(self, _fitted=fitted)
+
+    def _trained(
+        self,
+        job: MemberJob,
+        on_epoch: Callable[[EpochReport], None] | None,
+        client: Client | None,
+    ) -> tuple[tuple[tuple[ResponsePart, ...], ...], list[dict[str, list[float]]]]:
+        """Parts of each member, and the losses of all networks."""
+        numbers, n_parts = range(self.ensemble), len(job.parts)
+        members, history = [], []
+        if client is not None:
+            for number, (parts, losses) in enumerate(
+                Workers(client=client).map(train_member, numbers, job)
+            ):
+                if self.classifier == "network":
+                    report_histories(on_epoch, number, self.ensemble, job.training, losses)
+                members.append(parts)
+                history += losses
+            return tuple(members), history
+        for number in numbers:
+
+            def reporter(
+                part: int, network: BagNetwork | None, first: int = number * n_parts
+            ) -> Callable[[int, dict[str, float]], None]:
+                n_networks = self.ensemble * n_parts
+                return epoch_reporter(on_epoch, first + part, n_networks, job.training, network)
+
+            parts, losses = train_member(number, job, reporter if on_epoch is not None else None)
+            members.append(parts)
+            history += losses
+        return tuple(members), history
+
+    def _terms_of(self, names: Sequence[str], variations: ProcessVariations) -> ResponseTerms:
+        """Terms of some of the nuisance parameters."""
+        pairs = self.cross_terms
+        if not isinstance(pairs, bool):
+            _require_names([n for pair in pairs for n in pair], variations, "cross_terms")
+            pairs = [pair for pair in pairs if {*pair} <= {*names}]
+        degree = self.degree
+        if isinstance(degree, Mapping):
+            _require_names(list(degree), variations, "degree")
+            degree = {n: degree[n] for n in names if n in degree}
+        return ResponseTerms.of(
+            names,
+            degree=degree,
+            cross_terms=pairs,
+            limit=self.limit,
+            interpolation=self.interpolation,
+            parameters=_box(variations) if self.theta_dependent else None,
+        )
+
+    def _groups(self, terms: ResponseTerms) -> list[tuple[str, ...]]:
+        """Nuisance parameters that share a network."""
+        names = terms.nuisances
+        if self.joint:
+            return [names]
+        group = {n: n for n in names}
+        for row in terms.exponents:
+            linked = [n for n, power in zip(names, row, strict=True) if power]
+            kept = group[linked[0]]
+            merged = {group[n] for n in linked}
+            group = {n: kept if g in merged else g for n, g in group.items()}
+        return [tuple(n for n in names if group[n] == g) for g in dict.fromkeys(group.values())]
+
+    def _restricted(
+        self, train: ProcessVariations, stop: ProcessVariations, names: tuple[str, ...]
+    ) -> tuple[ProcessVariations, ProcessVariations]:
+        """Variations by some of the nuisance parameters."""
+        if self.joint:
+            return train, stop
+        inside = {*names}
+        for variation in train.variations:
+            shifted = {n for n, x in variation.nuisances.items() if x}
+            if shifted & inside and not shifted <= inside:
+                msg = (
+                    f"variation {variation.label} moves nuisance parameters of two networks; add "
+                    "a cross term for them, use joint=True, or leave this variation out"
+                )
+                raise SampleError(msg)
+        return train.restricted(names), stop.restricted(names)
+
+    def _split(
+        self, variations: ProcessVariations, validation: ProcessVariations | None
+    ) -> tuple[ProcessVariations, ...]:
+        """Events to train on, to stop and scale with, and to check with."""
+        if validation is None:
+            half = self.validation_fraction / 2
+            return variations.split([1 - 2 * half, half, half], seed=self.seed)
+        if validation.process != variations.process:
+            msg = f"validation= is of {validation.process}, and not of {variations.process}"
+            raise SampleError(msg)
+        if validation.feature_names != variations.feature_names:
+            differ = {*validation.feature_names} ^ {*variations.feature_names}
+            msg = (
+                "validation= has other features than variations: "
+                f"{', '.join(sorted(differ)) or 'another order'}"
+            )
+            raise SampleError(msg)
+        known, given = (
+            {tuple(sorted({**v.nuisances, **v.sample.point}.items())) for v in p.variations}
+            for p in (variations, validation)
+        )
+        if known != given:
+            differ_text = "; ".join(format_point(dict(x)) for x in sorted(known ^ given))
+            msg = f"validation= and variations are not at the same points: {differ_text}"
+            raise SampleError(msg)
+        return (variations, *validation.split([0.5, 0.5], seed=self.seed))
+
+    @property
+    def fitted(self) -> ResponseFit:
+        """Result of the training: scale, checks, history and more.
+
+        Raises
+        ------
+        ModelError
+            Before :meth:`fit`.
+        """
+        if self._fitted is None:
+            msg = (
+                "this SystematicResponse is not trained; call .fit(variations) and use what it "
+                "returns"
+            )
+            raise ModelError(msg)
+        return self._fitted
+
+    @property
+    def process(self) -> str:
+        """Name of the process."""
+        return self.fitted.process
+
+    @property
+    def terms(self) -> ResponseTerms:
+        """Nuisance parameters and terms."""
+        return self.fitted.terms
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features that it was trained on."""
+        return self.fitted.feature_names
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Fingerprints of the events of the training; toys need other events."""
+        return self.fitted.trained_on
+
+    @property
+    def expected(self) -> ExpectedResponse:
+        """Mean of S over the nominal events: expected events over the nominal ones."""
+        return self.fitted.expected
+
+    @property
+    def digest(self) -> str:
+        """Hash of what was learned, the same after saving and loading."""
+        return self.fitted.digest
+
+    def event_columns(self, sample: Sample) -> Float32Array:
+        """Coefficients of every event, shape (n_events, n_columns), float32.
+
+        Raises
+        ------
+        SampleError
+            If features are missing.
+        """
+        features = as_features(sample, self.feature_names)
+        return self.fitted.columns(features).astype(np.float32)
+
+    def save(self, path: PathLikeStr) -> None:
+        """Save to a directory; see :func:`milinfer.learning.response_files.save_response`."""
+        settings = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "_fitted"
+        }
+        save_response(settings, self.fitted, path)
+
+    @staticmethod
+    def load(path: PathLikeStr) -> SystematicResponse:
+        """Load a response that :meth:`save` has written.
+
+        Raises
+        ------
+        ModelError
+            If something is missing, was changed or is of another format; the message names it.
+        """
+        settings, fitted = load_response(path)
+        return SystematicResponse(**settings, _fitted=fitted)
+
+    def export_onnx(self, path: PathLikeStr) -> None:
+        """Write :meth:`event_columns`; see :func:`milinfer.learning.onnx.export_response`."""
+        fitted = self.fitted
+        export_response(fitted.members, fitted.scale, fitted.feature_names, fitted.terms, path)
+
+    def __repr__(self) -> str:
+        fitted = self._fitted
+        what = f"{fitted.process}, {', '.join(fitted.terms.nuisances)}, " if fitted else ""
+        state = "trained" if fitted else "not trained"
+        return f"SystematicResponse({what}ensemble={self.ensemble}, {state})"
+
+    def _repr_html_(self) -> str:
+        if self._fitted is None:
+            return html_facts("SystematicResponse, not trained", {"classifier": self.classifier})
+        fitted = self.fitted
+        pulls = fitted.closure.pulls
+        facts: dict[str, object] = {
+            "terms": shortened(list(fitted.terms.names)),
+            "parameters of interest": ", ".join(fitted.terms.parameters),
+            "features": f"{len(fitted.feature_names)}: {shortened(fitted.feature_names)}",
+            "events": sum(fitted.n_events.values()),
+            "classifier": self.classifier,
+            "ensemble": self.ensemble if self.ensemble > 1 else "",
+            "means against yields": f"largest deviation {np.abs(pulls).max():.1f} errors",
+        }
+        return html_facts(f"SystematicResponse of {fitted.process}", facts)
+
+
+def default_training(n_rows: int) -> TrainingConfig:
+    """Settings with enough steps for small effects to be learned, for any number of events.
+
+    Parameters
+    ----------
+    n_rows
+        Nominal events and those of feature variations.
+
+    Examples
+    --------
+    >>> small, large = default_training(20_000), default_training(1_000_000)
+    >>> (small.epochs, small.batch_events), (large.epochs, large.batch_events)
+    ((32, 256), (10, 4096))
+    """
+    batch = int(np.clip(n_rows // 200, *_BATCH))
+    epochs = int(np.clip(round(_STEPS * batch / max(n_rows, 1)), *_EPOCHS))
+    return TrainingConfig(epochs, batch, 1e-2, 3e-5, schedule="cosine")
+
+
+def _number_of_rows(variations: ProcessVariations) -> int:
+    nominal = sum(len(s) for s in variations.nominal)
+    return nominal + sum(len(v.sample) for v in variations.variations if not v.weights_only)
+
+
+def _require_names(names: Sequence[str], variations: ProcessVariations, option: str) -> None:
+    known = variations.nuisances
+    for name in names:
+        if name not in known:
+            msg = (
+                f"{option}= names {name!r}, which no variation of {variations.process} shifts; "
+                f"they shift {', '.join(known)}"
+            )
+            raise ConfigurationError(msg + did_you_mean(name, list(known)))
+
+
+def _box(variations: ProcessVariations) -> dict[str, tuple[float, float]]:
+    """Range of each parameter of interest over the points that the events have weights for."""
+    nominal = variations.nominal
+    if not nominal.parameters:
+        msg = (
+            f"{variations.process} is at no parameter point; theta_dependent=True needs samples "
+            "with points"
+        )
+        raise SampleError(msg)
+    points = [p for p, _ in weights_at_points(nominal)]
+    box = {}
+    for name in nominal.parameters:
+        values = [p[name] for p in points]
+        if min(values) == max(values):
+            msg = (
+                f"{variations.process}: all events are at {name}={values[0]:g}; "
+                "theta_dependent=True needs samples or weights (reweight_points) at other values"
+            )
+            raise SampleError(msg)
+        box[name] = (min(values), max(values))
+    return box
+
+
+def _warn_of_means(
+    closure: ResponseClosure, base: BasePoints, terms: ResponseTerms, process: str
+) -> None:
+    off = np.abs(closure.means - closure.yields)
+    bad = (np.abs(closure.pulls) >= _SIGMAS) & (off >= _NEGLIGIBLE)
+    n_shifts = len(base.shifts)
+    for b in np.flatnonzero(bad):
+        shift = {n: x for n, x in zip(terms.nuisances, base.shifts[b % n_shifts], strict=True) if x}
+        where = format_point({**base.points[b // n_shifts], **shift})
+        msg = (
+            f"{process} at {where}: the mean of the response is {closure.means[b]:.5g}, and the "
+            f"ratio of the yields {closure.yields[b]:.5g} ± {closure.errors[b]:.2g}; train longer "
+            "or on more events, or add terms (degree=, cross_terms=)"
+        )
+        warnings.warn(msg, MilinferWarning, stacklevel=3)
+
+
+def _numbers(variations: ProcessVariations) -> dict[str, int]:
+    varied = {v.label: len(v.sample) for v in variations.variations}
+    return {s.label: len(s) for s in variations.nominal} | varied
+
+
+def _sketches(variations: ProcessVariations) -> tuple[str, ...]:
+    """Fingerprints of all nominal and varied events."""
+    varied = [v.sample for v in variations.variations if not v.weights_only]
+    return sketch_each([*variations.nominal, *varied])

@@ -1,0 +1,464 @@
+r"""Mean of a response over the events of a process: how the expected yield depends on nuisances.
+
+.. math:: \kappa(\theta, \alpha) = E_{x \sim p(\cdot|\theta)}\, S(x; \alpha, \theta)
+          = \nu(\theta, \alpha) / \nu(\theta, 0)
+
+It comes from simulated events and the response itself, not from the yields of the varied samples,
+so that the likelihood is normalised whatever the response has learned; that both agree is one of
+the checks of :func:`milinfer.diagnose_response`.
+
+ln κ is stored as one spline for each nuisance parameter and a small polynomial for each pair.  The
+remainder, of products of three and more, is of third order in the effects.  All coefficients are
+polynomials in the parameters of interest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from milinfer.exceptions import ModelError, SampleError
+from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms, log_interpolation
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.weights import effective_number
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.points import format_point
+from milinfer.utils.polynomials import PolynomialBasis, point_matrix
+
+__all__ = ["ExpectedResponse", "LogYield", "expected_response", "weights_at_points"]
+
+# Values of a nuisance parameter, in units of its limit, at which ln κ is computed; those of pairs
+# are four of them.
+_NODES = np.linspace(-1.0, 1.0, 25)
+_PAIR_NODES = np.array([4, 8, 16, 20])
+_PAIR_POWERS = ((1, 1), (2, 1), (1, 2), (2, 2))
+_CUBIC, _CUBIC_SLOPES = np.array([3, 2, 1, 0]), np.array([2, 1, 0, 0])
+_CUBIC_FACTORS = np.array([3.0, 2.0, 1.0, 0.0])
+_ONE, _NONE = np.ones(1), np.empty((0, 1))
+_BLOCKS = 20
+_MOST_DEGREES = 4
+
+
+class LogYield(NamedTuple):
+    """ln κ at one point, and its derivatives.
+
+    Parameters
+    ----------
+    value
+        ln κ.
+    nuisances
+        Derivative by each nuisance parameter, shape (n_nuisances,).
+    parameters
+        Derivative by each parameter of interest, shape (n_parameters,).
+    """
+
+    value: float
+    nuisances: FloatArray
+    parameters: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedResponse:
+    """Expected events of a process over the nominal ones, as a function of α and θ.
+
+    Made by :func:`expected_response`.
+
+    Parameters
+    ----------
+    nuisances
+        Names of the nuisance parameters.
+    limits
+        Largest value of each, shape (n_nuisances,); the smallest is minus that.
+    basis
+        Monomials of the parameters of interest; None if the process does not depend on them.
+    singles
+        Coefficients of the splines, shape (n_replicas, n_nuisances, n_cells, 4, n_monomials),
+        highest power first.  The first replica is of all events, each other leaves out one part of
+        them, for the Monte-Carlo error.
+    pairs
+        Symmetric matrices M of the pairs, which add v·M·v with v = (u, u²) and u = α/limit, shape
+        (n_replicas, n_monomials, 2 n_nuisances, 2 n_nuisances).
+    """
+
+    nuisances: tuple[str, ...]
+    limits: FloatArray
+    basis: PolynomialBasis | None
+    singles: FloatArray
+    pairs: FloatArray
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters of interest on which it depends."""
+        return self.basis.parameters if self.basis is not None else ()
+
+    def log_yield(self, alpha: FloatArray, theta: FloatArray | None = None) -> LogYield:
+        """Ln κ and its derivatives at one point.
+
+        Parameters
+        ----------
+        alpha
+            Nuisance parameters, shape (n_nuisances,).
+        theta
+            Parameters of interest, shape (n_parameters,); needed if it depends on them.
+        """
+        monomials, slopes = self._monomials(theta)
+        by_monomial, by_alpha = self._contract(0, self._functions(alpha), monomials)
+        return LogYield(float(by_monomial @ monomials), by_alpha, slopes @ by_monomial)
+
+    def error(self, alpha: FloatArray, theta: FloatArray | None = None) -> float:
+        """Monte-Carlo error of ln κ, from replicas that leave out one part of the events each."""
+        monomials, _ = self._monomials(theta)
+        functions = self._functions(alpha)
+        values = np.array(
+            [
+                self._contract(r, functions, monomials)[0] @ monomials
+                for r in range(1, len(self.singles))
+            ]
+        )
+        n = len(values)
+        return float(np.sqrt((n - 1) / n * np.sum((values - values.mean()) ** 2)))
+
+    @cached_property
+    def _lowered(self) -> IntArray:
+        """Exponents of the derivatives by each parameter, (n_parameters, n_monomials, same)."""
+        assert self.basis is not None
+        powers = self.basis.exponents
+        unit = np.eye(powers.shape[1], dtype=np.int64)
+        lowered: IntArray = np.maximum(powers[None] - unit[:, None], 0)
+        return lowered
+
+    def _monomials(self, theta: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+        """Monomials of θ, and their derivatives (n_parameters, n_monomials)."""
+        if self.basis is None:
+            return _ONE, _NONE
+        if theta is None:
+            msg = f"the expected yield depends on {', '.join(self.parameters)}; give their values"
+            raise ModelError(msg)
+        powers = self.basis.exponents
+        slopes = powers.T * np.multiply.reduce(theta**self._lowered, axis=2)
+        return np.multiply.reduce(theta**powers, axis=1), slopes
+
+    def monomials(self, theta: FloatArray | None) -> FloatArray:
+        """Monomials of θ, in the order of the coefficients, shape (n_monomials,)."""
+        return self._monomials(theta)[0]
+
+    def _functions(self, alpha: FloatArray) -> _Functions:
+        """Cells and powers of the splines, and the vector of the pairs."""
+        unit = alpha / self.limits
+        n_cells = self.singles.shape[2]
+        place = (unit + 1) * (n_cells / 2)
+        cell = np.minimum(np.maximum(place.astype(np.int64), 0), n_cells - 1)
+        x = ((place - cell) * (2 / n_cells))[:, None]
+        return _Functions(
+            cell=cell,
+            powers=x**_CUBIC,
+            slopes=_CUBIC_FACTORS * x**_CUBIC_SLOPES,
+            unit=unit,
+            vector=np.concatenate([unit, unit * unit]),
+        )
+
+    def _contract(
+        self, replica: int, at: _Functions, monomials: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Coefficient of each monomial in ln κ, and the derivative of ln κ by α."""
+        n = len(at.cell)
+        splines = self.singles[replica][np.arange(n), at.cell]
+        by_monomial = np.tensordot(at.powers, splines, axes=2)
+        slope = np.einsum("kd,kd->k", splines @ monomials, at.slopes)
+        if n > 1:
+            products = self.pairs[replica] @ at.vector
+            by_monomial = by_monomial + products @ at.vector
+            half = monomials @ products
+            slope += 2 * half[:n] + 4 * at.unit * half[n:]
+        return by_monomial, slope / self.limits
+
+
+class _Functions(NamedTuple):
+    cell: IntArray
+    powers: FloatArray
+    slopes: FloatArray
+    unit: FloatArray
+    vector: FloatArray
+
+
+def weights_at_points(samples: SampleSet) -> list[tuple[Point, list[FloatArray | None]]]:
+    """Weights of the events of samples at every parameter point that the samples have weights for.
+
+    Returns
+    -------
+    list
+        For each point the weights of the events of each sample, shape (n_events,), or None where a
+        sample has no weights there.
+
+    Examples
+    --------
+    >>> samples = SampleSet((Sample(np.zeros((2, 1)), ("x",), point={"c": 0.0},
+    ...     reweights={"c1": [1.0, 2.0]}, reweight_points={"c1": {"c": 1.0}}),))
+    >>> [(point, weights[0].tolist()) for point, weights in weights_at_points(samples)]
+    [({'c': 0.0}, [1.0, 1.0]), ({'c': 1.0}, [1.0, 2.0])]
+    """
+    names = samples.parameters
+    points: dict[tuple[float, ...], Point] = {}
+    for sample in samples:
+        for point in (sample.point, *sample.reweight_points.values()):
+            if set(point) == set(names):
+                points.setdefault(tuple(point[n] for n in names), point)
+    return [(point, [_weights_at(s, point) for s in samples]) for point in points.values()]
+
+
+def _weights_at(sample: Sample, point: Point) -> FloatArray | None:
+    if sample.point == point:
+        return sample.weights
+    for name, at in sample.reweight_points.items():
+        if at == point:
+            return sample.reweights[name]
+    return None
+
+
+def expected_response(
+    table: Callable[[Sample], ResponseTable], nominal: SampleSet
+) -> ExpectedResponse:
+    """Mean of S over nominal events, at every parameter point that they have weights for.
+
+    Parameters
+    ----------
+    table
+        Gives the coefficients of the response of the events of a sample, as
+        :meth:`milinfer.likelihood.responses.Response.table` does.
+    nominal
+        Nominal samples of the process, at one point or several; weights at other points are used.
+
+    Raises
+    ------
+    SampleError
+        If the weights at a point do not sum to a positive number.
+    ModelError
+        If a mean of S is not positive, so that its logarithm is not defined.
+
+    Examples
+    --------
+    >>> terms = ResponseTerms.of(["jes"])
+    >>> nominal = SampleSet((Sample(np.random.default_rng(1).normal(size=(5000, 1)), ("x",)),))
+    >>> kappa = expected_response(
+    ...     lambda s: ResponseTable(terms, np.c_[0.1 * s.features, 0 * s.features]), nominal)
+    >>> value, error = kappa.log_yield(np.array([1.0])).value, kappa.error(np.array([1.0]))
+    >>> bool(abs(value - 0.1**2 / 2) < 4 * error), bool(0.5e-3 < error < 3e-3)
+    (True, True)
+    """
+    at_points = weights_at_points(nominal)
+    tables = [table(s) for s in nominal]
+    terms = tables[0].terms
+    sums = _sums(tables, at_points, terms, [s.label for s in nominal])
+    for (point, _), total in zip(at_points, sums.totals.sum(axis=1), strict=True):
+        if not total > 0:
+            msg = (
+                f"{nominal[0].process}: the weights at {format_point(point)} sum to {total:g}, so "
+                "there is no mean of the response"
+            )
+            raise SampleError(msg)
+    basis, to_monomials = _theta_basis(nominal.parameters, [p for p, _ in at_points])
+    singles, pairs = [], []
+    for left_out in (None, *range(_BLOCKS)):
+        keep = np.arange(_BLOCKS) != (-1 if left_out is None else left_out)
+        totals = sums.totals[:, keep].sum(axis=1)
+        means = sums.singles[:, keep].sum(axis=1) / totals[:, None, None]
+        pair_means = sums.pairs[:, keep].sum(axis=1) / totals[:, None, None, None]
+        _require_positive(means, terms.nuisances)
+        log_single = np.log(means)  # (points, nuisances, nodes)
+        spline = CubicSpline(_NODES, np.moveaxis(log_single, -1, 0), axis=0)
+        # (4, cells, points, nuisances) → (nuisances, cells, 4, monomials)
+        singles.append(np.einsum("dcjk,pj->kcdp", spline.c, to_monomials))
+        of_pairs = np.einsum("jqd,pj->pqd", _pair_fit(pair_means, log_single), to_monomials)
+        pairs.append(_symmetric(of_pairs, len(terms.nuisances)))
+    return ExpectedResponse(
+        nuisances=terms.nuisances,
+        limits=np.array([high for _, high in terms.limits]),
+        basis=basis,
+        singles=np.stack(singles),
+        pairs=np.stack(pairs),
+    )
+
+
+def _require_positive(means: FloatArray, names: Sequence[str]) -> None:
+    if not np.all(means > 0):
+        k = int(np.argwhere(~(means > 0))[0][1])
+        msg = (
+            f"the mean response to {names[k]} is not positive: events of negative weight outweigh "
+            "the others; use more events, or lower limit="
+        )
+        raise ModelError(msg)
+
+
+def _pair_fit(means: FloatArray, log_single: FloatArray) -> FloatArray:
+    """Coefficients of what pairs add to ln κ, shape (n_points, n_pairs, 4)."""
+    index = list(combinations(range(log_single.shape[1]), 2))
+    u = _NODES[_PAIR_NODES]
+    grid = np.array([[a**p * b**q for p, q in _PAIR_POWERS] for a in u for b in u])
+    inverse = np.linalg.pinv(grid)
+    at_nodes = log_single[:, :, _PAIR_NODES]
+    out = np.zeros((len(means), len(index), len(_PAIR_POWERS)))
+    for q, (k, m) in enumerate(index):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rest = np.log(means[:, q]) - at_nodes[:, k, :, None] - at_nodes[:, m, None, :]
+        out[:, q] = rest.reshape(len(means), -1) @ inverse.T
+    if not np.isfinite(out).all():
+        msg = (
+            "the mean response to two nuisance parameters together is not positive; use more "
+            "events, or lower limit="
+        )
+        raise ModelError(msg)
+    return out
+
+
+def _symmetric(coefficients: FloatArray, n: int) -> FloatArray:
+    """Matrices of the pairs, (n_monomials, 2n, 2n), from coefficients (n_monomials, n_pairs, 4)."""
+    out = np.zeros((len(coefficients), 2 * n, 2 * n))
+    for q, (k, m) in enumerate(combinations(range(n), 2)):
+        for d, (p, r) in enumerate(_PAIR_POWERS):
+            row, column = k + n * (p - 1), m + n * (r - 1)
+            out[:, row, column] = out[:, column, row] = coefficients[:, q, d] / 2
+    return out
+
+
+def _theta_basis(
+    names: tuple[str, ...], points: Sequence[Point]
+) -> tuple[PolynomialBasis | None, FloatArray]:
+    """Monomials of θ, and the matrix from values at the points to coefficients."""
+    if not names or len(points) == 1:
+        return None, np.full((1, len(points)), 1 / len(points))
+    theta = point_matrix(names, points)
+    for degree in range(_MOST_DEGREES, 0, -1):
+        basis = PolynomialBasis(names, degree)
+        design = basis.design(theta)
+        if len(theta) >= len(basis) and np.linalg.cond(design) < 1e6:
+            inverse: FloatArray = np.asarray(np.linalg.pinv(design), dtype=np.float64)
+            return basis, inverse
+    return None, np.full((1, len(points)), 1 / len(points))
+
+
+class _Sums(NamedTuple):
+    """Weighted sums over the events of each part, at every point.
+
+    `totals` (n_points, n_blocks) of the weights, `singles` (…, n_nuisances, n_nodes) of S of one
+    nuisance parameter, `pairs` (…, n_pairs, 4, 4) of two.
+    """
+
+    totals: FloatArray
+    singles: FloatArray
+    pairs: FloatArray
+
+
+def _sums(
+    tables: Sequence[ResponseTable],
+    at_points: Sequence[tuple[Point, Sequence[FloatArray | None]]],
+    terms: ResponseTerms,
+    labels: Sequence[str],
+) -> _Sums:
+    n_points, k = len(at_points), len(terms.nuisances)
+    index = list(combinations(range(k), 2))
+    sums = _Sums(
+        np.zeros((n_points, _BLOCKS)),
+        np.zeros((n_points, _BLOCKS, k, len(_NODES))),
+        np.zeros((n_points, _BLOCKS, len(index), len(_PAIR_NODES), len(_PAIR_NODES))),
+    )
+    rows, columns = np.array(index, dtype=np.int64).reshape(-1, 2).T
+    for number, table in enumerate(tables):
+        n = len(table.columns)
+        bounds = np.linspace(0, n, _BLOCKS + 1).astype(np.int64)
+        scaled = []
+        for point, weights in at_points:
+            own = weights[number]
+            if own is not None:
+                total = own.sum()
+                if not total > 0:
+                    msg = (
+                        f"{labels[number]}: the weights at {format_point(point)} sum to "
+                        f"{total:g}; leave out this weight or this sample"
+                    )
+                    raise SampleError(msg)
+                # Samples count in proportion to their statistical power at this point.
+                own = own / total * effective_number(own)
+            scaled.append(own)
+        for block in range(_BLOCKS):
+            part = slice(bounds[block], bounds[block + 1])
+            piece = table.take(part)
+            responses: _PartResponses | None = None
+            for j, (point, own) in enumerate(
+                (p, w) for (p, _), w in zip(at_points, scaled, strict=True)
+            ):
+                if own is None:
+                    continue
+                if responses is None or terms.parameters:
+                    responses = _part_responses(piece, point)
+                w = own[part]
+                sums.totals[j, block] += w.sum()
+                flat = responses.singles.reshape(len(w), -1)
+                sums.singles[j, block] += (w @ flat).reshape(k, len(_NODES))
+                if not index:
+                    continue
+                nodes = responses.singles[:, :, _PAIR_NODES].reshape(len(w), -1)
+                both = ((nodes * w[:, None]).T @ nodes).reshape(
+                    k, len(_PAIR_NODES), k, len(_PAIR_NODES)
+                )
+                sums.pairs[j, block] += both[rows, :, columns, :]
+                for q, crossing in responses.cross.items():
+                    first, second = index[q]
+                    corrected = np.einsum(
+                        "i,ia,ib,iab->ab",
+                        w,
+                        responses.singles[:, first, _PAIR_NODES],
+                        responses.singles[:, second, _PAIR_NODES],
+                        crossing - 1,
+                        optimize=True,
+                    )
+                    sums.pairs[j, block, q] += corrected
+    return sums
+
+
+class _PartResponses(NamedTuple):
+    """S of one nuisance parameter at the nodes (n, n_nuisances, n_nodes), and factors of pairs."""
+
+    singles: FloatArray
+    cross: dict[int, FloatArray]
+
+
+def _part_responses(table: ResponseTable, point: Point) -> _PartResponses:
+    terms = table.terms
+    theta = np.array([point[n] for n in terms.parameters]) if terms.parameters else None
+    mixing = terms.mixing(theta)
+    columns = np.tensordot(
+        table.columns.astype(np.float64).reshape(len(table.columns), len(mixing), terms.n_terms),
+        mixing,
+        axes=(1, 0),
+    )
+    limits = np.array([high for _, high in terms.limits])
+    k = len(terms.nuisances)
+    logs = np.empty((len(columns), k, len(_NODES)))
+    for j in range(k):
+        alpha = _NODES * limits[j]
+        if terms.interpolation == "code4":
+            for m, a in enumerate(alpha.tolist()):
+                logs[:, j, m] = log_interpolation(a, columns[:, j], columns[:, k + j])[0]
+            continue
+        alone = np.count_nonzero(terms.exponents, axis=1) == 1
+        own = np.flatnonzero(alone & (terms.exponents[:, j] > 0))
+        logs[:, j] = columns[:, own] @ (alpha[None] ** terms.exponents[own, j][:, None])
+    cross: dict[int, FloatArray] = {}
+    if terms.interpolation == "polynomial":
+        for q, (a, b) in enumerate(combinations(range(k), 2)):
+            mixed = np.flatnonzero((terms.exponents[:, a] > 0) & (terms.exponents[:, b] > 0))
+            if len(mixed):
+                x, y = _NODES[_PAIR_NODES] * limits[a], _NODES[_PAIR_NODES] * limits[b]
+                factors = (
+                    x[None, :, None] ** terms.exponents[mixed, a][:, None, None]
+                    * y[None, None, :] ** terms.exponents[mixed, b][:, None, None]
+                )
+                cross[q] = np.exp(np.tensordot(columns[:, mixed], factors, axes=1))
+    return _PartResponses(np.exp(logs), cross)

@@ -1,0 +1,425 @@
+"""Signal, backgrounds and nuisance parameters as a model of whole datasets, all profiled.
+
+The counterpart of :class:`milinfer.likelihood.systematics.SystematicCost` for toys: surfaces of
+the parameters of interest alone, which calibrations, belts and coverage take as those of any model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import FitError, ModelError, ParameterError, SampleError
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.models import DatasetModel, dataset_surface, model_tag
+from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox, finer
+from milinfer.likelihood.systematics import LUMINOSITY, SystematicTerms
+from milinfer.samples.argument_checks import require_sample
+from milinfer.samples.sample import Sample
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.keywords import did_you_mean
+
+if TYPE_CHECKING:
+    from milinfer.likelihood.nuisance_profiles import ProfileProblem
+
+__all__ = ["NuisanceProfile", "ProfiledSystematics"]
+
+_CHUNK = 65_536
+_POINTS = 41
+
+
+class NuisanceProfile(NamedTuple):
+    """Maximum of a likelihood over all parameters but those of interest.
+
+    Parameters
+    ----------
+    points
+        Values of the parameters of interest, shape (G, n_parameters).
+    values
+        Λ there, shape (G,).
+    names
+        The other parameters.
+    places
+        Their values at the maximum, shape (G, n_others).
+    """
+
+    points: FloatArray
+    values: FloatArray
+    names: tuple[str, ...]
+    places: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class ProfiledSystematics(DatasetModel):
+    """Extended likelihood, maximised over normalisations and nuisance parameters.
+
+    For data the auxiliary measurements are what the constraints of the terms say.  In toys they
+    scatter about the true values with their errors, because coverage means repetitions of the whole
+    experiment.  The scatter is computed from the events of the toy, so that toys of one seed are
+    always the same.
+
+    Events of toys at other values of the nuisance parameters come from varied samples, never from
+    the learned response, which would test nothing: give ``Toys`` a pool of them, and the values as
+    `truth` here.
+
+    Parameters
+    ----------
+    terms
+        Processes, responses, uncertainties and constraints, from
+        :func:`~milinfer.likelihood.systematics.systematic_terms`.
+    name
+        Of the method.
+    truth
+        True values of normalisations, nuisance parameters and luminosity of the toys, about which
+        auxiliary measurements scatter; default: those of the start of the cost.
+    grid
+        Points and continuation of the surfaces; default: a spline through 41 points, or a finer
+        box in several parameters.
+
+    Raises
+    ------
+    ParameterError
+        If `truth` names an unknown parameter.
+    ModelError
+        If a response has code 4, which is for single datasets.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.likelihood.systematics import NormalisationUncertainty, systematic_terms
+    >>> from milinfer.toys.toys import Toys
+    >>> terms = systematic_terms(gaussian.MeanModel(), rate=80.0, responses={}, reference=0.0,
+    ...     uncertainties=[NormalisationUncertainty("efficiency", {"signal": (0.9, 1.1)})])
+    >>> toys = Toys(gaussian.samples(10_000, [0.0], seed=1), n_events=80, seed=2, poisson=True)
+    >>> toys.run([ProfiledSystematics(terms)], 0.0, 100)["profiled"].values.shape
+    (100, 41)
+    """
+
+    terms: SystematicTerms
+    name: str = "profiled"
+    truth: Point = field(default_factory=dict)
+    grid: Interpolation | ChebyshevBox | None = None
+
+    def __post_init__(self) -> None:
+        names = self._others
+        for name in self.truth:
+            if name not in names:
+                msg = f"truth= names {name}; the parameters to profile are {', '.join(names)}"
+                raise ParameterError(msg + did_you_mean(name, list(names)))
+        for process, response in self.terms.responses.items():
+            most = np.count_nonzero(response.terms.exponents, axis=1).max()
+            if response.terms.interpolation != "polynomial" or most > 2:
+                msg = (
+                    f"the response of {process} has interpolation="
+                    f"{response.terms.interpolation!r} and terms of up to {most} nuisance "
+                    "parameters; toys need polynomials with one or two in a term"
+                )
+                raise ModelError(msg)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters of interest."""
+        return self.terms.parameters
+
+    @cached_property
+    def _others(self) -> tuple[str, ...]:
+        """Names of what is profiled, in the order of the kernel."""
+        lumi = (LUMINOSITY,) if self.terms.luminosity else ()
+        return (*self.terms.nuisances, *self.terms.mixture.norms, *lumi)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features that the model of the signal reads."""
+        return model_tag(self.terms.mixture.model).feature_names
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Fingerprints of the training events of all models."""
+        of_responses = (s for r in self.terms.responses.values() for s in r.trained_on)
+        return tuple(dict.fromkeys([*self.terms.mixture.trained_on, *of_responses]))
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all models, yields, uncertainties and constraints."""
+        terms = self.terms
+        parts = (
+            terms.mixture.digest,
+            [
+                (k, r.digest, r.nuisances, r.terms.exponents.tolist())
+                for k, r in terms.responses.items()
+            ],
+            [(u.name, sorted(u.factors.items())) for u in terms.uncertainties],
+            [(c.name, c.error) for c in terms.constraints],
+        )
+        return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def interpolation(self) -> Interpolation | ChebyshevBox:
+        """Points and continuation of the surfaces."""
+        if self.grid is not None:
+            return self.grid
+        signal = self.terms.mixture.model.interpolation
+        if isinstance(signal, Interpolation):
+            return Interpolation(np.linspace(*signal.range, _POINTS), "spline")
+        return finer(signal)
+
+    @cached_property
+    def _points(self) -> FloatArray:
+        return np.asarray(self.interpolation.grid).reshape(-1, len(self.parameters))
+
+    @cached_property
+    def _signal(self) -> FloatArray:
+        """ν_s at the points, shape (G,)."""
+        return self.terms.mixture.signal(self._points)
+
+    @cached_property
+    def _middle(self) -> int:
+        """Number of the point that is nearest to the reference."""
+        return int(np.argmin(np.sum((self._points - self.terms.mixture.reference) ** 2, axis=1)))
+
+    @cached_property
+    def _start(self) -> FloatArray:
+        """True values of what is profiled."""
+        return np.array([self.truth.get(n, self.terms.start[n]) for n in self._others])
+
+    @cached_property
+    def _auxiliary(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Measured values, errors and precisions of what is profiled."""
+        by_name = {c.name: c for c in self.terms.constraints}
+        measured = np.array(
+            [by_name[n].measured if n in by_name else self.terms.start[n] for n in self._others]
+        )
+        errors = np.array([by_name[n].error if n in by_name else 0.0 for n in self._others])
+        precision = np.divide(1.0, errors**2, out=np.zeros_like(errors), where=errors > 0)
+        return measured, errors, precision
+
+    @cached_property
+    def _problem(self) -> ProfileProblem:
+        from milinfer.likelihood.nuisance_profiles import ProfileProblem
+
+        terms, points = self.terms, self._points
+        n_points, n_processes = len(points), len(terms.processes)
+        k = len(terms.nuisances)
+        starts = [0]
+        mixing, first, second, first_power, second_power = [], [], [], [], []
+        n_cells = max([r.expected.singles.shape[2] for r in terms.responses.values()], default=1)
+        singles = np.zeros((n_points, n_processes, k, n_cells, 4))
+        pairs = np.zeros((n_points, n_processes, 2 * k, 2 * k))
+        limits = np.ones((n_processes, k))
+        for s, process in enumerate(terms.processes):
+            response = terms.responses.get(process)
+            if response is None:
+                starts.append(starts[-1])
+                continue
+            own, places, kappa = response.terms, terms.places[process], response.expected
+            starts.append(starts[-1] + own.n_columns)
+            mixes = np.array([own.mixing(terms.own_theta(response, p)) for p in points])
+            mixing.append(np.repeat(mixes, own.n_terms, axis=1))
+            for _ in range(mixes.shape[1]):
+                for row in own.exponents:
+                    which = np.flatnonzero(row)
+                    first.append(places[which[0]])
+                    first_power.append(row[which[0]])
+                    second.append(places[which[1]] if len(which) > 1 else -1)
+                    second_power.append(row[which[1]] if len(which) > 1 else 0)
+            limits[s, places] = kappa.limits
+            both = np.concatenate([places, k + places])
+            for g, point in enumerate(points):
+                theta = np.array([point[self.parameters.index(n)] for n in kappa.parameters])
+                monomials = kappa.monomials(theta)
+                singles[g, s][places] = kappa.singles[0] @ monomials
+                pairs[g, s][np.ix_(both, both)] = np.tensordot(monomials, kappa.pairs[0], 1)
+        sides = np.array(
+            [[u.factors.get(p, (1.0, 1.0)) for p in terms.processes] for u in terms.uncertainties]
+        ).reshape(-1, n_processes, 2)
+        low, high = np.array([terms.limits[n] for n in self._others]).reshape(-1, 2).T
+        return ProfileProblem(
+            starts=np.array(starts, dtype=np.int64),
+            mixing=np.concatenate([np.empty((n_points, 0)), *mixing], axis=1),
+            first=np.array(first, dtype=np.int64),
+            second=np.array(second, dtype=np.int64),
+            first_power=np.array(first_power, dtype=np.int64),
+            second_power=np.array(second_power, dtype=np.int64),
+            yields=np.column_stack([self._signal, np.tile(terms.mixture.expected, (n_points, 1))]),
+            singles=singles,
+            pairs=pairs,
+            limits=limits,
+            norm_index=np.array(
+                [terms.nuisances.index(u.name) for u in terms.uncertainties], dtype=np.int64
+            ),
+            norm_up=np.log(sides[..., 1]),
+            norm_down=np.log(sides[..., 0]),
+            low=np.ascontiguousarray(low),
+            high=np.ascontiguousarray(high),
+            luminosity=terms.luminosity,
+        )
+
+    def event_columns(self, sample: Sample) -> FloatArray:
+        """Ln densities of signal at every point and of backgrounds, and coefficients of responses.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_events, G + n_backgrounds + n_columns).
+        """
+        mixture = self.terms.mixture
+        of_model, g = mixture.model.interpolation, len(self._points)
+        # The continuation is linear in the values at the points.
+        matrix = of_model.values_at(np.eye(len(of_model.grid)), self.interpolation.grid)
+        b = len(mixture.components)
+        n_columns = sum(r.terms.n_columns for r in self.terms.responses.values())
+        out = np.empty((len(sample), g + b + n_columns))
+        for start in range(0, len(sample), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            part = sample.take(rows)
+            total, relative = mixture.log_reference(part)
+            llr = mixture.model.event_llr(part).astype(np.float64, copy=False)
+            out[rows, :g] = llr @ matrix + np.log(self._signal) - total[:, None]
+            out[rows, g : g + b] = relative.T
+            stop = g + b
+            for process in self.terms.processes:
+                response = self.terms.responses.get(process)
+                if response is not None:
+                    columns = response.table(part).columns
+                    out[rows, stop : stop + columns.shape[1]] = columns
+                    stop += columns.shape[1]
+        return out
+
+    def dataset_llr(
+        self,
+        table: FloatArray,
+        index: IntArray,
+        signs: FloatArray,
+        offsets: IntArray,
+        *,
+        observed: bool = False,
+    ) -> FloatArray:
+        """Λ of datasets at every point, shape (n_segments, G).
+
+        Parameters
+        ----------
+        table
+            From :meth:`event_columns`.
+        index, signs, offsets
+            Rows of the table, one dataset after the other, their weights, and where datasets begin
+            and end.
+        observed
+            Whether these are data, with their auxiliary measurements, rather than toys.
+
+        Raises
+        ------
+        SampleError
+            If an event has another weight than one.
+        FitError
+            If a maximum is not found.
+        """
+        return self._profiles(table, index, signs, offsets, observed=observed)[0]
+
+    def _profiles(
+        self,
+        table: FloatArray,
+        index: IntArray,
+        signs: FloatArray,
+        offsets: IntArray,
+        *,
+        observed: bool,
+    ) -> tuple[FloatArray, FloatArray]:
+        from milinfer.likelihood.nuisance_profiles import profile_datasets
+
+        if not np.all(signs == 1):
+            msg = (
+                f"{self.name} profiles nuisance parameters of events of weight one, and these have "
+                "others; give unweighted events, or fit systematic_cost, which takes weights"
+            )
+            raise SampleError(msg)
+        measured, _, precision = self._auxiliary
+        n_sets = len(offsets) - 1
+        centres = np.tile(measured, (n_sets, 1))
+        if not observed:
+            for row, start, stop in zip(centres, offsets[:-1], offsets[1:], strict=True):
+                row[:] = self._measurements(index[start:stop])
+        starts = np.tile(self._start, (n_sets, 1))
+        starts = np.where(precision > 0, centres, starts) if observed else starts
+        problem = self._problem
+        starts = np.clip(starts, problem.low, problem.high)
+        values, places, status = profile_datasets(
+            problem,
+            table,
+            index,
+            offsets,
+            centres,
+            precision,
+            starts,
+            self._middle,
+        )
+        if status.any():
+            d = int(np.argmax(status > 0))
+            at = self._points[status[d] - 1].tolist()
+            msg = (
+                f"{self.name}: the maximum over nuisance parameters was not found for dataset {d} "
+                f"at {dict(zip(self.parameters, at, strict=True))}; check the responses with "
+                "diagnose_response, and the constraints"
+            )
+            raise FitError(msg)
+        mixture = self.terms.mixture
+        return values + mixture.signal_at_reference + mixture.expected.sum(), places
+
+    def _measurements(self, rows: IntArray) -> FloatArray:
+        """Auxiliary measurements of a toy, a function of the events that it has."""
+        _, errors, _ = self._auxiliary
+        text = np.ascontiguousarray(rows, dtype=np.int64).tobytes()
+        seed = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
+        noise = np.random.default_rng(seed).normal(size=len(errors))
+        scattered: FloatArray = self._start + errors * noise
+        return scattered
+
+    def profile(self, data: Sample) -> NuisanceProfile:
+        """Λ of a dataset at every point of the surface, and the other parameters there.
+
+        Raises
+        ------
+        SampleError
+            If the events have other weights than one.
+        FitError
+            If a maximum is not found.
+        """
+        require_sample(data, "ProfiledSystematics.profile()")
+        data.require_data()
+        table = self.event_columns(data)
+        bounds = np.array([0, len(data)])
+        values, places = self._profiles(
+            table, np.arange(len(data)), data.weights, bounds, observed=True
+        )
+        return NuisanceProfile(self._points, values[0], self._others, places[0])
+
+    def cost(self, data: Sample) -> LikelihoodCost:
+        """Profile cost of a dataset in the parameters of interest, for calibrations and belts.
+
+        Raises
+        ------
+        SampleError
+            If the events have other weights than one.
+        """
+        require_sample(data, "ProfiledSystematics.cost()")
+        data.require_data()
+        mixture = self.terms.mixture
+        rate = mixture.rate
+        if isinstance(rate, Rate):
+            # The mean yield of the toys, by which calibrations and belts check that they match.
+            norms = [self.truth.get(name, 1.0) for name in mixture.norms]
+            rate = rate.with_background(float(np.dot(norms, mixture.expected)))
+        return LikelihoodCost(
+            dataset_surface(self, data),
+            self.parameters,
+            n_events=float(data.weights.sum()),
+            rate=rate if isinstance(rate, Rate) else None,
+            rate_in_surface=True,
+            reference=mixture.reference,
+            tag=model_tag(self),
+        )

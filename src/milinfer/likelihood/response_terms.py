@@ -1,0 +1,449 @@
+r"""Responses: how nuisance parameters change the differential cross-section of a process.
+
+.. math:: S(x; \alpha, \theta) = \frac{d\sigma(x|\theta, \alpha)}{d\sigma(x|\theta, 0)}
+          = \exp \sum_A f_A(\alpha)\,\Delta_A(x)
+
+is rate and shape together, selection included.  The functions :math:`f_A` are monomials of the
+nuisance parameters (Schöfbeck, arXiv:2406.19076), or HistFactory's interpolation code 4 between up
+and down variations (ATLAS, arXiv:2412.01600): :class:`ResponseTerms`.  The coefficients
+:math:`\Delta_A` are the same at every α, so that each event needs one row, made once
+(:class:`ResponseTable`): after that the cost, its gradient and toys are products of matrices.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
+from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray
+from milinfer.utils.keywords import did_you_mean
+
+__all__ = ["ResponseSlopes", "ResponseTable", "ResponseTerms", "log_interpolation"]
+
+# Rows converted to float64 at once: they stay in the cache.
+_BLOCK = 4096
+
+_ORDERS = np.arange(1, 7)
+# Values and two derivatives at ±1 of a polynomial of degree 6 whose value at zero is one.
+_CONDITIONS = np.array(
+    [
+        sign ** (_ORDERS - order) * factor
+        for order, factor in (
+            (0, np.ones(6)),
+            (1, _ORDERS),
+            (2, _ORDERS * (_ORDERS - 1)),
+        )
+        for sign in (1.0, -1.0)
+    ]
+)
+_TO_COEFFICIENTS = np.linalg.inv(_CONDITIONS)
+
+
+def log_interpolation(
+    alpha: float, log_up: ArrayLike, log_down: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    r"""Logarithm of HistFactory's interpolation code 4, and its derivative by α.
+
+    Exponential for \|α\| ≥ 1, and between −1 and 1 the polynomial of degree 6 that meets the
+    exponentials with equal value, slope and curvature (CERN-OPEN-2012-016, as in pyhf).
+
+    Parameters
+    ----------
+    alpha
+        Nuisance parameter.
+    log_up, log_down
+        Logarithms of the ratios at +1 and −1, of any shape.
+
+    Examples
+    --------
+    >>> value, slope = log_interpolation(1.0, np.log([1.1]), np.log([0.9]))
+    >>> np.exp(value).round(12), slope.round(6)
+    (array([1.1]), array([0.09531]))
+    """
+    up, down = np.asarray(log_up, dtype=np.float64), np.asarray(log_down, dtype=np.float64)
+    if alpha >= 1:
+        return alpha * up, up
+    if alpha <= -1:
+        return -alpha * down, -down
+    high, low = np.exp(up), np.exp(down)
+    # In the order of the conditions: value, slope and curvature, at +1 and −1 each.
+    sides = np.stack([high - 1, low - 1, high * up, -low * down, high * up**2, low * down**2])
+    coefficients = np.tensordot(_TO_COEFFICIENTS, sides, axes=1)
+    powers = alpha**_ORDERS
+    slopes = _ORDERS * alpha ** (_ORDERS - 1)
+    value = 1 + np.tensordot(powers, coefficients, axes=1)
+    return np.log(value), np.tensordot(slopes, coefficients, axes=1) / value
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseTerms:
+    """Functions of the nuisance parameters that multiply the coefficients of an event.
+
+    Parameters
+    ----------
+    nuisances
+        Names of the nuisance parameters.
+    exponents
+        Powers of the nuisance parameters in each term, shape (n_terms, n_nuisances); for
+        ``"code4"`` see :meth:`of`.
+    limits
+        Range of each nuisance parameter.
+    parameters
+        Parameters of interest on which the response depends linearly; usually none.
+    centre, half
+        Middle and half range of these parameters, shape (n_parameters,).
+    interpolation
+        ``"polynomial"``: ln S is a polynomial.  ``"code4"``: two terms for each nuisance parameter,
+        ln S at +1 and −1, and HistFactory's interpolation between them.
+
+    Examples
+    --------
+    >>> terms = ResponseTerms.of(["jes", "jer"], cross_terms=True)
+    >>> terms.names
+    ('jes', 'jes^2', 'jer', 'jer^2', 'jes*jer')
+    >>> terms.values(np.array([2.0, 1.0]))
+    array([2., 4., 1., 1., 2.])
+    """
+
+    nuisances: tuple[str, ...]
+    exponents: IntArray
+    limits: tuple[tuple[float, float], ...]
+    parameters: tuple[str, ...] = ()
+    centre: FloatArray = field(default_factory=lambda: np.empty(0))
+    half: FloatArray = field(default_factory=lambda: np.empty(0))
+    interpolation: Literal["polynomial", "code4"] = "polynomial"
+
+    def __post_init__(self) -> None:
+        if not self.nuisances or len({*self.nuisances}) < len(self.nuisances):
+            msg = f"a response needs nuisance parameters of different names, not {self.nuisances}"
+            raise ParameterError(msg)
+        shared = {*self.nuisances} & {*self.parameters}
+        if shared:
+            msg = f"{sorted(shared)} are parameters of interest and nuisance parameters; rename one"
+            raise ParameterError(msg)
+        if self.exponents.shape != (self.n_terms, len(self.nuisances)):
+            msg = f"exponents of shape {self.exponents.shape} for {self.nuisances}"
+            raise ModelError(msg)
+        if len(self.limits) != len(self.nuisances) or any(
+            not low < 0 < high for low, high in self.limits
+        ):
+            msg = f"limits {self.limits} of {self.nuisances} must contain 0, one pair for each"
+            raise ParameterError(msg)
+
+    @classmethod
+    def of(
+        cls,
+        nuisances: Sequence[str],
+        *,
+        degree: int | Mapping[str, int] = 2,
+        cross_terms: bool | Sequence[tuple[str, str]] = False,
+        limit: float = 3.0,
+        interpolation: Literal["polynomial", "code4"] = "polynomial",
+        parameters: Mapping[str, tuple[float, float]] | None = None,
+    ) -> ResponseTerms:
+        """Choose terms.
+
+        Parameters
+        ----------
+        nuisances
+            Names.
+        degree
+            Highest power of each nuisance parameter, or of each by name.
+        cross_terms
+            Whether to add the products of two nuisance parameters, or for which pairs.
+        limit
+            Nuisance parameters stay between −limit and limit.
+        interpolation
+            See :class:`ResponseTerms`.
+        parameters
+            ``{name: (low, high)}`` of parameters of interest on which the response depends.
+
+        Raises
+        ------
+        ConfigurationError
+            If a degree is not positive, an interpolation unknown, or code 4 is to have cross terms.
+        ParameterError
+            If a name is unknown.
+        """
+        names = tuple(nuisances)
+        box = np.array(list((parameters or {}).values()), dtype=np.float64).reshape(-1, 2)
+        kind: str = interpolation
+        common: dict[str, Any] = {
+            "limits": ((-float(limit), float(limit)),) * len(names),
+            "parameters": tuple(parameters or ()),
+            "centre": box.mean(axis=1),
+            "half": (box[:, 1] - box[:, 0]) / 2,
+        }
+        unit = np.eye(len(names), dtype=np.int64)
+        if kind == "code4":
+            if cross_terms:
+                msg = (
+                    "interpolation='code4' multiplies the effects of single nuisance parameters "
+                    "and has no cross terms; use interpolation='polynomial'"
+                )
+                raise ConfigurationError(msg)
+            both = np.concatenate([unit, unit])
+            return cls(names, both, interpolation="code4", **common)
+        if kind != "polynomial":
+            msg = f"interpolation={interpolation!r} is neither 'polynomial' nor 'code4'"
+            raise ConfigurationError(msg)
+        degrees = dict(degree) if isinstance(degree, Mapping) else dict.fromkeys(names, degree)
+        _require_known(degrees, names)
+        rows = []
+        for k, name in enumerate(names):
+            highest = degrees.get(name, 2)
+            if highest != int(highest) or highest < 1:
+                msg = f"the degree of {name} must be a whole number of at least 1, not {highest}"
+                raise ConfigurationError(msg)
+            rows += [unit[k] * power for power in range(1, int(highest) + 1)]
+        pairs = combinations(names, 2) if cross_terms is True else (cross_terms or ())
+        for a, b in pairs:
+            _require_known([a, b], names)
+            rows.append(unit[names.index(a)] + unit[names.index(b)])
+        return cls(names, np.array(rows).reshape(-1, len(names)), **common)
+
+    @property
+    def n_terms(self) -> int:
+        """Number of terms."""
+        return len(self.exponents)
+
+    @property
+    def n_columns(self) -> int:
+        """Numbers for each event: one for each term, and for its slope in each parameter."""
+        return self.n_terms * (1 + len(self.parameters))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each term."""
+        if self.interpolation == "code4":
+            return tuple(f"{n} {side}" for side in ("up", "down") for n in self.nuisances)
+        return tuple(
+            "*".join(
+                n if power == 1 else f"{n}^{power}"
+                for n, power in zip(self.nuisances, row, strict=True)
+                if power
+            )
+            for row in self.exponents.tolist()
+        )
+
+    def array(self, nuisances: Mapping[str, float]) -> FloatArray:
+        """Nuisance parameters in order, shape (n_nuisances,); those not named are at zero.
+
+        Raises
+        ------
+        ParameterError
+            If a name is unknown.
+        """
+        _require_known(nuisances, self.nuisances)
+        return np.array([float(nuisances.get(n, 0.0)) for n in self.nuisances])
+
+    @cached_property
+    def _factors(self) -> tuple[IntArray, IntArray]:
+        """Nuisance parameters of each term and their powers, shape (n_terms, n_factors).
+
+        Terms of fewer factors are filled up with powers of zero.
+        """
+        n_factors = int(np.count_nonzero(self.exponents, axis=1).max())
+        places = np.argsort(self.exponents == 0, axis=1, kind="stable")[:, :n_factors]
+        return places, np.take_along_axis(self.exponents, places, axis=1)
+
+    def values(self, alpha: FloatArray) -> FloatArray:
+        """Terms f_A(α) of the polynomial, shape (n_terms,)."""
+        places, powers = self._factors
+        terms: FloatArray = np.multiply.reduce(alpha[places] ** powers, axis=1)
+        return terms
+
+    def derivatives(self, alpha: FloatArray) -> FloatArray:
+        """Derivatives of the terms of the polynomial, shape (n_terms, n_nuisances)."""
+        places, powers = self._factors
+        x = alpha[places]
+        factors, slopes = x**powers, powers * x ** np.maximum(powers - 1, 0)
+        out = np.zeros((self.n_terms, len(alpha)))
+        rows = np.arange(self.n_terms)
+        for j in range(powers.shape[1]):
+            others = np.multiply.reduce(np.delete(factors, j, axis=1), axis=1)
+            # Filled up places have a slope of zero.
+            out[rows, places[:, j]] += slopes[:, j] * others
+        return out
+
+    def mixing(self, theta: FloatArray | None) -> FloatArray:
+        """Factors (1, u_1, …) of the columns of each term, with u = (θ − centre)/half."""
+        if not self.parameters:
+            return np.ones(1)
+        if theta is None:
+            msg = f"this response depends on {', '.join(self.parameters)}; give their values"
+            raise ParameterError(msg)
+        return np.concatenate([[1.0], (theta - self.centre) / self.half])
+
+    def require_inside(self, alpha: FloatArray) -> None:
+        """Raise if a nuisance parameter is outside its limits.
+
+        Raises
+        ------
+        ParameterError
+            Names it.
+        """
+        for name, value, (low, high) in zip(self.nuisances, alpha, self.limits, strict=True):
+            if not low - 1e-9 <= value <= high + 1e-9:
+                msg = (
+                    f"{name} = {value:g} is outside [{low:g}, {high:g}], the limits of its "
+                    "response; give limit= where the response is made"
+                )
+                raise ParameterError(msg)
+
+
+def _require_known(given: Mapping[str, object] | Sequence[str], names: Sequence[str]) -> None:
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        msg = f"{unknown[0]!r} is no nuisance parameter of this response; it has {', '.join(names)}"
+        raise ParameterError(msg + did_you_mean(unknown[0], list(names)))
+
+
+class ResponseSlopes(NamedTuple):
+    """Derivatives of a weighted sum of ln S over events.
+
+    Parameters
+    ----------
+    nuisances
+        By α, shape (n_nuisances,).
+    parameters
+        By the parameters of interest on which the response depends, shape (n_parameters,).
+    """
+
+    nuisances: FloatArray
+    parameters: FloatArray
+
+
+class ResponseTable(NamedTuple):
+    """Coefficients of the response of many events.
+
+    Parameters
+    ----------
+    terms
+        What they multiply.
+    columns
+        Shape (n_events, n_columns), float32: 4 bytes for each event and coefficient.
+
+    Examples
+    --------
+    >>> table = ResponseTable(ResponseTerms.of(["jes"]), np.float32([[0.1, 0.0], [0.2, 0.01]]))
+    >>> table.log_response(np.array([2.0])).round(6)
+    array([0.2 , 0.44])
+    >>> table.slopes(np.array([2.0]), None, np.ones(2)).nuisances.round(6)
+    array([0.34])
+    """
+
+    terms: ResponseTerms
+    columns: Float32Array
+
+    def log_response(self, alpha: FloatArray, theta: FloatArray | None = None) -> FloatArray:
+        """Logarithm of S of every event, shape (n_events,), float64."""
+        terms, mixing = self.terms, self.terms.mixing(theta)
+        if terms.interpolation == "code4":
+            sides = self._sides(mixing)
+            value = np.zeros(len(self.columns))
+            for k, a in enumerate(alpha.tolist()):
+                value += log_interpolation(a, sides[:, k], sides[:, len(alpha) + k])[0]
+            return value
+        return self._times((mixing[:, None] * terms.values(alpha)).ravel())
+
+    def slopes(
+        self, alpha: FloatArray, theta: FloatArray | None, shares: FloatArray
+    ) -> ResponseSlopes:
+        """Derivatives of Σ share · ln S.
+
+        Parameters
+        ----------
+        alpha, theta
+            Where.
+        shares
+            Weight of each event, shape (n_events,).
+        """
+        terms, mixing = self.terms, self.terms.mixing(theta)
+        n = len(terms.parameters)
+        if terms.interpolation == "code4":
+            jacobian, of_sides = self._code4_jacobian(alpha, mixing)
+            # By θ: the sides are linear in it.
+            of_theta = np.empty(n)
+            for j in range(n):
+                block = self.columns[:, (1 + j) * terms.n_terms : (2 + j) * terms.n_terms]
+                of_theta[j] = np.sum(shares[:, None] * of_sides * block) / terms.half[j]
+            return ResponseSlopes(shares @ jacobian, of_theta)
+        sums = self._summed(shares).reshape(1 + n, terms.n_terms)
+        of_alpha: FloatArray = (mixing @ sums) @ terms.derivatives(alpha)
+        return ResponseSlopes(of_alpha, sums[1:] @ terms.values(alpha) / terms.half)
+
+    def jacobian(self, alpha: FloatArray, theta: FloatArray | None = None) -> FloatArray:
+        """Derivative of ln S of every event by each nuisance parameter, (n_events, n_nuisances)."""
+        terms, mixing = self.terms, self.terms.mixing(theta)
+        if terms.interpolation == "code4":
+            return self._code4_jacobian(alpha, mixing)[0]
+        factors = (mixing[:, None, None] * terms.derivatives(alpha)).reshape(terms.n_columns, -1)
+        return self._times(factors)
+
+    def take(self, index: IntArray | BoolArray | slice) -> ResponseTable:
+        """Rows of some of the events."""
+        return ResponseTable(self.terms, self.columns[index])
+
+    def _times(self, factors: FloatArray) -> FloatArray:
+        """Columns times factors, in float64 without a copy of the whole table."""
+        columns = self.columns
+        if len(columns) <= _BLOCK:
+            return columns.astype(np.float64) @ factors
+        out = np.empty((len(columns), *factors.shape[1:]))
+        for start in range(0, len(columns), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            np.matmul(columns[rows].astype(np.float64), factors, out=out[rows])
+        return out
+
+    def _summed(self, shares: FloatArray) -> FloatArray:
+        columns = self.columns
+        out = np.zeros(columns.shape[1])
+        for start in range(0, len(columns), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            out += shares[rows] @ columns[rows].astype(np.float64)
+        return out
+
+    def _sides(self, mixing: FloatArray) -> FloatArray:
+        """Ln S at +1 and −1 of each nuisance parameter, shape (n_events, 2 n_nuisances)."""
+        return self._times(
+            np.asarray(np.kron(mixing[:, None], np.eye(self.terms.n_terms)), dtype=np.float64)
+        )
+
+    def _code4_jacobian(
+        self, alpha: FloatArray, mixing: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Derivatives by α, (n_events, n_nuisances), and by both sides, (n_events, n_terms)."""
+        sides, k = self._sides(mixing), len(alpha)
+        by_alpha = np.empty((len(sides), k))
+        by_sides = np.empty_like(sides)
+        for j, a in enumerate(alpha.tolist()):
+            up, down = sides[:, j], sides[:, k + j]
+            value, by_alpha[:, j] = log_interpolation(a, up, down)
+            by_sides[:, j], by_sides[:, k + j] = _by_sides(a, up, down, value)
+        return by_alpha, by_sides
+
+
+def _by_sides(
+    alpha: float, up: FloatArray, down: FloatArray, value: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Derivative of the logarithm of code 4 by the logarithms of both sides."""
+    zero = np.zeros_like(up)
+    if alpha >= 1:
+        return zero + alpha, zero
+    if alpha <= -1:
+        return zero, zero - alpha
+    high, low = np.exp(up), np.exp(down)
+    weights = alpha**_ORDERS @ _TO_COEFFICIENTS
+    of_up = high * (weights[0] + weights[2] * (up + 1) + weights[4] * (up**2 + 2 * up))
+    of_down = low * (weights[1] - weights[3] * (down + 1) + weights[5] * (down**2 + 2 * down))
+    inverse = np.exp(-value)
+    return of_up * inverse, of_down * inverse

@@ -1,0 +1,83 @@
+"""What gives the response of a process to nuisance parameters, for each event.
+
+Learned responses are :class:`~milinfer.learning.systematic_response.SystematicResponse`; a response
+that is known exactly is a subclass of :class:`Response` too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milinfer.exceptions import ModelError
+from milinfer.likelihood.expected_response import ExpectedResponse
+from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
+from milinfer.samples.sample import Sample
+from milinfer.typing import Float32Array
+
+__all__ = ["Response"]
+
+
+class Response(ABC):
+    """Response of one process to nuisance parameters; the base of learned and exact ones."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def process(self) -> str:
+            """Name of the process."""
+
+        @property
+        def terms(self) -> ResponseTerms:
+            """Nuisance parameters and terms."""
+
+        @property
+        def feature_names(self) -> tuple[str, ...]:
+            """Features that it reads; empty if it reads other columns."""
+
+        @property
+        def digest(self) -> str:
+            """Hash of what was learned; empty if nothing was."""
+
+        @property
+        def trained_on(self) -> tuple[str, ...]:
+            """Fingerprints of the events that it has learned from."""
+
+        @property
+        def expected(self) -> ExpectedResponse:
+            """Mean of S over the events of the process: expected events over the nominal ones."""
+
+    @property
+    def nuisances(self) -> tuple[str, ...]:
+        """Names of the nuisance parameters."""
+        return self.terms.nuisances
+
+    @abstractmethod
+    def event_columns(self, sample: Sample) -> Float32Array:
+        """Coefficients of every event, shape (n_events, n_columns), float32."""
+
+    def table(self, sample: Sample) -> ResponseTable:
+        """Evaluate the response once for each event.
+
+        Raises
+        ------
+        ModelError
+            If it does not give a row of finite coefficients for each event.
+        """
+        columns = np.asarray(self.event_columns(sample), dtype=np.float32)
+        if columns.shape != (len(sample), self.terms.n_columns):
+            msg = (
+                f"the response of {self.process} gives an array of shape {columns.shape} for "
+                f"{len(sample)} events and {self.terms.n_columns} coefficients"
+            )
+            raise ModelError(msg)
+        bad = ~np.isfinite(columns).all(axis=1)
+        if bad.any():
+            msg = (
+                f"the response of {self.process} is not finite in event {int(np.argmax(bad))} of "
+                f"{sample.label}; look at the features of this event"
+            )
+            raise ModelError(msg)
+        return ResponseTable(self.terms, columns)

@@ -1,0 +1,703 @@
+r"""Cost of data with nuisance parameters: signal, backgrounds, their responses, and constraints.
+
+.. math:: \frac{d\nu}{dx} = \sum_s n_s\,\nu_s(\theta)\,e^{N_s(\alpha)}\;
+          \frac{p_s(x|\theta)}{p_0(x)}\;S_s(x; \alpha, \theta)\;p_0(x)
+
+with the learned ratios of signal and backgrounds (:mod:`milinfer.likelihood.mixture`), their
+responses :math:`S_s` to nuisance parameters (:mod:`milinfer.likelihood.response_terms`) and
+normalisation uncertainties :math:`N_s`.  −2 ln L is that of the extended likelihood, plus
+:math:`(\alpha_k - a_k)^2` for each auxiliary measurement.
+
+Networks are evaluated once, when the cost is made: :class:`MixtureEvents` holds what they gave for
+each event, and everything after that is sums over its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from iminuit.cost import CHISQUARE
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
+from milinfer.likelihood.cost import within_limits
+from milinfer.likelihood.mixture import (
+    Backgrounds,
+    EventPolynomials,
+    EventSurfaces,
+    MixtureTerms,
+    event_surfaces,
+    log_sum,
+    mixture_terms,
+)
+from milinfer.likelihood.models import AnyModel
+from milinfer.likelihood.named_cost import NamedCost
+from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.response_terms import ResponseTable, log_interpolation
+from milinfer.likelihood.responses import Response
+from milinfer.samples.argument_checks import require_sample
+from milinfer.samples.sample import Sample
+from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.display import ranges
+from milinfer.utils.keywords import did_you_mean
+
+__all__ = [
+    "Constraint",
+    "MixtureEvents",
+    "NormalisationUncertainty",
+    "SystematicCost",
+    "SystematicTerms",
+    "systematic_cost",
+    "systematic_terms",
+]
+
+SIGNAL = "signal"
+"""Name for the signal in `responses` and in normalisation uncertainties."""
+
+LUMINOSITY = "lumi"
+"""Name of the parameter that scales all processes, as in pyhf."""
+
+# Range of nuisance parameters that change normalisations alone, as pyhf has it.
+_WIDE = (-5.0, 5.0)
+
+
+class NormalisationUncertainty(NamedTuple):
+    """Effect of a nuisance parameter on the yields of processes, without one on shapes.
+
+    The interpolation is HistFactory's code 4, as for ``normsys`` in pyhf: the same name in a pyhf
+    workspace is the same parameter with the same meaning.
+
+    Parameters
+    ----------
+    name
+        Nuisance parameter.
+    factors
+        ``{process: (factor at −1, factor at +1)}``, such as ``{"tt": (0.94, 1.06)}``; the signal is
+        ``"signal"``.
+    """
+
+    name: str
+    factors: Mapping[str, tuple[float, float]]
+
+
+class Constraint(NamedTuple):
+    """Auxiliary measurement of a parameter, with a Gaussian error."""
+
+    name: str
+    measured: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class SystematicTerms:
+    """Processes, their responses, normalisation uncertainties, and constraints.
+
+    Made by :func:`systematic_terms`.
+
+    Parameters
+    ----------
+    mixture
+        Signal and backgrounds without nuisance parameters.
+    responses
+        Response of each process that has one.
+    uncertainties
+        Normalisation uncertainties.
+    constraints
+        Auxiliary measurements.
+    luminosity
+        Whether there is a parameter ``lumi`` that scales all processes.
+    """
+
+    mixture: MixtureTerms
+    responses: Mapping[str, Response]
+    uncertainties: tuple[NormalisationUncertainty, ...]
+    constraints: tuple[Constraint, ...]
+    luminosity: bool = False
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Names of the processes, the signal first."""
+        return (SIGNAL, *(c.name for c in self.mixture.components))
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters of interest."""
+        return self.mixture.model.parameters
+
+    @cached_property
+    def nuisances(self) -> tuple[str, ...]:
+        """Names of the nuisance parameters of responses and normalisation uncertainties."""
+        of_responses = [n for r in self.responses.values() for n in r.nuisances]
+        return tuple(dict.fromkeys([*of_responses, *(u.name for u in self.uncertainties)]))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of all parameters, in the order of the cost."""
+        lumi = (LUMINOSITY,) if self.luminosity else ()
+        return (*self.parameters, *self.mixture.norms, *self.nuisances, *lumi)
+
+    @cached_property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Range of each parameter."""
+        limits = dict(zip(self.parameters, self.mixture.model.interpolation.limits, strict=True))
+        limits |= dict.fromkeys(self.mixture.norms, (0.0, np.inf))
+        for name in self.nuisances:
+            pairs = [
+                r.terms.limits[r.nuisances.index(name)]
+                for r in self.responses.values()
+                if name in r.nuisances
+            ] or [_WIDE]
+            limits[name] = (max(p[0] for p in pairs), min(p[1] for p in pairs))
+        if self.luminosity:
+            limits[LUMINOSITY] = (1e-10, 10.0)
+        return limits
+
+    @cached_property
+    def start(self) -> dict[str, float]:
+        """θ0, normalisations of one and nuisance parameters of zero."""
+        at = dict(zip(self.parameters, self.mixture.reference.tolist(), strict=True))
+        at |= dict.fromkeys(self.mixture.norms, 1.0) | dict.fromkeys(self.nuisances, 0.0)
+        return at | ({LUMINOSITY: 1.0} if self.luminosity else {})
+
+    @cached_property
+    def places(self) -> dict[str, IntArray]:
+        """Positions among :attr:`nuisances` of those that each response has."""
+        order = {name: k for k, name in enumerate(self.nuisances)}
+        return {
+            process: np.array([order[n] for n in response.nuisances], dtype=np.int64)
+            for process, response in self.responses.items()
+        }
+
+    def yields(self, theta: FloatArray, norms: FloatArray, alpha: FloatArray) -> Yields:
+        """Expected events of each process, without the luminosity parameter."""
+        mixture, n_processes = self.mixture, len(self.processes)
+        base = np.concatenate([mixture.signal(theta[None]), norms * mixture.expected])
+        log_norm, by_alpha = self._log_norms(alpha)
+        log_rate = log_norm.copy()
+        slopes = by_alpha.copy()
+        by_theta = np.zeros((n_processes, len(theta)))
+        by_theta[0] = mixture.signal_gradient(theta) / base[0]
+        for process, response in self.responses.items():
+            s, places = self.processes.index(process), self.places[process]
+            expected = response.expected
+            own = self._positions(expected.parameters)
+            log_yield = expected.log_yield(alpha[places], theta[own])
+            log_rate[s] += log_yield.value
+            slopes[s, places] += log_yield.nuisances
+            by_theta[s, own] += log_yield.parameters
+        return Yields(
+            expected=base * np.exp(log_rate),
+            log_norm=log_norm,
+            norm_slopes=by_alpha,
+            by_nuisances=slopes,
+            by_parameters=by_theta,
+        )
+
+    def _positions(self, names: Sequence[str]) -> IntArray:
+        """Positions of some of the parameters of interest."""
+        return np.array([self.parameters.index(n) for n in names], dtype=np.int64)
+
+    def own_theta(self, response: Response, theta: FloatArray) -> FloatArray:
+        """Values of the parameters of interest on which a response depends."""
+        return theta[self._positions(response.terms.parameters)]
+
+    @cached_property
+    def _logs(self) -> list[tuple[int, FloatArray, FloatArray]]:
+        """For each uncertainty its nuisance parameter, and logarithms of its factors."""
+        out = []
+        for u in self.uncertainties:
+            sides = np.array([u.factors.get(s, (1.0, 1.0)) for s in self.processes])
+            out.append((self.nuisances.index(u.name), np.log(sides[:, 1]), np.log(sides[:, 0])))
+        return out
+
+    def _log_norms(self, alpha: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Ln of the normalisation of each process, and derivatives (n_processes, n_nuisances)."""
+        value = np.zeros(len(self.processes))
+        slopes = np.zeros((len(value), len(alpha)))
+        for k, up, down in self._logs:
+            of_one, slope = log_interpolation(float(alpha[k]), up, down)
+            value += of_one
+            slopes[:, k] += slope
+        return value, slopes
+
+
+class Yields(NamedTuple):
+    """Expected events of each process, and derivatives.
+
+    Parameters
+    ----------
+    expected
+        Shape (n_processes,).
+    log_norm
+        Logarithm of the normalisation by uncertainties alone, shape (n_processes,).
+    norm_slopes
+        Its derivatives by the nuisance parameters, shape (n_processes, n_nuisances).
+    by_nuisances, by_parameters
+        Derivatives of ln(expected), shapes (n_processes, n_nuisances) and (n_processes,
+        n_parameters).
+    """
+
+    expected: FloatArray
+    log_norm: FloatArray
+    norm_slopes: FloatArray
+    by_nuisances: FloatArray
+    by_parameters: FloatArray
+
+
+class MixtureEvents(NamedTuple):
+    """What the models give for the events of a dataset.
+
+    Parameters
+    ----------
+    surfaces
+        Λ_i(θ) of the signal.
+    log_reference
+        ln of the total density at the reference, shape (n_events,).
+    log_backgrounds
+        ln of the density of each background over it, shape (n_backgrounds, n_events).
+    tables
+        Coefficients of the response of each process that has one.
+    weights
+        Shape (n_events,).
+    """
+
+    surfaces: EventSurfaces | EventPolynomials
+    log_reference: FloatArray
+    log_backgrounds: FloatArray
+    tables: Mapping[str, ResponseTable]
+    weights: FloatArray
+
+    @classmethod
+    def of(cls, terms: SystematicTerms, data: Sample) -> MixtureEvents:
+        """Evaluate signal, backgrounds and responses once for each event."""
+        log_reference, log_backgrounds = terms.mixture.log_reference(data)
+        return cls(
+            surfaces=event_surfaces(terms.mixture.model, data),
+            log_reference=log_reference,
+            log_backgrounds=log_backgrounds,
+            tables={name: r.table(data) for name, r in terms.responses.items()},
+            weights=data.weights,
+        )
+
+
+def systematic_terms(
+    model: AnyModel,
+    *,
+    rate: Rate | float,
+    responses: Mapping[str, Response],
+    backgrounds: Backgrounds | None = None,
+    uncertainties: Sequence[NormalisationUncertainty] = (),
+    luminosity_uncertainty: float | None = None,
+    norm_constraints: Mapping[str, float] | None = None,
+    unconstrained: Sequence[str] = (),
+    reference: ArrayLike | None = None,
+) -> SystematicTerms:
+    """Check signal, backgrounds, responses and uncertainties, and put them together.
+
+    Parameters
+    ----------
+    model, rate, backgrounds, reference
+        As for :func:`milinfer.mixture_cost`; without backgrounds all events are signal.
+    responses, uncertainties, luminosity_uncertainty, norm_constraints, unconstrained
+        As for :func:`systematic_cost`.
+
+    Raises
+    ------
+    ModelError, ParameterError, ConfigurationError
+        If they do not go together; the message names process or parameter.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> terms = systematic_terms(gaussian.MeanModel(), rate=100.0, responses={}, reference=0.0,
+    ...     uncertainties=[NormalisationUncertainty("efficiency", {"signal": (0.98, 1.02)})])
+    >>> terms.names
+    ('mu', 'efficiency')
+    """
+    mixture = mixture_terms(model, rate, backgrounds or {}, reference, signal_alone=True)
+    processes = (SIGNAL, *(c.name for c in mixture.components))
+    if len({*processes}) < len(processes):
+        msg = f"a background cannot be called {SIGNAL!r}; rename it"
+        raise ConfigurationError(msg)
+    named = [("responses", process) for process in responses]
+    named += [(f"uncertainty {u.name}", process) for u in uncertainties for process in u.factors]
+    for what, process in named:
+        if process not in processes:
+            msg = f"{what}: there is no process {process!r}; there are {', '.join(processes)}"
+            raise ConfigurationError(msg + did_you_mean(process, list(processes)))
+    constraints = []
+    terms = SystematicTerms(
+        mixture=mixture,
+        responses=dict(responses),
+        uncertainties=tuple(uncertainties),
+        constraints=(),
+        luminosity=luminosity_uncertainty is not None,
+    )
+    _validate_factors(uncertainties)
+    _validate_names(terms)
+    for name, error in (norm_constraints or {}).items():
+        parameter = f"{name}_norm"
+        if parameter not in mixture.norms:
+            msg = f"norm_constraints= names {name!r}; the backgrounds are {list(processes[1:])}"
+            raise ConfigurationError(msg)
+        constraints.append(Constraint(parameter, 1.0, _positive(error, f"constraint of {name}")))
+    constraints += [Constraint(name, 0.0, 1.0) for name in terms.nuisances]
+    if luminosity_uncertainty is not None:
+        error = _positive(luminosity_uncertainty, "luminosity_uncertainty")
+        constraints.append(Constraint(LUMINOSITY, 1.0, error))
+    terms = replace(terms, constraints=tuple(constraints))
+    return _without(terms, unconstrained)
+
+
+def _positive(value: float, what: str) -> float:
+    if not (np.isfinite(value) and value > 0):
+        msg = f"{what} must be positive, not {value:g}"
+        raise ConfigurationError(msg)
+    return float(value)
+
+
+def _validate_factors(uncertainties: Sequence[NormalisationUncertainty]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for u in uncertainties:
+        if not u.factors:
+            msg = f"uncertainty {u.name}: it has no factors; give {{process: (down, up)}}"
+            raise ConfigurationError(msg)
+        for process, sides in u.factors.items():
+            numbers = [float(x) for x in sides]
+            if len(numbers) != 2 or not all(np.isfinite(x) and x > 0 for x in numbers):
+                msg = (
+                    f"uncertainty {u.name} of {process}: its factors at −1 and +1 must be two "
+                    f"positive numbers, such as (0.95, 1.05), not {sides}"
+                )
+                raise ConfigurationError(msg)
+            if (u.name, process) in seen:
+                msg = f"uncertainty {u.name} is given twice for {process}; merge the factors"
+                raise ConfigurationError(msg)
+            seen.add((u.name, process))
+
+
+def _validate_names(terms: SystematicTerms) -> None:
+    """Raise unless names are different, and responses depend on parameters of the model."""
+    names = terms.names
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        msg = (
+            f"{twice[0]} is the name of two parameters (parameters of interest, normalisations, "
+            "nuisance parameters and lumi share one space of names); rename one"
+        )
+        raise ParameterError(msg)
+    for process, response in terms.responses.items():
+        for name in {*response.terms.parameters, *response.expected.parameters}:
+            if name not in terms.parameters:
+                msg = (
+                    f"the response of {process} depends on {name}, which is no parameter of "
+                    f"{terms.mixture.model.name}: {', '.join(terms.parameters)}"
+                )
+                raise ParameterError(msg)
+
+
+def _without(terms: SystematicTerms, names: Sequence[str]) -> SystematicTerms:
+    known = [c.name for c in terms.constraints]
+    for name in names:
+        if name not in known:
+            msg = f"{name} has no constraint here; these have: {', '.join(known) or 'none'}"
+            raise ParameterError(msg + did_you_mean(name, known))
+    kept = tuple(c for c in terms.constraints if c.name not in names)
+    return replace(terms, constraints=kept)
+
+
+def systematic_cost(
+    model: AnyModel,
+    data: Sample,
+    *,
+    rate: Rate | float,
+    responses: Mapping[str, Response],
+    backgrounds: Backgrounds | None = None,
+    uncertainties: Sequence[NormalisationUncertainty] = (),
+    luminosity_uncertainty: float | None = None,
+    norm_constraints: Mapping[str, float] | None = None,
+    unconstrained: Sequence[str] = (),
+    reference: ArrayLike | None = None,
+    extended: bool = True,
+) -> SystematicCost:
+    """Cost −2 ln L of a dataset with nuisance parameters.
+
+    Parameters
+    ----------
+    model, data, rate, backgrounds, reference
+        As for :func:`milinfer.mixture_cost`; without backgrounds all events are signal.
+    responses
+        ``{process: response}``; the signal is ``"signal"``, backgrounds have the names that they
+        have in `backgrounds`.  The same nuisance parameter in several responses is one parameter.
+    uncertainties
+        Effects of nuisance parameters on yields alone.
+    luminosity_uncertainty
+        Relative uncertainty of a parameter ``lumi`` that scales all processes.
+    norm_constraints
+        ``{background: error}`` of its normalisation, if that is measured elsewhere.
+    unconstrained
+        Parameters whose constraint another term of a sum contains, a pyhf channel for example.
+    extended
+        Whether the number of events enters the likelihood.
+
+    Raises
+    ------
+    SampleError
+        If the events have the weights of simulation, or features that models need are missing.
+    ModelError, ParameterError, ConfigurationError
+        If the parts do not go together.
+
+    Examples
+    --------
+    >>> import milinfer as mil
+    >>> from milinfer.datasets import gaussian
+    >>> data = gaussian.generate(100, 0.0, seed=1).as_data()
+    >>> cost = systematic_cost(gaussian.MeanModel(), data, rate=100.0, responses={},
+    ...     reference=0.0,
+    ...     uncertainties=[NormalisationUncertainty("efficiency", {"signal": (0.9, 1.1)})])
+    >>> m = mil.minuit(cost).migrad()
+    >>> m.valid, bool(m.errors["efficiency"] < 1)
+    (True, True)
+    """
+    require_sample(data, "systematic_cost()")
+    data.require_data()
+    terms = systematic_terms(
+        model,
+        rate=rate,
+        responses=responses,
+        backgrounds=backgrounds,
+        uncertainties=uncertainties,
+        luminosity_uncertainty=luminosity_uncertainty,
+        norm_constraints=norm_constraints,
+        unconstrained=unconstrained,
+        reference=reference,
+    )
+    if not len(data) and not extended:
+        msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
+        raise SampleError(msg)
+    return SystematicCost(terms, MixtureEvents.of(terms, data), extended=extended)
+
+
+class SystematicCost(NamedCost):
+    """Cost −2 ln L(θ, n, α) of one dataset, over that at θ0, normalisations of one and α = 0.
+
+    The parameters are, in this order, those of interest, the normalisations ``{background}_norm``,
+    the nuisance parameters and ``lumi``.  The constraints of the last three are part of the cost;
+    :attr:`constrained` lists them, and :meth:`without_constraints` leaves them out.
+
+    Parameters
+    ----------
+    terms
+        Processes, responses, uncertainties and constraints.
+    events
+        What the models give for the events.
+    extended
+        Whether the number of events enters the likelihood.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> terms = systematic_terms(gaussian.MeanModel(), rate=50.0, responses={}, reference=0.0,
+    ...     uncertainties=[NormalisationUncertainty("efficiency", {"signal": (0.9, 1.1)})])
+    >>> data = gaussian.generate(50, 0.0, seed=1)
+    >>> cost = SystematicCost(terms, MixtureEvents.of(terms, data))
+    >>> round(cost(mu=0.0, efficiency=0.0), 12), cost.constrained
+    (0.0, ('efficiency',))
+    >>> cost.measuring(efficiency=1.0)(mu=0.0, efficiency=0.0)
+    1.0
+    """
+
+    def __init__(
+        self, terms: SystematicTerms, events: MixtureEvents, *, extended: bool = True
+    ) -> None:
+        self.terms = terms
+        self.events = events
+        self.extended = extended
+        self.parameters = terms.parameters
+        self.n_events = float(events.weights.sum())
+        n, b, k = len(terms.parameters), len(terms.mixture.norms), len(terms.nuisances)
+        self._theta, self._norms = slice(0, n), slice(n, n + b)
+        self._alpha = slice(n + b, n + b + k)
+        self._low, self._high = np.array(list(terms.limits.values())).T
+        places = {name: i for i, name in enumerate(terms.names)}
+        self._constrained = np.array([places[c.name] for c in terms.constraints], dtype=np.int64)
+        self._measured = np.array([c.measured for c in terms.constraints])
+        self._errors = np.array([c.error for c in terms.constraints])
+        self._total = terms.mixture.signal_at_reference + float(terms.mixture.expected.sum())
+        self._last: _Evaluation | None = None
+        super().__init__(dict(terms.limits), 0)
+
+    def __repr__(self) -> str:
+        kind = "with rate" if self.extended else "shape only"
+        return f"SystematicCost({self.n_events:g} events, {kind}, {ranges(self._parameters)})"
+
+    @property
+    def start(self) -> dict[str, float]:
+        """θ0, normalisations of one and α = 0: ``Minuit(cost, **cost.start)``."""
+        return dict(self.terms.start)
+
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters whose constraint is part of this cost."""
+        return tuple(c.name for c in self.terms.constraints)
+
+    def without_constraints(self, names: Sequence[str]) -> SystematicCost:
+        """The same cost without the constraints of some parameters.
+
+        Use it where another term of a sum has them, so that they count once.
+
+        Raises
+        ------
+        ParameterError
+            If one of them is not constrained here.
+        """
+        return SystematicCost(_without(self.terms, names), self.events, extended=self.extended)
+
+    def measuring(self, **measured: float) -> SystematicCost:
+        """The same cost with other results of auxiliary measurements, as toys have them.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter is not constrained here.
+        """
+        _without(self.terms, list(measured))
+        constraints = tuple(
+            c._replace(measured=float(measured.get(c.name, c.measured)))
+            for c in self.terms.constraints
+        )
+        terms = replace(self.terms, constraints=constraints)
+        return SystematicCost(terms, self.events, extended=self.extended)
+
+    def expected_events(self, **values: float) -> dict[str, float]:
+        """Expected events of each process at parameter values; others are at :attr:`start`.
+
+        Raises
+        ------
+        ParameterError
+            If a name is unknown or a value outside its limits.
+        """
+        point = self._in_order([], {**self.start, **values})
+        _, theta, norms, alpha, luminosity = self._split(point)
+        yields = self.terms.yields(theta, norms, alpha).expected * luminosity
+        return dict(zip(self.terms.processes, yields.tolist(), strict=True))
+
+    def _errordef(self) -> float:
+        return float(CHISQUARE)
+
+    def _ndata(self) -> float:
+        return np.inf  # an unbinned likelihood, as iminuit counts
+
+    def _has_grad(self) -> bool:
+        return True
+
+    def _split(
+        self, args: Sequence[float]
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float]:
+        values = np.array(args, dtype=np.float64)
+        if not np.all((values >= self._low) & (values <= self._high)):
+            values = within_limits(values, self._low, self._high, self.terms.names)
+        luminosity = float(values[-1]) if self.terms.luminosity else 1.0
+        return values, values[self._theta], values[self._norms], values[self._alpha], luminosity
+
+    def _evaluate(self, args: Sequence[float]) -> _Evaluation:
+        """Densities and yields; Minuit asks for value and gradient at the same point."""
+        last = self._last
+        if last is not None and last.args == tuple(args):
+            return last
+        values, theta, norms, alpha, luminosity = self._split(args)
+        terms, events = self.terms, self.events
+        yields = terms.yields(theta, norms, alpha)
+        rows = np.empty((len(terms.processes), len(events.weights)))
+        signal = float(terms.mixture.signal(theta[None])[0])
+        np.subtract(events.surfaces.value(theta), events.log_reference, out=rows[0])
+        rows[0] += np.log(signal) + yields.log_norm[0]
+        with np.errstate(divide="ignore"):  # ln 0 of a normalisation at its limit
+            shifts = np.log(norms) + yields.log_norm[1:]
+        np.add(events.log_backgrounds, shifts[:, None], out=rows[1:])
+        for process, table in events.tables.items():
+            own = terms.own_theta(terms.responses[process], theta)
+            rows[terms.processes.index(process)] += table.log_response(
+                alpha[terms.places[process]], own
+            )
+        total = log_sum(rows) if len(rows) > 1 else rows[0]
+        evaluation = _Evaluation(tuple(args), values, rows, total, yields, luminosity)
+        self._last = evaluation
+        return evaluation
+
+    def _pulls(self, values: FloatArray) -> FloatArray:
+        return np.asarray((values[self._constrained] - self._measured) / self._errors)
+
+    def _value(self, args: Sequence[float]) -> float:
+        at = self._evaluate(args)
+        value = float(self.events.weights @ at.total)
+        expected = float(at.yields.expected.sum())
+        if self.extended:
+            value += self.n_events * float(np.log(at.luminosity))
+            value -= at.luminosity * expected - self._total
+        else:
+            value -= self.n_events * float(np.log(expected / self._total))
+        pulls = self._pulls(at.values)
+        return -2.0 * value + float(pulls @ pulls)
+
+    def _grad(self, args: Sequence[float]) -> FloatArray:
+        at = self._evaluate(args)
+        terms, events, yields = self.terms, self.events, at.yields
+        theta, alpha = at.values[self._theta], at.values[self._alpha]
+        expected = yields.expected
+        factor = at.luminosity if self.extended else self.n_events / float(expected.sum())
+        shares = np.exp(at.rows - at.total) * events.weights
+        of_process = shares.sum(axis=1)
+        out = np.zeros(len(at.values))
+        by_theta, by_alpha = out[self._theta], out[self._alpha]
+        slope = terms.mixture.signal_gradient(theta)
+        signal = float(terms.mixture.signal(theta[None])[0])
+        by_theta += events.surfaces.gradient(theta) @ shares[0] + slope * (of_process[0] / signal)
+        by_theta -= factor * (expected @ yields.by_parameters)
+        by_alpha += of_process @ yields.norm_slopes - factor * (expected @ yields.by_nuisances)
+        for process, table in events.tables.items():
+            response, places = terms.responses[process], terms.places[process]
+            s = terms.processes.index(process)
+            slopes = table.slopes(alpha[places], terms.own_theta(response, theta), shares[s])
+            by_alpha[places] += slopes.nuisances
+            for name, value in zip(response.terms.parameters, slopes.parameters, strict=True):
+                by_theta[terms.parameters.index(name)] += value
+        norms = at.values[self._norms]
+        if len(norms) and np.all(norms > 0):
+            out[self._norms] = (of_process[1:] - factor * expected[1:]) / norms
+        elif len(norms):
+            # Where a normalisation is zero so is the share, and not the ratio of both.
+            bare = np.exp(self._bare_backgrounds(at, alpha, theta) - at.total)
+            at_one = terms.yields(theta, np.ones_like(norms), alpha).expected[1:]
+            out[self._norms] = bare @ events.weights - factor * at_one
+        if terms.luminosity and self.extended:
+            out[-1] = self.n_events / at.luminosity - float(expected.sum())
+        out *= -2.0
+        np.add.at(out, self._constrained, 2 * self._pulls(at.values) / self._errors)
+        return out
+
+    def _bare_backgrounds(
+        self, at: _Evaluation, alpha: FloatArray, theta: FloatArray
+    ) -> FloatArray:
+        """Ln of the densities of the backgrounds at normalisations of one."""
+        terms, events = self.terms, self.events
+        rows: FloatArray = events.log_backgrounds + at.yields.log_norm[1:, None]
+        for process, table in events.tables.items():
+            s = terms.processes.index(process)
+            if s:
+                own = terms.own_theta(terms.responses[process], theta)
+                rows[s - 1] += table.log_response(alpha[terms.places[process]], own)
+        return rows
+
+
+class _Evaluation(NamedTuple):
+    args: tuple[float, ...]
+    values: FloatArray
+    rows: FloatArray
+    total: FloatArray
+    yields: Yields
+    luminosity: float

@@ -1,0 +1,232 @@
+"""Simulated events of one process at shifted values of nuisance parameters.
+
+A nuisance parameter α has the nominal value 0; its auxiliary measurement has an error of 1, so that
+α = ±1 are the usual up and down variations.  A :class:`Variation` is a sample at shifted values:
+
+- *features* are varied where an energy scale, a resolution or a selection changes: the same events
+  analysed again, or events of another simulation;
+- *weights* are varied where the probability of an event changes: scales, parton densities, tagging
+  efficiencies.  The ratio of both weights is then known for each event.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import MilinferError, SampleError
+from milinfer.samples.cross_sections import varied_cross_section
+from milinfer.samples.sample import Sample
+from milinfer.typing import IntArray, PathLikeStr, Point
+from milinfer.utils.points import format_point, shifts_of
+
+__all__ = ["Variation", "named_errors_of", "varied_sample", "with_points_only"]
+
+
+@dataclass(frozen=True, eq=False)
+class Variation:
+    """Events of one process at shifted values of nuisance parameters.
+
+    Parameters
+    ----------
+    nuisances
+        Shifted values, ``{"jet_scale": 1.0}``; nuisance parameters that are not named are at zero.
+    sample
+        The events there.  Its weights and its cross-section are those after the selection of the
+        varied events: events that the selection loses or gains are part of the variation.
+    partners
+        For each event of `sample` the number of the same event in the nominal sample, or −1 where
+        the nominal selection rejects it, shape (n_events,).  None: events of another simulation.
+    weights_only
+        Whether the events and their features are the nominal ones, in the same order, and only the
+        weights differ: then the ratio of both is known for each event.
+
+    Raises
+    ------
+    SampleError
+        If no nuisance parameter is shifted, a shift is not finite, or `partners` does not have one
+        number for each event.
+
+    Examples
+    --------
+    >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
+    >>> up = Variation.of_features(nominal, {"scale": 1.0}, [[1.1], [2.2]])
+    >>> up
+    Variation(scale=1, features of 2 events, signal)
+    >>> Variation.of_weights(nominal, {"theory": 1.0}, [1.2, 0.9]).sample.weights
+    array([1.2, 0.9])
+    """
+
+    nuisances: Point
+    sample: Sample
+    partners: IntArray | None = None
+    weights_only: bool = False
+
+    def __post_init__(self) -> None:
+        shifts = shifts_of(self.nuisances, f"a variation of {self.sample.label}")
+        label = f"variation {format_point(shifts)} of {self.sample.label}"
+        put = object.__setattr__
+        put(self, "nuisances", shifts)
+        if self.partners is None:
+            if self.weights_only:
+                msg = (
+                    f"{label}: weights_only=True needs partners, the numbers of the nominal events"
+                )
+                raise SampleError(msg)
+            return
+        partners = np.asarray(self.partners)
+        if partners.shape != (len(self.sample),) or partners.dtype.kind not in "iu":
+            msg = (
+                f"{label}: partners must be {len(self.sample)} whole numbers, one for each event, "
+                f"not an array of {partners.dtype} of shape {partners.shape}"
+            )
+            raise SampleError(msg)
+        put(self, "partners", partners.astype(np.int64, copy=False))
+        if self.weights_only and not np.array_equal(partners, np.arange(len(partners))):
+            msg = f"{label}: with weights_only=True the events are the nominal ones, in their order"
+            raise SampleError(msg)
+
+    @classmethod
+    def of_features(cls, nominal: Sample, nuisances: Point, features: ArrayLike) -> Variation:
+        """Events of a sample with changed features, all of which are selected as before.
+
+        Parameters
+        ----------
+        nominal
+            The nominal events.
+        nuisances
+            Shifted values.
+        features
+            Changed features of the same events, shape (n_events, n_features).
+
+        Examples
+        --------
+        >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
+        >>> Variation.of_features(nominal, {"scale": -1.0}, [[0.9], [1.8]]).partners
+        array([0, 1])
+        """
+        varied = dataclasses.replace(nominal, features=features)  # type: ignore[arg-type]
+        return cls(nuisances, varied, np.arange(len(nominal)))
+
+    @classmethod
+    def of_weights(cls, nominal: Sample, nuisances: Point, weights: str | ArrayLike) -> Variation:
+        """Events of a sample with other weights.
+
+        Parameters
+        ----------
+        nominal
+            The nominal events.
+        nuisances
+            Shifted values.
+        weights
+            Name of one of the weights of the sample (``reweights``), or the new weights themselves,
+            shape (n_events,).  Weights at other parameter points change in proportion.
+
+        Raises
+        ------
+        SampleError
+            If there is no such weight, shapes differ, or an event of weight zero gets another one.
+
+        Examples
+        --------
+        >>> nominal = Sample(np.zeros((2, 1)), ("x",), reweights={"muR_2": [1.1, 0.8]})
+        >>> Variation.of_weights(nominal, {"scale": 1.0}, "muR_2").sample.weights
+        array([1.1, 0.8])
+        """
+        label = f"variation {format_point(nuisances)} of {nominal.label}"
+        if isinstance(weights, str):
+            if weights not in nominal.reweights:
+                msg = (
+                    f"{label}: there is no weight {weights!r}; the sample has "
+                    f"{', '.join(nominal.reweights) or 'no other weights'}"
+                )
+                raise SampleError(msg)
+            new = nominal.reweights[weights]
+        else:
+            new = np.asarray(weights, dtype=np.float64)
+        if new.shape != nominal.weights.shape:
+            msg = f"{label}: weights of shape {new.shape} for {len(nominal)} events"
+            raise SampleError(msg)
+        lost = (nominal.weights == 0) & (new != 0)
+        if lost.any():
+            msg = (
+                f"{label}: event {int(np.argmax(lost))} has the weight 0 and gets "
+                f"{new[lost][0]:g}; the ratio of both is not defined, leave the event out"
+            )
+            raise SampleError(msg)
+        ratio = np.divide(new, nominal.weights, out=np.ones_like(new), where=nominal.weights != 0)
+        total = float(nominal.weights.sum())
+        factor = float(new.sum()) / total if total else np.nan
+        varied = dataclasses.replace(
+            nominal,
+            weights=new,
+            reweights={k: v * ratio for k, v in nominal.reweights.items()},
+            cross_section=nominal.cross_section * factor,
+            cross_section_error=nominal.cross_section_error * abs(factor),
+        )
+        return cls(nuisances, varied, np.arange(len(nominal)), weights_only=True)
+
+    @property
+    def label(self) -> str:
+        """Shifts, process and point, for messages."""
+        return f"{format_point(self.nuisances)} of {self.sample.label}"
+
+    def __repr__(self) -> str:
+        kind = "other events" if self.partners is None else "features"
+        kind = "weights" if self.weights_only else kind
+        return (
+            f"Variation({format_point(self.nuisances)}, {kind} of {len(self.sample)} events, "
+            f"{self.sample.label})"
+        )
+
+
+def varied_sample(nominal: Sample, fields: Mapping[str, Any]) -> Sample:
+    """Sample of varied events, whose cross-section is in proportion to the sum of their weights.
+
+    Parameters
+    ----------
+    nominal
+        The nominal events.
+    fields
+        Arguments of the sample, without cross-section.
+    """
+    sample = Sample(**fields)
+    value, error = varied_cross_section(
+        nominal.cross_section, nominal.cross_section_error, nominal.weights, sample.weights
+    )
+    return dataclasses.replace(sample, cross_section=value, cross_section_error=error)
+
+
+def with_points_only(sample: Sample) -> Sample:
+    """A sample without the weights that belong to no parameter point.
+
+    A hundred weights of parton densities in each of a hundred variations would fill the memory,
+    and say nothing there.
+
+    Examples
+    --------
+    >>> sample = Sample(np.ones((1, 1)), ("x",), reweights={"muR": [1.0], "bsm": [2.0]},
+    ...                 reweight_points={"bsm": {"c": 1.0}})
+    >>> list(with_points_only(sample).reweights)
+    ['bsm']
+    """
+    kept = {k: v for k, v in sample.reweights.items() if k in sample.reweight_points}
+    return dataclasses.replace(sample, reweights=kept)
+
+
+@contextmanager
+def named_errors_of(source: PathLikeStr) -> Iterator[None]:
+    """Let errors of milinfer name a file or folder, unless they do so already."""
+    try:
+        yield
+    except MilinferError as error:
+        if str(source) in str(error):
+            raise
+        msg = f"{source}: {error}"
+        raise type(error)(msg) from error

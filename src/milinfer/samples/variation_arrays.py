@@ -1,0 +1,132 @@
+"""Make nominal and varied samples of data frames and arrays, whose rows are paired by event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milinfer.exceptions import SampleError
+from milinfer.samples.arrays import Data, identified_fields
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.points import format_point, shifts_of_key
+
+__all__ = ["VariedRows", "partners_of", "varied_rows"]
+
+VariedRows = tuple[dict[str, float], dict[str, Any] | None, IntArray | None, FloatArray | None]
+"""Shifts; events and partners where features change, or else the weights of the nominal events."""
+
+
+def varied_rows(
+    nominal: Data,
+    varied: Mapping[Any, Data],
+    features: str | Sequence[str] | None,
+    *,
+    event: str | Sequence[str],
+    weights: Data | None,
+    weight_variations: Mapping[Any, Data],
+    reweights: Data | None,
+    reweight_points: Mapping[str, Point] | Sequence[Point] | None,
+) -> tuple[dict[str, Any], list[VariedRows]]:
+    """Arguments of the nominal sample, and the rows of each variation.
+
+    See :meth:`milinfer.ProcessVariations.from_arrays` for the parameters.
+
+    Raises
+    ------
+    SampleError
+        If a row is not usable, or no event of a variation is among the nominal ones.
+
+    Examples
+    --------
+    >>> frame = {"event": [1, 2], "x": [0.5, 1.5]}
+    >>> more = {"event": [2, 3], "x": [1.6, 2.6]}
+    >>> _, rows = varied_rows(frame, {("s", 1): more}, None, event="event", weights=None,
+    ...                       weight_variations={}, reweights=None, reweight_points=None)
+    >>> rows[0][2]
+    array([ 1, -1])
+    """
+    shifts = {key: shifts_of_key(key) for key in (*varied, *weight_variations)}
+    texts = {key: format_point(value) for key, value in shifts.items()}
+    for what, given in (("weights", weights), ("reweights", reweights)):
+        if varied and not _are_names(given):
+            msg = (
+                f"{what} must be names of columns that nominal and varied events have, because "
+                "rows of the variations are other ones; make columns of them"
+            )
+            raise SampleError(msg)
+    fields, ids, others = identified_fields(
+        nominal,
+        features,
+        event=event if varied else None,
+        weights=weights,
+        other_weights={texts[key]: column for key, column in weight_variations.items()},
+        reweights=reweights,
+        reweight_points=reweight_points,
+    )
+    rows: list[VariedRows] = []
+    for key, data in varied.items():
+        try:
+            of_rows, own_ids, _ = identified_fields(
+                data,
+                fields["feature_names"],
+                event=event,
+                weights=weights,
+                reweights=reweights,
+                reweight_points=reweight_points,
+            )
+            partners = partners_of(own_ids, ids)
+        except SampleError as error:
+            msg = f"variation {texts[key]}: {error}"
+            raise SampleError(msg) from error
+        rows.append((shifts[key], of_rows, partners, None))
+    rows += [(shifts[key], None, None, others[texts[key]]) for key in weight_variations]
+    return fields, rows
+
+
+def _are_names(given: Data | None) -> bool:
+    if given is None or isinstance(given, str):
+        return True
+    values = given.values() if isinstance(given, Mapping) else given
+    return isinstance(given, list | tuple | dict) and all(isinstance(v, str) for v in values)
+
+
+def partners_of(ids: NDArray[Any] | None, nominal: NDArray[Any] | None) -> IntArray:
+    """Number of the same event among the nominal ones, −1 where there is none.
+
+    Parameters
+    ----------
+    ids, nominal
+        What identifies each event; all differ.
+
+    Raises
+    ------
+    SampleError
+        If no event is among the nominal ones.
+
+    Examples
+    --------
+    >>> partners_of(np.array([7, 3]), np.array([3, 5]))
+    array([-1,  0])
+    """
+    if ids is None or nominal is None:
+        msg = "nothing identifies the events; name a column in event="
+        raise SampleError(msg)
+    if ids.dtype.kind != nominal.dtype.kind and "U" in (ids.dtype.kind, nominal.dtype.kind):
+        msg = (
+            f"events are identified by {ids.dtype} here and by {nominal.dtype} in the nominal ones"
+        )
+        raise SampleError(msg)
+    partners = np.full(len(ids), -1, dtype=np.int64)
+    _, own, theirs = np.intersect1d(ids, nominal, assume_unique=True, return_indices=True)
+    partners[own] = theirs
+    if len(ids) and not len(own):
+        msg = (
+            f"none of its {len(ids)} events is among the {len(nominal)} nominal ones; for events "
+            "of another simulation make a Variation(nuisances, Sample.from_arrays(…)) with a "
+            "cross-section"
+        )
+        raise SampleError(msg)
+    return partners

@@ -1,0 +1,247 @@
+"""Read variations of the events of files, and keep nominal and varied samples in a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import MissingFileError, SampleError
+from milinfer.features.variations import EventVariation, WeightVariation, require_one_meaning
+from milinfer.samples.cross_sections import varied_cross_section
+from milinfer.samples.event_samples import VariedFields
+from milinfer.samples.sample_fields import SampleFields
+from milinfer.samples.sample_files import flat_table, read_events, read_sample, write_sample
+from milinfer.typing import IntArray, PathLikeStr, Point
+from milinfer.utils.files import atomic_folder, file_hash, local_path, parse_json
+from milinfer.utils.points import format_point
+
+__all__ = ["StoredVariation", "read_folder", "read_variations", "write_folder"]
+
+MANIFEST: Final = "variations.json"
+_KIND: Final = "milinfer variations"
+_FORMAT: Final = 1
+
+
+def read_variations(
+    path: PathLikeStr, variations: Iterable[EventVariation], **options: Any
+) -> tuple[SampleFields, list[VariedFields]]:
+    """Read a file once, and compute the features of its events and of varied ones.
+
+    Parameters
+    ----------
+    path
+        File of events; of a file of features, weights alone can be varied.
+    variations
+        What happens to the events.
+    options
+        Those of :func:`milinfer.samples.sample_files.read_sample`.
+
+    Returns
+    -------
+    tuple
+        The nominal events, and each variation.  The cross-section of varied events is the nominal
+        one times the ratio of the sums of weights.
+
+    Raises
+    ------
+    SampleError, LHEError, FeatureError, ParameterError
+        As for one sample; the message names the variation.
+    """
+    chosen = list(variations)
+    require_one_meaning(chosen)
+    path = local_path(path)
+    table = flat_table(path, options.get("tree"))
+    if table is not None and not table.has_events:
+        return _of_features(path, chosen, options)
+    of_events = {k: v for k, v in options.items() if k not in ("cross_section", "tree")}
+    of_events.pop("cross_section_error", None)
+    nominal, varied = read_events(
+        path,
+        table,
+        chosen,
+        cross_section_is_known=options.get("cross_section") is not None,
+        **of_events,
+    )
+    known = {k: v for k, v in options.items() if k.startswith("cross_section") and v is not None}
+    nominal = nominal._replace(**known)
+    return nominal, [_with_cross_section(nominal, v) for v in varied]
+
+
+def _of_features(
+    path: PathLikeStr, variations: Sequence[EventVariation], options: Mapping[str, Any]
+) -> tuple[SampleFields, list[VariedFields]]:
+    """Variations of the events in a file of features, which have other weights only."""
+    nominal = read_sample(path, **options)
+    varied = []
+    for variation in variations:
+        label = f"variation {format_point(variation.nuisances)} of {path}"
+        if not isinstance(variation, WeightVariation) or callable(variation.weight):
+            msg = (
+                f"{label}: the file has features and no events, so that nothing but its weights "
+                "can be varied, by their names; read the file of events, or give varied features "
+                "to ProcessVariations.from_arrays"
+            )
+            raise SampleError(msg)
+        try:
+            name = variation.named(list(nominal.reweights))
+        except SampleError as error:
+            msg = f"{label}: {error}"
+            raise SampleError(msg) from error
+        varied.append(VariedFields(variation.nuisances, weights=nominal.reweights[name]))
+    return nominal, varied
+
+
+def _with_cross_section(nominal: SampleFields, varied: VariedFields) -> VariedFields:
+    """The nominal cross-section of varied events, times the ratio of the sums of weights."""
+    if varied.fields is None:
+        return varied
+    value, error = varied_cross_section(
+        nominal.cross_section,
+        nominal.cross_section_error,
+        nominal.weights,
+        varied.fields.weights,
+    )
+    fields = varied.fields._replace(cross_section=value, cross_section_error=error)
+    return varied._replace(fields=fields)
+
+
+class StoredVariation(NamedTuple):
+    """A variation as a folder has it; :class:`milinfer.Variation` documents the entries."""
+
+    nuisances: Point
+    fields: SampleFields
+    partners: IntArray | None
+    weights_only: bool
+
+
+def write_folder(
+    path: PathLikeStr, nominal: Sequence[SampleFields], variations: Sequence[StoredVariation]
+) -> None:
+    """Write nominal and varied samples to Parquet files in a folder, without loss.
+
+    ``variations.json`` lists them with their numbers of events and fingerprints (SHA-256).
+    Samples whose weights alone are varied are stored without features, which are the nominal ones.
+    The folder appears when it is complete, or not at all.
+
+    Raises
+    ------
+    SampleError
+        If the provenance of a sample is not like JSON.
+    ConfigurationError
+        If the path is a file.
+    """
+    with atomic_folder(path) as folder:
+
+        def stored(name: str, fields: SampleFields) -> dict[str, Any]:
+            write_sample(fields, folder / name)
+            return {
+                "file": name,
+                "n_events": len(fields.weights),
+                "sha256": file_hash(folder / name),
+            }
+
+        manifest: dict[str, Any] = {
+            "kind": _KIND,
+            "format": _FORMAT,
+            "nominal": [stored(f"nominal_{i}.parquet", f) for i, f in enumerate(nominal)],
+            "variations": [],
+        }
+        for i, variation in enumerate(variations):
+            fields = variation.fields
+            if variation.weights_only:
+                empty = np.empty((len(fields.weights), 0), dtype=np.float32)
+                fields = fields._replace(features=empty, feature_names=())
+            entry = stored(f"variation_{i}.parquet", fields)
+            if variation.partners is not None and not variation.weights_only:
+                name = f"partners_{i}.npy"
+                np.save(folder / name, variation.partners, allow_pickle=False)
+                entry["partners"] = {"file": name, "sha256": file_hash(folder / name)}
+            entry |= {
+                "nuisances": dict(variation.nuisances),
+                "weights_only": variation.weights_only,
+            }
+            manifest["variations"].append(entry)
+        text = json.dumps(manifest, indent=1, allow_nan=False)
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVariation]]:
+    """Read what :func:`write_folder` has written.
+
+    The features of samples whose weights alone are varied have no columns here.
+
+    Raises
+    ------
+    SampleError
+        If the folder is none of these, a file is missing, has another number of events, or is not
+        the one that was written.
+    """
+    folder = Path(path)
+    manifest = _manifest(folder)
+
+    def checked(entry: Mapping[str, Any]) -> Path:
+        file = folder / str(entry["file"])
+        if not file.is_file():
+            msg = f"{folder}: {file.name} is missing; copy the whole folder, or write it again"
+            raise SampleError(msg)
+        if file_hash(file) != entry["sha256"]:
+            msg = (
+                f"{file} is not the file that was written here: its fingerprint has changed; copy "
+                "the whole folder again, or write it again"
+            )
+            raise SampleError(msg)
+        return file
+
+    def sample(entry: Mapping[str, Any]) -> SampleFields:
+        fields = read_sample(checked(entry), missing_point={})
+        if len(fields.weights) != entry["n_events"]:
+            msg = (
+                f"{folder / str(entry['file'])} has {len(fields.weights)} events, and {MANIFEST} "
+                f"says {entry['n_events']}; write the folder again"
+            )
+            raise SampleError(msg)
+        return fields
+
+    try:
+        nominal = [sample(entry) for entry in manifest["nominal"]]
+        variations = []
+        for entry in manifest["variations"]:
+            fields = sample(entry)
+            partners = None
+            if entry["weights_only"]:
+                partners = np.arange(len(fields.weights))
+            elif "partners" in entry:
+                partners = np.load(checked(entry["partners"]), allow_pickle=False)
+            variations.append(
+                StoredVariation(entry["nuisances"], fields, partners, entry["weights_only"])
+            )
+    except (KeyError, TypeError, AttributeError) as error:
+        msg = f"{folder / MANIFEST} is damaged ({error!r}); write the folder again"
+        raise SampleError(msg) from error
+    return nominal, variations
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    file = folder / MANIFEST
+    if not file.is_file():
+        msg = f"{folder} has no {MANIFEST}; give a folder that ProcessVariations.save has written"
+        raise MissingFileError(msg)
+    try:
+        manifest = parse_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{file} is no JSON ({error}); write the folder again"
+        raise SampleError(msg) from error
+    if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
+        msg = f"{file} lists no variations; give a folder that ProcessVariations.save has written"
+        raise SampleError(msg)
+    if manifest.get("format") != _FORMAT:
+        msg = (
+            f"{file} has the format {manifest.get('format')!r}, and this milinfer reads {_FORMAT}; "
+            "update milinfer, or write the folder again"
+        )
+        raise SampleError(msg)
+    return manifest

@@ -1,0 +1,674 @@
+"""Nominal samples of a process, and the same at shifted values of nuisance parameters.
+
+:class:`ProcessVariations` holds them; it is made of samples, files, arrays or the output of coffea.
+:class:`~milinfer.samples.variation.Variation` is one of the variations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import SampleError
+from milinfer.samples.cross_sections import Combine
+from milinfer.samples.sample import Sample, sample_of_file
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variation import (
+    Variation,
+    named_errors_of,
+    varied_sample,
+    with_points_only,
+)
+from milinfer.samples.variation_joining import joined_variations
+from milinfer.typing import FloatArray, IntArray, PathLikeStr, Point
+from milinfer.utils.keywords import require_keywords
+from milinfer.utils.points import format_point
+
+if TYPE_CHECKING:
+    from milinfer.features.variations import EventVariation
+    from milinfer.samples.event_samples import VariedFields
+
+__all__ = ["ProcessVariations", "Variation", "YieldRatio", "select_together"]
+
+
+class YieldRatio(NamedTuple):
+    """Expected events of a variation over the nominal ones, with the Monte-Carlo error."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessVariations:
+    """Nominal samples of one process, and its variations by nuisance parameters.
+
+    Parameters
+    ----------
+    nominal
+        One sample, or samples at several parameter points.
+    variations
+        Variations of these samples; each belongs to the nominal sample at the same parameter point.
+
+    Raises
+    ------
+    SampleError
+        If a variation has another process, other features or a point without a nominal sample, is
+        given twice, has no positive yield, or names an event of the nominal sample that does not
+        exist, or two times the same one.
+
+    Examples
+    --------
+    >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
+    >>> process = ProcessVariations(nominal, [
+    ...     Variation.of_features(nominal, {"scale": s}, nominal.features * (1 + 0.1 * s))
+    ...     for s in (-1, 1)])
+    >>> process.nuisances, process.yield_ratio(process.variations[0]).value
+    (('scale',), 1.0)
+    """
+
+    nominal: SampleSet
+    variations: tuple[Variation, ...]
+
+    def __post_init__(self) -> None:
+        given: Sample | SampleSet = self.nominal
+        nominal = SampleSet((given,)) if isinstance(given, Sample) else given
+        object.__setattr__(self, "nominal", nominal)
+        object.__setattr__(self, "variations", tuple(self.variations))
+        if not self.variations:
+            msg = f"{nominal[0].label}: there are no variations; give at least one"
+            raise SampleError(msg)
+        for sample in nominal:
+            if not sample.weights.sum() > 0:
+                msg = (
+                    f"{sample.label}: the weights sum to {sample.weights.sum():g}; a response is a "
+                    "ratio to the nominal events, whose yield must be positive"
+                )
+                raise SampleError(msg)
+        seen: set[tuple[object, ...]] = set()
+        for variation in self.variations:
+            self._require_fits(variation)
+            shifts = tuple(sorted(variation.nuisances.items()))
+            key = (tuple(variation.sample.point.items()), shifts)
+            if key in seen:
+                msg = f"two variations for {variation.label}; join their events"
+                raise SampleError(msg)
+            seen.add(key)
+        self._require_one_meaning()
+
+    def _require_one_meaning(self) -> None:
+        """Refuse a nuisance parameter that changes weights here and features there."""
+        kinds: dict[str, Variation] = {}
+        for variation in self.variations:
+            if len(variation.nuisances) > 1:
+                continue
+            for name in variation.nuisances:
+                before = kinds.setdefault(name, variation)
+                if before.weights_only != variation.weights_only:
+                    msg = (
+                        f"the nuisance parameter {name} has two meanings: {before!r} and "
+                        f"{variation!r}; give each a name of its own"
+                    )
+                    raise SampleError(msg)
+
+    def _require_fits(self, variation: Variation) -> None:
+        nominal, sample = self.nominal_of(variation), variation.sample
+        if sample.process != nominal.process:
+            msg = (
+                f"variation {variation.label} cannot belong to the process {nominal.process!r}; "
+                "give each process variations of its own"
+            )
+            raise SampleError(msg)
+        if sample.feature_names != nominal.feature_names:
+            differ = ", ".join(sorted({*sample.feature_names} ^ {*nominal.feature_names}))
+            msg = (
+                f"variation {variation.label} and the nominal sample have different features "
+                f"({differ or 'another order'})"
+            )
+            raise SampleError(msg)
+        total = float(sample.weights.sum())
+        if not total > 0:
+            msg = (
+                f"variation {variation.label}: the weights of {len(sample)} events sum to "
+                f"{total:g}; its yield must be positive"
+            )
+            raise SampleError(msg)
+        partners = variation.partners
+        if variation.weights_only and not np.array_equal(sample.features, nominal.features):
+            msg = (
+                f"variation {variation.label}: weights_only=True, but its features are not those "
+                f"of the {len(nominal)} nominal events"
+            )
+            raise SampleError(msg)
+        if partners is None:
+            return
+        paired = partners[partners >= 0]
+        if partners.size and (partners.max() >= len(nominal) or partners.min() < -1):
+            wrong = partners[(partners >= len(nominal)) | (partners < -1)][0]
+            msg = (
+                f"variation {variation.label}: an event names the nominal event {wrong}, and there "
+                f"are {len(nominal)}; it was made from other events"
+            )
+            raise SampleError(msg)
+        if len(np.unique(paired)) < len(paired):
+            msg = (
+                f"variation {variation.label}: two events have the same partner in the nominal "
+                "sample"
+            )
+            raise SampleError(msg)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: PathLikeStr | Sequence[PathLikeStr],
+        *,
+        variations: Iterable[EventVariation],
+        combine: Combine | None = None,
+        **options: Any,
+    ) -> ProcessVariations:
+        """Read event files, and compute features of their events and of varied ones.
+
+        Each file is read once.  Every variation has a selection of its own: what its events lack
+        or gain beside the nominal ones is in its `partners`, and how many each rejects in
+        ``provenance["rejected"]`` of its sample.
+
+        Parameters
+        ----------
+        path
+            LHE, ROOT or Parquet file of events, or several: those of one point are joined, those of
+            other points become nominal samples of their own.
+        variations
+            What happens to the events: :class:`~milinfer.ScaleVariation`,
+            :class:`~milinfer.FunctionVariation`, :class:`~milinfer.WeightVariation`, or pairs of
+            them by :func:`~milinfer.up_and_down`.
+        combine
+            How files of one point are joined; see :meth:`Sample.concatenate`.
+        options
+            Those of :meth:`Sample.from_file`: ``features``, ``point``, ``on_missing``, …  Varied
+            samples keep the weights at other parameter points, and no other ones.
+
+        Raises
+        ------
+        SampleError, FeatureError
+            If events lack what the features need, or a variation cannot be applied; the message
+            names the file and the variation.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from milinfer.datasets import vbf_hww
+        >>> from milinfer.features.variations import ScaleVariation, up_and_down
+        >>> from milinfer.io import lhe
+        >>> jes = up_and_down(ScaleVariation, "jes", 1.03, 0.97, objects="jets")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "a.lhe")
+        ...     lhe.write(file, *vbf_hww.generate(20, {"c_HW": 0.0}, seed=1).to_events(()))
+        ...     ProcessVariations.from_file(file, variations=jes)
+        ProcessVariations(vbf_hww: 2 variations by jes, 1 nominal samples)
+        """
+        from milinfer.samples.sample_files import read_sample
+        from milinfer.samples.variation_files import read_variations
+
+        require_keywords(options, read_sample, "ProcessVariations.from_file()", leave_out=["path"])
+        paths = [path] if isinstance(path, str | PathLike) else list(path)
+        chosen = list(variations)
+        parts = []
+        for file in paths:
+            fields, varied = read_variations(file, chosen, **options)
+            nominal = sample_of_file(fields, file)
+            with named_errors_of(file):
+                parts.append(cls(nominal, tuple(_variation(nominal, v) for v in varied)))  # type: ignore[arg-type]
+        return cls.concatenate(parts, combine)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        nominal: Any,
+        varied: Mapping[Any, Any] | None = None,
+        features: str | Sequence[str] | None = None,
+        *,
+        event: str | Sequence[str] = "event",
+        weights: Any = None,
+        weight_variations: Mapping[Any, Any] | None = None,
+        reweights: Any = None,
+        reweight_points: Mapping[str, Point] | Sequence[Point] | None = None,
+        **options: Any,
+    ) -> ProcessVariations:
+        """Make nominal and varied samples of data frames or arrays, paired by event.
+
+        Parameters
+        ----------
+        nominal
+            Nominal events after their selection: a data frame, a mapping of names to columns, or
+            what else :meth:`Sample.from_arrays` takes.
+        varied
+            Varied events after theirs, by name and value of the nuisance parameter,
+            ``{("jes", 1.0): frame, ("jes", -1.0): frame}``; a key of several pairs shifts several.
+        features
+            Names of the columns to take; default: all that are not used for anything else.
+        event
+            Column, or columns, that identify an event in nominal and varied frames.  Varied events
+            that are not among the nominal ones are those that only the variation selects.
+        weights
+            Name of the column of event weights, in all frames.
+        weight_variations
+            Other weights of the nominal events, ``{("muR", 1.0): "weight_muR_up"}``: names of
+            columns of the nominal frame, or the weights.
+        reweights, reweight_points
+            Weights at other parameter points, as in :meth:`Sample.from_arrays`, by names of columns
+            that all frames have.
+        options
+            Passed on: ``point=``, ``process=``, ``cross_section=`` (of the nominal events, in pb;
+            the others follow from the sums of weights), …
+
+        Raises
+        ------
+        SampleError
+            If an event comes twice, a frame has none of the nominal events, or a row is not usable;
+            the message names the variation and the row.
+
+        Examples
+        --------
+        >>> frame = {"event": [1, 2, 3], "x": [0.5, 1.5, 2.5], "w": [1.0, 1.0, 2.0]}
+        >>> up = {"event": [2, 3, 4], "x": [1.6, 2.6, 0.6], "w": [1.0, 2.0, 1.0]}
+        >>> process = ProcessVariations.from_arrays(
+        ...     frame, {("jes", 1.0): up}, weights="w", weight_variations={("muR", 1.0): [1, 2, 2]})
+        >>> process.variations[0].partners, process.variations[1].sample.weights
+        (array([ 1,  2, -1]), array([1., 2., 2.]))
+        """
+        from milinfer.samples.variation_arrays import varied_rows
+
+        taken = ["features", "feature_names", "weights", "reweights", "reweight_points"]
+        require_keywords(options, Sample, "ProcessVariations.from_arrays()", leave_out=taken)
+        fields, rows = varied_rows(
+            nominal,
+            varied or {},
+            features,
+            event=event,
+            weights=weights,
+            weight_variations=weight_variations or {},
+            reweights=reweights,
+            reweight_points=reweight_points,
+        )
+        sample = Sample(**fields, **options)
+        variations = []
+        for nuisances, own, partners, other_weights in rows:
+            if own is None:
+                assert other_weights is not None
+                variations.append(Variation.of_weights(sample, nuisances, other_weights))
+            else:
+                made = varied_sample(sample, {**options, **own})
+                variations.append(Variation(nuisances, made, partners))
+        return cls(sample, tuple(variations))  # type: ignore[arg-type]
+
+    @classmethod
+    def from_accumulator(
+        cls, output: Any, features: Sequence[str] | None = None, *, point: Point, **options: Any
+    ) -> ProcessVariations:
+        """Make nominal and varied samples of what a coffea processor has accumulated.
+
+        Parameters
+        ----------
+        output
+            What :func:`milinfer.accumulate_variations` has returned for the chunks of a dataset,
+            added up.  Join several datasets of a process with :meth:`concatenate`.
+        features
+            Columns to take, in this order; default: all.
+        point, options
+            As for :meth:`Sample.from_accumulator`; the cross-section is that of the nominal events
+            before any selection, and those of the variations follow.
+
+        Raises
+        ------
+        SampleError
+            If this is no such accumulator, or some chunks lack a variation.
+
+        Examples
+        --------
+        >>> import awkward as ak
+        >>> from milinfer.features.feature_set import FeatureSet
+        >>> from milinfer.features.variation_accumulators import accumulate_variations
+        >>> events = ak.Array({"x": [0.5, 1.5, 2.5]})
+        >>> flat = FeatureSet("flat", {"x": lambda o: o.x}, collections=())
+        >>> up, down = (ak.with_field(events, events.x + s, "x") for s in (0.6, -0.6))
+        >>> output = accumulate_variations(flat, events, {"scale": {1: up, -1: down}},
+        ...                                weights=None, selection=lambda e: e.x > 1)
+        >>> process = ProcessVariations.from_accumulator(output, point={}, cross_section=3.0)
+        >>> process.variations[0].partners, process.variations[0].sample.cross_section
+        (array([-1,  0,  1]), 3.0)
+        """
+        from milinfer.samples.accumulators import accumulator_fields, varied_accumulators
+
+        taken = ["output", "features", "point"]
+        where = "ProcessVariations.from_accumulator()"
+        require_keywords(options, accumulator_fields, where, leave_out=taken)
+        nominal, rows = varied_accumulators(output, options.get("dataset"))
+        sample = Sample(**accumulator_fields(nominal, features, point=point, **options))
+        for of_nominal in ("cross_section", "cross_section_error", "sum_of_weights"):
+            options.pop(of_nominal, None)
+        variations = []
+        for nuisances, varied, partners, weights in rows:
+            if varied is None:
+                assert weights is not None
+                variations.append(
+                    Variation.of_weights(with_points_only(sample), nuisances, weights)
+                )
+                continue
+            with named_errors_of(f"variation {format_point(nuisances)}"):
+                fields = accumulator_fields(varied, sample.feature_names, point=point, **options)
+                fields["provenance"] = {**fields["provenance"], "nuisances": nuisances}
+                made = with_points_only(varied_sample(sample, fields))
+                variations.append(Variation(nuisances, made, partners))
+        return cls(sample, tuple(variations))  # type: ignore[arg-type]
+
+    @classmethod
+    def concatenate(
+        cls, parts: Sequence[ProcessVariations], combine: Combine | None = None
+    ) -> ProcessVariations:
+        """Join the events of several files of one process, with the same variations.
+
+        Samples at one point are joined as :meth:`Sample.concatenate` does; varied weights are
+        scaled as the nominal ones are, and partners follow.  Samples at other points stand side by
+        side.
+
+        Parameters
+        ----------
+        parts
+            Nominal and varied events of each file.
+        combine
+            ``"sum"`` for slices, ``"mean"`` for runs; see :meth:`Sample.concatenate`.
+
+        Raises
+        ------
+        SampleError
+            If a part lacks a variation that another one has at the same point.
+
+        Examples
+        --------
+        >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
+        >>> one = ProcessVariations(nominal, [Variation.of_features(nominal, {"s": 1}, [[2], [3]])])
+        >>> ProcessVariations.concatenate([one, one]).variations[0].partners
+        array([0, 1, 2, 3])
+        """
+        if not parts:
+            msg = "there is nothing to concatenate; give variations of at least one file"
+            raise SampleError(msg)
+        if len(parts) == 1:
+            return parts[0]
+        joined = joined_variations([(part.nominal, part.variations) for part in parts], combine)
+        return cls(*joined)
+
+    def save(self, folder: PathLikeStr) -> None:
+        """Write nominal and varied samples to a folder, without loss.
+
+        Each is a Parquet file that :meth:`Sample.from_file` reads, too; those whose weights alone
+        are varied have no features of their own.  ``variations.json`` lists the files with numbers
+        of events and fingerprints, which :meth:`load` checks.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> nominal = Sample(np.array([[1.0], [2.0]]), ("x",))
+        >>> process = ProcessVariations(nominal, [Variation.of_weights(nominal, {"t": 1}, [2, 1])])
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     process.save(parent + "/signal")
+        ...     ProcessVariations.load(parent + "/signal").variations
+        (Variation(t=1, weights of 2 events, signal),)
+        """
+        from milinfer.samples.variation_files import StoredVariation, write_folder
+
+        write_folder(
+            folder,
+            [s.fields for s in self.nominal],
+            [
+                StoredVariation(v.nuisances, v.sample.fields, v.partners, v.weights_only)
+                for v in self.variations
+            ],
+        )
+
+    @classmethod
+    def load(cls, folder: PathLikeStr) -> ProcessVariations:
+        """Read what :meth:`save` has written.
+
+        Raises
+        ------
+        SampleError
+            If a file is missing, has another number of events, or is not the one that was written.
+        """
+        from milinfer.samples.variation_files import read_folder
+
+        nominal, stored = read_folder(folder)
+        with named_errors_of(folder):
+            samples = SampleSet(tuple(Sample(**fields._asdict()) for fields in nominal))
+            variations = []
+            for nuisances, fields, partners, weights_only in stored:
+                entries = fields._asdict()
+                if weights_only:
+                    same = [s for s in samples if s.point == fields.point]
+                    if same:  # otherwise the error says which point has no nominal sample
+                        entries["features"] = same[0].features
+                    entries["feature_names"] = samples.feature_names
+                variations.append(Variation(nuisances, Sample(**entries), partners, weights_only))
+            return cls(samples, tuple(variations))
+
+    @property
+    def process(self) -> str:
+        """Name of the process."""
+        return self.nominal[0].process
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return self.nominal.feature_names
+
+    @cached_property
+    def nuisances(self) -> tuple[str, ...]:
+        """Names of the nuisance parameters, in the order of the variations."""
+        return tuple(dict.fromkeys(name for v in self.variations for name in v.nuisances))
+
+    @cached_property
+    def shifts(self) -> FloatArray:
+        """Different shifts, shape (n_shifts, n_nuisances), in the order of the variations."""
+        rows = [tuple(v.nuisances.get(n, 0.0) for n in self.nuisances) for v in self.variations]
+        return np.array(list(dict.fromkeys(rows)), dtype=np.float64)
+
+    def shift_index(self, variation: Variation) -> int:
+        """Row of :attr:`shifts` that a variation has."""
+        row = [variation.nuisances.get(n, 0.0) for n in self.nuisances]
+        return int(np.argmax(np.all(self.shifts == row, axis=1)))
+
+    def nominal_of(self, variation: Variation) -> Sample:
+        """Nominal sample at the parameter point of a variation.
+
+        Raises
+        ------
+        SampleError
+            If there is none.
+        """
+        for sample in self.nominal:
+            if sample.point == variation.sample.point:
+                return sample
+        points = "; ".join(s.label for s in self.nominal)
+        msg = f"variation {variation.label} has no nominal sample at its point; there are: {points}"
+        raise SampleError(msg)
+
+    def yield_ratio(self, variation: Variation) -> YieldRatio:
+        """Expected events of a variation over the nominal ones.
+
+        For the same events it is the ratio of the sums of the weights, and the events that both
+        have in common do not count in its error; for other events it is the ratio of the
+        cross-sections.
+
+        Raises
+        ------
+        SampleError
+            If the events are others and a cross-section is missing.
+        """
+        nominal, sample, partners = self.nominal_of(variation), variation.sample, variation.partners
+        if partners is not None:
+            total = float(nominal.weights.sum())
+            ratio = float(sample.weights.sum()) / total
+            matched = partners >= 0
+            difference = -ratio * nominal.weights
+            difference[partners[matched]] += sample.weights[matched]
+            square = np.sum(difference**2) + np.sum(sample.weights[~matched] ** 2)
+            return YieldRatio(ratio, float(np.sqrt(square)) / total)
+        for s in (nominal, sample):
+            if not s.cross_section > 0:
+                msg = (
+                    f"variation {variation.label}: its events are not those of the nominal sample, "
+                    "so both need cross_section= in pb after the selection"
+                )
+                raise SampleError(msg)
+        ratio = sample.cross_section / nominal.cross_section
+        relative = [
+            s.cross_section_error / s.cross_section
+            if np.isfinite(s.cross_section_error)
+            else float(np.sqrt(np.sum(s.weights**2)) / s.weights.sum())
+            for s in (nominal, sample)
+        ]
+        return YieldRatio(ratio, ratio * float(np.hypot(relative[0], relative[1])))
+
+    def split(self, fractions: Sequence[float], seed: int) -> tuple[ProcessVariations, ...]:
+        """Split into disjoint parts at random; an event and its varied copies stay together.
+
+        Parameters
+        ----------
+        fractions
+            Share of each part; they sum to one.
+        seed
+            The same seed gives the same parts.
+
+        Raises
+        ------
+        SampleError
+            If the fractions are not positive or do not sum to one.
+
+        Examples
+        --------
+        >>> nominal = Sample(np.arange(10.0)[:, None], ("x",))
+        >>> process = ProcessVariations(
+        ...     nominal, [Variation.of_features(nominal, {"scale": 1.0}, nominal.features + 1)])
+        >>> first, second = process.split([0.5, 0.5], seed=1)
+        >>> bool(np.all(first.variations[0].sample.features == first.nominal[0].features + 1))
+        True
+        """
+        if min(fractions, default=0) <= 0 or abs(sum(fractions) - 1) > 1e-9:
+            msg = f"fractions {list(fractions)} must be positive and sum to 1"
+            raise SampleError(msg)
+        seeds = np.random.SeedSequence(seed).spawn(len(self.nominal) + len(self.variations))
+        part_of = [
+            _random_parts(len(s), fractions, q)
+            for s, q in zip(self.nominal, seeds[: len(self.nominal)], strict=True)
+        ]
+        points = [s.point for s in self.nominal]
+        varied = []
+        for variation, q in zip(self.variations, seeds[len(self.nominal) :], strict=True):
+            part = _random_parts(len(variation.sample), fractions, q)
+            if variation.partners is not None:
+                of_nominal = part_of[points.index(variation.sample.point)]
+                paired = variation.partners >= 0
+                part[paired] = of_nominal[variation.partners[paired]]
+            varied.append(part)
+        return tuple(
+            select_together(self, [p == k for p in part_of], [p == k for p in varied])
+            for k in range(len(fractions))
+        )
+
+    def restricted(self, nuisances: Sequence[str]) -> ProcessVariations:
+        """The variations that shift some of the nuisance parameters and no others.
+
+        Raises
+        ------
+        SampleError
+            If there are none.
+        """
+        names = set(nuisances)
+        chosen = tuple(
+            v for v in self.variations if {n for n, x in v.nuisances.items() if x} <= names
+        )
+        if not chosen:
+            msg = (
+                f"{self.process}: no variation shifts {', '.join(nuisances)} alone; there are "
+                f"{'; '.join(format_point(v.nuisances) for v in self.variations)}"
+            )
+            raise SampleError(msg)
+        return ProcessVariations(self.nominal, chosen)
+
+    def __repr__(self) -> str:
+        return (
+            f"ProcessVariations({self.process}: {len(self.variations)} variations by "
+            f"{', '.join(self.nuisances)}, {len(self.nominal)} nominal samples)"
+        )
+
+
+def select_together(
+    process: ProcessVariations,
+    nominal: Sequence[np.ndarray[tuple[int], np.dtype[np.bool_]]],
+    varied: Sequence[np.ndarray[tuple[int], np.dtype[np.bool_]]],
+) -> ProcessVariations:
+    """Select events of nominal and varied samples by masks, and renumber the partners.
+
+    Parameters
+    ----------
+    process
+        All events.
+    nominal, varied
+        Mask of the events of each nominal sample and of each variation.
+
+    Examples
+    --------
+    >>> nominal = Sample(np.arange(3.0)[:, None], ("x",))
+    >>> process = ProcessVariations(
+    ...     nominal, [Variation.of_features(nominal, {"scale": 1.0}, nominal.features + 1)])
+    >>> keep = np.array([False, True, True])
+    >>> select_together(process, [keep], [keep]).variations[0].partners
+    array([0, 1])
+    """
+    samples = {}
+    places = {}
+    for sample, keep in zip(process.nominal, nominal, strict=True):
+        chosen = np.flatnonzero(keep)
+        new = np.full(len(sample) + 1, -1, dtype=np.int64)  # the last: of events without partner
+        new[chosen] = np.arange(len(chosen))
+        places[id(sample)], samples[id(sample)] = new, sample.take(chosen)
+    variations = []
+    for variation, keep in zip(process.variations, varied, strict=True):
+        chosen = np.flatnonzero(keep)
+        old = process.nominal_of(variation)
+        partners = variation.partners
+        if partners is not None:
+            partners = places[id(old)][partners[chosen]]
+        variations.append(
+            dataclasses.replace(variation, sample=variation.sample.take(chosen), partners=partners)
+        )
+    return ProcessVariations(
+        SampleSet(tuple(samples[id(s)] for s in process.nominal)), tuple(variations)
+    )
+
+
+def _random_parts(n: int, fractions: Sequence[float], seed: np.random.SeedSequence) -> IntArray:
+    """Number of the part of each event, shape (n,)."""
+    stops = np.rint(np.cumsum(fractions) * n).astype(np.int64)
+    part = np.searchsorted(stops, np.arange(n), side="right")
+    out = np.empty(n, dtype=np.int64)
+    out[np.random.default_rng(seed).permutation(n)] = part
+    return out
+
+
+def shifted_names(variations: Mapping[str, ProcessVariations]) -> tuple[str, ...]:
+    """Names of the nuisance parameters of all processes, in order."""
+    return tuple(dict.fromkeys(n for v in variations.values() for n in v.nuisances))
+
+
+def _variation(nominal: Sample, varied: VariedFields) -> Variation:
+    """Variation of the events of a file."""
+    if varied.weights is None:
+        fields = varied.fields
+        return Variation(varied.nuisances, Sample(**fields._asdict()), varied.partners)  # type: ignore[union-attr]
+    return Variation.of_weights(with_points_only(nominal), varied.nuisances, varied.weights)

@@ -1,0 +1,88 @@
+"""Learned responses against closed forms."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from milinfer.exceptions import SampleError
+from milinfer.learning.networks.configs import TrainingConfig
+from milinfer.learning.systematic_response import SystematicResponse
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
+from varied_gaussian import NUISANCES, SMALL, relative_error, variations
+
+
+def test_moved_events_give_the_ratio_of_the_densities():
+    settings = TrainingConfig(5, 1024, 1e-2, 3e-5, schedule="cosine")
+    response = SystematicResponse(training=settings, seed=3).fit(variations(50_000, 2))
+    assert relative_error(response, shift=1.0) < 0.1
+    assert relative_error(response, shift=-1.0) < 0.1
+    assert relative_error(response, width=1.0) < 0.15
+    assert relative_error(response, theory=1.0) < 0.03
+    assert relative_error(response, shift=1.0, theory=-1.0) < 0.1
+    # The mean of S is the yield: one for events that are all kept, and E[exp(0.1 x)].
+    at = response.terms.array({"theory": 1.0})
+    assert response.expected.log_yield(at).value == pytest.approx(0.005, abs=0.002)
+    assert abs(response.expected.log_yield(response.terms.array({"shift": 1.0})).value) < 0.02
+
+
+def test_soft_labels_are_precise():
+    response = SystematicResponse(seed=1).fit(variations(20_000, 3, soft=True))
+    for name in NUISANCES:
+        assert relative_error(response, **{name: 1.0}) < 0.03
+
+
+def test_code4_learns_both_sides():
+    response = SystematicResponse(interpolation="code4", **SMALL).fit(variations(20_000, 5))
+    assert response.terms.names[0] == "shift up"
+    assert relative_error(response, shift=1.0) < 0.15
+    assert relative_error(response, shift=-1.0) < 0.15
+    assert relative_error(response, theory=-1.0) < 0.1
+
+
+def depending_on_theta(*, weights: bool) -> ProcessVariations:
+    """exp((0.2 + 0.1 c) α x) by weights: a response that is linear in c."""
+    z = np.random.default_rng(7).normal(size=(20_000, 1))
+    x = z[:, 0].astype(np.float32).astype(np.float64)
+    nominal, varied = [], []
+    points = (0.0,) if weights else (-1.0, 1.0)
+    for c in points:
+        sample = Sample(z, ("x",), point={"c": c})
+        if weights:
+            names = {"low": -1.0, "high": 1.0}
+            sample = dataclasses.replace(
+                sample,
+                reweights={n: np.exp(0.1 * v * x) for n, v in names.items()},
+                reweight_points={n: {"c": v} for n, v in names.items()},
+            )
+        nominal.append(sample)
+        variation = Variation.of_weights(sample, {"theory": 1.0}, np.exp((0.2 + 0.1 * c) * x))
+        if weights:
+            changed = {
+                n: sample.reweights[n] * np.exp((0.2 + 0.1 * v) * x) for n, v in names.items()
+            }
+            variation = dataclasses.replace(
+                variation, sample=dataclasses.replace(variation.sample, reweights=changed)
+            )
+        varied.append(variation)
+    return ProcessVariations(SampleSet(tuple(nominal)), tuple(varied))
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_response_that_depends_on_theta(weights):
+    settings = SMALL | {"training": TrainingConfig(10, 1024, 1e-2, 1e-4, schedule="cosine")}
+    process = depending_on_theta(weights=weights)
+    response = SystematicResponse(theta_dependent=True, degree=1, **settings).fit(process)
+    assert response.terms.parameters == ("c",)
+    x = np.linspace(-2, 2, 9)
+    table = response.table(Sample(x[:, None], ("x",)))
+    for c in (-1.0, 0.0, 1.0):
+        ratio = table.log_response(np.array([1.0]), np.array([c]))
+        assert ratio == pytest.approx((0.2 + 0.1 * c) * x, abs=0.03)
+    with pytest.raises(SampleError, match="background is at no parameter point"):
+        SystematicResponse(theta_dependent=True).fit(variations(100, 1))

@@ -1,0 +1,137 @@
+"""Likelihoods profiled over nuisance parameters: against Minuit, and coverage of toys."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+import milinfer as mil
+from milinfer.datasets import gaussian
+from milinfer.exceptions import ModelError, ParameterError, SampleError
+from milinfer.likelihood.profiled_systematics import ProfiledSystematics
+from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.systematics import (
+    MixtureEvents,
+    NormalisationUncertainty,
+    SystematicCost,
+    SystematicTerms,
+    systematic_terms,
+)
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.toys.pool import Background
+from milinfer.toys.toys import Toys
+from shifted_gaussian import SHIFT, Shift, exact_shift, quantiles
+
+
+def far(sample: Sample) -> np.ndarray:
+    """ln of N(2, 1) over N(0, 1)."""
+    return gaussian.log_likelihood_ratio(sample.column("x0"), 2.0)
+
+
+def mixture(**options: object) -> SystematicTerms:
+    """Signal with a shift, a background with its own, and uncertainties of all kinds."""
+    at_two = SampleSet((gaussian.generate(5000, 2.0, seed=9),))
+    background = Shift(ResponseTerms.of(["shift"]), at_two, "far")
+    given = {
+        "rate": 300.0,
+        "backgrounds": {"far": (far, 60.0)},
+        "responses": {"signal": exact_shift(), "far": background},
+        "uncertainties": [
+            NormalisationUncertainty("efficiency", {"signal": (0.97, 1.04), "far": (0.9, 1.2)})
+        ],
+        "luminosity_uncertainty": 0.02,
+        "norm_constraints": {"far": 0.2},
+        "reference": 0.0,
+    }
+    return systematic_terms(gaussian.MeanModel(), **(given | options))
+
+
+def mixed() -> Sample:
+    signal, other = gaussian.generate(300, 0.2, seed=3), gaussian.generate(60, 2.0, seed=4)
+    return Sample(np.concatenate([signal.features, other.features]), ("x0",))
+
+
+def test_the_profile_is_that_of_minuit() -> None:
+    terms, data = mixture(), mixed()
+    profile = ProfiledSystematics(terms).profile(data)
+    cost = SystematicCost(terms, MixtureEvents.of(terms, data))
+    for g in (8, 20, 24, 33):
+        m = mil.minuit(cost, mu=float(profile.points[g, 0]))
+        m.fixed["mu"] = True
+        m.tol = 1e-4
+        m.migrad()
+        assert m.valid
+        assert -2 * profile.values[g] == pytest.approx(m.fval, abs=1e-5)
+        places = [m.values[n] for n in profile.names]
+        assert profile.places[g] == pytest.approx(places, abs=2e-3)
+
+
+def test_a_limit_is_not_crossed() -> None:
+    terms = mixture(norm_constraints={})
+    data = gaussian.generate(300, -0.5, seed=3)  # nothing of a background at 2
+    profile = ProfiledSystematics(terms).profile(data)
+    cost = SystematicCost(terms, MixtureEvents.of(terms, data))
+    low, high = np.array([terms.limits[n] for n in profile.names]).T
+    assert np.all((profile.places >= low) & (profile.places <= high))
+    assert np.any(profile.places[:, list(profile.names).index("far_norm")] == 0)
+    m = mil.minuit(cost, mu=float(profile.points[12, 0]))
+    m.fixed["mu"] = True
+    m.migrad()
+    assert -2 * profile.values[12] == pytest.approx(m.fval, abs=0.01)
+
+
+def test_toys_cover_when_auxiliary_measurements_scatter() -> None:
+    # x̄ measures mu + 0.3 α; the interval is wide because α is known to 1 alone.
+    shift = Shift(ResponseTerms.of(["shift"], parameters={"mu": (-1.0, 1.0)}), quantiles())
+    terms = systematic_terms(
+        gaussian.MeanModel(), rate=100.0, responses={"signal": shift}, reference=0.0
+    )
+    grid = Interpolation(np.linspace(-1, 1, 15), "spline")
+    toys = Toys(gaussian.samples(40_000, [0.1], seed=5), n_events=100, seed=6, poisson=True)
+    model = ProfiledSystematics(terms, grid=grid)
+    ensemble = toys.run([model], 0.1, 400)["profiled"]
+    inside = np.mean(ensemble.test_statistic(0.1) < chi2.ppf(0.6827, 1))
+    assert abs(inside - 0.6827) < 3 * np.sqrt(0.6827 * 0.3173 / 400)
+    spread = float(np.std(ensemble.theta_hat))
+    assert spread == pytest.approx(np.hypot(0.1, SHIFT), rel=0.12)
+    # With the true α elsewhere, auxiliary measurements follow it, and the estimate stays.
+    moved = Toys(
+        gaussian.samples(40_000, [0.1 + SHIFT], seed=7), n_events=100, seed=8, poisson=True
+    )
+    at_one = ProfiledSystematics(terms, grid=grid, truth={"shift": 1.0})
+    mean = float(np.mean(moved.run([at_one], 0.1 + SHIFT, 400)["profiled"].theta_hat))
+    assert mean == pytest.approx(0.1, abs=4 * spread / 20)
+
+
+def test_toys_do_not_depend_on_how_they_are_divided() -> None:
+    toys = Toys(
+        gaussian.samples(5000, [0.0], seed=1),
+        n_events=300,
+        seed=2,
+        poisson=True,
+        background=[Background(gaussian.generate(5000, 2.0, seed=3), 60)],
+    )
+    grid = Interpolation(np.linspace(-0.5, 0.5, 7), "spline")
+    model = ProfiledSystematics(mixture(), grid=grid)
+    whole = toys.run([model], 0.0, 20)["profiled"].values
+    again = toys.run([model], 0.0, 8, start=12)["profiled"].values
+    assert np.array_equal(whole[12:], again)
+
+
+def test_wrong_use_is_named() -> None:
+    terms = mixture()
+    with pytest.raises(ParameterError, match=r"truth= names shfit.*did you mean shift"):
+        ProfiledSystematics(terms, truth={"shfit": 1.0})
+    code4 = Shift(ResponseTerms.of(["shift"], interpolation="code4"), quantiles())
+    with pytest.raises(ModelError, match="signal has interpolation='code4'"):
+        ProfiledSystematics(
+            systematic_terms(
+                gaussian.MeanModel(), rate=9.0, responses={"signal": code4}, reference=0.0
+            )
+        )
+    data = Sample(np.zeros((2, 1)), ("x0",), weights=[1.0, -1.0])
+    with pytest.raises(SampleError, match="weight one"):
+        ProfiledSystematics(terms).profile(data)
