@@ -147,7 +147,7 @@ def test_efficiency(run):
 
 def test_fuzz(run):
     record = run("fuzz")
-    for reader in ("lhe", "toml"):
+    for reader in ("lhe", "toml", "workspace", "saved", "model"):
         own = record[reader]
         assert own["findings"] == 0
         assert own["read"] + own["refused"] == own["runs"] > 0

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from milinfer.cli.options import (
-    echo,
     json_option,
     output_option,
     seed_option,
     workers_option,
     write_json,
 )
+from milinfer.cli.printing import echo, show_table
 
 __all__ = ["demo"]
 
@@ -53,6 +52,6 @@ def demo(
 
     config = DemoConfig(events=events, truth=truth, n_toys=n_toys, seed=seed, workers=workers)
     summary = run_demo(out, config, echo=echo)
-    Console().print(summary_table(summary))
+    show_table(summary_table(summary))
     echo(f"report: {out / 'report.html'}")
     write_json(json_path, summary)
