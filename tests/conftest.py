@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from itertools import groupby, islice
 
@@ -21,21 +19,6 @@ for name in (
     "TF_NUM_INTEROP_THREADS",
 ):
     os.environ.setdefault(name, "1")
-
-# Half of a small training is XLA's compilation.  What one process has compiled is read by the
-# others: those of xdist, workers of clusters, commands.  The folder is of this run alone.
-COMPILED = None
-if "TF_XLA_FLAGS" not in os.environ:
-    COMPILED = tempfile.mkdtemp(prefix="milinfer-compiled-")
-    os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={COMPILED}"
-    # It tries each file as text before it reads it, and would report that as an error.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-
-def pytest_unconfigure() -> None:
-    """Remove what this process, the first one, has made; those of xdist have none of their own."""
-    if COMPILED is not None:
-        shutil.rmtree(COMPILED, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
