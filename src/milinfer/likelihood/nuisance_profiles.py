@@ -24,7 +24,7 @@ __all__ = ["ProfileProblem", "profile_datasets"]
 
 # Limit of the squared Newton decrement, and what is added to it for each unit of ln L below that at
 # the first θ: far from the maximum, where nobody looks closely, the same digits are enough.
-_TOLERANCE, _PER_UNIT = 1e-4, 2e-4
+_TOLERANCE, _PER_UNIT = 1e-4, 5e-5
 _STEPS = 60
 _TO_COEFFICIENTS = np.linalg.inv(
     np.array(
