@@ -11,7 +11,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "tests"]
 
 
-@nox.session(python=["3.11", "3.12"])
+@nox.session(python=["3.11", "3.12", "3.13"])
 def tests(session: nox.Session) -> None:
     """Run the tests with the newest releases."""
     session.install(".[test]")
@@ -98,6 +98,15 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def fuzz(session: nox.Session) -> None:
-    """Damage LHE files and configurations at random for an hour."""
+    """Damage files of every kind at random for an hour."""
     session.install(".[test]")
     session.run("python", "benchmarks/fuzz.py", *(session.posargs or ["--minutes", "60"]))
+
+
+@nox.session(python="3.11")
+@nox.parametrize("reader", ["lhe", "toml", "workspace", "saved", "model"])
+def guided_fuzz(session: nox.Session, reader: str) -> None:
+    """Let atheris look for damage that reaches new lines, five minutes for each kind of file."""
+    session.install(".[test,fuzz]")
+    options = ["--engine", "atheris", "--reader", reader]
+    session.run("python", "benchmarks/fuzz.py", *options, *(session.posargs or ["--minutes", "5"]))

@@ -1,10 +1,11 @@
-"""Damage LHE files and configurations at random, for as long as wanted.
+"""Damage files at random, for as long as wanted: LHE, TOML, workspaces, saved files, models.
 
     python benchmarks/fuzz.py --minutes 60 --seed 1 [--quick]
     python benchmarks/fuzz.py --engine atheris --reader lhe --minutes 60     # coverage-guided
 
 The damage and the checks are those of ``tests/bad_input/test_fuzz.py``: both ways of reading an LHE
-file must agree, no event may be missing, and nothing but milinfer's own errors may come out.  A
+file must agree, no event may be missing, and nothing but milinfer's own errors may come out.
+``saved`` are calibrations, belts and histograms; of models it is ``model.json``.  A
 file that breaks this is kept in ``--keep``, with its traceback, and the exit status is 1.
 ``--engine atheris`` needs the extra ``fuzz``.
 """
@@ -28,14 +29,19 @@ ROOT = Path(__file__).parents[1]
 if str(ROOT / "tests") not in sys.path:
     sys.path.insert(0, str(ROOT / "tests"))
 QUICK = {"minutes": 0.02}
+READERS = ("lhe", "toml", "workspace", "saved", "model")
 
 
 def readers():
+    from bad_input import json_mutations as j
     from bad_input import mutations as m
 
     return {
         "lhe": (m.random_lhe, m.check_lhe, "fuzzed.lhe", m.LHE_SEEDS),
         "toml": (m.random_configuration, m.check_configuration, "fuzzed.toml", (m.TEMPLATE,)),
+        "workspace": (j.random_workspace, j.check_workspace, "fuzzed.json", j.WORKSPACE_SEEDS),
+        "saved": (j.random_saved, j.check_saved, "fuzzed.json", j.SAVED_SEEDS),
+        "model": (j.random_model, j.check_model, "fuzzed.json", j.MODEL_SEEDS),
     }
 
 
@@ -108,13 +114,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--reader", choices=["lhe", "toml", "both"], default="both")
+    parser.add_argument("--reader", choices=[*READERS, "all"], default="all")
     parser.add_argument("--engine", choices=["random", "atheris"], default="random")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"))
     parser.add_argument("--json", type=Path)
     options = parse(parser, QUICK, arguments)
-    names = ["lhe", "toml"] if options.reader == "both" else [options.reader]
+    names = list(READERS) if options.reader == "all" else [options.reader]
     if options.engine == "atheris":
+        if len(names) > 1:
+            parser.error("--engine atheris follows one reader: give --reader")
         run_atheris(names[0], options.minutes, options.keep)
         return
     figures = run_random(names, options.minutes, options.seed, options.keep)

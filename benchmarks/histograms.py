@@ -10,13 +10,26 @@ measured on the same toys as the network itself:
 * ``morphed`` and ``morphed, own edges``: each sample fills its own value, and a polynomial is
   fitted through the samples.
 
-python benchmarks/histograms.py [--events 10000 2000] [--toys 2000] [--quick]
+A second problem, ``quadratic2``, has two parameters and is known exactly.  A network learns both,
+and beside the exact likelihood ratio there are, in bins chosen on the events of the training:
 
-The last line on standard output is one line of JSON.  For each number of simulated events a point,
-half of which train the network and half fill the histograms, it has of every method I_eff over that
-of the network, the response, and the coverage of the asymptotic 68.27 % interval at nine values;
-of ``weighted`` also the coverage by histograms that are filled anew, and how long it takes to
-choose the bins of 200 000 events and to fill them.
+* ``two scores``: 8 × 8 bins of the scores of the network in both parameters;
+* ``two scores, quantiles``: as many bins of equal content of each;
+* ``two exact scores``: as the first, without the faults of the network;
+* ``one score``: 20 bins of the score of c1 alone.
+
+python benchmarks/histograms.py [--problems vbf_hww quadratic2] [--events 10000 2000] [--toys 2000]
+                                [--quick]
+
+The last line on standard output is one line of JSON.  Of VBF, for each number of simulated events a
+point, half of which train the network and half fill the histograms, it has of every method I_eff
+over that of the network at 0 and at ±0.3, the response, and the coverage of the asymptotic 68.27 %
+interval at nine values; of ``weighted`` also the coverage by histograms that are filled anew, and
+how long it takes to choose the bins of 200 000 events and to fill them.  Of two parameters,
+``two_parameters`` has at the standard model and away from it the matrix I_eff of each method, the
+root of its determinant over that of the exact ratio and of the network on the same toys, and the
+coverage of the asymptotic 68.27 % region; and the information on c1 that the bins expect, over the
+exact one, where c2 is known and where it is fitted too.
 """
 
 from __future__ import annotations
@@ -30,35 +43,47 @@ from collections.abc import Sequence
 
 import numpy as np
 from quick_size import parse, small
-from vbf_samples import vbf_sample
+from vbf_samples import POINTS, vbf_samples
 
 import milinfer as mil
 from milinfer.binned.binned_model import BinnedLLR
 from milinfer.binned.binning import fisher_bins
-from milinfer.datasets import vbf_hww
+from milinfer.binned.chosen_templates import chosen_templates, score_templates
+from milinfer.binned.weighted_templates import event_yields
+from milinfer.datasets import quadratic
 from milinfer.exceptions import MilinferError, MilinferWarning
 from milinfer.intervals.coverage import coverage
-from milinfer.intervals.information import information, information_ratios
+from milinfer.intervals.information import (
+    information,
+    information_matrix,
+    information_ratios,
+    relative_information,
+)
 from milinfer.likelihood.observables import score_observable
 from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.toys.pool import EventPool
 
-POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 TRUTHS = tuple(float(v) + 0.0 for v in np.linspace(-0.4, 0.4, 9).round(1))
 AT = {"c_HW": 0.0}
+AWAY = (-0.3, 0.3)
 GRID = Interpolation(np.linspace(-1, 1, 81), "spline")
 CL = 0.6827
-QUICK = {"events": [2000], "toys": 100, "pool": 4000, "fillings": 2, "bins": 6, "timed": 2000}
-
-
-def samples(n_events: int, seed: int, points: Sequence[float] = POINTS) -> mil.SampleSet:
-    seeds = np.random.SeedSequence(seed).generate_state(len(points))
-    return mil.SampleSet(
-        tuple(
-            vbf_sample(vbf_hww.generate(n_events, {"c_HW": v}, seed=int(s)), v)
-            for v, s in zip(points, seeds, strict=True)
-        )
-    )
+QUICK = {
+    "events": [2000],
+    "events_2": [2000],
+    "toys": 100,
+    "toys_2": 50,
+    "pool": 4000,
+    "fillings": 2,
+    "bins": 6,
+    "bins_2": 4,
+    "timed": 2000,
+}
+ZERO = {"c1": 0.0, "c2": 0.0}
+CORNERS = (ZERO, *({"c1": a, "c2": b} for a in (-0.7, 0.7) for b in (-0.7, 0.7)))
+PLACES = {"standard model": ZERO, "away from it": {"c1": 0.4, "c2": 0.3}}
+BOX = ChebyshevBox(np.full(2, -0.7), np.full(2, 0.7), 8)
 
 
 def fill(filling, choosing, observable, bins, weight_degree):
@@ -98,7 +123,7 @@ def histograms(train, rest, observable, bins):
 
 def measure(n_events: int, evaluation: EventPool, options: argparse.Namespace) -> dict:
     """Figures of all methods for a number of simulated events a point."""
-    train, rest = samples(n_events, 11).split([0.5, 0.5], seed=12)
+    train, rest = vbf_samples(n_events, 11).split([0.5, 0.5], seed=12)
     model = mil.BagLikelihood(head="polynomial", labels="joint", seed=1)
     network = small(model, options.quick).fit(train)
     observable = score_observable(network, 0.0)
@@ -106,26 +131,41 @@ def measure(n_events: int, evaluation: EventPool, options: argparse.Namespace) -
     toys = mil.Toys(evaluation, 1000, seed=32).scan(
         [network, *models], TRUTHS, options.toys, workers=options.workers
     )
-    at_zero = TRUTHS.index(0.0)
-    ordered = {name: [e[at_zero], *e] for name, e in toys.items()}
-    figures: dict[str, dict] = {}
-    for ratio in information_ratios(ordered, network.name, n_bootstrap=50):
-        own = information(ordered[ratio.name][0], ordered[ratio.name], n_bootstrap=2)
-        rows = [coverage(e, None, CL, warn_of_pool=False) for e in toys[ratio.name]]
-        figures[ratio.name] = {
-            "info_eff": own.info_eff,
-            "info_eff_error": own.info_eff_error,
-            "info_over_network": ratio.ratio,
-            "info_over_network_error": ratio.error,
-            "response": own.response,
-            "response_error": own.response_error,
-            "coverage": [row.coverage for row in rows],
-            "coverage_error": [row.error for row in rows],
-            "coverage_pool_error": [row.pool_error for row in rows],
-        }
-        print(n_events, ratio.name, figures[ratio.name], file=sys.stderr)
+    figures: dict[str, dict] = {name: {} for name in toys}
+    for value in (0.0, *AWAY):
+        ordered = {name: [e[TRUTHS.index(value)], *e] for name, e in toys.items()}
+        for ratio in information_ratios(ordered, network.name, n_bootstrap=50):
+            own = figures[ratio.name]
+            if value:
+                own.setdefault("info_over_network_away", {})[str(value)] = [
+                    ratio.ratio,
+                    ratio.error,
+                ]
+            else:
+                own |= {
+                    "info_over_network": ratio.ratio,
+                    "info_over_network_error": ratio.error,
+                    **at_zero(ordered[ratio.name], toys[ratio.name]),
+                }
+    for name, own in figures.items():
+        print(n_events, name, own, file=sys.stderr)
     refilled = filled_anew(n_events // 2, train, observable, evaluation, options)
     return {"methods": figures, "not_available": failures, "filled_anew": refilled}
+
+
+def at_zero(ordered, toys) -> dict:
+    """Information at 0, and coverage at all values."""
+    own = information(ordered[0], ordered, n_bootstrap=2)
+    rows = [coverage(e, None, CL, warn_of_pool=False) for e in toys]
+    return {
+        "info_eff": own.info_eff,
+        "info_eff_error": own.info_eff_error,
+        "response": own.response,
+        "response_error": own.response_error,
+        "coverage": [row.coverage for row in rows],
+        "coverage_error": [row.error for row in rows],
+        "coverage_pool_error": [row.pool_error for row in rows],
+    }
 
 
 def filled_anew(n_events, train, observable, evaluation, options) -> dict:
@@ -136,7 +176,7 @@ def filled_anew(n_events, train, observable, evaluation, options) -> dict:
     """
     rows = []
     for k in range(options.fillings):
-        templates = fill(samples(n_events, 100 + k), train, observable, options.bins, 4)
+        templates = fill(vbf_samples(n_events, 100 + k), train, observable, options.bins, 4)
         toys = mil.Toys(evaluation, 1000, seed=50 + k).run(
             [make("weighted", templates)], 0.0, options.toys
         )
@@ -151,7 +191,7 @@ def filled_anew(n_events, train, observable, evaluation, options) -> dict:
 
 def seconds(n_events: int, bins: int) -> float:
     """Time to choose bins on events and to fill them with others, degree 4."""
-    first, second = (samples(n_events // len(POINTS), seed) for seed in (71, 72))
+    first, second = (vbf_samples(n_events // len(POINTS), seed) for seed in (71, 72))
     observable = first.feature_names[0]
     start = time.perf_counter()
     edges = fisher_bins(first, observable, bins, AT, weight_degree=4)
@@ -159,21 +199,126 @@ def seconds(n_events: int, bins: int) -> float:
     return time.perf_counter() - start
 
 
+class Exact:
+    """Exact likelihood ratio of the problem with two parameters."""
+
+    name, parameters, interpolation = "exact", ("c1", "c2"), BOX
+
+    def event_llr(self, sample: mil.Sample) -> np.ndarray:
+        chunks = np.array_split(sample.features, max(1, len(sample) // 50_000))
+        return np.concatenate([quadratic.log_likelihood_ratio(x, BOX.grid) for x in chunks])
+
+
+def two_parameters(n_events: int, evaluation: EventPool, options: argparse.Namespace) -> dict:
+    """Figures of all methods in two parameters for a number of simulated events a point."""
+    train, rest = quadratic.samples(n_events, CORNERS, seed=41).split([0.5, 0.5], seed=42)
+    model = mil.BagLikelihood(head="polynomial", labels="joint", order=1, seed=1)
+    network = small(model, options.quick).fit(train)
+    settings = {"at": ZERO, "n_events": 1000, "bins": (options.bins_2, options.bins_2)}
+    yields = event_yields(train, 2), event_yields(rest, 2)
+    best = score_templates(network, train, rest, **settings, weight_degree=2)
+    observables = tuple(axis.observable for axis in best.axes)
+    one = chosen_templates(*yields, observables[0], options.bins, ZERO, n_events=1000)
+    templates = {
+        "two scores": best,
+        "two scores, quantiles": mil.Templates.from_samples(
+            rest, observables, bins=settings["bins"], weight_degree=2, yields=yields[1]
+        ),
+        "two exact scores": score_templates(Exact(), train, rest, **settings, weight_degree=2),
+    }
+    models = [BinnedLLR(name, t, ("c1", "c2"), BOX) for name, t in templates.items()]
+    exact = quadratic.fisher_information(1, 2)
+    near = [(name, point) for name, place in PLACES.items() for point in neighbours(place)]
+    thrown = mil.Toys(evaluation, 1000, seed=61).scan(
+        [Exact(), network, *models],
+        [point for _, point in near],
+        options.toys_2,
+        workers=options.workers,
+    )
+    return {
+        "places": {
+            place: at_place(
+                {
+                    name: [e for e, (own, _) in zip(toys, near, strict=True) if own == place]
+                    for name, toys in thrown.items()
+                },
+                network.name,
+            )
+            for place in PLACES
+        },
+        "expected_on_c1": {
+            name: {
+                "c2_known": float(own[0, 0] / exact[0, 0]),
+                "c2_fitted": float(np.linalg.inv(exact)[0, 0] / np.linalg.inv(own)[0, 0]),
+            }
+            for name, own in {
+                name: t.information(ZERO) for name, t in [*templates.items(), ("one score", one)]
+            }.items()
+        },
+    }
+
+
+def neighbours(point):
+    """A point, and two on both sides of it in each parameter."""
+    sides = [{**point, name: point[name] + step} for name in point for step in (-0.15, 0.15)]
+    return [point, *sides]
+
+
+def at_place(toys, network: str) -> dict:
+    """Information and coverage at a point; the toys of its neighbours give the response."""
+    figures = {}
+    for method, own in toys.items():
+        matrix = information_matrix(own, n_bootstrap=50)
+        covered = coverage(own[0], None, CL, warn_of_pool=False)
+        figures[method] = {
+            "info_eff": matrix.info_eff.tolist(),
+            "info_eff_error": matrix.info_eff_error.tolist(),
+            "response": matrix.response.tolist(),
+            "response_error": matrix.response_error.tolist(),
+            "coverage": covered.coverage,
+            "coverage_error": covered.error,
+            "coverage_pool_error": covered.pool_error,
+        }
+        for name, reference in (("exact", "exact"), ("network", network)):
+            ratio = relative_information(own, toys[reference], n_bootstrap=50)
+            figures[method][f"info_over_{name}"] = ratio.ratio
+            figures[method][f"info_over_{name}_error"] = ratio.ratio_error
+        print(method, figures[method], file=sys.stderr, flush=True)
+    return figures
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--problems",
+        nargs="+",
+        choices=["vbf_hww", "quadratic2"],
+        default=["vbf_hww", "quadratic2"],
+    )
     parser.add_argument("--events", type=int, nargs="+", default=[10_000, 2000], help="a point")
+    parser.add_argument("--events-2", type=int, nargs="+", default=[20_000, 2000], help="a point")
     parser.add_argument("--toys", type=int, default=2000, help="for each truth")
+    parser.add_argument("--toys-2", type=int, default=2000, help="for each truth, two parameters")
     parser.add_argument("--pool", type=int, default=500_000, help="events that measure")
     parser.add_argument("--bins", type=int, default=20)
+    parser.add_argument("--bins-2", type=int, default=8, help="of each of two scores")
     parser.add_argument("--fillings", type=int, default=20, help="histograms that are filled anew")
     parser.add_argument("--timed", type=int, default=200_000, help="events to fill in time")
     parser.add_argument("--workers", type=int, default=1)
     options = parse(parser, QUICK, arguments)
     # Poor bins are part of what is measured.
     warnings.simplefilter("ignore", MilinferWarning)
-    evaluation = EventPool(samples(options.pool // len(POINTS), 22), 4)
-    rows = {str(n): measure(n, evaluation, options) for n in options.events}
-    figures = {"rows": rows, "truths": TRUTHS, "seconds": seconds(options.timed, options.bins)}
+    figures: dict[str, object] = {}
+    if "vbf_hww" in options.problems:
+        evaluation = EventPool(vbf_samples(options.pool // len(POINTS), 22), 4)
+        rows = {str(n): measure(n, evaluation, options) for n in options.events}
+        figures = {"rows": rows, "truths": TRUTHS, "seconds": seconds(options.timed, options.bins)}
+    if "quadratic2" in options.problems:
+        events = quadratic.samples(options.pool // len(CORNERS), CORNERS, seed=51)
+        evaluation = EventPool(events, 2)
+        figures["two_parameters"] = {
+            str(n): two_parameters(n, evaluation, options) for n in options.events_2
+        }
     print(json.dumps(figures))
 
 

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 import milinfer as mil
 from milinfer.datasets import vbf_hww
+
+POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+
+
+def vbf_samples(n_events: int, seed: int, points: Sequence[float] = POINTS) -> mil.SampleSet:
+    """Events at several values of c_HW, as many at each."""
+    seeds = np.random.SeedSequence(seed).generate_state(len(points))
+    return mil.SampleSet(
+        tuple(
+            vbf_sample(vbf_hww.generate(n_events, {"c_HW": v}, seed=int(s)), v)
+            for v, s in zip(points, seeds, strict=True)
+        )
+    )
 
 
 def vbf_sample(generated: Any, value: float) -> mil.Sample:

@@ -26,10 +26,14 @@ from milinfer.intervals.conditional_coverage import conditional_coverage
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.bag_likelihood import classifier_output
 from milinfer.learning.networks.configs import TrainingConfig
+from milinfer.likelihood.expected_response import expected_response
 from milinfer.likelihood.models import dataset_surface, model_tag
 from milinfer.likelihood.posterior import Posterior
+from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.likelihood.responses import Response
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variations import ProcessVariations, Variation
 from milinfer.workflow.analysis import Analysis, analyse
 from milinfer.workflow.html_report import svg_text
 
@@ -108,6 +112,18 @@ SECTIONS = (
                 "calibration_curves",
                 "Whether probabilities are what they say, and by how much they are not.",
                 "plot_calibration_curves(diagnosis)",
+            ),
+            Picture(
+                "response_yields",
+                "Expected events against each nuisance parameter, beside the yields of varied "
+                "samples; below it their difference, in the band where it does no harm.",
+                "plot_response_yields(response_diagnosis)",
+            ),
+            Picture(
+                "response_closure",
+                "What nuisance parameters do to the features that agree worst: varied events "
+                "(points) and nominal events weighted with the response (lines).",
+                "plot_response_closure(response_diagnosis)",
             ),
         ),
     ),
@@ -271,6 +287,23 @@ class ExactPlane:
         return quadratic.log_likelihood_ratio(sample.features, self.interpolation.grid)
 
 
+@dataclass(frozen=True)
+class ExactResponse(Response):
+    """Response to a shift of x by 0.3 and to a weight exp(0.25 y), for normal x and y."""
+
+    terms: ResponseTerms
+    expected: Any = None
+    process: str = "signal"
+    feature_names: tuple[str, ...] = ("x", "y")
+    trained_on: tuple[str, ...] = ()
+
+    def event_columns(self, sample: Any) -> Any:
+        """Coefficients of shift, shift², tilt and tilt²."""
+        x, y = sample.column("x"), sample.column("y")
+        zero = np.zeros(len(x))
+        return np.stack([0.3 * x, zero - 0.045, 0.25 * y, zero], axis=1)
+
+
 def job(seed: int = 1) -> dict[str, Any]:
     """All results that are drawn, by the names in the calls."""
 
@@ -308,7 +341,8 @@ def job(seed: int = 1) -> dict[str, Any]:
         )
     )
     found = _one_parameter(result, classifier_output(model), held_out)
-    return found | _two_parameters(seed) | _mixture(seed) | {"bag_scan": _bag_sizes()}
+    found |= _two_parameters(seed) | _mixture(seed) | _response(seed)
+    return found | {"bag_scan": _bag_sizes()}
 
 
 def _one_parameter(result: Any, output: Any, held_out: Any) -> dict[str, Any]:
@@ -407,6 +441,27 @@ def _mixture(seed: int) -> dict[str, Any]:
         bestfit=(fit.bestfit - centres) / widths, uncertainty=fit.uncertainty / widths
     )
     return {"mixture": cost, "fit": fit, "pulled": pulled}
+
+
+def _response(seed: int) -> dict[str, Any]:
+    """Diagnosis of a response to two nuisance parameters."""
+    rng = np.random.default_rng(seed)
+    training, nominal = (mil.Sample(rng.normal(size=(40_000, 2)), ("x", "y")) for _ in range(2))
+    y = nominal.column("y").astype(np.float64)
+    variations = [
+        v
+        for s in (-1.0, 1.0)
+        for v in (
+            Variation.of_features(
+                nominal, {"shift": s}, nominal.features + np.array([0.3 * s, 0.0])
+            ),
+            Variation.of_weights(nominal, {"tilt": s}, np.exp(0.25 * s * y)),
+        )
+    ]
+    terms = ResponseTerms.of(["shift", "tilt"])
+    kappa = expected_response(ExactResponse(terms).table, mil.SampleSet((training,)))
+    held_out = ProcessVariations(mil.SampleSet((nominal,)), tuple(variations))
+    return {"response_diagnosis": mil.diagnose_response(ExactResponse(terms, kappa), held_out)}
 
 
 def _bag_sizes() -> Any:

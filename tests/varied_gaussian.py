@@ -8,7 +8,8 @@ from scipy.stats import norm
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.systematic_response import SystematicResponse
 from milinfer.samples.sample import Sample
-from milinfer.samples.variations import ProcessVariations, Variation
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
 
 __all__ = ["NUISANCES", "SMALL", "log_ratio", "relative_error", "variations"]
 

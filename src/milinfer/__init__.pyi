@@ -39,7 +39,6 @@ from .samples.sample_set import SampleSet as SampleSet
 from .samples.streaming import StreamedSamples as StreamedSamples
 from .samples.run_features import run_features as run_features
 from .samples.variation import Variation as Variation
-from .samples.variations import ProcessVariations as ProcessVariations
 
 # likelihood
 from .likelihood.cost import LikelihoodCost as LikelihoodCost
@@ -115,6 +114,10 @@ from .intervals.information import (
 from .diagnostics.diagnosis import (
     Diagnosis as Diagnosis,
     diagnose as diagnose,
+)
+from .diagnostics.response_diagnosis import (
+    ResponseDiagnosis as ResponseDiagnosis,
+    diagnose_response as diagnose_response,
 )
 
 # workflow

@@ -124,7 +124,7 @@ def random_configuration(random: Random) -> bytes:
     return mutated(random, TEMPLATE, WORDS)
 
 
-def _named(error: MilinferError, kind: type[MilinferError], path: Path) -> str:
+def named(error: MilinferError, kind: type[MilinferError], path: Path) -> str:
     assert type(error) is kind, repr(error)
     assert path.name in str(error)
     return str(error)
@@ -138,7 +138,7 @@ def _events(path: Path) -> Any:
             parts = list(reader.columns(1000))
             info = reader.info
     except MilinferError as error:
-        return _named(error, LHEError, path)
+        return named(error, LHEError, path)
     columns = {
         (group, name): np.concatenate([getattr(part, group)[name] for part in parts])
         for group in ("particles", "event", "weights")
@@ -173,10 +173,10 @@ def check_configuration(path: Path) -> bool:
     try:
         config = AnalysisConfig.from_file(path)
     except MilinferError as error:
-        _named(error, ConfigurationError, path)
+        named(error, ConfigurationError, path)
         return False
     try:
         config.files(config.data.path)
     except MilinferError as error:
-        _named(error, ConfigurationError, path)
+        named(error, ConfigurationError, path)
     return True

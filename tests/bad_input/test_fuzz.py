@@ -11,6 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bad_input.json_mutations import (
+    MODEL_SEEDS,
+    SAVED_SEEDS,
+    WORKSPACE_SEEDS,
+    check_model,
+    check_saved,
+    check_workspace,
+    random_model,
+    random_saved,
+    random_workspace,
+)
 from bad_input.mutations import (
     LHE_SEEDS,
     check_configuration,
@@ -45,6 +56,37 @@ def test_damaged_configurations(tmp_path, random):
     file = Path(tmp_path, "fuzzed.toml")
     file.write_bytes(random_configuration(random))
     check_configuration(file)
+
+
+JSON = {
+    "workspaces": (random_workspace, check_workspace, WORKSPACE_SEEDS),
+    "saved files": (random_saved, check_saved, SAVED_SEEDS),
+    "models": (random_model, check_model, MODEL_SEEDS),
+}
+# pyhf 0.7.6 and what it needs; see pyproject.toml.
+old = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@old
+@pytest.mark.parametrize("kind", JSON)
+def test_json_before_the_damage_is_right(kind, tmp_path):
+    _, check, seeds = JSON[kind]
+    for data in seeds:
+        file = tmp_path / "fuzzed.json"
+        file.write_bytes(data)
+        assert check(file)
+
+
+@old
+@pytest.mark.parametrize("kind", JSON)
+@settings(quick, max_examples=60)
+@given(random=st.randoms(use_true_random=False))
+def test_damaged_json(kind, tmp_path, random):
+    """Workspaces, calibrations, belts, histograms and models."""
+    damage, check, _ = JSON[kind]
+    file = Path(tmp_path, "fuzzed.json")
+    file.write_bytes(damage(random))
+    check(file)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -132,6 +132,18 @@ SPECS: dict[str, tuple[str, str]] = {
     "a sample without data": (without(*SIGNAL, "data"), "at /channels/0/samples/0"),
     "data of words": (changed([*SIGNAL, "data"], ["a", "b"]), "at /channels/0/samples/0/data"),
     "an overflow": (WHOLE.replace("5.0", "1e999", 1), "at /channels/0/samples/0/data.*not finite"),
+    "data of 400 digits": (
+        changed([*SIGNAL, "data"], [5.0, 10**400]),
+        "at /channels/0/samples/0/data/1: .*digits",
+    ),
+    "a shape of 400 digits": (
+        changed([*BACKGROUND, "modifiers", 1, "data", "lo_data"], [10**400, 59.0]),
+        "at /channels/0/samples/1/modifiers/1/data/lo_data/0: .*digits",
+    ),
+    "bounds of 400 digits": (
+        parameter(bounds=[[0, 10**400]]),
+        "at /measurements/0/config/parameters/0/bounds/0/1: .*digits",
+    ),
     "fewer bins": (changed([*SIGNAL, "data"], [1.0]), "at /channels/0/samples/0/data.* 1 bins"),
     "a variation of fewer bins": (
         changed([*BACKGROUND, "modifiers", 1, "data", "hi_data"], [1.0]),
@@ -197,7 +209,8 @@ PATCHES: dict[str, tuple[Any, str, Any]] = {
             {"op": "move", "from": "/channels", "path": "/y/0"},
             {"op": "move", "from": "/y", "path": "/channels"},
         ],
-        "deep|applied",
+        # Regression: Python 3.13 goes as deep, and showed three thousand brackets.
+        "applied.*nested too deep",
         None,
     ),
     "of an empty object": ([{}], "applied", None),

@@ -109,6 +109,15 @@ MGRWT = """<mgrwt>
 LEFT_OUT = {
     "POWHEG": (("<header>", POWHEG_COMMENT + "<header>"), ["comments before <init>"]),
     "MadGraph's init": (("</init>", GENERATOR + "</init>"), ["<generator>"]),
+    "attributes of the file": (
+        ('<LesHouchesEvents version="3.0">',
+         '<LesHouchesEvents xmlns:xsi="a version=1 b" version="3.0" program="POWHEG">'),
+        ["xmlns:xsi of <LesHouchesEvents>", "program of <LesHouchesEvents>"],
+    ),
+    "attributes of init": (
+        ("<init>", "<init generator='x=1' run = \"7\">"), ["generator of <init>", "run of <init>"],
+    ),
+    "attributes of the header": (("<header>", "<header lang='en'>"), ["lang of <header>"]),
     "another element": (("<init>", "<xsecinfo neve='3'/>\n<init>"), ["<xsecinfo>"]),
     "a comment in init": (("</init>", "<!-- a -->\n# seed 7\n</init>"), [
         "comments in <init>",

@@ -279,6 +279,24 @@ def test_damaged_models_are_refused(binary, tmp_path):
         binary.save(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("history", "complaint"),
+    [
+        ({"loss": [0.6], "val_loss": [float("nan")]}, r"val_loss is \[nan\]"),
+        ({"loss": ["low"], "val_loss": [0.6]}, r"loss is \['low'\]"),
+        ([0.6], "history is not the losses"),
+    ],
+    ids=["NaN", "words", "a list"],
+)
+def test_a_damaged_history_is_refused(history, complaint, binary, tmp_path):
+    """Regression: it was found when it was shown, by whoever had loaded the model."""
+    binary.save(tmp_path / "m")
+    file = tmp_path / "m" / "model.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"history": history}))
+    with pytest.raises(ModelError, match=rf"model\.json is not a complete model: .*{complaint}"):
+        BoostedLikelihood.load(tmp_path / "m")
+
+
 def test_weights_that_trees_cannot_use_are_named(pair):
     weights = np.ones(4_000)
     weights[:3] = -1

@@ -12,7 +12,8 @@ from milinfer.learning.response_events import ResponseEvents, base_points, term_
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
-from milinfer.samples.variations import ProcessVariations, Variation
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
 
 RNG = np.random.default_rng(1)
 NOMINAL = Sample(

@@ -14,7 +14,8 @@ from milinfer.learning.response_scale import (
 )
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
-from milinfer.samples.variations import ProcessVariations, Variation
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
 
 
 def shifted(n: int, seed: int, *, partners: bool = True) -> ProcessVariations:

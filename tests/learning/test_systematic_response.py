@@ -12,7 +12,8 @@ from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.learning.systematic_response import SystematicResponse
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
-from milinfer.samples.variations import ProcessVariations, Variation
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
 from varied_gaussian import NUISANCES, SMALL, relative_error, variations
 
 

@@ -64,7 +64,9 @@ def test_the_profile_is_that_of_minuit() -> None:
         m.tol = 1e-4
         m.migrad()
         assert m.valid
-        assert -2 * profile.values[g] == pytest.approx(m.fval, abs=1e-5)
+        # Far from the maximum a millionth of the distance is enough.
+        depth = 2 * (profile.values.max() - profile.values[g])
+        assert -2 * profile.values[g] == pytest.approx(m.fval, abs=1e-5 + 1e-6 * depth)
         places = [m.values[n] for n in profile.names]
         assert profile.places[g] == pytest.approx(places, abs=2e-3)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -146,7 +147,7 @@ def test_efficiency(run):
 
 def test_fuzz(run):
     record = run("fuzz")
-    for reader in ("lhe", "toml"):
+    for reader in ("lhe", "toml", "workspace", "saved", "model"):
         own = record[reader]
         assert own["findings"] == 0
         assert own["read"] + own["refused"] == own["runs"] > 0
@@ -203,9 +204,26 @@ def test_histograms(run):
     for figures in methods.values():
         assert 0 < figures["info_over_network"] < 1.5
         assert all(0 <= c <= 1 for c in figures["coverage"])
+        assert set(figures["info_over_network_away"]) == {"-0.3", "0.3"}
     assert methods["polynomial-joint"]["info_over_network"] == 1
     assert row["filled_anew"]["n"] == 2
     assert record["seconds"] > 0
+    (two,) = record["two_parameters"].values()
+    for place in two["places"].values():
+        assert set(place) == {
+            *("exact", "polynomial-joint", "two scores", "two scores, quantiles"),
+            "two exact scores",
+        }
+        assert place["exact"]["info_over_exact"] == 1
+        # No binning of the exact scores has more information than they have.
+        scores = place["two exact scores"]
+        assert scores["info_over_exact"] < 1 + 4 * scores["info_over_exact_error"]
+        for figures in place.values():
+            assert np.linalg.eigvalsh(figures["info_eff"]).min() > 0
+    expected = two["expected_on_c1"]
+    assert expected["two exact scores"]["c2_fitted"] > 0.8
+    # One score cannot tell c1 and c2 apart.
+    assert expected["one score"]["c2_fitted"] < 0.5 * expected["one score"]["c2_known"]
 
 
 def test_instruction_sets(run):
@@ -233,6 +251,36 @@ def test_reading(run, tmp_path):
     assert positive(record)
     assert {"own", "own_weights", "madgraph", "madgraph_weights", "gzip"} < set(record)
     assert json.loads((tmp_path / "reading.json").read_text("utf-8")) == record
+
+
+def test_systematics(run):
+    """Fits of all methods, and toys, at two truths; the two ways to write the cost agree."""
+    record = run("systematics")
+    assert set(record["fits"]) == set(record["coverage"]) == {"c_HW=0", "c_HW=0,jet_scale=1"}
+    for methods in record["fits"].values():
+        assert set(methods) == {"exact", "learned", "ignoring", "histogram"}
+        for name in ("exact", "learned", "ignoring"):
+            assert methods[name]["failed"] == 0
+            assert methods[name]["mean_error"] > 0
+        assert methods["learned"]["error_over_exact"] > 0.8
+    for coverage in record["coverage"].values():
+        assert 0 <= coverage["learned_68.27"] <= coverage["learned_95.45"] <= 1
+    assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
+
+
+def test_retrained(run):
+    """By the law of total variance, scatter is that of toys and that of networks."""
+    record = run("retrained")
+    assert set(record["methods"]) == {"network", "calibrated", "score"}
+    for rows in record["methods"].values():
+        for figures in rows.values():
+            assert figures["networks"] == 3
+            assert 0 <= figures["least"] <= figures["mean"] <= figures["most"] <= 1
+            scatter = figures["mean_error"] ** 2 * 3
+            parts = figures["between"] ** 2 + figures["binomial"] ** 2
+            assert parts >= scatter * (1 - 1e-9)
+            if figures["between"]:
+                assert parts == pytest.approx(scatter)
 
 
 def test_scaling(run, tmp_path):

@@ -27,6 +27,7 @@ from milinfer.datasets import gaussian, quadratic, vbf_hww
 from milinfer.exceptions import MilinferWarning
 from milinfer.io import events as event_files
 from milinfer.io import lhe
+from milinfer.likelihood.surface_box import ChebyshevBox
 
 ROOT = Path(__file__).parents[2]
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -281,6 +282,29 @@ def several(folder: Path) -> dict[str, object]:
     return {"points": points, "data": data}
 
 
+class ExactQuadratic:
+    """Exact likelihood ratio of the quadratic problem in two parameters."""
+
+    name, parameters = "exact", ("c1", "c2")
+    interpolation = ChebyshevBox(np.full(2, -0.6), np.full(2, 0.6), 6)
+
+    def event_llr(self, sample):
+        return quadratic.log_likelihood_ratio(sample.features, self.interpolation.grid)
+
+
+def two_scores(_folder: Path) -> dict[str, object]:
+    points = [{"c1": 0.0, "c2": 0.0}, {"c1": 0.5, "c2": -0.5}]
+    train, others, evaluate = (quadratic.samples(4000, points, seed=s) for s in (1, 2, 3))
+    data = quadratic.generate(500, points[0], seed=4).as_data()
+    return {
+        "model": ExactQuadratic(),
+        "train": train,
+        "others": others,
+        "evaluate": evaluate,
+        "data": data,
+    }
+
+
 def slices(folder: Path) -> dict[str, object]:
     for seed, name in enumerate(("ht_low", "ht_high", "events", "dark")):
         made = vbf_hww.generate(2000, {"c_HW": 0.5}, seed=seed).to_events(())
@@ -327,6 +351,8 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/cross_sections.md": slices,
     "docs/howto/own_columns.md": own_columns,
     "docs/howto/several_parameters.md": several,
+    "docs/howto/two_scores.md": two_scores,
+    "docs/howto/responses.md": lambda _folder: None,
     "docs/howto/variations.md": variations,
     "docs/howto/responses.md": lambda _folder: None,
     "docs/howto/weights.md": one_file,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import awkward as ak
 import pytest
@@ -52,6 +55,35 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path):
     for name in [*targets, "f.root", "f.parquet", "g.lhe"]:
         assert f"'{tmp_path / name}'; check that file or folder" in run.stderr, name
     assert {p.name: p.stat().st_size for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", ["convert", "inspect"])
+def test_what_is_printed_is_lost_and_files_are_whole(command, tmp_path):
+    """Regression: ``--json`` was not written, and Python ended with an exit code of its own."""
+    lhe.write(tmp_path / "a.lhe", *vbf_hww.generate(50, seed=1).to_events())
+    out, figures = tmp_path / "b.parquet", tmp_path / "f.json"
+    arguments = [command, str(tmp_path / "a.lhe"), "--json", str(figures)]
+    if command == "convert":
+        arguments += ["--out", str(out)]
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "milinfer", *arguments],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=buffered,
+        )
+    assert run.returncode == 2, run.stderr
+    message = "Error: standard output cannot be written (No space left on device)"
+    assert run.stderr.startswith(message)
+    assert "files are complete" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+    assert json.loads(figures.read_text("utf-8"))
+    if command == "convert":
+        assert len(events.read(out).events) == 50
 
 
 # Beyond the limit, the signal of which ends the process at once, as SIGKILL does.

@@ -9,9 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from milinfer.binned import binning, chosen_templates
+from milinfer.binned.weighted_templates import event_yields
+from milinfer.datasets import quadratic
 from milinfer.exceptions import CalibrationError, MilinferWarning
+from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample_set import SampleSet
-from milinfer.workflow.analysis import analyse, summary_table
+from milinfer.workflow import analysis as analysis_module
+from milinfer.workflow.analysis import Analysis, analyse, summary_table
+from milinfer.workflow.comparison import Attempts
 from milinfer.workflow.report import build_report, draw_figures, write_report
 from reports import Trained, small_analysis
 
@@ -207,3 +213,44 @@ def test_a_truth_beyond_the_calibration_leaves_the_method_as_trained(analysis):
         result = analyse(replace(analysis, models=(off,), **beyond))
     assert len([w for w in warned if issubclass(w.category, MilinferWarning)]) == 1
     assert result.comparison["off"].calibration is None
+
+
+class ExactQuadratic:
+    """Exact likelihood ratio of the quadratic problem in one parameter."""
+
+    name, parameter, parameters, reference = "exact", "c1", ("c1",), 0.0
+    interpolation = Interpolation(np.linspace(-1, 1, 21), "spline")
+
+    def event_llr(self, sample):
+        return quadratic.log_likelihood_ratio(sample.features, self.interpolation.grid[:, None])
+
+
+def test_weights_of_events_are_added_up_once_for_all_histograms(monkeypatch):
+    """Regression: each histogram computed the polynomials of all of its events anew."""
+    training, held_out, data = (quadratic.samples(2000, [{"c1": 0.0}], seed=s) for s in (1, 2, 3))
+    computed = []
+
+    def counted(samples, degree):
+        computed.append(samples)
+        return event_yields(samples, degree)
+
+    for room in (analysis_module, chosen_templates, binning):
+        if hasattr(room, "event_yields"):
+            monkeypatch.setattr(room, "event_yields", counted)
+    settings = Analysis(
+        models=(ExactQuadratic(),),
+        data=data[0].as_data(),
+        templates=training,
+        classifier_templates=held_out,
+        calibration=data,
+        evaluation=data,
+        observable="x0",
+        second_observable="x1",
+        bins=6,
+        bins_2d=(3, 3),
+        weight_degree=2,
+    )
+    histograms = analysis_module._histograms(settings, Attempts([]))
+    assert set(histograms) == {"pyhf", "pyhf_2d", "pyhf_classifier", "pyhf_score"}
+    assert all(t.weight_degree == 2 for t in histograms.values())
+    assert computed == [held_out, training]

@@ -3,6 +3,8 @@ from .binning import (
     fisher_bins as fisher_bins,
     quantile_bins as quantile_bins,
 )
+from .chosen_templates import score_templates as score_templates
+from .grid_bins import fisher_grid as fisher_grid
 from .interference_export import export_datacard as export_datacard
 from .polynomial_histogram import PolynomialHistogram as PolynomialHistogram
 from .polynomial_import import (

@@ -13,7 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.binned.weighted_templates import cross_section_weights, event_yields
+from milinfer.binned.weighted_templates import (
+    EventYields,
+    cross_section_weights,
+    event_yields,
+    require_yields,
+)
 from milinfer.exceptions import ParameterError, TemplateError
 from milinfer.likelihood.observables import Observable, observable_name, observable_values
 from milinfer.samples.fingerprints import sketch_each
@@ -24,12 +29,16 @@ from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, point_mat
 
 __all__ = [
     "BinEdges",
+    "best_merge",
+    "bin_of_values",
     "bins_with_enough",
     "checked_edges",
     "fisher_bins",
     "fit_bins",
     "polynomial_degree",
     "quantile_bins",
+    "too_few_events",
+    "yields_of",
 ]
 
 
@@ -130,7 +139,7 @@ def bins_with_enough(
     edges = np.array(edges, dtype=np.float64)
     sums = np.empty((2, len(values), len(edges) - 1))
     for k, (x, w) in enumerate(zip(values, weights, strict=True)):
-        index = _bin_index(edges, x)
+        index = bin_of_values(edges, x)
         for row, power in enumerate((w, w**2)):
             sums[row, k] = np.bincount(index, power, len(edges) - 1)
     while True:
@@ -199,6 +208,7 @@ def fisher_bins(
     n_fine: int | None = None,
     min_effective: float = 10.0,
     min_share: float = 0.0,
+    yields: EventYields | None = None,
 ) -> BinEdges:
     """Edges of the bins of one observable that keep the most Fisher information at a point.
 
@@ -229,6 +239,9 @@ def fisher_bins(
         of all events reweighted to `at`.
     min_share
         Least share of the events of a bin at `at`, such as five over the number of data events.
+    yields
+        :func:`milinfer.binned.weighted_templates.event_yields` of the samples, if they are known
+        already: they take a second for some 100 000 events.  Default: computed.
 
     Returns
     -------
@@ -267,7 +280,7 @@ def fisher_bins(
         raise TemplateError(msg)
     degree = polynomial_degree(degree, weight_degree)
     values = [observable_values(s, observable, name) for s in samples]
-    yields = None if weight_degree is None else event_yields(samples, weight_degree)
+    yields = yields_of(samples, weight_degree, yields)
     for least in (200, 100, 50, n_bins) if n_fine is None else (n_fine,):
         fine = n_bins * max(1, -(-least // n_bins))
         edges = quantile_bins(values, fine, name)
@@ -275,42 +288,132 @@ def fisher_bins(
             basis, fit = _fit_fine(samples, values, edges, degree)
         else:
             basis = yields.basis
-            fit = yields.fill([_bin_index(edges, x) for x in values], fine)
+            fit = yields.fill([bin_of_values(edges, x) for x in values], fine)
         share, slope = _share_and_slope(basis, fit, at)
         if share.min() > _EMPTY:
             break
     # Relative to the information of all fine bins, the scale of a parameter does not matter.
     full = np.einsum("pb,qb,b->pq", slope, slope, 1.0 / _require_positive(share, edges, at, name))
     slope = np.asarray(np.linalg.solve(np.linalg.cholesky(full), slope), dtype=np.float64)
-    sums = _cumulative(share[None]), _cumulative(slope)
     weights = [s.weights for s in samples]
     if yields is not None:
         values, weights = [np.concatenate(values)], [yields.at(yields.basis.array(at))]
-    events = np.stack(
-        [_cumulative(_weight_sums(w, x, edges)) for w, x in zip(weights, values, strict=True)]
+    events = np.stack([_weight_sums(w, x, edges) for w, x in zip(weights, values, strict=True)])
+    chosen = best_merge(
+        share[:, None], slope[:, :, None], events[..., None], n_bins, min_effective, min_share
     )
-    # best[j]: largest information of the first j fine bins in k bins.
-    # previous[k][j]: the fine edge at which the last of those k bins begins.
-    best = np.full(fine + 1, -np.inf)
+    if chosen is None:
+        raise TemplateError(
+            too_few_events(name, str(n_bins), at, min_effective, min_share, yields is not None)
+        )
+    return BinEdges.of(edges[chosen], sketch_each(samples))
+
+
+def yields_of(
+    samples: SampleSet, weight_degree: int | None, yields: EventYields | None
+) -> EventYields | None:
+    """What the events of samples add at every θ: given, computed, or None without weights.
+
+    Raises
+    ------
+    TemplateError
+        If what is given is that of other samples, or of another degree.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> samples = quadratic.samples(5, [{"c1": 0.5}], seed=1)
+    >>> yields_of(samples, None, None)
+    >>> yields_of(samples, 2, event_yields(samples, 2)).basis.degree
+    2
+    """
+    if yields is not None:
+        require_yields(yields, samples, weight_degree)
+        return yields
+    return None if weight_degree is None else event_yields(samples, weight_degree)
+
+
+def best_merge(
+    share: FloatArray,
+    slope: FloatArray,
+    events: FloatArray,
+    n_bins: int,
+    min_effective: float,
+    min_share: float,
+) -> IntArray | None:
+    """Merge rows of fine bins into those that keep the most information; None if none may be.
+
+    There are columns of fine bins, whose rows are merged in all columns alike.
+
+    Parameters
+    ----------
+    share
+        Share of the events, shape (n_rows, n_columns).
+    slope
+        Its derivatives, in units in which the information counts as one: (P, n_rows, n_columns).
+    events
+        Σw and Σw² of each sample, shape (n_samples, 2, n_rows, n_columns).
+    n_bins
+        Number of merged rows.
+    min_effective, min_share
+        Least number of effective events (in every sample) and least share of every bin.
+
+    Returns
+    -------
+    ndarray or None
+        Rows at which the bins begin, and the number of rows: shape (n_bins + 1,).
+
+    Examples
+    --------
+    The slope changes its sign in the middle:
+
+    >>> share, slope = np.full((4, 1), 0.25), np.array([[[-1.0], [-1.0], [1.0], [1.0]]])
+    >>> best_merge(share, slope, np.ones((1, 2, 4, 1)), 2, 1.0, 0.0)
+    array([0, 2, 4])
+    """
+    # best[j]: largest information of the first j rows in k bins.
+    # previous[k][j]: the row at which the last of those k bins begins.
+    n_rows = len(share)
+    best = np.full(n_rows + 1, -np.inf)
     best[0] = 0.0
-    previous = np.zeros((n_bins, fine + 1), dtype=np.int64)
-    gain = _bin_information(sums[0][0], sums[1], events, min_effective, min_share)
+    previous = np.zeros((n_bins, n_rows + 1), dtype=np.int64)
+    gain = np.zeros((n_rows + 1, n_rows + 1))
+    for c in range(share.shape[1]):
+        gain += _bin_information(
+            _cumulative(share[None, :, c])[0],
+            _cumulative(slope[:, :, c]),
+            np.stack([_cumulative(e) for e in events[..., c]]),
+            min_effective,
+            min_share,
+        )
     for k in range(n_bins):
         total = best[:, None] + gain
         previous[k] = np.argmax(total, axis=0)
         best = np.max(total, axis=0)
     if not np.isfinite(best[-1]):
-        msg = (
-            f"{name}: there are no {n_bins} bins with {min_effective:g} effective events "
-            f"{'in every sample' if yields is None else f'at {format_point(at)}'}"
-            + (f" and a share of {min_share:.2g} there" if min_share else "")
-            + "; use fewer bins or more events"
-        )
-        raise TemplateError(msg)
-    chosen = [fine]
+        return None
+    chosen = [n_rows]
     for k in reversed(range(n_bins)):
         chosen.append(int(previous[k][chosen[-1]]))
-    return BinEdges.of(edges[np.array(chosen[::-1])], sketch_each(samples))
+    return np.array(chosen[::-1], dtype=np.int64)
+
+
+def too_few_events(
+    name: str, bins: str, at: Point, min_effective: float, min_share: float, weighted: bool
+) -> str:
+    """Message of bins that cannot be chosen.
+
+    Examples
+    --------
+    >>> too_few_events("x0", "8", {"c": 0.0}, 10.0, 0.0, weighted=True)
+    'x0: there are no 8 bins with 10 effective events at c=0; use fewer bins or more events'
+    """
+    return (
+        f"{name}: there are no {bins} bins with {min_effective:g} effective events "
+        f"{f'at {format_point(at)}' if weighted else 'in every sample'}"
+        + (f" and a share of {min_share:.2g} there" if min_share else "")
+        + "; use fewer bins or more events"
+    )
 
 
 def fit_bins(
@@ -373,7 +476,7 @@ def _fit_fine(
     errors = np.empty_like(contents)
     for k, (sample, x) in enumerate(zip(samples, values, strict=True)):
         weights = cross_section_weights(sample)
-        contents[k] = np.bincount(_bin_index(edges, x), weights, len(edges) - 1)
+        contents[k] = np.bincount(bin_of_values(edges, x), weights, len(edges) - 1)
         errors[k] = np.sqrt(np.sum(weights**2))
     return basis, fit_bins(basis, points, contents, errors)
 
@@ -418,7 +521,7 @@ def _bin_information(
 
 def _weight_sums(weights: FloatArray, x: FloatArray, edges: FloatArray) -> FloatArray:
     """Σw and Σw² of each bin, shape (2, n_bins)."""
-    index = _bin_index(edges, x)
+    index = bin_of_values(edges, x)
     return np.stack([np.bincount(index, p, len(edges) - 1) for p in (weights, weights**2)])
 
 
@@ -427,7 +530,14 @@ def _cumulative(values: FloatArray) -> FloatArray:
     return np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
 
 
-def _bin_index(edges: FloatArray, x: FloatArray) -> IntArray:
+def bin_of_values(edges: FloatArray, x: FloatArray) -> IntArray:
+    """Bin of each value, shape (n,); the outer bins take values beyond the edges.
+
+    Examples
+    --------
+    >>> bin_of_values(np.array([0.0, 1.0, 2.0]), np.array([-3.0, 1.0, 5.0]))
+    array([0, 1, 1])
+    """
     inside = np.searchsorted(edges, x, side="right") - 1
     index: IntArray = np.clip(inside, 0, len(edges) - 2).astype(np.int64)
     return index

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.binned.binning import checked_edges, fit_bins, polynomial_degree
+from milinfer.binned.binning import checked_edges, fit_bins, polynomial_degree, yields_of
 from milinfer.binned.polynomial_histogram import PolynomialHistogram, monomial_name
 from milinfer.binned.template_cost import TemplateCost, template_workspace
 from milinfer.binned.template_diagnosis import TemplateDiagnosis, diagnose_templates
@@ -30,7 +30,7 @@ from milinfer.binned.template_histograms import (
     histogram_of,
     make_axes,
 )
-from milinfer.binned.weighted_templates import event_yields, weight_points
+from milinfer.binned.weighted_templates import EventYields, weight_points
 from milinfer.exceptions import MilinferWarning, TemplateError
 from milinfer.likelihood.observables import Observable, observable_name
 from milinfer.samples.sample import Sample
@@ -99,6 +99,7 @@ class Templates(TemplateHistograms):
         background: Sample | None = None,
         min_effective: float | None = None,
         name: str | tuple[str, str] | None = None,
+        yields: EventYields | None = None,
     ) -> Templates:
         """Fill templates at every sample and fit a polynomial to each bin.
 
@@ -136,6 +137,9 @@ class Templates(TemplateHistograms):
             observable only.  Default: keep all bins, and warn of poor ones.
         name
             Name of the observable, or a pair of names; default: that of the feature or function.
+        yields
+            :func:`milinfer.binned.weighted_templates.event_yields` of the samples, if they are
+            known already, as for several observables of the same events.  Default: computed.
 
         Raises
         ------
@@ -170,7 +174,8 @@ class Templates(TemplateHistograms):
         degree = polynomial_degree(degree, weight_degree)
         basis = PolynomialBasis(samples.parameters, degree)
         closure: FloatArray | None = None
-        if weight_degree is None:
+        yields = yields_of(samples, weight_degree, yields)
+        if yields is None:
             axes = make_axes(samples, observable, bins, name, min_effective)
             histograms = tuple(fill_histogram(axes, s) for s in samples)
             contents = np.stack([h.values().ravel() for h in histograms])
@@ -179,7 +184,6 @@ class Templates(TemplateHistograms):
             points = point_matrix(samples.parameters, [s.point for s in samples])
             fit = _fit(basis, points, contents, variances)
         else:
-            yields = event_yields(samples, weight_degree)
             axes = make_axes(samples, observable, bins, name, min_effective, yields)
             bin_of_event = [bin_index(axes, s) for s in samples]
             names = bin_names(axes)

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import SampleError, TemplateError
 from milinfer.samples.reweighting import (
     carried_points,
     class_points,
@@ -54,6 +54,7 @@ __all__ = [
     "carry_weights",
     "cross_section_weights",
     "event_yields",
+    "require_yields",
     "weight_points",
 ]
 
@@ -106,16 +107,20 @@ def weight_points(samples: SampleSet) -> FloatArray:
     return distinct
 
 
-def carry_weights(samples: SampleSet, weight_degree: int) -> bool:
+def carry_weights(samples: SampleSet, weight_degree: int | None) -> bool:
     """Whether events carry weights at as many points as a polynomial of the degree needs.
+
+    Without a degree (None) the weights are not to be used, and the answer is no.
 
     Examples
     --------
     >>> from milinfer.datasets import quadratic
     >>> samples = quadratic.samples(5, [{"c1": 0.5}], seed=1)
-    >>> carry_weights(samples, 2), carry_weights(samples, 4)
-    (True, False)
+    >>> carry_weights(samples, 2), carry_weights(samples, 4), carry_weights(samples, None)
+    (True, False, False)
     """
+    if weight_degree is None:
+        return False
     basis = PolynomialBasis(samples.parameters, weight_degree)
     return all(len(carried_points(s, basis.parameters)) >= len(basis) for s in samples)
 
@@ -222,6 +227,34 @@ class EventYields:
         largest = np.where(np.isfinite(pulls), np.abs(pulls), 0.0).max(axis=0)
         p_values = np.minimum(1.0, compared * 2 * norm.sf(largest))
         return np.where(compared > 0, p_values, np.nan)
+
+
+def require_yields(yields: EventYields, samples: SampleSet, weight_degree: int | None) -> None:
+    """Refuse what the events of other samples add, or polynomials of another degree.
+
+    Raises
+    ------
+    TemplateError
+        Says which.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> samples = quadratic.samples(5, [{"c1": 0.5}], seed=1)
+    >>> require_yields(event_yields(samples, 2), samples, 2)
+    """
+    if yields.samples is not samples:
+        msg = (
+            f"yields= are those of {yields.samples!r}, not of these samples, {samples!r}; give "
+            "event_yields of the same object"
+        )
+        raise TemplateError(msg)
+    if weight_degree != yields.basis.degree:
+        msg = (
+            f"yields= are of degree {yields.basis.degree}, but weight_degree = {weight_degree}; "
+            "give the same degree"
+        )
+        raise TemplateError(msg)
 
 
 def event_yields(samples: SampleSet, weight_degree: int) -> EventYields:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -518,6 +519,7 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
 _PATCH_SETS = "1.0.0"
 _MOST_OPERATIONS = 100_000
 _MOST_COPIES = 1 << 20
+_MOST_LEVELS = 100
 
 
 def _patched(spec: Any, operations: Sequence[Any]) -> Any:
@@ -554,7 +556,30 @@ def _patched(spec: Any, operations: Sequence[Any]) -> Any:
                 msg = f"operation {k} (counted from 0) {what}"
                 raise ValueError(msg)
         document = jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
+    _require_shallow(document)
     return document
+
+
+def _require_shallow(document: Any) -> None:
+    """Refuse lists in lists beyond a bound: how deep Python can go depends on its version.
+
+    Raises
+    ------
+    ValueError
+        If there are more levels than any workspace has.
+    """
+    level = [document] if isinstance(document, dict | list) else []
+    for _ in range(_MOST_LEVELS):
+        level = [
+            value
+            for item in level
+            for value in (item.values() if isinstance(item, dict) else item)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return
+    msg = f"lists or objects are nested too deep, beyond {_MOST_LEVELS} levels"
+    raise ValueError(msg)
 
 
 def _count_values(document: Any, most: int) -> int:
@@ -607,6 +632,8 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
     if is_hs3(spec):
         msg = f"{name} is a likelihood in the HS3 format, not a HistFactory workspace; {HS3_REMEDY}"
         raise WorkspaceError(msg)
+    if isinstance(spec, Mapping | list):
+        _require_floats(spec, name)
     try:
         pyhf.schema.validate(histfactory_part(spec), "workspace.json")
     except pyhf.exceptions.InvalidSpecification as error:
@@ -614,6 +641,21 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
         deepest = best_match([error.parent]) or error.parent
         fail(name, list(deepest.absolute_path), f"{deepest.message}; see the HistFactory schema")
     _require_consistent(spec, name)
+
+
+def _require_floats(spec: Any, name: str) -> None:
+    """Refuse whole numbers that no float can hold: JSON has any, and the schema allows them."""
+    waiting: list[tuple[Any, list[str | int]]] = [(spec, [])]
+    while waiting:
+        item, path = waiting.pop()
+        entries = item.items() if isinstance(item, Mapping) else enumerate(item)
+        for key, value in entries:
+            if isinstance(value, Mapping | list):
+                waiting.append((value, [*path, key]))
+            elif isinstance(value, int) and abs(value) > sys.float_info.max:
+                fail(
+                    name, [*path, key], "the number has too many digits to compute with; correct it"
+                )
 
 
 def fail(name: str, path: Sequence[str | int], what: str) -> NoReturn:

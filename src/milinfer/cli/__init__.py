@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import click
 
+from milinfer.cli.printing import lost_output
 from milinfer.exceptions import MilinferError, MilinferWarning
 from milinfer.utils.display import printable
 from milinfer.version import __version__
@@ -86,7 +87,14 @@ class _LazyGroup(click.Group):
         # Users of a command need no file and line of the package that a warning comes from.
         format_before, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
-            return super().invoke(ctx)
+            value = super().invoke(ctx)
+            if lost := lost_output():
+                text = (
+                    f"standard output cannot be written ({lost.strerror}): what this command "
+                    "prints is lost; its files are complete"
+                )
+                raise _Failure(text)
+            return value
         except (MilinferError, OSError) as error:
             if ctx.params["debug"] or getattr(error, "errno", None) == errno.EPIPE:
                 raise
@@ -98,6 +106,7 @@ class _LazyGroup(click.Group):
             raise _Failure(text) from error
         finally:
             warnings.formatwarning = format_before
+            lost_output()  # the next command in this process has nothing to do with it
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)

@@ -10,7 +10,6 @@ import click
 
 from milinfer.cli.options import (
     FileOrAddress,
-    echo,
     events_option,
     json_option,
     output_option,
@@ -21,6 +20,7 @@ from milinfer.cli.options import (
     workers_option,
     write_json,
 )
+from milinfer.cli.printing import echo, show_table
 from milinfer.utils.points import format_point, parse_point
 
 if TYPE_CHECKING:
@@ -286,15 +286,13 @@ def inspect(
     \b
     milinfer inspect events.lhe.gz --parameter c_HW="SMEFT 7"
     """
-    from rich.console import Console
-
     from milinfer.utils.display import rich_table
     from milinfer.workflow.inspection import inspect_file
 
     facts = inspect_file(path, tree=tree, **points)
     rows = [[key, _text(value)] for key, value in facts.items()]
     header = ("fact", "value")
-    Console().print(rich_table(str(path), header, rows, left=["value"], show_header=False))
+    show_table(rich_table(str(path), header, rows, left=["value"], show_header=False))
     write_json(json_path, facts)
 
 

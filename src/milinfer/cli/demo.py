@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from milinfer.cli.options import (
-    echo,
     json_option,
     output_option,
     seed_option,
     workers_option,
     write_json,
 )
+from milinfer.cli.printing import echo, show_table
 
 __all__ = ["demo"]
 
@@ -59,7 +58,7 @@ def demo(
     """
     from milinfer.workflow.analysis import summary_table
     from milinfer.workflow.demo import DemoConfig, run_demo
-    from milinfer.workflow.systematics import print_systematics
+    from milinfer.workflow.systematics import systematics_table
     from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
 
     sizes: dict[str, Any] = {
@@ -73,7 +72,8 @@ def demo(
         summary = run_systematics_demo(out, SystematicsDemoConfig(**sizes), echo=echo)
     else:
         summary = run_demo(out, DemoConfig(**sizes), echo=echo)
-    Console().print(summary_table(summary))
-    print_systematics(summary, Console())
+    show_table(summary_table(summary))
+    if "systematics" in summary:
+        show_table(systematics_table(summary["systematics"]))
     echo(f"report: {out / 'report.html'}")
     write_json(json_path, summary)

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
     combine_option,
-    echo,
     events_option,
     feature_set_option,
     figure_option,
@@ -34,6 +32,7 @@ from milinfer.cli.options import (
     weights_notice,
     write_json,
 )
+from milinfer.cli.printing import echo, show_table
 from milinfer.utils.files import atomic_path, parse_json
 
 if TYPE_CHECKING:
@@ -498,7 +497,7 @@ def compare(
     )
     write_report(result, out)
     summary = result.summary()
-    Console().print(summary_table(summary))
+    show_table(summary_table(summary))
     echo(f"{out / 'report.html'}")
     write_json(json_path, summary)
 
@@ -525,7 +524,7 @@ def report(directory: Path, json_path: Path | None) -> None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{path} is not the summary of an analysis ({error!r}); run the analysis again"
         raise ConfigurationError(msg) from error
-    Console().print(table)
+    show_table(table)
     echo(f"{directory / 'report.html'}")
     write_json(json_path, summary)
 

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import numpy as np
 from click.core import ParameterSource
-from rich.console import Console
 
 from milinfer.cli.options import (
     FILES_HELP,
     calibration_option,
     combine_option,
-    echo,
     feature_set_option,
     figure_option,
     json_option,
@@ -34,6 +32,7 @@ from milinfer.cli.options import (
     workers_option,
     write_json,
 )
+from milinfer.cli.printing import echo, show_table
 from milinfer.exceptions import ParameterError
 from milinfer.utils.files import atomic_path
 
@@ -335,7 +334,7 @@ def coverage(
             + ", ".join(_claim(c) for c in (inner, outer))
             + f" ({chosen}, {options.n_toys} toys)"
         )
-    Console().print(scan.to_rich())
+    show_table(scan.to_rich())
     if out is not None:
         with atomic_path(out) as temporary:
             plot_coverage_scan(scan).savefig(temporary)

@@ -15,7 +15,7 @@ from milinfer.exceptions import ParameterError
 from milinfer.io.event_range import EventRange
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
-from milinfer.utils.display import printable, shortened
+from milinfer.utils.display import shortened
 from milinfer.utils.files import is_address, local_path, write_whole
 from milinfer.utils.points import parse_point
 
@@ -27,7 +27,6 @@ __all__ = [
     "FILES_HELP",
     "FileOrAddress",
     "calibration_option",
-    "echo",
     "combine_option",
     "events_option",
     "feature_set_option",
@@ -78,11 +77,6 @@ class FileOrAddress(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Check a path; see :class:`click.Path`."""
         return value if is_address(value) else super().convert(local_path(value), param, ctx)
-
-
-def echo(text: str, *, err: bool = False) -> None:
-    """Print a line, in which control characters are shown by their number."""
-    click.echo(printable(text), err=err)
 
 
 def model_option(function: F) -> F:

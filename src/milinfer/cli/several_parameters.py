@@ -6,9 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from milinfer.cli.options import echo
+from milinfer.cli.printing import echo, show_table
 from milinfer.exceptions import FitError, ParameterError
 from milinfer.likelihood.fits import Interval, contour, fit_results, minuit, profile_interval
 from milinfer.utils.confidence_levels import CL68, CL95
@@ -86,7 +84,7 @@ def fit_several(name: str, cost: Cost, words: str, out: Path | None) -> dict[str
         figures[parameter] = figure
         rows.append(cells)
     header = ("parameter", "estimate", "68.27 % interval", "95.45 % interval")
-    Console().print(rich_table(f"Profile likelihood of {name}", header, rows))
+    show_table(rich_table(f"Profile likelihood of {name}", header, rows))
     correlations = {
         f"{a},{b}": float(results.corr_mat[names.index(a), names.index(b)])
         for a, b in combinations(names, 2)

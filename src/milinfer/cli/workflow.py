@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from milinfer.cli.options import echo, json_option, write_json
+from milinfer.cli.options import json_option, write_json
+from milinfer.cli.printing import echo, show_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,12 +49,12 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     from milinfer.workflow.analysis import summary_table
     from milinfer.workflow.configuration import AnalysisConfig
     from milinfer.workflow.run import plan_analysis, run_analysis
-    from milinfer.workflow.systematics import print_systematics
+    from milinfer.workflow.systematics import systematics_table
 
     config = AnalysisConfig.from_file(path)
     if dry_run:
         plan = plan_analysis(config)
-        Console().print(plan_table(plan))
+        show_table(plan_table(plan))
         steps = [
             {"step": step.name, "state": state.kind, "why": state.why}
             for step, state in plan.planned()
@@ -66,8 +66,9 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     except KeyboardInterrupt:
         echo("stopped; the same command goes on after the last finished step", err=True)
         raise
-    Console().print(summary_table(summary))
-    print_systematics(summary, Console())
+    show_table(summary_table(summary))
+    if "systematics" in summary:
+        show_table(systematics_table(summary["systematics"]))
     echo(f"report: {config.out / 'report.html'}")
     write_json(json_path, summary)
 

@@ -21,7 +21,8 @@ It cannot exceed m_H, and the density of the visible final state rises with the 
 distance from there.  Scaling an event moves it over that end, where the density is zero, so that
 events there would measure the scales with a Fisher information without bound: the likelihood would
 have no parabola, and no smooth response could describe it.  An event is selected only if its
-transverse mass is below m_H for all |α| ≤ 5, which costs one of six.
+transverse mass is below m_H for all |α| ≤ 5, which costs one of six.  Nor does it keep the few
+events of so much energy that with other scales the beams could not have made them.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ __all__ = [
     "LEPTON_PT",
     "LEPTON_STEP",
     "LIMIT",
+    "LONGITUDINAL",
     "NUISANCES",
     "THEORY_STEP",
     "Scales",
@@ -71,6 +73,9 @@ LIMIT = 4.0
 """Largest |α|: beyond, selected events would come from where the generator has none."""
 JET_PT, LEPTON_PT = 30.0, 15.0
 """Selection after scaling, GeV."""
+
+LONGITUDINAL = 8000.0
+"""Largest E ± pz of leptons and jets, GeV: with jets scaled it stays below that of the beams."""
 
 JET_STEP, LEPTON_STEP, THEORY_STEP = 0.03, 0.005, 0.1
 """Relative change of a scale, and factor on ln m_jj in the theory weight, for α = 1."""
@@ -168,6 +173,9 @@ def selected(seen: FloatArray) -> BoolArray:
         (pt[:, :2] > LEPTON_PT).all(axis=1) & (pt[:, 2:] > JET_PT).all(axis=1)
     )
     pair, jets = seen[:, 0] + seen[:, 1], seen[:, 2] + seen[:, 3]
+    # E ± pz of the partons, at every scale, has to leave room for the neutrinos.
+    visible_total = pair + jets
+    chosen &= visible_total[:, 0] + np.abs(visible_total[:, 3]) < LONGITUDINAL
     # The transverse mass is convex in the jets' factor, and nearly linear in the leptons': it is
     # largest at one of the corners.
     for jet_scale in (-_ENDPOINT_LIMIT, _ENDPOINT_LIMIT):

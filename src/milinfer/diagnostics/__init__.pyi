@@ -14,6 +14,10 @@ from .diagnosis import (
     Diagnosis as Diagnosis,
     diagnose as diagnose,
 )
+from .response_diagnosis import (
+    ResponseDiagnosis as ResponseDiagnosis,
+    diagnose_response as diagnose_response,
+)
 from .roc import (
     Roc as Roc,
     auc_difference as auc_difference,

@@ -138,7 +138,19 @@ class Check:
 
 
 class Look(NamedTuple):
-    """One of several measurements that a check consists of."""
+    """One of several measurements that a check consists of.
+
+    Parameters
+    ----------
+    quantity
+        What was measured.
+    value, error, expected, tolerance
+        As in :class:`Check`.
+    outcome
+        Outcome of this measurement alone.
+    significance
+        Pull, where it is not that of the value: that of a χ², for example.
+    """
 
     quantity: str
     value: float
@@ -146,10 +158,13 @@ class Look(NamedTuple):
     expected: float
     tolerance: float
     outcome: Outcome
+    significance: float | None = None
 
     @property
     def pull(self) -> float:
         """Deviation in standard errors."""
+        if self.significance is not None:
+            return self.significance
         return pull_of(self.value - self.expected, self.error)
 
     def check(self, name: str, threshold: float, meaning: str, outcome: Outcome) -> Check:

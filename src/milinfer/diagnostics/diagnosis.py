@@ -10,11 +10,10 @@ loss (§C.1, §C.4 and §C.5).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import Literal
 
-import numpy as np
-
-from milinfer.diagnostics.checks import Check, Tolerances, jsonable
+from milinfer.diagnostics.check_list import CheckList
+from milinfer.diagnostics.checks import Check, Tolerances
 from milinfer.diagnostics.event_checks import (
     NormalisationScan,
     bartlett_check,
@@ -33,21 +32,12 @@ from milinfer.likelihood.models import LLRModel
 from milinfer.samples.argument_checks import require_samples
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
-from milinfer.utils.display import UNKNOWN, arrow_table, html_table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from rich.table import Table
 
 __all__ = ["Diagnosis", "diagnose"]
 
-_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
-# Colours that are readable on white and on black.
-_COLOURS = {"passed": "#2e8b57", "failed": "#d64545", "undecided": "#a87b00", "skipped": "#7a7a7a"}
 
-
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis(CheckList):
     """All checks of one model.
 
     Parameters
@@ -72,115 +62,10 @@ class Diagnosis:
     separations: tuple[Separation, ...] = ()
     curves: tuple[CalibrationCurve, ...] = ()
 
-    header = ("check", "measured", "exact", "pull", "outcome", "meaning")
-
-    def __getitem__(self, name: str) -> Check:
-        for check in self.checks:
-            if check.name == name:
-                return check
-        msg = f"no check {name!r}; there are {', '.join(c.name for c in self.checks)}"
-        raise KeyError(msg)
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check that applies has passed; an undecided one has not."""
-        return all(c.outcome in ("passed", "skipped") for c in self.checks)
-
-    @property
-    def failures(self) -> tuple[Check, ...]:
-        """Checks that failed."""
-        return tuple(c for c in self.checks if c.outcome == "failed")
-
-    @property
-    def undecided(self) -> tuple[Check, ...]:
-        """Checks with too few events to decide."""
-        return tuple(c for c in self.checks if c.outcome == "undecided")
-
-    @property
-    def verdict(self) -> str:
-        """One line that sums up the checks."""
-        if self.failures:
-            return f"do not trust as it is: {', '.join(c.name for c in self.failures)}"
-        if self.undecided:
-            return f"nothing wrong found, undecided: {', '.join(c.name for c in self.undecided)}"
-        return "nothing wrong found"
-
     @property
     def title(self) -> str:
         """Model, range of use and verdict."""
         return f"{self.model}, datasets of {self.n_events} events: {self.verdict}"
-
-    def __str__(self) -> str:
-        lines = [self.title]
-        for c in self.checks:
-            meaning = f". {c.meaning}" if c.outcome == "failed" else ""
-            lines.append(f"  {c.outcome:<9} {c.name}: {c.measured() or UNKNOWN}{meaning}")
-        return "\n".join(lines)
-
-    def rows(self) -> list[list[str]]:
-        """Cells of the table, as text."""
-        return [
-            [
-                c.name,
-                c.measured(),
-                f"{c.expected:g}" if np.isfinite(c.expected) else UNKNOWN,
-                UNKNOWN if np.isnan(c.pull) else f"{c.pull:.1f}",
-                c.outcome,
-                c.meaning,
-            ]
-            for c in self.checks
-        ]
-
-    def to_rich(self) -> Table:
-        """Table for the terminal."""
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self.title), title_justify="left", box=SIMPLE_HEAD)
-        for name in self.header:
-            right = name in ("exact", "pull")
-            table.add_column(
-                name,
-                justify="right" if right else "left",
-                no_wrap=name not in ("measured", "meaning"),
-            )
-        for row in self.rows():
-            cells = [c.replace(" = ", "\n= ") if k == 1 else c for k, c in enumerate(row)]
-            # As plain text, since rich would read [r] as a style.
-            table.add_row(*map(Text, cells), style=_STYLES[row[4]], end_section=True)
-        return table
-
-    def __rich__(self) -> Table:
-        return self.to_rich()
-
-    def _repr_html_(self) -> str:
-        return html_table(self.header, self.rows(), title=self.title, marked=("outcome", _COLOURS))
-
-    def to_table(self) -> pa.Table:
-        """One row for each check; columns are the fields of a :class:`Check`."""
-        types = get_type_hints(Check) | {"outcome": str}
-        return arrow_table(types, [vars(c) for c in self.checks])
-
-    def __repr__(self) -> str:
-        return f"Diagnosis({self.title})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything by name, ready for JSON."""
-        out: dict[str, Any] = {
-            "model": self.model,
-            "parameter": self.parameter,
-            "reference": self.reference,
-            "n_events": self.n_events,
-            "passed": self.passed,
-            "verdict": self.verdict,
-            "checks": [c.to_dict() for c in self.checks],
-            "normalisation": self.normalisation,
-            "closures": list(self.closures),
-            "separations": list(self.separations),
-            "curves": list(self.curves),
-        }
-        return {k: jsonable(v) for k, v in out.items()}
 
 
 def diagnose(

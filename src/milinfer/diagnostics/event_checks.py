@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
 
 from milinfer.diagnostics.checks import (
     ALL,
@@ -24,20 +23,22 @@ from milinfer.diagnostics.checks import (
     Outcome,
     critical_pull,
     judge,
-    pull_from_p,
-    pull_of,
     width_meaning,
     worst,
 )
 from milinfer.diagnostics.held_out import HeldOut
 from milinfer.diagnostics.two_sample import (
-    Agreement,
     CalibrationCurve,
     FeatureClosure,
     Separation,
     calibration_curve,
     feature_closure,
     separation,
+)
+from milinfer.diagnostics.two_sample_looks import (
+    closure_look,
+    most_significant,
+    separation_look,
 )
 from milinfer.samples.weights import WeightSums, effective_number, weighted_mean, weighted_ratio
 from milinfer.typing import FloatArray
@@ -267,10 +268,10 @@ def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]
         difference = max(c.agreement.difference for c in closures)
         for c in closures:
             quantity = f"remaining in {c.feature}, {held_out.label(c.theta)}"
-            looks.append(_look(quantity, c.agreement, difference, tolerance, critical))
-    decisive = max(range(len(looks)), key=lambda k: (looks[k][0].outcome == "failed", looks[k][1]))
-    outcome = worst([look for look, _ in looks], ANY).outcome
-    look, pull = looks[decisive]
+            looks.append(closure_look(quantity, c.agreement, difference, tolerance, critical))
+    decisive = most_significant(looks)
+    outcome = worst(looks, ANY).outcome
+    look = looks[decisive]
     feature = all_closures[decisive].feature
     meaning = {
         "passed": "Events of θ0 with weights r look like events of θ in every feature, within the "
@@ -278,7 +279,7 @@ def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]
         "failed": f"Reweighted events differ from those of θ, most in {feature}: the ratio is "
         "wrong there, or does not use it and loses its information.",
     }.get(outcome, _NO_POWER)
-    return all_closures, _check(name, look, pull, critical, meaning, outcome)
+    return all_closures, look.check(name, critical, meaning, outcome)
 
 
 def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ...], Check]:
@@ -301,24 +302,11 @@ def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ..
     if not separations:
         return (), Check(name, "undecided", _NO_POWER)
     critical = critical_pull(held_out.sigma, len(separations))
-    looks = []
-    for s in separations:
-        visible = pull_of(max(s.before - 0.5, 0.0), s.before_error) > critical
-        tolerance = held_out.tolerances.closure * max(s.before - 0.5, 0.0)
-        outcome = judge(max(s.after - 0.5, 0.0), s.after_error, tolerance, critical)
-        if outcome == "passed" and not visible:
-            outcome = "undecided"
-        quantity = f"AUC at {held_out.label(s.theta)}"
-        looks.append(
-            Look(
-                quantity=quantity,
-                value=s.after,
-                error=s.after_error,
-                expected=0.5,
-                tolerance=tolerance,
-                outcome=outcome,
-            )
-        )
+    tolerance = held_out.tolerances.closure
+    looks = [
+        separation_look(f"AUC at {held_out.label(s.theta)}", s, tolerance, critical)
+        for s in separations
+    ]
     look = worst(looks, ANY)
     before = separations[looks.index(look)].before
     meaning = {
@@ -348,22 +336,22 @@ def calibration_check(held_out: HeldOut) -> tuple[tuple[CalibrationCurve, ...], 
         )
         curves.append(curve)
         quantity = f"miscalibration at {held_out.label(theta)}"
-        look, pull = _look(
+        look = closure_look(
             quantity, curve.agreement, curve.agreement.difference, tolerance, critical
         )
         if curve.agreement.dof == 0:  # one probability for all events
             wrong = bool(np.abs(curve.predicted - curve.observed).max() > 1e-6)
             look = look._replace(outcome="failed" if wrong else "undecided", value=np.nan)
-        looks.append((look, pull))
-    outcome = worst([look for look, _ in looks], ANY).outcome
-    look, pull = max(looks, key=lambda one: (one[0].outcome == outcome, one[1]))
+        looks.append(look)
+    outcome = worst(looks, ANY).outcome
+    look = max(looks, key=lambda one: (one.outcome == outcome, one.pull))
     meaning = {
         "passed": "Probabilities r/(1 + r) are the fractions that are observed, within the "
         "tolerance.",
         "failed": "Probabilities r/(1 + r) are not the fractions that are observed: r is too "
         "extreme, too timid or not normalised.",
     }.get(outcome, _NO_POWER)
-    return tuple(curves), _check(name, look, pull, critical, meaning, outcome)
+    return tuple(curves), look.check(name, critical, meaning, outcome)
 
 
 def _ratio(held_out: HeldOut, index: int) -> FloatArray:
@@ -378,42 +366,3 @@ def _enough(held_out: HeldOut, index: int) -> bool:
     source = held_out.samples[held_out.origin].weights
     sizes = [source, source * _ratio(held_out, index), held_out.samples[index].weights]
     return min(effective_number(w) for w in sizes) >= MINIMUM
-
-
-def _look(
-    quantity: str, agreement: Agreement, difference: float, tolerance: float, critical: float
-) -> tuple[Look, float]:
-    """Part of a difference that remains after reweighting, and the pull of its χ²."""
-    left, pull = agreement.remaining(difference), pull_from_p(agreement.p_value)
-    p_value = 2 * float(ndtr(-critical))
-    outcome: Outcome = "undecided"
-    if pull > critical and left > tolerance:
-        outcome = "failed"
-    elif agreement.would_show(tolerance, difference, p_value):
-        outcome = "passed"
-    error = difference**-0.5 if difference > 0 else float("inf")
-    return Look(
-        quantity=quantity,
-        value=left,
-        error=error,
-        expected=0.0,
-        tolerance=tolerance,
-        outcome=outcome,
-    ), pull
-
-
-def _check(
-    name: str, look: Look, pull: float, critical: float, meaning: str, outcome: Outcome
-) -> Check:
-    return Check(
-        name=name,
-        outcome=outcome,
-        meaning=meaning,
-        quantity=look.quantity,
-        value=look.value,
-        error=look.error,
-        expected=look.expected,
-        pull=pull,
-        threshold=critical,
-        tolerance=look.tolerance,
-    )

@@ -8,7 +8,7 @@ difference was.  Weights may be negative.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = [
     "FeatureClosure",
     "Separation",
     "calibration_curve",
+    "common_edges",
     "feature_closure",
     "separation",
 ]
@@ -132,7 +133,12 @@ class CalibrationCurve(NamedTuple):
 
 
 def feature_closure(
-    theta: float, target: Sample, source: Sample, ratio: FloatArray, n_bins: int = 10
+    theta: float,
+    target: Sample,
+    source: Sample,
+    ratio: FloatArray,
+    n_bins: int = 10,
+    edges: Mapping[str, FloatArray] | None = None,
 ) -> list[FeatureClosure]:
     """Compare every feature of the target with the reweighted source.
 
@@ -142,13 +148,15 @@ def feature_closure(
     Parameters
     ----------
     theta
-        Parameter value of the target.
+        Parameter value of the target; NaN if it is not at a value of one parameter.
     target, source
         Events at θ and θ0.
     ratio
         r(x|θ) of the source events, shape (n,).
     n_bins
         Largest number of bins; they are quantiles of all events, merged if they have few events.
+    edges
+        Edges of the bins of each feature instead, as of :func:`common_edges`.
 
     Examples
     --------
@@ -164,14 +172,12 @@ def feature_closure(
     for k, name in enumerate(target.feature_names):
         x1 = target.features[:, k].astype(np.float64)
         x0 = source.features[:, k].astype(np.float64)
-        edges = _quantile_edges(np.concatenate([x1, x0]), n_bins)
-        edges = _merge_small_bins(
-            edges, [(x1, target.weights), (x0, source.weights), (x0, weights)]
-        )
-        if len(edges) < 3:
+        bins = _quantile_edges(np.concatenate([x1, x0]), n_bins) if edges is None else edges[name]
+        bins = _merge_small_bins(bins, [(x1, target.weights), (x0, source.weights), (x0, weights)])
+        if len(bins) < 3:
             continue
-        i1, i0 = _bin_index(edges, x1), _bin_index(edges, x0)
-        n = len(edges) - 1
+        i1, i0 = _bin_index(bins, x1), _bin_index(bins, x0)
+        n = len(bins) - 1
         h1, c1 = _binned_mean(i1, target.weights, n)
         before, _ = _binned_mean(i0, source.weights, n)
         after, c0 = _binned_mean(i0, weights, n)
@@ -179,7 +185,7 @@ def feature_closure(
             FeatureClosure(
                 theta=theta,
                 feature=name,
-                edges=edges,
+                edges=bins,
                 target=h1,
                 target_error=np.sqrt(np.diag(c1)),
                 before=before,
@@ -188,6 +194,26 @@ def feature_closure(
                 agreement=_agreement(after - h1, before - h1, c1 + c0),
             )
         )
+    return out
+
+
+def common_edges(samples: Sequence[Sample], n_bins: int = 10) -> dict[str, FloatArray]:
+    """Quantiles of each feature over several samples, as edges of bins for all of them.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> edges = common_edges(gaussian.samples(5_000, [0.0, 0.5], seed=1), n_bins=4)["x0"]
+    >>> len(edges), bool(0.1 < edges[2] < 0.4)
+    (5, True)
+    """
+    out = {}
+    for k, name in enumerate(samples[0].feature_names):
+        parts: list[FloatArray] = []
+        for sample in samples:
+            x = sample.features[:, k].astype(np.float64)
+            parts += [x[:: max(len(x) // _FOR_EDGES, 1)], np.array([x.min(), x.max()])]
+        out[name] = _quantile_edges(np.concatenate(parts), n_bins)
     return out
 
 

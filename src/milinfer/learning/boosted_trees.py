@@ -24,6 +24,7 @@ from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.model_files import (
     complete_content,
     event_numbers,
+    history_entry,
     new_model_folder,
     read_content,
     require_unchanged,
@@ -368,7 +369,10 @@ class BoostedLikelihood(EventModel):
                     name: tuple(text_field(name, text) for text in content[name])
                     for name in ("feature_names", "trained_on")
                 }
-                | {"n_events": event_numbers(content)[0]},
+                | {
+                    "history": history_entry("history", content["history"]),
+                    "n_events": event_numbers(content)[0],
+                },
             )
             return BoostedLikelihood(
                 **content["settings"],

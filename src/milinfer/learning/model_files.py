@@ -29,6 +29,7 @@ from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.files import atomic_folder, file_hash, parse_json
 from milinfer.utils.json_fields import (
     array_field,
+    flag_field,
     list_field,
     number_field,
     require_number_of_terms,
@@ -43,6 +44,7 @@ __all__ = [
     "FORMAT",
     "complete_content",
     "event_numbers",
+    "history_entry",
     "load_model",
     "new_model_folder",
     "pack_model",
@@ -138,8 +140,8 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
         msg = f"{folder} has model format {content.get('format')}, this milinfer reads {FORMAT}"
         raise ModelError(msg)
     try:
-        network = NetworkConfig(**_tuples(content["network"]))
-        training = TrainingConfig(**content["training"])
+        network = _network_config(content["network"])
+        training = _training_config(content["training"])
         settings = LikelihoodSettings(
             **_tuples(content["settings"]), network=network, training=training
         )
@@ -169,7 +171,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
             variance=variance,
             network=network,
             training=training,
-            history=content["history"],
+            history=_histories(content["history"], sum(len(member) for member in members)),
             n_events=n_events,
             effective_events=effective_events,
             trained_on=tuple(text_field("trained_on", text) for text in content["trained_on"]),
@@ -181,6 +183,74 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
     except (MilinferError, *_DAMAGED) as error:
         msg = f"{file} is not as a model is written: {error!r}; restore it or train again"
         raise ModelError(msg) from error
+
+
+def _network_config(entries: Mapping[str, Any]) -> NetworkConfig:
+    """Architecture of the networks; its widths are checked with the sizes of the files."""
+    config = NetworkConfig(**_tuples(entries))
+    text_field("activation of the network", config.activation)
+    flag_field("batch_norm of the network", config.batch_norm)
+    number_field("l2 of the network", config.l2, least=0.0)
+    if number_field("dropout of the network", config.dropout, least=0.0) >= 1:
+        msg = f"dropout of the network is {config.dropout:g}, and not below 1"
+        raise ValueError(msg)
+    return config
+
+
+def _training_config(entries: Mapping[str, Any]) -> TrainingConfig:
+    """Settings of the training, whose numbers are checked before they are compared."""
+    for name, value in entries.items():
+        label = f"{name} of the training"
+        if name in ("learning_rate", "min_learning_rate"):
+            number_field(label, value, least=0.0)
+        elif name in ("epochs", "patience") or (name == "batch_events" and value is not None):
+            whole_field(label, value, least=1)
+    return TrainingConfig(**entries)
+
+
+def _histories(entries: Any, n_networks: int) -> list[dict[str, list[float]]]:
+    """Losses and learning rates of each network, as many of each as there were epochs."""
+    if len(list_field("history", entries)) != n_networks:
+        msg = f"history has {len(entries)} entries for {n_networks} networks"
+        raise ValueError(msg)
+    return [history_entry(f"history[{k}]", entry) for k, entry in enumerate(entries)]
+
+
+def history_entry(name: str, entry: Any) -> dict[str, list[float]]:
+    """Losses of one training, and what else was written down in every epoch or round.
+
+    Parameters
+    ----------
+    name
+        For the message.
+    entry
+        Content of the file.
+
+    Raises
+    ------
+    ValueError
+        If the losses are no finite numbers, or not equally many; names the entry.
+
+    Examples
+    --------
+    >>> history_entry("history", {"loss": [1.5, 1], "val_loss": [1.6, 1.2]})
+    {'loss': [1.5, 1.0], 'val_loss': [1.6, 1.2]}
+    >>> history_entry("history", {"loss": [1.5], "val_loss": [float("nan")]})
+    Traceback (most recent call last):
+    ValueError: history: val_loss is [nan], and not numbers that are all finite
+    """
+    if not isinstance(entry, dict):
+        msg = f"{name} is not the losses of a training by name"
+        raise ValueError(msg)
+    n_epochs = len(list_field(f"{name}: loss", entry["loss"]))
+    if not n_epochs:
+        msg = f"{name}: loss is empty, and has one number for each epoch"
+        raise ValueError(msg)
+    numbers = {
+        label: array_field(f"{name}: {label}", values, (n_epochs,))
+        for label, values in {"val_loss": entry["val_loss"], **entry}.items()
+    }
+    return {label: numbers[label].tolist() for label in entry}
 
 
 def _moments(content: Mapping[str, Any]) -> tuple[FloatArray, FloatArray]:

@@ -20,7 +20,8 @@ from milinfer.exceptions import SampleError
 from milinfer.likelihood.expected_response import weights_at_points
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
-from milinfer.samples.variations import ProcessVariations, Variation
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
 from milinfer.samples.weights import effective_number
 from milinfer.typing import Float32Array, FloatArray, IntArray, Point
 from milinfer.utils.points import format_point

@@ -103,7 +103,7 @@ class SystematicResponse(Response):
 
     Examples
     --------
-    >>> from milinfer.samples.variations import Variation
+    >>> from milinfer.samples.variation import Variation
     >>> rng = np.random.default_rng(1)
     >>> nominal = Sample(rng.normal(size=(4000, 1)), ("x",), process="background")
     >>> process = ProcessVariations(nominal, tuple(
@@ -492,7 +492,7 @@ def default_training(n_rows: int) -> TrainingConfig:
     --------
     >>> small, large = default_training(20_000), default_training(1_000_000)
     >>> (small.epochs, small.batch_events), (large.epochs, large.batch_events)
-    ((32, 256), (11, 4096))
+    ((32, 256), (10, 4096))
     """
     batch = int(np.clip(n_rows // 200, *_BATCH))
     epochs = int(np.clip(round(_STEPS * batch / max(n_rows, 1)), *_EPOCHS))

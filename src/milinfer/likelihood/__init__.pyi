@@ -16,6 +16,7 @@ from .mixture import (
 )
 from .models import dataset_surface as dataset_surface
 from .observables import (
+    independent_scores as independent_scores,
     log_ratio_observable as log_ratio_observable,
     score_observable as score_observable,
 )

@@ -39,8 +39,7 @@ __all__ = ["ExpectedResponse", "LogYield", "expected_response", "weights_at_poin
 _NODES = np.linspace(-1.0, 1.0, 25)
 _PAIR_NODES = np.array([4, 8, 16, 20])
 _PAIR_POWERS = ((1, 1), (2, 1), (1, 2), (2, 2))
-_CUBIC, _CUBIC_SLOPES = np.array([3, 2, 1, 0]), np.array([2, 1, 0, 0])
-_CUBIC_FACTORS = np.array([3.0, 2.0, 1.0, 0.0])
+_CUBIC, _SLOPE_FACTORS = np.array([3.0, 2.0, 1.0, 0.0]), np.array([3.0, 2.0, 1.0])
 _ONE, _NONE = np.ones(1), np.empty((0, 1))
 _BLOCKS = 20
 _MOST_DEGREES = 4
@@ -149,29 +148,40 @@ class ExpectedResponse:
         """Monomials of θ, in the order of the coefficients, shape (n_monomials,)."""
         return self._monomials(theta)[0]
 
+    @cached_property
+    def _per_cell(self) -> FloatArray:
+        """Coefficients of the splines in units of a cell, whose width is then one."""
+        return self.singles * (2 / self.singles.shape[2]) ** _CUBIC[:, None]
+
+    @cached_property
+    def _rows(self) -> IntArray:
+        return np.arange(len(self.nuisances))
+
     def _functions(self, alpha: FloatArray) -> _Functions:
         """Cells and powers of the splines, and the vector of the pairs."""
         unit = alpha / self.limits
         n_cells = self.singles.shape[2]
         place = (unit + 1) * (n_cells / 2)
-        cell = np.minimum(np.maximum(place.astype(np.int64), 0), n_cells - 1)
-        x = ((place - cell) * (2 / n_cells))[:, None]
-        return _Functions(
-            cell=cell,
-            powers=x**_CUBIC,
-            slopes=_CUBIC_FACTORS * x**_CUBIC_SLOPES,
-            unit=unit,
-            vector=np.concatenate([unit, unit * unit]),
-        )
+        cell = np.minimum(np.maximum(place, 0).astype(np.int64), n_cells - 1)
+        x = place - cell
+        powers = np.ones((len(x), 4))
+        powers[:, 2] = x
+        powers[:, 1] = x * x
+        powers[:, 0] = powers[:, 1] * x
+        # Derivatives of the cubic, by α over its limit.
+        slopes = np.zeros((len(x), 4))
+        slopes[:, :3] = powers[:, 1:] * _SLOPE_FACTORS
+        slopes *= n_cells / 2
+        return _Functions(cell, powers, slopes, unit, np.concatenate([unit, unit * unit]))
 
     def _contract(
         self, replica: int, at: _Functions, monomials: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Coefficient of each monomial in ln κ, and the derivative of ln κ by α."""
         n = len(at.cell)
-        splines = self.singles[replica][np.arange(n), at.cell]
-        by_monomial = np.tensordot(at.powers, splines, axes=2)
-        slope = np.einsum("kd,kd->k", splines @ monomials, at.slopes)
+        splines = self._per_cell[replica][self._rows, at.cell]
+        by_monomial = at.powers.ravel() @ splines.reshape(4 * n, -1)
+        slope = np.add.reduce((splines @ monomials) * at.slopes, axis=1)
         if n > 1:
             products = self.pairs[replica] @ at.vector
             by_monomial = by_monomial + products @ at.vector

@@ -22,8 +22,9 @@ from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["ProfileProblem", "profile_datasets"]
 
-# Limit of the squared Newton decrement; the gain that remains is at most about its square.
-_TOLERANCE = 1e-4
+# Limit of the squared Newton decrement, and what is added to it for each unit of ln L below that at
+# the first θ: far from the maximum, where nobody looks closely, the same digits are enough.
+_TOLERANCE, _PER_UNIT = 1e-4, 5e-5
 _STEPS = 60
 _TO_COEFFICIENTS = np.linalg.inv(
     np.array(
@@ -160,17 +161,18 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
         signal = events[:n_points]
         backgrounds = events[n_points : n_points + n_processes - 1]
         columns = events[n_points + n_processes - 1 :]
+        sums = np.zeros(len(columns))
+        for c in range(len(columns)):
+            for i in range(n):
+                sums[c] += columns[c, i]
+        best = -np.inf
         for direction in (1, -1):
-            x = start[d].copy()
-            before = x.copy()
-            g = middle
+            x = np.empty(n_values)
+            steps, g = 0, middle
+            _copy(start[d], x)
             if direction == -1:
-                if middle == 0:
-                    break
-                x = places[d, middle].copy()
-                before = x.copy()
                 g = middle - 1
-            steps = 0
+                _copy(places[d, middle], x)
             while 0 <= g < n_points:
                 value, found = _maximum(
                     problem,
@@ -179,20 +181,27 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
                     signal[g],
                     backgrounds,
                     columns,
+                    sums,
                     measured[d],
                     precision,
                     x,
+                    best,
                 )
+                best = max(best, value)
                 if not found and status[d] == 0:
                     status[d] = g + 1
                 values[d, g] = value
                 _copy(x, places[d, g])
-                # The next maximum is expected on the line through the last two.
-                now = x.copy()
-                if steps > 0:
-                    for j in range(n_values):
-                        x[j] = min(max(2 * now[j] - before[j], problem.low[j]), problem.high[j])
-                before = now
+                # The next maximum is expected on the parabola through the last three.
+                one, two = g - direction, g - 2 * direction
+                for j in range(n_values):
+                    if steps >= 2 or (direction == -1 and steps >= 1):
+                        expected = 3 * x[j] - 3 * places[d, one, j] + places[d, two, j]
+                    elif steps >= 1 or direction == -1:
+                        expected = 2 * x[j] - places[d, one, j]
+                    else:
+                        expected = x[j]
+                    x[j] = min(max(expected, problem.low[j]), problem.high[j])
                 steps += 1
                 g += direction
     return values, places, status
@@ -200,14 +209,15 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _maximum(  # type: ignore[no-untyped-def]
-    problem, to_coefficients, g, signal, backgrounds, columns, measured, precision, x
+    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x, best
 ):
     """Newton's method from x, which is overwritten with the place of the maximum."""
     n_values = len(x)
     value, slope, bend = _expand(
-        problem, to_coefficients, g, signal, backgrounds, columns, measured, precision, x
+        problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x
     )
     for _ in range(_STEPS):
+        tolerance = _TOLERANCE + _PER_UNIT * max(best - value, 0.0)
         for j in range(n_values):
             at_low = x[j] <= problem.low[j] and slope[j] <= 0
             at_high = x[j] >= problem.high[j] and slope[j] >= 0
@@ -231,25 +241,34 @@ def _maximum(  # type: ignore[no-untyped-def]
                 if new[j] < problem.low[j] or new[j] > problem.high[j]:
                     inside = False
                     new[j] = min(max(new[j], problem.low[j]), problem.high[j])
-            if decrement < _TOLERANCE and inside:
+            if decrement < tolerance and inside:
                 _copy(new, x)
                 return value + decrement / 2, True
             promised = 0.0
             for j in range(n_values):
                 promised += slope[j] * (new[j] - x[j])
             new_value, new_slope, new_bend = _expand(
-                problem, to_coefficients, g, signal, backgrounds, columns, measured, precision, new
+                problem,
+                to_coefficients,
+                g,
+                signal,
+                backgrounds,
+                columns,
+                sums,
+                measured,
+                precision,
+                new,
             )
             if new_value >= value + 0.05 * promised:
                 break
             length /= 2
             if length < 1e-9:
                 # Rounding hides the rest of the rise, or a limit stops it.
-                return value, promised < _TOLERANCE
+                return value, promised < tolerance
         moved = new_value - value
         _copy(new, x)
         value, slope, bend = new_value, new_slope, new_bend
-        if decrement < _TOLERANCE and moved < _TOLERANCE:
+        if decrement < tolerance and moved < tolerance:
             return value, True
     return value, False
 
@@ -306,105 +325,93 @@ def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _expand(  # type: ignore[no-untyped-def]
-    problem, to_coefficients, g, signal, backgrounds, columns, measured, precision, x
+    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x
 ):
     """Value of ln L at one point, its gradient, and minus its second derivatives."""
-    # Loops rather than expressions of arrays: numba compiles these ten times as fast.
+    # Loops rather than expressions of arrays, which numba compiles more slowly.
     first, second = problem.first, problem.second
     first_power, second_power = problem.first_power, problem.second_power
     starts, mixing = problem.starts, problem.mixing
-    n_values, n = len(x), len(signal)
+    n_values, n, n_columns = len(x), len(signal), len(first)
     n_processes, n_nuisances = problem.limits.shape
-    log_norm = np.zeros(n_processes)
-    norm_slope = np.zeros((n_processes, n_values))
-    norm_bend = np.zeros((n_processes, n_nuisances))
-    for u in range(len(problem.norm_index)):
-        k = problem.norm_index[u]
-        for s in range(n_processes):
-            up, down = problem.norm_up[u, s], problem.norm_down[u, s]
-            v, d1, d2 = _code4(x[k], up, down, to_coefficients)
-            log_norm[s] += v
-            norm_slope[s, k] += d1
-            norm_bend[s, k] += d2
-    for s in range(1, n_processes):
-        norm = max(x[n_nuisances + s - 1], 1e-12)
-        log_norm[s] += np.log(norm)
-        norm_slope[s, n_nuisances + s - 1] = 1 / norm
-    if problem.luminosity:
-        for s in range(n_processes):
-            log_norm[s] += np.log(x[n_values - 1])
-            norm_slope[s, n_values - 1] = 1 / x[n_values - 1]
+    log_norm, norm_slope, norm_bend = _norms(problem, to_coefficients, x)
+    # Each term as a function of α, with the derivatives by its one or two nuisance parameters.
+    factors, by_first, by_second = np.empty(n_columns), np.empty(n_columns), np.zeros(n_columns)
+    for c in range(n_columns):
+        a, p = x[first[c]], first_power[c]
+        b, q = 1.0, 0
+        if second[c] >= 0:
+            b, q = x[second[c]], second_power[c]
+        factors[c] = mixing[g, c] * a**p * b**q
+        by_first[c] = mixing[g, c] * p * a ** (p - 1) * b**q
+        if q > 0:
+            by_second[c] = mixing[g, c] * q * a**p * b ** (q - 1)
     value = 0.0
     gradient = np.zeros(n_values)
     bend = np.zeros((n_values, n_values))
-    # Densities, and derivatives of their logarithms.
-    shares = np.empty((n_processes, n))
-    slopes = np.empty((n_processes, n_values, n))
-    for s in range(n_processes):
+    together = np.zeros(n_processes)  # events of each process
+    totals = np.empty(n_columns)  # sums of the columns over these
+    if n_processes == 1:
+        # ln L is linear in the columns: their sums are enough.
+        together[0] = n
+        value = n * log_norm[0]
         for i in range(n):
-            shares[s, i] = log_norm[s] + (signal[i] if s == 0 else backgrounds[s - 1, i])
-        for j in range(n_values):
+            value += signal[i]
+        for c in range(n_columns):
+            totals[c] = sums[c]
+            value += factors[c] * sums[c]
+    else:
+        shares = np.empty((n_processes, n))
+        for s in range(n_processes):
             for i in range(n):
-                slopes[s, j, i] = norm_slope[s, j]
-        for c in range(starts[s], starts[s + 1]):
-            a, p = x[first[c]], first_power[c]
-            b, q = 1.0, 0
-            if second[c] >= 0:
-                b, q = x[second[c]], second_power[c]
-            factor = mixing[g, c] * a**p * b**q
-            by_first = mixing[g, c] * p * a ** (p - 1) * b**q
-            for i in range(n):
-                shares[s, i] += factor * columns[c, i]
-                slopes[s, first[c], i] += by_first * columns[c, i]
-            if q > 0:
-                by_second = mixing[g, c] * q * a**p * b ** (q - 1)
+                shares[s, i] = log_norm[s] + (signal[i] if s == 0 else backgrounds[s - 1, i])
+            for c in range(starts[s], starts[s + 1]):
+                f = factors[c]
                 for i in range(n):
-                    slopes[s, second[c], i] += by_second * columns[c, i]
-    for i in range(n):
-        total = 0.0
-        for s in range(n_processes):
-            shares[s, i] = np.exp(shares[s, i])
-            total += shares[s, i]
-        value += np.log(total)
-        for s in range(n_processes):
-            shares[s, i] /= total
-    mean = np.zeros((n_values, n))
-    weighted = np.empty(n)
-    for s in range(n_processes):
-        together = 0.0
+                    shares[s, i] += f * columns[c, i]
+        product = 1.0
         for i in range(n):
-            together += shares[s, i]
+            total = 0.0
+            for s in range(n_processes):
+                shares[s, i] = np.exp(shares[s, i])
+                total += shares[s, i]
+            inverse = 1 / total
+            for s in range(n_processes):
+                shares[s, i] *= inverse
+                together[s] += shares[s, i]
+            # Logarithms cost more than all the rest: one for several events.
+            product *= total
+            if product > 1e100 or product < 1e-100 or i % 8 == 7:
+                value += np.log(product)
+                product = 1.0
+        value += np.log(product)
+        for s in range(n_processes):
+            for c in range(starts[s], starts[s + 1]):
+                totals[c] = np.dot(shares[s], columns[c])
+        _add_scatter(bend, shares, columns, first, second, starts, norm_slope, by_first, by_second)
+    for s in range(n_processes):
         for j in range(n_values):
-            if norm_slope[s, j] == 0.0 and not _has_slope(first, second, starts, s, j):
-                continue
-            for i in range(n):
-                weighted[i] = shares[s, i] * slopes[s, j, i]
-                mean[j, i] += weighted[i]
-            for k in range(j + 1):
-                bend[j, k] -= np.dot(weighted, slopes[s, k])
+            gradient[j] += together[s] * norm_slope[s, j]
         for k in range(n_nuisances):
-            bend[k, k] -= together * norm_bend[s, k]
+            bend[k, k] -= together[s] * norm_bend[s, k]
         for j in range(n_nuisances, n_values):
             # d² ln x/dx² of normalisations and of the luminosity.
-            bend[j, j] += together * norm_slope[s, j] ** 2
-        for c in range(starts[s], starts[s + 1]):
-            total = np.dot(shares[s], columns[c]) * mixing[g, c]
-            k, p = first[c], first_power[c]
-            a, b, m, q = x[k], 1.0, second[c], 0
-            if m >= 0:
-                b, q = x[m], second_power[c]
-            if p > 1:
-                bend[k, k] -= total * p * (p - 1) * a ** (p - 2) * b**q
-            if q > 0:
-                # Of the triangle below the diagonal, which the end of this function copies.
-                bend[max(k, m), min(k, m)] -= total * p * q * a ** (p - 1) * b ** (q - 1)
-                if q > 1:
-                    bend[m, m] -= total * q * (q - 1) * a**p * b ** (q - 2)
-    for j in range(n_values):
-        for i in range(n):
-            gradient[j] += mean[j, i]
-        for k in range(j + 1):
-            bend[j, k] += np.dot(mean[j], mean[k])
+            bend[j, j] += together[s] * norm_slope[s, j] ** 2
+    for c in range(n_columns):
+        k, p = first[c], first_power[c]
+        a, b, m, q = x[k], 1.0, second[c], 0
+        gradient[k] += by_first[c] * totals[c]
+        if m >= 0:
+            b, q = x[m], second_power[c]
+            gradient[m] += by_second[c] * totals[c]
+        total = totals[c] * mixing[g, c]
+        if p > 1:
+            bend[k, k] -= total * p * (p - 1) * a ** (p - 2) * b**q
+        if q > 0:
+            # Of the triangle below the diagonal, which the end of this function copies.
+            bend[max(k, m), min(k, m)] -= total * p * q * a ** (p - 1) * b ** (q - 1)
+            if q > 1:
+                bend[m, m] -= total * q * (q - 1) * a**p * b ** (q - 2)
     # Expected events.
     whole = np.empty(n_values)
     for s in range(n_processes):
@@ -437,12 +444,73 @@ def _expand(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _has_slope(first, second, starts, s, j):  # type: ignore[no-untyped-def]
-    """Whether a response depends on a nuisance parameter."""
-    for c in range(starts[s], starts[s + 1]):  # noqa: SIM110  # any() takes longer to compile
-        if first[c] == j or second[c] == j:
-            return True
-    return False
+def _norms(problem, to_coefficients, x):  # type: ignore[no-untyped-def]
+    """Logarithm of the normalisation of each process, with two derivatives."""
+    n_processes, n_nuisances = problem.limits.shape
+    n_values = len(x)
+    log_norm = np.zeros(n_processes)
+    slope = np.zeros((n_processes, n_values))
+    bend = np.zeros((n_processes, n_nuisances))
+    for u in range(len(problem.norm_index)):
+        k = problem.norm_index[u]
+        for s in range(n_processes):
+            up, down = problem.norm_up[u, s], problem.norm_down[u, s]
+            v, d1, d2 = _code4(x[k], up, down, to_coefficients)
+            log_norm[s] += v
+            slope[s, k] += d1
+            bend[s, k] += d2
+    for s in range(1, n_processes):
+        norm = max(x[n_nuisances + s - 1], 1e-12)
+        log_norm[s] += np.log(norm)
+        slope[s, n_nuisances + s - 1] = 1 / norm
+    if problem.luminosity:
+        for s in range(n_processes):
+            log_norm[s] += np.log(x[n_values - 1])
+            slope[s, n_values - 1] = 1 / x[n_values - 1]
+    return log_norm, slope, bend
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_scatter(  # type: ignore[no-untyped-def]
+    bend, shares, columns, first, second, starts, norm_slope, by_first, by_second
+):
+    """Subtract the scatter, over the processes of an event, of the slopes of ln densities.
+
+    With slopes d of all processes relative to the first, it is Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.
+    """
+    n_processes, n = shares.shape
+    n_values = len(bend)
+    mean = np.zeros((n_values, n))
+    relative = np.empty((n_values, n))
+    weighted = np.empty(n)
+    for s in range(1, n_processes):
+        for j in range(n_values):
+            constant = norm_slope[s, j] - norm_slope[0, j]
+            for i in range(n):
+                relative[j, i] = constant
+        for of, sign in ((s, 1.0), (0, -1.0)):
+            for c in range(starts[of], starts[of + 1]):
+                f, k = sign * by_first[c], first[c]
+                for i in range(n):
+                    relative[k, i] += f * columns[c, i]
+                if second[c] >= 0:
+                    f, k = sign * by_second[c], second[c]
+                    for i in range(n):
+                        relative[k, i] += f * columns[c, i]
+        for j in range(n_values):
+            if n_processes == 2:
+                for i in range(n):
+                    weighted[i] = shares[s, i] * shares[0, i] * relative[j, i]
+            else:
+                for i in range(n):
+                    weighted[i] = shares[s, i] * relative[j, i]
+                    mean[j, i] += weighted[i]
+            for k in range(j + 1):
+                bend[j, k] -= np.dot(weighted, relative[k])
+    if n_processes > 2:
+        for j in range(n_values):
+            for k in range(j + 1):
+                bend[j, k] += np.dot(mean[j], mean[k])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -20,12 +20,16 @@ from milinfer.typing import FloatArray
 
 __all__ = [
     "Observable",
+    "independent_scores",
     "log_ratio_observable",
     "observable_name",
     "observable_values",
     "score_observable",
 ]
 
+
+# Least eigenvalue of a correlation matrix that is more than rounding.
+_ROUNDING = 1e-10
 
 Observable = str | Callable[[Sample], FloatArray]
 """Name of a feature, or a function of a sample that returns one number for each event."""
@@ -62,6 +66,22 @@ class _Score:
         interpolation = self.model.interpolation
         assert isinstance(interpolation, Interpolation)
         return interpolation.values_at(llr, self.theta0, 1)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Combination:
+    """Sum of observables with coefficients; a class, because a closure could not be pickled."""
+
+    observables: tuple[Callable[[Sample], FloatArray], ...]
+    coefficients: FloatArray
+    __name__: str
+
+    def __call__(self, sample: Sample) -> FloatArray:
+        total: FloatArray = np.sum(
+            [c * o(sample) for c, o in zip(self.coefficients, self.observables, strict=True)],
+            axis=0,
+        )
+        return total
 
 
 def log_ratio_observable(
@@ -152,6 +172,55 @@ def score_observable(
     )
 
 
+def independent_scores(
+    model: LLRModel, theta0: ArrayLike, information: ArrayLike
+) -> tuple[Callable[[Sample], FloatArray], ...]:
+    """Scores of several parameters at θ0, each without what those before it already say.
+
+    The first is the score of the first parameter.  From each other score its correlation with those
+    before it is taken away, so that it is the score that is left where their parameters are fitted
+    too.  Together they know what the scores know, and a grid of bins has no empty corners.
+
+    Parameters
+    ----------
+    model
+        Model of single events.
+    theta0
+        Parameter point: a number, or one for each parameter.
+    information
+        Covariance of the scores at θ0, which is the Fisher information of an event if the model is
+        right; shape (n_parameters, n_parameters).
+
+    Raises
+    ------
+    ParameterError
+        If θ0 is outside the range of the model, or the information is not that of its parameters or
+        not positive definite.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> (score,) = independent_scores(gaussian.MeanModel(), 0.0, [[1.0]])
+    >>> score.__name__
+    'score_mu'
+    """
+    names = model.parameters
+    matrix = np.asarray(information, dtype=np.float64)
+    if not (matrix.shape == (len(names), len(names)) and _is_covariance(matrix)):
+        msg = (
+            f"the information must be a positive-definite matrix in {', '.join(names)}, not "
+            f"{matrix.tolist()}; parameters with the same score cannot be told apart"
+        )
+        raise ParameterError(msg)
+    scores = tuple(score_observable(model, theta0, parameter=name) for name in names)
+    independent = [scores[0]]
+    for k in range(1, len(names)):
+        known = np.linalg.solve(matrix[:k, :k], matrix[:k, k])
+        title = f"score_{names[k]}_given_{'_'.join(names[:k])}"
+        independent.append(_Combination(scores[: k + 1], np.array([*-known, 1.0]), title))
+    return tuple(independent)
+
+
 def observable_name(observable: Observable) -> str:
     """Name for axes and messages: of the feature, or of the function.
 
@@ -188,6 +257,17 @@ def observable_values(sample: Sample, observable: Observable, name: str) -> Floa
         msg = f"{name} of {sample.label} must be finite and of shape ({len(sample)},)"
         raise TemplateError(msg)
     return values
+
+
+def _is_covariance(matrix: FloatArray) -> bool:
+    """Whether a matrix is symmetric, finite and positive definite beyond rounding."""
+    if not (np.isfinite(matrix).all() and np.all(np.diag(matrix) > 0)):
+        return False
+    size = np.sqrt(np.diag(matrix))
+    correlation = matrix / np.outer(size, size)
+    return bool(
+        np.allclose(correlation, correlation.T) and np.linalg.eigvalsh(correlation)[0] > _ROUNDING
+    )
 
 
 def _inside(model: LLRModel, theta: ArrayLike) -> FloatArray:

@@ -219,7 +219,7 @@ class ProfiledSystematics(DatasetModel):
                 continue
             own, places, kappa = response.terms, terms.places[process], response.expected
             starts.append(starts[-1] + own.n_columns)
-            mixes = np.array([own.mixing(terms.own_theta(response, p)) for p in points])
+            mixes = np.array([own.mixing(terms.own_theta(process, p)) for p in points])
             mixing.append(np.repeat(mixes, own.n_terms, axis=1))
             for _ in range(mixes.shape[1]):
                 for row in own.exponents:

@@ -265,9 +265,13 @@ class ResponseTerms:
         """Derivatives of the terms of the polynomial, shape (n_terms, n_nuisances)."""
         places, powers = self._factors
         x = alpha[places]
-        factors, slopes = x**powers, powers * x ** np.maximum(powers - 1, 0)
+        slopes = powers * x ** np.maximum(powers - 1, 0)
         out = np.zeros((self.n_terms, len(alpha)))
         rows = np.arange(self.n_terms)
+        if powers.shape[1] == 1:
+            out[rows, places[:, 0]] = slopes[:, 0]
+            return out
+        factors = x**powers
         for j in range(powers.shape[1]):
             others = np.multiply.reduce(np.delete(factors, j, axis=1), axis=1)
             # Filled up places have a slope of zero.
@@ -406,6 +410,8 @@ class ResponseTable(NamedTuple):
 
     def _summed(self, shares: FloatArray) -> FloatArray:
         columns = self.columns
+        if len(columns) <= _BLOCK:
+            return shares @ columns.astype(np.float64)
         out = np.zeros(columns.shape[1])
         for start in range(0, len(columns), _BLOCK):
             rows = slice(start, start + _BLOCK)

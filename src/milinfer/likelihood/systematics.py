@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.likelihood.cost import within_limits
+from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.mixture import (
     Backgrounds,
     EventPolynomials,
@@ -174,21 +175,18 @@ class SystematicTerms:
 
     def yields(self, theta: FloatArray, norms: FloatArray, alpha: FloatArray) -> Yields:
         """Expected events of each process, without the luminosity parameter."""
-        mixture, n_processes = self.mixture, len(self.processes)
+        mixture = self.mixture
         base = np.concatenate([mixture.signal(theta[None]), norms * mixture.expected])
         log_norm, by_alpha = self._log_norms(alpha)
-        log_rate = log_norm.copy()
-        slopes = by_alpha.copy()
-        by_theta = np.zeros((n_processes, len(theta)))
+        log_rate, slopes = log_norm.copy(), by_alpha.copy()
+        by_theta = np.zeros((len(base), len(theta)))
         by_theta[0] = mixture.signal_gradient(theta) / base[0]
-        for process, response in self.responses.items():
-            s, places = self.processes.index(process), self.places[process]
-            expected = response.expected
-            own = self._positions(expected.parameters)
+        for s, places, own, expected in self._kappas:
             log_yield = expected.log_yield(alpha[places], theta[own])
             log_rate[s] += log_yield.value
             slopes[s, places] += log_yield.nuisances
-            by_theta[s, own] += log_yield.parameters
+            if len(own):
+                by_theta[s, own] += log_yield.parameters
         return Yields(
             expected=base * np.exp(log_rate),
             log_norm=log_norm,
@@ -197,13 +195,30 @@ class SystematicTerms:
             by_parameters=by_theta,
         )
 
+    @cached_property
+    def _kappas(self) -> list[tuple[int, IntArray, IntArray, ExpectedResponse]]:
+        """Process, positions of its nuisance parameters and of its θ, and κ of each response."""
+        return [
+            (
+                self.processes.index(process),
+                self.places[process],
+                self._positions(response.expected.parameters),
+                response.expected,
+            )
+            for process, response in self.responses.items()
+        ]
+
     def _positions(self, names: Sequence[str]) -> IntArray:
         """Positions of some of the parameters of interest."""
         return np.array([self.parameters.index(n) for n in names], dtype=np.int64)
 
-    def own_theta(self, response: Response, theta: FloatArray) -> FloatArray:
-        """Values of the parameters of interest on which a response depends."""
-        return theta[self._positions(response.terms.parameters)]
+    @cached_property
+    def _own_positions(self) -> dict[str, IntArray]:
+        return {s: self._positions(r.terms.parameters) for s, r in self.responses.items()}
+
+    def own_theta(self, process: str, theta: FloatArray) -> FloatArray:
+        """Values of the parameters of interest on which the response of a process depends."""
+        return theta[self._own_positions[process]]
 
     @cached_property
     def _logs(self) -> list[tuple[int, FloatArray, FloatArray]]:
@@ -620,7 +635,7 @@ class SystematicCost(NamedCost):
             shifts = np.log(norms) + yields.log_norm[1:]
         np.add(events.log_backgrounds, shifts[:, None], out=rows[1:])
         for process, table in events.tables.items():
-            own = terms.own_theta(terms.responses[process], theta)
+            own = terms.own_theta(process, theta)
             rows[terms.processes.index(process)] += table.log_response(
                 alpha[terms.places[process]], own
             )
@@ -662,7 +677,7 @@ class SystematicCost(NamedCost):
         for process, table in events.tables.items():
             response, places = terms.responses[process], terms.places[process]
             s = terms.processes.index(process)
-            slopes = table.slopes(alpha[places], terms.own_theta(response, theta), shares[s])
+            slopes = table.slopes(alpha[places], terms.own_theta(process, theta), shares[s])
             by_alpha[places] += slopes.nuisances
             for name, value in zip(response.terms.parameters, slopes.parameters, strict=True):
                 by_theta[terms.parameters.index(name)] += value
@@ -689,7 +704,7 @@ class SystematicCost(NamedCost):
         for process, table in events.tables.items():
             s = terms.processes.index(process)
             if s:
-                own = terms.own_theta(terms.responses[process], theta)
+                own = terms.own_theta(process, theta)
                 rows[s - 1] += table.log_response(alpha[terms.places[process]], own)
         return rows
 

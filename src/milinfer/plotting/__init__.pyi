@@ -22,6 +22,10 @@ from .likelihood import (
     plot_posterior as plot_posterior,
     plot_pulls as plot_pulls,
 )
+from .response_diagnostics import (
+    plot_response_closure as plot_response_closure,
+    plot_response_yields as plot_response_yields,
+)
 from .results import (
     plot_coverage as plot_coverage,
     plot_estimates as plot_estimates,

@@ -13,6 +13,7 @@ from milinfer.plotting.style import (
     LINES,
     MARKERS,
     PALETTE,
+    edge_labels,
     figure_of,
     method_styles,
     observable_label,
@@ -20,7 +21,6 @@ from milinfer.plotting.style import (
     plain,
     styled,
 )
-from milinfer.typing import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,22 +106,6 @@ def plot_normalisation(diagnosis: Diagnosis) -> Figure:
     return figure
 
 
-def _edge_labels(edges: FloatArray) -> list[str]:
-    """Edges with enough digits to differ from each other; of equal ones only the first has a label.
-
-    Examples
-    --------
-    >>> _edge_labels(np.array([0.0, 0.9996, 1.0, 1.0]))
-    ['0', '0.9996', '1', '']
-    """
-    distinct = np.unique(edges)
-    digits = next(
-        (n for n in range(3, 9) if len({f"{e:.{n}g}" for e in distinct}) == len(distinct)), 9
-    )
-    labels = [f"{e:.{digits}g}" for e in edges]
-    return [label if k == 0 or label != labels[k - 1] else "" for k, label in enumerate(labels)]
-
-
 def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
     """Features that agree worst: histograms relative to the target, before and after weighting.
 
@@ -157,7 +141,7 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
                 at[:-1] + 0.5, c.after / c.target, error, fmt="o", ms=4, color=PALETTE[0],
                 label="after weighting",
             )  # fmt: skip
-            axis.set_xticks(at, _edge_labels(c.edges), rotation=60, fontsize=7)
+            axis.set_xticks(at, edge_labels(c.edges), rotation=60, fontsize=7)
             axis.minorticks_off()
             axis.set_xlabel(observable_label(c.feature))
             axis.set_ylabel(f"reference / target\nat {_point_text(diagnosis, c.theta)}")

@@ -13,14 +13,18 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
 from matplotlib.figure import Figure
+
+from milinfer.typing import FloatArray
 
 __all__ = [
     "LINES",
     "MARKERS",
     "PALETTE",
     "MethodStyle",
+    "edge_labels",
     "figure_of",
     "method_styles",
     "method_title",
@@ -129,6 +133,22 @@ def figure_of(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Fig
     """An empty figure with axes; `grid` as for ``Figure.subplots``."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(**grid)
+
+
+def edge_labels(edges: FloatArray) -> list[str]:
+    """Edges with enough digits to differ from each other; of equal ones only the first has a label.
+
+    Examples
+    --------
+    >>> edge_labels(np.array([0.0, 0.9996, 1.0, 1.0]))
+    ['0', '0.9996', '1', '']
+    """
+    distinct = np.unique(edges)
+    digits = next(
+        (n for n in range(3, 9) if len({f"{e:.{n}g}" for e in distinct}) == len(distinct)), 9
+    )
+    labels = [f"{e:.{digits}g}" for e in edges]
+    return [label if k == 0 or label != labels[k - 1] else "" for k, label in enumerate(labels)]
 
 
 def method_title(name: str) -> str:

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -29,6 +28,7 @@ from milinfer.io.event_record.cards import (
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.typing import Point
 from milinfer.utils.display import shortened
+from milinfer.utils.keywords import did_you_mean
 from milinfer.utils.points import format_point, parse_point
 
 __all__ = [
@@ -217,11 +217,11 @@ def _require_known(
     for coefficient in coefficients:
         if coefficient.place is None and not any(s in ids for s in coefficient.spellings):
             names = sorted({e.name for e in card.entries.values() if e.name})
-            close = get_close_matches(coefficient.name.replace("_", "").lower(), names, 3)
+            close = did_you_mean(coefficient.name.replace("_", "").lower(), names)
             msg = (
                 f"{source}: neither its parameter card nor its weights have {coefficient.name}"
-                + (f"; is it {' or '.join(close)}?" if close else "")
-                + f" Name its place, as in parameters={{{coefficient.name!r}: 'SMEFT 7'}}"
+                f"{close or '.'} Name its place, as in "
+                f"parameters={{{coefficient.name!r}: 'SMEFT 7'}}"
             )
             raise ParameterError(msg)
 

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.binned.binned_model import BinnedLLR
-from milinfer.binned.binning import fisher_bins
-from milinfer.binned.template_diagnosis import FEW_EXPECTED
+from milinfer.binned.chosen_templates import chosen_templates, filled_templates
 from milinfer.binned.templates import Templates
-from milinfer.binned.weighted_templates import carry_weights
+from milinfer.binned.weighted_templates import (
+    EventYields,
+    carry_weights,
+    event_yields,
+)
 from milinfer.diagnostics.diagnosis import Diagnosis, diagnose
 from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
 from milinfer.intervals.belt import Belt
@@ -42,7 +45,6 @@ from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.fingerprints import any_shared, sketch_each
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
-from milinfer.samples.weights import effective_number
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys
@@ -280,12 +282,6 @@ def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagn
     )
 
 
-def _weight_degree(analysis: Analysis, samples: SampleSet) -> int | None:
-    """Degree of the weights that fill histograms at every value, or None without weights."""
-    degree = analysis.weight_degree
-    return degree if degree is not None and carry_weights(samples, degree) else None
-
-
 def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     """Fill templates of one feature, of two features, and of the output of the network.
 
@@ -298,6 +294,19 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     model = analysis.model
     at = {model.parameter: float(np.ravel(model.reference)[0])}
     templates: dict[str, Templates] = {}
+    # What the weights of events add is the same for all observables.
+    known: dict[SampleSet, SampleSet | EventYields] = {}
+
+    def through_weights(samples: SampleSet) -> SampleSet | EventYields:
+        if samples not in known:
+            degree = analysis.weight_degree
+            if degree is not None and carry_weights(samples, degree):
+                known[samples] = event_yields(samples, degree)
+            else:
+                known[samples] = samples
+        return known[samples]
+
+    parts: dict[tuple[SampleSet, SampleSet | None], tuple[SampleSet, SampleSet]] = {}
 
     def add(
         name: str,
@@ -306,40 +315,28 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
         observable: Callable[[], Observable],
     ) -> None:
         with attempts(name, "templates"):
-            of = observable()
-            choosing, filling = _edges_and_contents(filling, others, analysis.seed)
-            of_weights = _weight_degree(analysis, choosing)
-            edges = fisher_bins(
-                choosing,
-                of,
+            if (filling, others) not in parts:
+                parts[filling, others] = _edges_and_contents(filling, others, analysis.seed)
+            choosing, rest = parts[filling, others]
+            templates[name] = chosen_templates(
+                through_weights(choosing),
+                through_weights(rest),
+                observable(),
                 analysis.bins,
                 at,
+                n_events=len(analysis.data),
                 degree=analysis.degree,
-                weight_degree=of_weights,
-                min_effective=_events_in_a_bin(
-                    choosing, filling, analysis.bins, weighted=bool(of_weights)
-                ),
-                # twice as many, as the events that choose and those that fill fluctuate
-                min_share=min(2 * FEW_EXPECTED / len(analysis.data), 0.5 / analysis.bins),
-            )
-            templates[name] = Templates.from_samples(
-                filling,
-                of,
-                bins=edges,
-                degree=analysis.degree,
-                weight_degree=_weight_degree(analysis, filling),
             )
 
     held_out = analysis.classifier_templates
     add("pyhf", analysis.templates, held_out, lambda: analysis.observable)
     if analysis.second_observable is not None:
         with attempts("pyhf_2d", "templates"):
-            templates["pyhf_2d"] = Templates.from_samples(
-                analysis.templates,
+            templates["pyhf_2d"] = filled_templates(
+                through_weights(analysis.templates),
                 (analysis.observable, analysis.second_observable),
-                bins=analysis.bins_2d,
+                analysis.bins_2d,
                 degree=analysis.degree,
-                weight_degree=_weight_degree(analysis, analysis.templates),
             )
     if held_out is not None:
         require_unseen(model, held_out, "a histogram of its output")
@@ -362,22 +359,6 @@ def _edges_and_contents(
 
 # Part of the events that choose edges where no others do.
 _CHOOSE_EDGES = 0.2
-# Effective events of a bin: that choose its edges, and that are expected to fill it, which with
-# fluctuations has to be more than the ten it needs.
-_CHOOSING, _FILLING = 10.0, 20.0
-
-
-def _events_in_a_bin(
-    choosing: SampleSet, filling: SampleSet, bins: int, *, weighted: bool
-) -> float:
-    """Least effective events of a bin among those that choose edges, or half of an even share."""
-
-    def enough(samples: SampleSet, number: float) -> float:
-        sizes = [effective_number(s.weights) for s in samples]
-        return min(number, 0.5 * (sum(sizes) if weighted else min(sizes)) / bins)
-
-    ratio = choosing.n_events / filling.n_events
-    return max(enough(choosing, _CHOOSING), enough(filling, _FILLING) * ratio)
 
 
 def _throw(

@@ -54,7 +54,6 @@ __all__ = [
     "training_values",
     "truths",
     "warn_of_bins",
-    "weighted_templates",
 ]
 
 
@@ -581,14 +580,6 @@ def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool
         raise _configuration_error(config, problems)
 
 
-def weighted_templates(config: AnalysisConfig, samples: SampleSet) -> bool:
-    """Whether all events fill the histograms at every value through their weights."""
-    from milinfer.binned.weighted_templates import carry_weights
-
-    degree = config.toys.weight_degree
-    return degree is not None and carry_weights(samples, degree)
-
-
 def require_other_files(
     config: AnalysisConfig, files: Mapping[str, Sequence[tuple[Path, str, EventRange | None]]]
 ) -> None:
@@ -739,6 +730,7 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
     MilinferWarning
         If a sample has too few effective events (Σw)²/Σw²; names the keys.
     """
+    from milinfer.binned.weighted_templates import carry_weights
     from milinfer.samples.weights import effective_number
 
     for samples, methods in (
@@ -747,7 +739,7 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
     ):
         sizes = [effective_number(s.weights) for s in samples]
         poorest, smallest = samples[int(np.argmin(sizes))].label, min(sizes)
-        if weighted_templates(config, samples):
+        if carry_weights(samples, config.toys.weight_degree):
             poorest, smallest = "all samples together", sum(sizes)
         bins = config.templates.bins
         if smallest < bins * _IN_A_BIN:

@@ -39,7 +39,6 @@ from milinfer.workflow.inputs import (
     training_values,
     truths,
     warn_of_bins,
-    weighted_templates,
 )
 from milinfer.workflow.provenance import Preparation, Provenance, StepRun
 from milinfer.workflow.steps import Step, Steps, StepState, content_hash
@@ -241,11 +240,13 @@ class AnalysisPlan:
 
     def _training_samples(self, *, first: bool) -> SampleSet:
         """Events to train on; the first training also checks all other events."""
+        from milinfer.binned.weighted_templates import carry_weights
+
         parts = self._inputs.split() if first else None
         train = self._inputs.training()[0] if parts is None else parts.train
         require_one_parameter(train)
         values = training_values(self.config, train)
-        weighted = weighted_templates(self.config, train)
+        weighted = carry_weights(train, self.config.toys.weight_degree)
         require_truths(self.config, values, weighted=weighted)
         if parts is not None:
             warn_of_bins(self.config, parts.templates, parts.held_out)

@@ -48,7 +48,6 @@ from milinfer.utils.polynomials import PolynomialBasis
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
-    from rich.console import Console
     from rich.table import Table
 
 __all__ = [
@@ -58,7 +57,6 @@ __all__ = [
     "NuisanceResult",
     "cross_section_at",
     "fit_with_nuisances",
-    "print_systematics",
     "signal_rate",
     "systematics_table",
 ]
@@ -610,6 +608,10 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
     """
     from rich.box import SIMPLE_HEAD
 
+    if "fits" not in section:
+        return rich_table(
+            "nuisance parameters", ("fit", "reason"), [["none", "; ".join(section["problems"])]]
+        )
     nominal = {
         row["method"]: f"{row['coverage68']:.1%}"
         for row in section["coverage"]
@@ -646,24 +648,6 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
         box=SIMPLE_HEAD,
         collapse_padding=True,
     )
-
-
-def print_systematics(summary: Mapping[str, Any], console: Console) -> None:
-    """Print the section ``systematics`` of a ``summary.json``, if it has one.
-
-    Examples
-    --------
-    >>> from rich.console import Console
-    >>> print_systematics({"systematics": {"problems": ["no luminosity"]}}, Console())
-    no fit with nuisance parameters: no luminosity
-    """
-    section = summary.get("systematics")
-    if section is None:
-        return
-    if "fits" not in section:
-        console.print(f"no fit with nuisance parameters: {'; '.join(section['problems'])}")
-        return
-    console.print(systematics_table(section))
 
 
 def _ends(interval: Sequence[float] | None) -> str:

@@ -14,7 +14,8 @@ from milinfer.learning.networks.training_bags import PairedEvents
 from milinfer.learning.response_events import ResponseEvents, base_points
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
-from milinfer.samples.variations import ProcessVariations, Variation
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
 
 
 def stacked(n: int = 50) -> ResponseEvents:

@@ -18,7 +18,7 @@ from xml.sax.saxutils import quoteattr
 from milinfer.exceptions import ConfigurationError, LHEError
 from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight, point_from_json
 from milinfer.io.lhe.cleaning import without_comments, without_elements, wrong_closing
-from milinfer.io.lhe.left_out import attributes_left_out, left_out_of_init
+from milinfer.io.lhe.left_out import attributes_left_out, left_out_of_init, left_out_of_tag
 from milinfer.utils.files import parse_json
 
 __all__ = ["Limits", "Preamble", "read_preamble"]
@@ -177,8 +177,9 @@ def read_preamble(
     ('a & b', 2, b'\n<event>')
     """
     text = _Growing(more, name, limits or Limits())
-    position, version = _root(text, name)
+    position, root, version = _root(text, name)
     left_out = ["comments before <init>"] if b"<!--" in text.data[:position] else []
+    left_out += left_out_of_tag(root, "LesHouchesEvents", kept=["version"])
     headers: list[bytes] = []
     while True:
         tag = text.search(_TAG, position)
@@ -204,6 +205,9 @@ def read_preamble(
                 msg = f"{name}: <{opening.decode()}> is closed by {wrong}; correct the tag"
             raise LHEError(msg)
         position = end.end()
+        if opening in (b"header", b"init"):
+            tag_text = text.data[tag.start() : text.data.index(b">", tag.end())]
+            left_out += left_out_of_tag(tag_text, opening.decode())
         if opening == b"header":
             headers.append(inside)
         elif opening == b"init":
@@ -228,7 +232,8 @@ def read_preamble(
     return preamble, text.data[position:]
 
 
-def _root(text: _Growing, name: str) -> tuple[int, str]:
+def _root(text: _Growing, name: str) -> tuple[int, bytes, str]:
+    """Position after the tag of the root, the tag, and the version that it states."""
     while True:
         match = _ROOT.search(text.data)
         if match is not None:
@@ -250,7 +255,8 @@ def _root(text: _Growing, name: str) -> tuple[int, str]:
         )
         raise LHEError(msg)
     version = re.search(rb"version\s*=\s*[\"']([^\"']*)[\"']", match.group())
-    return match.end(), _decode(version.group(1)) if version else "1.0"
+    stated = _decode(version.group(1)) if version else "1.0"
+    return match.end(), match.group(), stated
 
 
 def _element(text: _Growing, tag: re.Match[bytes]) -> tuple[bytes, re.Match[bytes] | None]:

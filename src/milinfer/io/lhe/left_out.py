@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from milinfer.io.lhe.cleaning import CLOSE, EVENT, elements, without_comments
 
-__all__ = ["attributes_left_out", "left_out_of_events", "left_out_of_init"]
+__all__ = ["attributes_left_out", "left_out_of_events", "left_out_of_init", "left_out_of_tag"]
 
 _GROUP: Final = re.compile(rb"<eventgroup(?=[\s>])")
 _HASH: Final = re.compile(rb"^[^\S\n]*#([A-Za-z]\w*)?.*$", re.MULTILINE)
-_ATTRIBUTE: Final = re.compile(rb"\s([A-Za-z_][\w.:-]*)\s*=")
+_ATTRIBUTE: Final = re.compile(rb"\s([A-Za-z_][\w.:-]*)\s*=\s*(?:\"[^\"]*\"|'[^']*')?")
 _LONGEST: Final = 40
 _WEIGHTS: Final = (b"rwgt", b"weights")
 
@@ -44,11 +44,23 @@ def left_out_of_events(text: bytes) -> tuple[str, ...]:
         opening = EVENT.search(chunk)
         if opening is None:
             continue
-        attributes = _ATTRIBUTE.findall(opening.group())
-        names |= dict.fromkeys(f"{_text(a)} of <event>" for a in attributes)
+        names |= dict.fromkeys(left_out_of_tag(opening.group(), "event"))
         for part in (chunk[: opening.start()], chunk[opening.end() :]):
             names |= dict.fromkeys(_elements_and_lines(part, _WEIGHTS))
     return tuple(names)
+
+
+def left_out_of_tag(tag: bytes, name: str, kept: Collection[str] = ()) -> tuple[str, ...]:
+    """Name the attributes of an opening tag that are not kept.
+
+    Examples
+    --------
+    >>> left_out_of_tag(b'<LesHouchesEvents version="3.0" xmlns:x="a b=c">', "LesHouchesEvents",
+    ...                 kept=["version"])
+    ('xmlns:x of <LesHouchesEvents>',)
+    """
+    attributes = [_text(a) for a in _ATTRIBUTE.findall(tag)]
+    return tuple(f"{a} of <{name}>" for a in attributes if a not in kept)
 
 
 def left_out_of_init(text: bytes) -> tuple[str, ...]:

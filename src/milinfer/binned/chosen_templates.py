@@ -1,0 +1,269 @@
+"""Histograms as good as they get: bins chosen on some events and filled by others.
+
+:func:`chosen_templates` does so for observables of any kind, :func:`score_templates` for the scores
+of a model: the histogram of one score where there is one parameter, and of two in two dimensions
+where there are two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from milinfer.binned.binning import fisher_bins
+from milinfer.binned.grid_bins import events_at, fisher_grid
+from milinfer.binned.template_diagnosis import FEW_EXPECTED
+from milinfer.binned.templates import Templates
+from milinfer.binned.weighted_templates import EventYields, event_yields
+from milinfer.exceptions import TemplateError
+from milinfer.likelihood.models import LLRModel, require_unseen
+from milinfer.likelihood.observables import Observable, independent_scores, score_observable
+from milinfer.samples.fingerprints import any_shared, sketch_each
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.weights import effective_number
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.polynomials import point_array
+
+__all__ = ["chosen_templates", "filled_templates", "score_templates"]
+
+# Effective events of a bin: that choose its edges, and that are expected to fill it, which with
+# fluctuations has to be more than the ten it needs.
+_CHOOSING, _FILLING = 10.0, 20.0
+# Numbers of bins in one dimension and in two.
+_BINS: dict[int, int | tuple[int, int]] = {1: 20, 2: (8, 8)}
+
+
+def chosen_templates(
+    choosing: SampleSet | EventYields,
+    filling: SampleSet | EventYields,
+    observable: Observable | tuple[Observable, Observable],
+    bins: int | tuple[int, int],
+    at: Point,
+    *,
+    n_events: float,
+    degree: int | None = None,
+    luminosity: float | None = None,
+    background: Sample | None = None,
+) -> Templates:
+    """Choose bins that keep the most information at a point, and fill them with other events.
+
+    Every bin expects ten events of the data, twenty effective events that fill it and ten that
+    choose it, or half of an even share of each, if that is less.
+
+    Parameters
+    ----------
+    choosing, filling
+        Different events with cross-sections, as samples, each of which fills its own point; or what
+        the events add at every θ through their weights
+        (:func:`milinfer.binned.weighted_templates.event_yields`).
+    observable
+        Feature, or function of a sample; or a pair of these, for bins in two dimensions.
+    bins
+        Number of bins; for two observables a pair.
+    at
+        Parameter point at which the information is taken.
+    n_events
+        Number of events of the data.
+    degree
+        Degree of the polynomial where samples fill their own points; default: 4.
+    luminosity, background
+        As for :meth:`milinfer.Templates.from_samples`.
+
+    Raises
+    ------
+    TemplateError
+        If the same events would choose and fill, or there are no such bins.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> first, second = (gaussian.samples(2000, [-0.3, 0.0, 0.3], seed=s) for s in (1, 2))
+    >>> chosen_templates(first, second, "x0", 6, {"mu": 0.0}, n_events=500, degree=2)
+    Templates(x0, 6 bins, degree 2 in mu, 3 samples)
+    """
+    choose, fill = _samples(choosing), _samples(filling)
+    if any_shared(sketch_each(choose), sketch_each(fill)):
+        msg = (
+            f"the events of {choose!r} would choose the bins and fill them, so that their slope is "
+            "too steep; choose the bins on other events"
+        )
+        raise TemplateError(msg)
+    n_bins = int(np.prod(bins))
+    options: dict[str, Any] = {
+        **_weights_or_degree(choosing, degree),
+        "min_effective": _events_in_a_bin(choosing, filling, n_bins),
+        # twice as many, as the events that choose and those that fill fluctuate
+        "min_share": min(2 * FEW_EXPECTED / n_events, 0.5 / n_bins),
+    }
+    edges: Any
+    if isinstance(observable, tuple):
+        pair = (bins, bins) if isinstance(bins, int) else bins
+        edges = fisher_grid(choose, observable, pair, at, **options)
+    elif isinstance(bins, int):
+        edges = fisher_bins(choose, observable, bins, at, **options)
+    else:
+        msg = f"bins = {bins} are those of two observables, but there is one; give one number"
+        raise TemplateError(msg)
+    return filled_templates(
+        filling, observable, edges, degree=degree, luminosity=luminosity, background=background
+    )
+
+
+def filled_templates(
+    filling: SampleSet | EventYields,
+    observable: Observable | tuple[Observable, Observable],
+    bins: Any,
+    *,
+    degree: int | None = None,
+    luminosity: float | None = None,
+    background: Sample | None = None,
+) -> Templates:
+    """Templates of samples, or of what events add through their weights.
+
+    Parameters
+    ----------
+    filling
+        Samples, each of which fills its own point, or what the events add at every θ.
+    observable, bins, degree, luminosity, background
+        As for :meth:`milinfer.Templates.from_samples`; `degree` is for samples.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> yields = event_yields(quadratic.samples(1000, [{"c1": 0.0}], seed=1), 2)
+    >>> filled_templates(yields, "x0", 4), filled_templates(yields, "x1", 6)
+    (Templates(x0, 4 bins, degree 2 in c1, all events at 3 points),
+     Templates(x1, 6 bins, degree 2 in c1, all events at 3 points))
+    """
+    return Templates.from_samples(
+        _samples(filling),
+        observable,
+        bins=bins,
+        **_weights_or_degree(filling, degree),
+        luminosity=luminosity,
+        background=background,
+    )
+
+
+def score_templates(
+    model: LLRModel,
+    choosing: SampleSet,
+    filling: SampleSet,
+    *,
+    at: Point,
+    n_events: float,
+    bins: int | tuple[int, int] | None = None,
+    degree: int | None = None,
+    weight_degree: int | None = None,
+    luminosity: float | None = None,
+    background: Sample | None = None,
+) -> Templates:
+    """Histogram of the scores of a model, the one to compare the model with.
+
+    In one parameter it is the histogram of one score.  In two parameters it has two dimensions: the
+    score of the first, and what is left of that of the second
+    (:func:`milinfer.likelihood.observables.independent_scores`).
+
+    Parameters
+    ----------
+    model
+        Model of single events in one parameter or two.
+    choosing
+        Events to choose the bins on: those that the model was trained on.
+    filling
+        Events to fill the bins with, which the model has not seen.
+    at
+        Parameter point of the scores.
+    n_events
+        Number of events of the data.
+    bins
+        Number of bins, a pair in two dimensions.  Default: 20, or 8 × 8.
+    degree, weight_degree
+        Degree of the polynomial, and degree of the weights through which all events fill every θ;
+        see :meth:`milinfer.Templates.from_samples`.
+    luminosity, background
+        As for :meth:`milinfer.Templates.from_samples`.
+
+    Raises
+    ------
+    TemplateError
+        If the model has more parameters than two, the same events would choose and fill, or there
+        are no such bins.
+    ParameterError
+        If `at` is outside the range of the model or a point of other parameters.
+    SampleError
+        If the model has seen the events that fill, or weights or cross-sections are missing.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> first, second = (gaussian.samples(2000, [-0.3, 0.0, 0.3], seed=s) for s in (1, 2))
+    >>> score_templates(
+    ...     gaussian.MeanModel(), first, second, at={"mu": 0.0}, n_events=500, bins=6, degree=2)
+    Templates(score_mu, 6 bins, degree 2 in mu, 3 samples)
+    """
+    names = model.parameters
+    if len(names) not in _BINS:
+        msg = (
+            f"{model.name} has the parameters {', '.join(names)}, and a histogram has one score or "
+            "two; take a model of fewer parameters"
+        )
+        raise TemplateError(msg)
+    require_unseen(model, filling, "a histogram of its scores")
+    theta = point_array(names, at)
+    choose, fill = (
+        s if weight_degree is None else event_yields(s, weight_degree) for s in (choosing, filling)
+    )
+    weights = events_at(choosing, at, degree, choose if isinstance(choose, EventYields) else None)
+    scores = independent_scores(model, theta, _covariance(model, theta, choosing, weights[0]))
+    return chosen_templates(
+        choose,
+        fill,
+        scores[0] if len(scores) == 1 else (scores[0], scores[1]),
+        _BINS[len(names)] if bins is None else bins,
+        at,
+        n_events=n_events,
+        degree=degree,
+        luminosity=luminosity,
+        background=background,
+    )
+
+
+def _covariance(
+    model: LLRModel, theta: FloatArray, samples: SampleSet, weights: FloatArray
+) -> FloatArray:
+    """Covariance of the scores of events that count with weights of any sign."""
+    each = [score_observable(model, theta, parameter=name) for name in model.parameters]
+    scores = np.stack([np.concatenate([score(s) for s in samples]) for score in each])
+    share = weights / weights.sum()
+    centred = scores - (scores @ share)[:, None]
+    covariance: FloatArray = (centred * share) @ centred.T
+    return covariance
+
+
+def _samples(events: SampleSet | EventYields) -> SampleSet:
+    return events.samples if isinstance(events, EventYields) else events
+
+
+def _weights_or_degree(events: SampleSet | EventYields, degree: int | None) -> dict[str, Any]:
+    """Options that say how events fill bins."""
+    if isinstance(events, EventYields):
+        return {"weight_degree": events.basis.degree, "yields": events}
+    return {"degree": degree}
+
+
+def _events_in_a_bin(
+    choosing: SampleSet | EventYields, filling: SampleSet | EventYields, bins: int
+) -> float:
+    """Least effective events of a bin among those that choose edges, or half of an even share."""
+    weighted = isinstance(choosing, EventYields)
+
+    def enough(samples: SampleSet, number: float) -> float:
+        sizes = [effective_number(s.weights) for s in samples]
+        return min(number, 0.5 * (sum(sizes) if weighted else min(sizes)) / bins)
+
+    choose, fill = _samples(choosing), _samples(filling)
+    ratio = choose.n_events / fill.n_events
+    return max(enough(choose, _CHOOSING), enough(fill, _FILLING) * ratio)

@@ -1,0 +1,72 @@
+"""Scores of several parameters that are not correlated."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from milinfer.exceptions import ParameterError
+from milinfer.likelihood.observables import independent_scores, score_observable
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.sample import Sample
+
+NAMES = ("a", "b", "c")
+
+
+class Plane:
+    """Means of three correlated features; the scores at 0 are the features times a matrix."""
+
+    name, parameters = "plane", NAMES
+    interpolation = ChebyshevBox(np.full(3, -1.0), np.full(3, 1.0), 2)
+    inverse = np.linalg.inv(np.array([[1.0, 0.5, 0.2], [0.5, 1.0, 0.4], [0.2, 0.4, 1.0]]))
+
+    def event_llr(self, sample):
+        theta = self.interpolation.grid
+        quadratic = np.einsum("kp,pq,kq->k", theta, self.inverse, theta) / 2
+        return sample.features @ self.inverse @ theta.T - quadratic
+
+
+@pytest.fixture(scope="module")
+def sample():
+    covariance = np.linalg.inv(Plane.inverse)
+    x = np.random.default_rng(1).multivariate_normal(np.zeros(3), covariance, 50_000)
+    return Sample(x.astype(np.float32), ("x", "y", "z"), point=dict.fromkeys(NAMES, 0.0))
+
+
+def test_they_are_not_correlated_and_know_as_much(sample):
+    """The covariance of the scores is the information, and its determinant does not change."""
+    scores = independent_scores(Plane(), np.zeros(3), Plane.inverse)
+    assert [s.__name__ for s in scores] == ["score_a", "score_b_given_a", "score_c_given_a_b"]
+    covariance = np.cov([score(sample) for score in scores])
+    size = np.sqrt(np.diag(covariance))
+    assert covariance / np.outer(size, size) == pytest.approx(np.eye(3), abs=0.02)
+    assert np.linalg.det(covariance) == pytest.approx(np.linalg.det(Plane.inverse), rel=0.03)
+    first = score_observable(Plane(), np.zeros(3), parameter="a")
+    assert np.array_equal(scores[0](sample), first(sample))
+    # What is left of the last is the information on it where the others are fitted too.
+    assert covariance[2, 2] == pytest.approx(1 / np.linalg.inv(Plane.inverse)[2, 2], rel=0.03)
+    again = pickle.loads(pickle.dumps(scores[2]))
+    assert np.array_equal(again(sample), scores[2](sample))
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [np.eye(2), np.ones((3, 3)), np.diag([1, 1, np.nan]), [[1, 0, 0], [0.5, 1, 0], [0, 0, 1]]],
+)
+def test_information_that_is_none(matrix):
+    with pytest.raises(ParameterError, match="must be a positive-definite matrix in a, b, c"):
+        independent_scores(Plane(), np.zeros(3), matrix)
+
+
+def test_parameters_with_the_same_score():
+    """Two that enter as their sum: rounding must not make their covariance look invertible."""
+    turned = np.array([[1.0, 1.0, 0.3], [1.0, 1.0 + 1e-13, 0.3], [0.3, 0.3, 1.0]])
+    with pytest.raises(ParameterError, match="with the same score cannot be told apart"):
+        independent_scores(Plane(), np.zeros(3), turned)
+
+
+def test_points_outside():
+    with pytest.raises(ParameterError, match="is not a point inside"):
+        independent_scores(Plane(), np.full(3, 2.0), np.eye(3))
