@@ -354,7 +354,6 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/two_scores.md": two_scores,
     "docs/howto/responses.md": lambda _folder: None,
     "docs/howto/variations.md": variations,
-    "docs/howto/responses.md": lambda _folder: None,
     "docs/howto/weights.md": one_file,
 }
 # Numbers of events and toys that only a measurement needs.

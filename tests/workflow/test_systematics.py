@@ -10,9 +10,12 @@ from click.testing import CliRunner
 
 import milinfer as mil
 from milinfer.cli import cli
-from milinfer.datasets import gaussian_systematics
+from milinfer.datasets import gaussian_systematics, vbf_hww_systematics
+from milinfer.exceptions import ConfigurationError
 from milinfer.samples.sample_set import SampleSet
-from milinfer.samples.variations import ProcessVariations, Variation
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
+from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
 
 # Pools of few events, which make a test short; that they are small is tested elsewhere.
 pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
@@ -142,6 +145,41 @@ def test_the_report_has_tables_and_figures(finished, inputs):
     assert "learned, nuisance parameters ignored" in page
     for name in ("nuisance_profile", "nuisance_pulls", "nuisance_impacts"):
         assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
+
+
+@pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
+@pytest.mark.filterwarnings("ignore::milinfer.exceptions.ConvergenceWarning")
+def test_the_demo_fits_the_exact_likelihood_beside_it(tmp_path):
+    config = SystematicsDemoConfig(
+        events=400,
+        pool_events=1000,
+        data_events=150,
+        n_toys=100,
+        cross_section_events=2000,
+        epochs=4,
+        batch_events=256,
+        workers=1,
+    )
+    lines = []
+    section = run_systematics_demo(tmp_path, config, echo=lines.append)["systematics"]
+    assert section["nuisances"] == list(vbf_hww_systematics.NUISANCES)
+    assert section["problems"] == []
+    fits = section["fits"]
+    assert list(fits) == ["learned", "ignoring", "histogram", "exact"]
+    exact = fits["exact"]
+    assert exact["interval68"][0] < exact["statistical68"][0] < exact["estimate"]
+    assert exact["pulls"]["jet_scale"]["error_up"] < 1
+    assert {row["method"] for row in section["coverage"]} == {"learned", "ignoring"}
+    assert len(section["coverage"]) == 14
+    assert [line.split()[0] for line in lines] == [
+        "generate",
+        "train-polynomial-joint",
+        "response",
+        "inference",
+        "total",
+    ]
+    with pytest.raises(ConfigurationError, match="too close to the ends"):
+        run_systematics_demo(tmp_path / "b", SystematicsDemoConfig(truth=0.6))
 
 
 def test_only_the_response_depends_on_its_settings(finished, inputs):

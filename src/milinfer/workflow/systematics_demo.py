@@ -10,16 +10,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from milinfer.datasets import vbf_hww, vbf_hww_systematics
 from milinfer.datasets.generated import GeneratedEvents
+from milinfer.datasets.observable_systematics import EventDensities, ObservableCost
+from milinfer.datasets.selected_cross_section import SelectedCrossSection
 from milinfer.exceptions import ConfigurationError
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variations import ProcessVariations
 from milinfer.typing import PathLikeStr, Point
 from milinfer.utils.files import file_hash, write_whole
 from milinfer.utils.points import format_point
@@ -33,9 +38,6 @@ from milinfer.workflow.provenance import (
     StepRun,
 )
 from milinfer.workflow.run import run_analysis
-
-if TYPE_CHECKING:
-    from milinfer.datasets.observable_systematics import ObservableCost
 
 __all__ = ["SystematicsDemoConfig", "run_systematics_demo"]
 
@@ -63,7 +65,8 @@ class SystematicsDemoConfig:
     n_toys
         Number of toys at each true value.
     cross_section_events
-        Events at each of three values of c_HW that give the exact fit its cross-section.
+        Events at each of three values of c_HW that give all samples, and the exact fit, their
+        cross-sections.
     epochs, batch_events
         Settings of both trainings; None: their defaults.
 
@@ -80,7 +83,7 @@ class SystematicsDemoConfig:
     seed: int = 1
     workers: int = 2
     n_toys: int = 2_000
-    cross_section_events: int = 100_000
+    cross_section_events: int = 50_000
     epochs: int | None = None
     batch_events: int | None = None
 
@@ -178,7 +181,7 @@ def run_systematics_demo(
     directory, began = Path(out), time.perf_counter()
     directory.mkdir(parents=True, exist_ok=True)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    data, luminosity = _generate(directory, config)
+    data = _generate(directory, config)
     seconds = time.perf_counter() - began
     words = f"{5 * config.events} events to train on, with {len(_SHIFTS)} variations"
     echo(f"{'generate':<28} {seconds:6.1f} s   {words}")
@@ -190,7 +193,7 @@ def run_systematics_demo(
         steps=(StepRun("generate", "run", round(seconds, 2), words),),
         started=started,
     )
-    analysis = AnalysisConfig.from_file(_write_analysis(directory, config, luminosity))
+    analysis = AnalysisConfig.from_file(_write_analysis(directory, config, data.luminosity))
     summary = run_analysis(
         analysis,
         echo=lambda line: None if line.startswith(("features-", "variations-")) else echo(line),
@@ -198,7 +201,7 @@ def run_systematics_demo(
             provenance,
             describe_steps,
             ExactLikelihood(
-                lambda: _exact_cost(config, data, luminosity),
+                lambda: _exact_cost(data, config.workers),
                 {"cross_section_events": config.cross_section_events, "seed": config.seed},
             ),
         ),
@@ -213,38 +216,68 @@ def _seeds(config: SystematicsDemoConfig) -> list[int]:
     return [int(s) for s in np.random.SeedSequence(config.seed).generate_state(6)]
 
 
-def _generate(directory: Path, config: SystematicsDemoConfig) -> tuple[GeneratedEvents, float]:
-    """Write all samples; returns the events of data, and the luminosity in 1/fb."""
-    train, evaluate, tune, data, number, _ = _seeds(config)
+class _Data(NamedTuple):
+    """The events of the dataset, and what was known when they were generated."""
+
+    events: GeneratedEvents
+    cross_section: SelectedCrossSection
+    luminosity: float
+
+
+def _generate(directory: Path, config: SystematicsDemoConfig) -> _Data:
+    """Write all samples; all have cross-sections of one simulation, which then do not differ."""
+    train, evaluate, tune, data, number, simulated = _seeds(config)
     point, workers = {vbf_hww.PARAMETER: config.truth}, config.workers
+    cross_section = SelectedCrossSection.simulate(
+        config.cross_section_events, seed=simulated, workers=workers
+    )
     for folder, n, values, seed in (
         ("train", config.events, config.training_values, train),
         ("evaluate", config.pool_events, (config.truth,), evaluate),
     ):
-        vbf_hww_systematics.variations(
+        process = vbf_hww_systematics.variations(
             n, values, _SHIFTS, seed=seed, features=_FEATURES, workers=workers
-        ).save(directory / folder)
+        )
+        _with_cross_sections(process, cross_section).save(directory / folder)
     tuning = vbf_hww_systematics.generate(config.pool_events, point, seed=tune, workers=workers)
-    tuning.to_sample(_FEATURES, vbf_hww.DEFAULT_WEIGHTS).to_file(directory / "tune.parquet")
-    luminosity = config.data_events / (1000 * tuning.cross_section)
+    sample = tuning.to_sample(_FEATURES, vbf_hww.DEFAULT_WEIGHTS)
+    sample.to_file(directory / "tune.parquet")
+    luminosity = config.data_events / (1000 * cross_section.value(config.truth))
     observed = int(np.random.default_rng(number).poisson(config.data_events))
     events = vbf_hww_systematics.generate(observed, point, seed=data, workers=workers)
     events.to_sample(_FEATURES).as_data().to_file(directory / "data.parquet")
-    return events, luminosity
+    return _Data(events, cross_section, luminosity)
 
 
-def _exact_cost(
-    config: SystematicsDemoConfig, data: GeneratedEvents, luminosity: float
-) -> ObservableCost:
+def _with_cross_sections(
+    process: ProcessVariations, cross_section: SelectedCrossSection
+) -> ProcessVariations:
+    """The same events with these cross-sections; those of variations follow their weights."""
+    nominal, variations = [], []
+    for sample in process.nominal:
+        value = cross_section.value(sample.point[vbf_hww.PARAMETER])
+        error = value * max(cross_section.relative_error(sample.point[vbf_hww.PARAMETER]), 1e-3)
+        factor = value / sample.cross_section
+        nominal.append(replace(sample, cross_section=value, cross_section_error=error))
+        variations += [
+            replace(
+                v,
+                sample=replace(
+                    v.sample,
+                    cross_section=factor * v.sample.cross_section,
+                    cross_section_error=factor * v.sample.cross_section_error,
+                ),
+            )
+            for v in process.variations
+            if v.sample.point == sample.point
+        ]
+    return ProcessVariations(SampleSet(tuple(nominal)), tuple(variations))
+
+
+def _exact_cost(data: _Data, workers: int) -> ObservableCost:
     """Exact cost of the data; the momenta of data are those that are observed."""
-    from milinfer.datasets.observable_systematics import EventDensities, ObservableCost
-    from milinfer.datasets.selected_cross_section import SelectedCrossSection
-
-    cross_section = SelectedCrossSection.simulate(
-        config.cross_section_events, seed=_seeds(config)[5], workers=config.workers
-    )
-    densities = EventDensities.from_events(data, workers=config.workers)
-    return ObservableCost(densities, cross_section, luminosity=luminosity)
+    densities = EventDensities.from_events(data.events, workers=workers)
+    return ObservableCost(densities, data.cross_section, luminosity=data.luminosity)
 
 
 def _described(directory: Path) -> list[InputFile]:
@@ -256,8 +289,6 @@ def _described(directory: Path) -> list[InputFile]:
         for path in sorted((directory / folder).glob("*.parquet"))
     ]
     found += [("calibration", directory / "tune.parquet"), ("data", directory / "data.parquet")]
-    import pyarrow.parquet as pq
-
     return [
         InputFile(
             role=role,
