@@ -147,6 +147,7 @@ def test_the_report_has_tables_and_figures(finished, inputs):
         assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.ConvergenceWarning")
 def test_the_demo_fits_the_exact_likelihood_beside_it(tmp_path):

@@ -223,7 +223,7 @@ class AnalysisPlan:
         section = self.config.response
         fields = section.model_dump(exclude={"epochs", "batch_events"})
         options = {"epochs": section.epochs, "batch_events": section.batch_events}
-        chosen = {k: v for k, v in options.items() if v is not None}
+        chosen: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
         rows = train.nominal.n_events + sum(
             len(v.sample) for v in train.variations if not v.weights_only
         )

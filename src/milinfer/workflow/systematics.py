@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from milinfer.binned.template_variations import varied_templates
+from milinfer.binned.template_variations import VariedTemplates, varied_templates
 from milinfer.binned.templates import Templates
 from milinfer.binned.workspace_export import Systematic
 from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
@@ -410,7 +410,10 @@ def _histogram_cost(inputs: NuisanceInputs, templates: Templates) -> Cost:
         "mc_stat": inputs.mc_stat,
     }
     if inputs.template_variations is None:
-        return templates.cost(inputs.data, rate=True, systematics=more, **options)
+        bare = VariedTemplates(
+            templates=templates, systematics=(), background=(), shifts=(), closure=()
+        )
+        return bare.cost(inputs.data, systematics=more, **options)
     with warnings.catch_warnings():
         # Variations at ±2 and of several at once are of no use to HistFactory.
         warnings.filterwarnings("ignore", "HistFactory has variations", MilinferWarning)
