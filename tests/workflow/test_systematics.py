@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
+from click.testing import CliRunner
 from iminuit.cost import NormalConstraint
 
 import milinfer as mil
+from milinfer.cli import cli
 from milinfer.datasets import gaussian, gaussian_systematics, vbf_hww_systematics
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ParameterError
 from milinfer.likelihood.fits import Impact
 from milinfer.likelihood.systematics import NormalisationUncertainty
 from milinfer.plotting.likelihood import plot_pulls
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
 from milinfer.workflow.systematics import (
     NuisanceInputs,
     fit_with_nuisances,
@@ -67,7 +75,68 @@ def variations(n, values, seed):
     nominal, varied = [], []
     for k, mu in enumerate(values):
         nominal.append(gaussian_systematics.generate(n, mu=mu, seed=seed + k))
-        # The bias of the small network is the same in both.
+        for side in (-1.0, 1.0):
+            shift = {"shift": side}
+            # 0.3 is the step of the data set: this is SHIFT.
+            small = {"shift": side * SHIFT / 0.3}
+            moved = gaussian_systematics.generate(n, mu=mu, nuisances=small, seed=seed + k)
+            varied.append(Variation(shift, moved, np.arange(n)))
+    return ProcessVariations(SampleSet(tuple(nominal)), tuple(varied))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    variations(20_000, (-0.5, 0.0, 0.5), 1).save(folder / "train")
+    variations(20_000, (0.0,), 11).save(folder / "evaluate")
+    gaussian_systematics.generate(10_000, seed=21).to_file(folder / "tune.parquet")
+    gaussian_systematics.generate(N, seed=31).to_file(folder / "data.parquet")
+    return folder
+
+
+def write(folder, text=CONFIGURATION):
+    file = folder / "analysis.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def finished(inputs):
+    file = write(inputs)
+    done = CliRunner().invoke(cli, ["run", str(file)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    summary = json.loads((inputs / "results" / "summary.json").read_text(encoding="utf-8"))
+    return summary["systematics"], done.output
+
+
+def test_widths_are_those_of_the_closed_form(finished):
+    section, _ = finished
+    assert section["problems"] == []
+    assert section["nuisances"] == ["shift", "trigger", "lumi"]
+    learned, ignoring = section["fits"]["learned"], section["fits"]["ignoring"]
+
+    def half(fit, key="interval68"):
+        return (fit[key][1] - fit[key][0]) / 2
+
+    # The shift moves the mean, and is measured by nothing but its constraint.
+    statistical = N**-0.5
+    assert half(learned) == pytest.approx(np.hypot(statistical, SHIFT), rel=0.1)
+    assert half(learned, "statistical68") == pytest.approx(statistical, rel=0.1)
+    assert half(ignoring) == pytest.approx(statistical, rel=0.1)
+    assert abs(learned["impacts"]["shift"]["up"]) == pytest.approx(SHIFT, rel=0.1)
+    assert abs(learned["impacts"]["trigger"]["up"]) < 0.01
+    pull = learned["pulls"]["shift"]
+    assert abs(pull["value"]) < 0.5
+    assert pull["error_up"] == pytest.approx(1.0, rel=0.1)
+    assert half(section["fits"]["histogram"]) == pytest.approx(half(learned), rel=0.15)
+
+
+def test_coverage_is_lost_where_a_shift_is_ignored(finished):
+    section, _ = finished
+    rows = {
+        (row["method"], *row["nuisances"].items()): row["coverage68"] for row in section["coverage"]
+    }
+    # The bias of the small network is the same in both.
     for side in (-1.0, 1.0):
         assert rows["learned", ("shift", side)] > rows["ignoring", ("shift", side)] + 0.1
     assert len(rows) == 10
