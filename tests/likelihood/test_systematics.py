@@ -9,7 +9,7 @@ from scipy.optimize import approx_fprime
 
 import milinfer as mil
 from milinfer.datasets import gaussian
-from milinfer.exceptions import ConfigurationError, ParameterError
+from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.likelihood.systematics import (
     MixtureEvents,
@@ -180,6 +180,7 @@ def test_expected_events_follow_the_parameters() -> None:
     ("options", "error", "words"),
     [
         ({"responses": {"fra": exact_shift()}}, ConfigurationError, "no process 'fra'.*far"),
+        ({"responses": {"far": exact_shift()}}, ModelError, "'far' has the response of 'signal'"),
         (
             {"uncertainties": [NormalisationUncertainty("e", {"signal": (0.0, 1.1)})]},
             ConfigurationError,
