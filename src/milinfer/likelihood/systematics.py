@@ -347,8 +347,8 @@ def systematic_terms(
     for process, response in responses.items():
         if response.process != process and response.process in processes:
             msg = (
-                f"responses: {process!r} has the response of {response.process!r}, which is another "
-                f"process here; give responses={{{response.process!r}: …}}"
+                f"responses: {process!r} has the response of {response.process!r}, which "
+                f"is another process here; give responses={{{response.process!r}: …}}"
             )
             raise ModelError(msg)
     constraints = []
