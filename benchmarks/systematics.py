@@ -204,7 +204,7 @@ class Fits:
 def exact_rate(
     nominal: mil.SampleSet, cross_section: SelectedCrossSection, luminosity: float
 ) -> mil.Rate:
-    """Rate by the cross-section of the exact fit: the benchmark is not of generators' statistics."""
+    """Rate by the cross-section of the exact fit, whose statistics are not what is measured."""
     exact = [
         replace(s, cross_section=cross_section.value(s.point["c_HW"]), cross_section_error=0.0)
         for s in nominal
