@@ -325,7 +325,7 @@ def timed_cost(n_nuisances: int, n_events: int) -> SystematicCost:
     terms = ResponseTerms.of([f"alpha_{k}" for k in range(n_nuisances)])
     scale = np.tile([0.03, 0.003], n_nuisances)
     responses = {
-        name: Waves(terms, rng.normal(size=(4, 2 * n_nuisances)) * scale, nominal)
+        name: Waves(terms, rng.normal(size=(4, 2 * n_nuisances)) * scale, nominal, name)
         for name, nominal in (
             ("signal", gaussian.samples(4000, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1)),
             ("other", mil.SampleSet((gaussian.generate(4000, 2.0, seed=3),))),
