@@ -301,10 +301,11 @@ class TrainingLoop:
         self, bags: TrainingBags, drawn: EpochBags, batch_events: int, rates: tuple[float, float]
     ) -> tuple[float, int]:
         """Run an epoch, or a piece of it; returns the mean loss and the number of batches."""
-        n_batches = _n_batches(*drawn.index.shape, batch_events)
+        n_bags, bag_size = drawn.index.shape
+        n_batches = _n_batches(n_bags, bag_size, batch_events)
         # Batches of one size, so that one compilation serves all.  The few bags that are left over,
         # fewer than there are batches, are different ones in every epoch.
-        batch = len(drawn.index) // n_batches
+        batch = n_bags // n_batches
         self._batches.add(batch)
         rows = slice(0, n_batches * batch)
         grouped = [tf.reshape(x[rows], (n_batches, batch, *x.shape[1:])) for x in drawn]
