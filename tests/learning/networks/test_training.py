@@ -112,8 +112,9 @@ def test_the_same_seed_gives_the_same_polynomial_model(labels):
 
 @pytest.fixture
 def traced(monkeypatch):
-    """Names of the graphs that were made; none is there at the start."""
+    """Names of the graphs that were made, with XLA's steps; none is there at the start."""
     training_module._IDLE_LOOPS.clear()
+    monkeypatch.setattr(training_module, "_FEW_STEPS", 0)
     names = []
     make = training_loop.TrainingLoop._graph
 
@@ -179,6 +180,25 @@ def test_what_a_graph_has_inside_makes_another(traced):
         assert len(traced) == 2 * count
     fitted(training, points, **options)
     assert len(traced) == 2 * len(others) + 2
+
+
+def test_short_trainings_are_not_compiled_and_give_the_same_but_for_digits(traced, monkeypatch):
+    """XLA takes longer to compile a step than it saves in a few; the length alone decides."""
+    network = NetworkConfig((8,), dropout=0.2)
+    training = TrainingConfig(4, 500, 1e-2)
+    long = fitted(training, network=network)
+    # Four batches of 500 events in an epoch.
+    monkeypatch.setattr(training_module, "_FEW_STEPS", 4 * 4 - 1)
+    assert fitted(training, network=network).digest == long.digest
+    assert traced == ["_one_epoch", "_one_score"]
+    monkeypatch.setattr(training_module, "_FEW_STEPS", 4 * 4)
+    short = fitted(training, network=network)
+    assert len(traced) == 4
+    for name, values in long.fitted.history[0].items():
+        assert short.fitted.history[0][name] == pytest.approx(values, rel=1e-5), name
+    # What is idle does not change it.
+    training_module._IDLE_LOOPS.clear()
+    assert fitted(training, network=network).digest == short.digest
 
 
 def test_graphs_that_are_kept_keep_no_data(traced):
