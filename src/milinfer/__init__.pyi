@@ -39,6 +39,7 @@ from .samples.sample_set import SampleSet as SampleSet
 from .samples.streaming import StreamedSamples as StreamedSamples
 from .samples.run_features import run_features as run_features
 from .samples.variation import Variation as Variation
+from .samples.variations import ProcessVariations as ProcessVariations
 
 # likelihood
 from .likelihood.cost import LikelihoodCost as LikelihoodCost

@@ -11,6 +11,7 @@ from scipy.stats import chi2
 
 import milinfer as mil
 from milinfer.binned.pyhf_cost import PyhfCost
+from milinfer.datasets import gaussian
 from milinfer.exceptions import FitError, MilinferWarning, ParameterError
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.fits import (
@@ -23,6 +24,7 @@ from milinfer.likelihood.fits import (
 )
 from milinfer.likelihood.named_cost import NamedCost
 from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.systematics import NormalisationUncertainty, systematic_cost
 from milinfer.plotting.likelihood import plot_impacts
 
 N, MEAN = 400, 0.9
@@ -164,6 +166,33 @@ def test_impacts_are_those_of_a_gaussian():
         assert (impact.lower, impact.upper) == pytest.approx((-sigma, sigma), rel=2e-3)
         shift = COVARIANCE[0, k] / sigma
         assert (impact.down, impact.up) == pytest.approx((-shift, shift), abs=2e-4)
+
+
+def test_impacts_from_the_minimum_are_the_same():
+    """MIGRAD that starts there makes no step, and its covariance misleads MINOS."""
+    data = gaussian.generate(200, 0.0, seed=2).as_data()
+    cost = systematic_cost(
+        gaussian.MeanModel(),
+        data,
+        rate=200.0,
+        responses={},
+        reference=0.0,
+        uncertainties=[NormalisationUncertainty("trigger", {"signal": (0.95, 1.05)})],
+    )
+    best = profile_interval(cost, "mu").minuit.values.to_dict()
+    (impact,) = mil.impacts(cost, "mu", start=best)
+    assert impact.upper == pytest.approx((1 + 200 * 0.05**2) ** -0.5, rel=0.1)
+
+
+def test_an_interval_with_others_fixed_is_that_of_statistics_alone():
+    free = profile_interval(COST, "mu")
+    best = free.minuit.values.to_dict()
+    fixed = profile_interval(COST, "mu", start=best, fixed=["large", "small"])
+    conditional = np.linalg.inv(COVARIANCE)[0, 0] ** -0.5
+    assert fixed.high - fixed.estimate == pytest.approx(conditional, rel=2e-3)
+    assert free.width > fixed.width
+    with pytest.raises(ParameterError, match="larg"):
+        profile_interval(COST, "mu", fixed=["larg"])
 
 
 def test_the_figure_shows_them_in_order():

@@ -9,7 +9,7 @@ from scipy.optimize import approx_fprime
 
 import milinfer as mil
 from milinfer.datasets import gaussian
-from milinfer.exceptions import ConfigurationError, ParameterError
+from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.likelihood.systematics import (
     MixtureEvents,
@@ -180,6 +180,7 @@ def test_expected_events_follow_the_parameters() -> None:
     ("options", "error", "words"),
     [
         ({"responses": {"fra": exact_shift()}}, ConfigurationError, "no process 'fra'.*far"),
+        ({"responses": {"far": exact_shift()}}, ModelError, "'far' has the response of 'signal'"),
         (
             {"uncertainties": [NormalisationUncertainty("e", {"signal": (0.0, 1.1)})]},
             ConfigurationError,
@@ -216,3 +217,37 @@ def test_events_are_evaluated_once_and_shared() -> None:
     cost = SystematicCost(terms, events)
     assert cost.without_constraints(["shift"]).events is events
     assert events.tables["signal"].columns.dtype == np.float32
+
+
+def test_two_channels_share_a_nuisance_and_its_constraint_counts_once() -> None:
+    shift = Shift(ResponseTerms.of(["shift"], parameters={"mu": (-1.0, 1.0)}), quantiles())
+    options = {"rate": 200.0, "responses": {"signal": shift}, "reference": 0.0}
+    first, second = (
+        systematic_cost(
+            gaussian.MeanModel(), gaussian.generate(200, 0.1, seed=k).as_data(), **options
+        )
+        for k in (21, 22)
+    )
+    with pytest.raises(ParameterError, match="shift"):
+        mil.minuit(first + second)
+    both = first + second.without_constraints(["shift"])
+    m = mil.minuit(both).migrad().hesse()
+    assert m.valid
+    assert set(m.parameters) == {"mu", "shift"}
+    assert m.fval <= first(*m.values) + second(*m.values) - m.values["shift"] ** 2 + 1e-9
+    # Both shift alike, so that two channels know α no better than one.
+    alone = mil.minuit(first).migrad().hesse()
+    assert m.errors["shift"] == pytest.approx(alone.errors["shift"], rel=0.05)
+
+
+def test_contours_of_a_nuisance_parameter() -> None:
+    data = gaussian.generate(400, 0.1, seed=5).as_data()
+    cost = systematic_cost(
+        gaussian.MeanModel(), data, rate=400.0, responses={"signal": exact_shift()}, reference=0.0
+    )
+    m = mil.minuit(cost).migrad()
+    m.minos("shift")
+    assert m.merrors["shift"].is_valid
+    contour = m.mncontour("mu", "shift", cl=0.39, size=12)
+    correlation = np.corrcoef(contour[:, 0], contour[:, 1])[0, 1]
+    assert correlation < -0.8  # mu + 0.3 α is what the data fix

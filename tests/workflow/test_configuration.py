@@ -186,3 +186,81 @@ def test_the_template_offers_every_key_of_tracking():
     assert keys == list(TrackingSection.model_fields)
     plain = "\n".join(line.removeprefix("# ") for line in after.splitlines())
     assert TrackingSection(**tomllib.loads(plain)).to == "tensorboard"
+
+
+JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (JES, "systematics[1]: jes lacks 'down'"),
+        (JES + "down = 1.03\n", "systematics[1]: jes has up and down both 1.03"),
+        (JES + "down = -0.97\n", "systematics[1]: jes has down = -0.97, which scales nothing"),
+        (JES + "down = 'x'\n", "jes has down = 'x', and kind = 'scale' needs a factor"),
+        (JES + "down = 0.97\nfactor = 1\n", "systematics[1].factor: unknown key; did you mean"),
+        (
+            JES + "down = 0.97\nfactors = { signal = [0.9, 1.1] }\n",
+            "jes has 'factors', which does not belong to kind = 'scale' (it has objects, up, down)",
+        ),
+        (
+            (JES + "down = 0.97\n") * 2,
+            "systematics[2]: jes is the name of systematics[1], too",
+        ),
+        (
+            "[[systematics]]\nname = 'lumi'\nkind = 'saved'\n",
+            "lumi is the name of the luminosity: rename it, or give data.luminosity_uncertainty",
+        ),
+        (
+            "[[systematics]]\nname = 'c_HW'\nkind = 'saved'\n[samples]\nparameters = ['c_HW']\n",
+            "systematics[1]: c_HW is the parameter of the samples",
+        ),
+        (
+            "[[systematics]]\nname = 'e'\nkind = 'normalisation'\nfactors = { tt = [0.9, 1.1] }\n",
+            "e has factors of 'tt'; an analysis from a file has one process",
+        ),
+        (
+            (
+                "[[systematics]]\nname = 'e'\nkind = 'normalisation'\n"
+                "factors = { signal = [0.9, 1.1] }\n"
+            ),
+            "systematics: e changes the number of events, which counts only with data.luminosity",
+        ),
+        ("[[systematics]]\nname = 'e'\nkind = 'tree'\n", "systematics[1].kind: 'tree' is not "),
+        (
+            "[[systematics]]\nname = 'e'\nkind = 'weight'\nup = 'a'\ndown = 1.0\n",
+            "e has down = 1.0, and kind = 'weight' needs the name of a weight",
+        ),
+        (
+            (
+                "[[systematics]]\nname = 'e'\nkind = 'files'\n"
+                "files = [{ of = 'a', up = 'b', down = 'c' }, { of = 'a', up = 'd', down = 'e' }]\n"
+            ),
+            "e has two entries of 'a'",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_nuisance_parameter_is_named(tmp_path, text, words):
+    with pytest.raises(ConfigurationError) as error:
+        read(tmp_path, text + LEAST)
+    assert words in str(error.value)
+
+
+def test_a_luminosity_uncertainty_needs_a_luminosity(tmp_path):
+    with pytest.raises(ConfigurationError, match="is that of luminosity, which is missing"):
+        read(tmp_path, LEAST + "luminosity_uncertainty = 0.02\n")
+    config = read(tmp_path, LEAST + "luminosity = 10.0\nluminosity_uncertainty = 0.02\n")
+    assert config.has_nuisances
+    assert not config.shape_systematics
+
+
+def test_a_shape_and_a_normalisation_of_one_name_are_one_parameter(tmp_path):
+    text = (
+        JES + "down = 0.97\n[[systematics]]\nname = 'jes'\nkind = 'normalisation'\n"
+        "factors = { signal = [0.9, 1.1] }\n"
+    )
+    config = read(tmp_path, text + LEAST + "luminosity = 1.0\n")
+    up, down = config.systematics[0].event_variations()
+    assert (up.nuisances, up.factor, down.factor) == ({"jes": 1.0}, 1.03, 0.97)
+    assert config.systematics[1].uncertainty().factors == {"signal": (0.9, 1.1)}
+    assert config.shape_systematics == (config.systematics[0],)

@@ -6,7 +6,7 @@ import pytest
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.workflow.configuration import AnalysisConfig
-from milinfer.workflow.demo import DemoConfig, _describe, _files, _write_analysis, run_demo
+from milinfer.workflow.demo import DemoConfig, _files, _write_analysis, describe_steps, run_demo
 from milinfer.workflow.provenance import Provenance, StepRun
 
 
@@ -30,7 +30,7 @@ def test_the_demo_writes_an_analysis_of_its_files(tmp_path):
 def test_seconds_of_the_demo_are_those_of_all_steps_of_a_kind():
     names = ("generate", "features", "features-a-1", "train-a", "train-b-joint", "inference")
     steps = tuple(StepRun(name, "run", 1.0) for name in names)
-    assert _describe(Provenance(steps=steps)) == {
+    assert describe_steps(Provenance(steps=steps)) == {
         "process": "vbf_hww",
         "seconds": {"generate": 1.0, "features": 2.0, "train": 2.0, "infer": 1.0},
     }

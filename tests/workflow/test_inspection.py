@@ -13,6 +13,7 @@ import pytest
 import uproot
 
 import milinfer as mil
+import varied_gaussian
 from histogram_files import write_histograms
 from milinfer.datasets import gaussian, vbf_hww
 from milinfer.exceptions import ConfigurationError, MilinferError, ModelError, SampleError
@@ -182,6 +183,18 @@ def test_models(tmp_path):
     facts = inspect_file(tmp_path / "ratio")
     assert facts["kind"].startswith("density of a background")
     assert f"{ratio.fitted.slope:.4f}" in facts["slope"]
+
+
+def test_responses(tmp_path):
+    process = varied_gaussian.variations(800, seed=1)
+    response = mil.SystematicResponse(classifier="trees", seed=1).fit(process)
+    response.save(tmp_path / "response")
+    facts = inspect_file(tmp_path / "response")
+    assert facts["kind"] == "response of background to nuisance parameters"
+    assert facts["nuisance parameters"].startswith("shift in [-3, 3], width in [-3, 3]")
+    assert facts["depends on"] == "no parameter of interest"
+    kappa = response.expected.log_yield(np.array([1.0, 0.0, 0.0])).value
+    assert facts["yield at shift=1"].startswith(f"{np.exp(kappa):.4f} ± 0.0")
 
 
 def test_histograms(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,11 +26,17 @@ __all__ = ["demo"]
     type=click.IntRange(2500),
     default=10_000,
     show_default=True,
-    help="Training events at each of 21 parameter values; with few, a network may be too rough to "
-    "be calibrated.",
+    help="Training events at each of 21 parameter values (with --systematics: of 5); with few, a "
+    "network may be too rough to be calibrated.",
 )
 @click.option("--truth", type=float, default=0.0, show_default=True, help="c_HW of the data.")
 @click.option("--toys", "n_toys", type=click.IntRange(100), default=2000, show_default=True)
+@click.option(
+    "--systematics",
+    is_flag=True,
+    help="Instead: a fit with nuisance parameters (two energy scales and a theory weight), beside "
+    "the exact one and one that ignores them.",
+)
 @seed_option
 @workers_option
 @json_option
@@ -38,6 +45,7 @@ def demo(
     events: int,
     truth: float,
     n_toys: int,
+    systematics: bool,
     seed: int,
     workers: int,
     json_path: Path | None,
@@ -46,12 +54,26 @@ def demo(
 
     \b
     milinfer demo --out demo
+    milinfer demo --systematics --out demo_systematics
     """
     from milinfer.workflow.analysis import summary_table
     from milinfer.workflow.demo import DemoConfig, run_demo
+    from milinfer.workflow.systematics import systematics_table
+    from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
 
-    config = DemoConfig(events=events, truth=truth, n_toys=n_toys, seed=seed, workers=workers)
-    summary = run_demo(out, config, echo=echo)
+    sizes: dict[str, Any] = {
+        "events": events,
+        "truth": truth,
+        "n_toys": n_toys,
+        "seed": seed,
+        "workers": workers,
+    }
+    if systematics:
+        summary = run_systematics_demo(out, SystematicsDemoConfig(**sizes), echo=echo)
+    else:
+        summary = run_demo(out, DemoConfig(**sizes), echo=echo)
     show_table(summary_table(summary))
+    if "systematics" in summary:
+        show_table(systematics_table(summary["systematics"]))
     echo(f"report: {out / 'report.html'}")
     write_json(json_path, summary)

@@ -49,6 +49,7 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     from milinfer.workflow.analysis import summary_table
     from milinfer.workflow.configuration import AnalysisConfig
     from milinfer.workflow.run import plan_analysis, run_analysis
+    from milinfer.workflow.systematics import systematics_table
 
     config = AnalysisConfig.from_file(path)
     if dry_run:
@@ -66,6 +67,8 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
         echo("stopped; the same command goes on after the last finished step", err=True)
         raise
     show_table(summary_table(summary))
+    if "systematics" in summary:
+        show_table(systematics_table(summary["systematics"]))
     echo(f"report: {config.out / 'report.html'}")
     write_json(json_path, summary)
 

@@ -151,7 +151,9 @@ class ExpectedResponse:
     @cached_property
     def _per_cell(self) -> FloatArray:
         """Coefficients of the splines in units of a cell, whose width is then one."""
-        return self.singles * (2 / self.singles.shape[2]) ** _CUBIC[:, None]
+        width = 2 / self.singles.shape[2]
+        scaled: FloatArray = self.singles * width ** _CUBIC[:, None]
+        return scaled
 
     @cached_property
     def _rows(self) -> IntArray:

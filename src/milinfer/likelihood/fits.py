@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -327,6 +327,8 @@ def impacts(
         raise ParameterError(msg)
     best.migrad()
     _require_valid(best, "at its minimum")
+    # MIGRAD that starts at the minimum makes no step, and leaves a covariance of no use to MINOS.
+    best.hesse()
     best.minos(*others)
     centre = best.values.to_dict()
     results = []
@@ -514,6 +516,7 @@ def profile_interval(
     cl: float = CL68,
     *,
     start: Point | None = None,
+    fixed: Sequence[str] = (),
     **values: float,
 ) -> Interval:
     """Minimise a cost and take the profile-likelihood interval of one parameter with MINOS.
@@ -535,6 +538,9 @@ def profile_interval(
     start
         Starting values of MIGRAD by name; default: those of the cost, or 0, moved inside the
         limits.
+    fixed
+        Parameters that stay at their starting values: with nuisance parameters fixed where a fit
+        has them, the interval is that of statistics alone.
     **values
         The same as keywords: ``c_HW=0.1``.
 
@@ -543,8 +549,8 @@ def profile_interval(
     FitError
         If MIGRAD, HESSE or MINOS is not valid, or the interval runs into a limit.
     ParameterError
-        If the parameter or that of a starting value is none of the cost, or `cl` is not between 0
-        and 1.
+        If the parameter, one to fix or that of a starting value is none of the cost, or `cl` is
+        not between 0 and 1.
     CalibrationError
         If the cost is calibrated for another confidence level.
 
@@ -565,11 +571,20 @@ def profile_interval(
     _require_calibrated(cost, cl)
     given = _starting_values(start, values)
     m = minuit(cost, start=given)
+    for name in fixed:
+        if name not in m.parameters:
+            raise ParameterError(_unknown_parameter(name, m.parameters))
+        m.fixed[name] = True
     _require_free(m, parameter)
     for name in m.parameters:
         low, high = m.limits[name]
         # At a limit, MIGRAD sees no slope.
-        if name not in given and m.values[name] in (low, high) and np.isfinite(low + high):
+        if (
+            name not in given
+            and not m.fixed[name]
+            and m.values[name] in (low, high)
+            and np.isfinite(low + high)
+        ):
             m.values[name] = (low + high) / 2
     # The default of 0.1 leaves estimates off by up to a percent of their error.
     m.tol = 1e-4

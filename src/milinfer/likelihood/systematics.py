@@ -23,7 +23,7 @@ import numpy as np
 from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
+from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
 from milinfer.likelihood.cost import within_limits
 from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.mixture import (
@@ -344,6 +344,13 @@ def systematic_terms(
         if process not in processes:
             msg = f"{what}: there is no process {process!r}; there are {', '.join(processes)}"
             raise ConfigurationError(msg + did_you_mean(process, list(processes)))
+    for process, response in responses.items():
+        if response.process != process and response.process in processes:
+            msg = (
+                f"responses: {process!r} has the response of {response.process!r}, which "
+                f"is another process here; give responses={{{response.process!r}: …}}"
+            )
+            raise ModelError(msg)
     constraints = []
     terms = SystematicTerms(
         mixture=mixture,

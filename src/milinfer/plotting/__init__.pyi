@@ -20,6 +20,7 @@ from .likelihood import (
     plot_contour as plot_contour,
     plot_impacts as plot_impacts,
     plot_posterior as plot_posterior,
+    plot_pulls as plot_pulls,
 )
 from .response_diagnostics import (
     plot_response_closure as plot_response_closure,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from milinfer.likelihood.fits import Impact
     from milinfer.likelihood.posterior import Posterior
 
-__all__ = ["plot_contour", "plot_impacts", "plot_posterior"]
+__all__ = ["plot_contour", "plot_impacts", "plot_posterior", "plot_pulls"]
 
 
 def plot_contour(
@@ -163,6 +163,60 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
         figure.legend(
             *left.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8
         )
+    return figure
+
+
+def plot_pulls(fits: Mapping[str, Sequence[Impact]]) -> Figure:
+    """Fitted nuisance parameters of one or several methods, in units of their constraints.
+
+    Parameters
+    ----------
+    fits
+        Value and errors of each nuisance parameter, by the name of the method.  A parameter whose
+        nominal value is not 0 ± 1, such as a luminosity, is left out.
+
+    Raises
+    ------
+    ParameterError
+        If there is nothing to draw.
+
+    Examples
+    --------
+    >>> from milinfer.likelihood.fits import Impact
+    >>> figure = plot_pulls({"learned": [Impact("jes", 0.2, -0.8, 0.8, 0.03, -0.03)]})
+    >>> [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    ['jes']
+    """
+    names = list(dict.fromkeys(i.name for fit in fits.values() for i in fit if i.name != "lumi"))
+    if not names:
+        msg = "there are no nuisance parameters to draw"
+        raise ParameterError(msg)
+    with styled():
+        figure, axis = figure_of(6.0, 1.4 + 0.25 * len(names) * (1 + len(fits)))
+        for reach, colour in ((2, "#fff3c4"), (1, "#cfe8cf")):
+            axis.axvspan(-reach, reach, color=colour, lw=0, zorder=0)
+        axis.axvline(0, color="black", lw=0.8, zorder=1)
+        styles = method_styles(fits)
+        for k, (method, found) in enumerate(fits.items()):
+            drawn = [i for i in found if i.name in names]
+            offset = 0.5 * ((k + 0.5) / len(fits) - 0.5)
+            colour, marker, _ = styles[method]
+            axis.errorbar(
+                [i.value for i in drawn],
+                [names.index(i.name) + offset for i in drawn],
+                xerr=[[-i.lower for i in drawn], [i.upper for i in drawn]],
+                fmt=marker,
+                ms=5,
+                color=colour,
+                label=plain(method),
+            )
+        low, high = axis.get_xlim()
+        axis.set_xlim(min(low, -2.2), max(high, 2.2))
+        axis.set_ylim(len(names) - 0.5, -0.5)
+        axis.set_yticks(range(len(names)), [parameter_label(n) for n in names])
+        axis.minorticks_off()
+        axis.set_xlabel("fitted value, in errors of the auxiliary measurement")
+        figure.legend(loc="outside upper center", ncols=1, fontsize=8)
     return figure
 
 

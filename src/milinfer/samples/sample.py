@@ -38,6 +38,7 @@ __all__ = [
     "check_sample_counts",
     "sample_of_file",
     "sample_row",
+    "split_rows",
 ]
 
 
@@ -235,14 +236,8 @@ class Sample:
         >>> [len(part) for part in sample.split([0.6, 0.2, 0.2], seed=1)]
         [6, 2, 2]
         """
-        edges = np.cumsum(fractions, dtype=np.float64)
-        if not (len(edges) and min(fractions) > 0 and edges[-1] <= 1 + 1e-9):
-            msg = f"fractions {list(fractions)} must be positive and sum to at most 1"
-            raise SampleError(msg)
-        order = np.random.default_rng(seed).permutation(self.n_events)
-        stops = np.rint(np.minimum(edges, 1.0) * self.n_events).astype(int)
-        starts = np.concatenate([[0], stops[:-1]])
-        return tuple(self.take(order[a:b]) for a, b in zip(starts, stops, strict=True))
+        rows = split_rows(self.n_events, fractions, seed)
+        return tuple(self.take(part) for part in rows)
 
     def as_data(self) -> Sample:
         """Make a dataset of these events: all weights become one, as for data.
@@ -487,6 +482,29 @@ class Sample:
         taken = ["output", "features", "point"]
         require_keywords(options, accumulator_fields, "Sample.from_accumulator()", leave_out=taken)
         return Sample(**accumulator_fields(output, features, point=point, **options))
+
+
+def split_rows(n_events: int, fractions: Sequence[float], seed: Seed) -> tuple[IntArray, ...]:
+    """Rows of each part of :meth:`Sample.split`.
+
+    Raises
+    ------
+    SampleError
+        If the fractions are not positive, or sum to more than one.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in split_rows(4, [0.5, 0.5], seed=1)]
+    [[0, 1], [2, 3]]
+    """
+    edges = np.cumsum(fractions, dtype=np.float64)
+    if not (len(edges) and min(fractions) > 0 and edges[-1] <= 1 + 1e-9):
+        msg = f"fractions {list(fractions)} must be positive and sum to at most 1"
+        raise SampleError(msg)
+    order = np.random.default_rng(seed).permutation(n_events)
+    stops = np.rint(np.minimum(edges, 1.0) * n_events).astype(int)
+    starts = np.concatenate([[0], stops[:-1]])
+    return tuple(order[a:b] for a, b in zip(starts, stops, strict=True))
 
 
 def sample_of_file(fields: SampleFields, path: PathLikeStr) -> Sample:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.exceptions import ParameterError, SampleError
-from milinfer.samples.sample import Sample, require_same_beams, sample_row
-from milinfer.typing import FloatArray, PathLikeStr, Point
+from milinfer.samples.sample import Sample, require_same_beams, sample_row, split_rows
+from milinfer.typing import FloatArray, IntArray, PathLikeStr, Point
 from milinfer.utils.display import (
     arrow_table,
     html_table,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from milinfer.samples.cross_sections import Combine
 
-__all__ = ["SampleSet", "feature_count", "html_samples", "samples_table"]
+__all__ = ["SampleSet", "feature_count", "html_samples", "samples_table", "split_rows_each"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,9 +277,11 @@ class SampleSet:
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[SampleSet, ...]:
         """Split every sample by event, at random, into disjoint parts (before any bag is made)."""
-        seeds = np.random.SeedSequence(seed).spawn(len(self.samples))
-        parts = [s.split(fractions, seed=q) for s, q in zip(self.samples, seeds, strict=True)]
-        return tuple(SampleSet(tuple(p[i] for p in parts)) for i in range(len(fractions)))
+        rows = split_rows_each([len(s) for s in self.samples], fractions, seed)
+        return tuple(
+            SampleSet(tuple(s.take(r) for s, r in zip(self.samples, part, strict=True)))
+            for part in rows
+        )
 
     def with_features(self, names: Sequence[str]) -> SampleSet:
         """Select feature columns, in the given order."""
@@ -325,6 +327,29 @@ _TYPES: Mapping[str, type] = {
     "cross_section": float,
     "cross_section_error": float,
 }
+
+
+def split_rows_each(
+    numbers: Sequence[int], fractions: Sequence[float], seed: int
+) -> tuple[tuple[IntArray, ...], ...]:
+    """Rows of each part of :meth:`SampleSet.split`, for each sample.
+
+    Parameters
+    ----------
+    numbers
+        Number of events of each sample.
+    fractions, seed
+        As for :meth:`SampleSet.split`.
+
+    Examples
+    --------
+    >>> first, second = split_rows_each([4, 2], [0.5, 0.5], seed=1)
+    >>> [len(rows) for rows in first]
+    [2, 1]
+    """
+    seeds = np.random.SeedSequence(seed).spawn(len(numbers))
+    rows = [split_rows(n, fractions, q) for n, q in zip(numbers, seeds, strict=True)]
+    return tuple(zip(*rows, strict=True))
 
 
 def samples_table(samples: SampleSet) -> pa.Table:

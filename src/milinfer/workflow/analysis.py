@@ -61,6 +61,7 @@ from milinfer.workflow.comparison import (
 )
 from milinfer.workflow.inputs import inner_values
 from milinfer.workflow.provenance import Provenance, sample_facts
+from milinfer.workflow.systematics import NuisanceResult
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -513,6 +514,9 @@ class AnalysisResult:
         Files, seeds, settings and steps; the caller of :func:`analyse` fills them in.
     extra
         Further entries of ``summary.json``.
+    systematics
+        Fits with nuisance parameters, or why there are none; None if the analysis has no nuisance
+        parameters.
     """
 
     analysis: Analysis
@@ -530,6 +534,7 @@ class AnalysisResult:
     unavailable: dict[str, Unavailable] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     extra: dict[str, Any] = field(default_factory=dict)
+    systematics: NuisanceResult | Unavailable | None = None
 
     def __repr__(self) -> str:
         return f"AnalysisResult({', '.join(m.name for m in self.comparison)})"
@@ -607,9 +612,17 @@ class AnalysisResult:
                 else {k: v for k, v in d.to_dict().items() if k in _DIAGNOSTICS}
                 for name, d in self.diagnoses.items()
             },
+            **self._systematics(),
             **self.extra,
             "provenance": self._provenance(),
         }
+
+    def _systematics(self) -> dict[str, Any]:
+        if self.systematics is None:
+            return {}
+        if isinstance(self.systematics, Unavailable):
+            return {"systematics": {"problems": [self.systematics.reason]}}
+        return {"systematics": self.systematics.to_dict()}
 
     def _provenance(self) -> dict[str, Any]:
         """Versions, seeds, inputs and steps, with the seeds and samples of the analysis itself."""

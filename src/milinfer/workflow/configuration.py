@@ -15,12 +15,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.io.event_range import EventRange
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import is_address, write_whole
+from milinfer.workflow.systematics_sections import (
+    SECTION,
+    ResponseSection,
+    SystematicSection,
+    require_different_names,
+)
 
 __all__ = [
     "AnalysisConfig",
@@ -28,7 +34,9 @@ __all__ = [
     "DataSection",
     "FilesSection",
     "ModelSection",
+    "ResponseSection",
     "SamplesSection",
+    "SystematicSection",
     "TemplatesSection",
     "ToysSection",
     "TrackingSection",
@@ -45,7 +53,7 @@ Paths = str | Annotated[list[str], Field(min_length=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = SECTION
 
 
 class AnalysisSection(_Section):
@@ -214,12 +222,25 @@ class DataSection(_EventsSection):
         See :class:`FilesSection`.
     simulated
         Whether the events are simulated at ``toys.truth``; the report then says so.
+    luminosity
+        In 1/fb: the number of events then counts in the fit with nuisance parameters.
+    luminosity_uncertainty
+        Relative uncertainty of it.
     """
 
     path: Paths
     weight: str | None = None
     tree: str | None = None
     simulated: bool = False
+    luminosity: Annotated[float, Field(gt=0)] | None = None
+    luminosity_uncertainty: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _uncertainty_of_something(self) -> Self:
+        if self.luminosity_uncertainty is not None and self.luminosity is None:
+            msg = "luminosity_uncertainty is that of luminosity, which is missing; give it in 1/fb"
+            raise ValueError(msg)
+        return self
 
 
 class ModelSection(_Section):
@@ -368,7 +389,7 @@ class AnalysisConfig(_Section):
 
     Parameters
     ----------
-    analysis, samples, data, model, toys, templates, tracking
+    analysis, samples, data, model, systematics, response, toys, templates, tracking
         Sections of the file.
     folder
         Folder that relative paths start at.
@@ -389,6 +410,8 @@ class AnalysisConfig(_Section):
     samples: SamplesSection
     data: DataSection
     model: Annotated[list[ModelSection], Field(min_length=1)] = [ModelSection()]
+    systematics: list[SystematicSection] = []
+    response: ResponseSection = ResponseSection()
     toys: ToysSection = ToysSection()
     templates: TemplatesSection = TemplatesSection()
     tracking: TrackingSection | None = None
@@ -404,6 +427,32 @@ class AnalysisConfig(_Section):
             msg = f"two models are called {', '.join(twice)}; give each a name of its own"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _nuisances_differ(self) -> AnalysisConfig:
+        samples = self.samples
+        points = [s.point for s in (*samples.train, *samples.tune, *samples.evaluate) if s.point]
+        require_different_names(
+            self.systematics, {*(samples.parameters or ()), *(n for p in points for n in p)}
+        )
+        of_yields = [s.name for s in self.systematics if not s.changes_events]
+        if of_yields and self.data.luminosity is None:
+            msg = (
+                f"systematics: {of_yields[0]} changes the number of events, which counts only with "
+                "data.luminosity; give that in 1/fb"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def has_nuisances(self) -> bool:
+        """Whether there are nuisance parameters."""
+        return bool(self.systematics) or self.data.luminosity_uncertainty is not None
+
+    @property
+    def shape_systematics(self) -> tuple[SystematicSection, ...]:
+        """Those that change features or weights of events."""
+        return tuple(s for s in self.systematics if s.changes_events)
 
     @classmethod
     def from_file(cls, path: PathLikeStr) -> AnalysisConfig:

@@ -26,7 +26,7 @@ from milinfer.workflow.configuration import AnalysisConfig
 from milinfer.workflow.provenance import InputFile, Preparation, Provenance, StepRun
 from milinfer.workflow.run import run_analysis
 
-__all__ = ["DemoConfig", "run_demo"]
+__all__ = ["DemoConfig", "describe_steps", "run_demo"]
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def run_demo(
         analysis,
         # Without the 28 lines about features that are copied.
         echo=lambda line: None if line.startswith("features-") else echo(line),
-        preparation=Preparation(provenance, _describe),
+        preparation=Preparation(provenance, describe_steps),
     )
     _copy_results(directory, [model.title for model in analysis.model])
     # The step ends with the report, whose time cannot be in the report itself.
@@ -270,7 +270,7 @@ def run_demo(
     return summary
 
 
-def _describe(provenance: Provenance) -> dict[str, Any]:
+def describe_steps(provenance: Provenance) -> dict[str, Any]:
     """Process, and seconds of each kind of step, for ``summary.json``."""
     seconds: dict[str, float] = {}
     for step in provenance.steps:

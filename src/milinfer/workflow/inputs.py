@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,10 +26,11 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.io.event_range import EventRange
+from milinfer.samples.cross_sections import Combine
 from milinfer.samples.file_points import ReweightPoints
 from milinfer.samples.sample import Sample, check_sample_counts, read_data
-from milinfer.samples.sample_set import SampleSet
-from milinfer.typing import FloatArray
+from milinfer.samples.sample_set import SampleSet, split_rows_each
+from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.files import file_hash
 from milinfer.workflow.configuration import AnalysisConfig, FilesSection, ToysSection
 from milinfer.workflow.provenance import InputFile, input_file
@@ -37,6 +38,7 @@ from milinfer.workflow.steps import content_hash
 
 __all__ = [
     "AnalysisInputs",
+    "PartRows",
     "Parts",
     "ROLES",
     "SourceFile",
@@ -57,6 +59,8 @@ __all__ = [
 
 ROLES = ("train", "tune", "evaluate", "data")
 """Purposes of input files."""
+
+_Part = TypeVar("_Part")
 
 _SUFFIXES = (".gz", ".lhe", ".parquet", ".root")
 # Bytes of a name that leave room, within the 255 of most file systems, for what is added to it.
@@ -121,6 +125,20 @@ class Parts(NamedTuple):
     tune: SampleSet
     evaluate: SampleSet
     templates: SampleSet
+
+
+class PartRows(NamedTuple):
+    """Rows of the events of each part, for each sample.
+
+    Parameters
+    ----------
+    train, held_out, evaluate
+        As for :class:`Parts`; None: these events are of other files.
+    """
+
+    train: tuple[IntArray, ...]
+    held_out: tuple[IntArray, ...]
+    evaluate: tuple[IntArray, ...] | None
 
 
 class AnalysisInputs:
@@ -212,8 +230,18 @@ class AnalysisInputs:
 
     def make_features(self, source: SourceFile) -> str:
         """Write the features of a file; returns a line with the numbers of its events."""
+        read = read_data if source.depends["data"] else Sample.from_file
+        sample = read(source.path, **self.reading_options(source))
+        target = self.config.out / source.output
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sample.to_file(target)
+        return check_sample_counts(sample, str(source.path))
+
+    def reading_options(self, source: SourceFile) -> dict[str, Any]:
+        """Options with which :meth:`Sample.from_file` reads a file."""
         samples, section = self.config.samples, source.section
         options: dict[str, Any] = {
+            "point": section.point,
             "features": samples.features,
             "process": section.process,
             "on_missing": samples.on_missing,
@@ -229,12 +257,7 @@ class AnalysisInputs:
         if not source.depends["data"]:
             options["parameters"] = samples.parameters
             options["reweight_points"] = self._reweight_points[0]
-        read = read_data if source.depends["data"] else Sample.from_file
-        sample = read(source.path, point=section.point, **options)
-        target = self.config.out / source.output
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sample.to_file(target)
-        return check_sample_counts(sample, str(source.path))
+        return options
 
     def data(self) -> Sample:
         """The dataset; the cross-sections of simulated files do not matter to it."""
@@ -269,6 +292,26 @@ class AnalysisInputs:
         parts = self.split()
         return parts.train, parts.held_out
 
+    def rows(self, numbers: Sequence[int]) -> PartRows:
+        """Rows of the events of `samples.train` that are in each part of :meth:`split`.
+
+        Parameters
+        ----------
+        numbers
+            Number of events at each point.
+        """
+        seed, part = self.config.analysis.seed, self.config.samples.held_out
+        simulation: Sequence[IntArray] = [np.arange(n) for n in numbers]
+        evaluate = None
+        if not self.config.samples.tune:
+            x, y = self.config.samples.fractions
+            simulation, _, evaluate = split_rows_each(numbers, [1 - x - y, x, y], seed)
+        inner = split_rows_each([len(rows) for rows in simulation], [1 - part, part], seed)
+        train, held_out = (
+            tuple(rows[k] for rows, k in zip(simulation, chosen, strict=True)) for chosen in inner
+        )
+        return PartRows(train, held_out, evaluate)
+
     def _hold_out(self, train: SampleSet) -> tuple[SampleSet, SampleSet]:
         part = self.config.samples.held_out
         train, held_out = train.split([1 - part, part], seed=self.config.analysis.seed)
@@ -295,20 +338,44 @@ class AnalysisInputs:
 
     def _set(self, role: str) -> SampleSet:
         """Samples of a role: files of a block are joined first, then blocks of one point."""
+        return SampleSet(tuple(self.joined(role, self._read(role), SampleSet.by_point)))
+
+    def joined(
+        self,
+        role: str,
+        parts: Iterable[_Part],
+        join: Callable[[Sequence[_Part], Combine | None], Iterable[_Part]],
+    ) -> list[_Part]:
+        """Join what belongs to each file of a role: files of a block first, then blocks.
+
+        Parameters
+        ----------
+        role
+            One of :data:`ROLES`.
+        parts
+            One for each file.
+        join
+            Joins some of them, with ``combine`` of the configuration.
+
+        Raises
+        ------
+        SampleError
+            If they do not fit together; names the keys.
+        """
         samples = self.config.samples
-        blocks: dict[int, list[Sample]] = {}
-        for source, sample in zip(self.files[role], self._read(role), strict=True):
+        blocks: dict[int, list[_Part]] = {}
+        for source, part in zip(self.files[role], parts, strict=True):
             # Blocks that say nothing are joined with the others in one step.
             key = id(source.section) if source.section.combine else 0
-            blocks.setdefault(key, []).append(sample)
+            blocks.setdefault(key, []).append(part)
         combine = {id(f.section): f.section.combine for f in self.files[role]}
         try:
-            joined = [
-                sample
-                for key, parts in blocks.items()
-                for sample in (SampleSet.by_point(parts, combine[key]) if key else parts)
+            of_blocks = [
+                one
+                for key, of_block in blocks.items()
+                for one in (join(of_block, combine[key]) if key else of_block)
             ]
-            return SampleSet.by_point(joined, samples.combine)
+            return list(join(of_blocks, samples.combine))
         except SampleError as error:
             msg = (
                 f"samples.{role}: {error} (combine of [[samples.{role}]] is for the files of one "

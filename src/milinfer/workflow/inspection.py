@@ -115,7 +115,8 @@ def _folder(path: Path) -> Facts:
     from milinfer.learning.model_files import read_json
 
     kind = read_json(path / "model.json").get("format")
-    return {"xgboost-2": _boosted, "background-1": _background}.get(str(kind), _network)(path)
+    kinds = {"xgboost-2": _boosted, "background-1": _background, "response-1": _response}
+    return kinds.get(str(kind), _network)(path)
 
 
 def _network(path: Path) -> Facts:
@@ -168,6 +169,37 @@ def _background(path: Path) -> Facts:
         f"{fitted.mean_background_error:.4f}",
         "held-out events": "{} of signal, {} of background".format(*fitted.n_held_out),
     }
+
+
+def _response(path: Path) -> Facts:
+    from milinfer.learning.systematic_response import SystematicResponse
+
+    response = SystematicResponse.load(path)
+    fitted, terms = response.fitted, response.terms
+    facts: Facts = {
+        "kind": f"response of {response.process} to nuisance parameters",
+        "nuisance parameters": ", ".join(
+            f"{name} in [{low:g}, {high:g}]"
+            for name, (low, high) in zip(terms.nuisances, terms.limits, strict=True)
+        ),
+        "terms": ", ".join(terms.names),
+        "interpolation": terms.interpolation,
+        "depends on": ", ".join(terms.parameters) or "no parameter of interest",
+        "ensemble": len(fitted.members),
+        "features": len(fitted.feature_names),
+        "training_events": sum(fitted.n_events.values()),
+    }
+    expected = fitted.expected
+    theta = np.zeros(len(expected.parameters))
+    for k, name in enumerate(terms.nuisances):
+        for side in (-1.0, 1.0):
+            alpha = np.zeros(len(terms.nuisances))
+            alpha[k] = side
+            factor = np.exp(expected.log_yield(alpha, theta).value)
+            error = factor * expected.error(alpha, theta)
+            place = format_point({name: side} | dict.fromkeys(expected.parameters, 0.0))
+            facts[f"yield at {place}"] = f"{factor:.4f} ± {error:.4f}"
+    return facts
 
 
 def _json(path: Path) -> Facts:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.samples.sample import Sample
@@ -15,7 +15,11 @@ from milinfer.typing import PathLikeStr
 from milinfer.utils.files import file_hash, is_address
 from milinfer.utils.points import format_point
 
+if TYPE_CHECKING:
+    from iminuit.cost import Cost
+
 __all__ = [
+    "ExactLikelihood",
     "InputFile",
     "Preparation",
     "Provenance",
@@ -126,6 +130,21 @@ class Provenance:
         }
 
 
+class ExactLikelihood(NamedTuple):
+    """Exact likelihood of a dataset.
+
+    Parameters
+    ----------
+    make
+        Makes the cost.
+    depends
+        What it depends on, so that a changed one is fitted again.
+    """
+
+    make: Callable[[], Cost]
+    depends: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Preparation:
     """Provenance of the input files of an analysis, if the same program made them.
@@ -137,6 +156,8 @@ class Preparation:
         result; seeds and steps, which are put before those of the analysis.
     describe
         Makes further entries of ``summary.json`` from the provenance of both.
+    exact
+        Exact likelihood of the data with nuisance parameters, fitted beside the learned one.
 
     Examples
     --------
@@ -146,6 +167,7 @@ class Preparation:
 
     provenance: Provenance
     describe: Callable[[Provenance], Mapping[str, Any]] = lambda _: {}
+    exact: ExactLikelihood | None = None
 
     def join(self, analysis: Provenance) -> Provenance:
         """Provenance of the preparation and of the analysis after it.

@@ -28,6 +28,8 @@ from milinfer.utils.files import write_whole
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import advice
 from milinfer.workflow.html_report import Report, svg_text
+from milinfer.workflow.systematics import NuisanceResult
+from milinfer.workflow.systematics_report import add_nuisances, nuisance_figures
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -123,6 +125,8 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
         "Bartlett: I_curv/I_eff; ms: time of the fit with both intervals.",
     )
     show("widths", *(f"templates_{name}" for name in result.templates))
+    if result.systematics is not None:
+        add_nuisances(report, result.systematics, drawn)
     report.section("Training")
     for trained in analysis.models:
         fitted = trained.fitted
@@ -577,6 +581,8 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
             plot_belt(result.belts[model.name], CL68, raw),
             "Neyman construction: accepted is where the data lie below the critical value of toys.",
         )
+    if isinstance(result.systematics, NuisanceResult):
+        out |= nuisance_figures(result.systematics)
     diagnosis = result.diagnoses.get(model.name)
     if isinstance(diagnosis, Diagnosis):
         out |= {f"diagnosis_{name}": drawn for name, drawn in diagnostic_figures(diagnosis).items()}

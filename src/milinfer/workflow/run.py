@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
@@ -18,6 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
+
+from milinfer.exceptions import ConfigurationError, MilinferError, MilinferWarning
 from milinfer.learning.bag_likelihood import log_training
 from milinfer.learning.model_files import FORMAT
 from milinfer.learning.tracking import GuardedTracker, Tracker, flat_numbers, flat_settings
@@ -28,6 +32,7 @@ from milinfer.workflow.configuration import AnalysisConfig, ModelSection, ToysSe
 from milinfer.workflow.inputs import (
     ROLES,
     AnalysisInputs,
+    Parts,
     require_one_parameter,
     require_pools,
     require_truths,
@@ -37,12 +42,15 @@ from milinfer.workflow.inputs import (
 )
 from milinfer.workflow.provenance import Preparation, Provenance, StepRun
 from milinfer.workflow.steps import Step, Steps, StepState, content_hash
+from milinfer.workflow.variation_inputs import VariationInputs
 
 if TYPE_CHECKING:
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.learning.tracking import MLflowTracker, TensorBoardTracker, WandbTracker
     from milinfer.workflow.analysis import AnalysisResult
+    from milinfer.workflow.comparison import Unavailable
     from milinfer.workflow.configuration import TrackingSection
+    from milinfer.workflow.systematics import NuisanceInputs, NuisanceResult
 
 __all__ = [
     "AnalysisPlan",
@@ -86,7 +94,9 @@ class AnalysisPlan:
         self, config: AnalysisConfig, on_file: Callable[[Path], None] = lambda _: None
     ) -> None:
         self.config = config
+        _require_event_model(config)
         self._inputs = AnalysisInputs(config, on_file)
+        self._variations = VariationInputs(config, self._inputs)
         self.steps = Steps(config.out)
         self._ran: set[str] = set()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -110,6 +120,19 @@ class AnalysisPlan:
             )
             for m in self.config.model
         ]
+        steps += [
+            Step(
+                f"variations-{v.source.name}",
+                v.depends,
+                (v.output,),
+                partial(self._variations.make, v),
+            )
+            for v in self._variations.sources
+        ]
+        if self._variations.sources:
+            steps.append(
+                Step("response", self._response_inputs(), (_RESPONSE,), self._train_response)
+            )
         return [*steps, self._inference()]
 
     def execute(self, step: Step) -> str:
@@ -130,6 +153,20 @@ class AnalysisPlan:
             "samples.combine": self._inputs.combine(),
         }
 
+    def _response_inputs(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            **{f"response.{k}": v for k, v in config.response.model_dump().items()},
+            "analysis.seed": config.analysis.seed,
+            "samples.fractions": None if config.samples.tune else config.samples.fractions,
+            "samples.held_out": config.samples.held_out,
+            "samples.combine": self._inputs.combine(),
+            "variations": {
+                v.source.name: content_hash(v.depends) for v in self._variations.sources
+            },
+            "samples.train": self._inputs.names("train"),
+        }
+
     def _inference(self) -> Step:
         config = self.config
         depends: dict[str, Any] = {f"samples.{r}": self._inputs.names(r) for r in ROLES}
@@ -142,6 +179,13 @@ class AnalysisPlan:
             depends |= {f"{name}.{key}": value for key, value in section.items()}
         depends["analysis.title"] = config.analysis.title
         depends["data.simulated"] = config.data.simulated
+        if config.has_nuisances:
+            depends["response"] = content_hash(self._response_inputs())
+            depends["systematics"] = [s.model_dump() for s in config.systematics]
+            for name in ("luminosity", "luminosity_uncertainty"):
+                depends[f"data.{name}"] = getattr(config.data, name)
+            exact = None if self.preparation is None else self.preparation.exact
+            depends["exact"] = None if exact is None else dict(exact.depends)
         return Step("inference", depends, self._results, self._infer)
 
     @property
@@ -170,6 +214,29 @@ class AnalysisPlan:
         model.save(self.config.out / self._model_folder(section))
         losses = ", ".join(f"{min(h['val_loss']):.4f}" for h in model.fitted.history)
         return f"{train.n_events} events, validation loss {losses}"
+
+    def _train_response(self) -> str:
+        from milinfer.learning.systematic_response import SystematicResponse, default_training
+        from milinfer.utils.progress import progress
+
+        train, _ = self._variations.training()
+        section = self.config.response
+        fields = section.model_dump(exclude={"epochs", "batch_events"})
+        options = {"epochs": section.epochs, "batch_events": section.batch_events}
+        chosen: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
+        rows = train.nominal.n_events + sum(
+            len(v.sample) for v in train.variations if not v.weights_only
+        )
+        training = replace(default_training(rows), **chosen)
+        response = SystematicResponse(**fields, training=training, seed=self.config.analysis.seed)
+        with progress("training response", section.ensemble * training.epochs) as advance:
+            response = response.fit(train, on_epoch=lambda _: advance(1))
+        response.save(self.config.out / _RESPONSE)
+        pulls = np.abs(response.fitted.closure.pulls)
+        return (
+            f"{train.nominal.n_events} events, {len(train.variations)} variations; largest "
+            f"deviation of a yield {pulls.max():.1f} errors"
+        )
 
     def _training_samples(self, *, first: bool) -> SampleSet:
         """Events to train on; the first training also checks all other events."""
@@ -234,6 +301,8 @@ class AnalysisPlan:
             )
         )
         result.extra.update({"training_events": parts.train.n_events})
+        if config.has_nuisances:
+            result = replace(result, systematics=self._with_nuisances(result, parts))
         words = f"{len(data)} events of data, {toys.number} toys at each truth"
         inference = StepRun("inference", "run", round(time.perf_counter() - start, 2), words)
         provenance = self._provenance(models, inference)
@@ -242,6 +311,66 @@ class AnalysisPlan:
             result.extra.update(self.preparation.describe(provenance))
         self._write_results(replace(result, provenance=provenance))
         return words
+
+    def _with_nuisances(self, result: AnalysisResult, parts: Parts) -> NuisanceResult | Unavailable:
+        """Fits with nuisance parameters, or why there are none."""
+        from milinfer.workflow.comparison import Unavailable
+        from milinfer.workflow.systematics import fit_with_nuisances
+
+        try:
+            return fit_with_nuisances(self._nuisance_inputs(result, parts))
+        except MilinferError as error:
+            failure = Unavailable("systematics", "fit", str(error))
+            msg = f"no fit with nuisance parameters: {failure.reason}"
+            warnings.warn(msg, MilinferWarning, stacklevel=2)
+            return failure
+
+    def _nuisance_inputs(self, result: AnalysisResult, parts: Parts) -> NuisanceInputs:
+        """What the fits with nuisance parameters are made of."""
+        from milinfer.learning.systematic_response import SystematicResponse
+        from milinfer.workflow.systematics import NuisanceInputs, signal_rate
+
+        config, analysis = self.config, result.analysis
+        model = next((m for m in analysis.models if m.additive), None)
+        if model is None:
+            raise ConfigurationError(_NO_RATIO)
+        luminosity = config.data.luminosity
+        varied = self._variations.split() if self._variations.sources else None
+        rate = templates = None
+        if luminosity is not None:
+            degree = analysis.weight_degree or config.templates.degree or 4
+            few = len(parts.train) <= degree
+            rate = signal_rate(
+                parts.train,
+                luminosity=luminosity,
+                degree=degree,
+                weight_degree=analysis.weight_degree if few else None,
+            )
+            # The score of the model that is fitted is its best observable.
+            if "pyhf_score" in result.templates and model is analysis.model:
+                templates = replace(result.templates["pyhf_score"], luminosity=luminosity)
+        exact = None if self.preparation is None else self.preparation.exact
+        return NuisanceInputs(
+            model=model,
+            data=analysis.data,
+            truth=result.truth,
+            response=SystematicResponse.load(config.out / _RESPONSE) if varied else None,
+            uncertainties=tuple(
+                s.uncertainty() for s in config.systematics if not s.changes_events
+            ),
+            rate=rate,
+            luminosity_uncertainty=config.data.luminosity_uncertainty,
+            evaluation=parts.evaluate,
+            varied=None if varied is None else varied.evaluate,
+            templates=templates,
+            template_variations=None if varied is None else varied.held_out,
+            mc_stat=analysis.mc_stat,
+            weight_degree=analysis.weight_degree,
+            others={} if exact is None else {"exact": exact.make()},
+            n_toys=analysis.n_toys,
+            seed=analysis.seed,
+            workers=analysis.workers,
+        )
 
     def _write_results(self, result: AnalysisResult) -> None:
         """Write the results, calibrations and belts in place of those of an earlier run."""
@@ -288,6 +417,26 @@ class AnalysisPlan:
             steps=(*steps, inference),
             started=self._started,
         )
+
+
+_RESPONSE = "response"
+_NO_RATIO = (
+    "nuisance parameters need the ratio of each event, and every model scores bags as a whole: add "
+    "one with pooling = 'mean' or 'sum', such as head = 'polynomial'"
+)
+
+
+def _require_event_model(config: AnalysisConfig) -> None:
+    """Refuse nuisance parameters where every network scores bags as a whole.
+
+    Raises
+    ------
+    ConfigurationError
+        Says which models do.
+    """
+    if config.has_nuisances and all(m.pooling not in ("mean", "sum") for m in config.model):
+        msg = f"{config.source or 'analysis'}: {_NO_RATIO}"
+        raise ConfigurationError(msg)
 
 
 def _oracle_pool(toys: ToysSection, tune: SampleSet) -> Sample | SampleSet | None:

@@ -1,0 +1,657 @@
+"""Fit one dataset with nuisance parameters, beside fits without them, and measure the coverage.
+
+:func:`fit_with_nuisances` fits the learned likelihood with the response of the signal, the same
+likelihood without nuisance parameters, a histogram with the same ones, and what else it is given.
+A part that fails does not end the rest: `problems` of the result say what is missing and why.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from milinfer.binned.template_variations import VariedTemplates, varied_templates
+from milinfer.binned.templates import Templates
+from milinfer.binned.workspace_export import Systematic
+from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
+from milinfer.intervals.coverage import Coverage, coverage
+from milinfer.likelihood.fits import Impact, Interval, impacts, profile_interval
+from milinfer.likelihood.models import AnyModel
+from milinfer.likelihood.profiled_systematics import ProfiledSystematics
+from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.responses import Response
+from milinfer.likelihood.systematics import (
+    LUMINOSITY,
+    SIGNAL,
+    MixtureEvents,
+    NormalisationUncertainty,
+    SystematicCost,
+    SystematicTerms,
+    systematic_terms,
+)
+from milinfer.samples.reweighting import reweight_polynomial
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variations import ProcessVariations
+from milinfer.toys.pool import EventPool
+from milinfer.toys.toys import Toys
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.display import rich_table
+from milinfer.utils.points import format_point
+from milinfer.utils.polynomials import PolynomialBasis
+
+if TYPE_CHECKING:
+    from iminuit.cost import Cost
+    from rich.table import Table
+
+__all__ = [
+    "NuisanceCoverage",
+    "NuisanceFit",
+    "NuisanceInputs",
+    "NuisanceResult",
+    "cross_section_at",
+    "fit_with_nuisances",
+    "signal_rate",
+    "systematics_table",
+]
+
+LEARNED, IGNORING, HISTOGRAM = "learned", "ignoring", "histogram"
+"""Names of the fits."""
+
+# Values of the parameter of interest at which a profile is drawn.
+_PROFILE = 31
+
+
+@dataclass(frozen=True, eq=False)
+class NuisanceInputs:
+    """What a fit with nuisance parameters is made of.
+
+    Parameters
+    ----------
+    model
+        Model of the signal, with ratios of single events.
+    data
+        The dataset.
+    truth
+        Value of the parameter at which toys are thrown.
+    response
+        Learned response of the signal; None if nuisance parameters change yields alone.
+    uncertainties
+        Effects on the yield alone.
+    rate
+        Expected events ν(θ); None: the number of events does not count.
+    luminosity_uncertainty
+        Relative uncertainty of the luminosity.
+    evaluation
+        Nominal events for toys.
+    varied
+        Variations of these; None: no toys at varied values of shapes.
+    templates, template_variations
+        Histogram of the signal, with a luminosity, and the variations of its events; None: no fit
+        of a histogram.
+    mc_stat
+        Whether the Monte-Carlo errors of the histogram count.
+    weight_degree
+        Degree of the event weights, if toys are reweighted to the truth.
+    others
+        Further costs of the same data in the same parameters, by name.
+    reference
+        θ0 of the model, if it does not say.
+    n_toys, seed, workers
+        Number of toys at each point, their seed, and threads.
+    """
+
+    model: AnyModel
+    data: Sample
+    truth: float
+    response: Response | None
+    uncertainties: tuple[NormalisationUncertainty, ...] = ()
+    rate: Rate | None = None
+    luminosity_uncertainty: float | None = None
+    evaluation: SampleSet | None = None
+    varied: ProcessVariations | None = None
+    templates: Templates | None = None
+    template_variations: ProcessVariations | None = None
+    mc_stat: bool = True
+    weight_degree: int | None = None
+    others: Mapping[str, Cost] = field(default_factory=dict)
+    reference: float | None = None
+    n_toys: int = 1000
+    seed: int = 1
+    workers: int = 1
+
+    def terms(self, *, nuisances: bool = True) -> SystematicTerms:
+        """Terms of the likelihood, with or without nuisance parameters."""
+        # Without a rate any constant does: it drops out of a likelihood of the shape.
+        rate = float(max(len(self.data), 1)) if self.rate is None else self.rate
+        if not nuisances:
+            return systematic_terms(self.model, rate=rate, responses={}, reference=self.reference)
+        return systematic_terms(
+            self.model,
+            rate=rate,
+            responses={} if self.response is None else {SIGNAL: self.response},
+            uncertainties=self.uncertainties,
+            luminosity_uncertainty=self.luminosity_uncertainty,
+            reference=self.reference,
+        )
+
+
+class NuisanceFit(NamedTuple):
+    """Fit of the data by one method.
+
+    Parameters
+    ----------
+    name
+        Name of the method.
+    inner, outer
+        68.27 % and 95.45 % profile intervals; `outer` is None if it leaves the range.
+    statistical
+        68.27 % interval with all nuisance parameters fixed where the fit has them, or None.
+    nuisances
+        Of each nuisance parameter, its value and its MINOS errors at the minimum, and how far it
+        shifts the parameter of interest; the largest shift first.
+    profile
+        Values of the parameter of interest, and −2 ln L there with all others fitted, shape (2, n).
+    """
+
+    name: str
+    inner: Interval
+    outer: Interval | None
+    statistical: Interval | None
+    nuisances: tuple[Impact, ...]
+    profile: FloatArray
+
+    def to_dict(self) -> dict[str, Any]:
+        """Entries of ``summary.json``."""
+        out: dict[str, Any] = {
+            "estimate": self.inner.estimate,
+            "interval68": [self.inner.low, self.inner.high],
+        }
+        if self.outer is not None:
+            out["interval95"] = [self.outer.low, self.outer.high]
+        if self.statistical is not None:
+            out["statistical68"] = [self.statistical.low, self.statistical.high]
+        if self.nuisances:
+            out["pulls"] = {
+                i.name: {"value": i.value, "error_down": -i.lower, "error_up": i.upper}
+                for i in self.nuisances
+            }
+        # Those of a histogram are not computed.
+        shifts = [i for i in self.nuisances if np.isfinite([i.down, i.up]).all()]
+        if shifts:
+            out["impacts"] = {i.name: {"down": i.down, "up": i.up} for i in shifts}
+        return out
+
+
+class NuisanceCoverage(NamedTuple):
+    """Coverage of one method on toys at one point of the nuisance parameters.
+
+    Parameters
+    ----------
+    method
+        :data:`LEARNED` or :data:`IGNORING`.
+    nuisances
+        True values that are not nominal.
+    inner, outer
+        Coverage of 68.27 % and 95.45 % intervals.
+    bias, bias_error
+        Mean of the estimates minus the truth, in standard deviations of the estimates.
+    """
+
+    method: str
+    nuisances: Point
+    inner: Coverage
+    outer: Coverage
+    bias: float
+    bias_error: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Entries of ``summary.json``."""
+        return {
+            "method": self.method,
+            "point": dict(self.inner.point),
+            "nuisances": dict(self.nuisances),
+            "coverage68": self.inner.coverage,
+            "coverage68_error": self.inner.error,
+            "coverage95": self.outer.coverage,
+            "coverage95_error": self.outer.error,
+            "bias_in_sigmas": self.bias,
+            "bias_in_sigmas_error": self.bias_error,
+            "n_toys": self.inner.n_toys,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class NuisanceResult:
+    """Fits with nuisance parameters and without, and their coverage.
+
+    Parameters
+    ----------
+    parameter, truth
+        Parameter of interest, and its value in the toys.
+    nuisances
+        Names of the nuisance parameters.
+    extended
+        Whether the number of events counts.
+    fits
+        By name of the method.
+    coverage
+        Coverage at nominal and varied values of the nuisance parameters.
+    problems
+        What is missing, and why.
+    """
+
+    parameter: str
+    truth: float
+    nuisances: tuple[str, ...]
+    extended: bool
+    fits: Mapping[str, NuisanceFit]
+    coverage: tuple[NuisanceCoverage, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Section ``systematics`` of ``summary.json``."""
+        return {
+            "parameter": self.parameter,
+            "nuisances": list(self.nuisances),
+            "extended": self.extended,
+            "fits": {name: fit.to_dict() for name, fit in self.fits.items()},
+            "coverage": [c.to_dict() for c in self.coverage],
+            "problems": list(self.problems),
+        }
+
+
+class _Guard:
+    """Collects what fails."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except MilinferError as error:
+            self.problems.append(f"{what}: {error}")
+            warnings.warn(f"nuisance parameters, {what}: {error}", MilinferWarning, stacklevel=3)
+
+
+def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
+    """Fit the data with nuisance parameters and without, and measure the coverage of both.
+
+    Raises
+    ------
+    ModelError, ParameterError, ConfigurationError
+        If model, response and uncertainties do not go together.
+
+    Warns
+    -----
+    MilinferWarning
+        If a fit or a coverage fails; `problems` of the result give the reason.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> samples = gaussian.samples(1000, [0.0], seed=1)
+    >>> result = fit_with_nuisances(NuisanceInputs(
+    ...     model=gaussian.MeanModel(), data=gaussian.generate(200, 0.0, seed=2).as_data(),
+    ...     truth=0.0, response=None, reference=0.0,
+    ...     rate=signal_rate(samples, luminosity=0.2, degree=0),
+    ...     uncertainties=(NormalisationUncertainty("trigger", {"signal": (0.95, 1.05)}),)))
+    >>> sorted(result.fits), result.problems
+    (['ignoring', 'learned'], ())
+    """
+    terms, bare = inputs.terms(), inputs.terms(nuisances=False)
+    extended, guard = inputs.rate is not None, _Guard()
+    (parameter,) = terms.parameters
+    fits: dict[str, NuisanceFit] = {}
+    with guard("fit"):
+        cost = SystematicCost(terms, MixtureEvents.of(terms, inputs.data), extended=extended)
+        fits[LEARNED] = _fit(LEARNED, cost, parameter, guard)
+    with guard("fit that ignores them"):
+        plain = SystematicCost(bare, MixtureEvents.of(bare, inputs.data), extended=extended)
+        fits[IGNORING] = _fit(IGNORING, plain, parameter, guard)
+    if inputs.templates is not None:
+        with guard("fit of the histogram"):
+            fits[HISTOGRAM] = _fit(
+                HISTOGRAM,
+                _histogram_cost(inputs, inputs.templates),
+                parameter,
+                guard,
+                nuisances=terms.nuisances,
+            )
+    for name, other in inputs.others.items():
+        with guard(f"fit of {name}"):
+            fits[name] = _fit(name, other, parameter, guard)
+    rows: list[NuisanceCoverage] = []
+    if inputs.rate is None:
+        guard.problems.append("coverage: toys need the rate; give data.luminosity")
+    elif inputs.evaluation is not None:
+        rows = _coverages(inputs, terms, bare, parameter, guard)
+    fits = _profiles(fits, parameter, guard)
+    return NuisanceResult(
+        parameter=parameter,
+        truth=inputs.truth,
+        nuisances=terms.nuisances + ((LUMINOSITY,) if terms.luminosity else ()),
+        extended=extended,
+        fits=fits,
+        coverage=tuple(rows),
+        problems=tuple(guard.problems),
+    )
+
+
+def _fit(
+    name: str,
+    cost: Cost,
+    parameter: str,
+    guard: _Guard,
+    *,
+    nuisances: Sequence[str] | None = None,
+) -> NuisanceFit:
+    """Intervals, pulls and impacts; of a histogram without impacts, as it has many parameters."""
+    inner = profile_interval(cost, parameter)
+    m = inner.minuit
+    others = [n for n in m.parameters if n != parameter]
+    best = m.values.to_dict()
+    outer = statistical = None
+    with guard(f"{CL95:.2%} interval of {name}"):
+        outer = profile_interval(cost, parameter, CL95, start=best)
+    if others:
+        with guard(f"interval of {name} with nuisance parameters fixed"):
+            statistical = profile_interval(cost, parameter, start=best, fixed=others)
+    found: tuple[Impact, ...] = ()
+    if nuisances is not None:
+        found = tuple(
+            Impact(n, best[n], -m.errors[n], m.errors[n], np.nan, np.nan)
+            for n in others
+            if n in nuisances
+        )
+    elif others:
+        found = impacts(cost, parameter, start=best)
+    return NuisanceFit(name, inner, outer, statistical, found, np.empty((2, 0)))
+
+
+def _profiles(
+    fits: Mapping[str, NuisanceFit], parameter: str, guard: _Guard
+) -> dict[str, NuisanceFit]:
+    """The fits with profiles over one range; that of a histogram would take long."""
+    drawn = [fit for name, fit in fits.items() if name != HISTOGRAM]
+    if not drawn:
+        return dict(fits)
+    margin = 0.6 * max(f.inner.width for f in drawn)
+    limits = [f.inner.minuit.limits[parameter] for f in drawn]
+    low = max(min(f.inner.low for f in drawn) - margin, *(a for a, _ in limits))
+    high = min(max(f.inner.high for f in drawn) + margin, *(b for _, b in limits))
+    out = dict(fits)
+    for fit in drawn:
+        with guard(f"profile of {fit.name}"):
+            theta, values, _ = fit.inner.minuit.mnprofile(
+                parameter, size=_PROFILE, bound=(low, high)
+            )
+            out[fit.name] = fit._replace(profile=np.array([theta, values], dtype=np.float64))
+    return out
+
+
+def _histogram_cost(inputs: NuisanceInputs, templates: Templates) -> Cost:
+    """Cost of a histogram with the same nuisance parameters."""
+    more = [
+        Systematic(u.name, low - 1.0, high - 1.0)
+        for u in inputs.uncertainties
+        for low, high in u.factors.values()
+    ]
+    options: dict[str, Any] = {
+        "luminosity_uncertainty": inputs.luminosity_uncertainty,
+        "mc_stat": inputs.mc_stat,
+    }
+    if inputs.template_variations is None:
+        bare = VariedTemplates(
+            templates=templates, systematics=(), background=(), shifts=(), closure=()
+        )
+        return bare.cost(inputs.data, systematics=more, **options)
+    with warnings.catch_warnings():
+        # Variations at ±2 and of several at once are of no use to HistFactory.
+        warnings.filterwarnings("ignore", "HistFactory has variations", MilinferWarning)
+        varied = varied_templates(templates, inputs.template_variations)
+    return varied.cost(inputs.data, systematics=more, **options)
+
+
+class _ToyPoint(NamedTuple):
+    """True values of nuisance parameters, events there, and their expected number."""
+
+    nuisances: Point
+    pool: EventPool
+    expected: float
+
+
+def _coverages(
+    inputs: NuisanceInputs,
+    terms: SystematicTerms,
+    bare: SystematicTerms,
+    parameter: str,
+    guard: _Guard,
+) -> list[NuisanceCoverage]:
+    """Coverage with nuisance parameters and without, at nominal and varied values."""
+    rows = []
+    for k, at in enumerate(_toy_points(inputs, terms, parameter, guard)):
+        what = format_point(at.nuisances) or "nominal values"
+        with guard(f"coverage at {what}"):
+            toys = Toys(at.pool, max(round(at.expected), 1), inputs.seed + 3 + k, poisson=True)
+            models = [
+                ProfiledSystematics(terms, LEARNED, at.nuisances),
+                ProfiledSystematics(bare, IGNORING),
+            ]
+            ensembles = toys.run(models, inputs.truth, inputs.n_toys, workers=inputs.workers)
+            for name, ensemble in ensembles.items():
+                inner, outer = (
+                    coverage(ensemble, None, cl, name=name, warn_of_pool=False)
+                    for cl in (CL68, CL95)
+                )
+                estimates = ensemble.theta_hat.ravel()
+                spread = float(estimates.std(ddof=1))
+                rows.append(
+                    NuisanceCoverage(
+                        method=name,
+                        nuisances=at.nuisances,
+                        inner=inner,
+                        outer=outer,
+                        bias=float(estimates.mean() - inputs.truth) / spread,
+                        bias_error=len(estimates) ** -0.5,
+                    )
+                )
+    return rows
+
+
+def _toy_points(
+    inputs: NuisanceInputs, terms: SystematicTerms, parameter: str, guard: _Guard
+) -> Iterator[_ToyPoint]:
+    """Nominal values, and ±1 of each nuisance parameter that has events there."""
+    assert inputs.evaluation is not None
+    assert inputs.rate is not None
+    point, degree = {parameter: inputs.truth}, inputs.weight_degree
+    nominal = inputs.rate.at(point)
+    pool = EventPool(inputs.evaluation, degree)
+    yield _ToyPoint({}, pool, nominal)
+    factors = {u.name: u.factors[SIGNAL] for u in inputs.uncertainties}
+    of_shapes = () if inputs.response is None else inputs.response.nuisances
+    for name in terms.nuisances:
+        for side in (-1.0, 1.0):
+            factor, varied = factors.get(name, (1.0, 1.0))[int(side > 0)], pool
+            if name in of_shapes:
+                samples = _varied_samples(inputs.varied, {name: side})
+                if samples is None:
+                    guard.problems.append(
+                        f"coverage at {name}={side:g}: the events to measure coverage with have no "
+                        "such variation"
+                    )
+                    continue
+                with guard(f"coverage at {name}={side:g}"):
+                    assert inputs.varied is not None
+                    factor *= cross_section_at(samples, point, degree) / cross_section_at(
+                        inputs.varied.nominal, point, degree
+                    )
+                    varied = EventPool(samples, degree)
+                    yield _ToyPoint({name: side}, varied, nominal * factor)
+                continue
+            yield _ToyPoint({name: side}, varied, nominal * factor)
+
+
+def _varied_samples(process: ProcessVariations | None, shift: Point) -> SampleSet | None:
+    """Samples of one variation at all parameter points, or None."""
+    if process is None:
+        return None
+    samples = [
+        v.sample
+        for v in process.variations
+        if {n: x for n, x in v.nuisances.items() if x} == dict(shift)
+    ]
+    return SampleSet(tuple(samples)) if samples else None
+
+
+def cross_section_at(samples: SampleSet, point: Point, weight_degree: int | None = None) -> float:
+    """Cross-section at a point in pb: of the sample there, or of the nearest one by its weights.
+
+    Raises
+    ------
+    SampleError
+        If the cross-section is not known.
+    ParameterError
+        If there is no sample at the point, and no degree is given.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> samples = quadratic.samples(1000, [{"c1": 0.0}, {"c1": 1.0}], seed=1)
+    >>> cross_section_at(samples, {"c1": 1.0}) == samples[1].cross_section
+    True
+    >>> ratio = cross_section_at(samples, {"c1": 0.9}, 2) / samples[1].cross_section
+    >>> 0.8 < ratio < 1
+    True
+    """
+    if weight_degree is None:
+        return _known(samples.at(**point))
+    (name,) = samples.parameters
+    sample = min(samples, key=lambda s: abs(s.point[name] - point[name]))
+    basis = PolynomialBasis((name,), weight_degree)
+    sums = reweight_polynomial(sample, basis).sum(axis=0)
+    at, own = (
+        float((basis.design(np.array([[p[name]]])) @ sums)[0]) for p in (point, sample.point)
+    )
+    return _known(sample) * at / own
+
+
+def _known(sample: Sample) -> float:
+    if not sample.cross_section > 0:
+        msg = f"{sample.label} has no cross-section; give cross_section in pb"
+        raise SampleError(msg)
+    return float(sample.cross_section)
+
+
+def signal_rate(
+    samples: SampleSet, *, luminosity: float, degree: int, weight_degree: int | None = None
+) -> Rate:
+    """Expected events ν(θ) of the signal.
+
+    Parameters
+    ----------
+    samples
+        With cross-sections.
+    luminosity
+        In 1/fb.
+    degree
+        Degree of the polynomial through the cross-sections of the samples.
+    weight_degree
+        Degree of the event weights, if all cross-sections follow from them.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> samples = quadratic.samples(1000, [{"c1": 0.0}], seed=1)
+    >>> rate = signal_rate(samples, luminosity=0.1, degree=4, weight_degree=2)
+    >>> abs(rate(c1=0.0) / (100 * samples[0].cross_section) - 1) < 1e-9
+    True
+    """
+    if weight_degree is None:
+        return Rate.from_samples(samples, luminosity=luminosity, degree=degree)
+    (name,) = samples.parameters
+    own = samples.values(name)
+    ends = (own.min(), own.max()) if len(np.unique(own)) > 1 else (own[0] - 1, own[0] + 1)
+    first = samples[0]
+    at_values = SampleSet(
+        tuple(
+            replace(
+                first.take(slice(0, 1)),
+                reweights={},
+                reweight_points={},
+                point={name: float(value)},
+                cross_section=cross_section_at(samples, {name: float(value)}, weight_degree),
+                cross_section_error=0.0,
+            )
+            for value in np.linspace(*ends, 2 * weight_degree + 1)
+        )
+    )
+    return Rate.from_samples(at_values, luminosity=luminosity, degree=weight_degree)
+
+
+def systematics_table(section: Mapping[str, Any]) -> Table:
+    """Terminal table of the section ``systematics`` of a ``summary.json``.
+
+    Examples
+    --------
+    >>> fit = {"estimate": 0.1, "interval68": [0.0, 0.2], "pulls": {
+    ...     "jes": {"value": 0.1, "error_down": 0.9, "error_up": 0.9}}}
+    >>> systematics_table({"parameter": "c", "nuisances": ["jes"], "extended": True,
+    ...                    "fits": {"learned": fit}, "coverage": [], "problems": []}).row_count
+    1
+    """
+    from rich.box import SIMPLE_HEAD
+
+    if "fits" not in section:
+        return rich_table(
+            "nuisance parameters", ("fit", "reason"), [["none", "; ".join(section["problems"])]]
+        )
+    nominal = {
+        row["method"]: f"{row['coverage68']:.1%}"
+        for row in section["coverage"]
+        if not row["nuisances"]
+    }
+    worst: dict[str, tuple[float, str]] = {}
+    for row in section["coverage"]:
+        if row["nuisances"]:
+            text = f"{row['coverage68']:.1%}"
+            worst[row["method"]] = min(
+                worst.get(row["method"], (np.inf, "")), (row["coverage68"], text)
+            )
+    rows = []
+    for name, fit in section["fits"].items():
+        rows.append(
+            [
+                name,
+                f"{fit['estimate']:+.2f}",
+                _ends(fit["interval68"]),
+                _ends(fit.get("statistical68")),
+                nominal.get(name, "—"),
+                worst.get(name, (0.0, "—"))[1],
+            ]
+        )
+    kind = "with rate" if section["extended"] else "shape only"
+    return rich_table(
+        f"{section['parameter']} with {', '.join(section['nuisances'])} ({kind})",
+        ("fit", "estimate", "68.27% interval", "fixed", "coverage", "at ±1"),
+        rows,
+        no_wrap=True,
+        caption="\n".join(
+            ["fixed: nuisance parameters fixed; at ±1: lowest coverage there", *section["problems"]]
+        ),
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+    )
+
+
+def _ends(interval: Sequence[float] | None) -> str:
+    return "—" if interval is None else f"[{interval[0]:+.2f}, {interval[1]:+.2f}]"

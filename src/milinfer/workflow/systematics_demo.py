@@ -1,0 +1,328 @@
+"""The demo with nuisance parameters: energy scales and a theory weight, beside the exact fit.
+
+Events of the embedded process are generated with their variations, and the analysis of them is that
+of ``milinfer run``, from an ``analysis.toml`` in the folder.  The exact likelihood of the visible
+final state is fitted to the same data.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from milinfer.datasets import vbf_hww, vbf_hww_systematics
+from milinfer.datasets.generated import GeneratedEvents
+from milinfer.datasets.observable_systematics import EventDensities, ObservableCost
+from milinfer.datasets.selected_cross_section import SelectedCrossSection
+from milinfer.exceptions import ConfigurationError
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variations import ProcessVariations
+from milinfer.typing import PathLikeStr, Point
+from milinfer.utils.files import file_hash, write_whole
+from milinfer.utils.points import format_point
+from milinfer.workflow.configuration import AnalysisConfig
+from milinfer.workflow.demo import describe_steps
+from milinfer.workflow.provenance import (
+    ExactLikelihood,
+    InputFile,
+    Preparation,
+    Provenance,
+    StepRun,
+)
+from milinfer.workflow.run import run_analysis
+
+__all__ = ["SystematicsDemoConfig", "run_systematics_demo"]
+
+_FEATURES = "vbf_2l2j"
+
+
+@dataclass(frozen=True)
+class SystematicsDemoConfig:
+    """Size of the demonstration with nuisance parameters.
+
+    Parameters
+    ----------
+    events
+        Simulated training events at each of five values of c_HW.
+    pool_events
+        Events at the truth to calibrate with, and as many to measure coverage with.
+    data_events
+        Expected events of the dataset.
+    truth
+        c_HW of the dataset.
+    seed
+        Seed of generation, splits, trainings and toys.
+    workers
+        Number of processes and threads.
+    n_toys
+        Number of toys at each true value.
+    cross_section_events
+        Events at each of three values of c_HW that give all samples, and the exact fit, their
+        cross-sections.
+    epochs, batch_events
+        Settings of both trainings; None: their defaults.
+
+    Examples
+    --------
+    >>> SystematicsDemoConfig().events
+    10000
+    """
+
+    events: int = 10_000
+    pool_events: int = 20_000
+    data_events: int = 1_000
+    truth: float = 0.0
+    seed: int = 1
+    workers: int = 2
+    n_toys: int = 2_000
+    cross_section_events: int = 50_000
+    epochs: int | None = None
+    batch_events: int | None = None
+
+    @property
+    def training_values(self) -> tuple[float, ...]:
+        """Values of c_HW of the training samples."""
+        return (-1.0, -0.5, 0.0, 0.5, 1.0)
+
+    @property
+    def _command(self) -> str:
+        return (
+            f"milinfer demo --systematics --events {self.events} --truth {self.truth:g} "
+            f"--toys {self.n_toys} --seed {self.seed} --workers {self.workers}"
+        )
+
+
+# Every nuisance parameter at one standard deviation up and down.
+_SHIFTS: tuple[Point, ...] = tuple(
+    {name: side} for name in vbf_hww_systematics.NUISANCES for side in (-1.0, 1.0)
+)
+
+_ANALYSIS = """\
+# The analysis of the demo, for `milinfer run`; see `milinfer init` for every key.
+[analysis]
+title = {title}
+out = "."
+seed = {seed}
+workers = {workers}
+
+[samples]
+features = {features}
+held_out = 0.3
+[[samples.train]]
+path = "train/nominal_*.parquet"
+[[samples.tune]]
+path = "tune.parquet"
+[[samples.evaluate]]
+path = "evaluate/nominal_*.parquet"
+
+[data]
+path = "data.parquet"
+simulated = true
+luminosity = {luminosity}
+
+[[model]]
+head = "polynomial"
+labels = "joint"
+{training}
+{systematics}
+[response]
+{training}
+[toys]
+number = {n_toys}
+truth = {truth}
+weight_degree = 4
+calibrate_at = {calibrate_at}
+cover_at = [{truth}]
+
+[templates]
+bins = 12
+"""
+
+
+def run_systematics_demo(
+    out: PathLikeStr,
+    config: SystematicsDemoConfig,
+    *,
+    echo: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Simulate events and their variations, and run the analysis of them.
+
+    Parameters
+    ----------
+    out
+        Directory: ``train/``, ``evaluate/``, ``tune.parquet``, ``data.parquet``, ``analysis.toml``,
+        and the results of the analysis.
+    config
+        Sizes and seed.
+    echo
+        Receives one line for each finished step.
+
+    Returns
+    -------
+    dict
+        Content of ``summary.json``; ``systematics`` has the exact fit as ``exact``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the truth leaves no room for calibration inside the training range.
+    """
+    if abs(config.truth) > 0.5:
+        msg = f"truth {config.truth:g} is too close to the ends of the training range [-1, 1]"
+        raise ConfigurationError(msg)
+    directory, began = Path(out), time.perf_counter()
+    directory.mkdir(parents=True, exist_ok=True)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    data = _generate(directory, config)
+    seconds = time.perf_counter() - began
+    words = f"{5 * config.events} events to train on, with {len(_SHIFTS)} variations"
+    echo(f"{'generate':<28} {seconds:6.1f} s   {words}")
+    provenance = Provenance(
+        command=config._command,
+        configuration=asdict(config),
+        inputs=tuple(_described(directory)),
+        seeds={"generation of events": config.seed},
+        steps=(StepRun("generate", "run", round(seconds, 2), words),),
+        started=started,
+    )
+    analysis = AnalysisConfig.from_file(_write_analysis(directory, config, data.luminosity))
+    summary = run_analysis(
+        analysis,
+        echo=lambda line: None if line.startswith(("features-", "variations-")) else echo(line),
+        preparation=Preparation(
+            provenance,
+            describe_steps,
+            ExactLikelihood(
+                lambda: _exact_cost(data, config.workers),
+                {"cross_section_events": config.cross_section_events, "seed": config.seed},
+            ),
+        ),
+    )
+    total = time.perf_counter() - began
+    echo(f"{'total':<28} {total:6.1f} s   truth {format_point({'c_HW': config.truth})}")
+    return summary
+
+
+def _seeds(config: SystematicsDemoConfig) -> list[int]:
+    """Seeds of training, pools, data, number of data, and exact cross-section."""
+    return [int(s) for s in np.random.SeedSequence(config.seed).generate_state(6)]
+
+
+class _Data(NamedTuple):
+    """The events of the dataset, and what was known when they were generated."""
+
+    events: GeneratedEvents
+    cross_section: SelectedCrossSection
+    luminosity: float
+
+
+def _generate(directory: Path, config: SystematicsDemoConfig) -> _Data:
+    """Write all samples; all have cross-sections of one simulation, which then do not differ."""
+    train, evaluate, tune, data, number, simulated = _seeds(config)
+    point, workers = {vbf_hww.PARAMETER: config.truth}, config.workers
+    cross_section = SelectedCrossSection.simulate(
+        config.cross_section_events, seed=simulated, workers=workers
+    )
+    for folder, n, values, seed in (
+        ("train", config.events, config.training_values, train),
+        ("evaluate", config.pool_events, (config.truth,), evaluate),
+    ):
+        process = vbf_hww_systematics.variations(
+            n, values, _SHIFTS, seed=seed, features=_FEATURES, workers=workers
+        )
+        _with_cross_sections(process, cross_section).save(directory / folder)
+    tuning = vbf_hww_systematics.generate(config.pool_events, point, seed=tune, workers=workers)
+    sample = tuning.to_sample(_FEATURES, vbf_hww.DEFAULT_WEIGHTS)
+    sample.to_file(directory / "tune.parquet")
+    luminosity = config.data_events / (1000 * cross_section.value(config.truth))
+    observed = int(np.random.default_rng(number).poisson(config.data_events))
+    events = vbf_hww_systematics.generate(observed, point, seed=data, workers=workers)
+    events.to_sample(_FEATURES).as_data().to_file(directory / "data.parquet")
+    return _Data(events, cross_section, luminosity)
+
+
+def _with_cross_sections(
+    process: ProcessVariations, cross_section: SelectedCrossSection
+) -> ProcessVariations:
+    """The same events with these cross-sections; those of variations follow their weights."""
+    nominal, variations = [], []
+    for sample in process.nominal:
+        value = cross_section.value(sample.point[vbf_hww.PARAMETER])
+        error = value * max(cross_section.relative_error(sample.point[vbf_hww.PARAMETER]), 1e-3)
+        factor = value / sample.cross_section
+        nominal.append(replace(sample, cross_section=value, cross_section_error=error))
+        variations += [
+            replace(
+                v,
+                sample=replace(
+                    v.sample,
+                    cross_section=factor * v.sample.cross_section,
+                    cross_section_error=factor * v.sample.cross_section_error,
+                ),
+            )
+            for v in process.variations
+            if v.sample.point == sample.point
+        ]
+    return ProcessVariations(SampleSet(tuple(nominal)), tuple(variations))
+
+
+def _exact_cost(data: _Data, workers: int) -> ObservableCost:
+    """Exact cost of the data; the momenta of data are those that are observed."""
+    densities = EventDensities.from_events(data.events, workers=workers)
+    return ObservableCost(densities, data.cross_section, luminosity=data.luminosity)
+
+
+def _described(directory: Path) -> list[InputFile]:
+    """The files of events."""
+    roles = {"train": "training", "evaluate": "evaluation"}
+    found = [
+        (role, path)
+        for folder, role in roles.items()
+        for path in sorted((directory / folder).glob("*.parquet"))
+    ]
+    found += [("calibration", directory / "tune.parquet"), ("data", directory / "data.parquet")]
+    return [
+        InputFile(
+            role=role,
+            path=path.relative_to(directory).as_posix(),
+            sha256=file_hash(path),
+            n_bytes=path.stat().st_size,
+            n_events=pq.ParquetFile(path).metadata.num_rows,
+            content="vbf_hww with nuisance parameters",
+        )
+        for role, path in found
+    ]
+
+
+def _write_analysis(directory: Path, config: SystematicsDemoConfig, luminosity: float) -> Path:
+    """Write the ``analysis.toml`` of the demo."""
+    systematics = "".join(
+        f'[[systematics]]\nname = "{name}"\nkind = "saved"\n'
+        for name in vbf_hww_systematics.NUISANCES
+    )
+    training = "".join(
+        f"{key} = {value}\n"
+        for key in ("epochs", "batch_events")
+        if (value := getattr(config, key)) is not None
+    )
+    reach = np.linspace(-0.3, 0.3, 7)
+    values: dict[str, Any] = {
+        **asdict(config),
+        "title": f"c_HW from {config.data_events} events, with energy scales and a theory weight",
+        "features": _FEATURES,
+        "luminosity": luminosity,
+        "calibrate_at": [float(np.round(config.truth + d, 6)) + 0.0 for d in reach],
+    }
+    path = directory / "analysis.toml"
+    # Texts, numbers and lists of these are the same in JSON and TOML.
+    fields = {key: json.dumps(value) for key, value in values.items()}
+    write_whole(path, _ANALYSIS.format(**fields, systematics=systematics, training=training))
+    return path

@@ -1,0 +1,190 @@
+"""Section of the report about nuisance parameters: tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from scipy.interpolate import CubicSpline
+
+from milinfer.plotting.likelihood import plot_impacts, plot_pulls
+from milinfer.plotting.results import plot_scans
+from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.points import format_point
+from milinfer.workflow.comparison import Unavailable
+from milinfer.workflow.html_report import Report
+from milinfer.workflow.systematics import IGNORING, LEARNED, NuisanceFit, NuisanceResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["add_nuisances", "nuisance_figures"]
+
+_TITLES = {
+    "learned": "learned, with nuisance parameters",
+    "ignoring": "learned, nuisance parameters ignored",
+    "histogram": "histogram of the score, with nuisance parameters",
+    "exact": "exact likelihood, with nuisance parameters",
+}
+
+
+# In legends, where there is less room.
+_SHORT = {"ignoring": "ignoring them"}
+
+
+def add_nuisances(
+    report: Report,
+    result: NuisanceResult | Unavailable,
+    drawn: Mapping[str, tuple[Figure | str, str]],
+) -> None:
+    """Add the section to a report.
+
+    Parameters
+    ----------
+    report
+        Report to add to.
+    result
+        Fits, or why there are none.
+    drawn
+        Figures of :func:`nuisance_figures`, or their SVG, with captions.
+
+    Examples
+    --------
+    >>> report = Report("c_HW")
+    >>> add_nuisances(report, Unavailable("systematics", "fit", "no luminosity"), {})
+    >>> "Nuisance parameters" in report.to_html()
+    True
+    """
+    report.section("Nuisance parameters")
+    if isinstance(result, Unavailable):
+        report.text(f"There is no fit with nuisance parameters: {result.reason}.")
+        return
+    counted = "counts" if result.extended else "does not count"
+    report.text(
+        f"The same data with the nuisance parameters {', '.join(result.nuisances)}, each with its "
+        f"auxiliary measurement. The number of events {counted}. The learned surface is as it was "
+        "trained: the constants of the calibration are those of the fit without nuisance "
+        "parameters."
+    )
+    report.table(
+        [
+            "fit",
+            result.parameter,
+            f"{CL68:.2%} interval",
+            f"{CL95:.2%} interval",
+            "nuisance parameters fixed",
+        ],
+        [_row(fit) for fit in result.fits.values()],
+        "Profile likelihood intervals. Last column: the 68.27 % interval with the nuisance "
+        "parameters fixed where the fit has them.",
+    )
+    for problem in result.problems:
+        report.text(f"Missing: {problem}.")
+    if any(fit.nuisances for fit in result.fits.values()):
+        report.table(
+            ["nuisance parameter", *(_TITLES.get(n, n) for n in _with_pulls(result))],
+            _pull_rows(result),
+            "Fitted values with MINOS errors (of the histogram those of HESSE). Nominal is 0 ± 1 "
+            "before the fit; of the luminosity it is 1.",
+        )
+    for name in drawn:
+        if name.startswith("nuisance_"):
+            report.figure(*drawn[name])
+    if result.coverage:
+        report.table(
+            [
+                "true values",
+                "fit",
+                f"coverage {CL68:.2%}",
+                f"coverage {CL95:.2%}",
+                "bias in standard deviations",
+            ],
+            [
+                [
+                    format_point(c.nuisances) or "nominal",
+                    _TITLES.get(c.method, c.method),
+                    f"{c.inner.coverage:.1%} ± {c.inner.error:.1%}",
+                    f"{c.outer.coverage:.1%} ± {c.outer.error:.1%}",
+                    f"{c.bias:+.2f} ± {c.bias_error:.2f}",
+                ]
+                for c in result.coverage
+            ],
+            f"Toys at {result.parameter} = {result.truth:g}, {result.coverage[0].inner.n_toys} at "
+            "each point. Their events are simulated with the true values, not reweighted by what "
+            "was learned; auxiliary measurements scatter about these values.",
+            {"fit": "text"},
+        )
+
+
+def _row(fit: NuisanceFit) -> list[str]:
+    return [
+        _TITLES.get(fit.name, fit.name),
+        f"{fit.inner.estimate:+.3f}",
+        *(
+            "—" if i is None else f"[{i.low:+.3f}, {i.high:+.3f}]"
+            for i in (fit.inner, fit.outer, fit.statistical)
+        ),
+    ]
+
+
+def _with_pulls(result: NuisanceResult) -> list[str]:
+    return [name for name, fit in result.fits.items() if fit.nuisances]
+
+
+def _pull_rows(result: NuisanceResult) -> list[list[str]]:
+    """Value and errors of each nuisance parameter in each fit."""
+    rows = []
+    for name in result.nuisances:
+        cells = [name]
+        for fit_name in _with_pulls(result):
+            of_name = [i for i in result.fits[fit_name].nuisances if i.name == name]
+            cells.append(
+                f"{of_name[0].value:+.3f} {of_name[0].lower:+.3f} {of_name[0].upper:+.3f}"
+                if of_name
+                else "—"
+            )
+        rows.append(cells)
+    return rows
+
+
+def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
+    """Figures with captions, by name: profiles, pulls, impacts.
+
+    Examples
+    --------
+    >>> nuisance_figures(NuisanceResult("mu", 0.0, ("shift",), True, {}))
+    {}
+    """
+    out: dict[str, tuple[Figure, str]] = {}
+    profiles = {n: f.profile for n, f in result.fits.items() if f.profile.size}
+    if profiles:
+        ends = next(iter(profiles.values()))[0, [0, -1]]
+        out["nuisance_profile"] = (
+            plot_scans(
+                {_SHORT.get(n, n): CubicSpline(*p) for n, p in profiles.items()},
+                result.parameter,
+                (float(ends[0]), float(ends[1])),
+                result.truth,
+                dashed=[_SHORT[IGNORING]],
+            ),
+            "Profile likelihood of the same data, with nuisance parameters and without.",
+        )
+    pulls = {_SHORT.get(n, n): f.nuisances for n, f in result.fits.items() if f.nuisances}
+    if pulls:
+        out["nuisance_pulls"] = (
+            plot_pulls(pulls),
+            (
+                "Fitted nuisance parameters, in errors of their auxiliary measurements. Bands: one "
+                "and two of these errors."
+            ),
+        )
+    fit = result.fits.get(LEARNED)
+    if fit is not None and fit.nuisances:
+        out["nuisance_impacts"] = (
+            plot_impacts(fit.nuisances, result.parameter),
+            (
+                f"Shift of {result.parameter} with each nuisance parameter at the ends of its "
+                "MINOS interval, all others fitted again."
+            ),
+        )
+    return out

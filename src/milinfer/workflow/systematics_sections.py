@@ -1,0 +1,224 @@
+"""Sections of an analysis about nuisance parameters: ``[[systematics]]`` and ``[response]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from milinfer.features.variations import (
+    EventVariation,
+    ScaleVariation,
+    WeightVariation,
+    up_and_down,
+)
+from milinfer.likelihood.systematics import LUMINOSITY, SIGNAL, NormalisationUncertainty
+
+__all__ = [
+    "SECTION",
+    "ResponseSection",
+    "SystematicSection",
+    "VariedFilesSection",
+    "require_different_names",
+]
+
+SECTION = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+"""Settings of all sections: unknown keys and wrong types are errors."""
+
+
+class _Section(BaseModel):
+    model_config = SECTION
+
+
+Positive = Annotated[int, Field(ge=1)]
+# Keys of each kind besides name and kind.
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "scale": ("objects", "up", "down"),
+    "weight": ("up", "down"),
+    "files": ("files",),
+    "saved": (),
+    "normalisation": ("factors",),
+}
+_ALL_KEYS = ("objects", "up", "down", "files", "factors")
+
+
+class VariedFilesSection(_Section):
+    """One of the ``files`` of a systematic uncertainty: files beside one with nominal events.
+
+    Attributes
+    ----------
+    of
+        Path of the nominal file, as a ``path`` of ``[[samples.…]]`` finds it.
+    up, down
+        Files of other events at α = +1 and −1, with the point, process, tree and weight of the
+        nominal one.
+    up_cross_section, down_cross_section
+        Cross-sections in pb after the selection, for flat files, which do not store them.
+    """
+
+    of: str
+    up: str
+    down: str
+    up_cross_section: Annotated[float, Field(gt=0)] | None = None
+    down_cross_section: Annotated[float, Field(gt=0)] | None = None
+
+
+class SystematicSection(_Section):
+    """``[[systematics]]``: a nuisance parameter α, whose auxiliary measurement is 0 ± 1.
+
+    Attributes
+    ----------
+    name
+        Name of the nuisance parameter.
+    kind
+        ``"scale"``: momenta of some objects are multiplied by `up` and `down`; ``"weight"``: events
+        have weights with these names; ``"files"``: there are other files of simulated events;
+        ``"saved"``: the nominal files are in folders that ``ProcessVariations.save`` has written,
+        with the variations beside them; ``"normalisation"``: the yield changes by factors.
+    objects
+        Objects to scale: a name such as ``"jets"``, or absolute PDG ids.
+    up, down
+        Factor on the momenta, or name of the weight, at α = +1 and −1.
+    files
+        Varied files of each nominal file.
+    factors
+        Factors on the yield at α = −1 and +1, ``{ signal = [0.98, 1.02] }``.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+    kind: Literal["scale", "weight", "files", "saved", "normalisation"]
+    objects: str | list[int] | None = None
+    up: float | str | None = None
+    down: float | str | None = None
+    files: list[VariedFilesSection] = []
+    factors: dict[str, tuple[float, float]] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = _KEYS[self.kind]
+        problems = [
+            f"lacks {key!r}" for key in needed if key != "objects" and not self._has(key)
+        ] + [
+            f"has {key!r}, which does not belong to kind = {self.kind!r} (it has "
+            f"{', '.join(needed) or 'no other keys'})"
+            for key in _ALL_KEYS
+            if key not in needed and self._has(key)
+        ]
+        problems = problems or self._wrong_values()
+        if self.name == LUMINOSITY:
+            problems.append(
+                f"{LUMINOSITY} is the name of the luminosity: rename it, or give "
+                "data.luminosity_uncertainty"
+            )
+        if problems:
+            msg = f"{self.name} {'; '.join(problems)}"
+            raise ValueError(msg)
+        return self
+
+    def _has(self, key: str) -> bool:
+        return getattr(self, key) not in (None, [], {})
+
+    def _wrong_values(self) -> list[str]:
+        problems = []
+        kinds: dict[str, type] = {"scale": float, "weight": str}
+        if self.kind in kinds:
+            expected = "a factor" if self.kind == "scale" else "the name of a weight"
+            problems += [
+                f"has {side} = {value!r}, and kind = {self.kind!r} needs {expected}"
+                for side, value in (("up", self.up), ("down", self.down))
+                if not isinstance(value, kinds[self.kind])
+            ]
+            if not problems and self.up == self.down:
+                problems.append(f"has up and down both {self.up!r}; give two sides that differ")
+        if self.kind == "scale" and not problems:
+            problems += [
+                f"has {side} = {value:g}, which scales nothing or is not positive"
+                for side, value in (("up", self.up), ("down", self.down))
+                if isinstance(value, float) and (value <= 0 or value == 1)
+            ]
+        for process, sides in self.factors.items():
+            if process != SIGNAL:
+                problems.append(
+                    f"has factors of {process!r}; an analysis from a file has one process, which "
+                    f"is called {SIGNAL!r}"
+                )
+            elif min(sides) <= 0 or sides[0] == sides[1]:
+                problems.append(
+                    f"has the factors {list(sides)} at −1 and +1; give two positive numbers that "
+                    "differ, such as [0.98, 1.02]"
+                )
+        of = [f.of for f in self.files]
+        problems += [f"has two entries of {name!r}" for name in sorted({*of}) if of.count(name) > 1]
+        return problems
+
+    @property
+    def changes_events(self) -> bool:
+        """Whether features or weights of events change, rather than the yield alone."""
+        return self.kind != "normalisation"
+
+    def event_variations(self) -> tuple[EventVariation, ...]:
+        """What happens to the events of a file at +1 and −1; nothing for other kinds."""
+        if self.kind == "scale":
+            objects: Any = "jets" if self.objects is None else self.objects
+            return up_and_down(ScaleVariation, self.name, self.up, self.down, objects=objects)
+        if self.kind == "weight":
+            return up_and_down(WeightVariation, self.name, self.up, self.down)
+        return ()
+
+    def uncertainty(self) -> NormalisationUncertainty:
+        """The effect on yields, of kind ``"normalisation"``."""
+        return NormalisationUncertainty(self.name, self.factors)
+
+
+def require_different_names(sections: Sequence[SystematicSection], parameters: set[str]) -> None:
+    """Refuse a name with two meanings, or one that is a parameter of interest.
+
+    A shape and a normalisation of the same name are one nuisance parameter.
+
+    Raises
+    ------
+    ValueError
+        Names the entry.
+
+    Examples
+    --------
+    >>> jes = SystematicSection(name="jes", kind="scale", objects="jets", up=1.03, down=0.97)
+    >>> require_different_names([jes, jes], {"c_HW"})
+    Traceback (most recent call last):
+    ValueError: systematics[2]: jes is the name of systematics[1], too; give each a name of its own
+    """
+    seen: dict[tuple[str, bool], int] = {}
+    for k, section in enumerate(sections, start=1):
+        if section.name in parameters:
+            msg = (
+                f"systematics[{k}]: {section.name} is the parameter of the samples; give the "
+                "nuisance parameter another name"
+            )
+            raise ValueError(msg)
+        first = seen.setdefault((section.name, section.changes_events), k)
+        if first != k:
+            msg = (
+                f"systematics[{k}]: {section.name} is the name of systematics[{first}], too; give "
+                "each a name of its own"
+            )
+            raise ValueError(msg)
+
+
+class ResponseSection(_Section):
+    """``[response]``: the learned response of the signal to nuisance parameters.
+
+    Attributes
+    ----------
+    degree, limit, theta_dependent, ensemble
+        See :class:`milinfer.SystematicResponse`.
+    epochs, batch_events
+        Settings of the training; default: as many as give 2500 steps.
+    """
+
+    degree: Annotated[int, Field(ge=1, le=2)] = 2
+    limit: Annotated[float, Field(gt=0)] = 3.0
+    theta_dependent: bool = False
+    ensemble: Positive = 1
+    epochs: Positive | None = None
+    batch_events: Positive | None = None

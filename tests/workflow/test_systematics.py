@@ -1,0 +1,275 @@
+"""An analysis with nuisance parameters, from its configuration to summary and report."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from iminuit.cost import NormalConstraint
+
+import milinfer as mil
+from milinfer.cli import cli
+from milinfer.datasets import gaussian, gaussian_systematics, vbf_hww_systematics
+from milinfer.exceptions import ConfigurationError, MilinferWarning, ParameterError
+from milinfer.likelihood.fits import Impact
+from milinfer.likelihood.systematics import NormalisationUncertainty
+from milinfer.plotting.likelihood import plot_pulls
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
+from milinfer.workflow.systematics import (
+    NuisanceInputs,
+    fit_with_nuisances,
+    signal_rate,
+    systematics_table,
+)
+from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
+
+# Pools of few events, which make a test short; that they are small is tested elsewhere.
+pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
+
+N, SHIFT = 300, 0.1
+CONFIGURATION = """
+[analysis]
+title = "A mean with a shift"
+[samples]
+features = ["x0"]
+[[samples.train]]
+path = "train/nominal_*.parquet"
+[[samples.tune]]
+path = "tune.parquet"
+[[samples.evaluate]]
+path = "evaluate/nominal_*.parquet"
+[data]
+path = "data.parquet"
+luminosity = 0.3
+luminosity_uncertainty = 0.02
+[[model]]
+bag_size = 1
+epochs = 12
+batch_events = 512
+[[systematics]]
+name = "shift"
+kind = "saved"
+[[systematics]]
+name = "trigger"
+kind = "normalisation"
+factors = { signal = [0.95, 1.05] }
+[response]
+theta_dependent = true
+epochs = 6
+batch_events = 512
+[toys]
+number = 400
+calibrate_at = [0.0]
+[templates]
+observable = "x0"
+bins = 4
+degree = 2
+"""
+
+
+def variations(n, values, seed):
+    nominal, varied = [], []
+    for k, mu in enumerate(values):
+        nominal.append(gaussian_systematics.generate(n, mu=mu, seed=seed + k))
+        for side in (-1.0, 1.0):
+            shift = {"shift": side}
+            # 0.3 is the step of the data set: this is SHIFT.
+            small = {"shift": side * SHIFT / 0.3}
+            moved = gaussian_systematics.generate(n, mu=mu, nuisances=small, seed=seed + k)
+            varied.append(Variation(shift, moved, np.arange(n)))
+    return ProcessVariations(SampleSet(tuple(nominal)), tuple(varied))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    variations(20_000, (-0.5, 0.0, 0.5), 1).save(folder / "train")
+    variations(20_000, (0.0,), 11).save(folder / "evaluate")
+    gaussian_systematics.generate(10_000, seed=21).to_file(folder / "tune.parquet")
+    gaussian_systematics.generate(N, seed=31).to_file(folder / "data.parquet")
+    return folder
+
+
+def write(folder, text=CONFIGURATION):
+    file = folder / "analysis.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def finished(inputs):
+    file = write(inputs)
+    done = CliRunner().invoke(cli, ["run", str(file)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    summary = json.loads((inputs / "results" / "summary.json").read_text(encoding="utf-8"))
+    return summary["systematics"], done.output
+
+
+def test_widths_are_those_of_the_closed_form(finished):
+    section, _ = finished
+    assert section["problems"] == []
+    assert section["nuisances"] == ["shift", "trigger", "lumi"]
+    learned, ignoring = section["fits"]["learned"], section["fits"]["ignoring"]
+
+    def half(fit, key="interval68"):
+        return (fit[key][1] - fit[key][0]) / 2
+
+    # The shift moves the mean, and is measured by nothing but its constraint.
+    statistical = N**-0.5
+    assert half(learned) == pytest.approx(np.hypot(statistical, SHIFT), rel=0.1)
+    assert half(learned, "statistical68") == pytest.approx(statistical, rel=0.1)
+    assert half(ignoring) == pytest.approx(statistical, rel=0.1)
+    assert abs(learned["impacts"]["shift"]["up"]) == pytest.approx(SHIFT, rel=0.1)
+    assert abs(learned["impacts"]["trigger"]["up"]) < 0.01
+    pull = learned["pulls"]["shift"]
+    assert abs(pull["value"]) < 0.5
+    assert pull["error_up"] == pytest.approx(1.0, rel=0.1)
+    assert half(section["fits"]["histogram"]) == pytest.approx(half(learned), rel=0.15)
+
+
+def test_coverage_is_lost_where_a_shift_is_ignored(finished):
+    section, _ = finished
+    rows = {
+        (row["method"], *row["nuisances"].items()): row["coverage68"] for row in section["coverage"]
+    }
+    # The bias of the small network is the same in both.
+    for side in (-1.0, 1.0):
+        assert rows["learned", ("shift", side)] > rows["ignoring", ("shift", side)] + 0.1
+    assert len(rows) == 10
+
+
+def test_a_terminal_shows_the_fits(finished):
+    _, output = finished
+    assert "mu with shift, trigger, lumi (with rate)" in output
+    assert "learned" in output
+
+
+def test_the_report_has_tables_and_figures(finished, inputs):
+    page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
+    assert '<h2 id="nuisance-parameters">' in page
+    assert "learned, nuisance parameters ignored" in page
+    for name in ("nuisance_profile", "nuisance_pulls", "nuisance_impacts"):
+        assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
+@pytest.mark.filterwarnings("ignore::milinfer.exceptions.ConvergenceWarning")
+def test_the_demo_fits_the_exact_likelihood_beside_it(tmp_path):
+    config = SystematicsDemoConfig(
+        events=400,
+        pool_events=1000,
+        data_events=150,
+        n_toys=100,
+        cross_section_events=2000,
+        epochs=4,
+        batch_events=256,
+        workers=1,
+    )
+    lines = []
+    section = run_systematics_demo(tmp_path, config, echo=lines.append)["systematics"]
+    assert section["nuisances"] == list(vbf_hww_systematics.NUISANCES)
+    assert section["problems"] == []
+    fits = section["fits"]
+    assert list(fits) == ["learned", "ignoring", "histogram", "exact"]
+    exact = fits["exact"]
+    assert exact["interval68"][0] < exact["statistical68"][0] < exact["estimate"]
+    assert exact["pulls"]["jet_scale"]["error_up"] < 1
+    assert {row["method"] for row in section["coverage"]} == {"learned", "ignoring"}
+    assert len(section["coverage"]) == 14
+    assert [line.split()[0] for line in lines] == [
+        "generate",
+        "train-polynomial-joint",
+        "response",
+        "inference",
+        "total",
+    ]
+    with pytest.raises(ConfigurationError, match="too close to the ends"):
+        run_systematics_demo(tmp_path / "b", SystematicsDemoConfig(truth=0.6))
+
+
+def test_only_the_response_depends_on_its_settings(finished, inputs):
+    file = write(inputs)
+    states = {s.step.name: s.state for s in mil.plan_analysis(file).planned()}
+    assert {state.kind for state in states.values()} == {"done"}
+    assert "response" in states
+    file = write(inputs, CONFIGURATION.replace("epochs = 6", "epochs = 7"))
+    states = {s.step.name: s.state for s in mil.plan_analysis(file).planned()}
+    again = {name: state.why for name, state in states.items() if state.kind != "done"}
+    assert again == {"response": "response.epochs", "inference": "response"}
+    file = write(inputs, CONFIGURATION.replace("0.95, 1.05", "0.9, 1.05"))
+    states = {s.step.name: s.state for s in mil.plan_analysis(file).planned()}
+    again = {name: state.why for name, state in states.items() if state.kind != "done"}
+    assert again == {"inference": "systematics"}
+
+
+TRIGGER = NormalisationUncertainty("trigger", {"signal": (0.95, 1.05)})
+
+
+def gaussian_inputs(**options):
+    return NuisanceInputs(
+        model=gaussian.MeanModel(),
+        data=gaussian.generate(200, 0.0, seed=2).as_data(),
+        truth=0.0,
+        response=None,
+        reference=0.0,
+        uncertainties=(TRIGGER,),
+        **options,
+    )
+
+
+def test_without_a_rate_the_shape_says_nothing_about_a_normalisation():
+    result = fit_with_nuisances(gaussian_inputs())
+    assert not result.extended
+    assert result.problems == ("coverage: toys need the rate; give data.luminosity",)
+    (pull,) = result.fits["learned"].nuisances
+    assert (pull.lower, pull.upper) == (pytest.approx(-1, rel=1e-3), pytest.approx(1, rel=1e-3))
+    assert pull.size < 1e-6
+
+
+def test_an_exact_model_covers_at_all_values():
+    samples = gaussian.samples(20_000, [0.0], seed=5)
+    rate = signal_rate(samples, luminosity=0.2, degree=0)
+    result = fit_with_nuisances(gaussian_inputs(rate=rate, evaluation=samples, n_toys=400))
+    assert result.problems == ()
+    rows = [c for c in result.coverage if c.method == "learned"]
+    assert [c.nuisances for c in rows] == [{}, {"trigger": -1.0}, {"trigger": 1.0}]
+    for row in rows:
+        # Three errors of 400 toys, and the fluctuation of the pool.
+        assert abs(row.inner.coverage - 0.6827) < 0.08
+        assert abs(row.outer.coverage - 0.9545) < 0.04
+        assert abs(row.bias) < 0.35
+
+
+def test_a_fit_that_fails_does_not_end_the_others():
+    other = NormalConstraint("another", 0.0, 1.0)
+    with pytest.warns(MilinferWarning, match="fit of exact"):
+        result = fit_with_nuisances(gaussian_inputs(others={"exact": other}))
+    assert list(result.fits) == ["learned", "ignoring"]
+    assert any(problem.startswith("fit of exact: ") for problem in result.problems)
+
+
+def test_networks_of_bags_alone_are_refused_before_anything_runs(inputs):
+    file = write(inputs, CONFIGURATION.replace("bag_size = 1\n", 'pooling = "attention"\n'))
+    with pytest.raises(ConfigurationError, match="need the ratio of each event"):
+        mil.plan_analysis(file)
+
+
+def test_the_table_says_why_there_is_no_fit():
+    table = systematics_table({"problems": ["the cross-sections are not known"]})
+    assert [str(c) for c in table.columns[1].cells] == ["the cross-sections are not known"]
+
+
+def test_a_figure_has_a_row_for_each_nuisance_parameter():
+    of_one = [Impact("jes", 0.5, -0.8, 0.9, 0.1, -0.1), Impact("lumi", 1, -0.02, 0.02, 0, 0)]
+    figure = plot_pulls({"learned": of_one, "exact": [Impact("les", 0, -1, 1, 0, 0)]})
+    (axis,) = figure.axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["jes", "les"]
+    points = [c.lines[0].get_xdata() for c in axis.containers]
+    assert [list(p) for p in points] == [[0.5], [0]]
+    with pytest.raises(ParameterError, match="no nuisance parameters"):
+        plot_pulls({"learned": of_one[1:]})
