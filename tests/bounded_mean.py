@@ -36,5 +36,5 @@ def bounded_gaussian(x, cl=0.9):
 
     best = max(x, 0.0)
     reach = float(norm.ppf((1 + cl) / 2)) + 1
-    grid = np.linspace(max(best - reach, 0.0), best + reach, 201)
+    grid = np.linspace(max(best - reach, 0.0), best + reach, 41)
     return confidence_set(excess, grid, parameter="mu", cl=cl, estimate=best, error=lambda _: 0.0)

@@ -179,7 +179,7 @@ def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
     found = {}
     for where, scheduler in (("here", []), ("there", ["--scheduler", client.scheduler.address])):
         model, result = tmp_path / where, tmp_path / f"{where}.json"
-        train = ["--ensemble", 2, "--epochs", 12, "--batch-events", 500, "--out", model]
+        train = ["--ensemble", 2, "--epochs", 3, "--batch-events", 500, "--out", model]
         toys = ["--events-per-toy", 1000, "--toys", 150, "--truths", 0, "--model", model]
         call("train", *files, *train, *scheduler)
         call("calibrate", *other, *toys, "--out", result, *scheduler)
@@ -333,22 +333,6 @@ def victim():
         yield client
 
 
-@pytest.mark.parametrize("number", [1, 2], ids=["one", "all"])
-def test_killed_workers_cost_nothing_but_time(victim, number):
-    samples = gaussian_samples([0.0], 50_000, 3)
-    toys = Toys(samples, 2000, seed=2)
-    killed = []
-
-    def once(_):
-        if not killed:
-            killed.append(pids(victim))
-            kill(victim, number)
-
-    there = toys.scan([GaussianMean()], [0.0], 3000, client=victim, on_toys=once)
-    assert set(killed[0].values()) - set(pids(victim).values())
-    same(there, toys.scan([GaussianMean()], [0.0], 3000))
-
-
 def kill_when_busy(client, seconds):
     """Kill the first worker that has worked for some time."""
 
@@ -370,13 +354,30 @@ def kill_when_busy(client, seconds):
 
 
 @pytest.mark.slow
-def test_a_worker_killed_while_it_trains(victim):
+def test_a_worker_killed_while_it_trains(client):
+    """The workers of the other tests have imported TensorFlow; another takes the place of this."""
     settings = network(ensemble=2, training=replace(QUICK, epochs=30, patience=30))
-    thread, killed = kill_when_busy(victim, 1.0)
-    there = settings.fit(TRAIN, client=victim)
+    thread, killed = kill_when_busy(client, 1.0)
+    there = settings.fit(TRAIN, client=client)
     thread.join()
     assert killed
     assert there.digest == settings.fit(TRAIN).digest
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["one", "all"])
+def test_killed_workers_cost_nothing_but_time(victim, number):
+    samples = gaussian_samples([0.0], 50_000, 3)
+    toys = Toys(samples, 2000, seed=2)
+    killed = []
+
+    def once(_):
+        if not killed:
+            killed.append(pids(victim))
+            kill(victim, number)
+
+    there = toys.scan([GaussianMean()], [0.0], 3000, client=victim, on_toys=once)
+    assert set(killed[0].values()) - set(pids(victim).values())
+    same(there, toys.scan([GaussianMean()], [0.0], 3000))
 
 
 def test_a_task_that_kills_its_workers_is_an_error(victim):
@@ -395,7 +396,16 @@ def test_a_cluster_that_dies_again_and_again_is_an_error(monkeypatch):
 
 
 def test_a_scheduler_that_is_gone_is_an_error():
-    with cluster_of(1) as cluster, distributed.Client(cluster, timeout=2) as client:
+    with (
+        distributed.LocalCluster(  # of threads, which start at once
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp://",
+            dashboard_address=":0",
+        ) as cluster,
+        distributed.Client(cluster, timeout=2) as client,
+    ):
         found = Workers(client=client).map(slow, range(100), 1)
         assert next(found) == 1
         cluster.close()

@@ -15,7 +15,7 @@ from scipy.stats import norm, poisson
 
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.intervals.confidence_sets import ConfidenceSet, accepted_runs, confidence_set
-from milinfer.intervals.critical_values import critical_value
+from milinfer.intervals.critical_values import exact_critical_values
 from milinfer.typing import BoolArray, FloatArray
 from milinfer.utils.confidence_levels import require_level
 from milinfer.utils.display import brief
@@ -26,6 +26,9 @@ __all__ = ["EnumeratedBelt", "belt_from_outcomes", "feldman_cousins"]
 # Range of larger backgrounds in which a longer interval is searched for, and its step: upper ends
 # are a saw-tooth in the background, with teeth narrower than the range.
 _TOOTH, _TOOTH_STEP = 3.0, 0.02
+# Values of μ whose outcomes are enumerated together: numpy's calls cost less than their work, and
+# tables of many counts take little memory.
+_TOGETHER = 64
 
 
 def feldman_cousins(
@@ -66,14 +69,17 @@ def feldman_cousins(
     z = float(norm.ppf((1 + cl) / 2))
     top = max(n - background, 0) + z**2 + (z + 1) * np.sqrt(n + 1) + 4
     step = 0.01 * max(1.0, np.sqrt(n) / 3)
+    grid = np.linspace(0, top, int(np.ceil(top / step)) + 1)
+    parts = np.array_split(grid, int(np.ceil(len(grid) / _TOGETHER)))
     interval = _hull(
         confidence_set(
             lambda mu: float(_counts(np.array([mu]), n, background, cl).excess[n, 0]),
-            np.linspace(0, top, int(np.ceil(top / step)) + 1),
+            grid,
             parameter="mu",
             cl=cl,
             estimate=max(n - background, 0.0),
             error=lambda _: 0.0,
+            values=np.concatenate([_counts(mu, n, background, cl).excess[n] for mu in parts]),
         )
     )
     if not monotone:
@@ -209,7 +215,8 @@ def belt_from_outcomes(
     Raises
     ------
     CalibrationError
-        If shapes do not fit, or outcomes are missing (a row does not sum to 1 within 1e-6).
+        If shapes do not fit, outcomes are missing (a row does not sum to 1 within 1e-6), or a
+        probability is negative.
 
     Examples
     --------
@@ -236,14 +243,14 @@ def belt_from_outcomes(
         msg = f"the probabilities of the outcomes miss 1 by {missing:.2g}; enumerate more outcomes"
         raise CalibrationError(msg)
     statistic = 2 * (log_best[:, None] - log_likelihood)
-    critical = np.empty(n_points)
-    coverage = np.empty(n_points)
-    for k in range(n_points):
-        # An outcome that cannot happen at this point has an infinite statistic there.
-        possible = np.isfinite(statistic[:, k])
-        weights = probability[k, possible]
-        critical[k] = critical_value(statistic[possible, k], cl, weights).value
-        coverage[k] = weights[statistic[possible, k] <= critical[k]].sum()
+    # An outcome that cannot happen at a point has an infinite statistic there.
+    possible = np.isfinite(statistic)
+    weights = np.where(possible, probability.T, 0.0)
+    if not np.all(weights >= 0) or not np.all(weights.sum(axis=0) > 0):
+        msg = "probability must not be negative, nor 0 for all outcomes with a finite likelihood"
+        raise CalibrationError(msg)
+    critical = exact_critical_values(np.where(possible, statistic, np.inf), weights, cl)
+    coverage = np.where(statistic <= critical, weights, 0.0).sum(axis=0)
     estimates = points[np.argmax(log_likelihood, axis=1)]
     return EnumeratedBelt(
         points=points,

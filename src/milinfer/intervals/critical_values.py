@@ -37,6 +37,7 @@ __all__ = [
     "MAX_DEGREE",
     "PolynomialCurve",
     "critical_value",
+    "exact_critical_values",
     "quantile_regression",
     "smooth_curve",
 ]
@@ -102,10 +103,7 @@ def critical_value(
         if p.shape != q.shape or not np.all(p >= 0) or not np.isfinite(p.sum()) or p.sum() <= 0:
             msg = f"weights must be {len(q)} probabilities, not negative and not all 0"
             raise CalibrationError(msg)
-        order = np.argsort(q, kind="stable")
-        cumulative = np.cumsum(p[order])
-        reached = np.searchsorted(cumulative, cl * cumulative[-1] * (1 - _ROUNDING))
-        return CriticalValue(float(q[order[min(int(reached), len(q) - 1)]]), 0.0)
+        return CriticalValue(float(exact_critical_values(q[:, None], p[:, None], cl)[0]), 0.0)
     n = len(q)
     spread = np.sqrt(n * cl * (1 - cl))
     if n * cl - spread < 1 or n * cl + spread > n:
@@ -118,6 +116,33 @@ def critical_value(
     rank = int(np.ceil(n * cl * (1 - _ROUNDING)))
     below, above = np.interp([n * cl - spread, n * cl + spread], np.arange(1, n + 1), ordered)
     return CriticalValue(float(ordered[rank - 1]), float(above - below) / 2)
+
+
+def exact_critical_values(statistic: FloatArray, probability: FloatArray, cl: float) -> FloatArray:
+    """Smallest value c with P(q ≤ c) ≥ `cl` for each column of enumerated outcomes.
+
+    Parameters
+    ----------
+    statistic
+        Test statistic of every outcome at every point, shape (n_outcomes, n_points); an outcome
+        that cannot happen at a point may have an infinite one there, with probability 0.
+    probability
+        Their probabilities, of the same shape, not negative; columns need not sum to 1.
+    cl
+        Confidence level, between 0 and 1.
+
+    Examples
+    --------
+    >>> q, p = np.array([[0.0, 2.0], [1.0, np.inf]]), np.array([[0.5, 1.0], [0.5, 0.0]])
+    >>> exact_critical_values(q, p, 0.7).tolist()
+    [1.0, 2.0]
+    """
+    order = np.argsort(statistic, axis=0, kind="stable")
+    cumulative = np.cumsum(np.take_along_axis(probability, order, axis=0), axis=0)
+    # Positive, and at most the last sum: some outcome reaches it.
+    reached = np.argmax(cumulative >= cl * cumulative[-1] * (1 - _ROUNDING), axis=0)
+    rank = np.take_along_axis(order, reached[None], axis=0)
+    return np.asarray(np.take_along_axis(statistic, rank, axis=0)[0], dtype=np.float64)
 
 
 class CriticalCurve(Protocol):

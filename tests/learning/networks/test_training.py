@@ -111,10 +111,14 @@ def test_the_same_seed_gives_the_same_polynomial_model(labels):
 
 
 @pytest.fixture
-def traced(monkeypatch):
-    """Names of the graphs that were made, with XLA's steps; none is there at the start."""
+def traced(monkeypatch, request):
+    """Names of the graphs that were made; none is there at the start.
+
+    With XLA's steps, which take long to compile, unless a test asks for those of short trainings.
+    """
     training_module._IDLE_LOOPS.clear()
-    monkeypatch.setattr(training_module, "_FEW_STEPS", 0)
+    if getattr(request, "param", True):
+        monkeypatch.setattr(training_module, "_FEW_STEPS", 0)
     names = []
     make = training_loop.TrainingLoop._graph
 
@@ -136,7 +140,10 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+# XLA's step for one head; what is kept from one training to the next is the same for all.
+@pytest.mark.parametrize(
+    ("traced", "name"), [(name == "multiclass", name) for name in OPTIONS], indirect=["traced"]
+)
 def test_one_graph_trains_all_and_as_a_new_one_does(traced, name):
     """Members, other data, other settings: what a graph did before leaves no trace."""
     samples = SAMPLES if name in ("multiclass", "attention") else QUADRATIC
