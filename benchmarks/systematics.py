@@ -144,20 +144,21 @@ class Fits:
         try:
             m = mil.minuit(cost).migrad()
             m.hesse()
-            fixed = mil.minuit(cost, start=m.values.to_dict())
-            fixed.values["c_HW"] = truth.point
+            fixed = mil.minuit(cost, start=m.values.to_dict() | {"c_HW": truth.point})
             fixed.fixed["c_HW"] = True
-            fixed.migrad()
+            if fixed.nfit:
+                fixed.migrad()
         except MilinferError as error:
             message(f"{truth.label}: {error}")
             self.failed += 1
             return
-        if not (m.valid and fixed.valid):
+        if not (m.valid and (fixed.valid or not fixed.nfit)):
             self.failed += 1
             return
+        at_truth = fixed.fval if fixed.nfit else cost(*fixed.values)
         self.estimates.append(m.values["c_HW"])
         self.errors.append(m.errors["c_HW"])
-        q = fixed.fval - m.fval
+        q = at_truth - m.fval
         self.inside.append(tuple(bool(q < chi2.ppf(level, 1)) for level in LEVELS))
         self.pulls.append(
             [(m.values[n] - truth.nuisances.get(n, 0.0)) / m.errors[n] for n in names]
