@@ -25,6 +25,7 @@ import json
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -444,7 +445,7 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
     return out
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=40_000, help="of each nominal sample")
     parser.add_argument("--pool", type=int, default=20_000, help="events of toys at each truth")
@@ -461,7 +462,7 @@ def main() -> None:
         "--expected", type=float, default=1000.0, help="events at the nominal point"
     )
     parser.add_argument("--speed", action="store_true", help="times alone")
-    options = parse(parser, QUICK)
+    options = parse(parser, QUICK, arguments)
     result: dict[str, Any] = {"speed": speed(options)}
     message(json.dumps(result))
     if not options.speed:

@@ -152,6 +152,11 @@ SECTIONS = (
                 'plot_impacts(impacts(mixture, "mu"), "mu")',
             ),
             Picture(
+                "pulls",
+                "Where fits put nuisance parameters, in units of their constraints.",
+                'plot_pulls({"fit": impacts(uncertain, "mu")})',
+            ),
+            Picture(
                 "posterior",
                 "What the prior does to the answer: medians and intervals of the same data.",
                 'plot_posterior(posteriors, "c_HW", truth=0.0)',
@@ -440,7 +445,19 @@ def _mixture(seed: int) -> dict[str, Any]:
     pulled = fit._replace(
         bestfit=(fit.bestfit - centres) / widths, uncertainty=fit.uncertainty / widths
     )
-    return {"mixture": cost, "fit": fit, "pulled": pulled}
+    # Backgrounds and selections that are not known exactly, and 4 % more events than expected.
+    uncertain = mil.systematic_cost(
+        gaussian.MeanModel(),
+        gaussian.generate(520, 0.1, seed=seed).as_data(),
+        rate=500.0,
+        responses={},
+        reference=0.0,
+        uncertainties=[
+            mil.NormalisationUncertainty(name, {"signal": (1 - size, 1 + size)})
+            for name, size in (("trigger", 0.02), ("efficiency", 0.05), ("cross_section", 0.08))
+        ],
+    )
+    return {"mixture": cost, "fit": fit, "pulled": pulled, "uncertain": uncertain}
 
 
 def _response(seed: int) -> dict[str, Any]:

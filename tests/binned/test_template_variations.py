@@ -274,13 +274,13 @@ def test_events_with_weights_give_the_shift_at_every_theta():
     templates = Templates.from_samples(SampleSet((sample,)), "x0", **options)
 
     def variations(s):
-        features = s.features.copy()
-        features[:, 0] += 0.2
+        moved = np.zeros_like(s.features)
+        moved[:, 0] = 0.2
         return ProcessVariations(
             s,
             [
-                Variation.of_features(s, {"scale": 1}, features),
-                Variation.of_weights(s, {"scale": -1}, 1 + 0.3 * np.tanh(s.features[:, 0])),
+                Variation.of_features(s, {"scale": side}, s.features + side * moved)
+                for side in (1, -1)
             ],
         )
 
