@@ -158,15 +158,7 @@ def background_shift(
     array([1. , 1.1])
     """
     shift = shift_at_one_point(templates, process, variation, process.process)
-    return ProcessShift(
-        at_basis=None,
-        ratio=shift.ratio,
-        variance=shift.variance,
-        rate=shift.rate,
-        rate_variance=shift.rate_variance,
-        p_value=_p_value([shift]),
-        under_theta="no θ",
-    )
+    return _of_one(shift, "no θ")
 
 
 def signal_shift(
@@ -226,15 +218,7 @@ def signal_shift(
     if len(variations) > 1:
         return _from_points(templates, process, variations, shift_degree)
     shift = shift_at_one_point(templates, process, variations[0], SIGNAL)
-    return ProcessShift(
-        at_basis=None,
-        ratio=shift.ratio,
-        variance=shift.variance,
-        rate=shift.rate,
-        rate_variance=shift.rate_variance,
-        p_value=_p_value([shift]),
-        under_theta=f"that at {format_point(variations[0].sample.point)}",
-    )
+    return _of_one(shift, f"that at {format_point(variations[0].sample.point)}")
 
 
 def shift_at_one_point(
@@ -279,6 +263,19 @@ def shift_at_one_point(
     return shift
 
 
+def _of_one(shift: BinShift, under_theta: str, at_basis: FloatArray | None = None) -> ProcessShift:
+    """Shift of a process that one shift of its bins says all of."""
+    return ProcessShift(
+        at_basis=at_basis,
+        ratio=shift.ratio,
+        variance=shift.variance,
+        rate=shift.rate,
+        rate_variance=shift.rate_variance,
+        p_value=_p_value([shift]),
+        under_theta=under_theta,
+    )
+
+
 def _from_weights(
     templates: Templates, process: ProcessVariations, variations: Sequence[Variation], degree: int
 ) -> ProcessShift:
@@ -296,15 +293,8 @@ def _from_weights(
     others = [process.yield_ratio(v).error for v in variations if v.partners is None]
     if others:
         shift = shift._replace(rate_variance=float(np.mean(np.square(others))) / len(others))
-    return ProcessShift(
-        at_basis=np.stack([at(templates.point(p)).ratio for p in templates.basis_points]),
-        ratio=shift.ratio,
-        variance=shift.variance,
-        rate=shift.rate,
-        rate_variance=shift.rate_variance,
-        p_value=_p_value([shift]),
-        under_theta="from the weights of the events",
-    )
+    ratios = [at(templates.point(p)).ratio for p in templates.basis_points]
+    return _of_one(shift, "from the weights of the events", np.stack(ratios))
 
 
 def _from_points(

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ConfigurationError, ParameterError
-from milinfer.likelihood.named_cost import NamedCost
+from milinfer.likelihood.named_cost import UnbinnedCost
 from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, Point, Seed
@@ -259,7 +258,7 @@ def fisher_information(
     return information
 
 
-class GaussianCost(NamedCost):
+class GaussianCost(UnbinnedCost):
     r"""Exact extended −2 ln L(μ, n_b, α) of a dataset, relative to nominal values.
 
     .. math:: -2\ln L = 2\Big[\nu_s e^{0.05\alpha_3} + n_b\nu_b
@@ -349,15 +348,6 @@ class GaussianCost(NamedCost):
 
     def __repr__(self) -> str:
         return f"GaussianCost({self._weights.sum():g} events, {ranges(self._parameters)})"
-
-    def _errordef(self) -> float:
-        return float(CHISQUARE)
-
-    def _ndata(self) -> float:
-        return np.inf  # an unbinned likelihood, as iminuit counts
-
-    def _has_grad(self) -> bool:
-        return True
 
     def _pulls(self, values: FloatArray) -> tuple[FloatArray, float, FloatArray]:
         """Pulls of the events as signal, the signal's width, and pulls as background."""

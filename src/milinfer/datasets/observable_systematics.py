@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from iminuit.cost import CHISQUARE
 
 from milinfer.datasets import vbf_hww
 from milinfer.datasets.amplitude import M_H
@@ -51,7 +50,7 @@ from milinfer.datasets.vbf_hww_systematics import (
 )
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.likelihood.cost import within_limits
-from milinfer.likelihood.named_cost import NamedCost
+from milinfer.likelihood.named_cost import UnbinnedCost
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.display import ranges
 from milinfer.utils.polynomials import chebyshev_terms
@@ -328,7 +327,7 @@ def _half_range(
     return np.log(half), (of_jets / steep, of_leptons / steep)
 
 
-class ObservableCost(NamedCost):
+class ObservableCost(UnbinnedCost):
     r"""Exact −2 ln L(c_HW, α) of selected events, relative to c_HW = 0 and α = 0.
 
     .. math:: -2 \ln L = 2\,\Big[\mathcal{L}\,\sigma(\theta, \alpha)
@@ -411,15 +410,6 @@ class ObservableCost(NamedCost):
     def __repr__(self) -> str:
         kind = "shape only" if self.luminosity is None else "with rate"
         return f"ObservableCost({len(self.densities)} events, {kind}, {ranges(self._parameters)})"
-
-    def _errordef(self) -> float:
-        return float(CHISQUARE)
-
-    def _ndata(self) -> float:
-        return np.inf  # an unbinned likelihood, as iminuit counts
-
-    def _has_grad(self) -> bool:
-        return True
 
     def _point(self, args: Sequence[float]) -> FloatArray:
         return within_limits(

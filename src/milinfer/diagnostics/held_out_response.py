@@ -11,7 +11,7 @@ import numpy as np
 
 from milinfer.diagnostics.checks import MINIMUM, Tolerances
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
-from milinfer.likelihood.expected_response import weights_at_points
+from milinfer.likelihood.expected_response import weights_at, weights_at_points
 from milinfer.likelihood.models import has_seen
 from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
 from milinfer.likelihood.responses import Response
@@ -430,10 +430,10 @@ def _variation_at(variation: Variation, point: Point) -> Variation | None:
     sample = variation.sample
     if sample.point == point:
         return variation
-    for at, (weights,) in weights_at_points(SampleSet((sample,))):
-        if at == point and weights is not None:
-            return dataclasses.replace(variation, sample=_weighted(sample, point, weights))
-    return None
+    weights = weights_at(sample, point)
+    if weights is None:
+        return None
+    return dataclasses.replace(variation, sample=_weighted(sample, point, weights))
 
 
 def _weighted(sample: Sample, point: Point, weights: FloatArray) -> Sample:

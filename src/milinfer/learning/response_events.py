@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from milinfer.exceptions import SampleError
-from milinfer.likelihood.expected_response import weights_at_points
+from milinfer.likelihood.expected_response import weights_at, weights_at_points
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.variation import Variation
@@ -425,10 +425,8 @@ def _weights_at(
 def _varied_weights(variation: Variation, nominal: Sample, point: Point) -> FloatArray:
     """Weights of varied events at a point at which the nominal ones have weights."""
     sample = variation.sample
-    weights: FloatArray | None = sample.weights
-    if point and point != nominal.point:
-        names = [n for n, at in sample.reweight_points.items() if at == point]
-        weights = sample.reweights[names[0]] if names else None
+    elsewhere = point and point != nominal.point
+    weights = weights_at(sample, point) if elsewhere else sample.weights
     if weights is None:
         msg = (
             f"variation {variation.label} has no weights at {format_point(point)}, where the "

@@ -12,12 +12,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.likelihood.models import AnyModel, ModelTag, dataset_surface, model_tag
-from milinfer.likelihood.named_cost import NamedCost
+from milinfer.likelihood.named_cost import UnbinnedCost
 from milinfer.likelihood.surface import Surface
 from milinfer.likelihood.surface_box import finer, resampled
 from milinfer.samples.argument_checks import require_sample
@@ -146,7 +145,7 @@ def within_limits(
     return clipped
 
 
-class LikelihoodCost(NamedCost):
+class LikelihoodCost(UnbinnedCost):
     r"""Cost −2 ln L(θ)/L(θ0) of one dataset, in one parameter or several.
 
     .. math:: -2\,[\,\Lambda_\mathrm{shape}(\theta) + \nu(\theta_0) - \nu(\theta)
@@ -279,15 +278,6 @@ class LikelihoodCost(NamedCost):
             correction=correction,
             tag=self.tag,
         )
-
-    def _errordef(self) -> float:
-        return float(CHISQUARE)
-
-    def _ndata(self) -> float:
-        return np.inf  # an unbinned likelihood, as iminuit counts
-
-    def _has_grad(self) -> bool:
-        return True
 
     def _point(self, args: Sequence[float]) -> FloatArray:
         """Parameter values inside the limits, shape (n_parameters,)."""

@@ -32,7 +32,7 @@ from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, point_matrix
 
-__all__ = ["ExpectedResponse", "LogYield", "expected_response", "weights_at_points"]
+__all__ = ["ExpectedResponse", "LogYield", "expected_response", "weights_at", "weights_at_points"]
 
 # Values of a nuisance parameter, in units of its limit, at which ln κ is computed; those of pairs
 # are four of them.
@@ -222,10 +222,19 @@ def weights_at_points(samples: SampleSet) -> list[tuple[Point, list[FloatArray |
         for point in (sample.point, *sample.reweight_points.values()):
             if set(point) == set(names):
                 points.setdefault(tuple(point[n] for n in names), point)
-    return [(point, [_weights_at(s, point) for s in samples]) for point in points.values()]
+    return [(point, [weights_at(s, point) for s in samples]) for point in points.values()]
 
 
-def _weights_at(sample: Sample, point: Point) -> FloatArray | None:
+def weights_at(sample: Sample, point: Point) -> FloatArray | None:
+    """Weights of the events of a sample at a parameter point; None if they have none there.
+
+    Examples
+    --------
+    >>> sample = Sample(np.zeros((2, 1)), ("x",), point={"c": 0.0},
+    ...     reweights={"c1": [1.0, 2.0]}, reweight_points={"c1": {"c": 1.0}})
+    >>> weights_at(sample, {"c": 1.0}), weights_at(sample, {"c": 0.5})
+    (array([1., 2.]), None)
+    """
     if sample.point == point:
         return sample.weights
     for name, at in sample.reweight_points.items():

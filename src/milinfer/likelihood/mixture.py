@@ -18,7 +18,6 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
-from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
@@ -31,7 +30,7 @@ from milinfer.likelihood.models import (
     model_tag,
     trained_on,
 )
-from milinfer.likelihood.named_cost import NamedCost
+from milinfer.likelihood.named_cost import UnbinnedCost
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
@@ -139,7 +138,7 @@ def event_surfaces(model: Model, data: Sample) -> EventSurfaces | EventPolynomia
     return EventSurfaces(model.interpolation, table.astype(np.float64, copy=False))
 
 
-class MixtureCost(NamedCost):
+class MixtureCost(UnbinnedCost):
     r"""Cost −2 ln L(θ, n)/L(θ0, 1) of a dataset of signal and backgrounds.
 
     .. math:: \ln L = \sum_i w_i \ln\Big[\nu_s(\theta)\,r(x_i|\theta)
@@ -207,15 +206,6 @@ class MixtureCost(NamedCost):
         """θ0 and normalisations of one, where the cost is zero: ``Minuit(cost, **cost.start)``."""
         at = dict(zip(self.parameters, self.terms.reference.tolist(), strict=True))
         return at | dict.fromkeys(self.norms, 1.0)
-
-    def _errordef(self) -> float:
-        return float(CHISQUARE)
-
-    def _ndata(self) -> float:
-        return np.inf  # an unbinned likelihood, as iminuit counts
-
-    def _has_grad(self) -> bool:
-        return True
 
     def _split(self, args: Sequence[float]) -> tuple[FloatArray, FloatArray]:
         """θ and normalisations, inside their limits."""

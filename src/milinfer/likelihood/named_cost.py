@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from iminuit.cost import Cost
+from iminuit.cost import CHISQUARE, Cost
 
 from milinfer.exceptions import ParameterError
 from milinfer.utils.keywords import did_you_mean
 
-__all__ = ["NamedCost"]
+__all__ = ["NamedCost", "UnbinnedCost"]
 
 
 class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
@@ -79,3 +79,16 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
                 )
                 raise ParameterError(msg)
         return tuple(point[name] for name in names)
+
+
+class UnbinnedCost(NamedCost):
+    """Cost −2 ln L of events that are not in bins, with a gradient: the base of these costs."""
+
+    def _errordef(self) -> float:
+        return float(CHISQUARE)
+
+    def _ndata(self) -> float:
+        return np.inf  # an unbinned likelihood, as iminuit counts
+
+    def _has_grad(self) -> bool:
+        return True

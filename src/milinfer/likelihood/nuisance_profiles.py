@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from milinfer.likelihood.response_terms import CODE4_COEFFICIENTS
 from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["ProfileProblem", "profile_datasets"]
@@ -26,18 +27,6 @@ __all__ = ["ProfileProblem", "profile_datasets"]
 # the first θ: far from the maximum, where nobody looks closely, the same digits are enough.
 _TOLERANCE, _PER_UNIT = 1e-4, 5e-5
 _STEPS = 60
-_TO_COEFFICIENTS = np.linalg.inv(
-    np.array(
-        [
-            [1.0, 1, 1, 1, 1, 1],
-            [-1.0, 1, -1, 1, -1, 1],
-            [1.0, 2, 3, 4, 5, 6],
-            [1.0, -2, 3, -4, 5, -6],
-            [0.0, 2, 6, 12, 20, 30],
-            [0.0, 2, -6, 12, -20, 30],
-        ]
-    )
-)
 
 
 class ProfileProblem(NamedTuple):
@@ -128,7 +117,7 @@ def profile_datasets(
     """
     values, places, status = _profile_datasets(
         problem,
-        _TO_COEFFICIENTS,
+        CODE4_COEFFICIENTS,
         np.ascontiguousarray(table, dtype=np.float64),
         np.ascontiguousarray(index, dtype=np.int64),
         np.ascontiguousarray(offsets, dtype=np.int64),

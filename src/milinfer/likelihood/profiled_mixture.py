@@ -8,7 +8,7 @@ parameters of interest alone, which calibrations, belts and coverage take as tho
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -28,7 +28,14 @@ from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["Profile", "ProfiledMixture", "profile_norms"]
+__all__ = [
+    "Profile",
+    "ProfiledMixture",
+    "auxiliary_noise",
+    "profile_cost",
+    "profile_grid",
+    "profile_norms",
+]
 
 
 _CHUNK = 65_536
@@ -143,12 +150,7 @@ class ProfiledMixture(DatasetModel):
     @cached_property
     def interpolation(self) -> Interpolation | ChebyshevBox:
         """Points and continuation of the surfaces."""
-        if self.grid is not None:
-            return self.grid
-        signal = self.model.interpolation
-        if isinstance(signal, Interpolation):
-            return Interpolation(np.linspace(*signal.range, 41), "spline")
-        return finer(signal)
+        return self.grid if self.grid is not None else profile_grid(self.model.interpolation)
 
     @cached_property
     def _points(self) -> FloatArray:
@@ -244,12 +246,7 @@ class ProfiledMixture(DatasetModel):
         """Auxiliary measurements of a toy, a function of the events that it has."""
         truth = np.array([self.true_norms.get(name, 1.0) for name in self.backgrounds])
         width = np.array([self.constraints.get(name, 0.0) for name in self.backgrounds])
-        # Seeded by the events of the toy, which differ from toy to toy.  Like these, the
-        # measurements depend neither on the number of toys nor on the worker that generates them.
-        text = np.ascontiguousarray(rows, dtype=np.int64).tobytes()
-        seed = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
-        measured: FloatArray = truth + width * np.random.default_rng(seed).normal(size=len(truth))
-        return measured
+        return truth + width * auxiliary_noise(rows, len(truth))
 
     def profile(self, data: Sample) -> Profile:
         """Λ and the normalisations of a dataset at every point of the surface."""
@@ -267,20 +264,68 @@ class ProfiledMixture(DatasetModel):
         """
         require_sample(data, "ProfiledMixture.cost()")
         data.require_data()
-        rate = self.rate
-        if isinstance(rate, Rate):
-            # The mean yield of the toys, by which calibrations and belts check that they match.
-            truth = [self.true_norms.get(name, 1.0) for name in self.backgrounds]
-            rate = rate.with_background(float(np.dot(truth, self.terms.expected)))
-        return LikelihoodCost(
-            dataset_surface(self, data),
-            self.parameters,
-            n_events=float(data.weights.sum()),
-            rate=rate if isinstance(rate, Rate) else None,
-            rate_in_surface=True,
-            reference=self.terms.reference,
-            tag=model_tag(self),
-        )
+        truth = [self.true_norms.get(name, 1.0) for name in self.backgrounds]
+        return profile_cost(self, data, self.terms, truth)
+
+
+def profile_grid(signal: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
+    """Points and continuation of profiled surfaces: as many as their shape needs.
+
+    Examples
+    --------
+    >>> len(profile_grid(Interpolation(np.linspace(-1, 1, 5), "spline")).grid)
+    41
+    """
+    if isinstance(signal, Interpolation):
+        return Interpolation(np.linspace(*signal.range, 41), "spline")
+    return finer(signal)
+
+
+def auxiliary_noise(rows: IntArray, n: int) -> FloatArray:
+    """Errors that auxiliary measurements make in a toy, in units of their widths, shape (n,).
+
+    Seeded by the events of the toy, which differ from toy to toy.  Like these, the measurements
+    depend neither on the number of toys nor on the worker that generates them.
+
+    Examples
+    --------
+    >>> bool(np.all(auxiliary_noise(np.array([3, 5]), 2) == auxiliary_noise(np.array([3, 5]), 2)))
+    True
+    """
+    text = np.ascontiguousarray(rows, dtype=np.int64).tobytes()
+    seed = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
+    return np.random.default_rng(seed).normal(size=n)
+
+
+def profile_cost(
+    model: DatasetModel, data: Sample, terms: MixtureTerms, true_norms: Sequence[float]
+) -> LikelihoodCost:
+    """Profile cost of a dataset in the parameters of interest.
+
+    Parameters
+    ----------
+    model
+        Model that profiles all else.
+    data
+        The dataset.
+    terms
+        Its signal and backgrounds.
+    true_norms
+        Normalisations of the backgrounds in the toys.
+    """
+    rate = terms.rate
+    if isinstance(rate, Rate):
+        # The mean yield of the toys, by which calibrations and belts check that they match.
+        rate = rate.with_background(float(np.dot(true_norms, terms.expected)))
+    return LikelihoodCost(
+        dataset_surface(model, data),
+        model.parameters,
+        n_events=float(data.weights.sum()),
+        rate=rate if isinstance(rate, Rate) else None,
+        rate_in_surface=True,
+        reference=terms.reference,
+        tag=model_tag(model),
+    )
 
 
 _STEPS = 100

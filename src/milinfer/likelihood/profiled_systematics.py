@@ -15,10 +15,14 @@ import numpy as np
 
 from milinfer.exceptions import FitError, ModelError, ParameterError, SampleError
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.models import DatasetModel, dataset_surface, model_tag
-from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.models import DatasetModel, model_tag
+from milinfer.likelihood.profiled_mixture import (
+    auxiliary_noise,
+    profile_cost,
+    profile_grid,
+)
 from milinfer.likelihood.surface import Interpolation
-from milinfer.likelihood.surface_box import ChebyshevBox, finer
+from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.likelihood.systematics import LUMINOSITY, SystematicTerms
 from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["NuisanceProfile", "ProfiledSystematics"]
 
 _CHUNK = 65_536
-_POINTS = 41
 
 
 class NuisanceProfile(NamedTuple):
@@ -164,10 +167,7 @@ class ProfiledSystematics(DatasetModel):
         """Points and continuation of the surfaces."""
         if self.grid is not None:
             return self.grid
-        signal = self.terms.mixture.model.interpolation
-        if isinstance(signal, Interpolation):
-            return Interpolation(np.linspace(*signal.range, _POINTS), "spline")
-        return finer(signal)
+        return profile_grid(self.terms.mixture.model.interpolation)
 
     @cached_property
     def _points(self) -> FloatArray:
@@ -344,10 +344,10 @@ class ProfiledSystematics(DatasetModel):
         if not observed:
             for row, start, stop in zip(centres, offsets[:-1], offsets[1:], strict=True):
                 row[:] = self._measurements(index[start:stop])
-        starts = np.tile(self._start, (n_sets, 1))
-        starts = np.where(precision > 0, centres, starts) if observed else starts
+        # Data are looked for at what was measured, toys at the truth.
+        first = np.where(precision > 0, measured, self._start) if observed else self._start
         problem = self._problem
-        starts = np.clip(starts, problem.low, problem.high)
+        starts = np.tile(np.clip(first, problem.low, problem.high), (n_sets, 1))
         values, places, status = profile_datasets(
             problem,
             table,
@@ -373,10 +373,7 @@ class ProfiledSystematics(DatasetModel):
     def _measurements(self, rows: IntArray) -> FloatArray:
         """Auxiliary measurements of a toy, a function of the events that it has."""
         _, errors, _ = self._auxiliary
-        text = np.ascontiguousarray(rows, dtype=np.int64).tobytes()
-        seed = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
-        noise = np.random.default_rng(seed).normal(size=len(errors))
-        scattered: FloatArray = self._start + errors * noise
+        scattered: FloatArray = self._start + errors * auxiliary_noise(rows, len(errors))
         return scattered
 
     def profile(self, data: Sample) -> NuisanceProfile:
@@ -409,17 +406,5 @@ class ProfiledSystematics(DatasetModel):
         require_sample(data, "ProfiledSystematics.cost()")
         data.require_data()
         mixture = self.terms.mixture
-        rate = mixture.rate
-        if isinstance(rate, Rate):
-            # The mean yield of the toys, by which calibrations and belts check that they match.
-            norms = [self.truth.get(name, 1.0) for name in mixture.norms]
-            rate = rate.with_background(float(np.dot(norms, mixture.expected)))
-        return LikelihoodCost(
-            dataset_surface(self, data),
-            self.parameters,
-            n_events=float(data.weights.sum()),
-            rate=rate if isinstance(rate, Rate) else None,
-            rate_in_surface=True,
-            reference=mixture.reference,
-            tag=model_tag(self),
-        )
+        norms = [self.truth.get(name, 1.0) for name in mixture.norms]
+        return profile_cost(self, data, mixture, norms)

@@ -26,7 +26,13 @@ from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
 from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray
 from milinfer.utils.keywords import did_you_mean
 
-__all__ = ["ResponseSlopes", "ResponseTable", "ResponseTerms", "log_interpolation"]
+__all__ = [
+    "CODE4_COEFFICIENTS",
+    "ResponseSlopes",
+    "ResponseTable",
+    "ResponseTerms",
+    "log_interpolation",
+]
 
 # Rows converted to float64 at once: they stay in the cache.
 _BLOCK = 4096
@@ -44,7 +50,8 @@ _CONDITIONS = np.array(
         for sign in (1.0, -1.0)
     ]
 )
-_TO_COEFFICIENTS = np.linalg.inv(_CONDITIONS)
+CODE4_COEFFICIENTS = np.linalg.inv(_CONDITIONS)
+"""Coefficients of the six powers of α, from value, slope and curvature at +1 and at −1 each."""
 
 
 def log_interpolation(
@@ -76,7 +83,7 @@ def log_interpolation(
     high, low = np.exp(up), np.exp(down)
     # In the order of the conditions: value, slope and curvature, at +1 and −1 each.
     sides = np.stack([high - 1, low - 1, high * up, -low * down, high * up**2, low * down**2])
-    coefficients = np.tensordot(_TO_COEFFICIENTS, sides, axes=1)
+    coefficients = np.tensordot(CODE4_COEFFICIENTS, sides, axes=1)
     powers = alpha**_ORDERS
     slopes = _ORDERS * alpha ** (_ORDERS - 1)
     value = 1 + np.tensordot(powers, coefficients, axes=1)
@@ -448,7 +455,7 @@ def _by_sides(
     if alpha <= -1:
         return zero, zero - alpha
     high, low = np.exp(up), np.exp(down)
-    weights = alpha**_ORDERS @ _TO_COEFFICIENTS
+    weights = alpha**_ORDERS @ CODE4_COEFFICIENTS
     of_up = high * (weights[0] + weights[2] * (up + 1) + weights[4] * (up**2 + 2 * up))
     of_down = low * (weights[1] - weights[3] * (down + 1) + weights[5] * (down**2 + 2 * down))
     inverse = np.exp(-value)

@@ -20,7 +20,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
@@ -36,7 +35,7 @@ from milinfer.likelihood.mixture import (
     mixture_terms,
 )
 from milinfer.likelihood.models import AnyModel
-from milinfer.likelihood.named_cost import NamedCost
+from milinfer.likelihood.named_cost import UnbinnedCost
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.response_terms import ResponseTable, log_interpolation
 from milinfer.likelihood.responses import Response
@@ -119,7 +118,7 @@ class SystematicTerms:
     constraints: tuple[Constraint, ...]
     luminosity: bool = False
 
-    @property
+    @cached_property
     def processes(self) -> tuple[str, ...]:
         """Names of the processes, the signal first."""
         return (SIGNAL, *(c.name for c in self.mixture.components))
@@ -504,7 +503,7 @@ def systematic_cost(
     return SystematicCost(terms, MixtureEvents.of(terms, data), extended=extended)
 
 
-class SystematicCost(NamedCost):
+class SystematicCost(UnbinnedCost):
     """Cost −2 ln L(θ, n, α) of one dataset, over that at θ0, normalisations of one and α = 0.
 
     The parameters are, in this order, those of interest, the normalisations ``{background}_norm``,
@@ -607,15 +606,6 @@ class SystematicCost(NamedCost):
         _, theta, norms, alpha, luminosity = self._split(point)
         yields = self.terms.yields(theta, norms, alpha).expected * luminosity
         return dict(zip(self.terms.processes, yields.tolist(), strict=True))
-
-    def _errordef(self) -> float:
-        return float(CHISQUARE)
-
-    def _ndata(self) -> float:
-        return np.inf  # an unbinned likelihood, as iminuit counts
-
-    def _has_grad(self) -> bool:
-        return True
 
     def _split(
         self, args: Sequence[float]

@@ -477,11 +477,6 @@ class ProcessVariations:
         rows = [tuple(v.nuisances.get(n, 0.0) for n in self.nuisances) for v in self.variations]
         return np.array(list(dict.fromkeys(rows)), dtype=np.float64)
 
-    def shift_index(self, variation: Variation) -> int:
-        """Row of :attr:`shifts` that a variation has."""
-        row = [variation.nuisances.get(n, 0.0) for n in self.nuisances]
-        return int(np.argmax(np.all(self.shifts == row, axis=1)))
-
     def nominal_of(self, variation: Variation) -> Sample:
         """Nominal sample at the parameter point of a variation.
 
@@ -659,11 +654,6 @@ def _random_parts(n: int, fractions: Sequence[float], seed: np.random.SeedSequen
     out = np.empty(n, dtype=np.int64)
     out[np.random.default_rng(seed).permutation(n)] = part
     return out
-
-
-def shifted_names(variations: Mapping[str, ProcessVariations]) -> tuple[str, ...]:
-    """Names of the nuisance parameters of all processes, in order."""
-    return tuple(dict.fromkeys(n for v in variations.values() for n in v.nuisances))
 
 
 def _variation(nominal: Sample, varied: VariedFields) -> Variation:
