@@ -142,7 +142,9 @@ def plot_scans(
     return figure
 
 
-def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: float) -> Figure:
+def plot_intervals(
+    intervals: Mapping[str, tuple[Interval, Interval]], truth: float | None = None
+) -> Figure:
     """Estimates with 68.27 % (thick) and 95.45 % (thin) intervals, one line for each method.
 
     Parameters
@@ -150,7 +152,7 @@ def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: fl
     intervals
         68.27 % and 95.45 % interval by method.
     truth
-        True value, drawn as a dashed line.
+        True value, drawn as a dashed line; None: it is not known.
 
     Examples
     --------
@@ -169,7 +171,8 @@ def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: fl
             axis.plot([outer.low, outer.high], [i, i], color=colour, lw=1.2)
             axis.plot([inner.low, inner.high], [i, i], color=colour, lw=4, solid_capstyle="butt")
             axis.plot(inner.estimate, i, marker, color=colour, mec="white", ms=8)
-        axis.axvline(truth, color="gray", lw=0.8, ls="--")
+        if truth is not None:
+            axis.axvline(truth, color="gray", lw=0.8, ls="--")
         axis.set_yticks(range(len(intervals)), [plain(name) for name in intervals])
         axis.margins(x=0.06)
         axis.minorticks_off()

@@ -151,6 +151,8 @@ def _headline(result: AnalysisResult) -> str:
     learned = result.comparison[analysis.model.name]
     point = f"{parameter} = {result.truth:g}"
     compared = f"Truth: {point}." if analysis.simulated else f"Methods are compared at {point}."
+    if analysis.blinding is not None:
+        compared += f" {analysis.blinding.sentence}"
     if learned.intervals is None:
         return f"No interval of {parameter} from the learned likelihood, see below. {compared}"
     inner = learned.intervals[0]
@@ -441,16 +443,22 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     return {
         "scans": (
             plotting.plot_scans(
-                scans, model.parameter, window, result.truth, dashed=[f"{first}, as trained"]
+                scans,
+                model.parameter,
+                window,
+                result.truth if analysis.simulated else None,
+                dashed=[f"{first}, as trained"],
             ),
             "The same dataset by every method. Dashed: the learned surface "
             + ("before calibration." if comparison[model.name].calibrated else "as trained."),
         ),
         "intervals": (
             plotting.plot_intervals(
-                {method_title(name): interval for name, interval in fitted.items()}, result.truth
+                {method_title(name): interval for name, interval in fitted.items()},
+                result.truth if analysis.simulated else None,
             ),
-            "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals; dashed: the truth.",
+            "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals"
+            + ("; dashed: the truth." if analysis.simulated else "."),
         ),
     }
 
@@ -526,9 +534,8 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         truth = {model.parameter: result.truth}
         n = len(analysis.data)
         reference = {model.parameter: float(np.ravel(model.reference)[0])}
-        points = (
-            {"truth": truth} if reference == truth else {"reference": reference, "truth": truth}
-        )
+        named = "truth" if analysis.simulated else "compared at"
+        points = {named: truth} if reference == truth else {"reference": reference, named: truth}
         if (intervals := comparison[name].intervals) is not None:
             points["best fit"] = {model.parameter: intervals[0].estimate}
         expected = {
