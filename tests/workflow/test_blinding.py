@@ -70,7 +70,7 @@ def test_a_blind_result_does_not_depend_on_the_data(analysis):
     assert blind["simulated"]
     page = (file.parent / "results" / "report.html").read_text(encoding="utf-8")
     assert "the 200 events that are fitted here are pseudo-data, not the data" in page
-    gaussian.generate(200, -0.5, seed=10, n_features=2).to_file(file.parent / "data.parquet")
+    gaussian.generate(200, 0.1, seed=10, n_features=2).to_file(file.parent / "data.parquet")
     assert figures(mil.run_analysis(file)) == figures(blind)
 
 
@@ -80,11 +80,11 @@ def test_the_configuration_alone_opens_nothing(analysis):
         file.write_text(CONFIGURATION.replace("blind = true\n", ""), encoding="utf-8")
         with pytest.raises(ConfigurationError, match="open its data with `milinfer unblind`"):
             mil.run_analysis(file)
+        # another folder of results, which holds no blind analysis
+        open_file = file.with_name("open.toml")
+        text = CONFIGURATION.replace("blind = true\n", "")
+        open_file.write_text('[analysis]\nout = "other"\n' + text, encoding="utf-8")
         with pytest.raises(ConfigurationError, match="has no blind = true"):
-            # another folder of results, which holds no blind analysis
-            open_file = file.with_name("open.toml")
-            text = CONFIGURATION.replace("blind = true\n", "")
-            open_file.write_text('[analysis]\nout = "other"\n' + text, encoding="utf-8")
             unblind_analysis(open_file, "nothing to open")
     finally:
         file.write_text(CONFIGURATION, encoding="utf-8")

@@ -670,7 +670,7 @@ def _coverage_errors(summary: dict[str, Any]) -> str:
     toys = max(m["coverage68_error"] for m in methods)
     pool = max((m.get("coverage68_pool_error") or 0.0 for m in methods), default=0.0)
     more = "; more than the toys: use more events" if pool > toys else ""
-    return f"errors of the coverages: toys {toys:.1%}, their events up to {pool:.1%}{more}"
+    return f"errors of the coverages, in quadrature: toys {toys:.1%}, events {pool:.1%}{more}"
 
 
 def summary_table(summary: dict[str, Any]) -> Table:
@@ -693,12 +693,19 @@ def summary_table(summary: dict[str, Any]) -> Table:
         "I_eff": ("info_eff", lambda v: "—" if v is None else f"{v:.0f}"),
         "R": ("response", lambda v: "—" if v is None else f"{v:.2f}"),
         "c_cicc": ("c_cicc", lambda v: "—" if v is None else f"{v:.2f}"),
-        "coverage": ("coverage68", lambda v: f"{v:.1%}"),
+        "coverage": ("coverage68_with_error", str),
     }
     problems: list[str] = []
     rows: list[list[str]] = []
     for method, figures in summary.items():
         if isinstance(figures, dict) and "coverage68" in figures:
+            error = np.hypot(
+                figures.get("coverage68_error", 0.0), figures.get("coverage68_pool_error") or 0.0
+            )
+            figures = {  # noqa: PLW2901
+                **figures,
+                "coverage68_with_error": f"{100 * figures['coverage68']:.1f}±{error:.1%}",
+            }
             if not figures.get("calibrated", True):
                 figures = {**figures, "c_cicc": None}  # noqa: PLW2901  # not applied
             rows.append([method, *(show(figures.get(key)) for key, show in columns.values())])
