@@ -17,33 +17,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
 from milinfer.likelihood.cost import within_limits
-from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.mixture import (
     Backgrounds,
     EventPolynomials,
     EventSurfaces,
     MixtureTerms,
     event_surfaces,
-    log_sum,
     mixture_terms,
 )
 from milinfer.likelihood.models import AnyModel
 from milinfer.likelihood.named_cost import UnbinnedCost
 from milinfer.likelihood.rate import Rate
-from milinfer.likelihood.response_terms import ResponseTable, log_interpolation
+from milinfer.likelihood.response_terms import ResponseTable
 from milinfer.likelihood.responses import Response
 from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import ranges
 from milinfer.utils.keywords import did_you_mean
+
+if TYPE_CHECKING:
+    from milinfer.likelihood.nuisance_kernels import YieldProblem
 
 __all__ = [
     "Constraint",
@@ -174,38 +175,68 @@ class SystematicTerms:
 
     def yields(self, theta: FloatArray, norms: FloatArray, alpha: FloatArray) -> Yields:
         """Expected events of each process, without the luminosity parameter."""
+        from milinfer.likelihood.nuisance_kernels import expected_yields
+
+        log_norm, norm_slopes, log_rate, by_alpha, by_theta = expected_yields(
+            self.yield_problem, theta, alpha
+        )
         mixture = self.mixture
-        base = np.concatenate([mixture.signal(theta[None]), norms * mixture.expected])
-        log_norm, by_alpha = self._log_norms(alpha)
-        log_rate, slopes = log_norm.copy(), by_alpha.copy()
-        by_theta = np.zeros((len(base), len(theta)))
-        by_theta[0] = mixture.signal_gradient(theta) / base[0]
-        for s, places, own, expected in self._kappas:
-            log_yield = expected.log_yield(alpha[places], theta[own])
-            log_rate[s] += log_yield.value
-            slopes[s, places] += log_yield.nuisances
-            if len(own):
-                by_theta[s, own] += log_yield.parameters
+        signal = mixture.signal(theta[None])
+        factors, at_one = np.concatenate([signal, norms]), np.exp(log_rate)
+        at_one[1:] *= mixture.expected
+        expected = factors * at_one
+        of_theta = expected @ by_theta
+        of_theta += mixture.signal_gradient(theta) * at_one[0]
         return Yields(
-            expected=base * np.exp(log_rate),
+            factors=factors,
+            at_one=at_one,
+            expected=expected,
             log_norm=log_norm,
-            norm_slopes=by_alpha,
-            by_nuisances=slopes,
-            by_parameters=by_theta,
+            norm_slopes=norm_slopes,
+            of_nuisances=expected @ by_alpha,
+            of_parameters=of_theta,
         )
 
     @cached_property
-    def _kappas(self) -> list[tuple[int, IntArray, IntArray, ExpectedResponse]]:
-        """Process, positions of its nuisance parameters and of its θ, and κ of each response."""
-        return [
-            (
-                self.processes.index(process),
-                self.places[process],
-                self._positions(response.expected.parameters),
-                response.expected,
-            )
-            for process, response in self.responses.items()
-        ]
+    def yield_problem(self) -> YieldProblem:
+        """Mean responses and normalisation uncertainties of all processes, as arrays."""
+        from milinfer.likelihood.nuisance_kernels import YieldProblem
+
+        n_processes, n_parameters = len(self.processes), len(self.parameters)
+        kappas = {
+            self.processes.index(s): (self.places[s], r.expected) for s, r in self.responses.items()
+        }
+        # Filled up to the largest of each.
+        shapes = [kappa.singles.shape[1:] for _, kappa in kappas.values()] or [(0, 1, 4, 1)]
+        most, n_cells, _, n_monomials = np.max(shapes, axis=0).tolist()
+        counts = np.zeros(n_processes, dtype=np.int64)
+        places = np.zeros((n_processes, most), dtype=np.int64)
+        limits = np.ones((n_processes, most))
+        singles = np.zeros((n_processes, most, n_cells, 4, n_monomials))
+        pairs = np.zeros((n_processes, n_monomials, 2 * most, 2 * most))
+        exponents = np.zeros((n_processes, n_monomials, n_parameters), dtype=np.int64)
+        for s, (own, kappa) in kappas.items():
+            n, m = len(own), len(kappa.exponents)
+            counts[s], places[s, :n], limits[s, :n] = n, own, kappa.limits
+            singles[s, :n, ..., :m] = kappa.singles[0]
+            pairs[s, :m, : 2 * n, : 2 * n] = kappa.pairs[0]
+            exponents[s, :m, self._positions(kappa.parameters)] = kappa.exponents.T
+        sides = np.array(
+            [[u.factors.get(s, (1.0, 1.0)) for s in self.processes] for u in self.uncertainties]
+        ).reshape(-1, n_processes, 2)
+        return YieldProblem(
+            counts=counts,
+            places=places,
+            limits=limits,
+            singles=singles,
+            pairs=pairs,
+            exponents=exponents,
+            norm_index=np.array(
+                [self.nuisances.index(u.name) for u in self.uncertainties], dtype=np.int64
+            ),
+            norm_up=np.log(sides[..., 1]),
+            norm_down=np.log(sides[..., 0]),
+        )
 
     def _positions(self, names: Sequence[str]) -> IntArray:
         """Positions of some of the parameters of interest."""
@@ -219,47 +250,34 @@ class SystematicTerms:
         """Values of the parameters of interest on which the response of a process depends."""
         return theta[self._own_positions[process]]
 
-    @cached_property
-    def _logs(self) -> list[tuple[int, FloatArray, FloatArray]]:
-        """For each uncertainty its nuisance parameter, and logarithms of its factors."""
-        out = []
-        for u in self.uncertainties:
-            sides = np.array([u.factors.get(s, (1.0, 1.0)) for s in self.processes])
-            out.append((self.nuisances.index(u.name), np.log(sides[:, 1]), np.log(sides[:, 0])))
-        return out
-
-    def _log_norms(self, alpha: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Ln of the normalisation of each process, and derivatives (n_processes, n_nuisances)."""
-        value = np.zeros(len(self.processes))
-        slopes = np.zeros((len(value), len(alpha)))
-        for k, up, down in self._logs:
-            of_one, slope = log_interpolation(float(alpha[k]), up, down)
-            value += of_one
-            slopes[:, k] += slope
-        return value, slopes
-
 
 class Yields(NamedTuple):
     """Expected events of each process, and derivatives.
 
     Parameters
     ----------
+    factors
+        What the density of each process is multiplied with beside its response and uncertainties:
+        ν_s(θ) of the signal, and the normalisations, shape (n_processes,).
+    at_one
+        Expected events of each process at a factor of one, shape (n_processes,).
     expected
-        Shape (n_processes,).
+        Expected events of each process, shape (n_processes,).
     log_norm
         Logarithm of the normalisation by uncertainties alone, shape (n_processes,).
     norm_slopes
         Its derivatives by the nuisance parameters, shape (n_processes, n_nuisances).
-    by_nuisances, by_parameters
-        Derivatives of ln(expected), shapes (n_processes, n_nuisances) and (n_processes,
-        n_parameters).
+    of_nuisances, of_parameters
+        Derivatives of the total, shapes (n_nuisances,) and (n_parameters,).
     """
 
+    factors: FloatArray
+    at_one: FloatArray
     expected: FloatArray
     log_norm: FloatArray
     norm_slopes: FloatArray
-    by_nuisances: FloatArray
-    by_parameters: FloatArray
+    of_nuisances: FloatArray
+    of_parameters: FloatArray
 
 
 class MixtureEvents(NamedTuple):
@@ -293,7 +311,7 @@ class MixtureEvents(NamedTuple):
             surfaces=event_surfaces(terms.mixture.model, data),
             log_reference=log_reference,
             log_backgrounds=log_backgrounds,
-            tables={name: r.table(data) for name, r in terms.responses.items()},
+            tables={name: r.table(data).by_column() for name, r in terms.responses.items()},
             weights=data.weights,
         )
 
@@ -621,22 +639,19 @@ class SystematicCost(UnbinnedCost):
         last = self._last
         if last is not None and last.args == tuple(args):
             return last
+        from milinfer.likelihood.nuisance_kernels import event_ratios
+
         values, theta, norms, alpha, luminosity = self._split(args)
         terms, events = self.terms, self.events
         yields = terms.yields(theta, norms, alpha)
         rows = np.empty((len(terms.processes), len(events.weights)))
-        signal = float(terms.mixture.signal(theta[None])[0])
         np.subtract(events.surfaces.value(theta), events.log_reference, out=rows[0])
-        rows[0] += np.log(signal) + yields.log_norm[0]
-        with np.errstate(divide="ignore"):  # ln 0 of a normalisation at its limit
-            shifts = np.log(norms) + yields.log_norm[1:]
-        np.add(events.log_backgrounds, shifts[:, None], out=rows[1:])
+        rows[1:] = events.log_backgrounds
         for process, table in events.tables.items():
             own = terms.own_theta(process, theta)
-            rows[terms.processes.index(process)] += table.log_response(
-                alpha[terms.places[process]], own
-            )
-        total = log_sum(rows) if len(rows) > 1 else rows[0]
+            row = rows[terms.processes.index(process)]
+            table.add_log_response(alpha[terms.places[process]], own, row)
+        total = event_ratios(rows, yields.log_norm, yields.factors, events.weights)
         evaluation = _Evaluation(tuple(args), values, rows, total, yields, luminosity)
         self._last = evaluation
         return evaluation
@@ -646,7 +661,7 @@ class SystematicCost(UnbinnedCost):
 
     def _value(self, args: Sequence[float]) -> float:
         at = self._evaluate(args)
-        value = float(self.events.weights @ at.total)
+        value = at.total
         expected = float(at.yields.expected.sum())
         if self.extended:
             value += self.n_events * float(np.log(at.luminosity))
@@ -662,15 +677,15 @@ class SystematicCost(UnbinnedCost):
         theta, alpha = at.values[self._theta], at.values[self._alpha]
         expected = yields.expected
         factor = at.luminosity if self.extended else self.n_events / float(expected.sum())
-        shares = np.exp(at.rows - at.total) * events.weights
-        of_process = shares.sum(axis=1)
+        ratios = at.ratios @ events.weights
         out = np.zeros(len(at.values))
         by_theta, by_alpha = out[self._theta], out[self._alpha]
-        slope = terms.mixture.signal_gradient(theta)
-        signal = float(terms.mixture.signal(theta[None])[0])
-        by_theta += events.surfaces.gradient(theta) @ shares[0] + slope * (of_process[0] / signal)
-        by_theta -= factor * (expected @ yields.by_parameters)
-        by_alpha += of_process @ yields.norm_slopes - factor * (expected @ yields.by_nuisances)
+        shares = at.ratios * events.weights
+        shares *= yields.factors[:, None]
+        by_theta += events.surfaces.gradient(theta) @ shares[0]
+        by_theta += terms.mixture.signal_gradient(theta) * ratios[0]
+        by_theta -= factor * yields.of_parameters
+        by_alpha += (ratios * yields.factors) @ yields.norm_slopes - factor * yields.of_nuisances
         for process, table in events.tables.items():
             response, places = terms.responses[process], terms.places[process]
             s = terms.processes.index(process)
@@ -678,38 +693,18 @@ class SystematicCost(UnbinnedCost):
             by_alpha[places] += slopes.nuisances
             for name, value in zip(response.terms.parameters, slopes.parameters, strict=True):
                 by_theta[terms.parameters.index(name)] += value
-        norms = at.values[self._norms]
-        if len(norms) and np.all(norms > 0):
-            out[self._norms] = (of_process[1:] - factor * expected[1:]) / norms
-        elif len(norms):
-            # Where a normalisation is zero so is the share, and not the ratio of both.
-            bare = np.exp(self._bare_backgrounds(at, alpha, theta) - at.total)
-            at_one = terms.yields(theta, np.ones_like(norms), alpha).expected[1:]
-            out[self._norms] = bare @ events.weights - factor * at_one
+        out[self._norms] = ratios[1:] - factor * yields.at_one[1:]
         if terms.luminosity and self.extended:
             out[-1] = self.n_events / at.luminosity - float(expected.sum())
         out *= -2.0
         np.add.at(out, self._constrained, 2 * self._pulls(at.values) / self._errors)
         return out
 
-    def _bare_backgrounds(
-        self, at: _Evaluation, alpha: FloatArray, theta: FloatArray
-    ) -> FloatArray:
-        """Ln of the densities of the backgrounds at normalisations of one."""
-        terms, events = self.terms, self.events
-        rows: FloatArray = events.log_backgrounds + at.yields.log_norm[1:, None]
-        for process, table in events.tables.items():
-            s = terms.processes.index(process)
-            if s:
-                own = terms.own_theta(process, theta)
-                rows[s - 1] += table.log_response(alpha[terms.places[process]], own)
-        return rows
-
 
 class _Evaluation(NamedTuple):
     args: tuple[float, ...]
     values: FloatArray
-    rows: FloatArray
-    total: FloatArray
+    ratios: FloatArray
+    total: float
     yields: Yields
     luminosity: float

@@ -1,0 +1,1078 @@
+"""Compiled formulas (numba) of the likelihood with nuisance parameters.
+
+For one dataset: the parts of the cost and of its gradient, one call for each sum over events, with
+the expected yields of all processes in another.  For thousands of toys: the maximum over nuisance
+parameters and normalisations at many θ.  For each toy the rows of its events are gathered once, and
+at each θ Newton's method starts from the maximum at the θ before.  Near a maximum f + λ²/2 with the
+Newton decrement λ is the value there up to the third order, so that one evaluation for each θ is
+the rule.
+
+All is in one file because numba's cache looks at the file of a function alone, and not at those of
+the functions that it calls.
+
+Importing this module imports numba.
+"""
+
+from __future__ import annotations
+
+from math import factorial
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from milinfer.likelihood.code4 import CODE4_COEFFICIENTS
+from milinfer.typing import Float32Array, FloatArray, IntArray
+
+__all__ = [
+    "ProfileProblem",
+    "YieldProblem",
+    "add_log_response",
+    "event_ratios",
+    "expected_yields",
+    "exponential",
+    "log_yield",
+    "profile_datasets",
+    "response_slopes",
+]
+
+# Limit of the squared Newton decrement, and what is added to it for each unit of ln L below that at
+# the first θ: far from the maximum, where nobody looks closely, the same digits are enough.
+_TOLERANCE, _PER_UNIT = 1e-4, 5e-5
+_STEPS = 60
+
+# Sums may be reordered, so that several events are added at once.
+_SUMS = {"reassoc", "contract", "nsz"}
+# Events of a row that stay in the nearest cache while columns are added to them.
+_BLOCK = 1024
+
+
+class YieldProblem(NamedTuple):
+    """Expected events of S processes as functions of θ and of K nuisance parameters, as arrays.
+
+    Parameters
+    ----------
+    counts
+        Nuisance parameters of the response of each process, shape (S,); 0: it has none.
+    places
+        Which those are, shape (S, most), as all of these filled up to the most that there are.
+    limits
+        Units of α, shape (S, most).
+    singles
+        Splines of ln κ, shape (S, most, n_cells, 4, M) with M monomials of θ.
+    pairs
+        Matrices of ln κ, shape (S, M, 2 most, 2 most).
+    exponents
+        Powers of θ in the monomials, shape (S, M, n_parameters).
+    norm_index
+        Nuisance parameter of each normalisation uncertainty, shape (U,).
+    norm_up, norm_down
+        Logarithms of its factors, shape (U, S).
+    """
+
+    counts: IntArray
+    places: IntArray
+    limits: FloatArray
+    singles: FloatArray
+    pairs: FloatArray
+    exponents: IntArray
+    norm_index: IntArray
+    norm_up: FloatArray
+    norm_down: FloatArray
+
+
+def expected_yields(
+    problem: YieldProblem, theta: FloatArray, alpha: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Logarithms of the factors that multiply the yields of the processes.
+
+    Parameters
+    ----------
+    problem
+        The processes.
+    theta, alpha
+        Parameters of interest and nuisance parameters.
+
+    Returns
+    -------
+    tuple
+        ln of the factors of uncertainties alone (S,), and its derivatives by α (S, K); that of all,
+        and its derivatives by α (S, K) and by θ (S, n_parameters).
+    """
+    result: tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
+    result = _expected_yields(problem, CODE4_COEFFICIENTS, theta, alpha)
+    return result
+
+
+def log_yield(
+    singles: FloatArray,
+    pairs: FloatArray,
+    limits: FloatArray,
+    exponents: IntArray,
+    alpha: FloatArray,
+    theta: FloatArray,
+) -> tuple[float, FloatArray, FloatArray]:
+    """Ln κ of one process, and its derivatives by α and by θ.
+
+    Parameters
+    ----------
+    singles, pairs, limits, exponents
+        As in :class:`YieldProblem`, of one process.
+    alpha, theta
+        Where.
+    """
+    arrays = [np.require(a, np.float64, ["C", "W"]) for a in (singles, pairs, limits, alpha, theta)]
+    powers = np.require(exponents, np.int64, ["C", "W"])
+    value, of_alpha, of_theta = _one_log_yield(*arrays[:3], powers, *arrays[3:])
+    return value, of_alpha, of_theta
+
+
+def add_log_response(
+    columns: Float32Array,
+    code4: bool,
+    places: IntArray,
+    powers: IntArray,
+    mixing: FloatArray,
+    alpha: FloatArray,
+    row: FloatArray,
+) -> None:
+    """Add the logarithm of the response of every event.
+
+    Parameters
+    ----------
+    columns
+        Coefficients, one row for each column of the table, shape (n_columns, n_events).
+    code4
+        Whether the columns are ln S at +1 and at −1, between which code 4 interpolates.
+    places, powers
+        Nuisance parameters in each term of a polynomial, and their powers, (n_terms, n_factors).
+    mixing
+        Factors of the columns of each term: 1, and parameters of interest.
+    alpha
+        Nuisance parameters, shape (n_nuisances,).
+    row
+        To what it is added, shape (n_events,).
+    """
+    if code4:
+        _add_code4(columns, CODE4_COEFFICIENTS, mixing, alpha, row)
+    else:
+        _add_terms(columns, places, powers, mixing, alpha, row)
+
+
+def response_slopes(
+    columns: Float32Array,
+    code4: bool,
+    places: IntArray,
+    powers: IntArray,
+    mixing: FloatArray,
+    alpha: FloatArray,
+    shares: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Derivatives of Σ share · ln S by α and by the mixing factors.
+
+    Parameters
+    ----------
+    columns, code4, places, powers, mixing, alpha
+        As for :func:`add_log_response`.
+    shares
+        Weight of each event, shape (n_events,).
+    """
+    of_alpha, of_mixing = np.zeros(len(alpha)), np.zeros(len(mixing))
+    if code4:
+        _code4_slopes(columns, CODE4_COEFFICIENTS, mixing, alpha, shares, of_alpha, of_mixing)
+    else:
+        _term_slopes(columns, places, powers, mixing, alpha, shares, of_alpha, of_mixing)
+    return of_alpha, of_mixing
+
+
+def event_ratios(
+    rows: FloatArray, log_norms: FloatArray, factors: FloatArray, weights: FloatArray
+) -> float:
+    """Weighted sum over events of the logarithm of their density.
+
+    Parameters
+    ----------
+    rows
+        Logarithms of the densities of all processes, shape (S, n_events); overwritten with the
+        density of each process, without its factor, over that of all.
+    log_norms
+        What to add to them, shape (S,).
+    factors
+        What to multiply the densities with, shape (S,).
+    weights
+        Shape (n_events,).
+    """
+    return float(_event_ratios(rows, log_norms, factors, weights))
+
+
+def exponential(x: FloatArray) -> FloatArray:
+    """The exponential function as it is computed here, of several events at once.
+
+    Not the function of the system's library, which takes one number at a time.
+
+    Parameters
+    ----------
+    x
+        Below −708 and above 709 it stays as it is there.
+
+    Examples
+    --------
+    >>> exponential(np.array([0.0, 1.0])).round(12)
+    array([1.        , 2.71828182846])
+    """
+    out: FloatArray = _exponentials(np.require(x, np.float64, ["C", "W"]))
+    return out
+
+
+class ProfileProblem(NamedTuple):
+    """Everything but the events, as arrays: G points θ, S processes, K nuisances, C columns.
+
+    Parameters
+    ----------
+    starts
+        Columns of process s are those from ``starts[s]`` to ``starts[s + 1]``, shape (S + 1,).
+    mixing
+        Factor of each column at each θ, shape (G, C).
+    first, second
+        Nuisance parameters of the term of each column, shape (C,); −1: no second one.
+    first_power, second_power
+        Their powers, shape (C,).
+    yields
+        Expected events without nuisance parameters at each θ, shape (G, S).
+    counts, places, limits, norm_index, norm_up, norm_down
+        As in :class:`YieldProblem`.
+    singles, pairs
+        The same at each θ, shapes (G, S, most, n_cells, 4, 1) and (G, S, 1, 2 most, 2 most).
+    low, high
+        Limits of the parameters, shape (K + B + 1 or K + B,).
+    luminosity
+        Whether the last parameter scales all processes.
+    """
+
+    starts: IntArray
+    mixing: FloatArray
+    first: IntArray
+    second: IntArray
+    first_power: IntArray
+    second_power: IntArray
+    yields: FloatArray
+    counts: IntArray
+    places: IntArray
+    limits: FloatArray
+    singles: FloatArray
+    pairs: FloatArray
+    norm_index: IntArray
+    norm_up: FloatArray
+    norm_down: FloatArray
+    low: FloatArray
+    high: FloatArray
+    luminosity: bool
+
+
+def profile_datasets(
+    problem: ProfileProblem,
+    table: FloatArray,
+    index: IntArray,
+    offsets: IntArray,
+    measured: FloatArray,
+    precision: FloatArray,
+    start: FloatArray,
+    middle: int,
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Profile datasets that are given as rows of a table of events.
+
+    Parameters
+    ----------
+    problem
+        Processes and parameters.
+    table
+        ln densities of the signal at each θ and of the backgrounds, over the reference, then the
+        columns of the responses, shape (n_rows, G + B + C).
+    index, offsets
+        Rows of the datasets one after the other, and where datasets begin and end.
+    measured
+        Auxiliary measurements of each dataset, shape (n_datasets, X).
+    precision
+        Inverse squares of their errors, shape (X,); 0: not measured.
+    start
+        Where the first maximum is looked for, shape (n_datasets, X).
+    middle
+        Number of the θ at which the search begins.
+
+    Returns
+    -------
+    tuple
+        ln L at its maximum, shape (n_datasets, G), without the constants of the reference; where
+        it is, shape (n_datasets, G, X); and 0 for each dataset where all maxima were found, else
+        one more than the number of the θ where it was not.
+    """
+    values, places, status = _profile_datasets(
+        problem,
+        CODE4_COEFFICIENTS,
+        np.ascontiguousarray(table, dtype=np.float64),
+        np.ascontiguousarray(index, dtype=np.int64),
+        np.ascontiguousarray(offsets, dtype=np.int64),
+        np.ascontiguousarray(measured, dtype=np.float64),
+        precision,
+        np.ascontiguousarray(start, dtype=np.float64),
+        middle,
+    )
+    return values, places, status
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
+    problem, to_coefficients, table, index, offsets, measured, precision, start, middle
+):
+    n_sets, n_points = len(offsets) - 1, problem.yields.shape[0]
+    n_values = len(problem.low)
+    n_processes = problem.yields.shape[1]
+    values = np.empty((n_sets, n_points))
+    places = np.empty((n_sets, n_points, n_values))
+    status = np.zeros(n_sets, dtype=np.int64)
+    for d in range(n_sets):
+        rows = index[offsets[d] : offsets[d + 1]]
+        n = len(rows)
+        # One long row for each column: loops over events are the innermost ones.
+        events = np.empty((table.shape[1], n))
+        for i in range(n):
+            for c in range(table.shape[1]):
+                events[c, i] = table[rows[i], c]
+        signal = events[:n_points]
+        backgrounds = events[n_points : n_points + n_processes - 1]
+        columns = events[n_points + n_processes - 1 :]
+        sums = np.zeros(len(columns))
+        for c in range(len(columns)):
+            for i in range(n):
+                sums[c] += columns[c, i]
+        best = -np.inf
+        for direction in (1, -1):
+            x = np.empty(n_values)
+            steps, g = 0, middle
+            _copy(start[d], x)
+            if direction == -1:
+                g = middle - 1
+                _copy(places[d, middle], x)
+            while 0 <= g < n_points:
+                value, found = _maximum(
+                    problem,
+                    to_coefficients,
+                    g,
+                    signal[g],
+                    backgrounds,
+                    columns,
+                    sums,
+                    measured[d],
+                    precision,
+                    x,
+                    best,
+                )
+                best = max(best, value)
+                if not found and status[d] == 0:
+                    status[d] = g + 1
+                values[d, g] = value
+                _copy(x, places[d, g])
+                # The next maximum is expected on the parabola through the last three.
+                one, two = g - direction, g - 2 * direction
+                for j in range(n_values):
+                    if steps >= 2 or (direction == -1 and steps >= 1):
+                        expected = 3 * x[j] - 3 * places[d, one, j] + places[d, two, j]
+                    elif steps >= 1 or direction == -1:
+                        expected = 2 * x[j] - places[d, one, j]
+                    else:
+                        expected = x[j]
+                    x[j] = min(max(expected, problem.low[j]), problem.high[j])
+                steps += 1
+                g += direction
+    return values, places, status
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _maximum(  # type: ignore[no-untyped-def]
+    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x, best
+):
+    """Newton's method from x, which is overwritten with the place of the maximum."""
+    n_values = len(x)
+    value, slope, bend = _expand(
+        problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x
+    )
+    for _ in range(_STEPS):
+        tolerance = _TOLERANCE + _PER_UNIT * max(best - value, 0.0)
+        for j in range(n_values):
+            at_low = x[j] <= problem.low[j] and slope[j] <= 0
+            at_high = x[j] >= problem.high[j] and slope[j] >= 0
+            if at_low or at_high:
+                slope[j] = 0.0
+                for k in range(n_values):
+                    bend[j, k] = bend[k, j] = 0.0
+                bend[j, j] = 1.0
+        step = _newton_step(bend, slope)
+        decrement = 0.0
+        for j in range(n_values):
+            decrement += step[j] * slope[j]
+        # The step as far as the limits allow, and shorter until the likelihood rises by a part of
+        # what the slope promises.
+        length = 1.0
+        while True:
+            new = np.empty(n_values)
+            inside = True
+            for j in range(n_values):
+                new[j] = x[j] + length * step[j]
+                if new[j] < problem.low[j] or new[j] > problem.high[j]:
+                    inside = False
+                    new[j] = min(max(new[j], problem.low[j]), problem.high[j])
+            if decrement < tolerance and inside:
+                _copy(new, x)
+                return value + decrement / 2, True
+            promised = 0.0
+            for j in range(n_values):
+                promised += slope[j] * (new[j] - x[j])
+            new_value, new_slope, new_bend = _expand(
+                problem,
+                to_coefficients,
+                g,
+                signal,
+                backgrounds,
+                columns,
+                sums,
+                measured,
+                precision,
+                new,
+            )
+            if new_value >= value + 0.05 * promised:
+                break
+            length /= 2
+            if length < 1e-9:
+                # Rounding hides the rest of the rise, or a limit stops it.
+                return value, promised < tolerance
+        moved = new_value - value
+        _copy(new, x)
+        value, slope, bend = new_value, new_slope, new_bend
+        if decrement < tolerance and moved < tolerance:
+            return value, True
+    return value, False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _copy(source, target):  # type: ignore[no-untyped-def]
+    # An assignment to a slice takes seconds to compile, for the text of an error that cannot be.
+    for j in range(len(source)):
+        target[j] = source[j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
+    """Step uphill; where the bend is not that of a maximum, it is made so."""
+    n = len(slope)
+    largest = 1e-12
+    for j in range(n):
+        largest = max(largest, abs(bend[j, j]))
+    ridge = 1e-12 * largest
+    for _ in range(40):
+        lower = np.zeros((n, n))
+        good = True
+        for j in range(n):
+            rest = bend[j, j] + ridge
+            for k in range(j):
+                rest -= lower[j, k] ** 2
+            if not rest > 1e-14 * largest:
+                good = False
+                break
+            lower[j, j] = np.sqrt(rest)
+            for i in range(j + 1, n):
+                below = bend[i, j]
+                for k in range(j):
+                    below -= lower[i, k] * lower[j, k]
+                lower[i, j] = below / lower[j, j]
+        if good:
+            step = np.empty(n)
+            _copy(slope, step)
+            for j in range(n):
+                for k in range(j):
+                    step[j] -= lower[j, k] * step[k]
+                step[j] /= lower[j, j]
+            for j in range(n - 1, -1, -1):
+                for k in range(j + 1, n):
+                    step[j] -= lower[k, j] * step[k]
+                step[j] /= lower[j, j]
+            return step
+        ridge = max(10 * ridge, 1e-3 * largest)
+    step = np.empty(n)
+    for j in range(n):
+        step[j] = slope[j] / largest
+    return step
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _expand(  # type: ignore[no-untyped-def]
+    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x
+):
+    """Value of ln L at one point, its gradient, and minus its second derivatives."""
+    # Loops rather than expressions of arrays, which numba compiles more slowly.
+    first, second = problem.first, problem.second
+    first_power, second_power = problem.first_power, problem.second_power
+    starts, mixing = problem.starts, problem.mixing
+    n_values, n, n_columns = len(x), len(signal), len(first)
+    n_processes = len(problem.counts)
+    n_nuisances = n_values - (n_processes - 1) - int(problem.luminosity)
+    log_norm, norm_slope, norm_bend = _norms(problem, to_coefficients, n_nuisances, x)
+    # Each term as a function of α, with the derivatives by its one or two nuisance parameters.
+    factors, by_first, by_second = np.empty(n_columns), np.empty(n_columns), np.zeros(n_columns)
+    for c in range(n_columns):
+        a, p = x[first[c]], first_power[c]
+        b, q = 1.0, 0
+        if second[c] >= 0:
+            b, q = x[second[c]], second_power[c]
+        factors[c] = mixing[g, c] * a**p * b**q
+        by_first[c] = mixing[g, c] * p * a ** (p - 1) * b**q
+        if q > 0:
+            by_second[c] = mixing[g, c] * q * a**p * b ** (q - 1)
+    value = 0.0
+    gradient = np.zeros(n_values)
+    bend = np.zeros((n_values, n_values))
+    together = np.zeros(n_processes)  # events of each process
+    totals = np.empty(n_columns)  # sums of the columns over these
+    if n_processes == 1:
+        # ln L is linear in the columns: their sums are enough.
+        together[0] = n
+        value = n * log_norm[0]
+        for i in range(n):
+            value += signal[i]
+        for c in range(n_columns):
+            totals[c] = sums[c]
+            value += factors[c] * sums[c]
+    else:
+        shares = np.empty((n_processes, n))
+        for s in range(n_processes):
+            for i in range(n):
+                shares[s, i] = log_norm[s] + (signal[i] if s == 0 else backgrounds[s - 1, i])
+            for c in range(starts[s], starts[s + 1]):
+                f = factors[c]
+                for i in range(n):
+                    shares[s, i] += f * columns[c, i]
+        product = 1.0
+        for i in range(n):
+            total = 0.0
+            for s in range(n_processes):
+                shares[s, i] = np.exp(shares[s, i])
+                total += shares[s, i]
+            inverse = 1 / total
+            for s in range(n_processes):
+                shares[s, i] *= inverse
+                together[s] += shares[s, i]
+            # Logarithms cost more than all the rest: one for several events.
+            product *= total
+            if product > 1e100 or product < 1e-100 or i % 8 == 7:
+                value += np.log(product)
+                product = 1.0
+        value += np.log(product)
+        for s in range(n_processes):
+            for c in range(starts[s], starts[s + 1]):
+                totals[c] = np.dot(shares[s], columns[c])
+        _add_scatter(bend, shares, columns, first, second, starts, norm_slope, by_first, by_second)
+    for s in range(n_processes):
+        for j in range(n_values):
+            gradient[j] += together[s] * norm_slope[s, j]
+        for k in range(n_nuisances):
+            bend[k, k] -= together[s] * norm_bend[s, k]
+        for j in range(n_nuisances, n_values):
+            # d² ln x/dx² of normalisations and of the luminosity.
+            bend[j, j] += together[s] * norm_slope[s, j] ** 2
+    for c in range(n_columns):
+        k, p = first[c], first_power[c]
+        a, b, m, q = x[k], 1.0, second[c], 0
+        gradient[k] += by_first[c] * totals[c]
+        if m >= 0:
+            b, q = x[m], second_power[c]
+            gradient[m] += by_second[c] * totals[c]
+        total = totals[c] * mixing[g, c]
+        if p > 1:
+            bend[k, k] -= total * p * (p - 1) * a ** (p - 2) * b**q
+        if q > 0:
+            # Of the triangle below the diagonal, which the end of this function copies.
+            bend[max(k, m), min(k, m)] -= total * p * q * a ** (p - 1) * b ** (q - 1)
+            if q > 1:
+                bend[m, m] -= total * q * (q - 1) * a**p * b ** (q - 2)
+    # Expected events.
+    whole = np.empty(n_values)
+    most = problem.places.shape[1]
+    of_kappa, kappa_slope, kappa_bend = np.empty(1), np.empty(most), np.empty((most, most))
+    monomials = np.ones(1)
+    for s in range(n_processes):
+        count, places = problem.counts[s], problem.places[s]
+        of_kappa[0] = 0.0
+        if count:
+            _log_yield(
+                problem.singles[g, s],
+                problem.pairs[g, s],
+                problem.limits[s],
+                places,
+                count,
+                x,
+                monomials,
+                of_kappa,
+                kappa_slope,
+                kappa_bend,
+            )
+        expected = problem.yields[g, s] * np.exp(of_kappa[0] + log_norm[s])
+        value -= expected
+        _copy(norm_slope[s], whole)
+        for j in range(count):
+            whole[places[j]] += kappa_slope[j]
+            for k in range(count):
+                # Of the triangle below the diagonal, as above.
+                if places[k] <= places[j]:
+                    bend[places[j], places[k]] += expected * kappa_bend[j, k]
+        for j in range(n_values):
+            gradient[j] -= expected * whole[j]
+            for k in range(j + 1):
+                bend[j, k] += expected * whole[j] * whole[k]
+        for k in range(n_nuisances):
+            bend[k, k] += expected * norm_bend[s, k]
+        for j in range(n_nuisances, n_values):
+            bend[j, j] -= expected * norm_slope[s, j] ** 2
+    for j in range(n_values):
+        pull = x[j] - measured[j]
+        value -= precision[j] * pull * pull / 2
+        gradient[j] -= precision[j] * pull
+        bend[j, j] += precision[j]
+        for k in range(j):
+            bend[k, j] = bend[j, k]
+    return value, gradient, bend
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _norms(problem, to_coefficients, n_nuisances, x):  # type: ignore[no-untyped-def]
+    """Logarithm of the normalisation of each process, with two derivatives."""
+    n_processes, n_values = len(problem.counts), len(x)
+    log_norm = np.zeros(n_processes)
+    slope = np.zeros((n_processes, n_values))
+    bend = np.zeros((n_processes, n_nuisances))
+    _add_uncertainties(problem, to_coefficients, x, log_norm, slope, bend)
+    for s in range(1, n_processes):
+        norm = max(x[n_nuisances + s - 1], 1e-12)
+        log_norm[s] += np.log(norm)
+        slope[s, n_nuisances + s - 1] = 1 / norm
+    if problem.luminosity:
+        for s in range(n_processes):
+            log_norm[s] += np.log(x[n_values - 1])
+            slope[s, n_values - 1] = 1 / x[n_values - 1]
+    return log_norm, slope, bend
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_scatter(  # type: ignore[no-untyped-def]
+    bend, shares, columns, first, second, starts, norm_slope, by_first, by_second
+):
+    """Subtract the scatter, over the processes of an event, of the slopes of ln densities.
+
+    With slopes d of all processes relative to the first, it is Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.
+    """
+    n_processes, n = shares.shape
+    n_values = len(bend)
+    mean = np.zeros((n_values, n))
+    relative = np.empty((n_values, n))
+    weighted = np.empty(n)
+    for s in range(1, n_processes):
+        for j in range(n_values):
+            constant = norm_slope[s, j] - norm_slope[0, j]
+            for i in range(n):
+                relative[j, i] = constant
+        for of, sign in ((s, 1.0), (0, -1.0)):
+            for c in range(starts[of], starts[of + 1]):
+                f, k = sign * by_first[c], first[c]
+                for i in range(n):
+                    relative[k, i] += f * columns[c, i]
+                if second[c] >= 0:
+                    f, k = sign * by_second[c], second[c]
+                    for i in range(n):
+                        relative[k, i] += f * columns[c, i]
+        for j in range(n_values):
+            if n_processes == 2:
+                for i in range(n):
+                    weighted[i] = shares[s, i] * shares[0, i] * relative[j, i]
+            else:
+                for i in range(n):
+                    weighted[i] = shares[s, i] * relative[j, i]
+                    mean[j, i] += weighted[i]
+            for k in range(j + 1):
+                bend[j, k] -= np.dot(weighted, relative[k])
+    if n_processes > 2:
+        for j in range(n_values):
+            for k in range(j + 1):
+                bend[j, k] += np.dot(mean[j], mean[k])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_uncertainties(  # type: ignore[no-untyped-def]
+    problem, to_coefficients, x, log_norm, slope, bend
+):
+    """Add the effects of normalisation uncertainties, with two derivatives."""
+    weights = np.empty((3, 6))
+    for u in range(len(problem.norm_index)):
+        k = problem.norm_index[u]
+        _code4_weights(x[k], to_coefficients, weights)
+        for s in range(len(log_norm)):
+            up, down = problem.norm_up[u, s], problem.norm_down[u, s]
+            if up == 0.0 and down == 0.0:
+                continue
+            value, first, second = _code4(x[k], up, down, weights)
+            log_norm[s] += value
+            slope[s, k] += first
+            bend[s, k] += second
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
+def _dot(a, b, n):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(n):
+        total += a[i] * b[i]
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _log_yield(  # type: ignore[no-untyped-def]
+    singles, pairs, limits, places, n, x, monomials, of_monomial, slope, second
+):
+    """Ln κ of one process: the coefficient of each monomial, which is overwritten.
+
+    So are its slope, and its second derivatives unless there is no room for them.
+    """
+    n_cells, bends = singles.shape[1], len(second) > 0
+    vector = np.empty(2 * n)
+    for m in range(len(monomials)):
+        of_monomial[m] = 0.0
+    for j in range(n):
+        unit = x[places[j]] / limits[j]
+        vector[j], vector[n + j] = unit, unit * unit
+        place = (unit + 1) * (n_cells / 2)
+        cell = min(max(int(place), 0), n_cells - 1)
+        t = (place - cell) * (2 / n_cells)
+        first, bend = 0.0, 0.0
+        for m in range(len(monomials)):
+            c3, c2 = singles[j, cell, 0, m], singles[j, cell, 1, m]
+            c1, c0 = singles[j, cell, 2, m], singles[j, cell, 3, m]
+            of_monomial[m] += ((c3 * t + c2) * t + c1) * t + c0
+            first += monomials[m] * ((3 * c3 * t + 2 * c2) * t + c1)
+            bend += monomials[m] * (6 * c3 * t + 2 * c2)
+        slope[j] = first
+        if bends:
+            for k in range(n):
+                second[j, k] = 0.0
+            second[j, j] = bend
+    if n > 1:
+        for m in range(len(monomials)):
+            factor = monomials[m]
+            for j in range(2 * n):
+                product = _dot(pairs[m, j], vector, 2 * n)
+                of_monomial[m] += product * vector[j]
+                if j < n:
+                    slope[j] += 2 * factor * product
+                else:
+                    slope[j - n] += 4 * factor * vector[j - n] * product
+                    if bends:
+                        second[j - n, j - n] += 4 * factor * product
+            if bends:
+                for j in range(n):
+                    for k in range(n):
+                        second[j, k] += (2 * factor) * (
+                            pairs[m, j, k]
+                            + 2 * vector[j] * pairs[m, n + j, k]
+                            + 2 * vector[k] * pairs[m, j, n + k]
+                            + 4 * vector[j] * vector[k] * pairs[m, n + j, n + k]
+                        )
+    for j in range(n):
+        slope[j] /= limits[j]
+        if bends:
+            for k in range(n):
+                second[j, k] /= limits[j] * limits[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _monomials(exponents, theta, values, slopes):  # type: ignore[no-untyped-def]
+    """Monomials of θ, and their derivatives, of which both are overwritten."""
+    n_parameters = len(theta)
+    for m in range(len(exponents)):
+        values[m] = 1.0
+        for p in range(n_parameters):
+            values[m] *= theta[p] ** exponents[m, p]
+            slope = 0.0
+            if exponents[m, p]:
+                slope = exponents[m, p] * theta[p] ** (exponents[m, p] - 1)
+                for q in range(n_parameters):
+                    if q != p:
+                        slope *= theta[q] ** exponents[m, q]
+            slopes[m, p] = slope
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _one_log_yield(singles, pairs, limits, exponents, alpha, theta):  # type: ignore[no-untyped-def]
+    n_monomials, n = len(exponents), len(alpha)
+    monomials, slopes = np.empty(n_monomials), np.empty((n_monomials, len(theta)))
+    _monomials(exponents, theta, monomials, slopes)
+    of_monomial, by_alpha, none = np.empty(n_monomials), np.empty(n), np.empty((0, 0))
+    places = np.arange(n)
+    _log_yield(singles, pairs, limits, places, n, alpha, monomials, of_monomial, by_alpha, none)
+    value, by_theta = 0.0, np.zeros(len(theta))
+    for m in range(n_monomials):
+        value += of_monomial[m] * monomials[m]
+        for p in range(len(theta)):
+            by_theta[p] += of_monomial[m] * slopes[m, p]
+    return value, by_alpha, by_theta
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _expected_yields(problem, to_coefficients, theta, alpha):  # type: ignore[no-untyped-def]
+    n_processes, n_nuisances, n_parameters = len(problem.counts), len(alpha), len(theta)
+    n_monomials, most = problem.exponents.shape[1], problem.places.shape[1]
+    log_norm = np.zeros(n_processes)
+    norm_slopes, bend = np.zeros((n_processes, n_nuisances)), np.empty((n_processes, n_nuisances))
+    _add_uncertainties(problem, to_coefficients, alpha, log_norm, norm_slopes, bend)
+    log_rate, by_alpha = log_norm.copy(), norm_slopes.copy()
+    by_theta = np.zeros((n_processes, n_parameters))
+    monomials, slopes = np.empty(n_monomials), np.empty((n_monomials, n_parameters))
+    of_monomial, slope, none = np.empty(n_monomials), np.empty(most), np.empty((0, 0))
+    for s in range(n_processes):
+        count, places = problem.counts[s], problem.places[s]
+        if not count:
+            continue
+        _monomials(problem.exponents[s], theta, monomials, slopes)
+        _log_yield(
+            problem.singles[s],
+            problem.pairs[s],
+            problem.limits[s],
+            places,
+            count,
+            alpha,
+            monomials,
+            of_monomial,
+            slope,
+            none,
+        )
+        for j in range(count):
+            by_alpha[s, places[j]] += slope[j]
+        for m in range(n_monomials):
+            log_rate[s] += of_monomial[m] * monomials[m]
+            for p in range(n_parameters):
+                by_theta[s, p] += of_monomial[m] * slopes[m, p]
+    return log_norm, norm_slopes, log_rate, by_alpha, by_theta
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _code4_weights(alpha, to_coefficients, weights):  # type: ignore[no-untyped-def]
+    """Factors of the six conditions in the polynomial between −1 and 1, with two derivatives."""
+    for condition in range(6):
+        for order in range(3):
+            weights[order, condition] = 0.0
+    if abs(alpha) >= 1:
+        return
+    for condition in range(6):
+        value, first, second = 0.0, 0.0, 0.0
+        for i in range(5, -1, -1):
+            second = second * alpha + 2 * first
+            first = first * alpha + value
+            value = value * alpha + to_coefficients[i, condition]
+        # The polynomial has no constant: it is α times this one.
+        weights[0, condition] = alpha * value
+        weights[1, condition] = value + alpha * first
+        weights[2, condition] = 2 * first + alpha * second
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _code4(alpha, up, down, weights):  # type: ignore[no-untyped-def]
+    """Logarithm of interpolation code 4, with two derivatives."""
+    if alpha >= 1:
+        return alpha * up, up, 0.0
+    if alpha <= -1:
+        return -alpha * down, -down, 0.0
+    high, low = np.exp(up), np.exp(down)
+    value = 1 + _code4_sum(weights[0], up, down, high, low)
+    first = _code4_sum(weights[1], up, down, high, low) / value
+    second = _code4_sum(weights[2], up, down, high, low) / value
+    return np.log(value), first, second - first**2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _code4_sum(weights, up, down, high, low):  # type: ignore[no-untyped-def]
+    # In the order of the conditions: value, slope and curvature, at +1 and −1 each.
+    of_up = weights[0] * (high - 1) + weights[2] * high * up + weights[4] * high * up**2
+    of_down = weights[1] * (low - 1) - weights[3] * low * down + weights[5] * low * down**2
+    return of_up + of_down
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _code4_by_sides(alpha, up, down, weights, value):  # type: ignore[no-untyped-def]
+    """Derivatives of the logarithm of code 4, whose value is given, by `up` and `down`."""
+    if alpha >= 1:
+        return alpha, 0.0
+    if alpha <= -1:
+        return 0.0, -alpha
+    w = weights[0]
+    of_up = w[0] + w[2] * (up + 1) + w[4] * (up**2 + 2 * up)
+    of_down = w[1] - w[3] * (down + 1) + w[5] * (down**2 + 2 * down)
+    return of_up * np.exp(up - value), of_down * np.exp(down - value)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_code4(columns, to_coefficients, mixing, alpha, row):  # type: ignore[no-untyped-def]
+    n, n_terms = len(alpha), 2 * len(alpha)
+    weights = np.empty((3, 6))
+    for k in range(n):
+        _code4_weights(alpha[k], to_coefficients, weights)
+        for i in range(len(row)):
+            up, down = 0.0, 0.0
+            for j in range(len(mixing)):
+                up += mixing[j] * columns[j * n_terms + k, i]
+                down += mixing[j] * columns[j * n_terms + n + k, i]
+            row[i] += _code4(alpha[k], up, down, weights)[0]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _code4_slopes(  # type: ignore[no-untyped-def]
+    columns, to_coefficients, mixing, alpha, shares, by_alpha, by_mixing
+):
+    n, n_terms = len(alpha), 2 * len(alpha)
+    weights = np.empty((3, 6))
+    for k in range(n):
+        _code4_weights(alpha[k], to_coefficients, weights)
+        for i in range(len(shares)):
+            up, down = 0.0, 0.0
+            for j in range(len(mixing)):
+                up += mixing[j] * columns[j * n_terms + k, i]
+                down += mixing[j] * columns[j * n_terms + n + k, i]
+            value, slope, _ = _code4(alpha[k], up, down, weights)
+            by_alpha[k] += shares[i] * slope
+            of_up, of_down = _code4_by_sides(alpha[k], up, down, weights, value)
+            for j in range(len(mixing)):
+                of_column = of_up * columns[j * n_terms + k, i]
+                of_column += of_down * columns[j * n_terms + n + k, i]
+                by_mixing[j] += shares[i] * of_column
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_terms(columns, places, powers, mixing, alpha, row):  # type: ignore[no-untyped-def]
+    n_terms, n_factors = places.shape
+    n_columns, n = len(columns), len(row)
+    factors = np.empty(n_columns)
+    for t in range(n_terms):
+        term = 1.0
+        for f in range(n_factors):
+            term *= alpha[places[t, f]] ** powers[t, f]
+        for j in range(len(mixing)):
+            factors[j * n_terms + t] = mixing[j] * term
+    for start in range(0, n, _BLOCK):
+        stop = min(start + _BLOCK, n)
+        c = 0
+        while c + 4 <= n_columns:
+            _add_four(columns[c : c + 4], factors[c : c + 4], row, start, stop)
+            c += 4
+        while c < n_columns:
+            column, factor = columns[c], factors[c]
+            for i in range(start, stop):
+                row[i] += factor * column[i]
+            c += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
+def _add_four(columns, factors, row, start, stop):  # type: ignore[no-untyped-def]
+    # The row is read and written once for four columns.
+    one, two, three, four = columns[0], columns[1], columns[2], columns[3]
+    f1, f2, f3, f4 = factors[0], factors[1], factors[2], factors[3]
+    for i in range(start, stop):
+        row[i] += (f1 * one[i] + f2 * two[i]) + (f3 * three[i] + f4 * four[i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _term_slopes(  # type: ignore[no-untyped-def]
+    columns, places, powers, mixing, alpha, shares, by_alpha, by_mixing
+):
+    n_terms, n_factors = places.shape
+    n_columns, n = len(columns), len(shares)
+    totals = np.empty(n_columns)
+    for c in range(n_columns):
+        totals[c] = _dot(columns[c], shares, n)
+    for t in range(n_terms):
+        total, term = 0.0, 1.0
+        for j in range(len(mixing)):
+            total += mixing[j] * totals[j * n_terms + t]
+        for f in range(n_factors):
+            k, power = places[t, f], powers[t, f]
+            term *= alpha[k] ** power
+            if power:
+                slope = power * alpha[k] ** (power - 1)
+                for other in range(n_factors):
+                    if other != f:
+                        slope *= alpha[places[t, other]] ** powers[t, other]
+                by_alpha[k] += total * slope
+        for j in range(len(mixing)):
+            by_mixing[j] += totals[j * n_terms + t] * term
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _event_ratios(rows, log_norms, factors, weights):  # type: ignore[no-untyped-def]
+    n_processes, n = rows.shape
+    highest, total = np.empty(n), np.zeros(n)
+    for i in range(n):
+        highest[i] = -np.inf
+    for s in range(n_processes):
+        row, shift = rows[s], log_norms[s]
+        for i in range(n):
+            row[i] += shift
+        if factors[s] != 0:
+            for i in range(n):
+                highest[i] = row[i] if row[i] > highest[i] else highest[i]
+    for s in range(n_processes):
+        row, factor = rows[s], factors[s]
+        for i in range(n):
+            row[i] = _exp(row[i] - highest[i])
+            total[i] += factor * row[i]
+    value = 0.0
+    for i in range(n):
+        value += weights[i] * (highest[i] + np.log(total[i]))
+        total[i] = 1 / total[i]
+    for s in range(n_processes):
+        row = rows[s]
+        for i in range(n):
+            row[i] *= total[i]
+    return value
+
+
+_LOG2_E, _ROUNDING = 1.4426950408889634, 6755399441055744.0  # 1.5 · 2⁵²
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_TAYLOR = tuple(1 / factorial(k) for k in range(14))
+_EXPONENT = int(np.float64(_ROUNDING).view(np.int64)) - 1023
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _exp(x):  # type: ignore[no-untyped-def]
+    """e^x without branches, which the compiler turns into instructions for several numbers."""
+    x = -708.0 if x < -708.0 else x
+    x = 709.0 if x > 709.0 else x
+    # x = k ln 2 + rest, with k in the last bits of a number so large that it has no fraction.
+    shifted = x * _LOG2_E + _ROUNDING
+    k = shifted - _ROUNDING
+    rest = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    value = _TAYLOR[13]
+    value = value * rest + _TAYLOR[12]
+    value = value * rest + _TAYLOR[11]
+    value = value * rest + _TAYLOR[10]
+    value = value * rest + _TAYLOR[9]
+    value = value * rest + _TAYLOR[8]
+    value = value * rest + _TAYLOR[7]
+    value = value * rest + _TAYLOR[6]
+    value = value * rest + _TAYLOR[5]
+    value = value * rest + _TAYLOR[4]
+    value = value * rest + _TAYLOR[3]
+    value = value * rest + _TAYLOR[2]
+    value = value * rest + 1.0
+    value = value * rest + 1.0
+    bits = (np.float64(shifted).view(np.int64) - _EXPONENT) << 52
+    return value * np.int64(bits).view(np.float64)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _exponentials(x):  # type: ignore[no-untyped-def]
+    out = np.empty_like(x)
+    for i in range(len(x)):
+        out[i] = _exp(x[i])
+    return out
