@@ -385,11 +385,11 @@ def straightforward(cost: SystematicCost) -> Any:
             own = theta if kappa.parameters else None
             log_yield = kappa.log_yield(alpha, own).value
             if s == 0:
-                density = np.exp(events.surfaces.value(theta) - events.log_reference)
+                density = np.exp(events.surfaces.value(theta) - events.arrays.log_reference)
                 yields = float(terms.mixture.signal(theta[None])[0])
                 density = density * yields
             else:
-                density = norm * np.exp(events.log_backgrounds[s - 1])
+                density = norm * np.exp(events.arrays.log_backgrounds[s - 1])
                 yields = norm * float(terms.mixture.expected[s - 1])
             total += density * response
             expected += yields * np.exp(log_yield)

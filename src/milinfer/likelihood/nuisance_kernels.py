@@ -22,18 +22,21 @@ import numpy as np
 from numba import njit
 
 from milinfer.likelihood.code4 import CODE4_COEFFICIENTS
-from milinfer.typing import Float32Array, FloatArray, IntArray
+from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray
 
 __all__ = [
+    "Densities",
+    "EventArrays",
     "ProfileProblem",
+    "ResponseProblem",
     "YieldProblem",
     "add_log_response",
-    "event_ratios",
-    "expected_yields",
+    "densities",
+    "density_slopes",
     "exponential",
+    "log_factors",
     "log_yield",
     "profile_datasets",
-    "response_slopes",
 ]
 
 # Limit of the squared Newton decrement, and what is added to it for each unit of ln L below that at
@@ -81,10 +84,149 @@ class YieldProblem(NamedTuple):
     norm_down: FloatArray
 
 
-def expected_yields(
-    problem: YieldProblem, theta: FloatArray, alpha: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Logarithms of the factors that multiply the yields of the processes.
+class EventArrays(NamedTuple):
+    """A dataset.
+
+    Parameters
+    ----------
+    columns
+        Coefficients of the responses, one row for each, shape (n_columns, n_events).
+    log_reference
+        ln of the total density at the reference, shape (n_events,).
+    log_backgrounds
+        ln of the density of each background over it, shape (S − 1, n_events).
+    weights
+        Shape (n_events,).
+    """
+
+    columns: Float32Array
+    log_reference: FloatArray
+    log_backgrounds: FloatArray
+    weights: FloatArray
+
+
+class ResponseProblem(NamedTuple):
+    """Responses of S processes to the nuisance parameters: what coefficients are multiplied with.
+
+    Parameters
+    ----------
+    starts, term_starts
+        Columns of process s, and terms, are those from ``starts[s]`` to ``starts[s + 1]``; a
+        process with parameters of interest has a column for each of them and each term.
+    code4
+        Whether columns are ln S at +1 and at −1, between which code 4 interpolates, shape (S,).
+    places, powers
+        Nuisance parameters in each term of a polynomial, and their powers, (n_terms, n_factors).
+    counts
+        Parameters of interest on which each response depends, shape (S,).
+    own, centre, half
+        Which those are, filled up to the most that there are, and their ranges, shape (S, most).
+    """
+
+    starts: IntArray
+    term_starts: IntArray
+    code4: BoolArray
+    places: IntArray
+    powers: IntArray
+    counts: IntArray
+    own: IntArray
+    centre: FloatArray
+    half: FloatArray
+
+
+class Densities(NamedTuple):
+    """Densities of the processes at all events, expected events, and derivatives.
+
+    Parameters
+    ----------
+    log_density
+        Weighted sum over events of the logarithm of the density of all processes.
+    ratios
+        Density of each process at a factor of one over that of all, shape (S, n_events).
+    at_one
+        Expected events of each process at a factor of one, shape (S,).
+    norm_slopes
+        Derivatives of the logarithms of normalisations by α, shape (S, K).
+    of_nuisances, of_parameters
+        Derivatives of all expected events by α and by θ, without those of the factors.
+    """
+
+    log_density: float
+    ratios: FloatArray
+    at_one: FloatArray
+    norm_slopes: FloatArray
+    of_nuisances: FloatArray
+    of_parameters: FloatArray
+
+
+def densities(
+    yields: YieldProblem,
+    responses: ResponseProblem,
+    events: EventArrays,
+    signal: FloatArray,
+    factors: FloatArray,
+    base: FloatArray,
+    theta: FloatArray,
+    alpha: FloatArray,
+) -> Densities:
+    """Densities of the processes at the events of a dataset, and expected events.
+
+    Parameters
+    ----------
+    yields, responses, events
+        Processes and dataset.
+    signal
+        Λ of each event, shape (n_events,).
+    factors
+        What multiplies the processes: ν_s(θ) of the signal, and the normalisations, shape (S,).
+    base
+        Expected events at a factor of one without nuisance parameters, shape (S,).
+    theta, alpha
+        Parameters of interest and nuisance parameters.
+    """
+    return Densities(
+        *_densities(
+            yields, responses, events, CODE4_COEFFICIENTS, signal, factors, base, theta, alpha
+        )
+    )
+
+
+def density_slopes(
+    responses: ResponseProblem,
+    events: EventArrays,
+    at: Densities,
+    factors: FloatArray,
+    signal_slopes: FloatArray,
+    theta: FloatArray,
+    alpha: FloatArray,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Derivatives of the sum of ln densities by θ, by the factors, and by α.
+
+    Parameters
+    ----------
+    responses, events, factors, theta, alpha
+        As for :func:`densities`.
+    at
+        From there.
+    signal_slopes
+        Derivatives of Λ of each event, shape (n_parameters, n_events).
+    """
+    result: tuple[FloatArray, FloatArray, FloatArray] = _density_slopes(
+        responses,
+        events,
+        CODE4_COEFFICIENTS,
+        at.ratios,
+        at.norm_slopes,
+        factors,
+        signal_slopes,
+        theta,
+        alpha,
+    )
+    return result
+
+
+def log_factors(problem: YieldProblem, theta: FloatArray, alpha: FloatArray) -> FloatArray:
+    """Logarithm of what nuisance parameters multiply the yield of each process with, shape (S,).
 
     Parameters
     ----------
@@ -92,16 +234,9 @@ def expected_yields(
         The processes.
     theta, alpha
         Parameters of interest and nuisance parameters.
-
-    Returns
-    -------
-    tuple
-        ln of the factors of uncertainties alone (S,), and its derivatives by α (S, K); that of all,
-        and its derivatives by α (S, K) and by θ (S, n_parameters).
     """
-    result: tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
-    result = _expected_yields(problem, CODE4_COEFFICIENTS, theta, alpha)
-    return result
+    factors: FloatArray = _expected_yields(problem, CODE4_COEFFICIENTS, theta, alpha)[2]
+    return factors
 
 
 def log_yield(
@@ -153,56 +288,7 @@ def add_log_response(
     row
         To what it is added, shape (n_events,).
     """
-    if code4:
-        _add_code4(columns, CODE4_COEFFICIENTS, mixing, alpha, row)
-    else:
-        _add_terms(columns, places, powers, mixing, alpha, row)
-
-
-def response_slopes(
-    columns: Float32Array,
-    code4: bool,
-    places: IntArray,
-    powers: IntArray,
-    mixing: FloatArray,
-    alpha: FloatArray,
-    shares: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
-    """Derivatives of Σ share · ln S by α and by the mixing factors.
-
-    Parameters
-    ----------
-    columns, code4, places, powers, mixing, alpha
-        As for :func:`add_log_response`.
-    shares
-        Weight of each event, shape (n_events,).
-    """
-    of_alpha, of_mixing = np.zeros(len(alpha)), np.zeros(len(mixing))
-    if code4:
-        _code4_slopes(columns, CODE4_COEFFICIENTS, mixing, alpha, shares, of_alpha, of_mixing)
-    else:
-        _term_slopes(columns, places, powers, mixing, alpha, shares, of_alpha, of_mixing)
-    return of_alpha, of_mixing
-
-
-def event_ratios(
-    rows: FloatArray, log_norms: FloatArray, factors: FloatArray, weights: FloatArray
-) -> float:
-    """Weighted sum over events of the logarithm of their density.
-
-    Parameters
-    ----------
-    rows
-        Logarithms of the densities of all processes, shape (S, n_events); overwritten with the
-        density of each process, without its factor, over that of all.
-    log_norms
-        What to add to them, shape (S,).
-    factors
-        What to multiply the densities with, shape (S,).
-    weights
-        Shape (n_events,).
-    """
-    return float(_event_ratios(rows, log_norms, factors, weights))
+    _add_log_response(columns, code4, places, powers, CODE4_COEFFICIENTS, mixing, alpha, row)
 
 
 def exponential(x: FloatArray) -> FloatArray:
@@ -914,35 +1000,39 @@ def _code4_by_sides(alpha, up, down, weights, value):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _add_code4(columns, to_coefficients, mixing, alpha, row):  # type: ignore[no-untyped-def]
-    n, n_terms = len(alpha), 2 * len(alpha)
+def _add_code4(columns, places, to_coefficients, mixing, alpha, row):  # type: ignore[no-untyped-def]
+    n_terms = len(places)
+    n = n_terms // 2
     weights = np.empty((3, 6))
     for k in range(n):
-        _code4_weights(alpha[k], to_coefficients, weights)
+        a = alpha[places[k, 0]]
+        _code4_weights(a, to_coefficients, weights)
         for i in range(len(row)):
             up, down = 0.0, 0.0
             for j in range(len(mixing)):
                 up += mixing[j] * columns[j * n_terms + k, i]
                 down += mixing[j] * columns[j * n_terms + n + k, i]
-            row[i] += _code4(alpha[k], up, down, weights)[0]
+            row[i] += _code4(a, up, down, weights)[0]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _code4_slopes(  # type: ignore[no-untyped-def]
-    columns, to_coefficients, mixing, alpha, shares, by_alpha, by_mixing
+    columns, places, to_coefficients, mixing, alpha, shares, by_alpha, by_mixing
 ):
-    n, n_terms = len(alpha), 2 * len(alpha)
+    n_terms = len(places)
+    n = n_terms // 2
     weights = np.empty((3, 6))
     for k in range(n):
-        _code4_weights(alpha[k], to_coefficients, weights)
+        a = alpha[places[k, 0]]
+        _code4_weights(a, to_coefficients, weights)
         for i in range(len(shares)):
             up, down = 0.0, 0.0
             for j in range(len(mixing)):
                 up += mixing[j] * columns[j * n_terms + k, i]
                 down += mixing[j] * columns[j * n_terms + n + k, i]
-            value, slope, _ = _code4(alpha[k], up, down, weights)
-            by_alpha[k] += shares[i] * slope
-            of_up, of_down = _code4_by_sides(alpha[k], up, down, weights, value)
+            value, slope, _ = _code4(a, up, down, weights)
+            by_alpha[places[k, 0]] += shares[i] * slope
+            of_up, of_down = _code4_by_sides(a, up, down, weights, value)
             for j in range(len(mixing)):
                 of_column = of_up * columns[j * n_terms + k, i]
                 of_column += of_down * columns[j * n_terms + n + k, i]
@@ -961,25 +1051,35 @@ def _add_terms(columns, places, powers, mixing, alpha, row):  # type: ignore[no-
         for j in range(len(mixing)):
             factors[j * n_terms + t] = mixing[j] * term
     for start in range(0, n, _BLOCK):
-        stop = min(start + _BLOCK, n)
+        part = row[start : start + _BLOCK]
         c = 0
         while c + 4 <= n_columns:
-            _add_four(columns[c : c + 4], factors[c : c + 4], row, start, stop)
+            _add_four(
+                columns[c][start : start + _BLOCK],
+                columns[c + 1][start : start + _BLOCK],
+                columns[c + 2][start : start + _BLOCK],
+                columns[c + 3][start : start + _BLOCK],
+                (factors[c], factors[c + 1], factors[c + 2], factors[c + 3]),
+                part,
+            )
             c += 4
         while c < n_columns:
-            column, factor = columns[c], factors[c]
-            for i in range(start, stop):
-                row[i] += factor * column[i]
+            _add_one(columns[c][start : start + _BLOCK], factors[c], part)
             c += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
-def _add_four(columns, factors, row, start, stop):  # type: ignore[no-untyped-def]
+def _add_four(one, two, three, four, factors, row):  # type: ignore[no-untyped-def]
     # The row is read and written once for four columns.
-    one, two, three, four = columns[0], columns[1], columns[2], columns[3]
-    f1, f2, f3, f4 = factors[0], factors[1], factors[2], factors[3]
-    for i in range(start, stop):
+    f1, f2, f3, f4 = factors
+    for i in range(len(row)):
         row[i] += (f1 * one[i] + f2 * two[i]) + (f3 * three[i] + f4 * four[i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
+def _add_one(column, factor, row):  # type: ignore[no-untyped-def]
+    for i in range(len(row)):
+        row[i] += factor * column[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -1009,16 +1109,129 @@ def _term_slopes(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _event_ratios(rows, log_norms, factors, weights):  # type: ignore[no-untyped-def]
+def _mixing(responses, s, theta):  # type: ignore[no-untyped-def]
+    """Factors of the columns of each term: 1, and parameters of interest in their units."""
+    count = responses.counts[s]
+    mixing = np.ones(1 + count)
+    for j in range(count):
+        centre, half = responses.centre[s, j], responses.half[s, j]
+        mixing[1 + j] = (theta[responses.own[s, j]] - centre) / half
+    return mixing
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _densities(  # type: ignore[no-untyped-def]
+    yields, responses, events, to_coefficients, signal, factors, base, theta, alpha
+):
+    n_processes, n = len(factors), len(signal)
+    log_norm, norm_slopes, log_rate, by_alpha, by_theta = _expected_yields(
+        yields, to_coefficients, theta, alpha
+    )
+    at_one = np.empty(n_processes)
+    of_nuisances, of_parameters = np.zeros(len(alpha)), np.zeros(len(theta))
+    for s in range(n_processes):
+        at_one[s] = base[s] * np.exp(log_rate[s])
+        expected = factors[s] * at_one[s]
+        for k in range(len(alpha)):
+            of_nuisances[k] += expected * by_alpha[s, k]
+        for p in range(len(theta)):
+            of_parameters[p] += expected * by_theta[s, p]
+    rows = np.empty((n_processes, n))
+    for s in range(n_processes):
+        row, norm = rows[s], log_norm[s]
+        if s:
+            background = events.log_backgrounds[s - 1]
+            for i in range(n):
+                row[i] = background[i] + norm
+        else:
+            reference = events.log_reference
+            for i in range(n):
+                row[i] = signal[i] - reference[i] + norm
+        start, stop = responses.starts[s], responses.starts[s + 1]
+        if start < stop:
+            _add_log_response(
+                events.columns[start:stop],
+                responses.code4[s],
+                responses.places[responses.term_starts[s] : responses.term_starts[s + 1]],
+                responses.powers[responses.term_starts[s] : responses.term_starts[s + 1]],
+                to_coefficients,
+                _mixing(responses, s, theta),
+                alpha,
+                row,
+            )
+    log_density = _event_ratios(rows, factors, events.weights)
+    return log_density, rows, at_one, norm_slopes, of_nuisances, of_parameters
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _density_slopes(  # type: ignore[no-untyped-def]
+    responses,
+    events,
+    to_coefficients,
+    ratios,
+    norm_slopes,
+    factors,
+    signal_slopes,
+    theta,
+    alpha,
+):
+    n_processes, n = ratios.shape
+    by_theta, by_factors = np.zeros(len(theta)), np.empty(n_processes)
+    by_alpha = np.zeros(len(alpha))
+    shares = np.empty(n)
+    weights = events.weights
+    for s in range(n_processes):
+        row, factor = ratios[s], factors[s]
+        by_factors[s] = _dot(row, weights, n)
+        for k in range(len(alpha)):
+            by_alpha[k] += factor * by_factors[s] * norm_slopes[s, k]
+        for i in range(n):
+            shares[i] = factor * (row[i] * weights[i])
+        if s == 0:
+            for p in range(len(theta)):
+                by_theta[p] += _dot(signal_slopes[p], shares, n)
+        start, stop = responses.starts[s], responses.starts[s + 1]
+        if start == stop:
+            continue
+        columns = events.columns[start:stop]
+        places = responses.places[responses.term_starts[s] : responses.term_starts[s + 1]]
+        powers = responses.powers[responses.term_starts[s] : responses.term_starts[s + 1]]
+        mixing = _mixing(responses, s, theta)
+        by_mixing = np.zeros(len(mixing))
+        if responses.code4[s]:
+            _code4_slopes(
+                columns, places, to_coefficients, mixing, alpha, shares, by_alpha, by_mixing
+            )
+        else:
+            _term_slopes(columns, places, powers, mixing, alpha, shares, by_alpha, by_mixing)
+        for j in range(len(mixing) - 1):
+            by_theta[responses.own[s, j]] += by_mixing[1 + j] / responses.half[s, j]
+    return by_theta, by_factors, by_alpha
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_log_response(  # type: ignore[no-untyped-def]
+    columns, code4, places, powers, to_coefficients, mixing, alpha, row
+):
+    if code4:
+        _add_code4(columns, places, to_coefficients, mixing, alpha, row)
+    else:
+        _add_terms(columns, places, powers, mixing, alpha, row)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _event_ratios(rows, factors, weights):  # type: ignore[no-untyped-def]
+    """Weighted sum of ln densities of all processes, whose own ones are overwritten.
+
+    The density of each process, without its factor, over that of all takes their place.
+    """
     n_processes, n = rows.shape
     highest, total = np.empty(n), np.zeros(n)
     for i in range(n):
         highest[i] = -np.inf
     for s in range(n_processes):
-        row, shift = rows[s], log_norms[s]
-        for i in range(n):
-            row[i] += shift
         if factors[s] != 0:
+            row = rows[s]
             for i in range(n):
                 highest[i] = row[i] if row[i] > highest[i] else highest[i]
     for s in range(n_processes):

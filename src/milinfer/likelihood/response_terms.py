@@ -26,7 +26,6 @@ from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray
 from milinfer.utils.keywords import did_you_mean
 
 __all__ = [
-    "ResponseSlopes",
     "ResponseTable",
     "ResponseTerms",
 ]
@@ -244,21 +243,6 @@ def _require_known(given: Mapping[str, object] | Sequence[str], names: Sequence[
         raise ParameterError(msg + did_you_mean(unknown[0], list(names)))
 
 
-class ResponseSlopes(NamedTuple):
-    """Derivatives of a weighted sum of ln S over events.
-
-    Parameters
-    ----------
-    nuisances
-        By α, shape (n_nuisances,).
-    parameters
-        By the parameters of interest on which the response depends, shape (n_parameters,).
-    """
-
-    nuisances: FloatArray
-    parameters: FloatArray
-
-
 class ResponseTable(NamedTuple):
     """Coefficients of the response of many events.
 
@@ -274,8 +258,6 @@ class ResponseTable(NamedTuple):
     >>> table = ResponseTable(ResponseTerms.of(["jes"]), np.float32([[0.1, 0.0], [0.2, 0.01]]))
     >>> table.log_response(np.array([2.0])).round(6)
     array([0.2 , 0.44])
-    >>> table.slopes(np.array([2.0]), None, np.ones(2)).nuisances.round(6)
-    array([0.34])
     """
 
     terms: ResponseTerms
@@ -283,50 +265,15 @@ class ResponseTable(NamedTuple):
 
     def log_response(self, alpha: FloatArray, theta: FloatArray | None = None) -> FloatArray:
         """Logarithm of S of every event, shape (n_events,), float64."""
-        row = np.zeros(len(self.columns))
-        self.add_log_response(alpha, theta, row)
-        return row
-
-    def add_log_response(
-        self, alpha: FloatArray, theta: FloatArray | None, row: FloatArray
-    ) -> None:
-        """Add the logarithm of S of every event to a row of as many numbers."""
         from milinfer.likelihood.nuisance_kernels import add_log_response
 
-        terms = self.terms
+        terms, row = self.terms, np.zeros(len(self.columns))
+        # One row for each column.
+        columns = np.require(self.columns.T, np.float32, ["C", "W"])
         code4 = terms.interpolation == "code4"
-        add_log_response(self._rows, code4, *terms.factors, terms.mixing(theta), alpha, row)
-
-    def slopes(
-        self, alpha: FloatArray, theta: FloatArray | None, shares: FloatArray
-    ) -> ResponseSlopes:
-        """Derivatives of Σ share · ln S.
-
-        Parameters
-        ----------
-        alpha, theta
-            Where.
-        shares
-            Weight of each event, shape (n_events,).
-        """
-        from milinfer.likelihood.nuisance_kernels import response_slopes
-
-        terms = self.terms
-        code4 = terms.interpolation == "code4"
-        of_alpha, of_mixing = response_slopes(
-            self._rows, code4, *terms.factors, terms.mixing(theta), alpha, shares
-        )
-        return ResponseSlopes(of_alpha, of_mixing[1:] / terms.half)
+        add_log_response(columns, code4, *terms.factors, terms.mixing(theta), alpha, row)
+        return row
 
     def take(self, index: IntArray | BoolArray | slice) -> ResponseTable:
         """Rows of some of the events."""
         return ResponseTable(self.terms, self.columns[index])
-
-    def by_column(self) -> ResponseTable:
-        """The same numbers, those of a column next to each other: sums over events are faster."""
-        return ResponseTable(self.terms, np.asfortranarray(self.columns))
-
-    @property
-    def _rows(self) -> Float32Array:
-        """One row for each column, which is a copy unless the table is one of :meth:`by_column`."""
-        return np.ascontiguousarray(self.columns.T)

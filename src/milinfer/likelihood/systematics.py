@@ -44,7 +44,12 @@ from milinfer.utils.display import ranges
 from milinfer.utils.keywords import did_you_mean
 
 if TYPE_CHECKING:
-    from milinfer.likelihood.nuisance_kernels import YieldProblem
+    from milinfer.likelihood.nuisance_kernels import (
+        Densities,
+        EventArrays,
+        ResponseProblem,
+        YieldProblem,
+    )
 
 __all__ = [
     "Constraint",
@@ -173,29 +178,14 @@ class SystematicTerms:
             for process, response in self.responses.items()
         }
 
-    def yields(self, theta: FloatArray, norms: FloatArray, alpha: FloatArray) -> Yields:
-        """Expected events of each process, without the luminosity parameter."""
-        from milinfer.likelihood.nuisance_kernels import expected_yields
+    @cached_property
+    def base(self) -> FloatArray:
+        """Expected events of each process at a factor of one, ν_s being that of the signal."""
+        return np.concatenate([[1.0], self.mixture.expected])
 
-        log_norm, norm_slopes, log_rate, by_alpha, by_theta = expected_yields(
-            self.yield_problem, theta, alpha
-        )
-        mixture = self.mixture
-        signal = mixture.signal(theta[None])
-        factors, at_one = np.concatenate([signal, norms]), np.exp(log_rate)
-        at_one[1:] *= mixture.expected
-        expected = factors * at_one
-        of_theta = expected @ by_theta
-        of_theta += mixture.signal_gradient(theta) * at_one[0]
-        return Yields(
-            factors=factors,
-            at_one=at_one,
-            expected=expected,
-            log_norm=log_norm,
-            norm_slopes=norm_slopes,
-            of_nuisances=expected @ by_alpha,
-            of_parameters=of_theta,
-        )
+    def factors(self, theta: FloatArray, norms: FloatArray) -> FloatArray:
+        """What multiplies the processes: ν_s(θ) and the normalisations, shape (n_processes,)."""
+        return np.concatenate([self.mixture.signal(theta[None]), norms])
 
     @cached_property
     def yield_problem(self) -> YieldProblem:
@@ -238,46 +228,51 @@ class SystematicTerms:
             norm_down=np.log(sides[..., 0]),
         )
 
+    @cached_property
+    def response_problem(self) -> ResponseProblem:
+        """Terms of the responses of all processes, as arrays."""
+        from milinfer.likelihood.nuisance_kernels import ResponseProblem
+
+        responses = [self.responses.get(s) for s in self.processes]
+        terms = [None if r is None else r.terms for r in responses]
+        factors = {s: t.factors for s, t in zip(self.processes, terms, strict=True) if t}
+        n_terms = [t.n_terms if t else 0 for t in terms]
+        n_factors = max([places.shape[1] for places, _ in factors.values()], default=1)
+        most = max([len(t.parameters) for t in terms if t], default=0)
+        places = np.zeros((sum(n_terms), n_factors), dtype=np.int64)
+        powers = np.zeros_like(places)
+        own = np.zeros((len(terms), most), dtype=np.int64)
+        centre, half = np.zeros(own.shape), np.ones(own.shape)
+        term_starts = np.concatenate([[0], np.cumsum(n_terms)])
+        for s, (process, of_process) in enumerate(zip(self.processes, terms, strict=True)):
+            if of_process is None:
+                continue
+            rows = slice(*term_starts[s : s + 2])
+            which, exponents = factors[process]
+            places[rows, : which.shape[1]] = self.places[process][which]
+            powers[rows, : which.shape[1]] = exponents
+            n = len(of_process.parameters)
+            own[s, :n] = self._positions(of_process.parameters)
+            centre[s, :n], half[s, :n] = of_process.centre, of_process.half
+        return ResponseProblem(
+            starts=np.concatenate([[0], np.cumsum([t.n_columns if t else 0 for t in terms])]),
+            term_starts=term_starts,
+            code4=np.array([t is not None and t.interpolation == "code4" for t in terms]),
+            places=places,
+            powers=powers,
+            counts=np.array([len(t.parameters) if t else 0 for t in terms], dtype=np.int64),
+            own=own,
+            centre=centre,
+            half=half,
+        )
+
     def _positions(self, names: Sequence[str]) -> IntArray:
         """Positions of some of the parameters of interest."""
         return np.array([self.parameters.index(n) for n in names], dtype=np.int64)
 
-    @cached_property
-    def _own_positions(self) -> dict[str, IntArray]:
-        return {s: self._positions(r.terms.parameters) for s, r in self.responses.items()}
-
     def own_theta(self, process: str, theta: FloatArray) -> FloatArray:
         """Values of the parameters of interest on which the response of a process depends."""
-        return theta[self._own_positions[process]]
-
-
-class Yields(NamedTuple):
-    """Expected events of each process, and derivatives.
-
-    Parameters
-    ----------
-    factors
-        What the density of each process is multiplied with beside its response and uncertainties:
-        ν_s(θ) of the signal, and the normalisations, shape (n_processes,).
-    at_one
-        Expected events of each process at a factor of one, shape (n_processes,).
-    expected
-        Expected events of each process, shape (n_processes,).
-    log_norm
-        Logarithm of the normalisation by uncertainties alone, shape (n_processes,).
-    norm_slopes
-        Its derivatives by the nuisance parameters, shape (n_processes, n_nuisances).
-    of_nuisances, of_parameters
-        Derivatives of the total, shapes (n_nuisances,) and (n_parameters,).
-    """
-
-    factors: FloatArray
-    at_one: FloatArray
-    expected: FloatArray
-    log_norm: FloatArray
-    norm_slopes: FloatArray
-    of_nuisances: FloatArray
-    of_parameters: FloatArray
+        return theta[self._positions(self.responses[process].terms.parameters)]
 
 
 class MixtureEvents(NamedTuple):
@@ -291,28 +286,44 @@ class MixtureEvents(NamedTuple):
         ln of the total density at the reference, shape (n_events,).
     log_backgrounds
         ln of the density of each background over it, shape (n_backgrounds, n_events).
+    arrays
+        Densities, weights, and coefficients of all responses.
     tables
-        Coefficients of the response of each process that has one.
-    weights
-        Shape (n_events,).
+        The coefficients again, of the response of each process that has one.
     """
 
     surfaces: EventSurfaces | EventPolynomials
-    log_reference: FloatArray
-    log_backgrounds: FloatArray
+    arrays: EventArrays
     tables: Mapping[str, ResponseTable]
-    weights: FloatArray
+
+    @property
+    def weights(self) -> FloatArray:
+        """Shape (n_events,)."""
+        return self.arrays.weights
 
     @classmethod
     def of(cls, terms: SystematicTerms, data: Sample) -> MixtureEvents:
         """Evaluate signal, backgrounds and responses once for each event."""
+        from milinfer.likelihood.nuisance_kernels import EventArrays
+
         log_reference, log_backgrounds = terms.mixture.log_reference(data)
+        starts = terms.response_problem.starts
+        columns = np.empty((starts[-1], len(data)), dtype=np.float32)
+        tables = {}
+        for s, process in enumerate(terms.processes):
+            if process in terms.responses:
+                response, part = terms.responses[process], columns[starts[s] : starts[s + 1]]
+                part[:] = response.table(data).columns.T
+                tables[process] = ResponseTable(response.terms, part.T)
         return cls(
             surfaces=event_surfaces(terms.mixture.model, data),
-            log_reference=log_reference,
-            log_backgrounds=log_backgrounds,
-            tables={name: r.table(data).by_column() for name, r in terms.responses.items()},
-            weights=data.weights,
+            arrays=EventArrays(
+                columns=columns,
+                log_reference=np.require(log_reference, np.float64, ["C", "W"]),
+                log_backgrounds=np.require(log_backgrounds, np.float64, ["C", "W"]),
+                weights=np.require(data.weights, np.float64, ["C", "W"]),
+            ),
+            tables=tables,
         )
 
 
@@ -620,10 +631,14 @@ class SystematicCost(UnbinnedCost):
         ParameterError
             If a name is unknown or a value outside its limits.
         """
+        from milinfer.likelihood.nuisance_kernels import log_factors
+
+        terms = self.terms
         point = self._in_order([], {**self.start, **values})
         _, theta, norms, alpha, luminosity = self._split(point)
-        yields = self.terms.yields(theta, norms, alpha).expected * luminosity
-        return dict(zip(self.terms.processes, yields.tolist(), strict=True))
+        yields = terms.factors(theta, norms) * terms.base * luminosity
+        yields *= np.exp(log_factors(terms.yield_problem, theta, alpha))
+        return dict(zip(terms.processes, yields.tolist(), strict=True))
 
     def _split(
         self, args: Sequence[float]
@@ -639,20 +654,23 @@ class SystematicCost(UnbinnedCost):
         last = self._last
         if last is not None and last.args == tuple(args):
             return last
-        from milinfer.likelihood.nuisance_kernels import event_ratios
+        from milinfer.likelihood.nuisance_kernels import densities
 
         values, theta, norms, alpha, luminosity = self._split(args)
         terms, events = self.terms, self.events
-        yields = terms.yields(theta, norms, alpha)
-        rows = np.empty((len(terms.processes), len(events.weights)))
-        np.subtract(events.surfaces.value(theta), events.log_reference, out=rows[0])
-        rows[1:] = events.log_backgrounds
-        for process, table in events.tables.items():
-            own = terms.own_theta(process, theta)
-            row = rows[terms.processes.index(process)]
-            table.add_log_response(alpha[terms.places[process]], own, row)
-        total = event_ratios(rows, yields.log_norm, yields.factors, events.weights)
-        evaluation = _Evaluation(tuple(args), values, rows, total, yields, luminosity)
+        factors = terms.factors(theta, norms)
+        at = densities(
+            terms.yield_problem,
+            terms.response_problem,
+            events.arrays,
+            events.surfaces.value(theta),
+            factors,
+            terms.base,
+            theta,
+            alpha,
+        )
+        expected = float(factors @ at.at_one)
+        evaluation = _Evaluation(tuple(args), values, factors, at, expected, luminosity)
         self._last = evaluation
         return evaluation
 
@@ -661,8 +679,7 @@ class SystematicCost(UnbinnedCost):
 
     def _value(self, args: Sequence[float]) -> float:
         at = self._evaluate(args)
-        value = at.total
-        expected = float(at.yields.expected.sum())
+        value, expected = at.densities.log_density, at.expected
         if self.extended:
             value += self.n_events * float(np.log(at.luminosity))
             value -= at.luminosity * expected - self._total
@@ -672,39 +689,39 @@ class SystematicCost(UnbinnedCost):
         return -2.0 * value + float(pulls @ pulls)
 
     def _grad(self, args: Sequence[float]) -> FloatArray:
+        from milinfer.likelihood.nuisance_kernels import density_slopes
+
         at = self._evaluate(args)
-        terms, events, yields = self.terms, self.events, at.yields
+        terms, events, parts = self.terms, self.events, at.densities
         theta, alpha = at.values[self._theta], at.values[self._alpha]
-        expected = yields.expected
-        factor = at.luminosity if self.extended else self.n_events / float(expected.sum())
-        ratios = at.ratios @ events.weights
-        out = np.zeros(len(at.values))
-        by_theta, by_alpha = out[self._theta], out[self._alpha]
-        shares = at.ratios * events.weights
-        shares *= yields.factors[:, None]
-        by_theta += events.surfaces.gradient(theta) @ shares[0]
-        by_theta += terms.mixture.signal_gradient(theta) * ratios[0]
-        by_theta -= factor * yields.of_parameters
-        by_alpha += (ratios * yields.factors) @ yields.norm_slopes - factor * yields.of_nuisances
-        for process, table in events.tables.items():
-            response, places = terms.responses[process], terms.places[process]
-            s = terms.processes.index(process)
-            slopes = table.slopes(alpha[places], terms.own_theta(process, theta), shares[s])
-            by_alpha[places] += slopes.nuisances
-            for name, value in zip(response.terms.parameters, slopes.parameters, strict=True):
-                by_theta[terms.parameters.index(name)] += value
-        out[self._norms] = ratios[1:] - factor * yields.at_one[1:]
-        if terms.luminosity and self.extended:
-            out[-1] = self.n_events / at.luminosity - float(expected.sum())
+        by_theta, by_factors, by_alpha = density_slopes(
+            terms.response_problem,
+            events.arrays,
+            parts,
+            at.factors,
+            events.surfaces.gradient(theta),
+            theta,
+            alpha,
+        )
+        factor = at.luminosity if self.extended else self.n_events / at.expected
+        by_factors -= factor * parts.at_one
+        out = np.empty(len(at.values))
+        out[self._theta] = by_theta - factor * parts.of_parameters
+        out[self._theta] += by_factors[0] * terms.mixture.signal_gradient(theta)
+        out[self._norms] = by_factors[1:]
+        out[self._alpha] = by_alpha - factor * parts.of_nuisances
+        if terms.luminosity:
+            of_all = self.n_events / at.luminosity - at.expected
+            out[-1] = of_all if self.extended else 0.0
         out *= -2.0
-        np.add.at(out, self._constrained, 2 * self._pulls(at.values) / self._errors)
+        out[self._constrained] += 2 * self._pulls(at.values) / self._errors
         return out
 
 
 class _Evaluation(NamedTuple):
     args: tuple[float, ...]
     values: FloatArray
-    ratios: FloatArray
-    total: float
-    yields: Yields
+    factors: FloatArray
+    densities: Densities
+    expected: float
     luminosity: float
