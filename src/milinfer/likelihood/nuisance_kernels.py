@@ -48,6 +48,8 @@ _STEPS = 60
 _SUMS = {"reassoc", "contract", "nsz"}
 # Events of a row that stay in the nearest cache while columns are added to them.
 _BLOCK = 1024
+# Numbers between one and that of processes, of which a float holds the product.
+_TOGETHER = 16
 
 
 class YieldProblem(NamedTuple):
@@ -480,7 +482,17 @@ def _maximum(  # type: ignore[no-untyped-def]
     """Newton's method from x, which is overwritten with the place of the maximum."""
     n_values = len(x)
     value, slope, bend = _expand(
-        problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x
+        problem,
+        to_coefficients,
+        g,
+        signal,
+        backgrounds,
+        columns,
+        sums,
+        measured,
+        precision,
+        x,
+        True,
     )
     for _ in range(_STEPS):
         tolerance = _TOLERANCE + _PER_UNIT * max(best - value, 0.0)
@@ -524,6 +536,7 @@ def _maximum(  # type: ignore[no-untyped-def]
                 measured,
                 precision,
                 new,
+                True,
             )
             if new_value >= value + 0.05 * promised:
                 break
@@ -591,9 +604,9 @@ def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _expand(  # type: ignore[no-untyped-def]
-    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x
+    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x, bends
 ):
-    """Value of ln L at one point, its gradient, and minus its second derivatives."""
+    """Value of ln L at one point, its gradient, and minus its second derivatives if asked for."""
     # Loops rather than expressions of arrays, which numba compiles more slowly.
     first, second = problem.first, problem.second
     first_power, second_power = problem.first_power, problem.second_power
@@ -630,32 +643,34 @@ def _expand(  # type: ignore[no-untyped-def]
     else:
         shares = np.empty((n_processes, n))
         for s in range(n_processes):
+            row, constant = shares[s], log_norm[s]
+            densities = signal if s == 0 else backgrounds[s - 1]
             for i in range(n):
-                shares[s, i] = log_norm[s] + (signal[i] if s == 0 else backgrounds[s - 1, i])
-            for c in range(starts[s], starts[s + 1]):
-                f = factors[c]
-                for i in range(n):
-                    shares[s, i] += f * columns[c, i]
-        product = 1.0
-        for i in range(n):
-            total = 0.0
-            for s in range(n_processes):
-                shares[s, i] = np.exp(shares[s, i])
-                total += shares[s, i]
-            inverse = 1 / total
-            for s in range(n_processes):
-                shares[s, i] *= inverse
-                together[s] += shares[s, i]
-            # Logarithms cost more than all the rest: one for several events.
-            product *= total
-            if product > 1e100 or product < 1e-100 or i % 8 == 7:
-                value += np.log(product)
-                product = 1.0
-        value += np.log(product)
+                row[i] = densities[i] + constant
+            _add_columns(
+                columns[starts[s] : starts[s + 1]], factors[starts[s] : starts[s + 1]], row
+            )
+        highest, total = np.empty(n), np.empty(n)
+        _to_shares(shares, np.ones(n_processes), highest, total)
+        value += _sum(highest, n) + _log_product(total)
         for s in range(n_processes):
+            together[s] = _sum(shares[s], n)
             for c in range(starts[s], starts[s + 1]):
-                totals[c] = np.dot(shares[s], columns[c])
-        _add_scatter(bend, shares, columns, first, second, starts, norm_slope, by_first, by_second)
+                totals[c] = _dot(shares[s], columns[c], n)
+        if bends:
+            _add_scatter(
+                bend,
+                shares,
+                together,
+                columns,
+                first,
+                second,
+                starts,
+                norm_slope,
+                by_first,
+                by_second,
+                n_nuisances,
+            )
     for s in range(n_processes):
         for j in range(n_values):
             gradient[j] += together[s] * norm_slope[s, j]
@@ -748,45 +763,67 @@ def _norms(problem, to_coefficients, n_nuisances, x):  # type: ignore[no-untyped
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_scatter(  # type: ignore[no-untyped-def]
-    bend, shares, columns, first, second, starts, norm_slope, by_first, by_second
+    bend,
+    shares,
+    together,
+    columns,
+    first,
+    second,
+    starts,
+    norm_slope,
+    by_first,
+    by_second,
+    n_nuisances,
 ):
     """Subtract the scatter, over the processes of an event, of the slopes of ln densities.
 
-    With slopes d of all processes relative to the first, it is Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.
+    With slopes d of all processes relative to the first, it is Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.  Those
+    by normalisations are the same for all events, and those by the luminosity for all processes.
     """
     n_processes, n = shares.shape
-    n_values = len(bend)
-    mean = np.zeros((n_values, n))
-    relative = np.empty((n_values, n))
+    mean = np.zeros((n_nuisances, n))
+    relative = np.empty((n_nuisances, n))
     weighted = np.empty(n)
     for s in range(1, n_processes):
-        for j in range(n_values):
-            constant = norm_slope[s, j] - norm_slope[0, j]
+        for j in range(n_nuisances):
+            row, constant = relative[j], norm_slope[s, j] - norm_slope[0, j]
             for i in range(n):
-                relative[j, i] = constant
+                row[i] = constant
         for of, sign in ((s, 1.0), (0, -1.0)):
             for c in range(starts[of], starts[of + 1]):
-                f, k = sign * by_first[c], first[c]
-                for i in range(n):
-                    relative[k, i] += f * columns[c, i]
+                _add_one(columns[c], sign * by_first[c], relative[first[c]])
                 if second[c] >= 0:
-                    f, k = sign * by_second[c], second[c]
-                    for i in range(n):
-                        relative[k, i] += f * columns[c, i]
-        for j in range(n_values):
+                    _add_one(columns[c], sign * by_second[c], relative[second[c]])
+        # The normalisation of this process, whose own slope is 1/n and that of the others zero.
+        norm = n_nuisances + s - 1
+        share, of_norm = shares[s], norm_slope[s, norm]
+        for j in range(n_nuisances):
+            row = relative[j]
             if n_processes == 2:
-                for i in range(n):
-                    weighted[i] = shares[s, i] * shares[0, i] * relative[j, i]
+                _multiply_three(share, shares[0], row, weighted)
             else:
-                for i in range(n):
-                    weighted[i] = shares[s, i] * relative[j, i]
-                    mean[j, i] += weighted[i]
+                _multiply(share, row, weighted)
+                _add_one(weighted, 1.0, mean[j])
             for k in range(j + 1):
-                bend[j, k] -= np.dot(weighted, relative[k])
+                bend[j, k] -= _dot(weighted, relative[k], n)
+            bend[norm, j] -= of_norm * _sum(weighted, n)
+        if n_processes == 2:
+            bend[norm, norm] -= of_norm**2 * _dot(share, shares[0], n)
+        else:
+            bend[norm, norm] -= of_norm**2 * together[s]
     if n_processes > 2:
-        for j in range(n_values):
+        for j in range(n_nuisances):
             for k in range(j + 1):
-                bend[j, k] += np.dot(mean[j], mean[k])
+                bend[j, k] += _dot(mean[j], mean[k], n)
+        for s in range(1, n_processes):
+            norm = n_nuisances + s - 1
+            of_norm = norm_slope[s, norm]
+            for j in range(n_nuisances):
+                bend[norm, j] += of_norm * _dot(shares[s], mean[j], n)
+            for other in range(1, s + 1):
+                place = n_nuisances + other - 1
+                both = of_norm * norm_slope[other, place]
+                bend[norm, place] += both * _dot(shares[s], shares[other], n)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -1042,14 +1079,19 @@ def _code4_slopes(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_terms(columns, places, powers, mixing, alpha, row):  # type: ignore[no-untyped-def]
     n_terms, n_factors = places.shape
-    n_columns, n = len(columns), len(row)
-    factors = np.empty(n_columns)
+    factors = np.empty(len(columns))
     for t in range(n_terms):
         term = 1.0
         for f in range(n_factors):
             term *= alpha[places[t, f]] ** powers[t, f]
         for j in range(len(mixing)):
             factors[j * n_terms + t] = mixing[j] * term
+    _add_columns(columns, factors, row)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_columns(columns, factors, row):  # type: ignore[no-untyped-def]
+    n_columns, n = columns.shape
     for start in range(0, n, _BLOCK):
         part = row[start : start + _BLOCK]
         c = 0
@@ -1159,7 +1201,11 @@ def _densities(  # type: ignore[no-untyped-def]
                 alpha,
                 row,
             )
-    log_density = _event_ratios(rows, factors, events.weights)
+    highest, total = np.empty(n), np.empty(n)
+    _to_shares(rows, factors, highest, total)
+    log_density = 0.0
+    for i in range(n):
+        log_density += events.weights[i] * (highest[i] + np.log(total[i]))
     return log_density, rows, at_one, norm_slopes, of_nuisances, of_parameters
 
 
@@ -1220,15 +1266,14 @@ def _add_log_response(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _event_ratios(rows, factors, weights):  # type: ignore[no-untyped-def]
-    """Weighted sum of ln densities of all processes, whose own ones are overwritten.
+def _to_shares(rows, factors, highest, total):  # type: ignore[no-untyped-def]
+    """Overwrite logarithms of densities with the density of each process over that of all.
 
-    The density of each process, without its factor, over that of all takes their place.
+    The factors of the processes count in the density of all alone, which is e^highest · total.
     """
     n_processes, n = rows.shape
-    highest, total = np.empty(n), np.zeros(n)
     for i in range(n):
-        highest[i] = -np.inf
+        highest[i], total[i] = -np.inf, 0.0
     for s in range(n_processes):
         if factors[s] != 0:
             row = rows[s]
@@ -1239,15 +1284,45 @@ def _event_ratios(rows, factors, weights):  # type: ignore[no-untyped-def]
         for i in range(n):
             row[i] = _exp(row[i] - highest[i])
             total[i] += factor * row[i]
-    value = 0.0
-    for i in range(n):
-        value += weights[i] * (highest[i] + np.log(total[i]))
-        total[i] = 1 / total[i]
     for s in range(n_processes):
         row = rows[s]
         for i in range(n):
-            row[i] *= total[i]
+            row[i] /= total[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _log_product(numbers):  # type: ignore[no-untyped-def]
+    """Sum of logarithms: they cost more than all the rest, so take one for several events."""
+    value, n = 0.0, len(numbers)
+    whole = n - n % _TOGETHER
+    for start in range(0, whole, _TOGETHER):
+        product = 1.0
+        for i in range(_TOGETHER):
+            product *= numbers[start + i]
+        value += np.log(product)
+    for i in range(whole, n):
+        value += np.log(numbers[i])
     return value
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
+def _sum(numbers, n):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(n):
+        total += numbers[i]
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _multiply(a, b, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] = a[i] * b[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _multiply_three(a, b, c, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] = a[i] * b[i] * c[i]
 
 
 _LOG2_E, _ROUNDING = 1.4426950408889634, 6755399441055744.0  # 1.5 · 2⁵²
