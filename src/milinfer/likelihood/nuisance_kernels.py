@@ -43,6 +43,9 @@ __all__ = [
 # the first θ: far from the maximum, where nobody looks closely, the same digits are enough.
 _TOLERANCE, _PER_UNIT = 1e-4, 5e-5
 _STEPS = 60
+# Part of that limit for second derivatives from another place, and when steps with them become too
+# slow: where the decrement is not that much smaller than before.
+_ELSEWHERE, _SLOW = 0.1, 0.05
 
 # Sums may be reordered, so that several events are added at once.
 _SUMS = {"reassoc", "contract", "nsz"}
@@ -423,9 +426,7 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
         n = len(rows)
         # One long row for each column: loops over events are the innermost ones.
         events = np.empty((table.shape[1], n))
-        for i in range(n):
-            for c in range(table.shape[1]):
-                events[c, i] = table[rows[i], c]
+        _gather(table, rows, events)
         signal = events[:n_points]
         backgrounds = events[n_points : n_points + n_processes - 1]
         columns = events[n_points + n_processes - 1 :]
@@ -477,9 +478,23 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _maximum(  # type: ignore[no-untyped-def]
-    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x, best
+    problem,
+    to_coefficients,
+    g,
+    signal,
+    backgrounds,
+    columns,
+    sums,
+    measured,
+    precision,
+    x,
+    best,
 ):
-    """Newton's method from x, which is overwritten with the place of the maximum."""
+    """Newton's method from x, which is overwritten with the place of the maximum.
+
+    Second derivatives cost as much as all the rest: those where the search began do for the steps
+    after, while these converge fast.
+    """
     n_values = len(x)
     value, slope, bend = _expand(
         problem,
@@ -494,20 +509,29 @@ def _maximum(  # type: ignore[no-untyped-def]
         x,
         True,
     )
+    own = np.empty((n_values, n_values))
+    here = True
+    before = np.inf
     for _ in range(_STEPS):
         tolerance = _TOLERANCE + _PER_UNIT * max(best - value, 0.0)
+        if not here:
+            tolerance *= _ELSEWHERE
+        for j in range(n_values):
+            _copy(bend[j], own[j])
         for j in range(n_values):
             at_low = x[j] <= problem.low[j] and slope[j] <= 0
             at_high = x[j] >= problem.high[j] and slope[j] >= 0
             if at_low or at_high:
                 slope[j] = 0.0
                 for k in range(n_values):
-                    bend[j, k] = bend[k, j] = 0.0
-                bend[j, j] = 1.0
-        step = _newton_step(bend, slope)
+                    own[j, k] = own[k, j] = 0.0
+                own[j, j] = 1.0
+        step = _newton_step(own, slope)
         decrement = 0.0
         for j in range(n_values):
             decrement += step[j] * slope[j]
+        again = len(problem.counts) == 1 or decrement > _SLOW * before
+        before = decrement
         # The step as far as the limits allow, and shorter until the likelihood rises by a part of
         # what the slope promises.
         length = 1.0
@@ -536,20 +560,60 @@ def _maximum(  # type: ignore[no-untyped-def]
                 measured,
                 precision,
                 new,
-                True,
+                again,
             )
             if new_value >= value + 0.05 * promised:
+                break
+            if not here:
+                # Second derivatives at this place may do better.
+                _copy(x, new)
+                new_value, new_slope, new_bend = _expand(
+                    problem,
+                    to_coefficients,
+                    g,
+                    signal,
+                    backgrounds,
+                    columns,
+                    sums,
+                    measured,
+                    precision,
+                    new,
+                    True,
+                )
+                again, before = True, np.inf
                 break
             length /= 2
             if length < 1e-9:
                 # Rounding hides the rest of the rise, or a limit stops it.
                 return value, promised < tolerance
         moved = new_value - value
+        finished = here and decrement < tolerance and moved < tolerance
+        here = again
         _copy(new, x)
-        value, slope, bend = new_value, new_slope, new_bend
-        if decrement < tolerance and moved < tolerance:
+        value, slope = new_value, new_slope
+        if here:
+            bend = new_bend
+        if finished:
             return value, True
     return value, False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _gather(table, rows, events):  # type: ignore[no-untyped-def]
+    """Rows of the table as columns; four at once, which memory serves together."""
+    whole = len(rows) - len(rows) % 4
+    for i in range(0, whole, 4):
+        one, two = table[rows[i]], table[rows[i + 1]]
+        three, four = table[rows[i + 2]], table[rows[i + 3]]
+        for c in range(table.shape[1]):
+            events[c, i] = one[c]
+            events[c, i + 1] = two[c]
+            events[c, i + 2] = three[c]
+            events[c, i + 3] = four[c]
+    for i in range(whole, len(rows)):
+        one = table[rows[i]]
+        for c in range(table.shape[1]):
+            events[c, i] = one[c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -1272,6 +1336,9 @@ def _to_shares(rows, factors, highest, total):  # type: ignore[no-untyped-def]
     The factors of the processes count in the density of all alone, which is e^highest · total.
     """
     n_processes, n = rows.shape
+    if n_processes == 2 and factors[0] != 0 and factors[1] != 0:
+        _to_two_shares(rows[0], rows[1], factors[0], factors[1], highest, total)
+        return
     for i in range(n):
         highest[i], total[i] = -np.inf, 0.0
     for s in range(n_processes):
@@ -1291,6 +1358,21 @@ def _to_shares(rows, factors, highest, total):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _to_two_shares(first, second, f1, f2, highest, total):  # type: ignore[no-untyped-def]
+    # The exponential of the larger one is one.
+    for i in range(len(total)):
+        difference = second[i] - first[i]
+        lower = _exp(-abs(difference))
+        highest[i] = first[i] if difference <= 0 else second[i]
+        one = 1.0 if difference <= 0 else lower
+        two = lower if difference <= 0 else 1.0
+        total[i] = f1 * one + f2 * two
+        inverse = 1 / total[i]
+        first[i] = one * inverse
+        second[i] = two * inverse
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def _log_product(numbers):  # type: ignore[no-untyped-def]
     """Sum of logarithms: they cost more than all the rest, so take one for several events."""
     value, n = 0.0, len(numbers)
