@@ -1,14 +1,11 @@
-"""Compiled formulas (numba) of the likelihood with nuisance parameters.
+"""Compiled sums (numba) of the likelihood with nuisance parameters: cost, yields and responses.
 
-For one dataset: the parts of the cost and of its gradient, one call for each sum over events, with
-the expected yields of all processes in another.  For thousands of toys: the maximum over nuisance
-parameters and normalisations at many θ.  For each toy the rows of its events are gathered once, and
-at each θ Newton's method starts from the maximum at the θ before.  Near a maximum f + λ²/2 with the
-Newton decrement λ is the value there up to the third order, so that one evaluation for each θ is
-the rule.
+The cost of a dataset takes one call for its value and one for its gradient.  Between them are sums
+over events and processes, whose loops are written so that compilers turn them into instructions for
+several events at once; all sums are float64 and of one thread.
 
-All is in one file because numba's cache looks at the file of a function alone, and not at those of
-the functions that it calls.
+Toys use the same functions (:mod:`milinfer.likelihood.nuisance_profiles`).  Whoever changes one of
+them removes ``__pycache__``: numba's cache looks at the file of the caller alone.
 
 Importing this module imports numba.
 """
@@ -27,25 +24,23 @@ from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray
 __all__ = [
     "Densities",
     "EventArrays",
-    "ProfileProblem",
     "ResponseProblem",
     "YieldProblem",
+    "add_columns",
     "add_log_response",
+    "add_one",
+    "add_uncertainties",
     "densities",
     "density_slopes",
+    "dot",
     "exponential",
     "log_factors",
+    "log_product",
     "log_yield",
-    "profile_datasets",
+    "log_yield_expansion",
+    "sum_of",
+    "to_shares",
 ]
-
-# Limit of the squared Newton decrement, and what is added to it for each unit of ln L below that at
-# the first θ: far from the maximum, where nobody looks closely, the same digits are enough.
-_TOLERANCE, _PER_UNIT = 1e-4, 5e-5
-_STEPS = 60
-# Part of that limit for second derivatives from another place, and when steps with them become too
-# slow: where the decrement is not that much smaller than before.
-_ELSEWHERE, _SLOW = 0.1, 0.05
 
 # Sums may be reordered, so that several events are added at once.
 _SUMS = {"reassoc", "contract", "nsz"}
@@ -309,589 +304,14 @@ def exponential(x: FloatArray) -> FloatArray:
     Examples
     --------
     >>> exponential(np.array([0.0, 1.0])).round(12)
-    array([1.        , 2.71828182846])
+    array([1.            , 2.718281828459])
     """
     out: FloatArray = _exponentials(np.require(x, np.float64, ["C", "W"]))
     return out
 
 
-class ProfileProblem(NamedTuple):
-    """Everything but the events, as arrays: G points θ, S processes, K nuisances, C columns.
-
-    Parameters
-    ----------
-    starts
-        Columns of process s are those from ``starts[s]`` to ``starts[s + 1]``, shape (S + 1,).
-    mixing
-        Factor of each column at each θ, shape (G, C).
-    first, second
-        Nuisance parameters of the term of each column, shape (C,); −1: no second one.
-    first_power, second_power
-        Their powers, shape (C,).
-    yields
-        Expected events without nuisance parameters at each θ, shape (G, S).
-    counts, places, limits, norm_index, norm_up, norm_down
-        As in :class:`YieldProblem`.
-    singles, pairs
-        The same at each θ, shapes (G, S, most, n_cells, 4, 1) and (G, S, 1, 2 most, 2 most).
-    low, high
-        Limits of the parameters, shape (K + B + 1 or K + B,).
-    luminosity
-        Whether the last parameter scales all processes.
-    """
-
-    starts: IntArray
-    mixing: FloatArray
-    first: IntArray
-    second: IntArray
-    first_power: IntArray
-    second_power: IntArray
-    yields: FloatArray
-    counts: IntArray
-    places: IntArray
-    limits: FloatArray
-    singles: FloatArray
-    pairs: FloatArray
-    norm_index: IntArray
-    norm_up: FloatArray
-    norm_down: FloatArray
-    low: FloatArray
-    high: FloatArray
-    luminosity: bool
-
-
-def profile_datasets(
-    problem: ProfileProblem,
-    table: FloatArray,
-    index: IntArray,
-    offsets: IntArray,
-    measured: FloatArray,
-    precision: FloatArray,
-    start: FloatArray,
-    middle: int,
-) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Profile datasets that are given as rows of a table of events.
-
-    Parameters
-    ----------
-    problem
-        Processes and parameters.
-    table
-        ln densities of the signal at each θ and of the backgrounds, over the reference, then the
-        columns of the responses, shape (n_rows, G + B + C).
-    index, offsets
-        Rows of the datasets one after the other, and where datasets begin and end.
-    measured
-        Auxiliary measurements of each dataset, shape (n_datasets, X).
-    precision
-        Inverse squares of their errors, shape (X,); 0: not measured.
-    start
-        Where the first maximum is looked for, shape (n_datasets, X).
-    middle
-        Number of the θ at which the search begins.
-
-    Returns
-    -------
-    tuple
-        ln L at its maximum, shape (n_datasets, G), without the constants of the reference; where
-        it is, shape (n_datasets, G, X); and 0 for each dataset where all maxima were found, else
-        one more than the number of the θ where it was not.
-    """
-    values, places, status = _profile_datasets(
-        problem,
-        CODE4_COEFFICIENTS,
-        np.ascontiguousarray(table, dtype=np.float64),
-        np.ascontiguousarray(index, dtype=np.int64),
-        np.ascontiguousarray(offsets, dtype=np.int64),
-        np.ascontiguousarray(measured, dtype=np.float64),
-        precision,
-        np.ascontiguousarray(start, dtype=np.float64),
-        middle,
-    )
-    return values, places, status
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
-def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
-    problem, to_coefficients, table, index, offsets, measured, precision, start, middle
-):
-    n_sets, n_points = len(offsets) - 1, problem.yields.shape[0]
-    n_values = len(problem.low)
-    n_processes = problem.yields.shape[1]
-    values = np.empty((n_sets, n_points))
-    places = np.empty((n_sets, n_points, n_values))
-    status = np.zeros(n_sets, dtype=np.int64)
-    for d in range(n_sets):
-        rows = index[offsets[d] : offsets[d + 1]]
-        n = len(rows)
-        # One long row for each column: loops over events are the innermost ones.
-        events = np.empty((table.shape[1], n))
-        _gather(table, rows, events)
-        signal = events[:n_points]
-        backgrounds = events[n_points : n_points + n_processes - 1]
-        columns = events[n_points + n_processes - 1 :]
-        sums = np.zeros(len(columns))
-        for c in range(len(columns)):
-            for i in range(n):
-                sums[c] += columns[c, i]
-        best = -np.inf
-        for direction in (1, -1):
-            x = np.empty(n_values)
-            steps, g = 0, middle
-            _copy(start[d], x)
-            if direction == -1:
-                g = middle - 1
-                _copy(places[d, middle], x)
-            while 0 <= g < n_points:
-                value, found = _maximum(
-                    problem,
-                    to_coefficients,
-                    g,
-                    signal[g],
-                    backgrounds,
-                    columns,
-                    sums,
-                    measured[d],
-                    precision,
-                    x,
-                    best,
-                )
-                best = max(best, value)
-                if not found and status[d] == 0:
-                    status[d] = g + 1
-                values[d, g] = value
-                _copy(x, places[d, g])
-                # The next maximum is expected on the parabola through the last three.
-                one, two = g - direction, g - 2 * direction
-                for j in range(n_values):
-                    if steps >= 2 or (direction == -1 and steps >= 1):
-                        expected = 3 * x[j] - 3 * places[d, one, j] + places[d, two, j]
-                    elif steps >= 1 or direction == -1:
-                        expected = 2 * x[j] - places[d, one, j]
-                    else:
-                        expected = x[j]
-                    x[j] = min(max(expected, problem.low[j]), problem.high[j])
-                steps += 1
-                g += direction
-    return values, places, status
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _maximum(  # type: ignore[no-untyped-def]
-    problem,
-    to_coefficients,
-    g,
-    signal,
-    backgrounds,
-    columns,
-    sums,
-    measured,
-    precision,
-    x,
-    best,
-):
-    """Newton's method from x, which is overwritten with the place of the maximum.
-
-    Second derivatives cost as much as all the rest: those where the search began do for the steps
-    after, while these converge fast.
-    """
-    n_values = len(x)
-    value, slope, bend = _expand(
-        problem,
-        to_coefficients,
-        g,
-        signal,
-        backgrounds,
-        columns,
-        sums,
-        measured,
-        precision,
-        x,
-        True,
-    )
-    own = np.empty((n_values, n_values))
-    here = True
-    before = np.inf
-    for _ in range(_STEPS):
-        tolerance = _TOLERANCE + _PER_UNIT * max(best - value, 0.0)
-        if not here:
-            tolerance *= _ELSEWHERE
-        for j in range(n_values):
-            _copy(bend[j], own[j])
-        for j in range(n_values):
-            at_low = x[j] <= problem.low[j] and slope[j] <= 0
-            at_high = x[j] >= problem.high[j] and slope[j] >= 0
-            if at_low or at_high:
-                slope[j] = 0.0
-                for k in range(n_values):
-                    own[j, k] = own[k, j] = 0.0
-                own[j, j] = 1.0
-        step = _newton_step(own, slope)
-        decrement = 0.0
-        for j in range(n_values):
-            decrement += step[j] * slope[j]
-        again = len(problem.counts) == 1 or decrement > _SLOW * before
-        before = decrement
-        # The step as far as the limits allow, and shorter until the likelihood rises by a part of
-        # what the slope promises.
-        length = 1.0
-        while True:
-            new = np.empty(n_values)
-            inside = True
-            for j in range(n_values):
-                new[j] = x[j] + length * step[j]
-                if new[j] < problem.low[j] or new[j] > problem.high[j]:
-                    inside = False
-                    new[j] = min(max(new[j], problem.low[j]), problem.high[j])
-            if decrement < tolerance and inside:
-                _copy(new, x)
-                return value + decrement / 2, True
-            promised = 0.0
-            for j in range(n_values):
-                promised += slope[j] * (new[j] - x[j])
-            new_value, new_slope, new_bend = _expand(
-                problem,
-                to_coefficients,
-                g,
-                signal,
-                backgrounds,
-                columns,
-                sums,
-                measured,
-                precision,
-                new,
-                again,
-            )
-            if new_value >= value + 0.05 * promised:
-                break
-            if not here:
-                # Second derivatives at this place may do better.
-                _copy(x, new)
-                new_value, new_slope, new_bend = _expand(
-                    problem,
-                    to_coefficients,
-                    g,
-                    signal,
-                    backgrounds,
-                    columns,
-                    sums,
-                    measured,
-                    precision,
-                    new,
-                    True,
-                )
-                again, before = True, np.inf
-                break
-            length /= 2
-            if length < 1e-9:
-                # Rounding hides the rest of the rise, or a limit stops it.
-                return value, promised < tolerance
-        moved = new_value - value
-        finished = here and decrement < tolerance and moved < tolerance
-        here = again
-        _copy(new, x)
-        value, slope = new_value, new_slope
-        if here:
-            bend = new_bend
-        if finished:
-            return value, True
-    return value, False
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _gather(table, rows, events):  # type: ignore[no-untyped-def]
-    """Rows of the table as columns; four at once, which memory serves together."""
-    whole = len(rows) - len(rows) % 4
-    for i in range(0, whole, 4):
-        one, two = table[rows[i]], table[rows[i + 1]]
-        three, four = table[rows[i + 2]], table[rows[i + 3]]
-        for c in range(table.shape[1]):
-            events[c, i] = one[c]
-            events[c, i + 1] = two[c]
-            events[c, i + 2] = three[c]
-            events[c, i + 3] = four[c]
-    for i in range(whole, len(rows)):
-        one = table[rows[i]]
-        for c in range(table.shape[1]):
-            events[c, i] = one[c]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _copy(source, target):  # type: ignore[no-untyped-def]
-    # An assignment to a slice takes seconds to compile, for the text of an error that cannot be.
-    for j in range(len(source)):
-        target[j] = source[j]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
-    """Step uphill; where the bend is not that of a maximum, it is made so."""
-    n = len(slope)
-    largest = 1e-12
-    for j in range(n):
-        largest = max(largest, abs(bend[j, j]))
-    ridge = 1e-12 * largest
-    for _ in range(40):
-        lower = np.zeros((n, n))
-        good = True
-        for j in range(n):
-            rest = bend[j, j] + ridge
-            for k in range(j):
-                rest -= lower[j, k] ** 2
-            if not rest > 1e-14 * largest:
-                good = False
-                break
-            lower[j, j] = np.sqrt(rest)
-            for i in range(j + 1, n):
-                below = bend[i, j]
-                for k in range(j):
-                    below -= lower[i, k] * lower[j, k]
-                lower[i, j] = below / lower[j, j]
-        if good:
-            step = np.empty(n)
-            _copy(slope, step)
-            for j in range(n):
-                for k in range(j):
-                    step[j] -= lower[j, k] * step[k]
-                step[j] /= lower[j, j]
-            for j in range(n - 1, -1, -1):
-                for k in range(j + 1, n):
-                    step[j] -= lower[k, j] * step[k]
-                step[j] /= lower[j, j]
-            return step
-        ridge = max(10 * ridge, 1e-3 * largest)
-    step = np.empty(n)
-    for j in range(n):
-        step[j] = slope[j] / largest
-    return step
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _expand(  # type: ignore[no-untyped-def]
-    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x, bends
-):
-    """Value of ln L at one point, its gradient, and minus its second derivatives if asked for."""
-    # Loops rather than expressions of arrays, which numba compiles more slowly.
-    first, second = problem.first, problem.second
-    first_power, second_power = problem.first_power, problem.second_power
-    starts, mixing = problem.starts, problem.mixing
-    n_values, n, n_columns = len(x), len(signal), len(first)
-    n_processes = len(problem.counts)
-    n_nuisances = n_values - (n_processes - 1) - int(problem.luminosity)
-    log_norm, norm_slope, norm_bend = _norms(problem, to_coefficients, n_nuisances, x)
-    # Each term as a function of α, with the derivatives by its one or two nuisance parameters.
-    factors, by_first, by_second = np.empty(n_columns), np.empty(n_columns), np.zeros(n_columns)
-    for c in range(n_columns):
-        a, p = x[first[c]], first_power[c]
-        b, q = 1.0, 0
-        if second[c] >= 0:
-            b, q = x[second[c]], second_power[c]
-        factors[c] = mixing[g, c] * a**p * b**q
-        by_first[c] = mixing[g, c] * p * a ** (p - 1) * b**q
-        if q > 0:
-            by_second[c] = mixing[g, c] * q * a**p * b ** (q - 1)
-    value = 0.0
-    gradient = np.zeros(n_values)
-    bend = np.zeros((n_values, n_values))
-    together = np.zeros(n_processes)  # events of each process
-    totals = np.empty(n_columns)  # sums of the columns over these
-    if n_processes == 1:
-        # ln L is linear in the columns: their sums are enough.
-        together[0] = n
-        value = n * log_norm[0]
-        for i in range(n):
-            value += signal[i]
-        for c in range(n_columns):
-            totals[c] = sums[c]
-            value += factors[c] * sums[c]
-    else:
-        shares = np.empty((n_processes, n))
-        for s in range(n_processes):
-            row, constant = shares[s], log_norm[s]
-            densities = signal if s == 0 else backgrounds[s - 1]
-            for i in range(n):
-                row[i] = densities[i] + constant
-            _add_columns(
-                columns[starts[s] : starts[s + 1]], factors[starts[s] : starts[s + 1]], row
-            )
-        highest, total = np.empty(n), np.empty(n)
-        _to_shares(shares, np.ones(n_processes), highest, total)
-        value += _sum(highest, n) + _log_product(total)
-        for s in range(n_processes):
-            together[s] = _sum(shares[s], n)
-            for c in range(starts[s], starts[s + 1]):
-                totals[c] = _dot(shares[s], columns[c], n)
-        if bends:
-            _add_scatter(
-                bend,
-                shares,
-                together,
-                columns,
-                first,
-                second,
-                starts,
-                norm_slope,
-                by_first,
-                by_second,
-                n_nuisances,
-            )
-    for s in range(n_processes):
-        for j in range(n_values):
-            gradient[j] += together[s] * norm_slope[s, j]
-        for k in range(n_nuisances):
-            bend[k, k] -= together[s] * norm_bend[s, k]
-        for j in range(n_nuisances, n_values):
-            # d² ln x/dx² of normalisations and of the luminosity.
-            bend[j, j] += together[s] * norm_slope[s, j] ** 2
-    for c in range(n_columns):
-        k, p = first[c], first_power[c]
-        a, b, m, q = x[k], 1.0, second[c], 0
-        gradient[k] += by_first[c] * totals[c]
-        if m >= 0:
-            b, q = x[m], second_power[c]
-            gradient[m] += by_second[c] * totals[c]
-        total = totals[c] * mixing[g, c]
-        if p > 1:
-            bend[k, k] -= total * p * (p - 1) * a ** (p - 2) * b**q
-        if q > 0:
-            # Of the triangle below the diagonal, which the end of this function copies.
-            bend[max(k, m), min(k, m)] -= total * p * q * a ** (p - 1) * b ** (q - 1)
-            if q > 1:
-                bend[m, m] -= total * q * (q - 1) * a**p * b ** (q - 2)
-    # Expected events.
-    whole = np.empty(n_values)
-    most = problem.places.shape[1]
-    of_kappa, kappa_slope, kappa_bend = np.empty(1), np.empty(most), np.empty((most, most))
-    monomials = np.ones(1)
-    for s in range(n_processes):
-        count, places = problem.counts[s], problem.places[s]
-        of_kappa[0] = 0.0
-        if count:
-            _log_yield(
-                problem.singles[g, s],
-                problem.pairs[g, s],
-                problem.limits[s],
-                places,
-                count,
-                x,
-                monomials,
-                of_kappa,
-                kappa_slope,
-                kappa_bend,
-            )
-        expected = problem.yields[g, s] * np.exp(of_kappa[0] + log_norm[s])
-        value -= expected
-        _copy(norm_slope[s], whole)
-        for j in range(count):
-            whole[places[j]] += kappa_slope[j]
-            for k in range(count):
-                # Of the triangle below the diagonal, as above.
-                if places[k] <= places[j]:
-                    bend[places[j], places[k]] += expected * kappa_bend[j, k]
-        for j in range(n_values):
-            gradient[j] -= expected * whole[j]
-            for k in range(j + 1):
-                bend[j, k] += expected * whole[j] * whole[k]
-        for k in range(n_nuisances):
-            bend[k, k] += expected * norm_bend[s, k]
-        for j in range(n_nuisances, n_values):
-            bend[j, j] -= expected * norm_slope[s, j] ** 2
-    for j in range(n_values):
-        pull = x[j] - measured[j]
-        value -= precision[j] * pull * pull / 2
-        gradient[j] -= precision[j] * pull
-        bend[j, j] += precision[j]
-        for k in range(j):
-            bend[k, j] = bend[j, k]
-    return value, gradient, bend
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _norms(problem, to_coefficients, n_nuisances, x):  # type: ignore[no-untyped-def]
-    """Logarithm of the normalisation of each process, with two derivatives."""
-    n_processes, n_values = len(problem.counts), len(x)
-    log_norm = np.zeros(n_processes)
-    slope = np.zeros((n_processes, n_values))
-    bend = np.zeros((n_processes, n_nuisances))
-    _add_uncertainties(problem, to_coefficients, x, log_norm, slope, bend)
-    for s in range(1, n_processes):
-        norm = max(x[n_nuisances + s - 1], 1e-12)
-        log_norm[s] += np.log(norm)
-        slope[s, n_nuisances + s - 1] = 1 / norm
-    if problem.luminosity:
-        for s in range(n_processes):
-            log_norm[s] += np.log(x[n_values - 1])
-            slope[s, n_values - 1] = 1 / x[n_values - 1]
-    return log_norm, slope, bend
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _add_scatter(  # type: ignore[no-untyped-def]
-    bend,
-    shares,
-    together,
-    columns,
-    first,
-    second,
-    starts,
-    norm_slope,
-    by_first,
-    by_second,
-    n_nuisances,
-):
-    """Subtract the scatter, over the processes of an event, of the slopes of ln densities.
-
-    With slopes d of all processes relative to the first, it is Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.  Those
-    by normalisations are the same for all events, and those by the luminosity for all processes.
-    """
-    n_processes, n = shares.shape
-    mean = np.zeros((n_nuisances, n))
-    relative = np.empty((n_nuisances, n))
-    weighted = np.empty(n)
-    for s in range(1, n_processes):
-        for j in range(n_nuisances):
-            row, constant = relative[j], norm_slope[s, j] - norm_slope[0, j]
-            for i in range(n):
-                row[i] = constant
-        for of, sign in ((s, 1.0), (0, -1.0)):
-            for c in range(starts[of], starts[of + 1]):
-                _add_one(columns[c], sign * by_first[c], relative[first[c]])
-                if second[c] >= 0:
-                    _add_one(columns[c], sign * by_second[c], relative[second[c]])
-        # The normalisation of this process, whose own slope is 1/n and that of the others zero.
-        norm = n_nuisances + s - 1
-        share, of_norm = shares[s], norm_slope[s, norm]
-        for j in range(n_nuisances):
-            row = relative[j]
-            if n_processes == 2:
-                _multiply_three(share, shares[0], row, weighted)
-            else:
-                _multiply(share, row, weighted)
-                _add_one(weighted, 1.0, mean[j])
-            for k in range(j + 1):
-                bend[j, k] -= _dot(weighted, relative[k], n)
-            bend[norm, j] -= of_norm * _sum(weighted, n)
-        if n_processes == 2:
-            bend[norm, norm] -= of_norm**2 * _dot(share, shares[0], n)
-        else:
-            bend[norm, norm] -= of_norm**2 * together[s]
-    if n_processes > 2:
-        for j in range(n_nuisances):
-            for k in range(j + 1):
-                bend[j, k] += _dot(mean[j], mean[k], n)
-        for s in range(1, n_processes):
-            norm = n_nuisances + s - 1
-            of_norm = norm_slope[s, norm]
-            for j in range(n_nuisances):
-                bend[norm, j] += of_norm * _dot(shares[s], mean[j], n)
-            for other in range(1, s + 1):
-                place = n_nuisances + other - 1
-                both = of_norm * norm_slope[other, place]
-                bend[norm, place] += both * _dot(shares[s], shares[other], n)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _add_uncertainties(  # type: ignore[no-untyped-def]
+def add_uncertainties(  # type: ignore[no-untyped-def]
     problem, to_coefficients, x, log_norm, slope, bend
 ):
     """Add the effects of normalisation uncertainties, with two derivatives."""
@@ -910,7 +330,8 @@ def _add_uncertainties(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
-def _dot(a, b, n):  # type: ignore[no-untyped-def]
+def dot(a, b, n):  # type: ignore[no-untyped-def]
+    """Sum of the products of the first n numbers."""
     total = 0.0
     for i in range(n):
         total += a[i] * b[i]
@@ -918,7 +339,7 @@ def _dot(a, b, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _log_yield(  # type: ignore[no-untyped-def]
+def log_yield_expansion(  # type: ignore[no-untyped-def]
     singles, pairs, limits, places, n, x, monomials, of_monomial, slope, second
 ):
     """Ln κ of one process: the coefficient of each monomial, which is overwritten.
@@ -951,7 +372,7 @@ def _log_yield(  # type: ignore[no-untyped-def]
         for m in range(len(monomials)):
             factor = monomials[m]
             for j in range(2 * n):
-                product = _dot(pairs[m, j], vector, 2 * n)
+                product = dot(pairs[m, j], vector, 2 * n)
                 of_monomial[m] += product * vector[j]
                 if j < n:
                     slope[j] += 2 * factor * product
@@ -999,7 +420,9 @@ def _one_log_yield(singles, pairs, limits, exponents, alpha, theta):  # type: ig
     _monomials(exponents, theta, monomials, slopes)
     of_monomial, by_alpha, none = np.empty(n_monomials), np.empty(n), np.empty((0, 0))
     places = np.arange(n)
-    _log_yield(singles, pairs, limits, places, n, alpha, monomials, of_monomial, by_alpha, none)
+    log_yield_expansion(
+        singles, pairs, limits, places, n, alpha, monomials, of_monomial, by_alpha, none
+    )
     value, by_theta = 0.0, np.zeros(len(theta))
     for m in range(n_monomials):
         value += of_monomial[m] * monomials[m]
@@ -1014,7 +437,7 @@ def _expected_yields(problem, to_coefficients, theta, alpha):  # type: ignore[no
     n_monomials, most = problem.exponents.shape[1], problem.places.shape[1]
     log_norm = np.zeros(n_processes)
     norm_slopes, bend = np.zeros((n_processes, n_nuisances)), np.empty((n_processes, n_nuisances))
-    _add_uncertainties(problem, to_coefficients, alpha, log_norm, norm_slopes, bend)
+    add_uncertainties(problem, to_coefficients, alpha, log_norm, norm_slopes, bend)
     log_rate, by_alpha = log_norm.copy(), norm_slopes.copy()
     by_theta = np.zeros((n_processes, n_parameters))
     monomials, slopes = np.empty(n_monomials), np.empty((n_monomials, n_parameters))
@@ -1024,7 +447,7 @@ def _expected_yields(problem, to_coefficients, theta, alpha):  # type: ignore[no
         if not count:
             continue
         _monomials(problem.exponents[s], theta, monomials, slopes)
-        _log_yield(
+        log_yield_expansion(
             problem.singles[s],
             problem.pairs[s],
             problem.limits[s],
@@ -1150,11 +573,12 @@ def _add_terms(columns, places, powers, mixing, alpha, row):  # type: ignore[no-
             term *= alpha[places[t, f]] ** powers[t, f]
         for j in range(len(mixing)):
             factors[j * n_terms + t] = mixing[j] * term
-    _add_columns(columns, factors, row)
+    add_columns(columns, factors, row)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _add_columns(columns, factors, row):  # type: ignore[no-untyped-def]
+def add_columns(columns, factors, row):  # type: ignore[no-untyped-def]
+    """Add columns times factors to a row, column by column."""
     n_columns, n = columns.shape
     for start in range(0, n, _BLOCK):
         part = row[start : start + _BLOCK]
@@ -1170,7 +594,7 @@ def _add_columns(columns, factors, row):  # type: ignore[no-untyped-def]
             )
             c += 4
         while c < n_columns:
-            _add_one(columns[c][start : start + _BLOCK], factors[c], part)
+            add_one(columns[c][start : start + _BLOCK], factors[c], part)
             c += 1
 
 
@@ -1183,7 +607,8 @@ def _add_four(one, two, three, four, factors, row):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
-def _add_one(column, factor, row):  # type: ignore[no-untyped-def]
+def add_one(column, factor, row):  # type: ignore[no-untyped-def]
+    """Add one column times its factor to a row."""
     for i in range(len(row)):
         row[i] += factor * column[i]
 
@@ -1196,7 +621,7 @@ def _term_slopes(  # type: ignore[no-untyped-def]
     n_columns, n = len(columns), len(shares)
     totals = np.empty(n_columns)
     for c in range(n_columns):
-        totals[c] = _dot(columns[c], shares, n)
+        totals[c] = dot(columns[c], shares, n)
     for t in range(n_terms):
         total, term = 0.0, 1.0
         for j in range(len(mixing)):
@@ -1266,7 +691,7 @@ def _densities(  # type: ignore[no-untyped-def]
                 row,
             )
     highest, total = np.empty(n), np.empty(n)
-    _to_shares(rows, factors, highest, total)
+    to_shares(rows, factors, highest, total)
     log_density = 0.0
     for i in range(n):
         log_density += events.weights[i] * (highest[i] + np.log(total[i]))
@@ -1292,14 +717,14 @@ def _density_slopes(  # type: ignore[no-untyped-def]
     weights = events.weights
     for s in range(n_processes):
         row, factor = ratios[s], factors[s]
-        by_factors[s] = _dot(row, weights, n)
+        by_factors[s] = dot(row, weights, n)
         for k in range(len(alpha)):
             by_alpha[k] += factor * by_factors[s] * norm_slopes[s, k]
         for i in range(n):
             shares[i] = factor * (row[i] * weights[i])
         if s == 0:
             for p in range(len(theta)):
-                by_theta[p] += _dot(signal_slopes[p], shares, n)
+                by_theta[p] += dot(signal_slopes[p], shares, n)
         start, stop = responses.starts[s], responses.starts[s + 1]
         if start == stop:
             continue
@@ -1330,7 +755,7 @@ def _add_log_response(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _to_shares(rows, factors, highest, total):  # type: ignore[no-untyped-def]
+def to_shares(rows, factors, highest, total):  # type: ignore[no-untyped-def]
     """Overwrite logarithms of densities with the density of each process over that of all.
 
     The factors of the processes count in the density of all alone, which is e^highest · total.
@@ -1373,7 +798,7 @@ def _to_two_shares(first, second, f1, f2, highest, total):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
-def _log_product(numbers):  # type: ignore[no-untyped-def]
+def log_product(numbers):  # type: ignore[no-untyped-def]
     """Sum of logarithms: they cost more than all the rest, so take one for several events."""
     value, n = 0.0, len(numbers)
     whole = n - n % _TOGETHER
@@ -1388,23 +813,12 @@ def _log_product(numbers):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
-def _sum(numbers, n):  # type: ignore[no-untyped-def]
+def sum_of(numbers, n):  # type: ignore[no-untyped-def]
+    """Sum of the first n numbers."""
     total = 0.0
     for i in range(n):
         total += numbers[i]
     return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _multiply(a, b, out):  # type: ignore[no-untyped-def]
-    for i in range(len(out)):
-        out[i] = a[i] * b[i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _multiply_three(a, b, c, out):  # type: ignore[no-untyped-def]
-    for i in range(len(out)):
-        out[i] = a[i] * b[i] * c[i]
 
 
 _LOG2_E, _ROUNDING = 1.4426950408889634, 6755399441055744.0  # 1.5 · 2⁵²

@@ -30,7 +30,7 @@ from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.keywords import did_you_mean
 
 if TYPE_CHECKING:
-    from milinfer.likelihood.nuisance_kernels import ProfileProblem
+    from milinfer.likelihood.nuisance_profiles import ProfileProblem
 
 __all__ = ["NuisanceProfile", "ProfiledSystematics"]
 
@@ -201,7 +201,7 @@ class ProfiledSystematics(DatasetModel):
 
     @cached_property
     def _problem(self) -> ProfileProblem:
-        from milinfer.likelihood.nuisance_kernels import ProfileProblem
+        from milinfer.likelihood.nuisance_profiles import ProfileProblem
 
         terms, points = self.terms, self._points
         n_points = len(points)
@@ -320,7 +320,7 @@ class ProfiledSystematics(DatasetModel):
         *,
         observed: bool,
     ) -> tuple[FloatArray, FloatArray]:
-        from milinfer.likelihood.nuisance_kernels import profile_datasets
+        from milinfer.likelihood.nuisance_profiles import profile_datasets
 
         if not np.all(signs == 1):
             msg = (

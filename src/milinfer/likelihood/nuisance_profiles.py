@@ -1,0 +1,630 @@
+"""Maximum of a likelihood over nuisance parameters and normalisations, at many θ.
+
+Thousands of toys need it, so that it is compiled (numba): for each toy the rows of its events are
+gathered once, and at each θ Newton's method starts from where the maxima at the θ before lead.
+Near a maximum f + λ²/2 with the Newton decrement λ is the value there up to the third order, so
+that one or two evaluations for each θ are the rule.
+
+The parameters are, in this order, nuisance parameters α, normalisations n of backgrounds, and the
+luminosity if there is one.
+
+Importing this module imports numba.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from milinfer.likelihood.code4 import CODE4_COEFFICIENTS
+from milinfer.likelihood.nuisance_kernels import (
+    add_columns,
+    add_one,
+    add_uncertainties,
+    dot,
+    log_product,
+    log_yield_expansion,
+    sum_of,
+    to_shares,
+)
+from milinfer.typing import FloatArray, IntArray
+
+__all__ = ["ProfileProblem", "profile_datasets"]
+
+# Limit of the squared Newton decrement, and what is added to it for each unit of ln L below that at
+# the first θ: far from the maximum, where nobody looks closely, the same digits are enough.
+_TOLERANCE, _PER_UNIT = 1e-4, 5e-5
+_STEPS = 60
+# Part of that limit for second derivatives from another place, and when steps with them become too
+# slow: where the decrement is not that much smaller than before.
+_ELSEWHERE, _SLOW = 0.02, 0.05
+
+
+class ProfileProblem(NamedTuple):
+    """Everything but the events, as arrays: G points θ, S processes, K nuisances, C columns.
+
+    Parameters
+    ----------
+    starts
+        Columns of process s are those from ``starts[s]`` to ``starts[s + 1]``, shape (S + 1,).
+    mixing
+        Factor of each column at each θ, shape (G, C).
+    first, second
+        Nuisance parameters of the term of each column, shape (C,); −1: no second one.
+    first_power, second_power
+        Their powers, shape (C,).
+    yields
+        Expected events without nuisance parameters at each θ, shape (G, S).
+    counts, places, limits, norm_index, norm_up, norm_down
+        As in :class:`~milinfer.likelihood.nuisance_kernels.YieldProblem`.
+    singles, pairs
+        The same at each θ, shapes (G, S, most, n_cells, 4, 1) and (G, S, 1, 2 most, 2 most).
+    low, high
+        Limits of the parameters, shape (K + B + 1 or K + B,).
+    luminosity
+        Whether the last parameter scales all processes.
+    """
+
+    starts: IntArray
+    mixing: FloatArray
+    first: IntArray
+    second: IntArray
+    first_power: IntArray
+    second_power: IntArray
+    yields: FloatArray
+    counts: IntArray
+    places: IntArray
+    limits: FloatArray
+    singles: FloatArray
+    pairs: FloatArray
+    norm_index: IntArray
+    norm_up: FloatArray
+    norm_down: FloatArray
+    low: FloatArray
+    high: FloatArray
+    luminosity: bool
+
+
+def profile_datasets(
+    problem: ProfileProblem,
+    table: FloatArray,
+    index: IntArray,
+    offsets: IntArray,
+    measured: FloatArray,
+    precision: FloatArray,
+    start: FloatArray,
+    middle: int,
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Profile datasets that are given as rows of a table of events.
+
+    Parameters
+    ----------
+    problem
+        Processes and parameters.
+    table
+        ln densities of the signal at each θ and of the backgrounds, over the reference, then the
+        columns of the responses, shape (n_rows, G + B + C).
+    index, offsets
+        Rows of the datasets one after the other, and where datasets begin and end.
+    measured
+        Auxiliary measurements of each dataset, shape (n_datasets, X).
+    precision
+        Inverse squares of their errors, shape (X,); 0: not measured.
+    start
+        Where the first maximum is looked for, shape (n_datasets, X).
+    middle
+        Number of the θ at which the search begins.
+
+    Returns
+    -------
+    tuple
+        ln L at its maximum, shape (n_datasets, G), without the constants of the reference; where
+        it is, shape (n_datasets, G, X); and 0 for each dataset where all maxima were found, else
+        one more than the number of the θ where it was not.
+    """
+    values, places, status = _profile_datasets(
+        problem,
+        CODE4_COEFFICIENTS,
+        np.ascontiguousarray(table, dtype=np.float64),
+        np.ascontiguousarray(index, dtype=np.int64),
+        np.ascontiguousarray(offsets, dtype=np.int64),
+        np.ascontiguousarray(measured, dtype=np.float64),
+        precision,
+        np.ascontiguousarray(start, dtype=np.float64),
+        middle,
+    )
+    return values, places, status
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
+    problem, to_coefficients, table, index, offsets, measured, precision, start, middle
+):
+    n_sets, n_points = len(offsets) - 1, problem.yields.shape[0]
+    n_values = len(problem.low)
+    n_processes = problem.yields.shape[1]
+    values = np.empty((n_sets, n_points))
+    places = np.empty((n_sets, n_points, n_values))
+    status = np.zeros(n_sets, dtype=np.int64)
+    for d in range(n_sets):
+        rows = index[offsets[d] : offsets[d + 1]]
+        n = len(rows)
+        # One long row for each column: loops over events are the innermost ones.
+        events = np.empty((table.shape[1], n))
+        _gather(table, rows, events)
+        signal = events[:n_points]
+        backgrounds = events[n_points : n_points + n_processes - 1]
+        columns = events[n_points + n_processes - 1 :]
+        sums = np.zeros(len(columns))
+        for c in range(len(columns)):
+            for i in range(n):
+                sums[c] += columns[c, i]
+        best = -np.inf
+        for direction in (1, -1):
+            x = np.empty(n_values)
+            steps, g = 0, middle
+            _copy(start[d], x)
+            if direction == -1:
+                g = middle - 1
+                _copy(places[d, middle], x)
+            while 0 <= g < n_points:
+                value, found = _maximum(
+                    problem,
+                    to_coefficients,
+                    g,
+                    signal[g],
+                    backgrounds,
+                    columns,
+                    sums,
+                    measured[d],
+                    precision,
+                    x,
+                    best,
+                )
+                best = max(best, value)
+                if not found and status[d] == 0:
+                    status[d] = g + 1
+                values[d, g] = value
+                _copy(x, places[d, g])
+                # The next maximum is expected on the cubic through the last four.
+                one, two, three = g - direction, g - 2 * direction, g - 3 * direction
+                for j in range(n_values):
+                    if 0 <= three < n_points and (direction == -1 or steps >= 3):
+                        expected = 4 * (x[j] + places[d, two, j]) - places[d, three, j]
+                        expected -= 6 * places[d, one, j]
+                    elif 0 <= two < n_points and (direction == -1 or steps >= 2):
+                        expected = 3 * x[j] - 3 * places[d, one, j] + places[d, two, j]
+                    elif 0 <= one < n_points and (direction == -1 or steps >= 1):
+                        expected = 2 * x[j] - places[d, one, j]
+                    else:
+                        expected = x[j]
+                    x[j] = min(max(expected, problem.low[j]), problem.high[j])
+                steps += 1
+                g += direction
+    return values, places, status
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _maximum(  # type: ignore[no-untyped-def]
+    problem,
+    to_coefficients,
+    g,
+    signal,
+    backgrounds,
+    columns,
+    sums,
+    measured,
+    precision,
+    x,
+    best,
+):
+    """Newton's method from x, which is overwritten with the place of the maximum.
+
+    Second derivatives cost as much as all the rest: those where the search began do for the steps
+    after, while these converge fast.
+    """
+    n_values = len(x)
+    value, slope, bend = _expand(
+        problem,
+        to_coefficients,
+        g,
+        signal,
+        backgrounds,
+        columns,
+        sums,
+        measured,
+        precision,
+        x,
+        True,
+    )
+    own = np.empty((n_values, n_values))
+    here = True
+    before = np.inf
+    for _ in range(_STEPS):
+        tolerance = _TOLERANCE + _PER_UNIT * max(best - value, 0.0)
+        if not here:
+            tolerance *= _ELSEWHERE
+        for j in range(n_values):
+            _copy(bend[j], own[j])
+        for j in range(n_values):
+            at_low = x[j] <= problem.low[j] and slope[j] <= 0
+            at_high = x[j] >= problem.high[j] and slope[j] >= 0
+            if at_low or at_high:
+                slope[j] = 0.0
+                for k in range(n_values):
+                    own[j, k] = own[k, j] = 0.0
+                own[j, j] = 1.0
+        step = _newton_step(own, slope)
+        decrement = 0.0
+        for j in range(n_values):
+            decrement += step[j] * slope[j]
+        again = len(problem.counts) == 1 or decrement > _SLOW * before
+        before = decrement
+        # The step as far as the limits allow, and shorter until the likelihood rises by a part of
+        # what the slope promises.
+        length = 1.0
+        while True:
+            new = np.empty(n_values)
+            inside = True
+            for j in range(n_values):
+                new[j] = x[j] + length * step[j]
+                if new[j] < problem.low[j] or new[j] > problem.high[j]:
+                    inside = False
+                    new[j] = min(max(new[j], problem.low[j]), problem.high[j])
+            if decrement < tolerance and inside:
+                _copy(new, x)
+                return value + decrement / 2, True
+            promised = 0.0
+            for j in range(n_values):
+                promised += slope[j] * (new[j] - x[j])
+            new_value, new_slope, new_bend = _expand(
+                problem,
+                to_coefficients,
+                g,
+                signal,
+                backgrounds,
+                columns,
+                sums,
+                measured,
+                precision,
+                new,
+                again,
+            )
+            if new_value >= value + 0.05 * promised:
+                break
+            if not here:
+                # Second derivatives at this place may do better.
+                _copy(x, new)
+                new_value, new_slope, new_bend = _expand(
+                    problem,
+                    to_coefficients,
+                    g,
+                    signal,
+                    backgrounds,
+                    columns,
+                    sums,
+                    measured,
+                    precision,
+                    new,
+                    True,
+                )
+                again, before = True, np.inf
+                break
+            length /= 2
+            if length < 1e-9:
+                # Rounding hides the rest of the rise, or a limit stops it.
+                return value, promised < tolerance
+        moved = new_value - value
+        finished = here and decrement < tolerance and moved < tolerance
+        here = again
+        _copy(new, x)
+        value, slope = new_value, new_slope
+        if here:
+            bend = new_bend
+        if finished:
+            return value, True
+    return value, False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _gather(table, rows, events):  # type: ignore[no-untyped-def]
+    """Rows of the table as columns; four at once, which memory serves together."""
+    whole = len(rows) - len(rows) % 4
+    for i in range(0, whole, 4):
+        one, two = table[rows[i]], table[rows[i + 1]]
+        three, four = table[rows[i + 2]], table[rows[i + 3]]
+        for c in range(table.shape[1]):
+            events[c, i] = one[c]
+            events[c, i + 1] = two[c]
+            events[c, i + 2] = three[c]
+            events[c, i + 3] = four[c]
+    for i in range(whole, len(rows)):
+        one = table[rows[i]]
+        for c in range(table.shape[1]):
+            events[c, i] = one[c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _copy(source, target):  # type: ignore[no-untyped-def]
+    # An assignment to a slice takes seconds to compile, for the text of an error that cannot be.
+    for j in range(len(source)):
+        target[j] = source[j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
+    """Step uphill; where the bend is not that of a maximum, it is made so."""
+    n = len(slope)
+    largest = 1e-12
+    for j in range(n):
+        largest = max(largest, abs(bend[j, j]))
+    ridge = 1e-12 * largest
+    for _ in range(40):
+        lower = np.zeros((n, n))
+        good = True
+        for j in range(n):
+            rest = bend[j, j] + ridge
+            for k in range(j):
+                rest -= lower[j, k] ** 2
+            if not rest > 1e-14 * largest:
+                good = False
+                break
+            lower[j, j] = np.sqrt(rest)
+            for i in range(j + 1, n):
+                below = bend[i, j]
+                for k in range(j):
+                    below -= lower[i, k] * lower[j, k]
+                lower[i, j] = below / lower[j, j]
+        if good:
+            step = np.empty(n)
+            _copy(slope, step)
+            for j in range(n):
+                for k in range(j):
+                    step[j] -= lower[j, k] * step[k]
+                step[j] /= lower[j, j]
+            for j in range(n - 1, -1, -1):
+                for k in range(j + 1, n):
+                    step[j] -= lower[k, j] * step[k]
+                step[j] /= lower[j, j]
+            return step
+        ridge = max(10 * ridge, 1e-3 * largest)
+    step = np.empty(n)
+    for j in range(n):
+        step[j] = slope[j] / largest
+    return step
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _expand(  # type: ignore[no-untyped-def]
+    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x, bends
+):
+    """Value of ln L at one point, its gradient, and minus its second derivatives if asked for."""
+    # Loops rather than expressions of arrays, which numba compiles more slowly.
+    first, second = problem.first, problem.second
+    first_power, second_power = problem.first_power, problem.second_power
+    starts, mixing = problem.starts, problem.mixing
+    n_values, n, n_columns = len(x), len(signal), len(first)
+    n_processes = len(problem.counts)
+    n_nuisances = n_values - (n_processes - 1) - int(problem.luminosity)
+    log_norm, norm_slope, norm_bend = _norms(problem, to_coefficients, n_nuisances, x)
+    # Each term as a function of α, with the derivatives by its one or two nuisance parameters.
+    factors, by_first, by_second = np.empty(n_columns), np.empty(n_columns), np.zeros(n_columns)
+    for c in range(n_columns):
+        a, p = x[first[c]], first_power[c]
+        b, q = 1.0, 0
+        if second[c] >= 0:
+            b, q = x[second[c]], second_power[c]
+        factors[c] = mixing[g, c] * a**p * b**q
+        by_first[c] = mixing[g, c] * p * a ** (p - 1) * b**q
+        if q > 0:
+            by_second[c] = mixing[g, c] * q * a**p * b ** (q - 1)
+    value = 0.0
+    gradient = np.zeros(n_values)
+    bend = np.zeros((n_values, n_values))
+    together = np.zeros(n_processes)  # events of each process
+    totals = np.empty(n_columns)  # sums of the columns over these
+    if n_processes == 1:
+        # ln L is linear in the columns: their sums are enough.
+        together[0] = n
+        value = n * log_norm[0]
+        for i in range(n):
+            value += signal[i]
+        for c in range(n_columns):
+            totals[c] = sums[c]
+            value += factors[c] * sums[c]
+    else:
+        shares = np.empty((n_processes, n))
+        for s in range(n_processes):
+            row, constant = shares[s], log_norm[s]
+            densities = signal if s == 0 else backgrounds[s - 1]
+            for i in range(n):
+                row[i] = densities[i] + constant
+            add_columns(columns[starts[s] : starts[s + 1]], factors[starts[s] : starts[s + 1]], row)
+        highest, total = np.empty(n), np.empty(n)
+        to_shares(shares, np.ones(n_processes), highest, total)
+        value += sum_of(highest, n) + log_product(total)
+        for s in range(n_processes):
+            together[s] = sum_of(shares[s], n)
+            for c in range(starts[s], starts[s + 1]):
+                totals[c] = dot(shares[s], columns[c], n)
+        if bends:
+            _add_scatter(
+                bend,
+                shares,
+                together,
+                columns,
+                first,
+                second,
+                starts,
+                norm_slope,
+                by_first,
+                by_second,
+                n_nuisances,
+            )
+    for s in range(n_processes):
+        for j in range(n_values):
+            gradient[j] += together[s] * norm_slope[s, j]
+        for k in range(n_nuisances):
+            bend[k, k] -= together[s] * norm_bend[s, k]
+        for j in range(n_nuisances, n_values):
+            # d² ln x/dx² of normalisations and of the luminosity.
+            bend[j, j] += together[s] * norm_slope[s, j] ** 2
+    for c in range(n_columns):
+        k, p = first[c], first_power[c]
+        a, b, m, q = x[k], 1.0, second[c], 0
+        gradient[k] += by_first[c] * totals[c]
+        if m >= 0:
+            b, q = x[m], second_power[c]
+            gradient[m] += by_second[c] * totals[c]
+        total = totals[c] * mixing[g, c]
+        if p > 1:
+            bend[k, k] -= total * p * (p - 1) * a ** (p - 2) * b**q
+        if q > 0:
+            # Of the triangle below the diagonal, which the end of this function copies.
+            bend[max(k, m), min(k, m)] -= total * p * q * a ** (p - 1) * b ** (q - 1)
+            if q > 1:
+                bend[m, m] -= total * q * (q - 1) * a**p * b ** (q - 2)
+    # Expected events.
+    whole = np.empty(n_values)
+    most = problem.places.shape[1]
+    of_kappa, kappa_slope, kappa_bend = np.empty(1), np.empty(most), np.empty((most, most))
+    monomials = np.ones(1)
+    for s in range(n_processes):
+        count, places = problem.counts[s], problem.places[s]
+        of_kappa[0] = 0.0
+        if count:
+            log_yield_expansion(
+                problem.singles[g, s],
+                problem.pairs[g, s],
+                problem.limits[s],
+                places,
+                count,
+                x,
+                monomials,
+                of_kappa,
+                kappa_slope,
+                kappa_bend,
+            )
+        expected = problem.yields[g, s] * np.exp(of_kappa[0] + log_norm[s])
+        value -= expected
+        _copy(norm_slope[s], whole)
+        for j in range(count):
+            whole[places[j]] += kappa_slope[j]
+            for k in range(count):
+                # Of the triangle below the diagonal, as above.
+                if places[k] <= places[j]:
+                    bend[places[j], places[k]] += expected * kappa_bend[j, k]
+        for j in range(n_values):
+            gradient[j] -= expected * whole[j]
+            for k in range(j + 1):
+                bend[j, k] += expected * whole[j] * whole[k]
+        for k in range(n_nuisances):
+            bend[k, k] += expected * norm_bend[s, k]
+        for j in range(n_nuisances, n_values):
+            bend[j, j] -= expected * norm_slope[s, j] ** 2
+    for j in range(n_values):
+        pull = x[j] - measured[j]
+        value -= precision[j] * pull * pull / 2
+        gradient[j] -= precision[j] * pull
+        bend[j, j] += precision[j]
+        for k in range(j):
+            bend[k, j] = bend[j, k]
+    return value, gradient, bend
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _norms(problem, to_coefficients, n_nuisances, x):  # type: ignore[no-untyped-def]
+    """Logarithm of the normalisation of each process, with two derivatives."""
+    n_processes, n_values = len(problem.counts), len(x)
+    log_norm = np.zeros(n_processes)
+    slope = np.zeros((n_processes, n_values))
+    bend = np.zeros((n_processes, n_nuisances))
+    add_uncertainties(problem, to_coefficients, x, log_norm, slope, bend)
+    for s in range(1, n_processes):
+        norm = max(x[n_nuisances + s - 1], 1e-12)
+        log_norm[s] += np.log(norm)
+        slope[s, n_nuisances + s - 1] = 1 / norm
+    if problem.luminosity:
+        for s in range(n_processes):
+            log_norm[s] += np.log(x[n_values - 1])
+            slope[s, n_values - 1] = 1 / x[n_values - 1]
+    return log_norm, slope, bend
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_scatter(  # type: ignore[no-untyped-def]
+    bend,
+    shares,
+    together,
+    columns,
+    first,
+    second,
+    starts,
+    norm_slope,
+    by_first,
+    by_second,
+    n_nuisances,
+):
+    """Subtract the scatter, over the processes of an event, of the slopes of ln densities.
+
+    With slopes d of all processes relative to the first, it is Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.  Those
+    by normalisations are the same for all events, and those by the luminosity for all processes.
+    """
+    n_processes, n = shares.shape
+    mean = np.zeros((n_nuisances, n))
+    relative = np.empty((n_nuisances, n))
+    weighted = np.empty(n)
+    for s in range(1, n_processes):
+        for j in range(n_nuisances):
+            row, constant = relative[j], norm_slope[s, j] - norm_slope[0, j]
+            for i in range(n):
+                row[i] = constant
+        for of, sign in ((s, 1.0), (0, -1.0)):
+            for c in range(starts[of], starts[of + 1]):
+                add_one(columns[c], sign * by_first[c], relative[first[c]])
+                if second[c] >= 0:
+                    add_one(columns[c], sign * by_second[c], relative[second[c]])
+        # The normalisation of this process, whose own slope is 1/n and that of the others zero.
+        norm = n_nuisances + s - 1
+        share, of_norm = shares[s], norm_slope[s, norm]
+        for j in range(n_nuisances):
+            row = relative[j]
+            if n_processes == 2:
+                _multiply_three(share, shares[0], row, weighted)
+            else:
+                _multiply(share, row, weighted)
+                add_one(weighted, 1.0, mean[j])
+            for k in range(j + 1):
+                bend[j, k] -= dot(weighted, relative[k], n)
+            bend[norm, j] -= of_norm * sum_of(weighted, n)
+        if n_processes == 2:
+            bend[norm, norm] -= of_norm**2 * dot(share, shares[0], n)
+        else:
+            bend[norm, norm] -= of_norm**2 * together[s]
+    if n_processes > 2:
+        for j in range(n_nuisances):
+            for k in range(j + 1):
+                bend[j, k] += dot(mean[j], mean[k], n)
+        for s in range(1, n_processes):
+            norm = n_nuisances + s - 1
+            of_norm = norm_slope[s, norm]
+            for j in range(n_nuisances):
+                bend[norm, j] += of_norm * dot(shares[s], mean[j], n)
+            for other in range(1, s + 1):
+                place = n_nuisances + other - 1
+                both = of_norm * norm_slope[other, place]
+                bend[norm, place] += both * dot(shares[s], shares[other], n)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _multiply(a, b, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] = a[i] * b[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _multiply_three(a, b, c, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] = a[i] * b[i] * c[i]
