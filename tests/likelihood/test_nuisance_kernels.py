@@ -229,6 +229,25 @@ def test_the_exponential_function() -> None:
     assert np.isnan(ends[3])
 
 
+@pytest.mark.parametrize("rate", [1e-40, 300.0, 1e40])
+def test_weights_that_are_not_one_and_rates_of_any_size(rate: float) -> None:
+    terms = systematic_terms(
+        gaussian.MeanModel(),
+        rate=rate,
+        backgrounds={"far": (_ratio(2.0), 0.1 * rate)},
+        responses={},
+        reference=0.0,
+    )
+    data = events()
+    x = data.column("x0").astype(np.float64)
+    density = (np.exp(0.3 * x - 0.045) + 0.12 * np.exp(2 * x - 2)) / (1 + 0.1 * np.exp(2 * x - 2))
+    weighted = Sample(data.features, ("x0",), weights=np.where(x > 0, 1.0, -1.0))
+    for sample in (data, weighted):
+        cost = SystematicCost(terms, MixtureEvents.of(terms, sample))
+        expected = -2 * (sample.weights @ np.log(density) - 0.02 * rate)
+        assert cost(mu=0.3, far_norm=1.2) == pytest.approx(expected, rel=1e-11)
+
+
 def test_the_order_of_calls_does_not_matter() -> None:
     cost = costs("polynomial")
     here, there = list(cost.start.values()), [0.3, 1.1, 0.9, 0.5, -0.2, 0.1, 0.4, 1.01]

@@ -256,10 +256,15 @@ def log_yield(
     alpha, theta
         Where.
     """
-    arrays = [np.require(a, np.float64, ["C", "W"]) for a in (singles, pairs, limits, alpha, theta)]
-    powers = np.require(exponents, np.int64, ["C", "W"])
-    value, of_alpha, of_theta = _one_log_yield(*arrays[:3], powers, *arrays[3:])
-    return value, of_alpha, of_theta
+    result: tuple[float, FloatArray, FloatArray] = _one_log_yield(
+        np.require(singles, np.float64, ["C", "W"]),
+        np.require(pairs, np.float64, ["C", "W"]),
+        np.require(limits, np.float64, ["C", "W"]),
+        np.require(exponents, np.int64, ["C", "W"]),
+        np.require(alpha, np.float64, ["C", "W"]),
+        np.require(theta, np.float64, ["C", "W"]),
+    )
+    return result
 
 
 def add_log_response(
@@ -692,9 +697,15 @@ def _densities(  # type: ignore[no-untyped-def]
             )
     highest, total = np.empty(n), np.empty(n)
     to_shares(rows, factors, highest, total)
-    log_density = 0.0
+    alike = True
     for i in range(n):
-        log_density += events.weights[i] * (highest[i] + np.log(total[i]))
+        alike = alike and events.weights[i] == 1
+    if alike:
+        log_density = sum_of(highest, n) + log_product(total)
+    else:
+        log_density = 0.0
+        for i in range(n):
+            log_density += events.weights[i] * (highest[i] + np.log(total[i]))
     return log_density, rows, at_one, norm_slopes, of_nuisances, of_parameters
 
 
@@ -806,7 +817,11 @@ def log_product(numbers):  # type: ignore[no-untyped-def]
         product = 1.0
         for i in range(_TOGETHER):
             product *= numbers[start + i]
-        value += np.log(product)
+        if 1e-300 < product < 1e300:
+            value += np.log(product)
+        else:
+            for i in range(_TOGETHER):
+                value += np.log(numbers[start + i])
     for i in range(whole, n):
         value += np.log(numbers[i])
     return value
