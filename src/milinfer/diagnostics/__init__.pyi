@@ -18,6 +18,7 @@ from .fit_tests import (
     GoodnessOfFit as GoodnessOfFit,
     goodness_of_fit as goodness_of_fit,
 )
+from .nuisance_fit_tests import goodness_of_systematic_fit as goodness_of_systematic_fit
 from .response_diagnosis import (
     ResponseDiagnosis as ResponseDiagnosis,
     diagnose_response as diagnose_response,

@@ -54,7 +54,10 @@ __all__ = [
     "FittedSimulation",
     "GoodnessOfFit",
     "PostfitHistogram",
+    "by_ratio",
+    "by_weights",
     "goodness_of_fit",
+    "valid_fit",
     "examine_fit",
 ]
 
@@ -368,11 +371,11 @@ def goodness_of_fit(
     names = one.parameters
     # Any point does: it shifts the cost by a constant.
     centre = [0.5 * (low + high) for low, high in one.interpolation.limits]
-    fit = _valid_fit(minuit(dataset_cost(one, data, reference=centre)), one.name)
+    fit = valid_fit(minuit(dataset_cost(one, data, reference=centre)), one.name)
     if degree is None:
-        events, weights_at = _by_ratio(one, samples)
+        events, weights_at = by_ratio(one, samples)
     else:
-        events, weights_at = _by_weights(EventPool(samples, degree), fit.values.to_dict())
+        events, weights_at = by_weights(EventPool(samples, degree), fit.values.to_dict())
     if len(events) > _MOST:
         rows = np.sort(np.random.default_rng(seed).permutation(len(events))[:_MOST])
         events, all_weights = events.take(rows), weights_at
@@ -395,7 +398,14 @@ def goodness_of_fit(
     return examine_fit(fitted, name=one.name, n_bins=n_bins, n_toys=n_toys, seed=seed)
 
 
-def _valid_fit(m: Minuit, name: str) -> Minuit:
+def valid_fit(m: Minuit, name: str) -> Minuit:
+    """Fit, and refuse a minimum that is not valid, or where a range ends within half an error.
+
+    Raises
+    ------
+    ModelError
+        Names the parameter.
+    """
     m.migrad()
     if m.valid:
         m.hesse()
@@ -404,7 +414,8 @@ def _valid_fit(m: Minuit, name: str) -> Minuit:
         raise ModelError(msg)
     for parameter in m.params:
         low, high = m.limits[parameter.name]
-        if not low < parameter.value - parameter.error < parameter.value + parameter.error < high:
+        step = _STEP * parameter.error
+        if not low < parameter.value - step < parameter.value + step < high:
             msg = (
                 f"{name}: the fit, {parameter.name} = {parameter.value:.4g} ± "
                 f"{parameter.error:.2g}, is at the end of its range, {low:g} to {high:g}; a test "
@@ -414,7 +425,7 @@ def _valid_fit(m: Minuit, name: str) -> Minuit:
     return m
 
 
-def _by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point], FloatArray]]:
+def by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point], FloatArray]]:
     """Events and their weights at a point, from the weights that they carry."""
     at_fit = pool.at(point)
     # With the weights at other points, from which an exact ratio is made.
@@ -422,7 +433,7 @@ def _by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point]
     return events, lambda p: pool.at(p).weights
 
 
-def _by_ratio(model: Model, samples: SampleSet) -> tuple[Sample, Callable[[Point], FloatArray]]:
+def by_ratio(model: Model, samples: SampleSet) -> tuple[Sample, Callable[[Point], FloatArray]]:
     """Events and their weights at a point, from the ratio of the model over that of the mixture."""
     events = Sample(
         features=np.concatenate([s.features for s in samples]),

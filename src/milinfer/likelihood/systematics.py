@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
+from milinfer.likelihood.code4 import log_interpolation
 from milinfer.likelihood.cost import within_limits
 from milinfer.likelihood.mixture import (
     Backgrounds,
@@ -186,6 +187,16 @@ class SystematicTerms:
     def factors(self, theta: FloatArray, norms: FloatArray) -> FloatArray:
         """What multiplies the processes: ν_s(θ) and the normalisations, shape (n_processes,)."""
         return np.concatenate([self.mixture.signal(theta[None]), norms])
+
+    def log_norms(self, alpha: FloatArray) -> FloatArray:
+        """Ln of the normalisation of each process by the uncertainties, shape (n_processes,)."""
+        value = np.zeros(len(self.processes))
+        for uncertainty in self.uncertainties:
+            sides = [uncertainty.factors.get(s, (1.0, 1.0)) for s in self.processes]
+            down, up = np.log(np.array(sides, dtype=np.float64)).T
+            at = float(alpha[self.nuisances.index(uncertainty.name)])
+            value += log_interpolation(at, up, down)[0]
+        return value
 
     @cached_property
     def yield_problem(self) -> YieldProblem:
@@ -639,6 +650,30 @@ class SystematicCost(UnbinnedCost):
         yields = terms.factors(theta, norms) * terms.base * luminosity
         yields *= np.exp(log_factors(terms.yield_problem, theta, alpha))
         return dict(zip(terms.processes, yields.tolist(), strict=True))
+
+    def log_densities(self, **values: float) -> FloatArray:
+        """Ln of dν/dx of each event over that at the reference; others are at :attr:`start`.
+
+        Raises
+        ------
+        ParameterError
+            If a name is unknown or a value outside its limits.
+        """
+        point = self._in_order([], {**self.start, **values})
+        _, theta, norms, alpha, luminosity = self._split(point)
+        terms, arrays = self.terms, self.events.arrays
+        rows = np.empty((len(terms.processes), len(arrays.weights)))
+        rows[0] = self.events.surfaces.value(theta) - arrays.log_reference
+        rows[1:] = arrays.log_backgrounds
+        for process, table in self.events.tables.items():
+            rows[terms.processes.index(process)] += table.log_response(
+                alpha[terms.places[process]], terms.own_theta(process, theta)
+            )
+        with np.errstate(divide="ignore"):  # ln 0 of a normalisation at its limit
+            factors = np.log(terms.factors(theta, norms))
+        rows += (factors + terms.log_norms(alpha))[:, None]
+        total: FloatArray = np.logaddexp.reduce(rows, axis=0) + np.log(luminosity)
+        return total
 
     def _split(
         self, args: Sequence[float]

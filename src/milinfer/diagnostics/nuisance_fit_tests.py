@@ -1,0 +1,201 @@
+"""Goodness of a fit with nuisance parameters: simulated events of all processes at the fit.
+
+As :mod:`milinfer.diagnostics.fit_tests`, with simulated events of every process, weighted to the
+fitted parameters by their weights in θ and by the responses in α; toys fluctuate in the number of
+events and in the auxiliary measurements, and all parameters are fitted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from milinfer.diagnostics.fit_tests import (
+    FittedSimulation,
+    GoodnessOfFit,
+    by_ratio,
+    by_weights,
+    examine_fit,
+    valid_fit,
+)
+from milinfer.exceptions import SampleError
+from milinfer.likelihood.fits import minuit
+from milinfer.likelihood.systematics import (
+    SIGNAL,
+    MixtureEvents,
+    SystematicCost,
+    SystematicTerms,
+)
+from milinfer.samples.argument_checks import require_sample
+from milinfer.samples.fingerprints import any_shared, sketch, sketch_each
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.toys.pool import EventPool
+from milinfer.typing import FloatArray, Point
+
+__all__ = ["goodness_of_systematic_fit"]
+
+
+def goodness_of_systematic_fit(
+    cost: SystematicCost,
+    data: Sample,
+    simulation: Mapping[str, SampleSet | Sample],
+    *,
+    degree: int | None = None,
+    n_bins: int = 10,
+    n_toys: int = 2000,
+    seed: int = 0,
+) -> GoodnessOfFit:
+    """Test data against the likelihood with nuisance parameters that is fitted to them.
+
+    Parameters
+    ----------
+    cost
+        Cost of these data.
+    data
+        The dataset.
+    simulation
+        Nominal events of each process, ``"signal"`` and the backgrounds, that no model has learned
+        from.
+    degree
+        Degree of the weights of the signal's events in the parameters of interest; None: its events
+        are at one point, and the ratio of the model brings them to the fit.
+    n_bins, n_toys, seed
+        As for :func:`milinfer.diagnostics.goodness_of_fit`.
+
+    Raises
+    ------
+    SampleError
+        If a process has no events, or shares some with the data.
+    ModelError
+        If the fit to the data is not valid, for example because it is at the end of a range.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.likelihood.systematics import NormalisationUncertainty, systematic_cost
+    >>> data = gaussian.generate(300, 0.1, seed=1).as_data()
+    >>> cost = systematic_cost(gaussian.MeanModel(), data, rate=300.0, responses={}, reference=0.0,
+    ...     uncertainties=[NormalisationUncertainty("trigger", {"signal": (0.9, 1.1)})])
+    >>> simulation = {"signal": gaussian.samples(10_000, [0.0], seed=2)}
+    >>> goodness_of_systematic_fit(cost, data, simulation, n_toys=300).p_value > 0.01
+    True
+    """
+    require_sample(data, "goodness_of_systematic_fit()")
+    data.require_data()
+    terms = cost.terms
+    processes = {
+        name: SampleSet((s,)) if isinstance(s, Sample) else s for name, s in simulation.items()
+    }
+    if set(processes) != set(terms.processes):
+        msg = (
+            f"simulation= has events of {', '.join(processes) or 'no process'}, and the fit has "
+            f"{', '.join(terms.processes)}; give nominal events of each"
+        )
+        raise SampleError(msg)
+    for name, samples in processes.items():
+        if any_shared(sketch_each(samples), (sketch(data),)):
+            msg = f"data and simulation of {name} share events; test the data against other events"
+            raise SampleError(msg)
+    fit = valid_fit(minuit(cost), terms.mixture.model.name)
+    point = fit.values.to_dict()
+    pools = _pools(terms, processes, degree, point)
+    together = Sample(np.concatenate([pool.features for pool, _ in pools]), data.feature_names)
+    simulated = SystematicCost(terms, MixtureEvents.of(terms, together), extended=cost.extended)
+    errors = {c.name: c.error for c in terms.constraints}
+    names = terms.names
+    constraints = np.array([errors.get(name, np.inf) for name in names])
+
+    def expected(at: Point) -> float:
+        return float(sum(cost.expected_events(**at).values()))
+
+    fitted = FittedSimulation(
+        sample=together,
+        data=data,
+        point=point,
+        covariance=np.array(fit.covariance, dtype=np.float64).reshape(len(names), len(names)),
+        weights_at=lambda at: np.concatenate([weights(at) for _, weights in pools]),
+        log_density=lambda at: _of_one(simulated, at, cost.extended),
+        data_log_density=lambda at: _of_one(cost, at, cost.extended),
+        interest=tuple(terms.parameters),
+        expected_at=expected if cost.extended else None,
+        constraints=constraints,
+    )
+    name = terms.mixture.model.name
+    return examine_fit(fitted, name=name, n_bins=n_bins, n_toys=n_toys, seed=seed)
+
+
+def _of_one(cost: SystematicCost, at: Point, extended: bool) -> FloatArray:
+    """Ln of the density of each event; of a shape, of the normalised one."""
+    density = cost.log_densities(**at)
+    if extended:
+        return density
+    total: FloatArray = density - np.log(sum(cost.expected_events(**at).values()))
+    return total
+
+
+def _pools(
+    terms: SystematicTerms, processes: Mapping[str, SampleSet], degree: int | None, point: Point
+) -> list[tuple[Sample, Callable[[Point], FloatArray]]]:
+    """Events of each process, and their weights at a point: expected numbers of events."""
+    pools = []
+    for position, process in enumerate(terms.processes):
+        samples = processes[process]
+        if process == SIGNAL:
+            events, shape_at = _signal(terms, samples, degree, point)
+        else:
+            if len(samples) != 1:
+                msg = f"{process}: a background does not depend on parameters; give one sample"
+                raise SampleError(msg)
+            events, own = samples[0], samples[0].weights / samples[0].weights.sum()
+            shape_at = _constant(own)
+        pools.append((events, _scaled(terms, process, position, events, shape_at)))
+    return pools
+
+
+def _constant(weights: FloatArray) -> Callable[[Point], FloatArray]:
+    return lambda _: weights
+
+
+def _scaled(
+    terms: SystematicTerms,
+    process: str,
+    position: int,
+    events: Sample,
+    shape_at: Callable[[Point], FloatArray],
+) -> Callable[[Point], FloatArray]:
+    """Weights at a point: nominal ones of a sum of one, times yield, norm, and response."""
+    table = terms.responses[process].table(events) if process in terms.responses else None
+
+    def weights(at: Point) -> FloatArray:
+        theta = np.array([at[n] for n in terms.parameters])
+        norms = np.array([at[n] for n in terms.mixture.norms])
+        alpha = np.array([at[n] for n in terms.nuisances])
+        scale = terms.factors(theta, norms)[position] * terms.base[position]
+        out = shape_at(at) * (scale * np.exp(terms.log_norms(alpha)[position]))
+        if table is not None:
+            response = table.log_response(
+                alpha[terms.places[process]], terms.own_theta(process, theta)
+            )
+            out = out * np.exp(response)
+        return np.asarray(out, dtype=np.float64)
+
+    return weights
+
+
+def _signal(
+    terms: SystematicTerms, samples: SampleSet, degree: int | None, point: Point
+) -> tuple[Sample, Callable[[Point], FloatArray]]:
+    """Events of the signal, and their weights in the parameters of interest, of a sum of one."""
+    of_interest = {n: point[n] for n in terms.parameters}
+    if degree is None:
+        events, weights_at = by_ratio(terms.mixture.model, samples)
+    else:
+        events, weights_at = by_weights(EventPool(samples, degree), of_interest)
+
+    def normalised(at: Point) -> FloatArray:
+        weights = weights_at({n: at[n] for n in terms.parameters})
+        return np.asarray(weights / weights.sum(), dtype=np.float64)
+
+    return events, normalised

@@ -1,0 +1,76 @@
+"""Goodness of fits with nuisance parameters, of Gaussians in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from milinfer.datasets import gaussian
+from milinfer.diagnostics.nuisance_fit_tests import goodness_of_systematic_fit
+from milinfer.exceptions import SampleError
+from milinfer.likelihood.systematics import NormalisationUncertainty, systematic_cost
+from milinfer.samples.sample import Sample
+from shifted_gaussian import SHIFT, exact_shift
+
+N, FAR = 200, 60
+SIMULATION = {
+    "signal": gaussian.generate(12_000, 0.0, seed=31),
+    "far": gaussian.generate(12_000, 2.0, seed=32),
+}
+
+
+def far(sample):
+    """ln of N(2, 1) over N(0, 1)."""
+    return gaussian.log_likelihood_ratio(sample.column("x0"), 2.0)
+
+
+def result_of(x, seed, **options):
+    data = Sample(np.asarray(x, dtype=np.float32)[:, None], ("x0",)).as_data()
+    cost = systematic_cost(
+        gaussian.MeanModel(),
+        data,
+        rate=float(N),
+        backgrounds={"far": (far, float(FAR))},
+        responses={"signal": exact_shift()},
+        uncertainties=[NormalisationUncertainty("efficiency", {"signal": (0.95, 1.05)})],
+        norm_constraints={"far": 0.2},
+        reference=0.0,
+        **options,
+    ).measuring(shift=rng_of(seed).normal(0.0, 1.0), efficiency=rng_of(seed + 1).normal())
+    return goodness_of_systematic_fit(cost, data, SIMULATION, n_toys=150, seed=seed)
+
+
+def rng_of(seed):
+    return np.random.default_rng(seed)
+
+
+def simulated(seed, mu=0.2, shift=0.0, width=1.0):
+    rng = rng_of(1000 + seed)
+    signal = rng.normal(mu + SHIFT * shift, width, rng.poisson(N))
+    return np.concatenate([signal, rng.normal(2.0, 1.0, rng.poisson(FAR))])
+
+
+@pytest.mark.parametrize("extended", [True, False])
+def test_p_values_are_uniform_with_nuisance_parameters(extended):
+    results = [result_of(simulated(k), k, extended=extended) for k in range(50)]
+    names = {t.name for t in results[0].tests}
+    assert ("number of events" in names) == extended
+    for name in (*names, None):
+        values = [r.p_value if name is None else r[name].p_value for r in results]
+        assert kstest(values, "uniform").pvalue > 5e-4, name
+
+
+def test_what_no_parameter_describes_is_found():
+    """Nuisance parameters move the mean of the signal, not its width."""
+    assert result_of(simulated(1, shift=1.0), 1).p_value > 0.01
+    assert result_of(simulated(1, width=0.35), 1).p_value < 0.01
+
+
+def test_bad_input_is_refused():
+    data = Sample(simulated(1)[:, None], ("x0",)).as_data()
+    cost = systematic_cost(gaussian.MeanModel(), data, rate=float(N), responses={}, reference=0.0)
+    with pytest.raises(SampleError, match="has events of signal, far, and the fit has signal"):
+        goodness_of_systematic_fit(cost, data, SIMULATION)
+    with pytest.raises(SampleError, match="share events"):
+        goodness_of_systematic_fit(cost, data, {"signal": data})
