@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import version
@@ -43,7 +43,7 @@ from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.display import brief, html_facts, shortened
 from milinfer.utils.files import file_hash
-from milinfer.utils.json_fields import array_field, text_field
+from milinfer.utils.json_fields import array_field, number_field, text_field, whole_field
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ __all__ = [
     "BoostedLikelihood",
     "BoostedSettings",
     "TrialReport",
+    "boosted_settings",
     "event_matrix",
     "grow",
     "grow_to_best",
@@ -472,6 +473,29 @@ class BoostedSettings:
                 need = "in (0, 1]" if fraction else f"at least {least.get(name, 0)}"
                 msg = f"{name} = {value} must be {need}"
                 raise ConfigurationError(msg)
+
+
+def boosted_settings(entries: Mapping[str, Any]) -> BoostedSettings:
+    """Settings of a file, whose numbers are checked before they are compared.
+
+    Raises
+    ------
+    ValueError, TypeError, ConfigurationError
+        If an entry is unknown or no such setting; names it.
+
+    Examples
+    --------
+    >>> boosted_settings({"max_depth": 2}).max_depth
+    2
+    """
+    kinds = {f.name: f.type for f in dataclasses.fields(BoostedSettings)}
+    for name, value in entries.items():
+        label = f"{name} of the trees"
+        if kinds.get(name) == "int":
+            whole_field(label, value)
+        else:
+            number_field(label, value)
+    return BoostedSettings(**entries)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from milinfer.samples.event_samples import VariedFields
 from milinfer.samples.sample_fields import SampleFields
 from milinfer.samples.sample_files import flat_table, read_events, read_sample, write_sample
 from milinfer.typing import IntArray, PathLikeStr, Point
+from milinfer.utils.array_files import read_array
 from milinfer.utils.files import atomic_folder, file_hash, local_path, parse_json
 from milinfer.utils.points import format_point
 
@@ -215,14 +216,29 @@ def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVaria
             if entry["weights_only"]:
                 partners = np.arange(len(fields.weights))
             elif "partners" in entry:
-                partners = np.load(checked(entry["partners"]), allow_pickle=False)
+                partners = _partners(checked(entry["partners"]))
             variations.append(
                 StoredVariation(entry["nuisances"], fields, partners, entry["weights_only"])
             )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         msg = f"{folder / MANIFEST} is damaged ({error!r}); write the folder again"
         raise SampleError(msg) from error
     return nominal, variations
+
+
+def _partners(file: Path) -> IntArray:
+    try:
+        partners = read_array(file)
+    except ValueError as error:
+        msg = f"{file} holds no numbers of partners ({error}); write the folder again"
+        raise SampleError(msg) from error
+    if partners.ndim != 1 or partners.dtype.kind != "i":
+        msg = (
+            f"{file} holds {partners.dtype} of shape {partners.shape}, and not the number of a "
+            "partner for each event; write the folder again"
+        )
+        raise SampleError(msg)
+    return partners.astype(np.int64)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
