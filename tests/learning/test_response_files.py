@@ -164,7 +164,7 @@ CASES = {
     "an endless list of arrays": (("members", 0, 0, "n_arrays"), 10**8, "member_0_0_"),
     "a degree without end": (("expected_basis",), {"parameters": ["c"], "degree": 10**8}, "more"),
     "a negative limit": (("settings", "limit"), -1.0, "limit is -1"),
-    "a seed of words": (("settings", "seed"), "x", "seed is not"),
+    "a seed of words": (("settings", "seed"), "x", "seed is 'x', and not"),
 }  # fmt: skip
 
 

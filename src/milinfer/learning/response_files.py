@@ -38,6 +38,7 @@ from milinfer.utils.json_fields import (
     list_field,
     number_field,
     require_number_of_terms,
+    seed_field,
     text_field,
     whole_field,
 )
@@ -208,10 +209,7 @@ def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("limit", "validation_fraction"):
         number_field(name, settings[name], least=0.0)
     whole_field("ensemble", settings["ensemble"], least=1)
-    seed = settings["seed"]
-    if type(seed) is not int or seed < 0:  # of any number of digits
-        msg = "seed is not a whole number of 0 or more"
-        raise ValueError(msg)
+    seed_field("seed", settings["seed"])
     for name, read in _CONFIGS.items():
         if settings[name] is not None:
             settings[name] = read(settings[name])

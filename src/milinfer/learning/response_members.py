@@ -20,6 +20,7 @@ from milinfer.learning.boosted_trees import (
     BoostedSettings,
     event_matrix,
     grow_to_best,
+    read_booster,
     require,
     to_int,
 )
@@ -152,22 +153,11 @@ class ResponseTrees:
 
     @cached_property
     def _boosters(self) -> list[Any]:
-        booster = require("xgboost").Booster
-        return [booster({"nthread": self.n_jobs}, model_file=bytearray(t)) for t in self.trees]
+        return [read_booster(self.n_jobs, bytearray(t)) for t in self.trees]
 
     def prepare(self) -> None:
-        """Read the trees now.
-
-        Raises
-        ------
-        ModelError
-            If they are damaged.
-        """
-        try:
-            _ = self._boosters
-        except require("xgboost").core.XGBoostError as error:
-            msg = f"XGBoost cannot read the trees: {str(error).splitlines()[0]}"
-            raise ModelError(msg) from error
+        """Read the trees now, which raises if they are damaged."""
+        _ = self._boosters
 
     @property
     def arrays(self) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from milinfer.samples.sample_files import flat_table, read_events, read_sample, 
 from milinfer.typing import IntArray, PathLikeStr, Point
 from milinfer.utils.array_files import read_array
 from milinfer.utils.files import atomic_folder, file_hash, local_path, parse_json
+from milinfer.utils.json_fields import flag_field, number_field, text_field
 from milinfer.utils.points import format_point
 
 __all__ = ["StoredVariation", "read_folder", "read_variations", "write_folder"]
@@ -25,6 +26,8 @@ __all__ = ["StoredVariation", "read_folder", "read_variations", "write_folder"]
 MANIFEST: Final = "variations.json"
 _KIND: Final = "milinfer variations"
 _FORMAT: Final = 1
+# Characters of the name of a file.
+_LONGEST: Final = 100
 
 
 def read_variations(
@@ -185,7 +188,14 @@ def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVaria
     manifest = _manifest(folder)
 
     def checked(entry: Mapping[str, Any]) -> Path:
-        file = folder / str(entry["file"])
+        name = text_field("file", entry["file"])
+        if Path(name).name != name or len(name) > _LONGEST:
+            msg = (
+                f"{folder / MANIFEST} names {name[:_LONGEST]!r}, which is no file beside it; write "
+                "the folder again"
+            )
+            raise SampleError(msg)
+        file = folder / name
         if not file.is_file():
             msg = f"{folder}: {file.name} is missing; copy the whole folder, or write it again"
             raise SampleError(msg)
@@ -213,13 +223,13 @@ def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVaria
         for entry in manifest["variations"]:
             fields = sample(entry)
             partners = None
-            if entry["weights_only"]:
+            weights_only = flag_field("weights_only", entry["weights_only"])
+            nuisances = {n: number_field(n, x) for n, x in entry["nuisances"].items()}
+            if weights_only:
                 partners = np.arange(len(fields.weights))
             elif "partners" in entry:
                 partners = _partners(checked(entry["partners"]))
-            variations.append(
-                StoredVariation(entry["nuisances"], fields, partners, entry["weights_only"])
-            )
+            variations.append(StoredVariation(nuisances, fields, partners, weights_only))
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         msg = f"{folder / MANIFEST} is damaged ({error!r}); write the folder again"
         raise SampleError(msg) from error
