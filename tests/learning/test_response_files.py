@@ -195,3 +195,10 @@ def test_no_arrays_at_all(data, broken):
     write(broken, content)
     with pytest.raises(ModelError, match="train again"):
         SystematicResponse.load(broken)
+
+
+@pytest.mark.parametrize("name", ["x" * 500, "file", "file/inside", "absent"])
+def test_folders_that_cannot_be(name, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ModelError, match=r"cannot be read|is not a milinfer model"):
+        SystematicResponse.load(tmp_path / name)

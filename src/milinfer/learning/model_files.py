@@ -545,6 +545,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         msg = f"{path.parent} is not a milinfer model: it has no {path.name}"
         raise ModelError(msg) from error
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror}); give the folder of a model"
+        raise ModelError(msg) from error
     except ValueError as error:
         msg = f"{path} is damaged ({error}); restore it or train again"
         raise ModelError(msg) from error

@@ -253,11 +253,14 @@ def _partners(file: Path) -> IntArray:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     file = folder / MANIFEST
-    if not file.is_file():
-        msg = f"{folder} has no {MANIFEST}; give a folder that ProcessVariations.save has written"
-        raise MissingFileError(msg)
     try:
         manifest = parse_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = (
+            f"{folder} has no {MANIFEST} that can be read ({error.strerror}); give a folder that "
+            "ProcessVariations.save has written"
+        )
+        raise MissingFileError(msg) from error
     except ValueError as error:
         msg = f"{file} is no JSON ({error}); write the folder again"
         raise SampleError(msg) from error
