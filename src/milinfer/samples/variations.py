@@ -219,7 +219,8 @@ class ProcessVariations:
 
         require_keywords(options, read_sample, "ProcessVariations.from_file()", leave_out=["path"])
         paths = [path] if isinstance(path, str | PathLike) else list(path)
-        chosen = list(variations)
+        given: object = variations
+        chosen: list[Any] = list(given) if isinstance(given, Iterable) else [given]
         parts = []
         for file in paths:
             fields, varied = read_variations(file, chosen, **options)
