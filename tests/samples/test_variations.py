@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from milinfer.exceptions import MissingFileError, SampleError
+from milinfer.exceptions import ConfigurationError, MissingFileError, SampleError
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variation import Variation
@@ -87,6 +87,12 @@ def test_one_variation_needs_no_list() -> None:
 def test_what_cannot_be_joined(parts: Any) -> None:
     with pytest.raises(SampleError, match="takes a list of ProcessVariations, and not of"):
         ProcessVariations.concatenate(parts)
+
+
+def test_a_way_to_join_is_checked_where_there_is_nothing_to_join() -> None:
+    process = ProcessVariations(NOMINAL, [UP])  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="combine is 'add'; it can be 'sum'"):
+        ProcessVariations.concatenate([process], "add")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["x" * 500, "file", "file/inside"])

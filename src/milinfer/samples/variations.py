@@ -17,7 +17,7 @@ import numpy as np
 
 from milinfer.exceptions import SampleError
 from milinfer.samples.argument_checks import require_samples
-from milinfer.samples.cross_sections import Combine
+from milinfer.samples.cross_sections import Combine, require_combine
 from milinfer.samples.sample import Sample, sample_of_file
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variation import (
@@ -402,6 +402,7 @@ class ProcessVariations:
         if not parts:
             msg = "there is nothing to concatenate; give variations of at least one file"
             raise SampleError(msg)
+        require_combine(combine)
         wrong: list[object] = [p for p in parts if type(p) is not cls]
         if wrong:
             msg = (
