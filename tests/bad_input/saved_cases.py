@@ -319,6 +319,13 @@ TRANSFORMED = AXIS | {
 }  # fmt: skip
 
 
+def without(name: str) -> str:
+    """A histogram that lacks numbers, which hist would take for an empty one."""
+    content = json.loads(histogram())
+    del content["h"]["storage"][name]
+    return json.dumps(content)
+
+
 def histogram(*, axes: list[Any] | None = None, storage: dict[str, Any] | None = None) -> str:
     """A histogram with a change; without one it can be read."""
     content = {
@@ -337,6 +344,8 @@ HISTOGRAMS = [
     histograms("an item that is a number", '{"h": 1}', "'h'"),
     histograms("an unknown axis", '{"h": {"uhi_schema": 1, "axes": [{"type": "x"}]}}', "'h'"),
     histograms("no axes", '{"h": {"uhi_schema": 1}}', "'h'"),
+    histograms("no values", without("values"), "'h'.*storage lacks values"),
+    histograms("no variances", without("variances"), "'h'.*storage lacks variances"),
     histograms("forty axes", histogram(axes=40 * [AXIS]), "'h'.*40 axes"),
     histograms("bins without end", histogram(axes=[AXIS | {"bins": 10**9}]), "1000000002 bins"),
     histograms("axes of many bins together", histogram(axes=8 * [AXIS | {"bins": 98}]), "bins"),

@@ -269,12 +269,23 @@ def test_what_does_not_fit_is_refused(tmp_path):
         histogram * "2"
     with pytest.raises(TypeError):
         histogram + 1
+    # Regression: these were errors of Python, or let through.
+    for array in (np.array([["a", "b"]]), np.ones((1, 2)) * 1j):
+        with pytest.raises(TemplateError, match="no real numbers"):
+            PolynomialHistogram.of_arrays(["1"], [axis], array)
+    with pytest.raises(TemplateError, match="negative variance"):
+        PolynomialHistogram.of_arrays(["1"], [axis], np.ones((1, 2)), -np.ones((1, 1, 2)))
     path = tmp_path / "h.json"
     path.write_text(json.dumps({"other": {"uhi_schema": 1, "axes": [], "storage": {}}}))
     with pytest.raises(TemplateError, match=r"h\.json"):
         PolynomialHistogram.load(path)
     histogram.save(path)
     content = json.loads(path.read_text())
+    empty = json.loads(path.read_text())
+    del empty["coefficients"]["storage"]["values"]
+    path.write_text(json.dumps(empty))
+    with pytest.raises(TemplateError, match="its storage lacks values"):
+        PolynomialHistogram.load(path)
     content["coefficients"]["axes"][0]["categories"][1] = "a*a"
     path.write_text(json.dumps(content))
     with pytest.raises(TemplateError, match=r"h\.json: .*monomial"):

@@ -100,6 +100,11 @@ def test_other_histograms_are_no_hist_eft():
         import_hist_eft(hist.Hist(X), ["ctG"])
     with pytest.raises(TemplateError, match="storage Double"):
         import_hist_eft(hist.Hist(X, h.axes[1], storage="Weight"), NAMES)
+    for wrong in (None, 3, {"a": h}):
+        with pytest.raises(TemplateError, match=r"the HistEFT is a .*; give a hist\.Hist"):
+            import_hist_eft(wrong, NAMES)
+    with pytest.raises(TemplateError, match="not all texts"):
+        import_hist_eft(h, [1, 2])
     h.view(flow=True)[2, -1] = 1.0
     with pytest.raises(TemplateError, match="flow bins of quadratic_term"):
         import_hist_eft(h, NAMES)
@@ -179,3 +184,9 @@ def test_files_and_nominal_histograms_that_do_not_fit(tmp_path):
         import_scaling(tmp_path / "s.json", nominal(), **options)
     with pytest.raises(TemplateError, match="flow bins of the nominal"):
         import_scaling(scaling(), nominal().fill([200.0]), **options)
+    for wrong in (None, np.ones(2), "x"):
+        with pytest.raises(TemplateError, match="the nominal histogram is a"):
+            import_scaling(scaling(), wrong, **options)
+    for wrong in (None, 3):
+        with pytest.raises(TemplateError, match=r"the content is .* not a list"):
+            import_scaling(wrong, nominal(), **options)

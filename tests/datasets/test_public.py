@@ -154,6 +154,10 @@ def test_other_files_of_the_paper_are_refused(tmp_path):
     (tmp_path / "X_1D_train_phys.npy").write_text("version https://git-lfs.github.com/spec/v1")
     with pytest.raises(SampleError, match=r"X_1D_train_phys\.npy is not a file of numpy arrays"):
         paper_dijets(tmp_path, 1)
+    # Regression: the head of an archive and nothing else was an error of zipfile.
+    (tmp_path / "X_1D_train_phys.npy").write_bytes(b"PK\x03\x04")
+    with pytest.raises(SampleError, match=r"X_1D_train_phys\.npy is not a file of numpy arrays"):
+        paper_dijets(tmp_path, 1)
     (tmp_path / "X_nD_train_phys.npy").unlink()
     with pytest.raises(SampleError, match=r"there is no file .*X_nD_train_phys\.npy"):
         paper_dijets(tmp_path)

@@ -132,3 +132,41 @@ def test_bad_variations():
     ):
         with pytest.raises(SampleError, match=message):
             make()
+
+
+@pytest.mark.parametrize("factor", ["1.03", None, [1.03], True, 10**400, float("nan"), 0, 1])
+def test_factors_that_scale_nothing(factor):
+    with pytest.raises(SampleError, match=r"jes=1: the factor .* scales nothing or is not pos"):
+        mil.ScaleVariation({"jes": 1.0}, factor)
+
+
+@pytest.mark.parametrize("objects", [None, 5, ["jets"], [1.5], ("a",)])
+def test_objects_that_are_none(objects):
+    """Regression: 1.5 was the particle 1, and the others were errors of Python."""
+    with pytest.raises(SampleError, match=r"jes=1: objects=.* is neither a name such as 'jets'"):
+        mil.ScaleVariation({"jes": 1.0}, 1.03, objects=objects)
+
+
+@pytest.mark.parametrize("function", [None, "x", 3])
+def test_functions_that_are_none(function):
+    with pytest.raises(SampleError, match=r"jer=1: .* is no function"):
+        mil.FunctionVariation({"jer": 1.0}, function)
+
+
+def test_true_is_no_number_of_a_weight():
+    with pytest.raises(SampleError, match="there is no weight True"):
+        mil.WeightVariation({"muR": 1.0}, True).named(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("variations", "message"),
+    [
+        (None, r"has a NoneType, .*\[variation, \.\.\.\]"),
+        ([1], "has a int, which is no variation"),
+        ("x", "has a str, which is no variation"),
+        ([mil.up_and_down(mil.ScaleVariation, "jes", 1.03, 0.97)], r"has a tuple, .*\[\*up_and"),
+    ],
+)
+def test_what_is_no_variation(variations, message):
+    with pytest.raises(SampleError, match=message):
+        mil.ProcessVariations.from_file("a.lhe", variations=variations)

@@ -95,6 +95,13 @@ def test_it_is_saved_with_its_classifier(trees, tmp_path):
     file.write_text(json.dumps(content))
     with pytest.raises(ModelError, match="load it with the class that saved it"):
         BackgroundRatio.load(tmp_path / "ratio")
+    for change, message in (({"seed": "x"}, "seed is 'x'"), ({"held_out": 2}, "between 0 and 1")):
+        trees.save(tmp_path / "other")
+        other = tmp_path / "other" / "model.json"
+        other.write_text(json.dumps(json.loads(other.read_text()) | change))
+        with pytest.raises(ModelError, match=message) as caught:
+            BackgroundRatio.load(tmp_path / "other")
+        assert str(tmp_path / "other") in str(caught.value)
     content = {"format": "background-1"}
     file.write_text(json.dumps(content))
     with pytest.raises(ModelError, match="not a complete model"):

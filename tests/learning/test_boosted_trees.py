@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import sys
 
@@ -294,6 +295,52 @@ def test_a_damaged_history_is_refused(history, complaint, binary, tmp_path):
     file = tmp_path / "m" / "model.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"history": history}))
     with pytest.raises(ModelError, match=rf"model\.json is not a complete model: .*{complaint}"):
+        BoostedLikelihood.load(tmp_path / "m")
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "complaint"),
+    [
+        (("settings", "reference"), "x", "reference is 'x'"),
+        (("settings", "window"), NAN, "window is nan"),
+        (("settings", "seed"), -1, "seed is -1"),
+        (("settings", "interpolation_kind"), ["x"], "interpolation_kind is"),
+        (("used", "n_jobs"), 10**400, "n_jobs of the trees is"),
+        (("used", "max_depth"), -1, "max_depth of the trees|max_depth = -1"),
+        (("used", "subsample"), NAN, "subsample of the trees is nan"),
+        (("grid",), [], "grid is"),
+        (("grid",), [0.5, -0.5], "ascending"),
+        (("grid",), [0.0, 0.5, 1.0], "2 ascending"),
+        (("parameter",), [], "parameter is"),
+        (("feature_names",), [], "XGBoost|feature|grid|model"),
+        (("tried",), 3, "tried is 3"),
+        (("trained_on",), "x", "trained_on is 'x'"),
+    ],
+)
+def test_every_entry_is_checked(place, value, complaint, binary, tmp_path):
+    """Regression: it was found in use, by errors of Python."""
+    binary.save(tmp_path / "m")
+    file = tmp_path / "m" / "model.json"
+    content = json.loads(file.read_text())
+    owner = content if len(place) == 1 else content[place[0]]
+    owner[place[-1]] = value
+    file.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=complaint) as caught:
+        BoostedLikelihood.load(tmp_path / "m")
+    assert str(tmp_path / "m") in str(caught.value)
+
+
+def test_trees_that_are_none_are_refused(binary, tmp_path):
+    binary.save(tmp_path / "m")
+    (tmp_path / "m" / "trees.ubj").write_bytes(b"{}")
+    file = tmp_path / "m" / "model.json"
+    content = json.loads(file.read_text())
+    content["weights"]["trees.ubj"] = hashlib.sha256(b"{}").hexdigest()
+    file.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="XGBoost cannot read the trees"):
         BoostedLikelihood.load(tmp_path / "m")
 
 

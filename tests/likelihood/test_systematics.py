@@ -194,6 +194,45 @@ def test_expected_events_follow_the_parameters() -> None:
         ({"unconstrained": ["shfit"]}, ParameterError, "shfit has no constraint.*shift"),
         ({"norm_constraints": {"tt": 0.1}}, ConfigurationError, "norm_constraints= names 'tt'"),
         ({"luminosity_uncertainty": -0.1}, ConfigurationError, "luminosity_uncertainty must be"),
+        # Regression: all of these were errors of Python, or names that are none.
+        ({"luminosity_uncertainty": "x"}, ConfigurationError, "luminosity_uncertainty must be"),
+        ({"luminosity_uncertainty": 10**400}, ConfigurationError, "luminosity_uncertainty must be"),
+        ({"rate": None}, ConfigurationError, "expected signal must be positive, not None"),
+        ({"rate": "many"}, ConfigurationError, "expected signal must be positive, not 'many'"),
+        ({"reference": [0.0, 1.0]}, ParameterError, "not a value of each of mu"),
+        ({"reference": "sm"}, ParameterError, "reference='sm' is not"),
+        ({"responses": None}, ConfigurationError, "responses= is a NoneType; give {process"),
+        ({"responses": {"signal": 1}}, ModelError, "that of 'signal' is a int; give a trained"),
+        ({"responses": {1: exact_shift()}}, ConfigurationError, "no process 1; there are signal"),
+        ({"backgrounds": "tt"}, ConfigurationError, "backgrounds= is a str"),
+        ({"backgrounds": {"far": 60.0}}, ConfigurationError, "background 'far' is not .ratio, exp"),
+        ({"backgrounds": {"far": (1.0, 60.0)}}, ConfigurationError, "ratio of background 'far' is"),
+        ({"norm_constraints": ["far"]}, ConfigurationError, "norm_constraints= is a list"),
+        ({"unconstrained": [1]}, ParameterError, "1 has no constraint"),
+        (
+            {"uncertainties": NormalisationUncertainty("e", {"signal": (0.9, 1.1)})},
+            ConfigurationError,
+            "uncertainties= is a Norm",
+        ),
+        ({"uncertainties": {"e": (0.9, 1.1)}}, ConfigurationError, "uncertainties= is a dict"),
+        ({"uncertainties": [("e", {"signal": (0.9, 1.1)})]}, ConfigurationError, "has a tuple"),
+        *(
+            ({"uncertainties": [NormalisationUncertainty("e", factors)]}, ConfigurationError, words)
+            for factors, words in (
+                (None, "it has no factors"),
+                ({"signal": 0.9}, "positive"),
+                ({"signal": ("a", "b")}, "positive"),
+                ({"signal": (10**400, 1)}, "positive"),
+            )
+        ),
+        *(
+            (
+                {"uncertainties": [NormalisationUncertainty(name, {"signal": (0.9, 1.1)})]},
+                ConfigurationError,
+                "an uncertainty has the name",
+            )
+            for name in ("", None, 1)
+        ),
     ],
 )
 def test_wrong_parts_are_named(

@@ -1,5 +1,6 @@
 """Variations of files: every event is accounted for, and folders give back what was saved."""
 
+import hashlib
 import json
 import shutil
 
@@ -357,3 +358,38 @@ def test_a_damaged_folder(folder, tmp_path):
     broken(manifest(kind="model"), "lists no variations")
     broken(manifest(format=2), "has the format 2")
     broken(manifest(nominal=[{}]), "variations.json is damaged")
+
+    def entry(*place, value):
+        def apply(copy):
+            file = copy / "variations.json"
+            content = owner = json.loads(file.read_text())
+            for key in place[:-1]:
+                owner = owner[key]
+            owner[place[-1]] = value
+            file.write_text(json.dumps(content))
+
+        return apply
+
+    def partners(data):
+        def apply(copy):
+            file = copy / "partners_0.npy"
+            if isinstance(data, bytes):
+                file.write_bytes(data)
+            else:
+                np.save(file, data)
+            hash_ = hashlib.sha256(file.read_bytes()).hexdigest()
+            entry("variations", 0, "partners", "sha256", value=hash_)(copy)
+
+        return apply
+
+    # Regression: these were errors of Python, or files outside the folder.
+    broken(entry("nominal", 0, "file", value="x" * 400), "variations.json names 'xxx")
+    broken(entry("nominal", 0, "file", value="../x.parquet"), "no file beside it")
+    broken(entry("nominal", 0, "file", value=1), "file is 1, and not a text")
+    broken(entry("variations", 0, "nuisances", "jes", value=10**400), "jes is a number of too many")
+    broken(entry("variations", 0, "nuisances", "jes", value=float("nan")), "jes is nan")
+    broken(entry("variations", 0, "weights_only", value="no"), "weights_only is 'no'")
+    broken(partners(b""), "partners_0.npy holds no numbers of partners")
+    broken(partners(b"\x93NUMPY\x01\x00"), "partners_0.npy holds no numbers of partners")
+    broken(partners(np.array([0.5])), "partners_0.npy holds float64 of shape")
+    broken(partners(np.array([[1]])), r"partners_0.npy holds int64 of shape \(1, 1\)")

@@ -194,3 +194,22 @@ def test_smooth_polynomials_at_one_point_inside_and_beyond(beyond, x, y):
     point = np.array([x, y])
     assert smooth.at(point) == pytest.approx(float(smooth(point)[0]), abs=1e-12)
     np.testing.assert_allclose(smooth.gradient_at(point), smooth.gradient(point)[0], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        (None, "None is no point"),
+        ("a=1", "'a=1' is no point"),
+        ({"a": "x"}, "the value of a is no number"),
+        ({"a": None}, "the value of a is no number"),
+        ({"a": 10**400}, "the value of a is no number"),
+        ({"a": [1.0, 2.0]}, "the value of a is no number"),
+        ({"a": float("nan")}, "a = nan; give a finite value"),
+        ({"a": float("inf")}, "a = inf; give a finite value"),
+        ({"b": 1.0}, "the point has the parameters"),
+    ],
+)
+def test_what_is_no_point(point, message):
+    with pytest.raises(ParameterError, match=message):
+        PolynomialBasis(("a",), 2).array(point)

@@ -209,7 +209,7 @@ JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
         ),
         (
             "[[systematics]]\nname = 'lumi'\nkind = 'saved'\n",
-            "lumi is the name of the luminosity: rename it, or give data.luminosity_uncertainty",
+            "systematics[1]: lumi is the name of the luminosity: rename it, or give data.lum",
         ),
         (
             "[[systematics]]\nname = 'c_HW'\nkind = 'saved'\n[samples]\nparameters = ['c_HW']\n",
@@ -225,6 +225,16 @@ JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
                 "factors = { signal = [0.9, 1.1] }\n"
             ),
             "systematics: e changes the number of events, which counts only with data.luminosity",
+        ),
+        *(
+            (
+                (
+                    "[[systematics]]\nname = 'e'\nkind = 'files'\n"
+                    f"files = [{{ of = 'a.lhe', up = '{up}', down = '{down}' }}]\n"
+                ),
+                f"e has the same file twice among of = 'a.lhe', up = '{up}' and down = '{down}'",
+            )
+            for up, down in (("b.lhe", "b.lhe"), ("a.lhe", "b.lhe"), ("b.lhe", "a.lhe"))
         ),
         ("[[systematics]]\nname = 'e'\nkind = 'tree'\n", "systematics[1].kind: 'tree' is not "),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -251,6 +252,23 @@ def test_a_fit_that_fails_does_not_end_the_others():
         result = fit_with_nuisances(gaussian_inputs(others={"exact": other}))
     assert list(result.fits) == ["learned", "ignoring"]
     assert any(problem.startswith("fit of exact: ") for problem in result.problems)
+
+
+def test_toys_that_are_all_alike_do_not_end_the_fits():
+    """Regression: a run ended with a division by zero, after all its work."""
+    (sample,) = gaussian.samples(500, [0.0], seed=5)
+    far = dataclasses.replace(sample, features=np.full_like(sample.features, 5.0))
+    rate = signal_rate(SampleSet((sample,)), luminosity=0.2, degree=0)
+    with pytest.warns(MilinferWarning, match="coverage of"):
+        result = fit_with_nuisances(
+            gaussian_inputs(rate=rate, evaluation=SampleSet((far,)), n_toys=100)
+        )
+    assert list(result.fits) == ["learned", "ignoring"]
+    assert result.coverage == ()
+    assert result.problems[0] == (
+        "coverage of learned at nominal values: all 100 toys have the same estimate, 1: the model "
+        "says nothing about the parameter; train on more events, or extend its range"
+    )
 
 
 def test_networks_of_bags_alone_are_refused_before_anything_runs(inputs):

@@ -19,6 +19,14 @@ __all__ = ["load_histograms"]
 
 # Lists of numbers in the storage of a histogram.
 _STORED = {"values", "variances", "counts", "sum_of_weights", "sum_of_weights_squared"}
+# Those that each kind of storage needs.
+_NUMBERS = {
+    "int": ("values",),
+    "double": ("values",),
+    "weighted": ("values", "variances"),
+    "mean": ("counts", "values", "variances"),
+    "weighted_mean": ("sum_of_weights", "sum_of_weights_squared", "values", "variances"),
+}
 _MOST_AXES, _MOST_BINS = 32, 1 << 22
 
 
@@ -85,6 +93,11 @@ def _require_sizes(item: dict[str, Any]) -> None:
     numbers, so that a moderate number is allowed to all.
     """
     storage, n_values = item["storage"], 0
+    # hist would take a histogram without its numbers for an empty one.
+    lacking = [name for name in _NUMBERS.get(storage["type"], ()) if name not in storage]
+    if lacking:
+        msg = f"its storage lacks {' and '.join(lacking)}"
+        raise ValueError(msg)
     for name in sorted(_STORED & storage.keys()):
         values = np.asarray(storage[name])
         if values.size and values.dtype.kind not in "iuf":

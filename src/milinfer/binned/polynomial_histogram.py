@@ -165,6 +165,12 @@ class PolynomialHistogram:
             if not same or histogram.axes[len(names) :] != self.coefficients.axes[1:]:
                 msg = "coefficients and covariance have different monomials or observables"
                 raise TemplateError(msg)
+        if self.covariance is not None:
+            size = len(labels)
+            covariance = self.covariance.view(flow=True)[:size, :size]
+            if np.diagonal(covariance).min(initial=0.0) < 0:
+                msg = "a coefficient has a negative variance; correct the covariance"
+                raise TemplateError(msg)
         keys = [frozenset(monomial_powers(label).items()) for label in labels]
         if len(set(keys)) < len(keys) or not keys:
             msg = f"the monomials {labels} must be one or more, and different"
@@ -207,6 +213,9 @@ class PolynomialHistogram:
                     f"the array has the shape {np.shape(array)}, and {view.shape} is needed for "
                     f"{len(monomials)} monomials and the bins of the axes with their flow bins"
                 )
+                raise TemplateError(msg)
+            if np.asarray(array).dtype.kind not in "iuf":
+                msg = f"coefficients of {np.asarray(array).dtype} are no real numbers"
                 raise TemplateError(msg)
             view[...] = array
             histograms.append(histogram)

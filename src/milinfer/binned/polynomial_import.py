@@ -82,12 +82,16 @@ def import_hist_eft(
     >>> import_hist_eft(h, ["ctG"]).at({"ctG": 2.0}).values()
     array([ 8., 10.])
     """
+    _require_histogram(histogram, "the HistEFT")
     if parameters is None:
         names = getattr(histogram, "wc_names", None)
         parameters = names() if callable(names) else names
         if parameters is None:
             msg = "the histogram has no wc_names; give the names of its parameters"
             raise TemplateError(msg)
+    if not all(isinstance(name, str) for name in parameters):
+        msg = f"the names of parameters {list(parameters)} are not all texts"
+        raise TemplateError(msg)
     view, axes = histogram.view(flow=True), list(histogram.axes)
     if isinstance(view, Mapping):
         if len(view) != 1:
@@ -161,15 +165,16 @@ def import_scaling(
     >>> import_scaling(scaling, nominal, channel="SR", process="sig").at({"c": 1.0}).values()
     array([ 6., 15.])
     """
+    _require_histogram(nominal, "the nominal histogram")
     if isinstance(scaling, (str, PathLike)):
         where, content = str(scaling), _read_json(scaling)
     else:
-        where, content = "the scaling", list(scaling)
+        where, content = "the scaling", scaling
     name = f"{where}: {channel}/{process}"
     try:
         entries = [
             e
-            for e in list_field("the content", content)
+            for e in list_field("the content", _as_list(content))
             if (text_field("channel", e["channel"]), text_field("process", e["process"]))
             == (channel, process)
         ]
@@ -204,6 +209,18 @@ def import_scaling(
         relative * nominal.values(),
         relative[:, None] * relative[None] * variances if known else None,
     )
+
+
+def _as_list(content: object) -> object:
+    """A list of a sequence of Python; what a file holds stays as it is."""
+    return list(content) if isinstance(content, tuple) else content
+
+
+def _require_histogram(value: object, what: str) -> None:
+    """Raise unless a value has the methods of a histogram of hist."""
+    if not (hasattr(value, "view") and hasattr(value, "axes")):
+        msg = f"{what} is a {type(value).__name__}; give a hist.Hist"
+        raise TemplateError(msg)
 
 
 def _read_json(path: PathLikeStr) -> Any:

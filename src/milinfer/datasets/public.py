@@ -24,6 +24,7 @@ from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.array_files import read_array, read_arrays
 
 __all__ = [
     "DIJET_FEATURES",
@@ -283,17 +284,16 @@ def _read_frame(file: Path, more: tuple[str, ...] = ()) -> dict[str, FloatArray]
 def _read_array(file: Path, key: str | None = None) -> FloatArray:
     _require_file(file)
     try:
-        loaded = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        if key is None:
+            return read_array(file).astype(np.float64)
+        arrays = read_arrays(file)
+        if key in arrays:
+            return arrays[key].astype(np.float64)
+    except (TypeError, ValueError) as error:
         msg = f"{file} is not a file of numpy arrays: {error}"
         raise SampleError(msg) from error
-    if key is None:
-        return np.asarray(loaded, dtype=np.float64)
-    with loaded:
-        if key not in loaded.files:
-            msg = f"{file} has no array {key!r}; it has {', '.join(loaded.files) or 'none'}"
-            raise SampleError(msg)
-        return np.asarray(loaded[key], dtype=np.float64)
+    msg = f"{file} has no array {key!r}; it has {', '.join(arrays) or 'none'}"
+    raise SampleError(msg)
 
 
 def _require_file(file: Path) -> None:

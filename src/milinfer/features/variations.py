@@ -9,9 +9,11 @@ event files with them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Final, TypeAlias, TypeVar
 
 import awkward as ak
@@ -90,10 +92,23 @@ class ScaleVariation:
 
     def __post_init__(self) -> None:
         _set_shifts(self)
-        if not (np.isfinite(self.factor) and self.factor > 0) or self.factor == 1:
+        try:
+            factor = math.nan if isinstance(self.factor, str | bool) else float(self.factor)
+        except (OverflowError, TypeError, ValueError):
+            factor = math.nan
+        if not 0 < factor < math.inf or factor == 1:
             msg = (
                 f"{format_point(self.nuisances)}: the factor {self.factor!r} scales nothing or is "
                 "not positive; give a number such as 1.03"
+            )
+            raise SampleError(msg)
+        given: object = self.objects
+        if isinstance(given, str):
+            return
+        if not isinstance(given, Collection) or not all(isinstance(i, Integral) for i in given):
+            msg = (
+                f"{format_point(self.nuisances)}: objects={given!r} is neither a name such as "
+                "'jets' nor a list of PDG ids"
             )
             raise SampleError(msg)
 
@@ -173,6 +188,13 @@ class FunctionVariation:
 
     def __post_init__(self) -> None:
         _set_shifts(self)
+        given: object = self.function
+        if not callable(given):
+            msg = (
+                f"{format_point(self.nuisances)}: {given!r} is no function; give one that takes "
+                "events and returns them changed"
+            )
+            raise SampleError(msg)
 
     def events(self, columns: EventColumns, first_event: int) -> AwkwardArray:
         """Changed events.
@@ -281,7 +303,7 @@ class WeightVariation:
                 msg = f"there is no weight {weight!r}; {there}{did_you_mean(weight, names)}"
                 raise SampleError(msg)
             return weight
-        if not isinstance(weight, int) or not 0 <= weight < len(names):
+        if isinstance(weight, bool) or not isinstance(weight, int) or not 0 <= weight < len(names):
             msg = f"there is no weight {weight!r}, counted from 0; {there}"
             raise SampleError(msg)
         return names[weight]
@@ -348,6 +370,14 @@ def require_one_meaning(variations: Iterable[EventVariation]) -> None:
     """
     meanings: dict[str, str] = {}
     for variation in variations:
+        given: object = variation
+        if not isinstance(given, ScaleVariation | FunctionVariation | WeightVariation):
+            star = isinstance(given, Sequence) and not isinstance(given, str)
+            msg = (
+                f"variations= has a {type(given).__name__}, which is no variation; give a list, "
+                + ("as [*up_and_down(...), *up_and_down(...)]" if star else "[variation, ...]")
+            )
+            raise SampleError(msg)
         if len(variation.nuisances) > 1:
             continue  # several together: each has its meaning elsewhere
         meaning = {

@@ -31,7 +31,7 @@ from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
-from milinfer.utils.json_fields import number_field, whole_field
+from milinfer.utils.json_fields import number_field, seed_field, whole_field
 
 __all__ = ["BackgroundRatio", "RatioFit", "default_classifier"]
 
@@ -304,7 +304,13 @@ class BackgroundRatio:
             numbers = {name: number_field(name, value) for name, value in fit.items()}
             fitted = RatioFit(**numbers, n_held_out=(signal, background))
             classifier = _KINDS[content["classifier"]].load(folder / "classifier")
-            ratio = BackgroundRatio(classifier, content["held_out"], content["seed"], fitted)
+            held_out = number_field("held_out", content["held_out"])
+            seed = seed_field("seed", content["seed"])
+            try:
+                ratio = BackgroundRatio(classifier, held_out, seed, fitted)
+            except ConfigurationError as error:
+                msg = f"{folder} is not as a ratio is written: {error}; train again"
+                raise ModelError(msg) from error
             saved_digest = content["digest"]
         if ratio.digest != saved_digest:
             msg = f"{folder} differs from what was saved; restore it or train again"

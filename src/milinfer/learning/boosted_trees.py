@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import version
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milinfer.exceptions import ConfigurationError, ModelError
+from milinfer.exceptions import ConfigurationError, MilinferError, ModelError
 from milinfer.learning.model_files import (
     complete_content,
     event_numbers,
@@ -43,7 +43,14 @@ from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.display import brief, html_facts, shortened
 from milinfer.utils.files import file_hash
-from milinfer.utils.json_fields import array_field, text_field
+from milinfer.utils.json_fields import (
+    array_field,
+    list_field,
+    number_field,
+    seed_field,
+    text_field,
+    whole_field,
+)
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
@@ -55,9 +62,11 @@ __all__ = [
     "BoostedLikelihood",
     "BoostedSettings",
     "TrialReport",
+    "boosted_settings",
     "event_matrix",
     "grow",
     "grow_to_best",
+    "read_booster",
     "require",
     "search",
     "to_int",
@@ -359,26 +368,11 @@ class BoostedLikelihood(EventModel):
         with complete_content(folder):
             file = folder / _TREES
             require_unchanged(file, content["weights"][_TREES])
-            settings, used = content["given"], BoostedSettings(**content["used"])
-            fitted = _Fitted(
-                booster=require("xgboost").Booster({"nthread": used.n_jobs}, model_file=file),
-                settings=used,
-                grid=array_field("grid", content["grid"], (len(content["grid"]),)),
-                **{name: content[name] for name in _PLAIN}
-                | {
-                    name: tuple(text_field(name, text) for text in content[name])
-                    for name in ("feature_names", "trained_on")
-                }
-                | {
-                    "history": history_entry("history", content["history"]),
-                    "n_events": event_numbers(content)[0],
-                },
-            )
-            return BoostedLikelihood(
-                **content["settings"],
-                settings=settings and BoostedSettings(**settings),
-                _fitted=fitted,
-            )
+            try:
+                return _loaded(content, file)
+            except MilinferError as error:
+                msg = f"{folder} is not as a model is written: {error}; train again"
+                raise ModelError(msg) from error
 
     def __repr__(self) -> str:
         f = self._fitted
@@ -472,6 +466,94 @@ class BoostedSettings:
                 need = "in (0, 1]" if fraction else f"at least {least.get(name, 0)}"
                 msg = f"{name} = {value} must be {need}"
                 raise ConfigurationError(msg)
+
+
+def _loaded(content: Mapping[str, Any], file: Path) -> BoostedLikelihood:
+    """Model of the content of a file; every entry is checked."""
+    given, used = content["given"], boosted_settings(content["used"])
+    feature_names = _texts("feature_names", content["feature_names"])
+    booster = read_booster(used.n_jobs, str(file))
+    grid = array_field("grid", content["grid"], (len(content["grid"]),))
+    n_classes = max(booster.inplace_predict(np.zeros((1, len(feature_names)))).size, 2)
+    if len(grid) != n_classes or np.any(np.diff(grid) <= 0):
+        msg = f"grid is {grid.tolist()}, and not {n_classes} ascending values"
+        raise ValueError(msg)
+    tried = list_field("tried", content["tried"])
+    if not all(isinstance(trial, dict) for trial in tried):
+        msg = "tried has an entry that is no trial of a search"
+        raise ValueError(msg)
+    fitted = _Fitted(
+        booster=booster,
+        settings=used,
+        grid=grid,
+        parameter=text_field("parameter", content["parameter"]),
+        feature_names=feature_names,
+        history=history_entry("history", content["history"]),
+        tried=tried,
+        n_events=event_numbers(content)[0],
+        trained_on=_texts("trained_on", content["trained_on"]),
+    )
+    settings = content["settings"]
+    for name in ("reference", "window", "validation_fraction"):
+        number_field(name, settings[name])
+    whole_field("trials", settings["trials"])
+    seed_field("seed", settings["seed"])
+    text_field("interpolation_kind", settings["interpolation_kind"])
+    model = BoostedLikelihood(
+        **settings, settings=given and boosted_settings(given), _fitted=fitted
+    )
+    if len(grid) > 2:  # two points have no curve
+        _ = model.interpolation
+    return model
+
+
+def _texts(name: str, entries: Any) -> tuple[str, ...]:
+    return tuple(text_field(name, text) for text in list_field(name, entries))
+
+
+def read_booster(n_jobs: int, model: str | bytearray) -> Any:
+    """Trees of a file, or of the bytes of one.
+
+    Raises
+    ------
+    ModelError
+        If they are damaged.
+
+    Examples
+    --------
+    >>> read_booster(1, "nowhere.ubj")
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: XGBoost cannot read the trees: ...
+    """
+    xgboost = require("xgboost")
+    try:
+        return xgboost.Booster({"nthread": n_jobs}, model_file=model)
+    except xgboost.core.XGBoostError as error:
+        msg = f"XGBoost cannot read the trees: {str(error).splitlines()[0]}"
+        raise ModelError(msg) from error
+
+
+def boosted_settings(entries: Mapping[str, Any]) -> BoostedSettings:
+    """Settings of a file, whose numbers are checked before they are compared.
+
+    Raises
+    ------
+    ValueError, TypeError, ConfigurationError
+        If an entry is unknown or no such setting; names it.
+
+    Examples
+    --------
+    >>> boosted_settings({"max_depth": 2}).max_depth
+    2
+    """
+    kinds = {f.name: f.type for f in dataclasses.fields(BoostedSettings)}
+    for name, value in entries.items():
+        label = f"{name} of the trees"
+        if kinds.get(name) == "int":
+            whole_field(label, value)
+        else:
+            number_field(label, value)
+    return BoostedSettings(**entries)
 
 
 @dataclass(frozen=True)

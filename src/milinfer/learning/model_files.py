@@ -44,14 +44,17 @@ __all__ = [
     "FORMAT",
     "complete_content",
     "event_numbers",
+    "histories",
     "history_entry",
     "load_model",
+    "network_config",
     "new_model_folder",
     "pack_model",
     "read_content",
     "read_json",
     "require_unchanged",
     "save_model",
+    "training_config",
     "unpack_model",
     "write_content",
 ]
@@ -140,8 +143,8 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
         msg = f"{folder} has model format {content.get('format')}, this milinfer reads {FORMAT}"
         raise ModelError(msg)
     try:
-        network = _network_config(content["network"])
-        training = _training_config(content["training"])
+        network = network_config(content["network"])
+        training = training_config(content["training"])
         settings = LikelihoodSettings(
             **_tuples(content["settings"]), network=network, training=training
         )
@@ -171,7 +174,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
             variance=variance,
             network=network,
             training=training,
-            history=_histories(content["history"], sum(len(member) for member in members)),
+            history=histories(content["history"], sum(len(member) for member in members)),
             n_events=n_events,
             effective_events=effective_events,
             trained_on=tuple(text_field("trained_on", text) for text in content["trained_on"]),
@@ -185,8 +188,19 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
         raise ModelError(msg) from error
 
 
-def _network_config(entries: Mapping[str, Any]) -> NetworkConfig:
-    """Architecture of the networks; its widths are checked with the sizes of the files."""
+def network_config(entries: Mapping[str, Any]) -> NetworkConfig:
+    """Architecture of the networks; its widths are checked with the sizes of the files.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an entry is unknown or no such setting; names it.
+
+    Examples
+    --------
+    >>> network_config({"hidden": [16, 8]}).hidden
+    (16, 8)
+    """
     config = NetworkConfig(**_tuples(entries))
     text_field("activation of the network", config.activation)
     flag_field("batch_norm of the network", config.batch_norm)
@@ -197,8 +211,19 @@ def _network_config(entries: Mapping[str, Any]) -> NetworkConfig:
     return config
 
 
-def _training_config(entries: Mapping[str, Any]) -> TrainingConfig:
-    """Settings of the training, whose numbers are checked before they are compared."""
+def training_config(entries: Mapping[str, Any]) -> TrainingConfig:
+    """Settings of the training, whose numbers are checked before they are compared.
+
+    Raises
+    ------
+    ValueError, TypeError, ConfigurationError
+        If an entry is unknown or no such setting; names it.
+
+    Examples
+    --------
+    >>> training_config({"epochs": 3}).epochs
+    3
+    """
     for name, value in entries.items():
         label = f"{name} of the training"
         if name in ("learning_rate", "min_learning_rate"):
@@ -208,8 +233,19 @@ def _training_config(entries: Mapping[str, Any]) -> TrainingConfig:
     return TrainingConfig(**entries)
 
 
-def _histories(entries: Any, n_networks: int) -> list[dict[str, list[float]]]:
-    """Losses and learning rates of each network, as many of each as there were epochs."""
+def histories(entries: Any, n_networks: int) -> list[dict[str, list[float]]]:
+    """Losses and learning rates of each network, as many of each as there were epochs.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer than networks, or an entry is wrong; names it.
+
+    Examples
+    --------
+    >>> histories([{"loss": [1.5], "val_loss": [1.6]}], 1)
+    [{'loss': [1.5], 'val_loss': [1.6]}]
+    """
     if len(list_field("history", entries)) != n_networks:
         msg = f"history has {len(entries)} entries for {n_networks} networks"
         raise ValueError(msg)
@@ -508,6 +544,9 @@ def read_json(path: Path) -> dict[str, Any]:
         content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         msg = f"{path.parent} is not a milinfer model: it has no {path.name}"
+        raise ModelError(msg) from error
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror}); give the folder of a model"
         raise ModelError(msg) from error
     except ValueError as error:
         msg = f"{path} is damaged ({error}); restore it or train again"

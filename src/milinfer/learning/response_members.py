@@ -20,6 +20,7 @@ from milinfer.learning.boosted_trees import (
     BoostedSettings,
     event_matrix,
     grow_to_best,
+    read_booster,
     require,
     to_int,
 )
@@ -33,6 +34,7 @@ from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations
 from milinfer.typing import Float32Array, FloatArray, IntArray
+from milinfer.utils.json_fields import whole_field
 
 if TYPE_CHECKING:
     from milinfer.learning.networks.network import BagNetwork
@@ -100,6 +102,8 @@ class ResponseNetwork:
             If they do not belong to a network of this architecture.
         """
         mean, variance, size, *weights = arrays
+        for width in config.hidden:
+            whole_field("a width of the network", width, least=1)
         widths = [len(mean), *config.hidden, len(size)]
         kernels = [w.shape for w in weights if w.ndim == 2]
         # Compared before the network is built: settings can name any size.
@@ -107,6 +111,10 @@ class ResponseNetwork:
             msg = f"weights of shapes {kernels} do not belong to a network of layers {widths}"
             raise ModelError(msg)
         return cls(config, mean, variance, size, tuple(weights))
+
+    def prepare(self) -> None:
+        """Build the network now, which raises if its weights or its settings are damaged."""
+        _ = self.event_model
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "event_model"}
@@ -145,8 +153,11 @@ class ResponseTrees:
 
     @cached_property
     def _boosters(self) -> list[Any]:
-        booster = require("xgboost").Booster
-        return [booster({"nthread": self.n_jobs}, model_file=bytearray(t)) for t in self.trees]
+        return [read_booster(self.n_jobs, bytearray(t)) for t in self.trees]
+
+    def prepare(self) -> None:
+        """Read the trees now, which raises if they are damaged."""
+        _ = self._boosters
 
     @property
     def arrays(self) -> tuple[Any, ...]:

@@ -450,7 +450,11 @@ class SystematicResponse(Response):
             If something is missing, was changed or is of another format; the message names it.
         """
         settings, fitted = load_response(path)
-        return SystematicResponse(**settings, _fitted=fitted)
+        try:
+            return SystematicResponse(**settings, _fitted=fitted)
+        except (ConfigurationError, TypeError) as error:
+            msg = f"{path} is not as a response is written: {error}; train again"
+            raise ModelError(msg) from error
 
     def export_onnx(self, path: PathLikeStr) -> None:
         """Write :meth:`event_columns`; see :func:`milinfer.learning.onnx.export_response`."""

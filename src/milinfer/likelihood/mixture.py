@@ -12,6 +12,8 @@ a call is one product with a small vector.
 from __future__ import annotations
 
 import hashlib
+import math
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,6 +54,7 @@ __all__ = [
     "log_sum",
     "mixture_cost",
     "mixture_terms",
+    "positive_number",
     "require_linear",
 ]
 
@@ -451,10 +454,64 @@ def mixture_terms(
     if reference is None:
         reference = getattr(model, "reference", None)
     _validate_signal(source, rate, reference)
-    components = tuple(Component(n, ratio, float(v)) for n, (ratio, v) in backgrounds.items())
+    components = tuple(_component(n, given) for n, given in _backgrounds(backgrounds).items())
     _validate_backgrounds(components, source.parameters, signal_alone=signal_alone)
-    theta0 = np.broadcast_to(np.asarray(reference, dtype=np.float64), len(source.parameters))
+    try:
+        values = np.asarray(reference, dtype=np.float64)
+        theta0 = np.broadcast_to(values, len(source.parameters))
+    except (TypeError, ValueError) as error:
+        msg = f"reference={reference!r} is not a value of each of {', '.join(source.parameters)}"
+        raise ParameterError(msg) from error
     return MixtureTerms(source, rate, components, theta0)
+
+
+def positive_number(value: object, what: str) -> float:
+    """A finite number of more than 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is something else.
+
+    Examples
+    --------
+    >>> positive_number(-1, "the rate")
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: the rate must be positive, not -1
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, str | bool) or not 0 < number < math.inf:
+        text = f"{value:g}" if isinstance(value, float) else reprlib.repr(value)
+        msg = f"{what} must be positive, not {text}"
+        raise ConfigurationError(msg)
+    return number
+
+
+def _backgrounds(given: object) -> Mapping[str, object]:
+    if not isinstance(given, Mapping):
+        msg = f"backgrounds= is a {type(given).__name__}; give {{name: (ratio, expected events)}}"
+        raise ConfigurationError(msg)
+    return given
+
+
+def _component(name: str, given: object) -> Component:
+    ratio: Any
+    try:
+        ratio, expected = given  # type: ignore[misc]
+        component = Component(name, ratio, float(expected))  # type: ignore[has-type]
+    except (OverflowError, TypeError, ValueError) as error:
+        msg = f"background {name!r} is not (ratio, expected events): {error}"
+        raise ConfigurationError(msg) from error
+    if not callable(getattr(ratio, "log_ratio", ratio)):
+        msg = (
+            f"the ratio of background {name!r} is a {type(ratio).__name__}; give a "
+            "BackgroundRatio, or a function of a sample"
+        )
+        raise ConfigurationError(msg)
+    return component
 
 
 def _validate_signal(model: Model, rate: Rate | float, reference: ArrayLike | None) -> None:
@@ -473,9 +530,8 @@ def _validate_signal(model: Model, rate: Rate | float, reference: ArrayLike | No
         msg = f"the rate is a function of {rate.basis.parameters}, {model.name} of "
         msg += f"{model.parameters}; they must be the same, in the same order"
         raise ParameterError(msg)
-    if not isinstance(rate, Rate) and not (np.isfinite(rate) and rate > 0):
-        msg = f"the expected signal must be positive, not {rate:g}"
-        raise ConfigurationError(msg)
+    if not isinstance(rate, Rate):
+        positive_number(rate, "the expected signal")
 
 
 def _validate_backgrounds(

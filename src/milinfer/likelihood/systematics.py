@@ -32,6 +32,7 @@ from milinfer.likelihood.mixture import (
     MixtureTerms,
     event_surfaces,
     mixture_terms,
+    positive_number,
 )
 from milinfer.likelihood.models import AnyModel
 from milinfer.likelihood.named_cost import UnbinnedCost
@@ -372,6 +373,8 @@ def systematic_terms(
     >>> terms.names
     ('mu', 'efficiency')
     """
+    _require_kinds(uncertainties, responses, norm_constraints or {})
+    _validate_factors(uncertainties)
     mixture = mixture_terms(model, rate, backgrounds or {}, reference, signal_alone=True)
     processes = (SIGNAL, *(c.name for c in mixture.components))
     if len({*processes}) < len(processes):
@@ -382,7 +385,7 @@ def systematic_terms(
     for what, process in named:
         if process not in processes:
             msg = f"{what}: there is no process {process!r}; there are {', '.join(processes)}"
-            raise ConfigurationError(msg + did_you_mean(process, list(processes)))
+            raise ConfigurationError(msg + did_you_mean(str(process), list(processes)))
     for process, response in responses.items():
         if response.process != process and response.process in processes:
             msg = (
@@ -398,37 +401,69 @@ def systematic_terms(
         constraints=(),
         luminosity=luminosity_uncertainty is not None,
     )
-    _validate_factors(uncertainties)
     _validate_names(terms)
     for name, error in (norm_constraints or {}).items():
         parameter = f"{name}_norm"
         if parameter not in mixture.norms:
             msg = f"norm_constraints= names {name!r}; the backgrounds are {list(processes[1:])}"
             raise ConfigurationError(msg)
-        constraints.append(Constraint(parameter, 1.0, _positive(error, f"constraint of {name}")))
+        constraints.append(
+            Constraint(parameter, 1.0, positive_number(error, f"constraint of {name}"))
+        )
     constraints += [Constraint(name, 0.0, 1.0) for name in terms.nuisances]
     if luminosity_uncertainty is not None:
-        error = _positive(luminosity_uncertainty, "luminosity_uncertainty")
+        error = positive_number(luminosity_uncertainty, "luminosity_uncertainty")
         constraints.append(Constraint(LUMINOSITY, 1.0, error))
     terms = replace(terms, constraints=tuple(constraints))
     return _without(terms, unconstrained)
 
 
-def _positive(value: float, what: str) -> float:
-    if not (np.isfinite(value) and value > 0):
-        msg = f"{what} must be positive, not {value:g}"
+def _require_kinds(uncertainties: object, responses: object, norm_constraints: object) -> None:
+    """Raise unless these are a list of uncertainties, and responses and errors by process."""
+    if not isinstance(norm_constraints, Mapping):
+        kind = type(norm_constraints).__name__
+        msg = f"norm_constraints= is a {kind}; give {{background: error}}"
         raise ConfigurationError(msg)
-    return float(value)
+    if not isinstance(responses, Mapping):
+        msg = f"responses= is a {type(responses).__name__}; give {{process: response}}"
+        raise ConfigurationError(msg)
+    for process, response in responses.items():
+        if not isinstance(response, Response):
+            msg = (
+                f"responses: that of {process!r} is a {type(response).__name__}; give a trained "
+                "milinfer.SystematicResponse"
+            )
+            raise ModelError(msg)
+    several = isinstance(uncertainties, Sequence) and not isinstance(
+        uncertainties, NormalisationUncertainty
+    )
+    given: Sequence[object] = uncertainties if several else [uncertainties]  # type: ignore[assignment]
+    wrong = [u for u in given if not several or not isinstance(u, NormalisationUncertainty)]
+    if wrong:
+        what = "is" if not several else "has"
+        msg = (
+            f"uncertainties= {what} a {type(wrong[0]).__name__}; give a list, such as "
+            "[milinfer.NormalisationUncertainty('trigger', {'signal': (0.98, 1.02)})]"
+        )
+        raise ConfigurationError(msg)
 
 
 def _validate_factors(uncertainties: Sequence[NormalisationUncertainty]) -> None:
     seen: set[tuple[str, str]] = set()
     for u in uncertainties:
-        if not u.factors:
+        name: object = u.name
+        factors: object = u.factors
+        if not isinstance(name, str) or not name:
+            msg = f"an uncertainty has the name {name!r}; give the name of its nuisance parameter"
+            raise ConfigurationError(msg)
+        if not isinstance(factors, Mapping) or not factors:
             msg = f"uncertainty {u.name}: it has no factors; give {{process: (down, up)}}"
             raise ConfigurationError(msg)
         for process, sides in u.factors.items():
-            numbers = [float(x) for x in sides]
+            try:
+                numbers = [float(x) for x in sides]
+            except (OverflowError, TypeError, ValueError):
+                numbers = []
             if len(numbers) != 2 or not all(np.isfinite(x) and x > 0 for x in numbers):
                 msg = (
                     f"uncertainty {u.name} of {process}: its factors at −1 and +1 must be two "
@@ -463,10 +498,11 @@ def _validate_names(terms: SystematicTerms) -> None:
 
 def _without(terms: SystematicTerms, names: Sequence[str]) -> SystematicTerms:
     known = [c.name for c in terms.constraints]
+    names = [names] if isinstance(names, str) else names
     for name in names:
         if name not in known:
             msg = f"{name} has no constraint here; these have: {', '.join(known) or 'none'}"
-            raise ParameterError(msg + did_you_mean(name, known))
+            raise ParameterError(msg + did_you_mean(str(name), known))
     kept = tuple(c for c in terms.constraints if c.name not in names)
     return replace(terms, constraints=kept)
 

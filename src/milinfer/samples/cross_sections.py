@@ -33,6 +33,7 @@ __all__ = [
     "mean_cross_section",
     "needs_mixing",
     "process_factors",
+    "require_combine",
     "selected_cross_section",
     "varied_cross_section",
     "warn_of_mean_weight",
@@ -244,6 +245,23 @@ class JoinedCrossSection(NamedTuple):
     factors: tuple[float, ...]
 
 
+def require_combine(combine: str | None) -> None:
+    """Raise unless this is a way to join samples, or None.
+
+    Raises
+    ------
+    ConfigurationError
+        Says what it can be.
+
+    Examples
+    --------
+    >>> require_combine("sum")
+    """
+    if combine is not None and combine not in get_args(Combine):
+        msg = f"combine is {combine!r}; it can be 'sum' (slices) or 'mean' (runs of one process)"
+        raise ConfigurationError(msg)
+
+
 def join_cross_sections(
     parts: Sequence[Part], combine: Combine | None = None
 ) -> JoinedCrossSection:
@@ -279,9 +297,7 @@ def join_cross_sections(
     >>> joined.cross_section, [round(f, 3) for f in joined.factors]
     (1.1, [1.818, 0.182])
     """
-    if combine is not None and combine not in get_args(Combine):
-        msg = f"combine is {combine!r}; it can be 'sum' (slices) or 'mean' (runs of one process)"
-        raise ConfigurationError(msg)
+    require_combine(combine)
     same = len({(repr(p.cross_section), repr(p.error)) for p in parts}) == 1
     one_run = same and all(p.origin == parts[0].origin for p in parts) and combine is None
     if len(parts) == 1 or one_run:

@@ -139,7 +139,8 @@ class Variation:
         >>> Variation.of_weights(nominal, {"scale": 1.0}, "muR_2").sample.weights
         array([1.1, 0.8])
         """
-        label = f"variation {format_point(nuisances)} of {nominal.label}"
+        shifts = shifts_of(nuisances, f"a variation of {nominal.label}")
+        label = f"variation {format_point(shifts)} of {nominal.label}"
         if isinstance(weights, str):
             if weights not in nominal.reweights:
                 msg = (
@@ -149,7 +150,11 @@ class Variation:
                 raise SampleError(msg)
             new = nominal.reweights[weights]
         else:
-            new = np.asarray(weights, dtype=np.float64)
+            try:
+                new = np.asarray(weights, dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                msg = f"{label}: the weights are no numbers: {error}"
+                raise SampleError(msg) from error
         if new.shape != nominal.weights.shape:
             msg = f"{label}: weights of shape {new.shape} for {len(nominal)} events"
             raise SampleError(msg)

@@ -16,7 +16,9 @@ from milinfer.samples.event_samples import VariedFields
 from milinfer.samples.sample_fields import SampleFields
 from milinfer.samples.sample_files import flat_table, read_events, read_sample, write_sample
 from milinfer.typing import IntArray, PathLikeStr, Point
+from milinfer.utils.array_files import read_array
 from milinfer.utils.files import atomic_folder, file_hash, local_path, parse_json
+from milinfer.utils.json_fields import flag_field, number_field, text_field
 from milinfer.utils.points import format_point
 
 __all__ = ["StoredVariation", "read_folder", "read_variations", "write_folder"]
@@ -24,6 +26,8 @@ __all__ = ["StoredVariation", "read_folder", "read_variations", "write_folder"]
 MANIFEST: Final = "variations.json"
 _KIND: Final = "milinfer variations"
 _FORMAT: Final = 1
+# Characters of the name of a file.
+_LONGEST: Final = 100
 
 
 def read_variations(
@@ -184,7 +188,14 @@ def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVaria
     manifest = _manifest(folder)
 
     def checked(entry: Mapping[str, Any]) -> Path:
-        file = folder / str(entry["file"])
+        name = text_field("file", entry["file"])
+        if Path(name).name != name or len(name) > _LONGEST:
+            msg = (
+                f"{folder / MANIFEST} names {name[:_LONGEST]!r}, which is no file beside it; write "
+                "the folder again"
+            )
+            raise SampleError(msg)
+        file = folder / name
         if not file.is_file():
             msg = f"{folder}: {file.name} is missing; copy the whole folder, or write it again"
             raise SampleError(msg)
@@ -212,26 +223,44 @@ def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVaria
         for entry in manifest["variations"]:
             fields = sample(entry)
             partners = None
-            if entry["weights_only"]:
+            weights_only = flag_field("weights_only", entry["weights_only"])
+            nuisances = {n: number_field(n, x) for n, x in entry["nuisances"].items()}
+            if weights_only:
                 partners = np.arange(len(fields.weights))
             elif "partners" in entry:
-                partners = np.load(checked(entry["partners"]), allow_pickle=False)
-            variations.append(
-                StoredVariation(entry["nuisances"], fields, partners, entry["weights_only"])
-            )
-    except (KeyError, TypeError, AttributeError) as error:
+                partners = _partners(checked(entry["partners"]))
+            variations.append(StoredVariation(nuisances, fields, partners, weights_only))
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         msg = f"{folder / MANIFEST} is damaged ({error!r}); write the folder again"
         raise SampleError(msg) from error
     return nominal, variations
 
 
+def _partners(file: Path) -> IntArray:
+    try:
+        partners = read_array(file)
+    except ValueError as error:
+        msg = f"{file} holds no numbers of partners ({error}); write the folder again"
+        raise SampleError(msg) from error
+    if partners.ndim != 1 or partners.dtype.kind != "i":
+        msg = (
+            f"{file} holds {partners.dtype} of shape {partners.shape}, and not the number of a "
+            "partner for each event; write the folder again"
+        )
+        raise SampleError(msg)
+    return partners.astype(np.int64)
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     file = folder / MANIFEST
-    if not file.is_file():
-        msg = f"{folder} has no {MANIFEST}; give a folder that ProcessVariations.save has written"
-        raise MissingFileError(msg)
     try:
         manifest = parse_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = (
+            f"{folder} has no {MANIFEST} that can be read ({error.strerror}); give a folder that "
+            "ProcessVariations.save has written"
+        )
+        raise MissingFileError(msg) from error
     except ValueError as error:
         msg = f"{file} is no JSON ({error}); write the folder again"
         raise SampleError(msg) from error

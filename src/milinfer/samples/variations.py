@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from milinfer.exceptions import SampleError
-from milinfer.samples.cross_sections import Combine
+from milinfer.samples.argument_checks import require_samples
+from milinfer.samples.cross_sections import Combine, require_combine
 from milinfer.samples.sample import Sample, sample_of_file
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variation import (
@@ -78,16 +79,18 @@ class ProcessVariations:
     def __post_init__(self) -> None:
         given: Sample | SampleSet = self.nominal
         nominal = SampleSet((given,)) if isinstance(given, Sample) else given
+        require_samples(nominal, "ProcessVariations()")
         object.__setattr__(self, "nominal", nominal)
-        object.__setattr__(self, "variations", tuple(self.variations))
+        object.__setattr__(self, "variations", _variations(self.variations))
         if not self.variations:
             msg = f"{nominal[0].label}: there are no variations; give at least one"
             raise SampleError(msg)
         for sample in nominal:
-            if not sample.weights.sum() > 0:
+            total = _sum(sample.weights)
+            if not 0 < total < np.inf:
                 msg = (
-                    f"{sample.label}: the weights sum to {sample.weights.sum():g}; a response is a "
-                    "ratio to the nominal events, whose yield must be positive"
+                    f"{sample.label}: the weights sum to {total:g}; a response is a "
+                    "ratio to the nominal events, whose yield must be positive and finite"
                 )
                 raise SampleError(msg)
         seen: set[tuple[object, ...]] = set()
@@ -131,11 +134,11 @@ class ProcessVariations:
                 f"({differ or 'another order'})"
             )
             raise SampleError(msg)
-        total = float(sample.weights.sum())
-        if not total > 0:
+        total = _sum(sample.weights)
+        if not 0 < total < np.inf:
             msg = (
                 f"variation {variation.label}: the weights of {len(sample)} events sum to "
-                f"{total:g}; its yield must be positive"
+                f"{total:g}; its yield must be positive and finite"
             )
             raise SampleError(msg)
         partners = variation.partners
@@ -216,7 +219,8 @@ class ProcessVariations:
 
         require_keywords(options, read_sample, "ProcessVariations.from_file()", leave_out=["path"])
         paths = [path] if isinstance(path, str | PathLike) else list(path)
-        chosen = list(variations)
+        given: object = variations
+        chosen: list[Any] = list(given) if isinstance(given, Iterable) else [given]
         parts = []
         for file in paths:
             fields, varied = read_variations(file, chosen, **options)
@@ -397,6 +401,14 @@ class ProcessVariations:
         """
         if not parts:
             msg = "there is nothing to concatenate; give variations of at least one file"
+            raise SampleError(msg)
+        require_combine(combine)
+        wrong: list[object] = [p for p in parts if type(p) is not cls]
+        if wrong:
+            msg = (
+                "ProcessVariations.concatenate() takes a list of ProcessVariations, and not of "
+                f"{type(wrong[0]).__name__}"
+            )
             raise SampleError(msg)
         if len(parts) == 1:
             return parts[0]
@@ -600,6 +612,24 @@ class ProcessVariations:
             f"ProcessVariations({self.process}: {len(self.variations)} variations by "
             f"{', '.join(self.nuisances)}, {len(self.nominal)} nominal samples)"
         )
+
+
+def _sum(weights: FloatArray) -> float:
+    with np.errstate(over="ignore"):
+        return float(weights.sum())
+
+
+def _variations(given: object) -> tuple[Variation, ...]:
+    variations = tuple(given) if isinstance(given, Iterable) else (given,)
+    for variation in variations:
+        if not isinstance(variation, Variation):
+            msg = (
+                "ProcessVariations() takes a list of Variation, and not of "
+                f"{type(variation).__name__}; make them with milinfer.Variation(...), "
+                "Variation.of_features(...) or Variation.of_weights(...)"
+            )
+            raise SampleError(msg)
+    return variations
 
 
 def select_together(

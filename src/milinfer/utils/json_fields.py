@@ -21,6 +21,7 @@ __all__ = [
     "list_field",
     "number_field",
     "require_number_of_terms",
+    "seed_field",
     "text_field",
     "whole_field",
 ]
@@ -85,6 +86,24 @@ def whole_field(name: str, value: Any, *, least: int = 0) -> int:
     if not number.is_integer():
         raise _wrong(name, value, expected)
     return int(value)
+
+
+def seed_field(name: str, value: Any) -> int:
+    """A whole number of 0 or more, of any number of digits.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+
+    Examples
+    --------
+    >>> seed_field("seed", 2**60) == 2**60
+    True
+    """
+    if type(value) is not int or value < 0:
+        raise _wrong(name, value, "a whole number of 0 or more")
+    return value
 
 
 def flag_field(name: str, value: Any) -> bool:

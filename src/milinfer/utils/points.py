@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.typing import Point
@@ -109,8 +110,8 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
     {'jes': 1.0}
     """
     try:
-        shifts = {str(name): float(value) for name, value in nuisances.items()}
-    except (AttributeError, TypeError, ValueError) as error:
+        shifts: dict[Any, float] = {n: float(value) for n, value in nuisances.items()}
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         msg = f"{label}: {nuisances!r} are no shifts; give values by name, such as {{'jes': 1.0}}"
         raise SampleError(msg) from error
     if not any(shifts.values()):
@@ -120,7 +121,7 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
         )
         raise SampleError(msg)
     for name, value in shifts.items():
-        if not name.isidentifier():
+        if not (isinstance(name, str) and name.isidentifier()):
             msg = f"{label}: the nuisance parameter {name!r} needs a name like a variable's"
             raise SampleError(msg)
         if not math.isfinite(value):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement
@@ -303,17 +303,31 @@ def point_array(parameters: Sequence[str], point: Point) -> FloatArray:
     Raises
     ------
     ParameterError
-        If the point has other parameters.
+        If the point has other parameters, or a value is no finite number.
 
     Examples
     --------
     >>> point_array(["a", "b"], {"b": 2.0, "a": 1.0})
     array([1., 2.])
     """
+    given: object = point
+    if not isinstance(given, Mapping):
+        msg = f"{given!r} is no point; give a value of each of {', '.join(parameters)} by name"
+        raise ParameterError(msg)
     if set(point) != set(parameters):
         msg = f"the point has the parameters {tuple(point)}, expected {tuple(parameters)}"
         raise ParameterError(msg)
-    return np.array([float(point[name]) for name in parameters])
+    values = []
+    for name in parameters:
+        try:
+            values.append(float(point[name]))
+        except (OverflowError, TypeError, ValueError) as error:
+            msg = f"the value of {name} is no number: {error}"
+            raise ParameterError(msg) from error
+        if not math.isfinite(values[-1]):
+            msg = f"{name} = {values[-1]:g}; give a finite value"
+            raise ParameterError(msg)
+    return np.array(values)
 
 
 def point_matrix(parameters: Sequence[str], points: Sequence[Point]) -> FloatArray:

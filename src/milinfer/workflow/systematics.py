@@ -18,7 +18,7 @@ import numpy as np
 from milinfer.binned.template_variations import VariedTemplates, varied_templates
 from milinfer.binned.templates import Templates
 from milinfer.binned.workspace_export import Systematic
-from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
+from milinfer.exceptions import FitError, MilinferError, MilinferWarning, SampleError
 from milinfer.intervals.coverage import Coverage, coverage
 from milinfer.likelihood.fits import Impact, Interval, impacts, profile_interval
 from milinfer.likelihood.models import AnyModel
@@ -38,6 +38,7 @@ from milinfer.samples.reweighting import reweight_polynomial
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys
 from milinfer.typing import FloatArray, Point
@@ -66,6 +67,8 @@ LEARNED, IGNORING, HISTOGRAM = "learned", "ignoring", "histogram"
 
 # Values of the parameter of interest at which a profile is drawn.
 _PROFILE = 31
+# Estimates that differ by less are the same.
+_SAME = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -448,23 +451,33 @@ def _coverages(
             ]
             ensembles = toys.run(models, inputs.truth, inputs.n_toys, workers=inputs.workers)
             for name, ensemble in ensembles.items():
-                inner, outer = (
-                    coverage(ensemble, None, cl, name=name, warn_of_pool=False)
-                    for cl in (CL68, CL95)
-                )
-                estimates = ensemble.theta_hat.ravel()
-                spread = float(estimates.std(ddof=1))
-                rows.append(
-                    NuisanceCoverage(
-                        method=name,
-                        nuisances=at.nuisances,
-                        inner=inner,
-                        outer=outer,
-                        bias=float(estimates.mean() - inputs.truth) / spread,
-                        bias_error=len(estimates) ** -0.5,
-                    )
-                )
+                with guard(f"coverage of {name} at {what}"):
+                    rows.append(_coverage_row(name, at.nuisances, ensemble, inputs.truth))
     return rows
+
+
+def _coverage_row(
+    name: str, nuisances: Point, ensemble: ToyEnsemble, truth: float
+) -> NuisanceCoverage:
+    estimates = ensemble.theta_hat.ravel()
+    spread = float(estimates.std(ddof=1))
+    if spread <= _SAME * max(float(np.abs(estimates).max()), 1.0):
+        msg = (
+            f"all {len(estimates)} toys have the same estimate, {estimates[0]:g}: the model says "
+            "nothing about the parameter; train on more events, or extend its range"
+        )
+        raise FitError(msg)
+    inner, outer = (
+        coverage(ensemble, None, cl, name=name, warn_of_pool=False) for cl in (CL68, CL95)
+    )
+    return NuisanceCoverage(
+        method=name,
+        nuisances=nuisances,
+        inner=inner,
+        outer=outer,
+        bias=float(estimates.mean() - truth) / spread,
+        bias_error=len(estimates) ** -0.5,
+    )
 
 
 def _toy_points(

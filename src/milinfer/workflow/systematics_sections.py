@@ -108,8 +108,7 @@ class SystematicSection(_Section):
         problems = problems or self._wrong_values()
         if self.name == LUMINOSITY:
             problems.append(
-                f"{LUMINOSITY} is the name of the luminosity: rename it, or give "
-                "data.luminosity_uncertainty"
+                "is the name of the luminosity: rename it, or give data.luminosity_uncertainty"
             )
         if problems:
             msg = f"{self.name} {'; '.join(problems)}"
@@ -150,6 +149,12 @@ class SystematicSection(_Section):
                 )
         of = [f.of for f in self.files]
         problems += [f"has two entries of {name!r}" for name in sorted({*of}) if of.count(name) > 1]
+        problems += [
+            f"has the same file twice among of = {f.of!r}, up = {f.up!r} and down = {f.down!r}; "
+            "give three files"
+            for f in self.files
+            if len({f.of, f.up, f.down}) < 3
+        ]
         return problems
 
     @property
