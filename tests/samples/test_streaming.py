@@ -14,6 +14,7 @@ from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.members import MemberTask, build_member, member_seeds
+from milinfer.learning.networks import training
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.training_bags import ClassBags
 from milinfer.learning.training_data import moments
@@ -230,6 +231,36 @@ def test_the_same_seed_gives_the_same_weights(to_disk, head):
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_only_long_trainings_are_compiled(to_disk, monkeypatch):
+    """As of events in memory: the number of steps decides, which their number tells."""
+    compiled, steps = [], []
+    make, train = training.TrainingLoop.__init__, training.TrainingLoop.train
+
+    def noting(self, *arguments, **options):
+        compiled.append(options["compiled"])
+        make(self, *arguments, **options)
+
+    def counting(self, *arguments):
+        value, n_batches = train(self, *arguments)
+        steps.append(n_batches)
+        return value, n_batches
+
+    monkeypatch.setattr(training.TrainingLoop, "__init__", noting)
+    monkeypatch.setattr(training.TrainingLoop, "train", counting)
+    monkeypatch.setattr(training, "_IDLE_LOOPS", training.IdleLoops(2))
+    streamed = to_disk(GAUSSIANS)
+    short = dataclasses.replace(TRAINING, epochs=2)
+    settings = BagLikelihood(bag_size=5, seed=1, network=PLAIN, training=short)
+    few = settings.fit(streamed)
+    assert compiled == [False]
+    assert 50 < sum(steps) < 60
+    monkeypatch.setattr(training, "_FEW_STEPS", 50)
+    many = settings.fit(streamed)
+    assert compiled == [False, True]
+    for name, values in many.fitted.history[0].items():
+        assert few.fitted.history[0][name] == pytest.approx(values, rel=1e-5), name
+
+
 def test_training_sees_every_event_once_an_epoch(to_disk, monkeypatch):
     seen = []
     draw = ClassBags.draw
@@ -326,7 +357,8 @@ def test_files_that_change_while_they_train_are_refused(to_disk, damage):
         else:
             path.unlink(missing_ok=True)
 
-    settings = BagLikelihood(bag_size=5, network=PLAIN, training=TRAINING)
+    training = dataclasses.replace(TRAINING, epochs=2)
+    settings = BagLikelihood(bag_size=5, network=PLAIN, training=training)
     error = FileNotFoundError if damage == "absent" else SampleError
     with pytest.raises(error, match=r"0\.0\.parquet"):
         settings.fit(streamed, on_epoch=spoil)

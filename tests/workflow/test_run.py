@@ -185,22 +185,89 @@ def test_a_result_says_where_it_comes_from(finished):
     assert "templates" in sources
 
 
+# Runs each line as a command, in a process of its own; where a function is called for the nth time,
+# that process kills itself.  TensorFlow is imported once, and starts its threads in each of them.
+FORKS = """
+import importlib, json, os, signal, sys
+from milinfer.cli import main
+from milinfer.learning.networks import backend
+
+def dies_within(name, call):
+    module, _, function = name.rpartition(".")
+    owner = importlib.import_module(module)
+    inside, calls = getattr(owner, function), []
+    def deadly(*args, **kwargs):
+        calls.append(None)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return inside(*args, **kwargs)
+    setattr(owner, function, deadly)
+
+for line in sys.stdin:
+    arguments, deadly = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.dup2(2, 1)
+        if deadly:
+            dies_within(*deadly)
+        sys.argv = ["milinfer", *arguments]
+        try:
+            main()
+        finally:
+            sys.stderr.flush()
+            os._exit(1)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts a command; returns its process, a function that waits for its end, and its output."""
+    printed = tmp_path_factory.mktemp("forks") / "printed"
+    with (
+        printed.open("w") as output,
+        subprocess.Popen(
+            [sys.executable, "-c", FORKS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+        ) as forks,
+    ):
+
+        def start(*arguments, deadly=None):
+            forks.stdin.write(json.dumps([arguments, deadly]) + "\n")
+            forks.stdin.flush()
+            process = int(forks.stdout.readline())
+            return process, lambda: int(forks.stdout.readline()), printed.read_text
+
+        yield start
+        forks.stdin.close()
+
+
+def runs(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.mark.slow
-def test_a_run_that_was_killed_goes_on(finished, inputs, tmp_path):
+def test_a_run_that_was_killed_goes_on(finished, inputs, start, tmp_path):
     """The result is that of a run which was not, to the last digit."""
     _, summary, _ = finished
     file = copy(inputs, tmp_path)
-    command = [sys.executable, "-m", "milinfer", "run", str(file)]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process, wait, printed = start("run", str(file))
     records = tmp_path / "results" / "steps"
     deadline = time.monotonic() + 300
     while not (records / "train-multiclass.json").exists():
-        assert first.poll() is None, first.communicate()[1]
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, printed()
+        assert runs(process), printed()
         time.sleep(0.01)
-    os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
-    assert first.returncode == -signal.SIGKILL
+    os.kill(process, signal.SIGKILL)
+    assert wait() == -signal.SIGKILL, printed()
     kinds = [s.state.kind for s in mil.plan_analysis(file).planned()]
     assert kinds == ["done"] * 5 + ["new"]
     resumed = mil.run_analysis(file)
@@ -210,26 +277,8 @@ def test_a_run_that_was_killed_goes_on(finished, inputs, tmp_path):
     assert run["seconds"] == run["steps"][-1]["seconds"] > 0
 
 
-# Kills its own process when a function is called for the nth time.
-KILLS_ITSELF = """
-import importlib, os, signal, sys
-from milinfer.cli import main
-module, name, call = sys.argv[1], sys.argv[2], int(sys.argv[3])
-sys.argv = ["milinfer", *sys.argv[4:]]
-owner = importlib.import_module(module)
-inside, calls = getattr(owner, name), []
-def deadly(*args, **kwargs):
-    calls.append(None)
-    if len(calls) == call:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return inside(*args, **kwargs)
-setattr(owner, name, deadly)
-main()
-"""
-
-
 @pytest.mark.slow
-def test_a_kill_within_a_step_costs_that_step_alone(finished, tmp_path):
+def test_a_kill_within_a_step_costs_that_step_alone(finished, start, tmp_path):
     """What such a run has left is no result, and the next one ends as if nothing had been."""
     file, summary, _ = finished
     folder = tmp_path / "copy"
@@ -238,16 +287,9 @@ def test_a_kill_within_a_step_costs_that_step_alone(finished, tmp_path):
     (results / "steps" / "inference.json").unlink()
     whole = {p.name for p in results.iterdir()}
     # While it throws toys; when half of the results are in their places.
-    for name, call in (("milinfer.toys.toys.throw", 2), ("milinfer.workflow.run._put", 3)):
-        module, _, function = name.rpartition(".")
-        arguments = [module, function, str(call), "run", str(folder / file.name)]
-        run = subprocess.run(
-            [sys.executable, "-c", KILLS_ITSELF, *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode == -signal.SIGKILL, run.stderr
+    for deadly in (("milinfer.toys.toys.throw", 2), ("milinfer.workflow.run._put", 3)):
+        _, wait, printed = start("run", str(folder / file.name), deadly=deadly)
+        assert wait() == -signal.SIGKILL, printed()
         found = mil.plan_analysis(folder / file.name).planned()
         assert [s.state.kind for s in found] == ["done"] * 5 + ["new"]
     assert [p for p in results.iterdir() if p.name.startswith(".results-")]

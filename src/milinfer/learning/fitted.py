@@ -157,9 +157,8 @@ class Fitted:
 
 def event_outputs(model: Any, inputs: Float32Array) -> Float32Array:
     """Outputs of a Keras model for many events, in chunks of constant memory."""
-    from milinfer.learning.networks.backend import require_threads
+    from milinfer.learning.networks.evaluation import evaluate
 
-    require_threads()
     parts = [np.empty((0, model.output_shape[-1]), np.float32)]
     for start in range(0, len(inputs), _CHUNK):
         chunk = inputs[start : start + _CHUNK]
@@ -168,7 +167,7 @@ def event_outputs(model: Any, inputs: Float32Array) -> Float32Array:
         # changes the last bits: with whole blocks an event does not depend on its neighbours.
         if n_missing := -n_events % _ROWS:
             chunk = np.concatenate([chunk, np.zeros((n_missing, chunk.shape[1]), chunk.dtype)])
-        parts.append(np.asarray(model(chunk, training=False))[:n_events])
+        parts.append(evaluate(model, chunk)[:n_events])
     return np.concatenate(parts)
 
 
@@ -297,11 +296,13 @@ def bag_llr(
     settings: LikelihoodSettings, fitted: Fitted, reduced: FloatArray, counts: IntArray
 ) -> FloatArray:
     """Log-ratios of bags, averaged over the members, shape (n_bags, K)."""
+    from milinfer.learning.networks.evaluation import evaluate
+
     parts = np.split(np.asarray(reduced, dtype=np.float32), len(fitted.members), axis=1)
     n = np.asarray(counts, dtype=np.float32)
     ratios = []
     for (network, *_), part in zip(fitted.members, parts, strict=True):
-        outputs = np.asarray(network.bag_head([part, n], training=False))
+        outputs = evaluate(network.bag_head, part, n)
         llr = fitted.linear.log_ratio(outputs)
         ratios.append(llr - llr @ fitted.at_reference[:, None])
     return average_log_ratio(ratios, settings.average)

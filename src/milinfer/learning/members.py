@@ -229,7 +229,8 @@ class MemberTask:
         def pieces(rng: np.random.Generator) -> Iterator[TrainingBags]:
             return read_ahead(map(bags_of, train.pieces(rng, keep_reweights=joint)))
 
-        return StreamedBags(train.n_pieces, pieces)
+        n_bags = train.n_events // self._settings.events_in_bag
+        return StreamedBags(train.n_pieces, n_bags, pieces)
 
     def _bags(
         self, samples: SampleSet, joint: Sequence[JointTargets] | None, k: int

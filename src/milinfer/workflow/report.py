@@ -61,7 +61,8 @@ def write_report(result: AnalysisResult, directory: PathLikeStr) -> None:
     for name, (figure, caption) in draw_figures(result).items():
         svg = svg_text(figure)
         write_whole(out / "plots" / f"{name}.svg", svg)
-        figure.set_layout_engine("none")  # the layout is done; doing it again takes as long
+        # The layout is done.  With any engine, and "none" is one, matplotlib draws all twice.
+        figure.set_layout_engine(None)
         write_whole(out / "plots" / f"{name}.png", png_bytes(figure))
         drawn[name] = svg, caption
     write_whole(out / "summary.json", json.dumps(result.summary(), indent=2) + "\n")

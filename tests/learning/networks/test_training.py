@@ -169,6 +169,23 @@ def test_one_graph_trains_all_and_as_a_new_one_does(traced, name):
     assert len(traced) == 6
 
 
+@pytest.mark.parametrize("traced", [False], indirect=True)
+def test_a_training_that_fails_leaves_its_graph_and_nothing_else(traced):
+    """Who lowers the learning rate, as the error says, does not wait for another graph."""
+    network = {"network": NetworkConfig((8,), dropout=0.2)}
+    good = TrainingConfig(2, 500, 1e-2)
+    for _ in range(2):
+        with pytest.raises(ModelError, match="lower learning_rate"):
+            fitted(dataclasses.replace(good, learning_rate=1e12), **network)
+    after = fitted(good, **network)
+    assert len(traced) == 2
+    training_module._IDLE_LOOPS.clear()
+    assert fitted(good, **network).digest == after.digest
+    assert len(traced) == 4
+
+
+# What makes another graph does not depend on XLA.
+@pytest.mark.parametrize("traced", [False], indirect=True)
 def test_what_a_graph_has_inside_makes_another(traced):
     """Sizes of bags, regularisation, losses, points of the logits: each needs its own."""
     training = TrainingConfig(1, 500)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from milinfer.exceptions import ModelError
 
-__all__ = ["keras", "require_threads", "tf"]
+__all__ = ["has_lost_threads", "keras", "require_threads", "tf"]
 
 
 class _Process:
@@ -60,6 +60,17 @@ def require_threads(*, compiled: bool = False) -> None:
         )
         raise ModelError(msg)
     _Process.has_threads = True
+
+
+def has_lost_threads() -> bool:
+    """Whether this process was forked after TensorFlow had worked: graphs would wait for ever.
+
+    Examples
+    --------
+    >>> has_lost_threads()
+    False
+    """
+    return _Process.has_lost_threads
 
 
 def _has_one_thread() -> bool:

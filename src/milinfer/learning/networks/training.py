@@ -85,20 +85,53 @@ def train_network(
     train_seed, validation_seed = seed.spawn(2)
     held_out = validation.draw(np.random.default_rng(validation_seed))
     # Never by what is idle: the last digits would depend on what was trained before.
-    compiled = not _is_short(train, config)
+    compiled = not _is_short(train, config, validation.bag_size)
     kind = (_kind(network, validation, loss_name, score_weight), compiled)
     loop = _IDLE_LOOPS.take(kind)
     if loop is None:
         combined = _named_loss(loss_name, validation.n_classes, score_weight)
         model = network.structure.build_blank().bag_model
         loop = TrainingLoop(model, combined, compiled=compiled)
+    try:
+        history = _train(
+            loop,
+            network,
+            train,
+            validation,
+            config,
+            train_seed,
+            held_out,
+            on_epoch,
+            keep_last=keep_last,
+        )
+    finally:
+        # After an error too: whoever trains next starts from other variables.
+        if loop.n_shapes <= _MOST_SHAPES:
+            _IDLE_LOOPS.give_back(kind, loop)
+    _require_alive(network, validation, held_out)
+    return history
+
+
+def _train(
+    loop: TrainingLoop,
+    network: BagNetwork,
+    train: TrainingBags | StreamedBags,
+    validation: TrainingBags,
+    config: TrainingConfig,
+    seed: np.random.SeedSequence,
+    held_out: EpochBags,
+    on_epoch: Callable[[int, dict[str, float]], None] | None,
+    *,
+    keep_last: bool,
+) -> dict[str, list[float]]:
+    """Run the epochs, and leave the best weights in the network; returns the history."""
     loop.start(network.bag_model, config.learning_rate)
     model, optimizer = loop.model, loop.optimizer
     history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
     best, best_weights, waited = np.inf, model.get_weights(), 0
     for epoch in range(config.epochs):
         rates = _rates(config, epoch, float(optimizer.learning_rate.numpy()))
-        value = _one_epoch(loop, train, config, rates, train_seed.spawn(1)[0])
+        value = _one_epoch(loop, train, config, rates, seed.spawn(1)[0])
         val_loss = loop.evaluate(validation, held_out, config.batch_events or BATCH_EVENTS[1])
         logs = {"loss": value, "val_loss": val_loss, "learning_rate": rates[1]}
         for name, number in logs.items():
@@ -130,18 +163,19 @@ def train_network(
     if not (keep_last and config.schedule == "cosine"):
         model.set_weights(best_weights)
     copy_variables(model, network.bag_model)
-    _require_alive(network, validation, held_out)
-    if loop.n_shapes <= _MOST_SHAPES:
-        _IDLE_LOOPS.give_back(kind, loop)
     return history
 
 
-def _is_short(train: TrainingBags | StreamedBags, config: TrainingConfig) -> bool:
+def _is_short(train: TrainingBags | StreamedBags, config: TrainingConfig, bag_size: int) -> bool:
     """Whether a training has so few steps that XLA would take longer to compile one."""
-    if isinstance(train, StreamedBags) or config.epochs > _FEW_STEPS:
+    if config.epochs > _FEW_STEPS:
         return False
-    n_bags, bag_size = train.draw(np.random.default_rng(0)).index.shape
-    n_batches = _n_batches(n_bags, bag_size, config.batch_for(n_bags, bag_size))
+    if isinstance(train, StreamedBags):
+        n_pieces, n_bags = train.n_pieces, train.n_bags
+    else:
+        n_pieces, n_bags = 1, len(train.draw(np.random.default_rng(0)).index)
+    batch_events = config.batch_for(n_bags, bag_size)
+    n_batches = n_pieces * _n_batches(max(1, n_bags // n_pieces), bag_size, batch_events)
     return config.epochs * n_batches <= _FEW_STEPS
 
 

@@ -81,11 +81,14 @@ class StreamedBags(NamedTuple):
     ----------
     n_pieces
         Pieces of an epoch.
+    n_bags
+        About how many bags they have in sum.
     pieces
         Yields the pieces of an epoch one by one, divided and ordered anew in every epoch.
     """
 
     n_pieces: int
+    n_bags: int
     pieces: Callable[[np.random.Generator], Iterator[TrainingBags]]
 
 
