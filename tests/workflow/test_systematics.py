@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -13,12 +14,16 @@ import milinfer as mil
 from milinfer.cli import cli
 from milinfer.datasets import gaussian, gaussian_systematics, vbf_hww_systematics
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ParameterError
+from milinfer.likelihood.expected_response import ExpectedResponse, expected_response
 from milinfer.likelihood.fits import Impact
+from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.likelihood.responses import Response
 from milinfer.likelihood.systematics import NormalisationUncertainty
 from milinfer.plotting.likelihood import plot_pulls
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variation import Variation
 from milinfer.samples.variations import ProcessVariations
+from milinfer.workflow.html_report import Report
 from milinfer.workflow.systematics import (
     NuisanceInputs,
     fit_with_nuisances,
@@ -26,6 +31,7 @@ from milinfer.workflow.systematics import (
     systematics_table,
 )
 from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
+from milinfer.workflow.systematics_report import add_nuisances
 
 # Pools of few events, which make a test short; that they are small is tested elsewhere.
 pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
@@ -156,6 +162,77 @@ def test_the_report_has_tables_and_figures(finished, inputs):
         assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
 
 
+def test_the_response_is_checked_on_events_that_it_has_not_seen(finished, inputs):
+    section, output = finished
+    diagnosis = section["diagnosis"]
+    assert {c["name"]: c["outcome"] for c in diagnosis["checks"]} | {"factorisation": ""} == {
+        "yields": "passed",
+        "expected yield": "passed",
+        "closure": "undecided",
+        "classifier": "undecided",
+        "factorisation": "",
+        "dependence on parameters": "passed",
+        "positivity and extrapolation": "passed",
+    }
+    assert diagnosis["n_events"] == N
+    assert f"response: {diagnosis['verdict']}" in " ".join(output.split())
+    page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
+    assert "The response of signal to shift, 300 events: " in page
+    for name in ("response_yields", "response_closure"):
+        assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
+
+
+@dataclass(frozen=True, eq=False)
+class ShiftAtZero(Response):
+    """Response to a shift that is exact at mu = 0, and taken for the same everywhere."""
+
+    nominal: SampleSet
+    process: str = "signal"
+    feature_names: tuple[str, ...] = ("x0",)
+    digest: str = ""
+    trained_on: tuple[str, ...] = ()
+    terms: ResponseTerms = field(default_factory=lambda: ResponseTerms.of(["shift"]))
+    expected: ExpectedResponse = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "expected", expected_response(self.table, self.nominal))
+
+    def event_columns(self, sample):
+        return np.c_[SHIFT * sample.features, np.full(len(sample), -(SHIFT**2) / 2)]
+
+
+def test_a_response_that_is_wrong_at_other_values_is_said():
+    held_out = variations(20_000, (-0.5, 0.0, 0.5), 51)
+    response = ShiftAtZero(gaussian.samples(20_000, [0.0], seed=6))
+    result = fit_with_nuisances(gaussian_inputs(response=response, held_out=held_out))
+    check = result.diagnosis["dependence on parameters"]
+    assert check.outcome == "failed"
+    # E[S] at mu is exp(SHIFT mu) of the right one.
+    assert abs(np.log(check.value)) == pytest.approx(SHIFT * 0.5, rel=0.1)
+    section = json.loads(json.dumps(result.to_dict()))
+    caption = str(systematics_table(section).caption)
+    assert "dependence on parameters" in section["diagnosis"]["verdict"]
+    assert section["diagnosis"]["verdict"] in caption
+    assert "theta_dependent=True" in caption
+    report = Report("mu")
+    add_nuisances(report, result, {})
+    assert "theta_dependent=True" in report.to_html()
+
+
+def test_a_diagnosis_that_fails_is_a_problem():
+    held_out = variations(500, (0.0,), 51).nominal
+    other = Variation.of_features(held_out[0], {"another": 1.0}, held_out[0].features)
+    inputs = gaussian_inputs(
+        response=ShiftAtZero(gaussian.samples(1000, [0.0], seed=6)),
+        held_out=ProcessVariations(held_out, (other,)),
+    )
+    with pytest.warns(MilinferWarning, match="diagnosis of the response"):
+        result = fit_with_nuisances(inputs)
+    assert result.diagnosis is None
+    assert "no nuisance parameter 'another'" in " ".join(result.problems)
+    assert "diagnosis" not in result.to_dict()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.ConvergenceWarning")
@@ -215,10 +292,9 @@ def gaussian_inputs(**options):
         model=gaussian.MeanModel(),
         data=gaussian.generate(200, 0.0, seed=2).as_data(),
         truth=0.0,
-        response=None,
         reference=0.0,
         uncertainties=(TRIGGER,),
-        **options,
+        **{"response": None, **options},
     )
 
 

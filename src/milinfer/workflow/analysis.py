@@ -399,7 +399,6 @@ def _truths(analysis: Analysis, samples: SampleSet, number: int) -> tuple[float,
     return tuple(float(v) for v in values)
 
 
-_DIAGNOSTICS = ("verdict", "passed", "n_events", "reference", "checks")
 
 
 @dataclass(frozen=True, eq=False)
@@ -608,8 +607,8 @@ class AnalysisResult:
             "diagnostics": {
                 name: {"verdict": d}
                 if isinstance(d, str)
-                # Histograms and curves are left out: they are in the figures.
-                else {k: v for k, v in d.to_dict().items() if k in _DIAGNOSTICS}
+                # Histograms and curves are in the figures.
+                else d.summary()
                 for name, d in self.diagnoses.items()
             },
             **self._systematics(),

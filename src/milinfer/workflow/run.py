@@ -362,6 +362,7 @@ class AnalysisPlan:
             luminosity_uncertainty=config.data.luminosity_uncertainty,
             evaluation=parts.evaluate,
             varied=None if varied is None else varied.evaluate,
+            held_out=None if varied is None else varied.held_out,
             templates=templates,
             template_variations=None if varied is None else varied.held_out,
             mc_stat=analysis.mc_stat,

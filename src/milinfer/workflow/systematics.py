@@ -18,6 +18,7 @@ import numpy as np
 from milinfer.binned.template_variations import VariedTemplates, varied_templates
 from milinfer.binned.templates import Templates
 from milinfer.binned.workspace_export import Systematic
+from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis, diagnose_response
 from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
 from milinfer.intervals.coverage import Coverage, coverage
 from milinfer.likelihood.fits import Impact, Interval, impacts, profile_interval
@@ -92,6 +93,9 @@ class NuisanceInputs:
         Nominal events for toys.
     varied
         Variations of these; None: no toys at varied values of shapes.
+    held_out
+        Variations of events that neither train the response nor measure coverage, to diagnose it
+        with; None: no diagnosis.
     templates, template_variations
         Histogram of the signal, with a luminosity, and the variations of its events; None: no fit
         of a histogram.
@@ -116,6 +120,7 @@ class NuisanceInputs:
     luminosity_uncertainty: float | None = None
     evaluation: SampleSet | None = None
     varied: ProcessVariations | None = None
+    held_out: ProcessVariations | None = None
     templates: Templates | None = None
     template_variations: ProcessVariations | None = None
     mc_stat: bool = True
@@ -245,6 +250,8 @@ class NuisanceResult:
         Coverage at nominal and varied values of the nuisance parameters.
     problems
         What is missing, and why.
+    diagnosis
+        Checks of the response on events that it has not seen; None without a response.
     """
 
     parameter: str
@@ -254,10 +261,11 @@ class NuisanceResult:
     fits: Mapping[str, NuisanceFit]
     coverage: tuple[NuisanceCoverage, ...] = ()
     problems: tuple[str, ...] = ()
+    diagnosis: ResponseDiagnosis | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Section ``systematics`` of ``summary.json``."""
-        return {
+        out: dict[str, Any] = {
             "parameter": self.parameter,
             "nuisances": list(self.nuisances),
             "extended": self.extended,
@@ -265,6 +273,9 @@ class NuisanceResult:
             "coverage": [c.to_dict() for c in self.coverage],
             "problems": list(self.problems),
         }
+        if self.diagnosis is not None:
+            out["diagnosis"] = self.diagnosis.summary()
+        return out
 
 
 class _Guard:
@@ -329,6 +340,10 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     for name, other in inputs.others.items():
         with guard(f"fit of {name}"):
             fits[name] = _fit(name, other, parameter, guard)
+    diagnosis = None
+    if inputs.response is not None and inputs.held_out is not None:
+        with guard("diagnosis of the response"):
+            diagnosis = _diagnosed(inputs, inputs.response, inputs.held_out, parameter)
     rows: list[NuisanceCoverage] = []
     if inputs.rate is None:
         guard.problems.append("coverage: toys need the rate; give data.luminosity")
@@ -343,6 +358,19 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
         fits=fits,
         coverage=tuple(rows),
         problems=tuple(guard.problems),
+        diagnosis=diagnosis,
+    )
+
+
+def _diagnosed(
+    inputs: NuisanceInputs, response: Response, held_out: ProcessVariations, parameter: str
+) -> ResponseDiagnosis:
+    """Checks of the response for a dataset of the size that is expected."""
+    expected = float(len(inputs.data))
+    if inputs.rate is not None:
+        expected = inputs.rate.at({parameter: inputs.truth})
+    return diagnose_response(
+        response, held_out, n_events=max(round(expected), 1), seed=inputs.seed
     )
 
 
@@ -646,11 +674,26 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
         rows,
         no_wrap=True,
         caption="\n".join(
-            ["fixed: nuisance parameters fixed; at ±1: lowest coverage there", *section["problems"]]
+            [
+                "fixed: nuisance parameters fixed; at ±1: lowest coverage there",
+                *section["problems"],
+                *_said_of_response(section.get("diagnosis")),
+            ]
         ),
         box=SIMPLE_HEAD,
         collapse_padding=True,
     )
+
+
+def _said_of_response(diagnosis: Mapping[str, Any] | None) -> list[str]:
+    """Verdict of a diagnosis of the response, and what its failed checks mean."""
+    if diagnosis is None:
+        return []
+    failed = [c for c in diagnosis["checks"] if c["outcome"] == "failed"]
+    return [
+        f"response: {diagnosis['verdict']}",
+        *(f"response, {c['name']}: {c['meaning']}" for c in failed),
+    ]
 
 
 def _ends(interval: Sequence[float] | None) -> str:

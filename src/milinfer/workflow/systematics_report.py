@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from scipy.interpolate import CubicSpline
 
+from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis
 from milinfer.plotting.likelihood import plot_impacts, plot_pulls
+from milinfer.plotting.response_diagnostics import response_figures
 from milinfer.plotting.results import plot_scans
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.points import format_point
@@ -90,6 +92,18 @@ def add_nuisances(
     for name in drawn:
         if name.startswith("nuisance_"):
             report.figure(*drawn[name])
+    if result.diagnosis is not None:
+        report.table(
+            list(ResponseDiagnosis.header),
+            result.diagnosis.rows(),
+            f"The {result.diagnosis.title}. Checked on varied events that the response has not "
+            "seen. A check is undecided where the events could not have shown a deviation that "
+            "does harm.",
+            {"measured": "text", "outcome": "text", "meaning": "text"},
+        )
+        for name in drawn:
+            if name.startswith("response_"):
+                report.figure(*drawn[name])
     if result.coverage:
         report.table(
             [
@@ -148,7 +162,7 @@ def _pull_rows(result: NuisanceResult) -> list[list[str]]:
 
 
 def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
-    """Figures with captions, by name: profiles, pulls, impacts.
+    """Figures with captions, by name: profiles, pulls, impacts, and those of the response.
 
     Examples
     --------
@@ -187,4 +201,7 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
                 "MINOS interval, all others fitted again."
             ),
         )
+    if result.diagnosis is not None:
+        drawn = response_figures(result.diagnosis)
+        out |= {f"response_{name}": figure for name, figure in drawn.items()}
     return out
