@@ -26,6 +26,7 @@ from milinfer.learning.response_members import ResponseNetwork, ResponsePart, Re
 from milinfer.learning.response_scale import ResponseClosure, ResponseScale
 from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.likelihood.responses import MeanAndYield
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import file_hash
 from milinfer.utils.json_fields import number_field, text_field, whole_field
@@ -95,6 +96,7 @@ def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLi
             "parameters": terms.parameters,
             "interpolation": terms.interpolation,
             "points": [dict(p) for p in fitted.base.points],
+            "at_ends": [row._asdict() for row in fitted.at_ends],
             "expected_basis": expected.basis
             and {"parameters": expected.basis.parameters, "degree": expected.basis.degree},
             "members": members,
@@ -189,6 +191,7 @@ def _fitted(
         closure=ResponseClosure(
             **{name: arrays[f"closure_{name}"] for name in ResponseClosure._fields}
         ),
+        at_ends=tuple(_at_end(row) for row in content["at_ends"]),
         expected=expected,
         network=network,
         training=TrainingConfig(**content["training"]),
@@ -196,6 +199,15 @@ def _fitted(
         n_events={k: whole_field(f"n_events of {k}", n) for k, n in content["n_events"].items()},
         trained_on=_texts(content, "trained_on"),
     )
+
+
+def _at_end(row: Mapping[str, Any]) -> MeanAndYield:
+    point, nuisances = (
+        {str(k): number_field(f"{name} of at_ends", x) for k, x in row[name].items()}
+        for name in ("point", "nuisances")
+    )
+    mean, ratio, error = (number_field(name, row[name]) for name in ("mean", "ratio", "error"))
+    return MeanAndYield(point, nuisances, mean, ratio, error)
 
 
 def _texts(content: Mapping[str, Any], name: str) -> tuple[str, ...]:

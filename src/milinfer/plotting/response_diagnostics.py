@@ -37,14 +37,18 @@ def response_figures(diagnosis: ResponseDiagnosis) -> dict[str, tuple[Figure, st
     if diagnosis.curves:
         out["yields"] = (
             plot_response_yields(diagnosis),
-            "Expected yield of the response against each nuisance parameter, and the yields of "
-            "held-out varied events. Below: their difference; in the band it does no harm.",
+            (
+                "Expected yield of the response against each nuisance parameter, and the yields of "
+                "held-out varied events. Below: their difference; in the band it does no harm."
+            ),
         )
     if here:
         out["closure"] = (
             plot_response_closure(diagnosis),
-            "The features that agree worst: held-out varied events (points) and nominal ones with "
-            "weights S (lines), relative to the nominal ones.",
+            (
+                "The features that agree worst: held-out varied events (points) and nominal ones "
+                "with weights S (lines), relative to the nominal ones."
+            ),
         )
     return out
 

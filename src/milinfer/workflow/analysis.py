@@ -399,8 +399,6 @@ def _truths(analysis: Analysis, samples: SampleSet, number: int) -> tuple[float,
     return tuple(float(v) for v in values)
 
 
-
-
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """Samples, trained models and settings of one analysis.

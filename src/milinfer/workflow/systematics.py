@@ -369,9 +369,7 @@ def _diagnosed(
     expected = float(len(inputs.data))
     if inputs.rate is not None:
         expected = inputs.rate.at({parameter: inputs.truth})
-    return diagnose_response(
-        response, held_out, n_events=max(round(expected), 1), seed=inputs.seed
-    )
+    return diagnose_response(response, held_out, n_events=max(round(expected), 1), seed=inputs.seed)
 
 
 def _fit(
