@@ -107,6 +107,24 @@ def test_profiled_width_is_that_of_both_measurements() -> None:
     assert interval.high - interval.low == pytest.approx(2 * np.hypot(1 / 20, SHIFT), rel=0.03)
 
 
+@pytest.mark.parametrize("seed", [3, 4])
+def test_an_interval_beside_a_nuisance_parameter_that_is_not_correlated(seed: int) -> None:
+    """Where it has no slope anywhere, MINOS of Minuit asked for the cost at nan."""
+    cost = systematic_cost(
+        gaussian.MeanModel(shift=0.03),
+        gaussian.generate(200, 0.0, seed=seed).as_data(),
+        rate=200.0,
+        responses={},
+        reference=0.0,
+        uncertainties=[NormalisationUncertainty("trigger", {"signal": (0.95, 1.05)})],
+    )
+    best: dict[str, float] | None = None
+    for _ in range(2):
+        interval = mil.profile_interval(cost, "mu", 0.9545, start=best)
+        assert interval.high - interval.low == pytest.approx(4 * 200**-0.5, rel=0.02)
+        best = interval.minuit.values.to_dict()
+
+
 def test_a_response_that_is_wrong_at_other_values_is_said() -> None:
     at_zero = SampleSet((gaussian.generate(5000, 0.0, seed=9),))
 

@@ -145,7 +145,29 @@ def test_coverage_is_lost_where_a_shift_is_ignored(finished):
     # The bias of the small network is the same in both.
     for side in (-1.0, 1.0):
         assert rows["learned", ("shift", side)] > rows["ignoring", ("shift", side)] + 0.1
-    assert len(rows) == 10
+    assert len(rows) == 15
+
+
+def test_the_fit_is_calibrated_on_toys_of_its_own(finished, inputs):
+    section, output = finished
+    calibration, fits = section["calibration"], section["fits"]
+    assert calibration["calibrated_at"] == [0.0]
+    assert calibration["n_toys"] == 400
+    # 400 toys know c to 7 %, and the network is nearly exact.
+    assert abs(calibration["c_cicc"] - 1) < 4 * calibration["c_cicc_error"] < 0.5
+    learned, calibrated = fits["learned"], fits["calibrated"]
+    # The response is the same at all estimates: the bias alone moves them.
+    shift = learned["estimate"] - calibrated["estimate"]
+    assert shift == pytest.approx(calibration["bias"], abs=1e-3)
+    widths = [fit["interval68"][1] - fit["interval68"][0] for fit in (learned, calibrated)]
+    assert widths[0] / widths[1] == pytest.approx(calibration["c_cicc"] ** 0.5, rel=0.03)
+    row = next(r for r in section["coverage"] if r["method"] == "calibrated")
+    # Errors of 400 toys in both, and of the two pools that they are drawn from.
+    assert abs(row["coverage68"] - 0.6827) < 0.1
+    assert "calibrated" in output
+    page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
+    assert "the same, calibrated" in page
+    assert "with a c_cicc and a bias of its own" in page
 
 
 def test_a_terminal_shows_the_fits(finished):
@@ -252,12 +274,13 @@ def test_the_demo_fits_the_exact_likelihood_beside_it(tmp_path):
     assert section["nuisances"] == list(vbf_hww_systematics.NUISANCES)
     assert section["problems"] == []
     fits = section["fits"]
-    assert list(fits) == ["learned", "ignoring", "histogram", "exact"]
+    assert list(fits) == ["learned", "calibrated", "ignoring", "histogram", "exact"]
     exact = fits["exact"]
     assert exact["interval68"][0] < exact["statistical68"][0] < exact["estimate"]
     assert exact["pulls"]["jet_scale"]["error_up"] < 1
-    assert {row["method"] for row in section["coverage"]} == {"learned", "ignoring"}
-    assert len(section["coverage"]) == 14
+    methods = {"learned", "calibrated", "ignoring"}
+    assert {row["method"] for row in section["coverage"]} == methods
+    assert len(section["coverage"]) == 21
     assert [line.split()[0] for line in lines] == [
         "generate",
         "train-polynomial-joint",
@@ -289,12 +312,11 @@ TRIGGER = NormalisationUncertainty("trigger", {"signal": (0.95, 1.05)})
 
 def gaussian_inputs(**options):
     return NuisanceInputs(
-        model=gaussian.MeanModel(),
         data=gaussian.generate(200, 0.0, seed=2).as_data(),
         truth=0.0,
         reference=0.0,
         uncertainties=(TRIGGER,),
-        **{"response": None, **options},
+        **{"model": gaussian.MeanModel(), "response": None, **options},
     )
 
 
@@ -319,6 +341,31 @@ def test_an_exact_model_covers_at_all_values():
         assert abs(row.inner.coverage - 0.6827) < 0.08
         assert abs(row.outer.coverage - 0.9545) < 0.04
         assert abs(row.bias) < 0.35
+
+
+def test_a_wrong_width_and_a_bias_are_calibrated():
+    values = (-0.3, 0.0, 0.3)
+    tuned, others = (gaussian.samples(40_000, values, seed=s) for s in (7, 17))
+    rate = signal_rate(others, luminosity=0.2, degree=0)
+    model = gaussian.MeanModel(scale=2.0, shift=0.03)
+    given = {"model": model, "rate": rate, "calibration": tuned, "evaluation": others}
+    result = fit_with_nuisances(gaussian_inputs(**given, n_toys=1000, calibrate_at=values))
+    assert result.problems == ()
+    found = result.to_dict()["calibration"]
+    assert found["c_cicc"] == pytest.approx(0.5, abs=4 * found["c_cicc_error"])
+    assert found["c_cicc_error"] < 0.05
+    assert found["bias"] == pytest.approx(0.03, abs=4 * found["bias_error"] + 0.02)
+    at_nominal = {c.method: c for c in result.coverage if not c.nuisances}
+    # The interval is √2 too short, and 0.4 errors off.
+    assert at_nominal["learned"].inner.coverage < 0.55
+    # Three errors of 1000 toys, and the fluctuation of both pools.
+    assert abs(at_nominal["calibrated"].inner.coverage - 0.6827) < 0.05
+    assert at_nominal["learned"].bias == pytest.approx(0.4, abs=0.2)
+    assert abs(at_nominal["calibrated"].bias) < 0.2
+    with pytest.warns(MilinferWarning, match="drawn from the same events"):
+        shared = fit_with_nuisances(gaussian_inputs(**(given | {"evaluation": tuned}), n_toys=200))
+    assert "drawn from the same events" in " ".join(shared.problems)
+    assert "calibrated" not in {c.method for c in shared.coverage}
 
 
 def test_a_fit_that_fails_does_not_end_the_others():

@@ -371,11 +371,10 @@ def _throw(
     tuning, other = (
         EventPool(s, analysis.weight_degree) for s in (analysis.calibration, analysis.evaluation)
     )
-    calibrate_at = analysis.calibrate_at or _truths(analysis, tuning.samples, 7)
     cover_at = tuple(sorted({truth, *(analysis.cover_at or _truths(analysis, other.samples, 5))}))
     learned = [m for m in models if m in analysis.models]
     jobs = (
-        (tuning, seed, models, calibrate_at),
+        (tuning, seed, models, analysis.calibration_values),
         (other, seed + 1, models, cover_at),
         (tuning, seed + 2, learned, analysis.belt_at),
     )
@@ -485,6 +484,11 @@ class Analysis:
     def model(self) -> BagLikelihood:
         """The first of the models."""
         return self.models[0]
+
+    @property
+    def calibration_values(self) -> tuple[float, ...]:
+        """True values of the toys that tune calibrations."""
+        return self.calibrate_at or _truths(self, self.calibration, 7)
 
 
 @dataclass(frozen=True, eq=False)

@@ -360,6 +360,8 @@ class AnalysisPlan:
             ),
             rate=rate,
             luminosity_uncertainty=config.data.luminosity_uncertainty,
+            calibration=parts.tune,
+            calibrate_at=analysis.calibration_values,
             evaluation=parts.evaluate,
             varied=None if varied is None else varied.evaluate,
             held_out=None if varied is None else varied.held_out,

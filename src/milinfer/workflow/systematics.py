@@ -20,6 +20,8 @@ from milinfer.binned.templates import Templates
 from milinfer.binned.workspace_export import Systematic
 from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis, diagnose_response
 from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
+from milinfer.intervals.calibration import Calibration
+from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import Coverage, coverage
 from milinfer.likelihood.fits import Impact, Interval, impacts, profile_interval
 from milinfer.likelihood.models import AnyModel
@@ -46,6 +48,7 @@ from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import rich_table
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis
+from milinfer.workflow.comparison import fitted_intervals
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -62,7 +65,7 @@ __all__ = [
     "systematics_table",
 ]
 
-LEARNED, IGNORING, HISTOGRAM = "learned", "ignoring", "histogram"
+LEARNED, CALIBRATED, IGNORING, HISTOGRAM = "learned", "calibrated", "ignoring", "histogram"
 """Names of the fits."""
 
 # Values of the parameter of interest at which a profile is drawn.
@@ -89,8 +92,11 @@ class NuisanceInputs:
         Expected events ν(θ); None: the number of events does not count.
     luminosity_uncertainty
         Relative uncertainty of the luminosity.
+    calibration, calibrate_at
+        Nominal events for toys that calibrate the fit with nuisance parameters, and true values of
+        these toys; None: no calibration.
     evaluation
-        Nominal events for toys.
+        Nominal events, which calibrate nothing, for toys that measure coverage.
     varied
         Variations of these; None: no toys at varied values of shapes.
     held_out
@@ -118,6 +124,8 @@ class NuisanceInputs:
     uncertainties: tuple[NormalisationUncertainty, ...] = ()
     rate: Rate | None = None
     luminosity_uncertainty: float | None = None
+    calibration: SampleSet | None = None
+    calibrate_at: tuple[float, ...] = ()
     evaluation: SampleSet | None = None
     varied: ProcessVariations | None = None
     held_out: ProcessVariations | None = None
@@ -200,7 +208,7 @@ class NuisanceCoverage(NamedTuple):
     Parameters
     ----------
     method
-        :data:`LEARNED` or :data:`IGNORING`.
+        :data:`LEARNED`, :data:`CALIBRATED` or :data:`IGNORING`.
     nuisances
         True values that are not nominal.
     inner, outer
@@ -252,6 +260,9 @@ class NuisanceResult:
         What is missing, and why.
     diagnosis
         Checks of the response on events that it has not seen; None without a response.
+    calibration
+        Constants of the fit with nuisance parameters, from toys at their nominal values; None
+        without toys.
     """
 
     parameter: str
@@ -262,6 +273,7 @@ class NuisanceResult:
     coverage: tuple[NuisanceCoverage, ...] = ()
     problems: tuple[str, ...] = ()
     diagnosis: ResponseDiagnosis | None = None
+    calibration: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Section ``systematics`` of ``summary.json``."""
@@ -275,6 +287,17 @@ class NuisanceResult:
         }
         if self.diagnosis is not None:
             out["diagnosis"] = self.diagnosis.summary()
+        if self.calibration is not None:
+            bias, bias_error = self.calibration.bias(self.truth)
+            c_cicc, c_cicc_error = self.calibration.scale_at(self.truth)
+            out["calibration"] = {
+                "c_cicc": c_cicc,
+                "c_cicc_error": c_cicc_error,
+                "bias": bias,
+                "bias_error": bias_error,
+                "calibrated_at": self.calibration.thetas.tolist(),
+                "n_toys": self.calibration.n_toys,
+            }
         return out
 
 
@@ -325,6 +348,15 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     with guard("fit"):
         cost = SystematicCost(terms, MixtureEvents.of(terms, inputs.data), extended=extended)
         fits[LEARNED] = _fit(LEARNED, cost, parameter, guard)
+    calibration = None
+    if inputs.rate is not None and inputs.calibration is not None:
+        with guard("calibration"):
+            calibration = _calibration(inputs, inputs.rate, inputs.calibration, terms)
+    if calibration is not None:
+        with guard("calibrated fit"):
+            profiled = ProfiledSystematics(terms, LEARNED).cost(inputs.data)
+            both = fitted_intervals(LEARNED, profiled, parameter, calibration)
+            fits[CALIBRATED] = NuisanceFit(CALIBRATED, *both, None, (), np.empty((2, 0)))
     with guard("fit that ignores them"):
         plain = SystematicCost(bare, MixtureEvents.of(bare, inputs.data), extended=extended)
         fits[IGNORING] = _fit(IGNORING, plain, parameter, guard)
@@ -348,7 +380,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     if inputs.rate is None:
         guard.problems.append("coverage: toys need the rate; give data.luminosity")
     elif inputs.evaluation is not None:
-        rows = _coverages(inputs, terms, bare, parameter, guard)
+        rows = _coverages(inputs, terms, bare, parameter, calibration, guard)
     fits = _profiles(fits, parameter, guard)
     return NuisanceResult(
         parameter=parameter,
@@ -359,7 +391,19 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
         coverage=tuple(rows),
         problems=tuple(guard.problems),
         diagnosis=diagnosis,
+        calibration=calibration,
     )
+
+
+def _calibration(
+    inputs: NuisanceInputs, rate: Rate, samples: SampleSet, terms: SystematicTerms
+) -> Calibration:
+    """Constants of the fit with nuisance parameters, from toys at their nominal values."""
+    toys = Toys(EventPool(samples, inputs.weight_degree), None, inputs.seed + 2, rate=rate)
+    truths = inputs.calibrate_at or tuple(samples.values(*terms.parameters).tolist())
+    model = ProfiledSystematics(terms, LEARNED)
+    thrown = toys.scan([model], truths, inputs.n_toys, workers=inputs.workers)
+    return calibrate(thrown[LEARNED], seed=inputs.seed)
 
 
 def _diagnosed(
@@ -452,7 +496,7 @@ class _ToyPoint(NamedTuple):
 
     nuisances: Point
     pool: EventPool
-    expected: float
+    rate: Rate
 
 
 def _coverages(
@@ -460,25 +504,32 @@ def _coverages(
     terms: SystematicTerms,
     bare: SystematicTerms,
     parameter: str,
+    calibration: Calibration | None,
     guard: _Guard,
 ) -> list[NuisanceCoverage]:
     """Coverage with nuisance parameters and without, at nominal and varied values."""
     rows = []
+    applied: tuple[tuple[str, str, Calibration | None], ...] = ((LEARNED, LEARNED, None),)
+    if calibration is not None:
+        applied += ((CALIBRATED, LEARNED, calibration),)
+    applied += ((IGNORING, IGNORING, None),)
     for k, at in enumerate(_toy_points(inputs, terms, parameter, guard)):
         what = format_point(at.nuisances) or "nominal values"
         with guard(f"coverage at {what}"):
-            toys = Toys(at.pool, max(round(at.expected), 1), inputs.seed + 3 + k, poisson=True)
+            toys = Toys(at.pool, None, inputs.seed + 3 + k, rate=at.rate)
             models = [
                 ProfiledSystematics(terms, LEARNED, at.nuisances),
                 ProfiledSystematics(bare, IGNORING),
             ]
             ensembles = toys.run(models, inputs.truth, inputs.n_toys, workers=inputs.workers)
-            for name, ensemble in ensembles.items():
+            for name, model, by in applied:
+                ensemble = ensembles[model]
                 inner, outer = (
-                    coverage(ensemble, None, cl, name=name, warn_of_pool=False)
-                    for cl in (CL68, CL95)
+                    coverage(ensemble, by, cl, name=name, warn_of_pool=False) for cl in (CL68, CL95)
                 )
                 estimates = ensemble.theta_hat.ravel()
+                if by is not None:
+                    estimates = by.correct_estimate(estimates)
                 spread = float(estimates.std(ddof=1))
                 rows.append(
                     NuisanceCoverage(
@@ -500,9 +551,9 @@ def _toy_points(
     assert inputs.evaluation is not None
     assert inputs.rate is not None
     point, degree = {parameter: inputs.truth}, inputs.weight_degree
-    nominal = inputs.rate.at(point)
+    rate = inputs.rate
     pool = EventPool(inputs.evaluation, degree)
-    yield _ToyPoint({}, pool, nominal)
+    yield _ToyPoint({}, pool, rate)
     factors = {u.name: u.factors[SIGNAL] for u in inputs.uncertainties}
     of_shapes = () if inputs.response is None else inputs.response.nuisances
     for name in terms.nuisances:
@@ -522,9 +573,9 @@ def _toy_points(
                         inputs.varied.nominal, point, degree
                     )
                     varied = EventPool(samples, degree)
-                    yield _ToyPoint({name: side}, varied, nominal * factor)
+                    yield _ToyPoint({name: side}, varied, rate.scaled(factor))
                 continue
-            yield _ToyPoint({name: side}, varied, nominal * factor)
+            yield _ToyPoint({name: side}, varied, rate.scaled(factor))
 
 
 def _varied_samples(process: ProcessVariations | None, shift: Point) -> SampleSet | None:

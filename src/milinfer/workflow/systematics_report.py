@@ -24,6 +24,7 @@ __all__ = ["add_nuisances", "nuisance_figures"]
 
 _TITLES = {
     "learned": "learned, with nuisance parameters",
+    "calibrated": "the same, calibrated",
     "ignoring": "learned, nuisance parameters ignored",
     "histogram": "histogram of the score, with nuisance parameters",
     "exact": "exact likelihood, with nuisance parameters",
@@ -64,9 +65,7 @@ def add_nuisances(
     counted = "counts" if result.extended else "does not count"
     report.text(
         f"The same data with the nuisance parameters {', '.join(result.nuisances)}, each with its "
-        f"auxiliary measurement. The number of events {counted}. The learned surface is as it was "
-        "trained: the constants of the calibration are those of the fit without nuisance "
-        "parameters."
+        f"auxiliary measurement. The number of events {counted}. {_calibration_text(result)}"
     )
     report.table(
         [
@@ -128,6 +127,26 @@ def add_nuisances(
             "was learned; auxiliary measurements scatter about these values.",
             {"fit": "text"},
         )
+
+
+def _calibration_text(result: NuisanceResult) -> str:
+    """What the calibration is of the fit with nuisance parameters."""
+    calibration = result.calibration
+    if calibration is None:
+        return (
+            "The learned surface is as it was trained: the constants of the calibration are those "
+            "of the fit without nuisance parameters."
+        )
+    c, c_error = calibration.scale_at(result.truth)
+    bias, bias_error = calibration.bias(result.truth)
+    return (
+        "Calibrated is the profile likelihood with a c_cicc and a bias of its own, from toys in "
+        "which all auxiliary measurements scatter about the nominal values and all nuisance "
+        f"parameters are profiled, of events that neither train nor measure coverage: at "
+        f"{result.parameter} = {result.truth:g} c_cicc is {c:.3f} ± {c_error:.3f} and the bias "
+        f"{bias:+.4f} ± {bias_error:.4f}; {calibration.n_toys} toys at each of "
+        f"{len(calibration.points)} values."
+    )
 
 
 def _row(fit: NuisanceFit) -> list[str]:
