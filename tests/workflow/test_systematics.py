@@ -260,12 +260,13 @@ def test_a_diagnosis_that_fails_is_a_problem():
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.ConvergenceWarning")
 def test_the_demo_fits_the_exact_likelihood_beside_it(tmp_path):
     config = SystematicsDemoConfig(
-        events=400,
+        # With less training, toys reach the ends of the range, and no calibration takes them.
+        events=800,
         pool_events=1000,
         data_events=150,
         n_toys=100,
         cross_section_events=2000,
-        epochs=4,
+        epochs=8,
         batch_events=256,
         workers=1,
     )
