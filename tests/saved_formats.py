@@ -91,6 +91,41 @@ def background_ratio(path: Path) -> Figures:
     }
 
 
+def response(path: Path) -> Figures:
+    """Of a response to nuisance parameters."""
+    loaded = mil.SystematicResponse.load(path)
+    fitted, terms = loaded.fitted, loaded.terms
+    table = loaded.table(events_of(loaded))
+    alpha = np.array([0.5, -1.5])
+    theta = np.array([0.25]) if terms.parameters else None
+    in_kappa = np.array([0.25]) if loaded.expected.parameters else None
+    kappa = loaded.expected.log_yield(alpha, in_kappa)
+    same = {
+        "process": loaded.process,
+        "feature_names": list(loaded.feature_names),
+        "terms": list(terms.names),
+        "limits": terms.limits,
+        "parameters": list(terms.parameters),
+        "interpolation": terms.interpolation,
+        "settings": [loaded.degree, loaded.cross_terms, loaded.ensemble, loaded.classifier],
+        "digest": loaded.digest,
+        "trained_on": [short(s) for s in loaded.trained_on],
+        "n_events": fitted.n_events,
+        "history": fitted.history,
+        "at_ends": [[dict(r.point), dict(r.nuisances), *r[2:]] for r in loaded.at_ends],
+        "points": [dict(p) for p in fitted.base.points],
+    }
+    exact = {
+        "base": [fitted.base.shifts],
+        "design": [fitted.base.design],
+        "scale": [fitted.scale.factors, fitted.scale.constants],
+        "closure": list(fitted.closure),
+        "log_yield": [kappa.value, *kappa.nuisances, loaded.expected.error(alpha, in_kappa)],
+    }
+    rounded = {"columns": table.columns, "log_response": table.log_response(alpha, theta)}
+    return {"same": same, "exact": exact, "rounded": rounded}
+
+
 def calibration(path: Path) -> Figures:
     """Of a calibration, and of what it makes of a cost of its model."""
     loaded = mil.Calibration.load(path)
@@ -225,6 +260,9 @@ READERS: dict[str, Callable[[Path], Figures]] = {
     "attention": likelihood,
     "boosted": likelihood,
     "background_ratio": background_ratio,
+    "response": response,
+    "response_in_theta": response,
+    "response_of_trees": response,
     "calibration_bias.json": calibration,
     "calibration_bartlett.json": calibration,
     "multiclass/calibration.json": calibrated_model,

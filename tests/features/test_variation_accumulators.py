@@ -129,7 +129,7 @@ def samples(output, **options):
     )
 
 
-def check(process, events):
+def check(process, events, *, reweighted=True):
     """Against one analysis of all events, by hand."""
     nominal = process.nominal[0]
     weights = ak.to_numpy(events.genWeight).astype(float)
@@ -156,11 +156,12 @@ def check(process, events):
         np.testing.assert_allclose(
             variation.sample.column("met_et"), factor * ak.to_numpy(events.MET.pt)[own], rtol=1e-5
         )
-        np.testing.assert_allclose(
-            variation.sample.reweights["c_HW_1"],
-            weights[own] * ak.to_numpy(events.cHW)[own],
-            rtol=1e-6,
-        )
+        if reweighted:
+            np.testing.assert_allclose(
+                variation.sample.reweights["c_HW_1"],
+                weights[own] * ak.to_numpy(events.cHW)[own],
+                rtol=1e-6,
+            )
         rejected = variation.sample.provenance["rejected"]
         assert rejected["two jets"] == np.sum(~hard[factor])
         assert sum(rejected.values()) + own.sum() == len(events)
@@ -209,6 +210,97 @@ def test_chunks_and_datasets_add_up(files, tmp_path, kind):
     for mine, other in zip(joined.variations, process.variations, strict=True):
         assert len(mine.sample) == len(other.sample)
         assert np.sum(mine.partners < 0) == np.sum(other.partners < 0)
+
+
+def one_pass(paths, **options):
+    metadata = {"point": {"c_HW": 0.0}, "process": "ww", "cross_section": 2.0}
+    given = {"weight": event_weights, "variations": systematics, "objects": objects}
+    return mil.run_features(
+        {"ww": {"files": paths, "metadata": metadata}},
+        features=FEATURES,
+        schema=NanoSchema,
+        selection=enough,
+        **(given | options),
+    )["ww"]
+
+
+def same(one, other):
+    for mine, theirs in zip(
+        (one.nominal[0], *(v.sample for v in one.variations)),
+        (other.nominal[0], *(v.sample for v in other.variations)),
+        strict=True,
+    ):
+        assert mine.features.tobytes() == theirs.features.tobytes()
+        assert mine.weights.tobytes() == theirs.weights.tobytes()
+        assert mine.provenance == theirs.provenance
+    for mine, theirs in zip(one.variations, other.variations, strict=True):
+        assert mine.nuisances == theirs.nuisances
+        np.testing.assert_array_equal(mine.partners, theirs.partners)
+
+
+def test_nominal_and_varied_events_come_from_one_pass(files):
+    whole = one_pass(files[:1])
+    check(whole, read(files[:1]), reweighted=False)
+    same(one_pass(files[:1], chunksize=60), whole)
+    both = one_pass(files[::-1], chunksize=35)
+    check(both, read(files), reweighted=False)
+    same(one_pass(files, chunksize=50, workers=2), both)
+    assert both.nominal[0].provenance["files"] == ["1.root", "2.root"]
+    assert list(both.nominal[0].reweights) == ["LHEScaleWeight[0]", "LHEScaleWeight[1]"]
+    # Events in = events out, of every variation.
+    for sample in (both.nominal[0], *(v.sample for v in both.variations if not v.weights_only)):
+        provenance = sample.provenance
+        assert provenance["n_events"] == 2 * N
+        assert len(sample) + sum(provenance["rejected"].values()) == 2 * N
+    alone = one_pass(files, variations=None)
+    assert alone.features.tobytes() == both.nominal[0].features.tobytes()
+    assert alone.weights.tobytes() == both.nominal[0].weights.tobytes()
+    assert alone.cross_section == pytest.approx(both.nominal[0].cross_section)
+
+
+def test_the_processor_alone_gives_the_accumulator(files):
+    mine = mil.FeatureProcessor(
+        FEATURES,
+        objects=objects,
+        selection=enough,
+        weight=event_weights,
+        variations=systematics,
+        reweights=False,
+    )
+    runner = processor.Runner(
+        executor=processor.IterativeExecutor(status=False), schema=NanoSchema, chunksize=60
+    )
+    output = runner({"ww": files}, mine, treename="Events")
+    check(samples(output["ww"]), read(files), reweighted=False)
+    # Joined once, it stays as it is.
+    assert mine.postprocess(output) is output
+    with pytest.raises(SampleError, match="lists a file twice"):
+        one_pass(files[:1] * 2)
+    once = mine.process(factory(files[0]).events())
+    with pytest.raises(SampleError, match="come twice in one dataset"):
+        processor.accumulate([once, once])
+
+
+def sometimes(events):
+    return systematics(events) if events.event[0] < 2000 else {}
+
+
+def one_side(events):
+    (both,) = systematics(events).values()
+    return {"jes": {1: {name: s["up"] for name, s in both.items()}}}
+
+
+def test_wrong_variations_of_a_pass(files):
+    with pytest.raises(SampleError, match=r"not all chunks have the variation jes=.*2\.root"):
+        one_pass(files, variations=sometimes)
+    with pytest.raises(SampleError, match=r"varied to \+1 and not to -1"):
+        one_pass(files, variations=one_side)
+    process = one_pass(files, variations=one_side, one_sided=["jes"])
+    assert process.variations[0].nuisances == {"jes": 1.0}
+    with pytest.raises(SampleError, match="function of the events of a chunk, not dict"):
+        one_pass(files, variations={"jes": {}})
+    with pytest.raises(SampleError, match="the weight has 3 entries for 120 events"):
+        one_pass(files, weight=lambda _: np.ones(3))
 
 
 FLAT = FeatureSet("flat", {"x": lambda o: o.x}, collections=())

@@ -84,5 +84,46 @@ def test_a_response_that_depends_on_theta(weights):
     for c in (-1.0, 0.0, 1.0):
         ratio = table.log_response(np.array([1.0]), np.array([c]))
         assert ratio == pytest.approx((0.2 + 0.1 * c) * x, abs=0.03)
+    assert response.at_ends == ()
     with pytest.raises(SampleError, match="background is at no parameter point"):
         SystematicResponse(theta_dependent=True).fit(variations(100, 1))
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_response_that_is_the_same_everywhere_knows_where_it_is_wrong(weights, tmp_path):
+    process = depending_on_theta(weights=weights)
+    response = SystematicResponse(degree=1, **SMALL).fit(process)
+    low, high = response.at_ends
+    assert (low.point, high.point) == ({"c": -1.0}, {"c": 1.0})
+    assert low.nuisances == high.nuisances == {"theory": 1.0}
+    assert high.differ
+    # With weights the difference is half a per cent, of 2000 held-out events.
+    assert low.differ is not weights
+    for row in (low, high):
+        # Events at c have a mean of 0.1 c, where they are weighted to it.
+        c = row.point["c"]
+        mean, slope = 0.1 * c * weights, 0.2 + 0.1 * c
+        assert row.ratio == pytest.approx(np.exp(slope * mean + slope**2 / 2), abs=0.02)
+        # It has learned exp(0.2 x).
+        assert row.mean == pytest.approx(np.exp(0.2 * mean + 0.2**2 / 2), abs=0.02)
+    response.save(tmp_path / "response")
+    assert SystematicResponse.load(tmp_path / "response").at_ends == response.at_ends
+
+
+def test_at_the_ends_a_right_response_agrees():
+    z = np.random.default_rng(8).normal(size=(40_000, 1))
+    nominal = tuple(Sample(z[k::2] + c, ("x",), point={"c": c}) for k, c in enumerate((-0.5, 0.5)))
+    varied = [
+        Variation.of_weights(s, {"theory": a}, np.exp(0.1 * a * s.column("x").astype(np.float64)))
+        for s in nominal
+        for a in (-1.0, 1.0)
+    ]
+    response = SystematicResponse(**SMALL).fit(ProcessVariations(SampleSet(nominal), tuple(varied)))
+    assert [(row.point["c"], row.nuisances["theory"]) for row in response.at_ends] == [
+        (-0.5, -1.0),
+        (-0.5, 1.0),
+        (0.5, -1.0),
+        (0.5, 1.0),
+    ]
+    assert not any(row.differ for row in response.at_ends)
+    assert SystematicResponse(**SMALL).fit(variations(5000, 2)).at_ends == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from iminuit.cost import NormalConstraint
@@ -9,8 +11,9 @@ from scipy.optimize import approx_fprime
 
 import milinfer as mil
 from milinfer.datasets import gaussian
-from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
+from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError, ParameterError
 from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.likelihood.responses import MeanAndYield
 from milinfer.likelihood.systematics import (
     MixtureEvents,
     NormalisationUncertainty,
@@ -102,6 +105,61 @@ def test_profiled_width_is_that_of_both_measurements() -> None:
     assert m.errors["shift"] == pytest.approx(1.0, rel=0.02)
     interval = mil.profile_interval(cost, "mu")
     assert interval.high - interval.low == pytest.approx(2 * np.hypot(1 / 20, SHIFT), rel=0.03)
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_an_interval_beside_a_nuisance_parameter_that_is_not_correlated(seed: int) -> None:
+    """Where it has no slope anywhere, MINOS of Minuit asked for the cost at nan."""
+    cost = systematic_cost(
+        gaussian.MeanModel(shift=0.03),
+        gaussian.generate(200, 0.0, seed=seed).as_data(),
+        rate=200.0,
+        responses={},
+        reference=0.0,
+        uncertainties=[NormalisationUncertainty("trigger", {"signal": (0.95, 1.05)})],
+    )
+    best: dict[str, float] | None = None
+    for _ in range(2):
+        interval = mil.profile_interval(cost, "mu", 0.9545, start=best)
+        assert interval.high - interval.low == pytest.approx(4 * 200**-0.5, rel=0.02)
+        best = interval.minuit.values.to_dict()
+
+
+def test_a_response_that_is_wrong_at_other_values_is_said() -> None:
+    at_zero = SampleSet((gaussian.generate(5000, 0.0, seed=9),))
+
+    class Wrong(Shift):
+        rows: tuple[MeanAndYield, ...] = ()
+
+        @property
+        def at_ends(self) -> tuple[MeanAndYield, ...]:
+            return self.rows
+
+    right = MeanAndYield({"mu": -0.5}, {"shift": 1.0}, 1.0, 1.004, 0.001)
+    wrong = MeanAndYield({"mu": 0.5}, {"shift": -1.0}, 1.0, 1.16, 0.01)
+    small = MeanAndYield({"mu": 0.5}, {"shift": 1.0}, 1.0, 1.0009, 1e-6)
+    outside = wrong._replace(point={"mu": 7.0})
+
+    def cost(*rows: MeanAndYield) -> SystematicCost:
+        response = Wrong(ResponseTerms.of(["shift"]), at_zero)
+        object.__setattr__(response, "rows", rows)
+        return systematic_cost(
+            gaussian.MeanModel(),
+            gaussian.generate(50, 0.0, seed=5).as_data(),
+            rate=50.0,
+            responses={"signal": response},
+            reference=0.0,
+        )
+
+    with pytest.warns(MilinferWarning, match="theta_dependent=True") as caught:
+        cost(right, wrong)
+    text = str(caught[0].message)
+    assert "the response of signal is the same at all mu" in text
+    assert "at mu=0.5 and shift=-1 its mean is 1, and the ratio of the yields 1.16 ± 0.01" in text
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cost(right, small, outside)
 
 
 @pytest.mark.parametrize("extended", [True, False])

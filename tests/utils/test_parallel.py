@@ -35,6 +35,7 @@ from milinfer.toys.toys import Toys, _parts
 from milinfer.utils.parallel import Workers, _batch_size, connected, in_order, read_ahead
 from models import GaussianMean, gaussian_samples
 from pieces import Unsendable, complain, die, plus, ratio, slow, sums, warn
+from varied_gaussian import variations
 
 distributed = pytest.importorskip("distributed")
 
@@ -298,6 +299,21 @@ def test_members_of_streamed_samples_are_the_same_everywhere(client, tmp_path):
     assert there.digest == here.digest
     assert there.fitted.history == here.fitted.history
     assert there.trained_on == here.trained_on
+
+
+def test_responses_are_the_same_everywhere(client):
+    settings = mil.SystematicResponse(
+        network=SMALL, training=QUICK, joint=False, ensemble=2, seed=5
+    )
+    process = variations(1500, 3)
+    reports, others = [], []
+    here = settings.fit(process, on_epoch=reports.append)
+    there = settings.fit(process, on_epoch=others.append, client=client)
+    assert there.digest == here.digest
+    assert there.fitted.history == here.fitted.history
+    assert others == reports
+    columns = [r.event_columns(process.nominal[0]).tobytes() for r in (here, there)]
+    assert columns[0] == columns[1]
 
 
 def test_errors_of_training_come_home(client):

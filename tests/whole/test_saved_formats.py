@@ -53,6 +53,8 @@ def test_the_models_have_format_4():
     }
     assert formats.pop("boosted") == "xgboost-2"
     assert formats.pop("background_ratio") == "background-1"
+    for name in ("response", "response_in_theta", "response_of_trees"):
+        assert formats.pop(name) == "response-1"
     assert len(formats) == 8
     assert set(formats.values()) == {4}
 

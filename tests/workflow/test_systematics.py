@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -14,12 +15,16 @@ import milinfer as mil
 from milinfer.cli import cli
 from milinfer.datasets import gaussian, gaussian_systematics, vbf_hww_systematics
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ParameterError
+from milinfer.likelihood.expected_response import ExpectedResponse, expected_response
 from milinfer.likelihood.fits import Impact
+from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.likelihood.responses import Response
 from milinfer.likelihood.systematics import NormalisationUncertainty
 from milinfer.plotting.likelihood import plot_pulls
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variation import Variation
 from milinfer.samples.variations import ProcessVariations
+from milinfer.workflow.html_report import Report
 from milinfer.workflow.systematics import (
     NuisanceInputs,
     fit_with_nuisances,
@@ -27,6 +32,7 @@ from milinfer.workflow.systematics import (
     systematics_table,
 )
 from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
+from milinfer.workflow.systematics_report import add_nuisances
 
 # Pools of few events, which make a test short; that they are small is tested elsewhere.
 pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
@@ -140,7 +146,29 @@ def test_coverage_is_lost_where_a_shift_is_ignored(finished):
     # The bias of the small network is the same in both.
     for side in (-1.0, 1.0):
         assert rows["learned", ("shift", side)] > rows["ignoring", ("shift", side)] + 0.1
-    assert len(rows) == 10
+    assert len(rows) == 15
+
+
+def test_the_fit_is_calibrated_on_toys_of_its_own(finished, inputs):
+    section, output = finished
+    calibration, fits = section["calibration"], section["fits"]
+    assert calibration["calibrated_at"] == [0.0]
+    assert calibration["n_toys"] == 400
+    # 400 toys know c to 7 %, and the network is nearly exact.
+    assert abs(calibration["c_cicc"] - 1) < 4 * calibration["c_cicc_error"] < 0.5
+    learned, calibrated = fits["learned"], fits["calibrated"]
+    # The response is the same at all estimates: the bias alone moves them.
+    shift = learned["estimate"] - calibrated["estimate"]
+    assert shift == pytest.approx(calibration["bias"], abs=1e-3)
+    widths = [fit["interval68"][1] - fit["interval68"][0] for fit in (learned, calibrated)]
+    assert widths[0] / widths[1] == pytest.approx(calibration["c_cicc"] ** 0.5, rel=0.03)
+    row = next(r for r in section["coverage"] if r["method"] == "calibrated")
+    # Errors of 400 toys in both, and of the two pools that they are drawn from.
+    assert abs(row["coverage68"] - 0.6827) < 0.1
+    assert "calibrated" in output
+    page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
+    assert "the same, calibrated" in page
+    assert "with a c_cicc and a bias of its own" in page
 
 
 def test_a_terminal_shows_the_fits(finished):
@@ -157,17 +185,89 @@ def test_the_report_has_tables_and_figures(finished, inputs):
         assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
 
 
+def test_the_response_is_checked_on_events_that_it_has_not_seen(finished, inputs):
+    section, output = finished
+    diagnosis = section["diagnosis"]
+    assert {c["name"]: c["outcome"] for c in diagnosis["checks"]} | {"factorisation": ""} == {
+        "yields": "passed",
+        "expected yield": "passed",
+        "closure": "undecided",
+        "classifier": "undecided",
+        "factorisation": "",
+        "dependence on parameters": "passed",
+        "positivity and extrapolation": "passed",
+    }
+    assert diagnosis["n_events"] == N
+    assert f"response: {diagnosis['verdict']}" in " ".join(output.split())
+    page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
+    assert "The response of signal to shift, 300 events: " in page
+    for name in ("response_yields", "response_closure"):
+        assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
+
+
+@dataclass(frozen=True, eq=False)
+class ShiftAtZero(Response):
+    """Response to a shift that is exact at mu = 0, and taken for the same everywhere."""
+
+    nominal: SampleSet
+    process: str = "signal"
+    feature_names: tuple[str, ...] = ("x0",)
+    digest: str = ""
+    trained_on: tuple[str, ...] = ()
+    terms: ResponseTerms = field(default_factory=lambda: ResponseTerms.of(["shift"]))
+    expected: ExpectedResponse = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "expected", expected_response(self.table, self.nominal))
+
+    def event_columns(self, sample):
+        return np.c_[SHIFT * sample.features, np.full(len(sample), -(SHIFT**2) / 2)]
+
+
+def test_a_response_that_is_wrong_at_other_values_is_said():
+    held_out = variations(20_000, (-0.5, 0.0, 0.5), 51)
+    response = ShiftAtZero(gaussian.samples(20_000, [0.0], seed=6))
+    result = fit_with_nuisances(gaussian_inputs(response=response, held_out=held_out))
+    check = result.diagnosis["dependence on parameters"]
+    assert check.outcome == "failed"
+    # E[S] at mu is exp(SHIFT mu) of the right one.
+    assert abs(np.log(check.value)) == pytest.approx(SHIFT * 0.5, rel=0.1)
+    section = json.loads(json.dumps(result.to_dict()))
+    caption = str(systematics_table(section).caption)
+    assert "dependence on parameters" in section["diagnosis"]["verdict"]
+    assert section["diagnosis"]["verdict"] in caption
+    assert "theta_dependent=True" in caption
+    report = Report("mu")
+    add_nuisances(report, result, {})
+    assert "theta_dependent=True" in report.to_html()
+
+
+def test_a_diagnosis_that_fails_is_a_problem():
+    held_out = variations(500, (0.0,), 51).nominal
+    other = Variation.of_features(held_out[0], {"another": 1.0}, held_out[0].features)
+    inputs = gaussian_inputs(
+        response=ShiftAtZero(gaussian.samples(1000, [0.0], seed=6)),
+        held_out=ProcessVariations(held_out, (other,)),
+    )
+    with pytest.warns(MilinferWarning, match="diagnosis of the response"):
+        result = fit_with_nuisances(inputs)
+    assert result.diagnosis is None
+    assert "no nuisance parameter 'another'" in " ".join(result.problems)
+    assert "diagnosis" not in result.to_dict()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.ConvergenceWarning")
 def test_the_demo_fits_the_exact_likelihood_beside_it(tmp_path):
     config = SystematicsDemoConfig(
-        events=400,
+        # With less training, toys reach the ends of the range, and no calibration takes them.
+        events=800,
         pool_events=1000,
         data_events=150,
         n_toys=100,
         cross_section_events=2000,
-        epochs=4,
+        epochs=8,
         batch_events=256,
         workers=1,
     )
@@ -176,12 +276,13 @@ def test_the_demo_fits_the_exact_likelihood_beside_it(tmp_path):
     assert section["nuisances"] == list(vbf_hww_systematics.NUISANCES)
     assert section["problems"] == []
     fits = section["fits"]
-    assert list(fits) == ["learned", "ignoring", "histogram", "exact"]
+    assert list(fits) == ["learned", "calibrated", "ignoring", "histogram", "exact"]
     exact = fits["exact"]
     assert exact["interval68"][0] < exact["statistical68"][0] < exact["estimate"]
     assert exact["pulls"]["jet_scale"]["error_up"] < 1
-    assert {row["method"] for row in section["coverage"]} == {"learned", "ignoring"}
-    assert len(section["coverage"]) == 14
+    methods = {"learned", "calibrated", "ignoring"}
+    assert {row["method"] for row in section["coverage"]} == methods
+    assert len(section["coverage"]) == 21
     assert [line.split()[0] for line in lines] == [
         "generate",
         "train-polynomial-joint",
@@ -213,13 +314,11 @@ TRIGGER = NormalisationUncertainty("trigger", {"signal": (0.95, 1.05)})
 
 def gaussian_inputs(**options):
     return NuisanceInputs(
-        model=gaussian.MeanModel(),
         data=gaussian.generate(200, 0.0, seed=2).as_data(),
         truth=0.0,
-        response=None,
         reference=0.0,
         uncertainties=(TRIGGER,),
-        **options,
+        **{"model": gaussian.MeanModel(), "response": None, **options},
     )
 
 
@@ -244,6 +343,31 @@ def test_an_exact_model_covers_at_all_values():
         assert abs(row.inner.coverage - 0.6827) < 0.08
         assert abs(row.outer.coverage - 0.9545) < 0.04
         assert abs(row.bias) < 0.35
+
+
+def test_a_wrong_width_and_a_bias_are_calibrated():
+    values = (-0.3, 0.0, 0.3)
+    tuned, others = (gaussian.samples(40_000, values, seed=s) for s in (7, 17))
+    rate = signal_rate(others, luminosity=0.2, degree=0)
+    model = gaussian.MeanModel(scale=2.0, shift=0.03)
+    given = {"model": model, "rate": rate, "calibration": tuned, "evaluation": others}
+    result = fit_with_nuisances(gaussian_inputs(**given, n_toys=1000, calibrate_at=values))
+    assert result.problems == ()
+    found = result.to_dict()["calibration"]
+    assert found["c_cicc"] == pytest.approx(0.5, abs=4 * found["c_cicc_error"])
+    assert found["c_cicc_error"] < 0.05
+    assert found["bias"] == pytest.approx(0.03, abs=4 * found["bias_error"] + 0.02)
+    at_nominal = {c.method: c for c in result.coverage if not c.nuisances}
+    # The interval is √2 too short, and 0.4 errors off.
+    assert at_nominal["learned"].inner.coverage < 0.55
+    # Three errors of 1000 toys, and the fluctuation of both pools.
+    assert abs(at_nominal["calibrated"].inner.coverage - 0.6827) < 0.05
+    assert at_nominal["learned"].bias == pytest.approx(0.4, abs=0.2)
+    assert abs(at_nominal["calibrated"].bias) < 0.2
+    with pytest.warns(MilinferWarning, match="drawn from the same events"):
+        shared = fit_with_nuisances(gaussian_inputs(**(given | {"evaluation": tuned}), n_toys=200))
+    assert "drawn from the same events" in " ".join(shared.problems)
+    assert "calibrated" not in {c.method for c in shared.coverage}
 
 
 def test_a_fit_that_fails_does_not_end_the_others():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckList"]
 
+_SUMMARY = ("verdict", "passed", "n_events", "reference", "checks")
 _STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
 # Colours that are readable on white and on black.
 _COLOURS = {"passed": "#2e8b57", "failed": "#d64545", "undecided": "#a87b00", "skipped": "#7a7a7a"}
@@ -140,6 +141,10 @@ class CheckList:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.title})"
+
+    def summary(self) -> dict[str, Any]:
+        """Entries of ``summary.json``: verdict and checks, without histograms and curves."""
+        return {name: value for name, value in self.to_dict().items() if name in _SUMMARY}
 
     def to_dict(self) -> dict[str, Any]:
         """Everything by name, ready for JSON."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import awkward as ak
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,7 +11,49 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import SampleError
 from milinfer.typing import AwkwardArray, FloatArray, IntArray
 
-__all__ = ["event_weights"]
+__all__ = ["all_weights", "are_coffea_weights", "event_weights"]
+
+
+def are_coffea_weights(weights: Any) -> bool:
+    """Whether these are the ``Weights`` of coffea, or alike."""
+    return hasattr(weights, "variations") and callable(getattr(weights, "weight", None))
+
+
+def all_weights(
+    weights: Any, n: int, source: str = "", *, first_event: int = 0, name: str = "the weight"
+) -> FloatArray:
+    """Weights of all events of a chunk, shape (n,).
+
+    Parameters
+    ----------
+    weights
+        One number for each event, ``Weights`` of coffea, or None: all are 1.
+    n
+        Number of events.
+    source, first_event, name
+        As for :func:`event_weights`.
+
+    Raises
+    ------
+    SampleError
+        If there is not one number for each event.
+
+    Examples
+    --------
+    >>> all_weights(None, 2), all_weights([1, 3], 2)
+    (array([1., 1.]), array([1., 3.]))
+    """
+    if weights is None:
+        return np.ones(n)
+    column = weights.weight() if are_coffea_weights(weights) else weights
+    array = event_weights(column, name, source, first_event=first_event)
+    if array.shape != (n,):
+        msg = (
+            f"{source or 'the events'}: {name} has {len(array)} entries for {n} events; give one "
+            "for each event, before any selection"
+        )
+        raise SampleError(msg)
+    return array
 
 
 def event_weights(

@@ -6,27 +6,33 @@ the order of events does not depend on the executor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
-from uuid import uuid4
+from typing import Any, ClassVar, TypeAlias
 
 import awkward as ak
 import numpy as np
 from coffea.nanoevents import NanoAODSchema
-from coffea.processor import ProcessorABC, column_accumulator
+from coffea.processor import ProcessorABC, accumulate, column_accumulator
 
-from milinfer.exceptions import FeatureError, SampleError
-from milinfer.features.event_weights import event_weights
+from milinfer.exceptions import SampleError
+from milinfer.features.chunk_features import (
+    ChunkFeatures,
+    ObjectBuilder,
+    Selection,
+    chunk_key,
+    chunk_metadata,
+    source_of,
+)
+from milinfer.features.event_weights import all_weights, event_weights
 from milinfer.features.feature_set import (
     FeatureSet,
-    FeatureTable,
     OnMissing,
     check_event_counts,
     feature_set,
     join_cutflows,
-    weight_sums,
 )
+from milinfer.features.variation_accumulators import accumulate_variations
 from milinfer.io.event_record.nanoaod import (
     ORIGINAL,
     WEIGHT,
@@ -35,13 +41,14 @@ from milinfer.io.event_record.nanoaod import (
     is_weight_vector,
     vector_weights,
 )
-from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
+from milinfer.typing import AwkwardArray, Float32Array, FloatArray, IntArray
 from milinfer.utils.display import shortened
+from milinfer.utils.points import format_point
 
-__all__ = ["Analysis", "EventSchema", "FeatureProcessor", "ObjectBuilder", "Selection", "chunk_key"]
+__all__ = ["EventSchema", "FeatureProcessor"]
 
-Selection = Callable[[AwkwardArray], Any]
-ObjectBuilder = Callable[[AwkwardArray], tuple[AwkwardArray, ...]]
+EventWeight: TypeAlias = str | Callable[[AwkwardArray], Any] | None
+EventVariations: TypeAlias = Callable[[AwkwardArray], Mapping[Any, Any]]
 
 
 class EventSchema(NanoAODSchema):  # type: ignore[misc]  # coffea has no types
@@ -56,16 +63,12 @@ class EventSchema(NanoAODSchema):  # type: ignore[misc]  # coffea has no types
 
 
 @dataclass(eq=False)
-class _Chunk:
-    """Rows of one chunk; two chunks with the same key mean that a file is read twice."""
+class _Apart:
+    """What does not add up; two chunks with the same key mean that a file is read twice."""
 
     key: tuple[str, int]
-    features: Float32Array  # (n_features, n_events)
-    weights: FloatArray
-    reweights: dict[str, FloatArray]
-    cutflow: dict[str, dict[str, float | int]]
 
-    def __add__(self, other: _Chunk) -> _Chunk:
+    def __add__(self, other: _Apart) -> _Apart:
         msg = (
             f"events from {self.key[1]} of {self.key[0]} come twice in one dataset; list each "
             "file once"
@@ -75,25 +78,21 @@ class _Chunk:
     __iadd__ = __add__
 
 
-class Analysis(NamedTuple):
-    """Features of the selected events of a chunk.
+@dataclass(eq=False)
+class _Chunk(_Apart):
+    """Rows of one chunk."""
 
-    Parameters
-    ----------
-    table
-        Features of the selected events.
-    rows
-        Number in the chunk of each event that has a row.
-    cutflow
-        Sums of weights after each step.
-    rejected
-        Number of events without a row, by reason.
-    """
-
-    table: FeatureTable
-    rows: IntArray
+    features: Float32Array  # (n_features, n_events)
+    weights: FloatArray
+    reweights: dict[str, FloatArray]
     cutflow: dict[str, dict[str, float | int]]
-    rejected: dict[str, int]
+
+
+@dataclass(eq=False)
+class _VariedChunk(_Apart):
+    """What ``accumulate_variations`` gives for one chunk."""
+
+    output: dict[str, Any]
 
 
 class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no types
@@ -101,7 +100,9 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
 
     It reads NanoAOD (``NanoAODSchema`` or :class:`EventSchema`) and flat files whose columns are
     the features already (``BaseSchema``), eager or virtual.
-    :meth:`milinfer.Sample.from_accumulator` makes a sample of the output for a dataset.
+    :meth:`milinfer.Sample.from_accumulator` makes a sample of the output for a dataset, and
+    :meth:`milinfer.ProcessVariations.from_accumulator` nominal and varied samples of the output
+    with variations.
 
     Parameters
     ----------
@@ -115,13 +116,21 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         (leptons, jets) and, optionally, MET (a record with pt and phi); default: those of
         ``LHEPart``.
     weight
-        Event weight; ``"auto"``: ``genWeight`` or ``weight``; None: all 1.
+        Event weight; ``"auto"``: ``genWeight`` or ``weight``; None: all 1.  A function of the
+        events returns one number for each, or ``Weights`` of coffea, whose variations come along if
+        there are `variations`; it is called for varied events, too.
     reweights
         Whether the weights in ``LHEWeight`` (or ``weight:…`` columns) come along, and those of
         NanoAOD, which are relative to the weight of the event, as ``LHEReweightingWeight[3]``,
         multiplied by `weight`.
     on_missing
         ``"raise"`` or ``"reject"`` for selected events that lack what the features need.
+    variations
+        Called with all events of a chunk; gives what is varied, as
+        :func:`~milinfer.accumulate_variations` takes it.  Nominal and varied events then come from
+        one pass over the files.
+    one_sided
+        Names of nuisance parameters that have one side only.
 
     Examples
     --------
@@ -134,6 +143,13 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
     (array([1.5, 2.5], dtype=float32), 0.0)
     >>> {name: step["n_events"] for name, step in output["cutflow"].items()}
     {'all': 3, 'x > 1': 2, 'features': 2}
+    >>> def moved(events):
+    ...     up, down = (ak.with_field(events, events.x + s, "x") for s in (0.6, -0.6))
+    ...     return {"scale": {+1: up, -1: down}}
+    >>> processor = FeatureProcessor(flat, selection=lambda events: events.x > 1, variations=moved)
+    >>> output = processor.postprocess(processor.process(events))["dataset"]
+    >>> [output["nominal"]["n_events"], *(v["n_events"] for v in output["variations"].values())]
+    [2, 3, 1]
     """
 
     def __init__(
@@ -142,9 +158,11 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         *,
         selection: Selection | None = None,
         objects: ObjectBuilder | None = None,
-        weight: str | None = "auto",
+        weight: EventWeight = "auto",
         reweights: bool = True,
         on_missing: OnMissing = "raise",
+        variations: EventVariations | None = None,
+        one_sided: Collection[str] = (),
     ) -> None:
         self.features = feature_set(features)
         self.selection = selection
@@ -152,6 +170,12 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         self.weight = weight
         self.reweights = reweights
         self.on_missing = on_missing
+        self.variations = variations
+        self.one_sided = one_sided
+        given: Any = variations
+        if given is not None and not callable(given):
+            msg = f"variations= is a function of the events of a chunk, not {type(given).__name__}"
+            raise SampleError(msg)
 
     def process(self, events: AwkwardArray) -> dict[str, Any]:
         """Process one chunk.
@@ -162,7 +186,8 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             By dataset: ``cutflow`` (``n_events``, ``sum_of_weights``, ``sum_of_squared_weights``,
             ``n_negative`` after each step), the same sums of the rows, ``rejected`` by reason and
             ``chunks``, which :meth:`postprocess` turns into ``columns``, ``weight`` and
-            ``reweights``.
+            ``reweights``; with variations only ``chunks``, which it turns into ``nominal``,
+            ``variations`` and ``weight_variations``.
 
         Raises
         ------
@@ -172,11 +197,15 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             If there is no weight, or it is missing, not finite or not one number in an event, or
             a mask has the wrong shape.
         """
-        metadata = _metadata(events)
+        dataset = str(chunk_metadata(events).get("dataset", "dataset"))
         source = source_of(events)
-        weights = self._weights(events, source)
-        table, rows, cutflow, rejected = self.analyse(events, weights)
         key = chunk_key(events)
+        if self.variations is not None:
+            return {dataset: {"chunks": {key: self._varied(events, source, key)}}}
+        weights = self._weights(events, source)
+        table, rows, cutflow, rejected = ChunkFeatures(
+            self.features, self.selection, self.objects, self.on_missing
+        ).analyse(events, weights)
         columns = np.stack(list(table.columns.values())) if table.columns else np.empty((0, 0))
         chunk = _Chunk(
             key=key,
@@ -186,7 +215,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             cutflow={step: dict(sums) for step, sums in cutflow.items()},  # coffea adds in place
         )
         return {
-            str(metadata.get("dataset", "dataset")): {
+            dataset: {
                 "cutflow": cutflow,
                 "rejected": rejected,
                 **cutflow["features"],
@@ -194,40 +223,25 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             }
         }
 
-    def analyse(self, events: AwkwardArray, weights: FloatArray) -> Analysis:
-        """Select events and compute their features.
-
-        Parameters
-        ----------
-        events
-            Events of a chunk.
-        weights
-            Their weights, shape (n_events,), for the cut flow.
-
-        Raises
-        ------
-        FeatureError, SampleError
-            If events lack what the features need, or a mask has the wrong shape.
-        """
-        source = source_of(events)
-        start = int(_metadata(events).get("entrystart", 0))
-        n = len(events)
-        cutflow = {"all": weight_sums(weights)}
-        rejected: dict[str, int] = {}
-        kept = np.ones(n, dtype=np.bool_)
-        for name, mask in self._masks(events).items():
-            before = int(np.count_nonzero(kept))
-            kept &= mask
-            rejected[name] = before - int(np.count_nonzero(kept))
-            cutflow[name] = weight_sums(weights[kept])
-        everything = bool(kept.all())
-        numbers = start + np.flatnonzero(kept)
-        table = self._table(events if everything else events[kept], source, numbers)
-        rejected.update(table.rejected)
-        rows = np.flatnonzero(kept)[table.kept]
-        cutflow["features"] = weight_sums(weights[rows])
-        check_event_counts(n, len(table), rejected, source or "the events")
-        return Analysis(table, rows, cutflow, rejected)
+    def _varied(
+        self, events: AwkwardArray, source: str | None, key: tuple[str, int]
+    ) -> _VariedChunk:
+        """Nominal and varied events of a chunk."""
+        assert self.variations is not None
+        weights = self._weights(events, source)
+        everything = np.arange(len(events))
+        output = accumulate_variations(
+            self.features,
+            events,
+            self.variations(events),
+            weights=self.weight if callable(self.weight) else weights,
+            objects=self.objects,
+            selection=self.selection,
+            reweights=self._reweights(events, everything, weights, source or ""),
+            one_sided=self.one_sided,
+            on_missing=self.on_missing,
+        )
+        return _VariedChunk(key, {**output, "chunks": {key: 1}})
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
         """Join the chunks, by file name and entry.
@@ -238,9 +252,12 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             If events read are not events kept + rejected, or reweights differ between files.
         """
         for dataset, output in accumulator.items():
-            if "chunks" not in output:
+            if "chunks" not in output or "nominal" in output:
                 continue
             chunks = [chunk for _, chunk in sorted(output.pop("chunks").items())]
+            if self.variations is not None:
+                output.update(_joined(chunks, self.features.names, str(dataset)))
+                continue
             if any(set(c.cutflow) != set(chunks[0].cutflow) for c in chunks):
                 msg = f"{dataset}: selection must give masks of the same names in all chunks"
                 raise SampleError(msg)
@@ -251,15 +268,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             check_event_counts(n_in, data.shape[1], output["rejected"], str(dataset))
             filled = [c for c in chunks if len(c.weights)] or chunks[:1]
             names = list(filled[0].reweights)
-            for c in filled:
-                difference = sorted(set(c.reweights) ^ set(names))
-                if difference:
-                    msg = (
-                        f"{dataset}: not all files have the weights {shortened(difference)}: "
-                        f"{filled[0].key[0]} and {c.key[0]} (from event {c.key[1]}) differ; read "
-                        "them apart, or leave these weights out with reweights=False"
-                    )
-                    raise SampleError(msg)
+            _require_same_weights([(c.key, c.reweights) for c in filled], str(dataset))
             output["columns"] = {
                 name: column_accumulator(column)
                 for name, column in zip(self.features.names, data, strict=True)
@@ -272,52 +281,11 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
             output["rejected"] = {k: v for k, v in output["rejected"].items() if v}
         return accumulator
 
-    def _masks(self, events: AwkwardArray) -> dict[str, BoolArray]:
-        if self.selection is None:
-            return {}
-        result = self.selection(events)
-        masks = result if isinstance(result, Mapping) else {"selection": result}
-        arrays: dict[str, BoolArray] = {}
-        for name, mask in masks.items():
-            if name in ("all", "features"):
-                msg = f"the cut flow has its own step {name!r}; name the selection otherwise"
-                raise SampleError(msg)
-            array = np.asarray(ak.to_numpy(ak.fill_none(mask, value=False)))
-            if array.shape != (len(events),) or array.dtype != np.bool_:
-                msg = (
-                    f"selection {name!r} is {array.dtype} of shape {array.shape}, but a mask is "
-                    f"bool of shape ({len(events)},)"
-                )
-                raise SampleError(msg)
-            arrays[str(name)] = array
-        return arrays
-
-    def _table(self, events: AwkwardArray, source: str | None, numbers: IntArray) -> FeatureTable:
-        options: dict[str, Any] = {
-            "on_missing": self.on_missing,
-            "source": source,
-            "first_event": numbers,
-        }
-        if self.objects is not None:
-            return self.features(*self.objects(events), **options)
-        fields = set(ak.fields(events))
-        if fields.issuperset(self.features.names):
-            return _flat_table(events, self.features.names)
-        problem = f"neither LHEPart nor the columns of {self.features.name}"
-        if "LHEPart" in fields:
-            lacking = {"pdgId", "status"} - set(ak.fields(events["LHEPart"]))
-            if not lacking or self.features.selector is not None:
-                return self.features.from_lhe(events, **options)
-            problem = f"LHEPart without {' and '.join(sorted(lacking))}, as in older NanoAOD"
-        msg = (
-            f"{source or 'the events'} have {problem}; give FeatureProcessor objects=, a function "
-            "of the events that returns leptons and jets"
-        )
-        raise FeatureError(msg)
-
     def _weights(self, events: AwkwardArray, source: str | None) -> FloatArray:
-        if self.weight is None:
-            return np.ones(len(events))
+        if self.weight is None or callable(self.weight):
+            weights = self.weight(events) if callable(self.weight) else None
+            start = chunk_key(events)[1]
+            return all_weights(weights, len(events), source or "", first_event=start)
         fields = ak.fields(events)
         names = ("genWeight", "weight") if self.weight == "auto" else (self.weight,)
         branch = next((name for name in names if name in fields), None)
@@ -327,7 +295,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
                 "weight=, or say weight=None if all weights are 1"
             )
             raise SampleError(msg)
-        first = int(_metadata(events).get("entrystart", 0))
+        first = int(chunk_metadata(events).get("entrystart", 0))
         return event_weights(events[branch], branch, source or "", first_event=first)
 
     def _reweights(
@@ -336,7 +304,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         """Weights at other points of some of the events, by name; ``weights`` are their own."""
         if not self.reweights:
             return {}
-        numbers = rows + int(_metadata(events).get("entrystart", 0))
+        numbers = rows + int(chunk_metadata(events).get("entrystart", 0))
         reweights: dict[str, FloatArray] = {}
         for name, (column, branch, relative) in _weight_columns(events).items():
             chosen = column[rows]
@@ -354,6 +322,52 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
                 array = event_weights(values, label, source, first_event=numbers)
                 reweights[key] = array * weights if relative else array
         return reweights
+
+
+def _require_same_weights(
+    chunks: Sequence[tuple[tuple[str, int], Mapping[str, Any]]], dataset: str
+) -> None:
+    """Raise if chunks, given by key and weights at other points, have weights of other names."""
+    (first, _), names = chunks[0]
+    for (file, start), reweights in chunks:
+        difference = sorted(set(reweights) ^ set(names))
+        if difference:
+            msg = (
+                f"{dataset}: not all files have the weights {shortened(difference)}: {first} and "
+                f"{file} (from event {start}) differ; read them apart, or leave these weights out "
+                "with reweights=False"
+            )
+            raise SampleError(msg)
+
+
+def _joined(
+    chunks: Sequence[_VariedChunk], features: Sequence[str], dataset: str
+) -> dict[str, Any]:
+    """Nominal and varied events of all chunks, in the order of the chunks."""
+    outputs = [(c.key, c.output) for c in chunks]
+    filled = [(k, o) for k, o in outputs if o["nominal"]["cutflow"]["all"]["n_events"]]
+    filled = filled or outputs[:1]
+    _require_same_weights([(key, o["nominal"]["reweights"]) for key, o in filled], dataset)
+    place, first = filled[0]
+    for key, output in filled:
+        for kind in ("variations", "weight_variations"):
+            difference = sorted(set(output[kind]) ^ set(first[kind]))
+            if difference:
+                msg = (
+                    f"{dataset}: not all chunks have the variation "
+                    f"{format_point(dict(difference[0]))}: those from event {place[1]} of "
+                    f"{place[0]} and from event {key[1]} of {key[0]} differ; vary the same "
+                    "nuisance parameters in all of them"
+                )
+                raise SampleError(msg)
+    joined: dict[str, Any] = dict(accumulate([output for _, output in filled]))
+    for part in (joined["nominal"], *joined["variations"].values()):
+        # Some versions of coffea add up columns in any order.
+        part["columns"] = {name: part["columns"][name] for name in features}
+        n_in = part["cutflow"]["all"]["n_events"]
+        check_event_counts(n_in, part["n_events"], part["rejected"], dataset)
+        part["rejected"] = {k: v for k, v in part["rejected"].items() if v}
+    return joined
 
 
 def _weight_columns(events: AwkwardArray) -> dict[str, tuple[AwkwardArray, str, bool]]:
@@ -376,32 +390,3 @@ def _weight_columns(events: AwkwardArray) -> dict[str, tuple[AwkwardArray, str, 
     columns.pop(ORIGINAL, None)
     vectors = [f for f in fields if is_weight_vector(f) and not ak.fields(events[f])]
     return columns | {name: (events[name], name, True) for name in vectors}
-
-
-def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:
-    columns: dict[str, Float32Array] = {}
-    for name in names:
-        column = np.asarray(ak.to_numpy(events[name]))
-        if column.ndim != 1:
-            msg = f"column {name!r} is not one number for each event; give objects= instead"
-            raise FeatureError(msg)
-        columns[name] = column.astype(np.float32)
-    return FeatureTable(columns, np.ones(len(events), dtype=np.bool_))
-
-
-def source_of(events: AwkwardArray) -> str | None:
-    """File that events come from, if they say so."""
-    return str(_metadata(events).get("filename", "")) or None
-
-
-def chunk_key(events: AwkwardArray) -> tuple[str, int]:
-    """File and first entry of a chunk; random for events that are not from a file."""
-    metadata = _metadata(events)
-    source, start = source_of(events), int(metadata.get("entrystart", 0))
-    return (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
-
-
-def _metadata(events: AwkwardArray) -> Mapping[str, Any]:
-    """Metadata of NanoEvents; empty for other arrays."""
-    metadata = getattr(events, "metadata", None) if "metadata" not in ak.fields(events) else None
-    return metadata if isinstance(metadata, Mapping) else {}

@@ -16,16 +16,16 @@ import numpy as np
 from coffea.processor import column_accumulator
 
 from milinfer.exceptions import MilinferError, SampleError
-from milinfer.features.event_weights import event_weights
-from milinfer.features.feature_set import FeatureSet, OnMissing
-from milinfer.features.processor import (
+from milinfer.features.chunk_features import (
     Analysis,
-    FeatureProcessor,
+    ChunkFeatures,
     ObjectBuilder,
     Selection,
     chunk_key,
     source_of,
 )
+from milinfer.features.event_weights import all_weights, are_coffea_weights
+from milinfer.features.feature_set import FeatureSet, OnMissing, feature_set
 from milinfer.features.variations import require_finite
 from milinfer.typing import AwkwardArray, BoolArray, FloatArray
 from milinfer.utils.display import shortened
@@ -55,6 +55,7 @@ def accumulate_variations(
     """Accumulate the features of nominal and varied events, for a coffea processor.
 
     :meth:`milinfer.ProcessVariations.from_accumulator` makes samples of it.
+    :class:`~milinfer.FeatureProcessor` with ``variations=`` calls this for every chunk.
 
     Parameters
     ----------
@@ -109,9 +110,7 @@ def accumulate_variations(
     >>> [output["nominal"]["n_events"], *(v["n_events"] for v in output["variations"].values())]
     [2, 3, 1]
     """
-    processor = FeatureProcessor(
-        features, objects=objects, selection=selection, weight=None, on_missing=on_missing
-    )
+    chunk = ChunkFeatures(feature_set(features), selection, objects, on_missing)
     n = len(events)
     place = _Place(source_of(events) or "the events", chunk_key(events)[1], n)
     nominal_weights = weights(events) if callable(weights) else weights
@@ -130,13 +129,13 @@ def accumulate_variations(
             "give each a name of its own, or let weights= be a function of the varied events"
         )
         raise SampleError(msg)
-    nominal = processor.analyse(events, w)
+    nominal = chunk.analyse(events, w)
     require_finite_rows(nominal, events)
     varied = []
     for shifts, changed in with_events.items():
         try:
             own = _numbers(weights(changed), place) if callable(weights) else w
-            analysis = processor.analyse(changed, own)
+            analysis = chunk.analyse(changed, own)
             require_finite_rows(analysis, changed)
         except MilinferError as error:
             msg = f"variation {format_point(dict(shifts))}: {error}"
@@ -202,29 +201,15 @@ class _Place(NamedTuple):
 
 def _numbers(weights: Any, place: _Place, name: str = "the weight") -> FloatArray:
     """One weight for each event."""
-    n = place.n_events
-    if weights is None:
-        return np.ones(n)
-    column = weights.weight() if _is_coffea(weights) else weights
-    array = event_weights(column, name, place.source, first_event=place.first_event)
-    if array.shape != (n,):
-        msg = (
-            f"{place.source}: {name} has {len(array)} entries for {n} events; give one for each "
-            "event, before any selection"
-        )
-        raise SampleError(msg)
-    return array
-
-
-def _is_coffea(weights: Any) -> bool:
-    """Whether these are the ``Weights`` of coffea, or alike."""
-    return hasattr(weights, "variations") and callable(getattr(weights, "weight", None))
+    return all_weights(
+        weights, place.n_events, place.source, first_event=place.first_event, name=name
+    )
 
 
 def _weight_variations(weights: Any, place: _Place) -> dict[Shifts, FloatArray]:
     """Varied weights of all events by shifts, from the ``Weights`` of coffea."""
     varied: dict[Shifts, FloatArray] = {}
-    if not _is_coffea(weights):
+    if not are_coffea_weights(weights):
         return varied
     for modifier in sorted(weights.variations, key=lambda name: (name[:-2], name[-2:] != "Up")):
         side = next((s for s in _SIDES if modifier.endswith(s.capitalize())), None)

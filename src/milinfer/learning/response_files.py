@@ -30,6 +30,7 @@ from milinfer.learning.response_members import ResponseNetwork, ResponsePart, Re
 from milinfer.learning.response_scale import ResponseClosure, ResponseScale
 from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.likelihood.responses import MeanAndYield
 from milinfer.typing import PathLikeStr
 from milinfer.utils.array_files import read_arrays
 from milinfer.utils.files import file_hash
@@ -113,6 +114,7 @@ def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLi
             "parameters": terms.parameters,
             "interpolation": terms.interpolation,
             "points": [dict(p) for p in fitted.base.points],
+            "at_ends": [row._asdict() for row in fitted.at_ends],
             "expected_basis": expected.basis
             and {"parameters": expected.basis.parameters, "degree": expected.basis.degree},
             "members": members,
@@ -259,6 +261,7 @@ def _fitted(
             yields=arrays.floats("closure_yields", (n_base,)),
             errors=arrays.floats("closure_errors", (n_base,), 0.0),
         ),
+        at_ends=tuple(_at_end(row) for row in list_field("at_ends", content["at_ends"])),
         expected=_expected(content["expected_basis"], arrays, terms),
         network=network,
         training=training,
@@ -387,6 +390,15 @@ def _trees(
         msg = f"{names[2]} and those after it hold no bytes of trees"
         raise ValueError(msg)
     return ResponseTrees(log_yields, inverse, trees, n_jobs)
+
+
+def _at_end(row: Mapping[str, Any]) -> MeanAndYield:
+    point, nuisances = (
+        {str(k): number_field(f"{name} of at_ends", x) for k, x in row[name].items()}
+        for name in ("point", "nuisances")
+    )
+    mean, ratio, error = (number_field(name, row[name]) for name in ("mean", "ratio", "error"))
+    return MeanAndYield(point, nuisances, mean, ratio, error)
 
 
 def _texts(content: Mapping[str, Any], name: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from milinfer.learning.response_scale import ResponseClosure, ResponseScale
 from milinfer.learning.tracking import history_table
 from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.likelihood.responses import MeanAndYield
 from milinfer.typing import Float32Array, FloatArray
 from milinfer.utils.display import brief
 
@@ -46,6 +47,9 @@ class ResponseFit:
         Shifts and parameter points at which it was trained.
     closure
         Means of the response at these, against the yields of the varied samples.
+    at_ends
+        The same at the ends of the range of the parameters of interest, if the response does not
+        depend on them and was trained on events at several values.
     expected
         Mean of the response over the nominal events, as a function of all parameters.
     network, training
@@ -65,6 +69,7 @@ class ResponseFit:
     scale: ResponseScale
     base: BasePoints
     closure: ResponseClosure
+    at_ends: tuple[MeanAndYield, ...]
     expected: ExpectedResponse
     network: NetworkConfig
     training: TrainingConfig
@@ -73,7 +78,9 @@ class ResponseFit:
     trained_on: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return brief(self, leave_out=("members", "base", "expected", "history", "trained_on"))
+        return brief(
+            self, leave_out=("members", "base", "at_ends", "expected", "history", "trained_on")
+        )
 
     def to_table(self) -> pa.Table:
         """Losses of every network and epoch, one row each."""

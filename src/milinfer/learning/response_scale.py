@@ -16,10 +16,22 @@ import numpy as np
 from scipy.special import expit
 
 from milinfer.exceptions import ModelError
-from milinfer.learning.response_events import ResponseEvents
-from milinfer.typing import FloatArray, IntArray
+from milinfer.learning.response_events import BasePoints, ResponseEvents
+from milinfer.likelihood.expected_response import weights_at, weights_at_points
+from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.likelihood.responses import MeanAndYield
+from milinfer.samples.variations import ProcessVariations
+from milinfer.samples.weights import effective_number
+from milinfer.typing import FloatArray, IntArray, Point
 
-__all__ = ["ResponseClosure", "ResponseScale", "linear_size", "response_closure", "response_scale"]
+__all__ = [
+    "ResponseClosure",
+    "ResponseScale",
+    "closure_at_ends",
+    "linear_size",
+    "response_closure",
+    "response_scale",
+]
 
 # Corrections that are expected without held-out events: of the factor, and of the constant in
 # units of the size of the column.
@@ -28,6 +40,8 @@ _EXPECTED = 0.5
 _SMALLEST = 1e-3
 _LONGEST = 5.0  # standardised features are cut there where sizes are estimated
 _ROWS = 1 << 16
+# Effective number of events from which on their spread gives an error.
+_ENOUGH = 100.0
 
 
 class ResponseScale(NamedTuple):
@@ -240,6 +254,74 @@ def response_closure(
     of_scale = np.einsum("pb,pq,qb->b", slopes, scale.covariance, slopes)
     errors = np.sqrt(square / total**2 + independent**2 + np.maximum(of_scale, 0.0))
     return ResponseClosure(means, yields, errors)
+
+
+def closure_at_ends(
+    columns: FloatArray,
+    scale: ResponseScale,
+    variations: ProcessVariations,
+    base: BasePoints,
+    terms: ResponseTerms,
+) -> tuple[MeanAndYield, ...]:
+    """Means and yields at the ends of the range of each parameter of interest.
+
+    Parameters
+    ----------
+    columns, scale
+        As for :func:`response_closure`.
+    variations
+        Nominal and varied events.
+    base, terms
+        Of the response.
+
+    Returns
+    -------
+    tuple
+        Empty if the response depends on the parameters of interest, or all events are at one value.
+    """
+    points = () if terms.parameters else _ends(variations)
+    if not points:
+        return ()
+    design = np.tile(base.design, (1, len(points)))
+    there = BasePoints(points, base.shifts, design)
+    events = ResponseEvents.of(variations, there, terms.nuisances)
+    closure = response_closure(columns, scale, events)
+    places = [(point, shift) for point in points for shift in base.shifts.tolist()]
+    return tuple(
+        MeanAndYield(
+            point=point,
+            nuisances={n: x for n, x in zip(terms.nuisances, shift, strict=True) if x},
+            mean=float(mean),
+            ratio=float(ratio),
+            error=float(error),
+        )
+        for (point, shift), mean, ratio, error in zip(places, *closure, strict=True)
+        if error > 0  # there are such variations
+    )
+
+
+def _ends(variations: ProcessVariations) -> tuple[Point, ...]:
+    """Points with the lowest and highest value of each parameter, of those with enough events."""
+    nominal = variations.nominal
+    points = []
+    for point, weights in weights_at_points(nominal):
+        there = [s for s, w in zip(nominal, weights, strict=True) if w is not None]
+        own = [w for w in weights if w is not None]
+        own += [
+            w if (w := weights_at(v.sample, point)) is not None else np.zeros(1)
+            for v in variations.variations
+            if any(variations.nominal_of(v) is s for s in there)
+        ]
+        if all(w.sum() > 0 and effective_number(w) >= _ENOUGH for w in own):
+            points.append(point)
+    if len(points) < 2:
+        return ()
+    ends = [
+        find(points, key=lambda p, name=name: p[name])  # type: ignore[misc]
+        for name in nominal.parameters
+        for find in (min, max)
+    ]
+    return tuple(p for k, p in enumerate(ends) if p not in ends[:k])
 
 
 def _nominal_blocks(events: ResponseEvents) -> Sequence[IntArray]:

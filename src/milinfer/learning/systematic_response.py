@@ -29,6 +29,7 @@ from milinfer.learning.response_fit import ResponseFit, raw_columns
 from milinfer.learning.response_members import MemberJob, ResponsePart, train_member
 from milinfer.learning.response_scale import (
     ResponseClosure,
+    closure_at_ends,
     response_closure,
     response_scale,
 )
@@ -40,7 +41,7 @@ from milinfer.likelihood.expected_response import (
     weights_at_points,
 )
 from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
-from milinfer.likelihood.responses import Response
+from milinfer.likelihood.responses import NEGLIGIBLE, SIGMAS, MeanAndYield, Response
 from milinfer.samples.fingerprints import sketch_each
 from milinfer.samples.sample import Sample, as_features
 from milinfer.samples.variations import ProcessVariations
@@ -57,9 +58,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SystematicResponse", "default_training"]
 
-# A mean of the response that is this many errors from the ratio of the yields is no fluctuation; a
-# difference below a per mille does not matter, however precise both are.
-_SIGMAS, _NEGLIGIBLE = 5.0, 1e-3
 # Steps of the optimiser, and ranges of the events in a batch and of the epochs that give them.
 _STEPS, _BATCH, _EPOCHS = 2500, (256, 4096), (10, 100)
 _CHOICES = {"classifier": ("network", "trees"), "interpolation": ("polynomial", "code4")}
@@ -256,6 +254,7 @@ class SystematicResponse(Response):
             scale=scale,
             base=base,
             closure=closure,
+            at_ends=closure_at_ends(nominal, scale, check, base, terms),
             expected=expected_response(
                 lambda s: ResponseTable(terms, columns(s.features).astype(np.float32)),
                 variations.nominal,
@@ -418,6 +417,11 @@ class SystematicResponse(Response):
         return self.fitted.expected
 
     @property
+    def at_ends(self) -> tuple[MeanAndYield, ...]:
+        """What a response that is the same at all parameters of interest gives at their ends."""
+        return self.fitted.at_ends
+
+    @property
     def digest(self) -> str:
         """Hash of what was learned, the same after saving and loading."""
         return self.fitted.digest
@@ -546,7 +550,7 @@ def _warn_of_means(
     closure: ResponseClosure, base: BasePoints, terms: ResponseTerms, process: str
 ) -> None:
     off = np.abs(closure.means - closure.yields)
-    bad = (np.abs(closure.pulls) >= _SIGMAS) & (off >= _NEGLIGIBLE)
+    bad = (np.abs(closure.pulls) >= SIGMAS) & (off >= NEGLIGIBLE)
     n_shifts = len(base.shifts)
     for b in np.flatnonzero(bad):
         shift = {n: x for n, x in zip(terms.nuisances, base.shifts[b % n_shifts], strict=True) if x}

@@ -329,7 +329,7 @@ def impacts(
     _require_valid(best, "at its minimum")
     # MIGRAD that starts at the minimum makes no step, and leaves a covariance of no use to MINOS.
     best.hesse()
-    best.minos(*others)
+    _minos(best, others)
     centre = best.values.to_dict()
     results = []
     for name in others:
@@ -592,7 +592,7 @@ def profile_interval(
     scan = _find_lowest(m, parameter, given)
     m.hesse()
     _require_interval(m.valid, m, f"HESSE failed for {parameter}")
-    m.minos(parameter, cl=cl)
+    _minos(m, [parameter], cl)
     merror = m.merrors[parameter]
     _require_interval(
         bool(merror.is_valid and not merror.at_lower_limit and not merror.at_upper_limit),
@@ -611,6 +611,20 @@ def profile_interval(
     )
     _warn_of_other_minima(interval, *scan)
     return interval
+
+
+def _minos(m: Minuit, names: Sequence[str], cl: float | None = None) -> None:
+    """Run MINOS, again with more care where it has asked for the cost at nan.
+
+    Where another parameter is at its minimum for all values of this one, as a nuisance parameter
+    that it is not correlated with, there is no slope to follow, and Minuit divides by zero.
+    """
+    try:
+        m.minos(*names, cl=cl)
+    except ParameterError:
+        m.strategy = 2
+        m.minos(*names, cl=cl)
+        m.strategy = 1
 
 
 def _require_calibrated(cost: Cost, cl: float) -> None:

@@ -166,6 +166,30 @@ class Rate:
         raised = self.fit.coefficients + n_expected * constant[:, None]
         return replace(self, fit=self.fit._replace(coefficients=raised))
 
+    def scaled(self, factor: float) -> Rate:
+        """The yield times a number, such as that of a variation over the nominal one.
+
+        Raises
+        ------
+        ConfigurationError
+            If the number is not positive.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import quadratic
+        >>> samples = quadratic.samples(1, [{"c1": -1.0}, {"c1": 0.0}, {"c1": 1.0}], seed=1)
+        >>> rate = Rate.from_samples(samples, luminosity=0.1, degree=2)
+        >>> round(rate.scaled(1.5)(c1=0.0) / rate(c1=0.0), 9)
+        1.5
+        """
+        if not (np.isfinite(factor) and factor > 0):
+            msg = f"factor must be positive, not {factor:g}"
+            raise ConfigurationError(msg)
+        fit = self.fit._replace(
+            coefficients=factor * self.fit.coefficients, covariance=factor**2 * self.fit.covariance
+        )
+        return replace(self, fit=fit)
+
     def _warn_of_bad_fit(self) -> None:
         from scipy.stats import chi2
 

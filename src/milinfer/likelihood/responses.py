@@ -7,7 +7,7 @@ that is known exactly is a subclass of :class:`Response` too.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,9 +15,54 @@ from milinfer.exceptions import ModelError
 from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
 from milinfer.samples.sample import Sample
-from milinfer.typing import Float32Array
+from milinfer.typing import Float32Array, Point
+from milinfer.utils.points import format_point
 
-__all__ = ["Response"]
+__all__ = ["NEGLIGIBLE", "SIGMAS", "MeanAndYield", "Response"]
+
+SIGMAS, NEGLIGIBLE = 5.0, 1e-3
+"""A mean of a response that is this many errors from the ratio of the yields is no fluctuation; a
+difference below a per mille does not matter, however precise both are."""
+
+
+class MeanAndYield(NamedTuple):
+    """Mean of a response at one point, and the ratio of the yields of held-out events there.
+
+    Parameters
+    ----------
+    point, nuisances
+        Parameters of interest, and shifts.
+    mean
+        Mean of S over the nominal events.
+    ratio
+        Expected varied events over the nominal ones.
+    error
+        Error of the difference.
+
+    Examples
+    --------
+    >>> found = MeanAndYield({"c_HW": 1.0}, {"jes": 1.0}, 1.02, 1.05, 0.004)
+    >>> print(found, found.differ)
+    at c_HW=1 and jes=1 its mean is 1.02, and the ratio of the yields 1.05 ± 0.004 True
+    """
+
+    point: Point
+    nuisances: Point
+    mean: float
+    ratio: float
+    error: float
+
+    @property
+    def differ(self) -> bool:
+        """Whether the difference is no fluctuation, and matters."""
+        off = abs(self.mean - self.ratio)
+        return off >= NEGLIGIBLE and off >= SIGMAS * self.error
+
+    def __str__(self) -> str:
+        return (
+            f"at {format_point(self.point)} and {format_point(self.nuisances)} its mean is "
+            f"{self.mean:.5g}, and the ratio of the yields {self.ratio:.5g} ± {self.error:.2g}"
+        )
 
 
 class Response(ABC):
@@ -53,6 +98,14 @@ class Response(ABC):
     def nuisances(self) -> tuple[str, ...]:
         """Names of the nuisance parameters."""
         return self.terms.nuisances
+
+    @property
+    def at_ends(self) -> tuple[MeanAndYield, ...]:
+        """What a response that is the same at all parameters of interest gives at their ends.
+
+        Empty where this is not known, and for a response that depends on them.
+        """
+        return ()
 
     @abstractmethod
     def event_columns(self, sample: Sample) -> Float32Array:

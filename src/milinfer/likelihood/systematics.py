@@ -14,6 +14,7 @@ each event, and everything after that is sums over its rows.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +23,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
+from milinfer.exceptions import (
+    ConfigurationError,
+    MilinferWarning,
+    ModelError,
+    ParameterError,
+    SampleError,
+)
 from milinfer.likelihood.code4 import log_interpolation
 from milinfer.likelihood.cost import within_limits
 from milinfer.likelihood.mixture import (
@@ -548,6 +555,12 @@ def systematic_cost(
     ModelError, ParameterError, ConfigurationError
         If the parts do not go together.
 
+    Warns
+    -----
+    MilinferWarning
+        If a response that is the same at all parameters of interest was wrong at the ends of their
+        range in its training, by five errors and a per mille or more.
+
     Examples
     --------
     >>> import milinfer as mil
@@ -576,7 +589,30 @@ def systematic_cost(
     if not len(data) and not extended:
         msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
         raise SampleError(msg)
+    _warn_of_dependence(terms)
     return SystematicCost(terms, MixtureEvents.of(terms, data), extended=extended)
+
+
+def _warn_of_dependence(terms: SystematicTerms) -> None:
+    """Say which response is wrong somewhere in the range of the parameters of interest."""
+    for process, response in terms.responses.items():
+        wrong = [
+            found
+            for found in response.at_ends
+            if found.differ
+            and all(
+                name in terms.parameters and terms.limits[name][0] <= x <= terms.limits[name][1]
+                for name, x in found.point.items()
+            )
+        ]
+        if wrong:
+            far = max(wrong, key=lambda found: abs(found.mean - found.ratio) / found.error)
+            msg = (
+                f"the response of {process} is the same at all {', '.join(far.point)}, and wrong "
+                f"where these are far off: {far}; train it with theta_dependent=True, or check it "
+                "with milinfer.diagnose_response"
+            )
+            warnings.warn(msg, MilinferWarning, stacklevel=3)
 
 
 class SystematicCost(UnbinnedCost):

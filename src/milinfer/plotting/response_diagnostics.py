@@ -27,7 +27,30 @@ if TYPE_CHECKING:
     from milinfer.diagnostics.response_checks import ResponseClosure, YieldCurve
     from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis
 
-__all__ = ["plot_response_closure", "plot_response_yields"]
+__all__ = ["plot_response_closure", "plot_response_yields", "response_figures"]
+
+
+def response_figures(diagnosis: ResponseDiagnosis) -> dict[str, tuple[Figure, str]]:
+    """All figures for which a diagnosis has results, with captions, by name."""
+    here = [c for c in diagnosis.closures if c.point == diagnosis.reference]
+    out = {}
+    if diagnosis.curves:
+        out["yields"] = (
+            plot_response_yields(diagnosis),
+            (
+                "Expected yield of the response against each nuisance parameter, and the yields of "
+                "held-out varied events. Below: their difference; in the band it does no harm."
+            ),
+        )
+    if here:
+        out["closure"] = (
+            plot_response_closure(diagnosis),
+            (
+                "The features that agree worst: held-out varied events (points) and nominal ones "
+                "with weights S (lines), relative to the nominal ones."
+            ),
+        )
+    return out
 
 
 def plot_response_yields(diagnosis: ResponseDiagnosis, n_nuisances: int = 6) -> Figure:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
-from milinfer.features.processor import EventSchema, FeatureProcessor, chunk_key
+from milinfer.features.chunk_features import chunk_key
+from milinfer.features.processor import EventSchema, FeatureProcessor
 from milinfer.io.event_record.info import LHEInfo, LHEWeight
 from milinfer.io.event_record.nanoaod import (
     WEIGHT,
@@ -36,6 +37,8 @@ from milinfer.samples.file_points import (
     resolve_point,
 )
 from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variations import ProcessVariations
 from milinfer.utils.display import shortened
 from milinfer.utils.files import file_name, is_address
 from milinfer.utils.keywords import require_keywords
@@ -43,12 +46,14 @@ from milinfer.utils.parallel import require_client
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet
+    from milinfer.features.processor import EventVariations
     from milinfer.io.event_record.branches import FileMetadata
     from milinfer.io.event_record.info import LHEInfo
     from milinfer.typing import AwkwardArray
 
 __all__ = ["make_executor", "run_features"]
 
+_T = TypeVar("_T")
 _File: TypeAlias = "FileMetadata | dict[str, Any] | _Titles"
 
 _KEYS = ("point", "process", "cross_section", "cross_section_error")
@@ -92,10 +97,23 @@ def make_executor(
     raise ConfigurationError(msg)
 
 
+@overload
+def run_features(
+    fileset: Mapping[str, Any], *, variations: None = None, **options: Any
+) -> dict[str, Sample]: ...
+
+
+@overload
+def run_features(
+    fileset: Mapping[str, Any], *, variations: EventVariations, **options: Any
+) -> dict[str, ProcessVariations]: ...
+
+
 def run_features(
     fileset: Mapping[str, Any],
     *,
     features: str | FeatureSet = "vbf_2l2j",
+    variations: EventVariations | None = None,
     executor: Any = None,
     workers: int = 1,
     client: Any = None,
@@ -105,7 +123,7 @@ def run_features(
     parameters: ParameterNames | None = None,
     reweight_points: ReweightPoints | None = None,
     **options: Any,
-) -> dict[str, Sample]:
+) -> dict[str, Sample] | dict[str, ProcessVariations]:
     """Compute features of a fileset with coffea: one sample for each dataset.
 
     Parameters
@@ -118,6 +136,10 @@ def run_features(
         :meth:`~milinfer.Sample.concatenate`; without, their cross-sections must agree.
     features
         Feature set or its name.
+    variations
+        Function of the events of a chunk that gives what is varied, as
+        :func:`milinfer.accumulate_variations` takes it; the files are read once for nominal and
+        varied events.
     executor
         coffea executor or its name; default: see :func:`make_executor`.
     workers
@@ -141,8 +163,9 @@ def run_features(
     Returns
     -------
     dict
-        Samples by dataset, events ordered by file name and entry whatever the executor.  Their
-        cross-sections are those after the selection; the cut flow is in ``provenance["cutflow"]``.
+        Samples by dataset, or :class:`~milinfer.ProcessVariations` with `variations`; events are
+        ordered by file name and entry whatever the executor.  Their cross-sections are those after
+        the selection; the cut flow is in ``provenance["cutflow"]``.
 
     Raises
     ------
@@ -160,7 +183,7 @@ def run_features(
     ...
     milinfer.exceptions.SampleError: the fileset is empty; give {"dataset": ["file.root"]}
     """
-    taken = ["features"]
+    taken = ["features", "variations"]
     require_keywords(options, FeatureProcessor, "run_features()", leave_out=taken)
     if not fileset:
         msg = 'the fileset is empty; give {"dataset": ["file.root"]}'
@@ -186,7 +209,7 @@ def run_features(
     # Errors of the workers of other executors come back without their cause.
     errors_come_back = isinstance(executor, IterativeExecutor | DaskExecutor)
     kind = FeatureProcessor if errors_come_back else _ErrorsAsResults
-    processor = kind(features, **options)
+    processor = kind(features, variations=variations, **options)
     runner = Runner(
         executor=executor,
         pre_executor=make_executor("iterative", retries=executor.retries) if is_ours else None,
@@ -207,22 +230,23 @@ def run_features(
     if missing:
         msg = f"the datasets {', '.join(missing)} have no events; leave them out"
         raise SampleError(msg)
-    samples = {
-        name: _sample(
-            name,
-            output[name],
-            processor.features,
-            files[name],
-            {**descriptions[name], "parameters": parameters, "reweight_points": reweight_points},
-        )
-        for name in groups
-    }
-    return {
-        name: Sample.concatenate(
-            [samples[part] for part in parts], datasets[name]["metadata"].get("combine")
-        )
-        for name, parts in joins.items()
-    }
+
+    def of_datasets(make: Callable[..., _T], join: Callable[..., _T]) -> dict[str, _T]:
+        told: dict[str, Any] = {"parameters": parameters, "reweight_points": reweight_points}
+        samples = {
+            name: make(
+                name, output[name], processor.features, files[name], {**descriptions[name], **told}
+            )
+            for name in groups
+        }
+        return {
+            name: join([samples[part] for part in parts], datasets[name]["metadata"].get("combine"))
+            for name, parts in joins.items()
+        }
+
+    if variations is None:
+        return of_datasets(_sample, Sample.concatenate)
+    return of_datasets(_varied_samples, ProcessVariations.concatenate)
 
 
 _ERRORS = "errors of milinfer"
@@ -427,6 +451,29 @@ def _describe(
     }
 
 
+class _Told(NamedTuple):
+    """What the files of a dataset say about its weights and cross-section.
+
+    Parameters
+    ----------
+    branches
+        Names of weights by branch.
+    description
+        Point, process and cross-section, and the header of the files.
+    origin
+        Entries of the provenance of a sample.
+    """
+
+    branches: Mapping[str, str]
+    description: Mapping[str, Any]
+    origin: Mapping[str, Any]
+
+    def renamed(self, output: Mapping[str, Any]) -> dict[str, Any]:
+        """An accumulator whose weights at other points have the names of the weights."""
+        columns = {self.branches.get(k, k): column for k, column in output["reweights"].items()}
+        return {**output, "reweights": columns}
+
+
 def _sample(
     name: str,
     output: Mapping[str, Any],
@@ -434,6 +481,52 @@ def _sample(
     files: Mapping[str, _File],
     description: Mapping[str, Any],
 ) -> Sample:
+    told = _told(name, output, features, files, description)
+    fields = accumulator_fields(
+        told.renamed(output), features.names, **told.description, dataset=name
+    )
+    try:
+        return Sample(**{**fields, "provenance": {**told.origin, **fields["provenance"]}})
+    except MilinferError as problem:
+        msg = f"dataset {name!r}: {problem}"
+        raise type(problem)(msg) from problem
+
+
+def _varied_samples(
+    name: str,
+    output: Mapping[str, Any],
+    features: FeatureSet,
+    files: Mapping[str, _File],
+    description: Mapping[str, Any],
+) -> ProcessVariations:
+    told = _told(name, output["nominal"], features, files, description)
+    renamed = {
+        **output,
+        "nominal": told.renamed(output["nominal"]),
+        "variations": {shifts: told.renamed(v) for shifts, v in output["variations"].items()},
+    }
+    try:
+        process = ProcessVariations.from_accumulator(renamed, features.names, **told.description)
+    except MilinferError as problem:
+        msg = f"dataset {name!r}: {problem}"
+        raise type(problem)(msg) from problem
+
+    def with_origin(sample: Sample) -> Sample:
+        return replace(sample, provenance={**told.origin, **sample.provenance})
+
+    return ProcessVariations(
+        SampleSet(tuple(with_origin(s) for s in process.nominal)),
+        tuple(replace(v, sample=with_origin(v.sample)) for v in process.variations),
+    )
+
+
+def _told(
+    name: str,
+    output: Mapping[str, Any],
+    features: FeatureSet,
+    files: Mapping[str, _File],
+    description: Mapping[str, Any],
+) -> _Told:
     branches: dict[str, str] = {}
     descriptions: dict[str, str] = {}
     info = LHEInfo.unknown()
@@ -472,20 +565,9 @@ def _sample(
         sums = (everything[key] for key in ("sum_of_weights", "sum_of_squared_weights"))
         whole = cross_section_of_events(of_weights, everything["n_events"], *sums)
         description["cross_section"], description["cross_section_error"] = whole
-    reweights = {branches.get(k, k): column for k, column in output["reweights"].items()}
-    fields = accumulator_fields(
-        {**output, "reweights": reweights},
-        features.names,
-        **description,
-        info=replace(info, point=None, process=None),
-        dataset=name,
-    )
+    description["info"] = replace(info, point=None, process=None)
     origin = {"files": sorted(file_name(path) for path in files), "features": features.name}
-    try:
-        return Sample(**{**fields, "provenance": {**origin, **fields["provenance"]}})
-    except MilinferError as problem:
-        msg = f"dataset {name!r}: {problem}"
-        raise type(problem)(msg) from problem
+    return _Told(branches, description, origin)
 
 
 def _milinfer_error(error: BaseException) -> MilinferError | None:

@@ -389,11 +389,10 @@ def _throw(
     tuning, other = (
         EventPool(s, analysis.weight_degree) for s in (analysis.calibration, analysis.evaluation)
     )
-    calibrate_at = analysis.calibrate_at or _truths(analysis, tuning.samples, 7)
     cover_at = tuple(sorted({truth, *(analysis.cover_at or _truths(analysis, other.samples, 5))}))
     learned = [m for m in models if m in analysis.models]
     jobs = (
-        (tuning, seed, models, calibrate_at),
+        (tuning, seed, models, analysis.calibration_values),
         (other, seed + 1, models, cover_at),
         (tuning, seed + 2, learned, analysis.belt_at),
     )
@@ -415,9 +414,6 @@ def _truths(analysis: Analysis, samples: SampleSet, number: int) -> tuple[float,
     if len(values) == 1 and analysis.weight_degree is not None:
         return inner_values(analysis.model.interpolation.limits[0], number)
     return tuple(float(v) for v in values)
-
-
-_DIAGNOSTICS = ("verdict", "passed", "n_events", "reference", "checks")
 
 
 @dataclass(frozen=True, eq=False)
@@ -509,6 +505,11 @@ class Analysis:
     def model(self) -> BagLikelihood:
         """The first of the models."""
         return self.models[0]
+
+    @property
+    def calibration_values(self) -> tuple[float, ...]:
+        """True values of the toys that tune calibrations."""
+        return self.calibrate_at or _truths(self, self.calibration, 7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -634,8 +635,8 @@ class AnalysisResult:
             "diagnostics": {
                 name: {"verdict": d}
                 if isinstance(d, str)
-                # Histograms and curves are left out: they are in the figures.
-                else {k: v for k, v in d.to_dict().items() if k in _DIAGNOSTICS}
+                # Histograms and curves are in the figures.
+                else d.summary()
                 for name, d in self.diagnoses.items()
             },
             **self._systematics(),

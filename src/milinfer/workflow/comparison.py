@@ -334,7 +334,7 @@ def assess(
     if cost is not None:
         start = time.perf_counter()
         try:
-            intervals = _intervals(name, cost, evaluation_toys.parameter, applied)
+            intervals = fitted_intervals(name, cost, evaluation_toys.parameter, applied)
         except FitError as error:
             if required:
                 raise
@@ -361,7 +361,7 @@ def _coverages(toys: ToyEnsemble, applied: Calibration | None) -> tuple[Coverage
     return inner, outer
 
 
-def _intervals(
+def fitted_intervals(
     name: str, cost: Cost, parameter: str, applied: Calibration | None
 ) -> tuple[Interval, Interval]:
     """Intervals of the data at 68.27 % and 95.45 %."""

@@ -18,7 +18,10 @@ import numpy as np
 from milinfer.binned.template_variations import VariedTemplates, varied_templates
 from milinfer.binned.templates import Templates
 from milinfer.binned.workspace_export import Systematic
+from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis, diagnose_response
 from milinfer.exceptions import FitError, MilinferError, MilinferWarning, SampleError
+from milinfer.intervals.calibration import Calibration
+from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import Coverage, coverage
 from milinfer.likelihood.fits import Impact, Interval, impacts, profile_interval
 from milinfer.likelihood.models import AnyModel
@@ -46,6 +49,7 @@ from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import rich_table
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis
+from milinfer.workflow.comparison import fitted_intervals
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -62,7 +66,7 @@ __all__ = [
     "systematics_table",
 ]
 
-LEARNED, IGNORING, HISTOGRAM = "learned", "ignoring", "histogram"
+LEARNED, CALIBRATED, IGNORING, HISTOGRAM = "learned", "calibrated", "ignoring", "histogram"
 """Names of the fits."""
 
 # Values of the parameter of interest at which a profile is drawn.
@@ -91,10 +95,16 @@ class NuisanceInputs:
         Expected events ν(θ); None: the number of events does not count.
     luminosity_uncertainty
         Relative uncertainty of the luminosity.
+    calibration, calibrate_at
+        Nominal events for toys that calibrate the fit with nuisance parameters, and true values of
+        these toys; None: no calibration.
     evaluation
-        Nominal events for toys.
+        Nominal events, which calibrate nothing, for toys that measure coverage.
     varied
         Variations of these; None: no toys at varied values of shapes.
+    held_out
+        Variations of events that neither train the response nor measure coverage, to diagnose it
+        with; None: no diagnosis.
     templates, template_variations
         Histogram of the signal, with a luminosity, and the variations of its events; None: no fit
         of a histogram.
@@ -117,8 +127,11 @@ class NuisanceInputs:
     uncertainties: tuple[NormalisationUncertainty, ...] = ()
     rate: Rate | None = None
     luminosity_uncertainty: float | None = None
+    calibration: SampleSet | None = None
+    calibrate_at: tuple[float, ...] = ()
     evaluation: SampleSet | None = None
     varied: ProcessVariations | None = None
+    held_out: ProcessVariations | None = None
     templates: Templates | None = None
     template_variations: ProcessVariations | None = None
     mc_stat: bool = True
@@ -198,7 +211,7 @@ class NuisanceCoverage(NamedTuple):
     Parameters
     ----------
     method
-        :data:`LEARNED` or :data:`IGNORING`.
+        :data:`LEARNED`, :data:`CALIBRATED` or :data:`IGNORING`.
     nuisances
         True values that are not nominal.
     inner, outer
@@ -248,6 +261,11 @@ class NuisanceResult:
         Coverage at nominal and varied values of the nuisance parameters.
     problems
         What is missing, and why.
+    diagnosis
+        Checks of the response on events that it has not seen; None without a response.
+    calibration
+        Constants of the fit with nuisance parameters, from toys at their nominal values; None
+        without toys.
     """
 
     parameter: str
@@ -257,10 +275,12 @@ class NuisanceResult:
     fits: Mapping[str, NuisanceFit]
     coverage: tuple[NuisanceCoverage, ...] = ()
     problems: tuple[str, ...] = ()
+    diagnosis: ResponseDiagnosis | None = None
+    calibration: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Section ``systematics`` of ``summary.json``."""
-        return {
+        out: dict[str, Any] = {
             "parameter": self.parameter,
             "nuisances": list(self.nuisances),
             "extended": self.extended,
@@ -268,6 +288,20 @@ class NuisanceResult:
             "coverage": [c.to_dict() for c in self.coverage],
             "problems": list(self.problems),
         }
+        if self.diagnosis is not None:
+            out["diagnosis"] = self.diagnosis.summary()
+        if self.calibration is not None:
+            bias, bias_error = self.calibration.bias(self.truth)
+            c_cicc, c_cicc_error = self.calibration.scale_at(self.truth)
+            out["calibration"] = {
+                "c_cicc": c_cicc,
+                "c_cicc_error": c_cicc_error,
+                "bias": bias,
+                "bias_error": bias_error,
+                "calibrated_at": self.calibration.thetas.tolist(),
+                "n_toys": self.calibration.n_toys,
+            }
+        return out
 
 
 class _Guard:
@@ -317,6 +351,15 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     with guard("fit"):
         cost = SystematicCost(terms, MixtureEvents.of(terms, inputs.data), extended=extended)
         fits[LEARNED] = _fit(LEARNED, cost, parameter, guard)
+    calibration = None
+    if inputs.rate is not None and inputs.calibration is not None:
+        with guard("calibration"):
+            calibration = _calibration(inputs, inputs.rate, inputs.calibration, terms)
+    if calibration is not None:
+        with guard("calibrated fit"):
+            profiled = ProfiledSystematics(terms, LEARNED).cost(inputs.data)
+            both = fitted_intervals(LEARNED, profiled, parameter, calibration)
+            fits[CALIBRATED] = NuisanceFit(CALIBRATED, *both, None, (), np.empty((2, 0)))
     with guard("fit that ignores them"):
         plain = SystematicCost(bare, MixtureEvents.of(bare, inputs.data), extended=extended)
         fits[IGNORING] = _fit(IGNORING, plain, parameter, guard)
@@ -332,11 +375,15 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     for name, other in inputs.others.items():
         with guard(f"fit of {name}"):
             fits[name] = _fit(name, other, parameter, guard)
+    diagnosis = None
+    if inputs.response is not None and inputs.held_out is not None:
+        with guard("diagnosis of the response"):
+            diagnosis = _diagnosed(inputs, inputs.response, inputs.held_out, parameter)
     rows: list[NuisanceCoverage] = []
     if inputs.rate is None:
         guard.problems.append("coverage: toys need the rate; give data.luminosity")
     elif inputs.evaluation is not None:
-        rows = _coverages(inputs, terms, bare, parameter, guard)
+        rows = _coverages(inputs, terms, bare, parameter, calibration, guard)
     fits = _profiles(fits, parameter, guard)
     return NuisanceResult(
         parameter=parameter,
@@ -346,7 +393,30 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
         fits=fits,
         coverage=tuple(rows),
         problems=tuple(guard.problems),
+        diagnosis=diagnosis,
+        calibration=calibration,
     )
+
+
+def _calibration(
+    inputs: NuisanceInputs, rate: Rate, samples: SampleSet, terms: SystematicTerms
+) -> Calibration:
+    """Constants of the fit with nuisance parameters, from toys at their nominal values."""
+    toys = Toys(EventPool(samples, inputs.weight_degree), None, inputs.seed + 2, rate=rate)
+    truths = inputs.calibrate_at or tuple(samples.values(*terms.parameters).tolist())
+    model = ProfiledSystematics(terms, LEARNED)
+    thrown = toys.scan([model], truths, inputs.n_toys, workers=inputs.workers)
+    return calibrate(thrown[LEARNED], seed=inputs.seed)
+
+
+def _diagnosed(
+    inputs: NuisanceInputs, response: Response, held_out: ProcessVariations, parameter: str
+) -> ResponseDiagnosis:
+    """Checks of the response for a dataset of the size that is expected."""
+    expected = float(len(inputs.data))
+    if inputs.rate is not None:
+        expected = inputs.rate.at({parameter: inputs.truth})
+    return diagnose_response(response, held_out, n_events=max(round(expected), 1), seed=inputs.seed)
 
 
 def _fit(
@@ -429,7 +499,7 @@ class _ToyPoint(NamedTuple):
 
     nuisances: Point
     pool: EventPool
-    expected: float
+    rate: Rate
 
 
 def _coverages(
@@ -437,29 +507,42 @@ def _coverages(
     terms: SystematicTerms,
     bare: SystematicTerms,
     parameter: str,
+    calibration: Calibration | None,
     guard: _Guard,
 ) -> list[NuisanceCoverage]:
     """Coverage with nuisance parameters and without, at nominal and varied values."""
     rows = []
+    applied: tuple[tuple[str, str, Calibration | None], ...] = ((LEARNED, LEARNED, None),)
+    if calibration is not None:
+        applied += ((CALIBRATED, LEARNED, calibration),)
+    applied += ((IGNORING, IGNORING, None),)
     for k, at in enumerate(_toy_points(inputs, terms, parameter, guard)):
         what = format_point(at.nuisances) or "nominal values"
         with guard(f"coverage at {what}"):
-            toys = Toys(at.pool, max(round(at.expected), 1), inputs.seed + 3 + k, poisson=True)
+            toys = Toys(at.pool, None, inputs.seed + 3 + k, rate=at.rate)
             models = [
                 ProfiledSystematics(terms, LEARNED, at.nuisances),
                 ProfiledSystematics(bare, IGNORING),
             ]
             ensembles = toys.run(models, inputs.truth, inputs.n_toys, workers=inputs.workers)
-            for name, ensemble in ensembles.items():
+            for name, model, by in applied:
                 with guard(f"coverage of {name} at {what}"):
-                    rows.append(_coverage_row(name, at.nuisances, ensemble, inputs.truth))
+                    rows.append(
+                        _coverage_row(name, at.nuisances, ensembles[model], inputs.truth, by)
+                    )
     return rows
 
 
 def _coverage_row(
-    name: str, nuisances: Point, ensemble: ToyEnsemble, truth: float
+    name: str,
+    nuisances: Point,
+    ensemble: ToyEnsemble,
+    truth: float,
+    calibration: Calibration | None,
 ) -> NuisanceCoverage:
     estimates = ensemble.theta_hat.ravel()
+    if calibration is not None:
+        estimates = calibration.correct_estimate(estimates)
     spread = float(estimates.std(ddof=1))
     if spread <= _SAME * max(float(np.abs(estimates).max()), 1.0):
         msg = (
@@ -468,7 +551,7 @@ def _coverage_row(
         )
         raise FitError(msg)
     inner, outer = (
-        coverage(ensemble, None, cl, name=name, warn_of_pool=False) for cl in (CL68, CL95)
+        coverage(ensemble, calibration, cl, name=name, warn_of_pool=False) for cl in (CL68, CL95)
     )
     return NuisanceCoverage(
         method=name,
@@ -487,9 +570,9 @@ def _toy_points(
     assert inputs.evaluation is not None
     assert inputs.rate is not None
     point, degree = {parameter: inputs.truth}, inputs.weight_degree
-    nominal = inputs.rate.at(point)
+    rate = inputs.rate
     pool = EventPool(inputs.evaluation, degree)
-    yield _ToyPoint({}, pool, nominal)
+    yield _ToyPoint({}, pool, rate)
     factors = {u.name: u.factors[SIGNAL] for u in inputs.uncertainties}
     of_shapes = () if inputs.response is None else inputs.response.nuisances
     for name in terms.nuisances:
@@ -509,9 +592,9 @@ def _toy_points(
                         inputs.varied.nominal, point, degree
                     )
                     varied = EventPool(samples, degree)
-                    yield _ToyPoint({name: side}, varied, nominal * factor)
+                    yield _ToyPoint({name: side}, varied, rate.scaled(factor))
                 continue
-            yield _ToyPoint({name: side}, varied, nominal * factor)
+            yield _ToyPoint({name: side}, varied, rate.scaled(factor))
 
 
 def _varied_samples(process: ProcessVariations | None, shift: Point) -> SampleSet | None:
@@ -659,11 +742,26 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
         rows,
         no_wrap=True,
         caption="\n".join(
-            ["fixed: nuisance parameters fixed; at ±1: lowest coverage there", *section["problems"]]
+            [
+                "fixed: nuisance parameters fixed; at ±1: lowest coverage there",
+                *section["problems"],
+                *_said_of_response(section.get("diagnosis")),
+            ]
         ),
         box=SIMPLE_HEAD,
         collapse_padding=True,
     )
+
+
+def _said_of_response(diagnosis: Mapping[str, Any] | None) -> list[str]:
+    """Verdict of a diagnosis of the response, and what its failed checks mean."""
+    if diagnosis is None:
+        return []
+    failed = [c for c in diagnosis["checks"] if c["outcome"] == "failed"]
+    return [
+        f"response: {diagnosis['verdict']}",
+        *(f"response, {c['name']}: {c['meaning']}" for c in failed),
+    ]
 
 
 def _ends(interval: Sequence[float] | None) -> str:

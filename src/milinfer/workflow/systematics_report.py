@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from scipy.interpolate import CubicSpline
 
+from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis
 from milinfer.plotting.likelihood import plot_impacts, plot_pulls
+from milinfer.plotting.response_diagnostics import response_figures
 from milinfer.plotting.results import plot_scans
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.points import format_point
@@ -22,6 +24,7 @@ __all__ = ["add_nuisances", "nuisance_figures"]
 
 _TITLES = {
     "learned": "learned, with nuisance parameters",
+    "calibrated": "the same, calibrated",
     "ignoring": "learned, nuisance parameters ignored",
     "histogram": "histogram of the score, with nuisance parameters",
     "exact": "exact likelihood, with nuisance parameters",
@@ -62,9 +65,7 @@ def add_nuisances(
     counted = "counts" if result.extended else "does not count"
     report.text(
         f"The same data with the nuisance parameters {', '.join(result.nuisances)}, each with its "
-        f"auxiliary measurement. The number of events {counted}. The learned surface is as it was "
-        "trained: the constants of the calibration are those of the fit without nuisance "
-        "parameters."
+        f"auxiliary measurement. The number of events {counted}. {_calibration_text(result)}"
     )
     report.table(
         [
@@ -90,6 +91,18 @@ def add_nuisances(
     for name in drawn:
         if name.startswith("nuisance_"):
             report.figure(*drawn[name])
+    if result.diagnosis is not None:
+        report.table(
+            list(ResponseDiagnosis.header),
+            result.diagnosis.rows(),
+            f"The {result.diagnosis.title}. Checked on varied events that the response has not "
+            "seen. A check is undecided where the events could not have shown a deviation that "
+            "does harm.",
+            {"measured": "text", "outcome": "text", "meaning": "text"},
+        )
+        for name in drawn:
+            if name.startswith("response_"):
+                report.figure(*drawn[name])
     if result.coverage:
         report.table(
             [
@@ -114,6 +127,26 @@ def add_nuisances(
             "was learned; auxiliary measurements scatter about these values.",
             {"fit": "text"},
         )
+
+
+def _calibration_text(result: NuisanceResult) -> str:
+    """What the calibration is of the fit with nuisance parameters."""
+    calibration = result.calibration
+    if calibration is None:
+        return (
+            "The learned surface is as it was trained: the constants of the calibration are those "
+            "of the fit without nuisance parameters."
+        )
+    c, c_error = calibration.scale_at(result.truth)
+    bias, bias_error = calibration.bias(result.truth)
+    return (
+        "Calibrated is the profile likelihood with a c_cicc and a bias of its own, from toys in "
+        "which all auxiliary measurements scatter about the nominal values and all nuisance "
+        f"parameters are profiled, of events that neither train nor measure coverage: at "
+        f"{result.parameter} = {result.truth:g} c_cicc is {c:.3f} ± {c_error:.3f} and the bias "
+        f"{bias:+.4f} ± {bias_error:.4f}; {calibration.n_toys} toys at each of "
+        f"{len(calibration.points)} values."
+    )
 
 
 def _row(fit: NuisanceFit) -> list[str]:
@@ -148,7 +181,7 @@ def _pull_rows(result: NuisanceResult) -> list[list[str]]:
 
 
 def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
-    """Figures with captions, by name: profiles, pulls, impacts.
+    """Figures with captions, by name: profiles, pulls, impacts, and those of the response.
 
     Examples
     --------
@@ -187,4 +220,7 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
                 "MINOS interval, all others fitted again."
             ),
         )
+    if result.diagnosis is not None:
+        drawn = response_figures(result.diagnosis)
+        out |= {f"response_{name}": figure for name, figure in drawn.items()}
     return out
