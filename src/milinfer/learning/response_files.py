@@ -59,8 +59,9 @@ def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLi
     plain = dict(settings)
     for name in _CONFIGS:
         plain[name] = plain[name] and dataclasses.asdict(plain[name])
-    if isinstance(plain["degree"], Mapping):
-        plain["degree"] = dict(plain["degree"])
+    for name in ("degree", "theta_range"):
+        if isinstance(plain[name], Mapping):
+            plain[name] = dict(plain[name])
     arrays: dict[str, Any] = {
         "terms_exponents": terms.exponents,
         "terms_centre": terms.centre,
@@ -127,6 +128,8 @@ def load_response(path: PathLikeStr) -> tuple[dict[str, Any], ResponseFit]:
             settings[name] = settings[name] and cls(**_with_tuples(settings[name]))
         if isinstance(settings["cross_terms"], list):
             settings["cross_terms"] = tuple((a, b) for a, b in settings["cross_terms"])
+        if settings.get("theta_range") is not None:
+            settings["theta_range"] = _with_tuples(settings["theta_range"])
         try:
             fitted = _fitted(settings, content, arrays)
         except MilinferError as error:
