@@ -120,6 +120,11 @@ SECTIONS = (
                 "plot_response_yields(response_diagnosis)",
             ),
             Picture(
+                "fit_tests",
+                "Whether the data look like simulation at the fit, the worst observable first.",
+                "plot_fit_tests(result.fit_tests)",
+            ),
+            Picture(
                 "response_closure",
                 "What nuisance parameters do to the features that agree worst: varied events "
                 "(points) and nominal events weighted with the response (lines).",
@@ -140,6 +145,12 @@ SECTIONS = (
                 "intervals",
                 "The same as numbers: 68.27 % intervals thick, 95.45 % thin.",
                 "plot_intervals(intervals, truth=0.0)",
+            ),
+            Picture(
+                "datasets",
+                "What to expect of an interval: the one of the data, and those of twenty simulated "
+                "datasets, of which about one in three misses the truth.",
+                'plot_datasets(intervals["polynomial-joint"][0], after)',
             ),
             Picture(
                 "contour",

@@ -24,6 +24,7 @@ from milinfer.binned.weighted_templates import (
     event_yields,
 )
 from milinfer.diagnostics.diagnosis import Diagnosis, diagnose
+from milinfer.diagnostics.fit_tests import GoodnessOfFit, goodness_of_fit
 from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration
@@ -51,6 +52,7 @@ from milinfer.toys.toys import Toys
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table, measured, rich_table
 from milinfer.utils.progress import progress
+from milinfer.workflow.blinding import Blinding
 from milinfer.workflow.comparison import (
     Attempts,
     Comparison,
@@ -159,8 +161,24 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         truth=truth,
         information=ratios,
         diagnoses={m.name: _diagnosis(m, analysis, len(analysis.data)) for m in analysis.models},
+        fit_tests=_fit_tests(analysis),
         unavailable=attempts.failed,
     )
+
+
+def _fit_tests(analysis: Analysis) -> GoodnessOfFit | str:
+    """Test the data against the fit of the first model, or say why that is impossible."""
+    try:
+        return goodness_of_fit(
+            analysis.model,
+            analysis.data,
+            analysis.evaluation,
+            degree=analysis.weight_degree,
+            n_toys=analysis.n_toys,
+            seed=analysis.seed,
+        )
+    except MilinferError as error:
+        return f"not tested: {error}"
 
 
 def _truth(analysis: Analysis) -> float:
@@ -456,6 +474,8 @@ class Analysis:
         Heading of the report.
     simulated
         Whether the data are simulated at `truth`; the report then says so.
+    blinding
+        Of a blind analysis, whether `data` are pseudo-data; None: the analysis is not blind.
     """
 
     models: tuple[BagLikelihood, ...]
@@ -483,6 +503,7 @@ class Analysis:
     drawn_features: tuple[str, ...] = ("d_phi_qq", "q0_pt", "m_ll")
     title: str | None = None
     simulated: bool = False
+    blinding: Blinding | None = None
 
     @property
     def model(self) -> BagLikelihood:
@@ -517,6 +538,9 @@ class AnalysisResult:
     systematics
         Fits with nuisance parameters, or why there are none; None if the analysis has no nuisance
         parameters.
+    fit_tests
+        Tests of the data against the fit of the first model, or a text with the reason why there
+        are none.
     """
 
     analysis: Analysis
@@ -535,6 +559,7 @@ class AnalysisResult:
     provenance: Provenance = field(default_factory=Provenance)
     extra: dict[str, Any] = field(default_factory=dict)
     systematics: NuisanceResult | Unavailable | None = None
+    fit_tests: GoodnessOfFit | str = "not tested"
 
     def __repr__(self) -> str:
         return f"AnalysisResult({', '.join(m.name for m in self.comparison)})"
@@ -589,6 +614,7 @@ class AnalysisResult:
         return {
             "poi": self.analysis.model.parameter,
             "truth": self.truth,
+            "simulated": self.analysis.simulated,
             "n_events": len(self.analysis.data),
             **methods,
             "not_available": {
@@ -613,9 +639,17 @@ class AnalysisResult:
                 for name, d in self.diagnoses.items()
             },
             **self._systematics(),
+            "goodness_of_fit": {"problem": self.fit_tests}
+            if isinstance(self.fit_tests, str)
+            else self.fit_tests.to_dict(),
+            **self._blinding(),
             **self.extra,
             "provenance": self._provenance(),
         }
+
+    def _blinding(self) -> dict[str, Any]:
+        blinding = self.analysis.blinding
+        return {} if blinding is None else {"blinding": blinding.to_dict()}
 
     def _systematics(self) -> dict[str, Any]:
         if self.systematics is None:
@@ -660,7 +694,7 @@ def _coverage_errors(summary: dict[str, Any]) -> str:
     toys = max(m["coverage68_error"] for m in methods)
     pool = max((m.get("coverage68_pool_error") or 0.0 for m in methods), default=0.0)
     more = "; more than the toys: use more events" if pool > toys else ""
-    return f"errors of the coverages: toys {toys:.1%}, their events up to {pool:.1%}{more}"
+    return f"errors of the coverages, in quadrature: toys {toys:.1%}, events {pool:.1%}{more}"
 
 
 def summary_table(summary: dict[str, Any]) -> Table:
@@ -683,21 +717,29 @@ def summary_table(summary: dict[str, Any]) -> Table:
         "I_eff": ("info_eff", lambda v: "—" if v is None else f"{v:.0f}"),
         "R": ("response", lambda v: "—" if v is None else f"{v:.2f}"),
         "c_cicc": ("c_cicc", lambda v: "—" if v is None else f"{v:.2f}"),
-        "coverage": ("coverage68", lambda v: f"{v:.1%}"),
+        "coverage": ("coverage68_with_error", str),
     }
     problems: list[str] = []
     rows: list[list[str]] = []
     for method, figures in summary.items():
         if isinstance(figures, dict) and "coverage68" in figures:
+            error = np.hypot(
+                figures.get("coverage68_error", 0.0), figures.get("coverage68_pool_error") or 0.0
+            )
+            figures = {  # noqa: PLW2901
+                **figures,
+                "coverage68_with_error": f"{100 * figures['coverage68']:.1f}±{error:.1%}",
+            }
             if not figures.get("calibrated", True):
                 figures = {**figures, "c_cicc": None}  # noqa: PLW2901  # not applied
             rows.append([method, *(show(figures.get(key)) for key, show in columns.values())])
             problems += [f"{method}: {problem}" for problem in figures.get("problems", ())]
     missing = summary.get("not_available", {})
     rows += [[method, "—", "not available", "—", "—", "—", "—"] for method in missing]
+    compared = "truth" if summary.get("simulated") else "compared at"
     # Fits 80 columns with the longest names.
     return rich_table(
-        f"{summary['poi']}, truth {summary['truth']:g}",
+        f"{summary['poi']}, {compared} {summary['truth']:g}",
         ("method", *columns),
         rows,
         no_wrap=True,
