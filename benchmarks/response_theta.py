@@ -29,9 +29,10 @@ from milinfer.datasets import vbf_hww_systematics
 from milinfer.datasets.observable_systematics import EventDensities
 from milinfer.datasets.selected_cross_section import SelectedCrossSection
 
-RANGES = {"-1 to 1": (-1.0, -0.5, 0.0, 0.5, 1.0), "-0.5 to 0.5": (-0.5, 0.0, 0.5)}
+LIMIT = vbf_hww_systematics.LIMIT
+RANGES = {"-1 to 1": (-1.0, -0.5, 0.0, 0.5, 1.0), "-0.4 to 0.4": (-0.4, -0.2, 0.0, 0.2, 0.4)}
 TRUTHS = ((0.2, -2.0), (0.0, 2.0), (0.0, -1.0))
-QUICK = {"events": 60, "nominal": 100, "simulated": 5000, "truths": 1, "iterations": 20}
+QUICK = {"events": 300, "nominal": 400, "simulated": 5000, "truths": 1, "iterations": 20}
 
 
 def log_response(densities: EventDensities, c_hw: float, jet_scale: float) -> np.ndarray:
@@ -70,7 +71,7 @@ def perfect(
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=4000, help="events at each truth")
-    parser.add_argument("--nominal", type=int, default=8000, help="events for expected yields")
+    parser.add_argument("--nominal", type=int, default=12_000, help="events for expected yields")
     parser.add_argument("--simulated", type=int, default=100_000, help="for the cross-section")
     parser.add_argument("--truths", type=int, default=len(TRUTHS), help="how many of the truths")
     parser.add_argument("--iterations", type=int, default=200)
@@ -123,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 cost,
                 start,
                 method="Nelder-Mead",
+                bounds=[(-sigma.largest, sigma.largest), (-LIMIT, LIMIT)],
                 options={
                     "initial_simplex": simplex,
                     "xatol": 1e-3,
