@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import ConfigurationError, MilinferWarning, SampleError
 from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.learning.systematic_response import SystematicResponse
 from milinfer.samples.sample import Sample
@@ -127,3 +127,47 @@ def test_at_the_ends_a_right_response_agrees():
     ]
     assert not any(row.differ for row in response.at_ends)
     assert SystematicResponse(**SMALL).fit(variations(5000, 2)).at_ends == ()
+
+
+def curved_in_theta() -> ProcessVariations:
+    """exp((0.2 + 0.05 c²) α x) at five points, by weights: a response that bends in c."""
+    z = np.random.default_rng(9).normal(size=(4_000, 1))
+    x = z[:, 0].astype(np.float32).astype(np.float64)
+    nominal = [Sample(z, ("x",), point={"c": c}) for c in (-2.0, -1.0, 0.0, 1.0, 2.0)]
+    varied = [
+        Variation.of_weights(s, {"theory": 1.0}, np.exp((0.2 + 0.05 * s.point["c"] ** 2) * x))
+        for s in nominal
+    ]
+    return ProcessVariations(SampleSet(tuple(nominal)), tuple(varied))
+
+
+def test_a_straight_line_over_a_part_of_the_range_is_right_there(tmp_path):
+    settings = SMALL | {"training": TrainingConfig(10, 256, 1e-2, 1e-4, schedule="cosine")}
+    process = curved_in_theta()
+    response = SystematicResponse(
+        theta_dependent=True, theta_range={"c": (-1, 1)}, degree=1, **settings
+    ).fit(process)
+    assert [p["c"] for p in response.fitted.base.points] == [-1.0, 0.0, 1.0]
+    sample = Sample(np.array([[-1.0], [1.0]]), ("x",))
+    with pytest.warns(MilinferWarning, match=r"c=[-0-9]*,theory=1: the mean of the response"):
+        wide = SystematicResponse(theta_dependent=True, degree=1, **settings).fit(process)
+    slopes = [
+        np.diff(r.table(sample).log_response(np.array([1.0]), np.zeros(1)))[0] / 2
+        for r in (response, wide)
+    ]
+    # Means of 0.2 + 0.05 c² over the points: 0.2 + 0.05 · 2/3, and 0.2 + 0.05 · 2.
+    assert slopes == pytest.approx([0.233, 0.3], abs=0.03)
+    response.save(tmp_path / "response")
+    loaded = SystematicResponse.load(tmp_path / "response")
+    assert loaded.theta_range == {"c": (-1, 1)}
+    assert loaded.fitted.digest == response.fitted.digest
+
+
+def test_a_range_of_theta_that_cannot_be_meant():
+    process = curved_in_theta()
+    with pytest.raises(ConfigurationError, match="theta_dependent=True"):
+        SystematicResponse(theta_range={"c": (-1, 1)})
+    with pytest.raises(ConfigurationError, match=r"theta_range= names d; .* are c"):
+        SystematicResponse(theta_dependent=True, theta_range={"d": (-1, 1)}).fit(process)
+    with pytest.raises(SampleError, match=r"contains 1 of the points .* c=-2"):
+        SystematicResponse(theta_dependent=True, theta_range={"c": (-0.5, 0.5)}).fit(process)

@@ -253,6 +253,22 @@ def test_reading(run, tmp_path):
     assert json.loads((tmp_path / "reading.json").read_text("utf-8")) == record
 
 
+def test_response_events(run):
+    """Each number of events has its figures, and no response is better than the exact one."""
+    record = run("response_events")
+    assert set(record["events"]) == {"300", "600"}
+    for figures in record["events"].values():
+        assert all(0 <= r < 1 for r in figures["correlation2"].values())
+        assert all(e > 0.999 for e in figures["error_over_exact"].values())
+
+
+def test_response_theta(run):
+    """A straight line in θ is nearer to the exact fit than no dependence at all."""
+    fits = run("response_theta", "--iterations", 60)["fits"]["c_HW=0.2,jet_scale=-2"]
+    constant, line = (abs(fits[f"{kind}, -0.4 to 0.4"]["c_HW"]) for kind in ("constant", "linear"))
+    assert line < constant
+
+
 def test_systematics(run):
     """Fits of all methods, and toys, at two truths; the two ways to write the cost agree."""
     record = run("systematics")

@@ -59,6 +59,7 @@ __all__ = [
     "goodness_of_fit",
     "valid_fit",
     "examine_fit",
+    "steps_of",
 ]
 
 _FOURIER = 64  # random Fourier features
@@ -203,6 +204,8 @@ class FittedSimulation:
         The fit.
     covariance
         Covariance of the fitted parameters, shape (n_parameters, n_parameters).
+    steps
+        Steps of derivatives by the parameters, shape (n_parameters,); see :func:`steps_of`.
     weights_at
         Weights of the simulated events at a point, in arbitrary units, shape (n_events,).
     log_density, data_log_density
@@ -221,6 +224,7 @@ class FittedSimulation:
     data: Sample
     point: Point
     covariance: FloatArray
+    steps: FloatArray
     weights_at: Callable[[Point], FloatArray]
     log_density: Callable[[Point], FloatArray]
     data_log_density: Callable[[Point], FloatArray]
@@ -297,11 +301,10 @@ class FittedSimulation:
     def _sides(self) -> list[tuple[Point, Point, float]]:
         """A point on each side of the fit for each parameter, and their distance."""
         out: list[tuple[Point, Point, float]] = []
-        errors = _STEP * np.sqrt(np.diag(self.covariance))
-        for name, error in zip(self.point, errors, strict=True):
-            low = {**self.point, name: self.point[name] - error}
-            high = {**self.point, name: self.point[name] + error}
-            out.append((low, high, 2 * float(error)))
+        for name, step in zip(self.point, self.steps, strict=True):
+            low = {**self.point, name: self.point[name] - step}
+            high = {**self.point, name: self.point[name] + step}
+            out.append((low, high, 2 * float(step)))
         return out
 
 
@@ -390,6 +393,7 @@ def goodness_of_fit(
         data=data,
         point=fit.values.to_dict(),
         covariance=np.array(fit.covariance, dtype=np.float64).reshape(len(names), len(names)),
+        steps=steps_of(fit),
         weights_at=weights_at,
         log_density=lambda point: surfaces.value(theta(point)),
         data_log_density=lambda point: of_data.value(theta(point)),
@@ -399,7 +403,7 @@ def goodness_of_fit(
 
 
 def valid_fit(m: Minuit, name: str) -> Minuit:
-    """Fit, and refuse a minimum that is not valid, or where a range ends within half an error.
+    """Fit, and refuse a minimum that is not valid, or at the end of a range.
 
     Raises
     ------
@@ -413,9 +417,8 @@ def valid_fit(m: Minuit, name: str) -> Minuit:
         msg = f"{name}: the fit to the data is not valid, so nothing can be tested against it"
         raise ModelError(msg)
     for parameter in m.params:
-        low, high = m.limits[parameter.name]
-        step = _STEP * parameter.error
-        if not low < parameter.value - step < parameter.value + step < high:
+        if _distance(m, parameter.name) < _CLOSE * parameter.error:
+            low, high = m.limits[parameter.name]
             msg = (
                 f"{name}: the fit, {parameter.name} = {parameter.value:.4g} ± "
                 f"{parameter.error:.2g}, is at the end of its range, {low:g} to {high:g}; a test "
@@ -423,6 +426,17 @@ def valid_fit(m: Minuit, name: str) -> Minuit:
             )
             raise ModelError(msg)
     return m
+
+
+def _distance(m: Minuit, name: str) -> float:
+    """Distance of a fitted parameter to the nearer end of its range."""
+    low, high = m.limits[name]
+    return float(min(m.values[name] - low, high - m.values[name]))
+
+
+def steps_of(m: Minuit) -> FloatArray:
+    """Half of the error of each parameter, or less if its range ends before."""
+    return np.array([min(_STEP * p.error, 0.9 * _distance(m, p.name)) for p in m.params])
 
 
 def by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point], FloatArray]]:
@@ -527,6 +541,7 @@ def _require_events(fitted: FittedSimulation) -> None:
 
 _TAIL = 1e-3  # where normal scores end
 _STEP = 0.5  # of derivatives, in standard errors
+_CLOSE = 0.05  # standard errors to the end of a range, below which the fit is at the end
 _LEAST = 1e-4  # part of the variance of ln of the density that has to be free
 _LIKELIHOOD = "mean of the fitted likelihood"
 _CLASSIFIER = "classifier of data and simulation"

@@ -17,6 +17,7 @@ from milinfer.diagnostics.fit_tests import (
     by_ratio,
     by_weights,
     examine_fit,
+    steps_of,
     valid_fit,
 )
 from milinfer.exceptions import SampleError
@@ -115,6 +116,7 @@ def goodness_of_systematic_fit(
         data=data,
         point=point,
         covariance=np.array(fit.covariance, dtype=np.float64).reshape(len(names), len(names)),
+        steps=steps_of(fit),
         weights_at=lambda at: np.concatenate([weights(at) for _, weights in pools]),
         log_density=lambda at: _of_one(simulated, at, cost.extended),
         data_log_density=lambda at: _of_one(cost, at, cost.extended),

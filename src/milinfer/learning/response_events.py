@@ -110,7 +110,7 @@ def base_points(variations: ProcessVariations, terms: ResponseTerms) -> BasePoin
     values = np.array([term_values(terms, shift) for shift in shifts])
     points: tuple[Point, ...] = ({},)
     if terms.parameters:
-        points = tuple(p for p, _ in weights_at_points(variations.nominal))
+        points = tuple(p for p, _ in weights_at_points(variations.nominal) if _inside(terms, p))
     mixing = np.array([terms.mixing(np.array([p[n] for n in terms.parameters])) for p in points])
     design = np.concatenate(
         [np.kron(m[:, None], values.T) for m in mixing], axis=1
@@ -119,6 +119,12 @@ def base_points(variations: ProcessVariations, terms: ResponseTerms) -> BasePoin
     _require_terms(variations, terms, shifts, values)
     _require_parameters(variations, terms, base)
     return base
+
+
+def _inside(terms: ResponseTerms, point: Point) -> bool:
+    """Whether a point is in the range in which the response is linear."""
+    values = np.array([point[n] for n in terms.parameters])
+    return bool(np.all(np.abs(values - terms.centre) <= terms.half * (1 + 1e-9)))
 
 
 def _require_parameters(

@@ -78,8 +78,9 @@ def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLi
     plain = dict(settings)
     for name in _CONFIGS:
         plain[name] = plain[name] and dataclasses.asdict(plain[name])
-    if isinstance(plain["degree"], Mapping):
-        plain["degree"] = dict(plain["degree"])
+    for name in ("degree", "theta_range"):
+        if isinstance(plain[name], Mapping):
+            plain[name] = dict(plain[name])
     arrays: dict[str, Any] = {
         "terms_exponents": terms.exponents,
         "terms_centre": terms.centre,
@@ -204,6 +205,12 @@ def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:
             (text_field("cross_terms", a), text_field("cross_terms", b))
             for a, b in list_field("cross_terms", pairs)
         )
+    ranges = settings.setdefault("theta_range", None)
+    if ranges is not None:
+        if not isinstance(ranges, dict):
+            msg = f"theta_range is {ranges!r}, and not a range of each parameter"
+            raise ValueError(msg)
+        settings["theta_range"] = {n: _range(f"theta_range of {n}", r) for n, r in ranges.items()}
     for name in ("interpolation", "classifier"):
         text_field(name, settings[name])
     for name in ("theta_dependent", "joint"):
@@ -216,6 +223,11 @@ def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:
         if settings[name] is not None:
             settings[name] = read(settings[name])
     return settings
+
+
+def _range(name: str, value: Any) -> tuple[float, float]:
+    low, high = (number_field(name, x) for x in list_field(name, value))
+    return low, high
 
 
 def _fitted(

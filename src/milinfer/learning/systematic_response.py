@@ -81,6 +81,11 @@ class SystematicResponse(Response):
     theta_dependent
         Whether the columns are linear in the parameters of interest.  It is trained on variations
         at several parameter points, or on events with weights at other points.
+    theta_range
+        Range of each parameter of interest in which the columns are linear, ``{"c_HW": (-0.5,
+        0.5)}``; points outside are not trained at.  Take the values that the fit can reach: a
+        straight line over more is wrong in the middle.  Default: all points that the events have
+        weights for.
     joint
         One network for all nuisance parameters of the process; otherwise one for each, where those
         with cross terms share one.
@@ -121,6 +126,7 @@ class SystematicResponse(Response):
     interpolation: Literal["polynomial", "code4"] = "polynomial"
     limit: float = 3.0
     theta_dependent: bool = False
+    theta_range: Mapping[str, tuple[float, float]] | None = None
     joint: bool = True
     classifier: Literal["network", "trees"] = "network"
     ensemble: int = 1
@@ -144,6 +150,10 @@ class SystematicResponse(Response):
                 f"validation_fraction={self.validation_fraction:g} must be between 0 and 1",
             ),
             (not self.limit > 0, f"limit={self.limit:g} must be positive"),
+            (
+                self.theta_range is not None and not self.theta_dependent,
+                "theta_range= is of a response with theta_dependent=True",
+            ),
             (
                 self.trees is not None and self.classifier != "trees",
                 "trees= are settings of classifier='trees'",
@@ -314,7 +324,7 @@ class SystematicResponse(Response):
             cross_terms=pairs,
             limit=self.limit,
             interpolation=self.interpolation,
-            parameters=_box(variations) if self.theta_dependent else None,
+            parameters=_box(variations, self.theta_range) if self.theta_dependent else None,
         )
 
     def _groups(self, terms: ResponseTerms) -> list[tuple[str, ...]]:
@@ -504,7 +514,9 @@ def default_training(n_rows: int) -> TrainingConfig:
     """
     batch = int(np.clip(n_rows // 200, *_BATCH))
     epochs = int(np.clip(round(_STEPS * batch / max(n_rows, 1)), *_EPOCHS))
-    return TrainingConfig(epochs, batch, 1e-2, 3e-5, schedule="cosine")
+    # At 1e-2 the noise of a step is learned: with 5 × 20 000 events of vbf_hww the squared
+    # correlation with the exact score of a jet scale was 0.63, and is 0.75 at 3e-3.
+    return TrainingConfig(epochs, batch, 3e-3, 3e-5, schedule="cosine")
 
 
 def _number_of_rows(variations: ProcessVariations) -> int:
@@ -523,7 +535,9 @@ def _require_names(names: Sequence[str], variations: ProcessVariations, option: 
             raise ConfigurationError(msg + did_you_mean(name, list(known)))
 
 
-def _box(variations: ProcessVariations) -> dict[str, tuple[float, float]]:
+def _box(
+    variations: ProcessVariations, ranges: Mapping[str, tuple[float, float]] | None
+) -> dict[str, tuple[float, float]]:
     """Range of each parameter of interest over the points that the events have weights for."""
     nominal = variations.nominal
     if not nominal.parameters:
@@ -532,7 +546,23 @@ def _box(variations: ProcessVariations) -> dict[str, tuple[float, float]]:
             "with points"
         )
         raise SampleError(msg)
-    points = [p for p, _ in weights_at_points(nominal)]
+    within = {name: (float(low), float(high)) for name, (low, high) in (ranges or {}).items()}
+    unknown = {*within} - {*nominal.parameters}
+    if unknown:
+        msg = (
+            f"theta_range= names {', '.join(sorted(unknown))}; the parameters of "
+            f"{variations.process} are {', '.join(nominal.parameters)}"
+        )
+        raise ConfigurationError(msg)
+    everywhere = [p for p, _ in weights_at_points(nominal)]
+    points = [p for p in everywhere if all(a <= p[n] <= b for n, (a, b) in within.items())]
+    if within and len(points) < 2:
+        have = "; ".join(format_point(p) for p in everywhere)
+        msg = (
+            f"{variations.process}: theta_range={within} contains {len(points)} of the points that "
+            f"events have weights for, and a slope needs two; they are at {have}"
+        )
+        raise SampleError(msg)
     box = {}
     for name in nominal.parameters:
         values = [p[name] for p in points]

@@ -1,0 +1,129 @@
+"""How much of the exact scores of nuisance parameters is learned from how many events.
+
+Responses of vbf_hww to an energy scale of jets, one of leptons and a theory weight are learned from
+more and more events.  On other events, at c_HW = 0, their slopes in the nuisance parameters are
+compared with the exact ones of the visible final state.  This takes seconds, where fits of toys
+take an hour, and shows the same.
+
+The last line on standard output is one line of JSON.  For each number of events it has for each
+nuisance parameter the squared correlation of the learned slope with the exact one
+(``correlation2``) and the slope of a straight line through both (``slope``; 1 if the learned one is
+a conditional mean).  ``reported_over_exact`` and ``error_over_exact`` are errors of all parameters
+in a fit of `--expected` events, with all others profiled, over those of the exact likelihood: the
+errors that the fit believes, and the spread of its estimates.  c_HW has its exact slope in both, so
+that the response alone is measured.  ``cpu`` has seconds of training.
+
+python benchmarks/response_events.py [--events 5000 10000 20000] [--features vbf_2l2j] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from quick_size import parse, small
+
+import milinfer as mil
+from milinfer.datasets import vbf_hww_systematics
+from milinfer.datasets.observable_systematics import EventDensities
+from milinfer.exceptions import MilinferWarning
+from milinfer.learning.systematic_response import default_training
+
+POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+NUISANCES = vbf_hww_systematics.NUISANCES
+STEP = 0.05
+QUICK = {"events": [300, 600], "held_out": 100, "learning_rate": None}
+
+
+def shares(process: mil.ProcessVariations, n_events: int) -> mil.ProcessVariations:
+    """The variations of a part of the events."""
+    share = n_events / len(process.nominal[0])
+    return process.split([share, 1 - share], seed=1)[0] if share < 1 else process
+
+
+def slopes(response: mil.SystematicResponse, sample: mil.Sample) -> np.ndarray:
+    """Learned slope of ln S in each nuisance parameter at 0, shape (n_nuisances, n_events)."""
+    table, terms = response.table(sample), response.terms
+    out = []
+    for name in NUISANCES:
+        up, down = (table.log_response(terms.array({name: side * STEP})) for side in (1, -1))
+        out.append((up - down) / (2 * STEP))
+    return np.stack(out)
+
+
+def errors(information: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Errors of all parameters by the sandwich of an estimating function."""
+    inverse = np.linalg.inv(information)
+    return np.sqrt(np.diag(inverse @ covariance @ inverse.T))
+
+
+def compared(learned: np.ndarray, exact: np.ndarray, expected: float) -> dict[str, Any]:
+    """Figures of learned slopes; `exact` has that in c_HW first."""
+    out: dict[str, Any] = {"correlation2": {}, "slope": {}}
+    for k, name in enumerate(NUISANCES):
+        both = np.cov(learned[k], exact[1 + k])
+        out["correlation2"][name] = float(both[0, 1] ** 2 / (both[0, 0] * both[1, 1]))
+        out["slope"][name] = float(both[0, 1] / both[0, 0])
+    used = np.concatenate([exact[:1], learned])
+    constraints = np.diag([0.0, 1.0, 1.0, 1.0])
+    outer = [
+        expected * a @ b.T / exact.shape[1] + constraints
+        for a, b in ((exact, exact), (used, used), (used, exact))
+    ]
+    best = errors(outer[0], outer[0])
+    for key, value in (
+        ("reported_over_exact", errors(outer[1], outer[1])),
+        ("error_over_exact", errors(outer[2], outer[1])),
+    ):
+        out[key] = dict(zip(("c_HW", *NUISANCES), (value / best).tolist(), strict=True))
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, nargs="+", default=[5_000, 10_000, 20_000])
+    parser.add_argument("--held-out", type=int, default=10_000, help="events to compare on")
+    parser.add_argument("--features", default="vbf_2l2j")
+    parser.add_argument("--shifts", type=float, nargs="+", default=[1.0, 2.0], help="up and down")
+    parser.add_argument("--ensemble", type=int, default=1)
+    parser.add_argument("--learning-rate", type=float, help="another than the default")
+    parser.add_argument("--expected", type=float, default=1000.0, help="events of the fit")
+    parser.add_argument("--seed", type=int, default=11)
+    options = parse(parser, QUICK, arguments)
+    warnings.simplefilter("ignore", MilinferWarning)
+    held_out = vbf_hww_systematics.generate(options.held_out, {"c_HW": 0.0}, seed=991)
+    sample = held_out.to_sample(options.features)
+    densities = EventDensities.from_events(held_out, nodes=(5, 3), n_rapidity=96, n_angles=6)
+    _, exact = densities.log_density_and_gradient(np.zeros(4))
+    shifts = [{n: s * side} for n in NUISANCES for s in options.shifts for side in (-1, 1)]
+    process = vbf_hww_systematics.variations(
+        max(options.events), POINTS, shifts, seed=options.seed, features=options.features
+    )
+    result: dict[str, Any] = {"events": {}, "options": vars(options)}
+    for n_events in options.events:
+        start = time.process_time()
+        part = shares(process, n_events)
+        response = small(mil.SystematicResponse(seed=2, ensemble=options.ensemble), options.quick)
+        if options.learning_rate is not None:
+            rows = sum(len(s) for s in part.nominal)
+            rows += sum(len(v.sample) for v in part.variations if not v.weights_only)
+            training = default_training(round((1 - response.validation_fraction) * rows))
+            training = replace(training, learning_rate=options.learning_rate)
+            response = replace(response, training=training)
+        trained = response.fit(part)
+        figures = compared(slopes(trained, sample), exact, options.expected)
+        figures["cpu"] = time.process_time() - start
+        result["events"][str(n_events)] = figures
+        print(f"{n_events}: {json.dumps(figures)}", file=sys.stderr, flush=True)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
