@@ -53,6 +53,8 @@ from milinfer.likelihood.systematics import (
 )
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+# Where the response is linear in c_HW: wider, it would have to bend.
+THETA_RANGE = (-0.5, 0.5)
 SHIFTS = tuple(
     {name: side} for name in vbf_hww_systematics.NUISANCES for side in (-2.0, -1.0, 1.0, 2.0)
 )
@@ -97,7 +99,12 @@ def learn(options: argparse.Namespace) -> tuple[mil.ProcessVariations, Any, Any]
     model = model.fit(process.nominal)
     message(f"signal trained in {time.process_time() - start:.0f} s of CPU")
     start = time.process_time()
-    response = mil.SystematicResponse(ensemble=1 if options.quick else 3, seed=2)
+    response = mil.SystematicResponse(
+        ensemble=1 if options.quick else 3,
+        theta_dependent=True,
+        theta_range={"c_HW": THETA_RANGE},
+        seed=2,
+    )
     response = small(response, options.quick).fit(process)
     message(f"response trained in {time.process_time() - start:.0f} s of CPU")
     return process, model, response
