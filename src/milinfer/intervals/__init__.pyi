@@ -27,6 +27,12 @@ from .information import (
     relative_information as relative_information,
 )
 from .neyman import regression_belt as regression_belt
+from .ranking import (
+    ErrorPart as ErrorPart,
+    NuisanceImpacts as NuisanceImpacts,
+    NuisancePull as NuisancePull,
+    nuisance_impacts as nuisance_impacts,
+)
 from .response import (
     Response as Response,
     mean_response as mean_response,

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
+from milinfer.likelihood.auxiliary import Constraint
 from milinfer.likelihood.cost import within_limits
 from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.mixture import (
@@ -82,14 +83,6 @@ class NormalisationUncertainty(NamedTuple):
 
     name: str
     factors: Mapping[str, tuple[float, float]]
-
-
-class Constraint(NamedTuple):
-    """Auxiliary measurement of a parameter, with a Gaussian error."""
-
-    name: str
-    measured: float
-    error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -565,6 +558,11 @@ class SystematicCost(UnbinnedCost):
     def constrained(self) -> tuple[str, ...]:
         """Parameters whose constraint is part of this cost."""
         return tuple(c.name for c in self.terms.constraints)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Auxiliary measurements that are part of this cost."""
+        return self.terms.constraints
 
     def without_constraints(self, names: Sequence[str]) -> SystematicCost:
         """The same cost without the constraints of some parameters.
