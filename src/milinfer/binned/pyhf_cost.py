@@ -376,6 +376,31 @@ class PyhfCost(NamedCost):
         other._take_data(data)
         return other
 
+    def asimov(self, **values: float) -> PyhfCost:
+        """The same cost of the Asimov data at a point, auxiliary data included.
+
+        Parameters
+        ----------
+        **values
+            The point; other parameters are at :attr:`start`.  Names that are no Python names go
+            into a dictionary: ``cost.asimov(**{"gamma[0]": 1.1})``.
+
+        Raises
+        ------
+        ParameterError
+            If the cost has no such parameter.
+        TemplateError
+            If the model has negative yields there.
+
+        Examples
+        --------
+        >>> import pyhf
+        >>> model = pyhf.simplemodels.uncorrelated_background([12.0], [50.0], [5.0])
+        >>> PyhfCost(model, [60.0]).asimov(mu=0.5).data.tolist()
+        [56.0, 100.0]
+        """
+        return self.with_data(asimov_data(self, values))
+
     def measuring(self, **measured: float) -> PyhfCost:
         """The same cost with other results of auxiliary measurements, as toys have them.
 

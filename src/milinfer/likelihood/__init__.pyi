@@ -1,3 +1,7 @@
+from .asimov import (
+    asimov_cost as asimov_cost,
+    asimov_sample as asimov_sample,
+)
 from .auxiliary import (
     AuxiliaryMeasurements as AuxiliaryMeasurements,
     auxiliary_measurements as auxiliary_measurements,

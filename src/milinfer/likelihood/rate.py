@@ -166,6 +166,34 @@ class Rate:
         raised = self.fit.coefficients + n_expected * constant[:, None]
         return replace(self, fit=self.fit._replace(coefficients=raised))
 
+    def scaled(self, luminosity: float) -> Rate:
+        """The yield at another luminosity.
+
+        Parameters
+        ----------
+        luminosity
+            Over that of this rate.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is not positive.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import quadratic
+        >>> samples = quadratic.samples(1, [{"c1": -1.0}, {"c1": 0.0}, {"c1": 1.0}], seed=1)
+        >>> rate = Rate.from_samples(samples, luminosity=0.1, degree=2).scaled(3.0)
+        >>> round(rate(c1=0.0)), round(rate.luminosity, 6)
+        (300, 0.3)
+        """
+        require_factor(luminosity)
+        fit = self.fit._replace(
+            coefficients=self.fit.coefficients * luminosity,
+            covariance=self.fit.covariance * luminosity**2,
+        )
+        return replace(self, fit=fit, luminosity=self.luminosity * luminosity)
+
     def _warn_of_bad_fit(self) -> None:
         from scipy.stats import chi2
 
@@ -296,6 +324,20 @@ class Rate:
         del reference
         slope = self.gradient(theta) * (n_events / self._positive(theta) - 1.0)
         return float(slope[0]) if np.ndim(theta) == 0 else slope
+
+
+def require_factor(luminosity: float) -> None:
+    """Raise unless a luminosity over another is a positive number.
+
+    Examples
+    --------
+    >>> require_factor(0.0)
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: a luminosity over another must be positive, not 0
+    """
+    if not (np.isfinite(luminosity) and luminosity > 0):
+        msg = f"a luminosity over another must be positive, not {luminosity:g}"
+        raise ConfigurationError(msg)
 
 
 def _errors(samples: SampleSet) -> FloatArray:

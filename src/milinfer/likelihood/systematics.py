@@ -37,7 +37,7 @@ from milinfer.likelihood.mixture import (
 )
 from milinfer.likelihood.models import AnyModel
 from milinfer.likelihood.named_cost import UnbinnedCost
-from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.rate import Rate, require_factor
 from milinfer.likelihood.response_terms import ResponseTable, log_interpolation
 from milinfer.likelihood.responses import Response
 from milinfer.samples.argument_checks import require_sample
@@ -199,6 +199,29 @@ class SystematicTerms:
             )
             for process, response in self.responses.items()
         ]
+
+    def scaled(self, luminosity: float) -> SystematicTerms:
+        """The same likelihood with all yields multiplied, for another luminosity.
+
+        Parameters
+        ----------
+        luminosity
+            Over that of these terms; auxiliary measurements stay as they are.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is not positive.
+        """
+        mixture = self.mixture
+        rate = mixture.rate
+        if isinstance(rate, Rate):
+            rate = rate.scaled(luminosity)
+        else:
+            require_factor(luminosity)
+            rate = rate * luminosity
+        components = tuple(c._replace(expected=c.expected * luminosity) for c in mixture.components)
+        return replace(self, mixture=replace(mixture, rate=rate, components=components))
 
     def _positions(self, names: Sequence[str]) -> IntArray:
         """Positions of some of the parameters of interest."""
@@ -591,6 +614,27 @@ class SystematicCost(UnbinnedCost):
         )
         terms = replace(self.terms, constraints=constraints)
         return SystematicCost(terms, self.events, extended=self.extended)
+
+    def weighted(self, weights: FloatArray) -> SystematicCost:
+        """The same cost of the same events with other weights, shape (n_events,)."""
+        events = self.events._replace(weights=np.asarray(weights, dtype=np.float64))
+        return SystematicCost(self.terms, events, extended=self.extended)
+
+    def log_densities(self, *args: float, **values: float) -> FloatArray:
+        """Logarithm of the expected density at each event, over that at :attr:`start`.
+
+        Parameters
+        ----------
+        *args, **values
+            A value of each parameter, in order or by name.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_events,).
+        """
+        at = self._evaluate(self._in_order(args, values))
+        return np.asarray(at.total + np.log(at.luminosity), dtype=np.float64)
 
     def expected_events(self, **values: float) -> dict[str, float]:
         """Expected events of each process at parameter values; others are at :attr:`start`.
