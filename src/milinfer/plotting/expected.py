@@ -36,6 +36,8 @@ def plot_expected(
 ) -> Figure:
     """Expected intervals of methods, with the bands of both ends.
 
+    The band of the lower end is above the line of the Asimov data, that of the upper end below it.
+
     Parameters
     ----------
     expected
@@ -54,7 +56,8 @@ def plot_expected(
     >>> bands = 0.1 * np.arange(-2.0, 3.0)
     >>> interval = ExpectedInterval(
     ...     parameter="mu", truth=0.0, cl=0.6827, estimate=0.0, low=-0.1, high=0.1,
-    ...     estimates=bands, lows=bands - 0.1, highs=bands + 0.1, widths=np.full(5, 0.2), n_toys=500)
+    ...     estimates=bands, lows=bands - 0.1, highs=bands + 0.1, widths=np.full(5, 0.2),
+    ...     n_toys=500)
     >>> plot_expected({"learned": interval}).axes[0].get_xlabel()
     'mu'
     """
@@ -81,10 +84,13 @@ def plot_expected(
 
         for i, (name, interval) in enumerate(expected.items()):
             style = styles[name]
-            for ends in (interval.lows, interval.highs):
+            for ends, rows in (
+                (interval.lows, [i - 0.36, i - 0.03]),
+                (interval.highs, [i + 0.03, i + 0.36]),
+            ):
                 for k, (colour, words) in enumerate(((_TWO, "±2σ"), (_ONE, "±1σ"))):
                     axis.fill_betweenx(
-                        [i - 0.3, i + 0.3],
+                        rows,
                         ends[k],
                         ends[4 - k],
                         color=colour,
@@ -93,7 +99,7 @@ def plot_expected(
                     )
                 axis.plot(
                     [ends[2], ends[2]],
-                    [i - 0.3, i + 0.3],
+                    rows,
                     color="black",
                     lw=0.9,
                     ls=LINES[2],
@@ -110,12 +116,12 @@ def plot_expected(
             axis.plot(interval.estimate, i, style.marker, color=style.color, mec="white", ms=7)
             if name in observed:
                 axis.plot(
-                    observed[name], [i + 0.4] * 2, color="black", lw=1.5, label=once("observed")
+                    observed[name], [i + 0.43] * 2, color="black", lw=1.5, label=once("observed")
                 )
         axis.axvline(first.truth, color="gray", lw=0.8, ls="--")
         axis.set_yticks(range(len(expected)), [plain(name) for name in expected])
         axis.minorticks_off()
-        axis.set_ylim(len(expected) - 0.4, -0.6)
+        axis.set_ylim(len(expected) - 0.45, -0.55)
         axis.set_xlabel(parameter_label(first.parameter))
         figure.legend(
             loc="outside upper center", ncols=3, fontsize=8, title=f"{first.cl:.2%} intervals"
