@@ -86,6 +86,10 @@ def test_correlated_measurements_add_with_their_correlation():
     covariance = [[1.0, 0.2], [0.2, 0.16]]
     impacts = nuisance_impacts(LINE + NormalConstraint(["a", "b"], [0.0, 0.0], covariance), "mu")
     systematic = np.sqrt(SLOPES[1:] @ covariance @ SLOPES[1:])
+    # Shifts of one measurement alone.
+    np.testing.assert_allclose(
+        impacts.shifts["observable"][:, 0, 1], impacts.from_covariance("observable"), rtol=1e-3
+    )
     parts = {p.name: p.error for p in impacts.breakdown()}
     assert parts["systematic"] == pytest.approx(systematic, rel=1e-3)
     assert parts["total"] == pytest.approx(np.hypot(systematic, ERROR), rel=1e-3)

@@ -17,7 +17,8 @@ Three definitions are in use, and they answer different questions:
 For a likelihood that is a Gaussian the covariance :math:`C` alone gives all three,
 :math:`C_{\theta\alpha}/\sigma_\mathrm{pre}`, :math:`C_{\theta\alpha}/\sqrt{C_{\alpha\alpha}}` and
 :math:`\sigma_\mathrm{pre}\,C_{\theta\alpha}/C_{\alpha\alpha}`
-(:meth:`NuisanceImpacts.from_covariance`).
+(:meth:`NuisanceImpacts.from_covariance`).  Parts of an error are of that kind too, because the
+error is one of the curvature.
 """
 
 from __future__ import annotations
@@ -260,8 +261,13 @@ class NuisanceImpacts:
         shared = row[places]
         before = np.array([p.prefit_error for p in self.nuisances])
         after = np.diag(self.covariance)[places]
+        there = np.isfinite(before)
+        observable = np.full(len(before), np.nan)
+        # Measurements that are correlated count with the inverse of their covariance.
+        among = self.correlation[np.ix_(there, there)]
+        observable[there] = np.linalg.solve(among, shared[there] / before[there])
         by_kind = {
-            "observable": shared / before,
+            "observable": observable,
             "postfit": shared / np.sqrt(after),
             "prefit": before * shared / after,
         }
@@ -269,6 +275,9 @@ class NuisanceImpacts:
 
     def part(self, names: Sequence[str], parameter: str | None = None) -> float:
         """Part of the error of a parameter that auxiliary measurements give together.
+
+        Of the curvature at the minimum, as the error of HESSE is: shifts by whole errors, which
+        :meth:`of` has, add up to it as far as the likelihood is a Gaussian.
 
         Parameters
         ----------
@@ -280,8 +289,7 @@ class NuisanceImpacts:
         Raises
         ------
         ParameterError
-            If a nuisance parameter is unknown or has no auxiliary measurement, or
-            ``"observable"`` was not computed.
+            If a nuisance parameter is unknown or has no auxiliary measurement.
         """
         j = self._place(parameter)
         known = [p.name for p in self.nuisances]
@@ -295,9 +303,8 @@ class NuisanceImpacts:
                     "and belongs to the statistical part"
                 )
                 raise ParameterError(msg)
-        shifts = self._of_kind("observable")[1]
         places = [known.index(name) for name in dict.fromkeys(names)]
-        sizes = (shifts[places, j, 1] - shifts[places, j, 0]) / 2
+        sizes = self.from_covariance("observable", self.parameters[j])[places]
         square = float(sizes @ self.correlation[np.ix_(places, places)] @ sizes)
         return float(np.sqrt(max(square, 0.0)))
 

@@ -38,6 +38,7 @@ from milinfer.samples.reweighting import reweight_polynomial
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys
 from milinfer.typing import FloatArray, Point
@@ -45,6 +46,7 @@ from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import rich_table
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis
+from milinfer.workflow.systematics_expected import NuisanceExpectation, expected_of, impacts_of
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -245,6 +247,8 @@ class NuisanceResult:
         Coverage at nominal and varied values of the nuisance parameters.
     problems
         What is missing, and why.
+    expectation
+        Expected intervals, and the parts of the error of the learned fit.
     """
 
     parameter: str
@@ -254,6 +258,7 @@ class NuisanceResult:
     fits: Mapping[str, NuisanceFit]
     coverage: tuple[NuisanceCoverage, ...] = ()
     problems: tuple[str, ...] = ()
+    expectation: NuisanceExpectation = field(default_factory=NuisanceExpectation)
 
     def to_dict(self) -> dict[str, Any]:
         """Section ``systematics`` of ``summary.json``."""
@@ -264,6 +269,7 @@ class NuisanceResult:
             "fits": {name: fit.to_dict() for name, fit in self.fits.items()},
             "coverage": [c.to_dict() for c in self.coverage],
             "problems": list(self.problems),
+            **self.expectation.to_dict(),
         }
 
 
@@ -329,11 +335,27 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     for name, other in inputs.others.items():
         with guard(f"fit of {name}"):
             fits[name] = _fit(name, other, parameter, guard)
+    expectation = NuisanceExpectation()
+    if fits.get(LEARNED) is not None and fits[LEARNED].nuisances:
+        with guard("parts of the error"):
+            best = fits[LEARNED].inner.minuit.values.to_dict()
+            expectation = impacts_of(cost, parameter, best)
     rows: list[NuisanceCoverage] = []
+    nominal: dict[str, ToyEnsemble] = {}
     if inputs.rate is None:
         guard.problems.append("coverage: toys need the rate; give data.luminosity")
     elif inputs.evaluation is not None:
-        rows = _coverages(inputs, terms, bare, parameter, guard)
+        rows = _coverages(inputs, terms, bare, parameter, guard, nominal)
+        if LEARNED in nominal:
+            with guard("expected interval"):
+                found = expected_of(
+                    terms, inputs.evaluation, nominal[LEARNED], weight_degree=inputs.weight_degree
+                )
+                expectation = replace(
+                    found,
+                    impacts=expectation.impacts,
+                    remarks=(*expectation.remarks, *found.remarks),
+                )
     fits = _profiles(fits, parameter, guard)
     return NuisanceResult(
         parameter=parameter,
@@ -343,6 +365,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
         fits=fits,
         coverage=tuple(rows),
         problems=tuple(guard.problems),
+        expectation=expectation,
     )
 
 
@@ -435,8 +458,12 @@ def _coverages(
     bare: SystematicTerms,
     parameter: str,
     guard: _Guard,
+    nominal: dict[str, ToyEnsemble],
 ) -> list[NuisanceCoverage]:
-    """Coverage with nuisance parameters and without, at nominal and varied values."""
+    """Coverage with nuisance parameters and without, at nominal and varied values.
+
+    Toys at nominal values are put into `nominal`, by method.
+    """
     rows = []
     for k, at in enumerate(_toy_points(inputs, terms, parameter, guard)):
         what = format_point(at.nuisances) or "nominal values"
@@ -447,6 +474,7 @@ def _coverages(
                 ProfiledSystematics(bare, IGNORING),
             ]
             ensembles = toys.run(models, inputs.truth, inputs.n_toys, workers=inputs.workers)
+            nominal |= {} if at.nuisances else ensembles
             for name, ensemble in ensembles.items():
                 inner, outer = (
                     coverage(ensemble, None, cl, name=name, warn_of_pool=False)

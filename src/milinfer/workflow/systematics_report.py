@@ -14,6 +14,7 @@ from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import Unavailable
 from milinfer.workflow.html_report import Report
 from milinfer.workflow.systematics import IGNORING, LEARNED, NuisanceFit, NuisanceResult
+from milinfer.workflow.systematics_expected import add_expectation, expectation_figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,6 +115,7 @@ def add_nuisances(
             "was learned; auxiliary measurements scatter about these values.",
             {"fit": "text"},
         )
+    add_expectation(report, result.expectation)
 
 
 def _row(fit: NuisanceFit) -> list[str]:
@@ -187,4 +189,4 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
                 "MINOS interval, all others fitted again."
             ),
         )
-    return out
+    return out | expectation_figures(result.expectation, None if fit is None else fit.inner)
