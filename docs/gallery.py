@@ -33,7 +33,6 @@ from milinfer.likelihood.posterior import Posterior
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.likelihood.responses import Response
 from milinfer.likelihood.surface_box import ChebyshevBox
-from milinfer.likelihood.systematics import MixtureEvents
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations, Variation
 from milinfer.workflow.analysis import Analysis, analyse
@@ -524,7 +523,7 @@ def _expectations(seed: int) -> dict[str, Any]:
         for k, (n, mu) in enumerate([(805, 0.04), (310, 1.5), (95, -1.0)])
     ]
     data = mil.Sample(np.concatenate(features), ("x0",), process="data")
-    cost = mil.likelihood.SystematicCost(asimov.terms, MixtureEvents.of(asimov.terms, data))
+    cost = asimov.terms.cost(data)
     interval = mil.profile_interval(cost, "mu")
     return {
         "shaped": shaped + NormalConstraint(names, [1, 0, 0, 0], [0.1, 1, 1, 1]),

@@ -125,6 +125,36 @@ def _cost_of(toys, mu):
     return LikelihoodCost(surface, "mu", n_events=N, tag=toys.tag)
 
 
+def test_nuisance_parameters_are_profiled():
+    """A trigger efficiency of 5 % on a mean: no effect; a background of 20 % has one."""
+    terms = mil.systematic_terms(
+        gaussian.MeanModel(),
+        rate=float(N),
+        responses={},
+        reference=0.0,
+        backgrounds={"other": (lambda s: gaussian.log_likelihood_ratio(s.column("x0"), 2.0), 20.0)},
+        norm_constraints={"other": 0.2},
+    )
+    other = mil.Sample(gaussian.generate(20_000, 2.0, seed=2).features, ("x0",), process="other")
+    truths = [0.0, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6]
+    thrower = mil.Toys(
+        gaussian.samples(20_000, truths, seed=1),
+        N,
+        seed=3,
+        poisson=True,
+        background=(mil.Background(other, 20.0),),
+    )
+    model = mil.ProfiledSystematics(terms)
+    toys = thrower.scan([model], truths, 300)["profiled"]
+    data = thrower.dataset({"mu": 0.0}, toy=7)
+    limit = upper_limit_of_toys(toys, model.cost(data))
+    signal = gaussian.generate(20_000, 0.0, seed=4)
+    asimov = mil.likelihood.asimov_cost(terms, {"signal": signal, "other": other})
+    asymptotic = upper_limit(terms.cost(data), asimov, "mu")
+    assert limit.observed == pytest.approx(asymptotic.observed, rel=0.2)
+    assert limit.expected[2] == pytest.approx(asymptotic.expected[2], rel=0.15)
+
+
 def test_what_cannot_be_asked_is_refused(toys):
     asimov = NormalConstraint("mu", 0.0, SIGMA)
     with pytest.raises(ParameterError, match="needs a cost in which it is free"):

@@ -421,7 +421,7 @@ def _require_model(cost: LikelihoodCost | None, toys: ToyEnsemble) -> None:
             "of the same model, not calibrated"
         )
         raise CalibrationError(msg)
-    extended = cost.rate is not None or cost.rate_in_surface
+    extended = cost.rate is not None
     if extended != toys.extended:
         msg = (
             f"the toys are {'with' if toys.extended else 'without'} the rate term, and the cost "

@@ -200,6 +200,26 @@ class SystematicTerms:
             for process, response in self.responses.items()
         ]
 
+    def cost(self, data: Sample, *, extended: bool = True) -> SystematicCost:
+        """Cost −2 ln L of a dataset with these terms.
+
+        Parameters
+        ----------
+        data, extended
+            As for :func:`systematic_cost`.
+
+        Raises
+        ------
+        SampleError
+            If the events have the weights of simulation, or features that models need are missing.
+        """
+        require_sample(data, "SystematicTerms.cost()")
+        data.require_data()
+        if not len(data) and not extended:
+            msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
+            raise SampleError(msg)
+        return SystematicCost(self, MixtureEvents.of(self, data), extended=extended)
+
     def scaled(self, luminosity: float) -> SystematicTerms:
         """The same likelihood with all yields multiplied, for another luminosity.
 
@@ -501,7 +521,6 @@ def systematic_cost(
     (True, True)
     """
     require_sample(data, "systematic_cost()")
-    data.require_data()
     terms = systematic_terms(
         model,
         rate=rate,
@@ -513,10 +532,7 @@ def systematic_cost(
         unconstrained=unconstrained,
         reference=reference,
     )
-    if not len(data) and not extended:
-        msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
-        raise SampleError(msg)
-    return SystematicCost(terms, MixtureEvents.of(terms, data), extended=extended)
+    return terms.cost(data, extended=extended)
 
 
 class SystematicCost(UnbinnedCost):
