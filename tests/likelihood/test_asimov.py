@@ -74,7 +74,7 @@ def test_the_score_of_the_model_vanishes_at_the_point(terms, events, point):
 
 
 def test_a_fit_gives_back_the_point(terms, events):
-    cost = asimov_cost(terms, events, **POINT)
+    cost = asimov_cost(terms, events, POINT)
     m = minuit(cost)
     m.tol = 1e-4
     m.migrad()
@@ -193,6 +193,8 @@ def test_equal_weights_of_asimov_data_are_data():
 def test_what_does_not_go_together_is_refused(terms, events):
     with pytest.raises(ParameterError, match=r"mus is no parameter .*did you mean mu"):
         asimov_cost(terms, events, mus=0.3)
+    with pytest.raises(ParameterError, match="mu has two values"):
+        asimov_cost(terms, events, {"mu": 0.1}, mu=0.3)
     with pytest.raises(SampleError, match="give events of each process"):
         asimov_cost(terms, events["signal"])
     with pytest.raises(SampleError, match="must be those of the reference of the model, mu=0"):

@@ -53,6 +53,7 @@ _MUCH, _TOO_MUCH = 0.05, 1.0
 def asimov_cost(
     terms: SystematicTerms,
     events: Mapping[str, Sample] | Sample,
+    point: Point | None = None,
     *,
     density: Density = "model",
     extended: bool = True,
@@ -68,6 +69,8 @@ def asimov_cost(
     events
         Simulated events of each process, by name, the signal ``"signal"``; of a signal alone its
         events.  Weights count, their normalisation does not.
+    point
+        Values of parameters by name; others are at ``terms.start``.
     density
         ``"model"``: the events are those of the reference and of nominal nuisance parameters, and
         are weighted to the point by the model and its responses.  ``"simulation"``: the events are
@@ -75,7 +78,7 @@ def asimov_cost(
     extended
         Whether the number of events enters the likelihood.
     **values
-        The point; other parameters are at ``terms.start``.
+        The same as keywords: ``mu=0.3``.
 
     Returns
     -------
@@ -107,14 +110,13 @@ def asimov_cost(
     >>> cost.n_events, round(mil.minuit(cost).migrad().values["mu"], 4)
     (100.0, 0.3)
     """
-    sample, cost = _asimov(terms, events, density, extended, values)
-    del sample
-    return cost
+    return _asimov(terms, events, density, extended, _point(terms, point, values))[1]
 
 
 def asimov_sample(
     terms: SystematicTerms,
     events: Mapping[str, Sample] | Sample,
+    point: Point | None = None,
     *,
     density: Density = "model",
     **values: float,
@@ -143,7 +145,7 @@ def asimov_sample(
     >>> len(sample), round(float(sample.weights.sum()), 6)
     (5000, 80.0)
     """
-    return _asimov(terms, events, density, True, values)[0]
+    return _asimov(terms, events, density, True, _point(terms, point, values))[0]
 
 
 def _asimov(
@@ -151,12 +153,11 @@ def _asimov(
     events: Mapping[str, Sample] | Sample,
     density: str,
     extended: bool,
-    values: Mapping[str, float],
+    point: dict[str, float],
 ) -> tuple[Sample, SystematicCost]:
     if density not in ("model", "simulation"):
         msg = f"density={density!r} is unknown; choose 'model' or 'simulation'"
         raise ParameterError(msg)
-    point = _point(terms, values)
     by_process = {SIGNAL: events} if isinstance(events, Sample) else dict(events)
     _require_events(terms, by_process, density, point)
     constraints = tuple(c._replace(measured=point[c.name]) for c in terms.constraints)
@@ -185,8 +186,16 @@ def _asimov(
     return replace(sample, weights=weights), cost.weighted(weights)
 
 
-def _point(terms: SystematicTerms, values: Mapping[str, float]) -> dict[str, float]:
+def _point(
+    terms: SystematicTerms, point: Point | None, values: Mapping[str, float]
+) -> dict[str, float]:
+    """All parameters, from those given as a dictionary and as keywords."""
     known = list(terms.names)
+    twice = sorted(set(point or {}) & set(values))
+    if twice:
+        msg = f"{twice[0]} has two values, in point and as a keyword; give one"
+        raise ParameterError(msg)
+    values = {**(point or {}), **values}
     for name in values:
         if name not in known:
             msg = f"{name} is no parameter of the likelihood; it has {', '.join(known)}"

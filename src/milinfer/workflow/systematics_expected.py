@@ -143,7 +143,7 @@ def expected_of(
     )
     remarks: list[str] = []
     with _remarks(remarks):
-        cost = asimov_cost(terms, events, **toys.point)
+        cost = asimov_cost(terms, events, toys.point)
         intervals = tuple(expected_interval(toys, cost, cl=cl) for cl in (CL68, CL95))
     return NuisanceExpectation(intervals=intervals, remarks=tuple(remarks))
 
