@@ -20,6 +20,7 @@ from milinfer.likelihood.fits import minuit
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.likelihood.systematics import NormalisationUncertainty, systematic_terms
 from shifted_gaussian import SHIFT, Shift, exact_shift, quantiles
+from shifted_gaussian import nominal as samples
 
 SIGNAL, BACKGROUND = 400.0, 100.0
 TRIGGER = NormalisationUncertainty("trigger", {"signal": (0.95, 1.05)})
@@ -109,6 +110,28 @@ def test_yields_that_densities_contradict_are_said():
     )
     with pytest.warns(MilinferWarning, match=r"off by .* standard deviations in"):
         asimov_cost(terms, gaussian.generate(8000, 0.0, seed=11))
+
+
+class Bent(Shift):
+    """Hardly more than a shift: its score is nearly that of mu, and the yields know it is not."""
+
+    def event_columns(self, sample):
+        columns = super().event_columns(sample)
+        x = sample.column("x0").astype(np.float64)
+        columns[:, 0] += (0.01 * (x**2 - 1)).astype(np.float32)
+        return columns
+
+
+def test_weights_are_not_bent_to_follow_yields():
+    """Regression: the small difference of two scores was balanced by changes of 7 %."""
+    response = Bent(ResponseTerms.of(["shift"], parameters={"mu": (-1.0, 1.0)}), samples())
+    terms = systematic_terms(
+        gaussian.MeanModel(), rate=400.0, responses={"signal": response}, reference=0.0
+    )
+    with pytest.warns(MilinferWarning, match=r"off by .* standard deviations in"):
+        sample = asimov_sample(terms, gaussian.generate(8000, 0.0, seed=11))
+    change = np.log(sample.weights / (400 / 8000))
+    assert np.sqrt(np.mean(change**2)) < 0.05
 
 
 def test_the_width_is_that_of_the_median_toy():

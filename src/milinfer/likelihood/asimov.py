@@ -17,7 +17,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,9 @@ Density = Literal["model", "simulation"]
 _ITERATIONS = 50
 # Of the logarithm of a weight: the last step, which makes the score vanish to rounding.
 _BALANCED = 1e-11
-# Correlation of scores is lost in the noise of events below this eigenvalue.
-_SAME = 1e-9
+# Combinations of scores are taken for zero below these eigenvalues of their correlation, the next
+# one if weights would change by much: scores that are nearly the same, but not their expectations.
+_SAME = (1e-9, 1e-4, 1e-3, 1e-2)
 # Of the minimum, in standard deviations, that is worth a warning.
 _OFF = 0.01
 # Logarithm of the change of a weight, root mean square, above which events hardly fit the model,
@@ -240,6 +241,47 @@ def _balanced(cost: SystematicCost, weights: FloatArray, point: Point) -> FloatA
     args = [point[name] for name in cost.terms.names]
     expected = sum(cost.expected_events(**point).values())
     scores = np.vstack([_scores(cost, args), np.ones(len(weights))])
+    solved = None
+    for same in _SAME:
+        solved = _solve(cost, weights, scores, args, expected, same)
+        if solved is not None and solved.spread <= _MUCH:
+            break
+    if solved is None or solved.spread > _TOO_MUCH:
+        msg = (
+            f"no weights of these {len(weights)} events have the density of the model at "
+            f"{format_point(point)}; take a point where they have events, or more of them"
+        )
+        raise ModelError(msg)
+    if solved.spread > _MUCH:
+        warnings.warn(
+            f"the weights of the Asimov data at {format_point(point)} had to change by "
+            f"{solved.spread:.1%} (rms) to have the density of the model: it is not normalised "
+            f"there, or the {len(weights)} events are too few; see diagnose and diagnose_response",
+            MilinferWarning,
+            stacklevel=4,
+        )
+    _warn_of_the_rest(cost, solved, point)
+    return solved.weights
+
+
+class _Balance(NamedTuple):
+    """Changed weights, the change (rms of its logarithm), information and score that remain."""
+
+    weights: FloatArray
+    spread: float
+    information: FloatArray
+    score: FloatArray
+
+
+def _solve(
+    cost: SystematicCost,
+    weights: FloatArray,
+    scores: FloatArray,
+    args: list[float],
+    expected: float,
+    same: float,
+) -> _Balance | None:
+    """Balance all scores but combinations whose eigenvalue is below `same`; None if it fails."""
     log_change = np.zeros(len(weights))
     for _ in range(_ITERATIONS):
         changed = weights * np.exp(log_change)
@@ -249,40 +291,23 @@ def _balanced(cost: SystematicCost, weights: FloatArray, point: Point) -> FloatA
         scale = np.sqrt(np.diag(matrix))
         scale[scale == 0] = 1.0
         scaled = matrix / np.outer(scale, scale)
-        step = (np.linalg.lstsq(scaled, -excess / scale, rcond=_SAME)[0] / scale) @ scores
+        step = (np.linalg.lstsq(scaled, -excess / scale, rcond=same)[0] / scale) @ scores
         largest = float(np.abs(step).max())
         if largest < _BALANCED:
-            break
+            spread = float(np.sqrt(np.average(log_change**2, weights=np.abs(weights))))
+            return _Balance(changed, spread, matrix[:-1, :-1], excess[:-1])
         # Far steps overshoot: weights are exponentials.
         log_change += step * min(1.0, 1.0 / largest)
-    spread = float(np.sqrt(np.average(log_change**2, weights=np.abs(weights))))
-    if largest >= _BALANCED or spread > _TOO_MUCH:
-        msg = (
-            f"no weights of these {len(weights)} events have the density of the model at "
-            f"{format_point(point)}; take a point where they have events, or more of them"
-        )
-        raise ModelError(msg)
-    if spread > _MUCH:
-        warnings.warn(
-            f"the weights of the Asimov data at {format_point(point)} had to change by "
-            f"{spread:.1%} (rms) to have the density of the model: it is not normalised there, or "
-            f"the {len(weights)} events are too few; see diagnose and diagnose_response",
-            MilinferWarning,
-            stacklevel=4,
-        )
-    _warn_of_the_rest(cost, matrix[:-1, :-1], -slope / 2, point)
-    return changed
+    return None
 
 
-def _warn_of_the_rest(
-    cost: SystematicCost, information: FloatArray, score: FloatArray, point: Point
-) -> None:
+def _warn_of_the_rest(cost: SystematicCost, solved: _Balance, point: Point) -> None:
     """Warn if a score that could not be balanced moves the minimum."""
     errors = {c.name: c.error for c in cost.constraints}
     precision = [errors.get(name, np.inf) ** -2 for name in cost.terms.names]
-    covariance = np.linalg.pinv(information + np.diag(precision), hermitian=True)
+    covariance = np.linalg.pinv(solved.information + np.diag(precision), hermitian=True)
     sigma = np.sqrt(np.diag(covariance))
-    moved = np.divide(covariance @ score, sigma, out=np.zeros_like(sigma), where=sigma > 0)
+    moved = np.divide(covariance @ solved.score, sigma, out=np.zeros_like(sigma), where=sigma > 0)
     k = int(np.argmax(np.abs(moved)))
     if abs(moved[k]) > _OFF:
         warnings.warn(

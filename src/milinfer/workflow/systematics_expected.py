@@ -80,6 +80,8 @@ class NuisanceExpectation:
                 }
                 for i in self.intervals
             }
+        if self.remarks:
+            out["remarks"] = list(self.remarks)
         return out
 
 
