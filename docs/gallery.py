@@ -19,10 +19,11 @@ from iminuit.cost import NormalConstraint
 
 import milinfer as mil
 from milinfer import impacts
-from milinfer.datasets import gaussian, quadratic, vbf_hww
+from milinfer.datasets import gaussian, gaussian_systematics, quadratic, vbf_hww
 from milinfer.diagnostics.bag_size_scan import BagSizeScan
 from milinfer.exceptions import MilinferWarning
 from milinfer.intervals.conditional_coverage import conditional_coverage
+from milinfer.intervals.ranking import nuisance_impacts
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.bag_likelihood import classifier_output
 from milinfer.learning.networks.configs import TrainingConfig
@@ -159,13 +160,26 @@ SECTIONS = (
             ),
             Picture(
                 "impacts",
-                "Which nuisance parameter moves the result, by how much, and where the fit put it.",
-                'plot_impacts(impacts(mixture, "mu"), "mu")',
+                "Which nuisance parameter moves the result, by how much, before the fit (frames) "
+                "and after it (bars), and its pull.",
+                'plot_impacts(nuisance_impacts(shaped, "mu"), "mu")',
             ),
             Picture(
                 "pulls",
                 "Where fits put nuisance parameters, in units of their constraints.",
                 'plot_pulls({"fit": impacts(uncertain, "mu")})',
+            ),
+            Picture(
+                "expected_intervals",
+                "What an analysis expects: intervals of the Asimov data, and the bands in which "
+                "toys put their ends.",
+                'plot_expected(expectations, {"backgrounds profiled": observed})',
+            ),
+            Picture(
+                "upper_limit",
+                "Values that CLs excludes: where the curve falls below 5 %, for the data and as "
+                "expected without a signal.",
+                "plot_upper_limit(limit)",
             ),
             Picture(
                 "posterior",
@@ -357,7 +371,7 @@ def job(seed: int = 1) -> dict[str, Any]:
         )
     )
     found = _one_parameter(result, classifier_output(model), held_out)
-    found |= _two_parameters(seed) | _mixture(seed) | _response(seed)
+    found |= _two_parameters(seed) | _mixture(seed) | _expectations(seed) | _response(seed)
     return found | {"bag_scan": _bag_sizes()}
 
 
@@ -428,12 +442,13 @@ def _two_parameters(seed: int) -> dict[str, Any]:
     }
 
 
+def _ratio(mean: float) -> Any:
+    """Ln of the density of N(mean, 1) over that of N(0, 1)."""
+    return lambda sample: gaussian.log_likelihood_ratio(sample.column("x0"), mean)
+
+
 def _mixture(seed: int) -> dict[str, Any]:
     """A signal over two backgrounds of uncertain normalisation."""
-
-    def ratio(mean: float) -> Any:
-        return lambda sample: gaussian.log_likelihood_ratio(sample.column("x0"), mean)
-
     parts = [(800, 0.1), (300, 1.5), (100, -1.0)]
     features = [gaussian.generate(n, mu, seed=seed + k).features for k, (n, mu) in enumerate(parts)]
     cost = mil.mixture_cost(
@@ -441,7 +456,7 @@ def _mixture(seed: int) -> dict[str, Any]:
         mil.Sample(np.concatenate(features), ("x0",)),
         rate=800.0,
         reference=0.0,
-        backgrounds={"top": (ratio(1.5), 300.0), "diboson": (ratio(-1.0), 100.0)},
+        backgrounds={"top": (_ratio(1.5), 300.0), "diboson": (_ratio(-1.0), 100.0)},
     )
     constraints = {"top_norm": 0.1, "diboson_norm": 0.3}
     for name, width in constraints.items():
@@ -469,6 +484,58 @@ def _mixture(seed: int) -> dict[str, Any]:
         ],
     )
     return {"mixture": cost, "fit": fit, "pulled": pulled, "uncertain": uncertain}
+
+
+def _expectations(seed: int) -> dict[str, Any]:
+    """A shape with nuisance parameters, and what the mixture expects before data are looked at."""
+    shaped = gaussian_systematics.GaussianCost(
+        gaussian_systematics.dataset(0.1, {"shift": 0.4}, signal=1000, background=250, seed=seed),
+        signal=1000,
+        background=250,
+        constrained=False,
+    )
+    names = ["background_norm", *gaussian_systematics.NUISANCES]
+    pool = {
+        name: mil.Sample(
+            gaussian.generate(40_000, mu, seed=seed + k).features, ("x0",), process=name
+        )
+        for k, (name, mu) in enumerate((("signal", 0.0), ("top", 1.5), ("diboson", -1.0)))
+    }
+    expectations, costs = {}, {}
+    for name, widths in (
+        ("backgrounds profiled", {"top": 0.1, "diboson": 0.3}),
+        ("backgrounds known", {"top": 1e-3, "diboson": 1e-3}),
+    ):
+        terms = mil.systematic_terms(
+            gaussian.MeanModel(),
+            rate=800.0,
+            responses={},
+            reference=0.0,
+            backgrounds={"top": (_ratio(1.5), 300.0), "diboson": (_ratio(-1.0), 100.0)},
+            norm_constraints=widths,
+        )
+        background = tuple(
+            mil.Background(pool[n], e) for n, e in (("top", 300.0), ("diboson", 100.0))
+        )
+        signal = mil.SampleSet((gaussian.generate(40_000, 0.0, seed=seed),))
+        toys = mil.Toys(signal, 800, seed=seed, poisson=True, background=background)
+        ensemble = toys.run([mil.ProfiledSystematics(terms)], 0.0, 300)["profiled"]
+        costs[name] = mil.likelihood.asimov_cost(terms, pool)
+        expectations[name] = mil.intervals.expected_interval(ensemble, costs[name])
+    asimov = costs["backgrounds profiled"]
+    features = [
+        gaussian.generate(n, mu, seed=seed + 10 + k).features
+        for k, (n, mu) in enumerate([(805, 0.04), (310, 1.5), (95, -1.0)])
+    ]
+    data = mil.Sample(np.concatenate(features), ("x0",), process="data")
+    cost = asimov.terms.cost(data)
+    interval = mil.profile_interval(cost, "mu")
+    return {
+        "shaped": shaped + NormalConstraint(names, [1, 0, 0, 0], [0.1, 1, 1, 1]),
+        "expectations": expectations,
+        "observed": (interval.low, interval.high),
+        "limit": mil.intervals.upper_limit(cost, asimov, "mu"),
+    }
 
 
 def _response(seed: int) -> dict[str, Any]:
@@ -525,7 +592,7 @@ def draw(folder: Path, seed: int = 1) -> None:
     with warnings.catch_warnings():
         # The pools of so small a job are small, which it is warned of.
         warnings.simplefilter("ignore", MilinferWarning)
-        names = job(seed) | {"impacts": impacts}
+        names = job(seed) | {"impacts": impacts, "nuisance_impacts": nuisance_impacts}
         for picture in pictures():
             function = getattr(import_module(picture.module), picture.function)
             with mpl.rc_context():

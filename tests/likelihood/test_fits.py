@@ -10,6 +10,7 @@ from iminuit.cost import NormalConstraint
 from scipy.stats import chi2
 
 import milinfer as mil
+from linear_cost import LinearCost
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.datasets import gaussian
 from milinfer.exceptions import FitError, MilinferWarning, ParameterError
@@ -182,6 +183,19 @@ def test_impacts_from_the_minimum_are_the_same():
     best = profile_interval(cost, "mu").minuit.values.to_dict()
     (impact,) = mil.impacts(cost, "mu", start=best)
     assert impact.upper == pytest.approx((1 + 200 * 0.05**2) ** -0.5, rel=0.1)
+
+
+def test_a_fit_that_starts_beside_zero_moves():
+    """Regression: Minuit's first step is a hundredth of the start, here 3e-16: it stood still."""
+    terms = LinearCost([1.0, 0.5, -0.3], 0.4, 0.1) + LinearCost([0.0, 1.0, 0.0], 0.3, 0.5)
+    shifted = terms + NormalConstraint(["a", "b"], [0.0, 0.4], [1.0, 0.4])
+    m = minuit(shifted, start={"mu": 0.28, "a": 0.24, "b": -3e-14}).migrad()
+    # b is its measurement, and mu follows.
+    assert m.values["b"] == pytest.approx(0.4, rel=1e-3)
+    assert m.values["mu"] == pytest.approx(0.4, rel=1e-3)
+    both = mil.impacts(terms + NormalConstraint(["a", "b"], [0.0, 0.0], [1.0, 0.4]), "a")
+    down, up = {i.name: (i.down, i.up) for i in both}["mu"]
+    assert down == pytest.approx(-up, rel=1e-3)
 
 
 def test_an_interval_with_others_fixed_is_that_of_statistics_alone():

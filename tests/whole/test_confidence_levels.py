@@ -47,6 +47,15 @@ CALLS = {
     "profile_interval": lambda cl, **_: mil.profile_interval(
         NormalConstraint("mu", 0.0, 1.0), "mu", cl
     ),
+    "upper_limit": lambda cl, **_: mil.intervals.upper_limit(
+        None, NormalConstraint("mu", 0.0, 1.0), "mu", cl
+    ),
+    "upper_limit_of_toys": lambda cl, toys, **_: mil.intervals.upper_limit_of_toys(
+        toys, None, cl, null=-0.2
+    ),
+    "expected_interval": lambda cl, toys, **_: mil.intervals.expected_interval(
+        toys[1], NormalConstraint("mu", 0.0, 0.1), cl=cl
+    ),
     "calibrate": lambda cl, toys, **_: mil.calibrate(toys, cl=cl),
     "neyman": lambda cl, toys, **_: mil.neyman(toys, cl=cl),
     "neyman with two levels": lambda cl, toys, **_: mil.neyman(toys, cl=(0.6827, cl)),

@@ -138,6 +138,21 @@ def test_widths_are_those_of_the_closed_form(finished):
     assert half(section["fits"]["histogram"]) == pytest.approx(half(learned), rel=0.15)
 
 
+def test_the_error_has_parts_and_is_expected(finished):
+    section, _ = finished
+    parts = section["error_parts"]
+    assert parts["statistical"] == pytest.approx(N**-0.5, rel=0.1)
+    assert parts["shift"] == pytest.approx(SHIFT, rel=0.1)
+    assert np.hypot(parts["statistical"], parts["systematic"]) == pytest.approx(
+        parts["total"], rel=0.01
+    )
+    low, high = section["expected"]["68"]["interval"]
+    assert (high - low) / 2 == pytest.approx(np.hypot(N**-0.5, SHIFT), rel=0.1)
+    bands = section["expected"]["95"]
+    assert bands["n_toys"] == 400
+    assert bands["low_bands"] == sorted(bands["low_bands"])
+
+
 def test_coverage_is_lost_where_a_shift_is_ignored(finished):
     section, _ = finished
     rows = {
@@ -181,7 +196,7 @@ def test_the_report_has_tables_and_figures(finished, inputs):
     page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
     assert '<h2 id="nuisance-parameters">' in page
     assert "learned, nuisance parameters ignored" in page
-    for name in ("nuisance_profile", "nuisance_pulls", "nuisance_impacts"):
+    for name in ("nuisance_profile", "nuisance_pulls", "nuisance_impacts", "nuisance_expected"):
         assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
 
 

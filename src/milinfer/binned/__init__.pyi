@@ -6,6 +6,7 @@ from .binning import (
 from .chosen_templates import score_templates as score_templates
 from .grid_bins import fisher_grid as fisher_grid
 from .interference_export import export_datacard as export_datacard
+from .luminosity import scaled_workspace as scaled_workspace
 from .polynomial_histogram import PolynomialHistogram as PolynomialHistogram
 from .polynomial_import import (
     import_hist_eft as import_hist_eft,

@@ -14,6 +14,7 @@ from scipy.stats import norm
 
 from milinfer.binned.workspaces import model_and_data, unfillable_bins
 from milinfer.exceptions import ParameterError, TemplateError
+from milinfer.likelihood.auxiliary import Constraint
 from milinfer.likelihood.named_cost import NamedCost
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.display import ranges, shortened
@@ -50,6 +51,13 @@ class _Constraint(NamedTuple):
     datum: int
     is_normal: bool
     scale: float
+
+    def measurement(self, auxiliary: FloatArray) -> tuple[float, float]:
+        """Measured value of the parameter and its error, of the auxiliary data of the model."""
+        observed = float(auxiliary[self.datum])
+        if self.is_normal:
+            return observed, self.scale
+        return observed / self.scale, self.scale**-0.5
 
     def twice_nll(self, value: float, observed: float) -> float:
         """−2 ln of the term, with its constants, as pyhf has it."""
@@ -299,6 +307,19 @@ class PyhfCost(NamedCost):
         """Parameters of which this cost contains the constraint term."""
         return tuple(name for name in self._constraints if name not in self._dropped)
 
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Auxiliary measurements that are part of this cost, of parameters that are not fixed.
+
+        That of a count, which measures ``scale`` times the parameter, has the error that pyhf
+        calls the width of the parameter, 1/√scale.
+        """
+        return tuple(
+            Constraint(name, *self._constraints[name].measurement(self._auxiliary))
+            for name in self.constrained
+            if name not in self._fixed
+        )
+
     def without_constraints(self, names: Iterable[str]) -> PyhfCost:
         """The same cost without the constraint terms of some parameters.
 
@@ -354,6 +375,31 @@ class PyhfCost(NamedCost):
         other = copy.copy(self)
         other._take_data(data)
         return other
+
+    def asimov(self, **values: float) -> PyhfCost:
+        """The same cost of the Asimov data at a point, auxiliary data included.
+
+        Parameters
+        ----------
+        **values
+            The point; other parameters are at :attr:`start`.  Names that are no Python names go
+            into a dictionary: ``cost.asimov(**{"gamma[0]": 1.1})``.
+
+        Raises
+        ------
+        ParameterError
+            If the cost has no such parameter.
+        TemplateError
+            If the model has negative yields there.
+
+        Examples
+        --------
+        >>> import pyhf
+        >>> model = pyhf.simplemodels.uncorrelated_background([12.0], [50.0], [5.0])
+        >>> PyhfCost(model, [60.0]).asimov(mu=0.5).data.tolist()
+        [56.0, 100.0]
+        """
+        return self.with_data(asimov_data(self, values))
 
     def measuring(self, **measured: float) -> PyhfCost:
         """The same cost with other results of auxiliary measurements, as toys have them.

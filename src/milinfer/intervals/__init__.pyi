@@ -19,6 +19,10 @@ from .coverage import (
     CoverageScan as CoverageScan,
     coverage_scan as coverage_scan,
 )
+from .expected import (
+    ExpectedInterval as ExpectedInterval,
+    expected_interval as expected_interval,
+)
 from .information import (
     Information as Information,
     InformationMatrix as InformationMatrix,
@@ -27,8 +31,19 @@ from .information import (
     relative_information as relative_information,
 )
 from .neyman import regression_belt as regression_belt
+from .ranking import (
+    ErrorPart as ErrorPart,
+    NuisanceImpacts as NuisanceImpacts,
+    NuisancePull as NuisancePull,
+    nuisance_impacts as nuisance_impacts,
+)
 from .response import (
     Response as Response,
     mean_response as mean_response,
 )
 from .toy_intervals import ToyIntervals as ToyIntervals
+from .upper_limits import (
+    UpperLimit as UpperLimit,
+    upper_limit as upper_limit,
+    upper_limit_of_toys as upper_limit_of_toys,
+)

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
-from milinfer.intervals.calibration import Calibration
+from milinfer.exceptions import CalibrationError
+from milinfer.intervals.belt import Belt, bounded_estimates
+from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
 from milinfer.utils.confidence_levels import CL68, require_level
 from milinfer.utils.display import brief, html_facts, measured
+from milinfer.utils.points import only
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ToyIntervals", "toy_intervals"]
+__all__ = ["ToyIntervals", "belt_excess", "toy_intervals"]
+
+# Values of the parameter at which toys are compared with a threshold.
+_FINE = 801
 
 
 class ToyIntervals(NamedTuple):
@@ -61,9 +67,16 @@ class ToyIntervals(NamedTuple):
 
 
 def toy_intervals(
-    ensemble: ToyEnsemble, calibration: Calibration | None = None, cl: float = CL68
+    ensemble: ToyEnsemble,
+    calibration: Calibration | None = None,
+    cl: float = CL68,
+    *,
+    belt: Belt | None = None,
 ) -> ToyIntervals:
     """Interval of every toy: the crossings of −2ΔlnL nearest to the estimate.
+
+    With a belt it is the part of the confidence set about the value that is accepted most easily;
+    both ends are NaN if none is accepted.
 
     Computed for all toys at once on a fine grid with linear interpolation, for figures and mean
     widths; for the interval of one dataset use
@@ -77,46 +90,113 @@ def toy_intervals(
         Calibration of their model; None: the surface as it is.
     cl
         Confidence level.
+    belt
+        Belt of their model, in place of a calibration: it has its own, if any.
 
     Raises
     ------
     CalibrationError
-        If `cl` is not between 0 and 1, or not a level of the calibration.
+        If `cl` is not between 0 and 1, or not a level of the calibration or the belt, or both are
+        given.
     """
     require_level(cl)
+    if belt is not None and calibration is not None:
+        msg = "a belt calibrates the toys as its own were; give a belt or a calibration, not both"
+        raise CalibrationError(msg)
+    if belt is not None:
+        return _between(belt_excess(belt, ensemble, cl), belt.limits[0], belt, ensemble, cl)
     limits = ensemble.range if calibration is None else calibration.limits[0]
-    fine = np.linspace(*limits, 801)
+    fine = np.linspace(*limits, _FINE)
+    threshold = float(chi2.ppf(cl, 1))
 
     def statistic(theta: float) -> FloatArray:
         if calibration is None:
             return ensemble.test_statistic(theta)
         return calibration.statistic(ensemble, theta, cl)
 
-    q = np.stack([statistic(float(t)) for t in fine], axis=1)
-    threshold = float(chi2.ppf(cl, 1))
-    best = np.argmin(q, axis=1)
-    rows = np.arange(len(q))
+    excess = np.stack([statistic(float(t)) for t in fine], axis=1) - threshold
     estimate = (
         ensemble.theta_hat
         if calibration is None
         else calibration.correct_estimate(ensemble.theta_hat)
     )
-    columns = np.arange(len(fine))
-    above = q > threshold
+    low, high = _crossings(excess, limits)
+    covers = statistic(ensemble.truth) <= threshold
+    return ToyIntervals(truth=ensemble.truth, estimate=estimate, low=low, high=high, covers=covers)
+
+
+def belt_excess(belt: Belt, ensemble: ToyEnsemble, cl: float) -> FloatArray:
+    """How far the statistic of each toy is above the accepted values, at values of the belt.
+
+    Parameters
+    ----------
+    belt
+        Belt in one parameter.
+    ensemble
+        Toys of its model.
+    cl
+        Level of the belt.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_toys, n_values), at equal steps over the range of the belt; not positive where the
+        confidence set is.
+
+    Raises
+    ------
+    CalibrationError
+        If the toys are of another model or size, or the belt has no such level.
+    """
+    belt.contains_truth(ensemble.with_truth({only(belt.parameters): belt.limits[0][0]}), cl)
+    if belt.calibration is not None:
+        ensemble = calibrated_toys(belt.calibration, ensemble)
+    fine = np.linspace(*belt.limits[0], _FINE)
+    if belt.ordering == "likelihood-ratio":
+        bounded = ensemble.interpolation.extrema(ensemble.values, belt.bounds)
+        at = ensemble.interpolation.values_at(ensemble.values, fine)
+        q = 2 * (bounded.maximum[:, None] - at)
+        excess: FloatArray = np.maximum(q, 0.0) - belt.critical(cl)(fine)
+        return excess
+    theta_hat = bounded_estimates(ensemble, belt.bounds)[:, None]
+    lower, upper = belt.acceptance(cl)
+    sides = [lower(fine) - theta_hat] if lower is not None else []
+    sides += [theta_hat - upper(fine)] if upper is not None else []
+    out: FloatArray = np.max(sides, axis=0)
+    return out
+
+
+def _between(
+    excess: FloatArray, limits: tuple[float, float], belt: Belt, ensemble: ToyEnsemble, cl: float
+) -> ToyIntervals:
+    low, high = _crossings(excess, limits)
+    empty = np.min(excess, axis=1) > 0
+    return ToyIntervals(
+        truth=ensemble.truth,
+        estimate=bounded_estimates(ensemble, belt.bounds),
+        low=np.where(empty, np.nan, low),
+        high=np.where(empty, np.nan, high),
+        covers=belt.contains_truth(ensemble, cl),
+    )
+
+
+def _crossings(excess: FloatArray, limits: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
+    """Ends of the interval about the lowest excess of each toy, where it crosses zero.
+
+    An interval that leaves the range ends at its limit.
+    """
+    fine = np.linspace(*limits, excess.shape[1])
+    best = np.argmin(excess, axis=1)
+    rows, columns = np.arange(len(excess)), np.arange(len(fine))
+    above = excess > 0
     left = np.where(above & (columns < best[:, None]), columns, -1).max(axis=1)
     right = np.where(above & (columns > best[:, None]), columns, len(fine)).min(axis=1)
 
     def crossing(outside: IntArray, inside: IntArray, edge: float) -> FloatArray:
         inside_grid = (outside >= 0) & (outside < len(fine))
         o, i = np.clip(outside, 0, len(fine) - 1), np.clip(inside, 0, len(fine) - 1)
-        rise = q[rows, o] - q[rows, i]
-        share = (threshold - q[rows, i]) / np.where(rise == 0, 1.0, rise)
+        rise = excess[rows, o] - excess[rows, i]
+        share = -excess[rows, i] / np.where(rise == 0, 1.0, rise)
         return np.where(inside_grid, fine[i] + share * (fine[o] - fine[i]), edge)
 
-    return ToyIntervals(
-        truth=ensemble.truth,
-        estimate=estimate,
-        low=crossing(left, left + 1, limits[0]),
-        high=crossing(right, right - 1, limits[1]),
-        covers=statistic(ensemble.truth) <= threshold,
-    )
+    return crossing(left, left + 1, limits[0]), crossing(right, right - 1, limits[1])

@@ -1,3 +1,11 @@
+from .asimov import (
+    asimov_cost as asimov_cost,
+    asimov_sample as asimov_sample,
+)
+from .auxiliary import (
+    AuxiliaryMeasurements as AuxiliaryMeasurements,
+    auxiliary_measurements as auxiliary_measurements,
+)
 from .cost import LikelihoodCost as LikelihoodCost
 from .fits import (
     FitResults as FitResults,
@@ -36,6 +44,10 @@ from .response_terms import (
     ResponseTerms as ResponseTerms,
 )
 from .responses import Response as Response
+from .scans import (
+    ProfileScan as ProfileScan,
+    profile_scan as profile_scan,
+)
 from .surface import (
     Interpolation as Interpolation,
     Surface as Surface,

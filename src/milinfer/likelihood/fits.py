@@ -12,14 +12,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from iminuit import Minuit, describe
-from iminuit.cost import Cost, CostSum, NormalConstraint
+from iminuit.cost import Cost, NormalConstraint
 from scipy.stats import chi2
 
 from milinfer.exceptions import FitError, MilinferError, MilinferWarning, ParameterError
+from milinfer.likelihood.auxiliary import terms_of
 from milinfer.typing import BoolArray, FloatArray, Point
 from milinfer.utils.confidence_levels import CL68, require_level
 from milinfer.utils.display import (
@@ -169,7 +170,21 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     for name, pair in limits.items():
         m.limits[name] = pair
         m.fixed[name] = name in fixed
+        m.errors[name] = max(m.errors[name], _least_step(starts[name], *pair))
     return m
+
+
+# Of the range: a value nearer to zero is one that a fit has found where zero was meant.
+_NEARLY_ZERO, _STEP = 1e-6, 1e-4
+
+
+def _least_step(value: float, low: float, high: float) -> float:
+    """First step that Minuit must not go below; 0 where its own will do.
+
+    Its own is a hundredth of the value, of −1e-14 too, which ends fits where they started.
+    """
+    scale = high - low if np.isfinite(high - low) else 1.0
+    return _STEP * scale if 0 < abs(value) < _NEARLY_ZERO * scale else 0.0
 
 
 def _starting_values(start: object, values: Point) -> dict[str, float]:
@@ -205,7 +220,7 @@ def _unknown_parameter(name: str, names: Iterable[str]) -> str:
 
 
 def _terms(costs: Iterable[Cost]) -> list[Cost]:
-    return [t for cost in costs for t in (cost if isinstance(cost, CostSum) else [cost])]
+    return [t for cost in costs for t in terms_of(cost)]
 
 
 def _require_constrained_once(terms: Iterable[Cost]) -> None:
@@ -291,6 +306,10 @@ def impacts(
 ) -> tuple[Impact, ...]:
     """Impacts of all other parameters of a cost on one of them, the largest first.
 
+    Each is fixed at the ends of its MINOS interval.  For impacts by shifts of auxiliary
+    measurements, before the fit, of groups, and on several parameters see
+    :func:`milinfer.intervals.nuisance_impacts`.
+
     Parameters
     ----------
     cost
@@ -340,6 +359,8 @@ def impacts(
         shifts = []
         for side in (error.lower, error.upper):
             m = minuit(cost, start=centre)
+            # Minuit takes a hundredth of the value as the first step, of -1e-14 too.
+            m.errors = best.errors
             m.values[name] = centre[name] + side
             m.fixed[name] = True
             m.migrad()
@@ -421,6 +442,18 @@ class FitResults(NamedTuple):
             row = {"parameter": name, "value": value, "error": error}
             rows.append(row | {"minos_down": down, "minos_up": up})
         return arrow_table({**types, "minos_down": float, "minos_up": float}, rows)
+
+    def to_cabinetry(self) -> Any:
+        """The same numbers as a ``cabinetry.fit.FitResults``, for code that asks for the class.
+
+        Raises
+        ------
+        ImportError
+            If cabinetry is not installed.
+        """
+        from cabinetry.fit import FitResults as OfCabinetry
+
+        return OfCabinetry(**self._asdict())
 
 
 def fit_results(m: Minuit) -> FitResults:

@@ -149,6 +149,9 @@ class Densities(NamedTuple):
         Derivatives of the logarithms of normalisations by α, shape (S, K).
     of_nuisances, of_parameters
         Derivatives of all expected events by α and by θ, without those of the factors.
+    highest, total
+        Logarithm of the highest density of a process at each event, and the density of all over
+        it, shape (n_events,) each.
     """
 
     log_density: float
@@ -157,6 +160,8 @@ class Densities(NamedTuple):
     norm_slopes: FloatArray
     of_nuisances: FloatArray
     of_parameters: FloatArray
+    highest: FloatArray
+    total: FloatArray
 
 
 def densities(
@@ -706,7 +711,7 @@ def _densities(  # type: ignore[no-untyped-def]
         log_density = 0.0
         for i in range(n):
             log_density += events.weights[i] * (highest[i] + np.log(total[i]))
-    return log_density, rows, at_one, norm_slopes, of_nuisances, of_parameters
+    return log_density, rows, at_one, norm_slopes, of_nuisances, of_parameters, highest, total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -166,29 +166,33 @@ class Rate:
         raised = self.fit.coefficients + n_expected * constant[:, None]
         return replace(self, fit=self.fit._replace(coefficients=raised))
 
-    def scaled(self, factor: float) -> Rate:
-        """The yield times a number, such as that of a variation over the nominal one.
+    def scaled(self, luminosity: float) -> Rate:
+        """The yield at another luminosity.
+
+        Parameters
+        ----------
+        luminosity
+            Over that of this rate.
 
         Raises
         ------
         ConfigurationError
-            If the number is not positive.
+            If it is not positive.
 
         Examples
         --------
         >>> from milinfer.datasets import quadratic
         >>> samples = quadratic.samples(1, [{"c1": -1.0}, {"c1": 0.0}, {"c1": 1.0}], seed=1)
-        >>> rate = Rate.from_samples(samples, luminosity=0.1, degree=2)
-        >>> round(rate.scaled(1.5)(c1=0.0) / rate(c1=0.0), 9)
-        1.5
+        >>> rate = Rate.from_samples(samples, luminosity=0.1, degree=2).scaled(3.0)
+        >>> round(rate(c1=0.0)), round(rate.luminosity, 6)
+        (300, 0.3)
         """
-        if not (np.isfinite(factor) and factor > 0):
-            msg = f"factor must be positive, not {factor:g}"
-            raise ConfigurationError(msg)
+        require_factor(luminosity)
         fit = self.fit._replace(
-            coefficients=factor * self.fit.coefficients, covariance=factor**2 * self.fit.covariance
+            coefficients=self.fit.coefficients * luminosity,
+            covariance=self.fit.covariance * luminosity**2,
         )
-        return replace(self, fit=fit)
+        return replace(self, fit=fit, luminosity=self.luminosity * luminosity)
 
     def _warn_of_bad_fit(self) -> None:
         from scipy.stats import chi2
@@ -320,6 +324,20 @@ class Rate:
         del reference
         slope = self.gradient(theta) * (n_events / self._positive(theta) - 1.0)
         return float(slope[0]) if np.ndim(theta) == 0 else slope
+
+
+def require_factor(luminosity: float) -> None:
+    """Raise unless a luminosity over another is a positive number.
+
+    Examples
+    --------
+    >>> require_factor(0.0)
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: a luminosity over another must be positive, not 0
+    """
+    if not (np.isfinite(luminosity) and luminosity > 0):
+        msg = f"a luminosity over another must be positive, not {luminosity:g}"
+        raise ConfigurationError(msg)
 
 
 def _errors(samples: SampleSet) -> FloatArray:

@@ -30,6 +30,7 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
+from milinfer.likelihood.auxiliary import Constraint
 from milinfer.likelihood.code4 import log_interpolation
 from milinfer.likelihood.cost import within_limits
 from milinfer.likelihood.mixture import (
@@ -43,7 +44,7 @@ from milinfer.likelihood.mixture import (
 )
 from milinfer.likelihood.models import AnyModel
 from milinfer.likelihood.named_cost import UnbinnedCost
-from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.rate import Rate, require_factor
 from milinfer.likelihood.response_terms import ResponseTable
 from milinfer.likelihood.responses import Response
 from milinfer.samples.argument_checks import require_sample
@@ -97,14 +98,6 @@ class NormalisationUncertainty(NamedTuple):
 
     name: str
     factors: Mapping[str, tuple[float, float]]
-
-
-class Constraint(NamedTuple):
-    """Auxiliary measurement of a parameter, with a Gaussian error."""
-
-    name: str
-    measured: float
-    error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,6 +277,49 @@ class SystematicTerms:
             centre=centre,
             half=half,
         )
+
+    def cost(self, data: Sample, *, extended: bool = True) -> SystematicCost:
+        """Cost −2 ln L of a dataset with these terms.
+
+        Parameters
+        ----------
+        data, extended
+            As for :func:`systematic_cost`.
+
+        Raises
+        ------
+        SampleError
+            If the events have the weights of simulation, or features that models need are missing.
+        """
+        require_sample(data, "SystematicTerms.cost()")
+        data.require_data()
+        if not len(data) and not extended:
+            msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
+            raise SampleError(msg)
+        return SystematicCost(self, MixtureEvents.of(self, data), extended=extended)
+
+    def scaled(self, luminosity: float) -> SystematicTerms:
+        """The same likelihood with all yields multiplied, for another luminosity.
+
+        Parameters
+        ----------
+        luminosity
+            Over that of these terms; auxiliary measurements stay as they are.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is not positive.
+        """
+        mixture = self.mixture
+        rate = mixture.rate
+        if isinstance(rate, Rate):
+            rate = rate.scaled(luminosity)
+        else:
+            require_factor(luminosity)
+            rate = rate * luminosity
+        components = tuple(c._replace(expected=c.expected * luminosity) for c in mixture.components)
+        return replace(self, mixture=replace(mixture, rate=rate, components=components))
 
     def _positions(self, names: Sequence[str]) -> IntArray:
         """Positions of some of the parameters of interest."""
@@ -574,7 +610,6 @@ def systematic_cost(
     (True, True)
     """
     require_sample(data, "systematic_cost()")
-    data.require_data()
     terms = systematic_terms(
         model,
         rate=rate,
@@ -586,11 +621,8 @@ def systematic_cost(
         unconstrained=unconstrained,
         reference=reference,
     )
-    if not len(data) and not extended:
-        msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
-        raise SampleError(msg)
     _warn_of_dependence(terms)
-    return SystematicCost(terms, MixtureEvents.of(terms, data), extended=extended)
+    return terms.cost(data, extended=extended)
 
 
 def _warn_of_dependence(terms: SystematicTerms) -> None:
@@ -678,6 +710,11 @@ class SystematicCost(UnbinnedCost):
         """Parameters whose constraint is part of this cost."""
         return tuple(c.name for c in self.terms.constraints)
 
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Auxiliary measurements that are part of this cost."""
+        return self.terms.constraints
+
     def without_constraints(self, names: Sequence[str]) -> SystematicCost:
         """The same cost without the constraints of some parameters.
 
@@ -706,6 +743,29 @@ class SystematicCost(UnbinnedCost):
         terms = replace(self.terms, constraints=constraints)
         return SystematicCost(terms, self.events, extended=self.extended)
 
+    def weighted(self, weights: FloatArray) -> SystematicCost:
+        """The same cost of the same events with other weights, shape (n_events,)."""
+        arrays = self.events.arrays._replace(weights=np.require(weights, np.float64, ["C", "W"]))
+        events = self.events._replace(arrays=arrays)
+        return SystematicCost(self.terms, events, extended=self.extended)
+
+    def log_densities(self, *args: float, **values: float) -> FloatArray:
+        """Logarithm of the expected density at each event, over that at :attr:`start`.
+
+        Parameters
+        ----------
+        *args, **values
+            A value of each parameter, in order or by name.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_events,).
+        """
+        at = self._evaluate(self._in_order(args, values))
+        of_all = at.densities.highest + np.log(at.densities.total)
+        return np.asarray(of_all + np.log(at.luminosity), dtype=np.float64)
+
     def expected_events(self, **values: float) -> dict[str, float]:
         """Expected events of each process at parameter values; others are at :attr:`start`.
 
@@ -722,30 +782,6 @@ class SystematicCost(UnbinnedCost):
         yields = terms.factors(theta, norms) * terms.base * luminosity
         yields *= np.exp(log_factors(terms.yield_problem, theta, alpha))
         return dict(zip(terms.processes, yields.tolist(), strict=True))
-
-    def log_densities(self, **values: float) -> FloatArray:
-        """Ln of dν/dx of each event over that at the reference; others are at :attr:`start`.
-
-        Raises
-        ------
-        ParameterError
-            If a name is unknown or a value outside its limits.
-        """
-        point = self._in_order([], {**self.start, **values})
-        _, theta, norms, alpha, luminosity = self._split(point)
-        terms, arrays = self.terms, self.events.arrays
-        rows = np.empty((len(terms.processes), len(arrays.weights)))
-        rows[0] = self.events.surfaces.value(theta) - arrays.log_reference
-        rows[1:] = arrays.log_backgrounds
-        for process, table in self.events.tables.items():
-            rows[terms.processes.index(process)] += table.log_response(
-                alpha[terms.places[process]], terms.own_theta(process, theta)
-            )
-        with np.errstate(divide="ignore"):  # ln 0 of a normalisation at its limit
-            factors = np.log(terms.factors(theta, norms))
-        rows += (factors + terms.log_norms(alpha))[:, None]
-        total: FloatArray = np.logaddexp.reduce(rows, axis=0) + np.log(luminosity)
-        return total
 
     def _split(
         self, args: Sequence[float]

@@ -16,6 +16,10 @@ from .diagnostics import (
     plot_roc as plot_roc,
     plot_separation as plot_separation,
 )
+from .expected import (
+    plot_expected as plot_expected,
+    plot_upper_limit as plot_upper_limit,
+)
 from .fit_tests import plot_fit_tests as plot_fit_tests
 from .likelihood import (
     plot_contour as plot_contour,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from milinfer.exceptions import FitError, ParameterError
+from milinfer.intervals.ranking import NuisanceImpacts
 from milinfer.likelihood.fits import contour
 from milinfer.plotting.style import (
     LINES,
@@ -96,17 +97,26 @@ def plot_contour(
     return figure
 
 
-def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -> Figure:
+def plot_impacts(
+    found: Sequence[Impact] | NuisanceImpacts, parameter: str, n_largest: int = 20
+) -> Figure:
     """Shift of a parameter by each nuisance parameter, and the fitted nuisance parameters.
 
     Parameters
     ----------
     found
-        Impacts from :func:`milinfer.likelihood.fits.impacts`.
+        Impacts from :func:`milinfer.intervals.nuisance_impacts`: bars are those of the fit, frames
+        those before it, and points are pulls, in errors of the auxiliary measurements.  Or impacts
+        from :func:`milinfer.likelihood.fits.impacts`, whose points are fitted values.
     parameter
         Name of the parameter of interest.
     n_largest
         Largest number of nuisance parameters to draw.
+
+    Raises
+    ------
+    ParameterError
+        If there is nothing to draw, or the impacts are on other parameters.
 
     Examples
     --------
@@ -115,48 +125,78 @@ def plot_impacts(found: Sequence[Impact], parameter: str, n_largest: int = 20) -
     >>> [t.get_text() for t in figure.axes[0].get_yticklabels()]
     ['bkg norm']
     """
-    if not found:
+    framed: dict[str, Impact] = {}
+    at_limit: set[str] = set()
+    whose, ranked = "nuisance parameter", isinstance(found, NuisanceImpacts)
+    if isinstance(found, NuisanceImpacts):
+        kind = "postfit" if "postfit" in found.shifts else next(iter(found.shifts))
+        whose = "measurement" if kind == "observable" else whose
+        largest = list(found.of(parameter, kind))[:n_largest]
+        chosen = {i.name for i in largest}
+        points = {i.name: i for i in found.pulls() if i.name in chosen}
+        if "prefit" in found.shifts and kind != "prefit":
+            framed = {i.name: i for i in found.of(parameter, "prefit") if i.name in chosen}
+        at_limit = {p.name for p in found.nuisances if p.at_limit}
+    else:
+        largest = list(found)[:n_largest]
+        points = {i.name: i for i in largest}
+    if not largest:
         msg = "there are no nuisance parameters to draw"
         raise ParameterError(msg)
-    largest = list(found)[:n_largest]
+    labels = [parameter_label(i.name) + " (at its limit)" * (i.name in at_limit) for i in largest]
     with styled():
         figure, (left, right) = figure_of(
             7.0,
-            1.4 + 0.35 * len(largest),
+            1.6 + 0.35 * len(largest),
             ncols=2,
             sharey=True,
             gridspec_kw={"width_ratios": [3, 2]},
         )
-        rows = np.arange(len(largest))
-        for key, colour, hatch, words in (
-            ("down", PALETTE[5], "////", "lower end"),
-            ("up", PALETTE[1], "", "upper end"),
-        ):
+        rows = {i.name: row for row, i in enumerate(largest)}
+        sides = (("down", PALETTE[5], "////", "lower"), ("up", PALETTE[1], "", "upper"))
+        for key, colour, _, end in sides if framed else ():
             left.barh(
-                rows,
+                [rows[name] for name in framed],
+                [getattr(i, key) for i in framed.values()],
+                height=0.75,
+                fc="none",
+                ec=colour,
+                ls=LINES[2],
+                lw=1.2,
+                label=f"the same before the fit, {end}",
+            )
+        for key, colour, hatch, end in sides:
+            left.barh(
+                range(len(largest)),
                 [getattr(i, key) for i in largest],
                 height=0.55,
                 color=colour,
                 alpha=0.7,
                 hatch=hatch,
                 ec="white",
-                label=f"nuisance parameter at its {words}",
+                label=f"{whose} at its {end} end",
             )
         left.axvline(0, color="black", lw=0.8)
-        reach = 1.15 * max(i.size for i in largest)
+        reach = 1.15 * max(i.size for i in [*largest, *framed.values()])
         left.set_xlim(-reach, reach)
         left.set_xlabel(f"shift of {parameter_label(parameter)}")
-        left.set_yticks(rows, [parameter_label(i.name) for i in largest])
+        left.set_yticks(range(len(largest)), labels)
+        if ranked:
+            for band, colour in ((2, "#fff3c4"), (1, "#cfe8cf")):
+                right.axvspan(-band, band, color=colour, lw=0, zorder=0)
         right.errorbar(
-            [i.value for i in largest],
-            rows,
-            xerr=[[-i.lower for i in largest], [i.upper for i in largest]],
+            [i.value for i in points.values()],
+            [rows[name] for name in points],
+            xerr=[[-i.lower for i in points.values()], [i.upper for i in points.values()]],
             fmt="o",
             ms=5,
             color="black",
         )
         right.margins(x=0.15)
-        right.set_xlabel("fitted value")
+        if ranked:
+            low, high = right.get_xlim()
+            right.set_xlim(min(low, -2.2), max(high, 2.2))
+        right.set_xlabel("pull" if ranked else "fitted value")
         for axis in (left, right):
             axis.minorticks_off()
         left.set_ylim(len(largest) - 0.5, -0.5)

@@ -257,7 +257,7 @@ class Sample:
         return dataclasses.replace(self, weights=np.ones(self.n_events))
 
     def require_data(self) -> None:
-        """Raise unless the weights are those of data.
+        """Raise unless the weights are those of data, or of Asimov data.
 
         Raises
         ------
@@ -265,6 +265,8 @@ class Sample:
             If all weights are one number other than 1: simulated events, whose weights would
             scale the likelihood.
         """
+        if "asimov" in self.provenance:
+            return
         if self.n_events and self.weights[0] != 1 and np.all(self.weights == self.weights[0]):
             msg = (
                 f"{self.label}: every event has the weight {self.weights[0]:g}, as simulation has; "

@@ -101,6 +101,22 @@ class PointPool(NamedTuple):
             provenance={"samples": [s.label for s in self.samples]},
         )
 
+    def expectation(self, expected: float, point: Point) -> Sample:
+        """All events as Asimov data, with weights that sum to the expected number of events.
+
+        Raises
+        ------
+        SampleError
+            If the weights do not sum to a positive number.
+        """
+        total = float(self.weights.sum())
+        if not total > 0:
+            msg = f"{self.samples[0].label}: the weights at {format_point(point)} sum to {total:g}"
+            raise SampleError(msg)
+        sample = self.take(np.arange(len(self.weights)), point)
+        provenance = {**sample.provenance, "asimov": dict(point)}
+        return replace(sample, weights=self.weights * (expected / total), provenance=provenance)
+
     def with_backgrounds(self, n_signal: float, backgrounds: Sequence[Background]) -> PointPool:
         """The mixture of this signal and backgrounds, weighted by expected numbers.
 

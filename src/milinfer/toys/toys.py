@@ -30,7 +30,7 @@ from milinfer.likelihood.models import (
     has_seen,
     model_tag,
 )
-from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.rate import Rate, require_factor
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, finer, resampled
 from milinfer.samples.sample import Sample
@@ -316,6 +316,45 @@ class Toys:
         offsets = np.concatenate([[0], np.cumsum(counts)])
         rows = index[offsets[toy % STREAM] : offsets[toy % STREAM + 1]]
         return draws.pool.take(rows, draws.point)
+
+    def asimov(self, truth: float | Point, *, luminosity: float = 1.0) -> Sample:
+        """What toys are on average: all events of the pool, weighted to expected numbers.
+
+        The density is that of the simulation.  For that of a model, whose fit gives back the point
+        exactly, and for nuisance parameters see :func:`milinfer.likelihood.asimov_cost`.
+
+        Parameters
+        ----------
+        truth
+            Parameter point, or the value of the one parameter.
+        luminosity
+            Factor on the numbers of events, as of a larger data set; the rate of a fit needs the
+            same (:meth:`milinfer.likelihood.rate.Rate.scaled`).
+
+        Returns
+        -------
+        Sample
+            Its weights are expected events; costs take it as data.
+
+        Raises
+        ------
+        SampleError, ParameterError
+            If the pool has no events of positive total weight there.
+        ConfigurationError
+            If the luminosity is not positive.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import gaussian
+        >>> toys = Toys(gaussian.samples(1000, [0.0], seed=1), n_events=100, seed=2)
+        >>> round(float(toys.asimov(0.0, luminosity=3.0).weights.sum()), 6)
+        300.0
+        """
+        require_factor(luminosity)
+        names = self._pool.samples.parameters
+        point = dict(truth) if isinstance(truth, Mapping) else {only(names): float(truth)}
+        draws = self._draws(point, 1)
+        return draws.pool.expectation(float(draws.expected.sum()) * luminosity, draws.point)
 
     def _require(self, models: Sequence[Model], n_toys: int, start: int) -> None:
         """Raise unless the models can run on the same toys, and there are toys."""

@@ -50,6 +50,7 @@ from milinfer.utils.display import rich_table
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis
 from milinfer.workflow.comparison import fitted_intervals
+from milinfer.workflow.systematics_expected import NuisanceExpectation, expected_of, impacts_of
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -266,6 +267,8 @@ class NuisanceResult:
     calibration
         Constants of the fit with nuisance parameters, from toys at their nominal values; None
         without toys.
+    expectation
+        Expected intervals, and the parts of the error of the learned fit.
     """
 
     parameter: str
@@ -277,6 +280,7 @@ class NuisanceResult:
     problems: tuple[str, ...] = ()
     diagnosis: ResponseDiagnosis | None = None
     calibration: Calibration | None = None
+    expectation: NuisanceExpectation = field(default_factory=NuisanceExpectation)
 
     def to_dict(self) -> dict[str, Any]:
         """Section ``systematics`` of ``summary.json``."""
@@ -287,6 +291,7 @@ class NuisanceResult:
             "fits": {name: fit.to_dict() for name, fit in self.fits.items()},
             "coverage": [c.to_dict() for c in self.coverage],
             "problems": list(self.problems),
+            **self.expectation.to_dict(),
         }
         if self.diagnosis is not None:
             out["diagnosis"] = self.diagnosis.summary()
@@ -379,11 +384,27 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     if inputs.response is not None and inputs.held_out is not None:
         with guard("diagnosis of the response"):
             diagnosis = _diagnosed(inputs, inputs.response, inputs.held_out, parameter)
+    expectation = NuisanceExpectation()
+    if fits.get(LEARNED) is not None and fits[LEARNED].nuisances:
+        with guard("parts of the error"):
+            best = fits[LEARNED].inner.minuit.values.to_dict()
+            expectation = impacts_of(cost, parameter, best)
     rows: list[NuisanceCoverage] = []
+    nominal: dict[str, ToyEnsemble] = {}
     if inputs.rate is None:
         guard.problems.append("coverage: toys need the rate; give data.luminosity")
     elif inputs.evaluation is not None:
-        rows = _coverages(inputs, terms, bare, parameter, calibration, guard)
+        rows = _coverages(inputs, terms, bare, parameter, calibration, guard, nominal)
+        if LEARNED in nominal:
+            with guard("expected interval"):
+                found = expected_of(
+                    terms, inputs.evaluation, nominal[LEARNED], weight_degree=inputs.weight_degree
+                )
+                expectation = replace(
+                    found,
+                    impacts=expectation.impacts,
+                    remarks=(*expectation.remarks, *found.remarks),
+                )
     fits = _profiles(fits, parameter, guard)
     return NuisanceResult(
         parameter=parameter,
@@ -395,6 +416,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
         problems=tuple(guard.problems),
         diagnosis=diagnosis,
         calibration=calibration,
+        expectation=expectation,
     )
 
 
@@ -509,8 +531,12 @@ def _coverages(
     parameter: str,
     calibration: Calibration | None,
     guard: _Guard,
+    nominal: dict[str, ToyEnsemble],
 ) -> list[NuisanceCoverage]:
-    """Coverage with nuisance parameters and without, at nominal and varied values."""
+    """Coverage with nuisance parameters and without, at nominal and varied values.
+
+    Toys at nominal values are put into `nominal`, by method.
+    """
     rows = []
     applied: tuple[tuple[str, str, Calibration | None], ...] = ((LEARNED, LEARNED, None),)
     if calibration is not None:
@@ -525,6 +551,7 @@ def _coverages(
                 ProfiledSystematics(bare, IGNORING),
             ]
             ensembles = toys.run(models, inputs.truth, inputs.n_toys, workers=inputs.workers)
+            nominal |= {} if at.nuisances else ensembles
             for name, model, by in applied:
                 with guard(f"coverage of {name} at {what}"):
                     rows.append(

@@ -16,6 +16,7 @@ from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import Unavailable
 from milinfer.workflow.html_report import Report
 from milinfer.workflow.systematics import IGNORING, LEARNED, NuisanceFit, NuisanceResult
+from milinfer.workflow.systematics_expected import add_expectation, expectation_figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,6 +128,7 @@ def add_nuisances(
             "was learned; auxiliary measurements scatter about these values.",
             {"fit": "text"},
         )
+    add_expectation(report, result.expectation)
 
 
 def _calibration_text(result: NuisanceResult) -> str:
@@ -223,4 +225,4 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
     if result.diagnosis is not None:
         drawn = response_figures(result.diagnosis)
         out |= {f"response_{name}": figure for name, figure in drawn.items()}
-    return out
+    return out | expectation_figures(result.expectation, None if fit is None else fit.inner)

@@ -1,0 +1,490 @@
+r"""Upper limits with CLs: of any cost by asymptotic formulas, or of toys; with expected bands.
+
+The test statistic is :math:`\tilde q_\mu` (Cowan et al., arXiv:1007.1727, eq. 16): −2 ln of the
+likelihood at μ over its maximum above the null value, and zero if the estimate is above μ.  With
+:math:`\mathrm{CL_s} = p_{s+b}/(1 - p_b)` a value of μ is excluded at 95 % if
+:math:`\mathrm{CL_s} < 5\,\%`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from iminuit import Minuit
+from iminuit.cost import Cost
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from milinfer.exceptions import CalibrationError, FitError, ParameterError
+from milinfer.intervals.expected import BANDS
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.fits import minuit
+from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.confidence_levels import require_level
+from milinfer.utils.display import arrow_table, html_table
+from milinfer.utils.points import only
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["UpperLimit", "upper_limit", "upper_limit_of_toys"]
+
+_TOLERANCE = 1e-4
+# Values of μ at which CLs is listed.
+_LISTED = 21
+# How often the search for a limit looks twice as far.
+_DOUBLINGS = 60
+_ACCURACY = 1e-6
+_FEWEST = 100
+
+
+@dataclass(frozen=True, eq=False)
+class UpperLimit:
+    """Upper limit on one parameter, and what is expected without a signal.
+
+    Parameters
+    ----------
+    parameter, null
+        Parameter of interest, and its value without a signal.
+    cl
+        Confidence level: values with CLs below 1 − `cl` are excluded.
+    observed
+        Limit of the data; NaN if there are none.
+    expected
+        Median limit without a signal, with its −2σ, −1σ, +1σ and +2σ, ascending, shape (5,).
+    values
+        Values at which CLs is listed, shape (n,).
+    observed_cls, expected_cls
+        CLs there, shapes (n,) and (n, 5).
+    method
+        ``"asymptotic"`` or ``"toys"``.
+    observed_error, expected_errors
+        Errors of the limits by the number of toys; 0 for asymptotic ones.
+    """
+
+    parameter: str
+    null: float
+    cl: float
+    observed: float
+    expected: FloatArray
+    values: FloatArray
+    observed_cls: FloatArray
+    expected_cls: FloatArray
+    method: str
+    observed_error: float = 0.0
+    expected_errors: FloatArray = field(default_factory=lambda: np.zeros(len(BANDS)))
+
+    def __str__(self) -> str:
+        down, median, up = self.expected[1:4]
+        observed = "" if np.isnan(self.observed) else f" < {self.observed:.4g} observed,"
+        return (
+            f"{self.parameter}{observed} < {median:.4g} expected [{down:.4g}, {up:.4g}] "
+            f"at {self.cl:.2%} CL ({self.method})"
+        )
+
+    def to_table(self) -> pa.Table:
+        """One row for each value: the parameter by its name, ``observed`` and ``expected_-2`` …."""
+        names = [f"expected_{band:+d}" if band else "expected" for band in BANDS]
+        rows = [
+            {self.parameter: v, "observed": o, **dict(zip(names, e, strict=True))}
+            for v, o, e in zip(self.values, self.observed_cls, self.expected_cls, strict=True)
+        ]
+        return arrow_table(dict.fromkeys((self.parameter, "observed", *names), float), rows)
+
+    def _repr_html_(self) -> str:
+        rows = [["observed", "—" if np.isnan(self.observed) else f"{self.observed:.4g}"]]
+        rows += [
+            [f"expected {band:+d}σ" if band else "expected", f"{value:.4g}"]
+            for band, value in zip(BANDS, self.expected, strict=True)
+        ]
+        return html_table(("limit", self.parameter), rows, title=str(self))
+
+    def to_cabinetry(self) -> Any:
+        """Limits that ``cabinetry.visualize.limit`` draws.
+
+        Returns
+        -------
+        cabinetry.fit.LimitResults
+            The same numbers.
+
+        Raises
+        ------
+        ImportError
+            If cabinetry is not installed.
+        """
+        from cabinetry.fit import LimitResults
+
+        return LimitResults(
+            observed_limit=self.observed,
+            expected_limit=self.expected,
+            observed_CLs=self.observed_cls,
+            expected_CLs=self.expected_cls,
+            poi_values=self.values,
+            confidence_level=self.cl,
+        )
+
+
+def upper_limit(
+    cost: Cost | None,
+    asimov: Cost,
+    parameter: str,
+    cl: float = 0.95,
+    *,
+    null: float = 0.0,
+    values: ArrayLike | None = None,
+    start: Point | None = None,
+) -> UpperLimit:
+    r"""Upper limit with CLs by asymptotic formulas, of any iminuit cost.
+
+    With :math:`\sqrt{q_A} = (\mu - \mu_0)/\sigma` from the Asimov data the distribution of
+    :math:`\tilde q_\mu` is known (arXiv:1007.1727, eq. 65), and so are the quantiles of limits
+    without a signal, :math:`\mathrm{CL_s} = \Phi(N - \sqrt{q_A})/\Phi(N)` at N standard deviations.
+
+    Parameters
+    ----------
+    cost
+        Cost of the data; None for the expected limits alone.
+    asimov
+        Cost of the Asimov data at the null value, with the same parameters:
+        :func:`~milinfer.likelihood.asimov.asimov_cost`, or ``cost.asimov(mu=0.0)`` of a
+        ``PyhfCost``.  pyhf takes nuisance parameters from a fit of the data at the null value.
+    parameter
+        Parameter of interest; all others are profiled.
+    cl
+        Confidence level.
+    null
+        Value without a signal; limits are above it.
+    values
+        Values at which CLs is listed; default: 21 up to 1.3 times the highest limit.
+    start
+        Starting values of the other parameters.
+
+    Raises
+    ------
+    ParameterError
+        If a cost has no such parameter, the null value is outside its limits, or `cl` is not
+        between 0 and 1.
+    FitError
+        If a fit is not valid, or a limit is outside the range of the parameter.
+
+    Examples
+    --------
+    A measured excess of 0.3 ± 0.5:
+
+    >>> from iminuit.cost import NormalConstraint
+    >>> limit = upper_limit(
+    ...     NormalConstraint("mu", 0.3, 0.5), NormalConstraint("mu", 0.0, 0.5), "mu")
+    >>> round(limit.observed, 3), limit.expected.round(2).tolist()
+    (1.198, [0.53, 0.71, 0.98, 1.36, 1.83])
+    """
+    require_level(cl, ParameterError)
+    expected_q = _Profile(asimov, parameter, null, start)
+    observed_q = None if cost is None else _Profile(cost, parameter, null, start)
+    high = expected_q.highest
+    if observed_q is not None:
+        high = min(high, observed_q.highest)
+
+    def of_band(band: float, mu: float) -> float:
+        root = np.sqrt(expected_q.statistic(mu))
+        return float(np.exp(norm.logcdf(band - root) - norm.logcdf(band)))
+
+    def of_data(mu: float) -> float:
+        assert observed_q is not None
+        return _cls(observed_q.statistic(mu), expected_q.statistic(mu))
+
+    def limit(cls: Callable[[float], float]) -> float:
+        return _root(lambda mu: cls(mu) - (1 - cl), null, high, expected_q.error, parameter)
+
+    expected = np.array([limit(partial(of_band, b)) for b in BANDS])
+    observed = float("nan") if observed_q is None else limit(of_data)
+    if values is None:
+        top = null + 1.3 * (float(np.nanmax([*expected, observed])) - null)
+        values = np.linspace(null, min(top, high), _LISTED)
+    grid = np.asarray(values, dtype=np.float64)
+    return UpperLimit(
+        parameter=parameter,
+        null=null,
+        cl=cl,
+        observed=observed,
+        expected=expected,
+        values=grid,
+        observed_cls=np.array(
+            [np.nan if observed_q is None else of_data(float(mu)) for mu in grid], dtype=np.float64
+        ),
+        expected_cls=np.array([[of_band(b, float(mu)) for b in BANDS] for mu in grid]),
+        method="asymptotic",
+    )
+
+
+def _cls(q: float, q_asimov: float) -> float:
+    r"""CLs of a value of :math:`\tilde q_\mu`."""
+    root, of_asimov = np.sqrt(q), np.sqrt(q_asimov)
+    if of_asimov == 0:
+        return 1.0
+    if q > q_asimov:
+        signal, background = (q + q_asimov) / (2 * of_asimov), (q - q_asimov) / (2 * of_asimov)
+    else:
+        signal, background = root, root - of_asimov
+    # Φ(−x), whose ratio is one of two small numbers far away.
+    return float(np.exp(norm.logcdf(-signal) - norm.logcdf(-background)))
+
+
+def _root(
+    excess: Callable[[float], float], null: float, high: float, guess: float, parameter: str
+) -> float:
+    """Where CLs falls below its threshold: the upper limit."""
+    low, far = null, null + guess
+    for _ in range(_DOUBLINGS):
+        if far >= high or excess(far) < 0:
+            break
+        low, far = far, null + 2 * (far - null)
+    far = min(far, high)
+    if excess(far) >= 0:
+        msg = (
+            f"no limit on {parameter}: CLs is still above the threshold at {far:g}, the end of its "
+            "range; train over a wider range, or widen the limits"
+        )
+        raise FitError(msg)
+    return float(brentq(excess, low, far, xtol=_ACCURACY * guess, rtol=_ACCURACY))
+
+
+class _Profile:
+    r""":math:`\tilde q_\mu` of a cost; every value of μ is fitted once."""
+
+    def __init__(self, cost: Cost, parameter: str, null: float, start: Point | None) -> None:
+        self._parameter, self._null = parameter, null
+        m = minuit(cost, start=start)
+        if parameter not in m.parameters or m.fixed[parameter]:
+            msg = (
+                f"an upper limit on {parameter} needs a cost in which it is free; this one has "
+                f"{', '.join(m.parameters)}"
+            )
+            raise ParameterError(msg)
+        low, self.highest = (float(x) for x in m.limits[parameter])
+        if not low <= null < self.highest:
+            msg = (
+                f"null = {null:g} is outside the range of {parameter}, "
+                f"[{low:g}, {self.highest:g}); give null="
+            )
+            raise ParameterError(msg)
+        m.tol = _TOLERANCE
+        self._m = m
+        m.values[parameter] = null if low < null else null + 1e-3
+        self._fit("of all parameters")
+        m.hesse()
+        self.error = float(m.errors[parameter])
+        self._best, self._lowest = float(m.values[parameter]), float(m.fval)
+        self._values: dict[float, float] = {}
+        if self._best < null:
+            self._lowest = self._at(null)
+
+    def statistic(self, mu: float) -> float:
+        r""":math:`\tilde q_\mu`, at the null value and where the estimate is higher 0."""
+        if mu <= max(self._best, self._null):
+            return 0.0
+        return max(self._at(mu) - self._lowest, 0.0)
+
+    def _at(self, mu: float) -> float:
+        if mu not in self._values:
+            self._m.fixed[self._parameter] = True
+            self._m.values[self._parameter] = mu
+            self._fit(f"at {self._parameter} = {mu:.4g}")
+            self._values[mu] = float(self._m.fval)
+        return self._values[mu]
+
+    def _fit(self, where: str) -> None:
+        m: Minuit = self._m
+        m.migrad()
+        if not m.valid:
+            msg = f"the fit {where} is not valid; look at starting values and limits: {m.fmin}"
+            raise FitError(msg)
+
+
+def upper_limit_of_toys(
+    ensembles: Sequence[ToyEnsemble],
+    cost: LikelihoodCost | None = None,
+    cl: float = 0.95,
+    *,
+    null: float = 0.0,
+) -> UpperLimit:
+    r"""Upper limit with CLs, with the distributions of :math:`\tilde q_\mu` from toys.
+
+    Parameters
+    ----------
+    ensembles
+        Toys of one model at the null value and at values above it, from ``Toys.scan``; with
+        nuisance parameters of :class:`~milinfer.ProfiledSystematics`.  CLs is interpolated between
+        these values, so that several should be near the limits.
+    cost
+        Cost of the data by the same model, not calibrated; None for the expected limits alone.
+    cl
+        Confidence level.
+    null
+        Value without a signal.
+
+    Returns
+    -------
+    UpperLimit
+        With errors by the number of toys.
+
+    Raises
+    ------
+    CalibrationError
+        If toys are of different kinds or fewer than 100, there are none at the null value, a limit
+        is beyond the highest value, or the cost is of another model.
+    ParameterError
+        If there are several parameters, or `cl` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.toys.toys import Toys
+    >>> truths = [0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
+    >>> toys = Toys(gaussian.samples(20_000, truths, seed=1), n_events=100, seed=2)
+    >>> limit = upper_limit_of_toys(toys.scan([gaussian.MeanModel()], truths, 500)["mean"])
+    >>> bool(abs(limit.expected[2] - 0.196) < 0.03)
+    True
+    """
+    require_level(cl, ParameterError)
+    require_one_kind(ensembles)
+    require_unseen_toys(ensembles)
+    parameter = only(tuple(ensembles[0].point))
+    ordered = sorted(ensembles, key=lambda e: e.truth)
+    nulls = [e for e in ordered if np.isclose(e.truth, null)]
+    above = [e for e in ordered if e.truth > null and e not in nulls]
+    if not nulls or not above:
+        msg = (
+            f"limits above {parameter} = {null:g} need toys there and at higher values; these are "
+            f"at {', '.join(f'{e.truth:g}' for e in ordered)}"
+        )
+        raise CalibrationError(msg)
+    for e in (nulls[0], *above):
+        if e.n_toys < _FEWEST:
+            msg = (
+                f"{e.n_toys} toys of {e.model} at {parameter} = {e.truth:g} do not know tails; "
+                f"generate {_FEWEST} or more"
+            )
+            raise CalibrationError(msg)
+    _require_model(cost, ordered[0])
+    background = _Surfaces.of(nulls[0], null)
+    own = None if cost is None else _surface_of(cost, null)
+    grid = np.array([null, *(e.truth for e in above)])
+    observed = np.full(len(grid), np.nan)
+    bands = np.ones((len(grid), len(BANDS)))
+    errors = np.zeros(len(grid)), np.zeros((len(grid), len(BANDS)))
+    observed[0] = np.nan if own is None else 1.0
+    shares = norm.cdf(BANDS)
+    for k, signal in enumerate(above, start=1):
+        mu = signal.truth
+        of_signal = np.sort(_Surfaces.of(signal, null).statistic(mu))
+        of_background = np.sort(background.statistic(mu))
+        # A limit with a small statistic is a high one.
+        q = np.quantile(of_background, 1 - shares, method="inverted_cdf")
+        bands[k], errors[1][k] = _cls_of_toys(q, of_signal, of_background)
+        if own is not None:
+            at = np.array([own.statistic(mu)[0]])
+            one, error = _cls_of_toys(at, of_signal, of_background)
+            observed[k], errors[0][k] = one[0], error[0]
+    alpha = 1 - cl
+    limits = [_crossing(grid, bands[:, b], errors[1][:, b], alpha, parameter) for b in range(5)]
+    of_data = (float("nan"), 0.0)
+    if own is not None:
+        of_data = _crossing(grid, observed, errors[0], alpha, parameter)
+    return UpperLimit(
+        parameter=parameter,
+        null=null,
+        cl=cl,
+        observed=of_data[0],
+        expected=np.array([v for v, _ in limits]),
+        values=grid,
+        observed_cls=observed,
+        expected_cls=bands,
+        method="toys",
+        observed_error=of_data[1],
+        expected_errors=np.array([e for _, e in limits]),
+    )
+
+
+def _require_model(cost: LikelihoodCost | None, toys: ToyEnsemble) -> None:
+    if cost is None:
+        return
+    if cost.tag != toys.tag or cost.correction is not None:
+        msg = (
+            f"the toys are of {toys.model}, and the cost is "
+            f"{'calibrated' if cost.correction is not None else f'of {cost.tag}'}; give the cost "
+            "of the same model, not calibrated"
+        )
+        raise CalibrationError(msg)
+    extended = cost.rate is not None
+    if extended != toys.extended:
+        msg = (
+            f"the toys are {'with' if toys.extended else 'without'} the rate term, and the cost "
+            f"{'with' if extended else 'without'} it; use it for both or for neither"
+        )
+        raise CalibrationError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class _Surfaces:
+    """Λ of toys, or of data, with the maximum above the null value."""
+
+    at: Callable[[float], FloatArray]
+    estimates: FloatArray
+    maximum: FloatArray
+
+    @classmethod
+    def of(cls, toys: ToyEnsemble, null: float) -> _Surfaces:
+        best = toys.interpolation.extrema(toys.values, (null, toys.range[1]))
+        return cls(
+            lambda mu: toys.interpolation.values_at(toys.values, np.array([mu]))[:, 0],
+            best.theta_hat,
+            best.maximum,
+        )
+
+    def statistic(self, mu: float) -> FloatArray:
+        q = np.maximum(2 * (self.maximum - self.at(mu)), 0.0)
+        return np.where(self.estimates > mu, 0.0, q)
+
+
+def _surface_of(cost: LikelihoodCost, null: float) -> _Surfaces:
+    """The data as one toy; their cost has the rate term, which the surface may not have."""
+    from milinfer.intervals.confidence_sets import bounded_minimum
+
+    best = bounded_minimum(cost, ((null, cost.limits[1]),))
+    return _Surfaces(lambda mu: np.array([-cost(mu) / 2]), best.theta, np.array([-best.value / 2]))
+
+
+def _cls_of_toys(
+    q: FloatArray, of_signal: FloatArray, of_background: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """CLs of values of the statistic and its error, from sorted statistics of toys."""
+    n, m = len(of_signal), len(of_background)
+    signal = (n - np.searchsorted(of_signal, q, side="left")) / n
+    background = (m - np.searchsorted(of_background, q, side="left")) / m
+    background = np.maximum(background, 1 / m)
+    ratio = signal / background
+    relative = (1 - signal) / np.maximum(signal, 1 / n) / n + (1 - background) / background / m
+    return np.minimum(ratio, 1.0), np.maximum(ratio, 1 / n) * np.sqrt(relative)
+
+
+def _crossing(
+    grid: FloatArray, cls: FloatArray, errors: FloatArray, alpha: float, parameter: str
+) -> tuple[float, float]:
+    """Where CLs falls below α, linear between the values, and the error of the place."""
+    below = np.flatnonzero(cls < alpha)
+    if not len(below):
+        msg = (
+            f"no limit on {parameter}: CLs is {cls[-1]:.3g} at {grid[-1]:g}, the highest value of "
+            "the toys; generate toys at higher values"
+        )
+        raise CalibrationError(msg)
+    k = int(below[0])
+    slope = (cls[k] - cls[k - 1]) / (grid[k] - grid[k - 1])
+    place = grid[k - 1] + (alpha - cls[k - 1]) / slope
+    return float(place), float(np.hypot(errors[k - 1], errors[k]) / abs(slope) / np.sqrt(2))

@@ -1,0 +1,335 @@
+r"""Asimov data of an unbinned likelihood: simulated events with the weights of what is expected.
+
+A histogram is replaced by its expectation; unbinned data are replaced by simulated events whose
+weights are those of the expected density at a point (θ, α), so that sums over events are
+expectations (Cowan et al., arXiv:1007.1727).  The total weight is the expected number of events.
+
+Two densities are in use.  That of the simulation shows what a fit with the model would give on
+average, its bias included.  That of the model itself is what expected intervals, limits and impacts
+are made of: the fit gives back the point exactly.  The model's density follows from the events of
+its reference, and what is left of the score at the point, because simulated events are finitely
+many, is taken away by a factor :math:`e^{\lambda\cdot s(x)}` of the weights, with the score s of an
+event: the smallest change, in relative entropy, that does so.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import MilinferWarning, ModelError, ParameterError, SampleError
+from milinfer.likelihood.systematics import (
+    SIGNAL,
+    MixtureEvents,
+    SystematicCost,
+    SystematicTerms,
+)
+from milinfer.samples.argument_checks import require_sample
+from milinfer.samples.sample import Sample, as_features
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.keywords import did_you_mean
+from milinfer.utils.points import format_point
+
+__all__ = ["asimov_cost", "asimov_sample"]
+
+Density = Literal["model", "simulation"]
+
+_ITERATIONS = 50
+# Of the logarithm of a weight: the last step, which makes the score vanish to rounding.
+_BALANCED = 1e-11
+# Combinations of scores are taken for zero below these eigenvalues of their correlation, the next
+# one if weights would change by much: scores that are nearly the same, but not their expectations.
+_SAME = (1e-9, 1e-4, 1e-3, 1e-2)
+# Of the minimum, in standard deviations, that is worth a warning.
+_OFF = 0.01
+# Logarithm of the change of a weight, root mean square, above which events hardly fit the model,
+# and above which they do not.
+_MUCH, _TOO_MUCH = 0.05, 1.0
+
+
+def asimov_cost(
+    terms: SystematicTerms,
+    events: Mapping[str, Sample] | Sample,
+    point: Point | None = None,
+    *,
+    density: Density = "model",
+    extended: bool = True,
+    **values: float,
+) -> SystematicCost:
+    """Cost of the Asimov data at a point, auxiliary measurements at that point included.
+
+    Parameters
+    ----------
+    terms
+        Likelihood, from :func:`~milinfer.likelihood.systematics.systematic_terms`, with nuisance
+        parameters or without.  For another luminosity give ``terms.scaled(factor)``.
+    events
+        Simulated events of each process, by name, the signal ``"signal"``; of a signal alone its
+        events.  Weights count, their normalisation does not.
+    point
+        Values of parameters by name; others are at ``terms.start``.
+    density
+        ``"model"``: the events are those of the reference and of nominal nuisance parameters, and
+        are weighted to the point by the model and its responses.  ``"simulation"``: the events are
+        those of the point already, and the likelihood gives their number alone.
+    extended
+        Whether the number of events enters the likelihood.
+    **values
+        The same as keywords: ``mu=0.3``.
+
+    Returns
+    -------
+    SystematicCost
+        With ``density="model"`` its minimum is at the point.
+
+    Raises
+    ------
+    SampleError
+        If events of a process are missing, or those of the signal are of another point.
+    ParameterError
+        If a parameter is unknown, or its value outside its limits.
+    ModelError
+        If no weights of the events have the density of the model.
+
+    Warns
+    -----
+    MilinferWarning
+        If the weights had to change by more than 5 % (rms): the model is not normalised, or there
+        are too few events.
+
+    Examples
+    --------
+    >>> import milinfer as mil
+    >>> from milinfer.datasets import gaussian
+    >>> terms = mil.systematic_terms(gaussian.MeanModel(), rate=100.0, responses={}, reference=0.0,
+    ...     uncertainties=[mil.NormalisationUncertainty("trigger", {"signal": (0.9, 1.1)})])
+    >>> cost = asimov_cost(terms, gaussian.generate(5000, 0.0, seed=1), mu=0.3)
+    >>> cost.n_events, round(mil.minuit(cost).migrad().values["mu"], 4)
+    (100.0, 0.3)
+    """
+    return _asimov(terms, events, density, extended, _point(terms, point, values))[1]
+
+
+def asimov_sample(
+    terms: SystematicTerms,
+    events: Mapping[str, Sample] | Sample,
+    point: Point | None = None,
+    *,
+    density: Density = "model",
+    **values: float,
+) -> Sample:
+    """Asimov data at a point, to fit with any model; parameters as for :func:`asimov_cost`.
+
+    Auxiliary measurements are no part of a sample: with nuisance parameters away from their start,
+    use ``cost.measuring(…)``, or :func:`asimov_cost`.
+
+    Returns
+    -------
+    Sample
+        Its weights are expected events; costs take it as data.
+
+    Raises
+    ------
+    SampleError, ParameterError, ModelError
+        As :func:`asimov_cost`.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.likelihood.systematics import systematic_terms
+    >>> terms = systematic_terms(gaussian.MeanModel(), rate=80.0, responses={}, reference=0.0)
+    >>> sample = asimov_sample(terms, gaussian.generate(5000, 0.0, seed=1), mu=0.3)
+    >>> len(sample), round(float(sample.weights.sum()), 6)
+    (5000, 80.0)
+    """
+    return _asimov(terms, events, density, True, _point(terms, point, values))[0]
+
+
+def _asimov(
+    terms: SystematicTerms,
+    events: Mapping[str, Sample] | Sample,
+    density: str,
+    extended: bool,
+    point: dict[str, float],
+) -> tuple[Sample, SystematicCost]:
+    if density not in ("model", "simulation"):
+        msg = f"density={density!r} is unknown; choose 'model' or 'simulation'"
+        raise ParameterError(msg)
+    by_process = {SIGNAL: events} if isinstance(events, Sample) else dict(events)
+    _require_events(terms, by_process, density, point)
+    constraints = tuple(c._replace(measured=point[c.name]) for c in terms.constraints)
+    at_point = replace(terms, constraints=constraints)
+    nominal = np.array([terms.mixture.signal_at_reference, *terms.mixture.expected])
+    names = by_process[SIGNAL].feature_names
+    parts = [by_process[name] for name in terms.processes]
+    sample = Sample(
+        np.concatenate([as_features(part, names) for part in parts]),
+        names,
+        weights=np.concatenate(
+            [p.weights * (n / p.weights.sum()) for p, n in zip(parts, nominal, strict=True)]
+        ),
+        process="data",
+        provenance={"asimov": point, "samples": [p.label for p in parts]},
+    )
+    table = MixtureEvents.of(at_point, sample)
+    cost = SystematicCost(at_point, table, extended=extended)
+    if density == "simulation":
+        expected = np.array(list(cost.expected_events(**point).values()))
+        with np.errstate(invalid="ignore"):  # a background without expected events has none
+            scale = np.nan_to_num(expected / nominal)
+        weights = sample.weights * np.repeat(scale, [len(p) for p in parts])
+    else:
+        weights = _balanced(cost, sample.weights * np.exp(cost.log_densities(**point)), point)
+    return replace(sample, weights=weights), cost.weighted(weights)
+
+
+def _point(
+    terms: SystematicTerms, point: Point | None, values: Mapping[str, float]
+) -> dict[str, float]:
+    """All parameters, from those given as a dictionary and as keywords."""
+    known = list(terms.names)
+    twice = sorted(set(point or {}) & set(values))
+    if twice:
+        msg = f"{twice[0]} has two values, in point and as a keyword; give one"
+        raise ParameterError(msg)
+    values = {**(point or {}), **values}
+    for name in values:
+        if name not in known:
+            msg = f"{name} is no parameter of the likelihood; it has {', '.join(known)}"
+            raise ParameterError(msg + did_you_mean(name, known))
+    return {**terms.start, **{name: float(v) for name, v in values.items()}}
+
+
+def _require_events(
+    terms: SystematicTerms, events: Mapping[str, Sample], density: str, point: Point
+) -> None:
+    """Raise unless there are events of each process, those of the signal of the right point."""
+    for name in [*terms.processes, *events]:
+        if name not in events or name not in terms.processes:
+            msg = (
+                f"events are given of {', '.join(events)}, and the likelihood has "
+                f"{', '.join(terms.processes)}; give events of each process, by these names"
+            )
+            raise SampleError(msg)
+        require_sample(events[name], "asimov_cost()")
+        if not events[name].weights.sum() > 0:
+            msg = f"{events[name].label}: the weights of {name} do not sum to a positive number"
+            raise SampleError(msg)
+    reference = dict(zip(terms.parameters, terms.mixture.reference.tolist(), strict=True))
+    theta = {n: point[n] for n in terms.parameters} if density == "simulation" else reference
+    given = events[SIGNAL].point
+    if given and any(not np.isclose(given.get(n, np.nan), v) for n, v in theta.items()):
+        what = "the reference of the model" if density == "model" else "the point"
+        msg = (
+            f"{events[SIGNAL].label}: with density={density!r} the events of the signal must be "
+            f"those of {what}, {format_point(theta)}; take these, or reweight them with "
+            "EventPool.reweighted"
+        )
+        raise SampleError(msg)
+
+
+def _balanced(cost: SystematicCost, weights: FloatArray, point: Point) -> FloatArray:
+    r"""Weights times exp(λ·s), such that the score of the likelihood vanishes at a point.
+
+    Newton's method in λ.  A score that is a combination of others needs no λ of its own; if its
+    expectation is not the same combination of theirs, a part of it remains, which is said.
+    """
+    args = [point[name] for name in cost.terms.names]
+    expected = sum(cost.expected_events(**point).values())
+    scores = np.vstack([_scores(cost, args), np.ones(len(weights))])
+    solved = None
+    for same in _SAME:
+        solved = _solve(cost, weights, scores, args, expected, same)
+        if solved is not None and solved.spread <= _MUCH:
+            break
+    if solved is None or solved.spread > _TOO_MUCH:
+        msg = (
+            f"no weights of these {len(weights)} events have the density of the model at "
+            f"{format_point(point)}; take a point where they have events, or more of them"
+        )
+        raise ModelError(msg)
+    if solved.spread > _MUCH:
+        warnings.warn(
+            f"the weights of the Asimov data at {format_point(point)} had to change by "
+            f"{solved.spread:.1%} (rms) to have the density of the model: it is not normalised "
+            f"there, or the {len(weights)} events are too few; see diagnose and diagnose_response",
+            MilinferWarning,
+            stacklevel=4,
+        )
+    _warn_of_the_rest(cost, solved, point)
+    return solved.weights
+
+
+class _Balance(NamedTuple):
+    """Changed weights, the change (rms of its logarithm), information and score that remain."""
+
+    weights: FloatArray
+    spread: float
+    information: FloatArray
+    score: FloatArray
+
+
+def _solve(
+    cost: SystematicCost,
+    weights: FloatArray,
+    scores: FloatArray,
+    args: list[float],
+    expected: float,
+    same: float,
+) -> _Balance | None:
+    """Balance all scores but combinations whose eigenvalue is below `same`; None if it fails."""
+    log_change = np.zeros(len(weights))
+    for _ in range(_ITERATIONS):
+        changed = weights * np.exp(log_change)
+        slope = cost.weighted(changed).grad(*args)
+        excess = np.append(-slope / 2, changed.sum() - expected)
+        matrix = (scores * np.abs(changed)) @ scores.T
+        scale = np.sqrt(np.diag(matrix))
+        scale[scale == 0] = 1.0
+        scaled = matrix / np.outer(scale, scale)
+        step = (np.linalg.lstsq(scaled, -excess / scale, rcond=same)[0] / scale) @ scores
+        largest = float(np.abs(step).max())
+        if largest < _BALANCED:
+            spread = float(np.sqrt(np.average(log_change**2, weights=np.abs(weights))))
+            return _Balance(changed, spread, matrix[:-1, :-1], excess[:-1])
+        # Far steps overshoot: weights are exponentials.
+        log_change += step * min(1.0, 1.0 / largest)
+    return None
+
+
+def _warn_of_the_rest(cost: SystematicCost, solved: _Balance, point: Point) -> None:
+    """Warn if a score that could not be balanced moves the minimum."""
+    errors = {c.name: c.error for c in cost.constraints}
+    precision = [errors.get(name, np.inf) ** -2 for name in cost.terms.names]
+    covariance = np.linalg.pinv(solved.information + np.diag(precision), hermitian=True)
+    sigma = np.sqrt(np.diag(covariance))
+    moved = np.divide(covariance @ solved.score, sigma, out=np.zeros_like(sigma), where=sigma > 0)
+    k = int(np.argmax(np.abs(moved)))
+    if abs(moved[k]) > _OFF:
+        warnings.warn(
+            f"the minimum of the Asimov data at {format_point(point)} is off by {moved[k]:+.2g} "
+            f"standard deviations in {cost.terms.names[k]}: the densities of the model say another "
+            "number of events than its yields do, and no weights of events have both; use more "
+            "events for the yields of responses, or a likelihood of the shape (extended=False)",
+            MilinferWarning,
+            stacklevel=5,
+        )
+
+
+def _scores(cost: SystematicCost, args: list[float]) -> FloatArray:
+    """Derivatives of ln dν/dx of each event by each parameter, (n_parameters, n_events)."""
+    rows = []
+    for k, (name, (low, high)) in enumerate(cost.terms.limits.items()):
+        step = 1e-4 * ((high - low) if np.isfinite(high - low) else 1.0)
+        ends = [max(args[k] - step, low), min(args[k] + step, high)]
+        down, up = (cost.log_densities(*[*args[:k], end, *args[k + 1 :]]) for end in ends)
+        if not np.isfinite(down).all():
+            # A process that has all of the density somewhere, at a normalisation of zero.
+            msg = f"{name} = {ends[0]:g} leaves events without a density; choose a larger value"
+            raise ModelError(msg)
+        rows.append((up - down) / (ends[1] - ends[0]))
+    return np.array(rows)

@@ -1,0 +1,235 @@
+"""Auxiliary measurements (global observables) of any iminuit cost: list, shift, leave out.
+
+A nuisance parameter is measured elsewhere, and the cost contains that measurement as a constraint:
+inside a :class:`~milinfer.likelihood.systematics.SystematicCost` or a
+:class:`~milinfer.binned.pyhf_cost.PyhfCost`, or as a ``NormalConstraint`` of iminuit in a sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from iminuit import describe
+from iminuit.cost import Cost, CostSum, NormalConstraint
+
+from milinfer.exceptions import ParameterError
+from milinfer.typing import FloatArray
+from milinfer.utils.keywords import did_you_mean
+
+__all__ = [
+    "AuxiliaryMeasurements",
+    "Constraint",
+    "auxiliary_measurements",
+    "measuring",
+    "terms_of",
+    "without_constraints",
+]
+
+
+class Constraint(NamedTuple):
+    """Auxiliary measurement of a parameter, with a Gaussian error."""
+
+    name: str
+    measured: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class AuxiliaryMeasurements:
+    """Auxiliary measurements that a cost contains.
+
+    Parameters
+    ----------
+    constraints
+        One for each constrained parameter.
+    correlation
+        Of the measurements, shape (n, n).
+    """
+
+    constraints: tuple[Constraint, ...]
+    correlation: FloatArray
+
+    def __post_init__(self) -> None:
+        names = [c.name for c in self.constraints]
+        for name in names:
+            if names.count(name) > 1:
+                msg = (
+                    f"two terms of the cost measure {name}; join them into one NormalConstraint "
+                    "with the weighted mean of both"
+                )
+                raise ParameterError(msg)
+
+    @property
+    def by_name(self) -> dict[str, Constraint]:
+        """The measurement of each parameter that has one."""
+        return {c.name: c for c in self.constraints}
+
+
+def terms_of(cost: Cost) -> list[Cost]:
+    """Terms of a sum of costs; of any other cost the cost itself.
+
+    Examples
+    --------
+    >>> a, b = NormalConstraint("mu", 0.0, 1.0), NormalConstraint("nu", 0.0, 1.0)
+    >>> len(terms_of(a)), len(terms_of(a + b))
+    (1, 2)
+    """
+    return list(cost) if isinstance(cost, CostSum) else [cost]
+
+
+def auxiliary_measurements(cost: Cost, interest: Sequence[str] = ()) -> AuxiliaryMeasurements:
+    """List the auxiliary measurements that a cost or a sum of costs contains.
+
+    Parameters
+    ----------
+    cost
+        A term that contains constraints lists them as ``constraints``; a ``NormalConstraint``
+        measures all of its parameters.
+    interest
+        Parameters of interest: a ``NormalConstraint`` of one of them is a result of data, such as
+        another measurement of it, and no auxiliary measurement.
+
+    Raises
+    ------
+    ParameterError
+        If two terms measure the same parameter, or a ``NormalConstraint`` is of a vector.
+
+    Examples
+    --------
+    >>> both = NormalConstraint(["a", "b"], [0.0, 1.0], [[1.0, 0.3], [0.3, 4.0]])
+    >>> measured = auxiliary_measurements(both + NormalConstraint("lumi", 1.0, 0.02))
+    >>> [c.name for c in measured.constraints], measured.by_name["b"].error
+    (['a', 'b', 'lumi'], 2.0)
+    >>> measured.correlation[0].tolist()
+    [1.0, 0.15, 0.0]
+    """
+    constraints: list[Constraint] = []
+    blocks: list[FloatArray] = []
+    for term in terms_of(cost):
+        if _is_data(term, interest):
+            continue
+        if isinstance(term, NormalConstraint):
+            of_term, correlation = _of_normal(term)
+        else:
+            of_term = _of_likelihood(term)
+            correlation = np.eye(len(of_term))
+        constraints += of_term
+        blocks.append(correlation)
+    whole = np.eye(len(constraints))
+    start = 0
+    for block in blocks:
+        stop = start + len(block)
+        whole[start:stop, start:stop] = block
+        start = stop
+    return AuxiliaryMeasurements(tuple(constraints), whole)
+
+
+def _is_data(term: Cost, interest: Sequence[str]) -> bool:
+    """Whether a term is the result of a measurement of parameters of interest."""
+    return isinstance(term, NormalConstraint) and bool(set(describe(term)) & set(interest))
+
+
+def _of_likelihood(term: Cost) -> list[Constraint]:
+    """Constraints that a likelihood says it contains."""
+    found = getattr(term, "constraints", ())
+    # Other classes of costs may use the name for something else.
+    if isinstance(found, tuple) and all(isinstance(c, Constraint) for c in found):
+        return list(found)
+    return []
+
+
+def _of_normal(term: NormalConstraint) -> tuple[list[Constraint], FloatArray]:
+    """Measurements of a constraint of iminuit, and their correlation."""
+    names = _scalars(term)
+    covariance = np.asarray(term.covariance, dtype=np.float64)
+    covariance = np.diag(covariance) if covariance.ndim < 2 else covariance
+    errors = np.sqrt(np.diag(covariance))
+    each = zip(names, np.asarray(term.value).tolist(), errors.tolist(), strict=True)
+    return [Constraint(*c) for c in each], covariance / np.outer(errors, errors)
+
+
+def _scalars(term: NormalConstraint) -> list[str]:
+    names = list(describe(term))
+    if len(names) != len(term.value):
+        msg = (
+            f"the NormalConstraint of {', '.join(names)} is one of a vector of {len(term.value)} "
+            "numbers; name each of them as a parameter of its own"
+        )
+        raise ParameterError(msg)
+    return names
+
+
+def measuring(cost: Cost, measured: Mapping[str, float], interest: Sequence[str] = ()) -> Cost:
+    """The same cost with other results of auxiliary measurements.
+
+    Parameters
+    ----------
+    cost, interest
+        As for :func:`auxiliary_measurements`.
+    measured
+        Result by name of the parameter; the others stay.
+
+    Raises
+    ------
+    ParameterError
+        If the cost measures no such parameter.
+
+    Examples
+    --------
+    >>> shifted = measuring(NormalConstraint("mu", 0.0, 0.5), {"mu": 1.0})
+    >>> float(shifted(1.0))
+    0.0
+    """
+    known = list(auxiliary_measurements(cost, interest).by_name)
+    for name in measured:
+        if name not in known:
+            msg = f"the cost has no auxiliary measurement of {name}; it has {', '.join(known)}"
+            raise ParameterError(msg + did_you_mean(name, known))
+    return _rebuilt(
+        [t if _is_data(t, interest) else _term_measuring(t, measured) for t in terms_of(cost)]
+    )
+
+
+def without_constraints(cost: Cost, interest: Sequence[str] = ()) -> Cost | None:
+    """The likelihood of the data alone; None if a cost consists of constraints only.
+
+    Parameters
+    ----------
+    cost, interest
+        As for :func:`auxiliary_measurements`.
+
+    Examples
+    --------
+    >>> without_constraints(NormalConstraint("mu", 0.0, 0.5)) is None
+    True
+    """
+    kept = []
+    for term in terms_of(cost):
+        if isinstance(term, NormalConstraint) and not _is_data(term, interest):
+            continue
+        names = [c.name for c in _of_likelihood(term)]
+        kept.append(_likelihood(term).without_constraints(names) if names else term)
+    return _rebuilt(kept) if kept else None
+
+
+def _term_measuring(term: Cost, measured: Mapping[str, float]) -> Cost:
+    if isinstance(term, NormalConstraint):
+        names = _scalars(term)
+        values = [float(measured.get(n, v)) for n, v in zip(names, term.value, strict=True)]
+        # It takes errors where it gives variances.
+        spread = term.covariance if term.covariance.ndim > 1 else np.sqrt(term.covariance)
+        return NormalConstraint(names, values, spread)
+    own = {c.name: float(measured[c.name]) for c in _of_likelihood(term) if c.name in measured}
+    return _likelihood(term).measuring(**own) if own else term
+
+
+def _likelihood(term: Any) -> Any:
+    """A cost that lists constraints; each such class also has the methods that change them."""
+    return term
+
+
+def _rebuilt(terms: Sequence[Cost]) -> Cost:
+    return terms[0] if len(terms) == 1 else CostSum(*terms)

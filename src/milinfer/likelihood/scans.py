@@ -1,0 +1,118 @@
+"""Profile likelihood along one parameter, as numbers that our figures and cabinetry's draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from iminuit import Minuit
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import FitError, ParameterError
+from milinfer.typing import FloatArray
+from milinfer.utils.display import arrow_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ProfileScan", "profile_scan"]
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileScan:
+    """Profile likelihood of one parameter.
+
+    Parameters
+    ----------
+    parameter
+        Its name.
+    estimate, error
+        Fitted value and its HESSE error.
+    values
+        Values of the parameter, shape (n,).
+    rises
+        −2 ln L there, all other parameters fitted, above that at the minimum; shape (n,).
+    """
+
+    parameter: str
+    estimate: float
+    error: float
+    values: FloatArray
+    rises: FloatArray
+
+    def to_table(self) -> pa.Table:
+        """One row for each value: the parameter by its name, and ``rise``."""
+        rows = [
+            {self.parameter: v, "rise": r} for v, r in zip(self.values, self.rises, strict=True)
+        ]
+        return arrow_table({self.parameter: float, "rise": float}, rows)
+
+    def to_cabinetry(self) -> Any:
+        """Scan that ``cabinetry.visualize.scan`` draws.
+
+        Returns
+        -------
+        cabinetry.fit.ScanResults
+            The same numbers.
+
+        Raises
+        ------
+        ImportError
+            If cabinetry is not installed.
+        """
+        from cabinetry.fit import ScanResults
+
+        return ScanResults(self.parameter, self.estimate, self.error, self.values, self.rises)
+
+
+def profile_scan(
+    m: Minuit, parameter: str, values: ArrayLike | None = None, *, n: int = 21
+) -> ProfileScan:
+    """Fit all other parameters at several values of one.
+
+    Parameters
+    ----------
+    m
+        After ``migrad`` and ``hesse``.
+    parameter
+        Name of the parameter.
+    values
+        Default: two errors to either side of the fitted value, inside the limits.
+    n
+        Number of the default values.
+
+    Raises
+    ------
+    FitError
+        If the fit is not valid, or one at a value is not; says where.
+    ParameterError
+        If the fit has no such parameter, or a value is outside its limits.
+
+    Examples
+    --------
+    >>> from iminuit.cost import NormalConstraint
+    >>> m = Minuit(NormalConstraint("mu", 1.0, 0.5), mu=0.0).migrad()
+    >>> profile_scan(m.hesse(), "mu", [0.5, 2.0]).rises.round(3).tolist()
+    [1.0, 4.0]
+    """
+    if parameter not in m.parameters:
+        msg = f"{parameter} is no parameter of this fit; it has {', '.join(m.parameters)}"
+        raise ParameterError(msg)
+    if not m.valid:
+        msg = f"the fit has no valid minimum to scan about; call migrad() and hesse(): {m.fmin}"
+        raise FitError(msg)
+    low, high = m.limits[parameter]
+    estimate, error = float(m.values[parameter]), float(m.errors[parameter])
+    if values is None:
+        values = np.linspace(max(estimate - 2 * error, low), min(estimate + 2 * error, high), n)
+    grid = np.asarray(values, dtype=np.float64)
+    if not np.all((grid >= low) & (grid <= high)):
+        msg = f"the values to scan must be inside the limits of {parameter}, [{low:g}, {high:g}]"
+        raise ParameterError(msg)
+    _, costs, valid = m.mnprofile(parameter, grid=grid)
+    if not np.all(valid):
+        msg = f"the fit at {parameter} = {grid[int(np.argmin(valid))]:.4g} is not valid"
+        raise FitError(msg)
+    rises = np.asarray(costs, dtype=np.float64) - float(m.fval)
+    return ProfileScan(parameter, estimate, error, grid, rises)

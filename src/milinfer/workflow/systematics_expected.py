@@ -1,0 +1,219 @@
+"""What an analysis with nuisance parameters expects, and the parts of its error.
+
+The part of :mod:`milinfer.workflow.systematics` about Asimov data and impacts of measurements.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from milinfer.exceptions import MilinferWarning
+from milinfer.intervals.expected import ExpectedInterval, expected_interval
+from milinfer.intervals.ranking import ErrorPart, NuisanceImpacts, nuisance_impacts
+from milinfer.likelihood.asimov import asimov_cost
+from milinfer.plotting.expected import plot_expected
+from milinfer.plotting.likelihood import plot_impacts
+from milinfer.toys.pool import EventPool
+from milinfer.utils.confidence_levels import CL68, CL95
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from milinfer.likelihood.fits import Interval
+    from milinfer.likelihood.systematics import SystematicTerms
+    from milinfer.samples.sample_set import SampleSet
+    from milinfer.toys.ensemble import ToyEnsemble
+    from milinfer.typing import Point
+    from milinfer.workflow.html_report import Report
+
+__all__ = [
+    "NuisanceExpectation",
+    "add_expectation",
+    "expectation_figures",
+    "expected_of",
+    "impacts_of",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class NuisanceExpectation:
+    """Expected intervals, and impacts with the parts of the error of the data's estimate.
+
+    Parameters
+    ----------
+    impacts
+        On the parameter of interest, of the fit of the data; None without nuisance parameters.
+    intervals
+        Expected 68.27 % and 95.45 % intervals; empty without toys.
+    remarks
+        What was warned of.
+    """
+
+    impacts: NuisanceImpacts | None = None
+    intervals: tuple[ExpectedInterval, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[ErrorPart, ...]:
+        """Parts of the error, the largest first, then statistical, systematic and total."""
+        return () if self.impacts is None else self.impacts.breakdown()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Entries of the section ``systematics`` of ``summary.json``."""
+        out: dict[str, Any] = {}
+        if self.impacts is not None:
+            out["error_parts"] = {p.name: p.error for p in self.parts}
+        if self.intervals:
+            out["expected"] = {
+                f"{round(100 * i.cl):d}": {
+                    "interval": [i.low, i.high],
+                    "low_bands": i.lows.tolist(),
+                    "high_bands": i.highs.tolist(),
+                    "n_toys": i.n_toys,
+                    "n_cut": i.n_cut,
+                }
+                for i in self.intervals
+            }
+        if self.remarks:
+            out["remarks"] = list(self.remarks)
+        return out
+
+
+@contextmanager
+def _remarks(into: list[str]) -> Iterator[None]:
+    """Keep what is warned of; it is part of the result."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MilinferWarning)
+        yield
+    for w in caught:
+        if issubclass(w.category, MilinferWarning):
+            into.append(str(w.message))
+        else:
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
+
+def impacts_of(cost: Any, parameter: str, start: Point) -> NuisanceExpectation:
+    """Impacts by all definitions, of a fit with nuisance parameters.
+
+    Raises
+    ------
+    FitError
+        If a fit is not valid.
+    """
+    remarks: list[str] = []
+    with _remarks(remarks):
+        found = nuisance_impacts(cost, parameter, start=start)
+    return NuisanceExpectation(impacts=found, remarks=tuple(remarks))
+
+
+def expected_of(
+    terms: SystematicTerms,
+    samples: SampleSet,
+    toys: ToyEnsemble,
+    *,
+    weight_degree: int | None = None,
+) -> NuisanceExpectation:
+    """Expected intervals at the truth of toys with nominal nuisance parameters.
+
+    Parameters
+    ----------
+    terms
+        Likelihood of a signal.
+    samples
+        Nominal events of the signal, at the reference or with weights for it.
+    toys
+        Of the same likelihood, profiled.
+    weight_degree
+        Degree of the event weights.
+
+    Raises
+    ------
+    MilinferError
+        If there are no events at the reference, or no interval.
+    """
+    reference = dict(zip(terms.parameters, terms.mixture.reference.tolist(), strict=True))
+    events = (
+        samples.at(**reference)
+        if weight_degree is None
+        else EventPool(samples, weight_degree).reweighted(reference)
+    )
+    remarks: list[str] = []
+    with _remarks(remarks):
+        cost = asimov_cost(terms, events, toys.point)
+        intervals = tuple(expected_interval(toys, cost, cl=cl) for cl in (CL68, CL95))
+    return NuisanceExpectation(intervals=intervals, remarks=tuple(remarks))
+
+
+def add_expectation(report: Report, found: NuisanceExpectation) -> None:
+    """Add tables of the parts of the error and of what is expected to a report.
+
+    Examples
+    --------
+    >>> from milinfer.workflow.html_report import Report
+    >>> report = Report("mu")
+    >>> add_expectation(report, NuisanceExpectation(remarks=("jes reaches its limit",)))
+    >>> "jes reaches its limit" in report.to_html()
+    True
+    """
+    if found.impacts is not None:
+        report.table(
+            ["part", f"error of {found.impacts.parameters[0]}"],
+            [[p.name, f"{p.error:.4g}"] for p in found.parts],
+            "Parts of the error of the fit with nuisance parameters: shifts of the estimate when "
+            "each auxiliary measurement moves by its error, and what the fluctuation of the data "
+            "gives. They add in quadrature.",
+        )
+    for interval in found.intervals:
+        report.table(
+            ["of", "estimate", "from", "to", "width"],
+            [
+                [row["of"], *(f"{row[n]:+.3f}" for n in ("estimate", "low", "high", "width"))]
+                for row in interval.to_table().to_pylist()
+            ],
+            f"Expected {interval.cl:.2%} interval at {interval.parameter} = {interval.truth:g}, of "
+            f"Asimov data and in the bands of {interval.n_toys} toys"
+            + (f", {interval.n_cut} of which reach the range." if interval.n_cut else "."),
+        )
+    for remark in found.remarks:
+        report.text(f"Note: {remark}.")
+
+
+def expectation_figures(
+    found: NuisanceExpectation, observed: Interval | None
+) -> dict[str, tuple[Figure, str]]:
+    """Figures with captions, by name: the ranking, and the expected interval.
+
+    Examples
+    --------
+    >>> expectation_figures(NuisanceExpectation(), None)
+    {}
+    """
+    out: dict[str, tuple[Figure, str]] = {}
+    if found.impacts is not None and any(np.isfinite(p.error) for p in found.parts):
+        parameter = found.impacts.parameters[0]
+        out["nuisance_impacts"] = (
+            plot_impacts(found.impacts, parameter),
+            (
+                f"Shift of {parameter} with each nuisance parameter fixed one error from its "
+                "fitted value, all others fitted again; frames: one error of its auxiliary "
+                "measurement. Right: pulls."
+            ),
+        )
+    if found.intervals:
+        inner = found.intervals[0]
+        name = "with nuisance parameters"
+        seen = None if observed is None else {name: (observed.low, observed.high)}
+        out["nuisance_expected"] = (
+            plot_expected({name: inner}, seen),
+            (
+                f"Expected {inner.cl:.2%} interval at {inner.parameter} = {inner.truth:g}, with "
+                "the bands of toys, and that of the data."
+            ),
+        )
+    return out
