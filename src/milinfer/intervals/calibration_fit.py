@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from scipy.stats import chi2
 
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration, Correct, Kind
+from milinfer.intervals.profile_constants import ProfileConstants, profile_statistic
 from milinfer.intervals.response import Response, mean_response, spread_covariance
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys, truths
 from milinfer.typing import BoolArray, FloatArray, IntArray
@@ -106,19 +108,59 @@ def calibrate(
         surface_limits if correct == "scale" else _limits(response, surface_limits, points, names)
     )
     rng = np.random.default_rng(seed)
-    bartlett, by_coverage = [], []
-    for e, point in zip(ensembles, points, strict=True):
-        mapped = point if correct == "scale" else response.mean(point[None]).reshape(-1)
-        q = e.test_statistic(mapped[0] if len(names) == 1 else mapped)
-        bartlett.append(_with_bootstrap(_bartlett_of(e), e.n_toys, n_bootstrap, rng))
-        by_coverage.append(_with_bootstrap(_coverage_of(q, cls, names), e.n_toys, n_bootstrap, rng))
-    c_bartlett, c_coverage = np.array(bartlett), np.array(by_coverage)
-    # One function is fitted for all levels by Bartlett, one for each level by coverage.
-    chosen = c_bartlett if kind == "bartlett" else c_coverage
-    log_scales = tuple(
-        _smooth_scale(ensembles, names, points, chosen[:, 0, k], chosen[:, 1, k], scale_degree)
-        for k in range(chosen.shape[2])
-    )
+    bias_response = None if correct == "scale" else response
+    forward = None if bias_response is None else bias_response.mean
+
+    def constants(
+        statistic: Callable[[ToyEnsemble], FloatArray],
+        bartlett_of: Callable[[ToyEnsemble], Callable[[IntArray], FloatArray]],
+        ndf: int,
+        component: int | None,
+    ) -> tuple[FloatArray, FloatArray, tuple[SmoothPolynomial, ...]]:
+        """Constants by Bartlett and by coverage with errors, and the functions ln c(θ)."""
+        bartlett, by_coverage = [], []
+        for e in ensembles:
+            q = statistic(e)
+            bartlett.append(_with_bootstrap(bartlett_of(e), e.n_toys, n_bootstrap, rng))
+            scales = _coverage_of(q, cls, ndf)
+            by_coverage.append(_with_bootstrap(scales, e.n_toys, n_bootstrap, rng))
+        c_bartlett, c_coverage = np.array(bartlett), np.array(by_coverage)
+        # One function is fitted for all levels by Bartlett, one for each level by coverage.
+        chosen = c_bartlett if kind == "bartlett" else c_coverage
+        pools = spread_covariance(ensembles, component)
+        log_scales = tuple(
+            _smooth_scale(names, points, chosen[:, 0, k], chosen[:, 1, k], pools, scale_degree)
+            for k in range(chosen.shape[2])
+        )
+        return c_bartlett, c_coverage, log_scales
+
+    def joint(e: ToyEnsemble) -> FloatArray:
+        point = truths([e])[0]
+        mapped = point if forward is None else forward(point[None]).reshape(-1)
+        return e.test_statistic(mapped[0] if len(names) == 1 else mapped)
+
+    def profile(component: int, e: ToyEnsemble) -> FloatArray:
+        return profile_statistic(e, component, float(truths([e])[0, component]), limits, forward)
+
+    c_bartlett, c_coverage, log_scales = constants(joint, _bartlett_of, len(names), None)
+    profiles = []
+    for k, name in enumerate(names if len(names) > 1 else ()):
+        own_bartlett, own_coverage, own_scales = constants(
+            partial(profile, k),
+            partial(_profile_bartlett_of, k, response if forward else None),
+            1,
+            k,
+        )
+        profiles.append(
+            ProfileConstants(
+                parameter=name,
+                c_bartlett=own_bartlett[:, 0, 0],
+                c_bartlett_error=own_bartlett[:, 1, 0],
+                c_coverage=own_coverage[:, 0],
+                c_coverage_error=own_coverage[:, 1],
+                log_scales=own_scales,
+            )
+        )
     return Calibration(
         tag=ensembles[0].tag,
         parameters=names,
@@ -137,6 +179,7 @@ def calibrate(
         n_toys=min(e.n_toys for e in ensembles),
         pool_ids=tuple(sorted({e.pool_id for e in ensembles})),
         limits=limits,
+        profiles=tuple(profiles),
     )
 
 
@@ -192,10 +235,25 @@ def _bartlett_of(e: ToyEnsemble) -> Callable[[IntArray], FloatArray]:
     return ratio
 
 
-def _coverage_of(
-    q: FloatArray, cls: Sequence[float], parameters: Sequence[str]
+def _profile_bartlett_of(
+    component: int, response: Response | None, e: ToyEnsemble
 ) -> Callable[[IntArray], FloatArray]:
-    threshold = chi2.ppf(cls, len(parameters))
+    """Inverse variance of one corrected estimate over the curvature of its profile."""
+    p = len(e.point)
+    jacobian = np.eye(p) if response is None else response.jacobian(truths([e]))[0]
+    estimates = np.linalg.solve(jacobian, e.theta_hat.reshape(e.n_toys, p).T)[component]
+    curvature = e.extremum.curvature.reshape(e.n_toys, p, p)
+
+    def ratio(rows: IntArray) -> FloatArray:
+        mean = jacobian.T @ curvature[rows].mean(axis=0) @ jacobian
+        claimed = float(np.linalg.inv(mean)[component, component])
+        return np.array([max(claimed / float(np.var(estimates[rows], ddof=1)), 1e-300)])
+
+    return ratio
+
+
+def _coverage_of(q: FloatArray, cls: Sequence[float], ndf: int) -> Callable[[IntArray], FloatArray]:
+    threshold = chi2.ppf(cls, ndf)
 
     def scales(rows: IntArray) -> FloatArray:
         # The quantile of q is the threshold once q is scaled by c.
@@ -217,15 +275,15 @@ def _with_bootstrap(
 
 
 def _smooth_scale(
-    ensembles: Sequence[ToyEnsemble],
     names: tuple[str, ...],
     points: FloatArray,
     scales: FloatArray,
     errors: FloatArray,
+    pools: FloatArray,
     degree: int | None,
 ) -> SmoothPolynomial:
     """Fit ln c(θ), with the errors from the finite pools, which make the spread uncertain."""
-    covariance = np.diag((errors / scales) ** 2) + spread_covariance(ensembles)
+    covariance = np.diag((errors / scales) ** 2) + pools
     single = len(np.unique(points, axis=0)) == 1
     return fit_smooth(
         names,

@@ -192,14 +192,15 @@ def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatAr
     return np.outer(scale, scale) * np.where(np.isnan(correlated), np.diag(alone), correlated)
 
 
-def spread_covariance(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
+def spread_covariance(ensembles: Sequence[ToyEnsemble], component: int | None = None) -> FloatArray:
     """Covariance of the relative errors of Var(θ̂) that come from the pools.
 
-    As :func:`pool_covariance`, but averaged over the components of the estimate.
+    As :func:`pool_covariance`, for one component of the estimate, or averaged over them.
     """
     spreads = [None if e.pool_influence is None else e.pool_influence.spread for e in ensembles]
     number = len(ensembles[0].point)
-    products = [_influence_products(ensembles, spreads, k) for k in range(number)]
+    components = range(number) if component is None else [component]
+    products = [_influence_products(ensembles, spreads, k) for k in components]
     correlated = np.stack(products).mean(axis=0)
     alone = np.nan_to_num([e.pool_variance_error**2 for e in ensembles])
     covariance: FloatArray = np.where(np.isnan(correlated), np.diag(alone), correlated)

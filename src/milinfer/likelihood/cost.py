@@ -39,8 +39,8 @@ class Correction(Protocol):
     def limits(self) -> tuple[tuple[float, float], ...]:
         """Range of each θ for which m(θ) is inside the range of the surface."""
 
-    def require_level(self, cl: float) -> None:
-        """Raise a CalibrationError unless intervals of this confidence level are calibrated."""
+    def require_interval(self, parameter: str, cl: float, fixed: Sequence[str]) -> None:
+        """Raise a CalibrationError unless intervals of this parameter and level are calibrated."""
 
     def forward(self, theta: FloatArray) -> FloatArray:
         """m(θ), where a biased estimator puts its maximum for truth θ, (n_parameters,)."""

@@ -552,7 +552,8 @@ def profile_interval(
         If the parameter, one to fix or that of a starting value is none of the cost, or `cl` is
         not between 0 and 1.
     CalibrationError
-        If the cost is calibrated for another confidence level.
+        If the cost is calibrated for another confidence level, or in several parameters for joint
+        regions or the intervals of another one: give ``calibration(cost, cl, parameter=…)``.
 
     Warns
     -----
@@ -568,7 +569,7 @@ def profile_interval(
     1.00 [0.50, 1.50]
     """
     require_level(cl, ParameterError)
-    _require_calibrated(cost, cl)
+    _require_calibrated(cost, parameter, cl, fixed)
     given = _starting_values(start, values)
     m = minuit(cost, start=given)
     for name in fixed:
@@ -613,12 +614,12 @@ def profile_interval(
     return interval
 
 
-def _require_calibrated(cost: Cost, cl: float) -> None:
-    """Raise if a term of a cost is calibrated for another confidence level."""
+def _require_calibrated(cost: Cost, parameter: str, cl: float, fixed: Sequence[str]) -> None:
+    """Raise if a term of a cost is calibrated for intervals of another kind."""
     for term in _terms([cost]):
         correction = getattr(term, "correction", None)
         if correction is not None:
-            correction.require_level(cl)
+            correction.require_interval(parameter, cl, fixed)
 
 
 def _require_free(m: Minuit, parameter: str) -> None:
