@@ -38,6 +38,7 @@ __all__ = [
     "require_one_kind",
     "require_toys",
     "require_unseen_toys",
+    "slope_at",
     "truths",
 ]
 
@@ -383,7 +384,7 @@ def pool_influence(
     """
     if isinstance(interpolation, Interpolation) and interpolation.kind == "points":
         return None
-    slope = _slope(interpolation, point)
+    slope = slope_at(interpolation, point)
     influence = np.sign(weights)[:, None] * (table @ slope)
     share = np.abs(weights) / np.abs(weights).sum()
     centred = influence - _mean(share, influence)
@@ -421,8 +422,16 @@ def _mean(share: FloatArray, values: FloatArray) -> FloatArray:
     return mean
 
 
-def _slope(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> FloatArray:
-    """The slope of a surface at a point as a sum over its values, (K, n_parameters)."""
+def slope_at(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> FloatArray:
+    """The slope of a surface at a point as a sum over its values, (K, n_parameters).
+
+    Examples
+    --------
+    >>> grid = np.linspace(-1, 1, 5)
+    >>> slope = slope_at(Interpolation(grid, "polynomial", 2), np.array([0.5]))
+    >>> (grid**2 @ slope).round(6)
+    array([1.])
+    """
     low, high = np.array(interpolation.limits).T
     steps = np.diag(1e-3 * (high - low))
     unit = np.eye(len(interpolation.grid))

@@ -122,6 +122,8 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         if name in methods:
             try:
                 belts[name] = neyman(ensembles, calibration=methods[name].calibration)
+                if problem := _truncation(belts[name], costs[name]):
+                    methods[name] = _with_problem(methods[name], problem)
             except MilinferError as error:
                 methods[name] = _with_problem(methods[name], f"no belt: {error}")
     scan = CoverageScan(())
@@ -204,6 +206,26 @@ def _methods(
 
 def _with_problem(method: MethodResult, problem: str) -> MethodResult:
     return replace(method, problems=(*method.problems, problem))
+
+
+def _truncation(belt: Belt, cost: Cost) -> str:
+    """A sentence about Neyman sets of the data that end only where the belt does; or nothing."""
+    if not isinstance(cost, LikelihoodCost):
+        return ""
+    levels, ends = [], set()
+    for cl in (CL68, CL95):
+        found = belt.interval(cost, cl)
+        pairs = zip(found.intervals, found.at_bound, strict=True)
+        cut = {e for interval, at in pairs for e, bound in zip(interval, at, strict=True) if bound}
+        levels += [f"{cl:.2%}"] if cut else []
+        ends |= cut
+    if not ends:
+        return ""
+    return (
+        f"the Neyman set of the data at {' and '.join(levels)} is cut off at "
+        f"{', '.join(f'{end:g}' for end in sorted(ends))}, where the belt ends: more values may "
+        "belong to it; take belt_at further out"
+    )
 
 
 def _inside(
@@ -579,6 +601,7 @@ class AnalysisResult:
                 assert interval is not None
                 methods[name][key] = [list(pair) for pair in interval.intervals]
                 methods[name][f"{key}_error"] = [list(pair) for pair in interval.errors]
+                methods[name][f"{key}_at_bound"] = [list(pair) for pair in interval.at_bound]
         for m in self.comparison:
             if m.problems:
                 methods[m.name]["problems"] = list(m.problems)
