@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration, Correct, Kind
@@ -20,15 +20,15 @@ from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen
 from milinfer.typing import BoolArray, FloatArray, IntArray
 from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 from milinfer.utils.points import format_point
-from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
+from milinfer.utils.smooth_polynomials import SPARE_DEGREES, SmoothPolynomial, fit_smooth
 
 __all__ = ["calibrate"]
 
 # With a larger share of the maxima at the edge of the range, moments of the estimates mean nothing.
 _MAX_AT_EDGE = 0.01
 # Warn if the fluctuation of the pool shifts all toys by more than this, in standard errors of an
-# estimate; half of one costs 6 % of coverage.
-_MAX_SHIFT = 0.5
+# estimate; a fifth costs 1 % of coverage, half of one 6 %.
+_MAX_SHIFT = 0.2
 
 
 def calibrate(
@@ -56,16 +56,17 @@ def calibrate(
     correct
         ``"both"``; ``"scale"`` leaves the estimate unchanged, ``"bias"`` the curvature.
     bias_degree, scale_degree
-        Degrees of the bias and of ln c as polynomials in θ; default: the lowest that describe the
-        toys.
+        Degrees of the bias and of ln c as polynomials in θ; default: two more than the lowest that
+        describe the toys, as far as there are truths, so that their errors cover terms that the
+        toys cannot show.
     n_bootstrap, seed
         Bootstrap samples for the errors of the constants, and their seed.
 
     Warns
     -----
     MilinferWarning
-        If the pool of the toys is so small that its fluctuation shifts all estimates by half of a
-        standard error or more.
+        If the pool of the toys is so small that its fluctuation shifts all estimates by a fifth of
+        a standard error or more, which costs intervals of data 1 % of their coverage.
 
     Raises
     ------
@@ -212,11 +213,14 @@ def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
     worst = max(ensembles, key=lambda e: e.n_events / e.n_effective)
     shift = float(np.sqrt(worst.n_events / worst.n_effective))
     if shift >= _MAX_SHIFT:
+        z = float(np.sqrt(chi2.ppf(CL68, 1)))
+        lost = CL68 - float(np.diff(norm.cdf([-z, z], scale=np.hypot(1, shift)))[0])
         msg = (
             f"the toys of {worst.model} at {format_point(worst.point)} have {worst.n_events:g} "
             f"events from a pool of effectively {worst.n_effective:.0f}: its fluctuation shifts "
-            f"all of them together by about {shift:.1f} standard errors, and the calibration with "
-            f"them; use {20 * worst.n_events:.0f} events or more"
+            f"all of them together by about {shift:.2f} standard errors, and the calibration with "
+            f"them, so that intervals of {CL68:.2%} cover {lost:.1%} less on average; use "
+            f"{np.ceil(worst.n_events / _MAX_SHIFT**2):.0f} events or more"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=3)
 
@@ -293,6 +297,7 @@ def _smooth_scale(
         # Beyond the calibration points there is no measurement; use the constant of the nearest.
         beyond="flat",
         degree=0 if single else degree,
+        spare=SPARE_DEGREES,
     )
 
 

@@ -236,6 +236,8 @@ def belt_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     )
     fields["n_events"] = number_field("n_events", fields["n_events"], least=0.0)
     fields["extended"] = flag_field("extended", fields["extended"])
+    # Files of earlier versions do not say it.
+    fields["poisson"] = flag_field("poisson", fields.get("poisson", True))
     if fields["smooth"] not in (None, "auto"):
         degree = whole_field("smooth", fields["smooth"])
         n, p = len(fields["points"]), len(fields["parameters"])

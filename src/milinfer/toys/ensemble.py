@@ -235,6 +235,22 @@ class ToyEnsemble:
         variance = float(np.var(self.theta_hat, ddof=1))
         return float(np.sqrt(variance * (1 / self.n_toys + self.n_events / self.n_effective)))
 
+    @property
+    def variance_error(self) -> float:
+        """``pool_variance_error``, or where it is not known that of Gaussian estimates.
+
+        Examples
+        --------
+        >>> grid = Interpolation(np.linspace(-1, 1, 5), "spline")
+        >>> toys = ToyEnsemble(ModelTag("m"), {"mu": 0.0}, grid, np.zeros((1, 5)), 100, False,
+        ...                    20_000, "", 0)
+        >>> toys.variance_error  # √(2/20 000)
+        0.01
+        """
+        if np.isfinite(self.pool_variance_error):
+            return self.pool_variance_error
+        return float(np.sqrt(2 / self.n_effective))
+
     def test_statistic(self, theta: ArrayLike) -> FloatArray:
         """2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,), never negative.
 
