@@ -143,6 +143,7 @@ def _files(config: DemoConfig) -> list[_File]:
 # the point in the middle normalise the exact ratio.
 _ANALYSIS = """\
 # The analysis of the demo, for `milinfer run`; see `milinfer init` for every key.
+# Toys lie around the true value, which only a demo knows; take a range that the data cannot leave.
 [analysis]
 title = {title}
 out = "."
