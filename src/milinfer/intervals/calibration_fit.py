@@ -315,8 +315,9 @@ def _limits(
         worst = dict(zip(names, points[int(np.argmin(determinants))].tolist(), strict=True))
         msg = (
             f"the estimator of {', '.join(names)} does not follow the truth at "
-            f"{format_point(worst)} (response {determinants.min():.2f}); train longer or on more "
-            "events"
+            f"{format_point(worst)} (response {determinants.min():.2f}). If surfaces of toys have "
+            "several maxima, as with a small interference, no calibration helps: make a Neyman "
+            "belt (milinfer.neyman). If not, train longer or on more events"
         )
         raise CalibrationError(msg)
 

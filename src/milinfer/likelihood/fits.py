@@ -19,7 +19,13 @@ from iminuit import Minuit, describe
 from iminuit.cost import Cost, CostSum, NormalConstraint
 from scipy.stats import chi2
 
-from milinfer.exceptions import FitError, MilinferError, MilinferWarning, ParameterError
+from milinfer.exceptions import (
+    FitError,
+    MilinferError,
+    MilinferWarning,
+    ParameterError,
+    SecondMinimumWarning,
+)
 from milinfer.typing import BoolArray, FloatArray, Point
 from milinfer.utils.confidence_levels import CL68, require_level
 from milinfer.utils.display import (
@@ -557,9 +563,10 @@ def profile_interval(
 
     Warns
     -----
+    SecondMinimumWarning
+        If another minimum is part of the confidence set, which is then more than the interval.
     MilinferWarning
-        If another minimum is part of the confidence set, or lower than the one that the given
-        starting values lead to.
+        If another minimum is lower than the one that the given starting values lead to.
 
     Examples
     --------
@@ -708,7 +715,7 @@ def _warn_of_other_minima(interval: Interval, values: FloatArray, costs: FloatAr
         f"by {rise[k]:.3g}: values there belong to the {interval.cl:.2%} set, too, and are outside "
         f"of the interval [{interval.low:.4g}, {interval.high:.4g}]; quote both, or take the set "
         "of a Neyman belt (milinfer.neyman)",
-        MilinferWarning,
+        SecondMinimumWarning,
         stacklevel=3,
     )
 
