@@ -13,7 +13,7 @@ from iminuit.cost import NormalConstraint
 from scipy.stats import chi2, ncx2
 
 from milinfer.exceptions import CalibrationError, MilinferWarning, ParameterError
-from milinfer.intervals.calibration import Calibration
+from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import coverage
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
@@ -524,6 +524,8 @@ def test_a_joint_calibration_gives_no_interval_of_one_parameter():
         profile_interval(calibration(cost, parameter="a"), "a", fixed=["b"])
     with pytest.raises(ParameterError, match="'c' is not one of the parameters a, b"):
         calibration(cost, parameter="c")
+    with pytest.raises(CalibrationError, match=r"intervals of a, .* without profiled\(\)"):
+        calibrated_toys(calibration.profiled("a"), toy)
     # A constraint of something else leaves the check as it is.
     both = calibration(cost) + NormalConstraint("nuisance", 0.0, 1.0)
     with pytest.raises(CalibrationError, match="joint regions of a, b"):

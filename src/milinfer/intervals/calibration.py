@@ -703,7 +703,8 @@ def calibrated_toys(
     Raises
     ------
     CalibrationError
-        If the toys are of another model or another kind of dataset.
+        If the toys are of another model or another kind of dataset, or the calibration is one for
+        intervals of one of several parameters.
 
     Examples
     --------
@@ -718,6 +719,12 @@ def calibrated_toys(
     (True, 500)
     """
     calibration.require_like(ensemble)
+    if calibration.interest is not None:
+        msg = (
+            f"this calibration is for intervals of {calibration.interest}, and calibrated surfaces "
+            "are of all parameters; give the calibration itself, without profiled()"
+        )
+        raise CalibrationError(msg)
     low, high = np.array(calibration.limits).T
     number = len(low)
     grid: Interpolation | ChebyshevBox
