@@ -142,6 +142,12 @@ SECTIONS = (
                 "plot_intervals(intervals, truth=0.0)",
             ),
             Picture(
+                "datasets",
+                "What to expect of an interval: the one of the data, and those of twenty simulated "
+                "datasets, of which about one in three misses the truth.",
+                'plot_datasets(intervals["polynomial-joint"][0], after)',
+            ),
+            Picture(
                 "contour",
                 "Which pairs of two parameters the data allow, all others at their maximum.",
                 'plot_contour({"exact ratio": plane_fit}, "c1", "c2", truth=(0.0, 0.0))',

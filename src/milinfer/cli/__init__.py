@@ -24,6 +24,7 @@ _COMMANDS = {
     "demo": "demo",
     "init": "workflow",
     "run": "workflow",
+    "unblind": "workflow",
     "generate": "data",
     "convert": "data",
     "features": "data",

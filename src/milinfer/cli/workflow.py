@@ -1,4 +1,4 @@
-"""Commands of a whole analysis: ``init``, ``run``."""
+"""Commands of a whole analysis: ``init``, ``run``, ``unblind``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from milinfer.workflow.run import AnalysisPlan
 
-__all__ = ["init", "run"]
+__all__ = ["init", "run", "unblind"]
 
 
 @click.command()
@@ -71,6 +71,30 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
         show_table(systematics_table(summary["systematics"]))
     echo(f"report: {config.out / 'report.html'}")
     write_json(json_path, summary)
+
+
+@click.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--reason", required=True, help="Why the data are opened, such as who approved it.")
+def unblind(path: Path, reason: str) -> None:
+    """Open the data of a blind analysis, once and with a record.
+
+    The blind analysis ([data] has blind = true) must be complete. The record, unblinding.json in
+    the folder of the results, has the time, the reason, and hashes of all that was frozen.
+
+    \b
+    milinfer unblind analysis.toml --reason "approved on 1 March"
+    milinfer run analysis.toml
+    """
+    from milinfer.workflow.configuration import AnalysisConfig
+    from milinfer.workflow.run import unblind_analysis
+
+    config = AnalysisConfig.from_file(path)
+    record = unblind_analysis(config, reason)
+    echo(
+        f"{config.out / 'unblinding.json'}: the data are open since {record.time}; "
+        f"`milinfer run {path}` fits them"
+    )
 
 
 def plan_table(plan: AnalysisPlan) -> Table:

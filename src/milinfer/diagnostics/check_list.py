@@ -50,13 +50,31 @@ class CheckList:
         return tuple(c for c in self.checks if c.outcome == "undecided")
 
     @property
+    def significant(self) -> tuple[Check, ...]:
+        """Checks that did not fail, but whose deviation is more than a fluctuation.
+
+        Those that passed are too small to do harm; of undecided ones nobody knows.
+        """
+        return tuple(c for c in self.checks if c.outcome != "failed" and c.pull > c.threshold)
+
+    @property
     def verdict(self) -> str:
         """One line that sums up the checks."""
         if self.failures:
             return f"do not trust as it is: {', '.join(c.name for c in self.failures)}"
-        if self.undecided:
-            return f"nothing wrong found, undecided: {', '.join(c.name for c in self.undecided)}"
-        return "nothing wrong found"
+        parts = []
+        if not self.significant:
+            parts.append("nothing wrong found")
+        for outcome, harm in (("passed", "too small to do harm"), ("undecided", "of unknown harm")):
+            deviations = [
+                f"{c.name} ({c.pull:.1f}σ)" for c in self.significant if c.outcome == outcome
+            ]
+            if deviations:
+                parts.append(f"deviation {harm}: {', '.join(deviations)}")
+        undecided = [c.name for c in self.undecided if c not in self.significant]
+        if undecided:
+            parts.append(f"undecided: {', '.join(undecided)}")
+        return ", ".join(parts)
 
     if TYPE_CHECKING:
 

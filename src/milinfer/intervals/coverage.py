@@ -322,6 +322,15 @@ class Coverage(NamedTuple):
         return (self.coverage - self.cl) / float(binomial_errors(self.cl, self.n_toys))
 
     @property
+    def total_error(self) -> float:
+        """Errors of toys and of their finite pool in quadrature; that of toys if it is unknown."""
+        return (
+            self.error
+            if np.isnan(self.pool_error)
+            else float(np.hypot(self.error, self.pool_error))
+        )
+
+    @property
     def total_pull(self) -> float:
         """Deviation in errors of toys and pool, added in quadrature if the latter is known."""
         toys = float(binomial_errors(self.cl, self.n_toys))

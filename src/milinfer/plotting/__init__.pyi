@@ -28,6 +28,7 @@ from .response_diagnostics import (
 )
 from .results import (
     plot_coverage as plot_coverage,
+    plot_datasets as plot_datasets,
     plot_estimates as plot_estimates,
     plot_intervals as plot_intervals,
     plot_ladder as plot_ladder,

@@ -48,8 +48,9 @@ __all__ = [
 def plot_coverage_scan(scan: CoverageScan) -> Figure:
     """Coverage against the truth, by method, one panel for each level (one parameter).
 
-    Bars are Clopper–Pearson 68.27 % intervals; the bands are one and two binomial errors around
-    the nominal coverage.
+    Thick bars are Clopper–Pearson 68.27 % intervals from the number of toys, thin ones add the
+    error from the finite pool of events that the toys share; the bands are one and two binomial
+    errors around the nominal coverage.
 
     Examples
     --------
@@ -80,13 +81,16 @@ def plot_coverage_scan(scan: CoverageScan) -> Figure:
                 x = [r.theta + step * (i - (len(scan.methods) - 1) / 2) for r in rows]
                 y = np.array([r.coverage for r in rows])
                 style = styles[method]
+                total = np.array([r.total_error for r in rows])
+                ends = np.clip(y - total, 0.0, 1.0), np.clip(y + total, 0.0, 1.0)
+                axis.vlines(x, *ends, lw=0.8, color=style.color)
                 axis.errorbar(
                     x,
                     y,
                     yerr=[y - [r.low for r in rows], [r.high for r in rows] - y],
                     fmt=style.marker,
                     ms=5,
-                    lw=1.0,
+                    lw=2.0,
                     color=style.color,
                     label=plain(method),
                 )

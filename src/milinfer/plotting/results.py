@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "plot_coverage",
     "plot_estimates",
+    "plot_datasets",
     "plot_intervals",
     "plot_ladder",
     "plot_response",
@@ -142,7 +143,9 @@ def plot_scans(
     return figure
 
 
-def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: float) -> Figure:
+def plot_intervals(
+    intervals: Mapping[str, tuple[Interval, Interval]], truth: float | None = None
+) -> Figure:
     """Estimates with 68.27 % (thick) and 95.45 % (thin) intervals, one line for each method.
 
     Parameters
@@ -150,7 +153,7 @@ def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: fl
     intervals
         68.27 % and 95.45 % interval by method.
     truth
-        True value, drawn as a dashed line.
+        True value, drawn as a dashed line; None: it is not known.
 
     Examples
     --------
@@ -169,12 +172,59 @@ def plot_intervals(intervals: Mapping[str, tuple[Interval, Interval]], truth: fl
             axis.plot([outer.low, outer.high], [i, i], color=colour, lw=1.2)
             axis.plot([inner.low, inner.high], [i, i], color=colour, lw=4, solid_capstyle="butt")
             axis.plot(inner.estimate, i, marker, color=colour, mec="white", ms=8)
-        axis.axvline(truth, color="gray", lw=0.8, ls="--")
+        if truth is not None:
+            axis.axvline(truth, color="gray", lw=0.8, ls="--")
         axis.set_yticks(range(len(intervals)), [plain(name) for name in intervals])
         axis.margins(x=0.06)
         axis.minorticks_off()
         axis.set_ylim(len(intervals) - 0.5, -0.5)
         axis.set_xlabel(parameter_label(next(iter(intervals.values()))[0].parameter))
+    return figure
+
+
+def plot_datasets(interval: Interval, toys: ToyIntervals, n_toys: int = 20) -> Figure:
+    """Interval of one dataset beside those of simulated ones at one truth.
+
+    Parameters
+    ----------
+    interval
+        Interval of the dataset.
+    toys
+        Intervals of toys by the same method, of the same level.
+    n_toys
+        Largest number of toys to draw.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.intervals.toy_intervals import ToyIntervals
+    >>> from iminuit.cost import NormalConstraint
+    >>> from milinfer.likelihood.fits import profile_interval
+    >>> interval = profile_interval(NormalConstraint("mu", 0.1, 0.1), "mu")
+    >>> ends = np.array([-0.1, 0.15])
+    >>> toys = ToyIntervals(0.0, ends + 0.1, ends, ends + 0.2, np.array([True, False]))
+    >>> plot_datasets(interval, toys).axes[0].get_xlabel()
+    'mu'
+    """
+    n = min(n_toys, len(toys.covers))
+    with styled():
+        figure, axis = figure_of(6.4, 1.4 + 0.15 * n)
+        ends = [interval.low, interval.high]
+        axis.plot(ends, [0, 0], color=PALETTE[7], lw=4, solid_capstyle="butt", label="these data")
+        axis.plot(interval.estimate, 0, "o", color=PALETTE[7], mec="white", ms=8)
+        rows = np.arange(n) + 1.5
+        for mask, colour, text, marker in (
+            (toys.covers[:n], PALETTE[0], "simulated, covers", "."),
+            (~toys.covers[:n], PALETTE[1], "simulated, misses", "D"),
+        ):
+            low, high, estimate = (x[:n][mask] for x in (toys.low, toys.high, toys.estimate))
+            axis.hlines(rows[mask], low, high, color=colour, lw=1.4)
+            axis.plot(estimate, rows[mask], marker, color=colour, ms=4, label=text)
+        axis.axvline(toys.truth, color="gray", lw=0.8)
+        axis.set_ylim(n + 1.5, -1)
+        axis.set_yticks([])
+        axis.set_xlabel(parameter_label(interval.parameter))
+        figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 
@@ -279,7 +329,10 @@ def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
 
 
 def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
-    """Measured coverage of each method with binomial errors, and the nominal coverage.
+    """Measured coverage of each method with its errors, and the nominal coverage.
+
+    Thick bars are Clopper–Pearson 68.27 % intervals from the number of toys; thin ones add the
+    error from the finite pool of events that the toys share.
 
     Parameters
     ----------
@@ -303,12 +356,18 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
             for i, (name, row) in enumerate(coverages.items()):
                 for c in row:
                     if c.cl == cl:
+                        total = [
+                            max(c.coverage - c.total_error, 0.0),
+                            min(c.coverage + c.total_error, 1.0),
+                        ]
+                        axis.plot(total, [i, i], lw=0.8, color=styles[name].color)
                         axis.errorbar(
                             c.coverage,
                             i,
                             xerr=[[c.coverage - c.low], [c.high - c.coverage]],
                             fmt=styles[name].marker,
                             ms=5,
+                            elinewidth=2.0,
                             color=styles[name].color,
                         )
             axis.axvline(cl, color="gray", lw=0.8, ls="--")

@@ -12,4 +12,5 @@ from .provenance import Provenance as Provenance
 from .run import (
     plan_analysis as plan_analysis,
     run_analysis as run_analysis,
+    unblind_analysis as unblind_analysis,
 )

@@ -51,6 +51,7 @@ from milinfer.toys.toys import Toys
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table, measured, rich_table
 from milinfer.utils.progress import progress
+from milinfer.workflow.blinding import Blinding
 from milinfer.workflow.comparison import (
     Attempts,
     Comparison,
@@ -478,6 +479,8 @@ class Analysis:
         Heading of the report.
     simulated
         Whether the data are simulated at `truth`; the report then says so.
+    blinding
+        Of a blind analysis, whether `data` are pseudo-data; None: the analysis is not blind.
     """
 
     models: tuple[BagLikelihood, ...]
@@ -505,6 +508,7 @@ class Analysis:
     drawn_features: tuple[str, ...] = ("d_phi_qq", "q0_pt", "m_ll")
     title: str | None = None
     simulated: bool = False
+    blinding: Blinding | None = None
 
     @property
     def model(self) -> BagLikelihood:
@@ -612,6 +616,7 @@ class AnalysisResult:
         return {
             "poi": self.analysis.model.parameter,
             "truth": self.truth,
+            "simulated": self.analysis.simulated,
             "n_events": len(self.analysis.data),
             **methods,
             "not_available": {
@@ -636,9 +641,14 @@ class AnalysisResult:
                 for name, d in self.diagnoses.items()
             },
             **self._systematics(),
+            **self._blinding(),
             **self.extra,
             "provenance": self._provenance(),
         }
+
+    def _blinding(self) -> dict[str, Any]:
+        blinding = self.analysis.blinding
+        return {} if blinding is None else {"blinding": blinding.to_dict()}
 
     def _systematics(self) -> dict[str, Any]:
         if self.systematics is None:
@@ -683,7 +693,7 @@ def _coverage_errors(summary: dict[str, Any]) -> str:
     toys = max(m["coverage68_error"] for m in methods)
     pool = max((m.get("coverage68_pool_error") or 0.0 for m in methods), default=0.0)
     more = "; more than the toys: use more events" if pool > toys else ""
-    return f"errors of the coverages: toys {toys:.1%}, their events up to {pool:.1%}{more}"
+    return f"errors of the coverages, in quadrature: toys {toys:.1%}, events {pool:.1%}{more}"
 
 
 def summary_table(summary: dict[str, Any]) -> Table:
@@ -706,21 +716,29 @@ def summary_table(summary: dict[str, Any]) -> Table:
         "I_eff": ("info_eff", lambda v: "—" if v is None else f"{v:.0f}"),
         "R": ("response", lambda v: "—" if v is None else f"{v:.2f}"),
         "c_cicc": ("c_cicc", lambda v: "—" if v is None else f"{v:.2f}"),
-        "coverage": ("coverage68", lambda v: f"{v:.1%}"),
+        "coverage": ("coverage68_with_error", str),
     }
     problems: list[str] = []
     rows: list[list[str]] = []
     for method, figures in summary.items():
         if isinstance(figures, dict) and "coverage68" in figures:
+            error = np.hypot(
+                figures.get("coverage68_error", 0.0), figures.get("coverage68_pool_error") or 0.0
+            )
+            figures = {  # noqa: PLW2901
+                **figures,
+                "coverage68_with_error": f"{100 * figures['coverage68']:.1f}±{error:.1%}",
+            }
             if not figures.get("calibrated", True):
                 figures = {**figures, "c_cicc": None}  # noqa: PLW2901  # not applied
             rows.append([method, *(show(figures.get(key)) for key, show in columns.values())])
             problems += [f"{method}: {problem}" for problem in figures.get("problems", ())]
     missing = summary.get("not_available", {})
     rows += [[method, "—", "not available", "—", "—", "—", "—"] for method in missing]
+    compared = "truth" if summary.get("simulated") else "compared at"
     # Fits 80 columns with the longest names.
     return rich_table(
-        f"{summary['poi']}, truth {summary['truth']:g}",
+        f"{summary['poi']}, {compared} {summary['truth']:g}",
         ("method", *columns),
         rows,
         no_wrap=True,

@@ -226,6 +226,11 @@ class DataSection(_EventsSection):
         In 1/fb: the number of events then counts in the fit with nuisance parameters.
     luminosity_uncertainty
         Relative uncertainty of it.
+    blind
+        Whether pseudo-data at ``toys.truth`` are fitted in the place of the data, until
+        ``milinfer unblind`` opens these.
+    expected_events
+        Number of events of the pseudo-data; default: that of the data.
     """
 
     path: Paths
@@ -234,6 +239,23 @@ class DataSection(_EventsSection):
     simulated: bool = False
     luminosity: Annotated[float, Field(gt=0)] | None = None
     luminosity_uncertainty: Annotated[float, Field(gt=0, lt=1)] | None = None
+    blind: bool = False
+    expected_events: Positive | None = None
+
+    @model_validator(mode="after")
+    def _number_of_blind_events(self) -> Self:
+        if self.expected_events is not None and not self.blind:
+            msg = (
+                "expected_events is the number of pseudo-data of a blind analysis; add blind = true"
+            )
+            raise ValueError(msg)
+        if self.blind and self.luminosity is not None and self.expected_events is None:
+            msg = (
+                "the number of events counts in a fit with luminosity, so that a blind analysis "
+                "must not use that of the data; give expected_events"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _uncertainty_of_something(self) -> Self:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.diagnostics.diagnosis import Diagnosis
-from milinfer.intervals.coverage import CoverageScan
+from milinfer.intervals.coverage import Coverage, CoverageScan
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.tracking import flat_settings, png_bytes
 from milinfer.likelihood.cost import LikelihoodCost
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from milinfer.intervals.calibration import Calibration
+    from milinfer.likelihood.fits import Interval
     from milinfer.workflow.analysis import Analysis, AnalysisResult
     from milinfer.workflow.comparison import MethodResult
 
@@ -98,7 +99,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     )
     show("scans", "surface")
     report.section("Intervals")
-    show("intervals")
+    show("intervals", "datasets")
     if model.name in result.belts:
         report.text(_belt_text(result))
         show("belt")
@@ -151,6 +152,8 @@ def _headline(result: AnalysisResult) -> str:
     learned = result.comparison[analysis.model.name]
     point = f"{parameter} = {result.truth:g}"
     compared = f"Truth: {point}." if analysis.simulated else f"Methods are compared at {point}."
+    if analysis.blinding is not None:
+        compared += f" {analysis.blinding.sentence}"
     if learned.intervals is None:
         return f"No interval of {parameter} from the learned likelihood, see below. {compared}"
     inner = learned.intervals[0]
@@ -176,8 +179,8 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
                 method_title(m.name),
                 "—" if m.intervals is None else f"{m.intervals[0].estimate:+.3f}",
                 *ends,
-                f"{m.coverages[0].coverage:.1%} ± {m.coverages[0].error:.1%}",
-                f"{m.coverages[1].coverage:.1%} ± {m.coverages[1].error:.1%}",
+                _with_errors(m.coverages[0]),
+                _with_errors(m.coverages[1]),
                 f"{m.information.info_eff:.0f} ± {m.information.info_eff_error:.0f}",
                 "—" if ratio is None else f"{ratio.ratio:.2f} ± {ratio.error:.2f}",
                 _verdict(result, m.name),
@@ -214,6 +217,16 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
             report.text(f"{method_title(m.name)}: {problem} ({advice('calibration')}).")
 
 
+_POOL_BARS = "Thick bars: Clopper–Pearson errors; thin: with those from events that toys share."
+
+
+def _with_errors(coverage: Coverage) -> str:
+    """A coverage with its binomial error and, if that is larger, the error from the pool."""
+    text = f"{coverage.coverage:.1%} ± {coverage.error:.1%}"
+    larger = coverage.pool_error > coverage.error  # no if it is unknown
+    return f"{text} ± {coverage.pool_error:.1%} (events)" if larger else text
+
+
 def _pool_phrase(result: AnalysisResult) -> str:
     """Part of a caption: how far the finite pool of events may shift the coverages."""
     errors = [c.pool_error for m in result.comparison for c in m.coverages]
@@ -235,9 +248,11 @@ def _verdict(result: AnalysisResult, name: str) -> str:
             return f"do not trust as it is: {failed}"
         if not diagnosis.undecided:
             return diagnosis.verdict
-        return (
-            f"nothing wrong found, {len(diagnosis.undecided)} of {len(diagnosis.checks)} undecided"
-        )
+        undecided = f"{len(diagnosis.undecided)} of {len(diagnosis.checks)} undecided"
+        if not diagnosis.significant:
+            return f"nothing wrong found, {undecided}"
+        deviations = ", ".join(f"{c.name} ({c.pull:.1f}σ)" for c in diagnosis.significant)
+        return f"deviations in {deviations}; {undecided}"
     if name in result.templates:
         problems = sum(
             bool(b.problems) for b in result.templates[name].diagnose(len(result.analysis.data))
@@ -444,18 +459,40 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     return {
         "scans": (
             plotting.plot_scans(
-                scans, model.parameter, window, result.truth, dashed=[f"{first}, as trained"]
+                scans,
+                model.parameter,
+                window,
+                result.truth if analysis.simulated else None,
+                dashed=[f"{first}, as trained"],
             ),
             "The same dataset by every method. Dashed: the learned surface "
             + ("before calibration." if comparison[model.name].calibrated else "as trained."),
         ),
         "intervals": (
             plotting.plot_intervals(
-                {method_title(name): interval for name, interval in fitted.items()}, result.truth
+                {method_title(name): interval for name, interval in fitted.items()},
+                result.truth if analysis.simulated else None,
             ),
-            "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals; dashed: the truth.",
+            "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals"
+            + ("; dashed: the truth." if analysis.simulated else "."),
         ),
-    }
+    } | _among_others(result, fitted)
+
+
+def _among_others(
+    result: AnalysisResult, fitted: Mapping[str, tuple[Interval, Interval]]
+) -> dict[str, tuple[Figure, str]]:
+    """Draw the interval of the data beside those of toys: one in three misses the truth."""
+    name, parameter = result.analysis.model.name, result.analysis.model.parameter
+    if name not in fitted:
+        return {}
+    toys = toy_intervals(result.evaluation_toys[name], result.comparison[name].applied)
+    caption = (
+        f"The interval of the data by {method_title(name)}, above those of twenty simulated "
+        f"datasets of this size at {parameter} = {result.truth:g} (line). About one in three "
+        "68.27 % intervals is expected to miss the truth."
+    )
+    return {"datasets": (plotting.plot_datasets(fitted[name][0], toys), caption)}
 
 
 def _calibration_figures(
@@ -529,9 +566,8 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         truth = {model.parameter: result.truth}
         n = len(analysis.data)
         reference = {model.parameter: float(np.ravel(model.reference)[0])}
-        points = (
-            {"truth": truth} if reference == truth else {"reference": reference, "truth": truth}
-        )
+        named = "truth" if analysis.simulated else "compared at"
+        points = {named: truth} if reference == truth else {"reference": reference, named: truth}
         if (intervals := comparison[name].intervals) is not None:
             points["best fit"] = {model.parameter: intervals[0].estimate}
         expected = {
@@ -569,14 +605,15 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     }
     out["coverage"] = (
         plotting.plot_coverage(rows),
-        "Coverage on evaluation toys, with Clopper–Pearson errors; dashed: what is claimed.",
+        "Coverage on evaluation toys; dashed: what is claimed. " + _POOL_BARS,
     )
     if calibration is not None:
         out |= _calibration_figures(result, calibration)
     if len({r.theta for r in result.coverage}) > 1:
         out["coverage_scan"] = (
             coverage_figures.plot_coverage_scan(_with_titles(result.coverage)),
-            "Coverage against the truth. Bands: one and two binomial errors around the claim.",
+            "Coverage against the truth. Bands: one and two binomial errors around the claim. "
+            + _POOL_BARS,
         )
     if model.name in result.belts:
         assert isinstance(raw, LikelihoodCost)

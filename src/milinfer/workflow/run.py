@@ -28,6 +28,14 @@ from milinfer.learning.tracking import GuardedTracker, Tracker, flat_numbers, fl
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import PathLikeStr
+from milinfer.workflow.blinding import (
+    BLIND,
+    Blinding,
+    Unblinding,
+    frozen_hashes,
+    pseudo_data,
+    write_unblinding,
+)
 from milinfer.workflow.configuration import AnalysisConfig, ModelSection, ToysSection
 from milinfer.workflow.inputs import (
     ROLES,
@@ -59,6 +67,7 @@ __all__ = [
     "open_tracker",
     "plan_analysis",
     "run_analysis",
+    "unblind_analysis",
 ]
 
 
@@ -98,6 +107,8 @@ class AnalysisPlan:
         self._inputs = AnalysisInputs(config, on_file)
         self._variations = VariationInputs(config, self._inputs)
         self.steps = Steps(config.out)
+        self._unblinding = Unblinding.load(config.out)
+        self._require_blindness()
         self._ran: set[str] = set()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -179,6 +190,9 @@ class AnalysisPlan:
             depends |= {f"{name}.{key}": value for key, value in section.items()}
         depends["analysis.title"] = config.analysis.title
         depends["data.simulated"] = config.data.simulated
+        if config.data.blind or self._unblinding is not None:
+            depends["data.blind"] = BLIND if self._unblinding is None else self._unblinding.content
+            depends["data.expected_events"] = config.data.expected_events
         if config.has_nuisances:
             depends["response"] = content_hash(self._response_inputs())
             depends["systematics"] = [s.model_dump() for s in config.systematics]
@@ -195,6 +209,77 @@ class AnalysisPlan:
 
     def _model_folder(self, model: ModelSection) -> str:
         return f"models/{model.title}"
+
+    # --- blind analyses ------------------------------------------------------------------------
+
+    def _require_blindness(self) -> None:
+        """Refuse to open the data of a blind analysis by a change of its configuration."""
+        if self.config.data.blind or self._unblinding is not None:
+            return
+        try:
+            before = self.steps.record(self._inference())["depends"].get("data.blind")
+        except (ValueError, OSError):  # there is none, or a damaged one: the step is done again
+            return
+        if before == BLIND:
+            msg = (
+                f"{self.config.out} holds a blind analysis: open its data with `milinfer unblind`, "
+                "which keeps a record, or give another folder as analysis.out"
+            )
+            raise ConfigurationError(msg)
+
+    def _frozen(self) -> dict[str, str]:
+        of_data = {f"features-{name}" for name in self._inputs.names("data")}
+        *before, inference = self._all()
+        return frozen_hashes(self.steps, [s for s in before if s.name not in of_data], inference)
+
+    def unblind(self, reason: str) -> Unblinding:
+        """Open the data: the next run fits them.
+
+        Parameters
+        ----------
+        reason
+            Why, such as who approved it.
+
+        Raises
+        ------
+        ConfigurationError
+            If the analysis is not blind, was opened before, or has steps to be done.
+        """
+        if not self.config.data.blind:
+            msg = "the data of this analysis are open: it has no blind = true in [data]"
+            raise ConfigurationError(msg)
+        if self._unblinding is None:
+            waiting = [step.name for step, state in self.planned() if state.kind != "done"]
+            if waiting:
+                msg = (
+                    f"before the data are opened, the blind analysis has to be complete: "
+                    f"{', '.join(waiting)} must still be done; use milinfer run first"
+                )
+                raise ConfigurationError(msg)
+        self._unblinding = write_unblinding(self.config.out, reason, self._frozen())
+        return self._unblinding
+
+    def _blinding(self, data: Sample) -> Blinding | None:
+        if not self.config.data.blind and self._unblinding is None:
+            return None
+        changed = () if self._unblinding is None else self._unblinding.changed_since(self._frozen())
+        if changed:
+            msg = f"the analysis has changed since its data were opened: {', '.join(changed)}"
+            warnings.warn(msg, MilinferWarning, stacklevel=2)
+        return Blinding(len(data), self._unblinding, changed)
+
+    def _data(self, parts: Parts) -> Sample:
+        """The data, or pseudo-data in their place."""
+        config, data = self.config, self._inputs.data()
+        if not config.data.blind or self._unblinding is not None:
+            return data
+        return pseudo_data(
+            parts.evaluate,
+            config.toys.truth,
+            config.data.expected_events or len(data),
+            weight_degree=config.toys.weight_degree,
+            seed=config.analysis.seed,
+        )
 
     # --- what the steps do ---------------------------------------------------------------------
 
@@ -270,7 +355,10 @@ class AnalysisPlan:
         config, toys, templates = self.config, self.config.toys, self.config.templates
         out, start = config.out, time.perf_counter()
         models = tuple(BagLikelihood.load(out / self._model_folder(m)) for m in config.model)
-        parts, data = self._inputs.split(), self._inputs.data()
+        parts = self._inputs.split()
+        data = self._data(parts)
+        blinding = self._blinding(data)
+        blind = blinding is not None and blinding.unblinding is None
         parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
         result = analyse(
             Analysis(
@@ -282,7 +370,8 @@ class AnalysisPlan:
                 calibration=parts.tune,
                 evaluation=parts.evaluate,
                 truth=toys.truth,
-                simulated=config.data.simulated,
+                simulated=config.data.simulated or blind,
+                blinding=blinding,
                 title=config.analysis.title,
                 weight_degree=toys.weight_degree,
                 calibrate_at=truths(toys, "calibrate_at", parts.tune.values(parameter), limits),
@@ -303,7 +392,8 @@ class AnalysisPlan:
         result.extra.update({"training_events": parts.train.n_events})
         if config.has_nuisances:
             result = replace(result, systematics=self._with_nuisances(result, parts))
-        words = f"{len(data)} events of data, {toys.number} toys at each truth"
+        kind = "pseudo-data (blind)" if blind else "data"
+        words = f"{len(data)} events of {kind}, {toys.number} toys at each truth"
         inference = StepRun("inference", "run", round(time.perf_counter() - start, 2), words)
         provenance = self._provenance(models, inference)
         if self.preparation is not None:
@@ -484,6 +574,41 @@ def plan_analysis(
     if not isinstance(config, AnalysisConfig):
         config = AnalysisConfig.from_file(config)
     return AnalysisPlan(config, on_file)
+
+
+def unblind_analysis(config: AnalysisConfig | PathLikeStr, reason: str) -> Unblinding:
+    """Open the data of a blind analysis, with a record of the time, the reason and what was frozen.
+
+    The blind result is kept in ``blind_result/``; the next run fits the data.
+
+    Parameters
+    ----------
+    config
+        Configuration with ``blind = true`` in ``[data]``, or the path of its file.
+    reason
+        Why the data are opened, such as who approved it.
+
+    Returns
+    -------
+    Unblinding
+        The record, which is also in ``unblinding.json`` in the folder of the results.
+
+    Raises
+    ------
+    ConfigurationError
+        If the analysis is not blind, was opened before, or has steps to be done, or another run
+        works in the folder.
+
+    Examples
+    --------
+    >>> unblind_analysis("analysis.toml", "approved on 1 March")
+    Traceback (most recent call last):
+    ...
+    milinfer.exceptions.ConfigurationError: cannot read analysis.toml: ...
+    """
+    plan = plan_analysis(config)
+    with plan.steps.locked():
+        return plan.unblind(reason)
 
 
 def run_analysis(

@@ -1,0 +1,258 @@
+"""Blind analyses: pseudo-data in the place of the data, until a recorded act opens them.
+
+While an analysis is blind, its data are read, checked and counted, and nothing else: every fit,
+figure and table is of pseudo-data, simulated events at the true value at which the methods are
+compared.  Calibrations and coverages do not depend on the data, so they are final.
+:func:`unblind` writes the time, the reason, and hashes of everything that was frozen; the next run
+fits the data, and says what has changed since.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.toys.pool import EventPool
+from milinfer.toys.toys import Toys
+from milinfer.utils.files import file_hash, parse_json, write_whole
+from milinfer.utils.json_fields import text_field
+from milinfer.workflow.steps import Step, Steps, content_hash
+
+__all__ = ["BLIND", "Blinding", "Unblinding", "frozen_hashes", "pseudo_data", "write_unblinding"]
+
+BLIND = "blind"
+"""Value of ``data.blind`` that the inference step of a blind run depends on."""
+
+_RECORD = "unblinding.json"
+_KEPT = "blind_result"
+# Settings of the inference that opening the data changes.
+_NOT_FROZEN = ("data.blind",)
+# Other seeds are the seed of the analysis, and that plus 1 and 2.
+_SEED = 77
+
+
+@dataclass(frozen=True)
+class Unblinding:
+    """Record of the act that opened the data of an analysis.
+
+    Parameters
+    ----------
+    time
+        When, in ISO format and UTC.
+    reason
+        Why, as the user gave it.
+    milinfer
+        Version that wrote the record.
+    frozen
+        Hash of settings and files of each step before the data were opened, by name.
+    result
+        SHA-256 of the blind ``summary.json``.
+    """
+
+    time: str
+    reason: str
+    milinfer: str
+    frozen: Mapping[str, str]
+    result: str
+
+    @classmethod
+    def load(cls, folder: Path) -> Unblinding | None:
+        """Read the record in a folder of results; None if the data were not opened.
+
+        Raises
+        ------
+        ConfigurationError
+            If the file is damaged.
+        """
+        path = folder / _RECORD
+        if not path.exists():
+            return None
+        try:
+            fields = parse_json(path.read_text(encoding="utf-8"))
+            if not isinstance(fields, dict) or not isinstance(fields.get("frozen"), dict):
+                msg = "it has no hashes of what was frozen"
+                raise ValueError(msg)
+            texts = {
+                name: text_field(name, fields.get(name))
+                for name in ("time", "reason", "milinfer", "result")
+            }
+            frozen = {k: text_field(f"frozen.{k}", v) for k, v in fields["frozen"].items()}
+        except (OSError, ValueError) as error:
+            msg = (
+                f"{path} is not a record of an unblinding ({error}); restore it, or move the "
+                "folder away and start again blind"
+            )
+            raise ConfigurationError(msg) from error
+        return cls(**texts, frozen=frozen)
+
+    @property
+    def content(self) -> str:
+        """Hash of the record: the inference is done again when it changes."""
+        return content_hash(asdict(self))
+
+    def changed_since(self, now: Mapping[str, str]) -> tuple[str, ...]:
+        """Names of the steps that are not as they were frozen.
+
+        Parameters
+        ----------
+        now
+            Their hashes today, from :func:`frozen_hashes`.
+        """
+        names = self.frozen.keys() | now.keys()
+        return tuple(sorted(n for n in names if self.frozen.get(n) != now.get(n)))
+
+
+@dataclass(frozen=True)
+class Blinding:
+    """Whether the data of a blind analysis are open, for summary and report.
+
+    Parameters
+    ----------
+    n_events
+        Number of events of the pseudo-data or, once opened, of the data.
+    unblinding
+        Record of the act that opened the data; None while the analysis is blind.
+    changed_since
+        Names of steps that are not as they were frozen.
+    """
+
+    n_events: int
+    unblinding: Unblinding | None = None
+    changed_since: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """One or two sentences for the head of the report.
+
+        Examples
+        --------
+        >>> Blinding(1000).sentence
+        'Blind: the 1000 events that are fitted here are pseudo-data, not the data.'
+        """
+        if self.unblinding is None:
+            return (
+                f"Blind: the {self.n_events} events that are fitted here are pseudo-data, not the "
+                "data."
+            )
+        opened = f"Unblinded at {self.unblinding.time} ({self.unblinding.reason})."
+        if not self.changed_since:
+            return f"{opened} Nothing has changed since."
+        return f"{opened} Changed since then: {', '.join(self.changed_since)}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of ``blinding`` in ``summary.json``."""
+        if self.unblinding is None:
+            return {"state": "blind", "pseudo_data_events": self.n_events}
+        return {
+            "state": "unblinded",
+            **asdict(self.unblinding),
+            "changed_since": list(self.changed_since),
+        }
+
+
+def pseudo_data(
+    evaluate: SampleSet,
+    truth: float,
+    n_events: int,
+    *,
+    weight_degree: int | None,
+    seed: int,
+) -> Sample:
+    """Draw the events that stand in for the data.
+
+    Parameters
+    ----------
+    evaluate
+        Simulated events that neither trained nor calibrated anything, in one parameter.
+    truth
+        Value of the parameter at which they are drawn.
+    n_events
+        Number of events.
+    weight_degree
+        Degree of the weights of the events in the parameter; None: `truth` is the point of one of
+        the samples.
+    seed
+        Seed of the analysis.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> samples = gaussian.samples(1000, [0.0, 0.5], seed=1)
+    >>> len(pseudo_data(samples, 0.5, 100, weight_degree=None, seed=1))
+    100
+    """
+    pool = EventPool(evaluate, weight_degree)
+    toys = Toys(pool, n_events, seed=seed + _SEED)
+    return toys.dataset({evaluate.parameters[0]: truth}).as_data()
+
+
+def frozen_hashes(steps: Steps, planned: Sequence[Step], inference: Step) -> dict[str, str]:
+    """Hash settings and files of each step, leaving out what depends on the data.
+
+    Parameters
+    ----------
+    steps
+        Folder of the steps.
+    planned
+        Steps before the inference that do not read the data; all are done.
+    inference
+        The inference step; its settings count, not its files.
+    """
+    hashes = {}
+    for step in planned:
+        record = steps.record(step)
+        hashes[step.name] = content_hash({"depends": record["depends"], "files": record["files"]})
+    settings = {k: v for k, v in inference.depends.items() if k not in _NOT_FROZEN}
+    return hashes | {inference.name: content_hash(settings)}
+
+
+def write_unblinding(folder: Path, reason: str, frozen: Mapping[str, str]) -> Unblinding:
+    """Write the record that opens the data, and keep a copy of the blind result.
+
+    Parameters
+    ----------
+    folder
+        Folder of the results of a blind run.
+    reason
+        Why the data are opened, such as who approved it.
+    frozen
+        From :func:`frozen_hashes`.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no reason, or the data were opened before.
+    """
+    from milinfer.version import __version__
+
+    if not reason.strip():
+        msg = "say why the data are opened, such as reason='approved by the collaboration'"
+        raise ConfigurationError(msg)
+    before = Unblinding.load(folder)
+    if before is not None:
+        msg = (
+            f"the data of {folder} were opened before, at {before.time} ({before.reason}); data "
+            "are opened once: milinfer run shows their result"
+        )
+        raise ConfigurationError(msg)
+    kept = folder / _KEPT
+    kept.mkdir(exist_ok=True)
+    for name in ("summary.json", "report.html"):
+        shutil.copyfile(folder / name, kept / name)
+    record = Unblinding(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        reason=reason.strip(),
+        milinfer=__version__,
+        frozen=dict(frozen),
+        result=file_hash(folder / "summary.json"),
+    )
+    write_whole(folder / _RECORD, json.dumps(asdict(record), indent=1) + "\n")
+    return record
